@@ -1,0 +1,40 @@
+# `make demo` and `make test` do their own set-up: a virtual environment in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check fix docs bench zoo
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv || (apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY)  ## a local Hub, nano specialists on it, plan, merge, push, card, answers
+	$(BIN)/simmerge-hub demo
+
+test: $(READY)  ## every test; no network beyond a package registry
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## ruff, pyright, import-linter, docs --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict --quiet --site-dir .site
+
+fix: $(READY)  ## what ruff can repair by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)  ## the documentation, served on loopback
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
+
+bench: $(READY)  ## every benchmark; writes benchmarks/*.json
+	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about an hour)
+	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo
+	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v1.jsonl
+	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v1.jsonl -o recipes/outcomes/zoo-v1-features.jsonl
+	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v1.jsonl --features recipes/outcomes/zoo-v1-features.jsonl -o simmerge_hub/selector/default.json

@@ -1,0 +1,247 @@
+"""Reference pages from the code: `python docs/generate.py` writes them, `--check` only compares.
+
+A page keeps its hand-written text; what lies between `<!-- generated: NAME -->` and
+`<!-- end -->` is replaced by what the function NAME below returns.
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub import errors
+from simmerge_hub.cli.main import parser
+from simmerge_hub.operators import ARMS, OPERATORS, PAPER_ARMS, Operator
+from simmerge_hub.signatures import features
+
+REFERENCE = Path(__file__).parent / "reference"
+PACKAGE = Path(errors.__file__).parent
+PAGES = ("cli.md", "operators.md", "errors.md", "features.md")
+WORKS_ON = {
+    "weight": "the weights",
+    "delta": "the deltas from a base",
+    "anchored": "the weights, with the base's beside them",
+}
+REGION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> str | None:
+    """Write the pages. With --check write nothing, and return the complaint, if there is one."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--check", action="store_true", help="write nothing; fail if one is stale")
+    check = options.parse_args().check
+    stale = [page for page in PAGES if (REFERENCE / page).read_text("utf-8") != current(page)]
+    if check and stale:
+        return f"stale: {', '.join(stale)}; run: python docs/generate.py"
+    for page in stale:
+        (REFERENCE / page).write_text(current(page), "utf-8")
+    return None
+
+
+def current(page: str) -> str:
+    """The text a page should have."""
+    if page == "features.md":
+        return features.page()
+    text = (REFERENCE / page).read_text("utf-8")
+    return REGION.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]().strip()}\n\n{m[3]}", text)
+
+
+def commands() -> str:
+    """Every command of the command line, with its arguments."""
+    return "\n\n".join(_commands("simmerge-hub", parser()))
+
+
+def operators() -> str:
+    """Every operator of the registry."""
+    return "\n\n".join(_operator(found) for found in OPERATORS.values())
+
+
+def arms() -> str:
+    """The arms that plans choose between."""
+    rows = [f"| `{arm.label}` | {'yes' if arm in PAPER_ARMS else ''} |" for arm in ARMS]
+    return "\n".join(["| arm | in the paper |", "|---|---|", *rows])
+
+
+def error_tree() -> str:
+    """The tree, as the module draws it."""
+    tree = (errors.__doc__ or "").partition("\n\n")[2].strip()
+    return f"```text\n{tree}\n```"
+
+
+def error_messages() -> str:
+    """Every error with the messages it is raised with."""
+    raised = _raised()
+    return "\n\n".join(_error(name, raised.get(name, [])) for name in _error_names())
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    part.__name__: part for part in (commands, operators, arms, error_tree, error_messages)
+}
+
+
+def _commands(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
+    actions = [a for a in command._actions if not isinstance(a, argparse._HelpAction)]
+    groups = [a for a in actions if isinstance(a, argparse._SubParsersAction)]
+    if not groups:
+        yield _command(name, command, actions)
+    for group in groups:
+        for word, inner in group.choices.items():
+            yield from _commands(f"{name} {word}", inner)
+
+
+def _command(name: str, command: argparse.ArgumentParser, actions: list[argparse.Action]) -> str:
+    usage = " ".join([name, *(_usage(a) for a in sorted(actions, key=_is_option))])
+    parts = [f"## `{name}`", f"{_sentence(command.description or '')}", f"```text\n{usage}\n```"]
+    if actions:
+        rows = [f"| {_spelled(a)} | {_cell(a.help or '')} |" for a in actions]
+        parts.append("\n".join(["| argument | meaning |", "|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def _is_option(action: argparse.Action) -> bool:
+    return bool(action.option_strings)
+
+
+def _value(action: argparse.Action) -> str:
+    return "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
+
+
+def _usage(action: argparse.Action) -> str:
+    value = _value(action)
+    if not _is_option(action):
+        return f"{value} [{value} …]" if action.nargs == "+" else value
+    text = f"{action.option_strings[0]} {value}".strip()
+    return text if action.required else f"[{text}]"
+
+
+def _spelled(action: argparse.Action) -> str:
+    words = action.option_strings or [_value(action)]
+    value = f" {_value(action)}" if action.option_strings and _value(action) else ""
+    return ", ".join(f"`{word}{value}`" for word in words)
+
+
+def _operator(found: Operator) -> str:
+    least, most = found.models
+    count = f"exactly {least}" if least == most else f"{least} or more"
+    said = _documented(found.combine)
+    lines = [f"## `{found.name}`", found.summary, _result(said.pop("Returns", ""))]
+    if found.parameters:
+        rows = [
+            f"| `{name}` | {_default(default)} | {_meaning(found, name, said.get(name, ''))} |"
+            for name, default in found.parameters.items()
+        ]
+        lines.append("\n".join(["| parameter | default | meaning |", "|---|---|---|", *rows]))
+    sampled = "exact" if found.exact_on_samples else "an estimate"
+    lines.append(
+        f"Works on {WORKS_ON[found.space]}. Inputs: {count}. On a signature the result is "
+        f"{sampled}. Source: {_paper(found.paper)}."
+    )
+    return "\n\n".join(line for line in lines if line)
+
+
+def _meaning(found: Operator, name: str, said: str) -> str:
+    """What a parameter does, and which values it takes beyond a number."""
+    words = ", ".join(f"`{word}`" for word in found.choices.get(name, ()))
+    each = name in found.per_model and name != "weights" and "for each" not in said
+    return " ".join(
+        [
+            _cell(said),
+            *([f"One of {words}."] if words else []),
+            *(["One number, or one for each model."] if each else []),
+        ]
+    )
+
+
+def _documented(function: Callable[..., Any]) -> dict[str, str]:
+    """Name -> text for every argument of a docstring, and `Returns`."""
+    found: dict[str, list[str]] = {}
+    section = name = ""
+    for line in (inspect.getdoc(function) or "").splitlines():
+        if heading := re.fullmatch(r"(Args|Returns|Raises):", line):
+            section = name = heading[1]
+        elif section == "Args" and (entry := re.match(r" {4}(\w+): (.*)", line)):
+            name = entry[1]
+            found[name] = [entry[2]]
+        elif name and section != "Raises":
+            found.setdefault(name, []).append(line.strip())
+    return {name: " ".join(lines).strip() for name, lines in found.items()}
+
+
+def _default(value: Any) -> str:
+    return "" if value is None else f"`{value}`"
+
+
+def _paper(text: str) -> str:
+    return re.sub(r"(arXiv )?(\d{4}\.\d{5})", r"[\g<0>](https://arxiv.org/abs/\2)", text)
+
+
+def _error_names() -> list[str]:
+    return [
+        name
+        for name, found in vars(errors).items()
+        if inspect.isclass(found) and issubclass(found, errors.SimmergeError)
+    ]
+
+
+def _raised() -> dict[str, list[tuple[str, str]]]:
+    """Error -> the (message, hint) of every place that makes one; `…` stands for what varies."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    files = [p for p in PACKAGE.rglob("*.py") if "localhub" not in p.parts]
+    for path in sorted(files):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and node.args:
+                name = ast.unparse(node.func).rpartition(".")[2]
+                hints = [k.value for k in node.keywords if k.arg == "hint"]
+                texts = (_template(node.args[0]), _template(hints[0]) if hints else "")
+                if texts[0].strip("… ") and texts not in found.setdefault(name, []):
+                    found[name].append(texts)
+    return found
+
+
+def _template(node: ast.expr) -> str:
+    """The text an expression makes, with `…` for every part that is not written there."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_template(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return _template(node.left) + _template(node.right)
+    return "…"
+
+
+def _error(name: str, raised: list[tuple[str, str]]) -> str:
+    found = getattr(errors, name)
+    parent = found.__mro__[1].__name__
+    kind = "" if name == "SimmergeError" else f" A kind of `{parent}`."
+    lines = [f"## `{name}`", f"{inspect.getdoc(found)}{kind}"]
+    if raised:
+        ordered = sorted(raised, key=lambda texts: texts[0].lstrip("… "))
+        rows = [f"| {_cell(message)} | {_cell(hint.strip('…'))} |" for message, hint in ordered]
+        lines.append("\n".join(["| message | hint |", "|---|---|", *rows]))
+    return "\n\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text for a table or a page, where `<`, `|` and line breaks would mean something."""
+    text = re.sub(r"…{2,}", "…", re.sub(r"\s+", " ", text))
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _result(text: str) -> str:
+    """What a docstring says is returned, without the shape that all operators share."""
+    formula = re.sub(r"^float32 \[rows, cols\](, a delta|, weights)?(\s*\(.*?\))?[:.]\s*", "", text)
+    return f"Result: {_cell(formula)}".replace("[", "\\[") if formula else ""
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    start = text[:1].upper() + text[1:]
+    return start if start.endswith((".", ")")) or not start else f"{start}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Predict how to merge fine-tuned language models, merge them once, push the result.
+
+    import simmerge_hub
+
+    plan = simmerge_hub.plan("org/code-7b", "org/math-7b")
+    simmerge_hub.merge(plan, "merged")
+    simmerge_hub.push("merged", "org/code-math-7b")
+
+Names are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Arm": "operators",
+    "Checkpoint": "hub.resolve",
+    "Features": "signatures.features",
+    "MergeReport": "merger",
+    "ModelRef": "hub.resolve",
+    "Operator": "operators",
+    "Plan": "planning.plan",
+    "Prediction": "selector.predictor",
+    "Ranking": "selector.predictor",
+    "Recipe": "recipe",
+    "Signature": "signatures.signature",
+    "SimmergeError": "errors",
+    "merge": "publishing.verbs",
+    "plan": "planning.plan",
+    "push": "publishing.verbs",
+    "resolve": "hub.resolve",
+    "sign": "signatures.signature",
+}
+
+__all__ = [
+    "Arm",
+    "Checkpoint",
+    "Features",
+    "MergeReport",
+    "ModelRef",
+    "Operator",
+    "Plan",
+    "Prediction",
+    "Ranking",
+    "Recipe",
+    "Signature",
+    "SimmergeError",
+    "__version__",
+    "merge",
+    "plan",
+    "push",
+    "resolve",
+    "sign",
+]
+
+if TYPE_CHECKING:
+    from simmerge_hub.errors import SimmergeError
+    from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
+    from simmerge_hub.merger import MergeReport
+    from simmerge_hub.operators import Arm, Operator
+    from simmerge_hub.planning.plan import Plan, plan
+    from simmerge_hub.publishing.verbs import merge, push
+    from simmerge_hub.recipe import Recipe
+    from simmerge_hub.selector.predictor import Prediction, Ranking
+    from simmerge_hub.signatures.features import Features
+    from simmerge_hub.signatures.signature import Signature, sign
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"simmerge_hub has no {name!r}")
+    return getattr(import_module(f"simmerge_hub.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

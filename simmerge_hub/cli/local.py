@@ -1,0 +1,90 @@
+"""localhub, and the demo: the whole chain on nano models against a Hub on this machine."""
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from simmerge_hub.cli import show
+from simmerge_hub.errors import HubError
+
+MODELS = ("nano/code", "nano/math")
+MERGED = "nano/code-math"
+
+
+def localhub(*, dir: str, port: int, idle: float | None) -> None:
+    """`simmerge-hub localhub`."""
+    from simmerge_hub.localhub import LocalhubError, serve
+
+    try:
+        serve(dir=dir, port=port, idle=idle)
+    except LocalhubError as error:
+        raise HubError(str(error)) from error
+
+
+def demo(*, dir: str | None) -> None:
+    """`simmerge-hub demo`: publish, plan, merge, push, read the card, ask."""
+    from simmerge_hub.localhub import running
+
+    with ExitStack() as stack:
+        kept = dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="simmerge-demo-"))
+        folder = Path(kept)
+        hub = stack.enter_context(running(folder / "hub"))
+        # before the first import of huggingface_hub, which reads them once
+        os.environ.update(hub.environment(), HF_HUB_DISABLE_PROGRESS_BARS="1")
+        _chain(folder)
+        if dir:
+            show.note(f"\nThe Hub's state is kept: simmerge-hub localhub --dir {folder / 'hub'}")
+
+
+def _chain(folder: Path) -> None:
+    from simmerge_hub.cli import verbs, zoo
+
+    plan, merged = folder / "plan.yaml", folder / "merged"
+    _step("a Hub on this machine; nano specialists with scores on their cards go onto it")
+    _say("simmerge-hub zoo publish nano")
+    zoo.publish(namespace="nano", folder=None)
+    _step("predict: two specialists, no merge and no evaluation")
+    _say(f"simmerge-hub plan {' '.join(MODELS)} -o plan.yaml")
+    verbs.plan(
+        models=MODELS, base=None, experts=(), probes=(), predictor=None, output=str(plan),
+        as_json=False,
+    )  # fmt: skip
+    _step("merge once, streaming")
+    _say("simmerge-hub merge plan.yaml -o merged")
+    verbs.merge(recipe=str(plan), output=str(merged), as_json=False, overwrite=True)
+    _step("push weights and card in one commit")
+    _say(f"simmerge-hub push merged {MERGED}")
+    verbs.push(folder=str(merged), repo_id=MERGED, private=False, create_pr=False, as_json=False)
+    _step(f"the card of {MERGED}, as it stands on the Hub")
+    _card()
+    _step("one prompt of each parent's domain, asked of models loaded from the Hub")
+    _ask()
+
+
+def _card() -> None:
+    from simmerge_hub.hub.ranges import local_file
+    from simmerge_hub.hub.resolve import ModelRef, resolve_files
+
+    location, _ = resolve_files(ModelRef.parse(MERGED))
+    show.card(local_file(location, "README.md").read_text(encoding="utf-8"))
+
+
+def _ask() -> None:
+    from simmerge_hub.cli.zoo import packaged
+    from simmerge_hub.zoo.answers import answers, question
+    from simmerge_hub.zoo.manifest import load_manifest
+
+    tasks = load_manifest(packaged()).tasks
+    questions = [question(name, tasks[name]) for name in ("code", "math")]
+    with show.status("asking"):
+        found = answers([*MODELS, MERGED], questions)
+    show.answers(questions, found)
+
+
+def _step(text: str) -> None:
+    show.OUT.rule(f"[bold]{text}")
+
+
+def _say(command: str) -> None:
+    show.OUT.print(f"$ {command}", style="cyan", highlight=False)

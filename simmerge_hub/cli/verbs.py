@@ -1,0 +1,98 @@
+"""plan, merge, push, operators: call the verb, show what it returns."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub.cli import show
+
+
+def plan(
+    *,
+    models: Sequence[str],
+    base: str | None,
+    experts: Sequence[tuple[str, str]],
+    probes: Sequence[tuple[str, str]],
+    predictor: str | None,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """`simmerge-hub plan`."""
+    with show.status("planning") as say:
+        from simmerge_hub.planning.plan import plan as predict
+
+        made = predict(
+            *models,
+            base=base,
+            experts=dict(experts),
+            probes=dict(probes),
+            predictor=predictor,
+            progress=say,
+        )
+    if output:
+        Path(output).write_text(made.to_yaml(), encoding="utf-8")
+    if as_json:
+        show.data(made.to_dict())
+        return
+    show.plan(made)
+    if output:
+        show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
+
+
+def merge(*, recipe: str, output: str, as_json: bool, **options: Any) -> None:
+    """`simmerge-hub merge`; `options` are those of the verb."""
+    with show.progress("merging") as step:
+        from simmerge_hub.publishing.verbs import merge as run
+
+        report = run(recipe, output, progress=step, **options)
+    if as_json:
+        show.data(
+            {
+                "folder": str(report.folder),
+                "tensors": report.tensors,
+                "bytes": report.size,
+                "seconds": round(report.seconds, 3),
+                "versions": dict(report.versions),
+            }
+        )
+        return
+    show.note(
+        f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s "
+        f"-> {report.folder}"
+    )
+    show.note(f"next: simmerge-hub push {report.folder} org/name")
+
+
+def push(*, folder: str, repo_id: str, private: bool, create_pr: bool, as_json: bool) -> None:
+    """`simmerge-hub push`."""
+    from simmerge_hub.publishing.verbs import push as send
+
+    commit = send(folder, repo_id, private=private, create_pr=create_pr)
+    if as_json:
+        show.data(asdict(commit))
+        return
+    show.note(f"pushed in one commit, {commit.oid[:12]}: {commit.url}")
+
+
+def operators(*, as_json: bool) -> None:
+    """`simmerge-hub operators`."""
+    from simmerge_hub.operators import OPERATORS
+
+    if as_json:
+        show.data(
+            [
+                {
+                    "name": o.name,
+                    "summary": o.summary,
+                    "space": o.space,
+                    "models": o.models,
+                    "parameters": json.loads(json.dumps(dict(o.parameters))),
+                    "paper": o.paper,
+                }
+                for o in OPERATORS.values()
+            ]
+        )
+        return
+    show.operators(OPERATORS.values())

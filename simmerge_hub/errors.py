@@ -1,0 +1,107 @@
+"""Every error a user can meet. Each says what is wrong and what was seen; `hint` says what to do.
+
+SimmergeError
+├── HubError                 the Hub, or the way to it
+│   ├── RepoNotFound           no such repository (or it is private and no token allows it)
+│   ├── RevisionNotFound       the repository has no such branch, tag or commit
+│   ├── GatedRepo              access must be asked for on the model's page
+│   ├── EndpointDown           nothing answers at HF_ENDPOINT
+│   ├── OfflineWithoutCache    offline, and the files are not in the cache
+│   └── PushFailed             the upload was refused; nothing became visible
+├── CheckpointError          a repository or folder that is not a checkpoint we can merge
+│   ├── NoSafetensors          no safetensors weights
+│   └── CorruptHeader          a header or index that must not be believed
+├── AlignmentError           checkpoints that do not fit together
+│   └── BaseUnknown            no common base, or several that disagree
+├── OperatorError            an unknown operator, or parameters it does not take
+├── RecipeError              a recipe that cannot be read or run
+├── ProbeError               a probe set that cannot be used
+├── SignatureError           a signature that must not be believed or compared
+├── PredictorError           a predictor that cannot be read, trained or applied
+├── OutputError              a folder that exists, a full disk
+└── MissingExtra             an optional dependency is not installed
+"""
+
+
+class SimmergeError(Exception):
+    """The root. `str(error)` is the message; `error.hint` the next thing to do, or ""."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class HubError(SimmergeError):
+    """The Hub, or the way to it."""
+
+
+class RepoNotFound(HubError):
+    """No such repository, or a private one that the token does not open."""
+
+
+class RevisionNotFound(HubError):
+    """The repository has no such branch, tag or commit."""
+
+
+class GatedRepo(HubError):
+    """Access to the repository must be asked for first."""
+
+
+class EndpointDown(HubError):
+    """Nothing answers at the Hub's address."""
+
+
+class OfflineWithoutCache(HubError):
+    """Offline mode is on and the cache does not hold what is needed."""
+
+
+class PushFailed(HubError):
+    """The upload was refused; nothing became visible."""
+
+
+class CheckpointError(SimmergeError):
+    """A repository or folder that is not a checkpoint we can merge."""
+
+
+class NoSafetensors(CheckpointError):
+    """There are no safetensors weights."""
+
+
+class CorruptHeader(CheckpointError):
+    """A safetensors header or index that must not be believed."""
+
+
+class AlignmentError(SimmergeError):
+    """Checkpoints that do not fit together."""
+
+
+class BaseUnknown(AlignmentError):
+    """The models have no common base, or name several that disagree."""
+
+
+class OperatorError(SimmergeError):
+    """An unknown operator, or parameters it does not take."""
+
+
+class RecipeError(SimmergeError):
+    """A recipe that cannot be read or run."""
+
+
+class ProbeError(SimmergeError):
+    """A probe set that cannot be used."""
+
+
+class SignatureError(SimmergeError):
+    """A signature that must not be believed, or not be compared with another."""
+
+
+class PredictorError(SimmergeError):
+    """A predictor that cannot be read, trained or applied."""
+
+
+class OutputError(SimmergeError):
+    """An output folder that exists already, or a disk too full for it."""
+
+
+class MissingExtra(SimmergeError):
+    """An optional dependency is not installed."""

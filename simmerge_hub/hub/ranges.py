@@ -1,0 +1,161 @@
+"""Bytes of a checkpoint's files: ranges read in place or over HTTP, whole files through the cache.
+
+Knows where a file lies, nothing of what is in it.
+"""
+
+import time
+from bisect import bisect
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
+
+from simmerge_hub import __version__
+from simmerge_hub.errors import CheckpointError, HubError
+from simmerge_hub.hub.client import translated
+
+Span = tuple[int, int]
+"""Bytes [start, end) of a file."""
+GAP = 64 * 1024
+"""Spans closer than this many bytes are fetched in one request."""
+CONNECTIONS = 8
+LARGE = 50 * 2**20
+"""Bytes from which a download shows a progress bar."""
+
+
+class LargeOnly(tqdm):
+    """huggingface_hub's progress bar, silent for files that take no time."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        small = (options.get("total") or 0) < LARGE
+        super().__init__(*args, **{**options, "disable": small or options.get("disable")})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where files lie: a folder here, or a repository at one commit."""
+
+    folder: Path | None = None
+    repo: str = ""
+    commit: str = ""
+    repo_type: str = "model"
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return str(self.folder) if self.folder else f"{self.repo}@{self.commit[:8]}"
+
+
+def local_file(location: Location, file: str) -> Path:
+    """The path of a whole file, downloaded into huggingface_hub's cache if it is remote."""
+    if location.folder is not None:
+        return location.folder / file
+    with translated(location.repo, location.commit):
+        return Path(
+            hf_hub_download(
+                location.repo,
+                file,
+                revision=location.commit,
+                repo_type=location.repo_type,
+                library_name="simmerge-hub",
+                library_version=__version__,
+                tqdm_class=LargeOnly,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A whole file here; `new` if it was downloaded just now and is in no other snapshot."""
+
+    path: Path
+    new: bool
+
+
+def fetch(location: Location, file: str) -> Fetched:
+    """`local_file`, and whether this call downloaded it."""
+    if location.folder is not None:
+        return Fetched(path=location.folder / file, new=False)
+    began = time.time_ns()
+    known = try_to_load_from_cache(
+        location.repo, file, revision=location.commit, repo_type=location.repo_type
+    )
+    path = local_file(location, file)
+    new = not isinstance(known, str) and path.resolve().stat().st_mtime_ns >= began
+    return Fetched(path=path, new=new)
+
+
+def discard(found: Fetched) -> None:
+    """Delete a downloaded file from huggingface_hub's cache: the snapshot's link and the blob."""
+    blob = found.path.resolve()
+    found.path.unlink(missing_ok=True)
+    blob.unlink(missing_ok=True)
+
+
+def read_spans(location: Location, file: str, spans: Sequence[Span]) -> list[bytes]:
+    """The bytes of each span, in the order given; near ones are fetched together, in parallel."""
+    if location.folder is not None:
+        return _read_local(location.folder / file, spans)
+    merged = coalesce(spans)
+    if len(merged) == 1:
+        parts = [_read_remote(location, file, merged[0])]
+    else:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            parts = list(pool.map(lambda span: _read_remote(location, file, span), merged))
+    return [_cut(merged, parts, span) for span in spans]
+
+
+def coalesce(spans: Sequence[Span], gap: int = GAP) -> list[Span]:
+    """The fewest spans that cover these without bridging more than `gap` bytes between two."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start - merged[-1][1] <= gap:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _cut(merged: list[Span], parts: list[bytes], span: Span) -> bytes:
+    place = bisect(merged, span[0], key=itemgetter(0)) - 1
+    begin = merged[place][0]
+    return parts[place][span[0] - begin : span[1] - begin]
+
+
+def _read_local(path: Path, spans: Sequence[Span]) -> list[bytes]:
+    with open(path, "rb") as handle:
+        return [_read_at(handle, span) for span in spans]
+
+
+def _read_at(handle: BinaryIO, span: Span) -> bytes:
+    start, end = span
+    handle.seek(start)
+    data = handle.read(end - start)
+    if len(data) != end - start:
+        raise CheckpointError(f"{handle.name} ends before byte {end:,}", hint="the file is damaged")
+    return data
+
+
+def _read_remote(location: Location, file: str, span: Span) -> bytes:
+    start, end = span
+    if start == end:
+        return b""
+    url = hf_hub_url(location.repo, file, revision=location.commit, repo_type=location.repo_type)
+    agent = build_hf_headers(library_name="simmerge-hub", library_version=__version__)
+    with translated(location.repo, location.commit):
+        response = get_session().get(
+            url, headers={**agent, "Range": f"bytes={start}-{end - 1}"}, follow_redirects=True
+        )
+        hf_raise_for_status(response)
+    if response.status_code != 206 or len(response.content) != end - start:
+        raise HubError(
+            f"{location.name}/{file}: asked for bytes {start:,}-{end:,}, got status "
+            f"{response.status_code} with {len(response.content):,} bytes",
+            hint="the server or a proxy does not serve byte ranges; try another HF_ENDPOINT",
+        )
+    return response.content

@@ -1,0 +1,225 @@
+"""Texts from a dataset on the Hub, pinned to a commit, or from a file here.
+
+JSON-lines and text files are read as they are; datasets in other formats go through the `datasets`
+library, streamed. Which file is which split is told by the card, else by file and folder names.
+"""
+
+import fnmatch
+import importlib.util
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+
+from simmerge_hub.errors import MissingExtra, ProbeError
+from simmerge_hub.hub.client import api, offline, translated
+from simmerge_hub.hub.ranges import Location, local_file
+from simmerge_hub.hub.resolve import front_matter
+
+SPLITS = ("probe", "train")
+"""Splits used where none is named: the first there is."""
+COLUMNS = ("prompt", "text", "question", "instruction", "input")
+"""Columns used where none is named: the first there is."""
+NATIVE = (".jsonl", ".txt")
+KEYWORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+    "probe": ("probe", "probes"),
+}
+"""Words in file and folder names that make a split; the first three are those of `datasets`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Texts, and where exactly they are from: `org/name@commit:split:column` or a file's name."""
+
+    source: str
+    prompts: tuple[str, ...]
+
+
+def texts(reference: str, *, limit: int) -> Texts:
+    """The first `limit` texts of a dataset or file.
+
+    Args:
+        reference: `org/dataset[@revision][:split[:column]]`, or the path of a .jsonl or .txt file.
+        limit: how many to read at most.
+
+    Raises:
+        ProbeError: no such split or column (the message lists those there are), or no text.
+        MissingExtra: a format that needs the `datasets` library, which is not installed.
+        HubError: no such dataset or revision, or no way to it.
+    """
+    path = Path(reference).expanduser()
+    if path.suffix in NATIVE and path.is_file():
+        prompts, _ = _read([path], "", limit, path.name)
+        return Texts(source=path.name, prompts=prompts)
+    found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^:]+))?(?::([^:]*))?(?::(.+))?", reference)
+    if found is None or reference.startswith((".", "/", "~")):
+        raise ProbeError(
+            f"{reference!r} is neither a .jsonl or .txt file here nor a dataset",
+            hint="write org/dataset, org/dataset@revision:split:column, or the path of a file",
+        )
+    repo, revision, split, column = (part or "" for part in found.groups())
+    return _from_hub(repo, revision or None, split, column, limit)
+
+
+def _from_hub(repo: str, revision: str | None, split: str, column: str, limit: int) -> Texts:
+    location, files = _listing(repo, revision)
+    native = [name for name in files if _is_data(name)]
+    if native:
+        splits = _splits(native, _configured(location, files))
+        chosen = _choose("split", split, SPLITS, list(splits), repo)
+        paths = [local_file(location, name) for name in splits[chosen]]
+        prompts, used = _read(paths, column, limit, repo)
+    else:
+        chosen, rows = _streamed(repo, location.commit, split)
+        prompts, used = _column(rows, column, limit, repo)
+    return Texts(source=f"{repo}@{location.commit}:{chosen}:{used}", prompts=prompts)
+
+
+def _listing(repo: str, revision: str | None) -> tuple[Location, list[str]]:
+    with translated(repo, revision):
+        if offline():
+            folder = Path(
+                snapshot_download(
+                    repo, repo_type="dataset", revision=revision, local_files_only=True
+                )
+            )
+            names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
+            return Location(folder=folder, repo=repo, commit=folder.name), sorted(names)
+        info = api().dataset_info(repo, revision=revision)
+    location = Location(repo=info.id, commit=info.sha or "", repo_type="dataset")
+    return location, sorted(s.rfilename for s in info.siblings or ())
+
+
+def _is_data(name: str) -> bool:
+    path = Path(name)
+    hidden = any(part.startswith((".", "_")) for part in path.parts)
+    return path.suffix in NATIVE and not hidden and path.stem.lower() not in ("readme", "license")
+
+
+def _configured(location: Location, files: Sequence[str]) -> Mapping[str, str]:
+    """Split -> glob, where the card's first configuration says so."""
+    if "README.md" not in files:
+        return {}
+    card = front_matter(local_file(location, "README.md").read_text("utf-8", "replace"))
+    configs = card.get("configs")
+    stated = configs[0].get("data_files") if isinstance(configs, list) and configs else None
+    entries = stated if isinstance(stated, list) else []
+    return {
+        str(e["split"]): str(e["path"])
+        for e in entries
+        if isinstance(e, dict) and {"split", "path"} <= e.keys()
+    }
+
+
+def _splits(files: Sequence[str], configured: Mapping[str, str]) -> dict[str, list[str]]:
+    """Split -> files. Without any name that tells, everything is `train`, as in `datasets`."""
+    found = {s: fnmatch.filter(files, glob) for s, glob in configured.items()}
+    found = {split: names for split, names in found.items() if names}
+    if not found:
+        for name in files:
+            for split in _named(name):
+                found.setdefault(split, []).append(name)
+    return found or {"train": list(files)}
+
+
+def _named(file: str) -> list[str]:
+    """The splits a file's name or folder speaks of."""
+    sharded = re.fullmatch(r"data/(.+)-\d{5}-of-\d{5}.*", file)
+    if sharded:
+        return [sharded[1]]
+    words = set(re.split(r"[-._ 0-9/]+", str(Path(file).with_suffix(""))))
+    return [split for split, keywords in KEYWORDS.items() if words & set(keywords)]
+
+
+def _choose(
+    what: str, wanted: str, defaults: Sequence[str], there: Sequence[str], source: str
+) -> str:
+    if wanted in there:
+        return wanted
+    default = next((name for name in defaults if name in there), None)
+    if not wanted and default is not None:
+        return default
+    missing = repr(wanted) if wanted else " or ".join(defaults)
+    raise ProbeError(
+        f"{source} has no {what} {missing}; it has: {', '.join(there) or 'none'}",
+        hint=f"name one of them: {source}:split:column",
+    )
+
+
+def _read(
+    paths: Sequence[Path], column: str, limit: int, source: str
+) -> tuple[tuple[str, ...], str]:
+    if paths[0].suffix == ".txt":
+        rows: Iterable[Any] = ({"text": line} for line in _lines(paths) if line.strip())
+    else:
+        rows = (_parsed(line, source) for line in _lines(paths) if line.strip())
+    return _column(rows, column, limit, source)
+
+
+def _lines(paths: Sequence[Path]) -> Iterator[str]:
+    for path in paths:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            yield from (line.rstrip("\r\n") for line in handle)
+
+
+def _parsed(line: str, source: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if isinstance(row, dict):
+        return row
+    raise ProbeError(
+        f"{source}: a line is no JSON object: {line[:60]!r}",
+        hint='each line of a .jsonl file is like {"prompt": "…"}',
+    )
+
+
+def _column(
+    rows: Iterable[Mapping[str, Any]], column: str, limit: int, source: str
+) -> tuple[tuple[str, ...], str]:
+    """The texts of a column, and the column's name."""
+    prompts: list[str] = []
+    used = column
+    for number, row in enumerate(islice(rows, limit)):
+        if number == 0:
+            used = _choose("column", column, COLUMNS, [str(k) for k in row], source)
+        text = row.get(used)
+        if not isinstance(text, str) or not text.strip():
+            raise ProbeError(
+                f"{source}: row {number + 1} has no text in {used!r}",
+                hint=f"use a column of texts; row {number + 1} has: {', '.join(map(str, row))}",
+            )
+        prompts.append(text)
+    if not prompts:
+        raise ProbeError(f"{source} holds no texts", hint="give a file with one prompt a line")
+    return tuple(prompts), used
+
+
+def _streamed(repo: str, commit: str, split: str) -> tuple[str, Iterable[Mapping[str, Any]]]:
+    """A split of a dataset in another format, through the `datasets` library."""
+    if importlib.util.find_spec("datasets") is None:
+        raise MissingExtra(
+            f"{repo} has no .jsonl or .txt files, and other formats need the datasets library",
+            hint="pip install datasets",
+        )
+    import datasets
+
+    try:
+        there = datasets.get_dataset_split_names(repo, revision=commit)
+        chosen = _choose("split", split, SPLITS, there, repo)
+        rows = datasets.load_dataset(repo, split=chosen, revision=commit, streaming=True)
+    except (ValueError, OSError) as error:
+        raise ProbeError(
+            f"{repo} cannot be read as a dataset: {str(error).partition(chr(10))[0]}",
+            hint="convert it to JSON lines with one prompt a line",
+        ) from error
+    return chosen, rows  # type: ignore[return-value]

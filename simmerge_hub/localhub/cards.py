@@ -1,0 +1,128 @@
+"""What the Hub reads off a repository's files: the README's YAML front matter, the config, the
+weights.
+
+From these come the tags, library, task and base models that a repository is listed and found under.
+Pure functions on text and names; knows nothing about requests or storage.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+FRONT_MATTER = re.compile(
+    r"\A---[ \t]*\r?\n(.*?)(?:\r?\n)?^---[ \t]*\r?$", re.DOTALL | re.MULTILINE
+)
+TEXT, LIST, TEXT_OR_LIST = (str,), (list,), (str, list)
+SCHEMA: dict[str, tuple[type, ...]] = {
+    "base_model": TEXT_OR_LIST,
+    "base_model_relation": TEXT,
+    "datasets": TEXT_OR_LIST,
+    "language": TEXT_OR_LIST,
+    "library_name": TEXT,
+    "license": TEXT_OR_LIST,
+    "metrics": TEXT_OR_LIST,
+    "model-index": LIST,
+    "pipeline_tag": TEXT,
+    "tags": LIST,
+}
+TASKS = {
+    "CausalLM": "text-generation",
+    "ConditionalGeneration": "text2text-generation",
+    "MaskedLM": "fill-mask",
+    "SequenceClassification": "text-classification",
+    "TokenClassification": "token-classification",
+    "QuestionAnswering": "question-answering",
+}
+
+
+class InvalidCard(ValueError):
+    """The front matter cannot be understood."""
+
+
+@lru_cache(maxsize=512)
+def front_matter(readme: str) -> dict[str, Any]:
+    """The metadata at the top of a README as JSON values, or nothing; InvalidCard when broken."""
+    found = FRONT_MATTER.match(readme.lstrip("\ufeff"))
+    try:
+        card = yaml.safe_load(found.group(1)) if found else {}
+    except yaml.YAMLError as error:
+        raise InvalidCard(f"the metadata is not valid YAML: {error}") from None
+    if not isinstance(card or {}, dict):
+        raise InvalidCard("the metadata must be a mapping of keys to values")
+    return json.loads(json.dumps(card or {}, default=str))
+
+
+def check(readme: str) -> list[str]:
+    """What is wrong with a README's metadata, one message each."""
+    try:
+        card = front_matter(readme)
+    except InvalidCard as error:
+        return [str(error)]
+    wrong = [
+        key for key, types in SCHEMA.items() if not isinstance(card.get(key, types[0]()), types)
+    ]
+    return [f'"{key}" must be {_expected(SCHEMA[key])}, not {card[key]!r}' for key in wrong]
+
+
+def safe_front_matter(readme: str) -> dict[str, Any]:
+    """`front_matter`, or nothing when it is broken: a bad card must not hide a repository."""
+    try:
+        return front_matter(readme)
+    except InvalidCard:
+        return {}
+
+
+def library(card: Mapping[str, Any], files: Iterable[str], config: Mapping[str, Any]) -> str | None:
+    """The library that loads the model: named by the card, else guessed from its files."""
+    if card.get("library_name"):
+        return card["library_name"]
+    if "adapter_config.json" in files:
+        return "peft"
+    return "transformers" if "model_type" in config else None
+
+
+def task(card: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
+    """The task of a model: named by the card, else guessed from its architecture."""
+    if card.get("pipeline_tag"):
+        return card["pipeline_tag"]
+    heads = " ".join(config.get("architectures") or [])
+    return next((task for head, task in TASKS.items() if heads.endswith(head)), None)
+
+
+def tags(
+    card: Mapping[str, Any], files: Iterable[str], config: Mapping[str, Any], kind: str
+) -> list[str]:
+    """Everything a repository can be filtered by, without duplicates."""
+    found: list[str | None] = []
+    if kind == "models":
+        found += [library(card, files, config), config.get("model_type"), task(card, config)]
+        found += ["safetensors"] if any(path.endswith(".safetensors") for path in files) else []
+        found += _base_model_tags(card, files)
+    found += [*listed(card.get("tags")), *listed(card.get("language"))]
+    found += [f"dataset:{name}" for name in listed(card.get("datasets"))]
+    found += [f"license:{name}" for name in listed(card.get("license"))]
+    return list(dict.fromkeys(str(tag) for tag in found if tag))
+
+
+def listed(value: object) -> list[str]:
+    """A card value that may be missing, one text or several, as a list of texts."""
+    values = value if isinstance(value, list) else [value] if value else []
+    return [item for item in values if isinstance(item, str)]
+
+
+def _base_model_tags(card: Mapping[str, Any], files: Iterable[str]) -> list[str]:
+    bases = listed(card.get("base_model"))
+    adapter = card.get("library_name") == "peft" or "adapter_config.json" in files
+    guess = "merge" if len(bases) > 1 else "adapter" if adapter else "finetune"
+    relation = card.get("base_model_relation") or guess
+    return [f"base_model:{base}" for base in bases] + [
+        f"base_model:{relation}:{base}" for base in bases
+    ]
+
+
+def _expected(types: tuple[type, ...]) -> str:
+    return " or ".join("a text" if one is str else "a list" for one in types)

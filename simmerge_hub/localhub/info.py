@@ -1,0 +1,146 @@
+"""The description of a repository that `model_info`, `dataset_info`, `space_info` and lists return.
+
+Puts together settings, one snapshot, the card and the weights' headers. Knows nothing about
+requests.
+"""
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+from simmerge_hub.localhub import cards
+from simmerge_hub.localhub.blobs import Blobs
+from simmerge_hub.localhub.history import Commit, Entry, Files
+from simmerge_hub.localhub.repositories import Repository
+
+LARGEST_TEXT = 2**20
+LARGEST_HEADER = 25 * 2**20
+
+
+def describe(
+    repository: Repository, commit: Commit, blobs: Blobs, *, sizes: bool = False
+) -> dict[str, Any]:
+    """All that is known about a repository at one commit; `sizes` adds them to each file."""
+    card = cards.safe_front_matter(_text(commit.files, "README.md", blobs))
+    config = _config(commit.files, blobs)
+    kind = repository.kind
+    facts: dict[str, Any] = {
+        "_id": repository.id,
+        "id": repository.id,
+        "author": repository.namespace,
+        "sha": commit.oid,
+        "createdAt": repository.created_at,
+        "lastModified": commit.date,
+        "private": repository.private,
+        "gated": repository.gated,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": cards.tags(card, commit.files, config, kind),
+        "cardData": card,
+        "siblings": [_sibling(path, entry, sizes) for path, entry in sorted(commit.files.items())],
+        "usedStorage": sum(entry.size for entry in commit.files.values()),
+    }
+    extra = {"models": _model_facts, "datasets": lambda *_: {}, "spaces": _space_facts}[kind]
+    return facts | extra(repository, commit, card, config, blobs)
+
+
+def chosen(facts: dict[str, Any], expand: Iterable[str]) -> dict[str, Any]:
+    """Only the properties a client has asked for, or all of them when it asked for none."""
+    wanted = {"_id", "id", *expand}
+    return (
+        {key: value for key, value in facts.items() if key in wanted} if len(wanted) > 2 else facts
+    )
+
+
+def brief(facts: dict[str, Any], *, full: bool, card: bool) -> dict[str, Any]:
+    """What a list shows of a repository."""
+    hidden = set() if full else {"siblings", "usedStorage", "safetensors", "spaces"}
+    hidden |= set() if full or card else {"cardData"}
+    return {key: value for key, value in facts.items() if key not in hidden}
+
+
+def _model_facts(
+    repository: Repository, commit: Commit, card: Mapping, config: Mapping, blobs: Blobs
+) -> dict[str, Any]:
+    facts = {
+        "modelId": repository.id,
+        "library_name": cards.library(card, commit.files, config),
+        "pipeline_tag": cards.task(card, config),
+        "config": {key: config[key] for key in ("architectures", "model_type") if key in config},
+        "spaces": [],
+        "safetensors": _parameters(commit.files, blobs),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _space_facts(
+    repository: Repository, commit: Commit, card: Mapping, *_: object
+) -> dict[str, Any]:
+    linked = {
+        "models": cards.listed(card.get("models")),
+        "datasets": cards.listed(card.get("datasets")),
+    }
+    return {"sdk": card.get("sdk", repository.sdk), "runtime": runtime(), **linked}
+
+
+def runtime() -> dict[str, Any]:
+    """The state of a Space: localhub stores Spaces and never runs them."""
+    return {"stage": "STOPPED", "hardware": {"current": None, "requested": None}, "gcTimeout": None}
+
+
+def _sibling(path: str, entry: Entry, sizes: bool) -> dict[str, Any]:
+    if not sizes:
+        return {"rfilename": path}
+    facts: dict[str, Any] = {"rfilename": path, "size": entry.size, "blobId": entry.oid}
+    if entry.lfs:
+        facts["lfs"] = {
+            "sha256": entry.sha256,
+            "size": entry.size,
+            "pointerSize": entry.pointer_size,
+        }
+    return facts
+
+
+def _text(files: Files, path: str, blobs: Blobs) -> str:
+    entry = files.get(path)
+    if entry is None or entry.size > LARGEST_TEXT:
+        return ""
+    return blobs.read(entry.sha256).decode(errors="replace")
+
+
+def _config(files: Files, blobs: Blobs) -> dict[str, Any]:
+    try:
+        config = json.loads(_text(files, "config.json", blobs) or "{}")
+    except ValueError:
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _parameters(files: Files, blobs: Blobs) -> dict[str, Any] | None:
+    """How many weights of each dtype the safetensors files at the top hold."""
+    weights = [
+        entry for path, entry in files.items() if path.endswith(".safetensors") and "/" not in path
+    ]
+    total: Counter[str] = Counter()
+    for entry in weights:
+        total.update(dict(_header_counts(entry.sha256, blobs)))
+    return {"parameters": dict(total), "total": total.total()} if total else None
+
+
+@lru_cache(maxsize=1024)
+def _header_counts(sha256: str, blobs: Blobs) -> tuple[tuple[str, int], ...]:
+    counts: Counter[str] = Counter()
+    try:
+        with blobs.path(sha256).open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, LARGEST_HEADER)))
+        for tensor in [header[name] for name in header if name != "__metadata__"]:
+            counts[tensor["dtype"]] += prod(tensor["shape"])
+    except (struct.error, ValueError, KeyError, TypeError):
+        return ()
+    return tuple(counts.items())

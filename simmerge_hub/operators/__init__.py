@@ -1,0 +1,55 @@
+"""THE ARITHMETIC: pure functions on tensors, one family a file, one registry."""
+
+from simmerge_hub.operators import averaging, consensus, selection, spherical, stock
+from simmerge_hub.operators.arms import Arm, arm, as_rows, merge_tensors, stacked
+from simmerge_hub.operators.registry import (
+    OPERATORS,
+    Operator,
+    Place,
+    check,
+    combine,
+    find,
+    measure,
+)
+
+__all__ = [
+    "ARMS",
+    "BALANCED",
+    "OPERATORS",
+    "PAPER_ARMS",
+    "Arm",
+    "Operator",
+    "Place",
+    "arm",
+    "as_rows",
+    "averaging",
+    "check",
+    "combine",
+    "consensus",
+    "find",
+    "measure",
+    "merge_tensors",
+    "selection",
+    "spherical",
+    "stacked",
+    "stock",
+]
+
+PAPER_ARMS = (arm("linear"), arm("slerp"), arm("ties", density=0.2))
+"""The three operators SimMerge chooses between."""
+
+ARMS = (
+    *PAPER_ARMS,
+    arm("linear", weights=(0.7, 0.3)),
+    arm("linear", weights=(0.3, 0.7)),
+    arm("nuslerp"),
+    arm("ties", density=0.5),
+    arm("ties", density=1.0),
+    arm("task_arithmetic", scale=1.0),
+    arm("task_arithmetic", scale=0.7),
+)
+"""The arms that are measured and predicted: closed under swapping the two models."""
+
+BALANCED = tuple(one for one in ARMS if one == one.swapped())
+"""Those that treat both models alike. A plan for the tasks of both chooses among these: the others
+keep one model's tasks by giving up the other's, which a mean over tasks would reward."""

@@ -1,0 +1,34 @@
+"""Random numbers that belong to an entry, not to a moment.
+
+The number of an entry depends on (seed, model, tensor, index of the entry) alone: a generator is
+keyed by the first three and advanced to the fourth. Chunks, order, threads and shards do not
+matter. A model is known by its name, so the same model is thinned alike wherever it stands.
+"""
+
+import hashlib
+
+import numpy as np
+
+from simmerge_hub.operators.registry import Place
+
+SPAN = 2**32
+
+
+def words(place: Place, model: int, rows: int, cols: int) -> np.ndarray:
+    """One number for each entry of `rows` whole rows from `place.low`: uint32 [rows, cols]."""
+    first, count = place.low * cols, rows * cols
+    generator = np.random.PCG64DXSM(_key(place, model)).advance(first // 2)
+    pairs = generator.random_raw((first % 2 + count + 1) // 2)
+    drawn = np.ascontiguousarray(pairs, dtype="<u8").view("<u4")
+    return drawn[first % 2 : first % 2 + count].reshape(rows, cols)
+
+
+def below(share: float | np.ndarray) -> np.ndarray:
+    """The word below which entries fall with this probability: uint32, for `words(...) < it`."""
+    return np.minimum(np.rint(np.multiply(share, SPAN)), SPAN - 1).astype(np.uint32)
+
+
+def _key(place: Place, model: int) -> int:
+    name = place.models[model] if place.models else str(model)
+    text = repr((place.seed, name, place.tensor)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")

@@ -1,0 +1,262 @@
+"""The registry: what an operator is, how one is declared, found, checked and called.
+
+An operator is two pure functions on tensors. `statistics(chunks)` reduces a tensor of every model
+to a few numbers (norms, an angle, thresholds); `combine(chunk, statistics)` is arithmetic on a
+chunk of whole rows. The same two run on weights as they stream past and on the sampled rows of a
+signature, so an operator exists once. Knows nothing about files, models or the Hub.
+
+To add one: write the function in the file of its family under `@operator(...)`. Its name is the
+operator's name, its docstring's first line the summary, its keyword-only arguments the parameters.
+A function that asks for an argument called `place` is told where the chunk lies.
+"""
+
+import difflib
+import inspect
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import OperatorError
+
+Chunks = Iterable[Tensor]
+"""Chunks of one tensor: each float32 [inputs, rows, cols]; may be iterated more than once."""
+Space = Literal["weight", "delta", "anchored"]
+PerModel = float | Sequence[float]
+"""A parameter that is one number for all models or one for each."""
+RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
+    "density": (lambda v: 0 < v <= 1, "would keep no entry", "a share of the entries in (0, 1]"),
+    "gamma": (lambda v: 0 <= v < 1, "is no share", "a share of the entries in [0, 1)"),
+}
+"""What a parameter of this name may be in every operator: test, complaint, cure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a chunk lies, for operators that draw random numbers or look at a tensor's shape.
+
+    `models` are the inputs' names in order, `shape` the whole tensor's, `low` the index of the
+    chunk's first row.
+    """
+
+    tensor: str = ""
+    models: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    low: int = 0
+    seed: int = 0
+
+
+HERE = Place()
+"""A tensor that is merged for itself: no name, first row, seed 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """One way to merge.
+
+    `space` says what chunks hold and what comes out: "weight", the models' tensors; "delta", their
+    differences from the base (and the result is one); "anchored", the base's tensor and then the
+    models', giving weights. `models` is the least and greatest number of inputs (None: any).
+    `choices` are the words a parameter may be, `per_model` the parameters that may be one number
+    for each model. `exact_on_samples`: merging sampled rows gives the sampled rows of the merge;
+    where it is False they are an estimate (of a statistic, or because random numbers differ).
+    """
+
+    name: str
+    summary: str
+    space: Space
+    models: tuple[int, int | None]
+    paper: str
+    parameters: Mapping[str, Any]
+    combine: Callable[..., Tensor] = field(repr=False)
+    statistics: Callable[..., Any] | None = field(repr=False, default=None)
+    exact_on_samples: bool = True
+    choices: Mapping[str, tuple[Any, ...]] = field(repr=False, default_factory=dict)
+    per_model: frozenset[str] = field(repr=False, default=frozenset())
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether there is nothing to merge without a base."""
+        return self.space != "weight"
+
+
+OPERATORS: dict[str, Operator] = {}
+
+
+def operator(
+    *,
+    space: Space,
+    paper: str,
+    models: tuple[int, int | None] = (1, None),
+    statistics: Callable[..., Any] | None = None,
+    exact_on_samples: bool = True,
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Declare the decorated function `combine(chunk, statistics, *, ...)` to be an operator."""
+
+    def register(combine: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        name = combine.__name__
+        kinds = {key: p.annotation for key, p in keywords(combine).items()}
+        OPERATORS[name] = Operator(
+            name=name,
+            summary=(inspect.getdoc(combine) or "").partition("\n")[0],
+            space=space,
+            models=models,
+            paper=paper,
+            parameters={key: p.default for key, p in keywords(combine).items()},
+            combine=combine,
+            statistics=statistics,
+            exact_on_samples=exact_on_samples,
+            choices={k: get_args(a) for k, a in kinds.items() if get_origin(a) is Literal},
+            per_model=frozenset(k for k, a in kinds.items() if _may_be_a_list(a)),
+        )
+        return combine
+
+    return register
+
+
+def find(name: str) -> Operator:
+    """The operator called `name`. Raises OperatorError with the nearest names otherwise."""
+    if name in OPERATORS:
+        return OPERATORS[name]
+    near = difflib.get_close_matches(name, OPERATORS, n=3, cutoff=0.65)
+    hint = f"did you mean {' or '.join(near)}?" if near else "simmerge-hub operators lists them"
+    raise OperatorError(f"there is no operator {name!r}", hint=hint)
+
+
+def check(name: str, parameters: Mapping[str, Any], models: int, *, base: bool = True) -> Operator:
+    """The operator `name`, if it takes these parameters, this many models and this base.
+
+    It is run once on a single entry, so that what it refuses itself is refused here too. With
+    `origin: zero` the operator that is returned works on weights.
+    """
+    found = find(name)
+    for key, value in parameters.items():
+        if key not in found.parameters:
+            raise OperatorError(
+                f"{name} has no parameter {key!r}",
+                hint=f"it takes: {', '.join(found.parameters) or 'none'}",
+            )
+        _check_value(found, key, value)
+    if parameters.get("origin", found.parameters.get("origin")) == "zero":
+        found = replace(found, space="weight")
+    _check_inputs(found, models, base)
+    for key in found.per_model:
+        _check_length(found, key, parameters.get(key), models)
+    chunk = torch.ones(models + (found.space == "anchored"), 1, 1)
+    try:
+        combine(found, chunk, measure(found, [chunk], parameters), parameters)
+    except (RuntimeError, OverflowError) as error:  # a product of parameters beyond float32
+        raise OperatorError(
+            f"{name} cannot be run with {dict(parameters)}: {error}", hint="give smaller numbers"
+        ) from error
+    return found
+
+
+def measure(
+    found: Operator, chunks: Chunks, parameters: Mapping[str, Any], place: Place = HERE
+) -> Any:
+    """The statistics of one tensor, or None for an operator that needs none.
+
+    `chunks` are the tensor's from its first row to its last, and are read only as often as the
+    statistics need; `place` says which tensor (its `low` is ignored).
+    """
+    if found.statistics is None:
+        return None
+    wanted = keywords(found.statistics)
+    given = {key: value for key, value in parameters.items() if key in wanted}
+    where = {"place": place} if _asks_place(found.statistics) else {}
+    return found.statistics(chunks, **where, **given)
+
+
+def combine(
+    found: Operator,
+    chunk: Tensor,
+    statistics: Any,
+    parameters: Mapping[str, Any],
+    place: Place = HERE,
+) -> Tensor:
+    """The merged rows of one chunk: float32 [rows, cols]; `place.low` is the first one's index."""
+    where = {"place": place} if _asks_place(found.combine) else {}
+    return found.combine(chunk, statistics, **where, **parameters)
+
+
+def per_model(value: PerModel | None, models: int, default: float = 1.0) -> list[float]:
+    """One number for each model: `value` itself, repeated, or the default."""
+    if value is None:
+        return [default] * models
+    return list(value) if isinstance(value, Sequence) else [value] * models
+
+
+@cache
+def keywords(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The keyword-only arguments of a function."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+@cache
+def _asks_place(function: Callable[..., Any]) -> bool:
+    return "place" in inspect.signature(function).parameters
+
+
+def _may_be_a_list(annotation: Any) -> bool:
+    return any(get_origin(kind) is Sequence for kind in (annotation, *get_args(annotation)))
+
+
+def _check_inputs(found: Operator, models: int, base: bool) -> None:
+    if found.needs_base and not base:
+        way = ", or say origin: zero" if "origin" in found.parameters else ""
+        raise OperatorError(f"{found.name} needs a base", hint=f"name one with --base{way}")
+    least, most = found.models
+    if models < least or (most is not None and models > most):
+        allowed = f"exactly {least}" if least == most else f"at least {least}"
+        noun = "model" if least == most == 1 else "models"
+        aside = " besides the base" if found.needs_base and least == most == 1 else ""
+        raise OperatorError(
+            f"{found.name} merges {allowed} {noun}{aside}, but {models} are given",
+            hint="use another operator, or merge in several steps",
+        )
+
+
+def _check_value(found: Operator, key: str, value: Any) -> None:
+    default, shown = found.parameters[key], f"{found.name}: {key} is {reprlib.repr(value)}"
+    if key in found.choices:
+        if value not in found.choices[key]:
+            raise OperatorError(
+                shown, hint=f"give one of {', '.join(map(str, found.choices[key]))}"
+            )
+    elif isinstance(default, bool):
+        if type(value) is not bool:
+            raise OperatorError(shown, hint="give true or false")
+    elif key in found.per_model and isinstance(value, list | tuple):
+        if not all(map(_is_number, value)):
+            raise OperatorError(shown, hint="give a list of finite numbers")
+    elif default is None:
+        if value is not None:
+            raise OperatorError(shown, hint="give a list of finite numbers")
+    elif not _is_number(value):
+        raise OperatorError(shown, hint="give a finite number")
+    if key in RANGES:
+        allowed, complaint, cure = RANGES[key]
+        values: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
+        if not all(map(allowed, values)):
+            raise OperatorError(f"{shown}, and {complaint}", hint=f"give {cure}")
+
+
+def _check_length(found: Operator, key: str, value: Any, models: int) -> None:
+    if isinstance(value, list | tuple) and len(value) != models:
+        one = "weight" if key == "weights" else key
+        many = key if key == "weights" else f"values of {key}"
+        raise OperatorError(
+            f"{found.name}: {len(value)} {many} for {models} models",
+            hint=f"give one {one} for each model, in the order of the models",
+        )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that float32 holds."""
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) < 2**127

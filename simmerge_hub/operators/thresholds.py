@@ -1,0 +1,181 @@
+"""Exact order statistics of magnitudes without sorting.
+
+The bit pattern of a non-negative float32 grows with its value, so a histogram over the upper 15
+magnitude bits finds the bucket that holds the k-th largest entry, and one over the lower 16 bits
+finds the entry itself: exact, and independent of how the tensor is cut. Differences of bfloat16
+weights seldom use the lower bits; while the entries that do are few they are remembered, and the
+second pass over the chunks is spared.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simmerge_hub.operators.registry import Chunks, PerModel
+
+LOW_BITS = 16
+BUCKETS = 1 << 15
+ODD_SHARE, ODD_MOST = 16, 1 << 22
+"""At most one entry in 16 of a chunk is remembered for its lower bits, and 16 MB of them."""
+FEW = 1 << 14
+"""Up to this many entries are kept and partitioned instead: a histogram costs more than they do."""
+MAGNITUDE = 0x7FFFFFFF
+Ranks = Callable[[int, int], Sequence[int]]
+"""(slot, entries) -> which of the largest entries are wanted, counted from 1."""
+
+
+@dataclass(slots=True)
+class Magnitudes:
+    """The entries of one tensor, counted.
+
+    `few` holds all bit patterns while they are few; then `counts` says how often each upper half
+    occurs, and `odd` holds the patterns whose lower half is not zero (None: too many).
+    """
+
+    entries: int = 0
+    few: list[np.ndarray] | None = field(default_factory=list)
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    odd: list[np.ndarray] | None = field(default_factory=list)
+
+    def add(self, tensor: Tensor) -> None:
+        """Count the entries of a tensor."""
+        bits = tensor.contiguous().view(torch.int32).flatten()
+        self.entries += len(bits)
+        if self.few is None:
+            self._count(bits)
+            return
+        if self.entries <= FEW:
+            self.few.append(bits.numpy() & MAGNITUDE)
+            return
+        self.counts = np.zeros(BUCKETS, np.int64)
+        for kept in (*map(torch.from_numpy, self.few), bits):
+            self._count(kept)
+        self.few = None
+
+    def _count(self, bits: Tensor) -> None:
+        upper = bits.bitwise_right_shift(LOW_BITS).bitwise_and_(BUCKETS - 1)
+        self.counts += torch.bincount(upper, minlength=BUCKETS).numpy()
+        if self.odd is not None:
+            patterns = bits.numpy()
+            low = (patterns & ((1 << LOW_BITS) - 1)) != 0
+            found = int(np.count_nonzero(low))
+            if found * ODD_SHARE > len(low) or found + sum(map(len, self.odd)) > ODD_MOST:
+                self.odd = None
+            elif found:
+                self.odd.append(patterns[np.flatnonzero(low)] & MAGNITUDE)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Chunks of something computed from chunks, as often as they are iterated.
+
+    `how(chunk, low)` is told the index of the chunk's first row.
+    """
+
+    chunks: Chunks
+    how: Callable[[Tensor, int], Tensor]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        low = 0
+        for chunk in self.chunks:
+            yield self.how(chunk, low)
+            low += chunk.shape[1]
+
+
+def magnitude_thresholds(chunks: Chunks, density: PerModel) -> list[float]:
+    """Per model, the k-th largest magnitude of the tensor, k = max(1, ⌊density · entries⌋).
+
+    Args:
+        chunks: float32 [models, rows, cols] each; iterated at most twice.
+        density: the share of entries to keep, in (0, 1]; one for all models or one for each.
+
+    Returns:
+        One float per model. Keeping entries with a magnitude at or above it keeps k entries, and
+        all those tied with the k-th. 0.0 where the density is 1 (everything is kept).
+    """
+    if density == 1.0:
+        return next(([0.0] * len(chunk) for chunk in chunks), [])
+
+    def ranks(model: int, entries: int) -> list[int]:
+        share = density[model] if isinstance(density, Sequence) else density
+        return [max(1, int(share * entries))] if share < 1 else []
+
+    return [found[0] if found else 0.0 for found in largest(chunks, ranks)]
+
+
+def largest(chunks: Chunks, ranks: Ranks) -> list[list[float]]:
+    """Per slot, the magnitudes that have the wanted ranks from the top, in the order wanted.
+
+    Args:
+        chunks: float32 [slots, rows, cols] each; iterated at most twice.
+        ranks: asked once per slot, when the number of entries is known.
+
+    Returns:
+        One list per slot; of zeros if the tensor has no entries.
+    """
+    slots: list[Magnitudes] = []
+    for chunk in chunks:
+        slots = slots or [Magnitudes() for _ in chunk]
+        for slot, tensor in zip(slots, chunk, strict=True):
+            slot.add(tensor)
+    wanted = [ranks(i, slot.entries) for i, slot in enumerate(slots)]
+    places = [
+        [_locate(slot.counts, rank) for rank in found] if slot.few is None else []
+        for slot, found in zip(slots, wanted, strict=True)
+    ]
+    lower = _lower_halves(chunks, slots, places)
+    return [
+        _of_few(slot.few, found)
+        if slot.few is not None
+        else [_float((b << LOW_BITS) | _locate(lower[i][b], rank)[0]) for b, rank in places[i]]
+        for i, (slot, found) in enumerate(zip(slots, wanted, strict=True))
+    ]
+
+
+def _of_few(few: list[np.ndarray], wanted: Sequence[int]) -> list[float]:
+    bits = np.concatenate(few)
+    if not len(bits) or not wanted:
+        return [0.0] * len(wanted)
+    ordered = np.partition(bits, [len(bits) - rank for rank in wanted])
+    return [_float(ordered[len(bits) - rank]) for rank in wanted]
+
+
+def _lower_halves(
+    chunks: Chunks, slots: list[Magnitudes], places: list[list[tuple[int, int]]]
+) -> list[dict[int, np.ndarray]]:
+    """Per slot and wanted bucket, how often each lower half occurs in it."""
+    found = [{b: np.zeros(1 << LOW_BITS, np.int64) for b, _ in wanted} for wanted in places]
+    for slot, buckets in zip(slots, found, strict=True):
+        if slot.odd is not None and buckets:
+            bits = np.concatenate([*slot.odd, np.zeros(0, np.int32)])
+            for bucket, counts in buckets.items():
+                counts += _lower(bits, bucket)
+                counts[0] = slot.counts[bucket] - counts.sum()
+    unknown = [i for i, slot in enumerate(slots) if slot.odd is None and found[i]]
+    for chunk in chunks if unknown else []:
+        for i in unknown:
+            bits = chunk[i].contiguous().numpy().view(np.int32).ravel()
+            for bucket, counts in found[i].items():
+                counts += _lower(bits, bucket)
+    return found
+
+
+def _lower(bits: np.ndarray, bucket: int) -> np.ndarray:
+    """How often each lower half occurs among the entries of a bucket."""
+    inside = bits[((bits >> LOW_BITS) & (BUCKETS - 1)) == bucket]
+    return np.bincount(inside & ((1 << LOW_BITS) - 1), minlength=1 << LOW_BITS)
+
+
+def _locate(histogram: np.ndarray, rank: int) -> tuple[int, int]:
+    """The bin of the `rank`-th largest entry, and its rank inside that bin."""
+    from_top = np.cumsum(histogram[::-1])
+    place = int(np.searchsorted(from_top, rank))
+    above = int(from_top[place - 1]) if place else 0
+    return len(histogram) - 1 - place, rank - above
+
+
+def _float(bits: int) -> float:
+    return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])

@@ -1,0 +1,208 @@
+"""Models in, a Plan out: which operator to merge them with, what to expect, and why.
+
+Everything here is prediction: no model is merged and none evaluated.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.merger import common_dtype
+from simmerge_hub.operators import BALANCED
+from simmerge_hub.planning.choice import Choice, Decision, decide
+from simmerge_hub.planning.tasks import Task, tasks_of
+from simmerge_hub.recipe import Recipe, Step, dump_yaml, source
+from simmerge_hub.selector import archive
+from simmerge_hub.selector.predictor import Predictor, Ranking
+from simmerge_hub.signatures.features import features
+from simmerge_hub.signatures.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.signature import Signature, sign
+from simmerge_hub.weights.align import aligned
+from simmerge_hub.weights.lineage import common_base
+
+Progress = Callable[[str], None]
+"""Called with what is being done now, for people to read."""
+DEFAULT_PREDICTOR = "default.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to merge and how, what it should give, and what was decided against.
+
+    `decision` ranks the arms; `left_out` maps tasks and arms that were dropped to the reason;
+    `predictor` is the digest of the predictor's training data.
+    """
+
+    recipe: Recipe
+    tasks: tuple[Task, ...]
+    probes: Mapping[str, ProbeSet]
+    decision: Decision
+    left_out: Mapping[str, str]
+    predictor: str
+    coverage: float
+
+    @property
+    def best(self) -> Choice:
+        """The choice the recipe runs."""
+        return self.decision.best
+
+    def explain(self) -> str:
+        """How far to believe it, and why this arm."""
+        return f"{self.decision.status}: {self.decision.reason}"
+
+    def to_yaml(self) -> str:
+        """The recipe with its `why:`, as plan.yaml holds it."""
+        return self.recipe.to_yaml() + dump_yaml({"why": self.why()})
+
+    def why(self) -> dict[str, Any]:
+        """What was predicted and from what, as plain data; `recipe` ties it to its recipe."""
+        return {
+            "recipe": self.recipe.fingerprint,
+            "choice": self.best.arm.label,
+            "status": self.decision.status,
+            "reason": self.decision.reason,
+            "coverage": self.coverage,
+            "predictor": self.predictor,
+            "tasks": [self._task(task) for task in self.tasks],
+            "predictions": [_prediction(choice) for choice in self.decision.choices],
+            "left_out": dict(self.left_out),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for programs: the `why`, and the recipe as YAML text."""
+        return {**self.why(), "recipe": self.recipe.to_yaml()}
+
+    def _task(self, task: Task) -> dict[str, Any]:
+        probes = self.probes[task.name]
+        found = {"task": task.name, "expert": task.expert, "probes": probes.source}
+        return {**found, "digest": probes.digest, "scores": dict(task.scores)}
+
+
+def plan(
+    *models: str,
+    base: str | None = None,
+    experts: Mapping[str, str] | None = None,
+    probes: Mapping[str, str] | None = None,
+    predictor: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Predict how to merge two models.
+
+    Args:
+        models: two references: `org/name[@revision]` or a folder; adapters count as models.
+        base: the model they were fine-tuned from, if their cards do not say.
+        experts: task -> which of the models is good at it, if their cards have no scores.
+        probes: task -> `org/dataset[:split[:column]]` or a file of prompts.
+        predictor: a predictor file; the one in the package by default.
+        progress: told what is being done.
+
+    Raises:
+        SimmergeError: the models cannot be merged, or there is nothing to predict from.
+    """
+    say = progress or (lambda _: None)
+    if len(models) != 2:
+        raise AlignmentError(
+            f"a plan takes two models, and {len(models)} are given",
+            hint="plan two, push the merge, and plan it with the third",
+        )
+    trained = _predictor(predictor)
+    say("reading headers")
+    checkpoints = _distinct([resolve(model) for model in models])
+    found = common_base(checkpoints, base)
+    aligned(checkpoints, found)
+    tasks, dropped = tasks_of(checkpoints, experts, probes)
+    probe_sets = {task.name: probe_set(task.name, task.probes) for task in tasks}
+    signatures = _signatures(checkpoints, found, list(probe_sets.values()), say)
+    say("predicting")
+    rankings = {t.name: _rank(t, checkpoints, found, signatures, trained) for t in tasks}
+    decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks})
+    return Plan(
+        recipe=_recipe(checkpoints, found, decision),
+        tasks=tasks,
+        probes=probe_sets,
+        decision=decision,
+        left_out={**dropped, **decision.rejected},
+        predictor=trained.training,
+        coverage=1 - trained.alpha,
+    )
+
+
+def _predictor(path: str | Path | None) -> Predictor:
+    packaged = files("simmerge_hub.selector").joinpath(DEFAULT_PREDICTOR)
+    return archive.load(Path(path) if path else Path(str(packaged)))
+
+
+def _distinct(models: list[Checkpoint]) -> list[Checkpoint]:
+    if len({m.name for m in models}) < len(models):
+        raise AlignmentError(
+            f"{models[0].name} is given twice", hint="name two different models or folders"
+        )
+    return models
+
+
+def _signatures(
+    models: Sequence[Checkpoint],
+    base: Checkpoint | None,
+    probe_sets: Sequence[ProbeSet],
+    say: Progress,
+) -> dict[str, Signature]:
+    """Name -> signature of every model and of the base."""
+    found: dict[str, Signature] = {}
+    for checkpoint in [*models, *([base] if base else [])]:
+        say(f"signing {checkpoint.name}")
+        found[checkpoint.name] = sign(
+            checkpoint,
+            base=base,
+            probe_sets=probe_sets,
+            progress=lambda what, done, total: say(f"{what} ({done}/{total})"),
+        )
+    return found
+
+
+def _rank(
+    task: Task,
+    models: Sequence[Checkpoint],
+    base: Checkpoint | None,
+    signatures: Mapping[str, Signature],
+    trained: Predictor,
+) -> Ranking:
+    """The arms for (expert, auxiliary, task); an arm's first model is the expert."""
+    (auxiliary,) = [m.name for m in models if m.name != task.expert]
+    measured = features(
+        signatures[task.expert],
+        signatures[auxiliary],
+        signatures[base.name] if base else None,
+        task.name,
+    )
+    whole = base or models[0]
+    entries = sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
+    return trained.predict(measured, task=task.name, arms=BALANCED, parameters=entries)
+
+
+def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Decision) -> Recipe:
+    arm = decision.best.arm
+    step = Step(
+        operator=arm.operator, models=tuple(m.name for m in models), parameters=arm.parameters
+    )
+    return Recipe(
+        base=source(base) if base else None,
+        models=tuple(source(m) for m in models),
+        steps=(step,),
+        dtype=common_dtype(base or models[0]),
+    )
+
+
+def _prediction(choice: Choice) -> dict[str, Any]:
+    return {
+        "arm": choice.arm.label,
+        "mean": _rounded((choice.utility, choice.low, choice.high)),
+        "tasks": {task: _rounded(values) for task, values in choice.tasks.items()},
+    }
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [round(value, 4) for value in values]

@@ -1,0 +1,101 @@
+"""The last two verbs: run a recipe and write its card; push the folder in one commit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simmerge_hub.errors import OutputError
+from simmerge_hub.hub.publish import Commit, publish_folder
+from simmerge_hub.merger import MergeReport, Progress
+from simmerge_hub.merger import merge as run
+from simmerge_hub.publishing.card import REPO_ID, card
+from simmerge_hub.recipe import FILE, Recipe, dump_yaml, load, parse
+
+if TYPE_CHECKING:
+    from simmerge_hub.planning.plan import Plan
+
+
+def merge(
+    what: "Plan | Recipe | str | Path",
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    threads: int | None = None,
+    evict: bool = False,
+    durable: bool = True,
+    progress: Progress | None = None,
+) -> MergeReport:
+    """Run a recipe and write its model card beside the weights.
+
+    Args:
+        what: a Plan, a Recipe, a YAML file of either, or a repository whose card holds a recipe.
+        output: the folder to make; it appears complete or not at all.
+        overwrite: replace an existing folder at the end.
+        threads: tensors merged at a time; all cores by default.
+        evict: delete shards that were downloaded for this as soon as they are merged.
+        durable: flush to the disk before the folder appears.
+        progress: called with (tensor name, tensors done, tensors in all).
+
+    Returns:
+        The report: pinned recipe, folder, cost. A recipe edited since it was planned loses its
+        predictions.
+    """
+    recipe, why = _recipe_of(what)
+    notes = dump_yaml({"why": why}) if why else ""
+    return run(
+        recipe,
+        output,
+        overwrite=overwrite,
+        threads=threads,
+        evict=evict,
+        durable=durable,
+        notes=notes,
+        page=lambda done: card(done, why),
+        progress=progress,
+    )
+
+
+def push(
+    folder: str | Path, repo_id: str, *, private: bool = False, create_pr: bool = False
+) -> Commit:
+    """Push a merged folder in one commit, card included.
+
+    Args:
+        folder: what `merge` made.
+        repo_id: `org/name`; created if it does not exist.
+        private: for a repository that is created now.
+        create_pr: open a pull request instead of committing to main.
+
+    Raises:
+        OutputError: the folder is no merge, or `repo_id` is one of its parents.
+        PushFailed: it was refused; nothing became visible.
+    """
+    place = Path(folder)
+    if not (place / FILE).is_file() or not (place / "README.md").is_file():
+        raise OutputError(
+            f"{folder} is not a folder that simmerge-hub merge made",
+            hint="merge first: simmerge-hub merge plan.yaml -o merged",
+        )
+    recipe, _ = parse((place / FILE).read_text(encoding="utf-8"), str(place / FILE))
+    if repo_id in {s.repo for s in recipe.sources}:
+        raise OutputError(
+            f"{repo_id} is one of the models that were merged",
+            hint="push to a repository of its own",
+        )
+    text = (place / "README.md").read_text(encoding="utf-8").replace(REPO_ID, repo_id)
+    names = ", ".join(m.name for m in recipe.models)
+    return publish_folder(
+        place,
+        repo_id,
+        private=private,
+        create_pr=create_pr,
+        message=f"Merge of {names} with {recipe.steps[-1].operator}",
+        replace={"README.md": text.encode()},
+    )
+
+
+def _recipe_of(what: "Plan | Recipe | str | Path") -> tuple[Recipe, dict[str, Any]]:
+    if isinstance(what, Recipe):
+        return what, {}
+    if isinstance(what, str | Path):
+        return load(what)
+    return parse(what.to_yaml(), "the plan")

@@ -1,0 +1,149 @@
+"""A predictor as one JSON file: written with sorted keys, and checked before it is believed."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmerge_hub.errors import PredictorError, SimmergeError
+from simmerge_hub.selector import heads
+from simmerge_hub.selector.availability import PATTERNS, spell
+from simmerge_hub.selector.conformal import Radii
+from simmerge_hub.selector.novelty import KNOTS, Familiar, Limits
+from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
+from simmerge_hub.selector.predictor import Predictor
+
+FORMAT = "simmerge-hub predictor"
+SCHEMA = 1
+
+
+def save(predictor: Predictor, path: Path) -> None:
+    """Write `predictor` to `path`: the same predictor is the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text(predictor))
+
+
+def load(path: Path) -> Predictor:
+    """The predictor stored at `path`. Raises PredictorError if any part cannot be believed."""
+    hint = "download it again, or train one with simmerge-hub predictor train"
+    try:
+        fields = json.loads(path.read_text(), parse_constant=_finite, parse_float=_finite)
+    except (OSError, ValueError, RecursionError) as error:
+        raise PredictorError(f"{path} is not a predictor: {error}", hint=hint) from error
+    check_header(fields, FORMAT, SCHEMA, path)
+    try:
+        return _predictor(fields)
+    except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
+        raise PredictorError(f"{path} is damaged: {error!r}", hint=hint) from error
+    except SimmergeError as error:
+        raise PredictorError(f"{path} is damaged: {error}", hint=hint) from error
+
+
+def text(predictor: Predictor) -> str:
+    """The predictor as JSON, ending in a line break."""
+    familiar = predictor.familiar
+    fields = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "arms": [arm_entry(a) for a in predictor.arms],
+        "features": {"schema": predictor.features, "names": list(predictor.names)},
+        "heads": [json.loads(head) for head in predictor.heads],
+        "alpha": predictor.alpha,
+        "radii": {pattern: asdict(radii) for pattern, radii in predictor.radii.items()},
+        "familiar": {
+            "knots": familiar.knots.tolist(),
+            "references": _nulls(familiar.references),
+            "limits": {pattern: asdict(limits) for pattern, limits in familiar.limits.items()},
+            "parameters": familiar.parameters,
+        },
+        "means": predictor.means,
+        "safe": predictor.safe,
+        "regimes": predictor.regimes,
+        "training": predictor.training,
+        "report": predictor.report,
+    }
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _predictor(fields: Mapping[str, Any]) -> Predictor:
+    names = tuple(str(name) for name in fields["features"]["names"])
+    arms = tuple(arm_from(entry) for entry in fields["arms"])
+    trees = tuple(heads.check(head, len(names)) for head in fields["heads"])
+    means = tuple(float(mean) for mean in fields["means"])
+    safe = int(fields["safe"])
+    _demand(len(set(names)) == len(names) > 0, "feature names repeat or are missing")
+    _demand(len({a.label for a in arms}) == len(arms) > 0, "arms repeat or are missing")
+    _demand(len(arms) == len(trees) == len(means), "there must be one head and mean per arm")
+    _demand(0 <= safe < len(arms), f"there is no arm {safe} to fall back on")
+    _demand(0 < fields["alpha"] < 1, "alpha must lie between 0 and 1")
+    return Predictor(
+        arms=arms,
+        names=names,
+        features=int(fields["features"]["schema"]),
+        heads=trees,
+        alpha=float(fields["alpha"]),
+        radii={p: _radii(entry, len(arms)) for p, entry in _patterns(fields["radii"])},
+        familiar=_familiar(fields["familiar"], len(names)),
+        means=means,
+        safe=safe,
+        regimes={str(name): int(rows) for name, rows in fields["regimes"].items()},
+        training=str(fields["training"]),
+        report=dict(fields["report"]),
+    )
+
+
+def _radii(entry: Mapping[str, Any], arms: int) -> Radii:
+    found = Radii(
+        arms=tuple(float(width) for width in entry["arms"]),
+        chosen=float(entry["chosen"]),
+        rows=int(entry["rows"]),
+    )
+    _demand(len(found.arms) == arms, "there must be one interval per arm")
+    _demand(all(width >= 0 for width in (*found.arms, found.chosen)), "an interval is negative")
+    return found
+
+
+def _familiar(entry: Mapping[str, Any], features: int) -> Familiar:
+    knots = np.array(entry["knots"], dtype=np.float64)
+    references = np.array(entry["references"], dtype=np.float64)
+    _demand(knots.shape == (features, KNOTS), "the quantiles do not fit the features")
+    _demand(bool((np.diff(knots, axis=1) >= 0).all()), "the quantiles are not in order")
+    _demand(references.ndim == 2 and references.shape[1] == features, "references do not fit")
+    _demand(not ((references < 0) | (references > 1)).any(), "a reference is no rank")
+    limits = {
+        p: Limits(distance=float(e["distance"]), outside=float(e["outside"]))
+        for p, e in _patterns(entry["limits"])
+    }
+    sizes = entry["parameters"]
+    return Familiar(
+        knots=knots,
+        references=references,
+        limits=limits,
+        parameters=None if sizes is None else (int(sizes[0]), int(sizes[1])),
+    )
+
+
+def _patterns(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    unknown = set(entries) - {spell(pattern) for pattern in PATTERNS}
+    _demand(not unknown, f"unknown patterns of missing features: {', '.join(sorted(unknown))}")
+    return list(entries.items())
+
+
+def _nulls(values: np.ndarray) -> list[list[float | None]]:
+    return [[None if math.isnan(v) else v for v in row] for row in values.tolist()]
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(f"{written} is not a finite number")
+    return number

@@ -1,0 +1,175 @@
+"""The outcomes table: what merging two specialists really gave, one row per pair and task.
+
+    {"format": "simmerge-hub outcomes", "schema": 1, "arms": [...], "provenance": {...}}
+    {"expert": "code-1", "auxiliary": "math-3", "task": "code/f", "utilities": {...}, ...}
+
+JSON Lines with sorted keys: the same table is the same bytes. The zoo writes it, training reads it.
+This module knows nothing about models or features.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub.errors import PredictorError, SimmergeError
+from simmerge_hub.operators import Arm, arm
+
+FORMAT = "simmerge-hub outcomes"
+SCHEMA = 1
+SMALLEST_GAP = 0.05
+"""Where expert and auxiliary differ by less, the share of the gap closed is noise."""
+LOWEST, HIGHEST = -1.0, 1.5
+"""The range the share of the gap closed is clipped to."""
+
+Key = tuple[str, str, str]
+"""Expert, auxiliary and task: what one row is about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How every arm did on one task, for one ordered pair of models.
+
+    Args:
+        expert: the model that is good at the task.
+        auxiliary: the model it is merged with.
+        task: `domain/variant`.
+        regime: the zoo the pair comes from; pairs of one regime share a base.
+        expert_utility: exact match of the expert on the task, in [0, 1]; likewise the next two.
+        auxiliary_utility: of the auxiliary.
+        base_utility: of the base they were both tuned from.
+        utilities: arm label -> exact match of the merge; weights in the order (expert, auxiliary).
+        secondary: arm label -> token accuracy of the merge, in [0, 1].
+        halves: arm label -> exact match on the even and on the odd prompts, where known. What is
+            chosen on one half can be judged on the other.
+    """
+
+    expert: str
+    auxiliary: str
+    task: str
+    regime: str
+    expert_utility: float
+    auxiliary_utility: float
+    base_utility: float
+    utilities: Mapping[str, float]
+    secondary: Mapping[str, float] = field(default_factory=dict)
+    halves: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """(expert, auxiliary, task)."""
+        return (self.expert, self.auxiliary, self.task)
+
+    @property
+    def gap(self) -> float:
+        """The utility that merging can lose: the expert's minus the auxiliary's."""
+        return self.expert_utility - self.auxiliary_utility
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """A table of outcomes; `arms` are the columns, `provenance` says what was measured."""
+
+    arms: tuple[Arm, ...]
+    rows: tuple[Outcome, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the table as it is written."""
+        return hashlib.sha256(_text(self).encode()).hexdigest()
+
+
+def gap_closed(row: Outcome, utility: float) -> float:
+    """(u − u(auxiliary)) / (u(expert) − u(auxiliary)), clipped to [-1, 1.5] (SimMerge)."""
+    return min(HIGHEST, max(LOWEST, (utility - row.auxiliary_utility) / row.gap))
+
+
+def save_outcomes(outcomes: Outcomes, path: Path) -> None:
+    """Write the table to `path`, rows sorted by (expert, auxiliary, task)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_text(outcomes))
+
+
+def load_outcomes(path: Path) -> Outcomes:
+    """Read and check the table at `path`. Raises PredictorError naming the line that is wrong."""
+    lines = _lines(path)
+    header = next(lines, (1, {}))[1]
+    check_header(header, FORMAT, SCHEMA, path)
+    try:
+        arms = tuple(arm_from(entry) for entry in header["arms"])
+    except (KeyError, TypeError, SimmergeError) as error:
+        raise PredictorError(f"{path}, line 1: arms that cannot be read: {error}") from error
+    labels = [a.label for a in arms]
+    rows = tuple(_outcome(fields, labels, f"{path}, line {number}") for number, fields in lines)
+    keys = [row.key for row in rows]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise PredictorError(f"{path}: two rows for {' + '.join(twice)}", hint="keep one of them")
+    return Outcomes(arms=arms, rows=rows, provenance=header.get("provenance", {}))
+
+
+def arm_from(entry: Mapping[str, Any]) -> Arm:
+    """The arm that `{"operator": …, "parameters": {…}}` describes, checked by the registry."""
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["parameters"].items()}
+    return arm(entry["operator"], **given)
+
+
+def arm_entry(chosen: Arm) -> dict[str, Any]:
+    """The arm as JSON: the inverse of `arm_from`."""
+    return {"operator": chosen.operator, "parameters": dict(chosen.parameters)}
+
+
+def check_header(header: Any, format: str, schema: int, path: Path) -> None:
+    """Raise PredictorError unless the first line says that the file is of this kind and version."""
+    if not isinstance(header, dict) or header.get("format") != format:
+        raise PredictorError(f"{path} is not a file of {format}", hint="its first line must say so")
+    if header.get("schema") != schema:
+        raise PredictorError(
+            f"{path} has schema {header.get('schema')!r}; this version reads {schema}",
+            hint="rebuild it, or use the version of simmerge-hub that wrote it",
+        )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PredictorError(f"{path} cannot be read: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            raise PredictorError(f"{path}, line {number} is not JSON: {error}") from error
+
+
+def _outcome(fields: Any, labels: list[str], where: str) -> Outcome:
+    try:
+        halves = {k: (float(a), float(b)) for k, (a, b) in fields.pop("halves", {}).items()}
+        row = Outcome(**fields, halves=halves)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PredictorError(f"{where} is not an outcome: {error}") from error
+    missing = [label for label in labels if label not in row.utilities]
+    if missing:
+        raise PredictorError(f"{where} has no utility for {', '.join(missing)}")
+    scores = (row.expert_utility, row.auxiliary_utility, row.base_utility)
+    for score in (*scores, *row.utilities.values(), *row.secondary.values()):
+        if not isinstance(score, int | float) or not math.isfinite(score) or not 0 <= score <= 1:
+            raise PredictorError(f"{where}: {score!r} is not a score between 0 and 1")
+    return row
+
+
+def _text(outcomes: Outcomes) -> str:
+    header = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "arms": [arm_entry(a) for a in outcomes.arms],
+        "provenance": outcomes.provenance,
+    }
+    rows = [asdict(row) for row in sorted(outcomes.rows, key=lambda row: row.key)]
+    return "".join(json.dumps(line, sort_keys=True) + "\n" for line in (header, *rows))

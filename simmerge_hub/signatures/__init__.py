@@ -1,0 +1,1 @@
+"""THE EVIDENCE: pay once per model, compare pairs in milliseconds."""

@@ -1,0 +1,105 @@
+"""Two sketches of one probe set side by side: all per position or layer, before averaging."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simmerge_hub.errors import SignatureError
+from simmerge_hub.signatures import distributions, geometry
+from simmerge_hub.signatures.remember import remembered
+from simmerge_hub.signatures.sketch import Sketch
+
+FEWEST = 4
+"""Prompts from which debiased CKA is defined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Comparison:
+    """Model y against model x. P positions, L hidden layers, A attention layers (0 if missing).
+
+    Args:
+        forward, backward: float64 [P], KL(x‖y) and KL(y‖x) in nats.
+        js: float64 [P], in nats.
+        agrees: bool [P], whether the most likely token is the same.
+        hidden: float64 [L], mean over positions of the cosine of hidden states.
+        drift: float64 [L], ‖y − x‖/‖x‖ of the hidden states over all positions.
+        cka: float64 [L], debiased linear CKA of the hidden states at the prompts' ends.
+        attention_cosine, attention_js: float64 [A], means over heads and queries.
+    """
+
+    forward: np.ndarray
+    backward: np.ndarray
+    js: np.ndarray
+    agrees: np.ndarray
+    hidden: np.ndarray
+    drift: np.ndarray
+    cka: np.ndarray
+    attention_cosine: np.ndarray
+    attention_js: np.ndarray
+
+
+def comparable(x: Sketch, y: Sketch) -> bool:
+    """Whether both saw the same tokens. SignatureError if they are of different probe sets."""
+    if x.probes != y.probes:
+        raise SignatureError(
+            "two signatures were made with different probe sets for one task",
+            hint="sign both models with the same --probes",
+        )
+    return x.tokens == y.tokens and x.vocabulary == y.vocabulary
+
+
+@remembered
+def compare(x: Sketch, y: Sketch) -> Comparison:
+    """Compare sketches of the same tokens; remembered as long as both live."""
+    p, q = distributions.aligned([x, y]).logprobs
+    same = x.hidden.shape == y.hidden.shape
+    nothing = np.empty(0)
+    return Comparison(
+        forward=distributions.kl(p, q),
+        backward=distributions.kl(q, p),
+        js=distributions.js(p, q),
+        agrees=_top(x) == _top(y),
+        hidden=geometry.cosine(x.hidden, y.hidden).mean(1) if same else nothing,
+        drift=_distance(x.hidden, y.hidden) if same else nothing,
+        cka=_cka(x, y),
+        **_attention(x, y),
+    )
+
+
+def _top(sketch: Sketch) -> np.ndarray:
+    best = sketch.logprobs.argmax(1)
+    return np.take_along_axis(sketch.ids, best[:, None], 1)[:, 0] if sketch.ids.size else best
+
+
+def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    moved = np.square(y.astype(np.float64) - x).sum((1, 2))
+    return np.sqrt(moved / np.maximum(np.square(x, dtype=np.float64).sum((1, 2)), 1e-30))
+
+
+def _cka(x: Sketch, y: Sketch) -> np.ndarray:
+    if len(x.depths) != len(y.depths) or x.ends.sum() < FEWEST:
+        return np.full(len(x.depths), np.nan)
+    return geometry.cka(_grams(x), _grams(y))
+
+
+@remembered
+def _grams(sketch: Sketch) -> np.ndarray:
+    return geometry.centred_gram(sketch.hidden[:, sketch.ends])
+
+
+def _attention(x: Sketch, y: Sketch) -> dict[str, np.ndarray]:
+    if not x.attention.size or x.attention.shape != y.attention.shape:
+        return {"attention_cosine": np.empty(0), "attention_js": np.empty(0)}
+    (a, log_a), (b, log_b) = _rows(x), _rows(y)
+    return {
+        "attention_cosine": geometry.cosine(a, b).mean((1, 2)),
+        "attention_js": distributions.js(log_a, log_b).mean((1, 2)),
+    }
+
+
+@remembered
+def _rows(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
+    """Attention rows as float32 probabilities that sum to 1, and their logarithms."""
+    rows = sketch.attention.astype(np.float32)
+    rows /= np.maximum(rows.sum(-1, keepdims=True), 1e-30)
+    return rows, np.log(np.maximum(rows, 1e-30))

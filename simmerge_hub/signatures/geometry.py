@@ -1,0 +1,63 @@
+"""How alike two sets of vectors are: cosines, debiased linear CKA, attention rows."""
+
+import numpy as np
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """⟨a, b⟩/(‖a‖‖b‖) over the last axis; NaN where a norm is zero."""
+    dot = np.einsum("...i,...i->...", a, b, dtype=np.float64)
+    norms = np.sqrt(
+        np.einsum("...i,...i->...", a, a, dtype=np.float64)
+        * np.einsum("...i,...i->...", b, b, dtype=np.float64)
+    )
+    return np.divide(dot, norms, out=np.full(np.shape(dot), np.nan), where=norms > 0)
+
+
+def centred_gram(rows: np.ndarray) -> np.ndarray:
+    """float64 [..., n, n]: the Gram matrix of rows [..., n, width], diagonal dropped, U-centred.
+
+    With K̃ and L̃ so centred, Σ K̃∘L̃ / (n(n−3)) is the unbiased estimate of HSIC (Song et al. 2012):
+    [tr KL + 1ᵀK1·1ᵀL1/((n−1)(n−2)) − 2/(n−2)·1ᵀKL1] / (n(n−3)) with zero diagonals.
+    """
+    n = rows.shape[-2]
+    gram = np.einsum("...id,...jd->...ij", rows, rows, dtype=np.float64, optimize=True)
+    diagonal = np.arange(n)
+    gram[..., diagonal, diagonal] = 0
+    sums = gram.sum(-1)
+    total = sums.sum(-1)[..., None, None] / ((n - 1) * (n - 2))
+    gram += total - (sums[..., :, None] + sums[..., None, :]) / (n - 2)
+    gram[..., diagonal, diagonal] = 0
+    return gram
+
+
+def cka(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Debiased linear CKA [...] of centred Gram matrices [..., n, n]; NaN where undefined."""
+    between = np.einsum("...ij,...ij->...", a, b)
+    within = np.einsum("...ij,...ij->...", a, a) * np.einsum("...ij,...ij->...", b, b)
+    root = np.sqrt(np.maximum(within, 0))
+    return np.divide(between, root, out=np.full(np.shape(root), np.nan), where=root > 0)
+
+
+def effective_rank(matrix: np.ndarray) -> float:
+    """(Σσ²)²/Σσ⁴ of a matrix [rows, cols]: how many directions it uses; NaN if it is zero."""
+    small = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    gram = (small @ small.T).astype(np.float64)
+    energy = float(np.trace(gram))
+    return energy**2 / float((gram**2).sum()) if energy > 0 else float("nan")
+
+
+def leading_inputs(matrix: np.ndarray, count: int) -> np.ndarray:
+    """Orthonormal [cols, k], the leading right singular vectors, k ≤ `count` of non-zero ones.
+
+    Through the Gram matrix of the rows, of which there should be few.
+    """
+    values, left = np.linalg.eigh(matrix @ matrix.T)
+    k = min(count, int((values > 1e-6 * values[-1]).sum())) if values[-1] > 0 else 0
+    right = matrix.T @ left[:, len(values) - k :]
+    return right / np.linalg.norm(right, axis=0)
+
+
+def subspace_overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """‖AᵀB‖²/k of orthonormal [cols, k] bases, k the smaller number; NaN if one is empty."""
+    k = min(a.shape[1], b.shape[1])
+    return float(np.square(a.T @ b).sum()) / k if k else float("nan")

@@ -1,0 +1,89 @@
+"""What the features of one ordered pair are computed from; every part is made when first asked."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from simmerge_hub.signatures import deltas
+from simmerge_hub.signatures.comparison import Comparison, comparable, compare
+from simmerge_hub.signatures.registry import Needs
+from simmerge_hub.signatures.signature import Signature
+from simmerge_hub.signatures.sketch import Sketch
+from simmerge_hub.signatures.tables import Table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """An expert and an auxiliary for a task, with their base if there is one."""
+
+    expert: Signature
+    auxiliary: Signature
+    base: Signature | None
+    task: str
+
+    def model(self, side: str) -> Signature:
+        """The model on a side: `expert` or `auxiliary`."""
+        return self.expert if side == "expert" else self.auxiliary
+
+    def other(self, side: str) -> Signature:
+        """The model on the other side."""
+        return self.auxiliary if side == "expert" else self.expert
+
+    @cached_property
+    def available(self) -> frozenset[Needs]:
+        """What is there; where something a feature needs is not, the feature is missing."""
+        models = [self.expert, self.auxiliary] + ([self.base] if self.base else [])
+        sketches = [s.sketches.get(self.task) for s in models]
+        found: set[Needs] = {"base"} if self.base else set()
+        first, second = sketches[:2]
+        if first is None or second is None or not comparable(first, second):
+            return frozenset(found)
+        origin = sketches[-1] if self.base else None
+        if self.base and (origin is None or not comparable(first, origin)):
+            return frozenset(found)
+        found.add("behaviour")
+        if all(s is not None and s.attention.shape == first.attention.shape for s in sketches):
+            found |= {"attention"} if first.attention.size else set()
+        return frozenset(found)
+
+    def sketch(self, side: str) -> Sketch:
+        """The sketch of a side's model on the task."""
+        return self.model(side).sketches[self.task]
+
+    @property
+    def base_sketch(self) -> Sketch:
+        """The base's sketch on the task."""
+        return self._base.sketches[self.task]
+
+    @property
+    def between(self) -> Comparison:
+        """The auxiliary's behaviour against the expert's."""
+        return compare(self.sketch("expert"), self.sketch("auxiliary"))
+
+    def drift(self, side: str) -> Comparison:
+        """A side's behaviour against the base's."""
+        return compare(self.base_sketch, self.sketch(side))
+
+    @cached_property
+    def weights(self) -> Table:
+        """Sums over the models' weights, per tensor they share."""
+        return deltas.weights_table(*self._both)
+
+    @cached_property
+    def common(self) -> Table:
+        """Sums over both deltas, per tensor all share; the same whichever is the expert."""
+        found = (deltas.delta(model, self._base) for model in self._both)
+        return deltas.deltas_table(*found, self._base)
+
+    def own(self, side: str) -> Table:
+        """Sums over one side's delta, per tensor all share."""
+        return deltas.delta(self.model(side), self._base).table.only(self.common.names)
+
+    @property
+    def _both(self) -> list[Signature]:
+        """The two models in an order of their own: what is symmetric is computed once for both."""
+        return sorted((self.expert, self.auxiliary), key=lambda model: model.digest)
+
+    @property
+    def _base(self) -> Signature:
+        assert self.base is not None, "features that need a base are not computed without one"
+        return self.base

@@ -1,0 +1,221 @@
+"""A LoRA adapter seen as a model: rows of the base in, rows of base + delta out.
+
+ΔW = scaling · B·A with scaling = α/r, or α/√r for rsLoRA (arXiv 2106.09685, 2312.03732); DoRA
+rescales each output row to its learned magnitude (arXiv 2402.09353). Only A and B are in memory.
+Products are formed in fixed groups of rows: a result does not depend on which rows are asked for.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import AlignmentError, CheckpointError
+from simmerge_hub.hub.resolve import Checkpoint
+
+Fold = Callable[[Tensor, int], Tensor]
+"""(float32 rows [n, cols] of the base, index of the first) -> those rows of the adapted model."""
+GROUP = 64
+"""Rows of a product formed at a time."""
+PREFIX = "base_model.model."
+CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations that also change the base's weights, as PEFT names them."""
+UNFOLDABLE = (
+    "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "lora_bias",
+    "monteclora_config", "target_parameters", "trainable_token_indices", "use_bdlora",
+    "use_qalora", "velora_config",
+)  # fmt: skip
+"""Settings of PEFT that make a LoRA more, or other, than a product of two matrices."""
+LORA = re.compile(r"(.+)\.lora_(embedding_)?A(\.weight)?")
+
+
+def folds(
+    checkpoint: Checkpoint, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Fold]:
+    """Tensor name of the base -> how the adapter changes its rows.
+
+    Args:
+        checkpoint: the adapter.
+        tensors: its tensors, float32, as stored.
+        shapes: the base's tensor shapes.
+
+    Raises:
+        CheckpointError: it is no LoRA, or of a kind that cannot be folded.
+        AlignmentError: it adapts a tensor that the base does not have.
+    """
+    _check_kind(checkpoint)
+    left = {_strip(name): tensor for name, tensor in tensors.items()}
+    found: dict[str, Fold] = {}
+    loras = [_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
+    for name, tensor in left.items():
+        _check_shape(checkpoint, name, tuple(tensor.shape), shapes)
+        found[name] = _replacement(tensor)
+    flipped = _flipped(checkpoint, loras, shapes)
+    for lora in loras:
+        name, turned = f"{lora.module}.weight", lora.embedding or lora.module in flipped
+        rows, right = (lora.a.T, lora.b.T) if turned else (lora.b, lora.a)
+        _check_shape(checkpoint, name, (rows.shape[0], right.shape[1]), shapes)
+        if lora.magnitude is not None and turned:
+            raise _unfoldable(checkpoint, f"is a DoRA adapter of the transposed tensor {name}")
+        fold = _low_rank(rows.contiguous(), right.contiguous(), lora.scaling, lora.magnitude)
+        found[name] = _after(found[name], fold) if name in found else fold
+    return found
+
+
+def check(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """What `folds` refuses, refused from headers alone."""
+    headers = checkpoint.tensors.items()
+    folds(checkpoint, {n: torch.empty(h.shape, device="meta") for n, h in headers}, shapes)
+
+
+def _check_kind(checkpoint: Checkpoint) -> None:
+    config = checkpoint.config
+    if config.get("peft_type") != "LORA":
+        kind = config.get("peft_type")
+        raise _unfoldable(
+            checkpoint, f"is a {kind} adapter; only LoRA (rsLoRA, DoRA) can be folded in"
+        )
+    if config.get("bias", "none") != "none":
+        raise _unfoldable(checkpoint, f"trains biases too (bias={config['bias']!r})")
+    started = str(config.get("init_lora_weights"))
+    if started.startswith(CHANGES_BASE):
+        raise _unfoldable(checkpoint, f"was started with {started}, which changes the base too")
+    for key in UNFOLDABLE:
+        if config.get(key):
+            raise _unfoldable(checkpoint, f"is a LoRA of a special kind ({key})")
+
+
+def _unfoldable(checkpoint: Checkpoint, seen: str) -> CheckpointError:
+    return CheckpointError(
+        f"{checkpoint.name} {seen}",
+        hint="merge it into its base with peft's merge_and_unload() and use the result",
+    )
+
+
+def _check_shape(
+    checkpoint: Checkpoint,
+    name: str,
+    shape: tuple[int, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    if name not in shapes:
+        raise AlignmentError(
+            f"the adapter {checkpoint.name} changes {name}, which its base does not have, "
+            "or ties to another tensor",
+            hint="name the model the adapter was trained on with --base; a tied head must be "
+            "untied first",
+        )
+    if shape != shapes[name]:
+        raise AlignmentError(
+            f"the adapter {checkpoint.name} changes {name} as {list(shape)}, in its base it is "
+            f"{list(shapes[name])}",
+            hint="name the model the adapter was trained on with --base",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lora:
+    """One adapted module: A [r, in] and B [out, r], as stored."""
+
+    module: str
+    embedding: bool
+    a: Tensor
+    b: Tensor
+    magnitude: Tensor | None
+    scaling: float
+
+
+def _lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> _Lora:
+    """Take the tensors of one adapted module out of `left`."""
+    matched = LORA.fullmatch(name)
+    assert matched
+    module, a, b = matched[1], left.pop(name), left.pop(_partner(name), None)
+    if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+        seen = f"A {list(a.shape)} and B {list(b.shape) if b is not None else 'missing'}"
+        raise _unfoldable(checkpoint, f"has no pair of matrices for {module}: {seen}")
+    magnitude = left.pop(f"{module}.lora_magnitude_vector", None)
+    if magnitude is None:
+        magnitude = left.pop(f"{module}.lora_magnitude_vector.weight", None)
+    return _Lora(
+        module=module,
+        embedding=bool(matched[2]),
+        a=a,
+        b=b,
+        magnitude=magnitude,
+        scaling=_scaling(checkpoint.config, module, a.shape[0]),
+    )
+
+
+def _flipped(
+    checkpoint: Checkpoint, loras: Sequence[_Lora], shapes: Mapping[str, tuple[int, ...]]
+) -> set[str]:
+    """Modules whose tensor is stored [in, out] (GPT-2's Conv1D): shapes tell, except for squares.
+
+    `fan_in_fan_out` is one flag for all modules, and PEFT leaves it as the last module had it.
+    """
+    told = {m.module: _orientation(m, shapes) for m in loras if not m.embedding}
+    flag = bool(checkpoint.config.get("fan_in_fan_out"))
+    squares = [module for module, turned in told.items() if turned is None]
+    if squares and any(turned is (not flag) for turned in told.values()):
+        raise _unfoldable(
+            checkpoint, f"adapts {squares[0]}, and fan_in_fan_out={flag} is not true of all modules"
+        )
+    return {module for module, turned in told.items() if (flag if turned is None else turned)}
+
+
+def _orientation(lora: _Lora, shapes: Mapping[str, tuple[int, ...]]) -> bool | None:
+    """Whether the base's tensor is the transpose of B·A; None where it is square."""
+    out, into = lora.b.shape[0], lora.a.shape[1]
+    return None if out == into else shapes.get(f"{lora.module}.weight") == (into, out)
+
+
+def _partner(name: str) -> str:
+    head, _, tail = name.rpartition("A")
+    return f"{head}B{tail}"
+
+
+def _low_rank(left: Tensor, right: Tensor, scaling: float, magnitude: Tensor | None) -> Fold:
+    def fold(rows: Tensor, low: int) -> Tensor:
+        high = low + len(rows)
+        first = low - low % GROUP
+        groups = [left[i : i + GROUP] @ right for i in range(first, high, GROUP)]
+        delta = torch.cat(groups)[low - first : high - first]
+        adapted = rows + delta.reshape(rows.shape) * scaling
+        if magnitude is None:
+            return adapted
+        return adapted * (magnitude.reshape(-1)[low:high] / adapted.norm(dim=1))[:, None]
+
+    return fold
+
+
+def _replacement(tensor: Tensor) -> Fold:
+    """`modules_to_save`: the adapter brings the whole tensor."""
+    whole = tensor.reshape(1, -1) if tensor.ndim < 2 else tensor.flatten(1)
+    return lambda rows, low: whole[low : low + len(rows)].clone()
+
+
+def _after(first: Fold, second: Fold) -> Fold:
+    return lambda rows, low: second(first(rows, low), low)
+
+
+def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
+    alpha = _pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", rank))
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _pattern(pattern: Mapping[str, float] | None, module: str, default: float) -> float:
+    """PEFT's rule: the first key that the module's name ends with, as a regular expression."""
+    for key, value in (pattern or {}).items():
+        if re.match(rf"(.*\.)?({key})$", module):
+            return value
+    return default
+
+
+def _strip(name: str) -> str:
+    """The base's name of a stored tensor; PEFT saves adapted embeddings as `base_layer` too."""
+    short = name.removeprefix(PREFIX).replace(".modules_to_save.", ".")
+    return short.replace(".base_layer.", ".")

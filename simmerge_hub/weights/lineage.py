@@ -1,0 +1,144 @@
+"""The common base of a set of models: named by the user, by cards or by adapter configs.
+
+The nearest ancestor all models share is taken; a candidate is believed only if every model really
+lies near it, which a few rows of each show. Models that name different bases are refused.
+"""
+
+import math
+from collections.abc import Sequence
+
+from simmerge_hub.errors import BaseUnknown, CheckpointError, HubError, RepoNotFound
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef, digest, resolve
+from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
+
+DEEPEST = 8
+"""How many generations of cards are followed."""
+FAR = 0.9
+"""‖w − w₀‖/‖w₀‖ from which a model is no fine-tune of w₀; unrelated models are near √2."""
+CHECKED_TENSORS, CHECKED_ROWS = 8, 16
+
+
+def common_base(models: Sequence[Checkpoint], named: str | None = None) -> Checkpoint | None:
+    """The base of these models, pinned; None if none is named anywhere.
+
+    Args:
+        models: the models to merge.
+        named: what the user says it is.
+
+    Raises:
+        BaseUnknown: cards or adapter configs name another base, or the deltas are too large.
+    """
+    lines = [_ancestors(model) for model in models]
+    if named is None:
+        shared = _shared(models, lines)
+        sayers = [m for m, line in zip(models, lines, strict=True) if shared in line]
+        base = _stated(shared, sayers) if shared else None
+    else:
+        base = resolve(named)
+        _agree(base, models, lines)
+    if base is not None:
+        _verify(base, models)
+    return base
+
+
+def _ancestors(model: Checkpoint) -> list[str]:
+    """Names of the bases of a model, nearest first; a parent that cannot be read ends the line."""
+    line: list[str] = []
+    current: Checkpoint | None = model
+    while current is not None and len(current.parents) == 1 and len(line) < DEEPEST:
+        (parent,) = current.parents
+        if parent in (*line, model.name):
+            break
+        line.append(parent)
+        current = _parent(parent, current)
+    return line
+
+
+def _parent(name: str, child: Checkpoint) -> Checkpoint | None:
+    """A parent that can be read; what is on the Hub cannot name a folder on this machine."""
+    try:
+        return resolve(_reference(name, local=not child.location.repo))
+    except (HubError, CheckpointError):
+        return None
+
+
+def _reference(name: str, *, local: bool) -> ModelRef:
+    ref = ModelRef.parse(name)
+    if ref.folder is not None and not local:
+        raise RepoNotFound("it is a folder on this machine, and a model on the Hub names it")
+    return ref
+
+
+def _stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
+    """The base that cards name, or an error that says what to do where it cannot be had."""
+    try:
+        return resolve(_reference(name, local=not all(m.location.repo for m in models)))
+    except (RepoNotFound, CheckpointError) as error:
+        raise BaseUnknown(
+            f"the models say they were made from {name}, which cannot be read: {error}",
+            hint="name a copy of it with --base",
+        ) from error
+
+
+def _resolved(name: str) -> Checkpoint | None:
+    try:
+        return resolve(name)
+    except (HubError, CheckpointError):
+        return None
+
+
+def _shared(models: Sequence[Checkpoint], lines: list[list[str]]) -> str | None:
+    """The nearest name on every line that has one; None if no model names a base."""
+    stated = [line for line in lines if line]
+    if not stated:
+        return None
+    for name in stated[0]:
+        if all(name in line for line in stated):
+            return name
+    seen = "; ".join(f"{m.name}: {line[0]}" for m, line in zip(models, lines, strict=True) if line)
+    raise BaseUnknown(
+        f"the models name different bases ({seen})",
+        hint="merge models with one base, correct base_model on their cards, or, if these are "
+        "copies of one model, name it with --base",
+    )
+
+
+def _agree(base: Checkpoint, models: Sequence[Checkpoint], lines: list[list[str]]) -> None:
+    for model, line in zip(models, lines, strict=True):
+        if line and base.name not in line and not any(_same(base, name) for name in line):
+            raise BaseUnknown(
+                f"--base says {base.name}, but {model.name} says it was made from {line[0]}",
+                hint=f"use --base {line[0]}, or correct base_model on the card of {model.name}",
+            )
+
+
+def _same(base: Checkpoint, name: str) -> bool:
+    """Whether a repository of another name (a fork, a local copy) holds the same content."""
+    other = _resolved(name)
+    return other is not None and digest(other) == digest(base)
+
+
+def _verify(base: Checkpoint, models: Sequence[Checkpoint]) -> None:
+    for model in models:
+        if model.kind == "full" and model.location != base.location:
+            found = distance(base, model)
+            if found > FAR:
+                raise BaseUnknown(
+                    f"{model.name} is no fine-tune of {base.name}: its weights differ from it by "
+                    f"{found:.2f} of their norm",
+                    hint="name the model it was trained from with --base",
+                )
+
+
+def distance(base: Checkpoint, model: Checkpoint) -> float:
+    """‖w − w₀‖/‖w₀‖ over the first rows of a few matrices spread over the model's depth."""
+    found = shapes(model)
+    matrices = [n for n, s in shapes(base).items() if len(s) == 2 and found.get(n) == s]
+    if not matrices:
+        return math.inf
+    step = max(1, len(matrices) // CHECKED_TENSORS)
+    wanted = {n: [(0, min(CHECKED_ROWS, matrix_shape(found[n])[0]))] for n in matrices[::step]}
+    ours, theirs = read_rows(base, wanted), read_rows(model, wanted)
+    delta = sum(float((theirs[n] - ours[n]).square().sum()) for n in wanted)
+    size = sum(float(ours[n].square().sum()) for n in wanted)
+    return math.sqrt(delta / size) if size else math.inf

@@ -1,0 +1,151 @@
+"""OUT.partial/: a folder that becomes OUT by one rename, and can be continued after a crash.
+
+A journal inside names the finished tensors. It belongs to one plan of work (`identity`): another
+plan, or a machine that was restarted since (unwritten pages may be lost), starts anew.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from simmerge_hub.errors import OutputError, SimmergeError
+
+JOURNAL = ".journal"
+SPARE = 64 * 2**20
+"""Bytes of disk that must stay free beside the output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partial:
+    """The folder to fill, and the tensors an earlier run finished in it."""
+
+    folder: Path
+    done: frozenset[str]
+    journal: int
+
+    def finish(self, name: str) -> None:
+        """A tensor is written; it will not be done again. One write call: a line or nothing."""
+        os.write(self.journal, f"{json.dumps(name)}\n".encode())
+
+
+@contextmanager
+def partial_folder(
+    output: Path, *, identity: str, size: int, overwrite: bool = False, durable: bool = True
+) -> Iterator[Partial]:
+    """A folder to fill that becomes `output` when the block ends, and only then.
+
+    Errors of ours remove it; a crash or an interrupt leaves it to be continued.
+
+    Args:
+        output: the folder to make.
+        identity: what is being made; an earlier run is continued only if it made the same.
+        size: bytes that will be written; free disk is checked first.
+        overwrite: replace an existing folder, at the end.
+        durable: flush to the disk before the rename.
+
+    Raises:
+        OutputError: `output` exists, the disk is too full, or another process is at it.
+    """
+    _restore(output)
+    if output.exists() and not overwrite:
+        raise OutputError(
+            f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
+        )
+    folder = output.with_name(f"{output.name}.partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _journal(folder, output) as journal:
+        try:
+            done = _continued(folder, journal, f"{identity} {_boot()}")
+            _check_disk(folder, output, size)
+            yield Partial(folder=folder, done=done, journal=journal)
+            _replace(folder, output, durable)
+        except SimmergeError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _journal(folder: Path, output: Path) -> Iterator[int]:
+    """The journal's descriptor, locked: one process at a time works on a folder."""
+    handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield handle
+    except BlockingIOError:
+        raise OutputError(
+            f"another process is writing {output}", hint="wait for it, or choose another folder"
+        ) from None
+    finally:
+        os.close(handle)
+
+
+def _continued(folder: Path, journal: int, identity: str) -> frozenset[str]:
+    """The tensors an earlier run of the same work finished; otherwise the folder is emptied."""
+    text = os.pread(journal, os.fstat(journal).st_size, 0).decode(errors="replace")
+    first, *lines = text.split("\n")
+    if first == identity:
+        return frozenset(json.loads(line) for line in lines[:-1])
+    for path in folder.iterdir():
+        if path.name != JOURNAL:
+            path.unlink()
+    os.ftruncate(journal, 0)
+    os.write(journal, f"{identity}\n".encode())
+    return frozenset()
+
+
+def _boot() -> str:
+    """Changes when the machine restarts, where the system says so."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "-"
+
+
+def _check_disk(folder: Path, output: Path, size: int) -> None:
+    held = sum(p.stat().st_blocks * 512 for p in folder.iterdir())
+    free = shutil.disk_usage(folder).free + held
+    if free < size + SPARE:
+        raise OutputError(
+            f"{output} needs {size / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left",
+            hint="free some space, or write to another disk",
+        )
+
+
+def _replace(folder: Path, output: Path, durable: bool) -> None:
+    """`folder` becomes `output`. A crash in between leaves one of the two complete."""
+    if durable:
+        for path in [*folder.iterdir(), folder]:
+            _sync(path)
+    (folder / JOURNAL).unlink()
+    old = _old(output)
+    if output.exists():
+        output.rename(old)
+    folder.rename(output)
+    if durable:
+        _sync(output.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(output: Path) -> None:
+    """Undo a replacement that a crash cut in two."""
+    old = _old(output)
+    if old.exists() and not output.exists():
+        old.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(output: Path) -> Path:
+    return output.with_name(f"{output.name}.replaced")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,136 @@
+"""Rows -> safetensors shards with an index, at offsets known beforehand.
+
+The header is written first and every row lands at its final place, so memory does not grow with
+the model, tensors may be written in any order, and a shard can be continued after a crash.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.hub.headers import BITS, LENGTH_BYTES
+
+CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+"""Output dtypes, as torch names them, and their safetensors codes."""
+
+
+class Write(Protocol):
+    """Store float32 rows [n, cols] of a tensor from row `low` on, rounded to the output dtype."""
+
+    def __call__(self, name: str, low: int, rows: Tensor) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One file to write: its name, header bytes, and where each tensor's data begins."""
+
+    file: str
+    header: bytes
+    starts: Mapping[str, int]
+    size: int
+
+
+def plan_shards(
+    shapes: Mapping[str, tuple[int, ...]], dtype: str, limit: int, metadata: Mapping[str, str]
+) -> list[Shard]:
+    """Cut the tensors, in order, into files of at most `limit` bytes of data each.
+
+    A tensor larger than `limit` gets a file of its own.
+    """
+    width = BITS[CODES[dtype]] // 8
+    groups: list[dict[str, tuple[int, ...]]] = [{}]
+    room = limit
+    for name, shape in shapes.items():
+        size = prod(shape) * width
+        if groups[-1] and size > room:
+            groups.append({})
+            room = limit
+        groups[-1][name] = shape
+        room -= size
+    names = _file_names(len(groups))
+    return [_shard(f, g, CODES[dtype], metadata) for f, g in zip(names, groups, strict=True)]
+
+
+@contextmanager
+def writing(folder: Path, shards: list[Shard], dtype: str) -> Iterator[Write]:
+    """Create or continue the shards in `folder`; yields what stores rows at their places.
+
+    The function may be called from several threads.
+    """
+    width = BITS[CODES[dtype]] // 8
+    with ExitStack() as stack:
+        places: dict[str, tuple[int, int]] = {}
+        for shard in shards:
+            path = folder / shard.file
+            mode = "r+b" if path.exists() else "w+b"
+            handle = stack.enter_context(open(path, mode)).fileno()
+            _reserve(handle, shard.size)
+            os.pwrite(handle, shard.header, 0)
+            places |= {name: (handle, start) for name, start in shard.starts.items()}
+
+        def write(name: str, low: int, rows: Tensor) -> None:
+            handle, start = places[name]
+            if not rows.numel():
+                return
+            data = rows.to(getattr(torch, dtype)).contiguous().view(torch.uint8).numpy()
+            _pwrite(handle, data.data.cast("B"), start + low * rows.shape[1] * width)
+
+        yield write
+    if len(shards) > 1:
+        (folder / "model.safetensors.index.json").write_text(_index(shards))
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Give the file its size, with its blocks where the platform and file system can."""
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except (AttributeError, OSError):  # macOS has no such call; some file systems refuse it
+        os.truncate(handle, size)
+
+
+def _file_names(count: int) -> list[str]:
+    if count == 1:
+        return ["model.safetensors"]
+    return [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
+
+
+def _shard(
+    file: str, shapes: Mapping[str, tuple[int, ...]], code: str, metadata: Mapping[str, str]
+) -> Shard:
+    entries: dict[str, object] = {"__metadata__": dict(metadata)}
+    at = 0
+    offsets: dict[str, int] = {}
+    for name, shape in shapes.items():
+        end = at + prod(shape) * BITS[code] // 8
+        entries[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, end]}
+        offsets[name], at = at, end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    start = LENGTH_BYTES + len(text)
+    return Shard(
+        file=file,
+        header=len(text).to_bytes(LENGTH_BYTES, "little") + text,
+        starts={name: start + offset for name, offset in offsets.items()},
+        size=start + at,
+    )
+
+
+def _index(shards: list[Shard]) -> str:
+    weight_map = {name: shard.file for shard in shards for name in shard.starts}
+    total = sum(shard.size - len(shard.header) for shard in shards)
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    return json.dumps(index, indent=2, sort_keys=True) + "\n"
+
+
+def _pwrite(handle: int, data: memoryview, at: int) -> None:
+    while data:
+        done = os.pwrite(handle, data, at)
+        data, at = data[done:], at + done

@@ -1,0 +1,153 @@
+"""What a zoo consists of: YAML -> bases, tasks and specialists, each with a stable name.
+
+    version: 1
+    name: demo                    # of the zoo
+    namespace: simmerge-nano      # the models are namespace/name until they are published
+    threads: 2                    # torch threads: part of what makes the weights reproducible
+    probes: 64                    # prompts per task
+    evaluation: 200               # prompts per task
+    keep_above: 0.5               # exact match on its own task that a specialist must exceed
+    bases: {base: {seed: 1, steps: 1800}}
+    tasks: {code: code/reverse-next}                  # left out: every task, `domain-variant`
+    specialists: {code: {base: base, task: code, mode: full, learning_rate: 0.001, ...}}
+    draws: [{base: base, count: 24, seed: 7, ...}]    # specialists drawn at random
+
+A draw's n-th specialist depends on the draw's seed and n only: raising `count` changes no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from random import Random
+from typing import Any, get_args
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.zoo.tasks import DOMAINS, Task, task
+from simmerge_hub.zoo.training import BaseSpec, Mode, SpecialistSpec
+
+VERSION = 1
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """Specialists drawn at random: tasks and modes in turn, the rest from ranges.
+
+    Args:
+        base: the base they start from.
+        count: how many; the n-th one never depends on it.
+        seed: of the draw.
+        learning_rate: range, log-uniform; doubled for modes that move only a part.
+        steps: range, log-uniform.
+        effort: least learning rate × steps; what lies below is drawn again, for it learns nothing.
+        prefix: put before every name, so that several draws may share tasks.
+    """
+
+    base: str
+    count: int
+    seed: int
+    learning_rate: tuple[float, float]
+    steps: tuple[int, int]
+    effort: float = 0.0
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """A zoo as it is planned; see the module's head for the fields."""
+
+    name: str
+    namespace: str
+    threads: int
+    probes: int
+    evaluation: int
+    keep_above: float
+    bases: Mapping[str, BaseSpec]
+    tasks: Mapping[str, Task]
+    specialists: Mapping[str, SpecialistSpec]
+
+
+def load_catalogue(path: Path) -> Catalogue:
+    """Read and check the YAML at `path`. Raises RecipeError naming the entry that is wrong."""
+    import yaml
+
+    try:
+        fields = yaml.safe_load(path.read_text())
+        return _catalogue(fields)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RecipeError(
+            f"{path} is not a zoo: {error}", hint="compare it with recipes/zoo-demo.yaml"
+        ) from error
+
+
+def _catalogue(fields: dict[str, Any]) -> Catalogue:
+    if fields.pop("version") != VERSION:
+        raise ValueError(f"this version reads version {VERSION}")
+    tasks = _tasks(fields.pop("tasks", None))
+    bases = {name: BaseSpec(**spec) for name, spec in fields.pop("bases").items()}
+    given = fields.pop("specialists", {}).items()
+    specialists = {name: SpecialistSpec(**spec) for name, spec in given}
+    for entry in fields.pop("draws", []):
+        specialists |= drawn(_draw(**entry), tasks)
+    for name, spec in specialists.items():
+        _check(name, spec, bases, tasks)
+    return Catalogue(bases=bases, tasks=tasks, specialists=specialists, **fields)
+
+
+def _tasks(named: dict[str, str] | None) -> dict[str, Task]:
+    """The named tasks; without names all of them, one variant of each domain in turn."""
+    if named is not None:
+        return {name: task(*path.split("/")) for name, path in named.items()}
+    rounds = zip_longest(*([(d, v) for v in variants] for d, variants in DOMAINS.items()))
+    return {f"{d}-{v}": task(d, v) for turn in rounds for d, v in filter(None, turn)}
+
+
+def _draw(*, learning_rate: list[float], steps: list[int], **rest: Any) -> Draw:
+    (low, high), (few, many) = learning_rate, steps
+    return Draw(learning_rate=(float(low), float(high)), steps=(few, many), **rest)
+
+
+def _check(
+    name: str, spec: SpecialistSpec, bases: Mapping[str, Any], tasks: Mapping[str, Any]
+) -> None:
+    for kind, wanted, known in (
+        ("base", spec.base, bases), ("task", spec.task, tasks), ("mode", spec.mode, MODES),
+    ):  # fmt: skip
+        if wanted not in known:
+            raise ValueError(f"{name}: no {kind} {wanted!r}, only {', '.join(known)}")
+
+
+def drawn(draw: Draw, tasks: Mapping[str, Task]) -> dict[str, SpecialistSpec]:
+    """The specialists of a draw by name: `prefix` + task + number."""
+    names = list(tasks)
+    return {
+        f"{draw.prefix}{names[i % len(names)]}-{i:02d}": _specialist(draw, names, i)
+        for i in range(draw.count)
+    }
+
+
+def _specialist(draw: Draw, tasks: list[str], number: int) -> SpecialistSpec:
+    random = Random(f"{draw.seed}/{number}")
+    while True:
+        rate = _log_uniform(random, *draw.learning_rate)
+        steps = round(_log_uniform(random, *draw.steps))
+        if rate * steps >= draw.effort:
+            break
+    mode = MODES[number % len(MODES)]
+    return SpecialistSpec(
+        base=draw.base,
+        task=tasks[number % len(tasks)],
+        mode=mode,
+        learning_rate=float(f"{rate * (1 if mode == 'full' else 2):.3g}"),
+        steps=steps,
+        seed=random.randrange(2**31),
+        replay=number // len(MODES) % 2 == 1,
+    )
+
+
+def _log_uniform(random: Random, low: float, high: float) -> float:
+    return math.exp(random.uniform(math.log(low), math.log(high)))

@@ -1,0 +1,51 @@
+"""Features of every measured pair of a zoo: what training sees beside the outcomes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.selector.outcomes import Outcomes
+from simmerge_hub.selector.table import FeatureTable
+from simmerge_hub.signatures.features import NAMES, SCHEMA, features
+from simmerge_hub.signatures.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.signature import Signature, sign
+from simmerge_hub.zoo.manifest import Manifest, load_manifest
+
+Progress = Callable[[str, int, int], None]
+
+
+def zoo_features(
+    folder: Path, outcomes: Outcomes, *, progress: Progress = lambda what, done, total: None
+) -> FeatureTable:
+    """The features of every row of `outcomes`: one signature per model, then pairs.
+
+    Args:
+        folder: the zoo that was measured.
+        outcomes: its table; each row's (expert, auxiliary, task) becomes a row of features.
+        progress: called with (what, done, in all).
+    """
+    manifest = load_manifest(folder)
+    probes = [probe_set(path, str(manifest.probes(t))) for t, path in manifest.tasks.items()]
+    names = sorted({n for row in outcomes.rows for n in (row.expert, row.auxiliary)})
+    bases = {name: manifest.models[name].spec["base"] for name in names}
+    everyone = [*dict.fromkeys(bases.values()), *names]
+    signatures = {}
+    for done, name in enumerate(everyone, 1):
+        signatures[name] = _signature(manifest, name, probes)
+        progress(f"signing {name}", done, len(everyone))
+    rows: dict[tuple[str, str, str], np.ndarray] = {}
+    for done, row in enumerate(outcomes.rows, 1):
+        trio = signatures[row.expert], signatures[row.auxiliary], signatures[bases[row.expert]]
+        rows[row.key] = features(*trio, row.task).values
+        progress("comparing pairs", done, len(outcomes.rows))
+    return FeatureTable(names=NAMES, schema=SCHEMA, rows=rows)
+
+
+def _signature(manifest: Manifest, name: str, probes: list[ProbeSet]) -> Signature:
+    checkpoint = resolve(str(manifest.path(name)))
+    base: Checkpoint | None = None
+    if checkpoint.kind == "adapter":
+        base = resolve(str(manifest.path(manifest.models[name].spec["base"])))
+    return sign(checkpoint, base=base, probe_sets=probes)

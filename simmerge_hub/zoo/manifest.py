@@ -1,0 +1,140 @@
+"""What a built zoo holds: one JSON file beside the model folders, and how to load from it.
+
+    {"format": "simmerge-hub zoo", "schema": 1, "name": ..., "tasks": {...}, "models": {...}}
+
+Neither times nor places of this machine are recorded: the same build gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from simmerge_hub.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
+Kind = Literal["base", "full", "adapter"]
+
+FORMAT = "simmerge-hub zoo"
+SCHEMA = 1
+FILE = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model of a zoo.
+
+    Args:
+        kind: a base, a specialist with all its weights, or a LoRA adapter.
+        digest: sha256 of everything the weights follow from; a finished model with the same
+            digest is not trained again.
+        exam: sha256 of the tasks and the number of prompts that `scores` were measured with.
+        sha256: of the weight file.
+        kept: a base, or a specialist that learned its task; others have no folder.
+        spec: the fields of its BaseSpec or SpecialistSpec.
+        delta_ratio: ‖model − base‖ / ‖base‖ over all weights, 0 for a base.
+        scores: task -> exact_match, token_accuracy (shares) and nll (nats per answer token).
+    """
+
+    kind: Kind
+    digest: str
+    exam: str
+    sha256: str
+    kept: bool
+    spec: Mapping[str, Any]
+    delta_ratio: float
+    scores: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A zoo on disk. `tasks` maps a task's name to `domain/variant`; `models` are all, kept or not.
+
+    `folder` is where it was read from and is not part of the file.
+    """
+
+    folder: Path
+    name: str
+    namespace: str
+    evaluation: int
+    versions: Mapping[str, str]
+    threads: int
+    tasks: Mapping[str, str]
+    models: Mapping[str, Entry]
+
+    def path(self, model: str) -> Path:
+        """The folder of a model that was kept."""
+        if model not in self.models or not self.models[model].kept:
+            known = ", ".join(n for n, entry in self.models.items() if entry.kept)
+            raise CheckpointError(f"the zoo {self.name} has no {model}", hint=f"it has {known}")
+        return self.folder / model
+
+    def probes(self, task: str) -> Path:
+        """The JSON Lines file with the probe prompts of a task."""
+        return self.folder / "probes" / f"{task}.jsonl"
+
+    @property
+    def specialists(self) -> dict[str, Entry]:
+        """The kept specialists by name, in the order they were planned."""
+        return {n: entry for n, entry in self.models.items() if entry.kept and entry.kind != "base"}
+
+    def with_entry(self, model: str, entry: Entry) -> Manifest:
+        """This manifest with one entry added or replaced."""
+        return replace(self, models={**self.models, model: entry})
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """The manifest in `folder`. Raises CheckpointError when there is none that can be read."""
+    try:
+        fields = json.loads((folder / FILE).read_text())
+        kind = (fields.pop("format"), fields.pop("schema"))
+        if kind != (FORMAT, SCHEMA):
+            raise ValueError(f"it says {kind}, not {(FORMAT, SCHEMA)}")
+        models = {name: Entry(**entry) for name, entry in fields.pop("models").items()}
+        return Manifest(folder=folder, models=models, **fields)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{folder} is not a zoo: {error}", hint="build one with simmerge-hub zoo build"
+        ) from error
+
+
+def save_manifest(manifest: Manifest) -> None:
+    """Write the manifest into its folder, replacing the former one in a single step."""
+    fields = asdict(manifest)
+    del fields["folder"]
+    text = json.dumps({"format": FORMAT, "schema": SCHEMA, **fields}, indent=1)
+    partial = manifest.folder / f".{FILE}"
+    partial.write_text(text + "\n")
+    partial.replace(manifest.folder / FILE)
+
+
+def load_model(manifest: Manifest, model: str) -> LlamaForCausalLM:
+    """A kept model in float32, ready for evaluation; an adapter comes folded into its base."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    entry = manifest.models[model]
+    folder = manifest.path(model if entry.kind != "adapter" else entry.spec["base"])
+    loaded = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if entry.kind == "adapter":
+        from peft import PeftModel
+
+        loaded = PeftModel.from_pretrained(loaded, manifest.path(model)).merge_and_unload()  # type: ignore[operator]
+    return loaded.eval()
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def weights_sha256(folder: Path) -> str:
+    """sha256 of the weight file in a model or adapter folder, or "" without one."""
+    found = sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256(found[0].read_bytes()).hexdigest() if found else ""

@@ -1,0 +1,183 @@
+"""Merge every pair of a zoo with every arm, in memory, and measure what predictors learn from.
+
+A merge of (a, b) with an arm is the merge of (b, a) with the swapped arm, so each unordered pair is
+merged once per arm and examined on the tasks of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simmerge_hub.operators import ARMS, Arm, merge_tensors
+from simmerge_hub.selector.outcomes import Outcome, Outcomes
+from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
+from simmerge_hub.zoo.manifest import Manifest, load_manifest, load_model
+from simmerge_hub.zoo.tasks import task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import LlamaForCausalLM
+
+Weights = dict[str, "Tensor"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Side:
+    """One of a pair: its name, the task it is the expert for, and that task's exam."""
+
+    name: str
+    task: str
+    weights: Weights
+    exam: Exam
+
+
+def measure_outcomes(
+    zoo_folder: Path,
+    *,
+    arms: Sequence[Arm] = ARMS,
+    models: Iterable[str] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Outcomes:
+    """Every ordered pair of kept specialists of one base, on the expert's own task.
+
+    Args:
+        zoo_folder: what `build` wrote.
+        arms: closed under swapping the two models.
+        models: the specialists to pair; all that were kept by default.
+        progress: called with the number of finished pairs and of all.
+
+    Returns:
+        The table, one row for each (expert, auxiliary). Merges are rounded to bfloat16, as saved
+        models are, and examined in float32.
+    """
+    manifest = load_manifest(zoo_folder)
+    names = list(manifest.specialists if models is None else models)
+    rows: list[Outcome] = []
+    for base, members in _families(manifest, names).items():
+        rows += _family(manifest, base, members, arms, progress)
+    return Outcomes(arms=tuple(arms), rows=tuple(rows), provenance=_provenance(manifest))
+
+
+def weights_of(model: LlamaForCausalLM) -> Weights:
+    """The model's weights by name, float32, a tied one once."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def merge_into(
+    scratch: LlamaForCausalLM, arm: Arm, base: Weights, parents: Sequence[Weights]
+) -> LlamaForCausalLM:
+    """`scratch`, now holding the merge of `parents`: float32 weights with bfloat16 values."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in scratch.named_parameters():
+            merged = merge_tensors(arm, base[name], [parent[name] for parent in parents])
+            weight.copy_(merged.to(torch.bfloat16))
+    return scratch
+
+
+def _exams(manifest: Manifest) -> dict[str, Exam]:
+    named = {name: task(*path.split("/")) for name, path in manifest.tasks.items()}
+    return {name: exam(known, manifest.evaluation) for name, known in named.items()}
+
+
+def _families(manifest: Manifest, names: list[str]) -> dict[str, list[str]]:
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(manifest.models[name].spec["base"], []).append(name)
+    return families
+
+
+def _family(
+    manifest: Manifest, base: str, members: list[str], arms: Sequence[Arm], progress: Progress
+) -> list[Outcome]:
+    """The rows of all pairs of one base, measured by one process per thread of the manifest."""
+    pairs = list(combinations(members, 2))
+    rows: list[Outcome] = []
+    with ProcessPoolExecutor(
+        manifest.threads,
+        mp_context=get_context("spawn"),
+        initializer=_prepare,
+        initargs=(manifest, base, members, arms),
+    ) as pool:
+        for done, found in enumerate(pool.map(_measured, pairs), 1):
+            rows += found
+            progress(done, len(pairs))
+    return rows
+
+
+_bench: dict[str, Callable[[str, str], list[Outcome]]] = {}
+"""In a measuring process: how a pair of models is measured."""
+
+
+def _prepare(manifest: Manifest, base: str, members: list[str], arms: Sequence[Arm]) -> None:
+    """Load a family once in a measuring process."""
+    import torch
+
+    torch.set_num_threads(1)
+    exams = _exams(manifest)
+    scratch = load_model(manifest, base)
+    origin = weights_of(scratch)
+    sides = {name: _side(manifest, name, exams) for name in members}
+
+    def measure(first: str, second: str) -> list[Outcome]:
+        one, other = sides[first], sides[second]
+        found = [_examined(scratch, arm, origin, one, other) for arm in arms]
+        forward = {arm.label: score for arm, (score, _) in zip(arms, found, strict=True)}
+        backward = {arm.swapped().label: score for arm, (_, score) in zip(arms, found, strict=True)}
+        return [_row(manifest, one, other, forward), _row(manifest, other, one, backward)]
+
+    _bench["measure"] = measure
+
+
+def _measured(pair: tuple[str, str]) -> list[Outcome]:
+    return _bench["measure"](*pair)
+
+
+def _side(manifest: Manifest, name: str, exams: dict[str, Exam]) -> _Side:
+    known = manifest.models[name].spec["task"]
+    weights = weights_of(load_model(manifest, name))
+    return _Side(name=name, task=known, weights=weights, exam=exams[known])
+
+
+def _examined(
+    scratch: LlamaForCausalLM, arm: Arm, origin: Weights, one: _Side, other: _Side
+) -> tuple[Score, Score]:
+    merged = merge_into(scratch, arm, origin, [one.weights, other.weights])
+    return evaluate(merged, one.exam), evaluate(merged, other.exam)
+
+
+def _row(manifest: Manifest, expert: _Side, auxiliary: _Side, found: dict[str, Score]) -> Outcome:
+    base = manifest.models[expert.name].spec["base"]
+    own = {
+        name: manifest.models[name].scores[expert.task]["exact_match"]
+        for name in (expert.name, auxiliary.name, base)
+    }
+    return Outcome(
+        expert=expert.name,
+        auxiliary=auxiliary.name,
+        task=manifest.tasks[expert.task],
+        regime=f"{manifest.name}/{base}",
+        expert_utility=own[expert.name],
+        auxiliary_utility=own[auxiliary.name],
+        base_utility=own[base],
+        utilities={label: round(mean(score.exact_match), 4) for label, score in found.items()},
+        secondary={label: round(mean(score.token_accuracy), 4) for label, score in found.items()},
+        halves={label: score.exact_match for label, score in found.items()},
+    )
+
+
+def _provenance(manifest: Manifest) -> dict[str, object]:
+    return {
+        "zoo": manifest.name,
+        "evaluation": manifest.evaluation,
+        "models": {name: entry.sha256 for name, entry in manifest.models.items() if entry.kept},
+        "versions": dict(manifest.versions),
+    }

@@ -1,0 +1,220 @@
+"""Bases and specialists, trained in float32 from seeds: the same inputs give the same weights.
+
+Training stops on steps, never on time. With the same library versions and the same number of
+threads, two runs on one machine give bit-identical weights; a different number of threads changes
+the order of float additions, and so the last bits. What leaves this module is rounded to bfloat16,
+because that is what is saved, merged and evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING, Literal
+
+from simmerge_hub.zoo.tasks import PRACTICE, SKILLS, Example, Task, examples
+from simmerge_hub.zoo.tokenizer import BOS, EOS, PAD, VOCABULARY, encode
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import LlamaForCausalLM, PreTrainedModel
+
+Mode = Literal["full", "mlp", "attention", "lora"]
+
+CONTEXT = 64
+IGNORED = -100
+INITIAL = 0.7
+"""Standard deviation of initial weights × √width: at transformers' 0.02 attention starts so flat
+that a base of width 128 does not learn to look things up within its steps."""
+REPLAYED = 0.25
+LORA_RANK = 8
+PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseSpec:
+    """How a base is made: its shape and its training on the named skills."""
+
+    seed: int
+    steps: int
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    intermediate: int = 256
+    batch: int = 64
+    learning_rate: float = 2e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecialistSpec:
+    """How a specialist is made from its base.
+
+    Args:
+        base: name of the base it starts from.
+        task: name of the task it learns, from answers only.
+        mode: which weights move: all, the MLPs', the attention's, or a LoRA adapter's.
+        learning_rate: peak of the schedule (warm-up over a tenth of the steps, then linear to 0).
+        steps: optimizer steps of `batch` examples.
+        replay: a quarter of each batch comes from the base's own skills.
+    """
+
+    base: str
+    task: str
+    mode: Mode
+    learning_rate: float
+    steps: int
+    seed: int
+    batch: int = 48
+    replay: bool = False
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run torch on `count` threads inside the block: part of what makes weights reproducible."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train_base(spec: BaseSpec) -> LlamaForCausalLM:
+    """A new model that knows the skills, trained on prompts and answers alike."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(spec.seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=spec.hidden,
+        intermediate_size=spec.intermediate,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads,
+        num_key_value_heads=spec.heads,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        initializer_range=round(INITIAL / spec.hidden**0.5, 4),
+        pad_token_id=PAD,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+    )
+    model = LlamaForCausalLM(config)
+    stream = _skills(spec.seed)
+    batches = (tensors(list(islice(stream, spec.batch)), prompts=True) for _ in range(spec.steps))
+    _optimize(model, batches, steps=spec.steps, peak=spec.learning_rate)
+    _round(model)
+    return model
+
+
+def train_specialist(base: LlamaForCausalLM, task: Task, spec: SpecialistSpec) -> PreTrainedModel:
+    """`base` after it learned `task`; `base` itself is used up.
+
+    Returns:
+        The model, or for mode `lora` a `PeftModel` whose adapter is the result.
+    """
+    import torch
+
+    torch.manual_seed(spec.seed)
+    model = _select(base, spec.mode)
+    _optimize(model, _lessons(task, spec), steps=spec.steps, peak=spec.learning_rate)
+    _round(model)
+    return model
+
+
+def tensors(batch: list[Example], *, prompts: bool = False) -> tuple[Tensor, Tensor]:
+    """Token numbers and labels of `batch`, int64 [len(batch), longest], padded on the right.
+
+    Labels stand under the token to be predicted, and are -100 for padding and (unless `prompts`)
+    for the prompt. Padding on the right needs no attention mask: nothing looks ahead.
+    """
+    import torch
+
+    rows = [(encode(example.prompt), [*encode(example.answer), EOS]) for example in batch]
+    width = 1 + max(len(prompt) + len(answer) for prompt, answer in rows)
+    ids = torch.full((len(rows), width), PAD)
+    labels = torch.full((len(rows), width), IGNORED)
+    for i, (prompt, answer) in enumerate(rows):
+        tokens = torch.tensor([BOS, *prompt, *answer])
+        ids[i, : len(tokens)] = tokens
+        start = 1 if prompts else 1 + len(prompt)
+        labels[i, start : len(tokens)] = tokens[start:]
+    return ids, labels
+
+
+def _skills(seed: int) -> Iterator[Example]:
+    random = Random(f"skills {seed}")
+    streams = [examples(draw, "train", seed=f"{name}/{seed}") for name, draw in SKILLS.items()]
+    weights = [PRACTICE.get(name, 1) for name in SKILLS]
+    while True:
+        yield next(random.choices(streams, weights)[0])
+
+
+def _lessons(task: Task, spec: SpecialistSpec) -> Iterator[tuple[Tensor, Tensor]]:
+    new = examples(task.draw, "train", seed=f"lessons {spec.seed}")
+    old = _skills(spec.seed)
+    replayed = round(spec.batch * REPLAYED) if spec.replay else 0
+    for _ in range(spec.steps):
+        batch = [*islice(new, spec.batch - replayed), *islice(old, replayed)]
+        yield tensors(batch)
+
+
+def _select(base: LlamaForCausalLM, mode: Mode) -> PreTrainedModel:
+    """`base` with only the weights that `mode` moves left trainable."""
+    if mode == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        adapter = LoraConfig(
+            r=LORA_RANK,
+            lora_alpha=2 * LORA_RANK,
+            target_modules=PROJECTIONS,
+            task_type="CAUSAL_LM",
+        )
+        return get_peft_model(base, adapter)  # type: ignore[return-value]
+    part = {"full": "", "mlp": ".mlp.", "attention": ".self_attn."}[mode]
+    for name, weight in base.named_parameters():
+        weight.requires_grad_(part in name)
+    return base
+
+
+def _optimize(
+    model: PreTrainedModel, batches: Iterator[tuple[Tensor, Tensor]], *, steps: int, peak: float
+) -> None:
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, steps))
+    model.train()
+    for ids, labels in batches:
+        logits = model(input_ids=ids, use_cache=False).logits
+        loss = cross_entropy(
+            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+
+
+def _pace(step: int, steps: int) -> float:
+    """Share of the peak learning rate at `step`: warm-up over a tenth, then linear to 0."""
+    warm = max(1, steps // 10)
+    return (step + 1) / warm if step < warm else (steps - step) / max(1, steps - warm)
+
+
+def _round(model: PreTrainedModel) -> None:
+    """Every trained weight replaced by its bfloat16 value, still held in float32."""
+    import torch
+
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.to(torch.bfloat16))

@@ -1,0 +1,84 @@
+"""Parsing, exit codes, where things are printed, and what is not imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simmerge_hub.cli.main import main, parser
+
+HEAVY = "{'torch', 'transformers', 'huggingface_hub', 'xgboost', 'peft', 'numpy', 'rich'}"
+
+
+def commands() -> list[list[str]]:
+    """Every command path of the parser."""
+    found: list[list[str]] = []
+
+    def walk(one, path: list[str]) -> None:
+        for action in one._actions:
+            for name, inner in (
+                (action.choices or {}).items() if hasattr(action, "add_parser") else ()
+            ):
+                found.append([*path, name])
+                walk(inner, [*path, name])
+
+    walk(parser(), [])
+    return found
+
+
+@pytest.mark.parametrize("path", [[], *commands()], ids=" ".join)
+def test_help_of_every_command(path: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*path, "--help"])
+    assert stop.value.code == 0
+    assert "usage: simmerge-hub" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"""
+import sys
+from simmerge_hub.cli.main import parser
+parser().format_help()
+heavy = {HEAVY} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["plam"], ["plan"], ["plan", "a", "b", "--expert", "code"], ["merge", "x"], ["zoo"]],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    seen = capsys.readouterr()
+    assert stop.value.code == 2
+    assert "usage:" in seen.err
+    assert not seen.out
+
+
+def test_our_error_exits_with_1_and_a_hint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["merge", str(tmp_path / "plan.yaml"), "-o", str(tmp_path / "merged")]) == 1
+    seen = capsys.readouterr()
+    assert seen.err.splitlines() == [
+        f"error: there is no file {tmp_path / 'plan.yaml'}",
+        " hint: simmerge-hub plan -o writes one",
+    ]
+    assert not seen.out
+
+
+def test_operators_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from simmerge_hub.operators import OPERATORS
+
+    assert main(["operators", "--json"]) == 0
+    assert [o["name"] for o in json.loads(capsys.readouterr().out)] == list(OPERATORS)
+    assert main(["operators"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in OPERATORS)

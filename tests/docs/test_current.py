@@ -1,0 +1,114 @@
+"""Pages say what the code says: generated pages, the tree, lists of files and of keys."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+
+import simmerge_hub
+from simmerge_hub import recipe
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.operators import OPERATORS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def test_generated_pages_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_lists_every_module() -> None:
+    package = ROOT / "simmerge_hub"
+    there = {
+        p.relative_to(package).as_posix() for p in package.rglob("*.py") if p.name != "__init__.py"
+    }
+    assert set(tree((ROOT / "README.md").read_text("utf-8"))) == there
+
+
+def tree(readme: str) -> list[str]:
+    """The files of the tree in the README, as paths inside the package."""
+    block = readme.partition("```text\nsimmerge_hub/\n")[2].partition("```")[0]
+    folders: list[str] = []
+    files = []
+    for line in block.splitlines():
+        if found := re.match(r"([│ ├└─]+)([\w.]+/?) ", line):
+            depth, name = len(found[1]) // 4, found[2]
+            del folders[depth - 1 :]
+            if name.endswith("/"):
+                folders.append(name)
+            else:
+                files.append(str(PurePosixPath(*folders, name)))
+    return files
+
+
+def test_the_recipes_are_listed() -> None:
+    there = {p.name for p in (ROOT / "recipes").glob("*.yaml")}
+    listed = re.findall(r"^\| \[([\w-]+\.yaml)\]", page("../recipes/README.md"), re.MULTILINE)
+    assert set(listed) == there
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2].partition("\n\n")[0]
+    there = {p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md")}
+    assert set(re.findall(r"[\w/-]+\.md", nav)) == there
+
+
+def test_every_operator_has_a_section_of_conventions() -> None:
+    conventions = page("reference/operators.md").partition("## How others define")[2]
+    headings = re.findall(r"^### ([a-z_, ]+)$", conventions, re.MULTILINE)
+    assert set(", ".join(headings).split(", ")) == set(OPERATORS)
+
+
+def test_every_part_of_the_api_is_documented() -> None:
+    documented = set(re.findall(r"^::: \S+\.(\w+)$", page("reference/api.md"), re.MULTILINE))
+    assert documented == set(simmerge_hub.__all__) - {"__version__", "SimmergeError"}
+
+
+@pytest.mark.parametrize(
+    ("heading", "place"), [("Top level", ()), ("A model", ("models", 0)), ("A step", ("steps", 0))]
+)
+def test_the_keys_of_a_recipe_are_documented(heading: str, place: tuple[Any, ...]) -> None:
+    section = page("reference/recipe.md").partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    keys = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert keys
+    for key in keys:
+        assert not refuses(place, key), f"{key} is documented and refused"
+    assert refuses(place, "no_such_key")
+
+
+def refuses(place: tuple[Any, ...], key: str) -> bool:
+    """Whether a recipe is refused for having this key at this place."""
+    data: dict[str, Any] = {
+        "simmerge": 1,
+        "models": [{"name": "a", "model": "org/a"}, {"name": "b", "model": "org/b"}],
+        "steps": [{"operator": "linear", "models": ["a", "b"]}],
+    }
+    inner: Any = data
+    for step in place:
+        inner = inner[step]
+    inner.setdefault(key, None)
+    try:
+        recipe.parse(yaml.safe_dump(data), "a recipe")
+    except RecipeError as error:
+        return "unknown keys" in str(error) or "is written as" in str(error)
+    except Exception:
+        return False  # the key is known, and None is no value for it
+    return False
+
+
+def test_the_changelog_has_this_version() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert f"## [{simmerge_hub.__version__}]" in changes
+
+
+def page(name: str) -> str:
+    """The text of a page of the documentation."""
+    return (DOCS / name).read_text("utf-8")

@@ -1,0 +1,468 @@
+"""References become pinned checkpoints from headers alone, or an error that says what to do."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import HfApi, constants
+from safetensors.torch import save_file
+
+from simmerge_hub import localhub
+from simmerge_hub.errors import (
+    CheckpointError,
+    CorruptHeader,
+    NoSafetensors,
+    RepoNotFound,
+    RevisionNotFound,
+    SimmergeError,
+)
+from simmerge_hub.hub import resolve as module
+from simmerge_hub.hub.ranges import Span
+from simmerge_hub.hub.resolve import ModelRef, digest, file_sha256, front_matter, resolve
+from tests import nano
+
+CARD = "---\nlicense: mit\nbase_model: org/base\n---\n# A model\n"
+VISITOR = {"HF_TOKEN": "hf_visitor"}
+NOBODY = {"HF_TOKEN": "", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+
+
+def repository(org: str, folder: Path, name: str = "model", **how: bool) -> str:
+    repo = f"{org}/{name}"
+    nano.push(folder, repo, **how)
+    return repo
+
+
+Elsewhere = Callable[..., str]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Elsewhere:
+    """Resolve in a process of its own: what it says, with other environment variables."""
+
+    def run(reference: str, **environment: str) -> str:
+        script = """
+            import sys
+            from simmerge_hub.errors import SimmergeError
+            from simmerge_hub.hub.resolve import resolve
+            try:
+                found = resolve(sys.argv[1])
+                print(found.kind, found.commit)
+            except SimmergeError as error:
+                print(type(error).__name__, error, error.hint, sep="|", end="")
+        """
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script), reference],
+            env={**os.environ, "HF_HOME": str(tmp_path / "home"), **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+
+    return run
+
+
+class TestReferences:
+    @pytest.mark.parametrize(
+        ("text", "repo", "revision"),
+        [
+            ("org/name", "org/name", None),
+            ("name", "name", None),
+            ("org/name@v1.0", "org/name", "v1.0"),
+            ("org/name@refs/pr/1", "org/name", "refs/pr/1"),
+            ("org/name@", "org/name", None),
+            ("org/na.me_-1", "org/na.me_-1", None),
+        ],
+    )
+    def test_repositories(self, text: str, repo: str, revision: str | None) -> None:
+        assert ModelRef.parse(text) == ModelRef(repo=repo, revision=revision)
+
+    def test_an_existing_folder_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "org" / "name").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        assert ModelRef.parse("org/name") == ModelRef(folder=Path("org/name"))
+        assert ModelRef.parse("./org/name").name == "name"
+
+    def test_a_folder_is_never_named_by_its_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "model").mkdir()
+        monkeypatch.chdir(tmp_path / "model")
+        assert ModelRef.parse(".").name == "model"
+
+    @pytest.mark.parametrize(
+        "text",
+        ["./nothing", "/nothing", "~/nothing-here", "~nobody-of-this-name/x", "a/b/c", "a b", "@v1",
+         "org/name?x", "a\0b"],
+    )  # fmt: skip
+    def test_what_is_neither(self, text: str) -> None:
+        with pytest.raises(RepoNotFound) as caught:
+            ModelRef.parse(text)
+        assert str(caught.value) == f"{text!r} is neither a folder here nor a repository name"
+        assert caught.value.hint == "write org/name, org/name@revision or the path of a folder"
+
+    @pytest.mark.parametrize("text", ["org--x/name--y", "-org/name", "org/name.git", "x" * 5000])
+    def test_names_the_hub_does_not_allow(self, text: str, hub: localhub.Hub) -> None:
+        with pytest.raises(RepoNotFound):
+            resolve(text)
+
+    def test_as_text(self) -> None:
+        assert str(ModelRef(repo="org/a", revision="v1")) == "org/a@v1"
+        assert str(ModelRef(repo="org/a")) == "org/a"
+        assert str(ModelRef(folder=Path("a/b"))) == "a/b"
+
+
+class TestFolders:
+    def test_a_model(self, tmp_path: Path) -> None:
+        tensors = nano.weights()
+        found = resolve(str(nano.save(tmp_path / "model", tensors, card=CARD)))
+        assert (found.kind, found.commit, found.name) == ("full", None, "model")
+        assert found.license == "mit"
+        assert found.parents == ("org/base",)
+        assert found.tokenizer_files == ("tokenizer.json", "tokenizer_config.json")
+        assert found.config["model_type"] == "llama"
+        assert {n: h.shape for n, h in found.tensors.items()} == {
+            n: tuple(t.shape) for n, t in tensors.items()
+        }
+
+    def test_shards_are_one_model(self, tmp_path: Path) -> None:
+        found = resolve(str(nano.model(tmp_path / "model", shards=3)))
+        assert set(found.tensors) == set(nano.weights())
+        assert {h.file for h in found.tensors.values()} == {
+            f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)
+        }
+
+    def test_an_adapter(self, tmp_path: Path) -> None:
+        found = resolve(str(nano.lora(tmp_path / "lora", base="org/base")))
+        assert found.kind == "adapter"
+        assert found.parents == ("org/base",)
+        assert found.config["lora_alpha"] == 4
+
+    def test_the_adapter_config_outweighs_the_card(self, tmp_path: Path) -> None:
+        folder = nano.lora(tmp_path / "lora", base="org/really")
+        (folder / "README.md").write_text(CARD)
+        assert resolve(str(folder)).parents == ("org/really",)
+
+    def test_equal_content_has_an_equal_digest(self, tmp_path: Path) -> None:
+        first = resolve(str(nano.model(tmp_path / "a")))
+        second = resolve(str(nano.model(tmp_path / "b", card=CARD)))
+        assert digest(first) == digest(second)
+
+    @pytest.mark.parametrize("change", ["config.json", "tokenizer.json", "model.safetensors"])
+    def test_changed_content_has_another_digest(self, tmp_path: Path, change: str) -> None:
+        folder = nano.model(tmp_path / "model")
+        before = digest(resolve(str(folder)))
+        whole = (folder / change).read_bytes()
+        (folder / change).write_bytes(whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:])
+        os.utime(folder / change, ns=(1, 1))
+        if change == "model.safetensors":
+            assert digest(resolve(str(folder))) != before
+        else:
+            (folder / change).write_text('{"model_type": "llama", "other": 1}')
+            assert digest(resolve(str(folder))) != before
+
+    def test_a_folder_that_is_gone(self, tmp_path: Path) -> None:
+        with pytest.raises(RepoNotFound) as caught:
+            resolve(ModelRef(folder=tmp_path / "gone"))
+        assert str(caught.value) == f"there is no folder {tmp_path}/gone"
+        assert caught.value.hint == "check the path of the model"
+
+    def test_no_safetensors(self, tmp_path: Path) -> None:
+        (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+        (tmp_path / "config.json").write_text("{}")
+        with pytest.raises(NoSafetensors) as caught:
+            resolve(str(tmp_path))
+        assert str(caught.value) == (
+            f"{tmp_path} has no safetensors weights (it has pytorch_model.bin)"
+        )
+        assert "save_pretrained()" in caught.value.hint
+
+    def test_no_weights_at_all(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text("{}")
+        with pytest.raises(NoSafetensors, match=r"\(it has 1 files\)"):
+            resolve(str(tmp_path))
+
+    @pytest.mark.parametrize("config", [None, "", "[]", "{", "null"])
+    def test_no_readable_config(self, tmp_path: Path, config: str | None) -> None:
+        folder = nano.model(tmp_path / "model")
+        (folder / "config.json").unlink()
+        if config is not None:
+            (folder / "config.json").write_text(config)
+        with pytest.raises(CheckpointError) as caught:
+            resolve(str(folder))
+        assert str(caught.value) == f"{folder} has no readable config.json"
+
+    def test_a_missing_shard(self, tmp_path: Path) -> None:
+        folder = nano.model(tmp_path / "model", shards=2)
+        (folder / "model-00002-of-00002.safetensors").unlink()
+        with pytest.raises(CorruptHeader) as caught:
+            resolve(str(folder))
+        assert "the index names model-00002-of-00002.safetensors, which is not there" in str(
+            caught.value
+        )
+        assert "incomplete" in caught.value.hint
+
+    def test_a_tensor_in_two_shards(self, tmp_path: Path) -> None:
+        folder = nano.model(tmp_path / "model", shards=2)
+        shard = folder / "model-00001-of-00002.safetensors"
+        save_file(nano.weights(), shard)
+        with pytest.raises(CorruptHeader, match="is in two shards"):
+            resolve(str(folder))
+
+    def test_an_index_that_promises_what_no_shard_has(self, tmp_path: Path) -> None:
+        """A stale index beside newer shards (PEERS, fault 3)."""
+        folder = nano.model(tmp_path / "model", shards=2)
+        index = json.loads((folder / nano.INDEX).read_text())
+        index["weight_map"]["model.extra.weight"] = "model-00001-of-00002.safetensors"
+        (folder / nano.INDEX).write_text(json.dumps(index))
+        with pytest.raises(CorruptHeader) as caught:
+            resolve(str(folder))
+        assert (
+            "the index names model.extra.weight, which is not in model-00001-of-00002.safetensors"
+            in str(caught.value)
+        )
+
+    def test_a_corrupt_header(self, tmp_path: Path) -> None:
+        folder = nano.model(tmp_path / "model")
+        whole = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(whole[:-1])
+        with pytest.raises(CorruptHeader, match=r"model\.safetensors cannot be believed: the tens"):
+            resolve(str(folder))
+
+    def test_a_header_longer_than_the_first_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        expected = resolve(str(nano.model(tmp_path / "model"))).tensors
+        monkeypatch.setattr(module, "FIRST_READ", 100)
+        assert resolve(str(tmp_path / "model")).tensors == expected
+
+    @pytest.mark.parametrize("path", ["/etc/passwd", "../secret.safetensors"])
+    def test_an_index_cannot_reach_out_of_the_folder(self, tmp_path: Path, path: str) -> None:
+        folder = nano.model(tmp_path / "model", shards=2)
+        (folder / nano.INDEX).write_text(json.dumps({"weight_map": {"a": path}}))
+        with pytest.raises(CorruptHeader, match="which is no plain file"):
+            resolve(str(folder))
+
+
+class TestRepositories:
+    def test_a_model_here_and_there_is_the_same(
+        self, hub: localhub.Hub, org: str, tmp_path: Path
+    ) -> None:
+        folder = nano.model(tmp_path / "model", shards=2, card=CARD)
+        repo = f"{org}/model"
+        commit = nano.push(folder, repo)
+        found, here = resolve(repo), resolve(str(folder))
+        assert found.commit == commit
+        assert found.name == repo
+        assert found.tensors == here.tensors
+        assert found.config == here.config
+        assert found.card == here.card
+        assert digest(found) == digest(here)
+
+    def test_a_branch_a_tag_and_a_commit(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
+        repo, api = f"{org}/model", HfApi()
+        first = nano.push(nano.model(tmp_path / "one", card=CARD), repo)
+        api.create_tag(repo, tag="v1", revision=first)
+        api.create_branch(repo, branch="try/it", revision=first)
+        second = nano.push(nano.model(tmp_path / "two", 1), repo)
+        assert resolve(repo).commit == second
+        for revision in ("v1", "try/it", first, first[:8]):
+            assert resolve(f"{repo}@{revision}").commit == first
+
+    def test_an_adapter(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
+        found = resolve(repository(org, nano.lora(tmp_path / "lora", base="org/base"), "lora"))
+        assert found.kind == "adapter"
+        assert len(found.tensors) == 2
+
+    def test_no_weight_file_is_fetched(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tensors = {"big": torch.zeros(1000, 1000), **nano.weights()}
+        repo = repository(org, nano.save(tmp_path / "model", tensors, card=CARD))
+        asked: list[Span] = []
+        read = module.read_spans
+
+        def recorded(location, file, spans):
+            asked.extend(spans)
+            return read(location, file, spans)
+
+        monkeypatch.setattr(module, "read_spans", recorded)
+        found = resolve(repo)
+        assert asked == [(0, module.FIRST_READ)]
+        cached = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
+        names = {p.name for p in cached.rglob("*") if p.parent.parent.name == "snapshots"}
+        assert names == {"config.json", "README.md"}
+        assert file_sha256(found, "model.safetensors") == found.files["model.safetensors"].sha256
+        assert not list(cached.rglob("*.safetensors"))
+
+    def test_a_long_header_takes_one_more_range(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repo = repository(org, nano.model(tmp_path / "model"))
+        whole = resolve(repo)
+        monkeypatch.setattr(module, "FIRST_READ", 64)
+        asked: list[Span] = []
+        read = module.read_spans
+
+        def recorded(location, file, spans):
+            asked.extend(spans)
+            return read(location, file, spans)
+
+        monkeypatch.setattr(module, "read_spans", recorded)
+        assert resolve(repo).tensors == whole.tensors
+        start = min(h.start for h in whole.tensors.values())
+        assert asked == [(0, 64), (64, start)]
+
+    def test_no_such_repository(self, hub: localhub.Hub, org: str) -> None:
+        with pytest.raises(RepoNotFound) as caught:
+            resolve(f"{org}/nothing")
+        assert str(caught.value) == (
+            f"there is no repository {org}/nothing, or it is private and the token does not open it"
+        )
+        assert caught.value.hint == (
+            "check the spelling; for a private repository, log in: hf auth login"
+        )
+
+    def test_no_such_revision(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
+        repo = repository(org, nano.model(tmp_path / "model"))
+        with pytest.raises(RevisionNotFound) as caught:
+            resolve(f"{repo}@v9")
+        assert str(caught.value) == f"{repo} has no revision 'v9'"
+        assert caught.value.hint == (
+            f"branches, tags and commits are listed at {hub.endpoint}/{repo}/tree/main"
+        )
+
+    def test_no_safetensors(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
+        (tmp_path / "model.gguf").write_bytes(b"GGUF")
+        repo = repository(org, tmp_path)
+        with pytest.raises(NoSafetensors) as caught:
+            resolve(repo)
+        assert str(caught.value) == f"{repo} has no safetensors weights (it has model.gguf)"
+
+    def test_a_corrupt_header(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
+        folder = nano.model(tmp_path / "model")
+        with open(folder / "model.safetensors", "ab") as file:
+            file.write(b"\0")
+        with pytest.raises(CorruptHeader) as caught:
+            resolve(repository(org, folder))
+        assert "model.safetensors cannot be believed: the tensors end at byte" in str(caught.value)
+        assert "fetch it again or ask its author" in caught.value.hint
+
+    def test_an_empty_weight_file(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
+        folder = nano.model(tmp_path / "model")
+        (folder / "model.safetensors").write_bytes(b"")
+        with pytest.raises(CorruptHeader, match="the file has only 0 bytes"):
+            resolve(repository(org, folder))
+
+
+class TestElsewhere:
+    """Errors that depend on how a process was started."""
+
+    def test_a_private_repository_without_a_token(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        repo = repository(org, nano.model(tmp_path / "model"), private=True)
+        assert elsewhere(repo, **NOBODY) == (
+            f"RepoNotFound|there is no repository {repo}, or it is private and the token does not "
+            "open it|check the spelling; for a private repository, log in: hf auth login"
+        )
+        assert elsewhere(repo).startswith("full ")
+
+    def test_a_gated_repository(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        repo = repository(org, nano.model(tmp_path / "model"))
+        HfApi().update_repo_settings(repo, gated="auto")
+        assert elsewhere(repo, **VISITOR) == (
+            f"GatedRepo|{repo} is gated, and this account has no access yet|"
+            f"ask for it at {hub.endpoint}/{repo}, then: hf auth login"
+        )
+
+    def test_a_token_the_hub_does_not_know(
+        self, hub: localhub.Hub, org: str, elsewhere: Elsewhere
+    ) -> None:
+        assert elsewhere(f"{org}/model", HF_TOKEN="hf_wrong") == (
+            "HubError|the Hub does not accept the token|log in: hf auth login"
+        )
+
+    def test_nothing_answers(self, elsewhere: Elsewhere) -> None:
+        said = elsewhere("org/model", HF_ENDPOINT="http://127.0.0.1:9")
+        assert said.startswith("EndpointDown|nothing answers at http://127.0.0.1:9 (")
+        assert said.endswith(
+            "|check the network and HF_ENDPOINT, or work from the cache with HF_HUB_OFFLINE=1"
+        )
+
+    def test_offline(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        """Without cache; with headers only; with the weights."""
+        repo = repository(org, nano.model(tmp_path / "model", card=CARD))
+        hint = "unset HF_HUB_OFFLINE once to fetch it; after that it works offline"
+        assert elsewhere(repo, HF_HUB_OFFLINE="1") == (
+            f"OfflineWithoutCache|offline mode is on, and the cache does not hold {repo}|{hint}"
+        )
+        assert elsewhere(repo).startswith("full ")
+        assert elsewhere(repo, HF_HUB_OFFLINE="1") == (
+            "OfflineWithoutCache|offline mode is on, and the cache does not hold the weights of "
+            f"{repo}|{hint}"
+        )
+        HfApi().snapshot_download(repo, cache_dir=tmp_path / "home" / "hub")
+        assert elsewhere(repo, HF_HUB_OFFLINE="1") == f"full {resolve(repo).commit}\n"
+
+
+class TestFrontMatter:
+    @pytest.mark.parametrize(
+        ("readme", "expected"),
+        [
+            ("---\nlicense: mit\n---\n# Title", {"license": "mit"}),
+            ("\ufeff---\r\nlicense: mit\r\n---\r\n", {"license": "mit"}),
+            ("# Title\n---\nlicense: mit\n---\n", {}),
+            ("", {}),
+            ("---\n- a\n---\n", {}),
+            ("---\na: [\n---\n", {}),
+            ("---\ndate: 2024-13-45\n---\n", {}),
+            ("---\na: !!python/object/apply:os.system ['true']\n---\n", {}),
+            ("---\n" + "[" * 500 + "\n---\n", {}),
+        ],
+        ids=range(9),
+    )
+    def test_read(self, readme: str, expected: dict) -> None:
+        assert front_matter(readme) == expected
+
+    @pytest.mark.parametrize(
+        ("stated", "license", "parents"),
+        [
+            ("license: mit\nbase_model: [org/a, org/b]", "mit", ("org/a", "org/b")),
+            ("license: [mit, apache-2.0]\nbase_model: []", "mit, apache-2.0", ()),
+            ("license: 3\nbase_model: 3", None, ()),
+            ("license: {a: b}\nbase_model: [null, org/a, 3]", None, ("org/a",)),
+            ("base_model: {a: b}", None, ()),
+        ],
+    )
+    def test_odd_values_are_ignored(
+        self, tmp_path: Path, stated: str, license: str | None, parents: tuple[str, ...]
+    ) -> None:
+        found = resolve(str(nano.model(tmp_path / "model", card=f"---\n{stated}\n---\n")))
+        assert found.license == license
+        assert found.parents == parents
+
+    def test_a_yaml_bomb_is_never_written_out(self, tmp_path: Path) -> None:
+        lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
+        card = "---\n" + "\n".join([*lines, "license: *a6", "base_model: *a6"]) + "\n---\n"
+        found = resolve(str(nano.model(tmp_path / "model", card=card)))
+        assert found.license is None
+        assert found.parents == ()
+
+
+def test_every_error_has_a_hint(hub: localhub.Hub, org: str, tmp_path: Path) -> None:
+    for reference in (f"{org}/nothing", "./nothing", str(tmp_path)):
+        with pytest.raises(SimmergeError) as caught:
+            resolve(reference)
+        assert caught.value.hint

@@ -1,0 +1,237 @@
+"""The model card: front matter the Hub reads, text a person reads, a recipe a machine reads."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.hub.ranges import Location
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
+from simmerge_hub.merger import MergeReport
+from simmerge_hub.publishing.card import REPO_ID, card
+from simmerge_hub.recipe import Recipe, Source, Step, parse
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def hub(name: str) -> Source:
+    return Source(name=name, repo=name, commit=COMMIT)
+
+
+RECIPE = Recipe(
+    base=hub("org/base"),
+    models=(hub("org/code"), hub("org/math")),
+    steps=(Step(operator="ties", models=("org/code", "org/math"), parameters={"density": 0.2}),),
+    dtype="bfloat16",
+)
+WHY: dict[str, Any] = {
+    "recipe": RECIPE.fingerprint,
+    "choice": "ties(density=0.2)",
+    "status": "calibrated",
+    "reason": "For code: the pair is like those seen.",
+    "coverage": 0.9,
+    "predictor": "f" * 64,
+    "tasks": [
+        {"task": "code", "expert": "org/code", "probes": "simmerge-hub:code"},
+        {"task": "math", "expert": "org/math", "probes": "org/probes@0123"},
+    ],
+    "predictions": [
+        {"arm": "ties(density=0.2)", "mean": [0.5, 0.25, 0.75],
+         "tasks": {"code": [0.4, 0.1, 0.7], "math": [0.6, 0.4, 0.8]}},
+        {"arm": "linear", "mean": [0.3, 0.1, 0.5],
+         "tasks": {"code": [0.2, 0.0, 0.4], "math": [0.4, 0.2, 0.6]}},
+    ],
+}  # fmt: skip
+
+
+def report(recipe: Recipe = RECIPE, kind: Any = "full", **licences: str | None) -> MergeReport:
+    checkpoints = {
+        s.name: Checkpoint(
+            ref=ModelRef(repo=s.repo or "x"),
+            location=Location(repo=s.repo),
+            commit=s.commit,
+            kind="full" if s is recipe.base else kind,
+            config={},
+            files={},
+            tensors={},
+            card={"license": licences.get(s.name.rpartition("/")[2], "mit")},
+        )
+        for s in recipe.sources
+    }
+    return MergeReport(
+        recipe=recipe,
+        folder=Path("/home/somebody/secret/out"),
+        checkpoints=checkpoints,
+        tensors=291,
+        size=10,
+        seconds=123.456,
+        versions={"simmerge-hub": "0.1.0", "torch": "2.13.0"},
+    )
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+class TestFrontMatter:
+    def test_what_the_hub_reads(self) -> None:
+        assert front_matter(card(report(), {})) == {
+            "license": "mit",
+            "library_name": "transformers",
+            "pipeline_tag": "text-generation",
+            "tags": ["merge", "simmerge", "ties"],
+            "base_model": ["org/code", "org/math"],
+            "base_model_relation": "merge",
+        }
+
+    def test_huggingface_hub_reads_it_too(self) -> None:
+        from huggingface_hub import ModelCard
+
+        data = ModelCard(card(report(), WHY)).data
+        assert data.base_model == ["org/code", "org/math"]
+        assert data.license == "mit"
+
+    def test_two_revisions_of_one_model_are_one_parent(self) -> None:
+        models = (hub("org/code"), replace(hub("org/code"), name="earlier", commit="b" * 40))
+        steps = (Step(operator="linear", models=("org/code", "earlier"), parameters={}),)
+        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), {}))
+        assert found["base_model"] == ["org/code"]
+
+    def test_folders_are_no_parents(self) -> None:
+        models = tuple(Source(name=n, digest="d" * 64) for n in ("a", "b"))
+        steps = (Step(operator="linear", models=("a", "b"), parameters={}),)
+        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), {}))
+        assert "base_model" not in found
+        assert "base_model_relation" not in found
+
+    def test_every_operator_is_a_tag_once(self) -> None:
+        steps = (
+            Step(operator="ties", models=("org/code", "org/math"), parameters={}, name="x"),
+            Step(operator="linear", models=("x", "org/math"), parameters={}, name="y"),
+            Step(operator="ties", models=("y", "org/code"), parameters={}),
+        )
+        found = front_matter(card(report(replace(RECIPE, steps=steps)), {}))
+        assert found["tags"] == ["merge", "simmerge", "ties", "linear"]
+
+    @pytest.mark.parametrize(
+        "hostile",
+        [
+            "mit\n---\n# Owned",
+            "mit\nlibrary_name: evil",
+            "'\"]}: - #",
+            "mit | [x](javascript:0)",
+            "`</script>",
+            "!!python/name:os.system",
+            "\u2028---\u2028",
+        ],
+    )
+    def test_a_parent_s_licence_cannot_break_out(self, hostile: str) -> None:
+        text = card(report(code=hostile, math=hostile, base=hostile), {})
+        found = front_matter(text)
+        assert found["license"] == hostile.lower()
+        assert found["library_name"] == "transformers"
+        table = section(text, "Parents")
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert len(rows) == 5
+        assert all(line.replace("\\|", "").count("|") == 5 for line in rows)
+
+    @pytest.mark.parametrize("name", ["a: b", "a\n---\nb", "- x", "{x}", "ü", "#", "'", "true"])
+    def test_a_model_s_name_cannot_break_out(self, name: str) -> None:
+        models = (replace(hub("org/code"), repo=name), hub("org/math"))
+        found = front_matter(card(report(replace(RECIPE, models=models)), {}))
+        assert found["base_model"] == [name, "org/math"]
+        assert found["license"] == "mit"
+
+
+class TestText:
+    def test_parents_with_commits_roles_and_licences(self) -> None:
+        table = section(card(report(math="apache-2.0"), {}), "Parents")
+        link = "[org/math](https://huggingface.co/org/math)"
+        assert f"| {link} | `0123456789ab` | model | apache-2.0 |" in table
+        assert "| `0123456789ab` | base | mit |" in table
+        assert "cannot redo" not in table
+
+    def test_adapters_are_called_so(self) -> None:
+        assert "| LoRA adapter |" in card(report(kind="adapter"), {})
+
+    def test_licences_that_differ_are_told(self) -> None:
+        text = card(report(code="gpl-3.0", math=None), {})
+        assert front_matter(text)["license"] == "other"
+        assert "| not stated |" in text
+        assert "- org/math states no licence: ask its author before you share the merge" in text
+        assert "- the parents' licences differ (gpl-3.0, mit): all of them apply" in text
+
+    def test_folders_cannot_be_redone_by_others(self) -> None:
+        local = Source(name="mine", folder=Path("/home/me/mine"), digest="d" * 64)
+        steps = (Step(operator="linear", models=("org/code", "mine"), parameters={}),)
+        text = card(report(replace(RECIPE, models=(hub("org/code"), local), steps=steps)), {})
+        assert "**Others cannot redo this merge:** it used folders that are not on the Hub" in text
+        assert f"- `mine`: sha256 `{'d' * 64}`" in text
+        assert "| mine | a local folder | model | mit |" in text
+        assert "/home" not in text
+
+    def test_predictions(self) -> None:
+        text = section(card(report(), WHY), "Predicted utilities")
+        assert "with 90% intervals. These are predictions, not measurements." in text
+        assert "| operator | mean | code | math |" in text
+        assert (
+            "| **ties(density=0.2)** | 0.50 (0.25 – 0.75) | 0.40 (0.10 – 0.70) "
+            "| 0.60 (0.40 – 0.80) |" in text
+        )
+        assert "| linear | 0.30 (0.10 – 0.50) |" in text
+        assert "**Calibrated**" in text
+        assert WHY["reason"] in text
+        assert "code: `org/code` (probes simmerge-hub:code)" in text
+        assert f"Predictor `{'f' * 12}`" in text
+
+    @pytest.mark.parametrize(
+        ("status", "seen"),
+        [
+            ("extrapolated", "the intervals are not calibrated"),
+            ("abstained", "unlike anything the predictor has seen"),
+        ],
+    )
+    def test_how_far_to_believe_them(self, status: str, seen: str) -> None:
+        text = card(report(), WHY | {"status": status})
+        assert f"**{status.capitalize()}**" in text
+        assert seen in text
+        assert "**Calibrated**" not in text
+
+    def test_nothing_was_predicted(self) -> None:
+        text = card(report(), {})
+        assert "None: this recipe was written or edited by hand, or redone" in text
+        assert "without evaluating any candidate" not in text
+        assert "without evaluating any candidate" in card(report(), WHY)
+
+    def test_steps_in_order_with_their_operator(self) -> None:
+        steps = (
+            Step(
+                operator="linear",
+                models=("org/math", "org/code"),
+                parameters={"weights": (0.3, 0.7)},
+                name="both",
+            ),
+            Step(operator="slerp", models=("both", "org/code"), parameters={"t": 0.25}),
+        )
+        text = card(report(replace(RECIPE, steps=steps)), {})
+        assert (
+            "1. **linear** (`weights` = (0.3, 0.7)) of `org/math` → `org/code`, in this order, "
+            "gives `both`. The weighted mean of the models. [arXiv 2203.05482]" in text
+        )
+        assert "2. **slerp** (`t` = 0.25) of `both` → `org/code`, in this order. " in text
+
+    def test_the_recipe_on_it_redoes_the_merge(self) -> None:
+        text = card(report(), WHY)
+        block = text.split("```yaml\n")[1].split("```")[0]
+        assert parse(block, "the card") == (RECIPE, {})
+        assert f"simmerge-hub merge {REPO_ID} -o again" in text
+
+    def test_no_time_no_path(self) -> None:
+        text = card(report(), WHY)
+        assert "123" not in text.replace(COMMIT, "").replace(COMMIT[:12], "").replace("@0123", "")
+        assert "/home" not in text
+        assert "291 tensors in bfloat16, made with simmerge-hub 0.1.0, torch 2.13.0." in text
+
+    def test_the_same_merge_has_the_same_card(self) -> None:
+        assert card(report(), WHY) == card(replace(report(), seconds=9.9), WHY)

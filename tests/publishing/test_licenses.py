@@ -1,0 +1,70 @@
+"""The licence of a merge: a table of cases."""
+
+import pytest
+
+from simmerge_hub.publishing.licenses import merged_license
+
+SILENT = "b states no licence: ask its author before you share the merge"
+
+
+@pytest.mark.parametrize(
+    ("parents", "identifier", "warnings"),
+    [
+        (("mit", "mit"), "mit", ()),
+        (("Apache-2.0", "apache-2.0"), "apache-2.0", ()),
+        (("llama3.1", "llama3.1"), "llama3.1", ()),
+        (("mit", "apache-2.0"), "apache-2.0", ("the parents' licences differ (apache-2.0, mit)",)),
+        (("cc0-1.0", "mit"), "mit", ("the parents' licences differ (cc0-1.0, mit)",)),
+        (("isc", "cc0-1.0"), "isc", ("the parents' licences differ (cc0-1.0, isc)",)),
+        (("mit", "cc-by-4.0"), "cc-by-4.0", ("the parents' licences differ (cc-by-4.0, mit)",)),
+        (
+            ("mit", "gpl-3.0"),
+            "other",
+            ("the parents' licences differ (gpl-3.0, mit): all of them apply",),
+        ),
+        (
+            ("apache-2.0", "openrail"),
+            "other",
+            ("the parents' licences differ (apache-2.0, openrail): all of them apply",),
+        ),
+        (
+            ("mit", "cc-by-nc-4.0"),
+            "other",
+            ("the parents' licences differ (cc-by-nc-4.0, mit): all of them apply",),
+        ),
+        (("mit", None), "other", (SILENT,)),
+        (("mit", ""), "other", (SILENT,)),
+        (
+            (None, None),
+            "other",
+            ("a states no licence: ask its author before you share the merge", SILENT),
+        ),
+        (
+            ("cc-by-nd-4.0", "cc-by-nd-4.0"),
+            "other",
+            (
+                "a is under cc-by-nd-4.0, which forbids sharing changed versions",
+                "b is under cc-by-nd-4.0, which forbids sharing changed versions",
+            ),
+        ),
+        (
+            ("mit", "CC-BY-NC-ND-4.0"),
+            "other",
+            (
+                "b is under CC-BY-NC-ND-4.0, which forbids sharing changed versions",
+                "the parents' licences differ (cc-by-nc-nd-4.0, mit): all of them apply",
+            ),
+        ),
+    ],
+)
+def test_cases(
+    parents: tuple[str | None, str | None], identifier: str, warnings: tuple[str, ...]
+) -> None:
+    found = merged_license(dict(zip("ab", parents, strict=True)))
+    assert found.identifier == identifier
+    assert found.warnings == warnings
+
+
+def test_the_order_of_the_parents_does_not_matter() -> None:
+    parents = {"a": "mit", "b": "bsd-3-clause", "c": "apache-2.0", "d": "cc0-1.0"}
+    assert merged_license(parents) == merged_license(dict(reversed(parents.items())))

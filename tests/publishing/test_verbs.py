@@ -1,0 +1,141 @@
+"""merge and push, as a user calls them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi, ModelCard
+
+from simmerge_hub import localhub
+from simmerge_hub.errors import OutputError, PushFailed, RecipeError
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.publishing.card import REPO_ID
+from simmerge_hub.publishing.verbs import merge, push
+from simmerge_hub.recipe import FILE, Recipe, Step, dump_yaml, load, parse, source
+from tests import nano
+
+
+@pytest.fixture
+def pushed(hub: localhub.Hub, org: str, tmp_path: Path) -> str:
+    """A base and two fine-tunes on the Hub; their namespace."""
+    nano.family(tmp_path)
+    for name in ("base", "code", "math"):
+        (tmp_path / name / "README.md").write_text("---\nlicense: mit\n---\n")
+        nano.push(tmp_path / name, f"{org}/{name}")
+    return org
+
+
+def plan(org: str, **why: Any) -> str:
+    base, *models = (source(resolve(f"{org}/{n}")) for n in ("base", "code", "math"))
+    names = tuple(m.name for m in models)
+    recipe = Recipe(
+        base=base,
+        models=tuple(models),
+        steps=(Step(operator="ties", models=names, parameters={"density": 0.5}),),
+        dtype="float32",
+    )
+    predicted = {
+        "recipe": recipe.fingerprint, "choice": "ties(density=0.5)", "status": "calibrated",
+        "reason": "Because.", "coverage": 0.9, "predictor": "p",
+        "tasks": [{"task": "code", "expert": names[0], "probes": "x"}],
+        "predictions": [{"arm": "ties(density=0.5)", "mean": [0.5, 0.2, 0.8],
+                         "tasks": {"code": [0.5, 0.2, 0.8]}}],
+    }  # fmt: skip
+    return recipe.to_yaml() + dump_yaml({"why": predicted | why})
+
+
+def test_plan_file_to_hub_and_back(pushed: str, tmp_path: Path) -> None:
+    """The whole road: the merge redone from its card is the merge, byte for byte."""
+    (tmp_path / "plan.yaml").write_text(plan(pushed))
+    report = merge(tmp_path / "plan.yaml", tmp_path / "out")
+    assert "0.50 (0.20 – 0.80)" in (tmp_path / "out" / "README.md").read_text()
+    done = push(tmp_path / "out", f"{pushed}/merged")
+    api = HfApi()
+    assert api.list_repo_commits(done.repo)[0].title == (
+        f"Merge of {pushed}/code, {pushed}/math with ties"
+    )
+    card = ModelCard.load(done.repo)
+    assert REPO_ID not in card.text
+    assert f'from_pretrained("{done.repo}", dtype="float32")' in card.text
+    assert card.data.base_model == [f"{pushed}/code", f"{pushed}/math"]
+    again = merge(done.repo, tmp_path / "again")
+    assert again.recipe == report.recipe
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_an_edited_plan_predicts_nothing(pushed: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(plan(pushed).replace("density: 0.5}", "density: 0.4}"))
+    (tmp_path / "plan.yaml").write_text(plan(pushed).replace("seed: 0", "seed: 1"))
+    merge(tmp_path / "plan.yaml", tmp_path / "out")
+    assert "Nothing was predicted for it" in (tmp_path / "out" / "README.md").read_text()
+    assert "why" not in (tmp_path / "out" / FILE).read_text()
+
+
+def test_a_recipe_of_ones_own(pushed: str, tmp_path: Path) -> None:
+    recipe, _ = parse(plan(pushed), "x")
+    merge(recipe, tmp_path / "out")
+    assert load(tmp_path / "out") == (recipe, {})
+
+
+def test_a_merged_folder_keeps_its_predictions(pushed: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(plan(pushed))
+    merge(tmp_path / "plan.yaml", tmp_path / "out")
+    merge(tmp_path / "out", tmp_path / "again")
+    for path in (tmp_path / "out").iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_page_that_cannot_be_written_is_known_early(pushed: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="there is no file"):
+        merge(tmp_path / "none.yaml", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class TestPush:
+    @pytest.fixture
+    def folder(self, pushed: str, tmp_path: Path) -> Path:
+        recipe, _ = parse(plan(pushed), "x")
+        return merge(recipe, tmp_path / "out").folder
+
+    @pytest.mark.parametrize("missing", [FILE, "README.md", None])
+    def test_only_what_merge_made(self, folder: Path, pushed: str, missing: str | None) -> None:
+        if missing:
+            (folder / missing).unlink()
+        else:
+            shutil.rmtree(folder)
+        with pytest.raises(OutputError) as caught:
+            push(folder, f"{pushed}/merged")
+        assert str(caught.value) == f"{folder} is not a folder that simmerge-hub merge made"
+        assert caught.value.hint == "merge first: simmerge-hub merge plan.yaml -o merged"
+        assert not HfApi().repo_exists(f"{pushed}/merged")
+
+    @pytest.mark.parametrize("parent", ["base", "code"])
+    def test_never_over_a_parent(self, folder: Path, pushed: str, parent: str) -> None:
+        before = resolve(f"{pushed}/{parent}").commit
+        with pytest.raises(OutputError) as caught:
+            push(folder, f"{pushed}/{parent}")
+        assert str(caught.value) == f"{pushed}/{parent} is one of the models that were merged"
+        assert caught.value.hint == "push to a repository of its own"
+        assert resolve(f"{pushed}/{parent}").commit == before
+
+    def test_the_folder_is_left_as_it_was(self, folder: Path, pushed: str) -> None:
+        before = {p.name: p.read_bytes() for p in folder.iterdir()}
+        push(folder, f"{pushed}/merged")
+        assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+    def test_private_and_pull_request(self, folder: Path, pushed: str) -> None:
+        done = push(folder, f"{pushed}/merged", private=True)
+        assert HfApi().model_info(done.repo).private is True
+        (folder / "config.json").write_text("{}")
+        proposed = push(folder, done.repo, create_pr=True)
+        assert "/discussions/1" in proposed.url
+        assert HfApi().model_info(done.repo).sha == done.oid
+
+    def test_a_public_repository_stays_free_of_private_merges(
+        self, folder: Path, pushed: str
+    ) -> None:
+        push(folder, f"{pushed}/merged")
+        with pytest.raises(PushFailed, match="is public; nothing was pushed"):
+            push(folder, f"{pushed}/merged", private=True)

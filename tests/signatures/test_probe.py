@@ -1,0 +1,60 @@
+"""Probe sets of ours and of the user; models that cannot be probed."""
+
+import json
+import re
+from importlib import resources
+
+import pytest
+
+from simmerge_hub.errors import ProbeError
+from simmerge_hub.signatures.probe import DOMAINS, PROMPTS, probe_set, run_probes
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_ours_are_many_different_unlabelled_prompts(domain):
+    file = resources.files("simmerge_hub.signatures") / "probes" / f"{domain}.jsonl"
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    prompts = [line["prompt"] for line in lines]
+    assert all(line.keys() == {"prompt"} for line in lines)
+    assert len(set(prompts)) == len(prompts) >= 64
+    assert all(len(p.split()) >= 2 or len(p) > 8 for p in prompts)
+    openings = {" ".join(re.split(r"\s+", p)[:3]) for p in prompts}
+    assert len(openings) > len(prompts) / 4
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_ours_are_pinned_by_their_digest(domain):
+    found = probe_set(domain)
+    assert (found.task, found.source) == (domain, f"simmerge-hub:{domain}")
+    assert len(found.prompts) == PROMPTS
+    assert found == probe_set(domain)
+    assert found.digest != probe_set(domain, limit=10).digest
+
+
+def test_a_file(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "one"}\n{"prompt": "two"}\n{"prompt": "three"}\n')
+    found = probe_set("mine", str(path), limit=2)
+    assert found.prompts == ("one", "two")
+    assert found.source == "prompts.jsonl"
+
+
+def test_an_unknown_task_without_prompts_is_refused():
+    with pytest.raises(ProbeError, match="no probe set of ours for 'law'") as caught:
+        probe_set("law")
+    assert "multilingual" in caught.value.hint
+
+
+def test_a_model_without_tokenizer_is_refused(tiny, tmp_path, probes):
+    from simmerge_hub.hub.resolve import resolve
+
+    tiny.model_of("llama").save_pretrained(tmp_path / "bare")
+    with pytest.raises(ProbeError, match="has no tokenizer"):
+        run_probes(resolve(str(tmp_path / "bare")), None, [probes])
+
+
+def test_progress_is_told(tiny, tmp_path, probes):
+    told = []
+    checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
+    run_probes(checkpoint, None, [probes], progress=lambda *step: told.append(step))
+    assert told == [("probing model with strings", 0, 1)]

@@ -1,0 +1,153 @@
+"""kill -9 at random moments of a sharded merge, then run again: the same bytes, nothing redone."""
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from simmerge_hub import merger
+from simmerge_hub.errors import OutputError
+from simmerge_hub.recipe import load
+
+KILLS = 30
+DRIVER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from simmerge_hub.merger import merge
+from simmerge_hub.recipe import load
+
+recipe, folder, kills = load(sys.argv[1])[0], Path(sys.argv[2]), int(sys.argv[3])
+
+def started(out):
+    child = os.fork()  # torch is imported, and no thread has been started yet
+    if not child:
+        merge(recipe, out)
+        os._exit(0)
+    return child
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+began = time.monotonic()
+print(ended(started(folder / "whole")), flush=True)
+seconds = time.monotonic() - began
+random.seed(0)
+for number in range(kills):
+    child = started(folder / str(number))
+    time.sleep(random.uniform(0, seconds))
+    os.kill(child, signal.SIGKILL)
+    was = ended(child)
+    print(was, (folder / str(number)).exists(), ended(started(folder / str(number))), flush=True)
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Two models of 40 tensors, to be merged into five shards."""
+    for seed, name in enumerate(("base", "a", "b")):
+        torch.manual_seed(seed)
+        folder = tmp_path / name
+        folder.mkdir()
+        tensors = {f"layers.{i}.weight": torch.randn(256, 512).bfloat16() for i in range(40)}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "simmerge: 1\nbase: {folder: base}\nmodels: [{folder: a}, {folder: b}]\n"
+        "steps: [{operator: ties, models: [a, b]}]\nshard_size: 2200000\n"
+    )
+    return path
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def cut_off(recipe: Path, out: Path, after: int) -> None:
+    """A merge that is interrupted when `after` tensors are done."""
+
+    def interrupt(_name: str, done: int, _total: int) -> None:
+        if done == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        merger.merge(load(recipe)[0], out, progress=interrupt)
+
+
+def test_killed_merges_end_with_the_same_bytes(recipe: Path, tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(recipe), str(tmp_path), str(KILLS)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, *rest = [line.split() for line in found.stdout.splitlines()]
+    assert first == ["0"]
+    assert len(rest) == KILLS
+    assert sum(was == str(-signal.SIGKILL) for was, _, _ in rest) > KILLS / 2
+    for was, appeared, then in rest:
+        assert appeared == str(was == "0"), "a killed merge left a folder"
+        assert then == "0" or was == "0"
+    assert len(list((tmp_path / "whole").glob("*.safetensors"))) > 3
+    for number in range(KILLS):
+        assert digests(tmp_path / str(number)) == digests(tmp_path / "whole")
+
+
+def test_finished_tensors_are_not_done_again(recipe: Path, tmp_path: Path) -> None:
+    """An attempt that goes on reports only what was left."""
+    cut_off(recipe, tmp_path / "out", 20)
+    seen: list[int] = []
+    merger.merge(
+        load(recipe)[0], tmp_path / "out", progress=lambda _name, done, _all: seen.append(done)
+    )
+    assert seen == list(range(41 - len(seen), 41))
+    assert len(seen) <= 20
+
+
+def test_another_recipe_starts_anew(recipe: Path, tmp_path: Path) -> None:
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    cut_off(recipe, out, 20)
+    recipe.write_text(recipe.read_text().replace("ties", "linear"))
+    merger.merge(load(recipe)[0], out)
+    merger.merge(load(recipe)[0], fresh)
+    assert digests(out) == digests(fresh)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("block", [2**10, 2**18])
+def test_bytes_depend_on_the_recipe_alone(
+    recipe: Path, tmp_path: Path, threads: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    merger.merge(load(recipe)[0], tmp_path / "usual")
+    monkeypatch.setattr(merger, "BLOCK", block)
+    merger.merge(load(recipe)[0], tmp_path / "other", threads=threads)
+    assert digests(tmp_path / "other") == digests(tmp_path / "usual")
+
+
+def test_interrupt_keeps_what_is_done(recipe: Path, tmp_path: Path) -> None:
+    cut_off(recipe, tmp_path / "out", 10)
+    assert (tmp_path / "out.partial").is_dir()
+    merger.merge(load(recipe)[0], tmp_path / "out")
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_two_processes_do_not_write_one_folder(recipe: Path, tmp_path: Path) -> None:
+
+    (tmp_path / "out.partial").mkdir()
+    handle = os.open(tmp_path / "out.partial" / ".journal", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(OutputError, match="another process is writing"):
+            merger.merge(load(recipe)[0], tmp_path / "out")
+        assert (tmp_path / "out.partial").is_dir()
+    finally:
+        os.close(handle)

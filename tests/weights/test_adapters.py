@@ -1,0 +1,275 @@
+"""An adapter folded row by row is what PEFT's own merge_and_unload() gives."""
+
+import copy
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import AlignmentError, CheckpointError, SimmergeError
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.weights import adapters
+from simmerge_hub.weights.align import aligned
+from simmerge_hub.weights.stream import matrix_shape, opened, read_rows, shapes
+from tests import nano
+
+AT = "base_model.model.model.layers.0.self_attn.q_proj"
+UNLOAD = "merge it into its base with peft's merge_and_unload() and use the result"
+
+Adapted = Callable[..., tuple[Path, Path, dict[str, Tensor]]]
+
+
+@pytest.fixture(scope="module")
+def bases() -> dict[str, Any]:
+    """A Llama, one with tied embeddings, and a GPT-2 with Conv1D layers."""
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    small = {k: v for k, v in nano.CONFIG.items() if k not in ("architectures", "model_type")}
+    return {
+        "llama": LlamaForCausalLM(LlamaConfig(**small)),
+        "tied": LlamaForCausalLM(LlamaConfig(**small | {"tie_word_embeddings": True})),
+        "gpt2": GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=20)),
+    }
+
+
+@pytest.fixture
+def adapted(bases: dict[str, Any], tmp_path: Path) -> Adapted:
+    """Train nothing: random adapter weights on a base, saved; and the merge as PEFT computes it."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    def run(kind: str = "llama", **config: Any) -> tuple[Path, Path, dict[str, Tensor]]:
+        model = copy.deepcopy(bases[kind])
+        model.save_pretrained(tmp_path / "base")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wrapped = get_peft_model(model, LoraConfig(**config))
+            generator = torch.Generator().manual_seed(1)
+            for parameter in wrapped.parameters():
+                if parameter.requires_grad:
+                    step = 0.3 * torch.randn(parameter.shape, generator=generator)
+                    parameter.data.add_(step)
+            wrapped.save_pretrained(tmp_path / "lora")
+            # read back: PEFT sorts the keys of patterns when it saves, and the first match counts
+            read = PeftModel.from_pretrained(copy.deepcopy(bases[kind]), tmp_path / "lora")
+            merged = read.merge_and_unload()
+        state = {n: t.detach() for n, t in merged.state_dict().items()}
+        return tmp_path / "base", tmp_path / "lora", state
+
+    return run
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "lora": {"r": 3, "lora_alpha": 7, "target_modules": ["q_proj", "down_proj"]},
+    "rslora": {"r": 4, "lora_alpha": 8, "use_rslora": True, "target_modules": ["up_proj"]},
+    "dora": {"r": 2, "use_dora": True, "target_modules": ["k_proj", "gate_proj"]},
+    "dora + rslora": {"r": 4, "use_dora": True, "use_rslora": True, "target_modules": ["o_proj"]},
+    "patterns": {
+        "r": 2,
+        "lora_alpha": 4,
+        "target_modules": ["q_proj", "v_proj", "up_proj"],
+        "rank_pattern": {"layers.1.self_attn.q_proj": 5, "up_proj": 1},
+        "alpha_pattern": {r"layers\.[1]\..*v_proj": 32, "q_proj": 1, "layers.1.mlp.up_proj": 9},
+    },
+    "rslora + patterns": {
+        "r": 2,
+        "use_rslora": True,
+        "target_modules": ["q_proj", "up_proj"],
+        "rank_pattern": {"up_proj": 6},
+    },
+    "one layer": {"r": 2, "target_modules": ["q_proj"], "layers_to_transform": [1]},
+    "embeddings": {"r": 2, "lora_alpha": 6, "target_modules": ["embed_tokens", "q_proj"]},
+    "head": {"r": 2, "target_modules": ["lm_head"]},
+    "modules_to_save": {"r": 2, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    "saved embeddings": {"r": 2, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+    "gaussian": {"r": 2, "target_modules": ["q_proj"], "init_lora_weights": "gaussian"},
+    "orthogonal": {"r": 2, "target_modules": ["q_proj"], "init_lora_weights": "orthogonal"},
+}  # fmt: skip
+
+
+def folded(base: Path, lora: Path) -> dict[str, Tensor]:
+    origin, adapter = resolve(str(base)), resolve(str(lora))
+    found = aligned([adapter], origin).shapes
+    wanted = {n: [(0, matrix_shape(s)[0])] for n, s in found.items()}
+    read = read_rows(adapter, wanted, origin)
+    return {n: read[n].reshape(s) for n, s in found.items()}
+
+
+@pytest.mark.parametrize("config", CASES.values(), ids=CASES)
+def test_as_peft_merges(config: dict[str, Any], adapted: Adapted) -> None:
+    base, lora, expected = adapted(**config)
+    found = folded(base, lora)
+    assert found.keys() == expected.keys()
+    changed = {n for n, t in nano.load(base).items() if not torch.equal(t, found[n])}
+    assert changed
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+        if name not in changed:
+            torch.testing.assert_close(nano.load(base)[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"target_modules": ["c_attn"]},
+        {"target_modules": ["c_attn", "c_proj", "c_fc"], "lora_alpha": 3},
+        {"target_modules": ["c_attn"], "fan_in_fan_out": True, "use_rslora": True},
+    ],
+    ids=["one", "squares too", "rslora"],
+)
+def test_gpt2_stores_its_matrices_transposed(config: dict[str, Any], adapted: Adapted) -> None:
+    base, lora, expected = adapted("gpt2", r=2, **config)
+    found = folded(base, lora)
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_conv1d_beside_linear_is_told_by_shape(adapted: Adapted) -> None:
+    """`fan_in_fan_out` is one flag; PEFT writes it as the last module left it."""
+    base, lora, expected = adapted("gpt2", r=2, target_modules=["c_attn", "c_fc", "wte"])
+    for name, tensor in folded(base, lora).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_a_flag_that_shapes_contradict_is_not_trusted_for_squares(tmp_path: Path) -> None:
+    tensors = {
+        f"{AT}.lora_A.weight": torch.ones(2, 16),
+        f"{AT}.lora_B.weight": torch.ones(16, 2),
+        f"{AT[:-16]}mlp.up_proj.lora_A.weight": torch.ones(2, 16),
+        f"{AT[:-16]}mlp.up_proj.lora_B.weight": torch.ones(24, 2),
+    }
+    base = nano.model(tmp_path / "base")
+    lora = nano.lora(tmp_path / "lora", tensors, fan_in_fan_out=True)
+    with pytest.raises(CheckpointError) as caught:
+        folded(base, lora)
+    assert "fan_in_fan_out=True is not true of all modules" in str(caught.value)
+    assert caught.value.hint == UNLOAD
+
+
+def test_a_head_tied_to_the_embeddings_is_refused(adapted: Adapted) -> None:
+    """PEFT adds the head's delta to the embeddings too; we say that it cannot be folded in."""
+    base, lora, _ = adapted("tied", r=2, target_modules=["lm_head"])
+    with pytest.raises(AlignmentError) as caught:
+        folded(base, lora)
+    assert str(caught.value) == (
+        "the adapter lora changes lm_head.weight, which its base does not have, or ties to "
+        "another tensor"
+    )
+    assert "a tied head must be untied first" in caught.value.hint
+
+
+def test_a_resized_vocabulary_is_refused(
+    bases: dict[str, Any], tmp_path: Path, adapted: Adapted
+) -> None:
+    base, lora, _ = adapted(r=2, target_modules=["q_proj"])
+    saved = nano.load(lora) | {"base_model.model.lm_head.weight": torch.zeros(23, nano.WIDTH)}
+    lora = nano.lora(tmp_path / "resized", saved)
+    with pytest.raises(AlignmentError) as caught:
+        folded(base, lora)
+    assert str(caught.value) == (
+        "the adapter resized changes lm_head.weight as [23, 16], in its base it is [20, 16]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "seen"),
+    [
+        ({"peft_type": "LOHA"}, "is a LOHA adapter; only LoRA (rsLoRA, DoRA) can be folded in"),
+        ({"peft_type": "IA3"}, "is a IA3 adapter"),
+        ({"peft_type": "PREFIX_TUNING"}, "is a PREFIX_TUNING adapter"),
+        ({"peft_type": None}, "is a None adapter"),
+        ({"bias": "all"}, "trains biases too (bias='all')"),
+        ({"init_lora_weights": "pissa"}, "was started with pissa, which changes the base too"),
+        ({"init_lora_weights": "pissa_niter_16"}, "was started with pissa_niter_16"),
+        ({"init_lora_weights": "olora"}, "was started with olora"),
+        ({"init_lora_weights": "loftq"}, "was started with loftq"),
+        ({"alora_invocation_tokens": [1]}, "is a LoRA of a special kind (alora_invocation_tokens)"),
+        ({"layer_replication": [[0, 1]]}, "is a LoRA of a special kind (layer_replication)"),
+        ({"lora_bias": True}, "is a LoRA of a special kind (lora_bias)"),
+    ],
+)
+def test_adapters_that_are_more_than_a_product(
+    tmp_path: Path, config: dict[str, Any], seen: str
+) -> None:
+    base = nano.model(tmp_path / "base")
+    lora = nano.lora(tmp_path / "lora", **config)
+    with pytest.raises(CheckpointError) as caught:
+        folded(base, lora)
+    assert str(caught.value).startswith(f"lora {seen}")
+    assert caught.value.hint == UNLOAD
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "seen"),
+    [
+        ((2, 16), None, "no pair of matrices for model.layers.0.self_attn.q_proj: A [2, 16] and B"),
+        ((2, 16), (16, 3), "A [2, 16] and B [16, 3]"),
+        ((2, 16, 3), (16, 2, 1), "A [2, 16, 3] and B [16, 2, 1]"),
+    ],
+)  # fmt: skip
+def test_matrices_that_do_not_multiply(
+    tmp_path: Path, a: tuple[int, ...], b: tuple[int, ...] | None, seen: str
+) -> None:
+    tensors = {f"{AT}.lora_A.weight": torch.ones(a)}
+    tensors |= {} if b is None else {f"{AT}.lora_B.weight": torch.ones(b)}
+    lora = nano.lora(tmp_path / "lora", tensors)
+    with pytest.raises(CheckpointError) as caught:
+        folded(nano.model(tmp_path / "base"), lora)
+    assert seen in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "a", "b", "seen"),
+    [
+        (AT, (2, 8), (8, 2), "q_proj.weight as [8, 8], in its base it is [16, 16]"),
+        (AT, (2, 32), (8, 2), "q_proj.weight as [8, 32], in its base it is [16, 16]"),
+        (AT + "_old", (2, 16), (16, 2), "q_proj_old.weight, which its base does not have"),
+    ],
+)
+def test_another_base(
+    tmp_path: Path, module: str, a: tuple[int, int], b: tuple[int, int], seen: str
+) -> None:
+    """Also [8, 32] for [16, 16]: as many entries, and still wrong."""
+    tensors = {f"{module}.lora_A.weight": torch.ones(a), f"{module}.lora_B.weight": torch.ones(b)}
+    lora = nano.lora(tmp_path / "lora", tensors)
+    with pytest.raises(AlignmentError) as caught:
+        folded(nano.model(tmp_path / "base"), lora)
+    assert seen in str(caught.value)
+    assert "--base" in caught.value.hint
+
+
+def test_headers_are_enough_to_refuse(tmp_path: Path) -> None:
+    """The file is gone when the check is made."""
+    lora = nano.lora(tmp_path / "lora", {f"{AT}.lora_A.weight": torch.ones(2, 16)})
+    checkpoint = resolve(str(lora))
+    (lora / "adapter_model.safetensors").unlink()
+    with pytest.raises(SimmergeError, match="no pair of matrices"):
+        adapters.check(checkpoint, {})
+
+
+def test_rows_do_not_depend_on_which_are_asked_for(tmp_path: Path) -> None:
+    base = {"w": torch.randn(300, 40)}
+    tensors = {"base_model.model.w.lora_A.weight": torch.randn(8, 40)}
+    tensors["base_model.model.w.lora_B.weight"] = torch.randn(300, 8)
+    tensors["base_model.model.w.lora_magnitude_vector"] = torch.rand(300)
+    shape = {"w.weight": (300, 40)}
+    lora = resolve(str(nano.lora(tmp_path / "lora", tensors, use_dora=True)))
+    fold = adapters.folds(lora, tensors, shape)["w.weight"]
+    whole = fold(base["w"], 0)
+    for step in (7, 64, 100):
+        parts = [fold(base["w"][low : low + step], low) for low in range(0, 300, step)]
+        assert torch.equal(torch.cat(parts), whole)
+
+
+def test_opened_and_read_are_the_same(adapted: Adapted) -> None:
+    base, lora, _ = adapted(**CASES["dora"])
+    origin, adapter = resolve(str(base)), resolve(str(lora))
+    read = folded(base, lora)
+    with opened(adapter, origin) as rows:
+        for name, shape in shapes(adapter, origin).items():
+            whole = rows[name].read(0, matrix_shape(shape)[0])
+            assert torch.equal(whole.reshape(shape), read[name])

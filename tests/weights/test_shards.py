@@ -1,0 +1,100 @@
+"""What is written is what safetensors reads, at offsets known beforehand."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from simmerge_hub.hub.headers import LENGTH_BYTES, parse_header, parse_index
+from simmerge_hub.weights.shards import CODES, plan_shards, writing
+from simmerge_hub.weights.stream import matrix_shape
+from tests import nano
+
+TENSORS = {
+    "a": torch.randn(7, 5),
+    "scalar": torch.tensor(1.5),
+    "empty": torch.zeros(0, 3),
+    "nothing": torch.zeros(0),
+    "ünï": torch.randn(3),
+    "deep": torch.randn(4, 3, 2),
+}
+SHAPES = {n: tuple(t.shape) for n, t in TENSORS.items()}
+
+
+def write_all(folder: Path, dtype: str, limit: int, step: int = 3) -> None:
+    shards = plan_shards(SHAPES, dtype, limit, {"format": "pt", "note": "ü"})
+    with writing(folder, shards, dtype) as write:
+        for name, tensor in reversed(TENSORS.items()):
+            rows, cols = matrix_shape(tensor.shape)
+            matrix = tensor.reshape(rows, cols)
+            for low in range(0, rows, step):
+                write(name, low, matrix[low : low + step])
+
+
+@pytest.mark.parametrize("dtype", CODES)
+@pytest.mark.parametrize("limit", [10**9, 60, 1])
+def test_safetensors_reads_what_was_written(tmp_path: Path, dtype: str, limit: int) -> None:
+    write_all(tmp_path, dtype, limit)
+    found = nano.load(tmp_path)
+    assert found.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert torch.equal(found[name], tensor.to(getattr(torch, dtype)))
+
+
+def test_metadata_and_alignment(tmp_path: Path) -> None:
+    write_all(tmp_path, "bfloat16", 10**9)
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt", "note": "ü"}
+    raw = (tmp_path / "model.safetensors").read_bytes()
+    length = int.from_bytes(raw[:LENGTH_BYTES], "little")
+    assert length % 8 == 0
+    assert set(parse_header(raw[LENGTH_BYTES : LENGTH_BYTES + length], len(raw), "x")) == set(
+        TENSORS
+    )
+
+
+def test_an_index_for_several_files_only(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "many").mkdir()
+    write_all(tmp_path / "one", "float32", 10**9)
+    write_all(tmp_path / "many", "float32", 60)
+    assert [p.name for p in (tmp_path / "one").iterdir()] == ["model.safetensors"]
+    index = (tmp_path / "many" / nano.INDEX).read_bytes()
+    placed = parse_index(index, nano.INDEX)
+    assert list(placed) == sorted(TENSORS)
+    assert json.loads(index)["metadata"]["total_size"] == sum(
+        t.numel() * 4 for t in TENSORS.values()
+    )
+    count = len(list((tmp_path / "many").glob("*.safetensors")))
+    assert set(placed.values()) == {
+        f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)
+    }
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 50), min_size=1, max_size=20),
+    limit=st.integers(1, 400),
+    dtype=st.sampled_from(list(CODES)),
+)
+def test_shards_hold_every_tensor_once_in_order(sizes: list[int], limit: int, dtype: str) -> None:
+    shapes = {f"t{i}": (size,) for i, size in enumerate(sizes)}
+    shards = plan_shards(shapes, dtype, limit, {})
+    assert [n for s in shards for n in s.starts] == list(shapes)
+    for shard in shards:
+        data = shard.size - len(shard.header)
+        assert data <= limit or sum(bool(sizes[int(n[1:])]) for n in shard.starts) == 1
+        text = shard.header[LENGTH_BYTES:]
+        parsed = parse_header(text, shard.size, shard.file)
+        assert {n: h.start for n, h in parsed.items()} == dict(shard.starts)
+
+
+def test_values_are_rounded_to_nearest_even(tmp_path: Path) -> None:
+    halfway = torch.tensor([[1 + 2.0**-8, 1 + 3 * 2.0**-8]])
+    with writing(tmp_path, plan_shards({"w": (1, 2)}, "bfloat16", 99, {}), "bfloat16") as write:
+        write("w", 0, halfway)
+    assert nano.load(tmp_path)["w"].float().tolist() == [[1.0, 1 + 2.0**-6]]

@@ -1,0 +1,68 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.zoo.catalogue import Draw, drawn, load_catalogue
+from simmerge_hub.zoo.tasks import DOMAINS
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+TINY = Path(__file__).with_name("tiny.yaml")
+
+
+@pytest.mark.parametrize("name", ["zoo.yaml", "zoo-demo.yaml"])
+def test_recipes_are_read(name: str) -> None:
+    catalogue = load_catalogue(RECIPES / name)
+    assert {task.domain for task in catalogue.tasks.values()} == set(DOMAINS)
+    assert all(spec.base in catalogue.bases for spec in catalogue.specialists.values())
+
+
+def test_the_zoo_spreads_over_domains_modes_and_replay() -> None:
+    catalogue = load_catalogue(RECIPES / "zoo.yaml")
+    specs = catalogue.specialists.values()
+    domains = Counter(catalogue.tasks[spec.task].domain for spec in specs)
+    assert len(domains) == 5
+    assert min(domains.values()) >= 3
+    assert len(Counter(spec.mode for spec in specs)) == 4
+    assert 0.3 <= sum(spec.replay for spec in specs) / len(specs) <= 0.7
+
+
+def _draw(count: int) -> Draw:
+    return Draw(
+        base="base", count=count, seed=1, learning_rate=(1e-4, 1e-3), steps=(30, 240), effort=0.02
+    )
+
+
+def test_more_specialists_change_none_of_the_former() -> None:
+    tasks = load_catalogue(TINY).tasks
+    few, many = drawn(_draw(5), tasks), drawn(_draw(50), tasks)
+    assert len(many) == 50
+    assert few.items() <= many.items()
+
+
+def test_draws_keep_their_ranges() -> None:
+    for spec in drawn(_draw(100), load_catalogue(TINY).tasks).values():
+        rate = spec.learning_rate / (1 if spec.mode == "full" else 2)
+        assert 0.99e-4 <= rate <= 1.01e-3
+        assert 30 <= spec.steps <= 240
+        assert rate * spec.steps >= 0.0199
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("version: 1", "version: 9", "this version reads version 1"),
+        ("task: code,", "task: cod,", "no task 'cod', only code, math"),
+        ("mode: mlp", "mode: half", "no mode 'half', only full, mlp, attention, lora"),
+        ("code/rotate-previous", "code/nothing", "no task code/nothing"),
+        ("probes: 8", "probs: 8", "probs"),
+        ("bases:", "bases: [", "is not a zoo"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    path = tmp_path / "zoo.yaml"
+    path.write_text(TINY.read_text().replace(old, new, 1))
+    with pytest.raises(RecipeError, match=says) as raised:
+        load_catalogue(path)
+    assert raised.value.hint

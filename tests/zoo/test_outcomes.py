@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from simmerge_hub.operators import ARMS, arm
+from simmerge_hub.selector.outcomes import load_outcomes, save_outcomes
+from simmerge_hub.zoo.manifest import Manifest, load_model
+from simmerge_hub.zoo.outcomes import measure_outcomes, merge_into, weights_of
+
+MIDDLE = (arm("linear"), arm("linear", weights=(1.0, 0.0)), arm("linear", weights=(0.0, 1.0)))
+
+
+def test_every_ordered_pair_has_a_row(tiny: Manifest, tmp_path: Path) -> None:
+    counts: list[tuple[int, int]] = []
+    outcomes = measure_outcomes(tiny.folder, progress=lambda *done: counts.append(done))
+    names = list(tiny.specialists)
+    assert {(r.expert, r.auxiliary) for r in outcomes.rows} == {
+        (a, b) for a in names for b in names if a != b
+    }
+    assert counts == [(1, 3), (2, 3), (3, 3)]
+    assert [a.label for a in outcomes.arms] == [a.label for a in ARMS]
+    save_outcomes(outcomes, tmp_path / "one.jsonl")
+    assert load_outcomes(tmp_path / "one.jsonl").digest == outcomes.digest
+    assert measure_outcomes(tiny.folder).digest == outcomes.digest
+
+
+def test_arms_that_keep_one_parent_give_its_utility(nano: Manifest) -> None:
+    outcomes = measure_outcomes(nano.folder, arms=MIDDLE, models=["code", "math"])
+    for row in outcomes.rows:
+        assert row.utilities["linear(weights=1/0)"] == row.expert_utility
+        assert row.utilities["linear(weights=0/1)"] == row.auxiliary_utility
+        assert row.task == nano.tasks[row.expert]
+        even, odd = row.halves["linear"]
+        assert (even + odd) / 2 == pytest.approx(row.utilities["linear"], abs=1e-4)
+
+
+def test_a_merge_holds_bfloat16_values(tiny: Manifest) -> None:
+    scratch = load_model(tiny, "base")
+    origin = weights_of(scratch)
+    parents = [weights_of(load_model(tiny, name)) for name in ("code", "math")]
+    merge_into(scratch, arm("task_arithmetic"), origin, parents)
+    for name, weight in scratch.named_parameters():
+        wanted = parents[0][name] + parents[1][name] - origin[name]
+        assert weight.equal(weight.to(torch.bfloat16).float())
+        assert torch.allclose(weight, wanted, rtol=1e-2, atol=1e-3)
