@@ -21,17 +21,19 @@ check: $(READY)  ## ruff, pyright, import-linter, docs --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --strict --quiet --site-dir .site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .site
 
-fix: $(READY)  ## what ruff can repair by itself
+fix: $(READY)  ## what ruff can repair by itself; generated pages
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/generate.py
 
 docs: $(READY)  ## the documentation, served on loopback
 	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
 
 bench: $(READY)  ## every benchmark; writes benchmarks/*.json
-	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+	$(BIN)/python benchmarks/operator_speed.py
+	$(BIN)/python benchmarks/merge_vs_mergekit.py
 
 zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about an hour)
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo

@@ -7,7 +7,7 @@ SimmergeError
 │   ├── GatedRepo              access must be asked for on the model's page
 │   ├── EndpointDown           nothing answers at HF_ENDPOINT
 │   ├── OfflineWithoutCache    offline, and the files are not in the cache
-│   └── PushFailed             the upload was refused; nothing became visible
+│   └── PushFailed             the upload was refused; no commit was made
 ├── CheckpointError          a repository or folder that is not a checkpoint we can merge
 │   ├── NoSafetensors          no safetensors weights
 │   └── CorruptHeader          a header or index that must not be believed
@@ -56,7 +56,7 @@ class OfflineWithoutCache(HubError):
 
 
 class PushFailed(HubError):
-    """The upload was refused; nothing became visible."""
+    """The upload was refused; no commit was made."""
 
 
 class CheckpointError(SimmergeError):

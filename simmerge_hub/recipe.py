@@ -6,10 +6,12 @@ recipe with a `why:`; editing the recipe by hand voids that `why:`.
 """
 
 import hashlib
+import json
 import re
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ SHARD_SIZE = 5_000_000_000
 """Bytes of tensor data per file, as transformers writes them by default."""
 WHY = {"recipe", "choice", "status", "reason", "coverage", "predictor", "tasks", "predictions"}
 """What a `why:` must hold to be believed."""
+WHY_PARTS = 100_000
+"""A `why` has some hundred values; YAML aliases make a few lines unfold into gigabytes."""
+STATUSES = ("calibrated", "extrapolated", "abstained")
 UNPRINTED = set("`|<>")
 """Characters that names must not have: they mean something on a card."""
 FILE = "simmerge.yaml"
@@ -147,9 +152,64 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
         )
     recipe = _recipe(data, where, folder or Path())
     why = data.get("why")
-    if not isinstance(why, dict) or not why.keys() >= WHY or why["recipe"] != recipe.fingerprint:
-        return recipe, {}
-    return recipe, why
+    if isinstance(why, dict) and _believed(why, recipe):
+        return recipe, why
+    return recipe, {}
+
+
+def sealed(why: Mapping[str, Any]) -> dict[str, Any]:
+    """The `why` with a `seal`: sha256 of the rest as canonical JSON, so that edits show.
+
+    It guards against accidents and careless hands, not against someone who computes it anew.
+    """
+    rest = {key: value for key, value in why.items() if key != "seal"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return rest | {"seal": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _believed(why: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a `why` is of this recipe, unedited, and has what a card prints."""
+    if not why.keys() >= WHY or why["recipe"] != recipe.fingerprint:
+        return False
+    try:
+        parts = json.JSONEncoder().iterencode(why)
+        small = sum(1 for _ in islice(parts, WHY_PARTS)) < WHY_PARTS
+        return small and why.get("seal") == sealed(why)["seal"] and _printable(why)
+    except (TypeError, ValueError, RecursionError):  # dates, cycles, keys of several kinds
+        return False
+
+
+def _printable(why: dict[str, Any]) -> bool:
+    tasks, predictions = why["tasks"], why["predictions"]
+    return (
+        _are_texts(why, "choice", "status", "reason", "predictor")
+        and why["status"] in STATUSES
+        and _is_number(why["coverage"])
+        and isinstance(tasks, list)
+        and all(_are_texts(task, "task", "expert", "probes") for task in tasks)
+        and isinstance(predictions, list)
+        and all(_is_prediction(one, [task["task"] for task in tasks]) for one in predictions)
+    )
+
+
+def _is_prediction(entry: Any, tasks: list[str]) -> bool:
+    return (
+        _are_texts(entry, "arm")
+        and isinstance(entry.get("tasks"), dict)
+        and all(
+            isinstance(spread, list) and len(spread) == 3 and all(map(_is_number, spread))
+            for spread in (entry.get("mean"), *map(entry["tasks"].get, tasks))
+        )
+    )
+
+
+def _are_texts(entry: Any, *keys: str) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in keys)
+
+
+def _is_number(value: Any) -> bool:
+    """A float, or a whole number that becomes one without overflow."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**53)
 
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
@@ -179,9 +239,10 @@ def _from_card(reference: str) -> str:
     location, files = resolve_files(ref)
     if "README.md" in files:
         card = local_file(location, "README.md").read_text(encoding="utf-8")
-        for block in re.findall(r"```yaml\n(.*?)```", card, re.DOTALL):
-            if block.startswith("simmerge:"):
-                return block
+        _, heading, below = f"\n{card}".rpartition("\n## Redo it\n")
+        block = re.search(r"^```yaml\n(simmerge:.*?)^```$", below, re.DOTALL | re.MULTILINE)
+        if heading and block:
+            return block[1]
     raise RecipeError(
         f"{reference} has no recipe on its card",
         hint="only models pushed by simmerge-hub can be redone; to merge models, plan first",

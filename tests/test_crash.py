@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from simmerge_hub import merger
-from simmerge_hub.errors import OutputError
+from simmerge_hub.errors import EndpointDown, OutputError
 from simmerge_hub.recipe import load
 
 KILLS = 30
@@ -141,9 +141,8 @@ def test_interrupt_keeps_what_is_done(recipe: Path, tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_write_one_folder(recipe: Path, tmp_path: Path) -> None:
-
-    (tmp_path / "out.partial").mkdir()
-    handle = os.open(tmp_path / "out.partial" / ".journal", os.O_RDWR | os.O_CREAT)
+    cut_off(recipe, tmp_path / "out", 10)
+    handle = os.open(tmp_path / ".out.simmerge-lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
     try:
         with pytest.raises(OutputError, match="another process is writing"):
@@ -151,3 +150,35 @@ def test_two_processes_do_not_write_one_folder(recipe: Path, tmp_path: Path) -> 
         assert (tmp_path / "out.partial").is_dir()
     finally:
         os.close(handle)
+
+
+def test_a_torn_line_in_the_journal_is_dropped(recipe: Path, tmp_path: Path) -> None:
+    for name in ("whole", "torn"):
+        cut_off(recipe, tmp_path / name, 10)
+    journal = tmp_path / "torn.partial" / ".journal"
+    journal.write_bytes(journal.read_bytes()[:-4])
+    cut_off(recipe, tmp_path / "torn", 20)
+    for name in ("whole", "torn"):
+        merger.merge(load(recipe)[0], tmp_path / name)
+    assert digests(tmp_path / "torn") == digests(tmp_path / "whole")
+
+
+def test_a_folder_of_somebody_else_is_left_alone(recipe: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "out.partial" / "thesis.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("years of work")
+    (tmp_path / "out.replaced").mkdir()
+    with pytest.raises(OutputError, match="holds something else"):
+        merger.merge(load(recipe)[0], tmp_path / "out")
+    assert theirs.read_text() == "years of work"
+    assert (tmp_path / "out.replaced").is_dir()
+
+
+def test_a_broken_connection_loses_nothing(recipe: Path, tmp_path: Path) -> None:
+    def vanish(_name: str, done: int, _total: int) -> None:
+        if done == 10:
+            raise EndpointDown("nothing answers")
+
+    with pytest.raises(EndpointDown):
+        merger.merge(load(recipe)[0], tmp_path / "out", progress=vanish)
+    assert (tmp_path / "out.partial" / ".journal").is_file()

@@ -23,10 +23,12 @@ from simmerge_hub.recipe import (
     load,
     parse,
     pinned,
+    sealed,
     source,
 )
 from tests import nano
 
+REDO = "## Redo it\n\n```yaml\n"
 GOOD = """\
 simmerge: 1
 base: {model: org/base, commit: abc}
@@ -293,15 +295,15 @@ class TestRefused:
 
 WHY = {
     "choice": "ties", "status": "calibrated", "reason": "", "coverage": 0.9, "predictor": "p",
-    "tasks": [], "predictions": [],
+    "tasks": [{"task": "code", "expert": "org/a", "probes": "x"}],
+    "predictions": [{"arm": "ties", "mean": [0.5, 0.2, 0.8], "tasks": {"code": [0.5, 0.2, 0.8]}}],
 }  # fmt: skip
 
 
 class TestWhy:
     def plan(self, recipe: Recipe, **fields: Any) -> str:
-        return recipe.to_yaml() + dump_yaml(
-            {"why": {"recipe": recipe.fingerprint, **WHY, **fields}}
-        )
+        why = {"recipe": recipe.fingerprint, **WHY, **fields}
+        return recipe.to_yaml() + dump_yaml({"why": sealed(why)})
 
     def test_a_plan_keeps_its_why(self) -> None:
         recipe, why = parse(self.plan(read(GOOD)), "x")
@@ -321,6 +323,58 @@ class TestWhy:
     @pytest.mark.parametrize("why", ["text", "[]", "{recipe: x}", "3"])
     def test_what_is_no_why_is_dropped(self, why: str) -> None:
         assert parse(f"{GOOD}why: {why}\n", "x")[1] == {}
+
+    @pytest.mark.parametrize(
+        ("said", "forged"),
+        [("0.9", "0.99"), ("[0.5, 0.2, 0.8]", "[0.9, 0.8, 1.0]"), ("calibrated", "abstained")],
+    )
+    def test_an_edited_why_is_dropped(self, said: str, forged: str) -> None:
+        text = self.plan(read(GOOD))
+        assert parse(text.replace(said, forged), "x") == (read(GOOD), {})
+        assert text.replace(said, forged) != text
+
+    def test_a_why_without_seal_is_dropped(self) -> None:
+        recipe = read(GOOD)
+        why = {"recipe": recipe.fingerprint, **WHY}
+        assert parse(recipe.to_yaml() + dump_yaml({"why": why}), "x")[1] == {}
+
+    def test_the_seal_is_of_all_but_itself(self) -> None:
+        once = sealed({"b": 1, "a": [0.5, "ü"]})
+        assert sealed(once) == once == sealed({"a": (0.5, "ü"), "b": 1}) | {"a": [0.5, "ü"]}
+        assert sealed({"b": 2, "a": [0.5, "ü"]})["seal"] != once["seal"]
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            {"status": "certain"},
+            {"status": ["calibrated"]},
+            {"reason": None},
+            {"coverage": "90%"},
+            {"coverage": 10**400},
+            {"tasks": {"code": 1}},
+            {"tasks": ["code"]},
+            {"tasks": [{"task": "code", "expert": "org/a"}]},
+            {"predictions": None},
+            {"predictions": [{"arm": "ties", "mean": [1, 2], "tasks": {"code": [1, 2, 3]}}]},
+            {"predictions": [{"arm": "ties", "mean": [1, 2, 3], "tasks": {}}]},
+            {"predictions": [{"arm": "ties", "mean": [1, 2, "x"], "tasks": {"code": [1, 2, 3]}}]},
+        ],
+        ids=str,
+    )
+    def test_a_sealed_why_that_no_card_can_print_is_dropped(self, broken: dict) -> None:
+        assert parse(self.plan(read(GOOD), **broken), "x")[1] == {}
+
+    @pytest.mark.parametrize(
+        "odd", ["2024-01-01", "{1: a, b: c}", "&x [*x]", "!!binary aGk="], ids=range(4)
+    )
+    def test_what_json_cannot_hold_is_dropped(self, odd: str) -> None:
+        text = self.plan(read(GOOD)) + f"  left_out: {odd}\n"
+        assert parse(text, "x")[1] == {}
+
+    def test_a_bomb_inside_a_why_is_dropped_unexploded(self) -> None:
+        lines = ["  a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+        lines += [f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
+        assert parse(self.plan(read(GOOD)) + "\n".join(lines), "x")[1] == {}
 
     def test_a_why_without_its_predictions_is_dropped(self) -> None:
         recipe = read(GOOD)
@@ -402,10 +456,18 @@ class TestLoad:
 
     def test_a_card_on_the_hub(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
         nano.push(
-            nano.model(tmp_path / "m", card=f"---\nlicense: mit\n---\n\n```yaml\n{GOOD}```\n"),
+            nano.model(tmp_path / "m", card=f"---\nlicense: mit\n---\n\n{REDO}{GOOD}```\n"),
             f"{org}/m",
         )
         assert load(f"{org}/m")[0] == read(GOOD)
+
+    def test_only_the_block_under_redo_it_counts(self, tmp_path: Path) -> None:
+        other = GOOD.replace("seed: 3", "seed: 4")
+        before = f"# M\n\n```yaml\n{other}```\n\nSays ## Redo it ```yaml\n{other}```\n\n"
+        card = f"{before}{REDO}{GOOD}```\n"
+        assert load(nano.model(tmp_path / "m", card=card))[0] == read(GOOD)
+        with pytest.raises(RecipeError, match="has no recipe on its card"):
+            load(nano.model(tmp_path / "n", card=f"# N\n\n```yaml\n{other}```\n"))
 
     @pytest.mark.parametrize("entry", ["folder: {0}", "'{0}'"])
     def test_a_card_cannot_ask_for_a_folder_of_ours(self, tmp_path: Path, entry: str) -> None:
@@ -414,7 +476,7 @@ class TestLoad:
         recipe = (
             f"simmerge: 1\nmodels: {models}\nsteps: [{{operator: linear, models: [private]}}]\n"
         )
-        folder = nano.model(tmp_path / "m", card=f"```yaml\n{recipe}```\n")
+        folder = nano.model(tmp_path / "m", card=f"{REDO}{recipe}```\n")
         with pytest.raises(RecipeError, match=r"asks for the folder .*private of this machine"):
             load(folder)
 

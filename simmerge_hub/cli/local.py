@@ -10,6 +10,8 @@ from simmerge_hub.errors import HubError
 
 MODELS = ("nano/code", "nano/math")
 MERGED = "nano/code-math"
+ASKED = 10
+"""Prompts of each task the demo asks; the first is shown, all are counted."""
 
 
 def localhub(*, dir: str, port: int, idle: float | None) -> None:
@@ -47,7 +49,7 @@ def _chain(folder: Path) -> None:
     _step("predict: two specialists, no merge and no evaluation")
     _say(f"simmerge-hub plan {' '.join(MODELS)} -o plan.yaml")
     verbs.plan(
-        models=MODELS, base=None, experts=(), probes=(), predictor=None, output=str(plan),
+        models=MODELS, base=None, experts=(), probes=(), output=str(plan),
         as_json=False,
     )  # fmt: skip
     _step("merge once, streaming")
@@ -58,7 +60,7 @@ def _chain(folder: Path) -> None:
     verbs.push(folder=str(merged), repo_id=MERGED, private=False, create_pr=False, as_json=False)
     _step(f"the card of {MERGED}, as it stands on the Hub")
     _card()
-    _step("one prompt of each parent's domain, asked of models loaded from the Hub")
+    _step("prompts of each parent's domain, asked of models loaded from the Hub")
     _ask()
 
 
@@ -72,14 +74,14 @@ def _card() -> None:
 
 def _ask() -> None:
     from simmerge_hub.cli.zoo import packaged
-    from simmerge_hub.zoo.answers import answers, question
+    from simmerge_hub.zoo.answers import answers, questions
     from simmerge_hub.zoo.manifest import load_manifest
 
     tasks = load_manifest(packaged()).tasks
-    questions = [question(name, tasks[name]) for name in ("code", "math")]
+    asked = [each for name in ("code", "math") for each in questions(name, tasks[name], ASKED)]
     with show.status("asking"):
-        found = answers([*MODELS, MERGED], questions)
-    show.answers(questions, found)
+        found = answers([*MODELS, MERGED], asked)
+    show.answers(asked, found)
 
 
 def _step(text: str) -> None:

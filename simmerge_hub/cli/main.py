@@ -1,7 +1,7 @@
 """Parse, call one verb, print. The only room that prints: data to stdout, the rest to stderr.
 
-Exit codes: 0 done, 1 an error of ours (message and hint), 2 wrong usage, 130 interrupted.
-Nothing heavy is imported before a command needs it.
+Exit codes: 0 done, 1 an error of ours (message and hint) or of the system (message), 2 wrong usage,
+130 interrupted. Nothing heavy is imported before a command needs it.
 """
 
 import argparse
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {_told(error)}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -63,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
     _localhub(commands)
     _demo(commands)
     return top
+
+
+def _told(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return str(error) or type(error).__name__
+    return f"{error.filename}: {error.strerror}"
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -99,6 +108,10 @@ def _plan(commands: Any) -> None:
     command.add_argument(
         "--probes", action="append", type=pair, default=[], metavar="TASK=SOURCE",
         help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--signals", choices=["full", "structural"], default="full",
+        help="structural: compare weights by a few byte ranges, download no model",
     )  # fmt: skip
     command.add_argument("--predictor", metavar="FILE", help="a predictor of your own")
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")

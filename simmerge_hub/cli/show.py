@@ -1,4 +1,7 @@
-"""How things look: tables and cards on stdout, progress on stderr (rich)."""
+"""How things look: tables and cards on stdout, progress on stderr (rich).
+
+Names, answers and reasons are text of others: `escape` keeps rich from reading markup in them.
+"""
 
 import json
 import time
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markdown import Markdown
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -36,23 +40,23 @@ def data(value: Any) -> None:
 
 def note(text: str) -> None:
     """A line for people, to stderr."""
-    REST.print(text, highlight=False, soft_wrap=True)
+    REST.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr; yields the function that says what is being done now."""
-    with REST.status(what) as spinner:
-        yield lambda doing: spinner.update(f"{what}: {doing}")
+    with REST.status(escape(what)) as spinner:
+        yield lambda doing: spinner.update(escape(f"{what}: {doing}"))
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr; yields a function of (item, done, all)."""
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(escape(what)), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns,
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         console=REST,
         transient=True,
         disable=not REST.is_terminal,
@@ -72,26 +76,28 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
 def plan(made: "Plan") -> None:
     """The plan as a table: every arm, its predicted gap closed, and why the first was chosen."""
     tasks = [task.name for task in made.tasks]
-    table = Table(title=f"Predicted gap closed, {' + '.join(m.name for m in made.recipe.models)}")
-    table.add_column("operator")
+    roomy = OUT.width >= 36 + 20 * (1 + len(tasks))
+    names = " + ".join(m.name for m in made.recipe.models)
+    table = Table(title=escape(f"Predicted gap closed, {names}"))
+    table.add_column("operator", no_wrap=True)
     for column in ("mean", *tasks):
-        table.add_column(column, justify="right")
+        table.add_column(escape(column), justify="right")
     for choice in made.decision.choices:
-        cells = [interval((choice.utility, choice.low, choice.high))]
-        cells += [interval(choice.tasks[task]) for task in tasks]
+        numbers = [(choice.utility, choice.low, choice.high), *(choice.tasks[t] for t in tasks)]
+        cells = [interval(each) if roomy else f"{each[0]:.2f}" for each in numbers]
         chosen = choice is made.best
         table.add_row(
-            f"{'➜ ' if chosen else '  '}{choice.arm.label}", *cells, style="bold" if chosen else ""
+            escape(f"{'➜ ' if chosen else '  '}{choice.arm.label}"),
+            *cells,
+            style="bold" if chosen else "",
         )
     OUT.print(table)
     for task in made.tasks:
-        OUT.print(f"{task.name}: the expert is {task.expert}", highlight=False)
+        OUT.print(f"{task.name}: the expert is {task.expert}", highlight=False, markup=False)
     for what, reason in made.left_out.items():
-        OUT.print(f"left out: {what}: {reason}", highlight=False)
-    OUT.print(
-        f"[{STATUS[made.decision.status]}]{made.decision.status}[/]: {made.decision.reason}",
-        highlight=False,
-    )
+        OUT.print(f"left out: {what}: {reason}", highlight=False, markup=False)
+    how_far, reason = made.decision.status, escape(made.decision.reason)
+    OUT.print(f"[{STATUS[how_far]}]{how_far}[/]: {reason}", highlight=False)
 
 
 def operators(found: "Iterable[Operator]") -> None:
@@ -105,11 +111,12 @@ def operators(found: "Iterable[Operator]") -> None:
             f"{k}={'|'.join(sorted(each.choices.get(k, ()), key=v.__ne__)) or v}"
             for k, v in each.parameters.items()
         )
-        OUT.print(f"[bold]{each.name}[/]  {each.summary}", highlight=False, soft_wrap=True)
+        heading = f"[bold]{escape(each.name)}[/]  {escape(each.summary)}"
+        OUT.print(heading, highlight=False, soft_wrap=True)
         OUT.print(f"    {count}, {what}", highlight=False)
         if parameters:
             OUT.print(f"    {parameters}", highlight=False, markup=False, soft_wrap=True)
-        OUT.print(f"    {each.paper}", style="dim", highlight=False)
+        OUT.print(f"    {each.paper}", style="dim", highlight=False, markup=False)
 
 
 def card(text: str) -> None:
@@ -119,13 +126,13 @@ def card(text: str) -> None:
 
 def scores(manifest: "Manifest") -> None:
     """Exact match of every model of a zoo on every task."""
-    table = Table(title=f"Exact match, {manifest.name}")
+    table = Table(title=escape(f"Exact match, {manifest.name}"))
     for column in ("model", "delta", *manifest.tasks):
-        table.add_column(column, justify="left" if column == "model" else "right")
+        table.add_column(escape(column), justify="left" if column == "model" else "right")
     for name, entry in manifest.models.items():
         cells = [f"{entry.scores[t]['exact_match']:.2f}" for t in manifest.tasks]
         kept = "" if entry.kept else " (dropped)"
-        table.add_row(f"{name}{kept}", f"{entry.delta_ratio:.3f}", *cells)
+        table.add_row(escape(f"{name}{kept}"), f"{entry.delta_ratio:.3f}", *cells)
     OUT.print(table)
 
 
@@ -138,37 +145,48 @@ def gates(found: "Gates") -> None:
         text = f"{value:.3f}" if isinstance(value, float) else str(value)
         table.add_row(name.replace("_", " "), text)
     for label, share in wins.items():
-        table.add_row(f"won by {label}", f"{share:.0%}")
+        table.add_row(escape(f"won by {label}"), f"{share:.0%}")
     OUT.print(table)
 
 
 def report(found: Mapping[str, Any]) -> None:
     """How a predictor does on held-out models, beside everything simpler."""
     for name, one in found["sets"].items():
-        table = Table(title=f"Share of the gap closed on held-out models, arms: {name}")
-        table.add_column("strategy")
-        table.add_column("mean (95 %)", justify="right")
-        ordered = sorted(one["strategies"].items(), key=lambda item: item[1]["mean"])
-        for strategy, spread in ordered:
-            bold = "bold" if strategy == "xgboost" else ""
-            table.add_row(strategy, _spread(spread), style=bold)
-        OUT.print(table)
-        captured = one["headroom captured"]
-        if captured:
-            OUT.print(f"headroom captured: {_spread(captured)}", highlight=False)
-        OUT.print(f"over best fixed: {_spread(one['over best fixed'])}", highlight=False)
+        _strategies(f"Gap closed on held-out models, the expert's task, arms: {name}", one)
+    for name, one in found["pairs"].items():
+        _strategies(f"Gap closed on held-out models, both tasks of a pair, arms: {name}", one)
+
+
+def _strategies(title: str, one: Mapping[str, Any]) -> None:
+    table = Table(title=escape(title))
+    table.add_column("strategy")
+    table.add_column("mean (95 %)", justify="right")
+    for strategy, spread in sorted(one["strategies"].items(), key=lambda item: item[1]["mean"]):
+        style = "bold" if strategy == "xgboost" else ""
+        table.add_row(escape(strategy), _spread(spread), style=style)
+    OUT.print(table)
+    if one["headroom captured"]:
+        OUT.print(f"headroom captured: {_spread(one['headroom captured'])}", highlight=False)
+    OUT.print(f"over best fixed: {_spread(one['over best fixed'])}", highlight=False)
 
 
 def answers(questions: "Sequence[Question]", found: Mapping[str, list[str]]) -> None:
-    """What each model says to each question; right answers in green."""
-    table = Table("task", "prompt", "right answer", *found)
-    for place, asked in enumerate(questions):
-        cells = [
-            f"[green]{said[place]}[/]" if said[place] == asked.answer else said[place]
-            for said in found.values()
-        ]
-        table.add_row(asked.task, asked.prompt, asked.answer, *cells)
+    """The first question of each task with every model's answer, then how many were right."""
+    table = Table("task", "prompt", "right answer", *map(escape, found))
+    tasks = list(dict.fromkeys(asked.task for asked in questions))
+    for task in tasks:
+        places = [i for i, asked in enumerate(questions) if asked.task == task]
+        first = questions[places[0]]
+        cells = [_answer(said[places[0]], first.answer) for said in found.values()]
+        table.add_row(*map(escape, (task, first.prompt, first.answer)), *cells)
+        right = [sum(said[i] == questions[i].answer for i in places) for said in found.values()]
+        counts = [f"{count} of {len(places)}" for count in right]
+        table.add_row("", "[dim]right in all", "", *counts, end_section=True)
     OUT.print(table)
+
+
+def _answer(said: str, right: str) -> str:
+    return f"[green]{escape(said)}[/]" if said == right else escape(said)
 
 
 def interval(values: tuple[float, float, float]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.cli import show
+from simmerge_hub.errors import OutputError
 
 
 def plan(
@@ -15,11 +16,16 @@ def plan(
     base: str | None,
     experts: Sequence[tuple[str, str]],
     probes: Sequence[tuple[str, str]],
-    predictor: str | None,
     output: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """`simmerge-hub plan`."""
+    """`simmerge-hub plan`; `options` are those of the verb."""
+    if output and not Path(output).parent.is_dir():
+        raise OutputError(
+            f"there is no folder {Path(output).parent} to write the plan in",
+            hint=f"make it first: mkdir -p {Path(output).parent}",
+        )
     with show.status("planning") as say:
         from simmerge_hub.planning.plan import plan as predict
 
@@ -28,8 +34,8 @@ def plan(
             base=base,
             experts=dict(experts),
             probes=dict(probes),
-            predictor=predictor,
             progress=say,
+            **options,
         )
     if output:
         Path(output).write_text(made.to_yaml(), encoding="utf-8")

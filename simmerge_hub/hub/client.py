@@ -56,7 +56,7 @@ def translated(repo: str, revision: str | None = None) -> Iterator[None]:
         raise _unreached(repo, error) from error
     except hf.EntryNotFoundError as error:
         raise CheckpointError(
-            f"{repo} lacks a file it should have: {_first_line(error)}",
+            f"{repo} lacks a file it should have: {first_line(error)}",
             hint="the repository is incomplete; tell its author, or pin another revision",
         ) from error
     except hf.HFValidationError as error:
@@ -74,7 +74,7 @@ def _refused(repo: str, error: hf.HfHubHTTPError) -> HubError:
     if error.response.status_code == 401:
         return HubError("the Hub does not accept the token", hint="log in: hf auth login")
     return HubError(
-        f"the Hub refused a request about {repo}: {_first_line(error)}",
+        f"the Hub refused a request about {repo}: {first_line(error)}",
         hint="try again later; if it stays, check the token with: hf auth whoami",
     )
 
@@ -97,5 +97,6 @@ def _down(error: Exception) -> EndpointDown:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, without its request id and advice."""
     return str(error).strip().partition("\n")[0]

@@ -16,11 +16,15 @@ from huggingface_hub.utils import (
 )
 
 from simmerge_hub.errors import HubError, PushFailed
-from simmerge_hub.hub.client import api, translated
+from simmerge_hub.hub.client import api, first_line, translated
 from simmerge_hub.hub.ranges import LARGE
 
 RepoType = Literal["model", "dataset", "space"]
 SENT_AHEAD = (".safetensors",)
+BAD_CARD = "Invalid metadata in README.md"
+"""How huggingface_hub's ValueError begins when the Hub does not accept a card."""
+OTHERWISE_TOLD = {401, 404}
+"""Refusals that `translated` already explains: no such token, no such repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ def publish_folder(
         replace: contents to send instead of a file's own, by path inside the folder.
 
     Raises:
-        PushFailed: it was refused, or somebody committed in between; nothing became visible.
+        PushFailed: it was refused, or somebody committed in between; no commit was made.
         HubError: the Hub is not reached, or does not know the token.
     """
     contents: dict[str, Path | bytes] = {**_files(Path(folder)), **(replace or {})}
@@ -107,6 +111,14 @@ def _pushing(repo_id: str) -> Iterator[None]:
         if refused is None:
             raise
         raise refused from error
+    except ValueError as error:
+        if not str(error).startswith(BAD_CARD):
+            raise
+        seen = " ".join(str(error).removeprefix(BAD_CARD).strip(" .:-\n").split())
+        raise PushFailed(
+            f"the Hub refuses the front matter of README.md ({seen}); no commit was made",
+            hint="correct the lines between the first two `---` of README.md, then push again",
+        ) from error
 
 
 @contextmanager
@@ -135,15 +147,22 @@ def _is_stale(name: str, contents: Mapping[str, object]) -> bool:
 
 
 def _refused(repo_id: str, cause: BaseException | None) -> PushFailed | None:
-    status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else None
+    if not isinstance(cause, HfHubHTTPError):
+        return None
+    status = cause.response.status_code
     if status == 412:
         return PushFailed(
-            f"somebody else committed to {repo_id} meanwhile; nothing of yours became visible",
+            f"somebody else committed to {repo_id} meanwhile; no commit was made",
             hint="look at their commit, then push again",
         )
     if status == 403:
         return PushFailed(
-            f"the token may not write to {repo_id}; nothing became visible",
+            f"the token may not write to {repo_id}; no commit was made",
             hint="use a token with write access (hf auth login), or open a pull request: --pr",
+        )
+    if 400 <= status < 500 and status not in OTHERWISE_TOLD:
+        return PushFailed(
+            f"the Hub refused the push to {repo_id}: {first_line(cause)}; no commit was made",
+            hint="correct what it names, then push again",
         )
     return None

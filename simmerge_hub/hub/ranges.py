@@ -147,15 +147,20 @@ def _read_remote(location: Location, file: str, span: Span) -> bytes:
         return b""
     url = hf_hub_url(location.repo, file, revision=location.commit, repo_type=location.repo_type)
     agent = build_hf_headers(library_name="simmerge-hub", library_version=__version__)
-    with translated(location.repo, location.commit):
-        response = get_session().get(
-            url, headers={**agent, "Range": f"bytes={start}-{end - 1}"}, follow_redirects=True
-        )
+    headers = {**agent, "Range": f"bytes={start}-{end - 1}"}
+    with (
+        translated(location.repo, location.commit),
+        get_session().stream("GET", url, headers=headers, follow_redirects=True) as response,
+    ):
+        if response.is_error:
+            response.read()  # the Hub says in the body what is wrong
         hf_raise_for_status(response)
-    if response.status_code != 206 or len(response.content) != end - start:
+        status = response.status_code
+        data = response.read() if status == 206 else None  # any other body is the whole file
+    if data is None or len(data) != end - start:
+        seen = "" if data is None else f" with {len(data):,} bytes"
         raise HubError(
-            f"{location.name}/{file}: asked for bytes {start:,}-{end:,}, got status "
-            f"{response.status_code} with {len(response.content):,} bytes",
+            f"{location.name}/{file}: asked for bytes {start:,}-{end:,}, got status {status}{seen}",
             hint="the server or a proxy does not serve byte ranges; try another HF_ENDPOINT",
         )
-    return response.content
+    return data

@@ -30,9 +30,8 @@ from simmerge_hub.hub.headers import (
 )
 from simmerge_hub.hub.ranges import Location, local_file, read_spans
 
-FIRST_READ = 256 * 1024
-"""Bytes read at the start of a file in the hope that they hold the whole header."""
 ADAPTER = "adapter_model.safetensors"
+SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 TOKENIZER_FILES = re.compile(
     r"(tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.[^/]*|merges\.txt"
@@ -152,14 +151,19 @@ def resolve(reference: str | ModelRef) -> Checkpoint:
 def digest(checkpoint: Checkpoint) -> str:
     """sha256 over the weight, config and tokenizer files: equal content, equal digest.
 
-    The Hub states the sha256 of large files; small ones are fetched, and a folder's files are read.
+    Files in subfolders and hidden ones do not count: a folder's listing has neither. The
+    Hub states the sha256 of large files; small ones are fetched, and a folder's files are read.
     """
     names = sorted(
         name
         for name in checkpoint.files
-        if name in ("config.json", "adapter_config.json")
-        or name.endswith(".safetensors")
-        or name in checkpoint.tokenizer_files
+        if "/" not in name
+        and not name.startswith(".")
+        and (
+            name in ("config.json", "adapter_config.json")
+            or name.endswith(".safetensors")
+            or name in checkpoint.tokenizer_files
+        )
     )
     parts = (f"{name} {file_sha256(checkpoint, name)}\n" for name in names)
     return hashlib.sha256("".join(parts).encode()).hexdigest()
@@ -239,10 +243,10 @@ def _weights(
     """Whether it is a model or an adapter, and the files that hold its tensors."""
     if "adapter_config.json" in files and ADAPTER in files:
         return "adapter", [ADAPTER]
+    if SINGLE in files:  # as transformers: an index beside it is a leftover
+        return "full", [SINGLE]
     if INDEX in files:
         return "full", _shards(location, files)
-    if "model.safetensors" in files:
-        return "full", ["model.safetensors"]
     _refuse_partial_cache(location)
     others = [f for f in files if f.endswith((".bin", ".gguf", ".pt", ".pth", ".ckpt"))]
     seen = f"it has {', '.join(others[:3])}" if others else f"it has {len(files)} files"
@@ -293,7 +297,7 @@ def _tensors(
                 f"{location.name}: {min(twice)!r} is in two shards", hint="the upload is damaged"
             )
         tensors |= found
-    promised = _index(location) if INDEX in files and weights != [ADAPTER] else {}
+    promised = {} if weights in ([ADAPTER], [SINGLE]) else _index(location)
     for name, file in promised.items():
         if name not in tensors or tensors[name].file != file:
             raise _incomplete(location, f"the index names {name}, which is not in {file}")
@@ -301,12 +305,11 @@ def _tensors(
 
 
 def _header(location: Location, file: str, size: int) -> dict[str, TensorHeader]:
-    (first,) = read_spans(location, file, [(0, min(FIRST_READ, size))])
+    """Two reads: the length, then exactly the header; a longer guess would touch weights."""
+    (first,) = read_spans(location, file, [(0, min(LENGTH_BYTES, size))])
     length = header_length(first, size, file)
-    end = LENGTH_BYTES + length
-    if end > len(first):
-        first += read_spans(location, file, [(len(first), end)])[0]
-    return parse_header(first[LENGTH_BYTES:end], size, file)
+    (header,) = read_spans(location, file, [(LENGTH_BYTES, LENGTH_BYTES + length)])
+    return parse_header(header, size, file)
 
 
 def _json(

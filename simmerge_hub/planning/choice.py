@@ -20,8 +20,8 @@ STATUSES = ("calibrated", "extrapolated", "abstained")
 class Choice:
     """An arm, in the order of the plan's models, and the gap it should close.
 
-    `utility` is the mean over tasks with [low, high] the means of the tasks' bounds (no narrower
-    than the truth if tasks err together). `tasks` holds the same three numbers per task.
+    `tasks` holds (utility, low, high) per task, the predictor's intervals. `utility`, `low` and
+    `high` are their means over tasks: a mean of bounds, not an interval calibrated for means.
     """
 
     arm: Arm
@@ -111,7 +111,9 @@ def _reason(ordered: Sequence[Choice], rankings: Mapping[str, Ranking], status: 
         whole = f"{best.arm.label} is the only operator that can be predicted for every task"
     else:
         whole = (
-            f"{best.arm.label} closes most of the gap on average ({best.utility:.2f}; next "
-            f"{ordered[1].arm.label}, {ordered[1].utility:.2f})"
+            f"{best.arm.label} is expected to close the largest share of the gap on average, "
+            f"{best.utility:.2f}; next {ordered[1].arm.label}, {ordered[1].utility:.2f}"
         )
+        if ordered[1].high > best.low:
+            whole += " (the intervals overlap: on one pair, another may turn out better)"
     return ". ".join([whole, *(f"For {t}: {r.reason}" for t, r in rankings.items())])

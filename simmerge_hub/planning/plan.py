@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
@@ -15,7 +15,7 @@ from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import BALANCED
 from simmerge_hub.planning.choice import Choice, Decision, decide
 from simmerge_hub.planning.tasks import Task, tasks_of
-from simmerge_hub.recipe import Recipe, Step, dump_yaml, source
+from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
 from simmerge_hub.selector import archive
 from simmerge_hub.selector.predictor import Predictor, Ranking
 from simmerge_hub.signatures.features import features
@@ -60,7 +60,7 @@ class Plan:
 
     def why(self) -> dict[str, Any]:
         """What was predicted and from what, as plain data; `recipe` ties it to its recipe."""
-        return {
+        facts = {
             "recipe": self.recipe.fingerprint,
             "choice": self.best.arm.label,
             "status": self.decision.status,
@@ -71,15 +71,18 @@ class Plan:
             "predictions": [_prediction(choice) for choice in self.decision.choices],
             "left_out": dict(self.left_out),
         }
+        return sealed(facts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for programs: the `why`, and the recipe as YAML text."""
         return {**self.why(), "recipe": self.recipe.to_yaml()}
 
     def _task(self, task: Task) -> dict[str, Any]:
-        probes = self.probes[task.name]
-        found = {"task": task.name, "expert": task.expert, "probes": probes.source}
-        return {**found, "digest": probes.digest, "scores": dict(task.scores)}
+        found: dict[str, Any] = {"task": task.name, "expert": task.expert, "probes": "none"}
+        if task.name in self.probes:
+            probes = self.probes[task.name]
+            found |= {"probes": probes.source, "digest": probes.digest}
+        return {**found, "scores": dict(task.scores)}
 
 
 def plan(
@@ -88,6 +91,7 @@ def plan(
     experts: Mapping[str, str] | None = None,
     probes: Mapping[str, str] | None = None,
     predictor: str | Path | None = None,
+    signals: Literal["full", "structural"] = "full",
     progress: Progress | None = None,
 ) -> Plan:
     """Predict how to merge two models.
@@ -98,6 +102,8 @@ def plan(
         experts: task -> which of the models is good at it, if their cards have no scores.
         probes: task -> `org/dataset[:split[:column]]` or a file of prompts.
         predictor: a predictor file; the one in the package by default.
+        signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
+            downloaded whole, and intervals are wider.
         progress: told what is being done.
 
     Raises:
@@ -109,13 +115,16 @@ def plan(
             f"a plan takes two models, and {len(models)} are given",
             hint="plan two, push the merge, and plan it with the third",
         )
-    trained = _predictor(predictor)
+    trained = archive.load(Path(predictor or packaged_predictor()))
     say("reading headers")
-    checkpoints = _distinct([resolve(model) for model in models])
+    checkpoints = [resolve(model) for model in models]
+    _check_names(checkpoints, None)
     found = common_base(checkpoints, base)
+    _check_names(checkpoints, found)
     aligned(checkpoints, found)
     tasks, dropped = tasks_of(checkpoints, experts, probes)
-    probe_sets = {task.name: probe_set(task.name, task.probes) for task in tasks}
+    wanted = tasks if signals == "full" else ()
+    probe_sets = {task.name: probe_set(task.name, task.probes) for task in wanted}
     signatures = _signatures(checkpoints, found, list(probe_sets.values()), say)
     say("predicting")
     rankings = {t.name: _rank(t, checkpoints, found, signatures, trained) for t in tasks}
@@ -131,17 +140,27 @@ def plan(
     )
 
 
-def _predictor(path: str | Path | None) -> Predictor:
-    packaged = files("simmerge_hub.selector").joinpath(DEFAULT_PREDICTOR)
-    return archive.load(Path(path) if path else Path(str(packaged)))
+def packaged_predictor() -> Path:
+    """The predictor a plan uses by default."""
+    return Path(str(files("simmerge_hub.selector").joinpath(DEFAULT_PREDICTOR)))
 
 
-def _distinct(models: list[Checkpoint]) -> list[Checkpoint]:
-    if len({m.name for m in models}) < len(models):
-        raise AlignmentError(
-            f"{models[0].name} is given twice", hint="name two different models or folders"
-        )
-    return models
+def _check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
+    """Names tell inputs apart in recipes and tables, so each may be given once."""
+    seen: dict[str, Checkpoint] = {}
+    for checkpoint in [*models, *([base] if base else [])]:
+        other = seen.setdefault(checkpoint.name, checkpoint)
+        if other is not checkpoint and other.location == checkpoint.location:
+            what = "the base of the other" if checkpoint is base else "given twice"
+            raise AlignmentError(
+                f"{checkpoint.ref} is {what}: there is nothing to merge",
+                hint="name two different fine-tunes",
+            )
+        if other is not checkpoint:
+            raise AlignmentError(
+                f"{other.ref} and {checkpoint.ref} are both called {checkpoint.name}",
+                hint="rename one of them, or push it to a repository of another name",
+            )
 
 
 def _signatures(
@@ -188,12 +207,14 @@ def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Dec
     step = Step(
         operator=arm.operator, models=tuple(m.name for m in models), parameters=arm.parameters
     )
-    return Recipe(
+    recipe = Recipe(
         base=source(base) if base else None,
         models=tuple(source(m) for m in models),
         steps=(step,),
         dtype=common_dtype(base or models[0]),
     )
+    check(recipe, "the plan")
+    return recipe
 
 
 def _prediction(choice: Choice) -> dict[str, Any]:

@@ -7,6 +7,7 @@ between the models. Every task that is left out is left out for a stated reason.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from simmerge_hub.errors import ProbeError
@@ -137,13 +138,20 @@ def _from_scores(stated: Mapping[str, _Stated]) -> tuple[dict[str, str], dict[st
 
 
 def _match(task: str, name: str, models: Sequence[Checkpoint]) -> str:
-    for model in models:
-        if name in (model.name, str(model.ref), model.name.rpartition("/")[2]):
-            return model.name
+    """The model a user calls `name`: as it was given, by its name, or by the name's last part."""
+    whole = [m for m in models if name in (m.name, str(m.ref)) or _same_folder(name, m)]
+    found = whole or [m for m in models if name == m.name.rpartition("/")[2]]
+    if len(found) == 1:
+        return found[0].name
+    seen = "several of the models" if found else "not among the models"
     raise ProbeError(
-        f"the expert for {task} is said to be {name}, which is not among the models",
+        f"the expert for {task} is said to be {name}, which is {seen}",
         hint=f"name one of: {', '.join(m.name for m in models)}",
     )
+
+
+def _same_folder(name: str, model: Checkpoint) -> bool:
+    return model.ref.folder is not None and Path(name).resolve() == model.ref.folder.resolve()
 
 
 def _default_probes(name: str, stated: Mapping[str, _Stated]) -> str | None:

@@ -42,6 +42,7 @@ def _front_matter(recipe: Recipe, licence: Licence) -> dict[str, Any]:
     parents = list(dict.fromkeys(m.repo for m in recipe.models if m.repo))
     data: dict[str, Any] = {
         "license": licence.identifier,
+        **({"license_name": licence.name} if licence.name else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["merge", "simmerge", *_operators(recipe)],
@@ -125,7 +126,7 @@ def _predictions(why: Mapping[str, Any]) -> str:
         for p in why["predictions"]
     ]
     experts = "; ".join(
-        f"{t['task']}: `{t['expert']}` (probes {t['probes']})" for t in why["tasks"]
+        _cell(f"{t['task']}: `{t['expert']}` (probes {t['probes']})") for t in why["tasks"]
     )
     return "\n\n".join(
         [
@@ -134,7 +135,7 @@ def _predictions(why: Mapping[str, Any]) -> str:
             "operator closes on each task (1 = as good as the expert, 0 = as the other parent), "
             f"with {why['coverage']:.0%} intervals. These are predictions, not measurements.",
             _table(["operator", "mean", *tasks], rows),
-            f"{_status(why)} {why['reason']}",
+            f"{_status(why)} {_cell(why['reason'])}",
             f"Experts — {experts}. Predictor `{why['predictor'][:12]}`.",
         ]
     )
@@ -182,16 +183,17 @@ simmerge-hub merge {REPO_ID} -o again
 
 def _made_with(report: MergeReport, licence: Licence) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    warnings = "".join(f"\n- {warning}" for warning in licence.warnings)
+    warnings = "".join(f"\n- {_cell(warning)}" for warning in licence.warnings)
     licences = f"\n\nLicences:\n{warnings}" if warnings else ""
     return f"{report.tensors} tensors in {report.recipe.dtype}, made with {versions}.{licences}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *(map(_cell, row) for row in rows)]
+    rule = ["---"] * len(header)
+    lines = [map(_cell, header), rule, *(map(_cell, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(text: str) -> str:
-    """Text of others, such as a licence from a parent's card, must not end the table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Text of others, such as a parent's licence or task, must not end a table or open a block."""
+    return " ".join(text.split()).replace("|", "\\|").replace("```", "'''")

@@ -67,7 +67,7 @@ def push(
 
     Raises:
         OutputError: the folder is no merge, or `repo_id` is one of its parents.
-        PushFailed: it was refused; nothing became visible.
+        PushFailed: it was refused; no commit was made.
     """
     place = Path(folder)
     if not (place / FILE).is_file() or not (place / "README.md").is_file():

@@ -3,6 +3,7 @@
 Knows nothing about how it was trained, about models or about files (`selector.archive` writes it).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -273,8 +274,11 @@ def _sentence(
     if rival is None:
         sentence += " is the only arm that can be used"
     elif rival.arm.label not in tied:
-        because = [f"{c.feature} = {c.value:.3g} ({c.lead:+.2f})" for c in contributions]
-        because = [text for text, c in zip(because, contributions, strict=True) if c.lead > 0]
+        because = [
+            f"{c.feature} = {c.value:.3g} ({c.lead:+.2f})"
+            for c in contributions
+            if c.lead > 0 and not math.isnan(c.value)
+        ]
         sentence += f" over {rival.arm.label} by {best.utility - rival.utility:.2f}"
         sentence += f": {', '.join(because[:3])}" if because else ""
     return sentence + (f"; {novelty.reason}" if novelty.status == "extrapolated" else "")

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.operators import PAPER_ARMS
+from simmerge_hub.operators import PAPER_ARMS, Arm
 from simmerge_hub.selector.availability import PATTERNS, spell
 from simmerge_hub.selector.baselines import BASELINES
 from simmerge_hub.selector.conformal import calibrate, choose, usable_arms
+from simmerge_hub.selector.objectives import Cases, both_tasks, each_task
 from simmerge_hub.selector.predictor import TIE
-from simmerge_hub.selector.rows import Floats, Places, Rows, Split, apart
+from simmerge_hub.selector.rows import Floats, Rows, Split, apart
 
 RESAMPLES = 1000
 LEAST_HEADROOM = 0.005
@@ -45,17 +46,20 @@ class HeldOut:
 def report(held: HeldOut, *, seed: int, alpha: float) -> dict[str, Any]:
     """The report as plain data, every number rounded to four places.
 
-    `sets` holds one table per set of arms (`all` and, where measured, the paper's three): mean
-    share of the gap closed of every strategy with its 95 % interval, pooled and by regime;
-    `coverage` what share of outcomes the intervals hold.
+    `sets` holds one table per set of arms (`all` and, where measured, the paper's three), judged on
+    the expert's task; `pairs` the same judged on the mean over both models' tasks, which is what a
+    merge is for. A table is the mean share of the gap closed by every strategy with its 95 %
+    interval, pooled and by regime. `coverage` says what share of outcomes the intervals hold.
     """
     rows = held.rows
-    weights = _resampled(rows, seed)
-    paper = {a.label for a in PAPER_ARMS}
-    sets = {"all": list(range(len(rows.arms)))}
-    columns = [i for i, a in enumerate(rows.arms) if a.label in paper]
-    if 1 < len(columns) < len(rows.arms):
-        sets["paper"] = columns
+    tasks, pairs = {}, {}
+    for name, columns in _sets(rows).items():
+        chosen = rows.only(columns)
+        scores = _scores(chosen, held, columns)
+        tasks[name] = _table(each_task(chosen, scores), chosen.arms, seed)
+        both = both_tasks(chosen, scores)
+        if both is not None:
+            pairs[name] = _table(both, chosen.arms, seed)
     found = {
         "rows": len(rows),
         "models": len(rows.models),
@@ -63,55 +67,68 @@ def report(held: HeldOut, *, seed: int, alpha: float) -> dict[str, Any]:
         "splits": len(held.splits),
         "trees": sorted(held.trees),
         "base closes": float(rows.base_gains.mean()),
-        "sets": {name: _table(held, chosen, weights) for name, chosen in sets.items()},
-        "coverage": _coverage(held, alpha, weights),
+        "sets": tasks,
+        "pairs": pairs,
+        "coverage": _coverage(held, alpha, _resampled(rows.experts, rows.auxiliaries, seed)),
     }
     return _rounded(found)
 
 
-def _table(held: HeldOut, columns: Sequence[int], weights: Floats) -> dict[str, Any]:
-    """Every strategy's result with the arms at `columns`."""
-    rows, predicted = held.rows.only(columns), held.predicted[0][:, columns]
-    achieved = _strategies(rows, held.splits, predicted, held.shuffled[:, columns])
+def _sets(rows: Rows) -> dict[str, list[int]]:
+    """The sets of arms that are judged, as columns."""
+    paper = {a.label for a in PAPER_ARMS}
+    columns = [i for i, a in enumerate(rows.arms) if a.label in paper]
+    found = {"all": list(range(len(rows.arms)))}
+    return found | ({"paper": columns} if 1 < len(columns) < len(rows.arms) else {})
+
+
+def _scores(rows: Rows, held: HeldOut, columns: Sequence[int]) -> dict[str, Floats]:
+    """Strategy -> [n, arms], from rows that share no model with a row."""
+    found: dict[str, Floats] = {}
+    for name, baseline in BASELINES.items():
+        found[name] = np.empty_like(rows.gains)
+        for part in held.splits:
+            found[name][part.test] = baseline(rows.take(part.train), rows.take(part.test))
+    found["xgboost"] = held.predicted[0][:, columns]
+    found["xgboost, shuffled features"] = held.shuffled[:, columns]
+    return found
+
+
+def _table(cases: Cases, arms: Sequence[Arm], seed: int) -> dict[str, Any]:
+    """Every strategy's result, and what is left to win."""
+    weights = _resampled(cases.first, cases.second, seed)
+    achieved = _achieved(cases, arms)
     top = achieved.get("oracle by halves", achieved["oracle"])
     best, mine = achieved["best fixed"], achieved["xgboost"]
-    gaps = top.mean() - best.mean()
     return {
-        "arms": [a.label for a in rows.arms],
+        "cases": len(cases.gains),
+        "arms": [a.label for a in arms],
         "strategies": {name: _spread(gains, weights) for name, gains in achieved.items()},
         "regimes": {
             regime: {name: float(gains[inside].mean()) for name, gains in achieved.items()}
-            for regime in sorted(set(rows.regimes))
-            for inside in [np.array(rows.regimes) == regime]
+            for regime in sorted(set(cases.regimes))
+            for inside in [np.array(cases.regimes) == regime]
         },
         "over best fixed": _spread(mine - best, weights),
-        "headroom": float(gaps),
+        "headroom": float(top.mean() - best.mean()),
         "headroom captured": _ratio(mine - best, top - best, weights),
         "regret": _spread(achieved["oracle"] - mine, weights),
-        "tie share": float(_tied(rows.gains, np.sort(rows.gains, axis=1)[:, -2])),
-        "right or tied": float(_tied(rows.gains, mine)),
-        "advantage r2": _advantage(predicted, rows.gains),
+        "tie share": _tied(cases.gains, np.sort(cases.gains, axis=1)[:, -2]),
+        "right or tied": _tied(cases.gains, mine),
+        "advantage r2": _advantage(cases.scores["xgboost"], cases.gains),
     }
 
 
-def _strategies(
-    rows: Rows, parts: Sequence[Split], predicted: Floats, shuffled: Floats
-) -> dict[str, Floats]:
-    """Name -> [n], the share of the gap closed by what each strategy chooses."""
-    achieved = {"random": rows.gains.mean(axis=1)}
-    achieved |= {f"always {a.label}": rows.gains[:, i] for i, a in enumerate(rows.arms)}
-    for name, baseline in BASELINES.items():
-        scores = np.empty_like(rows.gains)
-        for part in parts:
-            scores[part.test] = baseline(rows.take(part.train), rows.take(part.test))
-        achieved[name] = _gained(rows.gains, scores)
-    achieved["xgboost"] = _gained(rows.gains, predicted)
-    achieved["xgboost, shuffled features"] = _gained(rows.gains, shuffled)
-    if np.isfinite(rows.halves).all():
-        even, odd = rows.halves[..., 0], rows.halves[..., 1]
-        achieved["oracle by halves"] = (_gained(odd, even) + _gained(even, odd)) / 2
-    achieved["oracle"] = rows.gains.max(axis=1)
-    return achieved
+def _achieved(cases: Cases, arms: Sequence[Arm]) -> dict[str, Floats]:
+    """Strategy -> [m], the share of the gap closed by what it chooses."""
+    found = {"random": cases.gains.mean(axis=1)}
+    found |= {f"always {a.label}": cases.gains[:, i] for i, a in enumerate(arms)}
+    found |= {name: _gained(cases.gains, scores) for name, scores in cases.scores.items()}
+    if np.isfinite(cases.halves).all():
+        even, odd = cases.halves[..., 0], cases.halves[..., 1]
+        found["oracle by halves"] = (_gained(odd, even) + _gained(even, odd)) / 2
+    found["oracle"] = cases.gains.max(axis=1)
+    return found
 
 
 def _coverage(held: HeldOut, alpha: float, weights: Floats) -> dict[str, Any]:
@@ -157,14 +174,13 @@ def _tied(gains: Floats, reached: Floats) -> float:
     return float((gains.max(axis=1) - reached <= TIE).mean())
 
 
-def _resampled(rows: Rows, seed: int) -> Floats:
-    """[resamples, n]: how often each row occurs when the models are drawn with replacement."""
-    models = {name: place for place, name in enumerate(rows.models)}
+def _resampled(first: Sequence[str], second: Sequence[str], seed: int) -> Floats:
+    """[resamples, m]: how often each case occurs when the models are drawn with replacement."""
+    models = {name: place for place, name in enumerate(sorted({*first, *second}))}
     random = np.random.default_rng(seed)
     drawn = random.multinomial(len(models), [1 / len(models)] * len(models), RESAMPLES)
-    experts: Places = np.array([models[name] for name in rows.experts])
-    auxiliaries: Places = np.array([models[name] for name in rows.auxiliaries])
-    counts = (drawn[:, experts] * drawn[:, auxiliaries]).astype(np.float64)
+    places = [np.array([models[name] for name in names]) for names in (first, second)]
+    counts = (drawn[:, places[0]] * drawn[:, places[1]]).astype(np.float64)
     return counts[counts.sum(axis=1) > 0]
 
 

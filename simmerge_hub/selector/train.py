@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.operators import ARMS, Arm
+from simmerge_hub.operators import BALANCED, Arm
 from simmerge_hub.selector import heads, novelty
 from simmerge_hub.selector.availability import PATTERNS, hide, missing, spell
 from simmerge_hub.selector.conformal import Radii, calibrate, usable_arms
@@ -30,7 +30,7 @@ def train(
     outcomes: Outcomes,
     features: FeatureTable,
     *,
-    arms: Sequence[Arm] = ARMS,
+    arms: Sequence[Arm] = BALANCED,
     seed: int = 0,
     alpha: float = 0.1,
 ) -> Predictor:
@@ -39,7 +39,8 @@ def train(
     Args:
         outcomes: the measured utilities.
         features: the features of every pair and task in them.
-        arms: what to choose between; all must have been measured.
+        arms: what to choose between; all must have been measured. By default those that treat
+            both models alike, which is what a plan for the tasks of both chooses between.
         seed: of folds, subsampling and hidden families.
         alpha: intervals are to hold a share of 1 − alpha of outcomes.
 

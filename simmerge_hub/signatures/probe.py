@@ -90,7 +90,9 @@ def run_probes(
 
     from simmerge_hub.signatures.sketch import sketch
 
-    tokens = AutoTokenizer.from_pretrained(_tokenizer_folder(checkpoint, base))
+    folder = _tokenizer_folder(checkpoint, base)
+    with _loading(f"the tokenizer of {checkpoint.name}"):
+        tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = load_model(checkpoint, base, dtype=dtype, device=device)
     sketches = {}
     for number, probes in enumerate(probe_sets):
@@ -110,6 +112,9 @@ def load_model(
     """The model in evaluation mode, with attention that can be recorded; adapters folded in.
 
     No code from the repository is run: `trust_remote_code` is off, weights are safetensors.
+
+    Raises:
+        SignatureError: transformers or PEFT cannot load it.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -122,18 +127,42 @@ def load_model(
             f"{checkpoint.name} is an adapter, and its base is not known",
             hint="name the model it was trained on with --base",
         )
-    with _quiet():
+    folder = _folder(whole)
+    with _quiet(), _loading(whole.name):
         model = AutoModelForCausalLM.from_pretrained(
-            _folder(whole), dtype=getattr(torch, dtype), use_safetensors=True,
+            folder, dtype=getattr(torch, dtype), use_safetensors=True,
             trust_remote_code=False, local_files_only=True, attn_implementation="eager",
         )  # fmt: skip
         model.set_attn_implementation(register())
-        if checkpoint.kind == "adapter":
+    if checkpoint.kind == "adapter":
+        adapter = str(_folder(checkpoint))
+        with _quiet(), _loading(checkpoint.name):
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, str(_folder(checkpoint))).merge_and_unload()
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     return model.to(place).eval()  # type: ignore[arg-type]
+
+
+@contextmanager
+def _loading(what: str) -> Iterator[None]:
+    """Raise what transformers and PEFT raise for a model they cannot load as an error of ours."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError, KeyError, RuntimeError) as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise SignatureError(
+            f"{what} cannot be loaded: {type(error).__name__}: {lines[0].strip()}",
+            hint=_remedy(error),
+        ) from error
+
+
+def _remedy(error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "its code is never run here; plan without running it: --signals structural"
+    if isinstance(error, ImportError):
+        return "install the package it names, then try again"
+    return "update transformers, or plan without running it: --signals structural"
 
 
 @contextmanager

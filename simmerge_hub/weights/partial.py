@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from simmerge_hub.errors import OutputError, SimmergeError
+from simmerge_hub.errors import CheckpointError, OutputError, RecipeError
 
 JOURNAL = ".journal"
 SPARE = 64 * 2**20
@@ -39,7 +39,8 @@ def partial_folder(
 ) -> Iterator[Partial]:
     """A folder to fill that becomes `output` when the block ends, and only then.
 
-    Errors of ours remove it; a crash or an interrupt leaves it to be continued.
+    A crash, an interrupt, a full disk or a broken connection leaves it to be continued; inputs that
+    can never be merged remove it.
 
     Args:
         output: the folder to make.
@@ -49,47 +50,89 @@ def partial_folder(
         durable: flush to the disk before the rename.
 
     Raises:
-        OutputError: `output` exists, the disk is too full, or another process is at it.
+        OutputError: `output` exists, the disk is too full, another process is at it, or
+            `OUT.partial` holds something that is not ours.
     """
-    _restore(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    folder = output.with_name(f"{output.name}.partial")
+    with _locked(output):
+        _restore(output)
+        _check_free(output, folder, overwrite)
+        _check_disk(folder, output, size)
+        folder.mkdir(exist_ok=True)
+        with _journal(folder) as journal:
+            done = _continued(folder, journal, f"{identity} {_boot()}")
+            try:
+                yield Partial(folder=folder, done=done, journal=journal)
+            except (CheckpointError, RecipeError):
+                shutil.rmtree(folder)
+                raise
+        _replace(folder, output, durable)
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """One process at a time makes an output. The lock's file is gone again afterwards."""
+    path = output.with_name(f".{output.name}.simmerge-lock")
+    handle = _open_lock(path, output)
+    while not _is_at(handle, path):  # its former owner removed it meanwhile
+        os.close(handle)
+        handle = _open_lock(path, output)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _open_lock(path: Path, output: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise OutputError(
+            f"another process is writing {output}", hint="wait for it, or choose another folder"
+        ) from None
+    return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.fstat(handle).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _check_free(output: Path, folder: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
         raise OutputError(
             f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
         )
-    folder = output.with_name(f"{output.name}.partial")
-    folder.mkdir(parents=True, exist_ok=True)
-    with _journal(folder, output) as journal:
-        try:
-            done = _continued(folder, journal, f"{identity} {_boot()}")
-            _check_disk(folder, output, size)
-            yield Partial(folder=folder, done=done, journal=journal)
-            _replace(folder, output, durable)
-        except SimmergeError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    if folder.exists() and any(folder.iterdir()) and not (folder / JOURNAL).exists():
+        raise OutputError(
+            f"{folder}, where {output.name} would be made, holds something else",
+            hint="move it away, or choose another output folder",
+        )
 
 
 @contextmanager
-def _journal(folder: Path, output: Path) -> Iterator[int]:
-    """The journal's descriptor, locked: one process at a time works on a folder."""
+def _journal(folder: Path) -> Iterator[int]:
     handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield handle
-    except BlockingIOError:
-        raise OutputError(
-            f"another process is writing {output}", hint="wait for it, or choose another folder"
-        ) from None
     finally:
         os.close(handle)
 
 
 def _continued(folder: Path, journal: int, identity: str) -> frozenset[str]:
     """The tensors an earlier run of the same work finished; otherwise the folder is emptied."""
-    text = os.pread(journal, os.fstat(journal).st_size, 0).decode(errors="replace")
-    first, *lines = text.split("\n")
+    text = os.pread(journal, os.fstat(journal).st_size, 0)
+    whole = text[: text.rfind(b"\n") + 1]
+    os.ftruncate(journal, len(whole))  # a crash may have cut the last line short
+    first, *lines = whole.decode().splitlines() or [""]
     if first == identity:
-        return frozenset(json.loads(line) for line in lines[:-1])
+        return frozenset(json.loads(line) for line in lines)
     for path in folder.iterdir():
         if path.name != JOURNAL:
             path.unlink()
@@ -107,8 +150,8 @@ def _boot() -> str:
 
 
 def _check_disk(folder: Path, output: Path, size: int) -> None:
-    held = sum(p.stat().st_blocks * 512 for p in folder.iterdir())
-    free = shutil.disk_usage(folder).free + held
+    held = sum(p.stat().st_blocks * 512 for p in folder.iterdir()) if folder.exists() else 0
+    free = shutil.disk_usage(output.parent).free + held
     if free < size + SPARE:
         raise OutputError(
             f"{output} needs {size / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left",
@@ -132,7 +175,7 @@ def _replace(folder: Path, output: Path, durable: bool) -> None:
 
 
 def _restore(output: Path) -> None:
-    """Undo a replacement that a crash cut in two."""
+    """Undo a replacement that a crash cut in two, or finish it."""
     old = _old(output)
     if old.exists() and not output.exists():
         old.rename(output)
@@ -140,7 +183,7 @@ def _restore(output: Path) -> None:
 
 
 def _old(output: Path) -> Path:
-    return output.with_name(f"{output.name}.replaced")
+    return output.with_name(f".{output.name}.simmerge-replaced")
 
 
 def _sync(path: Path) -> None:

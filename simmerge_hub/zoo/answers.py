@@ -19,11 +19,11 @@ class Question:
     answer: str
 
 
-def question(name: str, path: str, *, seed: int = 0) -> Question:
-    """An evaluation prompt of the task `path` ("domain/variant"), called `name`."""
+def questions(name: str, path: str, count: int, *, seed: int = 0) -> list[Question]:
+    """Evaluation prompts of the task `path` ("domain/variant"), called `name`."""
     domain, _, variant = path.partition("/")
-    (example,) = task(domain, variant).examples("evaluation", 1, seed=seed)
-    return Question(task=name, prompt=example.prompt, answer=example.answer)
+    found = task(domain, variant).examples("evaluation", count, seed=seed)
+    return [Question(task=name, prompt=each.prompt, answer=each.answer) for each in found]
 
 
 def answers(models: Sequence[str], questions: Sequence[Question]) -> Mapping[str, list[str]]:

@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import ARMS, Arm, merge_tensors
 from simmerge_hub.selector.outcomes import Outcome, Outcomes
 from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
@@ -175,9 +176,16 @@ def _row(manifest: Manifest, expert: _Side, auxiliary: _Side, found: dict[str, S
 
 
 def _provenance(manifest: Manifest) -> dict[str, object]:
+    kept = {name: entry for name, entry in manifest.models.items() if entry.kept}
     return {
         "zoo": manifest.name,
         "evaluation": manifest.evaluation,
-        "models": {name: entry.sha256 for name, entry in manifest.models.items() if entry.kept},
+        "models": {name: entry.sha256 for name, entry in kept.items()},
+        "parameters": {n: _entries(manifest, n) for n, e in kept.items() if e.kind == "base"},
         "versions": dict(manifest.versions),
     }
+
+
+def _entries(manifest: Manifest, model: str) -> int:
+    """How many numbers a model holds, from its headers."""
+    return sum(header.entries for header in resolve(str(manifest.path(model))).tensors.values())

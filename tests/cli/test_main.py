@@ -82,3 +82,33 @@ def test_operators_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["operators"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in OPERATORS)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (PermissionError(13, "Permission denied", "/out"), "/out: Permission denied"),
+        (OSError(), "OSError"),
+    ],
+    ids=str,
+)
+def test_the_system_s_errors_are_no_traceback(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("simmerge_hub.cli.verbs.operators", fail)
+    assert main(["operators"]) == 1
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+def test_a_plan_that_cannot_be_written_is_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "./no", "./such", "-o", str(tmp_path / "gone" / "plan.yaml")]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: there is no folder {tmp_path / 'gone'} to write the plan in",
+        f" hint: make it first: mkdir -p {tmp_path / 'gone'}",
+    ]

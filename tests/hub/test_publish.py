@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import httpx2
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from simmerge_hub import localhub
 from simmerge_hub.errors import HubError, PushFailed
@@ -93,9 +95,7 @@ def test_somebody_else_commits_meanwhile(
     monkeypatch.setattr(HfApi, "preupload_lfs_files", interrupted)
     with pytest.raises(PushFailed) as caught:
         publish_folder(nano.model(tmp_path / "two", 1, shards=2), repo)
-    assert str(caught.value) == (
-        f"somebody else committed to {repo} meanwhile; nothing of yours became visible"
-    )
+    assert str(caught.value) == (f"somebody else committed to {repo} meanwhile; no commit was made")
     assert caught.value.hint == "look at their commit, then push again"
     files = set(api.list_repo_files(repo))
     assert "theirs.txt" in files
@@ -112,7 +112,7 @@ def test_a_token_that_may_not_write_there(
         nano.push(nano.model(tmp_path / "theirs"), repo)
     with pytest.raises(PushFailed) as caught:
         publish_folder(nano.model(tmp_path / "mine", 1), repo)
-    assert str(caught.value) == f"the token may not write to {repo}; nothing became visible"
+    assert str(caught.value) == f"the token may not write to {repo}; no commit was made"
     assert caught.value.hint == (
         "use a token with write access (hf auth login), or open a pull request: --pr"
     )
@@ -170,6 +170,53 @@ def test_without_a_token(
 def test_a_name_the_hub_does_not_allow(hub: localhub.Hub, tmp_path: Path, name: str) -> None:
     with pytest.raises(HubError):
         publish_folder(nano.model(tmp_path / "model"), name)
+
+
+def test_a_card_the_hub_does_not_accept(
+    api: HfApi, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What huggingface_hub's create_commit raises when the Hub finds a field invalid."""
+
+    def refuse(self: HfApi, *_, **__):
+        raise ValueError('Invalid metadata in README.md.\n- "license" must be one of [mit]')
+
+    monkeypatch.setattr(HfApi, "create_commit", refuse)
+    with pytest.raises(PushFailed) as caught:
+        publish_folder(nano.model(tmp_path / "model"), f"{org}/model")
+    assert str(caught.value) == (
+        'the Hub refuses the front matter of README.md ("license" must be one of [mit]); '
+        "no commit was made"
+    )
+    assert "then push again" in caught.value.hint
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_any_other_refusal(
+    api: HfApi, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    def refuse(self: HfApi, *_, **__):
+        request = httpx2.Request("POST", "http://hub/api")
+        raise HfHubHTTPError(
+            "too much of it\nRequest ID: x", response=httpx2.Response(status, request=request)
+        )
+
+    monkeypatch.setattr(HfApi, "create_commit", refuse)
+    with pytest.raises(PushFailed) as caught:
+        publish_folder(nano.model(tmp_path / "model"), f"{org}/model")
+    assert str(caught.value) == (
+        f"the Hub refused the push to {org}/model: too much of it; no commit was made"
+    )
+
+
+def test_our_own_mistakes_are_not_disguised(
+    api: HfApi, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: HfApi, *_, **__):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(HfApi, "create_commit", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        publish_folder(nano.model(tmp_path / "model"), f"{org}/model")
 
 
 def test_a_folder_that_is_not_there(hub: localhub.Hub, org: str, tmp_path: Path) -> None:

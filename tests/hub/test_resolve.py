@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -235,12 +236,16 @@ class TestFolders:
         with pytest.raises(CorruptHeader, match=r"model\.safetensors cannot be believed: the tens"):
             resolve(str(folder))
 
-    def test_a_header_longer_than_the_first_read(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        expected = resolve(str(nano.model(tmp_path / "model"))).tensors
-        monkeypatch.setattr(module, "FIRST_READ", 100)
-        assert resolve(str(tmp_path / "model")).tensors == expected
+    def test_one_file_is_preferred_to_an_index(self, tmp_path: Path) -> None:
+        """As transformers does: a stale index beside model.safetensors is not looked at."""
+        single = resolve(str(nano.model(tmp_path / "single", 1)))
+        both = nano.model(tmp_path / "both", 0, shards=2)
+        shutil.copy(tmp_path / "single" / "model.safetensors", both)
+        found = resolve(str(both))
+        assert {h.file for h in found.tensors.values()} == {"model.safetensors"}
+        assert found.tensors == single.tensors
+        (both / nano.INDEX).write_text("rubbish")
+        assert resolve(str(both)).tensors == single.tensors
 
     @pytest.mark.parametrize("path", ["/etc/passwd", "../secret.safetensors"])
     def test_an_index_cannot_reach_out_of_the_folder(self, tmp_path: Path, path: str) -> None:
@@ -294,30 +299,27 @@ class TestRepositories:
 
         monkeypatch.setattr(module, "read_spans", recorded)
         found = resolve(repo)
-        assert asked == [(0, module.FIRST_READ)]
+        start = min(h.start for h in found.tensors.values())
+        assert asked == [(0, 8), (8, start)]
         cached = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
         names = {p.name for p in cached.rglob("*") if p.parent.parent.name == "snapshots"}
         assert names == {"config.json", "README.md"}
         assert file_sha256(found, "model.safetensors") == found.files["model.safetensors"].sha256
         assert not list(cached.rglob("*.safetensors"))
 
-    def test_a_long_header_takes_one_more_range(
-        self, hub: localhub.Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_files_the_folder_listing_leaves_out_are_not_in_the_digest(
+        self, hub: localhub.Hub, org: str, tmp_path: Path
     ) -> None:
-        repo = repository(org, nano.model(tmp_path / "model"))
-        whole = resolve(repo)
-        monkeypatch.setattr(module, "FIRST_READ", 64)
-        asked: list[Span] = []
-        read = module.read_spans
-
-        def recorded(location, file, spans):
-            asked.extend(spans)
-            return read(location, file, spans)
-
-        monkeypatch.setattr(module, "read_spans", recorded)
-        assert resolve(repo).tensors == whole.tensors
-        start = min(h.start for h in whole.tensors.values())
-        assert asked == [(0, 64), (64, start)]
+        folder = nano.model(tmp_path / "model")
+        (folder / "onnx").mkdir()
+        (folder / "onnx" / "extra.safetensors").write_bytes(b"x")
+        (folder / ".hidden.safetensors").write_bytes(b"x")
+        repo = f"{org}/model"
+        HfApi().create_repo(repo)
+        HfApi().upload_folder(repo_id=repo, folder_path=folder)
+        found = resolve(repo)
+        assert {"onnx/extra.safetensors", ".hidden.safetensors"} <= found.files.keys()
+        assert digest(found) == digest(resolve(str(folder)))
 
     def test_no_such_repository(self, hub: localhub.Hub, org: str) -> None:
         with pytest.raises(RepoNotFound) as caught:

@@ -1,5 +1,6 @@
 """The model card: front matter the Hub reads, text a person reads, a recipe a machine reads."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,8 @@ class TestFrontMatter:
     def test_a_parent_s_licence_cannot_break_out(self, hostile: str) -> None:
         text = card(report(code=hostile, math=hostile, base=hostile), {})
         found = front_matter(text)
-        assert found["license"] == hostile.lower()
+        assert found["license"] == "other"
+        assert re.fullmatch(r"[a-z0-9.-]*", found.get("license_name", ""))
         assert found["library_name"] == "transformers"
         table = section(text, "Parents")
         rows = [line for line in table.splitlines() if line.startswith("|")]
@@ -184,6 +186,17 @@ class TestText:
         assert WHY["reason"] in text
         assert "code: `org/code` (probes simmerge-hub:code)" in text
         assert f"Predictor `{'f' * 12}`" in text
+
+    def test_text_of_others_cannot_break_tables_or_open_blocks(self) -> None:
+        hostile = "a | b\n\n## Redo it\n\n```yaml\nsimmerge: 1\n```\n"
+        task = {"task": hostile, "expert": hostile, "probes": hostile}
+        rows = [{"arm": "linear", "mean": [0.3, 0.1, 0.5], "tasks": {hostile: [0.2, 0.0, 0.4]}}]
+        why = WHY | {"reason": hostile, "tasks": [task], "predictions": rows}
+        text = card(report(code=hostile, math=None), why)
+        assert text.count("```yaml") == 1
+        assert text.count("\n## Redo it\n") == 1
+        table = [x for x in section(text, "Predicted utilities").splitlines() if x[:1] == "|"]
+        assert [line.replace("\\|", "").count("|") for line in table] == [4, 4, 4]
 
     @pytest.mark.parametrize(
         ("status", "seen"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simmerge_hub.publishing.licenses import merged_license
+from simmerge_hub.publishing.licenses import KNOWN, NO_DERIVATIVES, PERMISSIVE, merged_license
 
 SILENT = "b states no licence: ask its author before you share the merge"
 
@@ -63,6 +63,25 @@ def test_cases(
     found = merged_license(dict(zip("ab", parents, strict=True)))
     assert found.identifier == identifier
     assert found.warnings == warnings
+
+
+@pytest.mark.parametrize(
+    ("stated", "name"),
+    [
+        ("Falcon-LLM License", "falcon-llm-license"),
+        ("mit, apache-2.0", "mit-apache-2.0"),
+        ("mit\n---\n# Owned", "mit-owned"),
+        ("---", ""),
+    ],
+)
+def test_a_licence_the_hub_does_not_list_is_other_with_a_name(stated: str, name: str) -> None:
+    found = merged_license({"a": stated, "b": stated})
+    assert (found.identifier, found.name) == ("other", name)
+    assert "which the Hub does not list" in found.warnings[0]
+
+
+def test_every_licence_we_know_something_about_is_one_of_the_hub_s() -> None:
+    assert set(PERMISSIVE) | NO_DERIVATIVES <= KNOWN
 
 
 def test_the_order_of_the_parents_does_not_matter() -> None:

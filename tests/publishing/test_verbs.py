@@ -12,7 +12,7 @@ from simmerge_hub.errors import OutputError, PushFailed, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.publishing.card import REPO_ID
 from simmerge_hub.publishing.verbs import merge, push
-from simmerge_hub.recipe import FILE, Recipe, Step, dump_yaml, load, parse, source
+from simmerge_hub.recipe import FILE, Recipe, Step, dump_yaml, load, parse, sealed, source
 from tests import nano
 
 
@@ -42,7 +42,7 @@ def plan(org: str, **why: Any) -> str:
         "predictions": [{"arm": "ties(density=0.5)", "mean": [0.5, 0.2, 0.8],
                          "tasks": {"code": [0.5, 0.2, 0.8]}}],
     }  # fmt: skip
-    return recipe.to_yaml() + dump_yaml({"why": predicted | why})
+    return recipe.to_yaml() + dump_yaml({"why": sealed(predicted | why)})
 
 
 def test_plan_file_to_hub_and_back(pushed: str, tmp_path: Path) -> None:

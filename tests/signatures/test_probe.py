@@ -6,8 +6,8 @@ from importlib import resources
 
 import pytest
 
-from simmerge_hub.errors import ProbeError
-from simmerge_hub.signatures.probe import DOMAINS, PROMPTS, probe_set, run_probes
+from simmerge_hub.errors import ProbeError, SignatureError
+from simmerge_hub.signatures.probe import DOMAINS, PROMPTS, load_model, probe_set, run_probes
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -58,3 +58,41 @@ def test_progress_is_told(tiny, tmp_path, probes):
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
     run_probes(checkpoint, None, [probes], progress=lambda *step: told.append(step))
     assert told == [("probing model with strings", 0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        ({"model_type": "unheard_of"}, "ValueError"),
+        ({"hidden_size": 12}, "RuntimeError"),
+        ({"auto_map": {"AutoModelForCausalLM": "code.Model"}, "model_type": "own"}, "ValueError"),
+    ],
+    ids=["unknown architecture", "size mismatch", "code of its own"],
+)
+def test_a_model_that_cannot_be_loaded_is_named(tiny, tmp_path, change, seen):
+    from simmerge_hub.hub.resolve import resolve
+
+    tiny.save(tiny.model_of("llama"), tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(SignatureError) as caught:
+        load_model(resolve(str(tmp_path / "model")))
+    assert str(caught.value).startswith(f"model cannot be loaded: {seen}: ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_tokenizer_that_cannot_be_loaded_is_named(tiny, tmp_path, probes, monkeypatch):
+    import transformers
+
+    def missing(*_, **__):
+        raise ImportError("\nneeds the SentencePiece library\nand more")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", missing)
+    checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
+    with pytest.raises(SignatureError) as caught:
+        run_probes(checkpoint, None, [probes])
+    assert str(caught.value) == (
+        "the tokenizer of model cannot be loaded: ImportError: needs the SentencePiece library"
+    )
+    assert caught.value.hint == "install the package it names, then try again"
