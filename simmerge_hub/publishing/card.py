@@ -133,7 +133,8 @@ def _predictions(why: Mapping[str, Any]) -> str:
             "## Predicted utilities",
             "Predicted share of the gap between the weaker and the better parent that each "
             "operator closes on each task (1 = as good as the expert, 0 = as the other parent), "
-            f"with {why['coverage']:.0%} intervals. These are predictions, not measurements.",
+            f"with {why['coverage']:.0%} intervals per task. These are predictions, not "
+            "measurements; the bounds of a mean are the means of its tasks' bounds.",
             _table(["operator", "mean", *tasks], rows),
             f"{_status(why)} {_cell(why['reason'])}",
             f"Experts — {experts}. Predictor `{why['predictor'][:12]}`.",

@@ -175,7 +175,7 @@ class TestText:
 
     def test_predictions(self) -> None:
         text = section(card(report(), WHY), "Predicted utilities")
-        assert "with 90% intervals. These are predictions, not measurements." in text
+        assert "with 90% intervals per task. These are predictions, not measurements; " in text
         assert "| operator | mean | code | math |" in text
         assert (
             "| **ties(density=0.2)** | 0.50 (0.25 – 0.75) | 0.40 (0.10 – 0.70) "
