@@ -123,7 +123,10 @@ def ours(work: Path, models: list[Path], name: str) -> dict[str, float]:
         "merge",
         str(work / "recipe.yaml"),
     ]
-    return timed([*command, "-o", str(work / "out-ours"), "--no-fsync"], work / "out-ours")
+    cache = work / "cache"  # ours remembers the sha256 of folders: forget, every run is a first one
+    shutil.rmtree(cache, ignore_errors=True)
+    options = ["-o", str(work / "out-ours"), "--no-fsync", "--json"]
+    return timed([*command, *options], work / "out-ours", HF_HOME=str(cache))
 
 
 def theirs(work: Path, models: list[Path], name: str, mergekit: Path) -> dict[str, float]:
@@ -149,13 +152,15 @@ def theirs(work: Path, models: list[Path], name: str, mergekit: Path) -> dict[st
         }
     (work / "mergekit.yml").write_text(yaml.safe_dump({**config, "dtype": "bfloat16"}))
     command = [str(mergekit), str(work / "mergekit.yml"), str(work / "out-theirs")]
-    return timed([*command, "--no-write-model-card", "--copy-tokenizer"][:3], work / "out-theirs")
+    spared = ["--no-write-model-card", "--no-copy-tokenizer", "--quiet"]  # what ours is not spared
+    return timed([*command, *spared], work / "out-theirs")
 
 
 def floor(work: Path, models: list[Path]) -> dict[str, float]:
     """Seconds to read both inputs from the page cache and write one output, with dd."""
-    began = time.perf_counter()
     target = work / "out-floor"
+    os.sync()
+    began = time.perf_counter()
     files = [sorted(m.glob("*.safetensors")) for m in models[1:]]
     for path in files[0]:
         subprocess.run(["dd", f"if={path}", "of=/dev/null", "bs=4M", "status=none"], check=True)
@@ -167,12 +172,20 @@ def floor(work: Path, models: list[Path]) -> dict[str, float]:
     return {"seconds": round(seconds, 2)}
 
 
-def timed(command: list[str], output: Path) -> dict[str, float]:
-    """Run a command into a fresh folder; wall seconds and peak resident bytes of its tree."""
+def timed(command: list[str], output: Path, **environment: str) -> dict[str, float]:
+    """Run a command into a fresh folder: wall seconds, peak resident MB of the process.
+
+    Neither side starts other processes. `inside` is what ours says it took, start-up aside.
+    """
     shutil.rmtree(output, ignore_errors=True)
     os.sync()
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ | environment,
+    )
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -181,12 +194,13 @@ def timed(command: list[str], output: Path) -> dict[str, float]:
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{said.decode()[-2000:]}")
     shutil.rmtree(output, ignore_errors=True)
-    return {"seconds": round(seconds, 2), "peak_mb": round(usage.ru_maxrss / 1024)}
+    found = {"seconds": round(seconds, 2), "peak_mb": round(usage.ru_maxrss / 1024)}
+    return found | ({"inside": json.loads(said)["seconds"]} if environment else {})
 
 
 def summary(runs: dict[str, dict[str, list]]) -> dict[str, dict]:
     """Medians, ratios and targets per operator, beside every single run."""
-    found = {}
+    found: dict[str, dict] = {}
     for name, sides in runs.items():
         seconds = {side: median(r["seconds"] for r in rows) for side, rows in sides.items()}
         ratios = [
@@ -198,7 +212,13 @@ def summary(runs: dict[str, dict[str, list]]) -> dict[str, dict]:
             "times_faster": round(median(ratios), 2),
             "target": TARGETS[name],
             "peak_mb": {s: max(r["peak_mb"] for r in sides[s]) for s in sides if s != "floor"},
-            "over_floor": round(seconds["simmerge-hub"] / seconds["floor"], 2),
+            "inside_over_floor": round(
+                median(
+                    o["inside"] / f["seconds"]
+                    for o, f in zip(sides["simmerge-hub"], sides["floor"], strict=True)
+                ),
+                2,
+            ),
             "runs": sides,
         }
     return found

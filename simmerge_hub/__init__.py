@@ -22,11 +22,13 @@ _HOMES = {
     "ModelRef": "hub.resolve",
     "Operator": "operators",
     "Plan": "planning.plan",
+    "Preflight": "merger",
     "Prediction": "selector.predictor",
     "Ranking": "selector.predictor",
     "Recipe": "recipe",
     "Signature": "signatures.signature",
     "SimmergeError": "errors",
+    "check": "merger",
     "merge": "publishing.verbs",
     "plan": "planning.plan",
     "push": "publishing.verbs",
@@ -43,11 +45,13 @@ __all__ = [
     "Operator",
     "Plan",
     "Prediction",
+    "Preflight",
     "Ranking",
     "Recipe",
     "Signature",
     "SimmergeError",
     "__version__",
+    "check",
     "merge",
     "plan",
     "push",
@@ -58,7 +62,7 @@ __all__ = [
 if TYPE_CHECKING:
     from simmerge_hub.errors import SimmergeError
     from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
-    from simmerge_hub.merger import MergeReport
+    from simmerge_hub.merger import MergeReport, Preflight, check
     from simmerge_hub.operators import Arm, Operator
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.publishing.verbs import merge, push

@@ -48,6 +48,21 @@ def weights(
     return {n: torch.randn(s, generator=generator).to(dtype) for n, s in shapes.items()}
 
 
+def words(count: int, *more: str) -> str:
+    """A tokenizer.json with one word for each row, w0 w1 …, and some added tokens after them."""
+    added = [
+        {"id": count + i, "content": token, "special": True, "single_word": False,
+         "lstrip": False, "rstrip": False, "normalized": False}
+        for i, token in enumerate(more)
+    ]  # fmt: skip
+    vocabulary = {f"w{i}": i for i in range(count)}
+    return json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
+        "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None,
+        "decoder": None, "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"},
+    })  # fmt: skip
+
+
 def tuned(base: Mapping[str, Tensor], seed: int, *, size: float = 0.1) -> dict[str, Tensor]:
     """Weights near those of `base`."""
     generator = torch.Generator().manual_seed(1000 + seed)
@@ -79,11 +94,12 @@ def save(
             save_file(part, folder / file, metadata={"format": "pt"})
             weight_map |= dict.fromkeys(part, file)
         (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    vocabulary = tensors["model.embed_tokens.weight"].shape[0] if "lm_head.weight" in tensors else 0
+    embedding = tensors.get("model.embed_tokens.weight")
+    vocabulary = 0 if embedding is None else embedding.shape[0]
     stated = {**CONFIG, "vocab_size": vocabulary} if config is None else config
     (folder / "config.json").write_text(json.dumps(stated))
     if tokenizer:
-        (folder / "tokenizer.json").write_text('{"version": "1.0"}')
+        (folder / "tokenizer.json").write_text(words(vocabulary or 1))
         (folder / "tokenizer_config.json").write_text("{}")
     if card:
         (folder / "README.md").write_text(card)

@@ -20,6 +20,7 @@ example:
   simmerge-hub merge plan.yaml -o merged
   simmerge-hub push merged org/code-math-7b
 """
+RECIPE = "plan.yaml, a recipe (ours or mergekit's), or a merged model on the Hub"
 REFERENCE = "org/name, org/name@revision or a folder"
 
 
@@ -58,8 +59,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _plan(commands)
+    _check(commands)
     _merge(commands)
     _push(commands)
+    _recipe(commands)
     _operators(commands)
     _zoo(commands)
     _predictor(commands)
@@ -120,9 +123,7 @@ def _plan(commands: Any) -> None:
 
 def _merge(commands: Any) -> None:
     command = _command(commands, "merge", "verbs:merge", "run a plan or recipe, once")
-    command.add_argument(
-        "recipe", metavar="RECIPE", help="plan.yaml, a recipe, or a merged model on the Hub"
-    )
+    command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
     command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make")
     command.add_argument("--overwrite", action="store_true", help="replace DIR when done")
     command.add_argument("--threads", type=int, metavar="N", help="default: all cores")
@@ -133,6 +134,26 @@ def _merge(commands: Any) -> None:
         "--no-fsync", action="store_false", dest="durable", help="leave flushing to the system"
     )
     _json(command)
+
+
+def _check(commands: Any) -> None:
+    command = _command(
+        commands, "check", "verbs:check",
+        "say what a merge would do and cost, or why it cannot be done; reads no weight",
+    )  # fmt: skip
+    command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
+    command.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    _json(command)
+
+
+def _recipe(commands: Any) -> None:
+    recipe = commands.add_parser("recipe", help="translate recipes")
+    verbs = recipe.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    export = _command(verbs, "export", "verbs:export", "print a recipe in a tool's format")
+    export.add_argument("recipe", metavar="RECIPE", help=RECIPE)
+    export.add_argument(
+        "--to", choices=["simmerge", "mergekit"], required=True, help="the format to write"
+    )
 
 
 def _push(commands: Any) -> None:

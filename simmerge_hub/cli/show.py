@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from simmerge_hub.merger import Preflight
     from simmerge_hub.operators import Operator
     from simmerge_hub.planning.plan import Plan
     from simmerge_hub.zoo.answers import Question
@@ -30,6 +31,8 @@ SPACES = {
     "delta": "on deltas from a base",
     "anchored": "taken into a base",
 }
+SHOWN = 20
+"""Misfits that are listed one by one."""
 STATUS = {"calibrated": "green", "extrapolated": "yellow", "abstained": "red"}
 
 
@@ -98,6 +101,40 @@ def plan(made: "Plan") -> None:
         OUT.print(f"left out: {what}: {reason}", highlight=False, markup=False)
     how_far, reason = made.decision.status, escape(made.decision.reason)
     OUT.print(f"[{STATUS[how_far]}]{how_far}[/]: {reason}", highlight=False)
+
+
+def preflight(found: "Preflight") -> None:
+    """What a merge needs: each input, the output, and what does not fit."""
+    recipe = found.layout.recipe
+    table = Table(title=escape(f"{' → '.join(recipe.operators)}, to {recipe.dtype}"))
+    for column in ("input", "size", "to download"):
+        table.add_column(column, justify="left" if column == "input" else "right")
+    for need in found.needs:
+        table.add_row(escape(need.name), size(need.size), size(need.download))
+    OUT.print(table)
+    for each in found.rejected[:SHOWN]:
+        OUT.print(f"does not fit: {each.model}: {each.name} {each.reason}", markup=False)
+    if len(found.rejected) > SHOWN:
+        OUT.print(f"... and {len(found.rejected) - SHOWN} more", markup=False)
+    for decided in found.layout.notes:
+        OUT.print(f"note: {decided}", highlight=False, markup=False)
+    lines = {
+        "output": f"{len(found.layout.entries):,} tensors, {size(found.output)}",
+        "disk": f"{size(found.disk)}, with --evict {size(found.disk_evicting)}",
+        "memory": f"about {size(found.memory)} at {found.threads} threads",
+        "time": f"about {found.seconds:,.1f} s of arithmetic; reading, writing and downloading "
+        "come on top",
+    }
+    for what, text in lines.items():
+        OUT.print(f"[bold]{what:7}[/] {text}", highlight=False)
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that suits."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
 
 
 def operators(found: "Iterable[Operator]") -> None:

@@ -4,10 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import show
 from simmerge_hub.errors import OutputError
+
+if TYPE_CHECKING:
+    from simmerge_hub.merger import Preflight
 
 
 def plan(
@@ -47,6 +50,47 @@ def plan(
         show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
 
 
+def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
+    """`simmerge-hub check`; exit code 1 if the merge cannot be done."""
+    from simmerge_hub.merger import check as look
+    from simmerge_hub.recipe import load
+    from simmerge_hub.weights.align import refuse_rejected
+
+    with show.status("reading headers"):
+        found = look(load(recipe)[0], threads=threads)
+    if as_json:
+        show.data(_preflight(found))
+    else:
+        show.preflight(found)
+    refuse_rejected(found.layout.alignment)
+
+
+def _preflight(found: "Preflight") -> dict[str, Any]:
+    return {
+        "fits": not found.rejected,
+        "tensors": len(found.layout.entries),
+        "rejected": [asdict(each) for each in found.rejected],
+        "notes": list(found.layout.notes),
+        "inputs": [asdict(need) for need in found.needs],
+        "dtype": found.layout.recipe.dtype,
+        "output": found.output,
+        "download": found.download,
+        "disk": found.disk,
+        "disk_evicting": found.disk_evicting,
+        "memory": found.memory,
+        "seconds": round(found.seconds, 3),
+        "threads": found.threads,
+    }
+
+
+def export(*, recipe: str, to: str) -> None:
+    """`simmerge-hub recipe export`."""
+    from simmerge_hub.recipe import load, mergekit
+
+    found, _ = load(recipe)
+    print(mergekit.write(found) if to == "mergekit" else found.to_yaml(), end="")
+
+
 def merge(*, recipe: str, output: str, as_json: bool, **options: Any) -> None:
     """`simmerge-hub merge`; `options` are those of the verb."""
     with show.progress("merging") as step:
@@ -61,9 +105,12 @@ def merge(*, recipe: str, output: str, as_json: bool, **options: Any) -> None:
                 "bytes": report.size,
                 "seconds": round(report.seconds, 3),
                 "versions": dict(report.versions),
+                "notes": list(report.notes),
             }
         )
         return
+    for decided in report.notes:
+        show.note(f"note: {decided}")
     show.note(
         f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s "
         f"-> {report.folder}"

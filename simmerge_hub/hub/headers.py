@@ -30,13 +30,20 @@ BITS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorHeader:
-    """Where one tensor lies: bytes [start, end) of `file`, counted from the file's beginning."""
+    """Where one tensor lies: bytes [start, end) of `file`, counted from the file's beginning.
+
+    An 8-bit tensor has a `scale`: one number for each `block` of its entries, which all entries of
+    the block are multiplied with. `block` has as many dimensions as the tensor; a tensor's last
+    blocks may reach over its edge.
+    """
 
     file: str
     dtype: str
     shape: tuple[int, ...]
     start: int
     end: int
+    scale: "TensorHeader | None" = None
+    block: tuple[int, ...] = ()
 
     @property
     def entries(self) -> int:
@@ -80,13 +87,13 @@ def parse_header(text: bytes, size: int, file: str) -> dict[str, TensorHeader]:
     return ordered
 
 
-def parse_index(text: bytes, file: str) -> dict[str, str]:
-    """`weight_map` of an index file: tensor name -> file name in the same folder."""
+def parse_index(text: bytes, file: str, *, ending: str = ".safetensors") -> dict[str, str]:
+    """`weight_map` of an index: tensor name -> file in the same folder, with this ending."""
     weight_map = _json_object(text, file).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise _corrupt(file, "it has no weight_map")
     for name, shard in weight_map.items():
-        if not isinstance(shard, str) or not _plain_name(shard):
+        if not isinstance(shard, str) or not _plain_name(shard, ending):
             raise _corrupt(file, f"{name!r} is said to lie in {shard!r}, which is no plain file")
     return weight_map
 
@@ -114,8 +121,8 @@ def _whole_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
 
 
-def _plain_name(name: str) -> bool:
-    return name.endswith(".safetensors") and not set(name) & set("/\\\0:") and name[0] != "."
+def _plain_name(name: str, ending: str) -> bool:
+    return name.endswith(ending) and not set(name) & set("/\\\0:") and name[0] != "."
 
 
 def _json_object(text: bytes, file: str) -> dict[str, Any]:

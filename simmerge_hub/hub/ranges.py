@@ -90,6 +90,16 @@ def fetch(location: Location, file: str) -> Fetched:
     return Fetched(path=path, new=new)
 
 
+def is_cached(location: Location, file: str) -> bool:
+    """Whether a whole file is here already; asks nobody."""
+    if location.folder is not None:
+        return True
+    found = try_to_load_from_cache(
+        location.repo, file, revision=location.commit, repo_type=location.repo_type
+    )
+    return isinstance(found, str)
+
+
 def discard(found: Fetched) -> None:
     """Delete a downloaded file from huggingface_hub's cache: the snapshot's link and the blob."""
     blob = found.path.resolve()

@@ -1,26 +1,25 @@
-"""A reference -> a pinned Checkpoint: config, card and safetensors headers, no weight byte."""
+"""A reference -> a pinned Checkpoint: config, card and tensor headers, no weight byte.
 
-import hashlib
+Weights in .bin files are the exception: they have no headers, so they are converted first.
+"""
+
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple
 
 import yaml
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.file_download import repo_folder_name
 
 from simmerge_hub.errors import (
     CheckpointError,
     CorruptHeader,
     NoSafetensors,
     OfflineWithoutCache,
-    RepoNotFound,
 )
-from simmerge_hub.hub.client import api, offline, translated
+from simmerge_hub.hub.convert import converted
+from simmerge_hub.hub.digest import digest, file_sha256, sha256_of
+from simmerge_hub.hub.formats import refuse_quantised, sort_tensors
 from simmerge_hub.hub.headers import (
     LENGTH_BYTES,
     TensorHeader,
@@ -29,10 +28,24 @@ from simmerge_hub.hub.headers import (
     parse_index,
 )
 from simmerge_hub.hub.ranges import Location, local_file, read_spans
+from simmerge_hub.hub.reference import FileEntry, ModelRef, resolve_files
 
-ADAPTER = "adapter_model.safetensors"
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+__all__ = [
+    "Checkpoint", "FileEntry", "ModelRef", "digest", "file_sha256", "front_matter", "resolve",
+    "resolve_files",
+]  # fmt: skip
+
+Kind = Literal["full", "adapter"]
+LAYOUTS: tuple[tuple[Kind, str], ...] = (
+    ("adapter", "adapter_model.safetensors"),
+    ("full", "model.safetensors"),  # as transformers: an index beside it is a leftover
+    ("full", "model.safetensors.index.json"),
+    ("adapter", "adapter_model.bin"),
+    ("full", "pytorch_model.bin"),
+    ("full", "pytorch_model.bin.index.json"),
+)
+"""Where weights may be, in the order of preference: what they are, and the file to begin with."""
+CONFIGS = {"full": "config.json", "adapter": "adapter_config.json"}
 TOKENIZER_FILES = re.compile(
     r"(tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.[^/]*|merges\.txt"
     r"|[^/]*\.model|chat_template[^/]*)"
@@ -40,66 +53,41 @@ TOKENIZER_FILES = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRef:
-    """What a user names: a repository with an optional revision, or a folder here."""
-
-    repo: str = ""
-    revision: str | None = None
-    folder: Path | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """`./folder`, `org/name` or `org/name@revision`. An existing folder wins."""
-        if _is_folder(text):
-            return cls(folder=Path(text).expanduser())
-        repo, _, revision = text.partition("@")
-        if text.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
-            raise RepoNotFound(
-                f"{text!r} is neither a folder here nor a repository name",
-                hint="write org/name, org/name@revision or the path of a folder",
-            )
-        return cls(repo=repo, revision=revision or None)
-
-    @property
-    def name(self) -> str:
-        """The repository's name, or the folder's own (never its path)."""
-        return self.folder.resolve().name if self.folder else self.repo
-
-    def __str__(self) -> str:
-        if self.folder:
-            return str(self.folder)
-        return f"{self.repo}@{self.revision}" if self.revision else self.repo
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileEntry:
-    """A file of a checkpoint: its size in bytes, and its sha256 where the Hub states it."""
-
-    size: int
-    sha256: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """A pinned model or adapter, known from its headers.
 
     `commit` is None for a folder. `config` is config.json, or adapter_config.json for an adapter.
-    `tensors` is in file order. `card` is the front matter of README.md.
+    `tensors` is in file order and holds what can be merged; `buffers` the whole-number and bool
+    tensors. `card` is the front matter of README.md. `pickles` names the .bin files that hold the
+    weights, and `converted` says where those lie as safetensors.
     """
 
     ref: ModelRef
     location: Location
     commit: str | None
-    kind: Literal["full", "adapter"]
+    kind: Kind
     config: Mapping[str, Any] = field(repr=False)
     files: Mapping[str, FileEntry] = field(repr=False)
     tensors: Mapping[str, TensorHeader] = field(repr=False)
     card: Mapping[str, Any] = field(repr=False)
+    buffers: Mapping[str, TensorHeader] = field(default_factory=dict, repr=False)
+    pickles: tuple[str, ...] = ()
+    converted: Location | None = None
 
     @property
     def name(self) -> str:
         """What to call it in tables, recipes and cards; never a path."""
         return self.ref.name
+
+    @property
+    def weights(self) -> Location:
+        """Where the files lie that `tensors` and `buffers` name; other files are at `location`."""
+        return self.converted or self.location
+
+    @property
+    def quantized(self) -> bool:
+        """Whether weights are stored in 8-bit floats; what is read of them is not."""
+        return any(header.scale for header in self.tensors.values())
 
     @property
     def license(self) -> str | None:
@@ -118,71 +106,41 @@ class Checkpoint:
         return _texts(named or self.card.get("base_model"))
 
 
-def _is_folder(text: str) -> bool:
-    try:
-        return Path(text).expanduser().is_dir()
-    except (OSError, RuntimeError):  # too long for a path; the home of a user there is not
-        return False
-
-
 def resolve(reference: str | ModelRef) -> Checkpoint:
     """Pin a reference to a commit and read its config, card and tensor headers.
 
     Raises:
         HubError: no such repository or revision, gated, private, offline, endpoint down.
         NoSafetensors, CorruptHeader, CheckpointError: it is nothing we can merge.
+        OutputError: no room to convert .bin files.
     """
     ref = ModelRef.parse(reference) if isinstance(reference, str) else reference
     location, files = resolve_files(ref)
-    kind, weights = _weights(ref, location, files)
-    config_name = "config.json" if kind == "full" else "adapter_config.json"
+    card = front_matter(_text(location, files, "README.md"))
+    originals = _texts(card.get("base_model"))
+    kind, stored = _stored(ref, location, files, originals)
+    config = _json(ref, location, files, CONFIGS[kind])
+    refuse_quantised(str(ref), config, originals)
+    pickles = {f: sha256_of(location, f, files[f]) for f in stored.files if f.endswith(".bin")}
+    if pickles:
+        weights, shards = converted(location, pickles)
+    else:
+        weights, shards = None, {f: _header(location, f, files[f].size) for f in stored.files}
+    headers = _joined(location, shards, stored.places)
+    tensors, buffers = sort_tensors(str(ref), headers, config, originals)
     return Checkpoint(
         ref=ref,
         location=location,
         commit=location.commit or None,
         kind=kind,
-        config=_json(ref, location, files, config_name),
+        config=config,
         files=files,
-        tensors=_tensors(location, files, weights),
-        card=front_matter(_text(location, files, "README.md")),
+        tensors=tensors,
+        card=card,
+        buffers=buffers,
+        pickles=tuple(pickles),
+        converted=weights,
     )
-
-
-def digest(checkpoint: Checkpoint) -> str:
-    """sha256 over the weight, config and tokenizer files: equal content, equal digest.
-
-    Files in subfolders and hidden ones do not count: a folder's listing has neither. The
-    Hub states the sha256 of large files; small ones are fetched, and a folder's files are read.
-    """
-    names = sorted(
-        name
-        for name in checkpoint.files
-        if "/" not in name
-        and not name.startswith(".")
-        and (
-            name in ("config.json", "adapter_config.json")
-            or name.endswith(".safetensors")
-            or name in checkpoint.tokenizer_files
-        )
-    )
-    parts = (f"{name} {file_sha256(checkpoint, name)}\n" for name in names)
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def file_sha256(checkpoint: Checkpoint, name: str) -> str:
-    """The sha256 of one file's content."""
-    stated = checkpoint.files[name].sha256
-    if stated:
-        return stated
-    path = local_file(checkpoint.location, name)
-    status = path.stat()
-    return _hash(path.resolve(), status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _hash(path: Path, _size: int, _mtime: int) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def front_matter(readme: str) -> dict[str, Any]:
@@ -195,78 +153,45 @@ def front_matter(readme: str) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def resolve_files(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
-    """Pin a reference to a commit and list its files; raises HubError."""
-    if ref.folder is not None:
-        return _folder_listing(ref.folder)
-    if offline():
-        return _cached_listing(ref)
-    with translated(ref.repo, ref.revision):
-        info = api().model_info(ref.repo, revision=ref.revision, files_metadata=True)
-    assert info.sha is not None
-    _remember(ref, info.sha)
-    files = {
-        s.rfilename: FileEntry(size=s.size or 0, sha256=s.lfs.sha256 if s.lfs else None)
-        for s in info.siblings or ()
-    }
-    return Location(repo=info.id, commit=info.sha), files
+class _Stored(NamedTuple):
+    """The files that hold the tensors, and what an index says which one is in: name -> file."""
+
+    files: list[str]
+    places: dict[str, str]
 
 
-def _remember(ref: ModelRef, commit: str) -> None:
-    """Note in huggingface_hub's cache which commit a branch or tag is, for offline use."""
-    revision = ref.revision or "main"
-    if revision != commit and ".." not in revision:
-        repository = repo_folder_name(repo_id=ref.repo, repo_type="model")
-        path = Path(constants.HF_HUB_CACHE, repository, "refs", revision)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(commit)
-
-
-def _cached_listing(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
-    with translated(ref.repo, ref.revision):
-        snapshot = Path(snapshot_download(ref.repo, revision=ref.revision, local_files_only=True))
-    _, files = _folder_listing(snapshot)
-    return Location(folder=snapshot, repo=ref.repo, commit=snapshot.name), files
-
-
-def _folder_listing(folder: Path) -> tuple[Location, dict[str, FileEntry]]:
-    if not folder.is_dir():
-        raise RepoNotFound(f"there is no folder {folder}", hint="check the path of the model")
-    files = {p.name: FileEntry(size=p.stat().st_size) for p in sorted(folder.iterdir())
-             if p.is_file() and not p.name.startswith(".")}  # fmt: skip
-    return Location(folder=folder), files
-
-
-def _weights(
-    ref: ModelRef, location: Location, files: Mapping[str, FileEntry]
-) -> tuple[Literal["full", "adapter"], list[str]]:
-    """Whether it is a model or an adapter, and the files that hold its tensors."""
-    if "adapter_config.json" in files and ADAPTER in files:
-        return "adapter", [ADAPTER]
-    if SINGLE in files:  # as transformers: an index beside it is a leftover
-        return "full", [SINGLE]
-    if INDEX in files:
-        return "full", _shards(location, files)
+def _stored(
+    ref: ModelRef, location: Location, files: Mapping[str, FileEntry], originals: tuple[str, ...]
+) -> tuple[Kind, _Stored]:
+    """Whether it is a model or an adapter, and where its tensors are."""
+    for kind, first in LAYOUTS:
+        if first in files and (kind == "full" or CONFIGS[kind] in files):
+            index = _index(location, first) if first.endswith(".json") else {}
+            shards = sorted(set(index.values())) or [first]
+            for shard in shards:
+                if shard not in files:
+                    _refuse_partial_cache(location)
+                    raise _incomplete(location, f"the index names {shard}, which is not there")
+            return kind, _Stored(shards, index)
     _refuse_partial_cache(location)
+    raise _no_weights(ref, files, originals)
+
+
+def _index(location: Location, name: str) -> dict[str, str]:
+    ending = ".safetensors" if ".safetensors." in name else ".bin"
+    return parse_index(local_file(location, name).read_bytes(), name, ending=ending)
+
+
+def _no_weights(
+    ref: ModelRef, files: Mapping[str, FileEntry], originals: tuple[str, ...]
+) -> NoSafetensors:
     others = [f for f in files if f.endswith((".bin", ".gguf", ".pt", ".pth", ".ckpt"))]
     seen = f"it has {', '.join(others[:3])}" if others else f"it has {len(files)} files"
-    raise NoSafetensors(
-        f"{ref} has no safetensors weights ({seen})",
-        hint="load it with transformers and save_pretrained() it again: that writes safetensors",
-    )
-
-
-def _shards(location: Location, files: Mapping[str, FileEntry]) -> list[str]:
-    shards = sorted(set(_index(location).values()))
-    for shard in shards:
-        if shard not in files:
-            _refuse_partial_cache(location)
-            raise _incomplete(location, f"the index names {shard}, which is not there")
-    return shards
-
-
-def _index(location: Location) -> dict[str, str]:
-    return parse_index(local_file(location, INDEX).read_bytes(), INDEX)
+    hint = "load it with transformers and save_pretrained() it again: that writes safetensors"
+    if others and all(f.endswith(".gguf") for f in others):
+        named = f", {', '.join(originals)}" if originals else ""
+        hint = f"GGUF cannot be merged; use the original repository{named}"
+    return NoSafetensors(f"{ref} has no safetensors weights ({seen})", hint=hint)
 
 
 def _incomplete(location: Location, seen: str) -> CorruptHeader:
@@ -285,21 +210,20 @@ def _refuse_partial_cache(location: Location) -> None:
         )
 
 
-def _tensors(
-    location: Location, files: Mapping[str, FileEntry], weights: list[str]
+def _joined(
+    location: Location, shards: Mapping[str, Mapping[str, TensorHeader]], index: Mapping[str, str]
 ) -> dict[str, TensorHeader]:
+    """The tensors of all shards, which must be at least those the index names."""
     tensors: dict[str, TensorHeader] = {}
-    for file in weights:
-        found = _header(location, file, files[file].size)
+    for found in shards.values():
         twice = tensors.keys() & found.keys()
         if twice:
             raise CorruptHeader(
                 f"{location.name}: {min(twice)!r} is in two shards", hint="the upload is damaged"
             )
         tensors |= found
-    promised = {} if weights in ([ADAPTER], [SINGLE]) else _index(location)
-    for name, file in promised.items():
-        if name not in tensors or tensors[name].file != file:
+    for name, file in index.items():
+        if name not in shards[file]:
             raise _incomplete(location, f"the index names {name}, which is not in {file}")
     return tensors
 

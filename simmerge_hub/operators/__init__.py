@@ -3,6 +3,7 @@
 from simmerge_hub.operators import averaging, consensus, selection, spherical, stock
 from simmerge_hub.operators.arms import Arm, arm, as_rows, merge_tensors, stacked
 from simmerge_hub.operators.registry import (
+    GLOBAL,
     OPERATORS,
     Operator,
     Place,
@@ -10,11 +11,13 @@ from simmerge_hub.operators.registry import (
     combine,
     find,
     measure,
+    measures_model,
 )
 
 __all__ = [
     "ARMS",
     "BALANCED",
+    "GLOBAL",
     "OPERATORS",
     "PAPER_ARMS",
     "Arm",
@@ -28,6 +31,7 @@ __all__ = [
     "consensus",
     "find",
     "measure",
+    "measures_model",
     "merge_tensors",
     "selection",
     "spherical",

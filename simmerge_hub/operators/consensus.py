@@ -189,6 +189,7 @@ Args:
     chunk: float32 [models, rows, cols], deltas from the base.
     found: thresholds and factors of the whole tensor.
     density: the share of entries that survive, for all models or for each.
+    trim: the share is of each tensor, or of the whole model as in the paper's code (TIES).
     gamma: the share of largest entries that are dropped (Breadcrumbs).
     epsilon: how far the probability to survive moves from density with rank (DELLA).
     rescale: survivors are left as they are (none), divided by their probability to survive

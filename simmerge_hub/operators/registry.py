@@ -34,6 +34,9 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
 }
 """What a parameter of this name may be in every operator: test, complaint, cure."""
 
+GLOBAL = ("origin", "trim")
+"""Parameters that say what an operator sees; the same for all tensors."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -154,6 +157,11 @@ def check(name: str, parameters: Mapping[str, Any], models: int, *, base: bool =
             f"{name} cannot be run with {dict(parameters)}: {error}", hint="give smaller numbers"
         ) from error
     return found
+
+
+def measures_model(found: Operator, parameters: Mapping[str, Any]) -> bool:
+    """Whether the statistics are of all tensors together: then `measure` takes all their chunks."""
+    return parameters.get("trim", found.parameters.get("trim")) == "model"
 
 
 def measure(

@@ -24,6 +24,9 @@ Rescale = Literal["none", "l1"]
 RandomRescale = Literal["none", "density", "l1"]
 """Besides: divided by the probability to survive, so that the expectation is the whole delta."""
 
+Scope = Literal["tensor", "model"]
+"""What a share of the entries is of: each tensor, or the whole model as in the paper of TIES."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sparsifier:
@@ -36,15 +39,26 @@ class Sparsifier:
     measure: Callable[..., list[Any]] | None = None
 
 
-def trim(
-    delta: Tensor, threshold: float, place: Place, model: int, *, density: PerModel = 0.2
+def trim_largest(
+    delta: Tensor,
+    threshold: float,
+    place: Place,
+    model: int,
+    *,
+    density: PerModel = 0.2,
+    trim: Scope = "tensor",
 ) -> Tensor:
     """The entries with a magnitude at or above the threshold; all that tie with it are kept."""
     return shrunk(delta, threshold)
 
 
-def trim_thresholds(chunks: Chunks, *, density: PerModel = 0.2) -> list[float]:
-    """Per model, the magnitude of the smallest delta that trimming to `density` keeps."""
+def trim_thresholds(
+    chunks: Chunks, *, density: PerModel = 0.2, trim: Scope = "tensor"
+) -> list[float]:
+    """Per model, the magnitude of the smallest delta that trimming to `density` keeps.
+
+    For `trim` "model" the chunks are those of all tensors, one after the other.
+    """
     return magnitude_thresholds(chunks, density)
 
 
@@ -156,7 +170,7 @@ def shrunk(tensor: Tensor, threshold: float) -> Tensor:
     return hardshrink(tensor, float(np.nextafter(np.float32(threshold), np.float32(0))))
 
 
-TRIM = Sparsifier(apply=trim, measure=trim_thresholds)
+TRIM = Sparsifier(apply=trim_largest, measure=trim_thresholds)
 TRIM_BOTH = Sparsifier(apply=trim_both, measure=bounds)
 DROP = Sparsifier(apply=drop)
 DROP_RANKED = Sparsifier(apply=drop_ranked)

@@ -56,16 +56,16 @@ class Magnitudes:
         self.few = None
 
     def _count(self, bits: Tensor) -> None:
-        upper = bits.bitwise_right_shift(LOW_BITS).bitwise_and_(BUCKETS - 1)
+        """16-bit halves are counted: they are half the memory, and a conversion drops the rest."""
+        upper = bits.bitwise_right_shift(LOW_BITS).to(torch.int16).bitwise_and_(BUCKETS - 1)
         self.counts += torch.bincount(upper, minlength=BUCKETS).numpy()
         if self.odd is not None:
-            patterns = bits.numpy()
-            low = (patterns & ((1 << LOW_BITS) - 1)) != 0
+            low = bits.to(torch.int16).numpy() != 0
             found = int(np.count_nonzero(low))
             if found * ODD_SHARE > len(low) or found + sum(map(len, self.odd)) > ODD_MOST:
                 self.odd = None
             elif found:
-                self.odd.append(patterns[np.flatnonzero(low)] & MAGNITUDE)
+                self.odd.append(bits.numpy()[np.flatnonzero(low)] & MAGNITUDE)
 
 
 @dataclass(frozen=True, slots=True)

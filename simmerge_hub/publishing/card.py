@@ -3,6 +3,7 @@
 The card holds no time, no path of this machine and no token. Knows nothing about the network.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,18 @@ from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
 
 REPO_ID = "REPO_ID"
 """Stands for the repository's name until the merge is pushed."""
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+LOADERS = {
+    "ForCausalLM": ("AutoModelForCausalLM", "text-generation"),
+    "LMHeadModel": ("AutoModelForCausalLM", "text-generation"),
+    "ForMaskedLM": ("AutoModelForMaskedLM", "fill-mask"),
+    "ForSequenceClassification": ("AutoModelForSequenceClassification", "text-classification"),
+    "ForTokenClassification": ("AutoModelForTokenClassification", "token-classification"),
+    "ForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
+    "ForSeq2SeqLM": ("AutoModelForSeq2SeqLM", "text2text-generation"),
+    "ForImageTextToText": ("AutoModelForImageTextToText", "image-text-to-text"),
+}
+"""What an architecture's name ends with: its Auto class in transformers, its task on the Hub."""
 PAPER = "https://arxiv.org/abs/2601.09473"
 
 
@@ -26,49 +39,61 @@ def card(report: MergeReport, why: Mapping[str, Any]) -> str:
     recipe = report.recipe
     licence = merged_license({n: c.license for n, c in report.checkpoints.items()})
     parts = [
-        f"---\n{dump_yaml(_front_matter(recipe, licence))}---",
+        f"---\n{dump_yaml(_front_matter(report, licence))}---",
         f"# {_title(recipe)}",
         _summary(recipe, predicted=bool(why)),
         _parents(report),
         _predictions(why),
-        _usage(recipe),
+        _usage(report),
         _redo(recipe),
         _made_with(report, licence),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(recipe: Recipe, licence: Licence) -> dict[str, Any]:
+def _front_matter(report: MergeReport, licence: Licence) -> dict[str, Any]:
+    recipe = report.recipe
+    adapter = recipe.output == "adapter"
     parents = list(dict.fromkeys(m.repo for m in recipe.models if m.repo))
     data: dict[str, Any] = {
         "license": licence.identifier,
         **({"license_name": licence.name} if licence.name else {}),
-        "library_name": "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["merge", "simmerge", *_operators(recipe)],
+        "library_name": "peft" if adapter else "transformers",
+        "pipeline_tag": _loader(report)[1],
+        "tags": ["merge", "simmerge", *recipe.operators],
     }
     if parents:
         data |= {"base_model": parents, "base_model_relation": "merge"}
     return data
 
 
-def _operators(recipe: Recipe) -> list[str]:
-    return list(dict.fromkeys(step.operator for step in recipe.steps))
-
-
 def _title(recipe: Recipe) -> str:
     names = [m.name.rpartition("/")[2] for m in recipe.models]
-    return f"{' + '.join(names)}, merged with {' and '.join(_operators(recipe))}"
+    return f"{' + '.join(names)}, merged with {' and '.join(recipe.operators)}"
 
 
 def _summary(recipe: Recipe, *, predicted: bool) -> str:
-    lines = [_step(step, number) for number, step in enumerate(recipe.steps, 1)]
+    lines = _sliced(recipe) if recipe.slices else _steps(recipe.steps)
     made = " Its operator was predicted, without evaluating any candidate." if predicted else ""
     return (
         f"This model is a merge of the models below.{made} "
         "[simmerge-hub](https://pypi.org/project/simmerge-hub/) runs one recipe "
         f"([SimMerge]({PAPER})).\n\n" + "\n".join(lines)
     )
+
+
+def _steps(steps: Sequence[Step]) -> list[str]:
+    return [_step(step, number) for number, step in enumerate(steps, 1)]
+
+
+def _sliced(recipe: Recipe) -> list[str]:
+    """Every slice of the output with the layers it is made of, and its steps."""
+    lines: list[str] = []
+    for part, steps in zip(recipe.slices, recipe.programs, strict=True):
+        taken = " and ".join(f"`{n}` {a} to {b - 1}" for n, (a, b) in part.layers.items())
+        lines += ["", f"The next {part.depth} layers are made of layers {taken}:", ""]
+        lines += _steps(steps)
+    return lines
 
 
 def _step(step: Step, number: int) -> str:
@@ -92,7 +117,7 @@ def _parents(report: MergeReport) -> str:
     local = [s for s in recipe.sources if not s.repo]
     if not local:
         return f"## Parents\n\n{table}"
-    digests = "\n".join(f"- `{s.name}`: sha256 `{s.digest}`" for s in local)
+    digests = "\n".join(f"- `{s.name}`: `{s.digest}`" for s in local)
     return (
         f"## Parents\n\n{table}\n\n**Others cannot redo this merge:** it used folders that are not "
         f"on the Hub, known only by their digest.\n\n{digests}"
@@ -157,14 +182,49 @@ def _interval(values: Sequence[float]) -> str:
     return f"{middle:.2f} ({low:.2f} – {high:.2f})"
 
 
-def _usage(recipe: Recipe) -> str:
+def _loader(report: MergeReport) -> tuple[str, str]:
+    """The Auto class that loads the reference's architecture, and its task on the Hub."""
+    if report.recipe.output == "adapter":
+        return LOADERS["ForCausalLM"]
+    config = report.checkpoints[report.recipe.reference].config
+    stated = config.get("architectures")
+    name = str(stated[0]) if isinstance(stated, list) and stated else "ForCausalLM"
+    for suffix, found in LOADERS.items():
+        if name.endswith(suffix):
+            return found
+    if name.endswith("ForConditionalGeneration"):
+        pictures = "vision_config" in config
+        return LOADERS["ForImageTextToText" if pictures else "ForSeq2SeqLM"]
+    return "AutoModel", "feature-extraction"
+
+
+def _usage(report: MergeReport) -> str:
+    if report.recipe.output == "adapter":
+        return _usage_of_adapter(report)
+    loader = _loader(report)[0]
     return f"""## Use
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {loader}, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{REPO_ID}", dtype="{recipe.dtype}")
+model = {loader}.from_pretrained("{REPO_ID}", dtype="{report.recipe.dtype}")
 tokenizer = AutoTokenizer.from_pretrained("{REPO_ID}")
+```"""
+
+
+def _usage_of_adapter(report: MergeReport) -> str:
+    first = report.checkpoints[report.recipe.models[0].name]
+    base = next((p for p in first.parents if REPOSITORY.fullmatch(p)), "BASE_MODEL")
+    return f"""## Use
+
+This is a LoRA adapter; it needs the base it was trained on.
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("{base}")
+model = PeftModel.from_pretrained(model, "{REPO_ID}")
 ```"""
 
 
@@ -186,7 +246,10 @@ def _made_with(report: MergeReport, licence: Licence) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
     warnings = "".join(f"\n- {_cell(warning)}" for warning in licence.warnings)
     licences = f"\n\nLicences:\n{warnings}" if warnings else ""
-    return f"{report.tensors} tensors in {report.recipe.dtype}, made with {versions}.{licences}"
+    notes = "".join(f"\n- {_cell(note)}" for note in report.notes)
+    decided = f"\n\nDecided by rule:\n{notes}" if notes else ""
+    made = f"{report.tensors} tensors in {report.recipe.dtype}, made with {versions}."
+    return made + decided + licences
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -88,7 +88,7 @@ def push(
         repo_id,
         private=private,
         create_pr=create_pr,
-        message=f"Merge of {names} with {recipe.steps[-1].operator}",
+        message=f"Merge of {names} with {' and '.join(recipe.operators)}",
         replace={"README.md": text.encode()},
     )
 

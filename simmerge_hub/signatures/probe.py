@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import ProbeError, SignatureError
+from simmerge_hub.hub.convert import assembled
 from simmerge_hub.hub.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.hub.texts import texts
@@ -183,10 +184,15 @@ def _quiet() -> Iterator[None]:
 
 def _folder(checkpoint: Checkpoint) -> Path:
     """A folder with the files loading needs, downloaded into the cache if they are remote."""
-    needed = {header.file for header in checkpoint.tensors.values()} | {
-        name for name in checkpoint.files if name.endswith(".json") or _of_tokenizer(name)
+    beside = {
+        name
+        for name in checkpoint.files
+        if "/" not in name and (name.endswith(".json") or _of_tokenizer(name))
     }
-    paths = [local_file(checkpoint.location, name) for name in sorted(needed) if "/" not in name]
+    if checkpoint.converted is not None:
+        return assembled(checkpoint, beside)
+    needed = {header.file for header in checkpoint.tensors.values()} | beside
+    paths = [local_file(checkpoint.location, name) for name in sorted(needed)]
     return paths[0].parent
 
 

@@ -23,7 +23,8 @@ from simmerge_hub.signatures import store
 from simmerge_hub.signatures.probe import ProbeSet, Progress, run_probes
 from simmerge_hub.signatures.sample import ENTRIES, read_sample
 from simmerge_hub.signatures.sketch import Sketch
-from simmerge_hub.weights.stream import DTYPES, shapes
+from simmerge_hub.weights.numbers import DTYPES
+from simmerge_hub.weights.stream import shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +159,9 @@ def _structure(
         progress(f"sampling {checkpoint.name}", 0, 1)
     sampled = read_sample(checkpoint, base, entries=settings.entries)
     if checkpoint.kind == "full":
-        sampled = {n: t.to(DTYPES[checkpoint.tensors[n].dtype]) for n, t in sampled.items()}
+        stored = checkpoint.tensors
+        sampled = {n: t if stored[n].scale else t.to(DTYPES[stored[n].dtype])
+                   for n, t in sampled.items()}  # fmt: skip
     return Signature(
         name=checkpoint.name,
         commit=checkpoint.commit,

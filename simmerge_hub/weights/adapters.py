@@ -47,11 +47,10 @@ def folds(
         CheckpointError: it is no LoRA, or of a kind that cannot be folded.
         AlignmentError: it adapts a tensor that the base does not have.
     """
-    _check_kind(checkpoint)
-    left = {_strip(name): tensor for name, tensor in tensors.items()}
+    check_kind(checkpoint)
+    loras, whole = separate(checkpoint, tensors)
     found: dict[str, Fold] = {}
-    loras = [_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
-    for name, tensor in left.items():
+    for name, tensor in whole.items():
         _check_shape(checkpoint, name, tuple(tensor.shape), shapes)
         found[name] = _replacement(tensor)
     flipped = _flipped(checkpoint, loras, shapes)
@@ -60,7 +59,7 @@ def folds(
         rows, right = (lora.a.T, lora.b.T) if turned else (lora.b, lora.a)
         _check_shape(checkpoint, name, (rows.shape[0], right.shape[1]), shapes)
         if lora.magnitude is not None and turned:
-            raise _unfoldable(checkpoint, f"is a DoRA adapter of the transposed tensor {name}")
+            raise unfoldable(checkpoint, f"is a DoRA adapter of the transposed tensor {name}")
         fold = _low_rank(rows.contiguous(), right.contiguous(), lora.scaling, lora.magnitude)
         found[name] = _after(found[name], fold) if name in found else fold
     return found
@@ -72,24 +71,26 @@ def check(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> None
     folds(checkpoint, {n: torch.empty(h.shape, device="meta") for n, h in headers}, shapes)
 
 
-def _check_kind(checkpoint: Checkpoint) -> None:
+def check_kind(checkpoint: Checkpoint) -> None:
+    """CheckpointError if the config says that it is more, or other, than products of matrices."""
     config = checkpoint.config
     if config.get("peft_type") != "LORA":
         kind = config.get("peft_type")
-        raise _unfoldable(
+        raise unfoldable(
             checkpoint, f"is a {kind} adapter; only LoRA (rsLoRA, DoRA) can be folded in"
         )
     if config.get("bias", "none") != "none":
-        raise _unfoldable(checkpoint, f"trains biases too (bias={config['bias']!r})")
+        raise unfoldable(checkpoint, f"trains biases too (bias={config['bias']!r})")
     started = str(config.get("init_lora_weights"))
     if started.startswith(CHANGES_BASE):
-        raise _unfoldable(checkpoint, f"was started with {started}, which changes the base too")
+        raise unfoldable(checkpoint, f"was started with {started}, which changes the base too")
     for key in UNFOLDABLE:
         if config.get(key):
-            raise _unfoldable(checkpoint, f"is a LoRA of a special kind ({key})")
+            raise unfoldable(checkpoint, f"is a LoRA of a special kind ({key})")
 
 
-def _unfoldable(checkpoint: Checkpoint, seen: str) -> CheckpointError:
+def unfoldable(checkpoint: Checkpoint, seen: str) -> CheckpointError:
+    """The error for an adapter of which `seen` is true."""
     return CheckpointError(
         f"{checkpoint.name} {seen}",
         hint="merge it into its base with peft's merge_and_unload() and use the result",
@@ -118,8 +119,12 @@ def _check_shape(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Lora:
-    """One adapted module: A [r, in] and B [out, r], as stored."""
+class Lora:
+    """One adapted module: A [r, in] and B [out, r], as stored; ΔW = scaling · B·A.
+
+    `module` is its name in the base. The ΔW of an embedding, or of a module whose tensor is stored
+    [in, out], is the transpose of that tensor's change. `magnitude` is DoRA's [out], or None.
+    """
 
     module: str
     embedding: bool
@@ -129,18 +134,35 @@ class _Lora:
     scaling: float
 
 
-def _lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> _Lora:
+def separate(
+    checkpoint: Checkpoint, tensors: Mapping[str, Tensor]
+) -> tuple[list[Lora], dict[str, Tensor]]:
+    """The adapted modules, and the tensors that are stored whole under the base's names.
+
+    Args:
+        checkpoint: the adapter; its config says how products are scaled.
+        tensors: its tensors, or some of them, as stored; they may be without data (device "meta").
+
+    Raises:
+        CheckpointError: A or B is missing, or they do not multiply.
+    """
+    left = {base_name(name): tensor for name, tensor in tensors.items()}
+    loras = [_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
+    return loras, left
+
+
+def _lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> Lora:
     """Take the tensors of one adapted module out of `left`."""
     matched = LORA.fullmatch(name)
     assert matched
     module, a, b = matched[1], left.pop(name), left.pop(_partner(name), None)
     if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
         seen = f"A {list(a.shape)} and B {list(b.shape) if b is not None else 'missing'}"
-        raise _unfoldable(checkpoint, f"has no pair of matrices for {module}: {seen}")
+        raise unfoldable(checkpoint, f"has no pair of matrices for {module}: {seen}")
     magnitude = left.pop(f"{module}.lora_magnitude_vector", None)
     if magnitude is None:
         magnitude = left.pop(f"{module}.lora_magnitude_vector.weight", None)
-    return _Lora(
+    return Lora(
         module=module,
         embedding=bool(matched[2]),
         a=a,
@@ -151,7 +173,7 @@ def _lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> _Lora:
 
 
 def _flipped(
-    checkpoint: Checkpoint, loras: Sequence[_Lora], shapes: Mapping[str, tuple[int, ...]]
+    checkpoint: Checkpoint, loras: Sequence[Lora], shapes: Mapping[str, tuple[int, ...]]
 ) -> set[str]:
     """Modules whose tensor is stored [in, out] (GPT-2's Conv1D): shapes tell, except for squares.
 
@@ -161,13 +183,13 @@ def _flipped(
     flag = bool(checkpoint.config.get("fan_in_fan_out"))
     squares = [module for module, turned in told.items() if turned is None]
     if squares and any(turned is (not flag) for turned in told.values()):
-        raise _unfoldable(
+        raise unfoldable(
             checkpoint, f"adapts {squares[0]}, and fan_in_fan_out={flag} is not true of all modules"
         )
     return {module for module, turned in told.items() if (flag if turned is None else turned)}
 
 
-def _orientation(lora: _Lora, shapes: Mapping[str, tuple[int, ...]]) -> bool | None:
+def _orientation(lora: Lora, shapes: Mapping[str, tuple[int, ...]]) -> bool | None:
     """Whether the base's tensor is the transpose of B·A; None where it is square."""
     out, into = lora.b.shape[0], lora.a.shape[1]
     return None if out == into else shapes.get(f"{lora.module}.weight") == (into, out)
@@ -215,7 +237,7 @@ def _pattern(pattern: Mapping[str, float] | None, module: str, default: float) -
     return default
 
 
-def _strip(name: str) -> str:
+def base_name(name: str) -> str:
     """The base's name of a stored tensor; PEFT saves adapted embeddings as `base_layer` too."""
     short = name.removeprefix(PREFIX).replace(".modules_to_save.", ".")
     return short.replace(".base_layer.", ".")

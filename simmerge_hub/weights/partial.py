@@ -56,7 +56,7 @@ def partial_folder(
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = output.with_name(f"{output.name}.partial")
     with _locked(output):
-        _restore(output)
+        _restore(output, folder)
         _check_free(output, folder, overwrite)
         _check_disk(folder, output, size)
         folder.mkdir(exist_ok=True)
@@ -164,19 +164,23 @@ def _replace(folder: Path, output: Path, durable: bool) -> None:
     if durable:
         for path in [*folder.iterdir(), folder]:
             _sync(path)
-    (folder / JOURNAL).unlink()
-    old = _old(output)
+    journal, old = _outside(output), _old(output)
+    (folder / JOURNAL).rename(journal)
     if output.exists():
         output.rename(old)
     folder.rename(output)
     if durable:
         _sync(output.parent)
+    journal.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _restore(output: Path) -> None:
+def _restore(output: Path, folder: Path) -> None:
     """Undo a replacement that a crash cut in two, or finish it."""
-    old = _old(output)
+    old, journal = _old(output), _outside(output)
+    if journal.exists() and folder.exists() and not (folder / JOURNAL).exists():
+        journal.rename(folder / JOURNAL)
+    journal.unlink(missing_ok=True)
     if old.exists() and not output.exists():
         old.rename(output)
     shutil.rmtree(old, ignore_errors=True)
@@ -184,6 +188,11 @@ def _restore(output: Path) -> None:
 
 def _old(output: Path) -> Path:
     return output.with_name(f".{output.name}.simmerge-replaced")
+
+
+def _outside(output: Path) -> Path:
+    """Where the journal is while the folder that it says is finished gets its name."""
+    return output.with_name(f".{output.name}.simmerge-journal")
 
 
 def _sync(path: Path) -> None:

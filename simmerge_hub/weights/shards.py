@@ -22,8 +22,15 @@ CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Output dtypes, as torch names them, and their safetensors codes."""
 
 
+Entry = tuple[str, tuple[int, ...]]
+"""A tensor to write: its safetensors dtype and shape."""
+
+
 class Write(Protocol):
-    """Store float32 rows [n, cols] of a tensor from row `low` on, rounded to the output dtype."""
+    """Store rows [n, cols] of a tensor from row `low` on.
+
+    Weights are in the output's torch dtype already; a buffer is given as uint8 [1, bytes].
+    """
 
     def __call__(self, name: str, low: int, rows: Tensor) -> None: ...
 
@@ -39,33 +46,31 @@ class Shard:
 
 
 def plan_shards(
-    shapes: Mapping[str, tuple[int, ...]], dtype: str, limit: int, metadata: Mapping[str, str]
+    entries: Mapping[str, Entry], limit: int, metadata: Mapping[str, str]
 ) -> list[Shard]:
     """Cut the tensors, in order, into files of at most `limit` bytes of data each.
 
     A tensor larger than `limit` gets a file of its own.
     """
-    width = BITS[CODES[dtype]] // 8
-    groups: list[dict[str, tuple[int, ...]]] = [{}]
+    groups: list[dict[str, Entry]] = [{}]
     room = limit
-    for name, shape in shapes.items():
-        size = prod(shape) * width
+    for name, entry in entries.items():
+        size = _size(entry)
         if groups[-1] and size > room:
             groups.append({})
             room = limit
-        groups[-1][name] = shape
+        groups[-1][name] = entry
         room -= size
     names = _file_names(len(groups))
-    return [_shard(f, g, CODES[dtype], metadata) for f, g in zip(names, groups, strict=True)]
+    return [_shard(f, g, metadata) for f, g in zip(names, groups, strict=True)]
 
 
 @contextmanager
-def writing(folder: Path, shards: list[Shard], dtype: str) -> Iterator[Write]:
+def writing(folder: Path, shards: list[Shard]) -> Iterator[Write]:
     """Create or continue the shards in `folder`; yields what stores rows at their places.
 
     The function may be called from several threads.
     """
-    width = BITS[CODES[dtype]] // 8
     with ExitStack() as stack:
         places: dict[str, tuple[int, int]] = {}
         for shard in shards:
@@ -80,12 +85,18 @@ def writing(folder: Path, shards: list[Shard], dtype: str) -> Iterator[Write]:
             handle, start = places[name]
             if not rows.numel():
                 return
-            data = rows.to(getattr(torch, dtype)).contiguous().view(torch.uint8).numpy()
-            _pwrite(handle, data.data.cast("B"), start + low * rows.shape[1] * width)
+            data = rows.contiguous().view(torch.uint8).numpy()
+            _pwrite(handle, data.data.cast("B"), start + low * data.shape[1])
 
         yield write
     if len(shards) > 1:
         (folder / "model.safetensors.index.json").write_text(_index(shards))
+
+
+def _size(entry: Entry) -> int:
+    """Bytes of a tensor's data."""
+    code, shape = entry
+    return prod(shape) * BITS[code] // 8
 
 
 def _reserve(handle: int, size: int) -> None:
@@ -102,14 +113,13 @@ def _file_names(count: int) -> list[str]:
     return [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
 
 
-def _shard(
-    file: str, shapes: Mapping[str, tuple[int, ...]], code: str, metadata: Mapping[str, str]
-) -> Shard:
+def _shard(file: str, group: Mapping[str, Entry], metadata: Mapping[str, str]) -> Shard:
     entries: dict[str, object] = {"__metadata__": dict(metadata)}
     at = 0
     offsets: dict[str, int] = {}
-    for name, shape in shapes.items():
-        end = at + prod(shape) * BITS[code] // 8
+    for name, entry in group.items():
+        end = at + _size(entry)
+        code, shape = entry
         entries[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, end]}
         offsets[name], at = at, end
     text = json.dumps(entries, separators=(",", ":")).encode()

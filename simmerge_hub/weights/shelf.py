@@ -22,7 +22,7 @@ class Shelf:
         """`tensors` are those that will be read and returned once each, in this order."""
         self._checkpoint = checkpoint
         self._evict = evict
-        self._left = Counter(checkpoint.tensors[name].file for name in tensors)
+        self._left = Counter(file for name in tensors for file in self._files(name))
         self._order = list(self._left)
         self._handles: dict[str, int] = {}
         self._fetching: dict[str, Future[Fetched]] = {}
@@ -50,15 +50,20 @@ class Shelf:
 
     def done(self, name: str) -> None:
         """A tensor is not needed any more."""
-        file = self._checkpoint.tensors[name].file
         with self._lock:
-            self._left[file] -= 1
-            if not self._left[file]:
-                self._close(file)
+            for file in self._files(name):
+                self._left[file] -= 1
+                if not self._left[file]:
+                    self._close(file)
+
+    def _files(self, name: str) -> list[str]:
+        """The files of a tensor and its scale."""
+        header = self._checkpoint.tensors[name]
+        return [header.file, *([header.scale.file] if header.scale else [])]
 
     def _fetch(self, file: str) -> Future[Fetched]:
         if file not in self._fetching:
-            self._fetching[file] = self._pool.submit(fetch, self._checkpoint.location, file)
+            self._fetching[file] = self._pool.submit(fetch, self._checkpoint.weights, file)
         return self._fetching[file]
 
     def _close(self, file: str) -> None:

@@ -1,6 +1,5 @@
 """Tensors as rows: read a few whole rows of any tensor of a full model or an adapter.
 
-A tensor is seen as rows × columns: scalars and vectors are one row, inner dimensions are joined.
 Nothing here holds a whole model; what is read is what is asked for.
 """
 
@@ -9,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from typing import Protocol
 
 import torch
@@ -20,12 +18,13 @@ from simmerge_hub.hub.headers import BITS, TensorHeader
 from simmerge_hub.hub.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
+from simmerge_hub.weights.numbers import decoded, matrix_shape, scale_grid
 from simmerge_hub.weights.shelf import Shelf
 
-DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-}  # fmt: skip
-"""Stored dtypes that can be merged."""
+ONE_READ = 2**30
+"""Bytes asked for in one call at most, where what is read is copied once more."""
+LARGEST_BUFFER = 256_000_000
+"""Bytes of a buffer that is read whole."""
 RowRange = tuple[int, int]
 """Rows [low, high) of a tensor."""
 
@@ -47,11 +46,6 @@ class Rows:
     shape: tuple[int, ...]
     read: Read
     done: Callable[[], None] = lambda: None
-
-
-def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """(rows, columns) of a tensor of this shape."""
-    return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
 def shapes(checkpoint: Checkpoint, base: Checkpoint | None = None) -> dict[str, tuple[int, ...]]:
@@ -130,40 +124,65 @@ def _whole(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
     return base
 
 
+def stored_dtype(header: TensorHeader) -> str:
+    """The dtype, as torch names it, to write a merge of such tensors in.
+
+    That of the stored tensor; float32 for float64, and bfloat16 for 8-bit floats.
+    """
+    if header.scale:
+        return "bfloat16"
+    return {"F16": "float16", "BF16": "bfloat16"}.get(header.dtype, "float32")
+
+
+def read_buffer(checkpoint: Checkpoint, name: str) -> bytes:
+    """The stored bytes of one of `checkpoint.buffers`, whole; only they are fetched.
+
+    Raises:
+        CheckpointError: it is larger than any buffer should be.
+    """
+    header = checkpoint.buffers[name]
+    size = header.end - header.start
+    if size > LARGEST_BUFFER:
+        raise CheckpointError(
+            f"{checkpoint.name}: {name} is {header.dtype} and has {size:,} bytes, too many for a "
+            "buffer",
+            hint="whole numbers are copied, not merged; if these are packed weights, use the "
+            "unquantised original",
+        )
+    (data,) = read_spans(checkpoint.weights, header.file, [(header.start, header.end)])
+    return data
+
+
 def _read_stored(
     checkpoint: Checkpoint, wanted: Mapping[str, Sequence[RowRange]]
 ) -> dict[str, Tensor]:
-    by_file: dict[str, list[tuple[str, RowRange]]] = {}
-    for name, ranges in wanted.items():
-        file = checkpoint.tensors[name].file
-        by_file.setdefault(file, []).extend((name, r) for r in ranges)
-    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    for file, places in by_file.items():
-        spans = [_span(checkpoint.tensors[name], r) for name, r in places]
-        for (name, _), data in zip(
-            places, read_spans(checkpoint.location, file, spans), strict=True
-        ):
-            parts[name].append(decode(bytearray(data), name, checkpoint.tensors[name]))
-    return {name: torch.cat(found) for name, found in parts.items()}
+    """Rows and scales of one file are asked for together, so that near ones are one request."""
+    headers = {name: checkpoint.tensors[name] for name in wanted}
+    places = [(h.file, _span(h, r)) for n, h in headers.items() for r in wanted[n]]
+    places += [(s.file, (s.start, s.end)) for h in headers.values() if (s := h.scale)]
+    by_file: dict[str, list[tuple[int, int]]] = {}
+    for file, span in dict.fromkeys(places):
+        by_file.setdefault(file, []).append(span)
+    data = {
+        (file, span): found
+        for file, spans in by_file.items()
+        for span, found in zip(spans, read_spans(checkpoint.weights, file, spans), strict=True)
+    }
+    rows: dict[str, Tensor] = {}
+    for name, header in headers.items():
+        scale = header.scale
+        grid = scale_grid(header, data[scale.file, (scale.start, scale.end)]) if scale else None
+        parts = [
+            decoded(bytearray(data[header.file, _span(header, r)]), header, grid, r[0])
+            for r in wanted[name]
+        ]
+        rows[name] = torch.cat(parts)
+    return rows
 
 
 def _span(header: TensorHeader, rows: RowRange) -> tuple[int, int]:
     width = matrix_shape(header.shape)[1] * BITS[header.dtype] // 8
     return header.start + rows[0] * width, header.start + rows[1] * width
-
-
-def decode(data: bytearray, name: str, header: TensorHeader) -> Tensor:
-    """Stored bytes of whole rows -> float32 [rows, cols]. Refuses dtypes that hold no weights."""
-    if header.dtype not in DTYPES:
-        raise CheckpointError(
-            f"{name} is stored as {header.dtype}, which cannot be merged",
-            hint="merge a checkpoint stored in float32, float16 or bfloat16",
-        )
-    cols = matrix_shape(header.shape)[1]
-    if not data:
-        return torch.empty(0, cols)
-    flat = torch.frombuffer(data, dtype=DTYPES[header.dtype])
-    return flat.reshape(-1, cols).to(torch.float32)
 
 
 _scratch = threading.local()
@@ -179,26 +198,53 @@ def _buffer(size: int) -> memoryview:
 
 def _stored_rows(shelf: Shelf, name: str, header: TensorHeader) -> Rows:
     cols = matrix_shape(header.shape)[1]
-    width = cols * BITS[header.dtype] // 8
+    scale = _scale_once(shelf, header)
 
     def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+        grid = scale()
+        start, end = _span(header, (low, high))
+        data = _buffer(end - start)
+        _read_all(shelf.handle(header.file), data, start, header.file)
         found = torch.empty(high - low, cols) if out is None else out
-        if found.numel():
-            data = _buffer((high - low) * width)
-            start = header.start + low * width
-            _read_all(shelf.handle(header.file), data, start, header.file)
-            found.copy_(torch.frombuffer(data, dtype=DTYPES[header.dtype]).view(-1, cols))
-        return found
+        return decoded(data, header, grid, low, found)
 
     return Rows(shape=header.shape, read=read, done=lambda: shelf.done(name))
 
 
+def _scale_once(shelf: Shelf, header: TensorHeader) -> Callable[[], Tensor | None]:
+    """What gives a tensor's scale: read at the first call, whichever thread makes it."""
+    lock = threading.Lock()
+    found: list[Tensor] = []
+
+    def scale() -> Tensor | None:
+        if header.scale is None:
+            return None
+        with lock:
+            if not found:
+                data = bytearray(header.scale.end - header.scale.start)
+                handle = shelf.handle(header.scale.file)
+                _read_all(handle, memoryview(data), header.scale.start, header.scale.file)
+                found.append(scale_grid(header, data))
+            return found[0]
+
+    return scale
+
+
 def _read_all(handle: int, data: memoryview, start: int, file: str) -> None:
     while data:
-        got = os.preadv(handle, [data], start)
+        got = _read_into(handle, data, start)
         if not got:
             raise CheckpointError(f"{file} ended early", hint="the file is damaged; fetch it again")
         data, start = data[got:], start + got
+
+
+def _read_into(handle: int, data: memoryview, start: int) -> int:
+    """How many bytes one system call read; some builds of Python for macOS have only pread."""
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [data], start)
+    found = os.pread(handle, min(len(data), ONE_READ), start)
+    data[: len(found)] = found
+    return len(found)
 
 
 def _folded_rows(base: Rows, fold: adapters.Fold) -> Rows:

@@ -188,7 +188,7 @@ def test_an_unknown_parameter_lists_those_there_are() -> None:
     with pytest.raises(OperatorError) as caught:
         operators.arm("ties", densty=0.2)
     assert str(caught.value) == "ties has no parameter 'densty'"
-    assert caught.value.hint == "it takes: density, rescale, scale, weights, normalize"
+    assert caught.value.hint == "it takes: density, trim, rescale, scale, weights, normalize"
 
 
 @pytest.mark.parametrize("density", [0, 0.0, -0.1, 1.5, 2**200, float("nan"), float("inf")])

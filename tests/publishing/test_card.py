@@ -169,7 +169,7 @@ class TestText:
         steps = (Step(operator="linear", models=("org/code", "mine"), parameters={}),)
         text = card(report(replace(RECIPE, models=(hub("org/code"), local), steps=steps)), {})
         assert "**Others cannot redo this merge:** it used folders that are not on the Hub" in text
-        assert f"- `mine`: sha256 `{'d' * 64}`" in text
+        assert f"- `mine`: `{'d' * 64}`" in text
         assert "| mine | a local folder | model | mit |" in text
         assert "/home" not in text
 

@@ -60,6 +60,21 @@ def test_progress_is_told(tiny, tmp_path, probes):
     assert told == [("probing model with strings", 0, 1)]
 
 
+def test_a_model_in_bin_files_behaves_like_its_twin(tiny, tmp_path, assets, probes):
+    import torch
+
+    from simmerge_hub.hub.resolve import resolve
+
+    model = tiny.model_of("llama")
+    twin = tiny.save(model, tmp_path / "twin")
+    tiny.save(model, tmp_path / "old")
+    (tmp_path / "old" / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "old" / "pytorch_model.bin")
+    old = resolve(str(tmp_path / "old"))
+    (first,), (second,) = (run_probes(c, None, [probes]).values() for c in (twin, old))
+    assert (first.hidden == second.hidden).all()
+
+
 @pytest.mark.parametrize(
     ("change", "seen"),
     [

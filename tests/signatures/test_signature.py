@@ -15,6 +15,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures import signature as room
 from simmerge_hub.signatures.probe import probe_set
 from simmerge_hub.signatures.signature import Settings, load, save, sign
+from tests import nano
 
 ARCHITECTURES = ["llama-tied", "qwen3", "gemma3", "mistral", "mixtral", "olmo2", "gpt2"]
 
@@ -53,6 +54,14 @@ def test_the_sample_is_the_checkpoints_own_rows(checkpoint, assets):
 def test_the_sample_keeps_the_stored_dtype(dtype, tiny, tmp_path, assets):
     found = sign(tiny.save(tiny.model_of("llama").to(dtype), tmp_path / "model"))
     assert {t.dtype for t in found.sampled.values()} == {dtype}
+
+
+def test_the_sample_of_8_bit_weights_is_what_they_stand_for(tmp_path, assets):
+    stored, scale = torch.randn(6, 4).to(torch.float8_e4m3fn), torch.rand(6, 1)
+    tensors = {"a.weight": stored, "a.weight_scale": scale, "norm.weight": torch.ones(4).half()}
+    found = sign(resolve(str(nano.save(tmp_path / "model", tensors, config={}))))
+    assert torch.equal(found.sampled["a.weight"], stored.float() * scale)
+    assert found.sampled["norm.weight"].dtype == torch.float16
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -174,7 +174,7 @@ class TestRefused:
             (changed(shard_size=1.5), "shard_size is 1.5, and must be a whole number"),
             (changed(dtype="int8"), "dtype is 'int8'; write one of float32, float16, bfloat16"),
             (changed(dtype=16), "dtype is 16: write it as text"),
-            (changed(tokenizer="org/x"), "tokenizer is 'org/x'; write base or a model's name"),
+            (changed(tokenizer="org/x"), "tokenizer is 'org/x'; write base, union or a model"),
             (changed(tokenizer=["a"]), "tokenizer is ['a']: write it as text"),
             (changed(base=3), "a model is written as 3"),
             (changed(models=[3]), "a model is written as 3"),
@@ -218,7 +218,6 @@ class TestRefused:
         [
             ({"t": "0.5"}, "slerp: t is '0.5'"),
             ({"t": [0.5]}, r"slerp: t is \(0.5,\)"),
-            ({"t": {"a": 1}}, "slerp: t is {'a': 1}"),
             ({"t": None}, "slerp: t is None"),
             ({"t": float("nan")}, "slerp: t is nan"),
             ({"T": 0.5}, "slerp has no parameter 'T'"),
@@ -427,7 +426,7 @@ class TestFolders:
     def test_a_folder_of_another_machine(self) -> None:
         with pytest.raises(RecipeError) as caught:
             fetch(Source(name="a", digest="0123456789abcdef"))
-        assert str(caught.value) == "a was a folder on another machine (digest 0123456789ab)"
+        assert str(caught.value) == "a was a folder on another machine (digest 0123456789abcdef)"
         assert caught.value.hint.startswith("add `folder: <path>` to its entry")
 
     def test_a_folder_that_is_gone(self, tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""The rows of one output tensor: read, run the steps, in float32.
+
+Steps are composed lazily: a block of rows of the result asks the last step for it, which asks the
+steps before, so nothing is kept between steps. A step's statistics are found once a tensor.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from threading import RLock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from simmerge_hub import operators
+from simmerge_hub.errors import CheckpointError
+from simmerge_hub.operators import Operator, Place
+from simmerge_hub.recipe import Step, schedule
+from simmerge_hub.weights.stream import Rows, matrix_shape
+
+BLOCK = 2**17
+"""Entries of a tensor merged at a time (at least one row): float32 scratch stays in cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One output tensor to compute.
+
+    `name` and `depth` are what parameters are evaluated at, `inputs` the tensor's rows by source,
+    `base` the name of the source deltas are taken from.
+    """
+
+    name: str
+    steps: Sequence[Step]
+    inputs: Mapping[str, Rows]
+    base: str | None = None
+    depth: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WholeModel:
+    """Statistics over all tensors together, found when the first tensor asks for them.
+
+    `jobs` gives every tensor's job anew each time it is iterated.
+    """
+
+    jobs: Iterable[Job]
+    _found: dict[int, Any] = field(default_factory=dict)
+    _lock: Any = field(default_factory=RLock)
+
+    def statistics(self, number: int) -> Any:
+        """Those of the step with this number in every job that has it."""
+        with self._lock:
+            if number not in self._found:
+                self._found[number] = _measured_over_all(self, number)
+            return self._found[number]
+
+
+def blocks(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """The row ranges a tensor of this shape is merged in; they depend on the shape alone."""
+    rows, cols = matrix_shape(shape)
+    step = max(1, BLOCK // max(1, cols))
+    return [(low, min(low + step, rows)) for low in range(0, rows, step)]
+
+
+def merged_rows(job: Job, whole: WholeModel | None = None) -> Rows:
+    """One tensor of a recipe's output, as rows computed when they are read."""
+    return _results(job, whole)[-1]
+
+
+def sound(tensor: Rows, source: str, name: str) -> Rows:
+    """The same rows, but NaN and Inf are refused: a trim or a mask would hide them.
+
+    A tensor is read once or twice, in the same blocks; each is looked at the first time.
+    """
+    seen: set[tuple[int, int]] = set()
+
+    def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+        found = tensor.read(low, high, out)
+        if (low, high) in seen:
+            return found
+        if not finite(found):
+            raise CheckpointError(
+                f"{source} has NaN or Inf in {name}",
+                hint="leave this model out: it is damaged or its training diverged",
+            )
+        seen.add((low, high))
+        return found
+
+    return Rows(shape=tensor.shape, read=read, done=tensor.done)
+
+
+def finite(rows: Tensor) -> bool:
+    """Whether there is no NaN and no Inf."""
+    return not rows.numel() or all(torch.isfinite(torch.stack(torch.aminmax(rows))))
+
+
+def _results(job: Job, whole: WholeModel | None) -> list[Rows]:
+    """The result of every step."""
+    known = dict(job.inputs)
+    found: list[Rows] = []
+    for number, step in enumerate(job.steps):
+        applied = _applied(job, step, known)
+        found.append(applied.rows(number, whole))
+        known[step.name] = found[-1]
+    return found
+
+
+def _measured_over_all(whole: WholeModel, number: int) -> Any:
+    """The statistics of one step over the chunks of all tensors, one after the other."""
+    parts = [_applied_at(job, number, whole) for job in whole.jobs]
+    first = parts[0]
+    return operators.measure(first.operator, _Chained(parts), first.parameters, first.where)
+
+
+def _applied_at(job: Job, number: int, whole: WholeModel) -> "_Applied":
+    known = dict(job.inputs)
+    for before, step in enumerate(job.steps[:number]):
+        known[step.name] = _applied(job, step, known).rows(before, whole)
+    return _applied(job, job.steps[number], known)
+
+
+def _applied(job: Job, step: Step, known: Mapping[str, Rows]) -> "_Applied":
+    parameters = schedule.evaluated(step.parameters, job.name, job.depth)
+    base = job.inputs[job.base] if job.base else None
+    operator = _operator(step.operator, _key(parameters), len(step.models), base is not None)
+    models = [known[each] for each in step.models]
+    where = Place(tensor=job.name, models=step.models, shape=models[0].shape, seed=job.seed)
+    return _Applied(operator, parameters, base, models, where)
+
+
+@lru_cache(maxsize=4096)
+def _operator(name: str, parameters: tuple[tuple[str, Any], ...], models: int, base: bool):
+    """Checked once for all tensors that have the same parameters."""
+    return operators.check(name, dict(parameters), models, base=base)
+
+
+def _key(parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in parameters.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """One step on one tensor. Iterated: its chunks, read anew each time."""
+
+    operator: Operator
+    parameters: Mapping[str, Any]
+    base: Rows | None
+    models: list[Rows]
+    where: Place
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for low, high in blocks(self.where.shape):
+            yield self._chunk(low, high)[0]
+
+    def rows(self, number: int, whole: WholeModel | None) -> Rows:
+        """The step's result."""
+
+        @cache
+        def statistics() -> Any:
+            if whole is not None and operators.measures_model(self.operator, self.parameters):
+                return whole.statistics(number)
+            return operators.measure(self.operator, self, self.parameters, self.where)
+
+        def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+            chunk, origin = self._chunk(low, high)
+            here = replace(self.where, low=low)
+            merged = operators.combine(self.operator, chunk, statistics(), self.parameters, here)
+            if origin is not None:
+                merged.add_(origin)
+            return merged if out is None else out.copy_(merged)
+
+        return Rows(shape=self.where.shape, read=read)
+
+    def _chunk(self, low: int, high: int) -> tuple[Tensor, Tensor | None]:
+        """Rows [low, high) of the models stacked, as the operator wants them; the base's."""
+        anchored = self.operator.space == "anchored" and self.base is not None
+        inputs = [self.base, *self.models] if anchored and self.base else self.models
+        chunk = torch.empty(len(inputs), high - low, matrix_shape(self.where.shape)[1])
+        for each, out in zip(inputs, chunk, strict=True):
+            each.read(low, high, out)
+        if self.operator.space != "delta":
+            return chunk, None
+        assert self.base is not None
+        origin = self.base.read(low, high)
+        return chunk.sub_(origin), origin
+
+
+@dataclass(frozen=True, slots=True)
+class _Chained:
+    """The chunks of several tensors, one after the other."""
+
+    parts: Sequence[_Applied]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for part in self.parts:
+            yield from part

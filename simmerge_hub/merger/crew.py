@@ -1,0 +1,54 @@
+"""Work through a list with a few threads, in order, each item by one thread alone."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Lock
+
+import torch
+
+
+def work_through(
+    names: Sequence[str], do: Callable[[str], None], threads: int | None = None
+) -> None:
+    """Call `do` with every name.
+
+    One thread's reading and writing overlaps with another's arithmetic, and what is in flight is
+    bounded by the number of threads. After an error no new item is begun.
+
+    Args:
+        names: begun in this order.
+        do: called from the threads; torch itself uses one thread meanwhile.
+        threads: all cores by default.
+    """
+    waiting, lock, stop = iter(names), Lock(), Event()
+
+    def work() -> None:
+        with torch.inference_mode():
+            while not stop.is_set():
+                with lock:
+                    name = next(waiting, None)
+                if name is None:
+                    return
+                do(name)
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException:
+            stop.set()
+            raise
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    count = threads or os.cpu_count() or 1
+    try:
+        with ThreadPoolExecutor(count, thread_name_prefix="merge") as pool:
+            running = [pool.submit(guarded) for _ in range(count)]
+            try:
+                for each in running:
+                    each.result()
+            finally:
+                stop.set()
+    finally:
+        torch.set_num_threads(before)

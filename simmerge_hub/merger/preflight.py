@@ -1,0 +1,175 @@
+"""What a merge would do and what it would cost, from headers alone: nothing is downloaded or run.
+
+The time is that of the arithmetic, measured here on one block of random numbers with every program
+of the recipe; reading, writing and downloading come on top, and their bytes are stated.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from time import perf_counter
+
+import torch
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.hub.ranges import is_cached
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger.compute import BLOCK, Job, merged_rows
+from simmerge_hub.merger.files import check_config
+from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.recipe import Recipe, fetch_all
+from simmerge_hub.recipe import check as check_recipe
+from simmerge_hub.weights.align import Rejected
+from simmerge_hub.weights.stream import Rows, matrix_shape
+
+PROCESS = 320 * 2**20
+"""Bytes that Python and torch take before the first tensor."""
+SCRATCH = 6
+"""float32 blocks that one thread holds besides one for each input, whatever the operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one input would cost: bytes of its weight files, those to download, the largest."""
+
+    name: str
+    size: int
+    download: int
+    largest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """The answer of `check`: whether it fits, and the cost. All sizes in bytes.
+
+    `disk` counts the output and what is downloaded; `disk_evicting` the same with --evict, which
+    keeps two files of an input at most. `seconds` is the arithmetic on `threads` threads.
+    """
+
+    layout: Layout
+    rejected: tuple[Rejected, ...]
+    needs: tuple[Need, ...]
+    output: int
+    memory: int
+    seconds: float
+    threads: int
+
+    @property
+    def download(self) -> int:
+        """Bytes that are not in the cache yet."""
+        return sum(need.download for need in self.needs)
+
+    @property
+    def disk(self) -> int:
+        """Bytes of disk for the output and the downloads."""
+        return self.output + self.download
+
+    @property
+    def disk_evicting(self) -> int:
+        """The same if every downloaded file is deleted after use."""
+        return self.output + sum(min(2 * n.largest, n.download) for n in self.needs)
+
+
+def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
+    """Look at everything a recipe needs without reading a weight.
+
+    Args:
+        recipe: what would be merged.
+        threads: for the estimates; all cores by default.
+
+    Raises:
+        SimmergeError: an input cannot be resolved, or the recipe cannot be run at all. Tensors
+            that do not fit are not raised but listed in `rejected`.
+    """
+    check_recipe(recipe)
+    if recipe.output == "adapter":
+        raise RecipeError(
+            "an adapter is merged from adapters in seconds: there is nothing to check beforehand",
+            hint="run it: simmerge-hub merge",
+        )
+    layout = lay_out(recipe, fetch_all(recipe))
+    check_config(layout)
+    count = threads or os.cpu_count() or 1
+    wanted = layout.wanted(layout.tensors)
+    return Preflight(
+        layout=layout,
+        rejected=layout.alignment.rejected,
+        needs=tuple(_need(name, c, wanted[name]) for name, c in layout.checkpoints.items()),
+        output=sum(_bytes(layout, shape) for shape in layout.alignment.shapes.values()),
+        memory=_memory(layout, count),
+        seconds=_arithmetic(layout) / count,
+        threads=count,
+    )
+
+
+def _need(name: str, checkpoint: Checkpoint, wanted: list[str]) -> Need:
+    """Of the files that hold these tensors and their scales; an adapter's one is always read."""
+    everything = list(checkpoint.tensors.values())
+    everything += [header.scale for header in everything if header.scale]
+    sizes: dict[str, int] = {}
+    for header in everything:
+        sizes[header.file] = max(sizes.get(header.file, 0), header.end)
+    if checkpoint.kind == "full":
+        read = [checkpoint.tensors[tensor] for tensor in wanted]
+        files = {h.file for h in read} | {h.scale.file for h in read if h.scale}
+        sizes = {file: size for file, size in sizes.items() if file in files}
+    missing = [size for file, size in sizes.items() if not is_cached(checkpoint.weights, file)]
+    return Need(
+        name=name,
+        size=sum(sizes.values()),
+        download=sum(missing),
+        largest=max(missing, default=0),
+    )
+
+
+def _bytes(layout: Layout, shape: tuple[int, ...]) -> int:
+    return prod(shape) * (4 if layout.recipe.dtype == "float32" else 2)
+
+
+def _memory(layout: Layout, threads: int) -> int:
+    """Peak resident bytes: the process, blocks in flight, adapters, which are held whole."""
+    widest = max((matrix_shape(s)[1] for s in layout.alignment.shapes.values()), default=1)
+    blocks = threads * (len(layout.checkpoints) + SCRATCH) * max(BLOCK, widest) * 4
+    held = sum(
+        header.entries * 4
+        for checkpoint in layout.checkpoints.values()
+        if checkpoint.kind == "adapter"
+        for header in checkpoint.tensors.values()
+    )
+    return PROCESS + blocks + held
+
+
+def _arithmetic(layout: Layout) -> float:
+    """Seconds of one thread for all tensors, from one block of each program."""
+    entries = [0] * len(layout.recipe.programs)
+    for found in layout.tensors.values():
+        entries[found.slice] += 0 if found.copied else prod(found.shape)
+    return sum(n * _per_entry(layout, i) for i, n in enumerate(entries) if n)
+
+
+def _per_entry(layout: Layout, program: int) -> float:
+    """Seconds for each entry: the better of two runs on a block of the output's dtype."""
+    steps = layout.recipe.programs[program]
+    dtype = getattr(torch, layout.recipe.dtype)
+    stored: Mapping[str, torch.Tensor] = {
+        name: torch.randn(BLOCK // 1024, 1024, generator=torch.Generator().manual_seed(i)).to(dtype)
+        for i, name in enumerate(layout.checkpoints)
+    }
+    base = layout.recipe.base.name if layout.recipe.base else None
+    job = Job(name="", steps=steps, inputs={n: _rows(t) for n, t in stored.items()}, base=base)
+    took = []
+    with torch.inference_mode():
+        for _ in range(2):
+            began = perf_counter()
+            merged_rows(job).read(0, BLOCK // 1024).to(dtype)
+            took.append(perf_counter() - began)
+    return min(took) / BLOCK
+
+
+def _rows(stored: torch.Tensor) -> Rows:
+    def read(low: int, high: int, out: torch.Tensor | None = None) -> torch.Tensor:
+        found = stored[low:high].to(torch.float32)
+        return found if out is None else out.copy_(found)
+
+    return Rows(shape=tuple(stored.shape), read=read)

@@ -1,0 +1,35 @@
+"""What a merge did."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.recipe import Recipe
+
+Progress = Callable[[str, int, int], None]
+"""Called with (tensor name, tensors done, tensors in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeReport:
+    """What a merge did: the pinned recipe, where it lies, and what it cost.
+
+    `size` is bytes of tensor data written; `checkpoints` the inputs as they were resolved; `notes`
+    what was decided by rule, in sentences.
+    """
+
+    recipe: Recipe
+    folder: Path
+    checkpoints: Mapping[str, Checkpoint]
+    tensors: int
+    size: int
+    seconds: float
+    versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def versions() -> dict[str, str]:
+    """Of what the bytes of a merge depend on."""
+    return {name: version(name) for name in ("simmerge-hub", "torch")}

@@ -1,0 +1,242 @@
+"""Run a recipe: stream every tensor of the layout into a folder that appears whole or not at all.
+
+A block of rows of every model is read, merged in float32, rounded once to the output dtype and
+written to its final place. Memory does not grow with the model, and the bytes depend on the recipe
+alone: not on threads, on block sizes, or on a crash in between.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+
+import torch
+
+from simmerge_hub.errors import OutputError, RecipeError
+from simmerge_hub.merger.adapter import write_merged_adapter
+from simmerge_hub.merger.compute import Job, WholeModel, blocks, finite, merged_rows, sound
+from simmerge_hub.merger.crew import work_through
+from simmerge_hub.merger.files import carry_over, check_config
+from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.merger.report import MergeReport, Progress, versions
+from simmerge_hub.recipe import FILE, Recipe, fetch_all
+from simmerge_hub.recipe import check as check_recipe
+from simmerge_hub.weights.align import refuse_rejected
+from simmerge_hub.weights.partial import Partial, partial_folder
+from simmerge_hub.weights.shards import Shard, Write, plan_shards, writing
+from simmerge_hub.weights.stream import Rows, opened, read_buffer
+from simmerge_hub.weights.vocabulary import rearranged
+
+
+def merge(
+    recipe: Recipe,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    threads: int | None = None,
+    evict: bool = False,
+    durable: bool = True,
+    notes: str = "",
+    page: "Callable[[MergeReport], str] | None" = None,
+    progress: Progress | None = None,
+) -> MergeReport:
+    """Run a recipe. A run that was cut off is continued by running it again.
+
+    Args:
+        recipe: what to merge; inputs without a commit are pinned to what they are now.
+        output: the folder to make; it appears complete or not at all.
+        overwrite: replace an existing folder at the end.
+        threads: tensors merged at a time; all cores by default. The bytes do not depend on it.
+        evict: delete shards that were downloaded for this as soon as they are merged.
+        durable: flush to the disk before the folder appears.
+        notes: YAML appended to the recipe beside the weights (a plan's `why:`).
+        page: writes the README.md of the folder.
+        progress: called after every tensor.
+
+    Raises:
+        SimmergeError: before the first weight byte is read wherever headers can tell.
+    """
+    began = perf_counter()
+    check_recipe(recipe)
+    checkpoints = fetch_all(recipe)
+    if recipe.output == "adapter":
+        _check_replaceable(Path(output))
+        return write_merged_adapter(
+            recipe,
+            checkpoints,
+            Path(output),
+            overwrite=overwrite,
+            durable=durable,
+            notes=notes,
+            page=page,
+            progress=progress,
+        )
+    layout = lay_out(recipe, checkpoints)
+    refuse_rejected(layout.alignment)
+    check_config(layout)
+    _check_replaceable(Path(output))
+    shards = shards_of(layout)
+    size = sum(shard.size for shard in shards)
+    identity = sha256(repr((shards, versions())).encode()).hexdigest()
+    with partial_folder(
+        Path(output), identity=identity, size=size, overwrite=overwrite, durable=durable
+    ) as partial:
+        finished = _Finished(partial, len(layout.entries), progress)
+        with writing(partial.folder, shards) as write:
+            _write_tensors(layout, partial.done, write, finished, evict=evict, threads=threads)
+        carry_over(layout, partial.folder)
+        text = layout.recipe.to_yaml(published=True) + notes
+        (partial.folder / FILE).write_text(text, encoding="utf-8")
+        report = MergeReport(
+            recipe=layout.recipe,
+            folder=Path(output),
+            checkpoints=layout.checkpoints,
+            tensors=len(layout.entries),
+            size=size,
+            seconds=perf_counter() - began,
+            versions=versions(),
+            notes=layout.notes,
+        )
+        if page is not None:
+            (partial.folder / "README.md").write_text(page(report), encoding="utf-8")
+    return report
+
+
+def shards_of(layout: Layout) -> list[Shard]:
+    """The weight files a merge will write."""
+    metadata = {"format": "pt", "simmerge": layout.recipe.to_yaml(published=True)}
+    return plan_shards(layout.entries, layout.recipe.shard_size, metadata)
+
+
+class _Finished:
+    """Called when a tensor is written: into the journal, and to whoever watches."""
+
+    def __init__(self, partial: Partial, total: int, progress: Progress | None) -> None:
+        self._partial, self._total, self._progress = partial, total, progress
+        self._done = len(partial.done)
+        self._lock = Lock()
+
+    def __call__(self, name: str) -> None:
+        self._partial.finish(name)
+        with self._lock:
+            self._done += 1
+            if self._progress:
+                self._progress(name, self._done, self._total)
+
+
+def _write_tensors(
+    layout: Layout,
+    done: frozenset[str],
+    write: Write,
+    finished: Callable[[str], None],
+    *,
+    evict: bool,
+    threads: int | None,
+) -> None:
+    for name in [name for name in layout.buffers if name not in done]:
+        data = torch.frombuffer(bytearray(read_buffer(layout.reference, name)), dtype=torch.uint8)
+        write(name, 0, data[None])
+        finished(name)
+    left = [name for name in layout.tensors if name not in done]
+    with ExitStack() as stack:
+        inputs = _Inputs(layout, _open(layout, left, evict, stack))
+        wholes = [WholeModel(inputs.in_slice(i)) for i in range(len(layout.recipe.programs))]
+
+        def merge_one(name: str) -> None:
+            _write_merged(layout, inputs, wholes[layout.tensors[name].slice], name, write)
+            finished(name)
+
+        work_through(left, merge_one, threads)
+
+
+def _open(
+    layout: Layout, names: Sequence[str], evict: bool, stack: ExitStack
+) -> dict[str, dict[str, Rows]]:
+    """Input name -> its tensor name -> rows; adapters as models folded into the base."""
+    wanted = layout.wanted(layout.tensors if layout.measures_model else names)
+    return {
+        source: stack.enter_context(
+            opened(layout.checkpoints[source], layout.base, names=mine, evict=evict)
+        )
+        for source, mine in wanted.items()
+        if mine
+    }
+
+
+def _write_merged(
+    layout: Layout, inputs: "_Inputs", whole: WholeModel, name: str, write: Write
+) -> None:
+    job = inputs.job(name)
+    rows = merged_rows(job, whole) if job.steps else next(iter(job.inputs.values()))
+    dtype = getattr(torch, layout.recipe.dtype)
+    for low, high in blocks(rows.shape):
+        rounded = rows.read(low, high).to(dtype)
+        if not finite(rounded):
+            raise RecipeError(
+                f"merging {name} overflows {layout.recipe.dtype}",
+                hint="use smaller weights or a smaller scale, or write a wider `dtype:`",
+            )
+        write(name, low, rounded)
+    for each in job.inputs.values():
+        each.done()
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """The open inputs of a layout, as jobs for tensors."""
+
+    layout: Layout
+    opened: Mapping[str, Mapping[str, Rows]]
+
+    def job(self, name: str) -> Job:
+        """What is needed to compute one output tensor."""
+        layout, found = self.layout, self.layout.tensors[name]
+        rows = {
+            source: sound(self.opened[source][found.origins[source]], source, name)
+            for source in layout.readers(name)
+        }
+        words = layout.vocabulary
+        base = layout.recipe.base.name if layout.recipe.base else None
+        if words and name in words.tensors:
+            rows = rearranged(words, base, rows)
+        return Job(
+            name=name,
+            steps=layout.steps(name),
+            inputs=rows,
+            base=base if base in rows else None,
+            depth=found.depth,
+            seed=layout.recipe.seed,
+        )
+
+    def in_slice(self, number: int) -> "_Slice":
+        """The jobs of all tensors of one slice that are merged."""
+        return _Slice(self, number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Iterated: a job for every merged tensor of one slice."""
+
+    inputs: _Inputs
+    number: int
+
+    def __iter__(self) -> Iterator[Job]:
+        for name, found in self.inputs.layout.tensors.items():
+            if found.slice == self.number and not found.copied:
+                yield self.inputs.job(name)
+
+
+def _check_replaceable(output: Path) -> None:
+    """Only what a merge made is ever replaced: --overwrite must not delete a folder of work."""
+    if output.exists() and not (output / FILE).is_file() and not _is_empty(output):
+        raise OutputError(
+            f"{output} exists already, and is not a folder that a merge made",
+            hint="choose another folder, or delete it yourself",
+        )
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())

@@ -1,0 +1,64 @@
+"""A recipe by file, by merged folder, or by the card of a merge on the Hub."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.hub.ranges import local_file
+from simmerge_hub.hub.resolve import ModelRef, resolve_files
+from simmerge_hub.recipe import mergekit
+from simmerge_hub.recipe.reading import parse
+from simmerge_hub.recipe.recipe import Recipe
+
+FILE = "simmerge.yaml"
+"""The recipe's name beside the weights it made."""
+
+
+def load(reference: str | Path) -> tuple[Recipe, dict[str, Any]]:
+    """A recipe, and its `why` ({} if it has none or the recipe was edited since).
+
+    Args:
+        reference: a YAML file (ours or mergekit's), a merged folder, or a repository whose card
+            holds a recipe.
+    """
+    path = Path(reference).expanduser()
+    path = path / FILE if (path / FILE).is_file() else path
+    if path.is_file():
+        return _from_file(path)
+    if path.suffix in (".yaml", ".yml"):
+        raise RecipeError(f"there is no file {path}", hint="simmerge-hub plan -o writes one")
+    return _from_elsewhere(_from_card(str(reference)), f"the card of {reference}")
+
+
+def _from_file(path: Path) -> tuple[Recipe, dict[str, Any]]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if mergekit.recognised(text):
+        return mergekit.read(text, str(path)), {}
+    return parse(text, str(path), folder=path.parent)
+
+
+def _from_card(reference: str) -> str:
+    ref = ModelRef.parse(reference)
+    location, files = resolve_files(ref)
+    if "README.md" in files:
+        card = local_file(location, "README.md").read_text(encoding="utf-8")
+        _, heading, below = f"\n{card}".rpartition("\n## Redo it\n")
+        block = re.search(r"^```yaml\n(simmerge:.*?)^```$", below, re.DOTALL | re.MULTILINE)
+        if heading and block:
+            return block[1]
+    raise RecipeError(
+        f"{reference} has no recipe on its card",
+        hint="only models pushed by simmerge-hub can be redone; to merge models, plan first",
+    )
+
+
+def _from_elsewhere(text: str, where: str) -> tuple[Recipe, dict[str, Any]]:
+    recipe, why = parse(text, where)
+    for wanted in recipe.sources:
+        if wanted.folder is not None:
+            raise RecipeError(
+                f"{where} asks for the folder {wanted.folder} of this machine",
+                hint="copy the recipe into a file if that is what you want",
+            )
+    return recipe, why

@@ -1,0 +1,243 @@
+"""The YAML of mergekit as data: what every part of it says, before it means anything here."""
+
+import difflib
+import reprlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.recipe.mergekit.parameters import KNOWN, METHODS
+from simmerge_hub.recipe.mergekit.references import Reference, parsed
+from simmerge_hub.recipe.mergekit.refusals import Refusals
+from simmerge_hub.recipe.mergekit.settings import Settings
+from simmerge_hub.recipe.reading import yaml_mapping
+
+KEYS = {"merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype",
+        "tokenizer_source", "tokenizer", "name"}  # fmt: skip
+"""At the top. `name` is what mergekit-multi calls a document; a single one may have it."""
+DTYPES = ("float32", "float16", "bfloat16")
+IMPOSSIBLE = {
+    "modules": "merge one module at a time, with `models:` or `slices:`",
+    "chat_template": "put chat_template.jinja into the merged folder afterwards",
+    "tokens": "leave it out: rows of new tokens come from the models that have them",
+    "pad_to_multiple_of": "leave it out, and pad with resize_token_embeddings() afterwards",
+    "residual_weight": "leave it out: mergekit 0.1.5 ignores it too",
+}
+"""Keys of mergekit that a recipe here has nothing for, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One input of a slice, or of the whole: then without a span."""
+
+    model: Reference
+    settings: Settings = field(default_factory=dict)
+    span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One slice, or the whole."""
+
+    entries: tuple[Entry, ...]
+    base: Reference | None = None
+    settings: Settings = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A recipe of mergekit. `tokenizer` is union, base, a model, or None: the base's, as it is."""
+
+    where: str
+    method: str
+    base: Reference | None
+    parts: tuple[Part, ...]
+    sliced: bool
+    settings: Settings
+    dtype: str
+    tokenizer: str | Reference | None
+
+
+def recognised(text: str) -> bool:
+    """Whether a text is a recipe of mergekit: a YAML mapping with `merge_method`.
+
+    Cheap for any text; never raises.
+    """
+    if "merge_method" not in text:
+        return False
+    try:
+        first = next(yaml.compose_all(text, Loader=yaml.SafeLoader), None)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+    return isinstance(first, yaml.MappingNode) and any(
+        key.value == "merge_method" for key, _ in first.value
+    )
+
+
+def parse(text: str, where: str, refusals: Refusals) -> Document:
+    """The document a text is; keys that have no counterpart here are added to `refusals`.
+
+    Raises:
+        RecipeError: it is none that mergekit reads. Or its method is unknown or it has no inputs
+            that could be looked at: then `refusals` are settled.
+    """
+    _refuse_several(text, where)
+    data = yaml_mapping(text, where)
+    _check_keys(data, KEYS, "", refusals)
+    method = _method(data.get("merge_method"), refusals)
+    parts = _parts(data, refusals, where)
+    found = Document(
+        where=where,
+        method=method,
+        base=_reference(data, "base_model", "base_model", refusals, where),
+        parts=parts,
+        sliced=bool(data.get("slices")),
+        settings=_settings(data, "", refusals, where),
+        dtype=_dtype(data, refusals),
+        tokenizer=_tokenizer(data, refusals, where),
+    )
+    if not (found.method and found.parts):
+        refusals.settle()
+    return found
+
+
+def malformed(where: str, seen: str, hint: str = "") -> RecipeError:
+    """The error for a text that mergekit would refuse as well."""
+    return RecipeError(
+        f"{where} is no mergekit recipe: {seen}", hint=hint or "docs/reference/mergekit.md"
+    )
+
+
+def _refuse_several(text: str, where: str) -> None:
+    try:
+        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        documents = sum(isinstance(event, yaml.DocumentStartEvent) for event in events)
+    except (yaml.YAMLError, ValueError):
+        return  # the parser says it better
+    if documents > 1:
+        raise RecipeError(
+            f"{where} holds several documents, as for mergekit-multi",
+            hint="write one recipe with several `steps:`; they need no models in between on disk",
+        )
+
+
+def _method(name: Any, refusals: Refusals) -> str:
+    if isinstance(name, str) and name in METHODS:
+        return name
+    near = difflib.get_close_matches(str(name), METHODS, n=3, cutoff=0.6)
+    advice = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(METHODS)}"
+    refusals.add(f"merge_method {reprlib.repr(name)}", advice)
+    return ""
+
+
+def _parts(data: Mapping[str, Any], refusals: Refusals, where: str) -> tuple[Part, ...]:
+    given = [key for key in ("models", "slices", "modules") if data.get(key)]
+    if len(given) != 1:
+        seen = f"it has {' and '.join(given)}" if given else "it has neither `models` nor `slices`"
+        raise malformed(where, seen, "write exactly one of `models:` and `slices:`")
+    if given == ["models"]:
+        return (Part(entries=_entries(data["models"], "models", False, refusals, where)),)
+    slices = _list(data.get("slices") or [], "slices", where)
+    return tuple(_slice(part, f"slices[{i}]", refusals, where) for i, part in enumerate(slices))
+
+
+def _slice(part: Any, key: str, refusals: Refusals, where: str) -> Part:
+    part = _mapping(part, key, where)
+    _check_keys(part, {"sources", "base_model", "parameters"}, key, refusals)
+    return Part(
+        entries=_entries(part.get("sources"), f"{key}.sources", True, refusals, where),
+        base=_reference(part, "base_model", f"{key}.base_model", refusals, where),
+        settings=_settings(part, key, refusals, where),
+    )
+
+
+def _entries(
+    value: Any, key: str, sliced: bool, refusals: Refusals, where: str
+) -> tuple[Entry, ...]:
+    found: list[Entry] = []
+    for index, entry in enumerate(_list(value, key, where)):
+        at = f"{key}[{index}]"
+        entry = _mapping(entry, at, where)
+        _check_keys(entry, {"model", "parameters", *(["layer_range"] * sliced)}, at, refusals)
+        model = parsed(entry.get("model"), f"{at}.model", refusals, where)
+        if any(model == other.model for other in found):
+            raise malformed(where, f"{key} has {model} twice", "merge each model once")
+        span = _span(entry.get("layer_range"), at, where) if sliced else None
+        settings = _settings(entry, at, refusals, where)
+        found.append(Entry(model=model, settings=settings, span=span))
+    if not found:
+        raise malformed(where, f"{key} is empty")
+    return tuple(found)
+
+
+def _span(value: Any, key: str, where: str) -> tuple[int, int]:
+    if isinstance(value, list) and len(value) == 2 and all(type(n) is int for n in value):
+        return value[0], value[1]
+    seen = f"{key}.layer_range is {reprlib.repr(value)}"
+    raise malformed(where, seen, "write [first, last]; the last is not included")
+
+
+def _settings(holder: Mapping[str, Any], key: str, refusals: Refusals, where: str) -> Settings:
+    at = f"{key}.parameters" if key else "parameters"
+    value = holder.get("parameters")
+    found = _mapping(value, at, where) if value is not None else {}
+    _check_keys(found, KNOWN, at, refusals)
+    return found
+
+
+def _check_keys(found: Mapping[Any, Any], known: set[str], at: str, refusals: Refusals) -> None:
+    """Note keys that are not known. mergekit would pass over them: a slip of the pen is lost."""
+    for key in map(str, found):
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+        advice = f"did you mean {near[0]}?" if near else "leave it out: it is no key of mergekit"
+        refusals.add(f"{at}.{key}" if at else key, IMPOSSIBLE.get(key, advice))
+
+
+def _reference(
+    data: Mapping[str, Any], key: str, at: str, refusals: Refusals, where: str
+) -> Reference | None:
+    value = data.get(key)
+    return None if value is None else parsed(value, at, refusals, where)
+
+
+def _dtype(data: Mapping[str, Any], refusals: Refusals) -> str:
+    """What the output is stored in. All arithmetic is in float32 here, so `dtype` alone is that."""
+    for key in ("dtype", "out_dtype"):
+        name = str(data.get(key) or DTYPES[0]).removeprefix("torch.")
+        if name not in DTYPES:
+            refusals.add(f"{key} {reprlib.repr(name)}", f"one of {', '.join(DTYPES)}")
+    return str(data.get("out_dtype") or data.get("dtype") or "").removeprefix("torch.")
+
+
+def _tokenizer(data: Mapping[str, Any], refusals: Refusals, where: str) -> str | Reference | None:
+    said, full = data.get("tokenizer_source"), data.get("tokenizer")
+    if said and full:
+        raise malformed(where, "it has tokenizer_source and tokenizer", "keep one of the two")
+    at = "tokenizer_source"
+    if full is not None:
+        full, at = _mapping(full, "tokenizer", where), "tokenizer.source"
+        for key in ("tokens", "pad_to_multiple_of"):
+            if full.get(key):
+                refusals.add(f"tokenizer.{key}", IMPOSSIBLE[key])
+        _check_keys(full, {"source", "tokens", "pad_to_multiple_of"}, "tokenizer", refusals)
+        said = full.get("source", "union")
+    if said in ("union", "base", None):
+        return said
+    return parsed(said, at, refusals, where)
+
+
+def _mapping(value: Any, key: str, where: str) -> dict[Any, Any]:
+    if isinstance(value, dict):
+        return value
+    raise malformed(where, f"{key} is {reprlib.repr(value)}", f"write {key} as `name: value` lines")
+
+
+def _list(value: Any, key: str, where: str) -> Iterable[Any]:
+    if isinstance(value, list):
+        return value
+    raise malformed(where, f"{key} is {reprlib.repr(value)}", f"write {key} as a list")

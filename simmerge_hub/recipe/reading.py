@@ -1,0 +1,165 @@
+"""YAML text -> Recipe: nothing but a recipe gets through."""
+
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.hub.resolve import ModelRef
+from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Slice, Source, Step, bad, check
+from simmerge_hub.recipe.why import believed
+from simmerge_hub.recipe.writing import DEFAULTS, VERSION
+
+KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
+        "shard_size", "why", *DEFAULTS}  # fmt: skip
+_SHORT = reprlib.Repr()
+"""For messages: YAML aliases make a few lines unfold into gigabytes."""
+_SHORT.maxlevel = 2
+
+
+def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe, dict[str, Any]]:
+    """A recipe from YAML text, and its `why` ({} if it has none or the recipe was edited since).
+
+    Args:
+        text: the YAML.
+        where: what to call it in messages.
+        folder: what relative paths start from.
+    """
+    data = yaml_mapping(text, where)
+    if "simmerge" not in data:
+        raise bad(where, "it has no `simmerge: 1` line")
+    version = data["simmerge"]
+    if type(version) is not int or version != VERSION:
+        raise RecipeError(
+            f"{where} has recipe version {_SHORT.repr(version)}; this release reads {VERSION}",
+            hint="upgrade: pip install -U simmerge-hub",
+        )
+    recipe = _recipe(data, where, folder or Path())
+    why = data.get("why")
+    return recipe, why if isinstance(why, dict) and believed(why, recipe.fingerprint) else {}
+
+
+def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
+    """The mapping a YAML text is; {} for any other value."""
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{where} is not YAML: {error}", hint="check its indentation") from None
+    return data if isinstance(data, dict) else {}
+
+
+def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
+    if extra := data.keys() - KEYS:
+        raise bad(where, f"it has unknown keys: {', '.join(sorted(map(str, extra)))}")
+    slices = data.get("slices") or []
+    steps = data.get("steps", [] if slices else None)
+    if not all(isinstance(entries, list) for entries in (data.get("models"), steps, slices)):
+        raise bad(where, "it needs `models:` and `steps:`, each a list")
+    base = data.get("base")
+    recipe = Recipe(
+        base=_source(base, where, folder) if base else None,
+        models=tuple(_source(m, where, folder) for m in data["models"]),
+        steps=tuple(_step(s, where) for s in steps or ()),
+        slices=tuple(_slice(s, where) for s in slices),
+        dtype=_text(data, "dtype", where),
+        tokenizer=_text(data, "tokenizer", where) or "base",
+        unmatched=_text(data, "unmatched", where) or "refuse",
+        custom_code=_flag(data, "custom_code", where),
+        output=_text(data, "output", where) or "model",
+        rank=_whole(data.get("rank", 0), "rank", where),
+        seed=_whole(data.get("seed", 0), "seed", where),
+        shard_size=_whole(data.get("shard_size", SHARD_SIZE), "shard_size", where),
+    )
+    check(recipe, where)
+    return recipe
+
+
+def _source(entry: Any, where: str, folder: Path) -> Source:
+    if isinstance(entry, str):
+        here = folder / Path(entry)
+        ref = ModelRef(folder=here) if entry.startswith(".") else ModelRef.parse(entry)
+        return Source(name=ref.name, repo=ref.repo, commit=ref.revision or "", folder=ref.folder)
+    fields = {"model", "commit", "name", "folder", "digest"}
+    if not isinstance(entry, dict) or entry.keys() - fields:
+        raise bad(where, f"a model is written as {_SHORT.repr(entry)}")
+    repo, commit, name, path, digest = (
+        _text(entry, key, where) for key in ("model", "commit", "name", "folder", "digest")
+    )
+    name = name or repo or Path(path).name
+    if not name:
+        raise bad(where, f"the model {entry!r} has neither `model:` nor `folder:`")
+    place = folder / Path(path).expanduser() if path else None
+    return Source(name=name, repo=repo, commit=commit, folder=place, digest=digest)
+
+
+def _slice(entry: Any, where: str) -> Slice:
+    layers = entry.get("layers") if isinstance(entry, dict) else None
+    steps = (entry.get("steps") or []) if isinstance(entry, dict) else None
+    if (
+        not isinstance(layers, dict)
+        or not isinstance(steps, list)
+        or entry.keys() - {"layers", "steps"}
+        or not all(isinstance(name, str) and _is_span(span) for name, span in layers.items())
+    ):
+        raise bad(where, f"a slice is written as {_SHORT.repr(entry)}")
+    return Slice(
+        layers={name: (span[0], span[1]) for name, span in layers.items()},
+        steps=tuple(_step(s, where) for s in steps),
+    )
+
+
+def _is_span(span: Any) -> bool:
+    return isinstance(span, list) and len(span) == 2 and all(type(n) is int for n in span)
+
+
+def _step(entry: Any, where: str) -> Step:
+    fields = {"operator", "models", "parameters", "name"}
+    if not isinstance(entry, dict) or entry.keys() - fields or "operator" not in entry:
+        raise bad(where, f"a step is written as {_SHORT.repr(entry)}")
+    models, parameters = entry.get("models") or [], entry.get("parameters") or {}
+    if not isinstance(models, list) or not all(isinstance(name, str) for name in models):
+        raise bad(where, f"the models of a step are {_SHORT.repr(models)}: write a list of names")
+    if not isinstance(parameters, dict) or not all(isinstance(key, str) for key in parameters):
+        raise bad(where, f"parameters are {_SHORT.repr(parameters)}: write `name: value` lines")
+    return Step(
+        operator=_text(entry, "operator", where),
+        models=tuple(models),
+        parameters={key: frozen(value) for key, value in parameters.items()},
+        name=_text(entry, "name", where),
+    )
+
+
+def frozen(value: Any, depth: int = 0) -> Any:
+    """Lists as tuples, down to the depth a schedule has."""
+    if depth > 5:  # deeper than any schedule, and YAML's aliases may be cyclic
+        return value
+    if isinstance(value, list):
+        return tuple(frozen(each, depth + 1) for each in value)
+    if isinstance(value, dict):
+        return {key: frozen(each, depth + 1) for key, each in value.items()}
+    return value
+
+
+def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
+    value = entry.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise bad(where, f"{key} is {_SHORT.repr(value)}: write it as text, in quotes")
+    return value
+
+
+def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
+    value = entry.get(key, False)
+    if type(value) is not bool:
+        raise bad(where, f"{key} is {_SHORT.repr(value)}: write true or false")
+    return value
+
+
+def _whole(value: Any, key: str, where: str) -> int:
+    if type(value) is not int or value < 0:
+        raise bad(where, f"{key} is {_SHORT.repr(value)}, and must be a whole number")
+    return value

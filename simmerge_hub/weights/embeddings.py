@@ -1,0 +1,62 @@
+"""Which tensors of a model have one row, or one entry, for each token: embedding, head, its bias.
+
+Told from names, shapes and the config's vocab_size; nothing is known of any architecture.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from simmerge_hub.weights.layers import layer_of
+
+POSITION = re.compile(r"(.*[._])?pos(ition(s|al)?)?([._].*)?")
+"""Names of position embeddings, which may be as tall as a vocabulary by chance."""
+
+
+def vocabulary_tensors(
+    found: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
+) -> tuple[int | None, frozenset[str]]:
+    """How many vocabulary rows a model has, and the names of the tensors that have them.
+
+    Args:
+        found: tensor name -> shape, of the whole model.
+        config: its config.json.
+
+    Returns:
+        The first vocab_size that is the first dimension of a matrix outside of layers, with those
+        tensors; None and none if there is no such matrix.
+    """
+    outside = {
+        name: shape
+        for name, shape in found.items()
+        if 0 < len(shape) < 3 and layer_of(name) is None and not POSITION.fullmatch(name.lower())
+    }
+    for size in stated_sizes(config):
+        tall = {name: shape for name, shape in outside.items() if shape[0] == size}
+        matrices = {name for name, shape in tall.items() if len(shape) == 2}
+        if matrices:
+            return size, frozenset(matrices | _biases(tall, matrices, size))
+    return None, frozenset()
+
+
+def _biases(tall: Mapping[str, tuple[int, ...]], matrices: set[str], size: int) -> set[str]:
+    """Biases with one entry a token; where a model is as wide, only those beside a matrix."""
+    modules = {name.rpartition(".")[0] for name in matrices}
+    as_wide = any(tall[name][1] == size for name in matrices)
+    return {
+        name
+        for name, shape in tall.items()
+        if len(shape) == 1
+        and name.endswith("bias")
+        and (not as_wide or name.rpartition(".")[0] in modules)
+    }
+
+
+def stated_sizes(config: Mapping[str, Any]) -> Iterator[int]:
+    """Every vocab_size of a config, the outermost first."""
+    parts = [config]
+    for part in parts:
+        size = part.get("vocab_size")
+        if type(size) is int and size > 0:
+            yield size
+        parts += [value for value in part.values() if isinstance(value, dict)]

@@ -1,0 +1,153 @@
+"""Where tensors lie in depth, from their names alone; and models put together from slices.
+
+A layer is the first whole number in a dotted name: `model.layers.3.mlp.up_proj.weight` is layer 3
+of the stack `model.layers`. Nothing is known of any architecture. A model may have several stacks
+(an encoder and a decoder, a vision tower); the one with the most entries is the main one, and
+slices are of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import NamedTuple
+
+from simmerge_hub.errors import AlignmentError
+
+
+class Layer(NamedTuple):
+    """A tensor's place: `stack`.`number`.`rest`."""
+
+    stack: str
+    number: int
+    rest: str
+
+
+def layer_of(name: str) -> Layer | None:
+    """Which layer of which stack a tensor is in; None outside of all."""
+    parts = name.split(".")
+    at = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
+    if at is None:
+        return None
+    return Layer(".".join(parts[:at]), int(parts[at]), ".".join(parts[at + 1 :]))
+
+
+def depths(names: Sequence[str]) -> dict[str, float]:
+    """Tensor name -> its depth in its stack: 0 for the first layer, 1 for the last (or only) one.
+
+    Tensors outside layers lie at 0, as in mergekit.
+    """
+    places = {name: layer_of(name) for name in names}
+    last: dict[str, int] = {}
+    for layer in filter(None, places.values()):
+        last[layer.stack] = max(last.get(layer.stack, 0), layer.number)
+    return {
+        name: depth(layer.number, last[layer.stack] + 1) if layer else 0.0
+        for name, layer in places.items()
+    }
+
+
+def depth(number: int, count: int) -> float:
+    """The depth of layer `number` of `count`."""
+    return number / (count - 1) if count > 1 else 1.0
+
+
+def main_stack(shapes: Mapping[str, Sequence[int]]) -> tuple[str, int]:
+    """The stack that holds the most entries, and how many layers it has."""
+    entries: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for name, shape in shapes.items():
+        if layer := layer_of(name):
+            entries[layer.stack] = entries.get(layer.stack, 0) + prod(shape)
+            counts[layer.stack] = max(counts.get(layer.stack, 0), layer.number + 1)
+    if not entries:
+        raise AlignmentError(
+            "the model has no layers: no tensor has a number in its name",
+            hint="leave out `slices:`",
+        )
+    stack = max(entries, key=lambda name: entries[name])
+    return stack, counts[stack]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A tensor of a sliced output: its slice, its depth there, its name in each model."""
+
+    slice: int
+    depth: float
+    origins: Mapping[str, str]
+
+
+def sliced(
+    shapes: Mapping[str, Mapping[str, Sequence[int]]],
+    spans: Sequence[Mapping[str, tuple[int, int]]],
+) -> dict[str, Placed]:
+    """The tensors of a model put together from slices of the main stack, in order.
+
+    Args:
+        shapes: model name -> tensor name -> shape.
+        spans: for each slice, model name -> layers [first, last).
+
+    Returns:
+        Output tensor name -> where it comes from. Tensors outside the stack come from the first
+        slice's models if they are embeddings, else from the last slice's: at depth 0.
+
+    Raises:
+        AlignmentError: a model has no such layers.
+    """
+    stacks = {name: main_stack(found) for name, found in shapes.items()}
+    placed: dict[str, Placed] = {}
+    last = len(spans) - 1
+    for name in shapes[next(iter(spans[0]))]:
+        if _inside(name, stacks[next(iter(spans[0]))][0]) is None and _is_early(name):
+            placed[name] = _outside(name, 0, spans[0])
+    offset = 0
+    for index, span in enumerate(spans):
+        offset = _place_slice(placed, index, span, offset, shapes, stacks)
+    for name in shapes[next(iter(spans[last]))]:
+        if _inside(name, stacks[next(iter(spans[last]))][0]) is None and not _is_early(name):
+            placed.setdefault(name, _outside(name, last, spans[last]))
+    return placed
+
+
+def _place_slice(
+    placed: dict[str, Placed],
+    index: int,
+    span: Mapping[str, tuple[int, int]],
+    offset: int,
+    shapes: Mapping[str, Mapping[str, Sequence[int]]],
+    stacks: Mapping[str, tuple[str, int]],
+) -> int:
+    """Add one slice's layers from layer `offset` of the output on; returns the next free layer."""
+    for model, (first, end) in span.items():
+        if end > stacks[model][1]:
+            raise AlignmentError(
+                f"a slice takes layers {first} to {end} of {model}, which has {stacks[model][1]}",
+                hint="layer ranges count from 0, and the end is not in them",
+            )
+    leader = next(iter(span))
+    first, end = span[leader]
+    for name in shapes[leader]:
+        layer = _inside(name, stacks[leader][0])
+        if layer is None or not first <= layer.number < end:
+            continue
+        number = layer.number - first
+        placed[f"{layer.stack}.{offset + number}.{layer.rest}"] = Placed(
+            slice=index,
+            depth=depth(number, end - first),
+            origins={m: f"{stacks[m][0]}.{s[0] + number}.{layer.rest}" for m, s in span.items()},
+        )
+    return offset + end - first
+
+
+def _inside(name: str, stack: str) -> Layer | None:
+    layer = layer_of(name)
+    return layer if layer and layer.stack == stack else None
+
+
+def _outside(name: str, index: int, span: Mapping[str, tuple[int, int]]) -> Placed:
+    return Placed(slice=index, depth=0.0, origins=dict.fromkeys(span, name))
+
+
+def _is_early(name: str) -> bool:
+    """Whether a tensor outside the stack comes before it: embeddings do, norms and heads do not."""
+    return any(word in name.lower() for word in ("embed", "wte", "wpe", "shared"))

@@ -1,0 +1,218 @@
+"""A merged adapter as a folder that PEFT loads; it appears complete or not at all."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import hypot
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.hub.ranges import local_file
+from simmerge_hub.weights.adapters import PREFIX
+from simmerge_hub.weights.lora.merge import AdapterMerge, Module, merged
+from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
+from simmerge_hub.weights.partial import partial_folder
+from simmerge_hub.weights.shards import CODES, Entry, Shard, Write, plan_shards, writing
+
+FILE = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+SELECTING = ("layers_to_transform", "layers_pattern", "exclude_modules")
+"""Settings of PEFT that narrow `target_modules` down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterReport:
+    """What was written.
+
+    `residues` is, for each module, the part of its delta that its rank leaves out: a Frobenius norm
+    relative to that of the whole delta. `residue` is the same over all modules together. `size` is
+    bytes of tensor data; `tokenizer` the name of the adapter whose tokenizer was copied.
+    """
+
+    folder: Path
+    rank: int
+    dtype: str
+    size: int
+    residue: float
+    residues: Mapping[str, float] = field(repr=False)
+    tokenizer: str | None
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The module of which most is left out, and how much."""
+        return max(self.residues.items(), key=lambda item: item[1])
+
+
+def write_adapter(
+    merge: AdapterMerge,
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    durable: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    files: Callable[[AdapterReport], Mapping[str, str]] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> AdapterReport:
+    """Run a merge of adapters.
+
+    Every run starts anew: what a function makes of deltas has no name to continue it by. The same
+    merge gives the same bytes; where a rank is cut, on the same machine with as many torch threads.
+
+    Args:
+        merge: as `merge_adapters` gave it.
+        output: the folder to make.
+        overwrite: replace an existing folder, at the end; whose it is, is the caller's to know.
+        durable: flush to the disk before the folder appears.
+        metadata: more for the safetensors header.
+        files: asked at the end for more text files of the folder, by name.
+        progress: called with (module, modules done, modules in all).
+
+    Raises:
+        CheckpointError: an adapter has NaN or Inf.
+        RecipeError: the result does not fit the dtype.
+        OutputError: `output` exists, or the disk is too full.
+    """
+    shard = _shard(merge, metadata or {})
+    target = Path(output)
+    norms: dict[str, tuple[float, float]] = {}
+    with partial_folder(
+        target, identity=uuid4().hex, size=shard.size, overwrite=overwrite, durable=durable
+    ) as partial:
+        with writing(partial.folder, [shard]) as write:
+            for tensor in merge.whole:
+                _write_whole(merge, tensor, write)
+            for done, module in enumerate(merge.modules, 1):
+                norms[module.name] = _write_module(merge, module, write)
+                if progress:
+                    progress(module.name, done, len(merge.modules))
+        report = AdapterReport(
+            folder=target,
+            rank=merge.rank,
+            dtype=merge.dtype,
+            size=shard.size - len(shard.header),
+            residue=_share(*(hypot(*each) for each in zip(*norms.values(), strict=True))),
+            residues={name: _share(*each) for name, each in norms.items()},
+            tokenizer=_copy_tokenizer(merge, partial.folder),
+        )
+        texts = {**(files(report) if files else {}), CONFIG: json.dumps(config(merge), indent=2)}
+        for name, text in texts.items():
+            (partial.folder / name).write_text(f"{text.rstrip()}\n", encoding="utf-8")
+    return report
+
+
+def config(merge: AdapterMerge) -> dict[str, Any]:
+    """adapter_config.json: scalings are one, so the deltas are B·A as stored."""
+    ranks = {
+        f"^{re.escape(module.name)}": module.rank
+        for module in merge.modules
+        if module.rank != merge.rank
+    }
+    configs = [one.checkpoint.config for one in merge.sources]
+    trained = sorted({name for each in configs for name in each.get("modules_to_save") or ()})
+    return {
+        "peft_type": "LORA",
+        "task_type": merge.task,
+        "base_model_name_or_path": merge.base,
+        "inference_mode": True,
+        "r": merge.rank,
+        "lora_alpha": merge.rank,
+        "use_rslora": False,
+        "use_dora": False,
+        "rank_pattern": ranks,
+        "alpha_pattern": ranks,
+        "target_modules": _targets(merge),
+        "modules_to_save": trained or None,
+        "bias": "none",
+        "fan_in_fan_out": any(each.get("fan_in_fan_out") for each in configs),
+        "lora_dropout": 0.0,
+        "init_lora_weights": True,
+    }
+
+
+def _targets(merge: AdapterMerge) -> list[str]:
+    """The adapters' own lists together; all modules by name where those would say too much."""
+    configs = [one.checkpoint.config for one in merge.sources]
+    told = [each.get("target_modules") for each in configs]
+    names = [module.name for module in merge.modules]
+    plain = all(isinstance(each, list) for each in told)
+    if plain and not any(each.get(key) for each in configs for key in SELECTING):
+        union = {target for each in told for target in each or ()}
+        if all(_is_target(name, union) for name in names):
+            return sorted(union)
+    return sorted(names)
+
+
+def _is_target(name: str, targets: set[str]) -> bool:
+    """PEFT's rule for a list: the name, or its end after a dot."""
+    return any(name == target or name.endswith(f".{target}") for target in targets)
+
+
+def _shard(merge: AdapterMerge, metadata: Mapping[str, str]) -> Shard:
+    code = CODES[merge.dtype]
+    entries: dict[str, Entry] = {t.name: (CODES[t.dtype], t.shape) for t in merge.whole}
+    for module in merge.modules:
+        a, b = _stored_names(module)
+        out, into = module.shape
+        entries |= {a: (code, (module.rank, into)), b: (code, (out, module.rank))}
+    (shard,) = plan_shards(entries, 2**63, {"format": "pt", **metadata})
+    return replace(shard, file=FILE)
+
+
+def _stored_names(module: Module) -> tuple[str, str]:
+    """What PEFT calls A and B."""
+    kind, end = ("lora_embedding_", "") if module.embedding else ("lora_", ".weight")
+    return f"{PREFIX}{module.name}.{kind}A{end}", f"{PREFIX}{module.name}.{kind}B{end}"
+
+
+def _write_module(merge: AdapterMerge, module: Module, write: Write) -> tuple[float, float]:
+    """Write A and B; the norms of what they leave out and of the whole delta."""
+    try:
+        found = merged(merge, module)
+    except OverflowError as error:
+        raise _overflow(module.name, "float32") from error
+    for name, tensor in zip(_stored_names(module), (found.a, found.b), strict=True):
+        write(name, 0, _rounded(tensor, name, merge.dtype))
+    return found.residue, found.norm
+
+
+def _write_whole(merge: AdapterMerge, tensor: Whole, write: Write) -> None:
+    for low, high in row_blocks(tensor.shape):
+        rows = whole_rows(merge.sources, tensor, low, high)
+        write(tensor.name, low, _rounded(rows, tensor.name, tensor.dtype))
+
+
+def _rounded(rows: Tensor, name: str, dtype: str) -> Tensor:
+    found = rows.to(getattr(torch, dtype))
+    if not torch.isfinite(found).all():
+        raise _overflow(name, dtype)
+    return found
+
+
+def _overflow(name: str, dtype: str) -> RecipeError:
+    return RecipeError(
+        f"merging {name} overflows {dtype}",
+        hint="use smaller weights or a smaller scale, or write a wider dtype",
+    )
+
+
+def _copy_tokenizer(merge: AdapterMerge, folder: Path) -> str | None:
+    """The files of the first adapter that has a tokenizer; its name."""
+    for one in merge.sources:
+        names: Sequence[str] = one.checkpoint.tokenizer_files
+        for name in names:
+            copyfile(local_file(one.checkpoint.location, name), folder / name)
+        if names:
+            return one.name
+    return None
+
+
+def _share(part: float, whole: float) -> float:
+    """part / whole; a zero delta leaves nothing out."""
+    return part / whole if whole else 0.0

@@ -1,0 +1,195 @@
+"""What a merged adapter will be, from headers; then its modules, computed one by one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import AlignmentError, CheckpointError, OperatorError
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.adapters import Lora
+from simmerge_hub.weights.lora.combination import Combine, checked_weights
+from simmerge_hub.weights.lora.factors import Factors, factored, truncated
+from simmerge_hub.weights.lora.sources import (
+    Source,
+    common_base,
+    common_task,
+    downloaded,
+    read_lora,
+    source,
+)
+from simmerge_hub.weights.lora.whole import Whole, agreed_whole, settled
+from simmerge_hub.weights.shards import CODES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """One module of the merged adapter: A [rank, in] and B [out, rank], `shape` being [out, in].
+
+    `turned`: the base stores its tensor as [in, out] (embeddings, GPT-2's Conv1D). `holders` are
+    the numbers of the adapters that have it.
+    """
+
+    name: str
+    embedding: bool
+    turned: bool
+    shape: tuple[int, int]
+    rank: int
+    holders: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterMerge:
+    """A merge that `write_adapter` can run; nothing of it is computed yet.
+
+    `weights` are those of a weighted sum, otherwise None and `combine` a function. `base` and
+    `task` are what the adapters' configs name; `dtype` is that of A and B.
+    """
+
+    sources: tuple[Source, ...]
+    combine: Combine | None = field(repr=False)
+    weights: tuple[float, ...] | None
+    base: str | None
+    task: str | None
+    dtype: str
+    modules: tuple[Module, ...] = field(repr=False)
+    whole: tuple[Whole, ...] = field(repr=False)
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of a module."""
+        return max(module.rank for module in self.modules)
+
+
+def merge_adapters(
+    adapters: Sequence[Checkpoint],
+    combine: Combine | Sequence[float],
+    *,
+    rank: int = 0,
+    dtype: str | None = None,
+) -> AdapterMerge:
+    """Check that adapters can be merged into one, from their headers, and download them.
+
+    Only tensors that are stored whole are read here, to see whether they are the same.
+
+    Args:
+        adapters: LoRA adapters of one base: rsLoRA, patterns of ranks and alphas, embeddings.
+        combine: one weight for each adapter, ΔW = Σ wᵢ ΔWᵢ; or a function on dense deltas, of which
+            those of one module are in memory at a time. `combination` makes either of an operator.
+            A module that an adapter does not have is a delta of zero.
+        rank: what every module's rank is cut to. 0 is the sum of its adapters' ranks, at which a
+            weighted sum is exact.
+        dtype: of A and B, as torch names it; that of the first adapter's first A by default.
+            Tensors that are stored whole keep theirs.
+
+    Raises:
+        CheckpointError: one is no LoRA, or its delta is not just products.
+        AlignmentError: they are of different bases, tasks or shapes, or do not all bring the same
+            tensors whole.
+        OperatorError: a wrong number of weights, a negative rank, an unknown dtype.
+    """
+    if not adapters:
+        raise CheckpointError("there is no adapter to merge", hint="name at least one")
+    _check_numbers(rank, dtype)
+    function = combine if callable(combine) else None
+    weights = None if callable(combine) else checked_weights(combine, len(adapters))
+    sources = [source(checkpoint) for checkpoint in adapters]
+    base, task = common_base(sources), common_task(sources)
+    modules = tuple(_module(sources, name, rank, function) for name in _names(sources))
+    whole = agreed_whole(sources, weights)
+    here = tuple(downloaded(one) for one in sources)
+    return AdapterMerge(
+        sources=here,
+        combine=function,
+        weights=weights,
+        base=base,
+        task=task,
+        dtype=dtype or sources[0].dtype,
+        modules=modules,
+        whole=tuple(settled(here, tensor) for tensor in whole),
+    )
+
+
+def merged(merge: AdapterMerge, module: Module) -> Factors:
+    """A and B of one module of the result; computed now.
+
+    Raises:
+        CheckpointError: an adapter has NaN or Inf in it.
+        OverflowError: the result does not fit float32.
+    """
+    found = {number: read_lora(merge.sources[number], module.name) for number in module.holders}
+    if merge.weights is not None:
+        weights = merge.weights
+        parts = [(weights[i] * lora.scaling, lora.a, lora.b) for i, lora in found.items()]
+        return truncated(parts, module.rank)
+    assert merge.combine is not None
+    deltas = [_delta(module, found.get(number)) for number in range(len(merge.sources))]
+    dense = merge.combine(f"{module.name}.weight", deltas)
+    del deltas
+    return factored((dense.T if module.turned else dense).contiguous(), module.rank)
+
+
+def _check_numbers(rank: int, dtype: str | None) -> None:
+    if rank < 0:
+        raise OperatorError(f"{rank} is no rank", hint="give a rank, or 0 for the sum of the ranks")
+    if dtype is not None and dtype not in CODES:
+        raise OperatorError(
+            f"adapters cannot be written as {dtype}", hint=f"choose one of: {', '.join(CODES)}"
+        )
+
+
+def _names(sources: Sequence[Source]) -> list[str]:
+    """The modules that any adapter has, in the order of the first that has them."""
+    return list(dict.fromkeys(name for one in sources for name in one.loras))
+
+
+def _module(
+    sources: Sequence[Source], name: str, rank: int, combine: Callable[..., Tensor] | None
+) -> Module:
+    found = {i: one.loras[name] for i, one in enumerate(sources) if name in one.loras}
+    first, *others = found
+    for other in others:
+        if _seen(found[other]) != _seen(found[first]):
+            raise AlignmentError(
+                f"{sources[first].name} changes {name} as {_seen(found[first])}, "
+                f"{sources[other].name} as {_seen(found[other])}",
+                hint="they are adapters of different models",
+            )
+    shape = (found[first].b.shape[0], found[first].a.shape[1])
+    total = sum(lora.a.shape[0] for lora in found.values())
+    flags = [bool(sources[i].checkpoint.config.get("fan_in_fan_out")) for i in found]
+    return Module(
+        name=name,
+        embedding=found[first].embedding,
+        turned=found[first].embedding or any(flags),
+        shape=shape,
+        rank=_rank(rank, total, shape, dense=combine is not None),
+        holders=tuple(found),
+    )
+
+
+def _rank(asked: int, total: int, shape: tuple[int, int], *, dense: bool) -> int:
+    """The rank of a module whose adapters have `total` together, 0 being asked for no cut.
+
+    What an operator makes of deltas may have any rank. A sum has no larger one than its parts; if
+    it is not cut, their factors stay as they are, even where the matrix is smaller.
+    """
+    if dense:
+        return min(asked or total, *shape)
+    return min(asked, total, *shape) if asked else total
+
+
+def _seen(lora: Lora) -> str:
+    """For messages, and to compare."""
+    kind = "an embedding " if lora.embedding else ""
+    return f"{kind}[{lora.b.shape[0]}, {lora.a.shape[1]}]"
+
+
+def _delta(module: Module, lora: Lora | None) -> Tensor:
+    """ΔW of one adapter as the base stores the tensor, zero where it has none: float32."""
+    out, into = module.shape
+    if lora is None:
+        return torch.zeros((into, out) if module.turned else (out, into))
+    dense = (lora.b @ lora.a).mul_(lora.scaling)
+    return dense.T.contiguous() if module.turned else dense

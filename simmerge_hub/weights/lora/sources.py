@@ -1,0 +1,151 @@
+"""LoRA adapters from their headers: what each changes, and whether they belong together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import AlignmentError, CheckpointError
+from simmerge_hub.hub.ranges import Location, local_file
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights import adapters
+from simmerge_hub.weights.adapters import Lora
+from simmerge_hub.weights.stream import read_rows, read_whole, stored_dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One adapter: its modules by name, without data, and what it stores whole.
+
+    `whole` maps the base's tensor names to those in the file.
+    """
+
+    checkpoint: Checkpoint
+    loras: Mapping[str, Lora] = field(repr=False)
+    whole: Mapping[str, str] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return self.checkpoint.name
+
+    @property
+    def dtype(self) -> str:
+        """That of its first A, as torch names it."""
+        tensors = self.checkpoint.tensors
+        return next(stored_dtype(tensors[n]) for n in tensors if _is_factor(n))
+
+
+def source(checkpoint: Checkpoint) -> Source:
+    """An adapter from its headers.
+
+    Raises:
+        CheckpointError: it is no LoRA, or its deltas are not just products of its matrices.
+    """
+    if checkpoint.kind != "adapter":
+        raise CheckpointError(
+            f"{checkpoint.name} is a full model, not an adapter",
+            hint="give adapters only, or merge into a full model",
+        )
+    adapters.check_kind(checkpoint)
+    if checkpoint.buffers:
+        raise adapters.unfoldable(checkpoint, f"holds whole numbers ({min(checkpoint.buffers)})")
+    headers = checkpoint.tensors.items()
+    shapes = {name: torch.empty(header.shape, device="meta") for name, header in headers}
+    loras, whole = adapters.separate(checkpoint, shapes)
+    if not loras:
+        raise adapters.unfoldable(checkpoint, "has no LoRA matrices")
+    if checkpoint.config.get("use_dora") or any(lora.magnitude is not None for lora in loras):
+        raise adapters.unfoldable(checkpoint, "is a DoRA adapter: its delta depends on the base")
+    names = {adapters.base_name(name): name for name in checkpoint.tensors}
+    return Source(
+        checkpoint=checkpoint,
+        loras={lora.module: lora for lora in loras},
+        whole={name: names[name] for name in whole},
+    )
+
+
+def common_base(sources: Sequence[Source]) -> str | None:
+    """The base that the configs name; some may name none.
+
+    Raises:
+        AlignmentError: two name different ones.
+    """
+    return _agreed(
+        sources,
+        "base_model_name_or_path",
+        "{} is an adapter of {}, {} of {}",
+        "deltas can only be added to the base they were trained on; if both names mean one "
+        "model, write the same base_model_name_or_path into both adapter_config.json",
+    )
+
+
+def common_task(sources: Sequence[Source]) -> str | None:
+    """The task_type that the configs name; some may name none.
+
+    Raises:
+        AlignmentError: two name different ones.
+    """
+    return _agreed(
+        sources,
+        "task_type",
+        "{} is for the task {}, {} for {}",
+        "adapters for different tasks sit in models of different classes",
+    )
+
+
+def downloaded(one: Source) -> Source:
+    """The same with its files here: adapters are read many times, and whole."""
+    checkpoint = one.checkpoint
+    files = sorted({header.file for header in checkpoint.tensors.values()})
+    paths = [local_file(checkpoint.weights, file) for file in files]
+    return replace(one, checkpoint=replace(checkpoint, converted=Location(folder=paths[0].parent)))
+
+
+def read_rows_of(one: Source, name: str, low: int, high: int) -> Tensor:
+    """Rows [low, high) of a tensor as its file has it: float32 [high − low, cols].
+
+    Raises:
+        CheckpointError: there is NaN or Inf in them.
+    """
+    as_stored = replace(one.checkpoint, kind="full")
+    rows = read_rows(as_stored, {name: [(low, high)]})[name]
+    _check_finite(one, name, rows)
+    return rows
+
+
+def read_lora(one: Source, module: str) -> Lora:
+    """One module with its data, float32.
+
+    Raises:
+        CheckpointError: there is NaN or Inf in it.
+    """
+    held = one.checkpoint.tensors.items()
+    mine = {n: h for n, h in held if adapters.base_name(n).startswith(f"{module}.lora_")}
+    tensors = read_whole(replace(one.checkpoint, tensors=mine))
+    for tensor in tensors.values():
+        _check_finite(one, module, tensor)
+    (found,) = adapters.separate(one.checkpoint, tensors)[0]
+    return found
+
+
+def _agreed(sources: Sequence[Source], key: str, message: str, hint: str) -> str | None:
+    """What all configs that state `key` state."""
+    told = [(one.name, str(value)) for one in sources if (value := one.checkpoint.config.get(key))]
+    for other in told[1:]:
+        if other[1] != told[0][1]:
+            raise AlignmentError(message.format(*told[0], *other), hint=hint)
+    return told[0][1] if told else None
+
+
+def _check_finite(one: Source, name: str, tensor: Tensor) -> None:
+    if not torch.isfinite(tensor).all():
+        raise CheckpointError(
+            f"{one.name} has NaN or Inf in {name}",
+            hint="leave this adapter out: it is damaged or its training diverged",
+        )
+
+
+def _is_factor(name: str) -> bool:
+    return adapters.LORA.fullmatch(adapters.base_name(name)) is not None

@@ -1,0 +1,146 @@
+"""Tensors that adapters bring whole: `modules_to_save`, resized and copied embeddings.
+
+There is no base to take a difference from. Where all adapters have the same values those are kept;
+otherwise a weighted mean is taken, which is what the sum of weighted deltas comes to if the weights
+sum to one. Anything else is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import AlignmentError, OperatorError
+from simmerge_hub.hub.headers import TensorHeader
+from simmerge_hub.weights.lora.sources import Source, read_rows_of
+from simmerge_hub.weights.stream import matrix_shape, stored_dtype
+
+BLOCK = 2**22
+"""Entries held at a time (at least one row)."""
+UNDERNEATH = ".base_layer."
+"""In the name of a copy of the base's own tensor, which PEFT saves with an adapted embedding."""
+INSTEAD = "merge the adapters into their base instead: that gives a full model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """A tensor stored whole under `name`; `weights` of a mean, or None: the first one's values.
+
+    `origins` maps the numbers of the adapters that have it to their names for it. `dtype` is the
+    one to write, as torch names it.
+    """
+
+    name: str
+    origins: Mapping[int, str]
+    shape: tuple[int, ...]
+    weights: tuple[float, ...] | None
+    dtype: str
+
+
+def agreed_whole(sources: Sequence[Source], weights: Sequence[float] | None) -> tuple[Whole, ...]:
+    """The whole tensors of the result, from headers; each with its weights, as if all differed.
+
+    Args:
+        sources: the adapters.
+        weights: of the mean; None if something else than a weighted sum is made.
+
+    Raises:
+        AlignmentError: not all adapters have one, or their shapes differ.
+        OperatorError: the weights sum to zero.
+    """
+    names = dict.fromkeys(name for one in sources for name in one.whole)
+    return tuple(_agreed(sources, name, weights) for name in names)
+
+
+def settled(sources: Sequence[Source], tensor: Whole) -> Whole:
+    """The same without weights where all adapters have the same values; reads them.
+
+    Raises:
+        AlignmentError: they differ, and cannot be averaged.
+    """
+    if all(_same(sources, tensor, low, high) for low, high in row_blocks(tensor.shape)):
+        return replace(tensor, weights=None)
+    if tensor.weights is None:
+        raise _unmergeable(" and ".join(sources[i].name for i in tensor.origins), tensor.name)
+    return tensor
+
+
+def whole_rows(sources: Sequence[Source], tensor: Whole, low: int, high: int) -> Tensor:
+    """Rows [low, high) of the result: float32 [high − low, cols]."""
+    parts = (read_rows_of(sources[i], n, low, high) for i, n in tensor.origins.items())
+    if tensor.weights is None:
+        return next(parts)
+    total = torch.zeros(())
+    for part, weight in zip(parts, tensor.weights, strict=True):
+        total = total + part * weight
+    return total
+
+
+def row_blocks(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """The row ranges in which a tensor of this shape is worked through."""
+    rows, cols = matrix_shape(shape)
+    step = max(1, BLOCK // max(1, cols))
+    return [(low, min(low + step, rows)) for low in range(0, rows, step)]
+
+
+def _agreed(sources: Sequence[Source], name: str, weights: Sequence[float] | None) -> Whole:
+    origins = {i: one.whole[name] for i, one in enumerate(sources) if name in one.whole}
+    first, *others = origins
+    header = _header(sources, origins, first)
+    for other in others:
+        shape = _header(sources, origins, other).shape
+        if shape != header.shape:
+            raise AlignmentError(
+                f"{sources[first].name} brings {name} as {list(header.shape)}, "
+                f"{sources[other].name} as {list(shape)}",
+                hint="their vocabularies differ; " + INSTEAD,
+            )
+    copied = UNDERNEATH in origins[first]
+    if not copied and len(origins) < len(sources):
+        without = next(one for i, one in enumerate(sources) if i not in origins)
+        raise AlignmentError(
+            f"{sources[first].name} brings {name} whole (modules_to_save), {without.name} does not",
+            hint=INSTEAD,
+        )
+    return Whole(
+        name=origins[first],
+        origins=origins,
+        shape=header.shape,
+        weights=None if copied or weights is None else _shares(name, weights),
+        dtype=stored_dtype(header),
+    )
+
+
+def _unmergeable(names: str, tensor: str) -> AlignmentError:
+    if UNDERNEATH in tensor:
+        return AlignmentError(
+            f"{names} hold different copies of {tensor}, a tensor of their base",
+            hint="adapters of different bases cannot be merged",
+        )
+    return AlignmentError(
+        f"{names} bring {tensor} whole, with different values, and only a mean can merge that",
+        hint="use linear or task_arithmetic, or " + INSTEAD,
+    )
+
+
+def _header(sources: Sequence[Source], origins: Mapping[int, str], number: int) -> TensorHeader:
+    return sources[number].checkpoint.tensors[origins[number]]
+
+
+def _shares(name: str, weights: Sequence[float]) -> tuple[float, ...]:
+    total = sum(weights)
+    if abs(total) < 1e-8:
+        raise OperatorError(
+            f"the weights {list(weights)} sum to zero, and {name} is stored whole: a mean of it "
+            "cannot be taken",
+            hint="give weights with a non-zero sum, or " + INSTEAD,
+        )
+    return tuple(weight / total for weight in weights)
+
+
+def _same(sources: Sequence[Source], tensor: Whole, low: int, high: int) -> bool:
+    """Whether these rows are alike in all adapters that have them."""
+    parts = (read_rows_of(sources[i], n, low, high) for i, n in tensor.origins.items())
+    first = next(parts)
+    return all(torch.equal(first, part) for part in parts)

@@ -1,0 +1,59 @@
+"""What users name: repositories, revisions, folders; and what is none of them."""
+
+from pathlib import Path
+
+import pytest
+
+from simmerge_hub import localhub
+from simmerge_hub.errors import RepoNotFound
+from simmerge_hub.hub.reference import ModelRef, resolve_files
+
+
+class TestReferences:
+    @pytest.mark.parametrize(
+        ("text", "repo", "revision"),
+        [
+            ("org/name", "org/name", None),
+            ("name", "name", None),
+            ("org/name@v1.0", "org/name", "v1.0"),
+            ("org/name@refs/pr/1", "org/name", "refs/pr/1"),
+            ("org/name@", "org/name", None),
+            ("org/na.me_-1", "org/na.me_-1", None),
+        ],
+    )
+    def test_repositories(self, text: str, repo: str, revision: str | None) -> None:
+        assert ModelRef.parse(text) == ModelRef(repo=repo, revision=revision)
+
+    def test_an_existing_folder_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "org" / "name").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        assert ModelRef.parse("org/name") == ModelRef(folder=Path("org/name"))
+        assert ModelRef.parse("./org/name").name == "name"
+
+    def test_a_folder_is_never_named_by_its_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "model").mkdir()
+        monkeypatch.chdir(tmp_path / "model")
+        assert ModelRef.parse(".").name == "model"
+
+    @pytest.mark.parametrize(
+        "text",
+        ["./nothing", "/nothing", "~/nothing-here", "~nobody-of-this-name/x", "a/b/c", "a b", "@v1",
+         "org/name?x", "a\0b"],
+    )  # fmt: skip
+    def test_what_is_neither(self, text: str) -> None:
+        with pytest.raises(RepoNotFound) as caught:
+            ModelRef.parse(text)
+        assert str(caught.value) == f"{text!r} is neither a folder here nor a repository name"
+        assert caught.value.hint == "write org/name, org/name@revision or the path of a folder"
+
+    @pytest.mark.parametrize("text", ["org--x/name--y", "-org/name", "org/name.git", "x" * 5000])
+    def test_names_the_hub_does_not_allow(self, text: str, hub: localhub.Hub) -> None:
+        with pytest.raises(RepoNotFound):
+            resolve_files(ModelRef.parse(text))
+
+    def test_as_text(self) -> None:
+        assert str(ModelRef(repo="org/a", revision="v1")) == "org/a@v1"
+        assert str(ModelRef(repo="org/a")) == "org/a"
+        assert str(ModelRef(folder=Path("a/b"))) == "a/b"

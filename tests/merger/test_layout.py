@@ -1,0 +1,255 @@
+"""What a merge will write is known from headers: heads, extra tensors, slices, gradients."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from simmerge_hub.errors import AlignmentError, RecipeError
+from simmerge_hub.merger import merge
+from simmerge_hub.operators import arm, merge_tensors
+from simmerge_hub.recipe import Recipe, Slice, Source, Step
+from tests import nano
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+TIED = {**nano.CONFIG, "vocab_size": nano.VOCABULARY, "tie_word_embeddings": True}
+
+
+def source(folder: Path) -> Source:
+    return Source(name=folder.name, folder=folder)
+
+
+def step(operator: str = "linear", models: tuple[str, ...] = ("a", "b"), **parameters: Any) -> Step:
+    return Step(operator=operator, models=models, parameters=parameters)
+
+
+def recipe(folder: Path, *steps: Step, base: bool = False, **how: Any) -> Recipe:
+    names = how.pop("names", ("a", "b"))
+    return Recipe(
+        base=source(folder / "base") if base else None,
+        models=tuple(source(folder / name) for name in names),
+        steps=steps or (() if how.get("slices") else (step(),)),
+        **how,
+    )
+
+
+def loads(folder: Path) -> None:
+    """transformers loads the folder with nothing missing and nothing left over."""
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"], info
+    assert torch.isfinite(model(torch.tensor([[1, 2, 3]])).logits).all()
+
+
+def mean(*tensors: Tensor) -> Tensor:
+    return merge_tensors(arm("linear"), None, list(tensors))
+
+
+class TestHeads:
+    def test_an_untied_head_meets_a_tied_one(self, tmp_path: Path) -> None:
+        untied, other = nano.weights(1), nano.weights(2)
+        del other[HEAD]
+        nano.save(tmp_path / "a", untied)
+        nano.save(tmp_path / "b", other, config=TIED)
+        merge(recipe(tmp_path), tmp_path / "out")
+        found = nano.load(tmp_path / "out")
+        assert torch.equal(found[HEAD], mean(untied[HEAD], other[EMBEDDING]))
+        assert torch.equal(found[EMBEDDING], mean(untied[EMBEDDING], other[EMBEDDING]))
+        loads(tmp_path / "out")
+
+    def test_a_tied_reference_is_untied_by_a_model_with_a_head(self, tmp_path: Path) -> None:
+        untied, other = nano.weights(1), nano.weights(2)
+        del other[HEAD]
+        nano.save(tmp_path / "a", other, config=TIED)
+        nano.save(tmp_path / "b", untied)
+        merge(recipe(tmp_path), tmp_path / "out")
+        found = nano.load(tmp_path / "out")
+        assert torch.equal(found[HEAD], mean(other[EMBEDDING], untied[HEAD]))
+        loads(tmp_path / "out")
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+        assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
+
+    def test_tied_models_stay_tied(self, tmp_path: Path) -> None:
+        for seed, name in enumerate("ab"):
+            tensors = nano.weights(seed)
+            del tensors[HEAD]
+            nano.save(tmp_path / name, tensors, config=TIED)
+        merge(recipe(tmp_path), tmp_path / "out")
+        assert HEAD not in nano.load(tmp_path / "out")
+        loads(tmp_path / "out")
+
+    def test_a_stored_copy_of_a_tied_head_is_left_out(self, tmp_path: Path) -> None:
+        plain, copy = nano.weights(1), nano.weights(2)
+        del plain[HEAD]
+        copy[HEAD] = copy[EMBEDDING].clone()
+        nano.save(tmp_path / "a", plain, config=TIED)
+        nano.save(tmp_path / "b", copy, config=TIED)
+        merge(recipe(tmp_path), tmp_path / "out")
+        assert HEAD not in nano.load(tmp_path / "out")
+        loads(tmp_path / "out")
+
+    def test_a_missing_head_that_is_not_tied_is_refused(self, tmp_path: Path) -> None:
+        tensors = nano.weights(2)
+        del tensors[HEAD]
+        nano.save(tmp_path / "a", nano.weights(1))
+        nano.save(tmp_path / "b", tensors, config=TIED | {"tie_word_embeddings": False})
+        with pytest.raises(AlignmentError, match=r"b does not fit: lm_head.weight is in a only"):
+            merge(recipe(tmp_path), tmp_path / "out")
+
+
+class TestUnmatched:
+    """Tensors that not all models have."""
+
+    @pytest.fixture
+    def family(self, tmp_path: Path) -> Path:
+        more = nano.weights(2) | {"model.extra.weight": torch.full((3, 2), 5.0)}
+        del more["model.norm.weight"]
+        nano.save(tmp_path / "a", nano.weights(1))
+        nano.save(tmp_path / "b", more)
+        return tmp_path
+
+    def test_are_refused(self, family: Path) -> None:
+        with pytest.raises(AlignmentError) as caught:
+            merge(recipe(family), family / "out")
+        assert "b does not fit: model.norm.weight is in a only (and 1 more)" in str(caught.value)
+        assert "`unmatched: drop` or `keep`" in caught.value.hint
+
+    def test_are_dropped_or_copied(self, family: Path) -> None:
+        report = merge(recipe(family, unmatched="drop"), family / "out")
+        found = nano.load(family / "out")
+        assert found.keys() == nano.weights().keys()
+        assert torch.equal(found["model.norm.weight"], nano.weights(1)["model.norm.weight"])
+        assert report.notes == (
+            "model.norm.weight is copied: b lacks it",
+            "model.extra.weight of b is left out: it is not in the reference",
+        )
+        loads(family / "out")
+
+    def test_are_kept(self, family: Path) -> None:
+        report = merge(recipe(family, unmatched="keep"), family / "out")
+        found = nano.load(family / "out")
+        assert torch.equal(found["model.extra.weight"], torch.full((3, 2), 5.0))
+        assert report.notes[1] == "model.extra.weight is copied from b, the first that has it"
+
+    def test_buffers_that_are_computed_anew_do_not_matter(self, tmp_path: Path) -> None:
+        old = "model.layers.0.self_attn.rotary_emb.inv_freq"
+        nano.save(tmp_path / "a", nano.weights(1))
+        nano.save(tmp_path / "b", nano.weights(2) | {old: torch.ones(4)})
+        merge(recipe(tmp_path), tmp_path / "out")
+        assert old not in nano.load(tmp_path / "out")
+        merge(recipe(tmp_path, names=("b", "a")), tmp_path / "other")
+        assert torch.equal(nano.load(tmp_path / "other")[old], torch.ones(4))
+
+    def test_integer_buffers_are_copied(self, tmp_path: Path) -> None:
+        ids = torch.arange(32)[None]
+        for seed, name in enumerate("ab"):
+            nano.save(tmp_path / name, nano.weights(seed) | {"model.position_ids": ids})
+        merge(recipe(tmp_path, dtype="bfloat16"), tmp_path / "out")
+        found = nano.load(tmp_path / "out")
+        assert torch.equal(found["model.position_ids"], ids)
+        assert found["model.position_ids"].dtype == torch.int64
+        assert found[HEAD].dtype == torch.bfloat16
+
+
+class TestSchedules:
+    def test_a_gradient_over_layers_and_names(self, tmp_path: Path) -> None:
+        base, a, b = nano.family(tmp_path)
+        base.rename(tmp_path / "x"), a.rename(tmp_path / "a"), b.rename(tmp_path / "b")
+        weights = ({"gradient": (1.0, 0.0)}, {"gradient": (0.0, 1.0)})
+        t = {"filter": {"mlp": {"gradient": (0.2, 0.8)}, "*": 0.5}}
+        steps = (
+            Step(operator="linear", models=("a", "b"), parameters={"weights": weights}, name="m"),
+            step("slerp", ("m", "b"), t=t),
+        )
+        merge(recipe(tmp_path, *steps), tmp_path / "out")
+        one, two = nano.load(tmp_path / "a"), nano.load(tmp_path / "b")
+        for name, found in nano.load(tmp_path / "out").items():
+            depth = 1.0 if "layers.1" in name else 0.0
+            half = merge_tensors(arm("linear", weights=(1 - depth, depth)), None,
+                                 [one[name], two[name]])  # fmt: skip
+            share = (0.2 + 0.6 * depth) if "mlp" in name else 0.5
+            expected = merge_tensors(arm("slerp", t=share), None, [half, two[name]])
+            assert torch.equal(found, expected), name
+
+    def test_trimming_over_the_whole_model(self, tmp_path: Path) -> None:
+        nano.family(tmp_path)
+        names = ("code", "math")
+        steps = step("ties", names, density=0.3, trim="model")
+        merge(recipe(tmp_path, steps, base=True, names=names), tmp_path / "out")
+        origin, *models = (nano.load(tmp_path / n) for n in ("base", *names))
+        deltas = [{n: t - origin[n] for n, t in m.items()} for m in models]
+        cuts = [_cut(delta, 0.3) for delta in deltas]
+        for name, found in nano.load(tmp_path / "out").items():
+            kept = [d[name] * (d[name].abs() >= c) for d, c in zip(deltas, cuts, strict=True)]
+            sign = torch.where(sum(kept) >= 0, 1.0, -1.0)
+            agree = [torch.where(k * sign > 0, k, 0.0) for k in kept]
+            count = sum((a != 0).float() for a in agree)
+            expected = origin[name] + sum(agree) / count.clamp_min(1)
+            torch.testing.assert_close(found, expected)
+        merge(recipe(tmp_path, steps, base=True, names=names), tmp_path / "one", threads=1)
+        assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
+            tmp_path / "out" / "model.safetensors"
+        ).read_bytes()
+
+
+def _cut(delta: dict[str, Tensor], density: float) -> Tensor:
+    whole = torch.cat([t.abs().flatten() for t in delta.values()])
+    return whole.sort(descending=True).values[int(density * len(whole)) - 1]
+
+
+class TestSlices:
+    @pytest.fixture
+    def family(self, tmp_path: Path) -> Path:
+        for seed, name in enumerate("ab"):
+            nano.save(tmp_path / name, nano.weights(seed))
+        return tmp_path
+
+    def test_layers_of_two_models_stacked(self, family: Path) -> None:
+        slices = (
+            Slice(layers={"a": (0, 2)}, steps=(step("passthrough", ("a",)),)),
+            Slice(layers={"b": (1, 2)}, steps=(step("passthrough", ("b",), scale=0.5),)),
+        )
+        merge(recipe(family, slices=slices), family / "out")
+        found, one, two = (nano.load(family / n) for n in ("out", "a", "b"))
+        assert torch.equal(found[EMBEDDING], one[EMBEDDING])
+        assert torch.equal(found[HEAD], 0.5 * two[HEAD])
+        up = "model.layers.{}.mlp.up_proj.weight"
+        assert torch.equal(found[up.format(1)], one[up.format(1)])
+        assert torch.equal(found[up.format(2)], 0.5 * two[up.format(1)])
+        loads(family / "out")
+
+    def test_different_operators_and_depths(self, family: Path) -> None:
+        slices = (
+            Slice(layers={"a": (0, 1), "b": (0, 1)}, steps=(step(weights=(0.9, 0.1)),)),
+            Slice(layers={"a": (1, 2), "b": (0, 1)}, steps=(step("slerp", t=0.25),)),
+        )
+        merge(recipe(family, slices=slices), family / "out")
+        found, one, two = (nano.load(family / n) for n in ("out", "a", "b"))
+        q = "model.layers.{}.self_attn.q_proj.weight"
+        expected = merge_tensors(arm("slerp", t=0.25), None, [one[q.format(1)], two[q.format(0)]])
+        assert torch.equal(found[q.format(1)], expected)
+        loads(family / "out")
+
+    @pytest.mark.parametrize(
+        ("layers", "seen"),
+        [
+            ({"a": (0, 3), "b": (0, 3)}, "a slice takes layers 0 to 3 of a, which has 2"),
+            ({"a": (0, 2), "b": (0, 1)}, "a slice takes different numbers of layers"),
+            ({"a": (1, 1), "b": (1, 1)}, "a slice takes different numbers of layers"),
+            ({"a": (0, 2)}, "a slice uses b, and does not say which layers of it"),
+            ({"a": (0, 2), "b": (0, 2), "c": (0, 2)}, "a slice takes layers of 'c', which is no"),
+            ({}, "a slice takes different numbers of layers: none"),
+        ],
+    )
+    def test_refused(self, family: Path, layers: dict[str, tuple[int, int]], seen: str) -> None:
+        with pytest.raises((RecipeError, AlignmentError), match=seen):
+            merge(recipe(family, slices=(Slice(layers=layers, steps=(step(),)),)), family / "out")
+
+    def test_without_a_number_of_layers_in_the_config(self, tmp_path: Path) -> None:
+        config = {k: v for k, v in nano.CONFIG.items() if k != "num_hidden_layers"}
+        nano.save(tmp_path / "a", nano.weights(), config=config)
+        slices = (Slice(layers={"a": (0, 1)}, steps=(step("passthrough", ("a",)),)),)
+        with pytest.raises(RecipeError, match="the config of a does not say how many layers"):
+            merge(recipe(tmp_path, slices=slices, names=("a",)), tmp_path / "out")

@@ -1,0 +1,117 @@
+"""`check` answers from headers: what fits, what not, and what it would cost."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from simmerge_hub import localhub
+from simmerge_hub.cli.main import main
+from simmerge_hub.errors import RecipeError, RepoNotFound
+from simmerge_hub.merger import check, run
+from simmerge_hub.recipe import Recipe, Source, Step
+from tests import nano
+
+
+def recipe(folder: Path, *names: str, operator: str = "ties", **how: object) -> Recipe:
+    return Recipe(
+        base=Source(name="base", folder=folder / "base"),
+        models=tuple(Source(name=n, folder=folder / n) for n in names),
+        steps=(Step(operator=operator, models=names, parameters={}),),
+        **how,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of a base and two models, of which no weight may be read."""
+    nano.family(tmp_path)
+    monkeypatch.setattr(run, "opened", lambda *_, **__: pytest.fail("weights were opened"))
+    return tmp_path
+
+
+def test_a_merge_that_fits(family: Path) -> None:
+    found = check(recipe(family, "code", "math"), threads=2)
+    whole = (family / "code" / "model.safetensors").stat().st_size
+    assert not found.rejected
+    assert [n.name for n in found.needs] == ["base", "code", "math"]
+    assert all(n.size == whole and n.download == 0 for n in found.needs)
+    assert found.output == sum(t.numel() * 4 for t in nano.weights().values())
+    assert found.disk == found.disk_evicting == found.output
+    assert 2e8 < found.memory < 6e8
+    assert 0 < found.seconds < 60
+
+
+def test_only_what_is_read_counts(family: Path) -> None:
+    """Linear reads no base."""
+    found = check(recipe(family, "code", "math", operator="linear"))
+    assert {n.name: n.size > 0 for n in found.needs} == {"base": False, "code": True, "math": True}
+
+
+def test_what_does_not_fit_is_listed_whole(family: Path) -> None:
+    other = nano.weights(3) | {"model.norm.weight": torch.ones(3), "more": torch.ones(2)}
+    nano.save(family / "other", other)
+    found = check(recipe(family, "code", "other"))
+    assert {(r.model, r.name) for r in found.rejected} == {
+        ("other", "model.norm.weight"),
+        ("other", "more"),
+    }
+
+
+def test_downloads_are_counted_until_they_are_here(
+    hub: localhub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = nano.family(tmp_path)
+    for folder in folders:
+        nano.push(folder, f"nano/{folder.name}")
+    remote = Recipe(
+        base=Source(name="base", repo="nano/base"),
+        models=(Source(name="code", repo="nano/code"), Source(name="math", repo="nano/math")),
+        steps=(Step(operator="ties", models=("code", "math"), parameters={}),),
+    )
+    size = (tmp_path / "code" / "model.safetensors").stat().st_size
+    found = check(remote)
+    assert found.download == 3 * size
+    assert found.disk == found.output + 3 * size
+    run.merge(remote, tmp_path / "out")
+    assert check(remote).download == 0
+
+
+def test_errors_of_a_merge_are_errors_of_its_check(family: Path) -> None:
+    with pytest.raises(RepoNotFound, match="there is no folder"):
+        check(recipe(family, "code", "nowhere"))
+    with pytest.raises(RecipeError, match="tokenizer is 'x'"):
+        check(recipe(family, "code", "math", tokenizer="x"))
+
+
+class TestCommand:
+    def test_prints_what_a_person_needs(
+        self, family: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = family / "recipe.yaml"
+        path.write_text(recipe(family, "code", "math").to_yaml())
+        assert main(["check", str(path)]) == 0
+        said = capsys.readouterr().out
+        for part in ("ties, to float32", "code", "to download", "output", "memory", "time"):
+            assert part in said
+
+    def test_says_what_does_not_fit_and_fails(
+        self, family: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        nano.save(family / "other", nano.weights(3) | {"more": torch.ones(2)})
+        path = family / "recipe.yaml"
+        path.write_text(recipe(family, "code", "other").to_yaml())
+        assert main(["check", str(path)]) == 1
+        said = capsys.readouterr()
+        assert "does not fit: other: more is not in base" in said.out
+        assert "error: other does not fit: more is not in base" in said.err
+
+    def test_as_json(self, family: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = family / "recipe.yaml"
+        path.write_text(recipe(family, "code", "math").to_yaml())
+        assert main(["check", str(path), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["fits"] is True
+        assert found["tensors"] == len(nano.weights())
+        assert found["download"] == 0

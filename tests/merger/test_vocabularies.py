@@ -1,0 +1,98 @@
+"""Merges of models whose tokenizers differ: rows follow their tokens."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from simmerge_hub.merger import merge
+from simmerge_hub.operators import arm, merge_tensors
+from simmerge_hub.recipe import Recipe, Source, Step
+from tests import nano
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+WORDS = nano.VOCABULARY
+
+
+def recipe(folder: Path, *names: str, base: bool = True, **how: object) -> Recipe:
+    steps = (Step(operator="linear", models=names, parameters={}),)
+    return Recipe(
+        base=Source(name="base", folder=folder / "base") if base else None,
+        models=tuple(Source(name=n, folder=folder / n) for n in names),
+        steps=steps,
+        **how,  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Path:
+    """`code` has two more tokens than the base, `math` has one of them and another, in its rows."""
+    nano.model(tmp_path / "base")
+    for seed, (name, more) in enumerate({"code": ("<|a|>", "<|b|>"), "math": ("<|b|>",)}.items()):
+        nano.save(tmp_path / name, nano.weights(seed + 1, vocabulary=WORDS + len(more)))
+        (tmp_path / name / "tokenizer.json").write_text(nano.words(WORDS, *more))
+    return tmp_path
+
+
+def test_the_base_decides(family: Path) -> None:
+    report = merge(recipe(family, "code", "math"), family / "out")
+    found, code, math = (nano.load(family / n) for n in ("out", "code", "math"))
+    expected = merge_tensors(arm("linear"), None, [code[HEAD][:WORDS], math[HEAD][:WORDS]])
+    assert torch.equal(found[HEAD], expected)
+    assert any("tokens of code not in base, left out: 2" in note for note in report.notes)
+    check_loads(family / "out", WORDS)
+
+
+def test_a_union_keeps_every_token(family: Path) -> None:
+    merge(recipe(family, "code", "math", tokenizer="union"), family / "out")
+    found, base, code, math = (nano.load(family / n) for n in ("out", "base", "code", "math"))
+    assert found[EMBEDDING].shape == (WORDS + 2, nano.WIDTH)
+    assert base[EMBEDDING].shape == (WORDS, nano.WIDTH)
+    only, both = code[EMBEDDING][WORDS], [code[EMBEDDING][WORDS + 1], math[EMBEDDING][WORDS]]
+    assert torch.equal(found[EMBEDDING][WORDS], merge_tensors(arm("linear"), None, [only, only]))
+    assert torch.equal(found[EMBEDDING][WORDS + 1], merge_tensors(arm("linear"), None, both))
+    tokenizer = check_loads(family / "out", WORDS + 2)
+    assert tokenizer("w3 <|b|><|a|>")["input_ids"] == [3, WORDS + 1, WORDS]
+
+
+def test_the_tokenizer_of_a_model(family: Path) -> None:
+    config = json.loads((family / "math" / "config.json").read_text())
+    (family / "math" / "config.json").write_text(json.dumps(config | {"eos_token_id": WORDS}))
+    (family / "math" / "generation_config.json").write_text(json.dumps({"eos_token_id": WORDS}))
+    merge(recipe(family, "code", "math", tokenizer="math"), family / "out")
+    found, code, math = (nano.load(family / n) for n in ("out", "code", "math"))
+    both = [code[EMBEDDING][WORDS + 1], math[EMBEDDING][WORDS]]
+    assert torch.equal(found[EMBEDDING][WORDS], merge_tensors(arm("linear"), None, both))
+    check_loads(family / "out", WORDS + 1)
+    for file in ("config.json", "generation_config.json"):
+        assert json.loads((family / "out" / file).read_text())["eos_token_id"] == WORDS
+
+
+def test_the_same_size_with_other_tokens(tmp_path: Path) -> None:
+    """Two models that each gave the same row to another token: rows are not mixed up."""
+    for seed, (name, token) in enumerate({"a": "<|a|>", "b": "<|b|>"}.items()):
+        nano.save(tmp_path / name, nano.weights(seed, vocabulary=WORDS + 1))
+        (tmp_path / name / "tokenizer.json").write_text(nano.words(WORDS, token))
+    merge(recipe(tmp_path, "a", "b", base=False), tmp_path / "out")
+    found, one = (nano.load(tmp_path / n) for n in ("out", "a"))
+    assert torch.equal(found[HEAD][WORDS], one[HEAD][WORDS])
+
+
+def test_same_bytes_with_any_threads(family: Path) -> None:
+    for threads in (1, 2, 3):
+        chosen = recipe(family, "code", "math", tokenizer="union")
+        merge(chosen, family / f"out{threads}", threads=threads)
+    first, *others = ((family / f"out{t}" / "model.safetensors").read_bytes() for t in (1, 2, 3))
+    assert all(other == first for other in others)
+
+
+def check_loads(folder: Path, size: int):
+    model, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values()), info
+    assert model.config.vocab_size == size
+    assert model.get_input_embeddings().weight.shape[0] == size
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert len(tokenizer) == size
+    return tokenizer

@@ -1,0 +1,996 @@
+"""Recipes of mergekit mean the same here: read, refused, written, and merged against its answers.
+
+The YAML beside this file was run through mergekit 0.1.5 by benchmarks/parity_recipes.py.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from benchmarks import parity_recipes
+from simmerge_hub.errors import OperatorError, RecipeError, RepoNotFound, SimmergeError
+from simmerge_hub.merger import merge
+from simmerge_hub.operators import OPERATORS, check
+from simmerge_hub.recipe import Recipe, Slice, Source, Step, load, mergekit, schedule
+from simmerge_hub.recipe.mergekit.parameters import METHODS
+
+FOLDER = Path(__file__).parent / "mergekit"
+PARITY = json.loads((FOLDER / "parity.json").read_text())
+RECIPES = sorted(FOLDER.glob("*.yml"))
+NAMES = ("model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight",
+         "model.layers.2.self_attn.q_proj.weight")  # fmt: skip
+BORDERLINE = {("arcee_fusion", "model.embed_tokens.weight")}
+"""One of 768 entries lies at the threshold: mergekit takes it in float32, and not in float64."""
+DEPTHS = (0.0, 0.2, 1 / 3, 0.5, 0.9, 1.0)
+
+
+def read(text: str = "", **keys: Any) -> Recipe:
+    """A recipe of two models on the Hub, with these keys."""
+    data = {"models": [{"model": "org/a"}, {"model": "org/b"}], **keys}
+    return mergekit.read(text or yaml.safe_dump(data), "m.yml")
+
+
+def parameters(method: str, *, base: str | None = "org/base", **given: Any) -> dict[str, Any]:
+    """What the operator is called with."""
+    head = {"base_model": base} if base else {}
+    [step] = read(merge_method=method, **head, parameters=given).steps
+    assert step.operator == method
+    return dict(step.parameters)
+
+
+def with_own(*own: dict[str, Any], method: str = "ties", **keys: Any) -> dict[str, Any]:
+    """The same with parameters of each model."""
+    models = [{"model": f"org/{n}", "parameters": p} for n, p in zip("abc", own, strict=False)]
+    [step] = read(merge_method=method, base_model="org/base", models=models, **keys).steps
+    return dict(step.parameters)
+
+
+def case(value: Any, text: str = "") -> dict[str, Any]:
+    """A value for tensors with this text in their name."""
+    return {"filter": text, "value": value} if text else {"value": value}
+
+
+def sliced(*slices: dict[str, Any], **keys: Any) -> str:
+    return yaml.safe_dump({"merge_method": "linear", "slices": list(slices), **keys})
+
+
+def source(model: str, first: int, last: int, **own: Any) -> dict[str, Any]:
+    return {"model": model, "layer_range": [first, last]} | ({"parameters": own} if own else {})
+
+
+class TestRecognised:
+    def test_mappings_with_a_method(self) -> None:
+        assert mergekit.recognised("merge_method: linear\n")
+        assert mergekit.recognised('{"models": [], "merge_method": linear}')
+        assert mergekit.recognised("merge_method: a\n---\nmerge_method: b\n")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "", "simmerge: 1\n", "- merge_method\n", "about: merge_method\n", "merge_method",
+            "a: {merge_method: linear}\n", "merge_method: [\n", "\0merge_method: a\n",
+            "merge_method: " + "[" * 10_000, "? [merge_method]\n: 1\n",
+        ],
+    )  # fmt: skip
+    def test_nothing_else(self, text: str) -> None:
+        assert not mergekit.recognised(text)
+
+    def test_a_file_of_its_is_loaded(self, tmp_path: Path) -> None:
+        path = tmp_path / "m.yml"
+        path.write_text((FOLDER / "karcher.yml").read_text().replace("model: ", "model: org/"))
+        recipe, why = load(path)
+        assert (recipe.operators, why) == (("karcher",), {})
+
+
+class TestModels:
+    def test_without_a_base(self) -> None:
+        recipe = read(merge_method="linear", parameters={"weight": 1})
+        assert recipe.base is None
+        assert recipe.models == (
+            Source(name="org/a", repo="org/a"),
+            Source(name="org/b", repo="org/b"),
+        )
+        assert recipe.steps == (
+            Step(
+                operator="linear",
+                models=("org/a", "org/b"),
+                parameters={"weights": (1.0, 1.0), "normalize": True},
+            ),
+        )
+
+    @pytest.mark.parametrize("method", ["linear", "karcher"])
+    def test_a_base_is_an_input_of_methods_that_know_none(self, method: str) -> None:
+        recipe = read(merge_method=method, base_model="org/c", parameters={"weight": 1})
+        assert recipe.reference == "org/c"
+        assert recipe.steps[0].models == ("org/a", "org/b", "org/c")
+        recipe = read(merge_method=method, base_model="org/a", parameters={"weight": 1})
+        assert recipe.steps[0].models == ("org/a", "org/b")
+
+    @pytest.mark.parametrize("method", ["ties", "multislerp", "nuslerp", "model_stock"])
+    def test_a_base_is_no_input_of_methods_on_deltas(self, method: str) -> None:
+        models = [{"model": "org/a"}, {"model": "org/base"}, {"model": "org/b"}]
+        keys = {"base_model": "org/base", "parameters": {"weight": 1}}
+        listed = read(merge_method=method, models=models, **keys)
+        assert listed.steps[0].models == ("org/a", "org/b")
+        assert listed == read(merge_method=method, **keys)
+
+    def test_slerp_begins_at_the_base(self) -> None:
+        recipe = read(merge_method="slerp", base_model="org/b", parameters={"t": 0.3})
+        assert recipe.steps[0].models == ("org/b", "org/a")
+        alone = read(
+            merge_method="slerp",
+            base_model="org/b",
+            models=[{"model": "org/a"}],
+            parameters={"t": 0.3},
+        )
+        assert alone == recipe
+
+    def test_revisions_and_mappings(self) -> None:
+        models = [{"model": "org/a@v1"}, {"model": {"model": {"path": "org/a", "revision": "v2"}}}]
+        recipe = read(merge_method="karcher", models=models)
+        assert [(m.name, m.repo, m.commit) for m in recipe.models] == [
+            ("org/a", "org/a", "v1"),
+            ("org/a (2)", "org/a", "v2"),
+        ]
+
+    def test_folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "here").mkdir()
+        models = [{"model": m} for m in ("here", "./later", "/x/merged", "/y/merged@v1")]
+        recipe = read(merge_method="karcher", models=models)
+        assert [(m.name, str(m.folder)) for m in recipe.models] == [
+            ("here", "here"),
+            ("later", "later"),
+            ("merged", "/x/merged"),
+            ("merged (2)", "/y/merged"),
+        ]
+
+    def test_an_adapter_on_the_base(self) -> None:
+        models = [{"model": "org/base@v1+org/lora@v2"}, {"model": "org/b"}]
+        recipe = read(
+            merge_method="ties",
+            base_model="org/base@v1",
+            models=models,
+            parameters={"weight": 1},
+        )
+        assert recipe.base == Source(name="org/base", repo="org/base", commit="v1")
+        assert recipe.models[0] == Source(name="org/lora", repo="org/lora", commit="v2")
+        assert recipe.steps[0].models == ("org/lora", "org/b")
+
+    def test_adapters_without_a_base_sit_on_their_own(self) -> None:
+        models = [{"model": "org/x+org/l"}, {"model": "org/x+org/m"}]
+        recipe = read(merge_method="nuslerp", models=models, parameters={"weight": 1})
+        assert recipe.reference == "org/x"
+        assert recipe.steps[0].models == ("org/l", "org/m")
+        assert recipe.steps[0].parameters["origin"] == "zero"
+
+    def test_an_adapter_as_the_first_of_slerp(self) -> None:
+        models = [{"model": "org/x+org/l"}, {"model": "org/b"}]
+        recipe = read(
+            merge_method="slerp", base_model="org/x+org/l", models=models, parameters={"t": 0}
+        )
+        assert recipe.reference == "org/x"
+        assert recipe.steps[0].models == ("org/l", "org/b")
+
+
+class TestParameters:
+    def test_defaults_are_mergekits(self) -> None:
+        weights = {"weights": (1.0, 1.0)}
+        sparse = weights | {"density": 1.0, "scale": 1.0}
+        assert parameters("ties", weight=1) == sparse | {"normalize": True, "rescale": "none"}
+        dare = sparse | {"normalize": False, "rescale": "l1"}
+        assert parameters("dare_linear", weight=1) == parameters("dare_ties", weight=1) == dare
+        della = sparse | {"epsilon": 0.15, "rescale": "l1"}
+        assert parameters("della", weight=1) == della | {"normalize": True}
+        assert parameters("della_linear", weight=1) == della | {"normalize": False}
+        crumbs = sparse | {"gamma": 0.01, "normalize": False, "rescale": "none"}
+        assert parameters("breadcrumbs", weight=1) == crumbs
+        assert parameters("breadcrumbs_ties", weight=1) == crumbs
+        assert parameters("sce") == {"density": 1.0}
+        assert parameters("karcher") == {"steps": 10, "tolerance": 1e-5}
+        assert parameters("ram") == {"floor": 1e-5}
+        assert parameters("ramplus_tl") == {"boost": 0.1, "ceiling": 0.2, "floor": 1e-5}
+        assert parameters("model_stock") == {"filter_wise": False}
+        arithmetic = weights | {"normalize": False, "scale": 1.0}
+        assert parameters("task_arithmetic", weight=1) == arithmetic
+
+    def test_other_names(self) -> None:
+        given = {"weight": 1, "rescale": True, "lambda": 0.5, "density": 0.3, "normalize": "no"}
+        assert parameters("ties", **given) == {
+            "weights": (1.0, 1.0),
+            "density": 0.3,
+            "rescale": "l1",
+            "scale": 0.5,
+            "normalize": False,
+        }
+        assert parameters("sce", select_topk=0.2) == {"density": 0.2}
+        assert parameters("karcher", max_iter="7", tol="1e-3") == {"steps": 7, "tolerance": 0.001}
+
+    @pytest.mark.parametrize("method", sorted(METHODS))
+    def test_every_parameter_of_a_method_is_one_of_the_operator(self, method: str) -> None:
+        for parameter in METHODS[method].parameters:
+            assert not parameter.ours or parameter.ours in OPERATORS[method].parameters
+
+    def test_every_operator_is_one_of_its_methods(self) -> None:
+        assert METHODS.keys() == OPERATORS.keys()
+
+    def test_numbers_may_be_text(self) -> None:
+        assert parameters("ties", weight="1e-1", density=" 5E-1 ")["density"] == 0.5
+
+    def test_the_nearest_scope_counts(self) -> None:
+        text = sliced(
+            {
+                "sources": [source("org/a", 0, 2, weight=1), source("org/b", 0, 2)],
+                "parameters": {"weight": 2},
+            },
+            {"sources": [source("org/a", 2, 4), source("org/b", 2, 4)]},
+            parameters={"weight": 3, "normalize": False},
+        )
+        found = [step.parameters["weights"] for (step,) in read(text).programs]
+        assert found == [(1.0, 2.0), (3.0, 3.0)]
+
+    def test_a_filter_that_matches_nothing_asks_the_next_scope(self) -> None:
+        found = with_own(
+            {"density": [case(0.2, "mlp"), case([0.4, 0.6], "q_proj")]},
+            {"density": case(0.3)},
+            parameters={
+                "weight": 1,
+                "density": [case(0.9, "mlp"), case(0.7, "attn")],
+            },
+        )
+        own = {"mlp": 0.2, "q_proj": {"gradient": (0.4, 0.6)}, "attn": 0.7, "*": 1.0}
+        assert found["density"] == ({"filter": own}, 0.3)
+        assert list(found["density"][0]["filter"]) == list(own)
+
+    @pytest.mark.parametrize("everything", [{}, {"filter": "*"}, {"filter": ""}, {"filter": None}])
+    def test_a_case_for_everything_ends_a_filter(self, everything: dict[str, Any]) -> None:
+        cases = [{"filter": "mlp", "value": 1}, everything | {"value": 2}]
+        cases.append({"filter": "attn", "value": 3})
+        found = parameters("sce", select_topk=[*cases[:1], case(0.5)])
+        assert found == {"density": {"filter": {"mlp": 1.0, "*": 0.5}}}
+        assert parameters("ram", epsilon=cases) == {"floor": {"filter": {"mlp": 1.0, "*": 2.0}}}
+
+    def test_an_empty_list_says_nothing(self) -> None:
+        assert with_own({"density": []}, {}, parameters={"weight": 1, "density": 0.5})[
+            "density"
+        ] == pytest.approx(0.5)
+
+    def test_gradients(self) -> None:
+        assert parameters("nearswap", base="org/b", t=[0, "1e-3"]) == {
+            "limit": {"gradient": (0.0, 0.001)}
+        }
+        assert parameters("ram", epsilon=[0.5]) == {"floor": 0.5}
+        assert parameters("ties", weight=1, rescale=[True, False])["rescale"] == {
+            "gradient": ("l1", "none")
+        }
+
+    def test_parameters_of_other_methods_change_nothing(self) -> None:
+        plain = parameters("sce")
+        assert parameters("sce", int8_mask=True, weight=3, normalize=True) == plain
+
+    def test_of_the_base_nothing_is_read(self) -> None:
+        models = [
+            {"model": "org/base", "parameters": {"weight": 9}},
+            {"model": "org/a", "parameters": {"weight": 1}},
+        ]
+        [step] = read(merge_method="ties", base_model="org/base", models=models).steps
+        assert step.parameters["weights"] == (1.0,)
+
+    def test_multislerp_of_one_model_is_that_model(self) -> None:
+        recipe = read(
+            merge_method="multislerp",
+            base_model="org/b",
+            models=[{"model": "org/a"}],
+            parameters={"weight": 0.1, "normalize_weights": False, "eps": 1e-8},
+        )
+        assert recipe.steps[0].parameters == {
+            "weights": (1.0,),
+            "normalize": True,
+            "origin": "base",
+        }
+
+
+class TestNuslerp:
+    @pytest.mark.parametrize(
+        ("first", "second", "t"),
+        [
+            (1, 3, 0.75),
+            (1, -1, 0.5),
+            ([0, 1, 2], [2, 0], {"gradient": (1.0, 0.5, 0.0)}),
+            ([1, 2, 3], [2, 1, 0], {"gradient": (2 / 3, 1 / 3, 0.0)}),
+            ([0, 3], [2, 1, 0, -1], {"gradient": (1.0, 0.5, 0.0, -0.5)}),
+            ([2, 2], 2, 0.5),
+            (
+                [{"filter": "mlp", "value": 3}, {"value": 1}],
+                1,
+                {"filter": {"mlp": 0.25, "*": 0.5}},
+            ),
+            (
+                [{"filter": "mlp", "value": [0, 1]}, {"value": 1}],
+                [{"filter": "mlp", "value": [1, 0]}, {"value": 3}],
+                {"filter": {"mlp": {"gradient": (1.0, 0.0)}, "*": 0.75}},
+            ),
+        ],
+    )
+    def test_weights_become_a_share(self, first: Any, second: Any, t: Any) -> None:
+        found = with_own({"weight": first}, {"weight": second}, method="nuslerp")
+        assert found["t"] == t
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ([0, 1], 1),
+            ([0, 1], [0, 1]),
+            (
+                [{"filter": "mlp", "value": 1}, {"value": 2}],
+                [{"filter": "attn", "value": 1}, {"value": 2}],
+            ),
+        ],
+    )
+    def test_a_share_that_is_no_schedule_is_refused(self, first: Any, second: Any) -> None:
+        with pytest.raises(RecipeError, match="weight of nuslerp") as refused:
+            with_own({"weight": first}, {"weight": second}, method="nuslerp")
+        assert "gradients whose sum is the same at every depth" in refused.value.hint
+
+    def test_what_is_one_vector(self) -> None:
+        def along(**given: Any) -> Any:
+            return parameters("nuslerp", weight=1, **given)["along"]
+
+        assert along() == along(nuslerp_row_wise=True) == "tensor"
+        assert along(nuslerp_flatten=False) == "row"
+        assert along(nuslerp_flatten=False, nuslerp_row_wise=True) == "column"
+        mixed = along(nuslerp_flatten=[True, False], nuslerp_row_wise=True)
+        assert mixed == {"gradient": ("tensor", "column")}
+        with pytest.raises(RecipeError, match="nuslerp_flatten with nuslerp_row_wise"):
+            along(nuslerp_flatten=[True, False], nuslerp_row_wise=[True, False, True])
+
+    def test_the_origin_is_the_base_if_there_is_one(self) -> None:
+        assert parameters("nuslerp", weight=1)["origin"] == "base"
+        assert parameters("nuslerp", base=None, weight=1)["origin"] == "zero"
+
+
+class TestSlices:
+    def test_layers_and_steps(self) -> None:
+        text = sliced(
+            {"sources": [source("org/a", 0, 2), source("org/b", 1, 3)]},
+            {"sources": [source("org/a", 3, 4, weight=2)]},
+            base_model="org/c",
+            parameters={"weight": 1},
+        )
+        recipe = read(text)
+        assert recipe.reference == "org/c"
+        assert recipe.steps == ()
+        assert [part.layers for part in recipe.slices] == [
+            {"org/a": (0, 2), "org/b": (1, 3)},
+            {"org/a": (3, 4)},
+        ]
+        assert [step.models for (step,) in recipe.programs] == [("org/a", "org/b"), ("org/a",)]
+
+    def test_steps_that_are_alike_are_written_once(self) -> None:
+        part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)]}
+        recipe = read(sliced(part, part, parameters={"weight": 1}))
+        assert len(recipe.steps) == 1
+        assert [part.steps for part in recipe.slices] == [(), ()]
+
+    def test_a_base_of_the_slices_alone(self) -> None:
+        part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)], "base_model": "org/b"}
+        recipe = read(sliced(part, part, merge_method="ties", parameters={"weight": 1}))
+        assert recipe.reference == "org/b"
+        assert recipe.steps[0].models == ("org/a",)
+
+    def test_filters_by_layer_where_layers_keep_their_numbers(self) -> None:
+        own = [{"filter": "layers.1.", "value": 0}, {"value": 1}]
+        part = {"sources": [source("org/a", 0, 2, weight=own), source("org/b", 0, 2, weight=1)]}
+        [step] = read(sliced(part)).steps
+        assert step.parameters["weights"][0] == {"filter": {"layers.1.": 0.0, "*": 1.0}}
+
+
+class TestOutput:
+    @pytest.mark.parametrize(
+        ("keys", "dtype"),
+        [
+            ({}, ""),
+            ({"dtype": "bfloat16"}, "bfloat16"),
+            ({"dtype": "torch.float16"}, "float16"),
+            ({"dtype": "float32", "out_dtype": "bfloat16"}, "bfloat16"),
+        ],
+    )
+    def test_dtypes(self, keys: dict[str, str], dtype: str) -> None:
+        assert read(merge_method="karcher", **keys).dtype == dtype
+
+    @pytest.mark.parametrize(
+        ("keys", "tokenizer"),
+        [
+            ({}, "base"),
+            ({"tokenizer_source": "union"}, "union"),
+            ({"tokenizer_source": "base"}, "base"),
+            ({"tokenizer_source": "org/b"}, "org/b"),
+            ({"tokenizer_source": "org/c"}, "base"),
+            ({"tokenizer": {"source": "union"}}, "union"),
+            ({"tokenizer": {}}, "union"),
+            ({"tokenizer": {"source": "org/a"}}, "org/a"),
+        ],
+    )
+    def test_tokenizers(self, keys: dict[str, Any], tokenizer: str) -> None:
+        assert read(merge_method="karcher", base_model="org/c", **keys).tokenizer == tokenizer
+
+    def test_a_model_called_union_is_not_the_union(self) -> None:
+        recipe = read(
+            merge_method="karcher",
+            models=[{"model": "org/a"}, {"model": "./union"}],
+            tokenizer_source="./union",
+        )
+        assert recipe.tokenizer == recipe.models[1].name == "union (2)"
+
+
+class TestRefused:
+    def test_one_error_names_every_key(self) -> None:
+        with pytest.raises(RecipeError) as refused:
+            read(
+                merge_method="linear",
+                chat_template="auto",
+                licence="mit",
+                dtype="float64",
+                tokenizer={"source": "org/z", "tokens": {"<s>": {}}, "pad_to_multiple_of": 8},
+                models=[{"model": "org/a", "wieght": 1}],
+                parameters={"weight": 1, "densty": 2},
+            )
+        assert str(refused.value) == (
+            "m.yml has what cannot be done here: chat_template, licence, models[0].wieght, "
+            "parameters.densty, dtype 'float64', tokenizer.tokens, tokenizer.pad_to_multiple_of, "
+            "the tokenizer of org/z"
+        )
+        for advice in (
+            "chat_template: put chat_template.jinja into the merged folder afterwards",
+            "licence: leave it out: it is no key of mergekit",
+            "parameters.densty: did you mean density?",
+            "dtype 'float64': one of float32, float16, bfloat16",
+            "the tokenizer of org/z: name base_model or one of the models that are merged",
+        ):
+            assert advice in refused.value.hint
+
+    @pytest.mark.parametrize(
+        ("text", "seen", "advice"),
+        [
+            ("merge_method: tise\nmodels: [{model: org/a}]", "merge_method 'tise'", "mean ties?"),
+            ("merge_method: [x]\nmodels: [{model: org/a}]", r"merge_method \['x'\]", "karcher"),
+            ("merge_method: moe\nmodels: [{model: org/a}]", "merge_method 'moe'", "one of linear"),
+            ("merge_method: linear\nmodules: {text: {}}", "here: modules", "one module at a time"),
+            (
+                "merge_method: linear\nmodels: [{model: {model: org/a, override_architecture: X}}]"
+                "\nparameters: {weight: 1}",
+                r"models\[0\].model.override_architecture",
+                "config.json",
+            ),
+            (
+                "merge_method: linear\n---\nmerge_method: ties\n",
+                "several documents, as for mergekit-multi",
+                "one recipe with several `steps:`",
+            ),
+        ],
+    )
+    def test_what_cannot_be_done(self, text: str, seen: str, advice: str) -> None:
+        with pytest.raises(RecipeError, match=seen) as refused:
+            read(text)
+        assert advice in refused.value.hint
+
+    def test_of_slices(self) -> None:
+        parts = [
+            {"sources": [source("org/a", 0, 2)], "base_model": "org/x"},
+            {"sources": [source("org/a", 2, 4)], "base_model": "org/y", "residual_weight": 0.5},
+        ]
+        with pytest.raises(RecipeError) as refused:
+            read(sliced(*parts, base_model="org/x", parameters={"weight": 1}))
+        assert "slices[1].residual_weight, slices[1].base_model" in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("base", "model", "seen"),
+        [
+            ("org/base", "org/other+org/l", r"org/other\+org/l"),
+            ("org/base@v1", "org/base+org/l", r"org/base\+org/l"),
+            ("org/base+org/l", "org/a", r"base_model org/base\+org/l"),
+        ],
+    )
+    def test_adapters_elsewhere(self, base: str, model: str, seen: str) -> None:
+        with pytest.raises(RecipeError, match=seen) as refused:
+            read(
+                merge_method="ties",
+                base_model=base,
+                models=[{"model": model}],
+                parameters={"weight": 1},
+            )
+        assert "merge org/l into " in refused.value.hint
+
+    def test_filters_by_layer_where_layers_move(self) -> None:
+        own = [{"filter": "layers.5.", "value": 0}, {"value": 1}]
+        with pytest.raises(RecipeError, match=r"filter 'layers.5.' of weight of org/a") as refused:
+            read(sliced({"sources": [source("org/a", 4, 8, weight=own)]}))
+        assert "its layers get other numbers" in refused.value.hint
+
+    def test_an_eps_of_its_own(self) -> None:
+        with pytest.raises(RecipeError, match="here: eps"):
+            parameters("multislerp", weight=1, eps=0.1)
+
+
+JUNK = st.recursive(
+    st.sampled_from([None, True, 0, -1, 3, 0.5, 1e30, "", "x", "mlp", "1e-5", "org/a+org/b@c"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["model", "value", "filter", "a", 1]), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def parts(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place inside a value, as what holds it and the key there."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(pairs) if isinstance(value, dict | list) else ():
+        yield value, key
+        yield from parts(inner) if isinstance(inner, dict | list) else ()
+
+
+class TestMalformed:
+    """What mergekit does not run either."""
+
+    @pytest.mark.parametrize(
+        ("keys", "seen"),
+        [
+            ({"models": None}, "it has neither `models` nor `slices`"),
+            ({"slices": [{}]}, "it has models and slices"),
+            ({"models": "org/a"}, "models is 'org/a'"),
+            ({"models": ["org/a"]}, r"models\[0\] is 'org/a'"),
+            ({"models": [{"model": "org/a"}] * 2}, "models has org/a twice"),
+            ({"models": [{"model": "a+b+c"}]}, r"models\[0\].model is 'a\+b\+c'"),
+            ({"models": [{"model": "org/a@x@y"}]}, r"models\[0\].model is 'org/a@x@y'"),
+            ({"models": [{"parameters": {}}]}, r"models\[0\].model is None"),
+            ({"models": [{"model": {"model": {"path": 3}}}]}, r"models\[0\].model is "),
+            ({"parameters": [1]}, r"parameters is \[1\]"),
+            ({"tokenizer": "union"}, "tokenizer is 'union'"),
+            ({"tokenizer": {"source": "base"}, "tokenizer_source": "base"}, "and tokenizer"),
+        ],
+    )
+    def test_structure(self, keys: dict[str, Any], seen: str) -> None:
+        with pytest.raises(RecipeError, match=seen):
+            read(merge_method="karcher", **keys)
+
+    @pytest.mark.parametrize(
+        ("part", "seen"),
+        [
+            ({"sources": []}, r"slices\[0\].sources is empty"),
+            ({"sources": [{"model": "org/a"}]}, "layer_range is None"),
+            ({"sources": [source("org/a", 0, 2), source("org/b", 0, 3)]}, "different numbers"),
+        ],
+    )
+    def test_slices(self, part: dict[str, Any], seen: str) -> None:
+        with pytest.raises(RecipeError, match=seen):
+            read(sliced(part, parameters={"weight": 1}))
+
+    @pytest.mark.parametrize(
+        "value", [None, "much", float("nan"), [[1]], [1, {"value": 1}], {"filter": "mlp"},
+                  [{"filter": 3, "value": 1}], [{"value": []}], [{"value": 1, "else": 2}]],
+    )  # fmt: skip
+    def test_values(self, value: Any) -> None:
+        with pytest.raises(RecipeError, match=r"m\.yml: epsilon is ") as refused:
+            parameters("ram", epsilon=value)
+        assert "give a number, a list of them (a gradient)" in refused.value.hint
+
+    def test_truth_and_whole_numbers(self) -> None:
+        with pytest.raises(RecipeError, match="filter_wise is 2"):
+            parameters("model_stock", filter_wise=2)
+        with pytest.raises(RecipeError, match=r"max_iter is 1\.5"):
+            parameters("karcher", max_iter=1.5)
+        with pytest.raises(RecipeError, match="max_iter is a gradient"):
+            parameters("karcher", max_iter=[1, 5])
+
+    def test_a_parameter_that_must_be_given(self) -> None:
+        with pytest.raises(RecipeError) as missing:
+            with_own({"weight": 1}, {"density": 1})
+        assert str(missing.value) == "m.yml: missing required parameter weight for org/b"
+        with pytest.raises(RecipeError, match=r"parameter t where no filter \(mlp\) matches"):
+            parameters("nearswap", base="org/b", t=[{"filter": "mlp", "value": 1}])
+
+    @pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].base == "required"])
+    def test_a_base_that_must_be_given(self, method: str) -> None:
+        with pytest.raises(RecipeError, match=f"{method} needs a base_model"):
+            parameters(method, base=None, weight=1, t=1)
+
+    def test_a_base_that_slices_leave_out(self) -> None:
+        part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)]}
+        with pytest.raises(RecipeError, match=r"org/x is not in slices\[0\]\.sources"):
+            read(sliced(part, merge_method="ties", base_model="org/x", parameters={"weight": 1}))
+
+    @pytest.mark.parametrize(
+        ("method", "base", "seen", "hint"),
+        [
+            ("slerp", "org/c", "exactly 2 models, and models gives 3: org/c", "listed or"),
+            ("passthrough", None, "exactly 1 model, and models gives 2", "choose another"),
+            ("arcee_fusion", "org/c", "exactly 1 model besides the base, and models", "another"),
+            ("model_stock", "org/a", "at least 2 models besides the base", "another"),
+        ],
+    )  # fmt: skip
+    def test_numbers_of_models(self, method: str, base: str, seen: str, hint: str) -> None:
+        with pytest.raises(RecipeError, match=seen) as refused:
+            parameters(method, base=base, t=1)
+        assert hint in refused.value.hint
+
+    def test_what_only_the_operator_knows(self) -> None:
+        with pytest.raises(OperatorError, match=r"density is 0\.0, and would keep no entry"):
+            parameters("ties", weight=1, density=0)
+
+    def test_a_model_that_is_none(self) -> None:
+        with pytest.raises(RepoNotFound, match="neither a folder here nor a repository name"):
+            read(merge_method="karcher", models=[{"model": "a b/c"}])
+
+    @given(st.data())
+    @settings(max_examples=200, deadline=None)
+    def test_anything_else_is_one_error(self, data: st.DataObject) -> None:
+        """A good recipe with one part of it replaced by something: read, or refused in words."""
+        path = data.draw(st.sampled_from(RECIPES))
+        text = path.read_text().replace("model: ", "model: org/")
+        recipe = {"top": yaml.safe_load(text)}
+        holder, key = data.draw(st.sampled_from(list(parts(recipe))))
+        holder[key] = data.draw(JUNK)
+        try:
+            mergekit.read(yaml.safe_dump(recipe["top"]), "m.yml")
+        except SimmergeError as error:
+            assert str(error)
+
+    def test_no_yaml(self) -> None:
+        with pytest.raises(RecipeError, match=r"m\.yml is not YAML"):
+            read("merge_method: [\n")
+
+
+def same(one: Recipe, two: Recipe) -> None:
+    """They merge the same: inputs, layers, and every parameter at some names and depths."""
+    assert (one.base, set(one.models)) == (two.base, set(two.models))
+    assert (one.dtype, one.tokenizer) == (two.dtype, two.tokenizer)
+    assert [part.layers for part in one.slices] == [part.layers for part in two.slices]
+    for (a,), (b,) in zip(one.programs, two.programs, strict=True):
+        assert (a.operator, a.models) == (b.operator, b.models)
+        for name in NAMES:
+            for depth in DEPTHS:
+                assert values(a, name, depth) == values(b, name, depth)
+
+
+def values(step: Step, name: str, depth: float) -> dict[str, Any]:
+    """A step's parameters at a tensor: all of them, a value for each model where it may be."""
+    found = {**OPERATORS[step.operator].parameters, **step.parameters}
+    found = schedule.evaluated(found, name, depth)
+    for key in OPERATORS[step.operator].per_model:
+        value = 1.0 if found[key] is None else found[key]
+        found[key] = value if isinstance(value, tuple) else (value,) * len(step.models)
+    if step.operator == "karcher":
+        del found["weights"]
+    return {key: rounded(value) for key, value in found.items()}
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(rounded, value))
+    return round(value, 9) if isinstance(value, float) else value
+
+
+@st.composite
+def scheduled(draw: st.DrawFn, leaf: st.SearchStrategy[Any], texts: list[str]) -> Any:
+    """A value, a gradient, or a filter of those."""
+    plain = leaf | st.lists(leaf, min_size=2, max_size=4).map(lambda v: {"gradient": tuple(v)})
+    found = st.lists(st.sampled_from(texts), unique=True, min_size=1, max_size=2)
+    if draw(st.integers(0, 3)):
+        return draw(plain)
+    return {"filter": {text: draw(plain) for text in [*draw(found), "*"]}}
+
+
+LEAVES: dict[str, st.SearchStrategy[Any]] = {
+    "weights": st.floats(0.1, 2),
+    "density": st.floats(0.3, 0.7),
+    "epsilon": st.floats(0.01, 0.25),
+    "gamma": st.floats(0, 0.5),
+    "tolerance": st.floats(1e-9, 1e-3),
+    "along": st.sampled_from(["tensor", "row", "column"]),
+    "rescale": st.sampled_from(["none", "l1"]),
+}
+
+
+@st.composite
+def steps(draw: st.DrawFn, operator: str, names: list[str], base: str, texts: list[str]) -> Step:
+    """A step that mergekit can be told; its parameters in any form."""
+    found: dict[str, Any] = {}
+    for key, default in OPERATORS[operator].parameters.items():
+        if key in ("origin", "trim", "steps") or (operator == "karcher" and key == "weights"):
+            continue
+        kind = st.booleans() if isinstance(default, bool) else st.floats(0, 1)
+        value = scheduled(LEAVES.get(key, kind), texts)
+        if key in OPERATORS[operator].per_model and (key == "weights" or draw(st.booleans())):
+            found[key] = draw(st.tuples(*[value] * len(names)))
+        elif default is not None and (key == "rescale" or draw(st.booleans())):
+            found[key] = draw(value)
+    if "origin" in OPERATORS[operator].parameters:
+        found["origin"] = "base" if base else "zero"
+    return Step(operator=operator, models=tuple(names), parameters=found)
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    """One step, or slices with the same models."""
+    operator = draw(st.sampled_from(sorted(METHODS)))
+    policy, (least, most) = METHODS[operator].base, OPERATORS[operator].models
+    based = policy in ("required", "first") or draw(st.booleans())
+    whole = not draw(st.booleans())
+    least += operator == "multislerp"  # one model is left as it is by mergekit
+    count = draw(st.integers(least, min(most or 3, 3)))
+    names = [f"org/{letter}" for letter in "abc"[:count]]
+    if based and (policy == "first" or (policy == "ignored" and whole)):
+        names[0] = "org/base"
+    texts = ["mlp", "self_attn", "proj", *(["layers.1."] if whole else [])]
+    commits = st.sampled_from(["", "0123456789abcdef0123456789abcdef01234567"])
+    sources = {n: Source(name=n, repo=n, commit=draw(commits)) for n in ["org/base", *names]}
+    one = steps(operator, names, "org/base" if based else "", texts)
+    layered = names + (["org/base"] if based and policy not in ("first", "ignored") else [])
+    slices = []
+    for _ in range(0 if whole else draw(st.integers(1, 3))):
+        depth, starts = draw(st.integers(1, 4)), draw(st.permutations(range(5)))
+        spans = {name: (at, at + depth) for name, at in zip(layered, starts, strict=False)}
+        slices.append(Slice(layers=spans, steps=(draw(one),)))
+    return Recipe(
+        base=sources["org/base"] if based else None,
+        models=tuple(sources[name] for name in names if not (based and name == "org/base")),
+        steps=(draw(one),) if whole else (),
+        slices=tuple(slices),
+        dtype=draw(st.sampled_from(["", "float32", "float16", "bfloat16"])),
+        tokenizer=draw(st.sampled_from(["base", "union"])),
+    )
+
+
+class TestWritten:
+    @given(recipes())
+    @settings(max_examples=150, deadline=None)
+    def test_it_reads_back(self, recipe: Recipe) -> None:
+        same(mergekit.read(mergekit.write(recipe), "written"), recipe)
+
+    @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+    def test_what_was_read(
+        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("base", "a", "b", "c", "d", "lora"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "lora" / "adapter_config.json").touch()
+        monkeypatch.chdir(tmp_path)
+        recipe = mergekit.read(path.read_text(), path.name)
+        again = mergekit.read(mergekit.write(recipe), "written")
+        assert (again.steps, again.slices, again.tokenizer) == (
+            recipe.steps,
+            recipe.slices,
+            recipe.tokenizer,
+        )
+
+    def test_how_it_looks(self) -> None:
+        recipe = Recipe(
+            base=Source(name="org/base", repo="org/base", commit="abc"),
+            models=(
+                Source(name="org/a", repo="org/a"),
+                Source(name="b", folder=Path("/models/b"), digest="0" * 64),
+            ),
+            steps=(
+                Step(
+                    operator="ties",
+                    models=("org/a", "b"),
+                    parameters={
+                        "density": ({"filter": {"mlp": 0.3, "*": {"gradient": (0.5, 1)}}}, 0.4)
+                    },
+                ),
+            ),
+            dtype="bfloat16",
+            tokenizer="b",
+            shard_size=10**9,
+        )
+        assert (
+            mergekit.write(recipe)
+            == """\
+# For mergekit 0.1.5.
+# Shards of 1000000000 bytes: --out-shard-size in mergekit.
+merge_method: ties
+base_model: org/base@abc
+models:
+- model: org/a
+  parameters:
+    weight: 1.0
+    density:
+    - filter: mlp
+      value: 0.3
+    - value: [0.5, 1]
+- model: /models/b
+  parameters:
+    weight: 1.0
+    density: 0.4
+parameters:
+  normalize: true
+  lambda: 1.0
+  rescale: false
+dtype: float32
+out_dtype: bfloat16
+tokenizer_source: /models/b
+"""
+        )
+
+    def test_a_base_that_mergekit_would_merge_is_left_out(self) -> None:
+        recipe = Recipe(
+            base=Source(name="org/base", repo="org/base"),
+            models=(Source(name="org/a", repo="org/a"), Source(name="org/b", repo="org/b")),
+            steps=(Step(operator="linear", models=("org/a", "org/b"), parameters={}),),
+        )
+        text = mergekit.write(recipe)
+        assert "base_model" not in text
+        assert (
+            "# config.json and tokenizer: mergekit takes those of any model, not org/base's."
+            in text
+        )
+        slerp = Step(operator="slerp", models=("org/b", "org/a"), parameters={"t": 0.2})
+        text = mergekit.write(Recipe(base=recipe.base, models=recipe.models, steps=(slerp,)))
+        assert "base_model: org/b\n" in text
+        assert "mergekit takes org/b's, not org/base's." in text
+
+    def test_seeds_are_noted(self) -> None:
+        drawn = Step(
+            operator="dare_linear", models=("org/a",), parameters={"rescale": "l1", "density": 0.5}
+        )
+        recipe = Recipe(
+            base=Source(name="org/base", repo="org/base"),
+            models=(Source(name="org/a", repo="org/a"),),
+            steps=(drawn,),
+            seed=3,
+        )
+        assert "Random numbers differ: seed 3 here, --random-seed" in mergekit.write(recipe)
+
+    def test_one_error_names_what_it_cannot_say(self) -> None:
+        sources = {n: Source(name=n, repo=n) for n in ("org/base", "org/a", "org/b")}
+        step = Step(operator="linear", models=("org/a", "org/b"), parameters={}, name="mean")
+        recipe = Recipe(
+            base=sources["org/base"],
+            models=(sources["org/a"], sources["org/b"]),
+            steps=(step, Step(operator="ties", models=("mean", "org/a"), parameters={})),
+            unmatched="keep",
+            custom_code=True,
+        )
+        with pytest.raises(RecipeError) as refused:
+            mergekit.write(recipe)
+        assert str(refused.value) == (
+            "mergekit cannot do what this recipe says: custom_code: True, unmatched: keep, "
+            "several steps, slices with linear and ties"
+        )
+
+    @pytest.mark.parametrize(
+        ("operator", "given", "seen"),
+        [
+            ("ties", {"trim": "model"}, "trim: model"),
+            ("dare_ties", {}, "rescale: density of dare_ties"),
+            ("della", {"rescale": {"gradient": ("l1", "density")}}, "rescale: density of della"),
+            ("karcher", {"weights": (1, 2)}, "weights of karcher"),
+            ("karcher", {"steps": {"gradient": (1, 5)}}, "steps of karcher by depth or name"),
+            ("multislerp", {"models": ("org/base", "org/a")}, "multislerp of the base"),
+            (
+                "multislerp",
+                {"models": ("org/a",), "normalize": False, "weights": (2,)},
+                "one model",
+            ),
+            ("linear", {"models": ("org/a", "org/a", "org/b")}, "linear of a model with itself"),
+        ],
+    )
+    def test_parameters_it_has_not(self, operator: str, given: dict[str, Any], seen: str) -> None:
+        given = dict(given)
+        models = given.pop("models", ("org/a", "org/b"))
+        names = {n for n in models if n != "org/base"}
+        recipe = Recipe(
+            base=Source(name="org/base", repo="org/base"),
+            models=tuple(Source(name=n, repo=n) for n in sorted(names)),
+            steps=(Step(operator=operator, models=models, parameters=given),),
+        )
+        with pytest.raises(RecipeError, match=seen):
+            mergekit.write(recipe)
+
+    def test_slices_it_has_not(self) -> None:
+        def part(first: int, models: tuple[str, ...], **weights: Any) -> Slice:
+            step = Step(operator="linear", models=models, parameters=weights)
+            return Slice(layers=dict.fromkeys(models, (first, first + 2)), steps=(step,))
+
+        sources = tuple(Source(name=n, repo=n) for n in ("org/a", "org/b"))
+        own = ({"filter": {"layers.3.": 1.0, "*": 2.0}}, 1.0)
+        more = Recipe(
+            base=None,
+            models=sources,
+            slices=(part(0, ("org/a",)), part(0, ("org/a", "org/b"), weights=own)),
+        )
+        with pytest.raises(RecipeError, match="a last slice of more models than the first"):
+            mergekit.write(more)
+        moved = Recipe(
+            base=None, models=sources, slices=(part(1, ("org/a", "org/b"), weights=own),)
+        )
+        with pytest.raises(RecipeError, match=r"filter 'layers.3.' of weight"):
+            mergekit.write(moved)
+
+    def test_a_folder_of_another_machine(self) -> None:
+        step = Step(operator="passthrough", models=("a",), parameters={})
+        recipe = Recipe(base=None, models=(Source(name="a", digest="0" * 64),), steps=(step,))
+        with pytest.raises(RecipeError, match="this recipe says: a") as refused:
+            mergekit.write(recipe)
+        assert refused.value.hint == "a: say where it is with `folder:`"
+
+    @pytest.mark.parametrize("operator", sorted(METHODS))
+    def test_defaults_are_ours(self, operator: str) -> None:
+        """What a recipe leaves out is written out, because mergekit's defaults are others."""
+        names = ("org/a", "org/b")[: OPERATORS[operator].models[1] or 2]
+        own = {"rescale": "l1"} if "density" in str(OPERATORS[operator].choices) else {}
+        base = "org/a" if METHODS[operator].base == "first" else "org/base"
+        recipe = Recipe(
+            base=None if METHODS[operator].base == "ignored" else Source(name=base, repo=base),
+            models=tuple(Source(name=n, repo=n) for n in names if n != base),
+            steps=(Step(operator=operator, models=names, parameters=own),),
+        )
+        same(mergekit.read(mergekit.write(recipe), "written"), recipe)
+        check(operator, recipe.steps[0].parameters, len(names))
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those that mergekit merged, bit for bit."""
+    folder = tmp_path_factory.mktemp("parity")
+    assert parity_recipes.build(folder) == PARITY["inputs"]
+    return folder
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_whole_merge(
+    path: Path, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkpoints)
+    merge(mergekit.read(path.read_text(), path.name), tmp_path / "out", durable=False)
+    found = parity_recipes.fingerprint(tmp_path / "out", by_token=path.stem.startswith("tokenizer"))
+    wanted = PARITY["outputs"][path.stem]
+    assert found.keys() == wanted.keys()
+    close = 0.02 if path.stem == "out_dtype" else 1e-5
+    for name in wanted:
+        if isinstance(wanted[name], dict):
+            assert found[name].keys() == wanted[name].keys()
+            for token, row in wanted[name].items():
+                assert found[name][token] == pytest.approx(row, abs=close), (name, token)
+        else:
+            shape, products = found[name]
+            assert shape == wanted[name][0], name
+            alike = products == pytest.approx(wanted[name][1], abs=close)
+            assert alike == ((path.stem, name) not in BORDERLINE), name
+
+
+def test_the_last_slice_makes_the_head_with_all_its_models(
+    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mergekit would take as many of them as the first slice has."""
+    monkeypatch.chdir(checkpoints)
+    text = sliced(
+        {"sources": [source("a", 0, 2)]},
+        {"sources": [source("a", 2, 4), source("b", 2, 4)]},
+        parameters={"weight": 1},
+    )
+    merge(mergekit.read(text, "m.yml"), tmp_path / "out", durable=False)
+    name = "lm_head.weight"
+    a, b, merged = (
+        load_file(folder / "model.safetensors")[name]
+        for folder in (Path("a"), Path("b"), tmp_path / "out")
+    )
+    torch.testing.assert_close(merged, (a + b) / 2)
+
+
+@pytest.mark.parametrize("operator", ["dare_linear", "dare_ties", "della", "della_linear"])
+def test_random_operators_are_only_translated(operator: str) -> None:
+    """Their draws differ; docs/reference/operators-parity.md compares them on a common mask."""
+    found = parameters(operator, weight=1, density=0.4)
+    assert found["density"] == 0.4
+    assert found["rescale"] == "l1"
+    assert torch.tensor(found["weights"]).tolist() == [1, 1]
