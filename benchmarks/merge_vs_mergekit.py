@@ -3,10 +3,12 @@
     python benchmarks/merge_vs_mergekit.py            # all operators, three rounds; ~30 minutes
     python benchmarks/merge_vs_mergekit.py --rounds 1 --operators linear
 
-Runs are interleaved (A B A B …) so that other load on the machine hits both. Neither side calls
-fsync. Peak memory is that of the process tree. The floor is reading both inputs and writing one
-output with `dd`, in the same rounds. mergekit is installed into an environment of its own. Writes
-benchmarks/merge_vs_mergekit.json, from which the table in benchmarks/README.md is made.
+Runs are interleaved (A B A B …) so that other load on the machine hits both, and begin with the
+inputs in the page cache and free memory that was touched lately: a virtual machine may have to ask
+its host for both. Neither side calls fsync or starts another process. The floor is reading both
+inputs and writing one output with `dd`, in the same rounds. mergekit is installed into an
+environment of its own. Writes benchmarks/merge_vs_mergekit.json, from which the table in
+benchmarks/README.md is made.
 """
 
 import argparse
@@ -32,6 +34,8 @@ METHODS: dict[str, dict] = {
     "ties": {"density": 0.2},
     "dare_ties": {"density": 0.2},
 }
+TOUCHED = 10 * 2**30
+"""Bytes of memory touched before a run: more than either side uses, and the output's pages."""
 TARGETS = {"linear": 4, "slerp": 4, "ties": 15, "dare_ties": 6}
 NEEDS_BASE = {"ties", "dare_ties"}
 
@@ -159,7 +163,7 @@ def theirs(work: Path, models: list[Path], name: str, mergekit: Path) -> dict[st
 def floor(work: Path, models: list[Path]) -> dict[str, float]:
     """Seconds to read both inputs from the page cache and write one output, with dd."""
     target = work / "out-floor"
-    os.sync()
+    settle(work)
     began = time.perf_counter()
     files = [sorted(m.glob("*.safetensors")) for m in models[1:]]
     for path in files[0]:
@@ -178,7 +182,7 @@ def timed(command: list[str], output: Path, **environment: str) -> dict[str, flo
     Neither side starts other processes. `inside` is what ours says it took, start-up aside.
     """
     shutil.rmtree(output, ignore_errors=True)
-    os.sync()
+    settle(output.parent)
     began = time.perf_counter()
     process = subprocess.Popen(
         command,
@@ -196,6 +200,17 @@ def timed(command: list[str], output: Path, **environment: str) -> dict[str, flo
     shutil.rmtree(output, ignore_errors=True)
     found = {"seconds": round(seconds, 2), "peak_mb": round(usage.ru_maxrss / 1024)}
     return found | ({"inside": json.loads(said)["seconds"]} if environment else {})
+
+
+def settle(work: Path) -> None:
+    """Nothing left to write, memory touched, inputs in the page cache: before every run."""
+    os.sync()
+    touch = f"bytearray(b'x') * {TOUCHED}"  # elsewhere: a child's peak would begin with ours
+    subprocess.run([sys.executable, "-c", touch], check=True)
+    for path in sorted(work.glob("*/*.safetensors")):
+        with open(path, "rb", buffering=0) as file:
+            while file.read(2**24):
+                pass
 
 
 def summary(runs: dict[str, dict[str, list]]) -> dict[str, dict]:

@@ -61,23 +61,32 @@ def agreeing(
     Returns:
         float32 [rows, cols].
     """
-    sign = parts[0].clone()
-    for part in parts[1:]:
-        sign.add_(part)
-    torch.ge(sign, 0, out=sign).mul_(2).sub_(1)
-    total = torch.zeros_like(sign)
-    mass = None if masses is None else torch.zeros_like(sign)
-    for i, part in enumerate(parts):
-        total.add_(part.mul_(sign).clamp_min_(0), alpha=gains[i])
-        if mass is not None and masses is not None:
-            mass.add_(part.sign_(), alpha=masses[i])
-    total.mul_(sign)
-    if mass is None or masses is None:
+    total = torch.add(parts[0], parts[1]) if len(parts) > 1 else parts[0].clone()
+    for part in parts[2:]:
+        total.add_(part)
+    sign = torch.copysign(torch.ones(()), total.add_(0.0))  # -0 becomes +0, which elects +
+    kept = [part.mul_(sign).clamp_min_(0) for part in parts]
+    total = _weighted(kept, gains, out=total).mul_(sign)
+    if masses is None:
         return total
+    mass = _weighted([part.sign_() for part in kept], masses, out=sign)
     if min(masses) >= 0:
         least = min((m for m in masses if m > 0), default=1.0)
         return total.div_(mass.clamp_min_(max(least, TINY)))
     return total.div_(mass.add_(mass.eq(0)))
+
+
+def _weighted(parts: Sequence[Tensor], weights: Sequence[float], out: Tensor) -> Tensor:
+    """Σ weights[i] · parts[i], into `out`."""
+    if len(parts) > 1 and weights[0] == 1:
+        torch.add(parts[0], parts[1], alpha=weights[1], out=out)
+        rest = 2
+    else:
+        torch.mul(parts[0], weights[0], out=out)
+        rest = 1
+    for part, weight in zip(parts[rest:], weights[rest:], strict=True):
+        out.add_(part, alpha=weight)
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
