@@ -32,7 +32,13 @@ def main() -> None:
     """Measure everything and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", help="where models are written for the time being")
-    work = Path(tempfile.mkdtemp(prefix="merge-memory-", dir=parser.parse_args().work))
+    parser.add_argument("--make", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make:  # in a process of its own: a child's peak begins with its parent's size
+        made, folder, *rest = options.make
+        {"save": save, "few": few}[made](Path(folder), *map(int, rest))
+        return
+    work = Path(tempfile.mkdtemp(prefix="merge-memory-", dir=options.work))
     try:
         found = {"memory": {n: peak(work, shape) for n, shape in MODELS.items()}}
         peaks = [each[o]["peak_mb"] for each in found["memory"].values() for o in STEPS]
@@ -47,7 +53,7 @@ def main() -> None:
 def peak(work: Path, shape: tuple[int, int, int]) -> dict[str, dict[str, float]]:
     """Peak MB and seconds for one size of model."""
     for seed, name in enumerate(("base", "a", "b")):
-        save(work / name, shape, seed)
+        make("save", work / name, *shape, seed)
     found = {step: merged(work, step) for step in STEPS}
     print(shape, found, flush=True)
     for name in ("base", "a", "b"):
@@ -55,9 +61,14 @@ def peak(work: Path, shape: tuple[int, int, int]) -> dict[str, dict[str, float]]
     return found
 
 
-def save(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
+def make(what: str, folder: Path, *numbers: int) -> None:
+    """Make a model in another process."""
+    command = [sys.executable, __file__, "--make", what, str(folder), *map(str, numbers)]
+    subprocess.run(command, check=True)
+
+
+def save(folder: Path, hidden: int, inner: int, layers: int, seed: int) -> None:
     """A Llama of random weights, one file per six layers."""
-    hidden, inner, layers = shape
     folder.mkdir()
     config = {"model_type": "llama", "num_hidden_layers": layers, "vocab_size": VOCABULARY}
     (folder / "config.json").write_text(json.dumps(config))
@@ -89,11 +100,7 @@ def save(folder: Path, shape: tuple[int, int, int], seed: int) -> None:
 def tiny(work: Path, count: int) -> dict[str, float]:
     """Microseconds per tensor of a merge of `count` tensors of 8 × 8."""
     for seed, name in enumerate(("base", "a", "b")):
-        (work / name).mkdir()
-        (work / name / "config.json").write_text("{}")
-        whole = torch.randn(count, 8, 8, generator=torch.Generator().manual_seed(seed))
-        tensors = {f"model.layers.{i}.w": whole[i].clone() for i in range(count)}
-        save_file(tensors, work / name / "model.safetensors", metadata={"format": "pt"})
+        make("few", work / name, count, seed)
     found = {}
     for step in STEPS:
         run = merged(work, step)
@@ -102,6 +109,15 @@ def tiny(work: Path, count: int) -> dict[str, float]:
         shutil.rmtree(work / name)
     print(count, "tensors, µs each:", found, flush=True)
     return found
+
+
+def few(folder: Path, count: int, seed: int) -> None:
+    """A model of many tensors with few entries."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    whole = torch.randn(count, 8, 8, generator=torch.Generator().manual_seed(seed))
+    tensors = {f"model.layers.{i}.w": whole[i].clone() for i in range(count)}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def merged(work: Path, step: str) -> dict[str, float]:

@@ -5,6 +5,9 @@ Exit codes: 0 done, 1 an error of ours (message and hint) or of the system (mess
 """
 
 import argparse
+import contextlib
+import gc
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -22,6 +25,20 @@ example:
 """
 RECIPE = "plan.yaml, a recipe (ours or mergekit's), or a merged model on the Hub"
 REFERENCE = "org/name, org/name@revision or a folder"
+
+
+def run() -> None:
+    """The console command: `main`, with a quick start and a quick end.
+
+    Importing torch makes hundreds of thousands of objects that stay: collecting garbage among them
+    takes a quarter of a second, and taking them apart at the end half a second.
+    """
+    gc.set_threshold(200_000, 20, 20)
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, OSError):  # closed, or a pipe that nobody reads
+            stream.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _plan(commands)
+    _sign(commands)
+    _map(commands)
     _check(commands)
     _merge(commands)
     _push(commands)
@@ -75,6 +94,13 @@ def _told(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return str(error) or type(error).__name__
     return f"{error.filename}: {error.strerror}"
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
+    return int(text)
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -116,9 +142,61 @@ def _plan(commands: Any) -> None:
         "--signals", choices=["full", "structural"], default="full",
         help="structural: compare weights by a few byte ranges, download no model",
     )  # fmt: skip
+    _signatures(command)
     command.add_argument("--predictor", metavar="FILE", help="a predictor of your own")
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
     _json(command)
+
+
+def _map(commands: Any) -> None:
+    command = _command(
+        commands, "map", "map:run", "compare every pair of many models; signs each model once"
+    )
+    command.add_argument("models", nargs="+", metavar="MODEL", help=REFERENCE)
+    command.add_argument("--base", help="what the models were fine-tuned from")
+    command.add_argument(
+        "--signals", choices=["structural", "full"], default="structural",
+        help="full: compare behaviour on probes too, for which each model is downloaded whole",
+    )  # fmt: skip
+    _signatures(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="draw it: .png, .svg or .pdf")
+    _json(command)
+
+
+def _sign(commands: Any) -> None:
+    command = _command(
+        commands,
+        "sign",
+        "sign:run",
+        "sign models once, so that plans need not run them; publish it",
+    )
+    command.add_argument("models", nargs="+", metavar="MODEL", help=REFERENCE)
+    command.add_argument("--base", help="what an adapter was trained on, if it does not say")
+    command.add_argument(
+        "--probes", action="append", type=pair, default=[], metavar="TASK=SOURCE",
+        help="prompts of a task: org/dataset[:split[:column]] or a file (repeat); default: ours",
+    )  # fmt: skip
+    command.add_argument(
+        "--signals", choices=["full", "structural"], default="full",
+        help="structural: sample the weights by a few byte ranges, run and download no model",
+    )  # fmt: skip
+    _signatures(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="write the signature as a file")
+    command.add_argument(
+        "--push", action="store_true",
+        help="publish it in the model's repository; a pull request where you may not write",
+    )  # fmt: skip
+    command.add_argument(
+        "--to", metavar="ORG/DATASET", help="publish it in a data set of yours instead"
+    )
+    _json(command)
+
+
+def _signatures(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--signatures", action="append", default=[], metavar="ORG/REPO",
+        help="also take signatures that others published there, after a spot check (repeat)",
+    )  # fmt: skip
 
 
 def _merge(commands: Any) -> None:
@@ -126,7 +204,7 @@ def _merge(commands: Any) -> None:
     command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
     command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make")
     command.add_argument("--overwrite", action="store_true", help="replace DIR when done")
-    command.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
     command.add_argument(
         "--evict", action="store_true", help="delete downloaded shards as soon as they are merged"
     )
@@ -142,7 +220,7 @@ def _check(commands: Any) -> None:
         "say what a merge would do and cost, or why it cannot be done; reads no weight",
     )  # fmt: skip
     command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
-    command.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
     _json(command)
 
 
@@ -216,4 +294,4 @@ def _demo(commands: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -99,8 +98,19 @@ def plan(made: "Plan") -> None:
         OUT.print(f"{task.name}: the expert is {task.expert}", highlight=False, markup=False)
     for what, reason in made.left_out.items():
         OUT.print(f"left out: {what}: {reason}", highlight=False, markup=False)
+    for name, parts in made.signatures.items():
+        OUT.print(f"signature of {name}: {origins(parts)}", highlight=False, markup=False)
     how_far, reason = made.decision.status, escape(made.decision.reason)
     OUT.print(f"[{STATUS[how_far]}]{how_far}[/]: {reason}", highlight=False)
+
+
+def origins(parts: Mapping[str, str]) -> str:
+    """Where the parts of a signature came from: `weights, code from the cache; math computed`."""
+    told = {"cache": "from the cache", "computed": "computed"}
+    grouped: dict[str, list[str]] = {}
+    for part, origin in parts.items():
+        grouped.setdefault(told.get(origin, f"from {origin}"), []).append(part)
+    return "; ".join(f"{', '.join(names)} {origin}" for origin, names in grouped.items())
 
 
 def preflight(found: "Preflight") -> None:
@@ -158,6 +168,8 @@ def operators(found: "Iterable[Operator]") -> None:
 
 def card(text: str) -> None:
     """A model card, rendered."""
+    from rich.markdown import Markdown  # 30 ms that only the demo needs
+
     OUT.print(Markdown(text.partition("\n---\n")[2]))
 
 

@@ -38,6 +38,7 @@ def plan(
             experts=dict(experts),
             probes=dict(probes),
             progress=say,
+            note=show.note,
             **options,
         )
     if output:

@@ -64,7 +64,8 @@ def publish_folder(
     contents: dict[str, Path | bytes] = {**_files(Path(folder)), **(replace or {})}
     if not contents:
         raise PushFailed(f"{folder} holds no file to push", hint="name the folder of a model")
-    with _bars(contents), _pushing(repo_id):
+    size = sum(c.stat().st_size for c in contents.values() if isinstance(c, Path))
+    with quietly(size), pushing(repo_id):
         return _publish(contents, repo_id, repo_type, private, create_pr, message)
 
 
@@ -101,7 +102,7 @@ def _publish(
 
 
 @contextmanager
-def _pushing(repo_id: str) -> Iterator[None]:
+def pushing(repo_id: str) -> Iterator[None]:
     """`translated`, with what the Hub refuses to let us do as PushFailed."""
     try:
         with translated(repo_id):
@@ -122,9 +123,8 @@ def _pushing(repo_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def _bars(contents: Mapping[str, Path | bytes]) -> Iterator[None]:
-    """No progress bars inside if there is little to send."""
-    size = sum(c.stat().st_size for c in contents.values() if isinstance(c, Path))
+def quietly(size: int) -> Iterator[None]:
+    """No progress bars inside if only a few bytes are sent."""
     if size >= LARGE or are_progress_bars_disabled():
         yield
         return

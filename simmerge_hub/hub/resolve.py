@@ -241,7 +241,7 @@ def _json(
 ) -> dict[str, Any]:
     try:
         found = json.loads(_text(location, files, name) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise CheckpointError(

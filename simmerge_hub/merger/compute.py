@@ -124,12 +124,23 @@ def _applied_at(job: Job, number: int, whole: WholeModel) -> "_Applied":
 
 
 def _applied(job: Job, step: Step, known: Mapping[str, Rows]) -> "_Applied":
-    parameters = schedule.evaluated(step.parameters, job.name, job.depth)
     base = job.inputs[job.base] if job.base else None
-    operator = _operator(step.operator, _key(parameters), len(step.models), base is not None)
+    operator, parameters = checked_operator(step, job.name, job.depth, base is not None)
     models = [known[each] for each in step.models]
     where = Place(tensor=job.name, models=step.models, shape=models[0].shape, seed=job.seed)
     return _Applied(operator, parameters, base, models, where)
+
+
+def checked_operator(
+    step: Step, tensor: str, depth: float, base: bool
+) -> tuple[Operator, dict[str, Any]]:
+    """The operator of a step and its parameters for one tensor, checked.
+
+    Raises:
+        OperatorError: it does not take them.
+    """
+    parameters = schedule.evaluated(step.parameters, tensor, depth)
+    return _operator(step.operator, _key(parameters), len(step.models), base), parameters
 
 
 @lru_cache(maxsize=4096)

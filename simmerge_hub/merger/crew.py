@@ -8,6 +8,14 @@ from threading import Event, Lock
 import torch
 
 
+def cores() -> int:
+    """The processors this process may use, where the system tells; else all of them."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
 def work_through(
     names: Sequence[str], do: Callable[[str], None], threads: int | None = None
 ) -> None:
@@ -41,7 +49,7 @@ def work_through(
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    count = threads or os.cpu_count() or 1
+    count = threads or cores()
     try:
         with ThreadPoolExecutor(count, thread_name_prefix="merge") as pool:
             running = [pool.submit(guarded) for _ in range(count)]

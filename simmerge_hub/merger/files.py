@@ -12,6 +12,7 @@ from simmerge_hub.hub.formats import CONFIG_KEYS
 from simmerge_hub.hub.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.layout import Layout
+from simmerge_hub.weights.embeddings import vocabulary_tensors
 from simmerge_hub.weights.layers import main_stack
 from simmerge_hub.weights.stream import shapes
 
@@ -61,7 +62,8 @@ def output_config(layout: Layout) -> dict[str, Any]:
     if not layout.recipe.custom_code:
         config.pop("auto_map", None)
     if layout.vocabulary:
-        _set_vocabulary(config, layout.vocabulary.size)
+        before, _ = vocabulary_tensors(shapes(main), main.config)
+        _set_vocabulary(config, before, layout.vocabulary.size)
     if (chosen := _tokenizer_source(layout)) is not main:
         for part, told in _twins(config, chosen.config):
             part |= {key: told[key] for key in SPECIAL if key in part and key in told}
@@ -113,12 +115,10 @@ def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     return [config, *(value for value in config.values() if isinstance(value, dict))]
 
 
-def _set_vocabulary(config: dict[str, Any], size: int) -> None:
-    """Where the size of the vocabulary is stated: at the top, or in the text model's part."""
-    holders = [part for part in _parts(config) if "vocab_size" in part]
-    before = {part["vocab_size"] for part in holders[:1]}
-    for part in holders:
-        if part["vocab_size"] in before:
+def _set_vocabulary(config: dict[str, Any], before: int | None, size: int) -> None:
+    """Wherever the matched size is stated: at the top, or in the text model's part."""
+    for part in _parts(config):
+        if part.get("vocab_size") == before:
             part["vocab_size"] = size
 
 

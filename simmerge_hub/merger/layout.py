@@ -1,12 +1,13 @@
 """What a merge will write and where it comes from, known from headers before any weight is read."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simmerge_hub import operators
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger.compute import checked_operator
 from simmerge_hub.recipe import Recipe, Step, pinned
 from simmerge_hub.weights.align import Alignment, Matched, align
 from simmerge_hub.weights.shards import CODES
@@ -53,7 +54,19 @@ class Layout:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided by rule, in sentences."""
-        return (*self.alignment.notes, *(self.vocabulary.notes if self.vocabulary else ()))
+        words = self.vocabulary.notes if self.vocabulary else ()
+        return (*self.alignment.notes, *words, *self._narrowed())
+
+    def _narrowed(self) -> list[str]:
+        """Tensors the reference stores in float32, where the output is narrower."""
+        held = self.reference.tensors
+        wide = [n for n in self.tensors if n in held and held[n].dtype in ("F32", "F64")]
+        if self.recipe.dtype == "float32" or not wide or len(wide) == len(held):
+            return []
+        return [
+            f"{len(wide)} tensors that {self.reference.name} stores in float32 are written in "
+            f"{self.recipe.dtype}: {wide[0]}, …"
+        ]
 
     def steps(self, name: str) -> tuple[Step, ...]:
         """The steps that make a tensor; () if it is copied."""
@@ -96,12 +109,13 @@ class Layout:
         return set(found.origins)
 
 
-def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> Layout:
+def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool = True) -> Layout:
     """Match everything a recipe needs.
 
     Args:
         recipe: checked by `recipe.check`.
         checkpoints: its sources, resolved, by name.
+        pins: whether the layout's recipe is pinned, for which folders are hashed.
 
     Returns:
         The layout; `alignment.rejected` says what does not fit.
@@ -127,14 +141,24 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> Layout:
         unmatched=recipe.unmatched,
         vocabulary=words,
     )
-    reference = checkpoints[recipe.reference]
-    return Layout(
-        recipe=pinned(recipe, checkpoints, common_dtype(base or models[0])),
+    dtype = recipe.dtype or common_dtype(base or models[0])
+    layout = Layout(
+        recipe=pinned(recipe, checkpoints, dtype) if pins else replace(recipe, dtype=dtype),
         checkpoints=checkpoints,
         alignment=alignment,
-        buffers=reference.buffers,
+        buffers=checkpoints[recipe.reference].buffers,
         vocabulary=words,
     )
+    _try_parameters(layout)
+    return layout
+
+
+def _try_parameters(layout: Layout) -> None:
+    """OperatorError if an operator refuses what a schedule gives it for some tensor."""
+    based = layout.base is not None
+    for name, found in layout.tensors.items():
+        for step in layout.steps(name):
+            checked_operator(step, name, found.depth, based)
 
 
 def common_dtype(checkpoint: Checkpoint) -> str:

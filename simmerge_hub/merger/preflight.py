@@ -4,7 +4,6 @@ The time is that of the arithmetic, measured here on one block of random numbers
 of the recipe; reading, writing and downloading come on top, and their bytes are stated.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -16,6 +15,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.compute import BLOCK, Job, merged_rows
+from simmerge_hub.merger.crew import cores
 from simmerge_hub.merger.files import check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.recipe import Recipe, fetch_all
@@ -85,12 +85,12 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
     check_recipe(recipe)
     if recipe.output == "adapter":
         raise RecipeError(
-            "an adapter is merged from adapters in seconds: there is nothing to check beforehand",
-            hint="run it: simmerge-hub merge",
+            "`check` looks at merges into a model, and the recipe says `output: adapter`",
+            hint="run it: merge checks the headers of all adapters before it computes anything",
         )
-    layout = lay_out(recipe, fetch_all(recipe))
+    layout = lay_out(recipe, fetch_all(recipe, hashed=False), pins=False)
     check_config(layout)
-    count = threads or os.cpu_count() or 1
+    count = threads or cores()
     wanted = layout.wanted(layout.tensors)
     return Preflight(
         layout=layout,

@@ -16,7 +16,7 @@ Progress = Callable[[str, int, int], None]
 class MergeReport:
     """What a merge did: the pinned recipe, where it lies, and what it cost.
 
-    `size` is bytes of tensor data written; `checkpoints` the inputs as they were resolved; `notes`
+    `size` is bytes of the weight files; `checkpoints` the inputs as they were resolved; `notes`
     what was decided by rule, in sentences.
     """
 
@@ -32,4 +32,4 @@ class MergeReport:
 
 def versions() -> dict[str, str]:
     """Of what the bytes of a merge depend on."""
-    return {name: version(name) for name in ("simmerge-hub", "torch")}
+    return {name: version(name) for name in ("simmerge-hub", "torch", "numpy")}

@@ -61,13 +61,14 @@ def merge(
     """
     began = perf_counter()
     check_recipe(recipe)
+    target = Path(output).expanduser().resolve()  # a link stays; what it points to is made
+    _check_output(recipe, target, overwrite)
     checkpoints = fetch_all(recipe)
     if recipe.output == "adapter":
-        _check_replaceable(Path(output))
         return write_merged_adapter(
             recipe,
             checkpoints,
-            Path(output),
+            target,
             overwrite=overwrite,
             durable=durable,
             notes=notes,
@@ -77,17 +78,16 @@ def merge(
     layout = lay_out(recipe, checkpoints)
     refuse_rejected(layout.alignment)
     check_config(layout)
-    _check_replaceable(Path(output))
     shards = shards_of(layout)
     size = sum(shard.size for shard in shards)
     identity = sha256(repr((shards, versions())).encode()).hexdigest()
     with partial_folder(
-        Path(output), identity=identity, size=size, overwrite=overwrite, durable=durable
+        target, identity=identity, size=size, overwrite=overwrite, durable=durable
     ) as partial:
+        carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = _Finished(partial, len(layout.entries), progress)
         with writing(partial.folder, shards) as write:
             _write_tensors(layout, partial.done, write, finished, evict=evict, threads=threads)
-        carry_over(layout, partial.folder)
         text = layout.recipe.to_yaml(published=True) + notes
         (partial.folder / FILE).write_text(text, encoding="utf-8")
         report = MergeReport(
@@ -137,8 +137,9 @@ def _write_tensors(
     threads: int | None,
 ) -> None:
     for name in [name for name in layout.buffers if name not in done]:
-        data = torch.frombuffer(bytearray(read_buffer(layout.reference, name)), dtype=torch.uint8)
-        write(name, 0, data[None])
+        stored = bytearray(read_buffer(layout.reference, name))
+        if stored:
+            write(name, 0, torch.frombuffer(stored, dtype=torch.uint8)[None])
         finished(name)
     left = [name for name in layout.tensors if name not in done]
     with ExitStack() as stack:
@@ -229,12 +230,26 @@ class _Slice:
                 yield self.inputs.job(name)
 
 
-def _check_replaceable(output: Path) -> None:
+def _check_output(recipe: Recipe, output: Path, overwrite: bool) -> None:
     """Only what a merge made is ever replaced: --overwrite must not delete a folder of work."""
-    if output.exists() and not (output / FILE).is_file() and not _is_empty(output):
+    inputs = {s.folder.resolve() for s in recipe.sources if s.folder is not None}
+    if output in inputs:
+        raise OutputError(f"{output} is one of the inputs", hint="choose another folder")
+    if not output.exists():
+        return
+    if not (output / FILE).is_file() and not _is_empty(output):
         raise OutputError(
             f"{output} exists already, and is not a folder that a merge made",
             hint="choose another folder, or delete it yourself",
+        )
+    if not overwrite:
+        raise OutputError(
+            f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
+        )
+    if folders := sorted(path.name for path in output.iterdir() if path.is_dir()):
+        raise OutputError(
+            f"{output} holds {folders[0]}, which no merge made and --overwrite would delete",
+            hint="move it away, or choose another folder",
         )
 
 

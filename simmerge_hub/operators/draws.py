@@ -12,13 +12,16 @@ import numpy as np
 from simmerge_hub.operators.registry import Place
 
 SPAN = 2**32
+FULL = 2**64 - 1
 
 
 def words(place: Place, model: int, rows: int, cols: int) -> np.ndarray:
     """One number for each entry of `rows` whole rows from `place.low`: uint32 [rows, cols]."""
     first, count = place.low * cols, rows * cols
-    generator = np.random.PCG64DXSM(_key(place, model)).advance(first // 2)
-    pairs = generator.random_raw((first % 2 + count + 1) // 2)
+    generator = np.random.Generator(np.random.PCG64DXSM(_key(place, model)).advance(first // 2))
+    pairs = generator.integers(  # the raw stream; unlike random_raw, other threads run meanwhile
+        0, FULL, size=(first % 2 + count + 1) // 2, dtype=np.uint64, endpoint=True
+    )
     drawn = np.ascontiguousarray(pairs, dtype="<u8").view("<u4")
     return drawn[first % 2 : first % 2 + count].reshape(rows, cols)
 

@@ -130,11 +130,18 @@ def find(name: str) -> Operator:
     raise OperatorError(f"there is no operator {name!r}", hint=hint)
 
 
-def check(name: str, parameters: Mapping[str, Any], models: int, *, base: bool = True) -> Operator:
+def check(
+    name: str,
+    parameters: Mapping[str, Any],
+    models: int,
+    *,
+    base: bool = True,
+    tried: bool = True,
+) -> Operator:
     """The operator `name`, if it takes these parameters, this many models and this base.
 
-    It is run once on a single entry, so that what it refuses itself is refused here too. With
-    `origin: zero` the operator that is returned works on weights.
+    If `tried`, it is run once on a single entry, so that what it refuses itself is refused here
+    too. With `origin: zero` the operator that is returned works on weights.
     """
     found = find(name)
     for key, value in parameters.items():
@@ -149,6 +156,8 @@ def check(name: str, parameters: Mapping[str, Any], models: int, *, base: bool =
     _check_inputs(found, models, base)
     for key in found.per_model:
         _check_length(found, key, parameters.get(key), models)
+    if not tried:
+        return found
     chunk = torch.ones(models + (found.space == "anchored"), 1, 1)
     try:
         combine(found, chunk, measure(found, [chunk], parameters), parameters)

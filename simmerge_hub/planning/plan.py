@@ -4,7 +4,8 @@ Everything here is prediction: no model is merged and none evaluated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,8 @@ from simmerge_hub.selector import archive
 from simmerge_hub.selector.predictor import Predictor, Ranking
 from simmerge_hub.signatures.features import features
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.signature import Signature, sign
+from simmerge_hub.signatures.shared import signed
+from simmerge_hub.signatures.signature import Request, Signature, Signed
 from simmerge_hub.weights.align import aligned
 from simmerge_hub.weights.lineage import common_base
 
@@ -34,7 +36,8 @@ class Plan:
     """What to merge and how, what it should give, and what was decided against.
 
     `decision` ranks the arms; `left_out` maps tasks and arms that were dropped to the reason;
-    `predictor` is the digest of the predictor's training data.
+    `predictor` is the digest of the predictor's training data. `signatures` says where they came
+    from: model -> `weights` or a task -> `cache`, `computed` or a repository.
     """
 
     recipe: Recipe
@@ -44,6 +47,7 @@ class Plan:
     left_out: Mapping[str, str]
     predictor: str
     coverage: float
+    signatures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def best(self) -> Choice:
@@ -74,8 +78,9 @@ class Plan:
         return sealed(facts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for programs: the `why`, and the recipe as YAML text."""
-        return {**self.why(), "recipe": self.recipe.to_yaml()}
+        """Plain data for programs: the `why`, the recipe as YAML text, the signatures' origins."""
+        origins = {name: dict(parts) for name, parts in self.signatures.items()}
+        return {**self.why(), "recipe": self.recipe.to_yaml(), "signatures": origins}
 
     def _task(self, task: Task) -> dict[str, Any]:
         found: dict[str, Any] = {"task": task.name, "expert": task.expert, "probes": "none"}
@@ -92,7 +97,9 @@ def plan(
     probes: Mapping[str, str] | None = None,
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
+    signatures: Sequence[str] = (),
     progress: Progress | None = None,
+    note: Progress | None = None,
 ) -> Plan:
     """Predict how to merge two models.
 
@@ -104,7 +111,9 @@ def plan(
         predictor: a predictor file; the one in the package by default.
         signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
             downloaded whole, and intervals are wider.
+        signatures: repositories of others to take signatures from, `org/name`; spot-checked.
         progress: told what is being done.
+        note: told what should be kept: bytes to download, signatures that are not believed.
 
     Raises:
         SimmergeError: the models cannot be merged, or there is nothing to predict from.
@@ -125,9 +134,11 @@ def plan(
     tasks, dropped = tasks_of(checkpoints, experts, probes)
     wanted = tasks if signals == "full" else ()
     probe_sets = {task.name: probe_set(task.name, task.probes) for task in wanted}
-    signatures = _signatures(checkpoints, found, list(probe_sets.values()), say)
+    sign = partial(signed, third_parties=signatures, note=note)
+    made = _signatures(checkpoints, found, tuple(probe_sets.values()), sign, say)
     say("predicting")
-    rankings = {t.name: _rank(t, checkpoints, found, signatures, trained) for t in tasks}
+    known = {name: each.signature for name, each in made.items()}
+    rankings = {t.name: _rank(t, checkpoints, found, known, trained) for t in tasks}
     decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks})
     return Plan(
         recipe=_recipe(checkpoints, found, decision),
@@ -137,6 +148,7 @@ def plan(
         left_out={**dropped, **decision.rejected},
         predictor=trained.training,
         coverage=1 - trained.alpha,
+        signatures={name: each.origins for name, each in made.items()},
     )
 
 
@@ -166,17 +178,16 @@ def _check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
 def _signatures(
     models: Sequence[Checkpoint],
     base: Checkpoint | None,
-    probe_sets: Sequence[ProbeSet],
+    probe_sets: tuple[ProbeSet, ...],
+    sign: Callable[..., Signed],
     say: Progress,
-) -> dict[str, Signature]:
+) -> dict[str, Signed]:
     """Name -> signature of every model and of the base."""
-    found: dict[str, Signature] = {}
+    found: dict[str, Signed] = {}
     for checkpoint in [*models, *([base] if base else [])]:
         say(f"signing {checkpoint.name}")
         found[checkpoint.name] = sign(
-            checkpoint,
-            base=base,
-            probe_sets=probe_sets,
+            Request(checkpoint=checkpoint, base=base, probe_sets=probe_sets),
             progress=lambda what, done, total: say(f"{what} ({done}/{total})"),
         )
     return found

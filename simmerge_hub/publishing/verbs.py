@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import OutputError
-from simmerge_hub.hub.publish import Commit, publish_folder
 from simmerge_hub.merger import MergeReport, Progress
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import REPO_ID, card
 from simmerge_hub.recipe import FILE, Recipe, dump_yaml, load, parse
 
 if TYPE_CHECKING:
+    from simmerge_hub.hub.publish import Commit
     from simmerge_hub.planning.plan import Plan
 
 
@@ -56,7 +56,7 @@ def merge(
 
 def push(
     folder: str | Path, repo_id: str, *, private: bool = False, create_pr: bool = False
-) -> Commit:
+) -> "Commit":
     """Push a merged folder in one commit, card included.
 
     Args:
@@ -69,6 +69,8 @@ def push(
         OutputError: the folder is no merge, or `repo_id` is one of its parents.
         PushFailed: it was refused; no commit was made.
     """
+    from simmerge_hub.hub.publish import publish_folder  # a tenth of a second that merge spares
+
     place = Path(folder)
     if not (place / FILE).is_file() or not (place / "README.md").is_file():
         raise OutputError(

@@ -15,6 +15,8 @@ from simmerge_hub.recipe.writing import DEFAULTS, VERSION
 
 KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
         "shard_size", "why", *DEFAULTS}  # fmt: skip
+DEEPEST = 5
+"""A list of filters of gradients; anything deeper is no schedule, and aliases may be cyclic."""
 _SHORT = reprlib.Repr()
 """For messages: YAML aliases make a few lines unfold into gigabytes."""
 _SHORT.maxlevel = 2
@@ -132,15 +134,18 @@ def _step(entry: Any, where: str) -> Step:
     )
 
 
-def frozen(value: Any, depth: int = 0) -> Any:
-    """Lists as tuples, down to the depth a schedule has."""
-    if depth > 5:  # deeper than any schedule, and YAML's aliases may be cyclic
+def frozen(value: Any, depth: int = 0, seen: dict[tuple[int, int], Any] | None = None) -> Any:
+    """Lists as tuples, down to the depth a schedule has; what YAML's aliases share stays shared."""
+    seen = {} if seen is None else seen
+    if depth > DEEPEST or not isinstance(value, list | dict):
         return value
-    if isinstance(value, list):
-        return tuple(frozen(each, depth + 1) for each in value)
-    if isinstance(value, dict):
-        return {key: frozen(each, depth + 1) for key, each in value.items()}
-    return value
+    key = (id(value), depth)
+    if key not in seen:
+        if isinstance(value, list):
+            seen[key] = tuple(frozen(each, depth + 1, seen) for each in value)
+        else:
+            seen[key] = {name: frozen(each, depth + 1, seen) for name, each in value.items()}
+    return seen[key]
 
 
 def _text(entry: Mapping[str, Any], key: str, where: str) -> str:

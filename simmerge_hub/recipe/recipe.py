@@ -161,8 +161,11 @@ def _check_step(step: Step, known: list[str], base: bool, where: str) -> None:
     if step.name in known:
         raise bad(where, f"a step is called {step.name!r}, as is something before it")
     _check_parameters(step, where)
+    scheduled = any(map(schedule.is_scheduled, step.parameters.values()))
     for parameters in schedule.extremes(step.parameters):
-        found = operators.check(step.operator, parameters, len(step.models))
+        found = operators.check(
+            step.operator, parameters, len(step.models), tried=not scheduled
+        )  # values that never meet are not tried together: the layout tries those that do
         if found.needs_base and not base:
             raise RecipeError(
                 f"{where}: {found.name} merges differences from a base, and there is no base",
@@ -175,6 +178,8 @@ def _check_parameters(step: Step, where: str) -> None:
     for key, value in step.parameters.items():
         if key in known:
             schedule.refuse_malformed(value, f"{where}: {step.operator}: {key} is no parameter")
+        if key == "density" and step.parameters.get("trim") == "model":
+            _refuse_scheduled_share(value)
         if key in operators.GLOBAL and schedule.is_scheduled(value):
             raise OperatorError(
                 f"{step.operator}: {key} is the same for all tensors",
@@ -182,7 +187,17 @@ def _check_parameters(step: Step, where: str) -> None:
             )
 
 
+def _refuse_scheduled_share(value: Any) -> None:
+    if schedule.is_scheduled(value):
+        raise OperatorError(
+            "a share of the whole model (trim: model) cannot differ between tensors",
+            hint="give density without gradient or filter, or trim: tensor",
+        )
+
+
 def _check_slice(part: Slice, recipe: Recipe, names: list[str], where: str) -> None:
+    if any(s.parameters.get("trim") == "model" for s in part.steps or recipe.steps):
+        raise bad(where, "trim: model looks at a whole model, and the recipe has slices")
     lengths = {last - first for first, last in part.layers.values()}
     if len(lengths) != 1 or min(lengths) < 1 or any(f < 0 for f, _ in part.layers.values()):
         shown = ", ".join(f"{name} {list(span)}" for name, span in part.layers.items())

@@ -1,64 +1,89 @@
-"""The artifact: what is kept of one model, so that pairs can be compared without any model.
+"""Signing: a model -> its signature, from the cache as far as it is there.
 
 Structure and each task's sketch are cached apart, under the digest of the model's content: a new
-task costs its own pass, a model signed before costs none and imports no model code.
+task costs its own pass, a model signed before costs none and imports no model code. Whoever knows
+more places to look in hands them to `obtain` as functions.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TypeVar
 
 from simmerge_hub.errors import SignatureError
-from simmerge_hub.hub.assets import assets_folder
+from simmerge_hub.hub.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint, digest
-from simmerge_hub.signatures import store
+from simmerge_hub.signatures import cache, store
+from simmerge_hub.signatures.artifact import (
+    DEFAULT,
+    Settings,
+    Signature,
+    dumped,
+    load,
+    save,
+    undumped,
+)
 from simmerge_hub.signatures.probe import ProbeSet, Progress, run_probes
-from simmerge_hub.signatures.sample import ENTRIES, read_sample
+from simmerge_hub.signatures.sample import read_sample
 from simmerge_hub.signatures.sketch import Sketch
 from simmerge_hub.weights.numbers import DTYPES
 from simmerge_hub.weights.stream import shapes
 
+__all__ = [
+    "CACHE", "COMPUTED", "WEIGHTS", "Found", "Lookup", "Note", "Request", "Settings", "Signature",
+    "Signed", "load", "obtain", "save", "sign",
+]  # fmt: skip
+
+R = TypeVar("R")
+WEIGHTS = "weights"
+"""What the structural part is called where its origin is told; a sketch is called by its task."""
+CACHE, COMPUTED = "cache", "computed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What signatures must share to be compared: entries sampled at most, compute dtype."""
+class Request:
+    """What is to be signed: a model, or an adapter and its base; which probe sets, and how."""
 
-    entries: int = ENTRIES
-    dtype: str = "float32"
+    checkpoint: Checkpoint
+    base: Checkpoint | None = None
+    probe_sets: tuple[ProbeSet, ...] = ()
+    settings: Settings = DEFAULT
+
+    @property
+    def adapted(self) -> Checkpoint | None:
+        """The base, if it is part of what is signed."""
+        return self.base if self.checkpoint.kind == "adapter" else None
+
+    @property
+    def identity(self) -> str:
+        """The digest of the content; of an adapter's and its base's."""
+        adapted = self.adapted
+        return digest(self.checkpoint) + (f"+{digest(adapted)}" if adapted else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
-class Signature:
-    """One model in 10-100 MB: sampled weights, and a sketch of its behaviour per task.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A signature, and where each part came from: `weights` or a task -> cache, computed, or a
+    repository."""
 
-    Args:
-        name, commit: provenance, for people.
-        digest: of the model's content (of an adapter's and its base's); for a merge of its inputs.
-        kind: what was signed; `merge` if nothing was built.
-        shapes: tensor name -> shape in the model.
-        sampled: tensor name -> [sampled rows, cols], in the dtype it is stored in where that is
-            exact, else float32.
-        sketches: task -> sketch.
-        approximate: what in it was not measured but derived, in words; empty for a real model.
-    """
+    signature: Signature
+    origins: Mapping[str, str]
 
-    name: str
-    commit: str | None
-    digest: str
-    kind: Literal["full", "adapter", "merge"]
-    settings: Settings
-    shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
-    sampled: Mapping[str, Tensor] = field(repr=False)
-    sketches: Mapping[str, Sketch] = field(default_factory=dict, repr=False)
-    approximate: tuple[str, ...] = ()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A signature that was found somewhere and may be believed, and where that was."""
+
+    signature: Signature
+    place: str
+
+
+Lookup = Callable[[Request, Signature | None], Found | None]
+"""Looks for the signature of a request in one place; is handed its structure if that is known."""
+Note = Callable[[str], None]
+"""Called with a line that people should see and keep."""
 
 
 def sign(
@@ -66,10 +91,10 @@ def sign(
     *,
     base: Checkpoint | None = None,
     probe_sets: Sequence[ProbeSet] = (),
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULT,
     progress: Progress | None = None,
 ) -> Signature:
-    """The signature of a model, from the cache as far as it is there.
+    """The signature of a model, from the cache as far as it is there; the rest is computed.
 
     Args:
         checkpoint: a full model or an adapter, here or on the Hub.
@@ -83,128 +108,146 @@ def sign(
         AlignmentError: an adapter without its base.
         ProbeError: a probe set the model cannot be run on.
     """
-    adapted = base if checkpoint.kind == "adapter" else None
-    identity = digest(checkpoint) + (f"+{digest(adapted)}" if adapted else "")
-    folder = assets_folder("signatures", hashlib.sha256(identity.encode()).hexdigest()[:32])
-    structure = _cached(
-        folder / f"structure-{settings.entries}-{store.SCHEMA}.safetensors",
-        load,
-        lambda path: save(_structure(checkpoint, adapted, identity, settings, progress), path),
+    request = Request(
+        checkpoint=checkpoint, base=base, probe_sets=tuple(probe_sets), settings=settings
     )
-    paths = {p.task: folder / f"probes-{p.digest[:32]}-{settings.dtype}-{store.SCHEMA}.safetensors"
-             for p in probe_sets}  # fmt: skip
-    sketches = {task: _read_sketch(path) for task, path in paths.items()}
-    missing = [p for p in probe_sets if sketches[p.task] is None]
-    if missing:
-        made = run_probes(checkpoint, adapted, missing, dtype=settings.dtype, progress=progress)
-        for task, sketch in made.items():
-            store.write(paths[task], *_dumped(sketch))
-        sketches |= made
-    return replace(
-        structure,
-        name=checkpoint.name,
-        commit=checkpoint.commit,
-        sketches={task: s for task, s in sketches.items() if s is not None},
+    return obtain(request, progress=progress).signature
+
+
+def obtain(
+    request: Request,
+    *,
+    lookups: Sequence[Lookup] = (),
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> Signed:
+    """The signature of a model: cached parts first, then what the lookups find, then computed.
+
+    Only what is computed here goes into the cache.
+
+    Args:
+        request: what is to be signed.
+        lookups: where else to look for what is not cached, in this order.
+        progress: called with (what, steps done, steps in all).
+        note: told how many bytes are downloaded before that starts.
+
+    Raises:
+        AlignmentError, ProbeError: as `sign`.
+    """
+    identity = request.identity
+    structure, sketches = _cached(request, identity)
+    origins = dict.fromkeys([*([WEIGHTS] if structure else []), *sketches], CACHE)
+    for look in lookups:
+        missing = _missing(request, sketches)
+        if structure and not missing:
+            break
+        found = look(request, structure)
+        if found is None:
+            continue
+        if structure is None:
+            structure, origins[WEIGHTS] = found.signature, found.place
+        taken = _taken(missing, found.signature)
+        sketches |= taken
+        origins |= dict.fromkeys(taken, found.place)
+    structure = structure or _sampled(request, identity, progress)
+    sketches |= _probed(request, identity, _missing(request, sketches), progress, note)
+    checkpoint = request.checkpoint
+    parts = (WEIGHTS, *(p.task for p in request.probe_sets))
+    return Signed(
+        signature=replace(
+            structure, name=checkpoint.name, commit=checkpoint.commit, sketches=sketches
+        ),
+        origins={part: origins.get(part, COMPUTED) for part in parts},
     )
 
 
-def save(signature: Signature, path: Path) -> None:
-    """Write a signature as one safetensors file."""
-    dumped = {task: _dumped(sketch) for task, sketch in signature.sketches.items()}
-    header = {
-        "name": signature.name, "commit": signature.commit, "digest": signature.digest,
-        "kind": signature.kind, "settings": asdict(signature.settings),
-        "shapes": {name: list(shape) for name, shape in signature.shapes.items()},
-        "sketches": {task: header for task, (header, _) in dumped.items()},
-        "approximate": list(signature.approximate),
-    }  # fmt: skip
-    tensors = {f"sampled/{name}": tensor for name, tensor in signature.sampled.items()}
-    for task, (_, arrays) in dumped.items():
-        tensors |= {f"sketch/{task}/{name}": array for name, array in arrays.items()}
-    store.write(path, header, tensors)
+def _cached(request: Request, identity: str) -> tuple[Signature | None, dict[str, Sketch]]:
+    """The structure, and the sketches by task, as far as they are cached."""
+    structure = _read(cache.structure_path(identity, request.settings.entries), load)
+    paths = {p.task: _sketch_path(request, identity, p) for p in request.probe_sets}
+    sketches = {task: _read(path, _load_sketch) for task, path in paths.items()}
+    return structure, {task: sketch for task, sketch in sketches.items() if sketch is not None}
 
 
-def load(path: Path) -> Signature:
-    """Read a signature. Raises SignatureError if it must not be believed."""
-    header, tensors = store.read(path)
-    try:
-        return Signature(
-            name=header["name"],
-            commit=header["commit"],
-            digest=header["digest"],
-            kind=header["kind"],
-            settings=Settings(**header["settings"]),
-            shapes={name: tuple(shape) for name, shape in header["shapes"].items()},
-            sampled=_under("sampled/", tensors),
-            sketches={
-                task: _sketch(scalars, _under(f"sketch/{task}/", tensors))
-                for task, scalars in header["sketches"].items()
-            },
-            approximate=tuple(header["approximate"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise SignatureError(
-            f"{path.name} is no signature: it lacks {error}", hint="sign the model again"
-        ) from error
+def _missing(request: Request, sketches: Mapping[str, Sketch]) -> list[ProbeSet]:
+    return [p for p in request.probe_sets if p.task not in sketches]
 
 
-def _structure(
-    checkpoint: Checkpoint,
-    base: Checkpoint | None,
-    identity: str,
-    settings: Settings,
-    progress: Progress | None,
-) -> Signature:
+def _taken(missing: Sequence[ProbeSet], found: Signature) -> dict[str, Sketch]:
+    """What of it is missing: the same prompts count as the same task, whatever it is called."""
+    known = {sketch.probes: sketch for sketch in found.sketches.values()}
+    return {p.task: known[p.digest] for p in missing if p.digest in known}
+
+
+def _sampled(request: Request, identity: str, progress: Progress | None) -> Signature:
+    """The structural part, read from the weights and cached."""
+    checkpoint, adapted = request.checkpoint, request.adapted
     if progress:
         progress(f"sampling {checkpoint.name}", 0, 1)
-    sampled = read_sample(checkpoint, base, entries=settings.entries)
+    sampled = read_sample(checkpoint, adapted, entries=request.settings.entries)
     if checkpoint.kind == "full":
         stored = checkpoint.tensors
         sampled = {n: t if stored[n].scale else t.to(DTYPES[stored[n].dtype])
                    for n, t in sampled.items()}  # fmt: skip
-    return Signature(
+    made = Signature(
         name=checkpoint.name,
         commit=checkpoint.commit,
         digest=identity,
         kind=checkpoint.kind,
-        settings=settings,
-        shapes=shapes(checkpoint, base),
+        settings=request.settings,
+        shapes=shapes(checkpoint, adapted),
         sampled=sampled,
     )
+    save(made, cache.use(cache.structure_path(identity, request.settings.entries)))
+    cache.trim()
+    return made
 
 
-def _cached(path: Path, read: Callable[[Path], Any], make: Callable[[Path], None]) -> Any:
-    """What is in the file; if it is not there, or must not be believed, it is made first."""
-    if path.exists():
-        try:
-            return read(path)
-        except SignatureError:
-            path.unlink(missing_ok=True)
-    make(path)
-    return read(path)
+def _probed(
+    request: Request,
+    identity: str,
+    missing: Sequence[ProbeSet],
+    progress: Progress | None,
+    note: Note | None,
+) -> dict[str, Sketch]:
+    """Task -> sketch of the missing probe sets, by running the model; cached."""
+    if not missing:
+        return {}
+    checkpoint, adapted = request.checkpoint, request.adapted
+    size = sum(_to_download(each) for each in (checkpoint, adapted) if each)
+    if note and size:
+        note(f"{checkpoint.name}: {size / 1e6:,.1f} MB are downloaded to run its probes")
+    made = run_probes(checkpoint, adapted, missing, dtype=request.settings.dtype, progress=progress)
+    for probes in missing:
+        path = cache.use(_sketch_path(request, identity, probes))
+        store.write(path, *dumped(made[probes.task]))
+    cache.trim()
+    return made
 
 
-def _read_sketch(path: Path) -> Sketch | None:
+def _to_download(checkpoint: Checkpoint) -> int:
+    """Bytes of the weight files that are not here yet."""
+    files = {header.file for header in checkpoint.tensors.values()}
+    away = (f for f in files if not is_cached(checkpoint.weights, f))
+    return sum(checkpoint.files[f].size for f in away)
+
+
+def _sketch_path(request: Request, identity: str, probes: ProbeSet) -> Path:
+    return cache.sketch_path(identity, probes.digest, request.settings.dtype)
+
+
+def _read(path: Path, read: Callable[[Path], R]) -> R | None:
+    """What is in a cached file; None if it is not there, or must not be believed."""
     if not path.exists():
         return None
     try:
-        return _sketch(*store.read(path))
+        found = read(path)
     except SignatureError:
         path.unlink(missing_ok=True)
         return None
+    cache.use(path)
+    return found
 
 
-def _dumped(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A sketch as (header, tensors)."""
-    values = {f.name: getattr(sketch, f.name) for f in fields(sketch)}
-    arrays = {n: torch.from_numpy(v) for n, v in values.items() if isinstance(v, np.ndarray)}
-    return {n: v for n, v in values.items() if n not in arrays}, arrays
-
-
-def _sketch(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Sketch:
-    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return Sketch(**scalars, **arrays)
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+def _load_sketch(path: Path) -> Sketch:
+    return undumped(*store.read(path))

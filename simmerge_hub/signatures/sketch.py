@@ -27,7 +27,7 @@ HIDDEN_LAYERS = 8
 ATTENTION_LAYERS = 4
 """Layers kept, evenly spread with the last one among them; all of a shallower model."""
 BATCH_ENTRIES = 32_000_000
-"""Prompts × tokens × vocabulary of one batch at most."""
+"""Prompts × tokens × vocabulary of one batch at most, where no other limit is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -72,6 +72,7 @@ def sketch(
     prompts: Sequence[str],
     *,
     probes: str = "",
+    entries: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sketch:
     """Run the prompts through a loaded model once.
@@ -81,6 +82,8 @@ def sketch(
         tokenizer: the model's own; prompts are fed raw, without a chat template.
         prompts: unlabelled texts of at least two tokens.
         probes: the probe set's digest, kept in the sketch.
+        entries: prompts × tokens × vocabulary of one batch at most; one prompt is always run.
+            Batches change nothing beyond rounding: prompts are padded on the right and masked.
         progress: called with (prompts done, prompts).
 
     Raises:
@@ -92,7 +95,7 @@ def sketch(
     layers = _layers(model)
     parts: dict[int, Arrays] = {}
     with torch.no_grad():
-        for batch in _batches(read, config.vocab_size):
+        for batch in _batches(read, config.vocab_size, entries or BATCH_ENTRIES):
             found = run(model, layers, [read[i] for i in batch])
             parts |= dict(zip(batch, found, strict=True))
             if progress:
@@ -116,11 +119,11 @@ def _prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> Prom
     )
 
 
-def _batches(prompts: list[Prompt], vocabulary: int) -> Iterator[list[int]]:
-    """Numbers of prompts of similar length, as many as BATCH_ENTRIES logits allow."""
+def _batches(prompts: list[Prompt], vocabulary: int, entries: int) -> Iterator[list[int]]:
+    """Numbers of prompts of similar length, as many as `entries` logits allow."""
     batch: list[int] = []
     for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids)):
-        if batch and (len(batch) + 1) * len(prompts[i].ids) * vocabulary > BATCH_ENTRIES:
+        if batch and (len(batch) + 1) * len(prompts[i].ids) * vocabulary > entries:
             yield batch
             batch = []
         batch.append(i)

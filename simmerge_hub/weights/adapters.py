@@ -225,7 +225,7 @@ def _after(first: Fold, second: Fold) -> Fold:
 
 
 def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
-    alpha = _pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", rank))
+    alpha = _pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
@@ -235,6 +235,16 @@ def _pattern(pattern: Mapping[str, float] | None, module: str, default: float) -
         if re.match(rf"(.*\.)?({key})$", module):
             return value
     return default
+
+
+def other_base(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
+    """A sentence if an adapter names another repository as its base; [] if not."""
+    named = checkpoint.config.get("base_model_name_or_path")
+    if not isinstance(named, str) or not base.ref.repo or "/" not in named or named.startswith("/"):
+        return []
+    if named == base.ref.repo:
+        return []
+    return [f"{checkpoint.name} says its base is {named}, and is added to {base.name}"]
 
 
 def base_name(name: str) -> str:

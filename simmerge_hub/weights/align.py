@@ -160,7 +160,9 @@ class _Work:
         """Reject models whose config gives the same weights another meaning; note what differs."""
         reference = self.sources[self.reference]
         for name, model in self.sources.items():
-            if model is not reference and model.kind == "full":
+            if model.kind == "adapter":
+                self.notes += adapters.other_base(model, reference)
+            elif model is not reference:
                 self.rejected += [
                     Rejected(name="config.json", model=name, reason=reason)
                     for reason in conflicts(reference, model)
@@ -170,6 +172,7 @@ class _Work:
     def placed(self, spans: Sequence[Span]) -> dict[str, Placed]:
         """Every tensor the output should have."""
         if spans:
+            self._refuse_mixed_heads(spans)
             return sliced(self.shapes, spans)
         names = list(self.shapes[self.reference])
         heads = [n for m in self.sources for n in self.shapes[m] if self._is_new_head(m, n)]
@@ -181,6 +184,15 @@ class _Work:
             )
             for name in dict.fromkeys([*names, *heads])
         }
+
+    def _refuse_mixed_heads(self, spans: Sequence[Span]) -> None:
+        """In slices embedding and head come from different models, which must agree on tying."""
+        told = {m: _says_tied(self.sources[m]) for span in (spans[0], spans[-1]) for m in span}
+        first, wanted = next(iter(told.items()))
+        for model, said in told.items():
+            if None not in (said, wanted) and said != wanted:
+                reason = f"says tie_word_embeddings {said}, in {first} {wanted}"
+                self.rejected.append(Rejected(name="config.json", model=model, reason=reason))
 
     def match(self, name: str, placed: Placed) -> Matched | None:
         """The tensor with its name in each model; None (and a reason) if it cannot be merged."""
@@ -198,12 +210,15 @@ class _Work:
         if not self._same_shape(name, wanted, origins, leader):
             return None
         return Matched(
-            shape=(self.rows, *wanted[1:]) if name in self.resized else wanted,
+            shape=self._resized(name, wanted),
             origins=origins if not missing else {leader: origins[leader]},
             slice=placed.slice,
             depth=placed.depth,
             copied=leader if missing else "",
         )
+
+    def _resized(self, name: str, shape: Shape) -> Shape:
+        return (self.rows, *shape[1:]) if name in self.resized else shape
 
     def _shape(self, model: str, origins: Mapping[str, str]) -> Shape:
         return self.shapes[model][origins[model]]
@@ -280,12 +295,16 @@ class _Work:
                     continue
                 if name in kept or self._is_ignored(model, name):
                     continue
-                if self.unmatched == "refuse":
+                if name in self.sources[self.reference].buffers:
+                    reason = f"is stored as whole numbers in {self.reference}"
+                    self.rejected.append(Rejected(name=name, model=model, reason=reason))
+                elif self.unmatched == "refuse":
                     reason = f"is not in {self.reference}"
                     self.rejected.append(Rejected(name=name, model=model, reason=reason))
                 elif self.unmatched == "keep":
                     self.notes.append(f"{name} is copied from {model}, the first that has it")
-                    kept[name] = Matched(shape=found[name], origins={model: name}, copied=model)
+                    shape = self._resized(name, found[name])
+                    kept[name] = Matched(shape=shape, origins={model: name}, copied=model)
                 else:
                     self.notes.append(f"{name} of {model} is left out: it is not in the reference")
         return kept
@@ -300,14 +319,14 @@ class _Work:
     def refuse_left_out(self, tensors: Mapping[str, Matched], spans: Iterable[Span]) -> None:
         """Reject tensors inside a slice that its first model does not have."""
         used = {(m, n) for found in tensors.values() for m, n in found.origins.items()}
-        refused = {(r.model, r.name) for r in self.rejected}
+        known = used | {(r.model, r.name) for r in self.rejected}
         for span in spans:
             for model, (first, end) in span.items():
                 stack = main_stack(self.shapes[model])[0]
                 for name in self.shapes[model]:
                     layer = layer_of(name)
                     inside = layer and layer.stack == stack and first <= layer.number < end
-                    if inside and (model, name) not in used | refused and self.unmatched != "drop":
+                    if inside and (model, name) not in known and self.unmatched != "drop":
                         reason = f"is not in the layers of {next(iter(span))} it is merged with"
                         self.rejected.append(Rejected(name=name, model=model, reason=reason))
 

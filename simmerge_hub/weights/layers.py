@@ -150,4 +150,5 @@ def _outside(name: str, index: int, span: Mapping[str, tuple[int, int]]) -> Plac
 
 def _is_early(name: str) -> bool:
     """Whether a tensor outside the stack comes before it: embeddings do, norms and heads do not."""
-    return any(word in name.lower() for word in ("embed", "wte", "wpe", "shared"))
+    told = name.lower()
+    return "embed_out" not in told and any(w in told for w in ("embed", "wte", "wpe", "shared"))

@@ -4,6 +4,7 @@ The header is written first and every row lands at its final place, so memory do
 the model, tensors may be written in any order, and a shard can be continued after a crash.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -72,21 +73,26 @@ def writing(folder: Path, shards: list[Shard]) -> Iterator[Write]:
     The function may be called from several threads.
     """
     with ExitStack() as stack:
-        places: dict[str, tuple[int, int]] = {}
+        places: dict[str, tuple[int, int, int]] = {}
         for shard in shards:
             path = folder / shard.file
             mode = "r+b" if path.exists() else "w+b"
             handle = stack.enter_context(open(path, mode)).fileno()
             _reserve(handle, shard.size)
             os.pwrite(handle, shard.header, 0)
-            places |= {name: (handle, start) for name, start in shard.starts.items()}
+            ends = [*list(shard.starts.values())[1:], shard.size]
+            for (name, start), end in zip(shard.starts.items(), ends, strict=True):
+                places[name] = (handle, start, end)
 
         def write(name: str, low: int, rows: Tensor) -> None:
-            handle, start = places[name]
+            handle, start, end = places[name]
             if not rows.numel():
                 return
             data = rows.contiguous().view(torch.uint8).numpy()
-            _pwrite(handle, data.data.cast("B"), start + low * data.shape[1])
+            place = start + low * data.shape[1]
+            if place + data.nbytes > end:
+                raise ValueError(f"{name} has no room for rows {low} to {low + len(rows)}")
+            _pwrite(handle, data.data.cast("B"), place)
 
         yield write
     if len(shards) > 1:
@@ -103,8 +109,12 @@ def _reserve(handle: int, size: int) -> None:
     """Give the file its size, with its blocks where the platform and file system can."""
     try:
         os.posix_fallocate(handle, 0, size)
-    except (AttributeError, OSError):  # macOS has no such call; some file systems refuse it
+    except AttributeError:  # macOS has no such call
         os.truncate(handle, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        os.truncate(handle, size)  # some file systems refuse it
 
 
 def _file_names(count: int) -> list[str]:

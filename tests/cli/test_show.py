@@ -30,12 +30,19 @@ def plan() -> Any:
         decision=SimpleNamespace(choices=[best], status="calibrated", reason=HOSTILE),
         best=best,
         left_out={HOSTILE: HOSTILE},
+        signatures={HOSTILE: {HOSTILE: HOSTILE}},
     )
 
 
 def test_a_plan(out: io.StringIO) -> None:
     show.plan(plan())
-    assert out.getvalue().count(HOSTILE) == 8
+    assert out.getvalue().count(HOSTILE) == 11
+
+
+def test_where_the_parts_of_a_signature_came_from() -> None:
+    parts = {"weights": "cache", "code": "org/model", "math": "computed", "rag": "cache"}
+    told = "weights, rag from the cache; code from org/model; math computed"
+    assert show.origins(parts) == told
 
 
 def test_answers(out: io.StringIO) -> None:

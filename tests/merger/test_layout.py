@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from simmerge_hub.errors import AlignmentError, RecipeError
+from simmerge_hub.errors import AlignmentError, OperatorError, RecipeError
 from simmerge_hub.merger import merge
 from simmerge_hub.operators import arm, merge_tensors
 from simmerge_hub.recipe import Recipe, Slice, Source, Step
@@ -152,8 +152,47 @@ class TestUnmatched:
         assert found["model.position_ids"].dtype == torch.int64
         assert found[HEAD].dtype == torch.bfloat16
 
+    def test_whole_numbers_never_meet_weights(self, tmp_path: Path) -> None:
+        """A tensor that is a buffer in one model and a weight in another is nobody's to keep."""
+        nano.save(tmp_path / "a", nano.weights(1) | {"x": torch.arange(4)})
+        nano.save(tmp_path / "b", nano.weights(2) | {"x": torch.ones(4)})
+        with pytest.raises(AlignmentError, match="b does not fit: x is stored as whole numbers in"):
+            merge(recipe(tmp_path, unmatched="keep"), tmp_path / "out")
+
+    def test_float32_tensors_that_are_narrowed_are_named(self, tmp_path: Path) -> None:
+        for seed, name in enumerate("ab"):
+            tensors = {n: t.bfloat16() for n, t in nano.weights(seed).items()}
+            tensors["model.norm.weight"] = tensors["model.norm.weight"].float()
+            nano.save(tmp_path / name, tensors)
+        report = merge(recipe(tmp_path), tmp_path / "out")
+        assert report.notes == (
+            "1 tensors that a stores in float32 are written in bfloat16: model.norm.weight, …",
+        )
+
 
 class TestSchedules:
+    def test_values_that_never_meet_are_not_tried_together(self, tmp_path: Path) -> None:
+        for seed, name in enumerate("ab"):
+            nano.save(tmp_path / name, nano.weights(seed))
+        weights = ({"filter": {"mlp": 0, "*": 1}}, {"filter": {"self_attn": 0, "*": 1}})
+        merge(recipe(tmp_path, step(weights=weights)), tmp_path / "out")
+
+    def test_values_that_meet_are_tried_before_any_weight(self, tmp_path: Path) -> None:
+        for seed, name in enumerate("ab"):
+            nano.save(tmp_path / name, nano.weights(seed))
+        weights = ({"filter": {"mlp": 0, "*": 1}}, {"filter": {"up_proj": 0, "*": 1}})
+        with pytest.raises(OperatorError, match="linear"):
+            merge(recipe(tmp_path, step(weights=weights)), tmp_path / "out")
+        assert not (tmp_path / "out.partial").exists()
+
+    def test_a_share_of_the_whole_model_is_one_number(self, tmp_path: Path) -> None:
+        nano.family(tmp_path)
+        density = {"filter": {"mlp": 0.9, "*": 0.1}}
+        names = ("code", "math")
+        steps = step("ties", names, density=density, trim="model")
+        with pytest.raises(OperatorError, match=r"\(trim: model\) cannot differ between tensors"):
+            merge(recipe(tmp_path, steps, base=True, names=names), tmp_path / "out")
+
     def test_a_gradient_over_layers_and_names(self, tmp_path: Path) -> None:
         base, a, b = nano.family(tmp_path)
         base.rename(tmp_path / "x"), a.rename(tmp_path / "a"), b.rename(tmp_path / "b")
@@ -246,6 +285,16 @@ class TestSlices:
     def test_refused(self, family: Path, layers: dict[str, tuple[int, int]], seen: str) -> None:
         with pytest.raises((RecipeError, AlignmentError), match=seen):
             merge(recipe(family, slices=(Slice(layers=layers, steps=(step(),)),)), family / "out")
+
+    def test_a_tied_and_an_untied_model_are_not_stacked(self, family: Path) -> None:
+        tied = {n: t for n, t in nano.weights(1).items() if n != HEAD}
+        nano.save(family / "b", tied, config=TIED)
+        slices = (
+            Slice(layers={"a": (0, 1)}, steps=(step("passthrough", ("a",)),)),
+            Slice(layers={"b": (1, 2)}, steps=(step("passthrough", ("b",)),)),
+        )
+        with pytest.raises(AlignmentError, match=r"config\.json says tie_word_embeddings True"):
+            merge(recipe(family, slices=slices), family / "out")
 
     def test_without_a_number_of_layers_in_the_config(self, tmp_path: Path) -> None:
         config = {k: v for k, v in nano.CONFIG.items() if k != "num_hidden_layers"}

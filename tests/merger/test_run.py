@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -504,6 +505,28 @@ class TestOverwrite:
         with pytest.raises(OutputError, match="exists already"):
             merge(recipe(family), family / "out")
         assert digests(family / "out") == before
+
+    def test_an_input_is_never_the_output(self, family: Path) -> None:
+        merge(recipe(family), family / "out")
+        merged = recipe(family, base=False)
+        again = replace(merged, models=(merged.models[0], source(resolve(str(family / "out")))))
+        steps = (step("linear", "code", "out"),)
+        with pytest.raises(OutputError, match="is one of the inputs"):
+            merge(replace(again, steps=steps), family / "out", overwrite=True)
+
+    def test_a_folder_that_somebody_put_into_a_merge_is_not_deleted(self, family: Path) -> None:
+        merge(recipe(family), family / "out")
+        (family / "out" / "evals").mkdir()
+        with pytest.raises(OutputError, match="holds evals, which no merge made"):
+            merge(recipe(family, step("ties")), family / "out", overwrite=True)
+
+    def test_a_link_stays_a_link(self, family: Path) -> None:
+        (family / "disk").mkdir()
+        (family / "out").symlink_to(family / "disk" / "merged")
+        for _ in range(3):
+            merge(recipe(family), family / "out", overwrite=True)
+        assert (family / "out").is_symlink()
+        assert (family / "disk" / "merged" / "config.json").is_file()
 
     @pytest.mark.parametrize("number", [0, 1, 2])
     def test_a_crash_at_any_rename_can_be_gone_on_from(

@@ -1,7 +1,18 @@
 """What a plan refuses, and what it reads."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,6 +23,9 @@ from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.planning.tasks import tasks_of
 from simmerge_hub.recipe import parse
+from simmerge_hub.signatures import shared
+from simmerge_hub.signatures.shared import signed
+from simmerge_hub.signatures.signature import Request
 from simmerge_hub.zoo.publish import publish
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
@@ -73,3 +87,104 @@ def test_structural_signals_download_no_weights(
     recipe, why = parse(made.to_yaml(), "the plan")
     assert recipe == made.recipe
     assert [t["probes"] for t in why["tasks"]] == ["none", "none"]
+
+
+class TestOnceSigned:
+    """Planning again, or from published signatures alone: what the Hub is asked for, counted there.
+
+    That the base is the models' base is checked with a few rows of each whenever a plan is made;
+    `lineage.distance` is left out here, so that what is counted is what signing costs.
+    """
+
+    SCRIPT = """
+import json, sys
+from simmerge_hub.planning.plan import plan
+from simmerge_hub.weights import lineage
+lineage.distance = lambda base, model: 0.0
+made = plan(*sys.argv[1:])
+heavy = {"transformers", "peft", "tokenizers", "accelerate", "datasets"} & set(sys.modules)
+print(json.dumps({"heavy": sorted(heavy), "signatures": made.to_dict()["signatures"]}))
+"""
+
+    @pytest.fixture
+    def models(self, hub: Hub, org: str) -> tuple[str, str]:
+        publish(packaged(), org)
+        return f"{org}/code", f"{org}/math"
+
+    def planned(self, models: tuple[str, str], **environment: str) -> dict[str, Any]:
+        """A plan in a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-c", self.SCRIPT, *models],
+            env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return json.loads(done.stdout)
+
+    def test_a_second_plan_reads_no_weight_and_runs_nothing(self, models: tuple[str, str]) -> None:
+        plan(*models)
+        with recording() as (endpoint, seen):
+            second = self.planned(models, HF_ENDPOINT=endpoint)
+        assert second["heavy"] == []
+        assert {o for parts in second["signatures"].values() for o in parts.values()} == {"cache"}
+        assert weight_bytes(seen) == 0
+
+    def test_published_signatures_are_enough(self, models: tuple[str, str], tmp_path: Path) -> None:
+        made = plan(*models)
+        for name in made.signatures:
+            request = Request(checkpoint=resolve(name), probe_sets=tuple(made.probes.values()))
+            shared.publish(signed(request).signature, request)
+        theirs = {"HF_ASSETS_CACHE": str(tmp_path / "theirs"), "HF_HOME": str(tmp_path / "home")}
+        with recording() as (endpoint, seen):
+            found = self.planned(models, **theirs, HF_ENDPOINT=endpoint)
+        assert found["heavy"] == []
+        assert found["signatures"] == {
+            name: dict.fromkeys(parts, name) for name, parts in made.signatures.items()
+        }
+        assert len({path for path, _ in seen if "/simmerge/" in path}) >= 3
+        assert weight_bytes(seen) == 0
+
+
+@contextmanager
+def recording() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """An address that passes everything on to the Hub: (address, what it answered: path, bytes)."""
+    hub = urlsplit(os.environ["HF_ENDPOINT"]).netloc
+    seen: list[tuple[str, bytes]] = []
+
+    class Passing(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with closing(HTTPConnection(hub)) as connection:
+                connection.request(self.command, self.path, body or None, dict(self.headers))
+                answer = connection.getresponse()
+                data = answer.read()
+            seen.append((self.path, data))
+            self.send_response_only(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("connection", "transfer-encoding", "content-length"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", answer.headers["Content-Length"] or str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_HEAD = do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Passing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", seen
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def weight_bytes(seen: list[tuple[str, bytes]]) -> int:
+    """Bytes of weight files that were sent, but for their headers: 8 bytes, then JSON."""
+    sent = [data for path, data in seen if path.endswith("model.safetensors")]
+    headers = [data for data in sent if len(data) == 8 or data[:2] == b'{"']
+    assert headers
+    return sum(map(len, sent)) - sum(map(len, headers))

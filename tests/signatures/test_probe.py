@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 
 from simmerge_hub.errors import ProbeError, SignatureError
-from simmerge_hub.signatures.probe import DOMAINS, PROMPTS, load_model, probe_set, run_probes
+from simmerge_hub.signatures.probe import DOMAINS, PROMPTS, probe_set, run_probes
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -75,28 +75,6 @@ def test_a_model_in_bin_files_behaves_like_its_twin(tiny, tmp_path, assets, prob
     assert (first.hidden == second.hidden).all()
 
 
-@pytest.mark.parametrize(
-    ("change", "seen"),
-    [
-        ({"model_type": "unheard_of"}, "ValueError"),
-        ({"hidden_size": 12}, "RuntimeError"),
-        ({"auto_map": {"AutoModelForCausalLM": "code.Model"}, "model_type": "own"}, "ValueError"),
-    ],
-    ids=["unknown architecture", "size mismatch", "code of its own"],
-)
-def test_a_model_that_cannot_be_loaded_is_named(tiny, tmp_path, change, seen):
-    from simmerge_hub.hub.resolve import resolve
-
-    tiny.save(tiny.model_of("llama"), tmp_path / "model")
-    path = tmp_path / "model" / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(SignatureError) as caught:
-        load_model(resolve(str(tmp_path / "model")))
-    assert str(caught.value).startswith(f"model cannot be loaded: {seen}: ")
-    assert "\n" not in str(caught.value)
-    assert caught.value.hint
-
-
 def test_a_tokenizer_that_cannot_be_loaded_is_named(tiny, tmp_path, probes, monkeypatch):
     import transformers
 
@@ -111,3 +89,28 @@ def test_a_tokenizer_that_cannot_be_loaded_is_named(tiny, tmp_path, probes, monk
         "the tokenizer of model cannot be loaded: ImportError: needs the SentencePiece library"
     )
     assert caught.value.hint == "install the package it names, then try again"
+
+
+@pytest.mark.parametrize("offload", [False, True], ids=["resident", "offloaded"])
+def test_batches_are_as_large_as_memory_allows_and_say_the_same(
+    tiny, tmp_path, probes, monkeypatch, offload
+):
+    from simmerge_hub.signatures import loading, sketch
+
+    checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
+    (whole,) = run_probes(checkpoint, None, [probes], offload=offload).values()
+    sizes = []
+    real = sketch.run
+
+    def counting(model, layers, batch):
+        sizes.append(len(batch))
+        return real(model, layers, batch)
+
+    monkeypatch.setattr(sketch, "run", counting)
+    monkeypatch.setattr(loading, "free_memory", lambda *_: 2**17)
+    (small,) = run_probes(checkpoint, None, [probes], offload=offload).values()
+    assert len(sizes) > 1 and sum(sizes) == len(probes.prompts)
+    for name in ("logprobs", "entropy", "loss", "hidden"):
+        far = abs(getattr(small, name) - getattr(whole, name)).max()
+        assert far <= loading.FLOOR["float32"] * abs(getattr(whole, name)).max()
+    assert abs(small.attention - whole.attention).max() <= 1e-3

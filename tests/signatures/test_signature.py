@@ -12,7 +12,6 @@ import torch
 
 from simmerge_hub.errors import AlignmentError, SignatureError
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.signatures import signature as room
 from simmerge_hub.signatures.probe import probe_set
 from simmerge_hub.signatures.signature import Settings, load, save, sign
 from tests import nano
@@ -176,6 +175,16 @@ class TestCache:
             assert equal(sign(checkpoint, probe_sets=[probes]), first)
         assert run == ["strings"]
 
+    def test_it_stays_within_its_limit(self, checkpoint, assets, tiny, tmp_path, monkeypatch):
+        from simmerge_hub.signatures import cache
+
+        first = sign(checkpoint)
+        monkeypatch.setattr(cache, "_in_use", set())  # another process
+        monkeypatch.setenv("SIMMERGE_CACHE_LIMIT", "0")
+        sign(tiny.save(tiny.model_of("llama", seed=1), tmp_path / "other"))
+        (left,) = assets.rglob("*.safetensors")
+        assert load(left).digest != first.digest
+
     def test_nothing_half_written_stays(self, checkpoint, assets, probes, monkeypatch):
         from simmerge_hub.signatures import store
 
@@ -296,8 +305,9 @@ class TestFile:
 
     def test_a_part_of_a_signature_is_refused(self, family, tmp_path):
         from simmerge_hub.signatures import store
+        from simmerge_hub.signatures.artifact import dumped
 
-        header, tensors = room._dumped(family.expert.sketches["strings"])
+        header, tensors = dumped(family.expert.sketches["strings"])
         store.write(tmp_path / "sketch.safetensors", header, tensors)
         with pytest.raises(SignatureError, match="is no signature"):
             load(tmp_path / "sketch.safetensors")

@@ -63,6 +63,14 @@ def test_a_model_of_slices() -> None:
     assert found["model.layers.6.b"].depth == 1.0
 
 
+def test_a_head_called_embed_out_comes_last() -> None:
+    """GPT-NeoX."""
+    shapes = {n: model(4, "gpt_neox.layers") | {"embed_out.weight": (4, 2)} for n in ("one", "two")}
+    found = sliced(shapes, [{"one": (0, 2)}, {"two": (2, 4)}])
+    assert found["embed_out.weight"].origins == {"two": "embed_out.weight"}
+    assert found["model.embed_tokens.weight"].origins == {"one": "model.embed_tokens.weight"}
+
+
 def test_slices_of_several_models_side_by_side() -> None:
     shapes = {"one": model(4), "two": model(4)}
     found = sliced(shapes, [{"one": (0, 2), "two": (2, 4)}])

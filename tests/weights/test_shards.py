@@ -62,6 +62,15 @@ def test_metadata_and_alignment(tmp_path: Path) -> None:
     }
 
 
+def test_rows_beyond_a_tensor_are_never_written(tmp_path: Path) -> None:
+    entries = {"a": ("F32", (2, 2)), "b": ("F32", (2, 2))}
+    with (
+        writing(tmp_path, plan_shards(entries, 10**9, {})) as write,
+        pytest.raises(ValueError, match="a has no room for rows 1 to 3"),
+    ):
+        write("a", 1, torch.ones(2, 2))
+
+
 def test_an_index_for_several_files_only(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "many").mkdir()

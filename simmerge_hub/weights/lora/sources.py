@@ -18,12 +18,14 @@ from simmerge_hub.weights.stream import read_rows, read_whole, stored_dtype
 class Source:
     """One adapter: its modules by name, without data, and what it stores whole.
 
-    `whole` maps the base's tensor names to those in the file.
+    `whole` maps the base's tensor names to those in the file, `factors` modules to the names of
+    their tensors there.
     """
 
     checkpoint: Checkpoint
     loras: Mapping[str, Lora] = field(repr=False)
     whole: Mapping[str, str] = field(repr=False)
+    factors: Mapping[str, tuple[str, ...]] = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -63,7 +65,18 @@ def source(checkpoint: Checkpoint) -> Source:
         checkpoint=checkpoint,
         loras={lora.module: lora for lora in loras},
         whole={name: names[name] for name in whole},
+        factors=_factors(checkpoint),
     )
+
+
+def _factors(checkpoint: Checkpoint) -> dict[str, tuple[str, ...]]:
+    """Module -> the names of its tensors in the file."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name in checkpoint.tensors:
+        module, lora, _ = adapters.base_name(name).rpartition(".lora_")
+        if lora:
+            found[module] = (*found.get(module, ()), name)
+    return found
 
 
 def common_base(sources: Sequence[Source]) -> str | None:
@@ -121,8 +134,7 @@ def read_lora(one: Source, module: str) -> Lora:
     Raises:
         CheckpointError: there is NaN or Inf in it.
     """
-    held = one.checkpoint.tensors.items()
-    mine = {n: h for n, h in held if adapters.base_name(n).startswith(f"{module}.lora_")}
+    mine = {name: one.checkpoint.tensors[name] for name in one.factors[module]}
     tensors = read_whole(replace(one.checkpoint, tensors=mine))
     for tensor in tensors.values():
         _check_finite(one, module, tensor)
