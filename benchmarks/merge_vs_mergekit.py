@@ -54,8 +54,8 @@ def main() -> None:
             found["mergekit"].append(theirs(work, models, name, mergekit))
             found["floor"].append(floor(work, models))
             print(f"round {number + 1}, {name}:", {k: v[-1] for k, v in found.items()}, flush=True)
-    result = {"machine": machine(), "rounds": options.rounds, "operators": summary(runs)}
-    (HERE / "merge_vs_mergekit.json").write_text(json.dumps(result, indent=2) + "\n")
+            result = {"machine": machine(), "rounds": number + 1, "operators": summary(runs)}
+            (HERE / "merge_vs_mergekit.json").write_text(json.dumps(result, indent=2) + "\n")
     if not options.work:
         shutil.rmtree(work)
 
