@@ -109,8 +109,8 @@ def mergekit_environment(folder: Path) -> Path:
     return command
 
 
-def ours(work: Path, models: list[Path], name: str) -> dict[str, float]:
-    """Seconds and peak bytes of `simmerge-hub merge`."""
+def recipe_of(work: Path, models: list[Path], name: str) -> Path:
+    """Our recipe of a merge, as a file."""
     base, *others = models
     recipe = {
         "simmerge": 1,
@@ -121,13 +121,16 @@ def ours(work: Path, models: list[Path], name: str) -> dict[str, float]:
         ],
         "dtype": "bfloat16",
     }
-    (work / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    command = [
-        str(Path(sys.executable).parent / "simmerge-hub"),
-        "merge",
-        str(work / "recipe.yaml"),
-    ]
-    cache = work / "cache"  # ours remembers the sha256 of folders: forget, every run is a first one
+    path = work / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def ours(work: Path, models: list[Path], name: str) -> dict[str, float]:
+    """Seconds and peak bytes of `simmerge-hub merge`."""
+    program = Path(sys.executable).parent / "simmerge-hub"
+    command = [str(program), "merge", str(recipe_of(work, models, name))]
+    cache = work / "cache"  # ours remembers the hashes of folders: forget, every run is a first one
     shutil.rmtree(cache, ignore_errors=True)
     options = ["-o", str(work / "out-ours"), "--no-fsync", "--json"]
     return timed([*command, *options], work / "out-ours", HF_HOME=str(cache))

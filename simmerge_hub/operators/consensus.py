@@ -64,9 +64,9 @@ def agreeing(
     total = torch.add(parts[0], parts[1]) if len(parts) > 1 else parts[0].clone()
     for part in parts[2:]:
         total.add_(part)
-    sign = torch.copysign(torch.ones(()), total.add_(0.0))  # -0 becomes +0, which elects +
+    sign = total.sign_().add_(0.5).sign_()  # zero elects +
     kept = [part.mul_(sign).clamp_min_(0) for part in parts]
-    total = _weighted(kept, gains, out=total).mul_(sign)
+    total = _weighted(kept, gains, out=torch.empty_like(sign)).mul_(sign)
     if masses is None:
         return total
     mass = _weighted([part.sign_() for part in kept], masses, out=sign)

@@ -3,6 +3,9 @@
 The number of an entry depends on (seed, model, tensor, index of the entry) alone: a generator is
 keyed by the first three and advanced to the fourth. Chunks, order, threads and shards do not
 matter. A model is known by its name, so the same model is thinned alike wherever it stands.
+
+An entry gets 16 bits, four entries one number of the generator, which is what drawing costs. So a
+probability is a whole number of 65,536ths, and whoever divides by it divides by that.
 """
 
 import hashlib
@@ -11,24 +14,25 @@ import numpy as np
 
 from simmerge_hub.operators.registry import Place
 
-SPAN = 2**32
+SPAN = 2**16
 FULL = 2**64 - 1
 
 
 def words(place: Place, model: int, rows: int, cols: int) -> np.ndarray:
-    """One number for each entry of `rows` whole rows from `place.low`: uint32 [rows, cols]."""
+    """One number for each entry of `rows` whole rows from `place.low`: uint16 [rows, cols]."""
     first, count = place.low * cols, rows * cols
-    generator = np.random.Generator(np.random.PCG64DXSM(_key(place, model)).advance(first // 2))
-    pairs = generator.integers(  # the raw stream; unlike random_raw, other threads run meanwhile
-        0, FULL, size=(first % 2 + count + 1) // 2, dtype=np.uint64, endpoint=True
+    skipped = first % 4
+    generator = np.random.Generator(np.random.PCG64DXSM(_key(place, model)).advance(first // 4))
+    drawn = generator.integers(  # the raw stream; unlike random_raw, other threads run meanwhile
+        0, FULL, size=(skipped + count + 3) // 4, dtype=np.uint64, endpoint=True
     )
-    drawn = np.ascontiguousarray(pairs, dtype="<u8").view("<u4")
-    return drawn[first % 2 : first % 2 + count].reshape(rows, cols)
+    found = np.ascontiguousarray(drawn, dtype="<u8").view("<u2")
+    return found[skipped : skipped + count].reshape(rows, cols)
 
 
 def below(share: float | np.ndarray) -> np.ndarray:
-    """The word below which entries fall with this probability: uint32, for `words(...) < it`."""
-    return np.minimum(np.rint(np.multiply(share, SPAN)), SPAN - 1).astype(np.uint32)
+    """The word below which entries fall with this probability: uint16, for `words(...) < it`."""
+    return np.clip(np.rint(np.multiply(share, SPAN)), 1, SPAN - 1).astype(np.uint16)
 
 
 def _key(place: Place, model: int) -> int:

@@ -108,8 +108,9 @@ def drop(
     share = _of(density, model)
     if share == 1:
         return delta.clone()
-    kept = draws.words(place, model, *delta.shape) < draws.below(share)
-    return _masked(delta, kept, 1 / share if rescale == "density" else 1.0)
+    bound = draws.below(share)
+    kept = draws.words(place, model, *delta.shape) < bound
+    return _masked(delta, kept, draws.SPAN / float(bound) if rescale == "density" else 1.0)
 
 
 def drop_ranked(
@@ -138,9 +139,10 @@ def drop_ranked(
     rising = np.linspace(share - spread, share + spread, cols) if cols > 1 else np.array([share])
     order = _ranking(delta)
     drawn = draws.words(place, model, rows, cols).ravel().take(order)
-    gains = (1 / rising if rescale == "density" else np.ones(cols)).astype(np.float32)
+    bounds = draws.below(rising)
+    gains = (draws.SPAN / bounds if rescale == "density" else np.ones(cols)).astype(np.float32)
     factors = np.empty(rows * cols, np.float32)
-    factors[order] = np.multiply(drawn < draws.below(rising), gains)
+    factors[order] = np.multiply(drawn < bounds, gains)
     return torch.from_numpy(factors).view(rows, cols).mul_(delta)
 
 

@@ -23,6 +23,11 @@ ODD_SHARE, ODD_MOST = 16, 1 << 22
 FEW = 1 << 14
 """Up to this many entries are kept and partitioned instead: a histogram costs more than they do."""
 MAGNITUDE = 0x7FFFFFFF
+ALL = (0, MAGNITUDE + 1)
+SPARED = 8
+"""A window is guessed from one entry in so many of the first chunk."""
+MARGIN = 0.02
+"""Ranks by which the window reaches farther than the wanted ones, as a share of the entries."""
 Ranks = Callable[[int, int], Sequence[int]]
 """(slot, entries) -> which of the largest entries are wanted, counted from 1."""
 
@@ -31,12 +36,17 @@ Ranks = Callable[[int, int], Sequence[int]]
 class Magnitudes:
     """The entries of one tensor, counted.
 
-    `few` holds all bit patterns while they are few; then `counts` says how often each upper half
-    occurs, and `odd` holds the patterns whose lower half is not zero (None: too many).
+    Of those with a bit pattern inside `window` (at or above its first, below its second, both
+    whole buckets) `few` holds all patterns while they are few; then `counts` says how often each
+    upper half occurs, and `odd` holds the patterns whose lower half is not zero (None: too many).
+    `above` is how many lie above the window.
     """
 
+    window: tuple[int, int] = ALL
     entries: int = 0
+    above: int = 0
     few: list[np.ndarray] | None = field(default_factory=list)
+    inside: int = 0
     counts: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     odd: list[np.ndarray] | None = field(default_factory=list)
 
@@ -44,25 +54,38 @@ class Magnitudes:
         """Count the entries of a tensor."""
         bits = tensor.contiguous().view(torch.int32).flatten()
         self.entries += len(bits)
+        found = bits if self.window == ALL else self._through_window(bits)
+        self.inside += len(found)
         if self.few is None:
-            self._count(bits)
-            return
-        if self.entries <= FEW:
-            self.few.append(bits.numpy() & MAGNITUDE)
-            return
-        self.counts = np.zeros(BUCKETS, np.int64)
-        for kept in (*map(torch.from_numpy, self.few), bits):
-            self._count(kept)
-        self.few = None
+            self._count(found, len(bits))
+        elif self.inside <= FEW:
+            self.few.append(found.numpy() & MAGNITUDE)
+        else:
+            self.counts = np.zeros(BUCKETS, np.int64)
+            for kept in (*map(torch.from_numpy, self.few), found):
+                self._count(kept, len(bits))
+            self.few = None
 
-    def _count(self, bits: Tensor) -> None:
+    def holds(self, ranks: Sequence[int]) -> bool:
+        """Whether the entries of these ranks are inside the window."""
+        return all(self.above < rank <= self.above + self.inside for rank in ranks)
+
+    def _through_window(self, bits: Tensor) -> Tensor:
+        low, high = self.window
+        found = np.bitwise_and(bits.numpy(), MAGNITUDE)
+        self.above += int(np.count_nonzero(found >= high)) if high <= MAGNITUDE else 0
+        found -= np.int32(low)  # what lies below wraps around, to the far end
+        places = np.flatnonzero(found.view(np.uint32) < np.uint32(high - low))
+        return torch.from_numpy(found.take(places) + np.int32(low))
+
+    def _count(self, bits: Tensor, among: int) -> None:
         """16-bit halves are counted: they are half the memory, and a conversion drops the rest."""
         upper = bits.bitwise_right_shift(LOW_BITS).to(torch.int16).bitwise_and_(BUCKETS - 1)
         self.counts += torch.bincount(upper, minlength=BUCKETS).numpy()
         if self.odd is not None:
             low = bits.to(torch.int16).numpy() != 0
             found = int(np.count_nonzero(low))
-            if found * ODD_SHARE > len(low) or found + sum(map(len, self.odd)) > ODD_MOST:
+            if found * ODD_SHARE > among or found + sum(map(len, self.odd)) > ODD_MOST:
                 self.odd = None
             elif found:
                 self.odd.append(bits.numpy()[np.flatnonzero(low)] & MAGNITUDE)
@@ -110,18 +133,16 @@ def largest(chunks: Chunks, ranks: Ranks) -> list[list[float]]:
     """Per slot, the magnitudes that have the wanted ranks from the top, in the order wanted.
 
     Args:
-        chunks: float32 [slots, rows, cols] each; iterated at most twice.
-        ranks: asked once per slot, when the number of entries is known.
+        chunks: float32 [slots, rows, cols] each; iterated at most three times, mostly once.
+        ranks: of so many entries of a slot; asked again as the number grows.
 
     Returns:
         One list per slot; of zeros if the tensor has no entries.
     """
-    slots: list[Magnitudes] = []
-    for chunk in chunks:
-        slots = slots or [Magnitudes() for _ in chunk]
-        for slot, tensor in zip(slots, chunk, strict=True):
-            slot.add(tensor)
-    wanted = [ranks(i, slot.entries) for i, slot in enumerate(slots)]
+    slots = _counted(chunks, ranks)
+    wanted = [
+        [rank - slot.above for rank in ranks(i, slot.entries)] for i, slot in enumerate(slots)
+    ]
     places = [
         [_locate(slot.counts, rank) for rank in found] if slot.few is None else []
         for slot, found in zip(slots, wanted, strict=True)
@@ -133,6 +154,42 @@ def largest(chunks: Chunks, ranks: Ranks) -> list[list[float]]:
         else [_float((b << LOW_BITS) | _locate(lower[i][b], rank)[0]) for b, rank in places[i]]
         for i, (slot, found) in enumerate(zip(slots, wanted, strict=True))
     ]
+
+
+def _counted(chunks: Chunks, ranks: Ranks) -> list[Magnitudes]:
+    """Every slot counted near the wanted ranks, or whole where a window slid off them."""
+    slots: list[Magnitudes] = []
+    for chunk in chunks:
+        slots = slots or [Magnitudes(window=_window(t, i, ranks)) for i, t in enumerate(chunk)]
+        _add(slots, chunk)
+        if not all(slot.holds(ranks(i, slot.entries)) for i, slot in enumerate(slots)):
+            break
+    else:
+        return slots
+    slots = [Magnitudes() for _ in slots]
+    for chunk in chunks:
+        _add(slots, chunk)
+    return slots
+
+
+def _add(slots: Sequence[Magnitudes], chunk: Tensor) -> None:
+    for slot, tensor in zip(slots, chunk, strict=True):
+        slot.add(tensor)
+
+
+def _window(tensor: Tensor, slot: int, ranks: Ranks) -> tuple[int, int]:
+    """Bit patterns between which the wanted ranks will lie if all is like this tensor."""
+    if tensor.numel() <= FEW:
+        return ALL
+    some = Magnitudes(few=None, counts=np.zeros(BUCKETS, np.int64), odd=None)
+    some.add(tensor.flatten()[::SPARED])
+    wanted, slack = ranks(slot, some.entries), int(MARGIN * some.entries)
+    if not wanted:
+        return ALL
+    first, last = min(wanted) - slack, max(wanted) + slack
+    high = _locate(some.counts, first)[0] + 1 if first > 0 else BUCKETS
+    low = _locate(some.counts, last)[0] if last <= some.entries else 0
+    return low << LOW_BITS, high << LOW_BITS
 
 
 def _of_few(few: list[np.ndarray], wanted: Sequence[int]) -> list[float]:

@@ -153,12 +153,17 @@ def uniform(model: int, shape: tuple[int, ...]) -> Array:
     """The numbers of a model's entries in [0, 1), as the operators draw them."""
     cols = int(np.prod(shape[1:])) if len(shape) > 1 else shape[0]
     rows = shape[0] if len(shape) > 1 else 1
-    return draws.words(HERE, model, rows, cols).reshape(shape) / 2**32
+    return draws.words(HERE, model, rows, cols).reshape(shape) / 2**16
 
 
 def dropped(base: Array, models: list[Array], density: float) -> list[Array]:
-    parts = deltas(base, models)
-    return [np.where(uniform(i, d.shape) < density, d / density, 0) for i, d in enumerate(parts)]
+    parts, odds = deltas(base, models), drawable(density)
+    return [np.where(uniform(i, d.shape) < odds, d / odds, 0) for i, d in enumerate(parts)]
+
+
+def drawable(odds: Array | float) -> Array:
+    """The nearest probabilities that 16 random bits can have."""
+    return np.rint(np.asarray(odds) * 2**16) / 2**16
 
 
 def dare_linear(base: Array, models: list[Array], *, density: float = 0.5) -> Array:
@@ -175,7 +180,7 @@ def ranked(base: Array, models: list[Array], density: float, epsilon: float) -> 
         rows = delta.reshape(len(delta), -1) if delta.ndim > 1 else delta.reshape(1, -1)
         ranks = np.stack([np.argsort(np.argsort(np.abs(r), kind="stable")) for r in rows])
         odds = density - epsilon + 2 * epsilon * ranks / (rows.shape[1] - 1)
-        odds = odds.reshape(delta.shape)
+        odds = drawable(odds.reshape(delta.shape))
         found.append(np.where(uniform(i, delta.shape) < odds, delta / odds, 0))
     return found
 

@@ -81,3 +81,50 @@ def test_differences_of_bfloat16_with_some_finer_entries(odd: int) -> None:
     found = magnitude_thresholds(Chunks(), 0.3)
     assert np.float32(found[0]) == np.sort(delta.abs().numpy())[-9000]
     assert len(passes) == (2 if odd == 40_000 else 1)
+
+
+class Counted:
+    """Chunks that say how often they were iterated."""
+
+    def __init__(self, chunks: list[torch.Tensor]) -> None:
+        self.chunks, self.passes = chunks, 0
+
+    def __iter__(self):
+        self.passes += 1
+        return iter(self.chunks)
+
+
+@pytest.mark.parametrize("finer", [False, True])
+@pytest.mark.parametrize("density", [0.0001, 0.2, 0.999])
+def test_a_window_that_holds_spares_a_second_pass(density: float, finer: bool) -> None:
+    """float32 deltas use their lower bits everywhere, and yet few enough lie in the window."""
+    random = torch.Generator().manual_seed(3)
+    values = torch.randn(2, 1000, 300, generator=random)
+    values = values if finer else values.bfloat16().float()
+    chunks = Counted(list(values.split(200, dim=1)))
+    found = magnitude_thresholds(chunks, density)
+    keep = int(density * 300_000)
+    assert found == [float(np.sort(m.abs().numpy().ravel())[-keep]) for m in values]
+    assert chunks.passes == 1
+
+
+@pytest.mark.parametrize("density", [0.01, 0.2, 0.7])
+def test_a_window_that_slides_off_costs_a_pass_and_nothing_else(density: float) -> None:
+    """Rows that grow, as embeddings of rare tokens may: the beginning says little of the end."""
+    random = torch.Generator().manual_seed(4)
+    values = torch.randn(1, 1000, 300, generator=random) * torch.logspace(-6, 2, 1000)[:, None]
+    chunks = Counted(list(values.split(200, dim=1)))
+    found = magnitude_thresholds(chunks, density)
+    keep = int(density * 300_000)
+    assert found == [float(np.sort(values.abs().numpy().ravel())[-keep])]
+    assert 2 <= chunks.passes <= 3
+
+
+def test_most_entries_equal() -> None:
+    """Ties fill the window; the second model has nothing above it at all."""
+    values = torch.zeros(2, 600, 300)
+    values[0, ::7] = 1.0
+    values[1, :, 0] = torch.arange(600.0)
+    chunks = list(values.split(150, dim=1))
+    assert magnitude_thresholds(chunks, 0.1) == [1.0, 0.0]
+    assert magnitude_thresholds(chunks, [0.5, 0.001]) == [0.0, 420.0]
