@@ -17,6 +17,7 @@ from simmerge_hub.signatures import geometry
 from simmerge_hub.signatures.remember import remembered
 from simmerge_hub.signatures.signature import Signature
 from simmerge_hub.signatures.tables import Table, table
+from simmerge_hub.weights.numbers import matrix_shape
 
 DENSITY = 0.2
 """Trimming keeps the largest fifth of each tensor's delta, as TIES does by default."""
@@ -64,8 +65,8 @@ def delta(model: Signature, base: Signature) -> Delta:
         "base": np.array([_dot(v, v) for v in origin.values()]),
     }
     ranks = {
-        "rank": _ranks(matrices),
-        "base_rank": _ranks({n: _matrix(origin[n], base.sampled[n]) for n in names}),
+        "rank": _ranks(matrices, base),
+        "base_rank": _ranks({n: _matrix(origin[n], base.sampled[n]) for n in names}, base),
     }
     return Delta(
         values=values,
@@ -152,16 +153,30 @@ def _masks(trimmed: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return [(name, signs != 0) for name, signs in trimmed.items()]
 
 
-def _ranks(matrices: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Effective rank of every matrix; NaN for vectors and zero."""
+def _ranks(matrices: Mapping[str, np.ndarray], base: Signature) -> np.ndarray:
+    """Effective rank of every matrix, as its looked-at rows would have it; NaN for vectors, zero.
+
+    Where fewer rows are sampled than would be looked at in the whole tensor, what those would say
+    is estimated: otherwise ranks of a large model would be bounded by the size of its sample.
+    """
+    wanted = (_looked_at(matrix_shape(base.shapes[n])[0]) for n in matrices)
     return np.array(
-        [geometry.effective_rank(m) if len(m) > 1 else np.nan for m in matrices.values()]
-    )
+        [geometry.effective_rank(m, rows) if len(m) > 1 else np.nan
+         for m, rows in zip(matrices.values(), wanted, strict=True)]
+    )  # fmt: skip
 
 
 def _matrix(flat: np.ndarray, sample: Tensor) -> np.ndarray:
     whole = flat.reshape(tuple(sample.shape))
-    return whole[:: -(-len(whole) // RANK_ROWS)]
+    return whole[:: _stride(len(whole))]
+
+
+def _stride(rows: int) -> int:
+    return -(-rows // RANK_ROWS)
+
+
+def _looked_at(rows: int) -> int:
+    return -(-rows // _stride(rows))
 
 
 def _squares(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
