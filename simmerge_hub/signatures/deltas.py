@@ -36,12 +36,14 @@ class Delta:
     """One model minus its base, over the tensors of `table`.
 
     `values` float32, `signs` and `trimmed` int8 (0 where zero or trimmed away) are flat per tensor;
+    `kept` is how many entries trimming keeps, and the sum of their magnitudes;
     `inputs` are the leading input directions of matrices, [cols, at most 8].
     """
 
     values: Mapping[str, np.ndarray]
     signs: Mapping[str, np.ndarray]
     trimmed: Mapping[str, np.ndarray]
+    kept: Mapping[str, tuple[int, float]]
     inputs: Mapping[str, np.ndarray]
     table: Table
 
@@ -72,6 +74,7 @@ def delta(model: Signature, base: Signature) -> Delta:
         values=values,
         signs={n: np.sign(v).astype(np.int8) for n, v in values.items()},
         trimmed=trimmed,
+        kept={n: (int(m.sum()), float(np.abs(values[n][m]).sum())) for n, m in _masks(trimmed)},
         inputs=inputs,
         table=table(base.shapes, names, {k: scale * c for k, c in columns.items()} | ranks),
     )
@@ -124,9 +127,9 @@ def _overlap(a: Delta, b: Delta, name: str) -> dict[str, float]:
     agreement, trimmed = a.signs[name] * b.signs[name], a.trimmed[name] * b.trimmed[name]
     opposed = trimmed < 0
     both = np.count_nonzero(trimmed)
-    one = np.count_nonzero(a.trimmed[name]) + np.count_nonzero(b.trimmed[name])
-    mass = float(np.abs(x[a.trimmed[name] != 0]).sum() + np.abs(y[b.trimmed[name] != 0]).sum())
-    lost = 2 * float(np.minimum(np.abs(x[opposed]), np.abs(y[opposed])).sum())
+    one, mass = (first + second for first, second in zip(a.kept[name], b.kept[name], strict=True))
+    places = np.flatnonzero(opposed)
+    lost = 2 * float(np.minimum(np.abs(x[places]), np.abs(y[places])).sum())
     directions = [d.inputs[name] for d in (a, b) if name in d.inputs]
     return {
         "product": _dot(x, y),

@@ -5,12 +5,18 @@ import numpy as np
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """⟨a, b⟩/(‖a‖‖b‖) over the last axis; NaN where a norm is zero."""
-    dot = np.einsum("...i,...i->...", a, b, dtype=np.float64)
-    norms = np.sqrt(
-        np.einsum("...i,...i->...", a, a, dtype=np.float64)
-        * np.einsum("...i,...i->...", b, b, dtype=np.float64)
-    )
-    return np.divide(dot, norms, out=np.full(np.shape(dot), np.nan), where=norms > 0)
+    return cosine_of(dot(a, b), dot(a, a), dot(b, b))
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """float64 [...]: ⟨a, b⟩ over the last axis."""
+    return np.einsum("...i,...i->...", a, b, dtype=np.float64)
+
+
+def cosine_of(product: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The cosine from ⟨a, b⟩, ‖a‖² and ‖b‖²; NaN where a norm is zero."""
+    norms = np.sqrt(first * second)
+    return np.divide(product, norms, out=np.full(np.shape(product), np.nan), where=norms > 0)
 
 
 def centred_gram(rows: np.ndarray) -> np.ndarray:
