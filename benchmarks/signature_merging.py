@@ -3,11 +3,11 @@
     python benchmarks/signature_merging.py                        # the packaged nano models
     python benchmarks/signature_merging.py --synthetic ./models   # and seven tensors of 1.1 B
 
-Every operator of the registry, on signatures. Nano: two pairs of specialists, merged in full,
-saved, signed and compared with a third specialist; the merged signature is compared with the same
-one, once from whole tensors and once with 10 % of the entries sampled. Behaviour is never exact: it
-is predicted to first order. 1.1 B: the rows that are sampled of the seven matrices of one layer,
-merged from the sample and in full. Writes benchmarks/signature_merging.json.
+Every operator of the registry, on signatures. Nano: six pairs of specialists, merged in full,
+saved, signed and compared with a third specialist; so is the merged signature, once from whole
+tensors and once from 10 % of the entries. Behaviour is never exact: it is predicted to first order.
+1.1 B: the rows that are sampled of the seven matrices of one layer, merged from the sample and in
+full. Writes benchmarks/signature_merging.json.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from synthetic import TUNINGS
 from torch import Tensor
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.operators import OPERATORS, Arm, Place, arm, merge_tensors
+from simmerge_hub.operators import OPERATORS, Arm, Place, check, merge_tensors
 from simmerge_hub.signatures.features import Features, features
 from simmerge_hub.signatures.merging import merged
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
@@ -66,17 +66,13 @@ def main() -> None:
     file.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def arms() -> Iterator[Arm]:
-    """Every operator for two models, with its defaults."""
+def arms() -> Iterator[tuple[Arm, int]]:
+    """Every operator with its defaults, and how many models it is given: two if it takes them."""
     for name, found in OPERATORS.items():
         least, most = found.models
-        if least <= 2 and (most is None or most >= 2):
-            yield arm(name)
-
-
-def left_out() -> list[str]:
-    """Operators that do not take two models."""
-    return sorted(set(OPERATORS) - {one.operator for one in arms()})
+        count = 2 if least <= 2 and (most is None or most >= 2) else least
+        check(name, {}, count)
+        yield Arm(operator=name, parameters={}), count
 
 
 def nano(work: Path) -> dict[str, Any]:
@@ -87,12 +83,16 @@ def nano(work: Path) -> dict[str, Any]:
     origin = signed(base, probes, entries)
     models = {n: signed(resolve(str(PACKAGED / n)), probes, entries) for n in NANO}
     table: dict[str, Any] = {}
-    for chosen in arms():
+    for chosen, count in arms():
         rows: dict[str, list[Features]] = {"real": [], "whole": [], "sampled": [], "real_few": []}
         for one, other in combinations(NANO, 2):
             (third, _) = [n for n in NANO if n not in (one, other)]
-            pair, beside = [models[one], models[other]], models[third]
-            real = signed(built(chosen, base, pair, work), probes, entries)
+            pair, beside = [models[one], models[other]][:count], models[third]
+            real = signed(
+                built(chosen, base, pair, work / f"{chosen.operator}-{one}-{other}"),
+                probes,
+                entries,
+            )
             derived = merged(chosen, origin.whole, [m.whole for m in pair])
             few = merged(chosen, origin.few, [m.few for m in pair])
             for task in (one, other):
@@ -103,6 +103,7 @@ def nano(work: Path) -> dict[str, Any]:
         exact = OPERATORS[chosen.operator].exact_on_samples
         sampled = errors(rows["real_few"], rows["sampled"])
         table[chosen.operator] = {
+            "models": count,
             "exact_on_samples": exact,
             "whole": errors(rows["real"], rows["whole"]),
             "sampled": {"structural": sampled["structural"]},
@@ -112,7 +113,6 @@ def nano(work: Path) -> dict[str, Any]:
         "models": NANO,
         "merges_per_operator": len(list(combinations(NANO, 2))),
         "share_sampled": SHARE,
-        "left_out": left_out(),
         "operators": table,
     }
 
@@ -126,10 +126,9 @@ def signed(checkpoint: Checkpoint, probes: Sequence[ProbeSet], entries: int) -> 
     )
 
 
-def built(chosen: Arm, base: Checkpoint, pair: Sequence[Signed], work: Path) -> Checkpoint:
+def built(chosen: Arm, base: Checkpoint, pair: Sequence[Signed], folder: Path) -> Checkpoint:
     """The merge itself in float32, beside the base's other files."""
     assert base.ref.folder is not None
-    folder = work / f"{chosen.operator}-{'-'.join(m.checkpoint.name for m in pair)}"
     folder.mkdir()
     for file in base.ref.folder.iterdir():
         if file.suffix != ".safetensors":
@@ -157,15 +156,15 @@ def synthetic(folder: Path) -> dict[str, Any]:
     models = [resolve(str(folder / name)) for name in PAIR]
     names = [n for n, h in base.tensors.items() if n.startswith(LAYER) and len(h.shape) > 1]
     rows = sampled_rows(shapes(base))
-    gaps: dict[str, list[float]] = {chosen.operator: [] for chosen in arms()}
+    gaps: dict[str, list[float]] = {chosen.operator: [] for chosen, _ in arms()}
     for name in names:
         whole = [_whole(c, name) for c in (base, *models)]
         taken = torch.cat([torch.arange(low, high) for low, high in rows[name]])
         place = Place(tensor=name, models=PAIR, shape=base.tensors[name].shape)
         few = [tensor[taken] for tensor in whole]
-        for chosen in arms():
-            real = merge_tensors(chosen, whole[0], whole[1:], place)[taken]
-            derived = merge_tensors(chosen, few[0], few[1:], place)
+        for chosen, count in arms():
+            real = merge_tensors(chosen, whole[0], whole[1:][:count], place)[taken]
+            derived = merge_tensors(chosen, few[0], few[1:][:count], place)
             size = float((real - few[0]).norm())
             gaps[chosen.operator].append(float((derived - real).norm()) / size if size else 0.0)
         print(name, flush=True)
