@@ -13,14 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import measured
+
 from simmerge_hub import errors
 from simmerge_hub.cli.main import parser
 from simmerge_hub.operators import ARMS, OPERATORS, PAPER_ARMS, Operator
 from simmerge_hub.signatures import features
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 PACKAGE = Path(errors.__file__).parent
-PAGES = ("cli.md", "operators.md", "errors.md", "features.md")
+PAGES = (
+    "reference/cli.md", "reference/operators.md", "reference/errors.md", "reference/features.md",
+    "explanation/signatures.md",
+)  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
     "delta": "the deltas from a base",
@@ -34,19 +39,19 @@ def main() -> str | None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--check", action="store_true", help="write nothing; fail if one is stale")
     check = options.parse_args().check
-    stale = [page for page in PAGES if (REFERENCE / page).read_text("utf-8") != current(page)]
+    stale = [page for page in PAGES if (DOCS / page).read_text("utf-8") != current(page)]
     if check and stale:
         return f"stale: {', '.join(stale)}; run: python docs/generate.py"
     for page in stale:
-        (REFERENCE / page).write_text(current(page), "utf-8")
+        (DOCS / page).write_text(current(page), "utf-8")
     return None
 
 
 def current(page: str) -> str:
     """The text a page should have."""
-    if page == "features.md":
+    if page == "reference/features.md":
         return features.page()
-    text = (REFERENCE / page).read_text("utf-8")
+    text = (DOCS / page).read_text("utf-8")
     return REGION.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]().strip()}\n\n{m[3]}", text)
 
 
@@ -79,8 +84,12 @@ def error_messages() -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    part.__name__: part for part in (commands, operators, arms, error_tree, error_messages)
-}
+    part.__name__: part for part in (
+        commands, operators, arms, error_tree, error_messages,
+        measured.signature_cost, measured.signature_peers, measured.signature_errors,
+        measured.signature_decisions, measured.signature_merges, measured.signature_families,
+    )
+}  # fmt: skip
 
 
 def _commands(name: str, command: argparse.ArgumentParser) -> Iterator[str]:

@@ -85,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     _operators(commands)
     _zoo(commands)
     _predictor(commands)
+    _probes(commands)
     _localhub(commands)
     _demo(commands)
     return top
@@ -275,6 +276,16 @@ def _predictor(commands: Any) -> None:
     train.add_argument("--features", required=True, metavar="FILE", help="what zoo features wrote")
     train.add_argument("-o", "--output", required=True, metavar="FILE", help="predictor (.json)")
     _json(train)
+
+
+def _probes(commands: Any) -> None:
+    probes = commands.add_parser("probes", help="publish our probe prompts")
+    verbs = probes.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    publish = _command(
+        verbs, "publish", "probes:publish", "push our prompts of five domains as data sets"
+    )
+    publish.add_argument("namespace", metavar="ORG", help="where to push them")
+    publish.add_argument("--private", action="store_true", help="if a data set is new")
 
 
 def _localhub(commands: Any) -> None:

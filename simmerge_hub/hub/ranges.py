@@ -8,6 +8,7 @@ from bisect import bisect
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +24,8 @@ Span = tuple[int, int]
 """Bytes [start, end) of a file."""
 GAP = 64 * 1024
 """Spans closer than this many bytes are fetched in one request."""
+SPARE = 256 * 1024
+"""Bytes between spans that are fetched at most, unless more than that is asked for."""
 CONNECTIONS = 8
 LARGE = 50 * 2**20
 """Bytes from which a download shows a progress bar."""
@@ -121,7 +124,25 @@ def read_spans(location: Location, file: str, spans: Sequence[Span]) -> list[byt
 
 
 def coalesce(spans: Sequence[Span], gap: int = GAP) -> list[Span]:
-    """The fewest spans that cover these without bridging more than `gap` bytes between two."""
+    """Few spans that cover these; the narrowest gaps are bridged.
+
+    None wider than `gap` bytes, and all together no more than is asked for or SPARE bytes: many
+    small spans near each other must not add up to the whole file.
+    """
+    apart = _joined(spans, 0)
+    allowed = max(SPARE, sum(end - start for start, end in apart))
+    bridged = 0
+    for width in sorted(b[0] - a[1] for a, b in pairwise(apart)):
+        allowed -= width
+        if width > gap or allowed < 0:
+            bridged = min(bridged, width - 1)  # not one of several of this width
+            break
+        bridged = width
+    return _joined(apart, bridged)
+
+
+def _joined(spans: Sequence[Span], gap: int) -> list[Span]:
+    """Spans in order, of which those at most `gap` bytes apart are one."""
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start - merged[-1][1] <= gap:

@@ -19,6 +19,12 @@ from simmerge_hub.signatures import store
 from simmerge_hub.signatures.sample import ENTRIES
 from simmerge_hub.signatures.sketch import Sketch
 
+FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
+"""Compute dtype -> how far a model's sketch may be from itself on another path (whole or by layers,
+batch size, device), as a share of the largest entry: the dtype's precision floor. A smaller
+difference between two models says nothing. Set at 10 to 100 roundings; on a CPU, float32 differs by
+4e-7. Attention, stored in float16, is never known better than to 1e-3."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -26,6 +32,11 @@ class Settings:
 
     entries: int = ENTRIES
     dtype: str = "float32"
+
+    @property
+    def floor(self) -> float:
+        """The precision floor of sketches computed in this dtype, written into the file."""
+        return FLOOR[self.dtype]
 
 
 DEFAULT = Settings()
@@ -64,6 +75,7 @@ def save(signature: Signature, path: Path) -> None:
     header = {
         "name": signature.name, "commit": signature.commit, "digest": signature.digest,
         "kind": signature.kind, "settings": asdict(signature.settings),
+        "floor": signature.settings.floor,
         "shapes": {name: list(shape) for name, shape in signature.shapes.items()},
         "sketches": {task: header for task, (header, _) in parts.items()},
         "approximate": list(signature.approximate),

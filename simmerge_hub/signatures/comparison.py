@@ -20,9 +20,9 @@ class Comparison:
     Args:
         forward, backward: float64 [P], KL(x‖y) and KL(y‖x) in nats.
         js: float64 [P], in nats.
+        medians, tails: of forward, backward and js: the median and the 90 % quantile, float64 [3].
         agrees: bool [P], whether the most likely token is the same.
         hidden: float64 [L], mean over positions of the cosine of hidden states.
-        drift: float64 [L], ‖y − x‖/‖x‖ of the hidden states over all positions.
         cka: float64 [L], debiased linear CKA of the hidden states at the prompts' ends.
         attention_cosine, attention_js: float64 [A], means over heads and queries.
     """
@@ -30,9 +30,10 @@ class Comparison:
     forward: np.ndarray
     backward: np.ndarray
     js: np.ndarray
+    medians: np.ndarray
+    tails: np.ndarray
     agrees: np.ndarray
     hidden: np.ndarray
-    drift: np.ndarray
     cka: np.ndarray
     attention_cosine: np.ndarray
     attention_js: np.ndarray
@@ -52,15 +53,18 @@ def comparable(x: Sketch, y: Sketch) -> bool:
 def compare(x: Sketch, y: Sketch) -> Comparison:
     """Compare sketches of the same tokens; remembered as long as both live."""
     p, q = distributions.aligned([x, y]).logprobs
+    forward, backward, js = distributions.divergences(p, q)
+    medians, tails = np.quantile((forward, backward, js), (0.5, 0.9), axis=1)
     same = x.hidden.shape == y.hidden.shape
     nothing = np.empty(0)
     return Comparison(
-        forward=distributions.kl(p, q),
-        backward=distributions.kl(q, p),
-        js=distributions.js(p, q),
+        forward=forward,
+        backward=backward,
+        js=js,
+        medians=medians,
+        tails=tails,
         agrees=_top(x) == _top(y),
-        hidden=geometry.cosine(x.hidden, y.hidden).mean(1) if same else nothing,
-        drift=_distance(x.hidden, y.hidden) if same else nothing,
+        hidden=_hidden_cosine(x, y) if same else nothing,
         cka=_cka(x, y),
         **_attention(x, y),
     )
@@ -71,9 +75,47 @@ def _top(sketch: Sketch) -> np.ndarray:
     return np.take_along_axis(sketch.ids, best[:, None], 1)[:, 0] if sketch.ids.size else best
 
 
-def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    moved = np.square(y.astype(np.float64) - x).sum((1, 2))
-    return np.sqrt(moved / np.maximum(np.square(x, dtype=np.float64).sum((1, 2)), 1e-30))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class Drift:
+    """How a model's hidden states moved from its base's: one vector a layer, over all positions.
+
+    `states` float32 [L, P·width], `squares` float64 [L] of their norms, `share` float64 [L] their
+    norms over the base's. Empty if the two are of different width or depth.
+    """
+
+    states: np.ndarray
+    squares: np.ndarray
+    share: np.ndarray
+
+    def cosine(self, other: "Drift") -> np.ndarray:
+        """float64 [L], of the two models' drifts; empty if their widths or depths differ."""
+        if self.states.shape != other.states.shape:
+            return np.empty(0)
+        return geometry.cosine_of(
+            geometry.dot(self.states, other.states), self.squares, other.squares
+        )
+
+
+@remembered
+def drift(base: Sketch, model: Sketch) -> Drift:
+    """The drift of a model, remembered as long as both sketches live."""
+    if base.hidden.shape != model.hidden.shape:
+        return Drift(states=np.empty((0, 0)), squares=np.empty(0), share=np.empty(0))
+    states = (model.hidden - base.hidden).reshape(len(base.hidden), -1)
+    squares = geometry.dot(states, states)
+    whole = base.hidden.reshape(len(base.hidden), -1)
+    share = np.sqrt(squares / np.maximum(geometry.dot(whole, whole), 1e-30))
+    return Drift(states=states, squares=squares, share=share)
+
+
+def _hidden_cosine(x: Sketch, y: Sketch) -> np.ndarray:
+    dot = geometry.dot(x.hidden, y.hidden)
+    return geometry.cosine_of(dot, _squares(x), _squares(y)).mean(1)
+
+
+@remembered
+def _squares(sketch: Sketch) -> np.ndarray:
+    return geometry.dot(sketch.hidden, sketch.hidden)
 
 
 def _cka(x: Sketch, y: Sketch) -> np.ndarray:

@@ -17,6 +17,7 @@ from simmerge_hub.signatures import geometry
 from simmerge_hub.signatures.remember import remembered
 from simmerge_hub.signatures.signature import Signature
 from simmerge_hub.signatures.tables import Table, table
+from simmerge_hub.weights.numbers import matrix_shape
 
 DENSITY = 0.2
 """Trimming keeps the largest fifth of each tensor's delta, as TIES does by default."""
@@ -35,12 +36,14 @@ class Delta:
     """One model minus its base, over the tensors of `table`.
 
     `values` float32, `signs` and `trimmed` int8 (0 where zero or trimmed away) are flat per tensor;
+    `kept` is how many entries trimming keeps, and the sum of their magnitudes;
     `inputs` are the leading input directions of matrices, [cols, at most 8].
     """
 
     values: Mapping[str, np.ndarray]
     signs: Mapping[str, np.ndarray]
     trimmed: Mapping[str, np.ndarray]
+    kept: Mapping[str, tuple[int, float]]
     inputs: Mapping[str, np.ndarray]
     table: Table
 
@@ -64,13 +67,14 @@ def delta(model: Signature, base: Signature) -> Delta:
         "base": np.array([_dot(v, v) for v in origin.values()]),
     }
     ranks = {
-        "rank": _ranks(matrices),
-        "base_rank": _ranks({n: _matrix(origin[n], base.sampled[n]) for n in names}),
+        "rank": _ranks(matrices, base),
+        "base_rank": _ranks({n: _matrix(origin[n], base.sampled[n]) for n in names}, base),
     }
     return Delta(
         values=values,
         signs={n: np.sign(v).astype(np.int8) for n, v in values.items()},
         trimmed=trimmed,
+        kept={n: (int(m.sum()), float(np.abs(values[n][m]).sum())) for n, m in _masks(trimmed)},
         inputs=inputs,
         table=table(base.shapes, names, {k: scale * c for k, c in columns.items()} | ranks),
     )
@@ -123,9 +127,9 @@ def _overlap(a: Delta, b: Delta, name: str) -> dict[str, float]:
     agreement, trimmed = a.signs[name] * b.signs[name], a.trimmed[name] * b.trimmed[name]
     opposed = trimmed < 0
     both = np.count_nonzero(trimmed)
-    one = np.count_nonzero(a.trimmed[name]) + np.count_nonzero(b.trimmed[name])
-    mass = float(np.abs(x[a.trimmed[name] != 0]).sum() + np.abs(y[b.trimmed[name] != 0]).sum())
-    lost = 2 * float(np.minimum(np.abs(x[opposed]), np.abs(y[opposed])).sum())
+    one, mass = (first + second for first, second in zip(a.kept[name], b.kept[name], strict=True))
+    places = np.flatnonzero(opposed)
+    lost = 2 * float(np.minimum(np.abs(x[places]), np.abs(y[places])).sum())
     directions = [d.inputs[name] for d in (a, b) if name in d.inputs]
     return {
         "product": _dot(x, y),
@@ -152,16 +156,30 @@ def _masks(trimmed: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return [(name, signs != 0) for name, signs in trimmed.items()]
 
 
-def _ranks(matrices: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Effective rank of every matrix; NaN for vectors and zero."""
+def _ranks(matrices: Mapping[str, np.ndarray], base: Signature) -> np.ndarray:
+    """Effective rank of every matrix, as its looked-at rows would have it; NaN for vectors, zero.
+
+    Where fewer rows are sampled than would be looked at in the whole tensor, what those would say
+    is estimated: otherwise ranks of a large model would be bounded by the size of its sample.
+    """
+    wanted = (_looked_at(matrix_shape(base.shapes[n])[0]) for n in matrices)
     return np.array(
-        [geometry.effective_rank(m) if len(m) > 1 else np.nan for m in matrices.values()]
-    )
+        [geometry.effective_rank(m, rows) if len(m) > 1 else np.nan
+         for m, rows in zip(matrices.values(), wanted, strict=True)]
+    )  # fmt: skip
 
 
 def _matrix(flat: np.ndarray, sample: Tensor) -> np.ndarray:
     whole = flat.reshape(tuple(sample.shape))
-    return whole[:: -(-len(whole) // RANK_ROWS)]
+    return whole[:: _stride(len(whole))]
+
+
+def _stride(rows: int) -> int:
+    return -(-rows // RANK_ROWS)
+
+
+def _looked_at(rows: int) -> int:
+    return -(-rows // _stride(rows))
 
 
 def _squares(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from functools import reduce
 import numpy as np
 
 from simmerge_hub.signatures.capture import FLOOR
+from simmerge_hub.signatures.remember import remembered
 from simmerge_hub.signatures.sketch import Sketch
 
 
@@ -51,6 +52,7 @@ def aligned(sketches: Sequence[Sketch]) -> Aligned:
     )
 
 
+@remembered
 def _sorted(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
     """Every kept token as (position · vocabulary + id), ascending, and its log-probability."""
     rows = np.arange(len(sketch.ids), dtype=np.int64)[:, None]
@@ -75,6 +77,19 @@ def _dense(
 def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """KL(p‖q) in nats over the last axis, of log-probabilities [..., outcomes]."""
     return np.maximum((np.exp(p) * (p - q)).sum(-1, dtype=np.float64), 0.0)
+
+
+def divergences(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """KL(p‖q), KL(q‖p) and their JS as `kl` and `js` give them, each exponential taken once."""
+    first, second = np.exp(p), np.exp(q)
+    middle = np.log(np.maximum(0.5 * (first + second), np.exp(FLOOR)))
+    forward, backward, one, other = (
+        np.maximum(np.einsum("...i,...i->...", weight, ratio, dtype=np.float64), 0.0)
+        for weight, ratio in (
+            (first, p - q), (second, q - p), (first, p - middle), (second, q - middle)
+        )
+    )  # fmt: skip
+    return forward, backward, 0.5 * (one + other)
 
 
 def js(p: np.ndarray, q: np.ndarray) -> np.ndarray:

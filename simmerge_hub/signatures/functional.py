@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simmerge_hub.signatures import distributions, geometry
 from simmerge_hub.signatures.blocks import THIRDS
+from simmerge_hub.signatures.comparison import drift
 from simmerge_hub.signatures.pair import Pair
-from simmerge_hub.signatures.ratios import MISSING, log_ratio, mean
+from simmerge_hub.signatures.ratios import log_ratio, mean
 from simmerge_hub.signatures.registry import SIDES, feature
+from simmerge_hub.signatures.remember import remembered
 from simmerge_hub.signatures.sketch import Sketch
 
 DEPTHS = ("all", *THIRDS)
@@ -27,13 +28,13 @@ def kl_mean(pair: Pair, side: str) -> float:
 @feature("behaviour", sides=True)
 def kl_median(pair: Pair, side: str) -> float:
     """Median of KL(this model‖the other)."""
-    return float(np.median(_kl(pair, side)))
+    return float(pair.between.medians[SIDES.index(side)])
 
 
 @feature("behaviour", sides=True)
 def kl_q90(pair: Pair, side: str) -> float:
     """The 90 % quantile of KL(this model‖the other)."""
-    return float(np.quantile(_kl(pair, side), 0.9))
+    return float(pair.between.tails[SIDES.index(side)])
 
 
 @feature("behaviour")
@@ -45,13 +46,13 @@ def js_mean(pair: Pair) -> float:
 @feature("behaviour")
 def js_median(pair: Pair) -> float:
     """Median Jensen-Shannon divergence."""
-    return float(np.median(pair.between.js))
+    return float(pair.between.medians[2])
 
 
 @feature("behaviour")
 def js_q90(pair: Pair) -> float:
     """The 90 % quantile of the Jensen-Shannon divergence."""
-    return float(np.quantile(pair.between.js, 0.9))
+    return float(pair.between.tails[2])
 
 
 @feature("behaviour")
@@ -123,7 +124,7 @@ def drift_kl(pair: Pair, side: str) -> float:
 @feature("behaviour", "base", sides=True)
 def drift_kl_q90(pair: Pair, side: str) -> float:
     """The 90 % quantile of KL(base‖model)."""
-    return float(np.quantile(pair.drift(side).forward, 0.9))
+    return float(pair.drift(side).tails[0])
 
 
 @feature("behaviour", "base", sides=True)
@@ -141,7 +142,7 @@ def drift_agreement_end(pair: Pair, side: str) -> float:
 @feature("behaviour", "base", sides=True, groups=("all", "late"))
 def drift_hidden(pair: Pair, side: str, depth: str) -> float:
     """Distance of the model's hidden states from the base's, over the base's norm."""
-    return _at(depth, pair.drift(side).drift, pair.base_sketch.depths)
+    return _at(depth, drift(pair.base_sketch, pair.sketch(side)).share, pair.base_sketch.depths)
 
 
 @feature("behaviour", "base", sides=True)
@@ -177,24 +178,19 @@ def drift_attention_log_ratio(pair: Pair) -> float:
 @feature("behaviour", "base", groups=DEPTHS)
 def drift_hidden_cosine(pair: Pair, depth: str) -> float:
     """Cosine of the two models' hidden-state deltas from the base."""
-    origin = pair.base_sketch.hidden
-    moved = [pair.sketch(side).hidden for side in SIDES]
-    if any(hidden.shape != origin.shape for hidden in moved):
-        return MISSING
-    flat = [(hidden - origin).reshape(len(origin), -1) for hidden in moved]
-    return _at(depth, geometry.cosine(*flat), pair.base_sketch.depths)
+    return _at(depth, pair.drift_cosine, pair.base_sketch.depths)
 
 
 @feature("behaviour", "base")
 def drift_fisher_cosine(pair: Pair) -> float:
     """Cosine of the two models' log-probability deltas, weighted by the base's probabilities."""
-    return _fisher_cosine(pair, np.ones_like(_ends(pair)))
+    return pair.fisher_cosines[0]
 
 
 @feature("behaviour", "base")
 def drift_fisher_cosine_end(pair: Pair) -> float:
     """The same at the prompts' ends only."""
-    return _fisher_cosine(pair, _ends(pair))
+    return pair.fisher_cosines[1]
 
 
 @feature("behaviour", "base", sides=True)
@@ -225,22 +221,16 @@ def _at(depth: str, values: np.ndarray, depths: Sequence[float] | np.ndarray) ->
     return mean(values[third == THIRDS.index(depth)])
 
 
+@remembered
 def _loss(sketch: Sketch) -> float:
     return float(sketch.loss.mean(dtype=np.float64))
 
 
+@remembered
 def _entropy(sketch: Sketch) -> float:
     return float(sketch.entropy[sketch.ends].mean(dtype=np.float64))
 
 
+@remembered
 def _confidence(sketch: Sketch) -> float:
     return float(sketch.logprobs[sketch.ends].max(1).mean(dtype=np.float64))
-
-
-def _fisher_cosine(pair: Pair, positions: np.ndarray) -> float:
-    base, expert, auxiliary = distributions.aligned(
-        [pair.base_sketch, pair.sketch("expert"), pair.sketch("auxiliary")]
-    ).logprobs
-    weight = np.exp(0.5 * base[positions])
-    deltas = (weight * (model[positions] - base[positions]) for model in (expert, auxiliary))
-    return float(geometry.cosine(*(delta.reshape(-1) for delta in deltas)))

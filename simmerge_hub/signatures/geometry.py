@@ -5,12 +5,18 @@ import numpy as np
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """⟨a, b⟩/(‖a‖‖b‖) over the last axis; NaN where a norm is zero."""
-    dot = np.einsum("...i,...i->...", a, b, dtype=np.float64)
-    norms = np.sqrt(
-        np.einsum("...i,...i->...", a, a, dtype=np.float64)
-        * np.einsum("...i,...i->...", b, b, dtype=np.float64)
-    )
-    return np.divide(dot, norms, out=np.full(np.shape(dot), np.nan), where=norms > 0)
+    return cosine_of(dot(a, b), dot(a, a), dot(b, b))
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """float64 [...]: ⟨a, b⟩ over the last axis."""
+    return np.einsum("...i,...i->...", a, b, dtype=np.float64)
+
+
+def cosine_of(product: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The cosine from ⟨a, b⟩, ‖a‖² and ‖b‖²; NaN where a norm is zero."""
+    norms = np.sqrt(first * second)
+    return np.divide(product, norms, out=np.full(np.shape(product), np.nan), where=norms > 0)
 
 
 def centred_gram(rows: np.ndarray) -> np.ndarray:
@@ -38,12 +44,29 @@ def cka(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(between, root, out=np.full(np.shape(root), np.nan), where=root > 0)
 
 
-def effective_rank(matrix: np.ndarray) -> float:
-    """(Σσ²)²/Σσ⁴ of a matrix [rows, cols]: how many directions it uses; NaN if it is zero."""
-    small = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    gram = (small @ small.T).astype(np.float64)
-    energy = float(np.trace(gram))
-    return energy**2 / float((gram**2).sum()) if energy > 0 else float("nan")
+def effective_rank(matrix: np.ndarray, rows: int | None = None) -> float:
+    """(Σσ²)²/Σσ⁴ of a matrix [n, cols]: how many directions it uses; NaN if it is zero.
+
+    With `rows` above n, that of a matrix of so many rows of which these n ≥ 2 are a sample. n rows
+    cannot use more than n directions, however many the others would; so the mean square of a row's
+    norm and of two rows' product are estimated apart, and counted as often as there would be such.
+    Never more than there are rows or columns.
+    """
+    n = len(matrix)
+    if rows is None or rows <= n:
+        small = matrix if n <= matrix.shape[1] else matrix.T
+        gram = (small @ small.T).astype(np.float64)
+        energy, square = float(np.trace(gram)), float((gram**2).sum())
+    else:
+        gram = (matrix @ matrix.T).astype(np.float64)
+        own = np.diagonal(gram)
+        alone = float((own**2).sum())
+        energy = float(own.sum()) * rows / n
+        square = alone * rows / n
+        square += (float((gram**2).sum()) - alone) * rows * (rows - 1) / (n * (n - 1))
+    if energy <= 0:
+        return float("nan")
+    return min(energy**2 / square, float(rows or n), float(matrix.shape[1]))
 
 
 def leading_inputs(matrix: np.ndarray, count: int) -> np.ndarray:

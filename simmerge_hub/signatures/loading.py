@@ -26,11 +26,6 @@ from simmerge_hub.weights.stream import opened, shapes
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
-"""Compute dtype -> how far a model's sketch may be from itself on another path (whole or by layers,
-batch size, device), as a share of the largest entry: the dtype's precision floor. A smaller
-difference between two models says nothing. Set at 10 to 100 roundings; on a CPU, float32 differs by
-4e-7. Attention, stored in float16, is never known better than to 1e-3."""
 SHARE = 0.8
 """Of the free memory, what a model may take: the rest is for what runs through it."""
 LEAST, PART = 2**27, 32
@@ -49,7 +44,7 @@ def loaded(
     """The model in evaluation mode while inside, with attention that can be recorded.
 
     No code from the repository is run: `trust_remote_code` is off, weights are safetensors.
-    Results agree on every path to within FLOOR.
+    Results agree on every path to within the dtype's floor (`Settings.floor`).
 
     Args:
         checkpoint: a full model, or an adapter with its `base`, which is folded in.

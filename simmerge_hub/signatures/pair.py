@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from simmerge_hub.signatures import deltas
-from simmerge_hub.signatures.comparison import Comparison, comparable, compare
-from simmerge_hub.signatures.registry import Needs
+import numpy as np
+
+from simmerge_hub.signatures import deltas, geometry
+from simmerge_hub.signatures.comparison import Comparison, comparable, compare, drift
+from simmerge_hub.signatures.distributions import aligned
+from simmerge_hub.signatures.registry import SIDES, Needs
 from simmerge_hub.signatures.signature import Signature
 from simmerge_hub.signatures.sketch import Sketch
 from simmerge_hub.signatures.tables import Table
@@ -54,14 +57,35 @@ class Pair:
         """The base's sketch on the task."""
         return self._base.sketches[self.task]
 
-    @property
+    @cached_property
     def between(self) -> Comparison:
         """The auxiliary's behaviour against the expert's."""
         return compare(self.sketch("expert"), self.sketch("auxiliary"))
 
     def drift(self, side: str) -> Comparison:
         """A side's behaviour against the base's."""
-        return compare(self.base_sketch, self.sketch(side))
+        return self._drifts[side]
+
+    @cached_property
+    def _drifts(self) -> dict[str, Comparison]:
+        return {side: compare(self.base_sketch, self.sketch(side)) for side in SIDES}
+
+    @cached_property
+    def drift_cosine(self) -> np.ndarray:
+        """float64 [L]: cosine of what both models' hidden states moved from the base's."""
+        one, other = (drift(self.base_sketch, self.sketch(side)) for side in SIDES)
+        return one.cosine(other)
+
+    @cached_property
+    def fisher_cosines(self) -> tuple[float, float]:
+        """Cosine of both log-probability deltas weighted by the base; everywhere, at the ends."""
+        base, *models = aligned([self.base_sketch, *(self.sketch(side) for side in SIDES)]).logprobs
+        weight = np.exp(0.5 * base)
+        one, other = (weight * (model - base) for model in models)
+        sums = [geometry.dot(a, b) for a, b in ((one, other), (one, one), (other, other))]
+        ends = self.sketch("expert").ends
+        found = [geometry.cosine_of(*(s[chosen].sum() for s in sums)) for chosen in (..., ends)]
+        return float(found[0]), float(found[1])
 
     @cached_property
     def weights(self) -> Table:
@@ -76,7 +100,12 @@ class Pair:
 
     def own(self, side: str) -> Table:
         """Sums over one side's delta, per tensor all share."""
-        return deltas.delta(self.model(side), self._base).table.only(self.common.names)
+        return self._owns[side]
+
+    @cached_property
+    def _owns(self) -> dict[str, Table]:
+        names = self.common.names
+        return {s: deltas.delta(self.model(s), self._base).table.only(names) for s in SIDES}
 
     @property
     def _both(self) -> list[Signature]:

@@ -1,13 +1,17 @@
 """The common base of a set of models: named by the user, by cards or by adapter configs.
 
 The nearest ancestor all models share is taken; a candidate is believed only if every model really
-lies near it, which a few rows of each show. Models that name different bases are refused.
+lies near it, which a few rows of each show, read once for each pair of contents. Models that name
+different bases are refused.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
+from uuid import uuid4
 
 from simmerge_hub.errors import BaseUnknown, CheckpointError, HubError, RepoNotFound
+from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, digest, resolve
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
@@ -121,13 +125,30 @@ def _same(base: Checkpoint, name: str) -> bool:
 def _verify(base: Checkpoint, models: Sequence[Checkpoint]) -> None:
     for model in models:
         if model.kind == "full" and model.location != base.location:
-            found = distance(base, model)
+            found = _remembered(base, model)
             if found > FAR:
                 raise BaseUnknown(
                     f"{model.name} is no fine-tune of {base.name}: its weights differ from it by "
                     f"{found:.2f} of their norm",
                     hint="name the model it was trained from with --base",
                 )
+
+
+def _remembered(base: Checkpoint, model: Checkpoint) -> float:
+    """`distance`, measured once for each pair of contents: a second plan reads no weights."""
+    contents = hashlib.sha256(f"{digest(base)} {digest(model)}".encode()).hexdigest()
+    note = assets_folder("distance", contents) / "distance"
+    try:
+        known = float(note.read_text())
+    except (OSError, ValueError):
+        known = math.nan
+    if known >= 0:
+        return known
+    found = distance(base, model)
+    part = note.with_name(f".{uuid4().hex}")
+    part.write_text(repr(found))
+    part.replace(note)
+    return found
 
 
 def distance(base: Checkpoint, model: Checkpoint) -> float:

@@ -101,6 +101,17 @@ def test_near_spans_travel_together_and_far_ones_apart(
     )
 
 
+def test_bridges_are_no_more_than_what_they_join() -> None:
+    """Or a checkpoint of many narrow tensors would be read nearly whole."""
+    gap, width = ranges.GAP, 1000
+    spans = [(at, at + width) for at in range(0, 3000 * (width + gap), width + gap)]
+    fetched = sum(end - start for start, end in coalesce(spans))
+    assert 3000 * width <= fetched <= 2 * 3000 * width
+    uneven = [(2**20 * i + i * i, 2**20 * i + i * i + 500) for i in range(1, 250)]
+    near = [(end + 40, end + 60) for _, end in uneven]
+    assert len(coalesce(uneven + near)) == len(uneven)
+
+
 def test_reading_in_place_bridges_no_gap(here: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of a narrow matrix lie near each other; bridging would read the file whole."""
     monkeypatch.setattr(ranges, "coalesce", lambda *_: pytest.fail("nothing to coalesce"))

@@ -17,6 +17,7 @@ from transformers import (
     MistralConfig,
     MixtralConfig,
     Olmo2Config,
+    OlmoConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen3Config,
@@ -41,6 +42,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     ),
     "mistral": lambda: MistralConfig(**SHAPE, sliding_window=8),
     "mixtral": lambda: MixtralConfig(**SHAPE, num_local_experts=4, num_experts_per_tok=2),
+    "olmo": lambda: OlmoConfig(**SHAPE),
     "olmo2": lambda: Olmo2Config(**SHAPE),
     "gpt2": lambda: GPT2Config(
         vocab_size=96, n_embd=32, n_layer=3, n_head=4, n_positions=64,

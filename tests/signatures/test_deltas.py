@@ -65,7 +65,7 @@ def test_sums_are_scaled_from_the_sample_to_the_tensor(trio):
     whole = deltas.delta(*trio[::2]).table.columns
     sampled = deltas.delta(a, base).table.columns
     assert sampled["square"] == 10 * whole["square"]
-    assert sampled["rank"] == whole["rank"]
+    assert whole["rank"] < 2 < sampled["rank"] <= 5  # what 20 rows of 5 columns would say
     assert common((a, b, base))["product"] == 10 * common(trio)["product"]
 
 

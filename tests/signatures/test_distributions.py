@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simmerge_hub.signatures.distributions import aligned, js, kl
+from simmerge_hub.signatures.distributions import aligned, divergences, js, kl
 from simmerge_hub.signatures.sketch import Sketch
 
 seeds = st.integers(0, 2**32 - 1)
@@ -42,6 +42,16 @@ def test_by_hand():
         0.5 * (0.5 * np.log(0.5 / m)).sum() + 0.5 * ([0.75, 0.25] * np.log([0.75, 0.25] / m)).sum()
     )
     assert js(p, q) == pytest.approx(wanted)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seeds)
+def test_all_three_at_once_are_those_taken_apart(seed):
+    p, q = (logprobs(s).astype(np.float32) for s in (seed, seed + 1))
+    forward, backward, both = divergences(p, q)
+    assert forward == pytest.approx(kl(p, q), rel=1e-5, abs=1e-7)
+    assert backward == pytest.approx(kl(q, p), rel=1e-5, abs=1e-7)
+    assert both == pytest.approx(js(p, q), rel=1e-5, abs=1e-7)
 
 
 def test_disjoint_distributions_are_log_two_apart():

@@ -72,6 +72,25 @@ def test_effective_rank_by_hand():
     assert np.isnan(geometry.effective_rank(np.zeros((3, 3))))
 
 
+@pytest.mark.parametrize(("rank", "noise"), [(8, 0.0), (16, 0.0), (512, 0.0), (4, 0.3)])
+def test_the_rank_of_many_rows_from_a_few(rank, noise):
+    """The plain form says at most 8 of 8 rows; the estimate says what 64 rows would, on average."""
+    random = np.random.default_rng(rank)
+    whole = random.standard_normal((4096, rank)) @ random.standard_normal((rank, 512))
+    whole += noise * random.standard_normal(whole.shape)
+    wanted = np.mean([geometry.effective_rank(whole[i::64]) for i in range(64)])
+    few = [whole[i::512] for i in range(512)]
+    estimated = np.mean([geometry.effective_rank(rows, 64) for rows in few])
+    plain = np.mean([geometry.effective_rank(rows) for rows in few])
+    assert estimated == pytest.approx(wanted, rel=0.2)
+    assert abs(estimated - wanted) < 0.5 * abs(plain - wanted)
+
+
+def test_a_rank_of_all_rows_is_no_estimate():
+    whole = np.random.default_rng(0).standard_normal((64, 100))
+    assert geometry.effective_rank(whole, 64) == geometry.effective_rank(whole)
+
+
 def test_subspaces_by_hand():
     a = geometry.leading_inputs(np.eye(2, 4), 8)
     b = geometry.leading_inputs(np.eye(4)[1:3], 8)

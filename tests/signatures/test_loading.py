@@ -14,8 +14,8 @@ import torch
 from simmerge_hub.errors import CheckpointError, ProbeError, SignatureError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.signatures import loading
+from simmerge_hub.signatures.artifact import FLOOR
 from simmerge_hub.signatures.loading import (
-    FLOOR,
     batch_entries,
     free_memory,
     loaded,
@@ -24,7 +24,17 @@ from simmerge_hub.signatures.loading import (
 from simmerge_hub.signatures.probe import run_probes
 from simmerge_hub.signatures.sketch import Sketch
 
-ARCHITECTURES = ["llama", "llama-tied", "qwen3", "gemma3", "mistral", "mixtral", "olmo2", "gpt2"]
+ARCHITECTURES = [
+    "llama",
+    "llama-tied",
+    "qwen3",
+    "gemma3",
+    "mistral",
+    "mixtral",
+    "olmo",
+    "olmo2",
+    "gpt2",
+]
 PATHS = ["resident", "offloaded"]
 
 

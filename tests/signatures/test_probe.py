@@ -7,6 +7,7 @@ from importlib import resources
 import pytest
 
 from simmerge_hub.errors import ProbeError, SignatureError
+from simmerge_hub.signatures.artifact import Settings
 from simmerge_hub.signatures.probe import DOMAINS, PROMPTS, probe_set, run_probes
 
 
@@ -112,5 +113,5 @@ def test_batches_are_as_large_as_memory_allows_and_say_the_same(
     assert len(sizes) > 1 and sum(sizes) == len(probes.prompts)
     for name in ("logprobs", "entropy", "loss", "hidden"):
         far = abs(getattr(small, name) - getattr(whole, name)).max()
-        assert far <= loading.FLOOR["float32"] * abs(getattr(whole, name)).max()
+        assert far <= Settings().floor * abs(getattr(whole, name)).max()
     assert abs(small.attention - whole.attention).max() <= 1e-3

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simmerge_hub.hub.ranges import coalesce
 from simmerge_hub.signatures.sample import RUNS, SHARE, sampled_rows
 
 SEVEN_B = {
@@ -50,6 +51,38 @@ def test_a_big_model_of_few_tensors_stays_under_its_share():
     shapes = {f"layers.{i}.w": (4096, 4096) for i in range(20)}
     taken = sum(entries(shapes, sampled_rows(shapes)).values())
     assert 0 < taken <= sum(map(prod, shapes.values())) / SHARE
+
+
+def blocks(hidden: int, layers: int, inner: int, keys: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of a Llama with a vocabulary of 32,000, in the order of a file."""
+    sizes = {
+        "input_layernorm": (hidden,), "mlp.down_proj": (hidden, inner),
+        "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden),
+        "self_attn.k_proj": (keys, hidden), "self_attn.o_proj": (hidden, hidden),
+        "self_attn.q_proj": (hidden, hidden), "self_attn.v_proj": (keys, hidden),
+    }  # fmt: skip
+    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (32_000, hidden)}
+    for i in range(layers):
+        found |= {f"model.layers.{i}.{name}.weight": shape for name, shape in sizes.items()}
+    return found
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [SEVEN_B, blocks(2048, 22, 5632, 256), blocks(1024, 36, 3072, 512), blocks(512, 180, 1536, 64)],
+    ids=["7B", "1.1B", "0.5B", "narrow and deep"],
+)
+@pytest.mark.parametrize("width", [2, 4], ids=["bf16", "float32"])
+def test_what_is_fetched_of_a_gigabyte_is_under_one_percent(shapes, width):
+    """With the gaps that are bridged; as laid out in one file."""
+    at, spans = 0, []
+    rows = sampled_rows(shapes)
+    for name, shape in shapes.items():
+        cols = shape[-1] * width
+        spans += [(at + low * cols, at + high * cols) for low, high in rows.get(name, ())]
+        at += prod(shape) * width
+    assert at > 0.9e9
+    assert 0.001 < sum(end - start for start, end in coalesce(spans)) / at <= 0.01
 
 
 def test_a_few_more_tokens_change_no_other_tensor():

@@ -12,11 +12,12 @@ import torch
 
 from simmerge_hub.errors import AlignmentError, SignatureError
 from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.signatures.artifact import FLOOR
 from simmerge_hub.signatures.probe import probe_set
 from simmerge_hub.signatures.signature import Settings, load, save, sign
 from tests import nano
 
-ARCHITECTURES = ["llama-tied", "qwen3", "gemma3", "mistral", "mixtral", "olmo2", "gpt2"]
+ARCHITECTURES = ["llama-tied", "qwen3", "gemma3", "mistral", "mixtral", "olmo", "olmo2", "gpt2"]
 
 
 @pytest.fixture
@@ -267,6 +268,14 @@ class TestFile:
         found = load(file)
         assert equal(found, family.expert)
         assert (found.name, found.commit) == (family.expert.name, family.expert.commit)
+
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_it_tells_the_precision_floor(self, family, tmp_path, dtype):
+        from simmerge_hub.signatures import store
+
+        path = tmp_path / "one.safetensors"
+        save(replace(family.expert, settings=Settings(dtype=dtype)), path)
+        assert store.read(path)[0]["floor"] == load(path).settings.floor == FLOOR[dtype] > 0
 
     def test_every_flipped_byte_is_refused(self, file):
         data = file.read_bytes()

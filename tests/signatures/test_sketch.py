@@ -11,7 +11,17 @@ from simmerge_hub.signatures.attention import register
 from simmerge_hub.signatures.sketch import POSITIONS, sketch
 
 PROMPTS = ["sort dbca>", "ab", "reverse the letters of abcdefgh, then say why>", "count aabba>"]
-ARCHITECTURES = ["llama", "llama-tied", "qwen3", "gemma3", "mistral", "mixtral", "olmo2", "gpt2"]
+ARCHITECTURES = [
+    "llama",
+    "llama-tied",
+    "qwen3",
+    "gemma3",
+    "mistral",
+    "mixtral",
+    "olmo",
+    "olmo2",
+    "gpt2",
+]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
