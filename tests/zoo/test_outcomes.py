@@ -38,9 +38,9 @@ def test_arms_that_keep_one_parent_give_its_utility(nano: Manifest) -> None:
 def test_a_merge_holds_bfloat16_values(tiny: Manifest) -> None:
     scratch = load_model(tiny, "base")
     origin = weights_of(scratch)
-    parents = [weights_of(load_model(tiny, name)) for name in ("code", "math")]
+    parents = {name: weights_of(load_model(tiny, name)) for name in ("code", "math")}
     merge_into(scratch, arm("task_arithmetic"), origin, parents)
     for name, weight in scratch.named_parameters():
-        wanted = parents[0][name] + parents[1][name] - origin[name]
+        wanted = parents["code"][name] + parents["math"][name] - origin[name]
         assert weight.equal(weight.to(torch.bfloat16).float())
         assert torch.allclose(weight, wanted, rtol=1e-2, atol=1e-3)
