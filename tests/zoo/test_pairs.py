@@ -26,6 +26,8 @@ def test_a_limit_takes_the_same_pairs_and_a_higher_one_more(nano: Manifest) -> N
 
 def test_pairs_without_a_gap_are_left_out_of_a_draw(nano: Manifest) -> None:
     code = nano.models["code"]
-    twins = replace(nano, models={**nano.models, "twin": code}, pairs={"seed": 1, "most": {"base": 99}})
+    twins = replace(
+        nano, models={**nano.models, "twin": code}, pairs={"seed": 1, "most": {"base": 99}}
+    )
     found = pairs_of(twins, "base", ["code", "twin", "math"])
     assert found == [("code", "math"), ("twin", "math")]
