@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from simmerge_hub.operators import Operator
     from simmerge_hub.planning.plan import Plan
     from simmerge_hub.zoo.answers import Question
-    from simmerge_hub.zoo.gates import Gates
     from simmerge_hub.zoo.manifest import Manifest
 
 OUT = Console()
@@ -185,16 +183,18 @@ def scores(manifest: "Manifest") -> None:
     OUT.print(table)
 
 
-def gates(found: "Gates") -> None:
-    """Whether a table of outcomes leaves a selector anything to win."""
-    table = Table(title="Is there anything to select?", show_header=False)
-    rows = {**asdict(found), "headroom": found.headroom}
-    wins = rows.pop("wins")
-    for name, value in rows.items():
-        text = f"{value:.3f}" if isinstance(value, float) else str(value)
-        table.add_row(name.replace("_", " "), text)
-    for label, share in wins.items():
-        table.add_row(escape(f"won by {label}"), f"{share:.0%}")
+def gates(report: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Whether a table of outcomes leaves a selector anything to win, in every regime."""
+    table = Table(title="Is there anything to select? (share of the gap closed)")
+    for column in ("regime", "arms", "best fixed arm"):
+        table.add_column(column)
+    numbers = ("rows", "base_closes", "tie_share", "fixed", "oracle", "split_half", "headroom")
+    for column in numbers:
+        table.add_column(column.replace("_", " "), justify="right")
+    for regime, sets in report.items():
+        for name, found in sets.items():
+            cells = [f"{v:.3f}" if isinstance(v := found[n], float) else str(v) for n in numbers]
+            table.add_row(escape(regime), name, escape(found["best_fixed"]), *cells)
     OUT.print(table)
 
 

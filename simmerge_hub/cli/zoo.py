@@ -33,15 +33,17 @@ def publish(*, namespace: str, folder: str | None) -> None:
 def measure(*, folder: str, output: str) -> None:
     """`simmerge-hub zoo measure`."""
     from simmerge_hub.selector.outcomes import save_outcomes
-    from simmerge_hub.zoo.gates import gates
     from simmerge_hub.zoo.outcomes import measure_outcomes
 
+    target = Path(output)
+    unfinished = target.with_name(f"{target.name}.partial")
     with show.progress("merging and evaluating pairs") as step:
         outcomes = measure_outcomes(
-            Path(folder), progress=lambda done, total: step("", done, total)
+            Path(folder), resume=unfinished, progress=lambda done, total: step("", done, total)
         )
-    save_outcomes(outcomes, Path(output))
-    show.gates(gates(outcomes))
+    save_outcomes(outcomes, target)
+    unfinished.unlink()
+    show.gates(outcomes.provenance["gates"])
 
 
 def features(*, folder: str, outcomes: str, output: str) -> None:

@@ -51,6 +51,9 @@ ARMS = (
     arm("ties", density=1.0),
     arm("task_arithmetic", scale=1.0),
     arm("task_arithmetic", scale=0.7),
+    arm("task_arithmetic", scale=0.4),
+    arm("dare_ties", density=0.5),
+    arm("sce", density=0.5),
 )
 """The arms that are measured and predicted: closed under swapping the two models."""
 

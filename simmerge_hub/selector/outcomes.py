@@ -45,6 +45,7 @@ class Outcome:
         secondary: arm label -> token accuracy of the merge, in [0, 1].
         halves: arm label -> exact match on the even and on the odd prompts, where known. What is
             chosen on one half can be judged on the other.
+        unmerged: "expert", "auxiliary", "base" -> its token accuracy on the task, where known.
     """
 
     expert: str
@@ -57,6 +58,7 @@ class Outcome:
     utilities: Mapping[str, float]
     secondary: Mapping[str, float] = field(default_factory=dict)
     halves: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    unmerged: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -89,9 +91,11 @@ def gap_closed(row: Outcome, utility: float) -> float:
 
 
 def save_outcomes(outcomes: Outcomes, path: Path) -> None:
-    """Write the table to `path`, rows sorted by (expert, auxiliary, task)."""
+    """Write the table to `path` in one step, rows sorted by (expert, auxiliary, task)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(outcomes))
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(_text(outcomes))
+    partial.replace(path)
 
 
 def load_outcomes(path: Path) -> Outcomes:
@@ -158,7 +162,12 @@ def _outcome(fields: Any, labels: list[str], where: str) -> Outcome:
     if missing:
         raise PredictorError(f"{where} has no utility for {', '.join(missing)}")
     scores = (row.expert_utility, row.auxiliary_utility, row.base_utility)
-    for score in (*scores, *row.utilities.values(), *row.secondary.values()):
+    for score in (
+        *scores,
+        *row.utilities.values(),
+        *row.secondary.values(),
+        *row.unmerged.values(),
+    ):
         if not isinstance(score, int | float) or not math.isfinite(score) or not 0 <= score <= 1:
             raise PredictorError(f"{where}: {score!r} is not a score between 0 and 1")
     return row
@@ -171,5 +180,11 @@ def _text(outcomes: Outcomes) -> str:
         "arms": [arm_entry(a) for a in outcomes.arms],
         "provenance": outcomes.provenance,
     }
-    rows = [asdict(row) for row in sorted(outcomes.rows, key=lambda row: row.key)]
+    rows = [_fields(row) for row in sorted(outcomes.rows, key=lambda row: row.key)]
     return "".join(json.dumps(line, sort_keys=True) + "\n" for line in (header, *rows))
+
+
+def _fields(row: Outcome) -> dict[str, Any]:
+    """The row as JSON; what is not known is left out, as in tables from before it was measured."""
+    fields = asdict(row)
+    return fields if row.unmerged else {k: v for k, v in fields.items() if k != "unmerged"}

@@ -21,8 +21,8 @@ from simmerge_hub.selector.outcomes import Key, check_header
 
 FORMAT = "simmerge-hub features"
 SCHEMA = 1
-DIGITS = 9
-"""Significant digits kept in the file: float32 values come back exactly."""
+DIGITS = 6
+"""Significant digits kept in the file: more than sampling and probes can tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class FeatureTable:
 
 
 def save_features(table: FeatureTable, path: Path) -> None:
-    """Write the table to `path`, sorted by key, as JSON Lines of at most 9 significant digits."""
+    """Write the table to `path`, sorted by key, as JSON Lines of at most 6 significant digits."""
     header = {
         "format": FORMAT,
         "schema": SCHEMA,

@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +29,7 @@ from simmerge_hub.zoo.manifest import (
     save_manifest,
     weights_sha256,
 )
+from simmerge_hub.zoo.schedule import in_order
 from simmerge_hub.zoo.tokenizer import tokenizer
 from simmerge_hub.zoo.training import (
     CONTEXT,
@@ -60,6 +62,7 @@ class Step:
 
 
 Progress = Callable[[Step], None]
+Made = tuple[State, Entry]
 
 
 def build(
@@ -88,11 +91,29 @@ def build(
     manifest = replace(_started(catalogue, output), models=_former(output))
     _write_probes(catalogue, manifest)
     wanted = _wanted(catalogue, only)
-    with threads(catalogue.threads):
-        exams = {name: exam(task, catalogue.evaluation) for name, task in catalogue.tasks.items()}
-        for number, name in enumerate(wanted, 1):
-            report = _Report(progress, name, number, len(wanted))
-            manifest = _member(catalogue, manifest, name, exams, report)
+    origins = {name: _origin(catalogue, name) for name in wanted}
+    _planned.cache_clear()
+    reports = {n: _Report(progress, n, i, len(wanted)) for i, n in enumerate(wanted, 1)}
+
+    def enter(name: str, result: Made) -> None:
+        nonlocal manifest
+        state, entry = result
+        manifest = manifest.with_entry(name, entry)
+        save_manifest(manifest)
+        reports[name](state, entry)
+
+    def start(name: str) -> Manifest:
+        if _finished(catalogue, manifest, name) is None:
+            reports[name]("training")
+        return manifest
+
+    in_order(
+        origins,
+        partial(_elsewhere, config_path),
+        processes=catalogue.processes,
+        given=start,
+        done=enter,
+    )
     return manifest
 
 
@@ -119,6 +140,7 @@ def _started(catalogue: Catalogue, output: Path) -> Manifest:
         threads=catalogue.threads,
         tasks={name: f"{task.domain}/{task.variant}" for name, task in catalogue.tasks.items()},
         models={},
+        pairs=asdict(catalogue.pairs) if catalogue.pairs.most else {},
     )
 
 
@@ -145,39 +167,75 @@ def _write_probes(catalogue: Catalogue, manifest: Manifest) -> None:
         path.write_text("".join(json.dumps({"prompt": e.prompt}) + "\n" for e in found))
 
 
-def _member(
-    catalogue: Catalogue, manifest: Manifest, name: str, exams: dict[str, Exam], report: _Report
-) -> Manifest:
-    digest = _digest(catalogue, manifest, name)
-    former = manifest.models.get(name)
-    trained = former and former.digest == digest and _intact(manifest.folder / name, former)
-    if former and trained and former.exam == _exam_digest(catalogue, manifest):
-        report("unchanged", former)
-        return manifest
-    report("training")
-    if not (former and trained and former.kept):
-        manifest = manifest.with_entry(name, _trained(catalogue, manifest, name, digest))
+def _origin(catalogue: Catalogue, name: str) -> str | None:
+    if name in catalogue.bases:
+        return catalogue.bases[name].origin
+    return catalogue.specialists[name].base
+
+
+@cache
+def _planned(config_path: Path) -> tuple[Catalogue, dict[str, Exam]]:
+    """The catalogue and its exams, once in each process: draws cannot be sent to another."""
+    catalogue = load_catalogue(config_path)
+    return catalogue, {n: exam(t, catalogue.evaluation) for n, t in catalogue.tasks.items()}
+
+
+def _member(catalogue: Catalogue, exams: dict[str, Exam], name: str, manifest: Manifest) -> Made:
+    """One model trained and measured, or found as it should be."""
+    if found := _finished(catalogue, manifest, name):
+        return "unchanged", found
+    former = _former_training(catalogue, manifest, name)
+    if not (former and former.kept):
+        manifest = manifest.with_entry(name, _trained(catalogue, manifest, name))
     entry = _measured(catalogue, manifest, name, exams)
     if not entry.kept:
         shutil.rmtree(manifest.folder / name)
-    manifest = manifest.with_entry(name, entry)
-    save_manifest(manifest)
-    report("finished" if entry.kept else "dropped", entry)
-    return manifest
+    return ("finished" if entry.kept else "dropped"), entry
+
+
+def _former_training(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry | None:
+    """The entry of an earlier build, if the same inputs would give the same weights again."""
+    former = manifest.models.get(name)
+    if former is None or former.digest != _digest(catalogue, manifest, name):
+        return None
+    return former if _intact(manifest.folder / name, former) else None
+
+
+def _finished(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry | None:
+    """The entry of an earlier build that needs neither training nor measuring."""
+    former = _former_training(catalogue, manifest, name)
+    return former if former and former.exam == _exam_digest(catalogue, manifest) else None
+
+
+def _elsewhere(config_path: Path, name: str, manifest: Manifest) -> Made:
+    """`_member` in a process of its own."""
+    catalogue, exams = _planned(config_path)
+    with threads(catalogue.threads):
+        return _member(catalogue, exams, name, manifest)
 
 
 def _digest(catalogue: Catalogue, manifest: Manifest, name: str) -> str:
     spec = catalogue.bases.get(name) or catalogue.specialists[name]
-    origin = {}
-    if isinstance(spec, SpecialistSpec):
+    origin: dict[str, object] = {}
+    if isinstance(spec, BaseSpec):
+        if spec.origin:
+            origin["origin"] = manifest.models[spec.origin].sha256
+        if spec.exposed:
+            origin["tasks"] = {shown: manifest.tasks[shown] for shown in spec.exposed}
+    else:
         origin = {
             "base": manifest.models[spec.base].sha256,
             "task": manifest.tasks[spec.task],
             "namespace": catalogue.namespace,
         }
     return digest_of(
-        {"generation": GENERATION, "threads": catalogue.threads, "spec": asdict(spec), **origin}
+        {"generation": GENERATION, "threads": catalogue.threads, "spec": _plain(spec), **origin}
     )
+
+
+def _plain(spec: BaseSpec | SpecialistSpec) -> dict[str, object]:
+    """A spec without what was left out: a field that is new changes no digest of before."""
+    return {key: value for key, value in asdict(spec).items() if value is not None}
 
 
 def _exam_digest(catalogue: Catalogue, manifest: Manifest) -> str:
@@ -188,13 +246,14 @@ def _intact(folder: Path, entry: Entry) -> bool:
     return not entry.kept or weights_sha256(folder) == entry.sha256
 
 
-def _trained(catalogue: Catalogue, manifest: Manifest, name: str, digest: str) -> Entry:
+def _trained(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry:
     """Train one model and save it; what is measured is then loaded from there."""
     folder = manifest.folder / name
     spec = catalogue.bases.get(name) or catalogue.specialists[name]
     if isinstance(spec, BaseSpec):
         kind: Kind = "base"
-        _save(train_base(spec), folder)
+        origin = load_model(manifest, spec.origin) if spec.origin else None
+        _save(train_base(spec, origin=origin, tasks=catalogue.tasks), folder)
     else:
         kind = "adapter" if spec.mode == "lora" else "full"
         task = catalogue.tasks[spec.task]
@@ -202,11 +261,11 @@ def _trained(catalogue: Catalogue, manifest: Manifest, name: str, digest: str) -
         _save(trained, folder, base=f"{catalogue.namespace}/{spec.base}")
     return Entry(
         kind=kind,
-        digest=digest,
+        digest=_digest(catalogue, manifest, name),
         exam="",
         sha256=weights_sha256(folder),
         kept=True,
-        spec=asdict(spec),
+        spec=_plain(spec),
         delta_ratio=0.0,
         scores={},
     )

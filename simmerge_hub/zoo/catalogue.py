@@ -4,14 +4,17 @@
     name: demo                    # of the zoo
     namespace: simmerge-nano      # the models are namespace/name until they are published
     threads: 2                    # torch threads: part of what makes the weights reproducible
+    processes: 1                  # models trained at a time; changes no weights
     probes: 64                    # prompts per task
     evaluation: 200               # prompts per task
     keep_above: 0.5               # exact match on its own task that a specialist must exceed
+    pairs: {seed: 1, most: {base: 300}}  # pairs measured of each base; all where it is not named
     bases: {base: {seed: 1, steps: 1800}}
     tasks: {code: code/reverse-next}                  # left out: every task, `domain-variant`
     specialists: {code: {base: base, task: code, mode: full, learning_rate: 0.001, ...}}
     draws: [{base: base, count: 24, seed: 7, ...}]    # specialists drawn at random
 
+A base may go on from another (`origin`) and be shown tasks (`exposed`), which it then half knows.
 A draw's n-th specialist depends on the draw's seed and n only: raising `count` changes no other.
 """
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
@@ -45,6 +48,9 @@ class Draw:
         steps: range, log-uniform.
         effort: least learning rate × steps; what lies below is drawn again, for it learns nothing.
         prefix: put before every name, so that several draws may share tasks.
+        tasks: those to take in turn; all by default.
+        modes: those to take in turn.
+        replay: with or without for all; in turn by default.
     """
 
     base: str
@@ -54,6 +60,17 @@ class Draw:
     steps: tuple[int, int]
     effort: float = 0.0
     prefix: str = ""
+    tasks: tuple[str, ...] = ()
+    modes: tuple[Mode, ...] = MODES
+    replay: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Which pairs are measured: at most `most[base]` of a base's, drawn by `seed`."""
+
+    seed: int = 0
+    most: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +86,8 @@ class Catalogue:
     bases: Mapping[str, BaseSpec]
     tasks: Mapping[str, Task]
     specialists: Mapping[str, SpecialistSpec]
+    processes: int = 1
+    pairs: Pairs = Pairs()
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -95,7 +114,10 @@ def _catalogue(fields: dict[str, Any]) -> Catalogue:
         specialists |= drawn(_draw(**entry), tasks)
     for name, spec in specialists.items():
         _check(name, spec, bases, tasks)
-    return Catalogue(bases=bases, tasks=tasks, specialists=specialists, **fields)
+    for name, spec in bases.items():
+        _check_base(name, spec, bases, tasks)
+    pairs = Pairs(**fields.pop("pairs", {}))
+    return Catalogue(bases=bases, tasks=tasks, specialists=specialists, pairs=pairs, **fields)
 
 
 def _tasks(named: dict[str, str] | None) -> dict[str, Task]:
@@ -108,7 +130,19 @@ def _tasks(named: dict[str, str] | None) -> dict[str, Task]:
 
 def _draw(*, learning_rate: list[float], steps: list[int], **rest: Any) -> Draw:
     (low, high), (few, many) = learning_rate, steps
+    rest |= {key: tuple(rest[key]) for key in ("tasks", "modes") if key in rest}
     return Draw(learning_rate=(float(low), float(high)), steps=(few, many), **rest)
+
+
+def _check_base(
+    name: str, spec: BaseSpec, bases: Mapping[str, Any], tasks: Mapping[str, Any]
+) -> None:
+    earlier = list(bases)[: list(bases).index(name)]
+    if spec.origin is not None and spec.origin not in earlier:
+        raise ValueError(f"{name}: no base {spec.origin!r} before it")
+    for shown in spec.exposed or ():
+        if shown not in tasks:
+            raise ValueError(f"{name}: no task {shown!r}, only {', '.join(tasks)}")
 
 
 def _check(
@@ -123,7 +157,7 @@ def _check(
 
 def drawn(draw: Draw, tasks: Mapping[str, Task]) -> dict[str, SpecialistSpec]:
     """The specialists of a draw by name: `prefix` + task + number."""
-    names = list(tasks)
+    names = list(draw.tasks or tasks)
     return {
         f"{draw.prefix}{names[i % len(names)]}-{i:02d}": _specialist(draw, names, i)
         for i in range(draw.count)
@@ -137,7 +171,8 @@ def _specialist(draw: Draw, tasks: list[str], number: int) -> SpecialistSpec:
         steps = round(_log_uniform(random, *draw.steps))
         if rate * steps >= draw.effort:
             break
-    mode = MODES[number % len(MODES)]
+    mode = draw.modes[number % len(draw.modes)]
+    in_turn = number // len(draw.modes) % 2 == 1
     return SpecialistSpec(
         base=draw.base,
         task=tasks[number % len(tasks)],
@@ -145,7 +180,7 @@ def _specialist(draw: Draw, tasks: list[str], number: int) -> SpecialistSpec:
         learning_rate=float(f"{rate * (1 if mode == 'full' else 2):.3g}"),
         steps=steps,
         seed=random.randrange(2**31),
-        replay=number // len(MODES) % 2 == 1,
+        replay=in_turn if draw.replay is None else draw.replay,
     )
 
 

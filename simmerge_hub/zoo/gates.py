@@ -7,9 +7,11 @@ every selector the same score. This module knows nothing about selectors or feat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
+from typing import Any
 
+from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS
 from simmerge_hub.selector.outcomes import Outcome, Outcomes
 
 SMALLEST_GAP = 0.05
@@ -72,6 +74,40 @@ def gates(outcomes: Outcomes, labels: Sequence[str] | None = None) -> Gates:
         split_half=fmean(_split_half(row, arms) for row in rows),
         wins={arm: winners.count(arm) / len(rows) for arm in arms},
     )
+
+
+ARM_SETS = {"paper": PAPER_ARMS, "balanced": BALANCED, "all": ARMS}
+POOLED = "pooled"
+
+
+def gate_report(outcomes: Outcomes) -> dict[str, dict[str, dict[str, Any]]]:
+    """Regime -> set of arms -> its gates, ready for JSON; the first regime is all of them.
+
+    Left out are sets with an arm that was not measured, and regimes without a row that has a gap.
+    """
+    rows = [row for row in outcomes.rows if row.gap >= SMALLEST_GAP]
+    regimes = {POOLED: rows} | {
+        name: [row for row in rows if row.regime == name]
+        for name in sorted({row.regime for row in rows})
+    }
+    return {
+        name: {s: _gates_of(outcomes, some, arms) for s, arms in _known(outcomes).items()}
+        for name, some in regimes.items()
+        if some
+    }
+
+
+def _known(outcomes: Outcomes) -> dict[str, list[str]]:
+    measured = {arm.label for arm in outcomes.arms}
+    sets = {name: [arm.label for arm in arms] for name, arms in ARM_SETS.items()}
+    return {name: labels for name, labels in sets.items() if measured.issuperset(labels)}
+
+
+def _gates_of(outcomes: Outcomes, rows: Sequence[Outcome], labels: Sequence[str]) -> dict[str, Any]:
+    found = gates(replace(outcomes, rows=tuple(rows)), labels)
+    plain = {**asdict(found), "headroom": found.headroom}
+    plain["wins"] = {label: round(share, 4) for label, share in found.wins.items()}
+    return {key: round(v, 4) if isinstance(v, float) else v for key, v in plain.items()}
 
 
 def gap_closed(row: Outcome, utility: float) -> float:

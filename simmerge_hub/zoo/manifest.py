@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,7 +56,8 @@ class Entry:
 class Manifest:
     """A zoo on disk. `tasks` maps a task's name to `domain/variant`; `models` are all, kept or not.
 
-    `folder` is where it was read from and is not part of the file.
+    `folder` is where it was read from and is not part of the file. `pairs` says which pairs are
+    measured: {"seed": …, "most": {base: count}}; left out, all of them.
     """
 
     folder: Path
@@ -67,6 +68,7 @@ class Manifest:
     threads: int
     tasks: Mapping[str, str]
     models: Mapping[str, Entry]
+    pairs: Mapping[str, Any] = field(default_factory=dict)
 
     def path(self, model: str) -> Path:
         """The folder of a model that was kept."""
@@ -108,6 +110,8 @@ def save_manifest(manifest: Manifest) -> None:
     """Write the manifest into its folder, replacing the former one in a single step."""
     fields = asdict(manifest)
     del fields["folder"]
+    if not manifest.pairs:
+        del fields["pairs"]
     text = json.dumps({"format": FORMAT, "schema": SCHEMA, **fields}, indent=1)
     partial = manifest.folder / f".{FILE}"
     partial.write_text(text + "\n")

@@ -6,19 +6,22 @@ merged once per arm and examined on the tasks of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.operators import ARMS, Arm, merge_tensors
+from simmerge_hub.operators import ARMS, Arm, Place, merge_tensors
 from simmerge_hub.selector.outcomes import Outcome, Outcomes
+from simmerge_hub.zoo import journal
 from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
-from simmerge_hub.zoo.manifest import Manifest, load_manifest, load_model
+from simmerge_hub.zoo.gates import gate_report
+from simmerge_hub.zoo.manifest import Manifest, digest_of, load_manifest, load_model
+from simmerge_hub.zoo.pairs import Pair, families, pairs_of
 from simmerge_hub.zoo.tasks import task
 
 if TYPE_CHECKING:
@@ -44,14 +47,17 @@ def measure_outcomes(
     *,
     arms: Sequence[Arm] = ARMS,
     models: Iterable[str] | None = None,
+    resume: Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Outcomes:
-    """Every ordered pair of kept specialists of one base, on the expert's own task.
+    """Ordered pairs of kept specialists of one base, on the expert's own task.
 
     Args:
         zoo_folder: what `build` wrote.
         arms: closed under swapping the two models.
-        models: the specialists to pair; all that were kept by default.
+        models: the specialists to pair; all that were kept by default. The zoo's recipe may say
+            that only some of the pairs are measured.
+        resume: a file that keeps what is finished, to go on from after a stop.
         progress: called with the number of finished pairs and of all.
 
     Returns:
@@ -60,10 +66,21 @@ def measure_outcomes(
     """
     manifest = load_manifest(zoo_folder)
     names = list(manifest.specialists if models is None else models)
-    rows: list[Outcome] = []
-    for base, members in _families(manifest, names).items():
-        rows += _family(manifest, base, members, arms, progress)
-    return Outcomes(arms=tuple(arms), rows=tuple(rows), provenance=_provenance(manifest))
+    wanted = {b: pairs_of(manifest, b, m) for b, m in families(manifest, names).items()}
+    digest = _digest(manifest, arms)
+    known = journal.read(resume, digest) if resume else {}
+    if resume:
+        journal.start(resume, digest, known)
+    total, rows = sum(map(len, wanted.values())), list[Outcome]()
+    for base, pairs in wanted.items():
+        rows += [row for pair in pairs for row in known.get(pair, ())]
+        for pair, found in _family(manifest, base, [p for p in pairs if p not in known], arms):
+            if resume:
+                journal.add(resume, pair, found)
+            rows += found
+            progress(len(rows) // 2, total)
+    measured = Outcomes(arms=tuple(arms), rows=tuple(rows))
+    return replace(measured, provenance=_provenance(manifest, measured))
 
 
 def weights_of(model: LlamaForCausalLM) -> Weights:
@@ -72,14 +89,19 @@ def weights_of(model: LlamaForCausalLM) -> Weights:
 
 
 def merge_into(
-    scratch: LlamaForCausalLM, arm: Arm, base: Weights, parents: Sequence[Weights]
+    scratch: LlamaForCausalLM, arm: Arm, base: Weights, parents: Mapping[str, Weights]
 ) -> LlamaForCausalLM:
-    """`scratch`, now holding the merge of `parents`: float32 weights with bfloat16 values."""
+    """`scratch`, now holding the merge of `parents`: float32 weights with bfloat16 values.
+
+    Random numbers belong to the tensor and to the parent's name, with seed 0.
+    """
     import torch
 
     with torch.no_grad():
         for name, weight in scratch.named_parameters():
-            merged = merge_tensors(arm, base[name], [parent[name] for parent in parents])
+            place = Place(tensor=name, models=tuple(parents), shape=tuple(weight.shape))
+            sides = [parent[name] for parent in parents.values()]
+            merged = merge_tensors(arm, base[name], sides, place)
             weight.copy_(merged.to(torch.bfloat16))
     return scratch
 
@@ -89,29 +111,18 @@ def _exams(manifest: Manifest) -> dict[str, Exam]:
     return {name: exam(known, manifest.evaluation) for name, known in named.items()}
 
 
-def _families(manifest: Manifest, names: list[str]) -> dict[str, list[str]]:
-    families: dict[str, list[str]] = {}
-    for name in names:
-        families.setdefault(manifest.models[name].spec["base"], []).append(name)
-    return families
-
-
 def _family(
-    manifest: Manifest, base: str, members: list[str], arms: Sequence[Arm], progress: Progress
-) -> list[Outcome]:
-    """The rows of all pairs of one base, measured by one process per thread of the manifest."""
-    pairs = list(combinations(members, 2))
-    rows: list[Outcome] = []
+    manifest: Manifest, base: str, pairs: Sequence[Pair], arms: Sequence[Arm]
+) -> Iterator[tuple[Pair, list[Outcome]]]:
+    """The rows of each of `pairs`, measured by one process per processor; nothing for no pairs."""
+    members = sorted({name for pair in pairs for name in pair})
     with ProcessPoolExecutor(
-        manifest.threads,
+        len(os.sched_getaffinity(0)),
         mp_context=get_context("spawn"),
         initializer=_prepare,
         initargs=(manifest, base, members, arms),
     ) as pool:
-        for done, found in enumerate(pool.map(_measured, pairs), 1):
-            rows += found
-            progress(done, len(pairs))
-    return rows
+        yield from zip(pairs, pool.map(_measured, pairs), strict=True)
 
 
 _bench: dict[str, Callable[[str, str], list[Outcome]]] = {}
@@ -151,31 +162,37 @@ def _side(manifest: Manifest, name: str, exams: dict[str, Exam]) -> _Side:
 def _examined(
     scratch: LlamaForCausalLM, arm: Arm, origin: Weights, one: _Side, other: _Side
 ) -> tuple[Score, Score]:
-    merged = merge_into(scratch, arm, origin, [one.weights, other.weights])
+    merged = merge_into(scratch, arm, origin, {one.name: one.weights, other.name: other.weights})
     return evaluate(merged, one.exam), evaluate(merged, other.exam)
 
 
 def _row(manifest: Manifest, expert: _Side, auxiliary: _Side, found: dict[str, Score]) -> Outcome:
     base = manifest.models[expert.name].spec["base"]
-    own = {
-        name: manifest.models[name].scores[expert.task]["exact_match"]
-        for name in (expert.name, auxiliary.name, base)
-    }
+    roles = {"expert": expert.name, "auxiliary": auxiliary.name, "base": base}
+    own = {role: manifest.models[name].scores[expert.task] for role, name in roles.items()}
     return Outcome(
         expert=expert.name,
         auxiliary=auxiliary.name,
         task=manifest.tasks[expert.task],
         regime=f"{manifest.name}/{base}",
-        expert_utility=own[expert.name],
-        auxiliary_utility=own[auxiliary.name],
-        base_utility=own[base],
+        expert_utility=own["expert"]["exact_match"],
+        auxiliary_utility=own["auxiliary"]["exact_match"],
+        base_utility=own["base"]["exact_match"],
         utilities={label: round(mean(score.exact_match), 4) for label, score in found.items()},
         secondary={label: round(mean(score.token_accuracy), 4) for label, score in found.items()},
         halves={label: score.exact_match for label, score in found.items()},
+        unmerged={role: scores["token_accuracy"] for role, scores in own.items()},
     )
 
 
-def _provenance(manifest: Manifest) -> dict[str, object]:
+def _digest(manifest: Manifest, arms: Sequence[Arm]) -> str:
+    """Of all that rows follow from; the pairs that are wanted are not part of it."""
+    models = {name: entry.sha256 for name, entry in manifest.models.items()}
+    tasks = dict(manifest.tasks)
+    return digest_of([manifest.name, models, tasks, manifest.evaluation, [a.label for a in arms]])
+
+
+def _provenance(manifest: Manifest, measured: Outcomes) -> dict[str, object]:
     kept = {name: entry for name, entry in manifest.models.items() if entry.kept}
     return {
         "zoo": manifest.name,
@@ -183,6 +200,7 @@ def _provenance(manifest: Manifest) -> dict[str, object]:
         "models": {name: entry.sha256 for name, entry in kept.items()},
         "parameters": {n: _entries(manifest, n) for n, e in kept.items() if e.kind == "base"},
         "versions": dict(manifest.versions),
+        "gates": gate_report(measured),
     }
 
 

@@ -8,7 +8,7 @@ because that is what is saved, merged and evaluated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -30,13 +30,21 @@ INITIAL = 0.7
 """Standard deviation of initial weights × √width: at transformers' 0.02 attention starts so flat
 that a base of width 128 does not learn to look things up within its steps."""
 REPLAYED = 0.25
+EXPOSED = 0.5
+"""Share of a batch that shows a base the tasks it is to half know."""
 LORA_RANK = 8
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseSpec:
-    """How a base is made: its shape and its training on the named skills."""
+    """How a base is made: its shape and its training on the named skills.
+
+    Args:
+        origin: the base it goes on from, whose shape it has then; new weights by default.
+        exposed: task -> how often, relative to the others, half of each batch shows it with its
+            prompts. A base trained so for a while half knows these tasks. None by default.
+    """
 
     seed: int
     steps: int
@@ -46,6 +54,8 @@ class BaseSpec:
     intermediate: int = 256
     batch: int = 64
     learning_rate: float = 2e-3
+    origin: str | None = None
+    exposed: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +94,28 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def train_base(spec: BaseSpec) -> LlamaForCausalLM:
-    """A new model that knows the skills, trained on prompts and answers alike."""
+def train_base(
+    spec: BaseSpec,
+    *,
+    origin: LlamaForCausalLM | None = None,
+    tasks: Mapping[str, Task] | None = None,
+) -> LlamaForCausalLM:
+    """A model that knows the skills, trained on prompts and answers alike.
+
+    Args:
+        spec: how.
+        origin: the base `spec.origin` names; it is used up.
+        tasks: the tasks `spec.exposed` names.
+    """
+    model = origin or _new(spec)
+    exposed = {(tasks or {})[name]: often for name, often in (spec.exposed or {}).items()}
+    lessons = (tensors(batch, prompts=True) for batch in _schooling(spec, exposed))
+    _optimize(model, lessons, steps=spec.steps, peak=spec.learning_rate)
+    _round(model)
+    return model
+
+
+def _new(spec: BaseSpec) -> LlamaForCausalLM:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -104,12 +134,7 @@ def train_base(spec: BaseSpec) -> LlamaForCausalLM:
         bos_token_id=BOS,
         eos_token_id=EOS,
     )
-    model = LlamaForCausalLM(config)
-    stream = _skills(spec.seed)
-    batches = (tensors(list(islice(stream, spec.batch)), prompts=True) for _ in range(spec.steps))
-    _optimize(model, batches, steps=spec.steps, peak=spec.learning_rate)
-    _round(model)
-    return model
+    return LlamaForCausalLM(config)
 
 
 def train_specialist(base: LlamaForCausalLM, task: Task, spec: SpecialistSpec) -> PreTrainedModel:
@@ -153,6 +178,24 @@ def _skills(seed: int) -> Iterator[Example]:
     weights = [PRACTICE.get(name, 1) for name in SKILLS]
     while True:
         yield next(random.choices(streams, weights)[0])
+
+
+def _schooling(spec: BaseSpec, exposed: Mapping[Task, float]) -> Iterator[list[Example]]:
+    """The batches of a base: skills, and in half of each the tasks it is exposed to."""
+    skills = _skills(spec.seed)
+    shown = round(spec.batch * EXPOSED) if exposed else 0
+    seen = _mixture(exposed, spec.seed) if exposed else iter(())
+    for _ in range(spec.steps):
+        yield [*islice(skills, spec.batch - shown), *islice(seen, shown)]
+
+
+def _mixture(exposed: Mapping[Task, float], seed: int) -> Iterator[Example]:
+    random = Random(f"exposed {seed}")
+    streams = [
+        examples(t.draw, "train", seed=f"exposed {t.domain}/{t.variant}/{seed}") for t in exposed
+    ]
+    while True:
+        yield next(random.choices(streams, list(exposed.values()))[0])
 
 
 def _lessons(task: Task, spec: SpecialistSpec) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,6 +1,7 @@
 """Registry × properties: an operator is tested the moment it is registered."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators import ARMS, OPERATORS, Arm, measure, merge_tensors
+from simmerge_hub.operators import ARMS, OPERATORS, Arm, Place, combine, measure, merge_tensors
 from simmerge_hub.operators.registry import operator
 
 FIRST = ("linear", "task_arithmetic", "ties", "slerp", "nuslerp")
@@ -36,7 +37,7 @@ def near(base: Tensor, count: int = 2, size: float = 0.3) -> list[Tensor]:
 def keeps_identical(arm: Arm) -> bool:
     """Whether merging a model with itself gives the model: sums of deltas and trims do not."""
     return (arm.operator != "task_arithmetic" and arm.parameters.get("density", 0.2) == 1.0) or (
-        arm.operator in {"linear", "slerp", "nuslerp"}
+        arm.operator in {"linear", "slerp", "nuslerp", "sce"}
     )
 
 
@@ -82,8 +83,10 @@ def test_models_equal_to_the_base_give_the_base(arm: Arm) -> None:
 def test_swapping_the_models_and_the_arm_changes_nothing(arm: Arm) -> None:
     base = random(16, 8)
     first, second = near(base)
-    merged = merge_tensors(arm, base, [first, second])
-    swapped = merge_tensors(arm.swapped(), base, [second, first])
+    here = Place(tensor="weight", models=("first", "second"), shape=(16, 8))
+    there = replace(here, models=("second", "first"))
+    merged = merge_tensors(arm, base, [first, second], here)
+    swapped = merge_tensors(arm.swapped(), base, [second, first], there)
     torch.testing.assert_close(merged, swapped, rtol=1e-6, atol=1e-6)
 
 
@@ -110,10 +113,14 @@ def test_row_blocks_give_the_bits_of_the_whole(arm: Arm, shape: tuple[int, int],
     base = random(*shape)
     chunk = torch.stack(near(base))
     found = OPERATORS[arm.operator]
-    whole = found.combine(chunk, measure(found, [chunk], arm.parameters), **arm.parameters)
-    parts = [chunk[:, low : low + step].clone() for low in range(0, shape[0], step)]
+    whole = combine(found, chunk, measure(found, [chunk], arm.parameters), arm.parameters)
+    lows = range(0, shape[0], step)
+    parts = [chunk[:, low : low + step].clone() for low in lows]
     statistics = measure(found, parts, arm.parameters)
-    blocks = [found.combine(part, statistics, **arm.parameters) for part in parts]
+    blocks = [
+        combine(found, part, statistics, arm.parameters, Place(low=low))
+        for low, part in zip(lows, parts, strict=True)
+    ]
     assert torch.equal(torch.cat(blocks), whole)
 
 

@@ -32,7 +32,11 @@ def built(chosen, family, tiny, folder):
     return sign(tiny.save(models[0], folder), probe_sets=[family.probes])
 
 
-@pytest.mark.parametrize("chosen", ARMS, ids=lambda a: a.label)
+SETTLED = [one for one in ARMS if one.operator != "dare_ties"]
+"""Arms without random numbers: those belong to names, and a merge built here has none."""
+
+
+@pytest.mark.parametrize("chosen", SETTLED, ids=lambda a: a.label)
 def test_structure_is_that_of_the_real_merge(chosen, family, tiny, tmp_path):
     found = merged(chosen, family.base, [family.expert, family.auxiliary])
     real = built(chosen, family, tiny, tmp_path / "merge")

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
-from simmerge_hub.operators import arm
+from simmerge_hub.operators import PAPER_ARMS, arm
 from simmerge_hub.selector.outcomes import Outcome, Outcomes
-from simmerge_hub.zoo.gates import gates
+from simmerge_hub.zoo.gates import gate_report, gates
 
 ARMS = (arm("linear"), arm("ties", density=0.2))
 LINEAR, TIES = (a.label for a in ARMS)
@@ -56,3 +58,21 @@ def test_arms_can_be_named() -> None:
 def test_no_gap_at_all() -> None:
     with pytest.raises(ValueError, match="none of 1 rows"):
         gates(Outcomes(arms=ARMS, rows=(_row("a", 1.0, 1.0, low=1.0),)))
+
+
+def test_a_report_of_every_regime_and_set_of_arms() -> None:
+    labels = [a.label for a in PAPER_ARMS]
+
+    def row(name: str, regime: str, *values: float) -> Outcome:
+        found = dict(zip(labels, values, strict=True))
+        halves = {label: (v, v) for label, v in found.items()}
+        plain = _row(name, 0, 0)
+        return replace(plain, regime=regime, utilities=found, halves=halves)
+
+    rows = (row("a", "one", 0.9, 0.8, 0.1), row("b", "two", 0.2, 0.1, 0.6))
+    report = gate_report(Outcomes(arms=PAPER_ARMS, rows=rows))
+    assert list(report) == ["pooled", "one", "two"]
+    assert list(report["pooled"]) == ["paper"]
+    assert report["pooled"]["paper"]["headroom"] == pytest.approx(0.2)
+    assert report["one"]["paper"]["best_fixed"] == "linear"
+    assert report["two"]["paper"]["best_fixed"] == "ties(density=0.2)"
