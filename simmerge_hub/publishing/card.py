@@ -145,13 +145,16 @@ def _predictions(why: Mapping[str, Any]) -> str:
             "from another card. Nothing was predicted for it."
         )
     tasks = [task["task"] for task in why["tasks"]]
+    heading, wanted = why["objective"]["heading"], why["objective"]["description"]
+    columns = [heading] if heading not in tasks else []
     rows = [
-        [f"**{p['arm']}**" if p["arm"] == why["choice"] else p["arm"], _interval(p["mean"])]
+        [_arm(p, why), *(_interval(p["score"]) for _ in columns)]
         + [_interval(p["tasks"][task]) for task in tasks]
         for p in why["predictions"]
     ]
     experts = "; ".join(
-        _cell(f"{t['task']}: `{t['expert']}` (probes {t['probes']})") for t in why["tasks"]
+        _cell(f"{t['task']}: `{t['expert']}`{_inferred(t)} (probes {t['probes']})")
+        for t in why["tasks"]
     )
     return "\n\n".join(
         [
@@ -159,12 +162,34 @@ def _predictions(why: Mapping[str, Any]) -> str:
             "Predicted share of the gap between the weaker and the better parent that each "
             "operator closes on each task (1 = as good as the expert, 0 = as the other parent), "
             f"with {why['coverage']:.0%} intervals per task. These are predictions, not "
-            "measurements; the bounds of a mean are the means of its tasks' bounds.",
-            _table(["operator", "mean", *tasks], rows),
+            "measurements.",
+            f"The arm was to have {_cell(wanted)}. Bounds of a value over several tasks are made "
+            "of theirs, and are no calibrated interval."
+            + (
+                " ◆: no other arm is better on one task and as good on all."
+                if len(tasks) > 1
+                else ""
+            ),
+            _table(["operator", *columns, *tasks], rows),
             f"{_status(why)} {_cell(why['reason'])}",
-            f"Experts — {experts}. Predictor `{why['predictor'][:12]}`.",
+            f"Experts — {experts}. Predictor `{why['predictor'][:12]}`, "
+            f"from {_cell(why['predictor_from'])}.",
         ]
     )
+
+
+def _arm(prediction: Mapping[str, Any], why: Mapping[str, Any]) -> str:
+    """The arm's name: the chosen one bold, those that are on the front marked."""
+    label = prediction["arm"]
+    name = f"**{label}**" if label == why["choice"] else label
+    return f"{name} ◆" if prediction["pareto"] else name
+
+
+def _inferred(task: Mapping[str, Any]) -> str:
+    probability = task.get("probability")
+    if not isinstance(probability, float):
+        return ""
+    return f", inferred with probability {probability:.2f},"
 
 
 def _status(why: Mapping[str, Any]) -> str:

@@ -5,9 +5,9 @@ import pytest
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.choice import decide
-from simmerge_hub.planning.plan import packaged_predictor
 from simmerge_hub.selector import archive
 from simmerge_hub.selector.novelty import Novelty, Status
+from simmerge_hub.selector.origin import packaged_predictor
 from simmerge_hub.selector.predictor import Prediction, Ranking
 
 LINEAR, TIES = arm("linear"), arm("ties", density=0.2)
