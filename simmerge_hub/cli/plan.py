@@ -1,11 +1,10 @@
 """plan: predict, show every arm with its interval, and say why and how far to believe it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 
 from simmerge_hub.cli import show
@@ -22,7 +21,7 @@ STATUS = {
     "abstained": ("red", "nothing is predicted for this pair; the safe operator is taken"),
 }
 """The colour and the meaning of a status."""
-CHOSEN, PARETO = "➜", "◆"
+CHOSEN, PARETO, SHORT = "➜", "◆", "✗"
 
 
 def run(
@@ -67,16 +66,19 @@ def run(
 
 
 def page(made: "Plan") -> None:
-    """The plan for people: the ranking, the choice, each task's reason, how far to believe it."""
+    """The plan for people: the ranking, the choice, how far to believe it, each task's reasons."""
     show.OUT.print(_ranking(made))
     if len(made.tasks) > 1 and made.decision.status != "abstained":
         _line(f"{PARETO} no other arm is better on one task and as good on all", style="dim")
-    _paragraph(f"{CHOSEN} ", [f"{text}." for text in made.decision.because])
+    if any(choice.missing for choice in made.decision.choices):
+        _line(f"{SHORT} keeps less than is asked for", style="dim")
+    for number, text in enumerate(made.decision.because):
+        _line(f"{text}.", mark=" " if number else CHOSEN)
+    colour, meaning = STATUS[made.decision.status]
+    show.OUT.print(f"[{colour}]{made.decision.status}[/]: {meaning}", highlight=False)
     for task in made.tasks:
         _line(f"\n{task.name}: the expert is {task.expert} ({task.source})", style="bold")
-        for text in _why(made.decision.rankings[task.name]):
-            _line(text, indent=2)
-    _belief(made)
+        _reasons(made.decision.rankings[task.name])
     _origins(made)
 
 
@@ -103,19 +105,25 @@ def _ranking(made: "Plan") -> Table:
 
 
 def _name(choice: "Choice", made: "Plan") -> str:
-    first = CHOSEN if choice is made.best else " "
+    first = CHOSEN if choice is made.best else SHORT if choice.missing else " "
     front = PARETO if choice.pareto and len(made.tasks) > 1 else " "
-    short = "  keeps too little" if choice.missing else ""
-    return f"{first} {escape(choice.arm.label)} {front}{short}".rstrip()
+    return f"{first} {escape(choice.arm.label)} {front}".rstrip()
 
 
-def _why(ranking: "Ranking") -> Iterator[str]:
-    """What is best for one task alone, and the features that speak for it."""
+def _reasons(ranking: "Ranking") -> None:
+    """What is best for one task alone, what speaks for it, and how far it is from training."""
     from simmerge_hub.selector.wording import decisive
 
-    yield ranking.reason if not ranking.contributions else _best(ranking)
-    for each in decisive(ranking.contributions):
-        yield f"- {each.says}: {each.lead:+.2f}"
+    reasons = decisive(ranking.contributions)
+    if ranking.status == "abstained":
+        _line(ranking.reason, mark=" ")
+    else:
+        _line(_best(ranking) + (", because (with what each adds)" if reasons else ""), mark=" ")
+    for each in reasons:
+        _line(f"{each.says}: {each.lead:+.2f}", mark="  -")
+    if ranking.status == "extrapolated":
+        _line(f"extrapolated: {ranking.novelty.reason}", mark=" ")
+    _line(_distance(ranking), mark=" ", style="dim")
 
 
 def _best(ranking: "Ranking") -> str:
@@ -126,28 +134,20 @@ def _best(ranking: "Ranking") -> str:
     found = f"best for it alone: {best.arm.label}, {spread}"
     if other is None:
         return found
-    return f"{found}, over {other.arm.label} by {best.utility - other.utility:.2f}, because"
-
-
-def _belief(made: "Plan") -> None:
-    colour, meaning = STATUS[made.decision.status]
-    show.OUT.print(f"\n[{colour}]{made.decision.status}[/]: {meaning}", highlight=False)
-    for task in made.tasks:
-        ranking = made.decision.rankings[task.name]
-        _line(f"{task.name}: {_distance(ranking)}", indent=2)
+    return f"{found}, over {other.arm.label} by {best.utility - other.utility:.2f}"
 
 
 def _distance(ranking: "Ranking") -> str:
     """How far the pair is from the training data, beside what is usual there."""
     found, usual = ranking.novelty, ranking.usual
-    said = found.reason
-    if usual is not None:
-        said += (
-            f" (distance to the nearest {found.distance:.2f}, usual up to {usual.distance:.2f}; "
-            f"features out of range {found.outside:.1%}, usual up to {usual.outside:.1%})"
-        )
+    near = f" (usual up to {usual.distance:.2f})" if usual else ""
+    out = f" (usual up to {usual.outside:.1%})" if usual else ""
+    said = (
+        f"from the training data: nearest pair {found.distance:.2f} mean ranks away{near}, "
+        f"{found.outside:.1%} of features out of range{out}"
+    )
     if found.strange and found.status != "calibrated":
-        said += f"; farthest out: {', '.join(found.strange[:3])}"
+        said += f", most of all {', '.join(found.strange[:3])}"
     return said
 
 
@@ -164,12 +164,10 @@ def _origins(made: "Plan") -> None:
     _line(f"predictor: {made.predictor[:12]}, from {made.predictor_from}", style="dim")
 
 
-def _paragraph(start: str, sentences: Sequence[str]) -> None:
-    """Sentences, one a line, indented below the first."""
-    for number, text in enumerate(sentences):
-        _line(text if number else f"{start}{text}", indent=2 if number else 0)
-
-
-def _line(text: str, *, indent: int = 0, style: str = "") -> None:
-    """A line for people in which rich reads no markup, wrapped below its start."""
-    show.OUT.print(Padding(escape(text), (0, 0, 0, indent)), style=style, highlight=False)
+def _line(text: str, *, mark: str = "", style: str = "") -> None:
+    """A line for people in which rich reads no markup, wrapped beside its mark."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for cell in (mark, text)[not mark :]:
+        grid.add_column(no_wrap=cell is mark)
+    grid.add_row(*map(escape, (mark, text)[not mark :]))
+    show.OUT.print(grid, style=style, highlight=False)

@@ -4,7 +4,8 @@ A model that was trained to answer a kind of prompt is more certain of how the a
 on prompts without answers; it need not have the lower loss on the prompts themselves. On the zoo
 (1,110 pairs of which one model is the expert) the surer of the two is the expert in 95 % of pairs,
 the one with the lower loss in 49 %, the one whose predictions moved farther from the base in 74 %.
-All of these models are small: whether the rule holds at billions of parameters is not known.
+All of these models are small, and the probes are of the kind the expert was trained on: on others
+the rule is worth nothing, and whether it holds at billions of parameters is not known.
 """
 
 import math
@@ -20,6 +21,8 @@ DOUBT = "entropy_difference"
 """Entropy of the first model where answers begin minus the second's, in nats."""
 STEEPNESS = 4.0
 """What a nat of less doubt adds to the log of the odds; the zoo's own optimum is 4.9."""
+SUREST = 0.99
+"""No guess is surer: on the zoo, one of a hundred sure ones is wrong."""
 UNSURE = 0.6
 """Less probable experts are none."""
 
@@ -32,9 +35,10 @@ def probability(found: Features) -> float:
             one minus this.
 
     Returns:
-        In (0, 1), or NaN if the models' behaviour on the probes could not be compared.
+        In [0.01, 0.99], or NaN if the models' behaviour on the probes could not be compared.
     """
-    return 1 / (1 + math.exp(STEEPNESS * found[DOUBT]))
+    share = 1 / (1 + math.exp(STEEPNESS * found[DOUBT]))
+    return share if math.isnan(share) else min(SUREST, max(1 - SUREST, share))
 
 
 def informed(
