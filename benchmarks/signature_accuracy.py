@@ -31,8 +31,8 @@ from synthetic import TUNINGS, save_base, save_fine_tune, save_noisy
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.operators import BALANCED
-from simmerge_hub.planning.plan import packaged_predictor
 from simmerge_hub.selector import archive
+from simmerge_hub.selector.origin import packaged_predictor
 from simmerge_hub.signatures import deltas
 from simmerge_hub.signatures.features import NAMES, SCHEMA, Features, features
 from simmerge_hub.signatures.pair import Pair

@@ -181,8 +181,8 @@ def planning(listed: str, probes: str) -> None:
     from simmerge_hub.hub.resolve import resolve
     from simmerge_hub.operators import BALANCED
     from simmerge_hub.planning.choice import decide
-    from simmerge_hub.planning.plan import packaged_predictor
     from simmerge_hub.selector import archive
+    from simmerge_hub.selector.origin import packaged_predictor
     from simmerge_hub.signatures.features import features
     from simmerge_hub.signatures.probe import probe_set
     from simmerge_hub.signatures.signature import sign

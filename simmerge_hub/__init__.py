@@ -20,6 +20,7 @@ _HOMES = {
     "Features": "signatures.features",
     "MergeReport": "merger",
     "ModelRef": "hub.resolve",
+    "Objective": "planning.objective",
     "Operator": "operators",
     "Plan": "planning.plan",
     "Preflight": "merger",
@@ -42,6 +43,7 @@ __all__ = [
     "Features",
     "MergeReport",
     "ModelRef",
+    "Objective",
     "Operator",
     "Plan",
     "Prediction",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
     from simmerge_hub.merger import MergeReport, Preflight, check
     from simmerge_hub.operators import Arm, Operator
+    from simmerge_hub.planning.objective import Objective
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.publishing.verbs import merge, push
     from simmerge_hub.recipe import Recipe

@@ -18,6 +18,7 @@ SimmergeError
 ├── ProbeError               a probe set that cannot be used
 ├── SignatureError           a signature that must not be believed or compared
 ├── PredictorError           a predictor that cannot be read, trained or applied
+├── ObjectiveError           what a plan shall aim at makes no sense, or cannot be reached
 ├── OutputError              a folder that exists, a full disk
 └── MissingExtra             an optional dependency is not installed
 """
@@ -97,6 +98,10 @@ class SignatureError(SimmergeError):
 
 class PredictorError(SimmergeError):
     """A predictor that cannot be read, trained or applied."""
+
+
+class ObjectiveError(SimmergeError):
+    """What a plan shall aim at makes no sense, or no operator is predicted to reach it."""
 
 
 class OutputError(SimmergeError):

@@ -116,7 +116,7 @@ def test_plan_json_is_for_programs(nano: str, capsys: pytest.CaptureFixture[str]
     assert found["choice"] == found["predictions"][0]["arm"]
     assert {t["expert"] for t in found["tasks"]} == {f"{nano}/code", f"{nano}/math"}
     for prediction in found["predictions"]:
-        middle, low, high = prediction["mean"]
+        middle, low, high = prediction["score"]
         assert low <= middle <= high
 
 

@@ -40,21 +40,18 @@ def demo(*, dir: str | None) -> None:
 
 
 def _chain(folder: Path) -> None:
-    from simmerge_hub.cli import verbs, zoo
+    from simmerge_hub.cli import plan, verbs, zoo
 
-    plan, merged = folder / "plan.yaml", folder / "merged"
+    file, merged = folder / "plan.yaml", folder / "merged"
     _step("a Hub on this machine; nano specialists with scores on their cards go onto it")
     _say("simmerge-hub zoo publish nano")
     zoo.publish(namespace="nano", folder=None)
     _step("predict: two specialists, no merge and no evaluation")
     _say(f"simmerge-hub plan {' '.join(MODELS)} -o plan.yaml")
-    verbs.plan(
-        models=MODELS, base=None, experts=(), probes=(), output=str(plan),
-        as_json=False,
-    )  # fmt: skip
+    plan.run(models=MODELS, output=str(file))
     _step("merge once, streaming")
     _say("simmerge-hub merge plan.yaml -o merged")
-    verbs.merge(recipe=str(plan), output=str(merged), as_json=False, overwrite=True)
+    verbs.merge(recipe=str(file), output=str(merged), as_json=False, overwrite=True)
     _step("push weights and card in one commit")
     _say(f"simmerge-hub push merged {MERGED}")
     verbs.push(folder=str(merged), repo_id=MERGED, private=False, create_pr=False, as_json=False)

@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import Any
 
 from simmerge_hub import __version__
+from simmerge_hub.cli import arguments
+from simmerge_hub.cli.arguments import REFERENCE, pair, positive
 from simmerge_hub.errors import SimmergeError
 
 DESCRIPTION = "Predict how to merge fine-tuned language models, merge them once, push the result."
@@ -24,7 +26,6 @@ example:
   simmerge-hub push merged org/code-math-7b
 """
 RECIPE = "plan.yaml, a recipe (ours or mergekit's), or a merged model on the Hub"
-REFERENCE = "org/name, org/name@revision or a folder"
 
 
 def run() -> None:
@@ -41,9 +42,9 @@ def run() -> None:
     os._exit(code)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = vars(parser().parse_args(arguments))
+    options = vars(parser().parse_args(given))
     module, function = options.pop("run")
     try:
         run: Callable[..., Any] = getattr(import_module(f"simmerge_hub.cli.{module}"), function)
@@ -97,21 +98,6 @@ def _told(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}"
 
 
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
-    return int(text)
-
-
-def pair(text: str) -> tuple[str, str]:
-    """`TASK=VALUE` -> (task, value)."""
-    task, equals, value = text.partition("=")
-    if not (task and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not TASK=VALUE")
-    return task, value
-
-
 def _command(commands: Any, name: str, home: str, summary: str) -> argparse.ArgumentParser:
     module, _, function = home.partition(":")
     command = commands.add_parser(name, help=summary, description=summary)
@@ -127,25 +113,10 @@ def _json(command: argparse.ArgumentParser) -> None:
 
 def _plan(commands: Any) -> None:
     command = _command(
-        commands, "plan", "verbs:plan", "predict how to merge models; merges and evaluates nothing"
+        commands, "plan", "plan:run", "predict how to merge models; merges and evaluates nothing"
     )
-    command.add_argument("models", nargs="+", metavar="MODEL", help=REFERENCE)
-    command.add_argument("--base", help="what the models were fine-tuned from")
-    command.add_argument(
-        "--expert", action="append", type=pair, default=[], dest="experts", metavar="TASK=MODEL",
-        help="which model is good at a task, if the cards have no scores (repeat)",
-    )  # fmt: skip
-    command.add_argument(
-        "--probes", action="append", type=pair, default=[], metavar="TASK=SOURCE",
-        help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
-    )  # fmt: skip
-    command.add_argument(
-        "--signals", choices=["full", "structural"], default="full",
-        help="structural: compare weights by a few byte ranges, download no model",
-    )  # fmt: skip
+    arguments.plan(command)
     _signatures(command)
-    command.add_argument("--predictor", metavar="FILE", help="a predictor of your own")
-    command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
     _json(command)
 
 
@@ -269,13 +240,21 @@ def _zoo(commands: Any) -> None:
 
 
 def _predictor(commands: Any) -> None:
-    predictor = commands.add_parser("predictor", help="train the predictor of utilities")
+    predictor = commands.add_parser("predictor", help="train and publish predictors of utilities")
     verbs = predictor.add_subparsers(title="commands", metavar="COMMAND", required=True)
     train = _command(verbs, "train", "zoo:train", "train a predictor on measured outcomes")
     train.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
     train.add_argument("--features", required=True, metavar="FILE", help="what zoo features wrote")
     train.add_argument("-o", "--output", required=True, metavar="FILE", help="predictor (.json)")
     _json(train)
+    push = _command(
+        verbs, "push", "predictor:push", "push a predictor and a card about it in one commit"
+    )
+    push.add_argument("file", metavar="FILE", help="what predictor train wrote")
+    push.add_argument("repo_id", metavar="REPO", help="org/name")
+    push.add_argument("--private", action="store_true", help="if the repository is new")
+    push.add_argument("--pr", action="store_true", dest="create_pr", help="open a pull request")
+    _json(push)
 
 
 def _probes(commands: Any) -> None:

@@ -17,7 +17,6 @@ from rich.table import Table
 if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
     from simmerge_hub.operators import Operator
-    from simmerge_hub.planning.plan import Plan
     from simmerge_hub.zoo.answers import Question
     from simmerge_hub.zoo.manifest import Manifest
 
@@ -30,7 +29,6 @@ SPACES = {
 }
 SHOWN = 20
 """Misfits that are listed one by one."""
-STATUS = {"calibrated": "green", "extrapolated": "yellow", "abstained": "red"}
 
 
 def data(value: Any) -> None:
@@ -71,35 +69,6 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
                 bar.update(task, completed=done, total=total, description=item)
 
         yield step
-
-
-def plan(made: "Plan") -> None:
-    """The plan as a table: every arm, its predicted gap closed, and why the first was chosen."""
-    tasks = [task.name for task in made.tasks]
-    roomy = OUT.width >= 36 + 20 * (1 + len(tasks))
-    names = " + ".join(m.name for m in made.recipe.models)
-    table = Table(title=escape(f"Predicted gap closed, {names}"))
-    table.add_column("operator", no_wrap=True)
-    for column in ("mean", *tasks):
-        table.add_column(escape(column), justify="right")
-    for choice in made.decision.choices:
-        numbers = [(choice.utility, choice.low, choice.high), *(choice.tasks[t] for t in tasks)]
-        cells = [interval(each) if roomy else f"{each[0]:.2f}" for each in numbers]
-        chosen = choice is made.best
-        table.add_row(
-            escape(f"{'➜ ' if chosen else '  '}{choice.arm.label}"),
-            *cells,
-            style="bold" if chosen else "",
-        )
-    OUT.print(table)
-    for task in made.tasks:
-        OUT.print(f"{task.name}: the expert is {task.expert}", highlight=False, markup=False)
-    for what, reason in made.left_out.items():
-        OUT.print(f"left out: {what}: {reason}", highlight=False, markup=False)
-    for name, parts in made.signatures.items():
-        OUT.print(f"signature of {name}: {origins(parts)}", highlight=False, markup=False)
-    how_far, reason = made.decision.status, escape(made.decision.reason)
-    OUT.print(f"[{STATUS[how_far]}]{how_far}[/]: {reason}", highlight=False)
 
 
 def origins(parts: Mapping[str, str]) -> str:

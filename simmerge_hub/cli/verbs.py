@@ -1,54 +1,13 @@
-"""plan, merge, push, operators: call the verb, show what it returns."""
+"""check, merge, push, recipe, operators: call the verb, show what it returns."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import show
-from simmerge_hub.errors import OutputError
 
 if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
-
-
-def plan(
-    *,
-    models: Sequence[str],
-    base: str | None,
-    experts: Sequence[tuple[str, str]],
-    probes: Sequence[tuple[str, str]],
-    output: str | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """`simmerge-hub plan`; `options` are those of the verb."""
-    if output and not Path(output).parent.is_dir():
-        raise OutputError(
-            f"there is no folder {Path(output).parent} to write the plan in",
-            hint=f"make it first: mkdir -p {Path(output).parent}",
-        )
-    with show.status("planning") as say:
-        from simmerge_hub.planning.plan import plan as predict
-
-        made = predict(
-            *models,
-            base=base,
-            experts=dict(experts),
-            probes=dict(probes),
-            progress=say,
-            note=show.note,
-            **options,
-        )
-    if output:
-        Path(output).write_text(made.to_yaml(), encoding="utf-8")
-    if as_json:
-        show.data(made.to_dict())
-        return
-    show.plan(made)
-    if output:
-        show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
 
 
 def check(*, recipe: str, threads: int | None, as_json: bool) -> None:

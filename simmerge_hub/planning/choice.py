@@ -1,15 +1,18 @@
-"""Rankings of several tasks -> one decision: the arm that is predicted best for all of them.
+"""Rankings of several tasks -> one decision: the arm that is predicted best for the objective.
 
-A merge has one set of weights, so an arm is judged by its mean over tasks. Where one task's ranking
-abstained, the whole decision abstains and takes the safe arm.
+A merge has one set of weights, so an arm is judged on all tasks at once; what by is
+`planning.objective`'s. Where one task's ranking abstained, the whole decision abstains and takes
+the safe arm.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from simmerge_hub.errors import PredictorError
+from simmerge_hub.errors import ObjectiveError, PredictorError
 from simmerge_hub.operators import Arm
+from simmerge_hub.planning.objective import MEAN, Objective, Spread
 from simmerge_hub.selector.predictor import Prediction, Ranking
 
 STATUSES = ("calibrated", "extrapolated", "abstained")
@@ -21,14 +24,23 @@ class Choice:
     """An arm, in the order of the plan's models, and the gap it should close.
 
     `tasks` holds (utility, low, high) per task, the predictor's intervals. `utility`, `low` and
-    `high` are their means over tasks: a mean of bounds, not an interval calibrated for means.
+    `high` are the objective's value of them (by default their means over tasks), not an interval
+    calibrated for it. `missing` says on which tasks it falls short of what must be kept, and by how
+    much. `pareto`: no other arm is at least as good on every task and better on one.
     """
 
     arm: Arm
     utility: float
     low: float
     high: float
-    tasks: Mapping[str, tuple[float, float, float]]
+    tasks: Mapping[str, Spread]
+    missing: Mapping[str, float] = field(default_factory=dict)
+    pareto: bool = True
+
+    @property
+    def mean(self) -> float:
+        """The plain mean of its utilities over tasks."""
+        return fmean(middle for middle, _, _ in self.tasks.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,84 +48,173 @@ class Decision:
     """Choices, best first; what was rejected and why; how far to believe it.
 
     `status` is "calibrated", "extrapolated" (the intervals do not hold here) or "abstained" (the
-    safe arm is taken).
+    safe arm is taken). `because` says why the first is first, without the tasks' own reasons, which
+    are in `rankings`; there an arm's first model is the task's expert.
     """
 
     choices: tuple[Choice, ...]
     rejected: Mapping[str, str]
     status: str
-    reason: str
+    because: tuple[str, ...]
+    rankings: Mapping[str, Ranking]
+    objective: Objective = MEAN
 
     @property
     def best(self) -> Choice:
         """What to do."""
         return self.choices[0]
 
+    @property
+    def pareto(self) -> tuple[Choice, ...]:
+        """The arms of which none is better than another on every task."""
+        return tuple(choice for choice in self.choices if choice.pareto)
 
-def decide(rankings: Mapping[str, Ranking], first_is_expert: Mapping[str, bool]) -> Decision:
+    @property
+    def reason(self) -> str:
+        """Why this arm, then each task's own ranking."""
+        return ". ".join(
+            [*self.because, *(f"For {t} alone: {r.reason}" for t, r in self.rankings.items())]
+        )
+
+
+def decide(
+    rankings: Mapping[str, Ranking],
+    first_is_expert: Mapping[str, bool],
+    objective: Objective = MEAN,
+) -> Decision:
     """Combine one ranking per task.
 
     Args:
         rankings: task -> its ranking, in which an arm's first model is the task's expert.
         first_is_expert: task -> whether that is the first model of the plan too.
+        objective: what the choices are ordered by; those that keep too little come last.
 
     Raises:
         PredictorError: no arm is left on every task.
+        ObjectiveError: it makes no sense for these tasks, or no arm keeps what must be kept.
     """
-    worst = max((r.status for r in rankings.values()), key=STATUSES.index)
-    by_task = {
-        task: {_seen(p, first_is_expert[task]).label: p for p in ranking.kept}
-        for task, ranking in rankings.items()
-    }
-    shared = set.intersection(*(set(found) for found in by_task.values()))
-    arms = {_seen(p, first_is_expert[t]).label: _seen(p, first_is_expert[t])
-            for t, ranking in rankings.items() for p in ranking.kept}  # fmt: skip
-    choices = [_choice(arms[label], {t: by_task[t][label] for t in by_task}) for label in shared]
+    objective.check(rankings)
+    status = max((r.status for r in rankings.values()), key=STATUSES.index)
+    found = _found(rankings, first_is_expert)
+    choices = [
+        _choice(arm, tasks, objective) for arm, tasks in found if len(tasks) == len(rankings)
+    ]
     if not choices:
         raise PredictorError(
             "no operator is left that can be predicted for every task",
             hint="plan for fewer tasks: --expert TASK=MODEL names them",
         )
-    ordered = sorted(choices, key=lambda c: (-c.utility, c.arm.label))
+    ordered = sorted((replace(c, pareto=_on_the_front(c, choices)) for c in choices), key=_place)
+    if ordered[0].missing and status != "abstained":
+        raise _unmet(objective, ordered[0])
     return Decision(
         choices=tuple(ordered),
-        rejected={
-            _oriented(arm, first_is_expert[task]).label: why
-            for task, ranking in rankings.items()
-            for arm, why in ranking.rejected
-            if _oriented(arm, first_is_expert[task]).label not in shared
-        },
-        status=worst,
-        reason=_reason(ordered, rankings, worst),
+        rejected=_rejected(rankings, first_is_expert, {c.arm.label for c in ordered}),
+        status=status,
+        because=_because(ordered, objective, status),
+        rankings=rankings,
+        objective=objective,
     )
 
 
-def _seen(prediction: Prediction, first_is_expert: bool) -> Arm:
-    return _oriented(prediction.arm, first_is_expert)
+def _found(
+    rankings: Mapping[str, Ranking], first_is_expert: Mapping[str, bool]
+) -> list[tuple[Arm, dict[str, Prediction]]]:
+    """Every arm in the order of the plan's models, with its predictions by task."""
+    found: dict[str, tuple[Arm, dict[str, Prediction]]] = {}
+    for task, ranking in rankings.items():
+        for prediction in ranking.kept:
+            seen = _oriented(prediction.arm, first_is_expert[task])
+            found.setdefault(seen.label, (seen, {}))[1][task] = prediction
+    return list(found.values())
+
+
+def _rejected(
+    rankings: Mapping[str, Ranking], first_is_expert: Mapping[str, bool], kept: set[str]
+) -> dict[str, str]:
+    found = {
+        _oriented(arm, first_is_expert[task]).label: why
+        for task, ranking in rankings.items()
+        for arm, why in ranking.rejected
+    }
+    return {label: why for label, why in found.items() if label not in kept}
 
 
 def _oriented(arm: Arm, first_is_expert: bool) -> Arm:
     return arm if first_is_expert else arm.swapped()
 
 
-def _choice(arm: Arm, predictions: Mapping[str, Prediction]) -> Choice:
+def _choice(arm: Arm, predictions: Mapping[str, Prediction], objective: Objective) -> Choice:
     tasks = {task: (p.utility, p.low, p.high) for task, p in predictions.items()}
-    utility, low, high = (fmean(column) for column in zip(*tasks.values(), strict=True))
-    return Choice(arm=arm, utility=utility, low=low, high=high, tasks=tasks)
+    utility, low, high = objective.value(tasks)
+    return Choice(
+        arm=arm,
+        utility=utility,
+        low=low,
+        high=high,
+        tasks=tasks,
+        missing=objective.missing(tasks),
+    )
 
 
-def _reason(ordered: Sequence[Choice], rankings: Mapping[str, Ranking], status: str) -> str:
-    """What the choice is best at, then each task's own ranking."""
-    best = ordered[0]
+def _on_the_front(choice: Choice, choices: Sequence[Choice]) -> bool:
+    """Whether no other is at least as good on every task and better on one."""
+    own = {task: spread[0] for task, spread in choice.tasks.items()}
+    for other in choices:
+        leads = [other.tasks[task][0] - utility for task, utility in own.items()]
+        if min(leads) >= 0 and max(leads) > 0:
+            return False
+    return True
+
+
+def _place(choice: Choice) -> tuple[float, float, float, str]:
+    """Where a choice stands: what must be kept, the objective, the mean, then the name."""
+    return math.fsum(choice.missing.values()), -choice.utility, -choice.mean, choice.arm.label
+
+
+def _unmet(objective: Objective, closest: Choice) -> ObjectiveError:
+    wanted = " and ".join(f"{least:g} on {task}" for task, least in objective.keep.items())
+    reached = {task: closest.tasks[task][0] for task in objective.keep}
+    seen = ", ".join(f"{utility:.2f} on {task}" for task, utility in reached.items())
+    possible = {task: math.floor(100 * utility) / 100 for task, utility in reached.items()}
+    less = " ".join(f"--keep {task}={share:g}" for task, share in possible.items())
+    some = f"ask for less ({less}), or" if min(possible.values()) > 0 else "ask for less, or"
+    task = next(iter(closest.missing))
+    return ObjectiveError(
+        f"no operator is predicted to keep {wanted}; "
+        f"the closest is {closest.arm.label} with {seen}",
+        hint=f"{some} favour a task without a demand: --weight {task}=2",
+    )
+
+
+def _because(ordered: Sequence[Choice], objective: Objective, status: str) -> tuple[str, ...]:
+    """Why the first is first, in one to three sentences without their full stops."""
+    best, rest = ordered[0], [c for c in ordered[1:] if not c.missing]
     if status == "abstained":
-        whole = f"{best.arm.label} is the safe choice"
-    elif len(ordered) == 1:
-        whole = f"{best.arm.label} is the only operator that can be predicted for every task"
-    else:
-        whole = (
-            f"{best.arm.label} is expected to close the largest share of the gap on average, "
-            f"{best.utility:.2f}; next {ordered[1].arm.label}, {ordered[1].utility:.2f}"
-        )
-        if ordered[1].high > best.low:
-            whole += " (the intervals overlap: on one pair, another may turn out better)"
-    return ". ".join([whole, *(f"For {t}: {r.reason}" for t, r in rankings.items())])
+        asked = bool(objective.keep) or objective != MEAN
+        unknown = ("Whether it meets the objective is not known",) if asked else ()
+        return (f"{best.arm.label} is the safe choice", *unknown)
+    if len(ordered) == 1:
+        return (f"{best.arm.label} is the only operator that can be predicted for every task",)
+    first = f"{best.arm.label} is predicted to have {objective.describe(best.tasks)}: "
+    first += f"{best.utility:.2f}"
+    if not rest:
+        return (f"{first}; no other operator keeps as much",)
+    first += f"; next {rest[0].arm.label}, {rest[0].utility:.2f}"
+    overlap = "The intervals overlap: on one pair, another may turn out better"
+    return (first, *((overlap,) if rest[0].high > best.low else ()), *_disagreement(ordered))
+
+
+def _disagreement(ordered: Sequence[Choice]) -> tuple[str, ...]:
+    """Which arm each task would take, where that is not the same one."""
+    best = ordered[0]
+    wanted = {t: max(ordered, key=lambda c: c.tasks[t][0]) for t in best.tasks}
+    others = [
+        f"{task} alone would take {c.arm.label} ({c.tasks[task][0]:.2f} against "
+        f"{best.tasks[task][0]:.2f})"
+        for task, c in wanted.items()
+        if c.tasks[task][0] > best.tasks[task][0]
+    ]
+    if others:
+        return (f"The tasks disagree: {'; '.join(others)}",)
+    return ("It is the best on every task",) if len(best.tasks) > 1 else ()

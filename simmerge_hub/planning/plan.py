@@ -3,22 +3,24 @@
 Everything here is prediction: no model is merged and none evaluated.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from simmerge_hub.errors import AlignmentError
+from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.merger import common_dtype
-from simmerge_hub.operators import BALANCED
+from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Choice, Decision, decide
+from simmerge_hub.planning.inference import informed
+from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.tasks import Task, tasks_of
 from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
-from simmerge_hub.selector import archive
-from simmerge_hub.selector.predictor import Predictor, Ranking
+from simmerge_hub.selector import origin
+from simmerge_hub.selector.predictor import Contribution, Predictor, Ranking
 from simmerge_hub.signatures.features import features
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.shared import signed
@@ -28,7 +30,6 @@ from simmerge_hub.weights.lineage import common_base
 
 Progress = Callable[[str], None]
 """Called with what is being done now, for people to read."""
-DEFAULT_PREDICTOR = "default.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,8 @@ class Plan:
     """What to merge and how, what it should give, and what was decided against.
 
     `decision` ranks the arms; `left_out` maps tasks and arms that were dropped to the reason;
-    `predictor` is the digest of the predictor's training data. `signatures` says where they came
+    `predictor` is the digest of the predictor's training data, `predictor_from` where it was read:
+    `the package`, `a local file` or `org/name@commit`. `signatures` says where they came
     from: model -> `weights` or a task -> `cache`, `computed` or a repository.
     """
 
@@ -46,6 +48,7 @@ class Plan:
     decision: Decision
     left_out: Mapping[str, str]
     predictor: str
+    predictor_from: str
     coverage: float
     signatures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -68,9 +71,11 @@ class Plan:
             "recipe": self.recipe.fingerprint,
             "choice": self.best.arm.label,
             "status": self.decision.status,
+            "objective": self.decision.objective.to_dict([task.name for task in self.tasks]),
             "reason": self.decision.reason,
             "coverage": self.coverage,
             "predictor": self.predictor,
+            "predictor_from": self.predictor_from,
             "tasks": [self._task(task) for task in self.tasks],
             "predictions": [_prediction(choice) for choice in self.decision.choices],
             "left_out": dict(self.left_out),
@@ -78,16 +83,29 @@ class Plan:
         return sealed(facts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for programs: the `why`, the recipe as YAML text, the signatures' origins."""
-        origins = {name: dict(parts) for name, parts in self.signatures.items()}
-        return {**self.why(), "recipe": self.recipe.to_yaml(), "signatures": origins}
+        """Plain data for programs: the `why`, the recipe as YAML text, the signatures' origins.
+
+        `evidence` holds, by task, the features that decided and what each adds to the lead.
+        """
+        return {
+            **self.why(),
+            "recipe": self.recipe.to_yaml(),
+            "signatures": {name: dict(parts) for name, parts in self.signatures.items()},
+            "evidence": {
+                task: [_evidence(each) for each in ranking.contributions]
+                for task, ranking in self.decision.rankings.items()
+            },
+        }
 
     def _task(self, task: Task) -> dict[str, Any]:
         found: dict[str, Any] = {"task": task.name, "expert": task.expert, "probes": "none"}
         if task.name in self.probes:
             probes = self.probes[task.name]
             found |= {"probes": probes.source, "digest": probes.digest}
-        return {**found, "scores": dict(task.scores)}
+        if task.probability is not None:
+            found["probability"] = round(task.probability, 4)
+        novelty = _novelty(self.decision.rankings[task.name])
+        return {**found, "scores": dict(task.scores), "novelty": novelty}
 
 
 def plan(
@@ -95,6 +113,8 @@ def plan(
     base: str | None = None,
     experts: Mapping[str, str] | None = None,
     probes: Mapping[str, str] | None = None,
+    infer: Sequence[str] = (),
+    objective: Objective = MEAN,
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
     signatures: Sequence[str] = (),
@@ -108,7 +128,9 @@ def plan(
         base: the model they were fine-tuned from, if their cards do not say.
         experts: task -> which of the models is good at it, if their cards have no scores.
         probes: task -> `org/dataset[:split[:column]]` or a file of prompts.
-        predictor: a predictor file; the one in the package by default.
+        infer: tasks whose expert is inferred from their probes, with a probability.
+        objective: what the arms are judged by; the mean over tasks by default.
+        predictor: a file or `org/name[@revision]`; the one in the package by default.
         signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
             downloaded whole, and intervals are wider.
         signatures: repositories of others to take signatures from, `org/name`; spot-checked.
@@ -124,37 +146,49 @@ def plan(
             f"a plan takes two models, and {len(models)} are given",
             hint="plan two, push the merge, and plan it with the third",
         )
-    trained = archive.load(Path(predictor or packaged_predictor()))
+    trained = origin.find(predictor)
     say("reading headers")
     checkpoints = [resolve(model) for model in models]
     _check_names(checkpoints, None)
     found = common_base(checkpoints, base)
     _check_names(checkpoints, found)
     aligned(checkpoints, found)
-    tasks, dropped = tasks_of(checkpoints, experts, probes)
-    wanted = tasks if signals == "full" else ()
+    tasks, dropped = tasks_of(checkpoints, experts, probes, infer)
+    objective.check([task.name for task in tasks])
+    wanted = _probed(tasks, signals)
     probe_sets = {task.name: probe_set(task.name, task.probes) for task in wanted}
     sign = partial(signed, third_parties=signatures, note=note)
     made = _signatures(checkpoints, found, tuple(probe_sets.values()), sign, say)
     say("predicting")
     known = {name: each.signature for name, each in made.items()}
-    rankings = {t.name: _rank(t, checkpoints, found, known, trained) for t in tasks}
-    decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks})
+    tasks, unclear = informed(tasks, [m.name for m in checkpoints], known)
+    arms = objective.candidates([task.name for task in tasks])
+    rankings = {t.name: _rank(t, checkpoints, found, known, trained.predictor, arms) for t in tasks}
+    decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks}, objective)
     return Plan(
         recipe=_recipe(checkpoints, found, decision),
         tasks=tasks,
         probes=probe_sets,
         decision=decision,
-        left_out={**dropped, **decision.rejected},
-        predictor=trained.training,
-        coverage=1 - trained.alpha,
+        left_out={**dropped, **unclear, **decision.rejected},
+        predictor=trained.predictor.training,
+        predictor_from=trained.origin,
+        coverage=1 - trained.predictor.alpha,
         signatures={name: each.origins for name, each in made.items()},
     )
 
 
-def packaged_predictor() -> Path:
-    """The predictor a plan uses by default."""
-    return Path(str(files("simmerge_hub.selector").joinpath(DEFAULT_PREDICTOR)))
+def _probed(tasks: Sequence[Task], signals: str) -> Sequence[Task]:
+    """The tasks whose probes are run."""
+    if signals == "full":
+        return tasks
+    for task in tasks:
+        if task.probability is not None:
+            raise ProbeError(
+                f"the expert for {task.name} is inferred from probes, and none are run",
+                hint=f"name it with --expert {task.name}=MODEL, or leave out --signals structural",
+            )
+    return ()
 
 
 def _check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
@@ -199,6 +233,7 @@ def _rank(
     base: Checkpoint | None,
     signatures: Mapping[str, Signature],
     trained: Predictor,
+    arms: Sequence[Arm],
 ) -> Ranking:
     """The arms for (expert, auxiliary, task); an arm's first model is the expert."""
     (auxiliary,) = [m.name for m in models if m.name != task.expert]
@@ -210,7 +245,7 @@ def _rank(
     )
     whole = base or models[0]
     entries = sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
-    return trained.predict(measured, task=task.name, arms=BALANCED, parameters=entries)
+    return trained.predict(measured, task=task.name, arms=arms, parameters=entries)
 
 
 def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Decision) -> Recipe:
@@ -229,10 +264,33 @@ def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Dec
 
 
 def _prediction(choice: Choice) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "arm": choice.arm.label,
-        "mean": _rounded((choice.utility, choice.low, choice.high)),
+        "score": _rounded((choice.utility, choice.low, choice.high)),
         "tasks": {task: _rounded(values) for task, values in choice.tasks.items()},
+        "pareto": choice.pareto,
+    }
+    if choice.missing:
+        found["missing"] = {task: round(lack, 4) for task, lack in choice.missing.items()}
+    return found
+
+
+def _novelty(ranking: Ranking) -> dict[str, Any]:
+    """How far the pair is from the training data, beside what is usual there."""
+    found, usual = ranking.novelty, ranking.usual
+    facts = {"status": found.status, "outside": found.outside, "distance": found.distance}
+    if usual is not None:
+        facts |= {"usual_outside": usual.outside, "usual_distance": usual.distance}
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in facts.items()}
+
+
+def _evidence(found: Contribution) -> dict[str, Any]:
+    """One feature of those that decided; a missing value is None."""
+    return {
+        "feature": found.feature,
+        "says": found.says,
+        "value": None if math.isnan(found.value) else found.value,
+        "lead": round(found.lead, 4),
     }
 
 

@@ -1,7 +1,8 @@
 """Which tasks a set of models is merged for, and who is the expert for each.
 
 The user names them, or the models' cards do: evaluation results (`model-index`) whose scores differ
-between the models. Every task that is left out is left out for a stated reason.
+between the models. Where the user asks for it, probes decide (`planning.inference`). Every task
+that is left out is left out for a stated reason.
 """
 
 import math
@@ -30,19 +31,34 @@ BENCHMARKS = {
 class Task:
     """A task, its expert, and where its probes come from (None: the package).
 
-    `scores` are the parents' own, 0–1, by model name, where a card states them.
+    `scores` are the parents' own, 0–1, by model name, where a card states them. `named`: the user
+    says who the expert is. `probability` is how sure the expert is where it is inferred from
+    probes; ½ before they are looked at.
     """
 
     name: str
     expert: str
     probes: str | None
     scores: Mapping[str, float]
+    named: bool = False
+    probability: float | None = None
+
+    @property
+    def source(self) -> str:
+        """Who says so, in plain words."""
+        if self.probability is not None:
+            return f"inferred with probability {self.probability:.2f}"
+        if self.named:
+            return "as you say"
+        own, other = self.scores[self.expert], min(self.scores.values())
+        return f"scores on the cards, {own:.2f} against {other:.2f}"
 
 
 def tasks_of(
     models: Sequence[Checkpoint],
     experts: Mapping[str, str] | None = None,
     probes: Mapping[str, str] | None = None,
+    infer: Sequence[str] = (),
 ) -> tuple[tuple[Task, ...], dict[str, str]]:
     """The tasks these models are merged for; and those left out, with the reason.
 
@@ -50,6 +66,8 @@ def tasks_of(
         models: what is merged.
         experts: task -> the model that is good at it; replaces what the cards say.
         probes: task -> where its probes come from; replaces the default.
+        infer: tasks whose expert is to be inferred, whatever the cards say; the first model stands
+            in for it, with a probability of ½.
 
     Raises:
         ProbeError: nobody says who is good at what, or a named expert is not among the models.
@@ -57,13 +75,17 @@ def tasks_of(
     stated = _stated(models)
     chosen = {t: _match(t, name, models) for t, name in (experts or {}).items()}
     dropped: dict[str, str] = {}
+    _check_open(infer, chosen)
     if not chosen:
         chosen, dropped = _from_scores(stated)
+    chosen |= dict.fromkeys(infer, models[0].name)
+    dropped = {task: why for task, why in dropped.items() if task not in infer}
     if not chosen:
         seen = f" ({'; '.join(f'{t}: {why}' for t, why in dropped.items())})" if dropped else ""
         raise ProbeError(
             f"nobody says which model is good at what: the cards have no telling scores{seen}",
-            hint=f"name the experts: --expert code={models[0].name} --expert math=…",
+            hint=f"name the experts: --expert code={models[0].name} --expert math=…; or have them "
+            "inferred: --infer-expert code",
         )
     tasks = tuple(
         Task(
@@ -71,10 +93,21 @@ def tasks_of(
             expert=expert,
             probes=(probes or {}).get(name) or _default_probes(name, stated),
             scores=stated[name].scores if name in stated else {},
+            named=bool(experts) and name not in infer,
+            probability=0.5 if name in infer else None,
         )
         for name, expert in chosen.items()
     )
     return tasks, dropped
+
+
+def _check_open(infer: Sequence[str], named: Mapping[str, str]) -> None:
+    for task in infer:
+        if task in named:
+            raise ProbeError(
+                f"the expert for {task} is named, and shall be inferred too",
+                hint=f"leave out one of: --expert {task}={named[task]}, --infer-expert {task}",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,14 +113,14 @@ def _parents(report: MergeReport) -> str:
         [_link(s), _pin(s), _role(s, report), report.checkpoints[s.name].license or "not stated"]
         for s in recipe.sources
     ]
-    table = _table(["model", "commit", "role", "licence"], rows)
+    parents = f"## Parents\n\n{table(['model', 'commit', 'role', 'licence'], rows)}"
     local = [s for s in recipe.sources if not s.repo]
     if not local:
-        return f"## Parents\n\n{table}"
+        return parents
     digests = "\n".join(f"- `{s.name}`: `{s.digest}`" for s in local)
     return (
-        f"## Parents\n\n{table}\n\n**Others cannot redo this merge:** it used folders that are not "
-        f"on the Hub, known only by their digest.\n\n{digests}"
+        f"{parents}\n\n**Others cannot redo this merge:** it used folders that are not on the Hub, "
+        f"known only by their digest.\n\n{digests}"
     )
 
 
@@ -145,13 +145,16 @@ def _predictions(why: Mapping[str, Any]) -> str:
             "from another card. Nothing was predicted for it."
         )
     tasks = [task["task"] for task in why["tasks"]]
+    heading, wanted = why["objective"]["heading"], why["objective"]["description"]
+    columns = [heading] if heading not in tasks else []
     rows = [
-        [f"**{p['arm']}**" if p["arm"] == why["choice"] else p["arm"], _interval(p["mean"])]
+        [_arm(p, why), *(_interval(p["score"]) for _ in columns)]
         + [_interval(p["tasks"][task]) for task in tasks]
         for p in why["predictions"]
     ]
     experts = "; ".join(
-        _cell(f"{t['task']}: `{t['expert']}` (probes {t['probes']})") for t in why["tasks"]
+        cell(f"{t['task']}: `{t['expert']}`{_inferred(t)} (probes {t['probes']})")
+        for t in why["tasks"]
     )
     return "\n\n".join(
         [
@@ -159,12 +162,30 @@ def _predictions(why: Mapping[str, Any]) -> str:
             "Predicted share of the gap between the weaker and the better parent that each "
             "operator closes on each task (1 = as good as the expert, 0 = as the other parent), "
             f"with {why['coverage']:.0%} intervals per task. These are predictions, not "
-            "measurements; the bounds of a mean are the means of its tasks' bounds.",
-            _table(["operator", "mean", *tasks], rows),
-            f"{_status(why)} {_cell(why['reason'])}",
-            f"Experts — {experts}. Predictor `{why['predictor'][:12]}`.",
+            "measurements.",
+            f"Wanted was the arm with {cell(wanted)}. Bounds of a value over several tasks are "
+            "made of theirs, and are no calibrated interval. ◆: no other arm is better on one task "
+            "and as good on all.",
+            table(["operator", *columns, *tasks], rows),
+            f"{_status(why)} {cell(why['reason'])}",
+            f"Experts — {experts}. Predictor `{why['predictor'][:12]}`, "
+            f"from {cell(why['predictor_from'])}.",
         ]
     )
+
+
+def _arm(prediction: Mapping[str, Any], why: Mapping[str, Any]) -> str:
+    """The arm's name: the chosen one bold, those that are on the front marked."""
+    label = prediction["arm"]
+    name = f"**{label}**" if label == why["choice"] else label
+    return f"{name} ◆" if prediction["pareto"] else name
+
+
+def _inferred(task: Mapping[str, Any]) -> str:
+    probability = task.get("probability")
+    if not isinstance(probability, float):
+        return ""
+    return f", inferred with probability {probability:.2f},"
 
 
 def _status(why: Mapping[str, Any]) -> str:
@@ -244,20 +265,21 @@ simmerge-hub merge {REPO_ID} -o again
 
 def _made_with(report: MergeReport, licence: Licence) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    warnings = "".join(f"\n- {_cell(warning)}" for warning in licence.warnings)
+    warnings = "".join(f"\n- {cell(warning)}" for warning in licence.warnings)
     licences = f"\n\nLicences:\n{warnings}" if warnings else ""
-    notes = "".join(f"\n- {_cell(note)}" for note in report.notes)
+    notes = "".join(f"\n- {cell(note)}" for note in report.notes)
     decided = f"\n\nDecided by rule:\n{notes}" if notes else ""
     made = f"{report.tensors} tensors in {report.recipe.dtype}, made with {versions}."
     return made + decided + licences
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     rule = ["---"] * len(header)
-    lines = [map(_cell, header), rule, *(map(_cell, row) for row in rows)]
+    lines = [map(cell, header), rule, *(map(cell, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Text of others, such as a parent's licence or task, must not end a table or open a block."""
     return " ".join(text.split()).replace("|", "\\|").replace("```", "'''")

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-WHY = {"recipe", "choice", "status", "reason", "coverage", "predictor", "tasks", "predictions"}
+WHY = {
+    "recipe", "choice", "status", "objective", "reason", "coverage", "predictor", "predictor_from",
+    "tasks", "predictions",
+}  # fmt: skip
 """What a `why:` must hold to be believed."""
 WHY_PARTS = 100_000
 """A `why` has some hundred values; YAML aliases make a few lines unfold into gigabytes."""
@@ -38,7 +41,8 @@ def believed(why: dict[str, Any], fingerprint: str) -> bool:
 def _printable(why: dict[str, Any]) -> bool:
     tasks, predictions = why["tasks"], why["predictions"]
     return (
-        _are_texts(why, "choice", "status", "reason", "predictor")
+        _are_texts(why, "choice", "status", "reason", "predictor", "predictor_from")
+        and _are_texts(why["objective"], "heading", "description")
         and why["status"] in STATUSES
         and _is_number(why["coverage"])
         and isinstance(tasks, list)
@@ -51,10 +55,11 @@ def _printable(why: dict[str, Any]) -> bool:
 def _is_prediction(entry: Any, tasks: list[str]) -> bool:
     return (
         _are_texts(entry, "arm")
+        and isinstance(entry.get("pareto"), bool)
         and isinstance(entry.get("tasks"), dict)
         and all(
             isinstance(spread, list) and len(spread) == 3 and all(map(_is_number, spread))
-            for spread in (entry.get("mean"), *map(entry["tasks"].get, tasks))
+            for spread in (entry.get("score"), *map(entry["tasks"].get, tasks))
         )
     )
 

@@ -27,20 +27,25 @@ def save(predictor: Predictor, path: Path) -> None:
     path.write_text(text(predictor))
 
 
-def load(path: Path) -> Predictor:
-    """The predictor stored at `path`. Raises PredictorError if any part cannot be believed."""
+def load(path: Path, *, name: str = "") -> Predictor:
+    """The predictor stored at `path`, called `name` in errors (by default its path).
+
+    Raises:
+        PredictorError: any part of it cannot be believed.
+    """
+    called = name or str(path)
     hint = "download it again, or train one with simmerge-hub predictor train"
     try:
         fields = json.loads(path.read_text(), parse_constant=_finite, parse_float=_finite)
     except (OSError, ValueError, RecursionError) as error:
-        raise PredictorError(f"{path} is not a predictor: {error}", hint=hint) from error
-    check_header(fields, FORMAT, SCHEMA, path)
+        raise PredictorError(f"{called} is not a predictor: {error}", hint=hint) from error
+    check_header(fields, FORMAT, SCHEMA, called)
     try:
         return _predictor(fields)
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
-        raise PredictorError(f"{path} is damaged: {error!r}", hint=hint) from error
+        raise PredictorError(f"{called} is damaged: {error!r}", hint=hint) from error
     except SimmergeError as error:
-        raise PredictorError(f"{path} is damaged: {error}", hint=hint) from error
+        raise PredictorError(f"{called} is damaged: {error}", hint=hint) from error
 
 
 def text(predictor: Predictor) -> str:

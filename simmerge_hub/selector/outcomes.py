@@ -127,7 +127,7 @@ def arm_entry(chosen: Arm) -> dict[str, Any]:
     return {"operator": chosen.operator, "parameters": dict(chosen.parameters)}
 
 
-def check_header(header: Any, format: str, schema: int, path: Path) -> None:
+def check_header(header: Any, format: str, schema: int, path: Path | str) -> None:
     """Raise PredictorError unless the first line says that the file is of this kind and version."""
     if not isinstance(header, dict) or header.get("format") != format:
         raise PredictorError(f"{path} is not a file of {format}", hint="its first line must say so")

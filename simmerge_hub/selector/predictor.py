@@ -3,7 +3,6 @@
 Knows nothing about how it was trained, about models or about files (`selector.archive` writes it).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,19 @@ import numpy as np
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm, find
-from simmerge_hub.selector import heads
+from simmerge_hub.selector import heads, wording
 from simmerge_hub.selector.availability import missing, spell
 from simmerge_hub.selector.conformal import WIDEST, Radii
-from simmerge_hub.selector.novelty import Familiar, Novelty, Status, judge
+from simmerge_hub.selector.novelty import Familiar, Limits, Novelty, Status, judge
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.rows import Floats
+from simmerge_hub.selector.wording import TIE as TIE  # what reports count as equal, too
 
 if TYPE_CHECKING:
     from xgboost import Booster
 
     from simmerge_hub.signatures.features import Features
 
-TIE = 0.02
-"""Arms whose utilities differ by no more count as equal."""
 NAMED = 5
 """Features named as the reason for a choice."""
 
@@ -54,13 +52,15 @@ class Prediction:
 class Contribution:
     """What one feature adds: to the best arm's utility, and to its lead over the next one.
 
-    The next one is the first arm that is not tied with the best.
+    The next one is the first arm that is not tied with the best. `says` is the value in plain
+    words.
     """
 
     feature: str
     value: float
     utility: float
     lead: float
+    says: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ class Ranking:
         reason: why the first is first, in one sentence.
         contributions: the features that decided, strongest first; none after abstaining.
         novelty: how far the pair is from the training data.
+        usual: what is usual for training pairs; None if such a pair was never seen.
     """
 
     task: str
@@ -85,6 +86,7 @@ class Ranking:
     reason: str
     contributions: tuple[Contribution, ...]
     novelty: Novelty
+    usual: Limits | None = None
 
     @property
     def best(self) -> Prediction:
@@ -154,17 +156,18 @@ class Predictor:
             )
         novelty = judge(self.familiar, values, self.names, parameters=parameters)
         if novelty.status == "abstained":
-            return self._abstained(task, columns, rejected, novelty)
+            return self._abstained(task, columns, rejected, novelty, self._usual(values))
         kept = self._predictions(values, task, columns)
-        contributions = self._contributions(values, kept[0], _rival(kept))
+        contributions = self._contributions(values, kept[0], wording.rival(kept))
         return Ranking(
             task=task,
             status=novelty.status,
             kept=kept,
             rejected=rejected,
-            reason=_sentence(kept, contributions, novelty),
+            reason=wording.sentence(kept, contributions, novelty),
             contributions=contributions,
             novelty=novelty,
+            usual=self._usual(values),
         )
 
     def _aligned(self, features: "Features") -> Floats:
@@ -175,6 +178,9 @@ class Predictor:
                 hint="train it again on signatures made by this version",
             )
         return np.asarray(features.values, dtype=np.float64)
+
+    def _usual(self, values: Floats) -> Limits | None:
+        return self.familiar.limits.get(spell(missing(values, self.names)))
 
     def _rejected(self, values: Floats, arms: Sequence[Arm] | None) -> tuple[tuple[Arm, str], ...]:
         known = {a.label for a in self.arms}
@@ -207,6 +213,7 @@ class Predictor:
         columns: Sequence[int],
         rejected: tuple[tuple[Arm, str], ...],
         novelty: Novelty,
+        usual: Limits | None,
     ) -> Ranking:
         safe = self.safe if self.safe in columns else max(columns, key=lambda i: self.means[i])
         others = tuple((self.arms[i], "not predicted for this pair") for i in columns if i != safe)
@@ -218,6 +225,7 @@ class Predictor:
             reason=f"{self.arms[safe].label} as the safe choice: {novelty.reason}",
             contributions=(),
             novelty=novelty,
+            usual=usual,
         )
 
     def _contributions(
@@ -233,6 +241,7 @@ class Predictor:
                 value=float(values[i]),
                 utility=float(of_best[i]),
                 lead=float(lead[i]),
+                says=wording.says(self.names[i], float(values[i]), self.familiar.knots[i]),
             )
             for i in strongest
             if lead[i] != 0
@@ -256,29 +265,3 @@ def _prediction(chosen: Arm, task: str, utility: float, width: float) -> Predict
         low=max(LOWEST, utility - width),
         high=min(HIGHEST, utility + width),
     )
-
-
-def _rival(kept: tuple[Prediction, ...]) -> Prediction | None:
-    """The arm the best one is compared with: the first that is not tied with it."""
-    apart = (p for p in kept[1:] if kept[0].utility - p.utility > TIE)
-    return next(apart, kept[1] if len(kept) > 1 else None)
-
-
-def _sentence(
-    kept: tuple[Prediction, ...], contributions: tuple[Contribution, ...], novelty: Novelty
-) -> str:
-    """`slerp (tied with linear) over ties by 0.12: delta_log_ratio.all = 1.31 (+0.08), …`."""
-    best, rival = kept[0], _rival(kept)
-    tied = [p.arm.label for p in kept[1:] if best.utility - p.utility <= TIE]
-    sentence = best.arm.label + (f" (tied with {', '.join(tied)})" if tied else "")
-    if rival is None:
-        sentence += " is the only arm that can be used"
-    elif rival.arm.label not in tied:
-        because = [
-            f"{c.feature} = {c.value:.3g} ({c.lead:+.2f})"
-            for c in contributions
-            if c.lead > 0 and not math.isnan(c.value)
-        ]
-        sentence += f" over {rival.arm.label} by {best.utility - rival.utility:.2f}"
-        sentence += f": {', '.join(because[:3])}" if because else ""
-    return sentence + (f"; {novelty.reason}" if novelty.status == "extrapolated" else "")

@@ -2,7 +2,8 @@
 
 A feature is a small function of a `Pair` under `@feature(...)`. Its name is the function's, its
 description the docstring's first line; with `sides` or `groups` it is one function for several
-numbers. To add one, write the function in the file of its family and raise SCHEMA in features.py.
+numbers. To add one, write the function in the file of its family, say it in phrases.py, and raise
+SCHEMA in features.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from simmerge_hub.signatures import phrases
 
 if TYPE_CHECKING:
     from simmerge_hub.signatures.pair import Pair
@@ -25,7 +28,7 @@ class Feature:
 
     `needs` says what must be there for it not to be missing, and so which blocks training masks
     together. `swap` is what becomes of it when expert and auxiliary change places: `same`,
-    `negated`, or the name of the feature it becomes.
+    `negated`, or the name of the feature it becomes. `says` is a clause of `phrases`, for people.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Feature:
     family: str
     needs: frozenset[Needs]
     swap: str
+    says: str
     compute: Callable[[Pair], float] = field(repr=False)
 
 
@@ -67,6 +71,7 @@ def feature(
                     family=family,
                     needs=frozenset(needs),
                     swap=other,
+                    says=phrases.clause(name, side, group),
                     compute=_bound(compute, *(word for word in (side, group) if word)),
                 )
         return compute

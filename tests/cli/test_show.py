@@ -20,25 +20,6 @@ def out(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return written
 
 
-def plan() -> Any:
-    arm = SimpleNamespace(label=HOSTILE)
-    spread = (0.5, 0.2, 0.8)
-    best = SimpleNamespace(arm=arm, utility=0.5, low=0.2, high=0.8, tasks={HOSTILE: spread})
-    return SimpleNamespace(
-        tasks=[SimpleNamespace(name=HOSTILE, expert=HOSTILE)],
-        recipe=SimpleNamespace(models=[SimpleNamespace(name=HOSTILE)]),
-        decision=SimpleNamespace(choices=[best], status="calibrated", reason=HOSTILE),
-        best=best,
-        left_out={HOSTILE: HOSTILE},
-        signatures={HOSTILE: {HOSTILE: HOSTILE}},
-    )
-
-
-def test_a_plan(out: io.StringIO) -> None:
-    show.plan(plan())
-    assert out.getvalue().count(HOSTILE) == 11
-
-
 def test_where_the_parts_of_a_signature_came_from() -> None:
     parts = {"weights": "cache", "code": "org/model", "math": "computed", "rag": "cache"}
     told = "weights, rag from the cache; code from org/model; math computed"

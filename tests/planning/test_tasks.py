@@ -71,7 +71,10 @@ def test_nobody_says_anything() -> None:
     assert str(caught.value) == (
         "nobody says which model is good at what: the cards have no telling scores"
     )
-    assert caught.value.hint == "name the experts: --expert code=org/a --expert math=…"
+    assert caught.value.hint == (
+        "name the experts: --expert code=org/a --expert math=…; or have them inferred: "
+        "--infer-expert code"
+    )
 
 
 def test_the_reasons_are_in_the_error() -> None:

@@ -32,15 +32,17 @@ WHY: dict[str, Any] = {
     "status": "calibrated",
     "reason": "For code: the pair is like those seen.",
     "coverage": 0.9,
+    "objective": {"heading": "mean", "description": "the highest mean over code, math"},
     "predictor": "f" * 64,
+    "predictor_from": "org/predictor@0123",
     "tasks": [
         {"task": "code", "expert": "org/code", "probes": "simmerge-hub:code"},
         {"task": "math", "expert": "org/math", "probes": "org/probes@0123"},
     ],
     "predictions": [
-        {"arm": "ties(density=0.2)", "mean": [0.5, 0.25, 0.75],
+        {"arm": "ties(density=0.2)", "score": [0.5, 0.25, 0.75], "pareto": True,
          "tasks": {"code": [0.4, 0.1, 0.7], "math": [0.6, 0.4, 0.8]}},
-        {"arm": "linear", "mean": [0.3, 0.1, 0.5],
+        {"arm": "linear", "score": [0.3, 0.1, 0.5], "pareto": False,
          "tasks": {"code": [0.2, 0.0, 0.4], "math": [0.4, 0.2, 0.6]}},
     ],
 }  # fmt: skip
@@ -175,22 +177,39 @@ class TestText:
 
     def test_predictions(self) -> None:
         text = section(card(report(), WHY), "Predicted utilities")
-        assert "with 90% intervals per task. These are predictions, not measurements; " in text
+        assert "with 90% intervals per task. These are predictions, not measurements." in text
+        assert "Wanted was the arm with the highest mean over code, math." in text
         assert "| operator | mean | code | math |" in text
         assert (
-            "| **ties(density=0.2)** | 0.50 (0.25 – 0.75) | 0.40 (0.10 – 0.70) "
+            "| **ties(density=0.2)** ◆ | 0.50 (0.25 – 0.75) | 0.40 (0.10 – 0.70) "
             "| 0.60 (0.40 – 0.80) |" in text
         )
         assert "| linear | 0.30 (0.10 – 0.50) |" in text
         assert "**Calibrated**" in text
         assert WHY["reason"] in text
         assert "code: `org/code` (probes simmerge-hub:code)" in text
-        assert f"Predictor `{'f' * 12}`" in text
+        assert f"Predictor `{'f' * 12}`, from org/predictor@0123." in text
+
+    def test_what_was_wanted_and_who_was_guessed(self) -> None:
+        wanted = {"heading": "math", "description": "the highest utility on math, of those that"}
+        tasks = [WHY["tasks"][0] | {"probability": 0.875}, WHY["tasks"][1]]
+        why = WHY | {"objective": wanted, "tasks": tasks}
+        text = section(card(report(), why), "Predicted utilities")
+        assert "| operator | code | math |" in text
+        assert "Wanted was the arm with the highest utility on math, of those that." in text
+        assert "code: `org/code`, inferred with probability 0.88, (probes" in text
 
     def test_text_of_others_cannot_break_tables_or_open_blocks(self) -> None:
         hostile = "a | b\n\n## Redo it\n\n```yaml\nsimmerge: 1\n```\n"
         task = {"task": hostile, "expert": hostile, "probes": hostile}
-        rows = [{"arm": "linear", "mean": [0.3, 0.1, 0.5], "tasks": {hostile: [0.2, 0.0, 0.4]}}]
+        rows = [
+            {
+                "arm": "linear",
+                "score": [0.3, 0.1, 0.5],
+                "pareto": False,
+                "tasks": {hostile: [0.2, 0.0, 0.4]},
+            }
+        ]
         why = WHY | {"reason": hostile, "tasks": [task], "predictions": rows}
         text = card(report(code=hostile, math=None), why)
         assert text.count("```yaml") == 1

@@ -37,9 +37,10 @@ def plan(org: str, **why: Any) -> str:
     )
     predicted = {
         "recipe": recipe.fingerprint, "choice": "ties(density=0.5)", "status": "calibrated",
-        "reason": "Because.", "coverage": 0.9, "predictor": "p",
+        "objective": {"heading": "mean", "description": "the highest mean over code"},
+        "reason": "Because.", "coverage": 0.9, "predictor": "p", "predictor_from": "the package",
         "tasks": [{"task": "code", "expert": names[0], "probes": "x"}],
-        "predictions": [{"arm": "ties(density=0.5)", "mean": [0.5, 0.2, 0.8],
+        "predictions": [{"arm": "ties(density=0.5)", "score": [0.5, 0.2, 0.8], "pareto": True,
                          "tasks": {"code": [0.5, 0.2, 0.8]}}],
     }  # fmt: skip
     return recipe.to_yaml() + dump_yaml({"why": sealed(predicted | why)})

@@ -294,8 +294,13 @@ class TestRefused:
 
 WHY = {
     "choice": "ties", "status": "calibrated", "reason": "", "coverage": 0.9, "predictor": "p",
+    "predictor_from": "the package",
+    "objective": {"heading": "mean", "description": "the best mean"},
     "tasks": [{"task": "code", "expert": "org/a", "probes": "x"}],
-    "predictions": [{"arm": "ties", "mean": [0.5, 0.2, 0.8], "tasks": {"code": [0.5, 0.2, 0.8]}}],
+    "predictions": [
+        {"arm": "ties", "score": [0.5, 0.2, 0.8], "tasks": {"code": [0.5, 0.2, 0.8]},
+         "pareto": True},
+    ],
 }  # fmt: skip
 
 
@@ -354,9 +359,18 @@ class TestWhy:
             {"tasks": ["code"]},
             {"tasks": [{"task": "code", "expert": "org/a"}]},
             {"predictions": None},
-            {"predictions": [{"arm": "ties", "mean": [1, 2], "tasks": {"code": [1, 2, 3]}}]},
-            {"predictions": [{"arm": "ties", "mean": [1, 2, 3], "tasks": {}}]},
-            {"predictions": [{"arm": "ties", "mean": [1, 2, "x"], "tasks": {"code": [1, 2, 3]}}]},
+            {"objective": "mean"},
+            {"objective": {"heading": "mean"}},
+            {"predictor_from": 3},
+            *(
+                {"predictions": [{"arm": "ties", "score": [1, 2, 3], "pareto": True, **wrong}]}
+                for wrong in (
+                    {"tasks": {}},
+                    {"tasks": {"code": [1, 2, "x"]}},
+                    {"tasks": {"code": [1, 2, 3]}, "score": [1, 2]},
+                    {"tasks": {"code": [1, 2, 3]}, "pareto": "yes"},
+                )
+            ),
         ],
         ids=str,
     )

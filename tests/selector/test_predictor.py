@@ -41,7 +41,8 @@ def test_the_reason_names_what_decided(predictor, pair):
     assert strongest.feature in RULE
     assert strongest.lead > 0
     assert ranking.reason.startswith("ties(density=0.2) over ")
-    assert f"{strongest.feature} = {strongest.value:.3g} ({strongest.lead:+.2f})" in ranking.reason
+    assert f", because {strongest.says}" in ranking.reason
+    assert strongest.says == f"the expert's delta is large ({strongest.value:.2g} of the base)"
 
 
 def test_equal_arms_are_called_tied(predictor, pair, known):

@@ -1,0 +1,67 @@
+"""What is asked for on the command line: values that argparse reads, and the many of a plan."""
+
+import argparse
+
+REFERENCE = "org/name, org/name@revision or a folder"
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
+    return int(text)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """`TASK=VALUE` -> (task, value)."""
+    task, equals, value = text.partition("=")
+    if not (task and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not TASK=VALUE")
+    return task, value
+
+
+def amount(text: str) -> tuple[str, float]:
+    """`TASK=NUMBER` -> (task, number)."""
+    task, value = pair(text)
+    try:
+        return task, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{value!r} is no number, in {text!r}") from None
+
+
+def plan(command: argparse.ArgumentParser) -> None:
+    """The arguments of `plan` that no other command has."""
+    command.add_argument("models", nargs="+", metavar="MODEL", help=REFERENCE)
+    command.add_argument("--base", help="what the models were fine-tuned from")
+    command.add_argument(
+        "--expert", action="append", type=pair, default=[], dest="experts", metavar="TASK=MODEL",
+        help="which model is good at a task, if the cards have no scores (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--infer-expert", action="append", default=[], dest="infer", metavar="TASK",
+        help="infer it from the task's probes instead, with a probability (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--probes", action="append", type=pair, default=[], metavar="TASK=SOURCE",
+        help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--signals", choices=["full", "structural"], default="full",
+        help="structural: compare weights by a few byte ranges, download no model",
+    )  # fmt: skip
+    command.add_argument(
+        "--objective", choices=["mean", "worst"], default="mean",
+        help="what to make as large as it can be: the mean over tasks, or the worst task",
+    )  # fmt: skip
+    command.add_argument(
+        "--weight", action="append", type=amount, default=[], dest="weights", metavar="TASK=NUMBER",
+        help="how much a task counts in the mean; 1 if not said (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--keep", action="append", type=amount, default=[], metavar="TASK=SHARE",
+        help="only operators predicted to keep this share, 0 to 1, of the task's expert (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--predictor", metavar="PREDICTOR", help="another one: a file, or org/name[@revision]"
+    )
+    command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")

@@ -1,0 +1,173 @@
+"""plan: predict, show every arm with its interval, and say why and how far to believe it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.markup import escape
+from rich.table import Table
+
+from simmerge_hub.cli import show
+from simmerge_hub.errors import OutputError
+
+if TYPE_CHECKING:
+    from simmerge_hub.planning.choice import Choice
+    from simmerge_hub.planning.plan import Plan
+    from simmerge_hub.selector.predictor import Ranking
+
+STATUS = {
+    "calibrated": ("green", "the intervals hold for pairs like this one"),
+    "extrapolated": ("yellow", "the ranking stands; the intervals do not hold here"),
+    "abstained": ("red", "nothing is predicted for this pair; the safe operator is taken"),
+}
+"""The colour and the meaning of a status."""
+CHOSEN, PARETO, SHORT = "➜", "◆", "✗"
+
+
+def run(
+    *,
+    models: Sequence[str],
+    experts: Sequence[tuple[str, str]] = (),
+    probes: Sequence[tuple[str, str]] = (),
+    objective: Literal["mean", "worst"] = "mean",
+    weights: Sequence[tuple[str, float]] = (),
+    keep: Sequence[tuple[str, float]] = (),
+    output: str | None = None,
+    as_json: bool = False,
+    **options: Any,
+) -> None:
+    """`simmerge-hub plan`; `options` are those of the verb."""
+    if output and not Path(output).parent.is_dir():
+        raise OutputError(
+            f"there is no folder {Path(output).parent} to write the plan in",
+            hint=f"make it first: mkdir -p {Path(output).parent}",
+        )
+    with show.status("planning") as say:
+        from simmerge_hub.planning.objective import Objective
+        from simmerge_hub.planning.plan import plan as predict
+
+        made = predict(
+            *models,
+            experts=dict(experts),
+            probes=dict(probes),
+            objective=Objective(worst=objective == "worst", weights=dict(weights), keep=dict(keep)),
+            progress=say,
+            note=show.note,
+            **options,
+        )
+    if output:
+        Path(output).write_text(made.to_yaml(), encoding="utf-8")
+    if as_json:
+        show.data(made.to_dict())
+        return
+    page(made)
+    if output:
+        show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
+
+
+def page(made: "Plan") -> None:
+    """The plan for people: the ranking, the choice, how far to believe it, each task's reasons."""
+    show.OUT.print(_ranking(made))
+    if len(made.tasks) > 1 and made.decision.status != "abstained":
+        _line(f"{PARETO} no other arm is better on one task and as good on all", style="dim")
+    if any(choice.missing for choice in made.decision.choices):
+        _line(f"{SHORT} keeps less than is asked for", style="dim")
+    for number, text in enumerate(made.decision.because):
+        _line(f"{text}.", mark=" " if number else CHOSEN)
+    colour, meaning = STATUS[made.decision.status]
+    show.OUT.print(f"[{colour}]{made.decision.status}[/]: {meaning}", highlight=False)
+    for task in made.tasks:
+        _line(f"\n{task.name}: the expert is {task.expert} ({task.source})", style="bold")
+        _reasons(made.decision.rankings[task.name])
+    _origins(made)
+
+
+def _ranking(made: "Plan") -> Table:
+    """Every arm with its predictions; only the first column has intervals where room is short."""
+    tasks = [task.name for task in made.tasks]
+    heading = made.decision.objective.heading(tasks)
+    columns = tasks if heading in tasks else [heading, *tasks]
+    widest = max(len(choice.arm.label) for choice in made.decision.choices)
+    roomy = show.OUT.width >= widest + 10 + sum(3 + max(18, len(c)) for c in columns)
+    names = " + ".join(m.name for m in made.recipe.models)
+    table = Table(title=escape(f"Predicted share of the gap closed, {names}"))
+    table.add_column("operator", no_wrap=True)
+    for column in columns:
+        table.add_column(escape(column), justify="right")
+    for choice in made.decision.choices:
+        spreads = {heading: (choice.utility, choice.low, choice.high)} | dict(choice.tasks)
+        cells = [
+            show.interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
+            for place, column in enumerate(columns)
+        ]
+        table.add_row(_name(choice, made), *cells, style="bold" if choice is made.best else "")
+    return table
+
+
+def _name(choice: "Choice", made: "Plan") -> str:
+    first = CHOSEN if choice is made.best else SHORT if choice.missing else " "
+    front = PARETO if choice.pareto and len(made.tasks) > 1 else " "
+    return f"{first} {escape(choice.arm.label)} {front}".rstrip()
+
+
+def _reasons(ranking: "Ranking") -> None:
+    """What is best for one task alone, what speaks for it, and how far it is from training."""
+    from simmerge_hub.selector.wording import decisive
+
+    reasons = decisive(ranking.contributions)
+    if ranking.status == "abstained":
+        _line(ranking.reason, mark=" ")
+    else:
+        _line(_best(ranking) + (", because (with what each adds)" if reasons else ""), mark=" ")
+    for each in reasons:
+        _line(f"{each.says}: {each.lead:+.2f}", mark="  -")
+    if ranking.status == "extrapolated":
+        _line(f"extrapolated: {ranking.novelty.reason}", mark=" ")
+    _line(_distance(ranking), mark=" ", style="dim")
+
+
+def _best(ranking: "Ranking") -> str:
+    from simmerge_hub.selector.wording import rival
+
+    best, other = ranking.best, rival(ranking.kept)
+    spread = show.interval((best.utility, best.low, best.high))
+    found = f"best for it alone: {best.arm.label}, {spread}"
+    if other is None:
+        return found
+    return f"{found}, over {other.arm.label} by {best.utility - other.utility:.2f}"
+
+
+def _distance(ranking: "Ranking") -> str:
+    """How far the pair is from the training data, beside what is usual there."""
+    found, usual = ranking.novelty, ranking.usual
+    near = f" (usual up to {usual.distance:.2f})" if usual else ""
+    out = f" (usual up to {usual.outside:.1%})" if usual else ""
+    said = (
+        f"from the training data: nearest pair {found.distance:.2f} mean ranks away{near}, "
+        f"{found.outside:.1%} of features out of range{out}"
+    )
+    if found.strange and found.status != "calibrated":
+        said += f", most of all {', '.join(found.strange[:3])}"
+    return said
+
+
+def _origins(made: "Plan") -> None:
+    """What was left out, and what the plan was made from."""
+    _line("")
+    grouped: dict[str, list[str]] = {}
+    for what, reason in made.left_out.items():
+        grouped.setdefault(reason, []).append(what)
+    for reason, names in grouped.items():
+        _line(f"left out: {', '.join(names)}: {reason}", style="dim")
+    for name, parts in made.signatures.items():
+        _line(f"signature of {name}: {show.origins(parts)}", style="dim")
+    _line(f"predictor: {made.predictor[:12]}, from {made.predictor_from}", style="dim")
+
+
+def _line(text: str, *, mark: str = "", style: str = "") -> None:
+    """A line for people in which rich reads no markup, wrapped beside its mark."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for cell in (mark, text)[not mark :]:
+        grid.add_column(no_wrap=cell is mark)
+    grid.add_row(*map(escape, (mark, text)[not mark :]))
+    show.OUT.print(grid, style=style, highlight=False)

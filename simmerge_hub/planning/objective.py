@@ -1,0 +1,147 @@
+"""What a plan aims at: a merge has one set of weights, and its tasks may want different ones.
+
+Everything here is about predicted utilities: shares of the gap between a task's expert and the
+other model, 1 = as good as the expert.
+"""
+
+import difflib
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from simmerge_hub.errors import ObjectiveError
+from simmerge_hub.operators import ARMS, BALANCED, Arm
+
+Spread = tuple[float, float, float]
+"""A utility with the bounds of its interval: (middle, low, high)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What to make as large as it can be. Without arguments: the mean over tasks.
+
+    Args:
+        worst: judge an arm by its worst task instead of the mean.
+        weights: task -> how much it counts in the mean, at least 0; 1 where nothing is said.
+        keep: task -> the predicted utility, in (0, 1], an arm must reach on it; among those that
+            do, the other tasks decide (all tasks, if every one is to be kept).
+    """
+
+    worst: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    keep: Mapping[str, float] = field(default_factory=dict)
+
+    def check(self, tasks: Collection[str]) -> None:
+        """Raise ObjectiveError if it makes no sense for these tasks."""
+        for task in (*self.weights, *self.keep):
+            if task not in tasks:
+                near = difflib.get_close_matches(task, tasks, n=1)
+                raise ObjectiveError(
+                    f"the objective names a task {task!r}, which is not one of this plan",
+                    hint=f"did you mean {near[0]}?" if near else f"its tasks: {', '.join(tasks)}",
+                )
+        if self.worst and self.weights:
+            raise ObjectiveError(
+                "the worst task has no weights, and both are asked for",
+                hint="leave out one of: --objective worst, --weight",
+            )
+        for task, weight in self.weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ObjectiveError(
+                    f"the weight of {task} is {weight:g}", hint="a weight is 0 or more: 2"
+                )
+        for task, share in self.keep.items():
+            if not 0 < share <= 1:
+                raise ObjectiveError(
+                    f"{share:g} of the expert is to be kept on {task}",
+                    hint="a share lies above 0, and 1 is as good as the expert: 0.8",
+                )
+        if not any(self._weight(task) for task in self.judged(tasks)):
+            raise ObjectiveError(
+                "no task has a weight above 0", hint="give one of them weight, or leave weights out"
+            )
+
+    def lopsided(self, tasks: Collection[str]) -> bool:
+        """Whether it treats the tasks unequally."""
+        return bool(self.keep) or self._weighted(tasks)
+
+    def candidates(self, tasks: Collection[str]) -> tuple[Arm, ...]:
+        """The arms worth predicting.
+
+        Arms that favour one of the models keep its tasks by giving up the other's. Nobody who
+        wants all tasks alike asks for that, so they are candidates only under unequal weights or
+        where a task must be kept.
+        """
+        return ARMS if self.lopsided(tasks) else BALANCED
+
+    def judged(self, tasks: Collection[str]) -> tuple[str, ...]:
+        """The tasks that decide between arms: those not to be kept, or all if there are none."""
+        return tuple(t for t in tasks if t not in self.keep) or tuple(tasks)
+
+    def value(self, utilities: Mapping[str, Spread]) -> Spread:
+        """An arm's utilities by task -> what it is judged by.
+
+        Its bounds are made of the tasks' bounds in the same way; they are no calibrated interval.
+        """
+        judged = self.judged(utilities)
+        columns = list(zip(*(utilities[t] for t in judged), strict=True))
+        if self.worst:
+            middle, low, high = map(min, columns)
+        else:
+            weights = [self._weight(t) for t in judged]
+            middle, low, high = (
+                math.fsum(w * v for w, v in zip(weights, column, strict=True)) / math.fsum(weights)
+                for column in columns
+            )
+        return middle, low, high
+
+    def missing(self, utilities: Mapping[str, Spread]) -> dict[str, float]:
+        """Task -> how much an arm falls short of what must be kept; only where it does."""
+        short = {task: least - utilities[task][0] for task, least in self.keep.items()}
+        return {task: lack for task, lack in short.items() if lack > 0}
+
+    def heading(self, tasks: Collection[str]) -> str:
+        """What `value` is, in a word or two: `mean`, `weighted mean`, `worst`, `math`."""
+        judged = self.judged(tasks)
+        if len(judged) == 1:
+            return judged[0]
+        mean = "weighted mean" if self._weighted(judged) else "mean"
+        what = "worst" if self.worst else mean
+        return f"{what} of the others" if len(judged) < len(tasks) else what
+
+    def describe(self, tasks: Collection[str]) -> str:
+        """The objective in plain words, to follow "the arm with"."""
+        judged = self.judged(tasks)
+        names = ", ".join(judged)
+        if len(judged) == 1:
+            what = f"the highest utility on {names}"
+        elif self.worst:
+            what = f"the best worst task of {names}"
+        elif self._weighted(judged):
+            weights = ", ".join(f"{t} {self._weight(t):g}" for t in judged)
+            what = f"the highest weighted mean ({weights})"
+        else:
+            what = f"the highest mean over {names}"
+        kept = " and ".join(f"at least {least:g} on {t}" for t, least in self.keep.items())
+        return f"{what}, of those that keep {kept}" if kept else what
+
+    def to_dict(self, tasks: Collection[str]) -> dict[str, Any]:
+        """Plain data, as a plan records it."""
+        return {
+            "heading": self.heading(tasks),
+            "description": self.describe(tasks),
+            "worst": self.worst,
+            "weights": dict(self.weights),
+            "keep": dict(self.keep),
+        }
+
+    def _weighted(self, tasks: Collection[str]) -> bool:
+        return len({self._weight(task) for task in tasks}) > 1
+
+    def _weight(self, task: str) -> float:
+        return self.weights.get(task, 1.0)
+
+
+MEAN = Objective()
+"""The mean over tasks."""

@@ -1,0 +1,63 @@
+"""A predictor -> a repository on the Hub of its own: `predictor.json` and a card about it."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from simmerge_hub.errors import OutputError, RepoNotFound
+from simmerge_hub.publishing.predictor_card import predictor_card
+from simmerge_hub.selector import archive
+from simmerge_hub.selector.origin import FILE
+
+if TYPE_CHECKING:
+    from simmerge_hub.hub.publish import Commit
+
+OURS = {FILE, "README.md", ".gitattributes"}
+
+
+def push_predictor(
+    file: str | Path, repo_id: str, *, private: bool = False, create_pr: bool = False
+) -> "Commit":
+    """Push a predictor and a card about it in one commit.
+
+    Args:
+        file: what `predictor train` wrote; checked first, and sent as it was understood.
+        repo_id: `org/name`; created if it does not exist.
+        private: for a repository that is created now.
+        create_pr: open a pull request instead of committing to main.
+
+    Raises:
+        PredictorError: the file is no predictor.
+        OutputError: the repository holds something else.
+        PushFailed: it was refused; no commit was made.
+    """
+    from simmerge_hub.hub.publish import publish_folder
+
+    predictor = archive.load(Path(file))
+    _refuse_others(repo_id)
+    with TemporaryDirectory() as staging:
+        archive.save(predictor, Path(staging, FILE))
+        Path(staging, "README.md").write_text(predictor_card(predictor, repo_id), "utf-8")
+        return publish_folder(
+            staging,
+            repo_id,
+            private=private,
+            create_pr=create_pr,
+            message=f"Predictor {predictor.training[:12]}",
+        )
+
+
+def _refuse_others(repo_id: str) -> None:
+    """A predictor must not take the card, or the place, of a model."""
+    from simmerge_hub.hub.reference import ModelRef, resolve_files
+
+    try:
+        _, present = resolve_files(ModelRef(repo=repo_id))
+    except RepoNotFound:
+        return
+    others = sorted(set(present) - OURS)
+    if others:
+        raise OutputError(
+            f"{repo_id} holds something else: {', '.join(others[:3])}",
+            hint="push the predictor to a repository of its own",
+        )

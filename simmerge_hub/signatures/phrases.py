@@ -1,0 +1,116 @@
+"""What the features say in plain words, for people who are told why an operator was chosen.
+
+Knows names and numbers, nothing of models. A feature without a clause here cannot be registered.
+"""
+
+import math
+
+PHRASES = {
+    "weight_distance":
+        "the distance of the two models' weights{where} is {small} ({value} of their norm)",
+    "weight_cosine": "the cosine of the two models' weights is {low} ({value})",
+    "delta_norm": "the {side}'s delta{where} is {small} ({value} of the base)",
+    "delta_log_ratio": "the expert's delta{where} is {times} times the auxiliary's",
+    "delta_cosine": "the cosine of the two deltas{where} is {low} ({value})",
+    "sign_conflict":
+        "the share of entries that both moved in opposite directions is {low} ({percent})",
+    "sign_conflict_trimmed":
+        "the deltas' largest entries{where} disagree in sign to a {low} share ({percent})",
+    "sign_conflict_mass":
+        "the part of the deltas{where} that cancels in their sum is {small} ({percent})",
+    "support_overlap": "the overlap of both deltas' largest entries{where} is {small} ({percent})",
+    "trim_energy": "the part of the {side}'s delta in its largest entries is {small} ({percent})",
+    "delta_density": "the evenness of the {side}'s delta is {low} ({value}, 1 = all entries alike)",
+    "rank_share": "the rank of the {side}'s delta is {low} ({value} of the base's)",
+    "rank_log_ratio": "the rank of the expert's delta is {times} times the auxiliary's",
+    "subspace_overlap": "the overlap of the deltas' leading directions is {small} ({percent})",
+    "kl_mean": "the {side}'s predictions are {far} from the other's ({value} nats)",
+    "kl_median": "the {side}'s predictions are typically {far} from the other's ({value} nats)",
+    "kl_q90": "the {side}'s predictions are {far} from the other's where most apart ({value} nats)",
+    "js_mean": "the difference of the two models' predictions is {small} ({value} nats)",
+    "js_median": "the typical difference of the two models' predictions is {small} ({value} nats)",
+    "js_q90":
+        "the two models' predictions differ by a {small} amount where most apart ({value} nats)",
+    "js_end": "the predictions differ by a {small} amount where answers begin ({value} nats)",
+    "agreement": "the share of tokens on which both models agree is {small} ({percent})",
+    "agreement_end": "the share of answers that both models begin alike is {small} ({percent})",
+    "hidden_cosine": "the cosine of the two models' hidden states{where} is {low} ({value})",
+    "hidden_cka": "the likeness of the two models' hidden states{where} is {low} (CKA {value})",
+    "attention_cosine": "the cosine of the two models' attention is {low} ({value})",
+    "attention_js": "the difference of the two models' attention is {small} ({value} nats)",
+    "loss_difference":
+        "the expert's loss on the prompts is {low} beside the auxiliary's ({signed} nats)",
+    "entropy_difference":
+        "the expert's doubt where answers begin is {low} beside the auxiliary's ({signed} nats)",
+    "confidence_log_ratio":
+        "the expert is {times} times as certain of how answers begin as the auxiliary",
+    "drift_kl": "the {side}'s predictions are {far} from the base's ({value} nats)",
+    "drift_kl_q90":
+        "the {side}'s predictions are {far} from the base's where most apart ({value} nats)",
+    "drift_kl_end":
+        "the {side}'s predictions are {far} from the base's where answers begin ({value} nats)",
+    "drift_agreement_end":
+        "the {side} begins a {small} share of answers as the base does ({percent})",
+    "drift_hidden":
+        "the {side}'s hidden states{where} are {far} from the base's ({value} of their norm)",
+    "drift_cka": "the {side}'s hidden states changed by a {small} amount (1 - CKA = {value})",
+    "drift_attention": "the {side}'s attention is {far} from the base's ({value} nats)",
+    "drift_kl_log_ratio":
+        "the expert's predictions are {times} times as far from the base's as the auxiliary's",
+    "drift_hidden_log_ratio":
+        "the expert's hidden states are {times} times as far from the base's as the auxiliary's",
+    "drift_attention_log_ratio":
+        "the expert's attention is {times} times as far from the base's as the auxiliary's",
+    "drift_hidden_cosine":
+        "the cosine of both models' changes to hidden states{where} is {low} ({value})",
+    "drift_fisher_cosine": "the cosine of both models' changes to predictions is {low} ({value})",
+    "drift_fisher_cosine_end":
+        "the cosine of both models' changes to how answers begin is {low} ({value})",
+    "drift_loss": "the change of the {side}'s loss on the prompts is {low} ({signed} nats)",
+    "drift_entropy":
+        "the change of the {side}'s doubt where answers begin is {low} ({signed} nats)",
+}  # fmt: skip
+"""The name of a feature's function -> a clause in which `{side}` and `{where}` stand for its side
+and the place of its group; a level, `{small}`, `{low}` or `{far}`, for how its value compares with
+training's; and `{value}`, `{signed}`, `{percent}` or `{times}` (of a logarithm) for the value."""
+PLACES = {
+    "": "",
+    "all": "",
+    "embedding": " of the embedding",
+    "attention": " in the attention blocks",
+    "mlp": " in the MLP blocks",
+    "norm": " of norms and biases",
+    "head": " of the output head",
+    "early": " in the early layers",
+    "middle": " in the middle layers",
+    "late": " in the late layers",
+}
+LEVELS = {
+    "small": ("small", "moderate", "large"),
+    "low": ("low", "moderate", "high"),
+    "far": ("not far", "moderately far", "far"),
+}
+"""Words for the lowest, the middle and the highest third of what training saw."""
+
+
+def clause(name: str, side: str, group: str) -> str:
+    """What a feature says, with only the level and the value still open. KeyError if nothing."""
+    return PHRASES[name].replace("{side}", side).replace("{where}", PLACES[group])
+
+
+def phrase(says: str, value: float, rank: float) -> str:
+    """A clause with its value: `the expert's delta is large (0.31 of the base)`.
+
+    Args:
+        says: what `clause` gave.
+        value: of the feature; finite.
+        rank: its place in [0, 1] among the values seen in training.
+    """
+    third = min(2, int(3 * rank))
+    return says.format(
+        value=f"{value:.2g}",
+        signed=f"{value:+.2g}",
+        percent=f"{value:.0%}",
+        times=f"{math.exp(min(value, 99.0)):.2g}",
+        **{word: levels[third] for word, levels in LEVELS.items()},
+    )

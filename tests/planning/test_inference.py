@@ -1,0 +1,87 @@
+"""Experts inferred from probes: only when asked, with a probability."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.errors import ProbeError
+from simmerge_hub.planning.inference import informed, probability
+from simmerge_hub.planning.plan import plan
+from simmerge_hub.planning.tasks import Task
+from simmerge_hub.selector.table import load_features
+from simmerge_hub.signatures.features import NAMES, SCHEMA, Features
+
+CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
+TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl"
+
+
+def features(entropy_difference: float) -> Features:
+    values = np.zeros(len(NAMES))
+    values[NAMES.index("entropy_difference")] = entropy_difference
+    return Features(names=NAMES, values=values, schema=SCHEMA)
+
+
+def test_the_surer_model_is_the_likelier_expert() -> None:
+    found = [probability(features(d)) for d in (-3.0, -0.2, 0.0, 0.2, 3.0)]
+    assert found == sorted(found, reverse=True)
+    assert (found[0], found[2], found[-1]) == pytest.approx((0.99, 0.5, 0.01))
+
+
+@pytest.mark.parametrize("difference", [-7.0, -0.3, 0.0, 0.01, 2.0])
+def test_both_orders_agree(difference: float) -> None:
+    both = probability(features(difference)) + probability(features(-difference))
+    assert both == pytest.approx(1)
+
+
+def test_what_cannot_be_compared_is_not_guessed() -> None:
+    assert np.isnan(probability(features(float("nan"))))
+
+
+def test_it_is_right_on_the_zoo_as_often_as_it_says() -> None:
+    """Every row of the table is written with the expert first."""
+    table = load_features(TABLE)
+    found = np.array(
+        [
+            probability(Features(names=table.names, values=values, schema=table.schema))
+            for values in table.rows.values()
+        ]
+    )
+    sure = np.maximum(found, 1 - found)
+    right = found > 0.5
+    assert right.mean() > 0.9
+    assert right.mean() == pytest.approx(sure.mean(), abs=0.05)
+
+
+def test_a_plan_infers_what_it_is_asked_to() -> None:
+    probes = {name: str(packaged() / "probes" / f"{name}.jsonl") for name in ("code", "math")}
+    made = plan(CODE, MATH, base=BASE, infer=["code", "math"], probes=probes)
+    assert {t.name: t.expert for t in made.tasks} == {"code": "code", "math": "math"}
+    for task in made.why()["tasks"]:
+        assert 0.6 <= task["probability"] <= 0.99
+    assert all("inferred with probability" in task.source for task in made.tasks)
+
+
+def test_named_experts_have_no_probability() -> None:
+    named = {"code": "code", "math": "math"}
+    made = plan(CODE, MATH, base=BASE, experts=named, signals="structural")
+    assert not any("probability" in task for task in made.why()["tasks"])
+    assert {task.source for task in made.tasks} == {"as you say"}
+
+
+def test_probes_must_be_run() -> None:
+    with pytest.raises(ProbeError, match="inferred from probes, and none are run"):
+        plan(CODE, MATH, base=BASE, infer=["code"], signals="structural")
+
+
+def test_nothing_stands_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simmerge_hub.planning.inference.features", lambda *_: features(0.02))
+    guess = Task(name="rag", expert="a", probes=None, scores={}, probability=0.5)
+    with pytest.raises(ProbeError, match=r"no expert can be inferred for rag: neither model") as no:
+        informed([guess], ["a", "b"], {"a": None, "b": None})  # type: ignore[dict-item]
+    assert no.value.hint == "name it: --expert rag=a"
+    named = Task(name="code", expert="b", probes=None, scores={}, named=True)
+    kept, dropped = informed([named, guess], ["a", "b"], {"a": None, "b": None})  # type: ignore[dict-item]
+    assert kept == (named,)
+    assert dropped == {"rag": "neither model stands out on its probes (probability 0.52)"}
