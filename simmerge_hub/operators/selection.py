@@ -34,14 +34,18 @@ def energies(chunks: Chunks, *, density: float = 0.1) -> Energies:
     """The spread that a share `density` of the entries with any reaches; energies in float64."""
     threshold = 0.0
     if density < 1:
-        moved: list[int] = []
+        moved: dict[int, tuple[int, int]] = {}
 
-        def spread(chunk: Tensor, _: int) -> Tensor:
+        def spread(chunk: Tensor, low: int) -> Tensor:
             found = _spread(chunk)
-            moved.append(int(found.count_nonzero()))
+            moved[low] = int(found.count_nonzero()), found.numel()
             return found.unsqueeze(0)
 
-        found = largest(Derived(chunks, spread), lambda *_: [max(1, int(density * sum(moved)))])
+        def ranks(_: int, entries: int) -> list[int]:
+            some, seen = map(sum, zip(*moved.values(), strict=True))
+            return [max(1, int(density * (entries * some // max(1, seen))))]
+
+        found = largest(Derived(chunks, spread), ranks)
         threshold = found[0][0] if found else 0.0
     squares = []
     for chunk in chunks:
