@@ -21,6 +21,7 @@ from simmerge_hub.planning.tasks import Task, tasks_of
 from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
 from simmerge_hub.selector.predictor import Contribution, Predictor, Ranking
+from simmerge_hub.signatures.effects import effects
 from simmerge_hub.signatures.features import features
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.shared import signed
@@ -237,15 +238,21 @@ def _rank(
 ) -> Ranking:
     """The arms for (expert, auxiliary, task); an arm's first model is the expert."""
     (auxiliary,) = [m.name for m in models if m.name != task.expert]
-    measured = features(
+    trio = (
         signatures[task.expert],
         signatures[auxiliary],
         signatures[base.name] if base else None,
-        task.name,
     )
+    told = arms if trained.reads_effects(arms) else ()
     whole = base or models[0]
     entries = sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
-    return trained.predict(measured, task=task.name, arms=arms, parameters=entries)
+    return trained.predict(
+        features(*trio, task.name),
+        task=task.name,
+        arms=arms,
+        effects={a.label: found for a, found in zip(told, effects(*trio, told), strict=True)},
+        parameters=entries,
+    )
 
 
 def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Decision) -> Recipe:
