@@ -1,6 +1,6 @@
 """Draws benchmarks/selection.json into docs/explanation/: strategies, and the learning curve.
 
-    python benchmarks/selection_plots.py
+python benchmarks/selection_plots.py
 """
 
 import json

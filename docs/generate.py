@@ -25,7 +25,7 @@ DOCS = Path(__file__).parent
 PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/cli.md", "reference/operators.md", "reference/errors.md", "reference/features.md",
-    "explanation/signatures.md", "explanation/selection.md",
+    "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
@@ -92,7 +92,7 @@ PARTS: dict[str, Callable[[], str]] = {
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,
-        selection.selection_tokens, selection.selection_unlike,
+        selection.selection_tokens, selection.selection_unlike, selection.zoo_gates,
     )
 }  # fmt: skip
 

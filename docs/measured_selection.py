@@ -1,9 +1,10 @@
 """Tables of the page on selection, from benchmarks/selection.json."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from measured import read, table
+from measured import BENCHMARKS, read, table
 
 SIMPLER = (
     "random", "best fixed", "per task", "label only", "norm rule", "nearest", "ridge",
@@ -134,6 +135,28 @@ def selection_unlike() -> str:
         for regime, each in read("selection")["unlike regime"].items()
     ]
     heads = ("left out", "says", "safe arm", "believing it", "the planner", "planner over safe arm")
+    return table(heads, rows)
+
+
+def zoo_gates() -> str:
+    """Whether there is anything to select, by regime and set of arms."""
+    with (BENCHMARKS.parent / "recipes" / "outcomes" / "zoo-v2.jsonl").open(
+        encoding="utf-8"
+    ) as lines:
+        gates = json.loads(lines.readline())["provenance"]["gates"]
+    rows = [
+        (
+            regime.rpartition("/")[2], arms, found["rows"], f"`{found['best_fixed']}`",
+            f"{found['fixed']:.3f}", f"{found['split_half']:.3f}", f"{found['headroom']:.3f}",
+            f"{found['tie_share']:.0%}", f"{found['base_closes']:.3f}",
+        )
+        for regime, sets in gates.items()
+        for arms, found in sets.items()
+    ]  # fmt: skip
+    heads = (
+        "regime", "arms", "rows", "best fixed", "its mean", "oracle by halves", "headroom",
+        "ties", "the base alone",
+    )  # fmt: skip
     return table(heads, rows)
 
 

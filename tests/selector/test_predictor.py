@@ -74,6 +74,28 @@ def test_arms_can_be_chosen(predictor, pair):
     assert (why["nuslerp"], why["slerp"]) == ("not trained", "not asked for")
 
 
+def test_an_arm_that_was_not_trained_is_scored_from_what_it_does(predictor, pair):
+    arms = [arm("linear"), arm("nuslerp")]
+    ranking = ranked(predictor, pair, arms=arms, effects={"nuslerp": np.empty(0)})
+    assert {p.arm.label for p in ranking.kept} == {"linear", "nuslerp"}
+    (unseen,) = (p for p in ranking.kept if p.arm.label == "nuslerp")
+    assert unseen.high - unseen.utility == pytest.approx(predictor.conditioned.unmeasured)
+    assert not predictor.reads_effects(arms[:1]) or predictor.conditioned.share > 0
+    assert predictor.reads_effects(arms)
+
+
+def test_effects_that_are_read_must_be_given(predictor, pair):
+    reading = replace(
+        predictor,
+        conditioned=replace(predictor.conditioned, effects=("merge_rest",), share=0.5),
+    )
+    with pytest.raises(PredictorError, match=r"must be told what .* does to the pair"):
+        ranked(reading, pair)
+    given = {a.label: np.zeros(2) for a in reading.arms}
+    with pytest.raises(PredictorError, match="reads 1 effects of an arm, but is given 2"):
+        ranked(reading, pair, effects=given)
+
+
 def test_no_arm_left_is_an_error_with_the_trace(predictor, pair):
     pair.values = hide(pair.values, predictor.names, ("base",))
     with pytest.raises(PredictorError, match=r"no arm is left: .*ties.*no common base"):
