@@ -166,7 +166,7 @@ def _resident(
         model, found = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False,
             local_files_only=True, attn_implementation="eager", output_loading_info=True,
-        )  # fmt: skip
+        )  # type: ignore[misc]  # fmt: skip
         for name in sorted(found["missing_keys"]):  # transformers would make up its values
             raise ValueError(f"it has no tensor for {name}")
         model.set_attn_implementation(register())
