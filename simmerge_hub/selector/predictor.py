@@ -197,6 +197,25 @@ class Predictor:
             usual=self._usual(values),
         )
 
+    def bulk(self, values: Floats, moved: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
+        """Utilities of many pairs at once, and the half-widths of their intervals.
+
+        No pair is judged for novelty and no reason is given: for a search, whose result is then
+        explained by `predict`.
+
+        Args:
+            values: [pairs, features], in the order of `names`.
+            moved: [pairs, arms, effects], what each arm does to each pair.
+            arms: what to score, seen from the pair's expert; need not have been trained.
+
+        Returns:
+            [pairs, arms] each; utilities in [-1, 1.5].
+        """
+        utilities = self._utilities(values, moved, arms)
+        radii = [self.radii.get(spell(missing(row, self.names))) for row in values]
+        widths = [[self._width(found, arm, first=False) for arm in arms] for found in radii]
+        return utilities, np.array(widths, dtype=np.float64).reshape(utilities.shape)
+
     def reads_effects(self, arms: Sequence[Arm]) -> bool:
         """Whether `predict` must be told what these arms do to the pair."""
         return self.conditioned.share > 0 or any(self._place(arm) is None for arm in arms)
@@ -251,7 +270,7 @@ class Predictor:
     def _predictions(
         self, values: Floats, moved: Floats, task: str, left: Sequence[Arm]
     ) -> tuple[Prediction, ...]:
-        utilities = self._utilities(values, moved, left)
+        utilities = self._utilities(values[None], moved[None], left)[0]
         radii = self.radii.get(spell(missing(values, self.names)))
         order = np.argsort(-utilities, kind="stable")
         widths = [self._width(radii, left[i], first=i == order[0]) for i in order]
@@ -261,20 +280,19 @@ class Predictor:
         )
 
     def _utilities(self, values: Floats, moved: Floats, left: Sequence[Arm]) -> Floats:
-        """[left]: heads and forest mixed for trained arms, the forest alone for others."""
+        """[pairs, left]: heads and forest mixed for trained arms, the forest alone for others."""
         own = np.array([self._place(arm) is not None for arm in left])
         share = np.where(own, self.conditioned.share, 1.0)
-        utilities = np.zeros(len(left))
+        utilities = np.zeros((len(values), len(left)))
         if (share < 1).any():
             forests = [heads.booster(head) for head in self.heads]
-            by_heads = heads.predict(forests, self.line, values[None])[0]
+            by_heads = heads.predict(forests, self.line, values)
             places = [place for arm in left if (place := self._place(arm)) is not None]
-            utilities[own] = (1 - share[own]) * by_heads[places]
+            utilities[:, own] = (1 - share[own]) * by_heads[:, places]
         if (share > 0).any():
             forest = heads.booster(self.conditioned.forest)
             trained = conditioned.operators(self.arms)
-            by_forest = conditioned.predict(forest, values[None], moved[None], left, trained)[0]
-            utilities += share * by_forest
+            utilities += share * conditioned.predict(forest, values, moved, left, trained)
         return utilities
 
     def _width(self, radii: Radii | None, arm: Arm, *, first: bool) -> float:

@@ -107,6 +107,24 @@ def effects(
     return found.reshape(len(arms), len(NAMES))
 
 
+def effect_of(
+    merge: Signature, expert: Signature, auxiliary: Signature, base: Signature | None
+) -> np.ndarray:
+    """Where a merge that was made otherwise lies: float64 [NAMES], as `effects` gives them.
+
+    Raises:
+        SignatureError: different settings.
+    """
+    models = [merge, expert, auxiliary] + ([base] if base else [])
+    names = deltas.shared(models)
+    gram = np.zeros((3, 3))
+    for name, weight in zip(names, deltas.entries_per_sample(expert, names), strict=True):
+        tensors = [s.sampled[name].float() for s in (merge, expert, auxiliary)]
+        origin = base.sampled[name].float() if base else tensors[2]
+        gram += weight * _gram(tensors, origin)
+    return np.array(_effects(gram, known=base is not None))
+
+
 def seen_from_the_other(values: np.ndarray) -> np.ndarray:
     """The effects [..., NAMES] of the swapped arms on the swapped pair: sides change places."""
     return values[..., [NAMES.index(_other_side(name)) for name in NAMES]]
