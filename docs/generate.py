@@ -93,6 +93,7 @@ PARTS: dict[str, Callable[[], str]] = {
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,
         selection.selection_tokens, selection.selection_unlike, selection.zoo_gates,
+        selection.selection_cost,
     )
 }  # fmt: skip
 

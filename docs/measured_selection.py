@@ -138,6 +138,23 @@ def selection_unlike() -> str:
     return table(heads, rows)
 
 
+def selection_cost() -> str:
+    """A plan beside merging and evaluating every candidate."""
+    rows = [
+        (
+            size, each["arms"], f"{each['merge_seconds']} s", f"{each['evaluate_seconds']} s",
+            f"{each['plan_cached_seconds']} s", f"{each['plan_signing_seconds']} s",
+            f"{each['times_cheaper_cached']:g}", f"{each['times_cheaper_signing']:g}",
+        )
+        for size, each in read("selection_cost").items()
+    ]  # fmt: skip
+    heads = (
+        "models", "candidates", "merge all", "evaluate all", "plan, signed before",
+        "plan with signing", "times cheaper, signed before", "with signing",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
 def zoo_gates() -> str:
     """Whether there is anything to select, by regime and set of arms."""
     with (BENCHMARKS.parent / "recipes" / "outcomes" / "zoo-v2.jsonl").open(

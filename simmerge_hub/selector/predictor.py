@@ -24,6 +24,8 @@ from simmerge_hub.selector.wording import TIE as TIE  # what reports count as eq
 if TYPE_CHECKING:
     from simmerge_hub.signatures.features import Features
 
+NOT_ASKED = "not asked for"
+"""Why an arm that was trained is not ranked where others were named."""
 NAMED = 5
 """Features named as the reason for a choice."""
 
@@ -242,7 +244,7 @@ class Predictor:
         found = []
         for one in everything:
             if one.label not in asked:
-                found.append((one, "not asked for"))
+                found.append((one, NOT_ASKED))
             elif without_base and find(one.operator).space == "delta":
                 found.append((one, "works on deltas, and there is no common base"))
             elif one.label not in known and one.label not in effects:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
+import torch
 
-from simmerge_hub.operators import Arm, Place, find, merge_tensors
+from simmerge_hub.operators import Arm, Place, as_rows, check, combine, find, measure
 from simmerge_hub.signatures import deltas
 from simmerge_hub.signatures.signature import Signature
 
@@ -88,23 +88,37 @@ def effects(
     Raises:
         SignatureError: different settings.
     """
-    models = [expert, auxiliary] + ([base] if base else [])
-    names = deltas.shared(models)
+    names = deltas.shared([expert, auxiliary] + ([base] if base else []))
     scale = deltas.entries_per_sample(expert, names)
     called = (expert.name, auxiliary.name)
-    grams = np.zeros((len(arms), 3, 3))
     usable = [base is not None or find(arm.operator).space == "weight" for arm in arms]
+    checked = [
+        check(arm.operator, arm.parameters, 2, base=base is not None) if use else None
+        for arm, use in zip(arms, usable, strict=True)
+    ]
+    grams = np.zeros((len(arms), 3, 3))
     for name, weight in zip(names, scale, strict=True):
-        tensors = [s.sampled[name].float() for s in (expert, auxiliary)]
-        origin = base.sampled[name].float() if base else tensors[1]
+        models = [as_rows(s.sampled[name]) for s in (expert, auxiliary)]
+        origin = as_rows(base.sampled[name]) if base else models[1]
         place = Place(tensor=name, models=called, shape=expert.shapes[name])
-        for i, arm in enumerate(arms):
-            if usable[i]:
-                merge = merge_tensors(arm, origin if base else None, tensors, place)
-                grams[i] += weight * _gram([merge, *tensors], origin)
-    found = np.array([_effects(gram, known=base is not None) for gram in grams])
-    found[~np.array(usable, bool)] = np.nan
-    return found.reshape(len(arms), len(NAMES))
+        chunks = {"weight": torch.stack(models), "anchored": torch.stack([origin, *models])}
+        chunks["delta"] = chunks["weight"] - origin
+        moved = chunks["delta"].flatten(1).double()
+        between = (moved @ moved.T).numpy()
+        for i, (arm, found) in enumerate(zip(arms, checked, strict=True)):
+            if found is None:
+                continue
+            chunk = chunks[found.space]
+            statistics = measure(found, [chunk], arm.parameters, place)
+            merge = combine(found, chunk, statistics, arm.parameters, place)
+            own = (merge if found.space == "delta" else merge - origin).flatten().double()
+            grams[i, 1:, 1:] += weight * between
+            grams[i, 0, 1:] += weight * (moved @ own).numpy()
+            grams[i, 0, 0] += weight * float(own @ own)
+    grams[:, 1:, 0] = grams[:, 0, 1:]
+    values = np.array([_effects(gram, known=base is not None) for gram in grams])
+    values[~np.array(usable, bool)] = np.nan
+    return values.reshape(len(arms), len(NAMES))
 
 
 def effect_of(
@@ -134,11 +148,6 @@ def _other_side(name: str) -> str:
     what, _, side = name.rpartition("_")
     other = {"expert": "auxiliary", "auxiliary": "expert"}.get(side)
     return f"{what}_{other}" if other else name
-
-
-def _gram(tensors: Sequence[Tensor], origin: Tensor) -> np.ndarray:
-    rows = np.stack([(t - origin).reshape(-1).numpy() for t in tensors]).astype(np.float64)
-    return rows @ rows.T
 
 
 def _effects(gram: np.ndarray, *, known: bool) -> list[float]:

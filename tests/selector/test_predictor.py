@@ -42,7 +42,11 @@ def test_the_reason_names_what_decided(predictor, pair):
     assert strongest.lead > 0
     assert ranking.reason.startswith("ties(density=0.2) over ")
     assert f", because {strongest.says}" in ranking.reason
-    assert strongest.says == f"the expert's delta is large ({strongest.value:.2g} of the base)"
+    assert strongest.feature == "delta_log_ratio.all"
+    assert (
+        strongest.says
+        == f"the expert's delta is {np.exp(strongest.value):.2g} times the auxiliary's"
+    )
 
 
 def test_equal_arms_are_called_tied(predictor, pair, known):
