@@ -5,10 +5,10 @@ does not matter to arms that treat their inputs alike, and a tree of sums (linea
 is nothing but a weight for each model.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from simmerge_hub.operators import Arm, arm
+from simmerge_hub.operators import Arm, arm, find
 from simmerge_hub.recipe import Step
 
 PAIRWISE = (arm("linear"), arm("ties", density=0.5), arm("task_arithmetic", scale=1.0))
@@ -72,13 +72,18 @@ def joined(chosen: Arm, *parts: Tree) -> Tree:
     return Tree(models=tuple(m for part in parts for m in part.models), arm=chosen, parts=parts)
 
 
-def pairwise(first: Tree, second: Tree) -> tuple[Arm, ...]:
-    """The arms that two trees may be merged with: equal weights, and by their numbers of models."""
+def pairwise(first: Tree, second: Tree, *, base: bool = True) -> tuple[Arm, ...]:
+    """The arms that two trees may be merged with: equal weights, and by their numbers of models.
+
+    Args:
+        first, second: the trees.
+        base: whether there is one, which arms on deltas need.
+    """
     one, other = len(first.models), len(second.models)
-    if one == other:
-        return PAIRWISE
-    weights = (one / (one + other), other / (one + other))
-    return (*PAIRWISE, arm("linear", weights=weights))
+    found = PAIRWISE
+    if one != other:
+        found += (arm("linear", weights=(one / (one + other), other / (one + other))),)
+    return tuple(a for a in found if base or not find(a.operator).needs_base)
 
 
 def identity(tree: Tree) -> Hashable:
@@ -94,6 +99,49 @@ def identity(tree: Tree) -> Hashable:
     parts = [identity(part) for part in tree.parts]
     alike = len(parts) > 2 or tree.arm == tree.arm.swapped()
     return tree.arm.label, tuple(sorted(parts, key=repr) if alike else parts)
+
+
+def splits(models: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """How the models of a merge of two trees may be divided: one off (a chain), or in halves of 4.
+
+    Two models are divided once; which part comes first is of no account.
+    """
+    found = [
+        (tuple(m for m in models if m != last), (last,))
+        for last in (models if len(models) > 2 else models[1:])
+    ]
+    if len(models) == 4:
+        first, *others = models
+        halves = [(first, other) for other in others]
+        found += [(half, tuple(m for m in models if m not in half)) for half in halves]
+    return found
+
+
+def every(models: Sequence[str]) -> list[Tree]:
+    """All distinct merges of all of these models: those in one step first, then chains and halves.
+
+    With four models there are hundreds.
+    """
+    if len(models) == 1:
+        return [leaf(models[0])]
+    found: dict[Hashable, Tree] = {}
+    for tree in at_once(models):
+        found.setdefault(identity(tree), tree)
+    for one, other in splits(models):
+        for first in every(one):
+            for second in every(other):
+                for chosen in pairwise(first, second):
+                    tree = joined(chosen, first, second)
+                    found.setdefault(identity(tree), tree)
+    return list(found.values())
+
+
+def at_once(models: Sequence[str], *, base: bool = True) -> list[Tree]:
+    """The merges of three or more models in one step; without a base, of weights only."""
+    if len(models) < 3:
+        return []
+    arms = [a for a in AT_ONCE if base or not find(a.operator).needs_base]
+    return [joined(chosen, *map(leaf, models)) for chosen in arms]
 
 
 def steps(tree: Tree) -> tuple[Step, ...]:

@@ -133,9 +133,10 @@ def effect_of(
     names = deltas.shared(models)
     gram = np.zeros((3, 3))
     for name, weight in zip(names, deltas.entries_per_sample(expert, names), strict=True):
-        tensors = [s.sampled[name].float() for s in (merge, expert, auxiliary)]
-        origin = base.sampled[name].float() if base else tensors[2]
-        gram += weight * _gram(tensors, origin)
+        origin = (base or auxiliary).sampled[name].float()
+        moved = torch.stack([s.sampled[name].float() - origin for s in models[:3]])
+        rows = moved.flatten(1).double()
+        gram += weight * (rows @ rows.T).numpy()
     return np.array(_effects(gram, known=base is not None))
 
 
