@@ -15,6 +15,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from random import Random
@@ -41,6 +42,8 @@ SMALLEST_GAP = 0.05
 CHAINED = ("linear", "ties(density=0.5)", "task_arithmetic(scale=1)")
 """The operators of fixed chains, by label."""
 BUILD = Path("build")
+OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl"
+FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl")
 
 Weights = dict[str, torch.Tensor]
 
@@ -197,6 +200,124 @@ def measure(manifest: Manifest, sizes: Sequence[int], seconds: float, shard: int
     return True
 
 
+def trained(manifest: Manifest, fold: int) -> Predictor:
+    """The packaged predictor, fitted anew on the rows that share no model with a fold.
+
+    Its size is the default one. The half-widths of its intervals, which only say how cautious a
+    plan is, are the packaged ones: they come from pairs and all models.
+    """
+    path = BUILD / f"multiway-{fold}.json"
+    if not path.exists():
+        packaged = origin.find(None).predictor
+        rows = join(load_outcomes(OUTCOMES), load_features(FEATURES), packaged.arms)
+        place = folds(manifest)
+        pairs = zip(rows.experts, rows.auxiliaries, strict=True)
+        kept = [i for i, pair in enumerate(pairs) if fold not in {place[m] for m in pair}]
+        known = rows.take(np.array(kept))
+        fitted = mixture.fit(known, Size(), seed=SEED)
+        forest = replace(
+            packaged.conditioned, forest=heads.text(fitted.forest), share=fitted.share
+        )
+        made = replace(
+            packaged,
+            line=fitted.line,
+            heads=tuple(heads.text(head) for head in fitted.heads),
+            conditioned=forest,
+            training=digest(known),
+        )
+        save(made, path)
+    return load(path)
+
+
+def plan(manifest: Manifest, sizes: Sequence[int], way: str, seconds: float, shard: int) -> bool:
+    """Search a plan for every set in one way, for so long; whether all are done."""
+    until = time.monotonic() + seconds
+    signatures = Signatures(manifest)
+    for size in sizes:
+        for chosen in sets(manifest, size)[shard:]:
+            if time.monotonic() > until:
+                return False
+            if (list(chosen), way) in [(r["models"], r["way"]) for r in _read("multiway-plans")]:
+                continue
+            predictor = trained(manifest, folds(manifest)[chosen[0]])
+            began, wall = time.process_time(), time.monotonic()
+            forecast = signatures.forecast(chosen, predictor, way)
+            found = search(forecast, MEAN, least=size)
+            row = {
+                "models": chosen,
+                "way": way,
+                "seconds": round(time.process_time() - began, 2),
+                "wall": round(time.monotonic() - wall, 2),
+                "scored": forecast.scored,
+                "plans": {c.tree.label: _told(c) for c in found},
+            }
+            _append("multiway-plans", row)
+    return True
+
+
+class Signatures:
+    """Signatures of the zoo's models, and forecasts of their merges in one of several ways."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.probes = {
+            t: probe_set(path, str(manifest.probes(t))) for t, path in manifest.tasks.items()
+        }
+
+    def forecast(self, models: Sequence[str], predictor: Predictor, way: str) -> Forecast:
+        """`merged`: as a plan does it. `structure`: intermediates without behaviour. `leaves`:
+        without merging signatures, an intermediate looks like the mean of its models."""
+        asked = tasks_of(self.manifest, models)
+        base = self.manifest.models[models[0]].spec["base"]
+        probes = tuple(self.probes[t] for t in asked)
+        made = {name: self._sign(name, base, probes) for name in (base, *models)}
+        kind = {"merged": Forecast, "structure": _Structure, "leaves": _Leaves}[way]
+        return kind(
+            predictor=predictor,
+            base=made.pop(base),
+            models=made,
+            known={
+                self.manifest.tasks[t]: {m: self._relative(m, expert, t) for m in models}
+                for t, expert in asked.items()
+            },
+        )
+
+    def _sign(self, name: str, base: str, probes: tuple[ProbeSet, ...]) -> Signature:
+        checkpoint = resolve(str(self.manifest.path(name)))
+        adapted = resolve(str(self.manifest.path(base))) if checkpoint.kind == "adapter" else None
+        return sign(checkpoint, base=adapted, probe_sets=probes)
+
+    def _relative(self, model: str, expert: str, name: str) -> float:
+        scores = self.manifest.models
+        return scores[model].scores[name]["exact_match"] / scores[expert].scores[name]["exact_match"]
+
+
+class _Structure(Forecast):
+    """Intermediates have merged weights and no behaviour."""
+
+    def signature(self, tree: Tree) -> Signature:
+        if tree.arm is not None and tree.label not in self.made:
+            parts = [self.signature(part) for part in tree.parts]
+            found = merged(tree.arm, self.base, [replace(p, sketches={}) for p in parts])
+            self.made[tree.label] = found
+        return super(_Structure, self).signature(tree)
+
+
+class _Leaves(Forecast):
+    """Whatever the arm, an intermediate looks like the plain mean of its models."""
+
+    def signature(self, tree: Tree) -> Signature:
+        if tree.arm is None:
+            return self.models[tree.models[0]]
+        plain = joined(arm("linear"), *map(leaf, sorted(tree.models)))
+        return super(_Leaves, self).signature(plain)
+
+
+def _told(candidate: Candidate) -> list[list[float]]:
+    """By task: mean and standard deviation."""
+    return [[round(b.mean, 4), round(b.variance**0.5, 4)] for b in candidate.beliefs.values()]
+
+
 def _distinct(manifest: Manifest, models: Sequence[str]) -> bool:
     """Whether every model is better than each other at its own task, and tasks differ."""
     asked = tasks_of(manifest, models)
@@ -229,15 +350,20 @@ def _append(name: str, row: Mapping[str, Any]) -> None:
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["measure"])
+    parser.add_argument("what", choices=["measure", "plan"])
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4])
+    parser.add_argument("--way", choices=["merged", "structure", "leaves"], default="merged")
     parser.add_argument("--shard", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
     manifest = load_manifest(given.zoo)
-    done = measure(manifest, given.sizes, given.seconds, given.shard)
+    limits = (given.seconds, given.shard)
+    if given.what == "measure":
+        done = measure(manifest, given.sizes, *limits)
+    else:
+        done = plan(manifest, given.sizes, given.way, *limits)
     print("done" if done else "more")
 
 

@@ -76,6 +76,8 @@ class Forecast:
             nothing is stated.
         made: label of a tree -> its signature. What is put in here beforehand is used instead of
             merging signatures.
+        seen: label of a tree -> what was expected of it.
+        scored: how many merges were predicted.
     """
 
     predictor: Predictor
@@ -83,6 +85,7 @@ class Forecast:
     models: Mapping[str, Signature]
     known: Mapping[str, Mapping[str, float]]
     made: dict[str, Signature] = field(default_factory=dict)
+    seen: dict[str, Candidate] = field(default_factory=dict)
     scored: int = 0
 
     def model(self, name: str) -> Candidate:
@@ -181,6 +184,7 @@ class Forecast:
                 }
                 found.append(Candidate(tree=tree, beliefs=beliefs))
         self.scored += len(found)
+        self.seen |= {each.tree.label: each for each in found}
         return found
 
     def _ask(self, group: Sequence[_Question]) -> dict[int, list[Belief]]:
