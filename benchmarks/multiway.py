@@ -21,11 +21,26 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 
-
+from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import Place, arm, merge_tensors
+from simmerge_hub.planning.forecast import Candidate, Forecast
+from simmerge_hub.planning.objective import MEAN
+from simmerge_hub.planning.search import search
 from simmerge_hub.planning.trees import Tree, every, identity, joined, leaf
+from simmerge_hub.selector import heads, mixture, origin
+from simmerge_hub.selector.archive import load, save
+from simmerge_hub.selector.mixture import Size
+from simmerge_hub.selector.outcomes import load_outcomes
+from simmerge_hub.selector.predictor import Predictor
+from simmerge_hub.selector.rows import join
+from simmerge_hub.selector.table import load_features
+from simmerge_hub.selector.train import digest
+from simmerge_hub.signatures.merging import merged
+from simmerge_hub.signatures.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.signature import Signature, sign
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_manifest, load_model
 from simmerge_hub.zoo.outcomes import weights_of
@@ -72,9 +87,7 @@ def sets(manifest: Manifest, size: int) -> list[tuple[str, ...]]:
         ]
         fitting.sort(key=lambda chosen: _hash("set", *chosen))
         drawn.append(fitting[:count])
-    return [
-        each[i] for i in range(max(map(len, drawn))) for each in drawn if i < len(each)
-    ]
+    return [each[i] for i in range(max(map(len, drawn))) for each in drawn if i < len(each)]
 
 
 def tasks_of(manifest: Manifest, models: Sequence[str]) -> dict[str, str]:
@@ -215,9 +228,7 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
         kept = [i for i, pair in enumerate(pairs) if fold not in {place[m] for m in pair}]
         known = rows.take(np.array(kept))
         fitted = mixture.fit(known, Size(), seed=SEED)
-        forest = replace(
-            packaged.conditioned, forest=heads.text(fitted.forest), share=fitted.share
-        )
+        forest = replace(packaged.conditioned, forest=heads.text(fitted.forest), share=fitted.share)
         made = replace(
             packaged,
             line=fitted.line,
@@ -289,7 +300,9 @@ class Signatures:
 
     def _relative(self, model: str, expert: str, name: str) -> float:
         scores = self.manifest.models
-        return scores[model].scores[name]["exact_match"] / scores[expert].scores[name]["exact_match"]
+        return (
+            scores[model].scores[name]["exact_match"] / scores[expert].scores[name]["exact_match"]
+        )
 
 
 class _Structure(Forecast):
@@ -300,7 +313,7 @@ class _Structure(Forecast):
             parts = [self.signature(part) for part in tree.parts]
             found = merged(tree.arm, self.base, [replace(p, sketches={}) for p in parts])
             self.made[tree.label] = found
-        return super(_Structure, self).signature(tree)
+        return super().signature(tree)
 
 
 class _Leaves(Forecast):
@@ -310,7 +323,7 @@ class _Leaves(Forecast):
         if tree.arm is None:
             return self.models[tree.models[0]]
         plain = joined(arm("linear"), *map(leaf, sorted(tree.models)))
-        return super(_Leaves, self).signature(plain)
+        return super().signature(plain)
 
 
 def _told(candidate: Candidate) -> list[list[float]]:

@@ -20,6 +20,7 @@ _HOMES = {
     "Features": "signatures.features",
     "MergeReport": "merger",
     "ModelRef": "hub.resolve",
+    "ManyPlan": "planning.many",
     "Objective": "planning.objective",
     "Operator": "operators",
     "Plan": "planning.plan",
@@ -32,6 +33,7 @@ _HOMES = {
     "check": "merger",
     "merge": "publishing.verbs",
     "plan": "planning.plan",
+    "plan_many": "planning.many",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
     "sign": "signatures.signature",
@@ -41,6 +43,7 @@ __all__ = [
     "Arm",
     "Checkpoint",
     "Features",
+    "ManyPlan",
     "MergeReport",
     "ModelRef",
     "Objective",
@@ -56,6 +59,7 @@ __all__ = [
     "check",
     "merge",
     "plan",
+    "plan_many",
     "push",
     "resolve",
     "sign",
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
     from simmerge_hub.merger import MergeReport, Preflight, check
     from simmerge_hub.operators import Arm, Operator
+    from simmerge_hub.planning.many import ManyPlan, plan_many
     from simmerge_hub.planning.objective import Objective
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.publishing.verbs import merge, push

@@ -62,6 +62,22 @@ def plan(command: argparse.ArgumentParser) -> None:
         help="only operators predicted to keep this share, 0 to 1, of the task's expert (repeat)",
     )  # fmt: skip
     command.add_argument(
+        "--min-models", type=positive, default=2, dest="least", metavar="N",
+        help="of three or more models, merge at least so many; default: 2",
+    )  # fmt: skip
+    command.add_argument(
+        "--max-models", type=positive, dest="most", metavar="N",
+        help="of three or more models, merge at most so many; default: all",
+    )  # fmt: skip
+    command.add_argument(
+        "--beam", type=int, default=8, metavar="N",
+        help="of four or more models: intermediates of a subset that are built upon; 0: all",
+    )  # fmt: skip
+    command.add_argument(
+        "--picture", metavar="FILE",
+        help="of three or more models, draw the merge tree: .png, .svg or .pdf",
+    )  # fmt: skip
+    command.add_argument(
         "--predictor", metavar="PREDICTOR", help="another one: a file, or org/name[@revision]"
     )
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")

@@ -113,6 +113,7 @@ class ManyPlan:
                 "tasks": [self._task(task) for task in self.tasks],
                 "predictions": [self._prediction(each) for each in self.candidates[:SHOWN]],
                 "tree": self.tree,
+                "steps": self._steps(),
                 "left_out": dict(self.left_out),
             }
         )
@@ -130,6 +131,15 @@ class ManyPlan:
     def value(self, candidate: Candidate) -> Spread:
         """What a candidate is judged by, with bounds made of its tasks' bounds."""
         return self.objective.value(candidate.spreads())
+
+    def _steps(self) -> list[dict[str, Any]]:
+        """For every step of the recipe, what its merge is expected to reach on its own tasks."""
+        found = []
+        for step, merge in zip(self.recipe.steps, self.best.tree.merges, strict=True):
+            own = [t.name for t in self.tasks if t.expert in merge.models]
+            spreads = self.parts[merge.label].spreads()
+            found.append({"step": step.name, "tasks": {t: _rounded(spreads[t]) for t in own}})
+        return found
 
     def _task(self, task: Task) -> dict[str, Any]:
         found: dict[str, Any] = {"task": task.name, "expert": task.expert, "probes": "none"}
@@ -257,9 +267,7 @@ def _entries(whole: Checkpoint) -> int | None:
     return sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
 
 
-def _novelty(
-    forecast: Forecast, tasks: Sequence[Task], entries: int | None
-) -> dict[str, Novelty]:
+def _novelty(forecast: Forecast, tasks: Sequence[Task], entries: int | None) -> dict[str, Novelty]:
     """Task -> where its expert's most unfamiliar pair stands."""
     known = forecast.predictor
     found = {}
@@ -304,7 +312,8 @@ def _because(ranked: Sequence[Candidate], objective: Objective) -> tuple[str, ..
         wanted = " and ".join(f"{least:g} on {task}" for task, least in objective.keep.items())
         reached = ", ".join(f"{spreads[task][0]:.2f} on {task}" for task in short)
         raise ObjectiveError(
-            f"no merge is predicted to keep {wanted}; the closest, {best.tree.label}, has {reached}",
+            f"no merge is predicted to keep {wanted}; "
+            f"the closest, {best.tree.label}, has {reached}",
             hint="ask for less, or for fewer tasks",
         )
     middle, low, _ = objective.value(spreads)

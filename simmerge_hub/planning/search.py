@@ -94,9 +94,7 @@ def _thin(table: dict[Subset, list[Candidate]], level: Iterable[Subset], place) 
         table[subset] = [c for c in table[subset] if c.tree.label in kept]
 
 
-def _place(
-    candidate: Candidate, objective: Objective, caution: float
-) -> tuple[float, float, str]:
+def _place(candidate: Candidate, objective: Objective, caution: float) -> tuple[float, float, str]:
     """Where a candidate stands: what must be kept, the objective with caution, then the label."""
     spreads = candidate.spreads(caution)
     short = sum(objective.missing(spreads).values())
