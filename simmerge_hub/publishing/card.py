@@ -147,7 +147,8 @@ def _tree(why: Mapping[str, Any], picture: str) -> str:
         return ""
     shown = "\n".join(str(line).replace("```", "'''").replace("\n", " ") for line in lines)
     drawn = f"\n\n![The merge tree]({picture})" if picture else ""
-    return f"## Merge tree\n\nPredicted utility after each step, 1 = the expert's.\n\n```text\n{shown}\n```{drawn}"
+    told = "Predicted utility after each step, 1 = as good as the task's expert."
+    return f"## Merge tree\n\n{told}\n\n```text\n{shown}\n```{drawn}"
 
 
 def _predictions(why: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 3.0, 0.85
 """Inches for a step and for a model."""
 BOX: dict[str, Any] = {"boxstyle": "round,pad=0.4", "edgecolor": "0.35", "linewidth": 0.8}
+ON_LINES: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 MODEL, MERGE = "#EAF2F8", "#FDF3E3"
 
 
@@ -69,8 +70,14 @@ def _write(
             (x, y), (to_x, to_y) = places[name], places[step.name]
             axes.plot([x, to_x], [y, to_y], color="0.6", linewidth=1.2, zorder=1)
             middle = (0.55 * x + 0.45 * to_x, 0.55 * y + 0.45 * to_y)
-            axes.text(*middle, share, fontsize=7, ha="center", va="center", color="0.3",
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1}, zorder=2)  # fmt: skip
+            look: dict[str, Any] = {
+                "fontsize": 7,
+                "ha": "center",
+                "va": "center",
+                "color": "0.3",
+                "zorder": 2,
+            }
+            axes.text(*middle, share, bbox=ON_LINES, **look)
         lines = [_named(step)]
         lines += [f"{task} {spread[0]:.2f}" for task, spread in told.get(step.name, {}).items()]
         _box(axes, places[step.name], "\n".join(lines), MERGE)
