@@ -2,7 +2,7 @@
 
     python benchmarks/multiway.py measure build/zoo --seconds 150     (repeat until it says done)
     python benchmarks/multiway.py plan build/zoo                      (plans, and measures them)
-    python benchmarks/multiway.py report
+    python benchmarks/multiway.py report build/zoo
 
 Models are dealt into folds base by base, and sets are drawn inside a fold; the predictor of a fold
 is trained on rows that share no model with it, its size fixed beforehand. Everything is settled by
@@ -339,6 +339,226 @@ class _Leaves(Forecast):
         return super().signature(plain)
 
 
+def report(manifest: Manifest) -> dict[str, Any]:
+    """All numbers of the page, from what was measured and planned; sets that lack one are left
+    out."""
+    measured = {tuple(row["models"]): row for row in _read("multiway")}
+    planned = {(tuple(row["models"]), row["way"]): row for row in _read("multiway-plans")}
+    found: dict[str, Any] = {"prompts": PROMPTS, "folds": FOLDS, "drawn": DRAWN}
+    for size in SETS:
+        chosen = [m for m in sets(manifest, size) if m in measured and (m, "merged") in planned]
+        scores = [_strategies(m, measured[m], planned) for m in chosen]
+        found[str(size)] = {
+            "wanted": len(sets(manifest, size)),
+            "sets": len(chosen),
+            "bases": {b: sum(measured[m]["base"] == b for m in chosen) for b in SETS[size]},
+            "strategies": {n: _spread(chosen, [s[n] for s in scores]) for n in scores[0]},
+            "lead": {
+                n: _spread(chosen, [s["plan"] - s[n] for s in scores])
+                for n in scores[0]
+                if n not in ("plan", "oracle")
+            },
+            "captured": _captured(chosen, scores),
+            "ways": {
+                way: _compared([m for m in chosen if (m, way) in planned], way, measured, planned)
+                for way in ("structure", "leaves")
+                if any((m, way) in planned for m in chosen)
+            },
+            "orders": _orders(chosen, measured),
+            "forecast": _forecast(chosen, measured, planned),
+            "cost": _cost(chosen, measured, planned),
+        }
+    return found
+
+
+def _strategies(
+    models: tuple[str, ...], row: Mapping[str, Any], planned: Mapping[Any, Mapping[str, Any]]
+) -> dict[str, float]:
+    plan = planned[models, "merged"]
+    true = _true(row, plan)
+    found = {"plan": true[_choice(plan, 1.0)], "plan without caution": true[_choice(plan, 0.0)]}
+    own = {label: sum(v) / len(v) for label, v in row["utilities"].items()}
+    shapes = {tree.label: tree.shape for tree in trees(models)}
+    fixed = {tree.label for tree in controls(models)}
+    once = {label: value for label, value in own.items() if shapes[label] == "one step"}
+    drawn = [v for k, v in own.items() if len(models) == 3 or k not in {*once, *fixed}]
+    found["a random plan"] = float(np.mean(drawn))
+    for label in CHAINED:
+        chains = [chain(order, label) for order in orders(models)]
+        values = [_same(own, models, tree) for tree in chains]
+        found[f"chain of {label}, random order"] = float(np.mean(values))
+    found["chain of linear, each task's expert last"] = _expert_last(models, row)
+    for label, value in sorted(once.items()):
+        found[f"at once: {label.partition('[')[0]}"] = value
+    found["oracle"] = max(own.values()) if len(models) == 3 else max(true.values())
+    return found
+
+
+def _true(row: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, float]:
+    """Label -> measured mean, with the choices measured later."""
+    everything = row["utilities"] | plan.get("measured", {})
+    return {label: sum(v) / len(v) for label, v in everything.items()}
+
+
+def _choice(plan: Mapping[str, Any], caution: float) -> str:
+    """What the search puts first at this caution."""
+
+    def value(label: str) -> tuple[float, str]:
+        beliefs = np.array(plan["plans"][label])
+        low = np.maximum(0, beliefs[:, 0] - caution * beliefs[:, 1]).mean()
+        return -round(float(low), 9), label
+
+    return min(plan["plans"], key=value)
+
+
+def _same(own: Mapping[str, float], models: Sequence[str], tree: Tree) -> float:
+    """The measured value of a tree, or of the one measured that gives the same merge."""
+    if tree.label in own:
+        return own[tree.label]
+    wanted = identity(tree)
+    return own[next(t.label for t in trees(models) if identity(t) == wanted)]
+
+
+def _expert_last(models: tuple[str, ...], row: Mapping[str, Any]) -> float:
+    """Another merge for each task: that in which its expert comes last, and has half the weight."""
+    own = []
+    for place, last in enumerate(models):
+        order = sorted((m for m in models if m != last), key=lambda m: _hash("order", m))
+        by_task = {label: values[place] for label, values in row["utilities"].items()}
+        own.append(_same(by_task, models, chain((*order, last), "linear")))
+    return float(np.mean(own))
+
+
+def _resampled(chosen: Sequence[tuple[str, ...]]) -> np.ndarray:
+    """[2000, sets]: how often each set is drawn when models are drawn, with their sets."""
+    random, names = np.random.default_rng(SEED), sorted({m for models in chosen for m in models})
+    places = np.array([[names.index(m) for m in models] for models in chosen])
+    drawn = random.integers(len(names), size=(2000, len(names)))
+    counts = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
+    return counts[:, places].prod(axis=-1)
+
+
+def _spread(chosen: Sequence[tuple[str, ...]], values: Sequence[float]) -> dict[str, float]:
+    """Mean with a 95 % interval from drawing models anew."""
+    weights = _resampled(chosen)
+    weights = weights[weights.sum(axis=1) > 0]
+    means = weights @ np.array(values) / weights.sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return {"mean": _rounded(np.mean(values)), "low": _rounded(low), "high": _rounded(high)}
+
+
+def _captured(
+    chosen: Sequence[tuple[str, ...]], scores: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
+    """Share of the way from the best control (in hindsight) to the oracle."""
+    single = [n for n in scores[0] if n.startswith(("chain", "at once")) and "expert" not in n]
+    best = max(single, key=lambda n: np.mean([s[n] for s in scores]))
+    plan, control, oracle = (np.array([s[n] for s in scores]) for n in ("plan", best, "oracle"))
+    weights = _resampled(chosen)
+    weights = weights[weights.sum(axis=1) > 0]
+    shares = (weights @ (plan - control)) / (weights @ (oracle - control))
+    low, high = np.quantile(shares, (0.025, 0.975))
+    share = (plan - control).sum() / (oracle - control).sum()
+    return {"control": best, "mean": _rounded(share), "low": _rounded(low), "high": _rounded(high)}
+
+
+def _compared(
+    chosen: Sequence[tuple[str, ...]],
+    way: str,
+    measured: Mapping[Any, Mapping[str, Any]],
+    planned: Mapping[Any, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """How a poorer way of seeing intermediates does on the same sets."""
+    values = [
+        [_true(measured[m], planned[m, w])[_choice(planned[m, w], 1.0)] for m in chosen]
+        for w in ("merged", way)
+    ]
+    lead = [full - poor for full, poor in zip(*values, strict=True)]
+    return {
+        "sets": len(chosen),
+        "merged": _spread(chosen, values[0]),
+        way: _spread(chosen, values[1]),
+        "lead": _spread(chosen, lead),
+    }
+
+
+def _orders(
+    chosen: Sequence[tuple[str, ...]], measured: Mapping[Any, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Best minus worst of the orders measured, one operator at every step."""
+    found = {}
+    for label in CHAINED[:2]:
+        gaps = []
+        for models in chosen:
+            utilities = measured[models]["utilities"]
+            own = {k: sum(v) / len(v) for k, v in utilities.items()}
+            tried = {chain(order, label) .label: chain(order, label) for order in (
+                orders(models) if len(models) > 3 else [(*(m for m in models if m != last), last)
+                                                        for last in models])}  # fmt: skip
+            values = [_same(own, models, tree) for tree in tried.values()]
+            gaps.append(max(values) - min(values))
+        found[label] = _spread(chosen, gaps)
+    return found
+
+
+def _forecast(
+    chosen: Sequence[tuple[str, ...]],
+    measured: Mapping[Any, Mapping[str, Any]],
+    planned: Mapping[Any, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Predicted against measured utility: of tasks, and of plans inside their set."""
+    tasks, inside, held = [], [], []
+    for models in chosen:
+        plans = planned[models, "merged"]["plans"]
+        both = [label for label in measured[models]["utilities"] if label in plans]
+        expected = np.array([plans[label] for label in both])
+        true = np.array([measured[models]["utilities"][label] for label in both])
+        tasks.append(np.stack([expected[..., 0].ravel(), true.ravel()]))
+        held.append(np.abs(expected[..., 0] - true) <= 1.645 * expected[..., 1])
+        if true.mean(axis=1).std() > 0:
+            pair = np.corrcoef(expected[..., 0].mean(axis=1), true.mean(axis=1))
+            inside.append(float(pair[0, 1]))
+    pooled = np.concatenate(tasks, axis=1)
+    bins = [pooled[:, (pooled[0] >= low) & (pooled[0] < low + 0.2)] for low in np.arange(0, 1, 0.2)]
+    return {
+        "plans": int(pooled.shape[1]),
+        "correlation": _rounded(np.corrcoef(pooled)[0, 1]),
+        "inside": _rounded(np.nanmean(inside)),
+        "coverage": _rounded(np.concatenate([h.ravel() for h in held]).mean()),
+        "bins": [
+            {"count": int(b.shape[1]), "predicted": _rounded(b[0].mean()),
+             "measured": _rounded(b[1].mean())}
+            for b in bins if b.shape[1]
+        ],
+    }  # fmt: skip
+
+
+def _cost(
+    chosen: Sequence[tuple[str, ...]],
+    measured: Mapping[Any, Mapping[str, Any]],
+    planned: Mapping[Any, Mapping[str, Any]],
+) -> dict[str, float]:
+    """Processor seconds of one core: to plan, and to merge and evaluate as many plans."""
+    rows = [planned[m, "merged"] for m in chosen]
+    seconds = sum(r["seconds"] for r in rows)
+    each = sum(measured[m]["seconds"] / len(measured[m]["utilities"]) for m in chosen)
+    scored = sum(r["scored"] for r in rows)
+    whole = sum(
+        measured[m]["seconds"] / len(measured[m]["utilities"]) * r["scored"]
+        for m, r in zip(chosen, rows, strict=True)
+    )
+    return {
+        "scored_per_second": _rounded(scored / seconds),
+        "seconds_a_set": _rounded(seconds / len(rows)),
+        "seconds_a_measured_plan": _rounded(each / len(rows)),
+        "ratio": _rounded(seconds / whole),
+    }
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
+
+
 def _told(candidate: Candidate) -> list[list[float]]:
     """By task: mean and standard deviation."""
     return [[round(b.mean, 4), round(b.variance**0.5, 4)] for b in candidate.beliefs.values()]
@@ -376,7 +596,7 @@ def _append(name: str, row: Mapping[str, Any]) -> None:
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["measure", "plan"])
+    parser.add_argument("what", choices=["measure", "plan", "report"])
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4])
@@ -388,6 +608,10 @@ def main() -> None:
     limits = (given.seconds, given.shard)
     if given.what == "measure":
         done = measure(manifest, given.sizes, *limits)
+    elif given.what == "report":
+        text = json.dumps(report(manifest), indent=1) + "\n"
+        Path(__file__).with_suffix(".json").write_text(text)
+        done = True
     else:
         done = plan(manifest, given.sizes, given.way, *limits)
     print("done" if done else "more")
