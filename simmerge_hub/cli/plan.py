@@ -1,6 +1,7 @@
 """plan: predict, show every arm with its interval, and say why and how far to believe it."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ from simmerge_hub.errors import OutputError
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.choice import Choice
+    from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
     from simmerge_hub.selector.predictor import Ranking
 
@@ -68,12 +70,12 @@ def run(
 
             page_of_many.refuse_inference(infer)
             made = plan_many(*models, least=least, most=most, beam=beam, **options)
-            tell = page_of_many.page
+            tell = partial(page_of_many.page, made)
         else:
             from simmerge_hub.planning.plan import plan as predict
 
             made = predict(*models, infer=infer, **options)
-            tell = page
+            tell = partial(page, made)
     if picture:
         from simmerge_hub.publishing import merge_tree
 
@@ -83,7 +85,7 @@ def run(
     if as_json:
         show.data(made.to_dict())
         return
-    tell(made)
+    tell()
     if output:
         show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
 
@@ -185,7 +187,7 @@ def _distance(ranking: "Ranking") -> str:
     return said
 
 
-def origins(made: "Plan") -> None:
+def origins(made: "Plan | ManyPlan") -> None:
     """What was left out, and what the plan was made from."""
     line("")
     grouped: dict[str, list[str]] = {}
