@@ -1,6 +1,6 @@
 """The search on forecasts whose truth is made up: quick, and the best tree is known."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,7 +13,7 @@ from simmerge_hub.planning.trees import at_once, every, identity, joined, leaf, 
 class Known:
     """Every step costs what its arm says; a bad model halves whatever it is merged with."""
 
-    COST = {"linear": 0.6, "ties": 0.8, "task_arithmetic": 0.7, "karcher": 0.5}
+    COST: ClassVar = {"linear": 0.6, "ties": 0.8, "task_arithmetic": 0.7, "karcher": 0.5}
 
     def __init__(self, models: str, bad: str = "", doubt: float = 0.0) -> None:
         self.models = dict.fromkeys(models)
