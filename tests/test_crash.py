@@ -37,16 +37,22 @@ def started(out):
 def ended(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+def after(out):
+    return out.exists(), ended(started(out))
+
 began = time.monotonic()
 print(ended(started(folder / "whole")), flush=True)
 seconds = time.monotonic() - began
 random.seed(0)
-for number in range(kills):
+killed = number = 0
+while killed < kills and number < 5 * kills:  # some moments come after the end
     child = started(folder / str(number))
     time.sleep(random.uniform(0, seconds))
     os.kill(child, signal.SIGKILL)
     was = ended(child)
-    print(was, (folder / str(number)).exists(), ended(started(folder / str(number))), flush=True)
+    killed += was == -signal.SIGKILL
+    number += 1
+    print(was, *after(folder / str(number - 1)), flush=True)
 """
 
 
@@ -92,13 +98,12 @@ def test_killed_merges_end_with_the_same_bytes(recipe: Path, tmp_path: Path) -> 
     )
     first, *rest = [line.split() for line in found.stdout.splitlines()]
     assert first == ["0"]
-    assert len(rest) == KILLS
-    assert sum(was == str(-signal.SIGKILL) for was, _, _ in rest) > KILLS / 2
+    assert sum(was == str(-signal.SIGKILL) for was, _, _ in rest) == KILLS
     for was, appeared, then in rest:
         assert appeared == "True" or was != "0", "a merge that ended left no folder"
         assert then == "0" or appeared == "True", found.stderr  # killed after it had its name
     assert len(list((tmp_path / "whole").glob("*.safetensors"))) > 3
-    for number in range(KILLS):
+    for number in range(len(rest)):
         assert digests(tmp_path / str(number)) == digests(tmp_path / "whole")
 
 
