@@ -169,6 +169,15 @@ def test_a_torn_line_in_the_journal_is_dropped(recipe: Path, tmp_path: Path) -> 
     assert digests(tmp_path / "torn") == digests(tmp_path / "whole")
 
 
+def test_a_damaged_journal_starts_anew(recipe: Path, tmp_path: Path) -> None:
+    for name in ("whole", "torn"):
+        cut_off(recipe, tmp_path / name, 10)
+    (tmp_path / "torn.partial" / ".journal").write_bytes(b"\xff\x00\xfe\n")
+    for name in ("whole", "torn"):
+        merger.merge(load(recipe)[0], tmp_path / name)
+    assert digests(tmp_path / "torn") == digests(tmp_path / "whole")
+
+
 def test_a_folder_of_somebody_else_is_left_alone(recipe: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "out.partial" / "thesis.txt"
     theirs.parent.mkdir()
