@@ -9,29 +9,31 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from simmerge_hub.errors import AlignmentError, ObjectiveError
-from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
-from simmerge_hub.operators import arm, find
-from simmerge_hub.planning.evidence import Progress, check_names, probed, signatures_of
-from simmerge_hub.planning.forecast import Belief, Candidate, Forecast
+from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
+from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import MEAN, Objective, Spread
-from simmerge_hub.planning.search import BEAM, CAUTION, search
-from simmerge_hub.planning.tasks import Task, tasks_of
-from simmerge_hub.planning.trees import Tree, drawn, joined, leaf, steps
+from simmerge_hub.planning.search import BEAM, search
+from simmerge_hub.planning.tasks import Task
+from simmerge_hub.planning.trees import Tree, drawn, steps
+from simmerge_hub.planning.verdict import (
+    abstained,
+    left_out,
+    most_novel,
+    on_the_front,
+    reasons,
+    safe,
+)
 from simmerge_hub.recipe import Recipe, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
-from simmerge_hub.selector.novelty import Novelty, judge
-from simmerge_hub.signatures.features import features
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.shared import signed
-from simmerge_hub.weights.align import aligned
-from simmerge_hub.weights.lineage import common_base
+from simmerge_hub.selector.novelty import Novelty
+from simmerge_hub.selector.origin import Trained
+from simmerge_hub.signatures.probe import ProbeSet
 
 SHOWN = 10
 """Plans that are told."""
-UNKNOWN = Belief(mean=0.0, variance=1.0)
-"""What is expected where nothing is predicted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +157,7 @@ class ManyPlan:
             "arm": candidate.tree.label,
             "score": _rounded(self.value(candidate)),
             "tasks": {task: _rounded(spread) for task, spread in candidate.spreads().items()},
-            "pareto": _on_the_front(candidate, self.candidates),
+            "pareto": on_the_front(candidate, self.candidates),
         }
 
 
@@ -190,60 +192,65 @@ def plan_many(
         SimmergeError: the models cannot be merged, or there is nothing to predict from.
     """
     say = progress or (lambda _: None)
-    _check_numbers(len(models), least, most)
+    check_numbers(len(models), least, most)
     trained = origin.find(predictor)
     say("reading headers")
-    checkpoints = [resolve(model) for model in models]
-    check_names(checkpoints, None)
-    found = common_base(checkpoints, base)
-    check_names(checkpoints, found)
-    aligned(checkpoints, found)
-    tasks, dropped = tasks_of(checkpoints, experts, probes)
-    objective.check([task.name for task in tasks])
-    probe_sets = {t.name: probe_set(t.name, t.probes) for t in probed(tasks, signals)}
-
-    def sign(*args: Any, **kwargs: Any):
-        return signed(*args, third_parties=signatures, note=note, **kwargs)
-
-    made = signatures_of(checkpoints, found, tuple(probe_sets.values()), sign, say)
+    inputs = gathered(models, base, experts, probes)
+    objective.check([task.name for task in inputs.tasks])
+    evidence = measured(inputs, signals=signals, signatures=signatures, progress=say, note=note)
     say("predicting")
+    return predicted(inputs, evidence, trained, objective, least=least, most=most, beam=beam)
+
+
+def predicted(
+    inputs: Inputs,
+    evidence: Evidence,
+    trained: Trained,
+    objective: Objective,
+    *,
+    least: int = 2,
+    most: int | None = None,
+    beam: int = BEAM,
+) -> ManyPlan:
+    """The plan of three or more models that are signed."""
     began = perf_counter()
+    checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
     forecast = Forecast(
         predictor=trained.predictor,
-        base=made[found.name].signature if found else None,
-        models={c.name: made[c.name].signature for c in checkpoints},
-        known={task.name: _relative(task) for task in tasks},
+        base=known[found.name] if found else None,
+        models={name: known[name] for name in inputs.names},
+        known={task.name: _relative(task) for task in inputs.tasks},
     )
-    novelty = _novelty(forecast, tasks, _entries(found or checkpoints[0]))
+    novelty = most_novel(forecast, inputs.tasks, _entries(found or checkpoints[0]))
     ranked = search(forecast, objective, least=least, most=most, beam=beam)
     if any(n.status == "abstained" for n in novelty.values()):
-        ranked = [_safe(forecast)]
-        because = _abstained(ranked[0], novelty)
+        ranked = [safe(forecast)]
+        because = abstained(ranked[0], novelty)
     else:
-        because = _because(ranked, objective)
+        because = reasons(ranked, objective)
     best = ranked[0]
-    names = [c.name for c in checkpoints]
     return ManyPlan(
         recipe=_recipe(checkpoints, found, best.tree),
-        tasks=tasks,
-        probes=probe_sets,
+        tasks=inputs.tasks,
+        probes=evidence.probes,
         candidates=tuple(ranked),
         parts={m.label: forecast.seen.get(m.label, best) for m in best.tree.merges},
         status="extrapolated" if len(ranked) > 1 else "abstained",
         because=because,
         objective=objective,
-        left_out={**dropped, **_left_out(ranked, objective, names)},
+        left_out={**inputs.dropped, **left_out(ranked, objective, inputs.names)},
         novelty=novelty,
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
         coverage=1 - trained.predictor.alpha,
-        signatures={name: each.origins for name, each in made.items()},
+        signatures=evidence.origins,
         scored=forecast.scored,
         seconds=perf_counter() - began,
     )
 
 
-def _check_numbers(count: int, least: int, most: int | None) -> None:
+def check_numbers(count: int, least: int, most: int | None) -> None:
+    """AlignmentError unless a merge can have so many of so many models."""
     if count < 3:
         raise AlignmentError(
             f"a plan of many takes three models or more, and {count} are given",
@@ -265,99 +272,6 @@ def _relative(task: Task) -> dict[str, float]:
 
 def _entries(whole: Checkpoint) -> int | None:
     return sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
-
-
-def _novelty(forecast: Forecast, tasks: Sequence[Task], entries: int | None) -> dict[str, Novelty]:
-    """Task -> where its expert's most unfamiliar pair stands."""
-    known = forecast.predictor
-    found = {}
-    for task in tasks:
-        mine = forecast.models[task.expert]
-        judged = [
-            judge(
-                known.familiar,
-                features(mine, other, forecast.base, task.name).values,
-                known.names,
-                parameters=entries,
-            )
-            for name, other in forecast.models.items()
-            if name != task.expert
-        ]
-        ranks = ("calibrated", "extrapolated", "abstained")
-        found[task.name] = max(judged, key=lambda n: (ranks.index(n.status), n.distance))
-    return found
-
-
-def _safe(forecast: Forecast) -> Candidate:
-    """All models at once with the predictor's safe arm, or their mean if it cannot do that."""
-    known = forecast.predictor
-    safe = known.arms[known.safe]
-    many = find(safe.operator).models[1] is None
-    if not many or (forecast.base is None and find(safe.operator).needs_base):
-        safe = arm("linear")
-    tree = joined(safe, *map(leaf, forecast.models))
-    return Candidate(tree=tree, beliefs=dict.fromkeys(forecast.known, UNKNOWN))
-
-
-def _abstained(safe: Candidate, novelty: Mapping[str, Novelty]) -> tuple[str, ...]:
-    why = next(n.reason for n in novelty.values() if n.status == "abstained")
-    return (f"{safe.tree.label} is the safe choice: {why}",)
-
-
-def _because(ranked: Sequence[Candidate], objective: Objective) -> tuple[str, ...]:
-    """Why the first is first, in sentences without their full stops."""
-    best = ranked[0]
-    spreads = best.spreads(CAUTION)
-    if short := objective.missing(spreads):
-        wanted = " and ".join(f"{least:g} on {task}" for task, least in objective.keep.items())
-        reached = ", ".join(f"{spreads[task][0]:.2f} on {task}" for task in short)
-        raise ObjectiveError(
-            f"no merge is predicted to keep {wanted}; "
-            f"the closest, {best.tree.label}, has {reached}",
-            hint="ask for less, or for fewer tasks",
-        )
-    middle, low, _ = objective.value(spreads)
-    first = (
-        f"Of {len(ranked)} merges {best.tree.label} is predicted to have "
-        f"{objective.describe(best.beliefs)} after one standard deviation is taken off: "
-        f"{low:.2f} (without that {middle:.2f})"
-    )
-    shapes = {each.tree.shape: each for each in reversed(ranked) if each.tree.shape}
-    others = [
-        f"the best {shape} {objective.value(each.spreads(CAUTION))[1]:.2f}"
-        for shape, each in sorted(shapes.items())
-        if shape != best.tree.shape
-    ]
-    spoken = f"{first}; {', '.join(others)}" if others else first
-    return spoken, "Intervals are made of the steps' own, and are not calibrated for many steps"
-
-
-def _left_out(
-    ranked: Sequence[Candidate], objective: Objective, names: Sequence[str]
-) -> dict[str, str]:
-    """Models that the best tree does without, with what the best tree with them would reach."""
-    best, found = ranked[0], {}
-    own = objective.value(best.spreads(CAUTION))[1]
-    for name in names:
-        if name in best.tree.models:
-            continue
-        other = next((c for c in ranked if name in c.tree.models), None)
-        if other is None:
-            found[name] = "no merge with it was among the best of its size"
-            continue
-        value = objective.value(other.spreads(CAUTION))[1]
-        found[name] = f"the best merge with it is predicted to reach {value:.2f}, without {own:.2f}"
-    return found
-
-
-def _on_the_front(candidate: Candidate, others: Sequence[Candidate]) -> bool:
-    """Whether no other tree is at least as good on every task and better on one."""
-    own = candidate.beliefs
-    for other in others:
-        leads = [other.beliefs[task].mean - belief.mean for task, belief in own.items()]
-        if min(leads) >= 0 and max(leads) > 0:
-            return False
-    return True
 
 
 def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, tree: Tree) -> Recipe:

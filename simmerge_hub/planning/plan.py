@@ -6,31 +6,28 @@ Everything here is prediction: no model is merged and none evaluated.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from simmerge_hub.errors import AlignmentError
-from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Choice, Decision, decide
-from simmerge_hub.planning.evidence import Progress, check_names, probed, signatures_of
+from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
 from simmerge_hub.planning.inference import informed
 from simmerge_hub.planning.objective import MEAN, Objective
-from simmerge_hub.planning.tasks import Task, tasks_of
+from simmerge_hub.planning.tasks import Task
 from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
+from simmerge_hub.selector.origin import Trained
 from simmerge_hub.selector.predictor import NOT_ASKED, Contribution, Predictor, Ranking
 from simmerge_hub.signatures.effects import effects, seen_from_the_other
 from simmerge_hub.signatures.features import features
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.shared import signed
+from simmerge_hub.signatures.probe import ProbeSet
 from simmerge_hub.signatures.signature import Signature
-from simmerge_hub.weights.align import aligned
-from simmerge_hub.weights.lineage import common_base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,20 +146,17 @@ def plan(
         )
     trained = origin.find(predictor)
     say("reading headers")
-    checkpoints = [resolve(model) for model in models]
-    check_names(checkpoints, None)
-    found = common_base(checkpoints, base)
-    check_names(checkpoints, found)
-    aligned(checkpoints, found)
-    tasks, dropped = tasks_of(checkpoints, experts, probes, infer)
-    objective.check([task.name for task in tasks])
-    wanted = probed(tasks, signals)
-    probe_sets = {task.name: probe_set(task.name, task.probes) for task in wanted}
-    sign = partial(signed, third_parties=signatures, note=note)
-    made = signatures_of(checkpoints, found, tuple(probe_sets.values()), sign, say)
+    inputs = gathered(models, base, experts, probes, infer)
+    objective.check([task.name for task in inputs.tasks])
+    evidence = measured(inputs, signals=signals, signatures=signatures, progress=say, note=note)
     say("predicting")
-    known = {name: each.signature for name, each in made.items()}
-    tasks, unclear = informed(tasks, [m.name for m in checkpoints], known)
+    return predicted(inputs, evidence, trained, objective)
+
+
+def predicted(inputs: Inputs, evidence: Evidence, trained: Trained, objective: Objective) -> Plan:
+    """The plan of two models that are signed."""
+    checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
+    tasks, unclear = informed(inputs.tasks, inputs.names, known)
     arms = objective.candidates([task.name for task in tasks])
     told = _told(checkpoints, found, known, trained.predictor, arms)
     rankings = {
@@ -173,13 +167,13 @@ def plan(
     return Plan(
         recipe=_recipe(checkpoints, found, decision),
         tasks=tasks,
-        probes=probe_sets,
+        probes=evidence.probes,
         decision=decision,
-        left_out={**dropped, **unclear, **_named(decision.rejected)},
+        left_out={**inputs.dropped, **unclear, **_named(decision.rejected)},
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
         coverage=1 - trained.predictor.alpha,
-        signatures={name: each.origins for name, each in made.items()},
+        signatures=evidence.origins,
     )
 
 

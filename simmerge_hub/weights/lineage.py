@@ -45,6 +45,19 @@ def common_base(models: Sequence[Checkpoint], named: str | None = None) -> Check
     return base
 
 
+def stray(model: Checkpoint, base: Checkpoint) -> str:
+    """Why a model is no fine-tune of a base, in words: by its card, else by its weights; or ""."""
+    if model.parents != (base.name,):
+        line = _ancestors(model)
+        if line and base.name not in line and not any(_same(base, name) for name in line):
+            return f"made from another base, {line[0]}"
+    try:
+        _verify(base, [model])
+    except BaseUnknown as error:
+        return str(error)
+    return ""
+
+
 def _ancestors(model: Checkpoint) -> list[str]:
     """Names of the bases of a model, nearest first; a parent that cannot be read ends the line."""
     line: list[str] = []

@@ -222,8 +222,8 @@ def test_models_are_found_by_their_base_and_author(api: HfApi, org: str) -> None
         repo = api.create_repo(f"{org}/{name}").repo_id
         ModelCard(f"---\n{data}\n---\n").push_to_hub(repo)
 
-    def found(tag: str, **options: str) -> list[str]:
-        listed = api.list_models(author=org, filter=f"base_model:{tag}{org}/base", **options)
+    def found(tag: str) -> list[str]:
+        listed = api.list_models(author=org, filter=f"base_model:{tag}{org}/base")
         return [model.id.partition("/")[2] for model in listed]
 
     assert found("") == ["lora", "merge", "small", "tuned"]
