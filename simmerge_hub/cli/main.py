@@ -45,6 +45,8 @@ def run() -> None:
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = vars(parser().parse_args(given))
+    check: Callable[..., None] = options.pop("check", lambda _: None)
+    check(options)
     module, function = options.pop("run")
     try:
         run: Callable[..., Any] = getattr(import_module(f"simmerge_hub.cli.{module}"), function)

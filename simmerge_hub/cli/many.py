@@ -1,6 +1,6 @@
 """plan, of three or more models: the best merges, the chosen tree, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -30,8 +30,13 @@ def refuse_inference(tasks: Sequence[str]) -> None:
         )
 
 
-def page(made: "ManyPlan") -> None:
-    """The plan for people: the best merges, the tree that is chosen, why, what was left out."""
+def page(made: "ManyPlan", told: Collection[str] = ()) -> None:
+    """The plan for people: the best merges, the tree that is chosen, why, what was left out.
+
+    Args:
+        made: the plan.
+        told: what was left out and is said elsewhere.
+    """
     show.OUT.print(_ranking(made))
     for row in made.tree:
         show.OUT.print(f"  {row}", markup=False, highlight=False, soft_wrap=True)
@@ -48,7 +53,7 @@ def page(made: "ManyPlan") -> None:
             style="dim",
         )
     line(f"{made.scored} merges predicted in {made.seconds:.1f} s", style="dim")
-    origins(made)
+    origins(made, told)
 
 
 def _ranking(made: "ManyPlan") -> Table:

@@ -1,6 +1,6 @@
 """plan: predict, show every arm with its interval, and say why and how far to believe it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from simmerge_hub.cli import show
 from simmerge_hub.errors import OutputError
 
 if TYPE_CHECKING:
+    from simmerge_hub.planning.catalogue import CataloguePlan
     from simmerge_hub.planning.choice import Choice
     from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
@@ -34,9 +35,6 @@ def run(
     objective: Literal["mean", "worst"] = "mean",
     weights: Sequence[tuple[str, float]] = (),
     keep: Sequence[tuple[str, float]] = (),
-    least: int = 2,
-    most: int | None = None,
-    beam: int = 8,
     infer: Sequence[str] = (),
     picture: str | None = None,
     output: str | None = None,
@@ -49,9 +47,8 @@ def run(
             f"there is no folder {Path(output).parent} to write the plan in",
             hint=f"make it first: mkdir -p {Path(output).parent}",
         )
-    many = len(models) > 2
     if picture:
-        _check_picture(picture, many)
+        _check_picture(picture, len(models) != 2)
     with show.status("planning") as say:
         from simmerge_hub.planning.objective import Objective
 
@@ -64,22 +61,9 @@ def run(
             "progress": say,
             "note": show.note,
         }
-        if many:
-            from simmerge_hub.cli import many as page_of_many
-            from simmerge_hub.planning.many import plan_many
-
-            page_of_many.refuse_inference(infer)
-            made = plan_many(*models, least=least, most=most, beam=beam, **options)
-            tell = partial(page_of_many.page, made)
-        else:
-            from simmerge_hub.planning.plan import plan as predict
-
-            made = predict(*models, infer=infer, **options)
-            tell = partial(page, made)
+        made, tell = _made(models, infer, options)
     if picture:
-        from simmerge_hub.publishing import merge_tree
-
-        merge_tree.draw(made.recipe, made.why(), picture)
+        _draw(made, picture)
     if output:
         Path(output).write_text(made.to_yaml(), encoding="utf-8")
     if as_json:
@@ -88,6 +72,43 @@ def run(
     tell()
     if output:
         show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
+
+
+def _made(
+    models: Sequence[str], infer: Sequence[str], options: dict[str, Any]
+) -> "tuple[Plan | ManyPlan | CataloguePlan, Callable[[], None]]":
+    """The plan that is asked for, and what shows it."""
+    catalogue = {k: options.pop(k, None) for k in ("collection", "author", "shortlist")}
+    search = {k: options.pop(k) for k in ("least", "most", "beam") if k in options}
+    if not models:
+        from simmerge_hub.cli import catalogue as page_of_catalogue
+        from simmerge_hub.planning.catalogue import plan_catalogue
+
+        given = {k: v for k, v in {**catalogue, **search}.items() if v is not None}
+        found = plan_catalogue(**given, **options)
+        return found, partial(page_of_catalogue.page, found)
+    if len(models) > 2:
+        from simmerge_hub.cli import many as page_of_many
+        from simmerge_hub.planning.many import plan_many
+
+        page_of_many.refuse_inference(infer)
+        many = plan_many(*models, **search, **options)
+        return many, partial(page_of_many.page, many)
+    from simmerge_hub.planning.plan import plan as predict
+
+    two = predict(*models, infer=infer, **options)
+    return two, partial(page, two)
+
+
+def _draw(made: "Plan | ManyPlan | CataloguePlan", picture: str) -> None:
+    from simmerge_hub.planning.catalogue import CataloguePlan
+    from simmerge_hub.publishing import merge_tree
+
+    plan = made.plan if isinstance(made, CataloguePlan) else made
+    if "tree" in plan.why():
+        merge_tree.draw(plan.recipe, plan.why(), picture)
+    else:
+        show.note(f"{picture} is not drawn: two models are left, and their merge has no tree")
 
 
 def _check_picture(picture: str, many: bool) -> None:
@@ -101,8 +122,13 @@ def _check_picture(picture: str, many: bool) -> None:
     check(picture)
 
 
-def page(made: "Plan") -> None:
-    """The plan for people: the ranking, the choice, how far to believe it, each task's reasons."""
+def page(made: "Plan", told: Collection[str] = ()) -> None:
+    """The plan for people: the ranking, the choice, how far to believe it, each task's reasons.
+
+    Args:
+        made: the plan.
+        told: what was left out and is said elsewhere.
+    """
     show.OUT.print(_ranking(made))
     if len(made.tasks) > 1 and made.decision.status != "abstained":
         line(f"{PARETO} no other arm is better on one task and as good on all", style="dim")
@@ -115,7 +141,7 @@ def page(made: "Plan") -> None:
     for task in made.tasks:
         line(f"\n{task.name}: the expert is {task.expert} ({task.source})", style="bold")
         _reasons(made.decision.rankings[task.name])
-    origins(made)
+    origins(made, told)
 
 
 def _ranking(made: "Plan") -> Table:
@@ -187,16 +213,21 @@ def _distance(ranking: "Ranking") -> str:
     return said
 
 
-def origins(made: "Plan | ManyPlan") -> None:
+def origins(made: "Plan | ManyPlan", told: Collection[str] = ()) -> None:
     """What was left out, and what the plan was made from."""
     line("")
     grouped: dict[str, list[str]] = {}
     for what, reason in made.left_out.items():
-        grouped.setdefault(reason, []).append(what)
+        if what not in told:
+            grouped.setdefault(reason, []).append(what)
     for reason, names in grouped.items():
         line(f"left out: {', '.join(names)}: {reason}", style="dim")
+    alike: dict[str, list[str]] = {}
     for name, parts in made.signatures.items():
-        line(f"signature of {name}: {show.origins(parts)}", style="dim")
+        alike.setdefault(show.origins(parts), []).append(name)
+    for said, names in alike.items():
+        several = "signature" if len(names) == 1 else "signatures"
+        line(f"{several} of {', '.join(names)}: {said}", style="dim")
     line(f"predictor: {made.predictor[:12]}, from {made.predictor_from}", style="dim")
 
 

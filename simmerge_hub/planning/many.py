@@ -192,6 +192,11 @@ def plan_many(
         SimmergeError: the models cannot be merged, or there is nothing to predict from.
     """
     say = progress or (lambda _: None)
+    if len(models) < 3:
+        raise AlignmentError(
+            f"a plan of many takes three models or more, and {len(models)} are given",
+            hint="two are planned by `plan`",
+        )
     check_numbers(len(models), least, most)
     trained = origin.find(predictor)
     say("reading headers")
@@ -251,11 +256,6 @@ def predicted(
 
 def check_numbers(count: int, least: int, most: int | None) -> None:
     """AlignmentError unless a merge can have so many of so many models."""
-    if count < 3:
-        raise AlignmentError(
-            f"a plan of many takes three models or more, and {count} are given",
-            hint="two are planned by `plan`",
-        )
     if not 2 <= least <= min(most or count, count):
         raise AlignmentError(
             f"a merge shall have {least} to {most or count} of {count} models",

@@ -46,11 +46,17 @@ def common_base(models: Sequence[Checkpoint], named: str | None = None) -> Check
 
 
 def stray(model: Checkpoint, base: Checkpoint) -> str:
-    """Why a model is no fine-tune of a base, in words: by its card, else by its weights; or ""."""
-    if model.parents != (base.name,):
-        line = _ancestors(model)
-        if line and base.name not in line and not any(_same(base, name) for name in line):
-            return f"made from another base, {line[0]}"
+    """Why a model is no fine-tune of a base by what it says, in words; or "". Headers only."""
+    if model.parents == (base.name,):
+        return ""
+    line = _ancestors(model)
+    if not line or base.name in line or any(_same(base, name) for name in line):
+        return ""
+    return f"it was made from another base, {line[0]}"
+
+
+def far(model: Checkpoint, base: Checkpoint) -> str:
+    """Why a model is no fine-tune of a base by its weights, in words; or ""."""
     try:
         _verify(base, [model])
     except BaseUnknown as error:

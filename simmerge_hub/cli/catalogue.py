@@ -1,0 +1,81 @@
+"""plan, from a catalogue: what was found, what is searched, and why the others are not."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from simmerge_hub.cli import many, plan, show
+from simmerge_hub.cli.plan import line
+
+if TYPE_CHECKING:
+    from simmerge_hub.planning.catalogue import CataloguePlan
+
+NAMED = 4
+"""Names that stand beside a reason, and tasks beside a model."""
+NUMBER = re.compile(r"\d+ others? states? (?:a )?better scores?")
+
+
+def page(made: "CataloguePlan") -> None:
+    """The candidates, kept and dropped; then the plan, as of models that are named."""
+    from simmerge_hub.planning.many import ManyPlan
+
+    show.OUT.print(_shortlist(made))
+    for reason, names in folded(made.dropped).items():
+        line(f"{reason}: {_several(names)}", mark="-", style="dim")
+    reading, signing = made.seconds["reading"], made.seconds["signing"]
+    line(f"read in {reading:.1f} s, signed in {signing:.1f} s", style="dim")
+    line("")
+    if isinstance(made.plan, ManyPlan):
+        many.page(made.plan, told=made.dropped)
+    else:
+        plan.page(made.plan, told=made.dropped)
+
+
+def folded(dropped: Mapping[str, str]) -> dict[str, list[str]]:
+    """Reason -> names; reasons that differ only in how many others are better are one."""
+    counts: dict[str, list[int]] = {}
+    found: dict[str, list[str]] = {}
+    for name, reason in dropped.items():
+        number = NUMBER.match(reason)
+        key = f"{{}}{reason[number.end() :]}" if number else reason
+        if number:
+            counts.setdefault(key, []).append(int(reason.split()[0]))
+        found.setdefault(key, []).append(name)
+    return {_counted(key, counts.get(key)): names for key, names in found.items()}
+
+
+def _counted(key: str, counts: list[int] | None) -> str:
+    if counts is None:
+        return key
+    least, most = min(counts), max(counts)
+    several = f"{least}" if least == most else f"{least} to {most}"
+    said = "1 other states a better score" if most == 1 else f"{several} others state better scores"
+    return said + key.removeprefix("{}")
+
+
+def _shortlist(made: "CataloguePlan") -> Table:
+    kept, gone = len(made.shortlist), len(made.dropped)
+    models = "model" if made.listed == 1 else "models"
+    table = Table(
+        title=escape(
+            f"{made.listed} {models} in {made.place}, made from {made.base}: "
+            f"{kept} searched, {gone} left out"
+        )
+        if made.base not in made.place
+        else escape(f"{made.listed} of {made.place}: {kept} searched, {gone} left out")
+    )
+    table.add_column("searched", overflow="fold")
+    table.add_column("scores on its card, best first")
+    for name, scores in made.shortlist.items():
+        best = sorted(scores, key=lambda task: -scores[task])
+        told = [f"{task} {scores[task]:.2f}" for task in best]
+        table.add_row(escape(name), escape(_several(told) or "none; named by you"))
+    return table
+
+
+def _several(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
