@@ -9,6 +9,7 @@ from rich.table import Table
 
 from simmerge_hub.cli import many, plan, show
 from simmerge_hub.cli.plan import line
+from simmerge_hub.planning.shortlist import GOOD
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.catalogue import CataloguePlan
@@ -22,6 +23,12 @@ def page(made: "CataloguePlan") -> None:
     """The candidates, kept and dropped; then the plan, as of models that are named."""
     from simmerge_hub.planning.many import ManyPlan
 
+    made_from = "" if made.base in made.place else f", made from {made.base}"
+    line(
+        f"{made.listed} candidates in {made.place}{made_from}: {len(made.shortlist)} are searched, "
+        f"{len(made.dropped)} left out",
+        style="bold",
+    )
     show.OUT.print(_shortlist(made))
     for reason, names in folded(made.dropped).items():
         line(f"{reason}: {_several(names)}", mark="-", style="dim")
@@ -57,22 +64,16 @@ def _counted(key: str, counts: list[int] | None) -> str:
 
 
 def _shortlist(made: "CataloguePlan") -> Table:
-    kept, gone = len(made.shortlist), len(made.dropped)
-    models = "model" if made.listed == 1 else "models"
-    table = Table(
-        title=escape(
-            f"{made.listed} {models} in {made.place}, made from {made.base}: "
-            f"{kept} searched, {gone} left out"
-        )
-        if made.base not in made.place
-        else escape(f"{made.listed} of {made.place}: {kept} searched, {gone} left out")
-    )
+    table = Table()
     table.add_column("searched", overflow="fold")
-    table.add_column("scores on its card, best first")
+    table.add_column("good at, by the score on its card")
+    best = {task.name: max(task.scores.values(), default=0.0) for task in made.plan.tasks}
+    named = {task.expert: f"{task.name}, as you say" for task in made.plan.tasks if task.named}
     for name, scores in made.shortlist.items():
-        best = sorted(scores, key=lambda task: -scores[task])
-        told = [f"{task} {scores[task]:.2f}" for task in best]
-        table.add_row(escape(name), escape(_several(told) or "none; named by you"))
+        good = [task for task in scores if scores[task] >= GOOD * best[task]]
+        good.sort(key=lambda task: -scores[task])
+        told = [f"{task} {scores[task]:.2f}" for task in good] or [named.get(name, "nothing")]
+        table.add_row(escape(name), escape(_several(told)))
     return table
 
 

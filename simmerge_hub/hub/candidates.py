@@ -60,7 +60,7 @@ def collection(slug: str) -> Listed:
     with _told(place):
         items = [(item.item_type, item.item_id) for item in api().get_collection(slug).items]
     names = [name for kind, name in items if kind == "model"]
-    others = {f"{kind} {name}": "it is no model" for kind, name in items if kind != "model"}
+    others = {f"{kind} {name}": "is no model" for kind, name in items if kind != "model"}
     if not names:
         counts = f"{len(items)} other items" if items else "nothing"
         raise HubError(
@@ -110,11 +110,11 @@ def _listed(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listed
     references: dict[str, ModelRef] = {}
     for name in names:
         if not isinstance(name, str) or not REPO.fullmatch(name) or ".." in name:
-            dropped[ascii(name)[:100]] = "no repository can have this name"
+            dropped[ascii(name)[:100]] = "has no name that a repository can have"
         elif len(references) < MOST or name in references:
             references[name] = ModelRef(repo=name)
         else:
-            dropped[name] = f"only {MOST} models are looked at"
+            dropped[name] = f"is beyond the first {MOST} models, which are looked at"
     return Listed(place=place, references=tuple(references.values()), dropped=dropped)
 
 

@@ -15,6 +15,7 @@ from simmerge_hub.hub.candidates import REPO, Listed
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.planning.evidence import Progress
+from simmerge_hub.planning.tasks import stated_tasks
 from simmerge_hub.weights.align import aligned
 from simmerge_hub.weights.lineage import stray
 
@@ -66,14 +67,12 @@ def sift(listed: Listed, base: str | None = None, *, progress: Progress) -> Sift
         lambda model: _unfit(model, origin),
         lambda done: progress(f"comparing headers ({done}/{len(models)})"),
     )
-    kept: dict[Any, Checkpoint] = {}
-    for model, reason in zip(models, reasons, strict=True):
-        reason = reason or _again(model, origin, kept)
-        if reason:
-            dropped[model.name] = reason
+    dropped |= {m.name: reason for m, reason in zip(models, reasons, strict=True) if reason}
+    dropped |= _copies([model for model in models if model.name not in dropped], origin)
+    kept = tuple(model for model in models if model.name not in dropped)
     if len(kept) < 2:
-        raise too_few(listed.place, list(kept.values()), dropped)
-    return Sifted(base=origin, kept=tuple(kept.values()), dropped=dropped)
+        raise too_few(listed.place, kept, dropped)
+    return Sifted(base=origin, kept=kept, dropped=dropped)
 
 
 def spoken(text: object, name: str = "") -> str:
@@ -122,7 +121,7 @@ def _read(ref: ModelRef) -> Checkpoint | str:
     except SimmergeError as error:
         return spoken(error, ref.repo)
     except Exception as error:  # what strangers put on the Hub may break anything
-        return f"it cannot be read ({type(error).__name__})"
+        return f"cannot be read ({type(error).__name__})"
 
 
 def _unfit(model: Checkpoint, base: Checkpoint) -> str:
@@ -134,20 +133,27 @@ def _unfit(model: Checkpoint, base: Checkpoint) -> str:
     except SimmergeError as error:
         return spoken(error, model.name)
     except Exception as error:
-        return f"it cannot be compared with {base.name} ({type(error).__name__})"
+        return f"cannot be compared with {base.name} ({type(error).__name__})"
     return ""
 
 
-def _again(model: Checkpoint, base: Checkpoint, kept: dict[Any, Checkpoint]) -> str:
-    """Why a model adds nothing to those that are kept; it is kept otherwise."""
-    try:
-        weights, same = _weights(model), _weights(base)
-    except SimmergeError as error:
-        return spoken(error, model.name)
-    if weights == same:
-        return "its weights are the base's own"
-    first = kept.setdefault(weights, model)
-    return "" if first is model else f"it has the same weights as {first.name}"
+def _copies(models: Sequence[Checkpoint], base: Checkpoint) -> dict[str, str]:
+    """The models that add nothing to the others; of equal ones that with scores is kept."""
+    dropped: dict[str, str] = {}
+    first: dict[Any, Checkpoint] = {}
+    same = _weights(base)
+    for model in sorted(models, key=lambda model: not stated_tasks(model)):
+        try:
+            weights = _weights(model)
+        except SimmergeError as error:
+            dropped[model.name] = spoken(error, model.name)
+            continue
+        other = first.setdefault(weights, model)
+        if weights == same:
+            dropped[model.name] = f"has the weights of {base.name} itself"
+        elif other is not model:
+            dropped[model.name] = f"has the same weights as {other.name}"
+    return dropped
 
 
 def _weights(model: Checkpoint) -> tuple[Any, ...]:

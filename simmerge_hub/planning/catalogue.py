@@ -31,6 +31,8 @@ SHORTLIST = 12
 """Models that are signed and searched."""
 MOST = 4
 """Models a merge may have: beyond, forecasts of forecasts add up."""
+FIELD = 6
+"""Models of which all subsets are searched; of more, all pairs are."""
 RECORDED = 100
 """Candidates that are left out whose reasons a plan records."""
 
@@ -131,7 +133,7 @@ def plan_catalogue(
         made = plan.predicted(inputs, evidence, trained, objective)
     else:
         made = many.predicted(
-            inputs, evidence, trained, objective, least=least, most=most, beam=beam
+            inputs, evidence, trained, objective, least=least, most=most, beam=beam, field=FIELD
         )
     seconds = {
         "reading": read - began,

@@ -22,6 +22,7 @@ from simmerge_hub.planning.verdict import (
     abstained,
     left_out,
     most_novel,
+    narrowed,
     on_the_front,
     reasons,
     safe,
@@ -32,6 +33,7 @@ from simmerge_hub.selector.novelty import Novelty
 from simmerge_hub.selector.origin import Trained
 from simmerge_hub.signatures.probe import ProbeSet
 
+BEATEN = "merges of two others are predicted to do better than any of two with it"
 SHOWN = 10
 """Plans that are told."""
 
@@ -216,23 +218,34 @@ def predicted(
     least: int = 2,
     most: int | None = None,
     beam: int = BEAM,
+    field: int | None = None,
 ) -> ManyPlan:
-    """The plan of three or more models that are signed."""
+    """The plan of three or more models that are signed.
+
+    Args:
+        inputs, evidence, trained, objective, least, most, beam: see `plan_many`.
+        field: of more models than this, all pairs are tried first, and only the models of the best
+            pairs go on.
+    """
     began = perf_counter()
     checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
     forecast = Forecast(
         predictor=trained.predictor,
         base=known[found.name] if found else None,
         models={name: known[name] for name in inputs.names},
-        known={task.name: _relative(task) for task in inputs.tasks},
+        known={task.name: task.relative for task in inputs.tasks},
     )
-    novelty = most_novel(forecast, inputs.tasks, _entries(found or checkpoints[0]))
-    ranked = search(forecast, objective, least=least, most=most, beam=beam)
+    novelty = most_novel(forecast, inputs.tasks, found or checkpoints[0])
+    beaten: dict[str, str] = {}
     if any(n.status == "abstained" for n in novelty.values()):
-        ranked = [safe(forecast)]
+        experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
+        ranked = [safe(forecast, list(experts)[:most])]
         because = abstained(ranked[0], novelty)
     else:
-        because = reasons(ranked, objective)
+        if field and len(forecast.models) > field and (most or field) > 2:
+            beaten = _narrow(forecast, objective, max(field, least), beam)
+        ranked = search(forecast, objective, least=least, most=most, beam=beam)
+        because = reasons(ranked, objective, forecast)
     best = ranked[0]
     return ManyPlan(
         recipe=_recipe(checkpoints, found, best.tree),
@@ -243,7 +256,7 @@ def predicted(
         status="extrapolated" if len(ranked) > 1 else "abstained",
         because=because,
         objective=objective,
-        left_out={**inputs.dropped, **left_out(ranked, objective, inputs.names)},
+        left_out={**inputs.dropped, **left_out(ranked, objective, inputs.names), **beaten},
         novelty=novelty,
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
@@ -263,15 +276,13 @@ def check_numbers(count: int, least: int, most: int | None) -> None:
         )
 
 
-def _relative(task: Task) -> dict[str, float]:
-    """Model -> its score over the expert's, where cards state them."""
-    own = task.scores.get(task.expert, 0.0)
-    found = {name: score / own for name, score in task.scores.items()} if own > 0 else {}
-    return {**found, task.expert: 1.0}
-
-
-def _entries(whole: Checkpoint) -> int | None:
-    return sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
+def _narrow(forecast: Forecast, objective: Objective, count: int, beam: int) -> dict[str, str]:
+    """Try all pairs, go on with the models of the best; returns the others, with the reason."""
+    pairs = search(forecast, objective, most=2, beam=beam)
+    going = set(narrowed(pairs, count))
+    beaten = dict.fromkeys(forecast.models.keys() - going, BEATEN)
+    forecast.models = {name: each for name, each in forecast.models.items() if name in going}
+    return dict(sorted(beaten.items()))
 
 
 def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, tree: Tree) -> Recipe:

@@ -104,8 +104,10 @@ def _why(model: Checkpoint, tasks: Sequence[Task]) -> str:
 
     task = min(own, key=above)
     count = above(task)
-    if not count:
-        return f"others state the same score on {task.name}"
     if count == 1:
         return f"1 other states a better score on {task.name}"
-    return f"{count} others state better scores on {task.name}"
+    if count:
+        return f"{count} others state better scores on {task.name}"
+    if task.expert == model.name:
+        return f"is the best on {task.name} by its card, and the shortlist is full"
+    return f"others state as good a score on {task.name}"

@@ -46,6 +46,13 @@ class Task:
     probability: float | None = None
 
     @property
+    def relative(self) -> dict[str, float]:
+        """Model -> its score over the expert's, where cards state them."""
+        own = self.scores.get(self.expert, 0.0)
+        found = {name: score / own for name, score in self.scores.items()} if own > 0 else {}
+        return {**found, self.expert: 1.0}
+
+    @property
     def source(self) -> str:
         """Who says so, in plain words."""
         if self.probability is not None:

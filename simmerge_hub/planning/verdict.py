@@ -6,6 +6,7 @@ Knows nothing about the search.
 from collections.abc import Mapping, Sequence
 
 from simmerge_hub.errors import ObjectiveError
+from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.operators import arm, find
 from simmerge_hub.planning.forecast import Belief, Candidate, Forecast
 from simmerge_hub.planning.objective import Objective
@@ -19,11 +20,10 @@ UNKNOWN = Belief(mean=0.0, variance=1.0)
 """What is expected where nothing is predicted."""
 
 
-def most_novel(
-    forecast: Forecast, tasks: Sequence[Task], entries: int | None
-) -> dict[str, Novelty]:
-    """Task -> where its expert's most unfamiliar pair stands."""
+def most_novel(forecast: Forecast, tasks: Sequence[Task], whole: Checkpoint) -> dict[str, Novelty]:
+    """Task -> where its expert's most unfamiliar pair stands; `whole` is the base, or a model."""
     known = forecast.predictor
+    entries = sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
     found = {}
     for task in tasks:
         mine = forecast.models[task.expert]
@@ -42,14 +42,14 @@ def most_novel(
     return found
 
 
-def safe(forecast: Forecast) -> Candidate:
-    """All models at once with the predictor's safe arm, or their mean if it cannot do that."""
+def safe(forecast: Forecast, models: Sequence[str]) -> Candidate:
+    """Models at once with the predictor's safe arm, or their mean if it cannot do that."""
     known = forecast.predictor
     safe = known.arms[known.safe]
     many = find(safe.operator).models[1] is None
     if not many or (forecast.base is None and find(safe.operator).needs_base):
         safe = arm("linear")
-    tree = joined(safe, *map(leaf, forecast.models))
+    tree = joined(safe, *map(leaf, sorted(models, key=list(forecast.models).index)))
     return Candidate(tree=tree, beliefs=dict.fromkeys(forecast.known, UNKNOWN))
 
 
@@ -59,7 +59,9 @@ def abstained(taken: Candidate, novelty: Mapping[str, Novelty]) -> tuple[str, ..
     return (f"{taken.tree.label} is the safe choice: {why}",)
 
 
-def reasons(ranked: Sequence[Candidate], objective: Objective) -> tuple[str, ...]:
+def reasons(
+    ranked: Sequence[Candidate], objective: Objective, forecast: Forecast
+) -> tuple[str, ...]:
     """Why the first is first, in sentences without their full stops."""
     best = ranked[0]
     spreads = best.spreads(CAUTION)
@@ -84,7 +86,24 @@ def reasons(ranked: Sequence[Candidate], objective: Objective) -> tuple[str, ...
         if shape != best.tree.shape
     ]
     spoken = f"{first}; {', '.join(others)}" if others else first
-    return spoken, "Intervals are made of the steps' own, and are not calibrated for many steps"
+    said = (spoken, "Intervals are made of the steps' own, and are not calibrated for many steps")
+    single, alone = _best_alone(objective, forecast)
+    if alone < low:
+        return said
+    return *said, f"{single} alone has {alone:.2f}: no merge is predicted to be better with caution"
+
+
+def _best_alone(objective: Objective, forecast: Forecast) -> tuple[str, float]:
+    """The model that is best without any merge, and its value."""
+    values = {m: objective.value(forecast.model(m).spreads())[1] for m in sorted(forecast.models)}
+    best = max(values, key=lambda name: values[name])
+    return best, values[best]
+
+
+def narrowed(ranked: Sequence[Candidate], count: int) -> tuple[str, ...]:
+    """The models of the best merges: those that come first, until there are so many."""
+    names = dict.fromkeys(name for candidate in ranked for name in candidate.tree.models)
+    return tuple(names)[:count]
 
 
 def left_out(
@@ -97,6 +116,9 @@ def left_out(
         if name in best.tree.models:
             continue
         other = next((c for c in ranked if name in c.tree.models), None)
+        if len(ranked) == 1:
+            found[name] = "nothing is predicted, and the experts of the first tasks are taken"
+            continue
         if other is None:
             found[name] = "no merge with it was among the best of its size"
             continue

@@ -52,7 +52,7 @@ def stray(model: Checkpoint, base: Checkpoint) -> str:
     line = _ancestors(model)
     if not line or base.name in line or any(_same(base, name) for name in line):
         return ""
-    return f"it was made from another base, {line[0]}"
+    return f"was made from another base, {line[0]}"
 
 
 def far(model: Checkpoint, base: Checkpoint) -> str:
