@@ -62,7 +62,7 @@ def collection(slug: str) -> Listed:
     names = [name for kind, name in items if kind == "model"]
     others = {f"{kind} {name}": "is no model" for kind, name in items if kind != "model"}
     if not names:
-        counts = f"{len(items)} other items" if items else "nothing"
+        counts = f"{len(items)} other item{'s'[: len(items) - 1]}" if items else "nothing"
         raise HubError(
             f"{place} holds no model: it has {counts}",
             hint="add models to it on the Hub, or name them: simmerge-hub plan MODEL MODEL",

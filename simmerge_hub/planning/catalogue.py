@@ -31,7 +31,7 @@ SHORTLIST = 12
 """Models that are signed and searched."""
 MOST = 4
 """Models a merge may have: beyond, forecasts of forecasts add up."""
-FIELD = 6
+FIELD = 5
 """Models of which all subsets are searched; of more, all pairs are."""
 RECORDED = 100
 """Candidates that are left out whose reasons a plan records."""

@@ -108,6 +108,7 @@ def _why(model: Checkpoint, tasks: Sequence[Task]) -> str:
         return f"1 other states a better score on {task.name}"
     if count:
         return f"{count} others state better scores on {task.name}"
-    if task.expert == model.name:
-        return f"is the best on {task.name} by its card, and the shortlist is full"
-    return f"others state as good a score on {task.name}"
+    equal = [name for name, score in task.scores.items() if score == task.scores[model.name]]
+    if len(equal) > 1 and task.expert != model.name:
+        return f"others state as good a score on {task.name}"
+    return f"is the best on {task.name} by its card, and the shortlist is full"
