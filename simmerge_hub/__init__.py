@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Arm": "operators",
+    "CataloguePlan": "planning.catalogue",
     "Checkpoint": "hub.resolve",
     "Features": "signatures.features",
     "MergeReport": "merger",
@@ -33,6 +34,7 @@ _HOMES = {
     "check": "merger",
     "merge": "publishing.verbs",
     "plan": "planning.plan",
+    "plan_catalogue": "planning.catalogue",
     "plan_many": "planning.many",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
@@ -41,6 +43,7 @@ _HOMES = {
 
 __all__ = [
     "Arm",
+    "CataloguePlan",
     "Checkpoint",
     "Features",
     "ManyPlan",
@@ -59,6 +62,7 @@ __all__ = [
     "check",
     "merge",
     "plan",
+    "plan_catalogue",
     "plan_many",
     "push",
     "resolve",
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
     from simmerge_hub.merger import MergeReport, Preflight, check
     from simmerge_hub.operators import Arm, Operator
+    from simmerge_hub.planning.catalogue import CataloguePlan, plan_catalogue
     from simmerge_hub.planning.many import ManyPlan, plan_many
     from simmerge_hub.planning.objective import Objective
     from simmerge_hub.planning.plan import Plan, plan
