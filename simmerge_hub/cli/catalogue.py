@@ -23,7 +23,7 @@ def page(made: "CataloguePlan") -> None:
     """The candidates, kept and dropped; then the plan, as of models that are named."""
     from simmerge_hub.planning.many import ManyPlan
 
-    made_from = "" if made.base in made.place else f", made from {made.base}"
+    made_from = "" if made.place.endswith(f" {made.base}") else f", made from {made.base}"
     line(
         f"{made.listed} candidates in {made.place}{made_from}: {len(made.shortlist)} are searched, "
         f"{len(made.dropped)} left out",

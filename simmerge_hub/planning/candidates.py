@@ -187,6 +187,6 @@ def _most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
         return listed or resolve(ModelRef(repo=first))
     except SimmergeError as error:
         raise BaseUnknown(
-            f"most of {place} are made from {first}, which cannot be read: {error}",
+            f"most of {place} are made from {first}, which cannot be read: {spoken(error)}",
             hint="name a copy of it with --base",
         ) from error

@@ -186,6 +186,8 @@ def _far(model: Checkpoint, base: Checkpoint) -> str:
         return spoken(far(model, base), model.name)
     except SimmergeError as error:
         return spoken(error, model.name)
+    except Exception as error:  # as in `candidates`: one of them does not end the others
+        return f"its weights cannot be read ({type(error).__name__})"
 
 
 def _check_experts(

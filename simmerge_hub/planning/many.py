@@ -12,21 +12,13 @@ from typing import Any, Literal
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
+from simmerge_hub.planning import verdict
 from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
 from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import MEAN, Objective, Spread
 from simmerge_hub.planning.search import BEAM, search
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.planning.trees import Tree, drawn, steps
-from simmerge_hub.planning.verdict import (
-    abstained,
-    left_out,
-    most_novel,
-    narrowed,
-    on_the_front,
-    reasons,
-    safe,
-)
 from simmerge_hub.recipe import Recipe, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
 from simmerge_hub.selector.novelty import Novelty
@@ -159,7 +151,7 @@ class ManyPlan:
             "arm": candidate.tree.label,
             "score": _rounded(self.value(candidate)),
             "tasks": {task: _rounded(spread) for task, spread in candidate.spreads().items()},
-            "pareto": on_the_front(candidate, self.candidates),
+            "pareto": verdict.on_the_front(candidate, self.candidates),
         }
 
 
@@ -235,17 +227,17 @@ def predicted(
         models={name: known[name] for name in inputs.names},
         known={task.name: task.relative for task in inputs.tasks},
     )
-    novelty = most_novel(forecast, inputs.tasks, found or checkpoints[0])
+    novelty = verdict.most_novel(forecast, inputs.tasks, found or checkpoints[0])
     beaten: dict[str, str] = {}
     if any(n.status == "abstained" for n in novelty.values()):
         experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
-        ranked = [safe(forecast, list(experts)[:most])]
-        because = abstained(ranked[0], novelty)
+        ranked = [verdict.safe(forecast, list(experts)[:most])]
+        because = verdict.abstained(ranked[0], novelty)
     else:
         if field and len(forecast.models) > field and (most or field) > 2:
             beaten = _narrow(forecast, objective, max(field, least), beam)
         ranked = search(forecast, objective, least=least, most=most, beam=beam)
-        because = reasons(ranked, objective, forecast)
+        because = verdict.reasons(ranked, objective, forecast)
     best = ranked[0]
     return ManyPlan(
         recipe=_recipe(checkpoints, found, best.tree),
@@ -256,7 +248,7 @@ def predicted(
         status="extrapolated" if len(ranked) > 1 else "abstained",
         because=because,
         objective=objective,
-        left_out={**inputs.dropped, **left_out(ranked, objective, inputs.names), **beaten},
+        left_out={**inputs.dropped, **verdict.left_out(ranked, objective, inputs.names), **beaten},
         novelty=novelty,
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
@@ -279,7 +271,7 @@ def check_numbers(count: int, least: int, most: int | None) -> None:
 def _narrow(forecast: Forecast, objective: Objective, count: int, beam: int) -> dict[str, str]:
     """Try all pairs, go on with the models of the best; returns the others, with the reason."""
     pairs = search(forecast, objective, most=2, beam=beam)
-    going = set(narrowed(pairs, count))
+    going = set(verdict.narrowed(pairs, count))
     beaten = dict.fromkeys(forecast.models.keys() - going, BEATEN)
     forecast.models = {name: each for name, each in forecast.models.items() if name in going}
     return dict(sorted(beaten.items()))
