@@ -13,10 +13,12 @@ from simmerge_hub.errors import ProbeError
 if TYPE_CHECKING:
     from simmerge_hub.planning.many import ManyPlan
 
+RAN = "◉"
 SHOWN = 8
 """Merges in the table."""
 MEANING = {
-    "extrapolated": ("yellow", "the ranking stands; intervals over several steps do not hold"),
+    "calibrated": ("green", "the intervals hold for models like these"),
+    "extrapolated": ("yellow", "the ranking stands; the intervals do not hold here"),
     "abstained": ("red", "nothing is predicted for these models; the safe operator is taken"),
 }
 
@@ -38,6 +40,8 @@ def page(made: "ManyPlan", told: Collection[str] = ()) -> None:
         told: what was left out and is said elsewhere.
     """
     show.OUT.print(_ranking(made))
+    if made.tried:
+        line(f"{RAN} made and run on the probes; not evaluated", style="dim")
     for row in made.tree:
         show.OUT.print(f"  {row}", markup=False, highlight=False, soft_wrap=True)
     line("")
@@ -69,6 +73,7 @@ def _ranking(made: "ManyPlan") -> Table:
         first = show.interval(values[columns[0]])
         cells = [first, *(f"{values[column][0]:.2f}" for column in columns[1:])]
         best = candidate is made.best
-        name = f"{CHOSEN if best else ' '} {escape(candidate.tree.label)}"
+        ran = f" {RAN}" if candidate.tree.label in made.tried else ""
+        name = f"{CHOSEN if best else ' '} {escape(candidate.tree.label)}{ran}"
         table.add_row(name, *cells, style="bold" if best else "")
     return table

@@ -79,7 +79,9 @@ def _made(
 ) -> "tuple[Plan | ManyPlan | CataloguePlan, Callable[[], None]]":
     """The plan that is asked for, and what shows it."""
     catalogue = {k: options.pop(k, None) for k in ("collection", "author", "shortlist")}
-    search = {k: options.pop(k) for k in ("least", "most", "beam") if k in options}
+    search = {
+        k: options.pop(k) for k in ("least", "most", "beam", "probe_intermediates") if k in options
+    }
     if not models:
         from simmerge_hub.cli import catalogue as page_of_catalogue
         from simmerge_hub.planning.catalogue import plan_catalogue

@@ -17,7 +17,7 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning import many, plan
 from simmerge_hub.planning.candidates import WORKERS, Sifted, sift, spoken, too_few
 from simmerge_hub.planning.evidence import Inputs, Progress, measured
-from simmerge_hub.planning.many import ManyPlan, check_numbers
+from simmerge_hub.planning.many import ManyPlan, check_numbers, check_trials
 from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.planning.search import BEAM
@@ -88,6 +88,7 @@ def plan_catalogue(
     least: int = 2,
     most: int | None = MOST,
     beam: int = BEAM,
+    probe_intermediates: int = 0,
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
     signatures: Sequence[str] = (),
@@ -104,7 +105,8 @@ def plan_catalogue(
         shortlist: how many models are searched at most: for every task the best few by the scores
             on their cards.
         experts: task -> which of the models is good at it, if their cards have no scores.
-        probes, objective, beam, predictor, signals, signatures, progress, note: as of `plan_many`.
+        probes, objective, beam, probe_intermediates, predictor, signals, signatures, progress,
+            note: as of `plan_many`.
         least, most: how many models the merge may have.
 
     Raises:
@@ -113,6 +115,7 @@ def plan_catalogue(
         SimmergeError: there is nothing to predict from.
     """
     say = progress or (lambda _: None)
+    check_trials(probe_intermediates, signals)
     began = perf_counter()
     trained = origin.find(predictor)
     say("asking the Hub")
@@ -133,7 +136,16 @@ def plan_catalogue(
         made = plan.predicted(inputs, evidence, trained, objective)
     else:
         made = many.predicted(
-            inputs, evidence, trained, objective, least=least, most=most, beam=beam, field=FIELD
+            inputs,
+            evidence,
+            trained,
+            objective,
+            least=least,
+            most=most,
+            beam=beam,
+            field=FIELD,
+            probe_intermediates=probe_intermediates,
+            progress=say,
         )
     seconds = {
         "reading": read - began,

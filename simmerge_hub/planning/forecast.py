@@ -1,28 +1,32 @@
-"""What a merge tree is expected to reach on every task, step by step, without making any merge.
+"""What a merge tree is expected to reach on every task, without making any merge.
 
-A step is a pair: its parts' signatures (those of intermediates are merged signatures) give the
-features, and the pairwise predictor the share g of the gap it closes. So a part that reaches u on a
-task and another that reaches v < u give v + g (u − v); the errors of u, v and g add up as if
-independent. A merge of many models at once is seen as the pair of a task's expert and the same
-merge of all the others, with the effects of the real one.
+Two models are a pair, and the pairwise predictor gives the share g of the gap that a merge closes:
+of a model that reaches u on a task and one that reaches v < u the merge reaches v + g (u − v). A
+tree of three models and more is seen as a whole: on each task its best model there and the plain
+mean of all the others are the pair, and where the tree's merge lies between these two is known from
+sampled weights. (Step by step, with each intermediate's behaviour guessed, plans were worse:
+docs/log.md.) A merge that was really run on the probes has its behaviour looked at as well.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import starmap
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.objective import Spread
 from simmerge_hub.planning.trees import Tree, at_once, joined, leaf, pairwise
+from simmerge_hub.selector.many import Merges
 from simmerge_hub.selector.outcomes import HIGHEST, SMALLEST_GAP
 from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.selector.rows import Floats
+from simmerge_hub.signatures.effects import NAMES as EFFECTS
 from simmerge_hub.signatures.effects import effect_of, effects, seen_from_the_other
 from simmerge_hub.signatures.features import features
+from simmerge_hub.signatures.likeness import likeness
 from simmerge_hub.signatures.merging import merged
 from simmerge_hub.signatures.signature import Signature
+from simmerge_hub.signatures.sketch import Sketch
 
 WITHIN = 1.645
 """Standard deviations of a normal error that the predictor's 90 % intervals reach."""
@@ -54,29 +58,39 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """A pair on a task: what the predictor is asked, and the parts' own utilities."""
+class View:
+    """Models on a task, seen as a pair: the best of them, and the plain mean of all the others.
 
+    `values` are the pair's features, in the predictor's order.
+    """
+
+    task: str
+    expert: str
+    rest: Signature
     values: Floats
-    moved: Floats
-    arms: tuple[Arm, ...]
-    best: Belief
-    rest: Belief
+    best: float
+    level: float
+
+    @property
+    def gap(self) -> float:
+        """How much there is to gain."""
+        return self.best - self.level
 
 
 @dataclass(slots=True, kw_only=True)
 class Forecast:
-    """Forecasts of trees over some models; intermediates' signatures are made once.
+    """Forecasts of trees over some models; what several of them need is made once.
 
     Args:
-        predictor: the pairwise one.
+        predictor: of pairs, and of merges of many.
         base: the base's signature, if there is a base.
         models: name -> signature.
         known: task -> model -> utility relative to the task's expert, 1 for the expert; 0 where
             nothing is stated.
-        made: label of a tree -> its signature. What is put in here beforehand is used instead of
-            merging signatures.
-        seen: label of a tree -> what was expected of it.
+        made: label of a tree -> the signature of its weights.
+        views: models -> what they look like on each task.
+        ran: label of a tree -> task -> what its merge did on the task's probes.
+        seen: label of a tree -> what was expected of it last.
         scored: how many merges were predicted.
     """
 
@@ -85,6 +99,8 @@ class Forecast:
     models: Mapping[str, Signature]
     known: Mapping[str, Mapping[str, float]]
     made: dict[str, Signature] = field(default_factory=dict)
+    views: dict[tuple[str, ...], list[View]] = field(default_factory=dict)
+    ran: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
     seen: dict[str, Candidate] = field(default_factory=dict)
     scored: int = 0
 
@@ -93,137 +109,162 @@ class Forecast:
         beliefs = {t: Belief(mean=known.get(name, 0.0)) for t, known in self.known.items()}
         return Candidate(tree=leaf(name), beliefs=beliefs)
 
-    def signature(self, tree: Tree) -> Signature:
-        """The signature of a tree's merge."""
-        if tree.arm is None:
-            return self.models[tree.models[0]]
-        if tree.label not in self.made:
-            parts = [self.signature(part) for part in tree.parts]
-            self.made[tree.label] = merged(tree.arm, self.base, parts)
-        return self.made[tree.label]
-
     def steps(self, pairs: Iterable[tuple[Candidate, Candidate]]) -> list[Candidate]:
-        """Each pair merged with each of its arms."""
-        return self._answered(starmap(self._step, pairs))
+        """Each pair of trees merged with each of its arms."""
+        base = self.base is not None
+        return self.trees(
+            joined(a, one.tree, other.tree)
+            for one, other in pairs
+            for a in pairwise(one.tree, other.tree, base=base)
+        )
 
     def at_once(self, models: Sequence[str]) -> list[Candidate]:
         """All of three or more models merged in one step, with each arm that can."""
-        found = at_once(models, base=self.base is not None)
-        return self._answered(self._once(tree) for tree in found)
+        return self.trees(at_once(models, base=self.base is not None))
 
-    def _step(self, one: Candidate, other: Candidate) -> "_Asked":
-        arms = pairwise(one.tree, other.tree, base=self.base is not None)
-        first, second = self.signature(one.tree), self.signature(other.tree)
-        moved = effects(first, second, self.base, arms)
-        asked: dict[str, _Question | Belief] = {}
-        for task in self.known:
-            mine, theirs = one.beliefs[task], other.beliefs[task]
-            if abs(mine.mean - theirs.mean) < SMALLEST_GAP:
-                asked[task] = _between(mine, theirs)
-            elif mine.mean > theirs.mean:
-                values = features(first, second, self.base, task).values
-                asked[task] = _Question(
-                    values=values, moved=moved, arms=arms, best=mine, rest=theirs
-                )
-            else:
-                asked[task] = _Question(
-                    values=features(second, first, self.base, task).values,
-                    moved=seen_from_the_other(moved),
-                    arms=tuple(a.swapped() for a in arms),
-                    best=theirs,
-                    rest=mine,
-                )
-        return _Asked(trees=[joined(a, one.tree, other.tree) for a in arms], tasks=asked)
-
-    def _once(self, tree: Tree) -> "_Asked":
-        assert tree.arm is not None
-        whole = merged(tree.arm, self.base, [self.signature(part) for part in tree.parts])
-        asked: dict[str, _Question | Belief] = {}
-        for task, known in self.known.items():
-            expert = max(tree.models, key=lambda name: known.get(name, 0.0))
-            others = [name for name in tree.models if name != expert]
-            rest = self._rest(tree.arm, others)
-            level = float(np.mean([known.get(name, 0.0) for name in others]))
-            best = Belief(mean=known.get(expert, 0.0))
-            if best.mean - level < SMALLEST_GAP:
-                asked[task] = _between(best, Belief(mean=level))
-                continue
-            mine = self.models[expert]
-            asked[task] = _Question(
-                values=features(mine, rest, self.base, task).values,
-                moved=effect_of(whole, mine, rest, self.base)[None],
-                arms=(_as_pair(tree.arm, len(tree.models)),),
-                best=best,
-                rest=Belief(mean=level),
-            )
-        return _Asked(trees=[tree], tasks=asked)
-
-    def _rest(self, chosen: Arm, others: Sequence[str]) -> Signature:
-        """All but the expert, merged alike; of a scaled sum the plain sum."""
-        if chosen.operator == "task_arithmetic":
-            chosen = arm("task_arithmetic", scale=1.0)
-        return self.signature(joined(chosen, *map(leaf, others)))
-
-    def _answered(self, asked: Iterable["_Asked"]) -> list[Candidate]:
-        """The candidates, with all questions of the same arms put to the predictor together."""
-        everything = list(asked)
-        groups: dict[tuple[str, ...], list[_Question]] = {}
-        for each in everything:
-            for question in each.tasks.values():
-                if isinstance(question, _Question):
-                    groups.setdefault(tuple(a.label for a in question.arms), []).append(question)
-        answers: dict[int, list[Belief]] = {}
-        for group in groups.values():
-            answers |= self._ask(group)
-        found = []
-        for each in everything:
-            for place, tree in enumerate(each.trees):
-                beliefs = {
-                    t: q if isinstance(q, Belief) else answers[id(q)][place]
-                    for t, q in each.tasks.items()
-                }
-                found.append(Candidate(tree=tree, beliefs=beliefs))
+    def trees(self, asked: Iterable[Tree]) -> list[Candidate]:
+        """What is expected of these trees."""
+        asked = list(asked)
+        found = self._pairs([t for t in asked if len(t.models) == 2])
+        found |= self._many([t for t in asked if len(t.models) > 2])
         self.scored += len(found)
-        self.seen |= {each.tree.label: each for each in found}
-        return found
+        self.seen |= found
+        return [found[tree.label] for tree in asked]
 
-    def _ask(self, group: Sequence[_Question]) -> dict[int, list[Belief]]:
-        gains, widths = self.predictor.bulk(
-            np.stack([q.values for q in group]), np.stack([q.moved for q in group]), group[0].arms
+    def weights(self, tree: Tree) -> Signature:
+        """The signature of a tree's merge, without behaviour."""
+        if tree.label not in self.made:
+            self.made[tree.label] = (
+                replace(self.models[tree.models[0]], sketches={})
+                if tree.arm is None
+                else merged(tree.arm, self.base, [self.weights(part) for part in tree.parts])
+            )
+        return self.made[tree.label]
+
+    def view(self, models: Sequence[str]) -> list[View]:
+        """What the models look like on every task."""
+        key = tuple(sorted(models))
+        if key not in self.views:
+            self.views[key] = [self._seen_as_a_pair(task, key) for task in self.known]
+        return self.views[key]
+
+    def likeness(self, tree: Tree, view: View) -> Floats:
+        """How much the tree's merge behaves like the expert, if it was run."""
+        own = self.models[view.expert].sketches.get(view.task)
+        return likeness(self.ran.get(tree.label, {}).get(view.task), own)
+
+    def _seen_as_a_pair(self, task: str, models: Sequence[str]) -> View:
+        known = self.known[task]
+        expert = max(models, key=lambda name: known.get(name, 0.0))
+        others = [name for name in models if name != expert]
+        rest = self._mean(others)
+        return View(
+            task=task,
+            expert=expert,
+            rest=rest,
+            values=features(self.models[expert], rest, self.base, task).values,
+            best=known.get(expert, 0.0),
+            level=float(np.mean([known.get(name, 0.0) for name in others])),
         )
-        return {
-            id(q): [_closed(q, g, w) for g, w in zip(*rows, strict=True)]
-            for q, *rows in zip(group, gains, widths, strict=True)
+
+    def _mean(self, models: Sequence[str]) -> Signature:
+        """The plain mean of models, with its behaviour to first order."""
+        signatures = [self.models[name] for name in models]
+        return merged(arm("linear"), self.base, signatures) if len(models) > 1 else signatures[0]
+
+    def _many(self, trees: Sequence[Tree]) -> dict[str, Candidate]:
+        asked = [
+            (tree, view)
+            for tree in trees
+            for view in self.view(tree.models)
+            if view.gap >= SMALLEST_GAP
+        ]
+        beliefs: dict[str, dict[str, Belief]] = {
+            tree.label: {
+                v.task: Belief(mean=(v.best + v.level) / 2) for v in self.view(tree.models)
+            }
+            for tree in trees
         }
+        if asked:
+            answers = zip(*self.predictor.of_many(self._merges(asked)), strict=True)
+            for (tree, view), (gain, width) in zip(asked, answers, strict=True):
+                beliefs[tree.label][view.task] = _closed(view, gain, width)
+        return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
+
+    def _merges(self, asked: Sequence[tuple[Tree, View]]) -> Merges:
+        """What the predictor is told of trees on tasks."""
+        return Merges(
+            models=tuple(tree.models for tree, _ in asked),
+            tasks=tuple(view.task for _, view in asked),
+            arms=tuple(tree.arm or arm("linear") for tree, _ in asked),
+            names=self.predictor.names,
+            effect_names=EFFECTS,
+            values=np.stack([view.values for _, view in asked]),
+            effects=np.stack([self.effects(tree, view) for tree, view in asked]),
+            likeness=np.stack([self.likeness(tree, view) for tree, view in asked]),
+            gains=np.full(len(asked), np.nan),
+        )
+
+    def effects(self, tree: Tree, view: View) -> Floats:
+        """Where the tree's merge lies between the expert and the others."""
+        return effect_of(self.weights(tree), self.models[view.expert], view.rest, self.base)
+
+    def _pairs(self, trees: Sequence[Tree]) -> dict[str, Candidate]:
+        """Merges of two models, those of the same two asked about together."""
+        by_models: dict[tuple[str, ...], list[Tree]] = {}
+        for tree in trees:
+            by_models.setdefault(tree.models, []).append(tree)
+        beliefs: dict[str, dict[str, Belief]] = {tree.label: {} for tree in trees}
+        groups: dict[tuple[str, ...], list[_Question]] = {}
+        for models, same in by_models.items():
+            for question in self._questions(models, same):
+                arms = tuple(a.label for a in question.arms)
+                groups.setdefault(arms, []).append(question)
+        for group in groups.values():
+            for question, *answer in zip(group, *self._asked(group), strict=True):
+                for tree, gain, width in zip(question.trees, *answer, strict=True):
+                    beliefs[tree.label][question.view.task] = _closed(question.view, gain, width)
+        for tree in trees:
+            for view in self.view(tree.models):
+                middle = Belief(mean=(view.best + view.level) / 2)
+                beliefs[tree.label].setdefault(view.task, middle)
+        return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
+
+    def _questions(self, models: Sequence[str], trees: Sequence[Tree]) -> "list[_Question]":
+        """For every task on which the two differ: all arms, seen from its better model."""
+        arms = tuple(tree.arm for tree in trees if tree.arm)
+        first, second = (self.models[name] for name in models)
+        moved = effects(first, second, self.base, arms)
+        return [
+            _Question(
+                view=view,
+                trees=trees,
+                arms=arms if view.expert == models[0] else tuple(a.swapped() for a in arms),
+                moved=moved if view.expert == models[0] else seen_from_the_other(moved),
+            )
+            for view in self.view(models)
+            if view.gap >= SMALLEST_GAP
+        ]
+
+    def _asked(self, group: "Sequence[_Question]") -> tuple[Floats, Floats]:
+        values = np.stack([question.view.values for question in group])
+        moved = np.stack([question.moved for question in group])
+        return self.predictor.bulk(values, moved, group[0].arms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What must be known of some merges of the same parts: for every task one question for all."""
+class _Question:
+    """Merges of the same two models on a task, with their arms and effects seen from its expert."""
 
+    view: View
     trees: Sequence[Tree]
-    tasks: Mapping[str, _Question | Belief]
+    arms: tuple[Arm, ...]
+    moved: Floats
 
 
-def _as_pair(chosen: Arm, count: int) -> Arm:
-    """The arm on a task's expert and all the others that does what `chosen` does to all at once."""
-    if chosen.operator == "linear":
-        return arm("linear", weights=(1 / count, 1 - 1 / count))
-    return chosen
-
-
-def _between(one: Belief, other: Belief) -> Belief:
-    """Where neither part is the expert: their mean."""
-    return Belief(mean=(one.mean + other.mean) / 2, variance=(one.variance + other.variance) / 4)
-
-
-def _closed(question: _Question, gain: float, width: float) -> Belief:
-    """v + g (u − v), with the variances of all three."""
-    u, v = question.best, question.rest
-    gap = u.mean - v.mean
+def _closed(view: View, gain: float, width: float) -> Belief:
+    """v + g (u − v), and the variance of g's error."""
     return Belief(
-        mean=float(min(HIGHEST, max(0.0, v.mean + gain * gap))),
-        variance=float(
-            (gap * width / WITHIN) ** 2 + gain**2 * u.variance + (1 - gain) ** 2 * v.variance
-        ),
+        mean=float(min(HIGHEST, max(0.0, view.level + gain * view.gap))),
+        variance=float((view.gap * width / WITHIN) ** 2),
     )

@@ -1,6 +1,7 @@
 """Three or more models in, a plan out: which of them, in which order, with which operators.
 
-Everything here is prediction: no model is merged, no intermediate is built and none evaluated.
+Everything here is prediction: nothing is evaluated, and nothing is merged unless the user lets the
+most promising merges be tried on the probes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from simmerge_hub.errors import AlignmentError
+from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.planning import verdict
@@ -19,11 +20,13 @@ from simmerge_hub.planning.objective import MEAN, Objective, Spread
 from simmerge_hub.planning.search import BEAM, search
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.planning.trees import Tree, drawn, steps
+from simmerge_hub.planning.trial import Run, run_merge, tried
 from simmerge_hub.recipe import Recipe, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
-from simmerge_hub.selector.novelty import Novelty
+from simmerge_hub.selector.novelty import Novelty, Status
 from simmerge_hub.selector.origin import Trained
 from simmerge_hub.signatures.probe import ProbeSet
+from simmerge_hub.signatures.sketch import Sketch
 
 BEATEN = "merges of two others are predicted to do better than any of two with it"
 SHOWN = 10
@@ -40,8 +43,8 @@ class ManyPlan:
         probes: task -> what was run.
         candidates: the best trees, best first; what each is expected to reach on every task.
         parts: label of a merge inside the chosen tree -> what is expected of it.
-        status: `extrapolated` (the ranking stands, intervals are not calibrated) or `abstained`
-            (the safe operator merges all at once).
+        status: `calibrated`, `extrapolated` (the ranking stands, intervals do not hold here) or
+            `abstained` (the safe operator merges all at once).
         because: why the first is first.
         objective: what was wanted.
         left_out: tasks and models that were dropped, with the reason.
@@ -49,6 +52,7 @@ class ManyPlan:
         predictor, predictor_from: as of a plan of two.
         coverage: what share of outcomes the intervals would hold if they were calibrated.
         signatures: where they came from.
+        tried: labels of the merges that were really made and run on the probes.
         scored: how many merges were predicted.
         seconds: how long that took, signing not counted.
     """
@@ -58,7 +62,7 @@ class ManyPlan:
     probes: Mapping[str, ProbeSet]
     candidates: tuple[Candidate, ...]
     parts: Mapping[str, Candidate]
-    status: Literal["extrapolated", "abstained"]
+    status: Status
     because: tuple[str, ...]
     objective: Objective
     left_out: Mapping[str, str]
@@ -67,6 +71,7 @@ class ManyPlan:
     predictor_from: str
     coverage: float
     signatures: Mapping[str, Mapping[str, str]]
+    tried: tuple[str, ...]
     scored: int
     seconds: float
 
@@ -109,6 +114,7 @@ class ManyPlan:
                 "tasks": [self._task(task) for task in self.tasks],
                 "predictions": [self._prediction(each) for each in self.candidates[:SHOWN]],
                 "tree": self.tree,
+                "tried": list(self.tried),
                 "steps": self._steps(),
                 "left_out": dict(self.left_out),
             }
@@ -164,6 +170,7 @@ def plan_many(
     least: int = 2,
     most: int | None = None,
     beam: int = BEAM,
+    probe_intermediates: int = 0,
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
     signatures: Sequence[str] = (),
@@ -180,6 +187,9 @@ def plan_many(
         objective: what trees are judged by; a task whose expert is left out counts too.
         least, most: how many models the merge may have; at least two, at most all.
         beam: intermediates of a subset that are built upon, with four models or more; 0: all.
+        probe_intermediates: so many of the best merges are really made, one at a time in a
+            temporary folder (`TMPDIR`), and run on the probes, before one is chosen; still nothing
+            is evaluated.
         predictor, signals, signatures, progress, note: as of `plan`.
 
     Raises:
@@ -192,13 +202,24 @@ def plan_many(
             hint="two are planned by `plan`",
         )
     check_numbers(len(models), least, most)
+    check_trials(probe_intermediates, signals)
     trained = origin.find(predictor)
     say("reading headers")
     inputs = gathered(models, base, experts, probes)
     objective.check([task.name for task in inputs.tasks])
     evidence = measured(inputs, signals=signals, signatures=signatures, progress=say, note=note)
     say("predicting")
-    return predicted(inputs, evidence, trained, objective, least=least, most=most, beam=beam)
+    return predicted(
+        inputs,
+        evidence,
+        trained,
+        objective,
+        least=least,
+        most=most,
+        beam=beam,
+        probe_intermediates=probe_intermediates,
+        progress=say,
+    )
 
 
 def predicted(
@@ -211,11 +232,14 @@ def predicted(
     most: int | None = None,
     beam: int = BEAM,
     field: int | None = None,
+    probe_intermediates: int = 0,
+    progress: Progress = lambda _: None,
 ) -> ManyPlan:
     """The plan of three or more models that are signed.
 
     Args:
-        inputs, evidence, trained, objective, least, most, beam: see `plan_many`.
+        inputs, evidence, trained, objective, least, most, beam, probe_intermediates, progress: see
+            `plan_many`.
         field: of more models than this, all pairs are tried first, and only the models of the best
             pairs go on.
     """
@@ -237,6 +261,9 @@ def predicted(
         if field and len(forecast.models) > field and (most or field) > 2:
             beaten = _narrow(forecast, objective, max(field, least), beam)
         ranked = search(forecast, objective, least=least, most=most, beam=beam)
+        if probe_intermediates:
+            run = _runner(inputs, evidence, progress)
+            ranked = tried(forecast, ranked, objective, probe_intermediates, run)
         because = verdict.reasons(ranked, objective, forecast)
     best = ranked[0]
     return ManyPlan(
@@ -245,7 +272,7 @@ def predicted(
         probes=evidence.probes,
         candidates=tuple(ranked),
         parts={m.label: forecast.seen.get(m.label, best) for m in best.tree.merges},
-        status="extrapolated" if len(ranked) > 1 else "abstained",
+        status=verdict.status(best, novelty, trained.predictor),
         because=because,
         objective=objective,
         left_out={**inputs.dropped, **verdict.left_out(ranked, objective, inputs.names), **beaten},
@@ -254,9 +281,19 @@ def predicted(
         predictor_from=trained.origin,
         coverage=1 - trained.predictor.alpha,
         signatures=evidence.origins,
+        tried=tuple(forecast.ran),
         scored=forecast.scored,
         seconds=perf_counter() - began,
     )
+
+
+def check_trials(count: int | None, signals: str) -> None:
+    """ProbeError if merges shall be tried on probes, and none are run."""
+    if count and signals != "full":
+        raise ProbeError(
+            "merges are tried on the tasks' probes, and none are run",
+            hint="leave out --probe-intermediates, or --signals structural",
+        )
 
 
 def check_numbers(count: int, least: int, most: int | None) -> None:
@@ -275,6 +312,17 @@ def _narrow(forecast: Forecast, objective: Objective, count: int, beam: int) -> 
     beaten = dict.fromkeys(forecast.models.keys() - going, BEATEN)
     forecast.models = {name: each for name, each in forecast.models.items() if name in going}
     return dict(sorted(beaten.items()))
+
+
+def _runner(inputs: Inputs, evidence: Evidence, say: Progress) -> Run:
+    probes = tuple(evidence.probes.values())
+    dtype = evidence.signatures[inputs.names[0]].settings.dtype
+
+    def run(tree: Tree) -> Mapping[str, Sketch]:
+        say(f"trying {tree.label}")
+        return run_merge(_recipe(inputs.models, inputs.base, tree), probes, dtype=dtype)
+
+    return run
 
 
 def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, tree: Tree) -> Recipe:

@@ -47,18 +47,31 @@ def search(
     table: dict[Subset, list[Candidate]] = {Subset({m}): [forecast.model(m)] for m in models}
     found: list[Candidate] = []
 
-    def place(candidate: Candidate) -> tuple[float, float, str]:
-        return _place(candidate, objective, caution)
-
     for size in range(2, most + 1):
         level = _level(forecast, table, models, size)
         if size >= least:
             found += [candidate for each in level.values() for candidate in each]
         for subset, candidates in level.items():
-            table[subset] = sorted(candidates, key=place)[: beam or None]
+            table[subset] = in_order(candidates, objective, caution)[: beam or None]
         if beam and len(models) > EXHAUSTIVE:
-            _thin(table, level, place)
-    return sorted(found, key=place)
+            whole = [candidate for subset in level for candidate in table[subset]]
+            kept = {c.tree.label for c in in_order(whole, objective, caution)[:WIDEST]}
+            for subset in level:
+                table[subset] = [c for c in table[subset] if c.tree.label in kept]
+    return in_order(found, objective, caution)
+
+
+def in_order(
+    candidates: Iterable[Candidate], objective: Objective, caution: float = CAUTION
+) -> list[Candidate]:
+    """Best first: by what must be kept, then the objective with caution, then the label."""
+
+    def place(candidate: Candidate) -> tuple[float, float, str]:
+        spreads = candidate.spreads(caution)
+        short = sum(objective.missing(spreads).values())
+        return short, -objective.value(spreads)[1], candidate.tree.label
+
+    return sorted(candidates, key=place)
 
 
 def _level(
@@ -83,19 +96,3 @@ def _keep(level: dict[Subset, dict[Hashable, Candidate]], candidates: Iterable[C
     for candidate in candidates:
         tree = candidate.tree
         level.setdefault(Subset(tree.models), {}).setdefault(identity(tree), candidate)
-
-
-def _thin(table: dict[Subset, list[Candidate]], level: Iterable[Subset], place) -> None:
-    """Build on the best of all subsets of this size only."""
-    subsets = list(level)
-    best = sorted((c for s in subsets for c in table[s]), key=place)[:WIDEST]
-    kept = {c.tree.label for c in best}
-    for subset in subsets:
-        table[subset] = [c for c in table[subset] if c.tree.label in kept]
-
-
-def _place(candidate: Candidate, objective: Objective, caution: float) -> tuple[float, float, str]:
-    """Where a candidate stands: what must be kept, the objective with caution, then the label."""
-    spreads = candidate.spreads(caution)
-    short = sum(objective.missing(spreads).values())
-    return short, -objective.value(spreads)[1], candidate.tree.label

@@ -13,9 +13,12 @@ from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.search import CAUTION
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.planning.trees import joined, leaf
-from simmerge_hub.selector.novelty import Novelty, judge
+from simmerge_hub.selector.novelty import Novelty, Status, judge
+from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.signatures.features import features
 
+RANKS: tuple[Status, ...] = ("calibrated", "extrapolated", "abstained")
+"""From the best to the worst."""
 UNKNOWN = Belief(mean=0.0, variance=1.0)
 """What is expected where nothing is predicted."""
 
@@ -37,9 +40,17 @@ def most_novel(forecast: Forecast, tasks: Sequence[Task], whole: Checkpoint) -> 
             for name, other in forecast.models.items()
             if name != task.expert
         ]
-        ranks = ("calibrated", "extrapolated", "abstained")
-        found[task.name] = max(judged, key=lambda n: (ranks.index(n.status), n.distance))
+        found[task.name] = max(judged, key=lambda n: (RANKS.index(n.status), n.distance))
     return found
+
+
+def status(best: Candidate, novelty: Mapping[str, Novelty], predictor: Predictor) -> Status:
+    """How far to believe the best tree: as far as its most unfamiliar pair, and no further than
+    merges of so many models were measured."""
+    worst = max((RANKS.index(n.status) for n in novelty.values()), default=0)
+    count = len(best.tree.models)
+    known = count == 2 or (predictor.many is not None and count <= predictor.many.models)
+    return RANKS[max(worst, 0 if known else 1)]
 
 
 def safe(forecast: Forecast, models: Sequence[str]) -> Candidate:
@@ -86,11 +97,13 @@ def reasons(
         if shape != best.tree.shape
     ]
     spoken = f"{first}; {', '.join(others)}" if others else first
-    said = (spoken, "Intervals are made of the steps' own, and are not calibrated for many steps")
     single, alone = _best_alone(objective, forecast)
     if alone < low:
-        return said
-    return *said, f"{single} alone has {alone:.2f}: no merge is predicted to be better with caution"
+        return (spoken,)
+    return (
+        spoken,
+        f"{single} alone has {alone:.2f}: no merge is predicted to be better with caution",
+    )
 
 
 def _best_alone(objective: Objective, forecast: Forecast) -> tuple[str, float]:

@@ -4,7 +4,7 @@ Knows nothing about how it was trained, about models or about files (`selector.a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ import numpy as np
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm, find
-from simmerge_hub.selector import conditioned, heads, linear, wording
+from simmerge_hub.selector import conditioned, heads, linear, many, wording
 from simmerge_hub.selector.availability import missing, spell
 from simmerge_hub.selector.conformal import WIDEST, Radii
 from simmerge_hub.selector.linear import Linear
+from simmerge_hub.selector.many import Merges
 from simmerge_hub.selector.novelty import Familiar, Limits, Novelty, Status, judge
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.rows import Floats
@@ -114,6 +115,27 @@ class Conditioned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfMany:
+    """The forest for merges of three models and more, as it is stored.
+
+    Args:
+        forest: XGBoost's JSON.
+        likeness: the names of what it reads of a merge that was run, in order.
+        unrun: half-width of the interval of a merge that was not run on the probes.
+        run: of one that was.
+        merges: how many measured merges it learned from, each on one task.
+        models: of how many models the largest of them are.
+    """
+
+    forest: str = field(repr=False)
+    likeness: tuple[str, ...]
+    unrun: float
+    run: float
+    merges: int
+    models: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
     """A trained selector, as it is stored.
 
@@ -132,6 +154,7 @@ class Predictor:
         regimes: the zoos trained on, with their numbers of rows.
         training: sha256 of the rows trained on.
         report: how it did on held-out models (`selector.report`).
+        many: for merges of three models and more; None if none were measured.
     """
 
     arms: tuple[Arm, ...]
@@ -148,6 +171,7 @@ class Predictor:
     regimes: Mapping[str, int]
     training: str
     report: Mapping[str, Any] = field(repr=False)
+    many: OfMany | None = None
 
     def predict(
         self,
@@ -217,6 +241,30 @@ class Predictor:
         radii = [self.radii.get(spell(missing(row, self.names))) for row in values]
         widths = [[self._width(found, arm, first=False) for arm in arms] for found in radii]
         return utilities, np.array(widths, dtype=np.float64).reshape(utilities.shape)
+
+    def of_many(self, merges: Merges) -> tuple[Floats, Floats]:
+        """Utilities of merges of three models and more, and the half-widths of their intervals.
+
+        What never saw such merges sees each as one of two, the task's expert and all the others.
+
+        Args:
+            merges: their gains are not read.
+
+        Returns:
+            [merges] each; utilities in [-1, 1.5].
+        """
+        trained = conditioned.operators(self.arms)
+        if self.many is None:
+            unseen = replace(merges, likeness=np.empty((len(merges), 0)))
+            forest = heads.booster(self.conditioned.forest)
+            return many.predict(forest, unseen, trained), np.full(
+                len(merges), self.conditioned.unmeasured
+            )
+        was_run = np.isfinite(merges.likeness).any(axis=1)
+        return (
+            many.predict(heads.booster(self.many.forest), merges, trained),
+            np.where(was_run, self.many.run, self.many.unrun),
+        )
 
     def reads_effects(self, arms: Sequence[Arm]) -> bool:
         """Whether `predict` must be told what these arms do to the pair."""
