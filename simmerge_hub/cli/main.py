@@ -247,6 +247,9 @@ def _predictor(commands: Any) -> None:
     train = _command(verbs, "train", "zoo:train", "train a predictor on measured outcomes")
     train.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
     train.add_argument("--features", required=True, metavar="FILE", help="what zoo features wrote")
+    train.add_argument(
+        "--merges", metavar="FILE", help="measured merges of three models and more (.jsonl)"
+    )
     train.add_argument("-o", "--output", required=True, metavar="FILE", help="predictor (.json)")
     _json(train)
     push = _command(

@@ -179,17 +179,22 @@ class Forecast:
             for view in self.view(tree.models)
             if view.gap >= SMALLEST_GAP
         ]
-        beliefs: dict[str, dict[str, Belief]] = {
-            tree.label: {
-                v.task: Belief(mean=(v.best + v.level) / 2) for v in self.view(tree.models)
-            }
-            for tree in trees
-        }
+        beliefs = self._between(trees)
         if asked:
             answers = zip(*self.predictor.of_many(self._merges(asked)), strict=True)
             for (tree, view), (gain, width) in zip(asked, answers, strict=True):
                 beliefs[tree.label][view.task] = _closed(view, gain, width)
         return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
+
+    def _between(self, trees: Sequence[Tree]) -> dict[str, dict[str, Belief]]:
+        """Label -> task -> the middle between the best model and the others: right where they do
+        not differ, and replaced where they do."""
+        return {
+            tree.label: {
+                v.task: Belief(mean=(v.best + v.level) / 2) for v in self.view(tree.models)
+            }
+            for tree in trees
+        }
 
     def _merges(self, asked: Sequence[tuple[Tree, View]]) -> Merges:
         """What the predictor is told of trees on tasks."""
@@ -214,7 +219,7 @@ class Forecast:
         by_models: dict[tuple[str, ...], list[Tree]] = {}
         for tree in trees:
             by_models.setdefault(tree.models, []).append(tree)
-        beliefs: dict[str, dict[str, Belief]] = {tree.label: {} for tree in trees}
+        beliefs = self._between(trees)
         groups: dict[tuple[str, ...], list[_Question]] = {}
         for models, same in by_models.items():
             for question in self._questions(models, same):
@@ -224,10 +229,6 @@ class Forecast:
             for question, *answer in zip(group, *self._asked(group), strict=True):
                 for tree, gain, width in zip(question.trees, *answer, strict=True):
                     beliefs[tree.label][question.view.task] = _closed(question.view, gain, width)
-        for tree in trees:
-            for view in self.view(tree.models):
-                middle = Belief(mean=(view.best + view.level) / 2)
-                beliefs[tree.label].setdefault(view.task, middle)
         return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
 
     def _questions(self, models: Sequence[str], trees: Sequence[Tree]) -> "list[_Question]":

@@ -77,3 +77,11 @@ def test_what_no_merge_keeps_is_said() -> None:
     wanted = Objective(keep=dict.fromkeys(NAMES, 1.0))
     with pytest.raises(ObjectiveError, match="no merge is predicted to keep"):
         plan_many(*MODELS, base=BASE, experts=EXPERTS, objective=wanted, signals="structural")
+
+
+def test_what_is_expected_of_merges_of_two_and_three_has_the_tasks_in_one_order(
+    made: ManyPlan,
+) -> None:
+    order = [task.name for task in made.tasks]
+    assert {len(c.tree.models) for c in made.candidates} == {2, 3}
+    assert all(list(c.beliefs) == order for c in made.candidates)
