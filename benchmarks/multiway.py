@@ -34,7 +34,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import Place, arm, merge_tensors
 from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import MEAN
-from simmerge_hub.planning.search import search
+from simmerge_hub.planning.search import leaned, search
 from simmerge_hub.planning.trees import Tree, every, identity, joined, leaf
 from simmerge_hub.planning.trial import tried
 from simmerge_hub.selector import heads, many, mixture, origin
@@ -80,6 +80,7 @@ EVENLY = "ties(density=0.5), all at the same weight"
 PLAN, TRIED = "plan", f"plan, {PROBED} merges tried on the probes"
 HARM = 40
 """Merges with a harmful model that are drawn to find the best, those in one step among them."""
+WAYS = ("structure", "leaves", "weights")
 KINDS = ("noise", "overtrained", "stranger")
 KEPT = 36
 """Merges of a set that training reads: all of three models, a seeded draw of four."""
@@ -382,6 +383,8 @@ def _planned(
     forecast = signatures.forecast(chosen, predictor, way)
     began, wall = time.process_time(), time.monotonic()
     found = search(forecast, MEAN, least=len(chosen))
+    if way == "weights":
+        found = leaned(forecast, found, MEAN)
     row = {
         "models": chosen,
         "way": way,
@@ -508,8 +511,9 @@ class Signatures:
         way: str = "merged",
         others: Sequence[str] = (),
     ) -> Forecast:
-        """`merged`: as a plan does it. `structure`: without any behaviour of merges. `leaves`:
-        without merging signatures, a tree looks like the plain mean of its models.
+        """`merged`: as a plan does it; `weights`: with predicted step weights too. `structure`:
+        without any behaviour of merges. `leaves`: without merging signatures, a tree looks like
+        the plain mean of its models.
 
         `others` are models without a task of their own.
         """
@@ -518,7 +522,7 @@ class Signatures:
         probes = tuple(self.probes[t] for t in asked)
         everyone = (*models, *others)
         made = {name: self._sign(name, base, probes) for name in (base, *everyone)}
-        kind = {"merged": Forecast, "structure": _Structure, "leaves": _Leaves}[way]
+        kind = {"structure": _Structure, "leaves": _Leaves}.get(way, Forecast)
         return kind(
             predictor=predictor,
             base=made.pop(base),
@@ -588,7 +592,7 @@ def report(manifest: Manifest) -> dict[str, Any]:
             "captured": {plan: _captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
             "ways": {
                 way: _compared([m for m in chosen if (m, way) in planned], way, measured, planned)
-                for way in ("structure", "leaves")
+                for way in WAYS
                 if any((m, way) in planned for m in chosen)
             },
             "orders": _orders(chosen, measured),
@@ -899,7 +903,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4])
     parser.add_argument("--part", choices=list(SETS), default="test")
-    parser.add_argument("--way", choices=["merged", "structure", "leaves"], default="merged")
+    parser.add_argument("--way", choices=["merged", *WAYS], default="merged")
     parser.add_argument("--shard", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -89,6 +89,11 @@ def plan(command: argparse.ArgumentParser) -> None:
         help="of four or more models: intermediates of a subset that are built upon; 0: all",
     )  # fmt: skip
     command.add_argument(
+        "--step-weights", choices=["even", "predicted"], default="even", dest="step_weights",
+        help="of three or more models: parts of a step count alike or by their numbers of models; "
+             "predicted: other weights are tried in the last step as well",
+    )  # fmt: skip
+    command.add_argument(
         "--probe-intermediates", type=positive, dest="probe_intermediates", metavar="K",
         help="of three or more models: really make the K best merges, one at a time in a temporary "
              "folder, and run the probes through them before deciding",

@@ -24,6 +24,8 @@ STATUS = {
     "abstained": ("red", "nothing is predicted for this pair; the safe operator is taken"),
 }
 """The colour and the meaning of a status."""
+SEARCH = ("least", "most", "beam", "step_weights", "probe_intermediates")
+"""Options of three or more models."""
 CHOSEN, PARETO, SHORT = "➜", "◆", "✗"
 
 
@@ -79,9 +81,7 @@ def _made(
 ) -> "tuple[Plan | ManyPlan | CataloguePlan, Callable[[], None]]":
     """The plan that is asked for, and what shows it."""
     catalogue = {k: options.pop(k, None) for k in ("collection", "author", "shortlist")}
-    search = {
-        k: options.pop(k) for k in ("least", "most", "beam", "probe_intermediates") if k in options
-    }
+    search = {k: options.pop(k) for k in SEARCH if k in options}
     if not models:
         from simmerge_hub.cli import catalogue as page_of_catalogue
         from simmerge_hub.planning.catalogue import plan_catalogue

@@ -88,6 +88,7 @@ def plan_catalogue(
     least: int = 2,
     most: int | None = MOST,
     beam: int = BEAM,
+    step_weights: Literal["even", "predicted"] = "even",
     probe_intermediates: int = 0,
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
@@ -105,8 +106,8 @@ def plan_catalogue(
         shortlist: how many models are searched at most: for every task the best few by the scores
             on their cards.
         experts: task -> which of the models is good at it, if their cards have no scores.
-        probes, objective, beam, probe_intermediates, predictor, signals, signatures, progress,
-            note: as of `plan_many`.
+        probes, objective, beam, step_weights, probe_intermediates, predictor, signals, signatures,
+            progress, note: as of `plan_many`.
         least, most: how many models the merge may have.
 
     Raises:
@@ -144,6 +145,7 @@ def plan_catalogue(
             most=most,
             beam=beam,
             field=FIELD,
+            step_weights=step_weights,
             probe_intermediates=probe_intermediates,
             progress=say,
         )

@@ -17,7 +17,7 @@ from simmerge_hub.planning import verdict
 from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
 from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import MEAN, Objective, Spread
-from simmerge_hub.planning.search import BEAM, search
+from simmerge_hub.planning.search import BEAM, leaned, search
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.planning.trees import Tree, drawn, steps
 from simmerge_hub.planning.trial import Run, run_merge, tried
@@ -170,6 +170,7 @@ def plan_many(
     least: int = 2,
     most: int | None = None,
     beam: int = BEAM,
+    step_weights: Literal["even", "predicted"] = "even",
     probe_intermediates: int = 0,
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
@@ -187,6 +188,8 @@ def plan_many(
         objective: what trees are judged by; a task whose expert is left out counts too.
         least, most: how many models the merge may have; at least two, at most all.
         beam: intermediates of a subset that are built upon, with four models or more; 0: all.
+        step_weights: `even`: the parts of a step count alike, or by their numbers of models;
+            `predicted`: of the best trees, weights from 0.3 to 0.7 are tried in the last step.
         probe_intermediates: so many of the best merges are really made, one at a time in a
             temporary folder (`TMPDIR`), and run on the probes, before one is chosen; still nothing
             is evaluated.
@@ -217,6 +220,7 @@ def plan_many(
         least=least,
         most=most,
         beam=beam,
+        step_weights=step_weights,
         probe_intermediates=probe_intermediates,
         progress=say,
     )
@@ -232,14 +236,15 @@ def predicted(
     most: int | None = None,
     beam: int = BEAM,
     field: int | None = None,
+    step_weights: Literal["even", "predicted"] = "even",
     probe_intermediates: int = 0,
     progress: Progress = lambda _: None,
 ) -> ManyPlan:
     """The plan of three or more models that are signed.
 
     Args:
-        inputs, evidence, trained, objective, least, most, beam, probe_intermediates, progress: see
-            `plan_many`.
+        inputs, evidence, trained, objective, least, most, beam, step_weights, probe_intermediates,
+            progress: see `plan_many`.
         field: of more models than this, all pairs are tried first, and only the models of the best
             pairs go on.
     """
@@ -261,6 +266,8 @@ def predicted(
         if field and len(forecast.models) > field and (most or field) > 2:
             beaten = _narrow(forecast, objective, max(field, least), beam)
         ranked = search(forecast, objective, least=least, most=most, beam=beam)
+        if step_weights == "predicted":
+            ranked = leaned(forecast, ranked, objective)
         if probe_intermediates:
             run = _runner(inputs, evidence, progress)
             ranked = tried(forecast, ranked, objective, probe_intermediates, run)

@@ -10,7 +10,7 @@ from itertools import combinations, product
 
 from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import Objective
-from simmerge_hub.planning.trees import identity, splits
+from simmerge_hub.planning.trees import identity, leaning, splits
 
 BEAM = 8
 """Intermediates of a subset that are built upon."""
@@ -59,6 +59,19 @@ def search(
             for subset in level:
                 table[subset] = [c for c in table[subset] if c.tree.label in kept]
     return in_order(found, objective, caution)
+
+
+def leaned(
+    forecast: Forecast,
+    ranked: Sequence[Candidate],
+    objective: Objective,
+    *,
+    count: int = BEAM,
+    caution: float = CAUTION,
+) -> list[Candidate]:
+    """The candidates, and the first `count` of them with other weights in their last steps."""
+    others = forecast.trees(tree for c in ranked[:count] for tree in leaning(c.tree))
+    return in_order([*ranked, *others], objective, caution)
 
 
 def in_order(

@@ -20,6 +20,8 @@ AT_ONCE = (
     arm("karcher"),
 )
 """What three or more models are merged with in one step."""
+LEANING = (0.3, 0.4, 0.6, 0.7)
+"""Weights of a last step's first part that are tried where its weights are predicted."""
 DIGITS = 6
 """Weights that agree to so many digits are the same."""
 
@@ -84,6 +86,17 @@ def pairwise(first: Tree, second: Tree, *, base: bool = True) -> tuple[Arm, ...]
     if one != other:
         found += (arm("linear", weights=(one / (one + other), other / (one + other))),)
     return tuple(a for a in found if base or not find(a.operator).needs_base)
+
+
+def leaning(tree: Tree) -> list[Tree]:
+    """The same tree with other weights in its last step; none if that cannot lean."""
+    if tree.arm is None or len(tree.parts) != 2 or tree.arm.operator not in ("linear", "ties"):
+        return []
+    kept = {name: value for name, value in tree.arm.parameters.items() if name != "weights"}
+    return [
+        joined(arm(tree.arm.operator, **kept, weights=(weight, 1 - weight)), *tree.parts)
+        for weight in LEANING
+    ]
 
 
 def identity(tree: Tree) -> Hashable:
