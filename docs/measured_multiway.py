@@ -6,27 +6,31 @@ from typing import Any
 from measured import read, table
 
 SIZES = {"3": "three", "4": "four"}
+WAYS = {
+    "structure": "merges without behaviour",
+    "leaves": "without merging signatures",
+    "weights": "with predicted step weights too",
+}
 
 
 def multiway_strategies() -> str:
-    """Every strategy at both sizes, with the plan's lead over it."""
+    """Every strategy at both sizes, with the leads of both plans over it."""
     found, parts = read("multiway"), []
     for size, word in SIZES.items():
         one = found[size]
+        plans = list(one["lead"])
         ordered = sorted(one["strategies"].items(), key=lambda item: -item[1]["mean"])
         rows = [
             (
-                f"**{name}**" if name == "plan" else name,
-                _spread(value),
-                _spread(one["lead"][name]) if name in one["lead"] else "",
+                f"**{name}**" if name in plans else name,
+                f"{value['mean']:.3f}",
+                *(_spread(one["lead"][p][name]) if name in one["lead"][p] else "" for p in plans),
             )
             for name, value in ordered
         ]
         held = ", ".join(f"{count} of {base}" for base, count in one["bases"].items())
-        parts.append(
-            f"{one['sets']} sets of {word} ({held}; {one['wanted']} were drawn):\n\n"
-            + table(("strategy", "utility (95 %)", "the plan's lead (95 %)"), rows)
-        )
+        heads = ("strategy", "utility", *(f"lead of the {p} (95 %)" for p in plans))
+        parts.append(f"{one['sets']} sets of {word} ({held}):\n\n" + table(heads, rows))
     return "\n\n".join(parts)
 
 
@@ -36,9 +40,12 @@ def multiway_summary() -> str:
     rows = []
     for size, word in SIZES.items():
         one = found[size]
-        forecast, cost, got = one["forecast"], one["cost"], one["captured"]
+        forecast, cost = one["forecast"], one["cost"]
         rows += [
-            (f"{word}: headroom captured over {got['control']}", _spread(got), "≥ 0.60"),
+            *(
+                (f"{word}: headroom that the {plan} finds", _spread(got), "≥ 0.60")
+                for plan, got in one["captured"].items()
+            ),
             (f"{word}: correlation of predicted and measured, tasks", forecast["correlation"], ""),
             (f"{word}: correlation of plans inside a set", forecast["inside"], ""),
             (f"{word}: measured inside the 90 % interval", forecast["coverage"], "0.90"),
@@ -50,21 +57,47 @@ def multiway_summary() -> str:
             (f"{word}: seconds to plan a set", cost["seconds_a_set"], ""),
             (f"{word}: planning over merging and evaluating the same plans", cost["ratio"], ""),
         ]
-    return table(("what", "measured", "goal"), rows)
+    return table(("what", "measured (95 %)", "goal"), rows)
 
 
 def multiway_ways() -> str:
-    """What signatures of intermediates and their behaviour buy."""
+    """What signatures of merges and their behaviour buy."""
     found = read("multiway")
     rows = [
-        (SIZES[size], way, one["sets"], _spread(one["merged"]), _spread(one[way]),
-         _spread(one["lead"]))
+        (SIZES[size], WAYS[way], one["sets"], f"{one['merged']['mean']:.3f}",
+         f"{one[way]['mean']:.3f}", _spread(one["lead"]))
         for size in SIZES
         for way, one in found[size]["ways"].items()
     ]  # fmt: skip
-    heads = ("models", "intermediates", "sets", "as planned", "this way", "lead as planned")
-    return table(heads, rows)
+    return table(("models", "way", "sets", "as planned", "this way", "lead as planned (95 %)"), rows)
+
+
+def multiway_intermediates() -> str:
+    """Predicted against measured utility of merges of two inside sets of three."""
+    found = read("multiway")["intermediates"]
+    rows = [(one["count"], one["predicted"], one["measured"]) for one in found["bins"]]
+    return (
+        f"{found['count']} merges of two on a task: correlation {found['correlation']}, "
+        f"{found['coverage']} of the 90 % intervals hold.\n\n"
+        + table(("merges", "mean predicted", "mean measured"), rows)
+    )
+
+
+def multiway_harm() -> str:
+    """How often a planted harmful model is left out."""
+    found = read("multiway")["harm"]
+    names = {"plan": "plan", "tried": "plan that tries four"}
+    rows = [
+        (names[plan], kind, one["cases"], one["left_out"], one["all_others_kept"])
+        for plan in names
+        for kind, one in found[plan].items()
+    ]
+    heads = ("plan", "harmful model", "cases", "it is left out (goal ≥ 0.90)", "all others are kept")
+    return (
+        f"{found['planted']} models were planted, {found['harmful']} of them did harm.\n\n"
+        + table(heads, rows)
+    )
 
 
 def _spread(found: Mapping[str, Any]) -> str:
-    return f"{found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+    return f"{found['mean']:.3f} ({found['group_low']:.3f} to {found['group_high']:.3f})"

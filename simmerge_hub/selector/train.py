@@ -79,7 +79,7 @@ def train(
         means=tuple(float(mean) for mean in means),
         safe=safe_arm(rows),
         regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
-        training=digest(rows),
+        training=digest(rows, merges),
         report=report(held, seed=seed, alpha=alpha),
         many=of_many(rows, merges, seed=seed, alpha=alpha) if merges else None,
     )
@@ -167,14 +167,19 @@ def safe_arm(rows: Rows) -> int:
     return int(np.argmax(np.where(alike | ~alike.any(), np.min(means, axis=0), -np.inf)))
 
 
-def digest(rows: Rows) -> str:
-    """sha256 of what is learned from: keys, names, features, effects and gains."""
+def digest(rows: Rows, merges: Merges | None = None) -> str:
+    """sha256 of what is learned from: keys, names, features, effects and gains; merges of many."""
     found = hashlib.sha256()
     keys = zip(rows.experts, rows.auxiliaries, rows.tasks, rows.regimes, strict=True)
     for part in (*keys, rows.names, rows.effect_names, [a.label for a in rows.arms]):
         found.update("\0".join(part).encode() + b"\n")
     for numbers in (rows.values, rows.effects, rows.gains):
         found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+    if merges is not None:
+        for part in (*merges.models, merges.tasks, [a.label for a in merges.arms]):
+            found.update("\0".join(part).encode() + b"\n")
+        for numbers in (merges.values, merges.effects, merges.likeness, merges.gains):
+            found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
     return found.hexdigest()
 
 

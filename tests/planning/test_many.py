@@ -29,7 +29,7 @@ def test_it_is_a_recipe_with_reasons(made: ManyPlan) -> None:
     assert why["choice"] == made.best.tree.label
     assert why["tree"] == made.tree
     assert [step["step"] for step in why["steps"]] == [step.name for step in recipe.steps]
-    assert made.status == "extrapolated"
+    assert made.status == "calibrated"
     assert {m.name for m in recipe.models} == set(made.best.tree.models)
 
 
