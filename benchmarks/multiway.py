@@ -312,7 +312,8 @@ def _described(row: Mapping[str, Any], signatures: "Signatures", bench: Bench) -
             "merges": [
                 many.entry(
                     known[label].arm, row["utilities"][label][place],
-                    forecast.effects(known[label], view), forecast.likeness(known[label], view),
+                    forecast.effects(known[label], [view])[0],
+                    forecast.likeness(known[label], view),
                 )
                 for label in labels
             ],
@@ -355,13 +356,14 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
 def plan(manifest: Manifest, sizes: Sequence[int], way: str, seconds: float, shard: int) -> bool:
     """Search a plan for every measured set in one way, for so long; whether all are done.
 
-    What is chosen and was not among the plans measured is measured too.
+    What is chosen and was not among the plans measured is measured too. Ways other than `merged`
+    are tried on every other set.
     """
     until = time.monotonic() + seconds
     signatures, benches = Signatures(manifest), dict[str, Bench]()
     measured = {tuple(row["models"]): row for row in _read("multiway")}
     wanted = [c for size in sizes for c in sets(manifest, size) if c in measured]
-    for chosen in wanted[shard:]:
+    for chosen in wanted[shard :: 1 if way == "merged" else 2]:
         if time.monotonic() > until:
             return False
         if (list(chosen), way) in [(r["models"], r["way"]) for r in _read("multiway-plans")]:

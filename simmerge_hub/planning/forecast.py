@@ -10,6 +10,7 @@ docs/log.md.) A merge that was really run on the probes has its behaviour looked
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class Forecast:
         models: name -> signature.
         known: task -> model -> utility relative to the task's expert, 1 for the expert; 0 where
             nothing is stated.
-        made: label of a tree -> the signature of its weights.
+        made: label of a tree inside others -> the signature of its weights.
         views: models -> what they look like on each task.
         ran: label of a tree -> task -> what its merge did on the task's probes.
         seen: label of a tree -> what was expected of it last.
@@ -132,14 +133,13 @@ class Forecast:
         return [found[tree.label] for tree in asked]
 
     def weights(self, tree: Tree) -> Signature:
-        """The signature of a tree's merge, without behaviour."""
-        if tree.label not in self.made:
-            self.made[tree.label] = (
-                replace(self.models[tree.models[0]], sketches={})
-                if tree.arm is None
-                else merged(tree.arm, self.base, [self.weights(part) for part in tree.parts])
-            )
-        return self.made[tree.label]
+        """The signature of a tree's merge, without behaviour; its parts' are kept, it is not."""
+        if tree.arm is None:
+            return replace(self.models[tree.models[0]], sketches={})
+        for part in tree.parts:
+            if part.label not in self.made:
+                self.made[part.label] = self.weights(part)
+        return merged(tree.arm, self.base, [self.made[part.label] for part in tree.parts])
 
     def view(self, models: Sequence[str]) -> list[View]:
         """What the models look like on every task."""
@@ -197,7 +197,11 @@ class Forecast:
         }
 
     def _merges(self, asked: Sequence[tuple[Tree, View]]) -> Merges:
-        """What the predictor is told of trees on tasks."""
+        """What the predictor is told of trees on tasks; those of a tree come together."""
+        by_tree = [
+            (tree, [view for _, view in same])
+            for tree, same in groupby(asked, key=lambda each: each[0])
+        ]
         return Merges(
             models=tuple(tree.models for tree, _ in asked),
             tasks=tuple(view.task for _, view in asked),
@@ -205,14 +209,15 @@ class Forecast:
             names=self.predictor.names,
             effect_names=EFFECTS,
             values=np.stack([view.values for _, view in asked]),
-            effects=np.stack([self.effects(tree, view) for tree, view in asked]),
+            effects=np.concatenate([self.effects(tree, views) for tree, views in by_tree]),
             likeness=np.stack([self.likeness(tree, view) for tree, view in asked]),
             gains=np.full(len(asked), np.nan),
         )
 
-    def effects(self, tree: Tree, view: View) -> Floats:
-        """Where the tree's merge lies between the expert and the others."""
-        return effect_of(self.weights(tree), self.models[view.expert], view.rest, self.base)
+    def effects(self, tree: Tree, views: Sequence[View]) -> Floats:
+        """[views, effects]: where the tree's merge lies between the expert and the others."""
+        whole = self.weights(tree)
+        return np.stack([effect_of(whole, self.models[v.expert], v.rest, self.base) for v in views])
 
     def _pairs(self, trees: Sequence[Tree]) -> dict[str, Candidate]:
         """Merges of two models, those of the same two asked about together."""

@@ -31,21 +31,24 @@ def tried(
     *,
     caution: float = CAUTION,
 ) -> list[Candidate]:
-    """The first `count` merges of three models and more are run, forecast again, and come first.
+    """The first `count` merges of three models and more are run and forecast again.
+
+    They come first, with the merges of two that were among them, in their new order; what was
+    ranked behind them stays behind: a guess is no match for what was seen.
 
     Args:
         forecast: where `ranked` comes from; remembers what was run.
         ranked: candidates, best first.
         objective, caution: what they are put in order by.
-        count: how many are run; a merge of two is forecast as a pair, and never run.
+        count: how many are run; a merge of two is forecast as a pair, and not run.
         run: see `Run`.
     """
-    chosen = list(ranked[:count])
-    for candidate in chosen:
-        if len(candidate.tree.models) > 2:
-            forecast.ran[candidate.tree.label] = run(candidate.tree)
-    again = forecast.trees(candidate.tree for candidate in chosen)
-    return in_order(again, objective, caution) + list(ranked[count:])
+    places = [i for i, candidate in enumerate(ranked) if len(candidate.tree.models) > 2][:count]
+    for i in places:
+        forecast.ran[ranked[i].tree.label] = run(ranked[i].tree)
+    last = max(places, default=-1) + 1
+    again = forecast.trees(candidate.tree for candidate in ranked[:last])
+    return in_order(again, objective, caution) + list(ranked[last:])
 
 
 def run_merge(recipe: Recipe, probes: Sequence[ProbeSet], *, dtype: str) -> Mapping[str, Sketch]:

@@ -39,10 +39,15 @@ def draw(recipe: Recipe, why: Mapping[str, Any], output: str | Path) -> None:
     """
     path = Path(output)
     check(path)
+    path.write_bytes(drawn(recipe, why, path.suffix.lower()))
+
+
+def drawn(recipe: Recipe, why: Mapping[str, Any], kind: str) -> bytes:
+    """The figure as a file's content; `kind` is .png, .svg or .pdf."""
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    kind, written = path.suffix.lower(), io.BytesIO()
+    written = io.BytesIO()
     with style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         places = _places(recipe.steps)
@@ -55,7 +60,7 @@ def draw(recipe: Recipe, why: Mapping[str, Any], output: str | Path) -> None:
         axes.set_ylim(tall - 0.4, -0.6)
         _write(axes, recipe, why, places)
         figure.savefig(written, format=kind[1:], metadata=FORMATS[kind], bbox_inches="tight")
-    path.write_bytes(written.getvalue())
+    return written.getvalue()
 
 
 def _write(

@@ -47,7 +47,16 @@ def merge(
     recipe, why = _recipe_of(what)
     notes = dump_yaml({"why": why}) if why else ""
     picture = PICTURE if "tree" in why and find_spec("matplotlib") else ""
-    report = run(
+
+    def page(done: MergeReport) -> dict[str, str]:
+        texts = {"README.md": card(done, why, picture)}
+        if picture:
+            from simmerge_hub.publishing import merge_tree  # matplotlib takes half a second
+
+            texts[picture] = merge_tree.drawn(recipe, why, ".svg").decode()
+        return texts
+
+    return run(
         recipe,
         output,
         overwrite=overwrite,
@@ -55,14 +64,9 @@ def merge(
         evict=evict,
         durable=durable,
         notes=notes,
-        page=lambda done: card(done, why, picture),
+        page=page,
         progress=progress,
     )
-    if picture:
-        from simmerge_hub.publishing import merge_tree  # matplotlib takes half a second
-
-        merge_tree.draw(recipe, why, report.folder / picture)
-    return report
 
 
 def push(
