@@ -69,7 +69,8 @@ def multiway_ways() -> str:
         for size in SIZES
         for way, one in found[size]["ways"].items()
     ]  # fmt: skip
-    return table(("models", "way", "sets", "as planned", "this way", "lead as planned (95 %)"), rows)
+    heads = ("models", "way", "sets", "as planned", "this way", "lead as planned (95 %)")
+    return table(heads, rows)
 
 
 def multiway_intermediates() -> str:
@@ -92,7 +93,7 @@ def multiway_harm() -> str:
         for plan in names
         for kind, one in found[plan].items()
     ]
-    heads = ("plan", "harmful model", "cases", "it is left out (goal ≥ 0.90)", "all others are kept")
+    heads = ("plan", "harmful model", "cases", "left out (goal ≥ 0.90)", "all others are kept")
     return (
         f"{found['planted']} models were planted, {found['harmful']} of them did harm.\n\n"
         + table(heads, rows)
