@@ -24,6 +24,7 @@ from simmerge_hub.planning.search import BEAM
 from simmerge_hub.planning.shortlist import Shortlist, shorten
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.selector import origin
+from simmerge_hub.signatures.features import NAMES, SCHEMA
 from simmerge_hub.signatures.probe import probe_set
 from simmerge_hub.weights.lineage import far
 
@@ -119,6 +120,7 @@ def plan_catalogue(
     check_trials(probe_intermediates, signals)
     began = perf_counter()
     trained = origin.find(predictor)
+    trained.predictor.check(NAMES, SCHEMA)
     say("asking the Hub")
     listed = _listed(collection, author, base)
     sifted = sift(listed, base, progress=say)

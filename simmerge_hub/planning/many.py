@@ -25,6 +25,7 @@ from simmerge_hub.recipe import Recipe, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
 from simmerge_hub.selector.novelty import Novelty, Status
 from simmerge_hub.selector.origin import Trained
+from simmerge_hub.signatures.features import NAMES, SCHEMA
 from simmerge_hub.signatures.probe import ProbeSet
 from simmerge_hub.signatures.sketch import Sketch
 
@@ -207,6 +208,7 @@ def plan_many(
     check_numbers(len(models), least, most)
     check_trials(probe_intermediates, signals)
     trained = origin.find(predictor)
+    trained.predictor.check(NAMES, SCHEMA)
     say("reading headers")
     inputs = gathered(models, base, experts, probes)
     objective.check([task.name for task in inputs.tasks])

@@ -255,7 +255,10 @@ class Predictor:
         """
         trained = conditioned.operators(self.arms)
         if self.many is None:
-            unseen = replace(merges, likeness=np.empty((len(merges), 0)))
+            read = [merges.effect_names.index(name) for name in self.conditioned.effects]
+            unseen = replace(
+                merges, effects=merges.effects[:, read], likeness=np.empty((len(merges), 0))
+            )
             forest = heads.booster(self.conditioned.forest)
             return many.predict(forest, unseen, trained), np.full(
                 len(merges), self.conditioned.unmeasured
@@ -270,13 +273,17 @@ class Predictor:
         """Whether `predict` must be told what these arms do to the pair."""
         return self.conditioned.share > 0 or any(self._place(arm) is None for arm in arms)
 
-    def _aligned(self, features: "Features") -> Floats:
-        if features.schema != self.features or features.names != self.names:
+    def check(self, names: Sequence[str], schema: int) -> None:
+        """PredictorError unless it reads these features."""
+        if schema != self.features or tuple(names) != self.names:
             raise PredictorError(
                 f"the predictor reads {len(self.names)} features of schema {self.features}, "
-                f"but is given {len(features.names)} of schema {features.schema}",
+                f"but is given {len(names)} of schema {schema}",
                 hint="train it again on signatures made by this version",
             )
+
+    def _aligned(self, features: "Features") -> Floats:
+        self.check(features.names, features.schema)
         return np.asarray(features.values, dtype=np.float64)
 
     def _usual(self, values: Floats) -> Limits | None:

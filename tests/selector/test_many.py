@@ -96,8 +96,7 @@ def test_it_comes_back_from_the_file_of_its_predictor(
 def test_without_such_a_forest_a_merge_is_seen_as_a_pair(
     merges: Merges, predictor: Predictor
 ) -> None:
-    asked = replace(merges, effects=np.empty((len(merges), 0)))
-    found, widths = predictor.of_many(asked)
+    found, widths = predictor.of_many(merges)
     assert found.shape == widths.shape == (len(merges),)
     assert set(widths) == {predictor.conditioned.unmeasured}
 
