@@ -5,6 +5,7 @@
     python benchmarks/multiway.py measure build/zoo
     python benchmarks/multiway.py plan build/zoo                      (plans, and measures them)
     python benchmarks/multiway.py harm build/zoo                      (one model is harmful)
+    python benchmarks/multiway.py again build/zoo                     (other prompts for the oracle)
     python benchmarks/multiway.py report build/zoo
 
 Models are dealt into folds base by base, and sets are drawn inside a fold; the predictor of a fold
@@ -54,7 +55,7 @@ from simmerge_hub.signatures.sketch import Sketch, sketch
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_manifest, load_model
 from simmerge_hub.zoo.outcomes import weights_of
-from simmerge_hub.zoo.tasks import task
+from simmerge_hub.zoo.tasks import Task, task
 
 FOLDS = 4
 SEED = 6
@@ -84,6 +85,9 @@ WAYS = ("structure", "leaves", "weights")
 KINDS = ("noise", "overtrained", "stranger")
 KEPT = 36
 """Merges of a set that training reads: all of three models, a seeded draw of four."""
+OTHERS = 192
+"""Prompts beside those that the oracle was chosen on."""
+CONTROL = "chain of linear, random order"
 OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl"
 FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl")
 MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl")
@@ -179,8 +183,8 @@ def chain(order: Sequence[str], label: str) -> Tree:
 class Bench:
     """The models of one base, loaded once, and how a merge of them is measured."""
 
-    def __init__(self, manifest: Manifest, base: str) -> None:
-        self.manifest, self.base = manifest, base
+    def __init__(self, manifest: Manifest, base: str, *, other: bool = False) -> None:
+        self.manifest, self.base, self.other = manifest, base, other
         self.scratch = load_model(manifest, base)
         self.origin = weights_of(self.scratch)
         self.weights: dict[str, Weights] = {}
@@ -239,7 +243,7 @@ class Bench:
     def _score(self, weights: Weights, name: str) -> float:
         if name not in self.exams:
             known = task(*self.manifest.tasks[name].split("/"))
-            self.exams[name] = exam(known, PROMPTS)
+            self.exams[name] = _others(known) if self.other else exam(known, PROMPTS)
         self._load(weights)
         return mean(evaluate(self.scratch, self.exams[name]).exact_match)
 
@@ -415,6 +419,37 @@ def _boldly(candidate: Candidate) -> float:
     return sum(belief.mean for belief in candidate.beliefs.values())
 
 
+def again(manifest: Manifest, seconds: float) -> bool:
+    """Measure the oracle of sets of three, the plans and the strongest control on other prompts.
+
+    The best of many on 64 prompts is partly luck; on OTHERS that chose nothing it is not.
+    """
+    until = time.monotonic() + seconds
+    benches = dict[str, Bench]()
+    measured = {tuple(row["models"]): row for row in _read("multiway")}
+    planned = {tuple(r["models"]): r for r in _read("multiway-plans") if r["way"] == "merged"}
+    for chosen in sets(manifest, 3):
+        if time.monotonic() > until:
+            return False
+        if chosen not in planned or list(chosen) in [r["models"] for r in _read("multiway-again")]:
+            continue
+        base = measured[chosen]["base"]
+        bench = benches.setdefault(base, Bench(manifest, base, other=True))
+        true = _values(measured[chosen]["utilities"])
+        picked = {
+            "oracle": max(true, key=lambda label: true[label]),
+            PLAN: _choice(planned[chosen]["plans"], 1.0),
+            TRIED: _choice(planned[chosen]["tried"], 1.0),
+        }
+        known = {tree.label: tree for tree in every(chosen)}
+        asked = {name: [known[label]] for name, label in picked.items()}
+        asked[CONTROL] = [chain(order, "linear") for order in orders(chosen)]
+        found = _values(bench.utilities(chosen, [t for some in asked.values() for t in some]))
+        row = {n: float(np.mean([found[t.label] for t in some])) for n, some in asked.items()}
+        _append("multiway-again", {"models": chosen, "values": row})
+    return True
+
+
 def harm(manifest: Manifest, seconds: float, shard: int) -> bool:
     """Plant a harmful model beside the tested sets of three, for so long, and let a plan choose
     which of the four to merge; whether all are done.
@@ -490,6 +525,12 @@ def _plant(bench: Bench, chosen: Sequence[str], kind: str) -> str | None:
     bench.scratch.save_pretrained(folder)
     bench.tokenizer.save_pretrained(folder)
     return name
+
+
+def _others(known: Task) -> Exam:
+    """OTHERS prompts of a task that follow the first PROMPTS."""
+    whole = exam(known, PROMPTS + OTHERS)
+    return Exam(ids=whole.ids[PROMPTS:], labels=whole.labels[PROMPTS:])
 
 
 def _values(utilities: Mapping[str, Sequence[float]]) -> dict[str, float]:
@@ -603,6 +644,7 @@ def report(manifest: Manifest) -> dict[str, Any]:
         }
     found["intermediates"] = _intermediates(manifest, measured, planned)
     found["harm"] = _harm()
+    found["again"] = _again()
     return found
 
 
@@ -626,6 +668,19 @@ def _intermediates(
                     pairs[label, task_] = (mean_, deviation, value)
     predicted, deviations, true = np.array(list(pairs.values())).T
     return _calibration(predicted, deviations, true)
+
+
+def _again() -> dict[str, Any]:
+    """Means on other prompts, and the share of the headroom there."""
+    rows = list(_read("multiway-again"))
+    chosen = [tuple(row["models"]) for row in rows]
+    scores = [row["values"] for row in rows]
+    return {
+        "prompts": OTHERS,
+        "sets": len(rows),
+        "means": {name: _spread(chosen, [s[name] for s in scores]) for name in scores[0]},
+        "captured": {plan: _captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
+    }
 
 
 def _harm() -> dict[str, Any]:
@@ -900,7 +955,7 @@ def _append(name: str, row: Mapping[str, Any]) -> None:
 def main() -> None:
     """See the module's text."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["measure", "table", "plan", "harm", "report"])
+    parser.add_argument("what", choices=["measure", "table", "plan", "harm", "again", "report"])
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--seconds", type=float, default=150)
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 4])
@@ -917,6 +972,8 @@ def main() -> None:
         done = table(manifest, given.sizes, given.seconds)
     elif given.what == "harm":
         done = harm(manifest, *limits)
+    elif given.what == "again":
+        done = again(manifest, given.seconds)
     elif given.what == "report":
         text = json.dumps(report(manifest), indent=1) + "\n"
         Path(__file__).with_suffix(".json").write_text(text)

@@ -60,6 +60,19 @@ def multiway_summary() -> str:
     return table(("what", "measured (95 %)", "goal"), rows)
 
 
+def multiway_again() -> str:
+    """The oracle, the plans and the strongest control on prompts that chose nothing."""
+    found = read("multiway")["again"]
+    rows = [
+        (name, _spread(value), _spread(found["captured"][name]) if name in found["captured"] else "")
+        for name, value in sorted(found["means"].items(), key=lambda item: -item[1]["mean"])
+    ]
+    return (
+        f"{found['sets']} sets of three, {found['prompts']} other prompts of each task:\n\n"
+        + table(("strategy", "utility (95 %)", "share of the headroom (95 %)"), rows)
+    )
+
+
 def multiway_ways() -> str:
     """What signatures of merges and their behaviour buy."""
     found = read("multiway")

@@ -31,7 +31,7 @@ from simmerge_hub.weights.lineage import far
 SHORTLIST = 12
 """Models that are signed and searched."""
 MOST = 4
-"""Models a merge may have: beyond, forecasts of forecasts add up."""
+"""Models a merge may have: larger ones were not measured."""
 FIELD = 5
 """Models of which all subsets are searched; of more, all pairs are."""
 RECORDED = 100
