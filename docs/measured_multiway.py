@@ -64,7 +64,11 @@ def multiway_again() -> str:
     """The oracle, the plans and the strongest control on prompts that chose nothing."""
     found = read("multiway")["again"]
     rows = [
-        (name, _spread(value), _spread(found["captured"][name]) if name in found["captured"] else "")
+        (
+            name,
+            _spread(value),
+            _spread(found["captured"][name]) if name in found["captured"] else "",
+        )
         for name, value in sorted(found["means"].items(), key=lambda item: -item[1]["mean"])
     ]
     return (
