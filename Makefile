@@ -39,4 +39,4 @@ zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predic
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo
 	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v2.jsonl
 	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v2.jsonl -o recipes/outcomes/zoo-v2-features.jsonl
-	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl --features recipes/outcomes/zoo-v2-features.jsonl -o simmerge_hub/selector/default.json
+	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl --features recipes/outcomes/zoo-v2-features.jsonl --merges recipes/outcomes/zoo-v2-merges.jsonl -o simmerge_hub/selector/default.json

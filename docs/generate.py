@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import measured
+import measured_multiway as multiway
 import measured_selection as selection
 
 from simmerge_hub import errors
@@ -26,6 +27,7 @@ PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/cli.md", "reference/operators.md", "reference/errors.md", "reference/features.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
+    "explanation/multiway.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
@@ -89,6 +91,8 @@ PARTS: dict[str, Callable[[], str]] = {
         commands, operators, arms, error_tree, error_messages,
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
+        multiway.multiway_strategies, multiway.multiway_summary, multiway.multiway_ways,
+        multiway.multiway_intermediates, multiway.multiway_harm, multiway.multiway_again,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,

@@ -16,10 +16,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Arm": "operators",
+    "CataloguePlan": "planning.catalogue",
     "Checkpoint": "hub.resolve",
     "Features": "signatures.features",
     "MergeReport": "merger",
     "ModelRef": "hub.resolve",
+    "ManyPlan": "planning.many",
     "Objective": "planning.objective",
     "Operator": "operators",
     "Plan": "planning.plan",
@@ -32,6 +34,8 @@ _HOMES = {
     "check": "merger",
     "merge": "publishing.verbs",
     "plan": "planning.plan",
+    "plan_catalogue": "planning.catalogue",
+    "plan_many": "planning.many",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
     "sign": "signatures.signature",
@@ -39,8 +43,10 @@ _HOMES = {
 
 __all__ = [
     "Arm",
+    "CataloguePlan",
     "Checkpoint",
     "Features",
+    "ManyPlan",
     "MergeReport",
     "ModelRef",
     "Objective",
@@ -56,6 +62,8 @@ __all__ = [
     "check",
     "merge",
     "plan",
+    "plan_catalogue",
+    "plan_many",
     "push",
     "resolve",
     "sign",
@@ -66,6 +74,8 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
     from simmerge_hub.merger import MergeReport, Preflight, check
     from simmerge_hub.operators import Arm, Operator
+    from simmerge_hub.planning.catalogue import CataloguePlan, plan_catalogue
+    from simmerge_hub.planning.many import ManyPlan, plan_many
     from simmerge_hub.planning.objective import Objective
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.publishing.verbs import merge, push

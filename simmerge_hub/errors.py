@@ -2,7 +2,7 @@
 
 SimmergeError
 ├── HubError                 the Hub, or the way to it
-│   ├── RepoNotFound           no such repository (or it is private and no token allows it)
+│   ├── RepoNotFound           no such repository or collection (or a private one, without a token)
 │   ├── RevisionNotFound       the repository has no such branch, tag or commit
 │   ├── GatedRepo              access must be asked for on the model's page
 │   ├── EndpointDown           nothing answers at HF_ENDPOINT
@@ -37,7 +37,7 @@ class HubError(SimmergeError):
 
 
 class RepoNotFound(HubError):
-    """No such repository, or a private one that the token does not open."""
+    """No such repository or collection, or a private one that the token does not open."""
 
 
 class RevisionNotFound(HubError):

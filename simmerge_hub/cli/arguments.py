@@ -1,6 +1,9 @@
 """What is asked for on the command line: values that argparse reads, and the many of a plan."""
 
 import argparse
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 REFERENCE = "org/name, org/name@revision or a folder"
 
@@ -31,7 +34,19 @@ def amount(text: str) -> tuple[str, float]:
 
 def plan(command: argparse.ArgumentParser) -> None:
     """The arguments of `plan` that no other command has."""
-    command.add_argument("models", nargs="+", metavar="MODEL", help=REFERENCE)
+    command.add_argument("models", nargs="*", metavar="MODEL", help=REFERENCE)
+    command.add_argument(
+        "--collection", metavar="COLLECTION",
+        help="instead of models: those of a collection on the Hub, org/title-0123456789abcdef…",
+    )  # fmt: skip
+    command.add_argument(
+        "--author", metavar="ORG",
+        help="instead of models: those of ORG on the Hub whose cards name --base",
+    )  # fmt: skip
+    command.add_argument(
+        "--shortlist", type=positive, metavar="N",
+        help="of a catalogue, search the best N by the scores on their cards; default: 12",
+    )  # fmt: skip
     command.add_argument("--base", help="what the models were fine-tuned from")
     command.add_argument(
         "--expert", action="append", type=pair, default=[], dest="experts", metavar="TASK=MODEL",
@@ -62,6 +77,53 @@ def plan(command: argparse.ArgumentParser) -> None:
         help="only operators predicted to keep this share, 0 to 1, of the task's expert (repeat)",
     )  # fmt: skip
     command.add_argument(
+        "--min-models", type=positive, default=2, dest="least", metavar="N",
+        help="of three or more models, merge at least so many; default: 2",
+    )  # fmt: skip
+    command.add_argument(
+        "--max-models", type=positive, dest="most", metavar="N",
+        help="of three or more models, merge at most so many; default: all, of a catalogue 4",
+    )  # fmt: skip
+    command.add_argument(
+        "--beam", type=int, default=8, metavar="N",
+        help="of four or more models: intermediates of a subset that are built upon; 0: all",
+    )  # fmt: skip
+    command.add_argument(
+        "--step-weights", choices=["even", "predicted"], default="even", dest="step_weights",
+        help="of three or more models: parts of a step count alike or by their numbers of models; "
+             "predicted: other weights are tried in the last step as well",
+    )  # fmt: skip
+    command.add_argument(
+        "--probe-intermediates", type=positive, dest="probe_intermediates", metavar="K",
+        help="of three or more models: really make the K best merges, one at a time in a temporary "
+             "folder, and run the probes through them before deciding",
+    )  # fmt: skip
+    command.add_argument(
+        "--picture", metavar="FILE",
+        help="of three or more models, draw the merge tree: .png, .svg or .pdf",
+    )  # fmt: skip
+    command.add_argument(
         "--predictor", metavar="PREDICTOR", help="another one: a file, or org/name[@revision]"
     )
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
+    command.set_defaults(check=partial(_check, command))
+
+
+def _check(command: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
+    """End with a usage error unless models, a collection or an author are given, and only one."""
+    places = {
+        "MODEL": given["models"],
+        "--collection": given["collection"],
+        "--author": given["author"],
+    }
+    named = [what for what, value in places.items() if value]
+    if not named:
+        command.error("name models, or --collection COLLECTION, or --author ORG --base BASE")
+    if len(named) > 1:
+        command.error(f"{' and '.join(named)} exclude each other: give one of them")
+    if given["author"] and not given["base"]:
+        command.error("--author needs --base: whose fine-tunes shall be looked for?")
+    if given["models"] and given["shortlist"]:
+        command.error("--shortlist goes with --collection or --author")
+    if not given["models"] and given["infer"]:
+        command.error("--infer-expert is for two models that are named; use --expert TASK=MODEL")

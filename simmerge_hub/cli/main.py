@@ -45,6 +45,8 @@ def run() -> None:
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = vars(parser().parse_args(given))
+    check: Callable[..., None] = options.pop("check", lambda _: None)
+    check(options)
     module, function = options.pop("run")
     try:
         run: Callable[..., Any] = getattr(import_module(f"simmerge_hub.cli.{module}"), function)
@@ -245,6 +247,9 @@ def _predictor(commands: Any) -> None:
     train = _command(verbs, "train", "zoo:train", "train a predictor on measured outcomes")
     train.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
     train.add_argument("--features", required=True, metavar="FILE", help="what zoo features wrote")
+    train.add_argument(
+        "--merges", metavar="FILE", help="measured merges of three models and more (.jsonl)"
+    )
     train.add_argument("-o", "--output", required=True, metavar="FILE", help="predictor (.json)")
     _json(train)
     push = _command(

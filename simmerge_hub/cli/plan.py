@@ -1,6 +1,7 @@
 """plan: predict, show every arm with its interval, and say why and how far to believe it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,9 @@ from simmerge_hub.cli import show
 from simmerge_hub.errors import OutputError
 
 if TYPE_CHECKING:
+    from simmerge_hub.planning.catalogue import CataloguePlan
     from simmerge_hub.planning.choice import Choice
+    from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
     from simmerge_hub.selector.predictor import Ranking
 
@@ -21,6 +24,8 @@ STATUS = {
     "abstained": ("red", "nothing is predicted for this pair; the safe operator is taken"),
 }
 """The colour and the meaning of a status."""
+SEARCH = ("least", "most", "beam", "step_weights", "probe_intermediates")
+"""Options of three or more models."""
 CHOSEN, PARETO, SHORT = "➜", "◆", "✗"
 
 
@@ -32,54 +37,113 @@ def run(
     objective: Literal["mean", "worst"] = "mean",
     weights: Sequence[tuple[str, float]] = (),
     keep: Sequence[tuple[str, float]] = (),
+    infer: Sequence[str] = (),
+    picture: str | None = None,
     output: str | None = None,
     as_json: bool = False,
     **options: Any,
 ) -> None:
-    """`simmerge-hub plan`; `options` are those of the verb."""
+    """`simmerge-hub plan`; `options` are those of the verbs."""
     if output and not Path(output).parent.is_dir():
         raise OutputError(
             f"there is no folder {Path(output).parent} to write the plan in",
             hint=f"make it first: mkdir -p {Path(output).parent}",
         )
+    if picture:
+        _check_picture(picture, len(models) != 2)
     with show.status("planning") as say:
         from simmerge_hub.planning.objective import Objective
-        from simmerge_hub.planning.plan import plan as predict
 
-        made = predict(
-            *models,
-            experts=dict(experts),
-            probes=dict(probes),
-            objective=Objective(worst=objective == "worst", weights=dict(weights), keep=dict(keep)),
-            progress=say,
-            note=show.note,
-            **options,
-        )
+        options |= {
+            "experts": dict(experts),
+            "probes": dict(probes),
+            "objective": Objective(
+                worst=objective == "worst", weights=dict(weights), keep=dict(keep)
+            ),
+            "progress": say,
+            "note": show.note,
+        }
+        made, tell = _made(models, infer, options)
+    if picture:
+        _draw(made, picture)
     if output:
         Path(output).write_text(made.to_yaml(), encoding="utf-8")
     if as_json:
         show.data(made.to_dict())
         return
-    page(made)
+    tell()
     if output:
         show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
 
 
-def page(made: "Plan") -> None:
-    """The plan for people: the ranking, the choice, how far to believe it, each task's reasons."""
+def _made(
+    models: Sequence[str], infer: Sequence[str], options: dict[str, Any]
+) -> "tuple[Plan | ManyPlan | CataloguePlan, Callable[[], None]]":
+    """The plan that is asked for, and what shows it."""
+    catalogue = {k: options.pop(k, None) for k in ("collection", "author", "shortlist")}
+    search = {k: options.pop(k) for k in SEARCH if k in options}
+    if not models:
+        from simmerge_hub.cli import catalogue as page_of_catalogue
+        from simmerge_hub.planning.catalogue import plan_catalogue
+
+        given = {k: v for k, v in {**catalogue, **search}.items() if v is not None}
+        found = plan_catalogue(**given, **options)
+        return found, partial(page_of_catalogue.page, found)
+    if len(models) > 2:
+        from simmerge_hub.cli import many as page_of_many
+        from simmerge_hub.planning.many import plan_many
+
+        page_of_many.refuse_inference(infer)
+        many = plan_many(*models, **search, **options)
+        return many, partial(page_of_many.page, many)
+    from simmerge_hub.planning.plan import plan as predict
+
+    two = predict(*models, infer=infer, **options)
+    return two, partial(page, two)
+
+
+def _draw(made: "Plan | ManyPlan | CataloguePlan", picture: str) -> None:
+    from simmerge_hub.planning.catalogue import CataloguePlan
+    from simmerge_hub.publishing import merge_tree
+
+    plan = made.plan if isinstance(made, CataloguePlan) else made
+    if "tree" in plan.why():
+        merge_tree.draw(plan.recipe, plan.why(), picture)
+    else:
+        show.note(f"{picture} is not drawn: two models are left, and their merge has no tree")
+
+
+def _check_picture(picture: str, many: bool) -> None:
+    """Before any work: whether there will be a tree, and whether it can be drawn there."""
+    from simmerge_hub.publishing.picture import check
+
+    if not many:
+        raise OutputError(
+            "a merge of two models has no tree to draw", hint="leave out --picture, or name a third"
+        )
+    check(picture)
+
+
+def page(made: "Plan", told: Collection[str] = ()) -> None:
+    """The plan for people: the ranking, the choice, how far to believe it, each task's reasons.
+
+    Args:
+        made: the plan.
+        told: what was left out and is said elsewhere.
+    """
     show.OUT.print(_ranking(made))
     if len(made.tasks) > 1 and made.decision.status != "abstained":
-        _line(f"{PARETO} no other arm is better on one task and as good on all", style="dim")
+        line(f"{PARETO} no other arm is better on one task and as good on all", style="dim")
     if any(choice.missing for choice in made.decision.choices):
-        _line(f"{SHORT} keeps less than is asked for", style="dim")
+        line(f"{SHORT} keeps less than is asked for", style="dim")
     for number, text in enumerate(made.decision.because):
-        _line(f"{text}.", mark=" " if number else CHOSEN)
+        line(f"{text}.", mark=" " if number else CHOSEN)
     colour, meaning = STATUS[made.decision.status]
     show.OUT.print(f"[{colour}]{made.decision.status}[/]: {meaning}", highlight=False)
     for task in made.tasks:
-        _line(f"\n{task.name}: the expert is {task.expert} ({task.source})", style="bold")
+        line(f"\n{task.name}: the expert is {task.expert} ({task.source})", style="bold")
         _reasons(made.decision.rankings[task.name])
-    _origins(made)
+    origins(made, told)
 
 
 def _ranking(made: "Plan") -> Table:
@@ -116,14 +180,14 @@ def _reasons(ranking: "Ranking") -> None:
 
     reasons = decisive(ranking.contributions)
     if ranking.status == "abstained":
-        _line(ranking.reason, mark=" ")
+        line(ranking.reason, mark=" ")
     else:
-        _line(_best(ranking) + (", because (with what each adds)" if reasons else ""), mark=" ")
+        line(_best(ranking) + (", because (with what each adds)" if reasons else ""), mark=" ")
     for each in reasons:
-        _line(f"{each.says}: {each.lead:+.2f}", mark="  -")
+        line(f"{each.says}: {each.lead:+.2f}", mark="  -")
     if ranking.status == "extrapolated":
-        _line(f"extrapolated: {ranking.novelty.reason}", mark=" ")
-    _line(_distance(ranking), mark=" ", style="dim")
+        line(f"extrapolated: {ranking.novelty.reason}", mark=" ")
+    line(_distance(ranking), mark=" ", style="dim")
 
 
 def _best(ranking: "Ranking") -> str:
@@ -151,20 +215,25 @@ def _distance(ranking: "Ranking") -> str:
     return said
 
 
-def _origins(made: "Plan") -> None:
+def origins(made: "Plan | ManyPlan", told: Collection[str] = ()) -> None:
     """What was left out, and what the plan was made from."""
-    _line("")
+    line("")
     grouped: dict[str, list[str]] = {}
     for what, reason in made.left_out.items():
-        grouped.setdefault(reason, []).append(what)
+        if what not in told:
+            grouped.setdefault(reason, []).append(what)
     for reason, names in grouped.items():
-        _line(f"left out: {', '.join(names)}: {reason}", style="dim")
+        line(f"left out: {', '.join(names)}: {reason}", style="dim")
+    alike: dict[str, list[str]] = {}
     for name, parts in made.signatures.items():
-        _line(f"signature of {name}: {show.origins(parts)}", style="dim")
-    _line(f"predictor: {made.predictor[:12]}, from {made.predictor_from}", style="dim")
+        alike.setdefault(show.origins(parts), []).append(name)
+    for said, names in alike.items():
+        several = "signature" if len(names) == 1 else "signatures"
+        line(f"{several} of {', '.join(names)}: {said}", style="dim")
+    line(f"predictor: {made.predictor[:12]}, from {made.predictor_from}", style="dim")
 
 
-def _line(text: str, *, mark: str = "", style: str = "") -> None:
+def line(text: str, *, mark: str = "", style: str = "") -> None:
     """A line for people in which rich reads no markup, wrapped beside its mark."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     for cell in (mark, text)[not mark :]:

@@ -59,15 +59,20 @@ def features(*, folder: str, outcomes: str, output: str) -> None:
     show.note(f"{len(table.rows)} pairs x {len(table.names)} features -> {output}")
 
 
-def train(*, outcomes: str, features: str, output: str, as_json: bool) -> None:
+def train(*, outcomes: str, features: str, merges: str | None, output: str, as_json: bool) -> None:
     """`simmerge-hub predictor train`."""
     from simmerge_hub.selector import archive
+    from simmerge_hub.selector.many import load_merges
     from simmerge_hub.selector.outcomes import load_outcomes
     from simmerge_hub.selector.table import load_features
     from simmerge_hub.selector.train import train as fit
 
     with show.status("training"):
-        predictor = fit(load_outcomes(Path(outcomes)), load_features(Path(features)))
+        predictor = fit(
+            load_outcomes(Path(outcomes)),
+            load_features(Path(features)),
+            merges=load_merges(Path(merges)) if merges else None,
+        )
         archive.save(predictor, Path(output))
     if as_json:
         show.data(dict(predictor.report))

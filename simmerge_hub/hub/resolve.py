@@ -106,8 +106,12 @@ class Checkpoint:
         return _texts(named or self.card.get("base_model"))
 
 
-def resolve(reference: str | ModelRef) -> Checkpoint:
+def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
     """Pin a reference to a commit and read its config, card and tensor headers.
+
+    Args:
+        reference: what the user named.
+        convert: whether weights in .bin files are downloaded and converted, or refused.
 
     Raises:
         HubError: no such repository or revision, gated, private, offline, endpoint down.
@@ -121,6 +125,11 @@ def resolve(reference: str | ModelRef) -> Checkpoint:
     kind, stored = _stored(ref, location, files, originals)
     config = _json(ref, location, files, CONFIGS[kind])
     refuse_quantised(str(ref), config, originals)
+    if not convert and any(f.endswith(".bin") for f in stored.files):
+        raise NoSafetensors(
+            f"{ref} has its weights in .bin files, and no safetensors",
+            hint="name it among the models of a plan to have it converted",
+        )
     pickles = {f: sha256_of(location, f, files[f]) for f in stored.files if f.endswith(".bin")}
     if pickles:
         weights, shards = converted(location, pickles)

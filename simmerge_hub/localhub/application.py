@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from simmerge_hub.localhub import storage
 from simmerge_hub.localhub.accounts import Accounts, Signer
 from simmerge_hub.localhub.api import (
+    collections,
     commits,
     community,
     contents,
@@ -35,8 +36,10 @@ from simmerge_hub.localhub.api.exchange import Rooms
 from simmerge_hub.localhub.errors import Refused
 
 LOOPBACK = "127.0.0.1"
-# `people` and `validation` come first: `/api/whoami-v2` would match `/api/{kind}`.
-GROUPS = (people, validation, repos, contents, commits, refs, community, uploads, spaces)
+# The first three come first: `/api/whoami-v2` and `/api/collections` would match `/api/{kind}`.
+GROUPS = (
+    people, validation, collections, repos, contents, commits, refs, community, uploads, spaces,
+)  # fmt: skip
 CANONICAL = re.compile(
     r"/(?:api/(?:models|datasets|spaces)/[^/]+(?:/(?:revision|tree|refs|commits)/.*)?|[^/]+/resolve/.*)"
 )
@@ -81,6 +84,7 @@ def application(root: Path, tokens: Mapping[str, str]) -> Starlette:
     app.state.rooms = Rooms(
         blobs=parts.blobs,
         repositories=parts.repositories,
+        collections=parts.collections,
         xorbs=parts.xorbs,
         accounts=Accounts(tokens),
         signer=Signer(),

@@ -38,6 +38,18 @@ def repo_id(namespace: str, name: str) -> str:
     return f"{namespace}/{name}"
 
 
+def namespace(text: str) -> str:
+    """A user or organization, checked."""
+    return repo_id(text, "x").partition("/")[0]
+
+
+def object_id(text: str) -> str:
+    """24 lowercase hex digits, checked."""
+    if not is_hex(text, 24):
+        raise Refused(f"not an id: {text!r}", status=404)
+    return text
+
+
 def revision(text: str) -> str:
     """A branch, tag, `refs/pr/N` or commit id, checked."""
     parts = text.split("/")

@@ -2,6 +2,7 @@
 
     blobs/ab/abcd…   content of all files, by SHA-256
     repos/           repositories and their commits
+    collections/     collections of repositories, one file each
     staging/         files being written; emptied at every start
     xorbs/           Xet uploads of the running server; emptied at every start
     client/          HF_HOME for the clients of this server
@@ -20,6 +21,7 @@ from typing import BinaryIO
 
 from simmerge_hub.localhub import durable, names
 from simmerge_hub.localhub.blobs import Blobs
+from simmerge_hub.localhub.collections import Collections
 from simmerge_hub.localhub.errors import LocalhubError
 from simmerge_hub.localhub.history import Commit, Entry
 from simmerge_hub.localhub.repositories import Repositories, Repository
@@ -32,6 +34,7 @@ class Storage:
 
     blobs: Blobs
     repositories: Repositories
+    collections: Collections
     xorbs: Xorbs
 
 
@@ -65,7 +68,7 @@ def verify(root: Path) -> list[str]:
     """
     parts = _parts(Path(root))
     blobs: dict[str, str | None] = {}
-    return [
+    return parts.collections.damaged() + [
         f"{kind}/{repository.id}: {problem}"
         for kind in names.KINDS
         for repository in parts.repositories.every(kind)
@@ -78,6 +81,7 @@ def _parts(root: Path) -> Storage:
     return Storage(
         blobs=Blobs(root / "blobs", staging),
         repositories=Repositories(root / "repos", staging),
+        collections=Collections(root / "collections", staging),
         xorbs=Xorbs(root / "xorbs"),
     )
 

@@ -23,7 +23,7 @@ def write_merged_adapter(
     overwrite: bool,
     durable: bool,
     notes: str,
-    page: Callable[[MergeReport], str] | None,
+    page: Callable[[MergeReport], Mapping[str, str]] | None,
     progress: Progress | None,
 ) -> MergeReport:
     """Run a recipe whose output is an adapter; the arguments are those of `merge`.
@@ -58,7 +58,7 @@ def write_merged_adapter(
         )
         made.append(report)
         texts = {FILE: found.to_yaml(published=True) + notes}
-        return texts | ({"README.md": page(report)} if page else {})
+        return texts | dict(page(report) if page else {})
 
     write_adapter(
         merge,

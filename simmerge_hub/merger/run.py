@@ -40,7 +40,7 @@ def merge(
     evict: bool = False,
     durable: bool = True,
     notes: str = "",
-    page: "Callable[[MergeReport], str] | None" = None,
+    page: "Callable[[MergeReport], Mapping[str, str]] | None" = None,
     progress: Progress | None = None,
 ) -> MergeReport:
     """Run a recipe. A run that was cut off is continued by running it again.
@@ -53,7 +53,7 @@ def merge(
         evict: delete shards that were downloaded for this as soon as they are merged.
         durable: flush to the disk before the folder appears.
         notes: YAML appended to the recipe beside the weights (a plan's `why:`).
-        page: writes the README.md of the folder.
+        page: the README.md, and texts that belong to it, by file name.
         progress: called after every tensor.
 
     Raises:
@@ -101,7 +101,8 @@ def merge(
             notes=layout.notes,
         )
         if page is not None:
-            (partial.folder / "README.md").write_text(page(report), encoding="utf-8")
+            for name, content in page(report).items():
+                (partial.folder / name).write_text(content, encoding="utf-8")
     return report
 
 

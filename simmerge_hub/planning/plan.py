@@ -4,35 +4,30 @@ Everything here is prediction: no model is merged and none evaluated.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from simmerge_hub.errors import AlignmentError, ProbeError
-from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Choice, Decision, decide
+from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
 from simmerge_hub.planning.inference import informed
 from simmerge_hub.planning.objective import MEAN, Objective
-from simmerge_hub.planning.tasks import Task, tasks_of
+from simmerge_hub.planning.tasks import Task
 from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
+from simmerge_hub.selector.origin import Trained
 from simmerge_hub.selector.predictor import NOT_ASKED, Contribution, Predictor, Ranking
 from simmerge_hub.signatures.effects import effects, seen_from_the_other
 from simmerge_hub.signatures.features import features
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.shared import signed
-from simmerge_hub.signatures.signature import Request, Signature, Signed
-from simmerge_hub.weights.align import aligned
-from simmerge_hub.weights.lineage import common_base
-
-Progress = Callable[[str], None]
-"""Called with what is being done now, for people to read."""
+from simmerge_hub.signatures.probe import ProbeSet
+from simmerge_hub.signatures.signature import Signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,24 +142,21 @@ def plan(
     if len(models) != 2:
         raise AlignmentError(
             f"a plan takes two models, and {len(models)} are given",
-            hint="plan two, push the merge, and plan it with the third",
+            hint="plan_many plans three or more: simmerge-hub plan A B C",
         )
     trained = origin.find(predictor)
     say("reading headers")
-    checkpoints = [resolve(model) for model in models]
-    _check_names(checkpoints, None)
-    found = common_base(checkpoints, base)
-    _check_names(checkpoints, found)
-    aligned(checkpoints, found)
-    tasks, dropped = tasks_of(checkpoints, experts, probes, infer)
-    objective.check([task.name for task in tasks])
-    wanted = _probed(tasks, signals)
-    probe_sets = {task.name: probe_set(task.name, task.probes) for task in wanted}
-    sign = partial(signed, third_parties=signatures, note=note)
-    made = _signatures(checkpoints, found, tuple(probe_sets.values()), sign, say)
+    inputs = gathered(models, base, experts, probes, infer)
+    objective.check([task.name for task in inputs.tasks])
+    evidence = measured(inputs, signals=signals, signatures=signatures, progress=say, note=note)
     say("predicting")
-    known = {name: each.signature for name, each in made.items()}
-    tasks, unclear = informed(tasks, [m.name for m in checkpoints], known)
+    return predicted(inputs, evidence, trained, objective)
+
+
+def predicted(inputs: Inputs, evidence: Evidence, trained: Trained, objective: Objective) -> Plan:
+    """The plan of two models that are signed."""
+    checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
+    tasks, unclear = informed(inputs.tasks, inputs.names, known)
     arms = objective.candidates([task.name for task in tasks])
     told = _told(checkpoints, found, known, trained.predictor, arms)
     rankings = {
@@ -175,63 +167,14 @@ def plan(
     return Plan(
         recipe=_recipe(checkpoints, found, decision),
         tasks=tasks,
-        probes=probe_sets,
+        probes=evidence.probes,
         decision=decision,
-        left_out={**dropped, **unclear, **_named(decision.rejected)},
+        left_out={**inputs.dropped, **unclear, **_named(decision.rejected)},
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
         coverage=1 - trained.predictor.alpha,
-        signatures={name: each.origins for name, each in made.items()},
+        signatures=evidence.origins,
     )
-
-
-def _probed(tasks: Sequence[Task], signals: str) -> Sequence[Task]:
-    """The tasks whose probes are run."""
-    if signals == "full":
-        return tasks
-    for task in tasks:
-        if task.probability is not None:
-            raise ProbeError(
-                f"the expert for {task.name} is inferred from probes, and none are run",
-                hint=f"name it with --expert {task.name}=MODEL, or leave out --signals structural",
-            )
-    return ()
-
-
-def _check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
-    """Names tell inputs apart in recipes and tables, so each may be given once."""
-    seen: dict[str, Checkpoint] = {}
-    for checkpoint in [*models, *([base] if base else [])]:
-        other = seen.setdefault(checkpoint.name, checkpoint)
-        if other is not checkpoint and other.location == checkpoint.location:
-            what = "the base of the other" if checkpoint is base else "given twice"
-            raise AlignmentError(
-                f"{checkpoint.ref} is {what}: there is nothing to merge",
-                hint="name two different fine-tunes",
-            )
-        if other is not checkpoint:
-            raise AlignmentError(
-                f"{other.ref} and {checkpoint.ref} are both called {checkpoint.name}",
-                hint="rename one of them, or push it to a repository of another name",
-            )
-
-
-def _signatures(
-    models: Sequence[Checkpoint],
-    base: Checkpoint | None,
-    probe_sets: tuple[ProbeSet, ...],
-    sign: Callable[..., Signed],
-    say: Progress,
-) -> dict[str, Signed]:
-    """Name -> signature of every model and of the base."""
-    found: dict[str, Signed] = {}
-    for checkpoint in [*models, *([base] if base else [])]:
-        say(f"signing {checkpoint.name}")
-        found[checkpoint.name] = sign(
-            Request(checkpoint=checkpoint, base=base, probe_sets=probe_sets),
-            progress=lambda what, done, total: say(f"{what} ({done}/{total})"),
-        )
-    return found
 
 
 def _told(

@@ -17,6 +17,8 @@ from simmerge_hub.signatures.probe import DOMAINS
 
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
+LONGEST = 80
+"""Characters of a task's name."""
 BENCHMARKS = {
     "humaneval": "code", "mbpp": "code", "livecodebench": "code", "bigcodebench": "code",
     "gsm8k": "math", "math": "math", "aime": "math", "mgsm": "multilingual",
@@ -44,6 +46,13 @@ class Task:
     probability: float | None = None
 
     @property
+    def relative(self) -> dict[str, float]:
+        """Model -> its score over the expert's, where cards state them."""
+        own = self.scores.get(self.expert, 0.0)
+        found = {name: score / own for name, score in self.scores.items()} if own > 0 else {}
+        return {**found, self.expert: 1.0}
+
+    @property
     def source(self) -> str:
         """Who says so, in plain words."""
         if self.probability is not None:
@@ -51,6 +60,8 @@ class Task:
         if self.named:
             return "as you say"
         own, other = self.scores[self.expert], min(self.scores.values())
+        if len(self.scores) == 1:
+            return f"the only score on the cards, {own:.2f}"
         return f"scores on the cards, {own:.2f} against {other:.2f}"
 
 
@@ -59,6 +70,8 @@ def tasks_of(
     experts: Mapping[str, str] | None = None,
     probes: Mapping[str, str] | None = None,
     infer: Sequence[str] = (),
+    *,
+    rivals: bool = False,
 ) -> tuple[tuple[Task, ...], dict[str, str]]:
     """The tasks these models are merged for; and those left out, with the reason.
 
@@ -68,6 +81,9 @@ def tasks_of(
         probes: task -> where its probes come from; replaces the default.
         infer: tasks whose expert is to be inferred, whatever the cards say; the first model stands
             in for it, with a probability of ½.
+        rivals: whether several models may be good at the same task, and cards of strangers state
+            what they like: the best is the expert of a task at which not all are alike, and where
+            no score is stated none is expected; a task without probes is left out.
 
     Raises:
         ProbeError: nobody says who is good at what, or a named expert is not among the models.
@@ -77,7 +93,10 @@ def tasks_of(
     dropped: dict[str, str] = {}
     _check_open(infer, chosen)
     if not chosen:
-        chosen, dropped = _from_scores(stated)
+        chosen, dropped = _from_scores(stated, len(models) if rivals else 0)
+        if rivals:
+            chosen, without = _with_probes(chosen, probes or {}, stated)
+            dropped |= without
     chosen |= dict.fromkeys(infer, models[0].name)
     dropped = {task: why for task, why in dropped.items() if task not in infer}
     if not chosen:
@@ -119,6 +138,11 @@ class _Stated:
     benchmark: bool
 
 
+def stated_tasks(model: Checkpoint) -> tuple[str, ...]:
+    """The tasks its card states a score for, by the names that `tasks_of` gives them."""
+    return tuple(_stated([model]))
+
+
 def _stated(models: Sequence[Checkpoint]) -> dict[str, _Stated]:
     found: dict[str, _Stated] = {}
     for model in models:
@@ -142,10 +166,15 @@ def _results(card: Mapping[str, Any]) -> list[tuple[str, str, float]]:
             numbers = [v for v in values if _is_score(v)]
             if isinstance(dataset, dict) and numbers:
                 kind = str(dataset.get("type") or dataset.get("name") or "")
-                name = str(dataset.get("name") or kind).lower().replace(" ", "-")
+                name = _readable(str(dataset.get("name") or kind)).lower().replace(" ", "-")
                 score = numbers[0] / 100 if numbers[0] > 1.5 else numbers[0]
                 found.append((name, kind, float(score)))
     return found
+
+
+def _readable(name: str) -> str:
+    """What a card calls a data set, without what would move a terminal's cursor."""
+    return "".join(filter(str.isprintable, name))[:LONGEST]
 
 
 def _is_score(value: Any) -> TypeGuard[int | float]:
@@ -156,11 +185,16 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
-def _from_scores(stated: Mapping[str, _Stated]) -> tuple[dict[str, str], dict[str, str]]:
+def _from_scores(
+    stated: Mapping[str, _Stated], rivals: int = 0
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Task -> expert, and task -> why it has none. Among so many rivals the last place counts."""
     chosen: dict[str, str] = {}
     dropped: dict[str, str] = {}
     for name, task in stated.items():
         ordered = sorted(task.scores.values(), reverse=True)
+        if rivals:
+            ordered = [ordered[0], ordered[-1] if len(ordered) == rivals else 0.0]
         if len(ordered) < 2:
             dropped[name] = "only one model states a score"
         elif ordered[0] - ordered[1] < SMALLEST_GAP:
@@ -168,6 +202,19 @@ def _from_scores(stated: Mapping[str, _Stated]) -> tuple[dict[str, str], dict[st
         else:
             chosen[name] = max(task.scores, key=lambda model: task.scores[model])
     return chosen, dropped
+
+
+def _with_probes(
+    chosen: Mapping[str, str], probes: Mapping[str, str], stated: Mapping[str, _Stated]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The tasks there are probes for, and the others with the reason."""
+    dropped: dict[str, str] = {}
+    for name in chosen.keys() - probes.keys():
+        try:
+            _default_probes(name, stated)
+        except ProbeError as error:
+            dropped[name] = f"{error}: {error.hint}"
+    return {task: expert for task, expert in chosen.items() if task not in dropped}, dropped
 
 
 def _match(task: str, name: str, models: Sequence[Checkpoint]) -> str:

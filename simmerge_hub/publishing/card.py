@@ -29,12 +29,13 @@ LOADERS = {
 PAPER = "https://arxiv.org/abs/2601.09473"
 
 
-def card(report: MergeReport, why: Mapping[str, Any]) -> str:
+def card(report: MergeReport, why: Mapping[str, Any], picture: str = "") -> str:
     """The text of README.md.
 
     Args:
         report: the merge.
         why: the plan's `why:`, or {} where nothing was predicted for this recipe.
+        picture: the file beside it that shows the merge tree, if there is one.
     """
     recipe = report.recipe
     licence = merged_license({n: c.license for n, c in report.checkpoints.items()})
@@ -43,6 +44,7 @@ def card(report: MergeReport, why: Mapping[str, Any]) -> str:
         f"# {_title(recipe)}",
         _summary(recipe, predicted=bool(why)),
         _parents(report),
+        _tree(why, picture),
         _predictions(why),
         _usage(report),
         _redo(recipe),
@@ -136,6 +138,17 @@ def _role(source: Source, report: MergeReport) -> str:
     if source == report.recipe.base:
         return "base"
     return "LoRA adapter" if report.checkpoints[source.name].kind == "adapter" else "model"
+
+
+def _tree(why: Mapping[str, Any], picture: str) -> str:
+    """The merge tree of a plan of many models, with what every merge in it should reach."""
+    lines = why.get("tree")
+    if not isinstance(lines, list):
+        return ""
+    shown = "\n".join(str(line).replace("```", "'''").replace("\n", " ") for line in lines)
+    drawn = f"\n\n![The merge tree]({picture})" if picture else ""
+    told = "Predicted utility after each step, 1 = as good as the task's expert."
+    return f"## Merge tree\n\n{told}\n\n```text\n{shown}\n```{drawn}"
 
 
 def _predictions(why: Mapping[str, Any]) -> str:

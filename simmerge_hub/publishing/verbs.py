@@ -1,5 +1,6 @@
 """The last two verbs: run a recipe and write its card; push the folder in one commit."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,15 @@ from simmerge_hub.recipe import FILE, Recipe, dump_yaml, load, parse
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.publish import Commit
+    from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
+
+PICTURE = "plan.svg"
+"""The merge tree of a plan of many models, beside its card."""
 
 
 def merge(
-    what: "Plan | Recipe | str | Path",
+    what: "Plan | ManyPlan | Recipe | str | Path",
     output: str | Path,
     *,
     overwrite: bool = False,
@@ -41,6 +46,16 @@ def merge(
     """
     recipe, why = _recipe_of(what)
     notes = dump_yaml({"why": why}) if why else ""
+    picture = PICTURE if "tree" in why and find_spec("matplotlib") else ""
+
+    def page(done: MergeReport) -> dict[str, str]:
+        texts = {"README.md": card(done, why, picture)}
+        if picture:
+            from simmerge_hub.publishing import merge_tree  # matplotlib takes half a second
+
+            texts[picture] = merge_tree.drawn(recipe, why, ".svg").decode()
+        return texts
+
     return run(
         recipe,
         output,
@@ -49,7 +64,7 @@ def merge(
         evict=evict,
         durable=durable,
         notes=notes,
-        page=lambda done: card(done, why),
+        page=page,
         progress=progress,
     )
 
@@ -95,7 +110,7 @@ def push(
     )
 
 
-def _recipe_of(what: "Plan | Recipe | str | Path") -> tuple[Recipe, dict[str, Any]]:
+def _recipe_of(what: "Plan | ManyPlan | Recipe | str | Path") -> tuple[Recipe, dict[str, Any]]:
     if isinstance(what, Recipe):
         return what, {}
     if isinstance(what, str | Path):

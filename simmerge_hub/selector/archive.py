@@ -17,7 +17,8 @@ from simmerge_hub.selector.conformal import Radii
 from simmerge_hub.selector.linear import Linear
 from simmerge_hub.selector.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
-from simmerge_hub.selector.predictor import Conditioned, Predictor
+from simmerge_hub.selector.predictor import Conditioned, OfMany, Predictor
+from simmerge_hub.signatures import likeness
 from simmerge_hub.signatures.effects import EFFECTS
 
 FORMAT = "simmerge-hub predictor"
@@ -77,6 +78,8 @@ def text(predictor: Predictor) -> str:
         "training": predictor.training,
         "report": predictor.report,
     }
+    if predictor.many is not None:
+        fields["many"] = asdict(predictor.many) | {"forest": json.loads(predictor.many.forest)}
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
 
 
@@ -106,6 +109,7 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
         regimes={str(name): int(rows) for name, rows in fields["regimes"].items()},
         training=str(fields["training"]),
         report=dict(fields["report"]),
+        many=_of_many(fields["many"], fields, arms) if "many" in fields else None,
     )
 
 
@@ -134,6 +138,22 @@ def _conditioned(entry: Mapping[str, Any], arms: Sequence[Arm], features: int) -
     _demand(set(effects) <= set(EFFECTS), "it reads unknown effects")
     _demand(0 <= found.share <= 1, "the forest's share is no share")
     _demand(found.unmeasured >= 0, "an interval is negative")
+    return found
+
+
+def _of_many(entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence[Arm]) -> OfMany:
+    told = len(fields["features"]["names"]) + len(fields["conditioned"]["effects"])
+    told += len(conditioned.STATIC) + len(conditioned.operators(arms)) + len(likeness.NAMES)
+    found = OfMany(
+        forest=heads.check(entry["forest"], told),
+        likeness=tuple(str(name) for name in entry["likeness"]),
+        unrun=float(entry["unrun"]),
+        run=float(entry["run"]),
+        merges=int(entry["merges"]),
+        models=int(entry["models"]),
+    )
+    _demand(found.likeness == likeness.NAMES, "it reads other numbers of merges that were run")
+    _demand(found.unrun >= 0 and found.run >= 0, "an interval is negative")
     return found
 
 

@@ -4,7 +4,7 @@ Knows nothing about how it was trained, about models or about files (`selector.a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ import numpy as np
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm, find
-from simmerge_hub.selector import conditioned, heads, linear, wording
+from simmerge_hub.selector import conditioned, heads, linear, many, wording
 from simmerge_hub.selector.availability import missing, spell
 from simmerge_hub.selector.conformal import WIDEST, Radii
 from simmerge_hub.selector.linear import Linear
+from simmerge_hub.selector.many import Merges
 from simmerge_hub.selector.novelty import Familiar, Limits, Novelty, Status, judge
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.rows import Floats
@@ -114,6 +115,27 @@ class Conditioned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfMany:
+    """The forest for merges of three models and more, as it is stored.
+
+    Args:
+        forest: XGBoost's JSON.
+        likeness: the names of what it reads of a merge that was run, in order.
+        unrun: half-width of the interval of a merge that was not run on the probes.
+        run: of one that was.
+        merges: how many measured merges it learned from, each on one task.
+        models: of how many models the largest of them are.
+    """
+
+    forest: str = field(repr=False)
+    likeness: tuple[str, ...]
+    unrun: float
+    run: float
+    merges: int
+    models: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
     """A trained selector, as it is stored.
 
@@ -132,6 +154,7 @@ class Predictor:
         regimes: the zoos trained on, with their numbers of rows.
         training: sha256 of the rows trained on.
         report: how it did on held-out models (`selector.report`).
+        many: for merges of three models and more; None if none were measured.
     """
 
     arms: tuple[Arm, ...]
@@ -148,6 +171,7 @@ class Predictor:
     regimes: Mapping[str, int]
     training: str
     report: Mapping[str, Any] = field(repr=False)
+    many: OfMany | None = None
 
     def predict(
         self,
@@ -199,17 +223,67 @@ class Predictor:
             usual=self._usual(values),
         )
 
+    def bulk(self, values: Floats, moved: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
+        """Utilities of many pairs at once, and the half-widths of their intervals.
+
+        No pair is judged for novelty and no reason is given: for a search, whose result is then
+        explained by `predict`.
+
+        Args:
+            values: [pairs, features], in the order of `names`.
+            moved: [pairs, arms, effects], what each arm does to each pair.
+            arms: what to score, seen from the pair's expert; need not have been trained.
+
+        Returns:
+            [pairs, arms] each; utilities in [-1, 1.5].
+        """
+        utilities = self._utilities(values, moved, arms)
+        radii = [self.radii.get(spell(missing(row, self.names))) for row in values]
+        widths = [[self._width(found, arm, first=False) for arm in arms] for found in radii]
+        return utilities, np.array(widths, dtype=np.float64).reshape(utilities.shape)
+
+    def of_many(self, merges: Merges) -> tuple[Floats, Floats]:
+        """Utilities of merges of three models and more, and the half-widths of their intervals.
+
+        What never saw such merges sees each as one of two, the task's expert and all the others.
+
+        Args:
+            merges: their gains are not read.
+
+        Returns:
+            [merges] each; utilities in [-1, 1.5].
+        """
+        trained = conditioned.operators(self.arms)
+        if self.many is None:
+            read = [merges.effect_names.index(name) for name in self.conditioned.effects]
+            unseen = replace(
+                merges, effects=merges.effects[:, read], likeness=np.empty((len(merges), 0))
+            )
+            forest = heads.booster(self.conditioned.forest)
+            return many.predict(forest, unseen, trained), np.full(
+                len(merges), self.conditioned.unmeasured
+            )
+        was_run = np.isfinite(merges.likeness).any(axis=1)
+        return (
+            many.predict(heads.booster(self.many.forest), merges, trained),
+            np.where(was_run, self.many.run, self.many.unrun),
+        )
+
     def reads_effects(self, arms: Sequence[Arm]) -> bool:
         """Whether `predict` must be told what these arms do to the pair."""
         return self.conditioned.share > 0 or any(self._place(arm) is None for arm in arms)
 
-    def _aligned(self, features: "Features") -> Floats:
-        if features.schema != self.features or features.names != self.names:
+    def check(self, names: Sequence[str], schema: int) -> None:
+        """PredictorError unless it reads these features."""
+        if schema != self.features or tuple(names) != self.names:
             raise PredictorError(
                 f"the predictor reads {len(self.names)} features of schema {self.features}, "
-                f"but is given {len(features.names)} of schema {features.schema}",
+                f"but is given {len(names)} of schema {schema}",
                 hint="train it again on signatures made by this version",
             )
+
+    def _aligned(self, features: "Features") -> Floats:
+        self.check(features.names, features.schema)
         return np.asarray(features.values, dtype=np.float64)
 
     def _usual(self, values: Floats) -> Limits | None:
@@ -253,7 +327,7 @@ class Predictor:
     def _predictions(
         self, values: Floats, moved: Floats, task: str, left: Sequence[Arm]
     ) -> tuple[Prediction, ...]:
-        utilities = self._utilities(values, moved, left)
+        utilities = self._utilities(values[None], moved[None], left)[0]
         radii = self.radii.get(spell(missing(values, self.names)))
         order = np.argsort(-utilities, kind="stable")
         widths = [self._width(radii, left[i], first=i == order[0]) for i in order]
@@ -263,20 +337,19 @@ class Predictor:
         )
 
     def _utilities(self, values: Floats, moved: Floats, left: Sequence[Arm]) -> Floats:
-        """[left]: heads and forest mixed for trained arms, the forest alone for others."""
+        """[pairs, left]: heads and forest mixed for trained arms, the forest alone for others."""
         own = np.array([self._place(arm) is not None for arm in left])
         share = np.where(own, self.conditioned.share, 1.0)
-        utilities = np.zeros(len(left))
+        utilities = np.zeros((len(values), len(left)))
         if (share < 1).any():
             forests = [heads.booster(head) for head in self.heads]
-            by_heads = heads.predict(forests, self.line, values[None])[0]
+            by_heads = heads.predict(forests, self.line, values)
             places = [place for arm in left if (place := self._place(arm)) is not None]
-            utilities[own] = (1 - share[own]) * by_heads[places]
+            utilities[:, own] = (1 - share[own]) * by_heads[:, places]
         if (share > 0).any():
             forest = heads.booster(self.conditioned.forest)
             trained = conditioned.operators(self.arms)
-            by_forest = conditioned.predict(forest, values[None], moved[None], left, trained)[0]
-            utilities += share * by_forest
+            utilities += share * conditioned.predict(forest, values, moved, left, trained)
         return utilities
 
     def _width(self, radii: Radii | None, arm: Arm, *, first: bool) -> float:

@@ -13,15 +13,17 @@ import numpy as np
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import ARMS, Arm
-from simmerge_hub.selector import conditioned, heads, mixture, novelty
+from simmerge_hub.selector import conditioned, heads, many, mixture, novelty
 from simmerge_hub.selector.availability import PATTERNS, hide, missing, spell
 from simmerge_hub.selector.conformal import Radii, calibrate, radius, usable_arms
+from simmerge_hub.selector.many import Merges
 from simmerge_hub.selector.mixture import Size
 from simmerge_hub.selector.outcomes import Outcomes
-from simmerge_hub.selector.predictor import Conditioned, Predictor
+from simmerge_hub.selector.predictor import Conditioned, OfMany, Predictor
 from simmerge_hub.selector.report import HeldOut, report
 from simmerge_hub.selector.rows import Floats, Places, Rows, Split, join, splits
 from simmerge_hub.selector.table import FeatureTable
+from simmerge_hub.signatures import likeness
 
 FOLDS = 5
 FEWEST_MODELS = 6
@@ -31,6 +33,7 @@ def train(
     outcomes: Outcomes,
     features: FeatureTable,
     *,
+    merges: Merges | None = None,
     arms: Sequence[Arm] = ARMS,
     seed: int = 0,
     alpha: float = 0.1,
@@ -40,6 +43,8 @@ def train(
     Args:
         outcomes: the measured utilities.
         features: the features of every pair and task in them.
+        merges: measured merges of three models and more; without any, such merges are predicted
+            as if they were pairs.
         arms: what to choose between; all must have been measured.
         seed: of folds, subsampling and hidden families.
         alpha: intervals are to hold a share of 1 − alpha of outcomes.
@@ -74,8 +79,31 @@ def train(
         means=tuple(float(mean) for mean in means),
         safe=safe_arm(rows),
         regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
-        training=digest(rows),
+        training=digest(rows, merges),
         report=report(held, seed=seed, alpha=alpha),
+        many=of_many(rows, merges, seed=seed, alpha=alpha) if merges else None,
+    )
+
+
+def of_many(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> OfMany:
+    """What predicts merges of three models and more, with its intervals.
+
+    Raises:
+        PredictorError: the merges were described by other features than the pairs.
+    """
+    if (merges.names, merges.effect_names) != (rows.names, rows.effect_names):
+        raise PredictorError(
+            "the table of merges has other features than that of pairs",
+            hint="write both with the same version of simmerge-hub",
+        )
+    unrun, run = many.half_widths(rows, merges, seed=seed, alpha=alpha)
+    return OfMany(
+        forest=heads.text(many.fit(rows, merges, seed=seed)),
+        likeness=likeness.NAMES,
+        unrun=unrun,
+        run=run,
+        merges=len(merges),
+        models=max(map(len, merges.models)),
     )
 
 
@@ -139,14 +167,19 @@ def safe_arm(rows: Rows) -> int:
     return int(np.argmax(np.where(alike | ~alike.any(), np.min(means, axis=0), -np.inf)))
 
 
-def digest(rows: Rows) -> str:
-    """sha256 of what is learned from: keys, names, features, effects and gains."""
+def digest(rows: Rows, merges: Merges | None = None) -> str:
+    """sha256 of what is learned from: keys, names, features, effects and gains; merges of many."""
     found = hashlib.sha256()
     keys = zip(rows.experts, rows.auxiliaries, rows.tasks, rows.regimes, strict=True)
     for part in (*keys, rows.names, rows.effect_names, [a.label for a in rows.arms]):
         found.update("\0".join(part).encode() + b"\n")
     for numbers in (rows.values, rows.effects, rows.gains):
         found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+    if merges is not None:
+        for part in (*merges.models, merges.tasks, [a.label for a in merges.arms]):
+            found.update("\0".join(part).encode() + b"\n")
+        for numbers in (merges.values, merges.effects, merges.likeness, merges.gains):
+            found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
     return found.hexdigest()
 
 

@@ -13,6 +13,7 @@ import torch
 
 from simmerge_hub.operators import Arm, Place, as_rows, check, combine, find, measure
 from simmerge_hub.signatures import deltas
+from simmerge_hub.signatures.remember import remembered
 from simmerge_hub.signatures.signature import Signature
 
 
@@ -119,6 +120,37 @@ def effects(
     values = np.array([_effects(gram, known=base is not None) for gram in grams])
     values[~np.array(usable, bool)] = np.nan
     return values.reshape(len(arms), len(NAMES))
+
+
+def effect_of(
+    merge: Signature, expert: Signature, auxiliary: Signature, base: Signature | None
+) -> np.ndarray:
+    """Where a merge that was made otherwise lies: float64 [NAMES], as `effects` gives them.
+
+    Raises:
+        SignatureError: different settings.
+    """
+    models = [merge, expert, auxiliary]
+    names = deltas.shared([*models, base] if base else models)
+    moved = [_moved(signature, base or auxiliary) for signature in models]
+    gram = np.zeros((3, 3))
+    for name, weight in zip(names, deltas.entries_per_sample(expert, names), strict=True):
+        rows = [each[name] for each in moved]
+        for i in range(3):
+            for j in range(i + 1):
+                gram[i, j] += weight * float(np.dot(rows[i], rows[j]))
+    gram += np.tril(gram, -1).T
+    return np.array(_effects(gram, known=base is not None))
+
+
+@remembered
+def _moved(signature: Signature, origin: Signature) -> dict[str, np.ndarray]:
+    """Tensor name -> float32 [sampled entries], how far it is from the origin's."""
+    return {
+        name: (sample.float() - origin.sampled[name].float()).flatten().numpy()
+        for name, sample in signature.sampled.items()
+        if name in origin.sampled and origin.sampled[name].shape == sample.shape
+    }
 
 
 def seen_from_the_other(values: np.ndarray) -> np.ndarray:

@@ -59,8 +59,9 @@ def merged(arm: Arm, base: Signature | None, signatures: Sequence[Signature]) ->
         )
         for name in names
     }
-    shares = _shares(sampled, base, signatures)
-    sketches = {t: _moved(t, base, signatures, shares) for t in _tasks(inputs)}
+    tasks = _tasks(inputs)
+    shares = _shares(sampled, base, signatures) if tasks else np.empty(0)
+    sketches = {t: _moved(t, base, signatures, shares) for t in tasks}
     return Signature(
         name=f"{arm.label}({', '.join(s.name for s in signatures)})",
         commit=None,

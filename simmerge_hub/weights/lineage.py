@@ -45,6 +45,25 @@ def common_base(models: Sequence[Checkpoint], named: str | None = None) -> Check
     return base
 
 
+def stray(model: Checkpoint, base: Checkpoint) -> str:
+    """Why a model is no fine-tune of a base by what it says, in words; or "". Headers only."""
+    if model.parents == (base.name,):
+        return ""
+    line = _ancestors(model)
+    if not line or base.name in line or any(_same(base, name) for name in line):
+        return ""
+    return f"was made from another base, {line[0]}"
+
+
+def far(model: Checkpoint, base: Checkpoint) -> str:
+    """Why a model is no fine-tune of a base by its weights, in words; or ""."""
+    try:
+        _verify(base, [model])
+    except BaseUnknown as error:
+        return str(error)
+    return ""
+
+
 def _ancestors(model: Checkpoint) -> list[str]:
     """Names of the bases of a model, nearest first; a parent that cannot be read ends the line."""
     line: list[str] = []

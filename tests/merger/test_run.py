@@ -270,7 +270,12 @@ class TestFolder:
         (family / "base" / "generation_config.json").write_text('{"do_sample": false}')
         (family / "base" / "modeling.py").write_text("x")
         (family / "base" / ".secret").write_text("x")
-        merge(recipe(family), family / "out", notes="why: {}\n", page=lambda _: "# Page\n")
+        merge(
+            recipe(family),
+            family / "out",
+            notes="why: {}\n",
+            page=lambda _: {"README.md": "# Page\n"},
+        )
         assert sorted(p.name for p in (family / "out").iterdir()) == [
             "README.md", "config.json", "generation_config.json", "model.safetensors", FILE,
             "tokenizer.json", "tokenizer_config.json",
@@ -295,7 +300,11 @@ class TestFolder:
             config = family / name / "config.json"
             stated = json.loads(config.read_text()) | {"_name_or_path": str(family / name)}
             config.write_text(json.dumps(stated))
-        merge(recipe(family), family / "out", page=lambda r: r.recipe.to_yaml(published=True))
+        merge(
+            recipe(family),
+            family / "out",
+            page=lambda r: {"README.md": r.recipe.to_yaml(published=True)},
+        )
         for path in (family / "out").iterdir():
             whole = path.read_bytes()
             for secret in (str(family), str(Path.home()), hub.token, os.uname().nodename):
@@ -455,7 +464,7 @@ class TestRefused:
         )
 
     def test_a_page_that_fails_leaves_no_folder(self, family: Path) -> None:
-        def page(_: Any) -> str:
+        def page(_: Any) -> dict[str, str]:
             raise RecipeError("no page", hint="x")
 
         self.refused(RecipeError, recipe(family), family, page=page)

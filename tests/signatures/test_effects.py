@@ -1,11 +1,14 @@
 """What an arm does to a pair, against the whole tensors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from simmerge_hub.operators import ARMS, arm, find, merge_tensors
-from simmerge_hub.signatures.effects import EFFECTS, NAMES, effects, seen_from_the_other
+from simmerge_hub.signatures.effects import EFFECTS, NAMES, effect_of, effects, seen_from_the_other
+from simmerge_hub.signatures.merging import merged
 
 TRIPLES = (arm("linear"), arm("task_arithmetic", scale=1.0), arm("linear", weights=(0.7, 0.3)))
 
@@ -71,3 +74,13 @@ def test_a_model_that_did_not_move_has_no_cosine(family):
 
 def test_no_arms(family):
     assert effects(family.expert, family.auxiliary, family.base, []).shape == (0, len(NAMES))
+
+
+@pytest.mark.parametrize("base", [True, False])
+@pytest.mark.parametrize("chosen", [arm("linear"), arm("karcher")], ids=lambda a: a.label)
+def test_a_merge_made_elsewhere_is_seen_alike(family, chosen, base):
+    origin = family.base if base else None
+    pair = [family.expert, family.auxiliary]
+    made = merged(chosen, origin, [replace(model, sketches={}) for model in pair])
+    (seen,) = effects(*pair, origin, [chosen])
+    assert effect_of(made, *pair, origin) == pytest.approx(seen, abs=2e-3, nan_ok=True)

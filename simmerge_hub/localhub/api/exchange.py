@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from simmerge_hub.localhub.accounts import Accounts, Signer
 from simmerge_hub.localhub.blobs import Blobs
+from simmerge_hub.localhub.collections import Collections
 from simmerge_hub.localhub.errors import Refused
 from simmerge_hub.localhub.repositories import Repositories
 from simmerge_hub.localhub.xet import Xorbs
@@ -28,6 +29,7 @@ class Rooms:
 
     blobs: Blobs
     repositories: Repositories
+    collections: Collections
     accounts: Accounts
     signer: Signer
     xorbs: Xorbs

@@ -208,3 +208,29 @@ def test_bodies_cannot_name_a_place_outside(api: HfApi, org: str, name: str) -> 
             f"{api.endpoint}/api/repos/create", json=payload, headers=build_hf_headers()
         )
         assert answer.status_code == 400, payload
+
+
+def test_models_are_found_by_their_base_and_author(api: HfApi, org: str) -> None:
+    cards = {
+        "tuned": ModelCardData(base_model=f"{org}/base"),
+        "lora": ModelCardData(base_model=[f"{org}/base"], library_name="peft"),
+        "merge": ModelCardData(base_model=[f"{org}/base", f"{org}/tuned"]),
+        "small": ModelCardData(base_model=f"{org}/base", base_model_relation="quantized"),
+        "other": ModelCardData(base_model=f"{org}/base-2"),
+    }
+    for name, data in cards.items():
+        repo = api.create_repo(f"{org}/{name}").repo_id
+        ModelCard(f"---\n{data}\n---\n").push_to_hub(repo)
+
+    def found(tag: str) -> list[str]:
+        listed = api.list_models(author=org, filter=f"base_model:{tag}{org}/base")
+        return [model.id.partition("/")[2] for model in listed]
+
+    assert found("") == ["lora", "merge", "small", "tuned"]
+    assert found("finetune:") == ["tuned"]
+    assert found("adapter:") == ["lora"]
+    assert found("merge:") == ["merge"]
+    assert found("quantized:") == ["small"]
+    query = {"author": org, "filter": f"base_model:{org}/base", "limit": 3}
+    pages = paginate(f"{api.endpoint}/api/models", query, build_hf_headers())
+    assert [item["id"].partition("/")[2] for item in pages] == found("")

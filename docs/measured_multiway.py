@@ -1,0 +1,121 @@
+"""Tables of the page on many models, from benchmarks/multiway.json."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from measured import read, table
+
+SIZES = {"3": "three", "4": "four"}
+WAYS = {
+    "structure": "merges without behaviour",
+    "leaves": "without merging signatures",
+    "weights": "with predicted step weights too",
+}
+
+
+def multiway_strategies() -> str:
+    """Every strategy at both sizes, with the leads of both plans over it."""
+    found, parts = read("multiway"), []
+    for size, word in SIZES.items():
+        one = found[size]
+        plans = list(one["lead"])
+        ordered = sorted(one["strategies"].items(), key=lambda item: -item[1]["mean"])
+        rows = [
+            (
+                f"**{name}**" if name in plans else name,
+                f"{value['mean']:.3f}",
+                *(_spread(one["lead"][p][name]) if name in one["lead"][p] else "" for p in plans),
+            )
+            for name, value in ordered
+        ]
+        held = ", ".join(f"{count} of {base}" for base, count in one["bases"].items())
+        heads = ("strategy", "utility", *(f"lead of the {p} (95 %)" for p in plans))
+        parts.append(f"{one['sets']} sets of {word} ({held}):\n\n" + table(heads, rows))
+    return "\n\n".join(parts)
+
+
+def multiway_summary() -> str:
+    """Headroom, forecast, orders and cost at both sizes."""
+    found = read("multiway")
+    rows = []
+    for size, word in SIZES.items():
+        one = found[size]
+        forecast, cost = one["forecast"], one["cost"]
+        rows += [
+            *(
+                (f"{word}: headroom that the {plan} finds", _spread(got), "≥ 0.60")
+                for plan, got in one["captured"].items()
+            ),
+            (f"{word}: correlation of predicted and measured, tasks", forecast["correlation"], ""),
+            (f"{word}: correlation of plans inside a set", forecast["inside"], ""),
+            (f"{word}: measured inside the 90 % interval", forecast["coverage"], "0.90"),
+            *(
+                (f"{word}: best minus worst order, {label}", _spread(value), "")
+                for label, value in one["orders"].items()
+            ),
+            (f"{word}: plans scored in a second of one core", cost["scored_per_second"], ""),
+            (f"{word}: seconds to plan a set", cost["seconds_a_set"], ""),
+            (f"{word}: planning over merging and evaluating the same plans", cost["ratio"], ""),
+        ]
+    return table(("what", "measured (95 %)", "goal"), rows)
+
+
+def multiway_again() -> str:
+    """The oracle, the plans and the strongest control on prompts that chose nothing."""
+    found = read("multiway")["again"]
+    rows = [
+        (
+            name,
+            _spread(value),
+            _spread(found["captured"][name]) if name in found["captured"] else "",
+        )
+        for name, value in sorted(found["means"].items(), key=lambda item: -item[1]["mean"])
+    ]
+    return (
+        f"{found['sets']} sets of three, {found['prompts']} other prompts of each task:\n\n"
+        + table(("strategy", "utility (95 %)", "share of the headroom (95 %)"), rows)
+    )
+
+
+def multiway_ways() -> str:
+    """What signatures of merges and their behaviour buy."""
+    found = read("multiway")
+    rows = [
+        (SIZES[size], WAYS[way], one["sets"], f"{one['merged']['mean']:.3f}",
+         f"{one[way]['mean']:.3f}", _spread(one["lead"]))
+        for size in SIZES
+        for way, one in found[size]["ways"].items()
+    ]  # fmt: skip
+    heads = ("models", "way", "sets", "as planned", "this way", "lead as planned (95 %)")
+    return table(heads, rows)
+
+
+def multiway_intermediates() -> str:
+    """Predicted against measured utility of merges of two inside sets of three."""
+    found = read("multiway")["intermediates"]
+    rows = [(one["count"], one["predicted"], one["measured"]) for one in found["bins"]]
+    return (
+        f"{found['count']} merges of two on a task: correlation {found['correlation']}, "
+        f"{found['coverage']} of the 90 % intervals hold.\n\n"
+        + table(("merges", "mean predicted", "mean measured"), rows)
+    )
+
+
+def multiway_harm() -> str:
+    """How often a planted harmful model is left out."""
+    found = read("multiway")["harm"]
+    names = {"plan": "plan", "tried": "plan that tries four"}
+    rows = [
+        (names[plan], kind, one["cases"], one["left_out"], one["all_others_kept"])
+        for plan in names
+        for kind, one in found[plan].items()
+    ]
+    heads = ("plan", "harmful model", "cases", "left out (goal ≥ 0.90)", "all others are kept")
+    return (
+        f"{found['planted']} models were planted, {found['harmful']} of them did harm.\n\n"
+        + table(heads, rows)
+    )
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    return f"{found['mean']:.3f} ({found['group_low']:.3f} to {found['group_high']:.3f})"

@@ -1,0 +1,150 @@
+"""A collection, or an author's fine-tunes of a base -> references of the models there.
+
+What the Hub lists is what anybody put there: only names that repositories can have become
+references, and none of them is ever taken for a folder on this machine.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from huggingface_hub import constants
+from huggingface_hub import errors as hf
+
+from simmerge_hub.errors import HubError, RepoNotFound
+from simmerge_hub.hub.client import api, translated
+from simmerge_hub.hub.reference import ModelRef
+
+SLUG = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{0,200}[0-9a-f]{24}", re.ASCII)
+REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+NAMESPACE = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+MOST = 500
+"""Models that are looked at; of an author's, the most downloaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a catalogue lists.
+
+    Args:
+        place: where it was listed, in words.
+        references: the models, in its order, each once.
+        dropped: what is no model of a usable name, or too much -> the reason.
+    """
+
+    place: str
+    references: tuple[ModelRef, ...]
+    dropped: dict[str, str]
+
+
+def collection(slug: str) -> Listed:
+    """The models of a collection.
+
+    Args:
+        slug: `org/title-0123456789abcdef01234567`, or its address.
+
+    Raises:
+        RepoNotFound: there is none, or it is private.
+        HubError: it holds no model, or the Hub is not reached.
+    """
+    slug = slug.removeprefix(f"{constants.ENDPOINT}/collections/").strip("/")
+    if not SLUG.fullmatch(slug):
+        raise RepoNotFound(
+            f"{slug!r} is not the name of a collection",
+            hint="it is the end of the collection's address: org/title-0123456789abcdef01234567",
+        )
+    place = f"the collection {slug}"
+    with _told(place):
+        items = [(item.item_type, item.item_id) for item in api().get_collection(slug).items]
+    names = [name for kind, name in items if kind == "model"]
+    others = {f"{kind} {name}": "is no model" for kind, name in items if kind != "model"}
+    if not names:
+        counts = f"{len(items)} other item{'s'[: len(items) - 1]}" if items else "nothing"
+        raise HubError(
+            f"{place} holds no model: it has {counts}",
+            hint="add models to it on the Hub, or name them: simmerge-hub plan MODEL MODEL",
+        )
+    return _listed(place, names, others)
+
+
+def models_of(author: str, base: str) -> Listed:
+    """The models of an author whose card names `base` as what they were made from.
+
+    Args:
+        author: a user or organisation.
+        base: `org/name[@revision]`; cards name no revision.
+
+    Raises:
+        HubError: there is none, or the Hub is not reached.
+    """
+    named = ModelRef.parse(base)
+    if named.folder is not None:
+        raise RepoNotFound(
+            f"{base} is a folder here, and cards name bases by their repository",
+            hint="write --author org --base org/base, where there is no folder org/base",
+        )
+    if not NAMESPACE.fullmatch(author):
+        raise RepoNotFound(
+            f"{author!r} is not the name of a user or organisation",
+            hint="write --author org --base org/base",
+        )
+    place = f"the models of {author} made from {named.repo}"
+    with _told(place):
+        found = api().list_models(
+            author=author, filter=f"base_model:{named.repo}", sort="downloads", limit=MOST + 1
+        )
+        names = [model.id for model in islice(found, MOST + 1)]
+    if not names:
+        raise HubError(
+            f"{author} has no model whose card says base_model: {named.repo}",
+            hint=f"see what there is: {constants.ENDPOINT}/{author}; models whose cards do not say "
+            "it can be named: simmerge-hub plan MODEL MODEL --base BASE",
+        )
+    return _listed(place, names, {})
+
+
+def _listed(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listed:
+    references: dict[str, ModelRef] = {}
+    for name in names:
+        if not isinstance(name, str) or not REPO.fullmatch(name) or ".." in name:
+            dropped[ascii(name)[:100]] = "has no name that a repository can have"
+        elif len(references) < MOST or name in references:
+            references[name] = ModelRef(repo=name)
+        else:
+            dropped[name] = f"is beyond the first {MOST} models, which are looked at"
+    return Listed(place=place, references=tuple(references.values()), dropped=dropped)
+
+
+@contextmanager
+def _told(place: str) -> Iterator[None]:
+    """Raise what goes wrong inside as an error of ours that names the catalogue."""
+    try:
+        with translated(place):
+            yield
+    except HubError as error:
+        raise _explained(place, error) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HubError(
+            f"what the Hub says about {place} cannot be read ({type(error).__name__})",
+            hint="try again later, or name the models: simmerge-hub plan MODEL MODEL",
+        ) from error
+
+
+def _explained(place: str, error: HubError) -> HubError:
+    """The same error, in words that fit a list of models."""
+    cause = error.__cause__
+    if isinstance(cause, hf.OfflineModeIsEnabled):
+        return type(error)(
+            f"offline mode is on, and {place} must be asked for",
+            hint="unset HF_HUB_OFFLINE, or name the models: simmerge-hub plan MODEL MODEL",
+        )
+    status = cause.response.status_code if isinstance(cause, hf.HfHubHTTPError) else None
+    if status in (401, 403, 404) and "Invalid credentials" not in str(cause):
+        return RepoNotFound(
+            f"there is no such thing as {place}, or it is private and the token does not open it",
+            hint="check the spelling; for a private one, log in: hf auth login",
+        )
+    return error

@@ -1,0 +1,121 @@
+"""plan --collection and --author: usage, what is printed, and that nobody's text moves a cursor."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from simmerge_hub.cli import catalogue, show
+from simmerge_hub.cli.main import main
+from tests.catalogues import Catalogue
+
+
+@pytest.fixture
+def out(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    written = io.StringIO()
+    monkeypatch.setattr(show, "OUT", Console(file=written, width=400))
+    return written
+
+
+@pytest.fixture
+def made(org: str, tmp_path: Path) -> Catalogue:
+    return Catalogue(org, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "name models, or --collection COLLECTION, or --author ORG --base BASE"),
+        (["a", "--collection", "o/c"], "MODEL and --collection exclude each other"),
+        (["--collection", "o/c", "--author", "o"], "--collection and --author exclude each other"),
+        (["--author", "o"], "--author needs --base"),
+        (["a", "b", "--shortlist", "3"], "--shortlist goes with --collection or --author"),
+        (["--collection", "o/c", "--infer-expert", "code"], "--infer-expert is for two models"),
+        (["--collection", "o/c", "--shortlist", "0"], "'0' is no number above zero"),
+    ],
+)
+def test_wrong_usage(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", *given])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_collection(
+    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        made.model(f"math-{number}", gsm8k=0.9 - number / 100)
+    made.model("code", humaneval=0.9)
+    made.model("rag", squad=0.9)
+    made.files("gguf", model_gguf="x")
+    file = tmp_path / "plan.yaml"
+    plan = ["plan", "--collection", made.slug, "--signals", "structural", "--max-models", "2"]
+    assert main([*plan, "--shortlist", "3", "-o", str(file)]) == 0
+    said = out.getvalue()
+    assert f"9 candidates in the collection {made.slug}, made from {made.base}: 3 are" in said
+    assert f"has no safetensors weights (it has model.gguf): {made.org}/gguf" in said
+    rest = ", ".join(f"{made.org}/math-{number}" for number in range(1, 5))
+    assert f"1 to 5 others state better scores on math: {rest} and 1 more" in said
+    assert "left out: " + made.org + "/gguf" not in said
+    assert f"{made.org}/gguf: has no safetensors weights" in file.read_text()
+    capsys.readouterr()
+    assert main([*plan, "--shortlist", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["catalogue"]
+    assert found["listed"] == 9
+    assert len(found["shortlist"]) + len(found["dropped"]) == 9
+
+
+def test_text_of_strangers_moves_no_cursor(made: Catalogue, out: io.StringIO) -> None:
+    card = made.card(gsm8k=0.9).replace('"base_model"', '"license": "[/x]", "base_model"')
+    evil = made.card(**{"[red]a\x1b[2J\x9b1m": 0.9})
+    made.model("a", card=card)
+    made.model("b", card=evil)
+    made.model("c", humaneval=0.9)
+    made.model("d", card=made.card(base="[red]x[/y]\x1b[2J", humaneval=0.5))
+    author = ["plan", "--author", made.org, "--base", made.base, "--signals", "structural"]
+    assert main(author) == 0
+    collection = ["plan", "--collection", made.slug, "--base", made.base]
+    assert main([*collection, "--signals", "structural"]) == 0
+    said = out.getvalue()
+    assert "was made from another base, [red]x[/y] [2J" in said
+    assert "[red]a[2j1m" in said
+    assert all(c.isprintable() or c == "\n" for c in said)
+
+
+def test_errors_are_told_without_control_characters(
+    made: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.model("d", card=made.card(base="x\x1b[2J"))
+    assert main(["plan", "--collection", made.slug, "--base", made.base]) == 1
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_two_that_are_left_have_no_tree(
+    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.model("math", gsm8k=0.9)
+    made.model("code", humaneval=0.9)
+    picture = tmp_path / "tree.svg"
+    plan = ["plan", "--collection", made.slug, "--signals", "structural"]
+    assert main([*plan, "--picture", str(picture)]) == 0
+    assert "two models are left, and their merge has no tree" in capsys.readouterr().err
+    assert not picture.exists()
+
+
+def test_reasons_are_folded() -> None:
+    assert catalogue.folded(
+        {
+            "a": "2 others state better scores on math",
+            "b": "1 other states a better score on math",
+            "c": "1 other states a better score on code",
+            "d": "is gated",
+            "e": "is gated",
+        }
+    ) == {
+        "1 to 2 others state better scores on math": ["a", "b"],
+        "1 other states a better score on code": ["c"],
+        "is gated": ["d", "e"],
+    }

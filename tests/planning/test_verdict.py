@@ -1,0 +1,36 @@
+"""What is said of scored trees: whether a merge is worth it, and which models go on."""
+
+from typing import Any, cast
+
+from simmerge_hub.operators import arm
+from simmerge_hub.planning.forecast import Belief, Candidate, Forecast
+from simmerge_hub.planning.objective import MEAN
+from simmerge_hub.planning.trees import joined, leaf
+from simmerge_hub.planning.verdict import left_out, narrowed, reasons
+from tests.planning.test_search import Known, found
+
+
+def merge(first: str, second: str, mean: float) -> Candidate:
+    tree = joined(arm("linear"), leaf(first), leaf(second))
+    return Candidate(tree=tree, beliefs=dict.fromkeys("ab", Belief(mean=mean)))
+
+
+def test_a_merge_that_is_not_better_than_a_model_alone_says_so() -> None:
+    forecast = cast(Forecast, Known("ab"))
+    assert "a alone has 0.50: no merge is predicted to be better" in " ".join(
+        reasons([merge("a", "b", 0.4)], MEAN, forecast)
+    )
+    assert "alone" not in " ".join(reasons([merge("a", "b", 0.6)], MEAN, forecast))
+
+
+def test_models_of_the_best_pairs_go_on() -> None:
+    pairs = found(Known("abcd", bad="a"), most=2)
+    assert set(narrowed(pairs, 3)) == {"b", "c", "d"}
+    assert len(narrowed(pairs, 9)) == 4
+
+
+def test_where_nothing_is_predicted_the_rest_is_told_so() -> None:
+    taken: Any = merge("a", "b", 0.0)
+    assert left_out([taken], MEAN, "abc") == {
+        "c": "nothing is predicted, and the experts of the first tasks are taken"
+    }
