@@ -71,7 +71,7 @@ def update(belief: Posterior, z: Floats, reward: float) -> Posterior:
 
 
 def condition(
-    belief: Posterior, contexts: Floats, rewards: Floats, *, weight: float = 1.0
+    belief: Posterior, contexts: Floats, rewards: Floats, *, weight: float | Floats = 1.0
 ) -> Posterior:
     """The belief after many rewards at once, in closed form.
 
@@ -79,21 +79,22 @@ def condition(
         belief: before them.
         contexts: [n, d].
         rewards: [n].
-        weight: how much each counts, in (0, 1]; less than 1 trusts them less (a power prior).
+        weight: how much each counts, in (0, 1], or [n]; less than 1 trusts them less (a power
+            prior).
     """
     if not len(rewards):
         return belief
-    before = belief.precision
-    precision = before + weight * contexts.T @ contexts
-    root = np.linalg.cholesky(precision)
+    weights = np.broadcast_to(weight, rewards.shape)
+    weighted = weights[:, None] * contexts
+    root = np.linalg.cholesky(belief.precision + weighted.T @ contexts)
     error = rewards - contexts @ belief.mean
-    pull = weight * contexts.T @ error
+    pull = weighted.T @ error
     moved = np.linalg.solve(root.T, np.linalg.solve(root, pull))
     return Posterior(
         mean=belief.mean + moved,
         root=root,
-        shape=belief.shape + 0.5 * weight * len(rewards),
-        rate=belief.rate + 0.5 * max(0.0, float(weight * error @ error - pull @ moved)),
+        shape=belief.shape + 0.5 * float(weights.sum()),
+        rate=belief.rate + 0.5 * max(0.0, float(weights @ error**2 - pull @ moved)),
     )
 
 

@@ -1,0 +1,436 @@
+"""The bandit on streams of the zoo's pairs: cumulative regret beside simpler ways to choose.
+
+    python benchmarks/bandit.py develop     # choices, on the development models alone
+    python benchmarks/bandit.py run         # 30 seeds and the scenarios -> bandit.json
+    python benchmarks/bandit.py peer        # contexts and rewards for benchmarks/bandit_peer.py
+
+No model of a stream is in the offline outcomes, and no stream repeats a (pair, task).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from simmerge_hub.operators import BALANCED
+from simmerge_hub.selector import bandit as b
+from simmerge_hub.selector import posterior, representation
+from simmerge_hub.selector.history import History, Suggestion
+from simmerge_hub.selector.outcomes import load_outcomes
+from simmerge_hub.selector.rows import Rows, join
+from simmerge_hub.selector.table import load_features
+
+HERE = Path(__file__).parent
+TABLES = HERE.parent / "recipes" / "outcomes"
+DEAL, SHARE = 100, 0.4
+"""Seed of the deal of models, and the share of each regime's models that is for development."""
+ROUNDS, SEEDS, EVERY, DELAY = 500, 30, 100, 1
+"""Rounds of a stream, streams, rounds between retrainings."""
+SCENARIO_SEEDS = 10
+TIE = 0.02
+
+
+def table() -> Rows:
+    return join(
+        load_outcomes(TABLES / "zoo-v2.jsonl"), load_features(TABLES / "zoo-v2-features.jsonl"),
+        BALANCED,
+    )  # fmt: skip
+
+
+def deal(rows: Rows, seed: int, share: float, among: set[str] | None = None) -> set[str]:
+    """The models for development, or another share `among` some; regime by regime."""
+    homes = dict(zip(rows.experts, rows.regimes, strict=True))
+    homes |= dict(zip(rows.auxiliaries, rows.regimes, strict=True))
+    random, found = np.random.default_rng(seed), set()
+    for regime in sorted(set(rows.regimes)):
+        models = sorted(m for m in homes if homes[m] == regime and (not among or m in among))
+        mixed = random.permutation(len(models))
+        found |= {models[i] for i in mixed[: round(share * len(models))]}
+    return found
+
+
+def places(rows: Rows, models: set[str], within: set[str] | None = None) -> np.ndarray:
+    """Rows of which both models are in `models` (and in `within`)."""
+    allowed = models if within is None else models & within
+    both = zip(rows.experts, rows.auxiliaries, strict=True)
+    return np.array([i for i, (e, a) in enumerate(both) if e in allowed and a in allowed], int)
+
+
+@dataclass(kw_only=True)
+class Stream:
+    """Rounds in order, and what a learner has seen of them."""
+
+    rows: Rows
+    order: np.ndarray
+    suggestions: dict[str, Suggestion] = field(default_factory=dict)
+    gains: dict[str, float] = field(default_factory=dict)
+    added: tuple = ()
+
+    @property
+    def history(self) -> History:
+        return History(suggestions=self.suggestions, gains=self.gains, added=self.added)
+
+    def tell(self, place: int, label: str, gain: float, expected: float) -> None:
+        name = f"s{len(self.suggestions) + 1:06d}"
+        self.suggestions[name] = Suggestion(
+            id=name, arm=label, task="", expert="", auxiliary="", chance={}, expected=expected,
+            values=tuple(self.rows.values[place]),
+        )  # fmt: skip
+        self.gains[name] = float(gain)
+
+
+Pick = Callable[[dict[str, posterior.Posterior], np.ndarray, np.random.Generator, float], str]
+
+
+def thompson(beliefs, z, random, explore) -> str:
+    return max(
+        beliefs, key=lambda k, d=None: float(z @ posterior.draw(beliefs[k], random, explore=explore))
+    )
+
+
+def greedy(beliefs, z, random, explore) -> str:
+    if random.random() < 0.1:
+        return str(random.choice(list(beliefs)))
+    return max(beliefs, key=lambda k: float(z @ beliefs[k].mean))
+
+
+def upper(beliefs, z, random, explore) -> str:
+    return max(
+        beliefs,
+        key=lambda k: float(z @ beliefs[k].mean) + posterior.width(beliefs[k], z),
+    )
+
+
+def play(
+    bandit: b.Bandit, rows: Rows, order: np.ndarray, *, seed: int, pick: Pick = thompson,
+    every: int = EVERY, arrives: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Regret and pulled column of every round; `arrives`: (round, column) of an arm that is new."""
+    columns = {a.label: i for i, a in enumerate(rows.arms)}
+    stream = Stream(rows=rows, order=order)
+    beliefs, contexts = bandit.beliefs(stream.history), bandit.contexts(rows.values)
+    usable = [columns[label] for label in bandit.labels]
+    regrets, pulls = [], []
+    for number, place in enumerate(order):
+        arrived = arrives is not None and number == arrives[0]
+        if arrived:
+            stream.added = (rows.arms[arrives[1]],)
+            usable.append(arrives[1])
+        if arrived or (every and number and number % every == 0):
+            if not arrived:
+                bandit = b.retrain(bandit, stream.history)
+            beliefs, contexts = bandit.beliefs(stream.history), bandit.contexts(rows.values)
+        z, random = contexts[place], np.random.default_rng([seed, number])
+        label = pick(beliefs, z, random, bandit.settings.explore)
+        gain = rows.gains[place, columns[label]]
+        expected = float(z @ beliefs[label].mean) * bandit.settings.scale
+        stream.tell(place, label, gain, expected)
+        beliefs[label] = posterior.update(beliefs[label], z, gain / bandit.settings.scale)
+        regrets.append(rows.gains[place, usable].max() - gain)
+        pulls.append(columns[label])
+    return np.array(regrets), np.array(pulls)
+
+
+def full_feedback(bandit: b.Bandit, rows: Rows, order: np.ndarray, *, seed: int) -> np.ndarray:
+    """The same representation, retrained as often, that is told every arm's gain of every round."""
+    regrets = []
+    represent = bandit.represent
+    for start in range(0, len(order), EVERY):
+        if start:
+            seen = order[:start]
+            values = np.concatenate([bandit.values, rows.values[seen]])
+            gains = np.concatenate([bandit.gains, rows.gains[seen]])
+            forests = representation.fit_forests(values, gains, seed=seed)
+            represent = representation.fit(values, gains, seed=seed, forests=forests)
+        now = order[start : start + EVERY]
+        regrets.append(alone(represent, rows, now))
+    return np.concatenate(regrets)
+
+
+def alone(represent: representation.Representation, rows: Rows, order: np.ndarray) -> np.ndarray:
+    """The offline predictor alone."""
+    leads = represent.encode(rows.values[order])[:, 2:]
+    gains = rows.gains[order]
+    return gains.max(axis=1) - gains[np.arange(len(order)), leads.argmax(axis=1)]
+
+
+def cold_contexts(rows: Rows, offline: np.ndarray, directions: int = 15) -> np.ndarray:
+    """[n, 16]: the ranks' first principal directions, from features without outcomes, and 1."""
+    ranked = representation.ranks(rows.values, representation.quantiles(rows.values[offline]))
+    _, scales, axes = np.linalg.svd(ranked[offline], full_matrices=False)
+    spread = scales[:directions] / np.sqrt(len(offline))
+    return np.column_stack([np.ones(len(rows)), ranked @ axes[:directions].T / spread])
+
+
+def cold(rows: Rows, order: np.ndarray, contexts: np.ndarray, *, seed: int, explore: float):
+    """LinTS without outcomes: λ = 0.25, a₀ = b₀ = 6, two first pulls of each arm."""
+    size, count = contexts.shape[1], len(rows.arms)
+    heads = [posterior.prior(np.zeros(size), np.full(size, 0.25)) for _ in range(count)]
+    regrets, scale = [], 0.25
+    for number, place in enumerate(order):
+        random = np.random.default_rng([seed, number])
+        scores = [contexts[place] @ posterior.draw(h, random, explore=explore) for h in heads]
+        arm = number % count if number < 2 * count else int(np.argmax(scores))
+        gain = rows.gains[place, arm]
+        heads[arm] = posterior.update(heads[arm], contexts[place], gain / scale)
+        regrets.append(rows.gains[place].max() - gain)
+    return np.array(regrets)
+
+
+def one_seed(job: tuple[b.Bandit, Rows, np.ndarray, np.ndarray, int]) -> dict[str, np.ndarray]:
+    bandit, rows, offline, pool, seed = job
+    order = pool[np.random.default_rng(seed).permutation(len(pool))][:ROUNDS]
+    gains = rows.gains[order]
+    bandit = replace(bandit, settings=replace(bandit.settings, seed=seed))
+    cold_z = cold_contexts(rows, offline)
+    return {
+        "oracle": np.zeros(len(order)),
+        "predictor with full feedback": full_feedback(bandit, rows, order, seed=seed),
+        "bandit": play(bandit, rows, order, seed=seed)[0],
+        "bandit, never retrained": play(bandit, rows, order, seed=seed, every=0)[0],
+        "ε-greedy (0.1), warm": play(bandit, rows, order, seed=seed, every=0, pick=greedy)[0],
+        "LinUCB, warm": play(bandit, rows, order, seed=seed, every=0, pick=upper)[0],
+        "offline predictor alone": alone(bandit.represent, rows, order),
+        "best fixed in hindsight": gains.max(1) - gains[:, gains.mean(0).argmax()],
+        "cold LinTS": cold(rows, order, cold_z, seed=seed, explore=1.0),
+        "cold LinTS, explore 0.3": cold(rows, order, cold_z, seed=seed, explore=0.3),
+        "random": gains.max(1) - gains[
+            np.arange(len(order)), np.random.default_rng(seed).integers(gains.shape[1], size=len(order))
+        ],
+    }  # fmt: skip
+
+
+def band(values) -> dict[str, float]:
+    low, middle, high = np.quantile(np.asarray(values, float), [0.05, 0.5, 0.95])
+    return {"median": round(middle, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def summary(found: list[dict[str, np.ndarray]]) -> dict:
+    names = list(found[0])
+    fixed = np.array([f["best fixed in hindsight"].sum() for f in found])
+    headroom = np.array([f["best fixed in hindsight"].mean() for f in found])
+    cold_ = np.array([f["cold LinTS"].sum() for f in found])
+    best_cold = np.array([f["cold LinTS, explore 0.3"].sum() for f in found])
+    full = np.array([f["predictor with full feedback"].sum() for f in found])
+    out = {}
+    for name in names:
+        sums = np.array([f[name].sum() for f in found])
+        last = np.array([f[name][-100:].mean() for f in found])
+        last_full = np.array([f["predictor with full feedback"][-100:].mean() for f in found])
+        curves = np.array([np.cumsum(f[name]) for f in found])[:, 9::10]
+        out[name] = {
+            "regret": band(sums),
+            "of_best_fixed": band(sums / fixed),
+            "of_cold": band(sums / cold_),
+            "of_better_cold": band(sums / best_cold),
+            "last_100_per_round": band(last),
+            "last_100_of_headroom": band(last / headroom),
+            "over_full_feedback_of_best_fixed": band((sums - full) / (fixed - full)),
+            "last_100_over_full_of_headroom": band((last - last_full) / headroom),
+            "curve": {
+                k: np.round(np.quantile(curves, q, axis=0), 3).tolist()
+                for k, q in (("low", 0.05), ("median", 0.5), ("high", 0.95))
+            },
+        }
+    return out
+
+
+def scenario(job: tuple[str, Rows, set[str], int]) -> dict[str, float]:
+    kind, rows, development, seed = job
+    return SCENARIOS[kind](rows, development, seed)
+
+
+BEGUN: dict[str, b.Bandit] = {}
+
+
+def begun(name: str, offline: Rows, seed: int) -> b.Bandit:
+    """A bandit trained once per process; the seed is that of its draws."""
+    if name not in BEGUN:
+        BEGUN[name] = b.start(offline, networks=1)
+    return replace(BEGUN[name], settings=replace(BEGUN[name].settings, seed=seed))
+
+
+def new_domain(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+    """A domain that neither the offline outcomes nor the first 150 rounds hold, then only it."""
+    domains = np.array([task.partition("/")[0] for task in rows.tasks])
+    names = sorted(set(domains))
+    new = names[seed * len(names) // SCENARIO_SEEDS]
+    random = np.random.default_rng(seed)
+    offline = places(rows, development)
+    offline = offline[domains[offline] != new]
+    pool = random.permutation(places(rows, set(rows.models) - development))
+    before, after = pool[domains[pool] != new][:150], pool[domains[pool] == new]
+    rest = pool[domains[pool] != new][150:]
+    bandit = begun(f"without {new}", rows.take(offline), seed)
+    regrets, _ = play(bandit, rows, np.concatenate([before, after]), seed=seed, every=50)
+    gains = rows.gains[after]
+    fixed = (gains.max(1) - gains[:, rows.gains[offline].mean(0).argmax()]).mean()
+    old = alone(bandit.represent, rows, rest).mean()
+    return {
+        "domain": new, "rounds": len(after), "before": regrets[100:150].mean(),
+        "first_20": regrets[150:170].mean(), "21_to_60": regrets[170:210].mean(),
+        "after_60": regrets[210:].mean(), "offline_on_new": alone(bandit.represent, rows, after).mean(),
+        "old_best_fixed_on_new": fixed, "offline_on_old": old,
+        "learned_after": learned_after(regrets[150:], regrets[50:150].mean() + TIE),
+    }  # fmt: skip
+
+
+def learned_after(regrets: np.ndarray, level: float, window: int = 20) -> int:
+    """Rounds until the mean regret of the following `window` is at most `level`; -1: never."""
+    means = np.convolve(regrets, np.ones(window) / window, mode="valid")
+    below = np.flatnonzero(means <= level)
+    return int(below[0]) if len(below) else -1
+
+
+def new_operator(column_label: str):
+    def run(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+        """An arm that was not known offline arrives after 150 rounds."""
+        labels = [a.label for a in rows.arms]
+        column = labels.index(column_label)
+        others = [i for i in range(len(labels)) if i != column]
+        offline = places(rows, development)
+        pool = np.random.default_rng(seed).permutation(places(rows, set(rows.models) - development))
+        order = pool[:ROUNDS]
+        bandit = begun(f"without {column_label}", rows.take(offline).only(others), seed)
+        regrets, pulls = play(bandit, rows, order, seed=seed, arrives=(150, column))
+        mine = pulls[150:] == column
+        gains = rows.gains[order[150:]]
+        good = gains[:, column] >= gains.max(axis=1) - TIE
+        wanted = good.mean()
+        share = np.convolve(mine, np.ones(20) / 20, mode="valid")
+        adopted = np.flatnonzero(share >= wanted / 2)
+        return {
+            "best_or_tied_share": wanted, "pulls_60": int(mine[:60].sum()),
+            "pulls": int(mine.sum()), "pulls_last_100": int(mine[-100:].sum()),
+            "adopted_after": int(adopted[0]) + 20 if len(adopted) else -1,
+            "share_where_good": mine[good].mean(), "share_where_not": mine[~good].mean(),
+            "regret_last_100": regrets[-100:].mean(),
+        }  # fmt: skip
+
+    return run
+
+
+def wrong_start(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+    """Offline outcomes with their rows permuted; every arm's too, so not even the means hold."""
+    random = np.random.default_rng(0)
+    offline = rows.take(places(rows, development))
+    mixed = np.array([random.permutation(r) for r in offline.gains[random.permutation(len(offline))]])
+    pool = places(rows, set(rows.models) - development)
+    pool = np.random.default_rng(seed).permutation(pool)[:ROUNDS]
+    right = begun("right", offline, seed)
+    wrong = begun("wrong", replace(offline, gains=mixed), seed)
+    good, bad = (play(x, rows, pool, seed=seed)[0] for x in (right, wrong))
+    chill = cold(rows, pool, cold_contexts(rows, places(rows, development)), seed=seed, explore=0.3)
+    gains = rows.gains[pool]
+    fixed = gains.max(1) - gains[:, gains.mean(0).argmax()]
+    return {
+        f"{name}_{when}": part.mean()
+        for name, r in (("wrong", bad), ("right", good), ("cold", chill), ("best_fixed", fixed))
+        for when, part in (("first_100", r[:100]), ("last_100", r[-100:]), ("all", r))
+    }
+
+
+SCENARIOS = {
+    "new domain": new_domain,
+    "new operator, better": new_operator("nuslerp"),
+    "new operator, worse": new_operator("task_arithmetic(scale=0.4)"),
+    "wrong warm start": wrong_start,
+}
+
+
+def develop() -> dict:
+    """Streams inside the development models: half of them offline, half in the stream."""
+    rows = table()
+    inside = deal(rows, DEAL, SHARE)
+    found: dict[str, list[float]] = {}
+    for inner in range(8):
+        known = deal(rows, inner, 0.5, inside)
+        offline, order = rows.take(places(rows, known)), places(rows, inside - known)
+        order = np.random.default_rng(inner).permutation(order)
+        made = {
+            "network": b.start(offline, b.Settings(), networks=2),
+            "forests": b.start(offline, b.Settings(), networks=0),
+        }
+        made["network and forests"] = made["network"]
+        represent = made["network"].represent
+        made["network"] = replace(made["network"], represent=replace(represent, forests=()))
+        for name, bandit in made.items():
+            for explore in (0.0, 0.1, 0.3, 1.0):
+                chosen = replace(bandit, settings=replace(bandit.settings, explore=explore))
+                regrets, _ = play(chosen, rows, order, seed=inner, every=0)
+                found.setdefault(f"{name}, explore {explore:g}", []).append(regrets.mean())
+        gains = rows.gains[order]
+        fixed = gains.max(1) - gains[:, gains.mean(0).argmax()]
+        found.setdefault("best fixed in hindsight", []).append(fixed.mean())
+        for name, bandit in made.items():
+            regret = alone(bandit.represent, rows, order).mean()
+            found.setdefault(f"{name}, offline alone", []).append(regret)
+    return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
+
+
+def run() -> dict:
+    rows = table()
+    development = deal(rows, DEAL, SHARE)
+    offline, pool = places(rows, development), places(rows, set(rows.models) - development)
+    bandit = b.start(rows.take(offline))
+    with ProcessPoolExecutor(2) as workers:
+        jobs = [(bandit, rows, offline, pool, seed) for seed in range(SEEDS)]
+        found = list(workers.map(one_seed, jobs))
+        print("streams done", flush=True)
+        np.savez("/tmp/bandit_streams.npz", **{k: [f[k] for f in found] for k in found[0]})
+        tests = {
+            kind: list(workers.map(scenario, [(kind, rows, development, s) for s in range(SCENARIO_SEEDS)], chunksize=5))
+            for kind in SCENARIOS
+        }  # fmt: skip
+    return {
+        "settings": {
+            "rounds": ROUNDS, "seeds": SEEDS, "retrained_every": EVERY, "arms": len(rows.arms),
+            "offline_rows": len(offline), "offline_models": len(development),
+            "stream_rows": len(pool), "stream_models": len(rows.models) - len(development),
+            "deal": DEAL, "headroom_per_round": round(float(
+                np.mean([f["best fixed in hindsight"].mean() for f in found])), 4),
+            **{k: getattr(bandit.settings, k) for k in ("explore", "trust", "strength", "scale")},
+        },
+        "policies": summary(found),
+        "scenarios": {kind: combined(results) for kind, results in tests.items()},
+    }  # fmt: skip
+
+
+def combined(results: list[dict]) -> dict:
+    numbers = [k for k, v in results[0].items() if not isinstance(v, str)]
+    return {"seeds": len(results)} | {k: band([r[k] for r in results]) for k in numbers}
+
+
+def peer_data(target: Path) -> None:
+    """Contexts and gains of five streams, for a library that is not installed here."""
+    rows = table()
+    development = deal(rows, DEAL, SHARE)
+    offline, pool = places(rows, development), places(rows, set(rows.models) - development)
+    contexts = cold_contexts(rows, offline)
+    orders = [np.random.default_rng(s).permutation(pool)[:ROUNDS] for s in range(SEEDS)]
+    ours = [
+        cold(rows, order, contexts, seed=s, explore=1.0).sum() for s, order in enumerate(orders)
+    ]
+    np.savez(target, contexts=contexts, gains=rows.gains, orders=np.array(orders), ours=ours)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["develop", "run", "peer"])
+    parser.add_argument("--to", type=Path, default=HERE / "bandit.json")
+    options = parser.parse_args()
+    if options.what == "peer":
+        return peer_data(options.to)
+    done = json.loads(options.to.read_text()) if options.to.exists() else {}
+    done |= {"development": develop()} if options.what == "develop" else run()
+    options.to.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
