@@ -89,7 +89,8 @@ Pick = Callable[[dict[str, posterior.Posterior], np.ndarray, np.random.Generator
 
 def thompson(beliefs, z, random, explore) -> str:
     return max(
-        beliefs, key=lambda k, d=None: float(z @ posterior.draw(beliefs[k], random, explore=explore))
+        beliefs,
+        key=lambda k, d=None: float(z @ posterior.draw(beliefs[k], random, explore=explore)),
     )
 
 
@@ -107,8 +108,14 @@ def upper(beliefs, z, random, explore) -> str:
 
 
 def play(
-    bandit: b.Bandit, rows: Rows, order: np.ndarray, *, seed: int, pick: Pick = thompson,
-    every: int = EVERY, arrives: tuple[int, int] | None = None,
+    bandit: b.Bandit,
+    rows: Rows,
+    order: np.ndarray,
+    *,
+    seed: int,
+    pick: Pick = thompson,
+    every: int = EVERY,
+    arrives: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Regret and pulled column of every round; `arrives`: (round, column) of an arm that is new."""
     columns = {a.label: i for i, a in enumerate(rows.arms)}
@@ -319,7 +326,9 @@ def wrong_start(rows: Rows, development: set[str], seed: int) -> dict[str, float
     """Offline outcomes with their rows permuted; every arm's too, so not even the means hold."""
     random = np.random.default_rng(0)
     offline = rows.take(places(rows, development))
-    mixed = np.array([random.permutation(r) for r in offline.gains[random.permutation(len(offline))]])
+    mixed = np.array(
+        [random.permutation(r) for r in offline.gains[random.permutation(len(offline))]]
+    )
     pool = places(rows, set(rows.models) - development)
     pool = np.random.default_rng(seed).permutation(pool)[:ROUNDS]
     right = begun("right", offline, seed)

@@ -20,7 +20,7 @@ from typing import Self
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 
-from simmerge_hub.errors import PushFailed
+from simmerge_hub.errors import OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.client import api
 from simmerge_hub.hub.publish import pushing, quietly
 from simmerge_hub.hub.ranges import CONNECTIONS, Location, local_file
@@ -126,10 +126,16 @@ def append(reference: str, decide: Decide, *, message: str) -> Page:
 
     Raises:
         PushFailed: refused, or somebody else was quicker every time.
+        OfflineWithoutCache: offline mode is on.
     """
     wait = 0.02
     for _ in range(TRIES):
         page = Page.read(reference)
+        if page.location.folder is not None and page.location.repo:
+            raise OfflineWithoutCache(
+                f"offline mode is on, and nothing can be written to {reference}",
+                hint="unset HF_HUB_OFFLINE, then try again",
+            )
         text, changes = decide(page)
         if not text and not changes:
             return page
@@ -184,7 +190,7 @@ def _add_here(folder: Path, files: Changes) -> bool:
         except FileExistsError:
             return False
         finally:
-            os.unlink(written.name)
+            Path(written.name).unlink()
     for name, data in files.items():
         if not SEGMENT.fullmatch(name):
             _replace(folder / name, data)

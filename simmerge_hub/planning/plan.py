@@ -15,6 +15,7 @@ from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Choice, Decision, decide
+from simmerge_hub.planning.exploration import explored
 from simmerge_hub.planning.inference import informed
 from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.tasks import Task, tasks_of
@@ -118,6 +119,7 @@ def plan(
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
     signatures: Sequence[str] = (),
+    bandit: str | None = None,
     progress: Progress | None = None,
     note: Progress | None = None,
 ) -> Plan:
@@ -134,6 +136,7 @@ def plan(
         signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
             downloaded whole, and intervals are wider.
         signatures: repositories of others to take signatures from, `org/name`; spot-checked.
+        bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it.
         progress: told what is being done.
         note: told what should be kept: bytes to download, signatures that are not believed.
 
@@ -165,6 +168,9 @@ def plan(
     arms = objective.candidates([task.name for task in tasks])
     rankings = {t.name: _rank(t, checkpoints, found, known, trained.predictor, arms) for t in tasks}
     decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks}, objective)
+    if bandit is not None:
+        say("asking the bandit")
+        decision = explored(decision, bandit, tasks, checkpoints, found, known)
     return Plan(
         recipe=_recipe(checkpoints, found, decision),
         tasks=tasks,

@@ -111,7 +111,8 @@ def suggested(found: Sequence[Suggestion]) -> str:
     return "".join(
         _line(
             kind="suggested", id=s.id, arm=s.arm, task=s.task, expert=s.expert,
-            auxiliary=s.auxiliary, values=list(s.values), chance=dict(s.chance), expected=s.expected,
+            auxiliary=s.auxiliary, values=list(s.values), chance=dict(s.chance),
+            expected=s.expected,
         )
         for s in found
     )  # fmt: skip

@@ -7,13 +7,14 @@ nothing about arms, features or files.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
-SHAPE = RATE = 6.0
+"""The prior of the noise where nothing else is known: around 1, so rewards are scaled to that."""
 """The prior of the noise where nothing else is known: σ² around 1, so rewards are scaled to that."""
 
 
@@ -43,7 +44,9 @@ class Posterior:
         return self.rate / (self.shape - 1 if self.shape > 1 else self.shape + 1)
 
 
-def prior(mean: Floats, precision: Floats, *, shape: float = SHAPE, rate: float = RATE) -> Posterior:
+def prior(
+    mean: Floats, precision: Floats, *, shape: float = SHAPE, rate: float = RATE
+) -> Posterior:
     """The belief before any reward.
 
     Args:

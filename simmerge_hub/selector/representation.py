@@ -9,11 +9,16 @@ numpy. Knows nothing about posteriors or files.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simmerge_hub.selector import heads
 from simmerge_hub.selector.rows import Floats
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WIDTHS = (128, 32)
 """Units of the two hidden layers."""
@@ -66,7 +71,12 @@ class Representation:
 
 
 def fit(
-    values: Floats, gains: Floats, *, seed: int, networks: int = NETWORKS, forests: Sequence[str] = ()
+    values: Floats,
+    gains: Floats,
+    *,
+    seed: int,
+    networks: int = NETWORKS,
+    forests: Sequence[str] = (),
 ) -> Representation:
     """Train the networks.
 
@@ -80,9 +90,7 @@ def fit(
     knots = quantiles(values)
     ranked = ranks(values, knots)
     nets = tuple(_train(ranked, gains, seed=1000 * seed + i) for i in range(networks))
-    return Representation(
-        knots=knots, networks=nets, forests=tuple(forests), arms=gains.shape[1]
-    )
+    return Representation(knots=knots, networks=nets, forests=tuple(forests), arms=gains.shape[1])
 
 
 def fit_forests(values: Floats, gains: Floats, *, trees: int = 100, seed: int = 0) -> list[str]:
@@ -142,7 +150,7 @@ def _train(ranked: Floats, gains: Floats, *, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sizes = (ranked.shape[1], *WIDTHS, gains.shape[1] + 1)
-        first, second, last = (nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        first, second, last = (nn.Linear(a, b) for a, b in pairwise(sizes))
         model = nn.Sequential(
             first, nn.SiLU(), nn.Dropout(DROPOUT), second, nn.SiLU(), nn.Dropout(DROPOUT), last
         )
@@ -160,7 +168,7 @@ def _train(ranked: Floats, gains: Floats, *, seed: int) -> Network:
     return dict(zip(LAYERS, layers, strict=True))
 
 
-def _loss(outputs, targets, known):  # noqa: ANN001, ANN202  # tensors; torch is imported late
+def _loss(outputs: "Tensor", targets: "Tensor", known: "Tensor") -> "Tensor":
     """Squared errors of levels and leads where all arms are known, of the gain where one is."""
     leads = outputs[:, :-1] - outputs[:, :-1].mean(dim=1, keepdim=True)
     errors = (outputs[:, -1:] + leads - targets) * known

@@ -94,9 +94,7 @@ def test_forgetting_keeps_a_share_of_the_evidence(size: int, seed: int, keep: fl
 
 def test_half_the_weight_of_every_reward_twice_is_the_same() -> None:
     contexts, rewards = np.random.default_rng(0).normal(size=(9, 3)), np.arange(9.0)
-    twice = condition(
-        start(3), np.tile(contexts, (2, 1)), np.tile(rewards, 2), weight=0.5
-    )
+    twice = condition(start(3), np.tile(contexts, (2, 1)), np.tile(rewards, 2), weight=0.5)
     assert close(twice, condition(start(3), contexts, rewards))
     assert condition(start(3), contexts[:0], rewards[:0]).shape == 3
 
