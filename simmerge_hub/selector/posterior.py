@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-"""The prior of the noise where nothing else is known: around 1, so rewards are scaled to that."""
-"""The prior of the noise where nothing else is known: σ² around 1, so rewards are scaled to that."""
+SHAPE = RATE = 6.0
+"""The prior of the noise where nothing else is known: about 1, so rewards are scaled to that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
