@@ -62,8 +62,8 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
         )  # fmt: skip
         return
     page = Table()
-    for heading in ("id", "task", "expert + auxiliary", "try", "chance to be best", "expected"):
-        page.add_column(heading)
+    for heading in ("id", "task", "expert + auxiliary", "try", "chance", "expected"):
+        page.add_column(heading, no_wrap=heading in ("id", "try"))
     for s in made:
         cells = (s.id, s.task, f"{s.expert} + {s.auxiliary}", s.arm)
         page.add_row(*map(escape, cells), f"{s.chance[s.arm]:.0%}", f"{s.expected:.2f}")

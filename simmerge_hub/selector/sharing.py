@@ -67,9 +67,8 @@ class Reader:
 
     def state(self, page: Page) -> State:
         """What a page holds. Raises BanditError if it is not a bandit's."""
-        return State(
-            where=page.location.name, bandit=self._bandit(page), history=self.history(page)
-        )
+        history = self.history(page)
+        return State(where=page.location.name, bandit=self._bandit(page), history=history)
 
     def history(self, page: Page) -> History:
         """The events of a page, without the bandit's own files."""
