@@ -1,7 +1,8 @@
 """The bandit on streams of the zoo's pairs: cumulative regret beside simpler ways to choose.
 
     python benchmarks/bandit.py develop     # choices, on the development models alone
-    python benchmarks/bandit.py run         # 30 seeds and the scenarios -> bandit.json
+    python benchmarks/bandit.py run         # 30 seeds of every policy -> bandit.json
+    python benchmarks/bandit.py scenarios   # what changes in mid-stream, a wrong start
     python benchmarks/bandit.py peer        # contexts and rewards for benchmarks/bandit_peer.py
 
 No model of a stream is in the offline outcomes, and no stream repeats a (pair, task).
@@ -9,7 +10,6 @@ No model of a stream is in the offline outcomes, and no stream repeats a (pair, 
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"
 DEAL, SHARE = 100, 0.4
 """Seed of the deal of models, and the share of each regime's models that is for development."""
-ROUNDS, SEEDS, EVERY, DELAY = 500, 30, 100, 1
+ROUNDS, SEEDS, EVERY = 500, 30, 100
 """Rounds of a stream, streams, rounds between retrainings."""
 SCENARIO_SEEDS = 10
 TIE = 0.02
@@ -207,7 +207,7 @@ def one_seed(job: tuple[b.Bandit, Rows, np.ndarray, np.ndarray, int]) -> dict[st
         "cold LinTS": cold(rows, order, cold_z, seed=seed, explore=1.0),
         "cold LinTS, explore 0.3": cold(rows, order, cold_z, seed=seed, explore=0.3),
         "random": gains.max(1) - gains[
-            np.arange(len(order)), np.random.default_rng(seed).integers(gains.shape[1], size=len(order))
+            np.arange(len(order)), np.random.default_rng(seed).integers(gains.shape[1], size=len(gains))
         ],
     }  # fmt: skip
 
@@ -281,7 +281,8 @@ def new_domain(rows: Rows, development: set[str], seed: int) -> dict[str, float]
     return {
         "domain": new, "rounds": len(after), "before": regrets[100:150].mean(),
         "first_20": regrets[150:170].mean(), "21_to_60": regrets[170:210].mean(),
-        "after_60": regrets[210:].mean(), "offline_on_new": alone(bandit.represent, rows, after).mean(),
+        "after_60": regrets[210:].mean(),
+        "offline_on_new": alone(bandit.represent, rows, after).mean(),
         "old_best_fixed_on_new": fixed, "offline_on_old": old,
         "learned_after": learned_after(regrets[150:], regrets[50:150].mean() + TIE),
     }  # fmt: skip
@@ -382,32 +383,45 @@ def develop() -> dict:
     return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
 
 
-def run() -> dict:
+def run(streams: Path) -> dict:
+    """Every policy on every seed; regrets are kept in `streams`."""
     rows = table()
     development = deal(rows, DEAL, SHARE)
     offline, pool = places(rows, development), places(rows, set(rows.models) - development)
-    bandit = b.start(rows.take(offline))
-    with ProcessPoolExecutor(2) as workers:
+    if not streams.exists():
+        bandit = b.start(rows.take(offline))
         jobs = [(bandit, rows, offline, pool, seed) for seed in range(SEEDS)]
-        found = list(workers.map(one_seed, jobs))
-        print("streams done", flush=True)
-        np.savez("/tmp/bandit_streams.npz", **{k: [f[k] for f in found] for k in found[0]})
-        tests = {
-            kind: list(workers.map(scenario, [(kind, rows, development, s) for s in range(SCENARIO_SEEDS)], chunksize=5))
-            for kind in SCENARIOS
-        }  # fmt: skip
+        with ProcessPoolExecutor(2) as workers:
+            found = list(workers.map(one_seed, jobs))
+        np.savez(streams, **{k: [f[k] for f in found] for k in found[0]})
+    data = np.load(streams)
+    found = [{name: data[name][i] for name in data.files} for i in range(len(data["bandit"]))]
+    chosen = b.Settings()
     return {
         "settings": {
-            "rounds": ROUNDS, "seeds": SEEDS, "retrained_every": EVERY, "arms": len(rows.arms),
-            "offline_rows": len(offline), "offline_models": len(development),
-            "stream_rows": len(pool), "stream_models": len(rows.models) - len(development),
-            "deal": DEAL, "headroom_per_round": round(float(
-                np.mean([f["best fixed in hindsight"].mean() for f in found])), 4),
-            **{k: getattr(bandit.settings, k) for k in ("explore", "trust", "strength", "scale")},
+            "rounds": ROUNDS, "seeds": len(found), "retrained_every": EVERY,
+            "arms": len(rows.arms), "offline_rows": len(offline),
+            "offline_models": len(development), "stream_rows": len(pool),
+            "stream_models": len(rows.models) - len(development), "deal": DEAL,
+            "headroom_per_round": round(
+                float(np.mean([f["best fixed in hindsight"].mean() for f in found])), 4
+            ),
+            **{k: getattr(chosen, k) for k in ("explore", "trust", "strength", "scale")},
         },
         "policies": summary(found),
-        "scenarios": {kind: combined(results) for kind, results in tests.items()},
     }  # fmt: skip
+
+
+def scenarios(seeds: int) -> dict:
+    """What changes in mid-stream, and a wrong start."""
+    rows = table()
+    development = deal(rows, DEAL, SHARE)
+    found = {}
+    for kind in SCENARIOS:
+        results = [scenario((kind, rows, development, seed)) for seed in range(seeds)]
+        found[kind] = combined(results)
+        print(kind, found[kind], flush=True)
+    return {"scenarios": found}
 
 
 def combined(results: list[dict]) -> dict:
@@ -430,16 +444,21 @@ def peer_data(target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["develop", "run", "peer"])
+    parser.add_argument("what", choices=["develop", "run", "scenarios", "peer"])
     parser.add_argument("--to", type=Path, default=HERE / "bandit.json")
+    parser.add_argument("--streams", type=Path, default=Path("/tmp/bandit_streams.npz"))
+    parser.add_argument("--seeds", type=int, default=SCENARIO_SEEDS, help="of the scenarios")
     options = parser.parse_args()
     if options.what == "peer":
         return peer_data(options.to)
     done = json.loads(options.to.read_text()) if options.to.exists() else {}
-    done |= {"development": develop()} if options.what == "develop" else run()
+    if options.what == "develop":
+        done |= {"development": develop()}
+    else:
+        done |= run(options.streams) if options.what == "run" else scenarios(options.seeds)
     options.to.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")
     return None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -24,7 +24,7 @@ DOCS = Path(__file__).parent
 PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/cli.md", "reference/operators.md", "reference/errors.md", "reference/features.md",
-    "explanation/signatures.md",
+    "explanation/signatures.md", "explanation/bandit.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
@@ -88,6 +88,7 @@ PARTS: dict[str, Callable[[], str]] = {
         commands, operators, arms, error_tree, error_messages,
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
+        measured.bandit_regret, measured.bandit_peer,
     )
 }  # fmt: skip
 

@@ -68,7 +68,7 @@ def plan(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--bandit", metavar="STATE",
-        help="let this bandit choose: it may try an operator to learn from it; org/name or a folder",
+        help="let a bandit choose: it may try another arm to learn from it; org/name or a folder",
     )  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
 

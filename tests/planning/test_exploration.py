@@ -1,4 +1,4 @@
-"""A plan that a bandit has a say in: its arm is the recipe's, its chance is told, its ids are kept."""
+"""A plan that a bandit has a say in: its arm is the recipe's, its chance and ids are told."""
 
 from dataclasses import replace
 from pathlib import Path
