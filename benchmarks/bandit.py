@@ -207,7 +207,8 @@ def one_seed(job: tuple[b.Bandit, Rows, np.ndarray, np.ndarray, int]) -> dict[st
         "cold LinTS": cold(rows, order, cold_z, seed=seed, explore=1.0),
         "cold LinTS, explore 0.3": cold(rows, order, cold_z, seed=seed, explore=0.3),
         "random": gains.max(1) - gains[
-            np.arange(len(order)), np.random.default_rng(seed).integers(gains.shape[1], size=len(gains))
+            np.arange(len(order)),
+            np.random.default_rng(seed).integers(gains.shape[1], size=len(gains)),
         ],
     }  # fmt: skip
 

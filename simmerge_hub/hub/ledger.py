@@ -104,8 +104,9 @@ def create(reference: str, files: Changes, *, private: bool = False, message: st
         return _create_folder(Path(reference).expanduser(), files)
     with quietly(sum(map(len, files.values()))), pushing(reference):
         repo = api().create_repo(reference, private=private, exist_ok=True)
-        found = api().repo_info(repo.repo_id, files_metadata=False)
-        present = [s.rfilename for s in found.siblings or () if s.rfilename != ".gitattributes"]
+        found = api().repo_info(repo.repo_id)
+        listed = api().list_repo_files(repo.repo_id, revision=found.sha)
+        present = [name for name in listed if name != ".gitattributes"]
         if present:
             raise _taken(reference, present)
         _commit(reference, files, str(found.sha), message)

@@ -69,7 +69,7 @@ def update(belief: Posterior, z: Floats, reward: float) -> Posterior:
         mean=belief.mean + gain * surprise,
         root=root,
         shape=belief.shape + 0.5,
-        rate=belief.rate + 0.5 * surprise**2 * max(0.0, 1 - z @ gain),
+        rate=belief.rate + 0.5 * float(surprise**2 * max(0.0, 1 - z @ gain)),
     )
 
 
