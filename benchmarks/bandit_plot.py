@@ -1,4 +1,4 @@
-"""bandit.json -> docs/explanation/bandit.png: cumulative regret, median and 90 % band over seeds."""
+"""bandit.json -> docs/explanation/bandit.png: cumulative regret, median and 90 % band."""
 
 import json
 from pathlib import Path
