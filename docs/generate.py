@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import measured
+import measured_selection as selection
 
 from simmerge_hub import errors
 from simmerge_hub.cli.main import parser
@@ -24,7 +25,8 @@ DOCS = Path(__file__).parent
 PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/cli.md", "reference/operators.md", "reference/errors.md", "reference/features.md",
-    "explanation/signatures.md", "explanation/bandit.md",
+    "explanation/signatures.md", "explanation/selection.md", "explanation/bandit.md",
+    "explanation/zoo.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
@@ -89,6 +91,11 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         measured.bandit_regret, measured.bandit_peer,
+        selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
+        selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
+        selection.selection_operators, selection.selection_coverage, selection.selection_experts,
+        selection.selection_tokens, selection.selection_unlike, selection.zoo_gates,
+        selection.selection_cost,
     )
 }  # fmt: skip
 

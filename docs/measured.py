@@ -10,7 +10,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 def signature_cost() -> str:
     """What signing, comparing and planning cost, beside what they should."""
-    cost = _read("signature_cost")
+    cost = read("signature_cost")
     remote, local, memory = (cost[part] for part in ("remote", "local", "memory"))
     plan, pairs = cost["planning"], cost["pairs"]
     whole = memory["model"]["offloaded"]
@@ -44,12 +44,12 @@ def signature_cost() -> str:
             "",
         ),
     ]
-    return _table(("what", "measured", "goal"), rows)
+    return table(("what", "measured", "goal"), rows)
 
 
 def signature_peers() -> str:
     """Loading both models whole, as a multiple of comparing signatures."""
-    found = _read("signature_cost")["peers"]
+    found = read("signature_cost")["peers"]
     rows = [
         (
             size,
@@ -65,12 +65,12 @@ def signature_peers() -> str:
         "models", "structural features of a signed pair", "both loaded in float32, one cosine",
         "times slower", "times slower, signing included", "mergelens, one cosine",
     )  # fmt: skip
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def signature_decisions() -> str:
     """How often a sample leads to the same arm as every entry."""
-    found = _read("signature_accuracy")
+    found = read("signature_accuracy")
     rows = [
         _decided(
             f"nano, {float(share):.0%} of the entries",
@@ -93,22 +93,22 @@ def signature_decisions() -> str:
         "within a tie",
         "utility lost",
     )
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def signature_errors() -> str:
     """Errors of sampled features, by family."""
-    found = _read("signature_accuracy")
+    found = read("signature_accuracy")
     nano = found["nano"]["shares"]["0.01"]["features"]["structural"]
     large = found["synthetic_1.1B"]["features"]["structural"]
     rows = [(f"`{name}`", *_errors(large[name]), *_errors(nano[name])) for name in large]
     heads = ("family", "1.1 B: error", "of spread", "nano at 1 %: error", "of spread")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def signature_merges() -> str:
     """Errors of merged signatures, by operator."""
-    found = _read("signature_merging")
+    found = read("signature_merging")
     large = found["synthetic_1.1B"]["operators"]
     rows = [
         (
@@ -126,12 +126,12 @@ def signature_merges() -> str:
         "weights, a tenth of the entries: worst family", "1.1 B: error of the sampled rows",
         "behaviour, first order: median family",
     )  # fmt: skip
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def signature_families() -> str:
     """Errors of merged signatures, by family: TIES, as the example of an estimate, and linear."""
-    operators = _read("signature_merging")["nano"]["operators"]
+    operators = read("signature_merging")["nano"]["operators"]
     ties, linear = operators["ties"], operators["linear"]
     rows = [
         (f"`{name}`", *_errors(each), *_errors(linear["sampled"]["structural"][name]))
@@ -141,12 +141,12 @@ def signature_families() -> str:
         (f"`{name}`", *_errors(each), *_errors(linear["whole"]["functional"][name]))
         for name, each in ties["whole"]["functional"].items()
     ]
-    return _table(("family", "TIES: error", "of spread", "linear: error", "of spread"), rows)
+    return table(("family", "TIES: error", "of spread", "linear: error", "of spread"), rows)
 
 
 def bandit_regret() -> str:
     """Regret of every policy on the streams: median and 90 % band over seeds."""
-    found = _read("bandit")["policies"]
+    found = read("bandit")["policies"]
     ordered = sorted(found.items(), key=lambda item: item[1]["regret"]["median"])
     rows = [
         (
@@ -163,18 +163,18 @@ def bandit_regret() -> str:
         "policy", "regret", "of the best fixed arm's", "of cold LinTS's",
         "last 100 rounds, of the headroom", "the same, over full feedback",
     )  # fmt: skip
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def bandit_peer() -> str:
     """Our cold LinTS beside a published one."""
-    found = _read("bandit_peer")
+    found = read("bandit_peer")
     rows = [
         ("ours", f"{found['regret_ours']}"),
         (found["library"], f"{found['regret_theirs']}"),
         ("difference ± standard error", f"{found['difference']} ± {found['standard_error']}"),
     ]
-    return _table(("cold LinTS", "mean regret"), rows)
+    return table(("cold LinTS", "mean regret"), rows)
 
 
 def _band(found: dict[str, float], form: str) -> str:
@@ -182,11 +182,11 @@ def _band(found: dict[str, float], form: str) -> str:
     return f"{middle} ({low} – {high})"
 
 
-def _read(name: str) -> dict[str, Any]:
+def read(name: str) -> dict[str, Any]:
     return json.loads((BENCHMARKS / f"{name}.json").read_text("utf-8"))
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in (heads, *rows)]
     return "\n".join([lines[0], "|" + "---|" * len(heads), *lines[1:]])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import show
-from simmerge_hub.errors import OutputError, SignatureError
+from simmerge_hub.errors import OutputError, ProbeError, SignatureError
 
 if TYPE_CHECKING:
     from simmerge_hub.signatures.probe import ProbeSet
@@ -70,6 +70,12 @@ def _check(
 def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[ProbeSet, ...]":
     from simmerge_hub.signatures.probe import DOMAINS, probe_set
 
+    if signals == "structural" and probes:
+        task, source = probes[0]
+        raise ProbeError(
+            f"probes for {task} are given ({source}), and --signals structural runs none",
+            hint="leave out --probes, or sign with --signals full",
+        )
     if signals == "structural":
         return ()
     wanted = dict(probes) or dict.fromkeys(DOMAINS)

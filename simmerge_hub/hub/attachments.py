@@ -50,10 +50,10 @@ def find(repo: str, path: str, *, repo_type: RepoType = "model") -> Attachment |
     Raises:
         HubError: the repository cannot be read.
     """
-    if offline():
-        return _cached(repo, path, repo_type)
-    url = hf_hub_url(repo, path, repo_type=repo_type)
     with translated(repo):
+        if offline():
+            return _cached(repo, path, repo_type)
+        url = hf_hub_url(repo, path, repo_type=repo_type)
         try:
             seen = get_hf_file_metadata(
                 url, library_name="simmerge-hub", library_version=__version__

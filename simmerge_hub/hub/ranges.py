@@ -5,7 +5,7 @@ Knows where a file lies, nothing of what is in it.
 
 import time
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +13,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
 
 from simmerge_hub import __version__
@@ -110,6 +115,44 @@ def discard(found: Fetched) -> None:
     blob.unlink(missing_ok=True)
 
 
+def streamed(location: Location, file: str, *, whole: int) -> Iterator[bytes]:
+    """A file's bytes from its beginning, as far as they are asked for.
+
+    What is here is read here, and so is a file of at most `whole` bytes, through the cache. Of a
+    larger one no more is fetched than is asked for and what is under way, and nothing is kept.
+    """
+    if is_cached(location, file) or _size(location, file) <= whole:
+        with open(local_file(location, file), "rb") as handle:
+            while data := handle.read(GAP):
+                yield data
+        return
+    with (
+        translated(location.repo, location.commit),
+        get_session().stream("GET", _url(location, file), headers=_agent(), follow_redirects=True)
+        as response,
+    ):  # fmt: skip
+        if response.is_error:
+            response.read()
+        hf_raise_for_status(response)
+        yield from response.iter_bytes()
+
+
+def _size(location: Location, file: str) -> int:
+    with translated(location.repo, location.commit):
+        seen = get_hf_file_metadata(
+            _url(location, file), library_name="simmerge-hub", library_version=__version__
+        )
+    return seen.size or 0
+
+
+def _url(location: Location, file: str) -> str:
+    return hf_hub_url(location.repo, file, revision=location.commit, repo_type=location.repo_type)
+
+
+def _agent() -> dict[str, str]:
+    return build_hf_headers(library_name="simmerge-hub", library_version=__version__)
+
+
 def read_spans(location: Location, file: str, spans: Sequence[Span]) -> list[bytes]:
     """The bytes of each span, in the order given; near ones are fetched together, in parallel."""
     if location.folder is not None:
@@ -176,13 +219,12 @@ def _read_remote(location: Location, file: str, span: Span) -> bytes:
     start, end = span
     if start == end:
         return b""
-    url = hf_hub_url(location.repo, file, revision=location.commit, repo_type=location.repo_type)
-    agent = build_hf_headers(library_name="simmerge-hub", library_version=__version__)
-    headers = {**agent, "Range": f"bytes={start}-{end - 1}"}
+    headers = {**_agent(), "Range": f"bytes={start}-{end - 1}"}
     with (
         translated(location.repo, location.commit),
-        get_session().stream("GET", url, headers=headers, follow_redirects=True) as response,
-    ):
+        get_session().stream("GET", _url(location, file), headers=headers, follow_redirects=True)
+        as response,
+    ):  # fmt: skip
         if response.is_error:
             response.read()  # the Hub says in the body what is wrong
         hf_raise_for_status(response)

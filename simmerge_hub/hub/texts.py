@@ -1,7 +1,8 @@
 """Texts from a dataset on the Hub, pinned to a commit, or from a file here.
 
-JSON-lines and text files are read as they are; datasets in other formats go through the `datasets`
-library, streamed. Which file is which split is told by the card, else by file and folder names.
+JSON-lines and text files are read as they are, large ones only as far as needed; datasets in other
+formats go through the `datasets` library, streamed. Which file is which split is told by the card,
+else by file and folder names.
 """
 
 import fnmatch
@@ -18,7 +19,7 @@ from huggingface_hub import snapshot_download
 
 from simmerge_hub.errors import MissingExtra, ProbeError
 from simmerge_hub.hub.client import api, offline, translated
-from simmerge_hub.hub.ranges import Location, local_file
+from simmerge_hub.hub.ranges import Location, local_file, streamed
 from simmerge_hub.hub.resolve import front_matter
 
 SPLITS = ("probe", "train")
@@ -26,6 +27,8 @@ SPLITS = ("probe", "train")
 COLUMNS = ("prompt", "text", "question", "instruction", "input")
 """Columns used where none is named: the first there is."""
 NATIVE = (".jsonl", ".txt")
+WHOLE = 10 * 2**20
+"""Bytes up to which a file is downloaded whole, and so is there offline."""
 KEYWORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
@@ -57,7 +60,8 @@ def texts(reference: str, *, limit: int) -> Texts:
     """
     path = Path(reference).expanduser()
     if path.suffix in NATIVE and path.is_file():
-        prompts, _ = _read([path], "", limit, path.name)
+        here = Location(folder=path.parent)
+        prompts, _ = _read(here, [path.name], "", limit, path.name)
         return Texts(source=path.name, prompts=prompts)
     found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^:]+))?(?::([^:]*))?(?::(.+))?", reference)
     if found is None or reference.startswith((".", "/", "~")):
@@ -75,8 +79,7 @@ def _from_hub(repo: str, revision: str | None, split: str, column: str, limit: i
     if native:
         splits = _splits(native, _configured(location, files))
         chosen = _choose("split", split, SPLITS, list(splits), repo)
-        paths = [local_file(location, name) for name in splits[chosen]]
-        prompts, used = _read(paths, column, limit, repo)
+        prompts, used = _read(location, splits[chosen], column, limit, repo)
     else:
         chosen, rows = _streamed(repo, location.commit, split)
         prompts, used = _column(rows, column, limit, repo)
@@ -155,19 +158,26 @@ def _choose(
 
 
 def _read(
-    paths: Sequence[Path], column: str, limit: int, source: str
+    location: Location, files: Sequence[str], column: str, limit: int, source: str
 ) -> tuple[tuple[str, ...], str]:
-    if paths[0].suffix == ".txt":
-        rows: Iterable[Any] = ({"text": line} for line in _lines(paths) if line.strip())
+    lines = (line for file in files for line in _lines(location, file) if line.strip())
+    if files[0].endswith(".txt"):
+        rows: Iterable[Any] = ({"text": line} for line in lines)
     else:
-        rows = (_parsed(line, source) for line in _lines(paths) if line.strip())
+        rows = (_parsed(line, source) for line in lines)
     return _column(rows, column, limit, source)
 
 
-def _lines(paths: Sequence[Path]) -> Iterator[str]:
-    for path in paths:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            yield from (line.rstrip("\r\n") for line in handle)
+def _lines(location: Location, file: str) -> Iterator[str]:
+    left = b""
+    for data in streamed(location, file, whole=WHOLE):
+        *lines, left = (left + data).split(b"\n")
+        yield from (_text(line) for line in lines)
+    yield _text(left)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")
 
 
 def _parsed(line: str, source: str) -> Mapping[str, Any]:

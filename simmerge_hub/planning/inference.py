@@ -2,8 +2,8 @@
 
 A model that was trained to answer a kind of prompt is more certain of how the answer begins, even
 on prompts without answers; it need not have the lower loss on the prompts themselves. On the zoo
-(1,110 pairs of which one model is the expert) the surer of the two is the expert in 95 % of pairs,
-the one with the lower loss in 49 %, the one whose predictions moved farther from the base in 74 %.
+(1,607 pairs of which one model is the expert) the surer of the two is the expert in 95 % of pairs,
+the one with the lower loss in 53 %, the one whose predictions moved farther from the base in 74 %.
 All of these models are small, and the probes are of the kind the expert was trained on: on others
 the rule is worth nothing, and whether it holds at billions of parameters is not known.
 """
@@ -20,9 +20,10 @@ from simmerge_hub.signatures.signature import Signature
 DOUBT = "entropy_difference"
 """Entropy of the first model where answers begin minus the second's, in nats."""
 STEEPNESS = 4.0
-"""What a nat of less doubt adds to the log of the odds; the zoo's own optimum is 4.9."""
+"""What a nat of less doubt adds to the log of the odds; the zoo's own optimum is 7.8, so a guess is
+rather too modest."""
 SUREST = 0.99
-"""No guess is surer: on the zoo, one of a hundred sure ones is wrong."""
+"""No guess is surer, though on the zoo none of 776 such guesses was wrong."""
 UNSURE = 0.6
 """Less probable experts are none."""
 

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.merger import common_dtype
@@ -21,7 +23,8 @@ from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.tasks import Task, tasks_of
 from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
-from simmerge_hub.selector.predictor import Contribution, Predictor, Ranking
+from simmerge_hub.selector.predictor import NOT_ASKED, Contribution, Predictor, Ranking
+from simmerge_hub.signatures.effects import effects, seen_from_the_other
 from simmerge_hub.signatures.features import features
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.shared import signed
@@ -166,7 +169,11 @@ def plan(
     known = {name: each.signature for name, each in made.items()}
     tasks, unclear = informed(tasks, [m.name for m in checkpoints], known)
     arms = objective.candidates([task.name for task in tasks])
-    rankings = {t.name: _rank(t, checkpoints, found, known, trained.predictor, arms) for t in tasks}
+    told = _told(checkpoints, found, known, trained.predictor, arms)
+    rankings = {
+        t.name: _rank(t, checkpoints, found, known, trained.predictor, arms, told[t.expert])
+        for t in tasks
+    }
     decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks}, objective)
     if bandit is not None:
         say("asking the bandit")
@@ -176,7 +183,7 @@ def plan(
         tasks=tasks,
         probes=probe_sets,
         decision=decision,
-        left_out={**dropped, **unclear, **decision.rejected},
+        left_out={**dropped, **unclear, **_named(decision.rejected)},
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
         coverage=1 - trained.predictor.alpha,
@@ -233,6 +240,27 @@ def _signatures(
     return found
 
 
+def _told(
+    models: Sequence[Checkpoint],
+    base: Checkpoint | None,
+    signatures: Mapping[str, Signature],
+    trained: Predictor,
+    arms: Sequence[Arm],
+) -> dict[str, Mapping[str, np.ndarray]]:
+    """Name of the expert -> arm label -> what the arm does to the pair, if the predictor asks."""
+    first, second = (m.name for m in models)
+    if not trained.reads_effects(arms):
+        return {first: {}, second: {}}
+    found = effects(
+        signatures[first], signatures[second], signatures[base.name] if base else None, arms
+    )
+    back = seen_from_the_other(found)
+    return {
+        first: {arm.label: each for arm, each in zip(arms, found, strict=True)},
+        second: {arm.swapped().label: each for arm, each in zip(arms, back, strict=True)},
+    }
+
+
 def _rank(
     task: Task,
     models: Sequence[Checkpoint],
@@ -240,6 +268,7 @@ def _rank(
     signatures: Mapping[str, Signature],
     trained: Predictor,
     arms: Sequence[Arm],
+    told: Mapping[str, np.ndarray],
 ) -> Ranking:
     """The arms for (expert, auxiliary, task); an arm's first model is the expert."""
     (auxiliary,) = [m.name for m in models if m.name != task.expert]
@@ -251,7 +280,7 @@ def _rank(
     )
     whole = base or models[0]
     entries = sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
-    return trained.predict(measured, task=task.name, arms=arms, parameters=entries)
+    return trained.predict(measured, task=task.name, arms=arms, effects=told, parameters=entries)
 
 
 def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Decision) -> Recipe:
@@ -267,6 +296,12 @@ def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Dec
     )
     check(recipe, "the plan")
     return recipe
+
+
+def _named(rejected: Mapping[str, str]) -> dict[str, str]:
+    """Arms and why they are rejected: those that were no candidates favour one model."""
+    why = "favours one model; a candidate with --weight or --keep"
+    return {arm: why if said == NOT_ASKED else said for arm, said in rejected.items()}
 
 
 def _prediction(choice: Choice) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from simmerge_hub.errors import PredictorError, SimmergeError
-from simmerge_hub.selector import heads
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector import conditioned, heads
 from simmerge_hub.selector.availability import PATTERNS, spell
 from simmerge_hub.selector.conformal import Radii
+from simmerge_hub.selector.linear import Linear
 from simmerge_hub.selector.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
-from simmerge_hub.selector.predictor import Predictor
+from simmerge_hub.selector.predictor import Conditioned, Predictor
+from simmerge_hub.signatures.effects import EFFECTS
 
 FORMAT = "simmerge-hub predictor"
-SCHEMA = 1
+SCHEMA = 2
 
 
 def save(predictor: Predictor, path: Path) -> None:
@@ -56,7 +59,10 @@ def text(predictor: Predictor) -> str:
         "schema": SCHEMA,
         "arms": [arm_entry(a) for a in predictor.arms],
         "features": {"schema": predictor.features, "names": list(predictor.names)},
+        "line": {name: np.asarray(v).tolist() for name, v in asdict(predictor.line).items()},
         "heads": [json.loads(head) for head in predictor.heads],
+        "conditioned": asdict(predictor.conditioned)
+        | {"forest": json.loads(predictor.conditioned.forest)},
         "alpha": predictor.alpha,
         "radii": {pattern: asdict(radii) for pattern, radii in predictor.radii.items()},
         "familiar": {
@@ -89,7 +95,9 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
         arms=arms,
         names=names,
         features=int(fields["features"]["schema"]),
+        line=_line(fields["line"], len(names), len(arms)),
         heads=trees,
+        conditioned=_conditioned(fields["conditioned"], arms, len(names)),
         alpha=float(fields["alpha"]),
         radii={p: _radii(entry, len(arms)) for p, entry in _patterns(fields["radii"])},
         familiar=_familiar(fields["familiar"], len(names)),
@@ -99,6 +107,34 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
         training=str(fields["training"]),
         report=dict(fields["report"]),
     )
+
+
+def _line(entry: Mapping[str, Any], features: int, arms: int) -> Linear:
+    shapes: dict[str, tuple[int, ...]] = {
+        "mean": (features,),
+        "spread": (features,),
+        "weights": (features, arms),
+        "intercept": (arms,),
+    }
+    found = {name: np.array(entry[name], dtype=np.float64) for name in shapes}
+    _demand(all(found[n].shape == s for n, s in shapes.items()), "the line does not fit")
+    _demand(bool((found["spread"] > 0).all()), "a spread is not positive")
+    return Linear(**found)
+
+
+def _conditioned(entry: Mapping[str, Any], arms: Sequence[Arm], features: int) -> Conditioned:
+    effects = tuple(str(name) for name in entry["effects"])
+    told = features + len(effects) + len(conditioned.STATIC) + len(conditioned.operators(arms))
+    found = Conditioned(
+        forest=heads.check(entry["forest"], told),
+        effects=effects,
+        share=float(entry["share"]),
+        unmeasured=float(entry["unmeasured"]),
+    )
+    _demand(set(effects) <= set(EFFECTS), "it reads unknown effects")
+    _demand(0 <= found.share <= 1, "the forest's share is no share")
+    _demand(found.unmeasured >= 0, "an interval is negative")
+    return found
 
 
 def _radii(entry: Mapping[str, Any], arms: int) -> Radii:

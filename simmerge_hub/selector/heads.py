@@ -1,4 +1,6 @@
-"""The heads: one small XGBoost regression per arm, kept as JSON.
+"""The heads: one small XGBoost regression per arm on top of a line, kept as JSON.
+
+A head learns what its arm's line (`selector.linear`) leaves unexplained.
 
 Every fit runs on one thread with a fixed seed, so the same rows give the same bytes; several heads
 are fitted side by side, and none of them sees another.
@@ -13,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simmerge_hub.selector import linear
 from simmerge_hub.selector.availability import PATTERNS, hide
+from simmerge_hub.selector.linear import Linear
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
-from simmerge_hub.selector.rows import Floats, Rows, splits
+from simmerge_hub.selector.rows import Floats, Places, Rows
 
 if TYPE_CHECKING:
     from xgboost import Booster
@@ -30,9 +34,8 @@ SETTINGS = {
     "colsample_bytree": 0.4,
     "nthread": 1,
 }
-TREES = (25, 50, 100, 150, 200)
+TREES = (10, 25, 50, 100, 150)
 """Numbers of trees that compete inside the training rows."""
-INNER_FOLDS = 3
 COLUMNS = (
     "base_weights",
     "default_left",
@@ -48,12 +51,13 @@ COLUMNS = (
 """What XGBoost's JSON holds for every node of a tree."""
 
 
-def fit(rows: Rows, *, trees: int, seed: int) -> "list[Booster]":
+def fit(rows: Rows, line: Linear, *, trees: int, seed: int) -> "list[Booster]":
     """One head per arm, trained on `rows` and on copies of them with families hidden."""
     from xgboost import DMatrix, train
 
-    values, places = with_hidden(rows, seed)
-    data = [DMatrix(values, label=rows.gains[places, i], nthread=1) for i in range(len(rows.arms))]
+    values, places, _ = with_hidden(rows, seed)
+    rest = rows.gains[places] - linear.predict(line, values)
+    data = [DMatrix(values, label=column, nthread=1) for column in rest.T]
 
     def one(column: int) -> "Booster":
         return train(SETTINGS | {"seed": seed + column}, data[column], num_boost_round=trees)
@@ -62,11 +66,12 @@ def fit(rows: Rows, *, trees: int, seed: int) -> "list[Booster]":
         return list(pool.map(one, range(len(data))))
 
 
-def predict(heads: "Sequence[Booster]", values: Floats, *, trees: int = 0) -> Floats:
+def predict(heads: "Sequence[Booster]", line: Linear, values: Floats, *, trees: int = 0) -> Floats:
     """[rows, heads]: the share of the gap each arm is predicted to close, in [-1, 1.5].
 
     Args:
         heads: as `fit` or `booster` gives them.
+        line: what they were fitted on top of, one arm a head.
         values: [rows, features].
         trees: how many trees of each head to use; 0: all.
     """
@@ -74,11 +79,12 @@ def predict(heads: "Sequence[Booster]", values: Floats, *, trees: int = 0) -> Fl
 
     data = DMatrix(values, nthread=1)
     columns = [head.predict(data, iteration_range=(0, trees)) for head in heads]
-    return np.clip(np.stack(columns, axis=1).astype(np.float64), LOWEST, HIGHEST)
+    rest = np.stack(columns, axis=1).astype(np.float64)
+    return np.clip(linear.predict(line, values) + rest, LOWEST, HIGHEST)
 
 
 def contributions(head: "Booster", values: Floats) -> Floats:
-    """[features]: what each feature adds to the prediction for `values` [features].
+    """[features]: what each feature adds to what the forest predicts for `values` [features].
 
     XGBoost's exact SHAP values (Lundberg et al. 2020) without the constant term.
     """
@@ -88,28 +94,19 @@ def contributions(head: "Booster", values: Floats) -> Floats:
     return np.asarray(found[0, :-1], dtype=np.float64)
 
 
-def best_trees(rows: Rows, *, seed: int) -> int:
-    """The number of trees with the least squared error on models held out of `rows`."""
-    errors = np.zeros(len(TREES))
-    for split in splits(rows, INNER_FOLDS, seed=seed, across=False):
-        heads = fit(rows.take(split.train), trees=TREES[-1], seed=seed)
-        test = rows.take(split.test)
-        for i, trees in enumerate(TREES):
-            errors[i] += np.square(predict(heads, test.values, trees=trees) - test.gains).sum()
-    return TREES[int(np.argmin(errors))] if errors.any() else 150
-
-
-def with_hidden(rows: Rows, seed: int) -> tuple[Floats, np.ndarray]:
+def with_hidden(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
     """Every row as it is, and once more with a seeded pattern of families hidden.
 
     Returns:
-        float64 [2n, features], and for each the place of its row in `rows`.
+        float64 [2n, features]; for each, the place of its row in `rows` and of its pattern in
+        `PATTERNS`.
     """
     drawn = np.random.default_rng(seed).integers(1, len(PATTERNS), len(rows))
     hidden = np.empty_like(rows.values)
     for number, pattern in enumerate(PATTERNS):
         hidden[drawn == number] = hide(rows.values[drawn == number], rows.names, pattern)
-    return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2)
+    patterns = np.concatenate([np.zeros_like(drawn), drawn])
+    return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2), patterns
 
 
 def text(head: "Booster") -> str:

@@ -5,6 +5,7 @@ A repository of a predictor holds `predictor.json`, which is data: it is read wi
 """
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def find(reference: str | Path | None = None) -> Trained:
         HubError: the repository cannot be read.
     """
     if reference is None:
-        return Trained(predictor=archive.load(packaged_predictor()), origin=PACKAGED)
+        return _packaged()
     place = Path(reference).expanduser()
     file = place / FILE if place.is_dir() else place
     if file.is_file():
@@ -57,6 +58,12 @@ def find(reference: str | Path | None = None) -> Trained:
 def packaged_predictor() -> Path:
     """The file of the predictor that a plan uses by default."""
     return Path(str(files("simmerge_hub.selector").joinpath("default.json")))
+
+
+@cache
+def _packaged() -> Trained:
+    """Read once: it belongs to the package, and does not change while that runs."""
+    return Trained(predictor=archive.load(packaged_predictor()), origin=PACKAGED)
 
 
 def _from_hub(ref: ModelRef) -> Trained:

@@ -5,16 +5,17 @@ prediction, or that chose the best fixed arm it is compared with. Spread comes f
 *models*, because a few models make all the pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from simmerge_hub.operators import PAPER_ARMS, Arm
+from simmerge_hub.operators import BALANCED, PAPER_ARMS, Arm
 from simmerge_hub.selector.availability import PATTERNS, spell
 from simmerge_hub.selector.baselines import BASELINES
 from simmerge_hub.selector.conformal import calibrate, choose, usable_arms
+from simmerge_hub.selector.mixture import Size, advantage
 from simmerge_hub.selector.objectives import Cases, both_tasks, each_task
 from simmerge_hub.selector.predictor import TIE
 from simmerge_hub.selector.rows import Floats, Rows, Split, apart
@@ -32,54 +33,63 @@ class HeldOut:
         rows: the n rows.
         splits: what was trained on and tested, as places in `rows`.
         predicted: [patterns, n, arms], with the families of each pattern hidden.
-        shuffled: [n, arms], by heads trained and asked with other rows' features.
-        trees: the number of trees chosen inside each split.
+        single: `heads` and `conditioned` -> [n, arms], by that model alone, all features there.
+        shuffled: [n, arms], trained and asked with other rows' features.
+        unmeasured: [n, arms], by what never saw the arm's operator; NaN where not tried.
+        sizes: what won the contest inside each split.
     """
 
     rows: Rows
     splits: tuple[Split, ...]
     predicted: Floats
+    single: Mapping[str, Floats]
     shuffled: Floats
-    trees: tuple[int, ...]
+    unmeasured: Floats
+    sizes: tuple[Size, ...]
 
 
 def report(held: HeldOut, *, seed: int, alpha: float) -> dict[str, Any]:
     """The report as plain data, every number rounded to four places.
 
-    `sets` holds one table per set of arms (`all` and, where measured, the paper's three), judged on
-    the expert's task; `pairs` the same judged on the mean over both models' tasks, which is what a
-    merge is for. A table is the mean share of the gap closed by every strategy with its 95 %
-    interval, pooled and by regime. `coverage` says what share of outcomes the intervals hold.
+    `sets` holds one table per set of arms (`all`, and where they were measured `balanced`, those
+    that treat both models alike, and the `paper`'s three), judged on the expert's task; `pairs` the
+    same judged on the mean over both models' tasks, which is what a merge is for. A table is the
+    mean share of the gap closed by every strategy with its 95 % interval, pooled and by regime.
+    `coverage` says what share of outcomes the intervals hold, `unmeasured` how arms are ranked
+    whose operator was left out of training.
     """
     rows = held.rows
     tasks, pairs = {}, {}
     for name, columns in _sets(rows).items():
         chosen = rows.only(columns)
         scores = _scores(chosen, held, columns)
-        tasks[name] = _table(each_task(chosen, scores), chosen.arms, seed)
+        tasks[name] = judge(each_task(chosen, scores), chosen.arms, seed)
         both = both_tasks(chosen, scores)
         if both is not None:
-            pairs[name] = _table(both, chosen.arms, seed)
+            pairs[name] = judge(both, chosen.arms, seed)
     found = {
         "rows": len(rows),
         "models": len(rows.models),
         "regimes": _counts(rows.regimes),
         "splits": len(held.splits),
-        "trees": sorted(held.trees),
+        "contest": _counts([_spell(size) for size in held.sizes]),
         "base closes": float(rows.base_gains.mean()),
         "sets": tasks,
         "pairs": pairs,
-        "coverage": _coverage(held, alpha, _resampled(rows.experts, rows.auxiliaries, seed)),
+        "coverage": _coverage(held, alpha, resampled(rows.experts, rows.auxiliaries, seed)),
     }
-    return _rounded(found)
+    return _rounded(found | {"unmeasured": _unmeasured(held)})
 
 
 def _sets(rows: Rows) -> dict[str, list[int]]:
     """The sets of arms that are judged, as columns."""
-    paper = {a.label for a in PAPER_ARMS}
-    columns = [i for i, a in enumerate(rows.arms) if a.label in paper]
     found = {"all": list(range(len(rows.arms)))}
-    return found | ({"paper": columns} if 1 < len(columns) < len(rows.arms) else {})
+    for name, arms in (("balanced", BALANCED), ("paper", PAPER_ARMS)):
+        members = {a.label for a in arms}
+        columns = [i for i, a in enumerate(rows.arms) if a.label in members]
+        if len(columns) > 1 and columns not in found.values():
+            found[name] = columns
+    return found
 
 
 def _scores(rows: Rows, held: HeldOut, columns: Sequence[int]) -> dict[str, Floats]:
@@ -90,29 +100,30 @@ def _scores(rows: Rows, held: HeldOut, columns: Sequence[int]) -> dict[str, Floa
         for part in held.splits:
             found[name][part.test] = baseline(rows.take(part.train), rows.take(part.test))
     found["xgboost"] = held.predicted[0][:, columns]
+    found |= {f"xgboost, {name}": part[:, columns] for name, part in held.single.items()}
     found["xgboost, shuffled features"] = held.shuffled[:, columns]
     return found
 
 
-def _table(cases: Cases, arms: Sequence[Arm], seed: int) -> dict[str, Any]:
+def judge(cases: Cases, arms: Sequence[Arm], seed: int) -> dict[str, Any]:
     """Every strategy's result, and what is left to win."""
-    weights = _resampled(cases.first, cases.second, seed)
+    weights = resampled(cases.first, cases.second, seed)
     achieved = _achieved(cases, arms)
     top = achieved.get("oracle by halves", achieved["oracle"])
     best, mine = achieved["best fixed"], achieved["xgboost"]
     return {
         "cases": len(cases.gains),
         "arms": [a.label for a in arms],
-        "strategies": {name: _spread(gains, weights) for name, gains in achieved.items()},
+        "strategies": {name: spread(gains, weights) for name, gains in achieved.items()},
         "regimes": {
             regime: {name: float(gains[inside].mean()) for name, gains in achieved.items()}
             for regime in sorted(set(cases.regimes))
             for inside in [np.array(cases.regimes) == regime]
         },
-        "over best fixed": _spread(mine - best, weights),
+        "over best fixed": spread(mine - best, weights),
         "headroom": float(top.mean() - best.mean()),
         "headroom captured": _ratio(mine - best, top - best, weights),
-        "regret": _spread(achieved["oracle"] - mine, weights),
+        "regret": spread(achieved["oracle"] - mine, weights),
         "tie share": _tied(cases.gains, np.sort(cases.gains, axis=1)[:, -2]),
         "right or tied": _tied(cases.gains, mine),
         "advantage r2": _advantage(cases.scores["xgboost"], cases.gains),
@@ -152,10 +163,38 @@ def _held(
         chosen[places] = residuals[places, best[places]] <= radii.chosen
         width[places] = 2 * radii.chosen
     return {
-        "arms": _spread(arms, weights),
-        "chosen": _spread(chosen, weights),
+        "arms": spread(arms, weights),
+        "chosen": spread(chosen, weights),
         "width": float(width.mean()),
     }
+
+
+def _unmeasured(held: HeldOut) -> dict[str, Any]:
+    """Per operator left out of training: how often its arms are ranked right against the others.
+
+    Counted are pairs of an arm of the operator and one of another that differ by more than a tie;
+    chance is one half.
+    """
+    rows, found = held.rows, {}
+    tried = np.isfinite(held.unmeasured).all(axis=1)
+    known = held.single["conditioned"]
+    for name in sorted({a.operator for a in rows.arms}):
+        own = [i for i, a in enumerate(rows.arms) if a.operator == name]
+        others = [i for i, a in enumerate(rows.arms) if a.operator != name]
+        if not tried.any() or not others:
+            continue
+        truth = rows.gains[tried][:, own, None] - rows.gains[tried][:, None, others]
+        guess = held.unmeasured[tried][:, own, None] - known[tried][:, None, others]
+        apart_by = np.abs(truth) > TIE
+        if apart_by.any():
+            right = (np.sign(guess) == np.sign(truth))[apart_by]
+            found[name] = {"compared": int(apart_by.sum()), "right": float(right.mean())}
+    return found
+
+
+def _spell(size: Size) -> str:
+    own = f"penalty {size.penalty:g}, {size.heads} trees a head"
+    return f"{own}; forest of {size.conditioned} trees, share {size.share:g}"
 
 
 def _gained(gains: Floats, scores: Floats) -> Floats:
@@ -164,8 +203,8 @@ def _gained(gains: Floats, scores: Floats) -> Floats:
 
 def _advantage(predicted: Floats, gains: Floats) -> float:
     """R² after taking from each row its mean over arms: what is known about *which* arm."""
-    truth = gains - gains.mean(axis=1, keepdims=True)
-    error = predicted - predicted.mean(axis=1, keepdims=True) - truth
+    truth = advantage(gains)
+    error = advantage(predicted) - truth
     return float(1 - np.square(error).sum() / max(np.square(truth).sum(), 1e-12))
 
 
@@ -174,7 +213,7 @@ def _tied(gains: Floats, reached: Floats) -> float:
     return float((gains.max(axis=1) - reached <= TIE).mean())
 
 
-def _resampled(first: Sequence[str], second: Sequence[str], seed: int) -> Floats:
+def resampled(first: Sequence[str], second: Sequence[str], seed: int) -> Floats:
     """[resamples, m]: how often each case occurs when the models are drawn with replacement."""
     models = {name: place for place, name in enumerate(sorted({*first, *second}))}
     random = np.random.default_rng(seed)
@@ -184,7 +223,7 @@ def _resampled(first: Sequence[str], second: Sequence[str], seed: int) -> Floats
     return counts[counts.sum(axis=1) > 0]
 
 
-def _spread(values: Floats, weights: Floats) -> dict[str, float]:
+def spread(values: Floats, weights: Floats) -> dict[str, float]:
     means = weights @ values / weights.sum(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
     return {"mean": float(values.mean()), "low": float(low), "high": float(high)}

@@ -17,7 +17,7 @@ Places = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Training rows: n ordered pairs with a task, f features, a arms.
+    """Training rows: n ordered pairs with a task, f features, a arms, e effects of each.
 
     Args:
         experts, auxiliaries, tasks, regimes: n names each.
@@ -28,6 +28,8 @@ class Rows:
         gains: [n, a], share of the gap closed, in [-1, 1.5].
         halves: [n, a, 2], the same on the even and the odd prompts; NaN where not known.
         base_gains: [n], what the base itself closes.
+        effect_names: e names.
+        effects: [n, a, e], what each arm does to the pair, NaN = missing.
     """
 
     experts: tuple[str, ...]
@@ -41,6 +43,8 @@ class Rows:
     gains: Floats
     halves: Floats
     base_gains: Floats
+    effect_names: tuple[str, ...]
+    effects: Floats
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -62,6 +66,7 @@ class Rows:
             gains=self.gains[places],
             halves=self.halves[places],
             base_gains=self.base_gains[places],
+            effects=self.effects[places],
         )
 
     def only(self, columns: Sequence[int]) -> "Rows":
@@ -72,6 +77,7 @@ class Rows:
             arms=tuple(self.arms[i] for i in kept),
             gains=self.gains[:, kept],
             halves=self.halves[:, kept],
+            effects=self.effects[:, kept],
         )
 
 
@@ -121,6 +127,8 @@ def join(outcomes: Outcomes, features: FeatureTable, arms: Sequence[Arm]) -> Row
         gains=np.array([[gap_closed(row, row.utilities[la]) for la in labels] for row in kept]),
         halves=np.array([[_halves(row, label) for label in labels] for row in kept]),
         base_gains=np.array([gap_closed(row, row.base_utility) for row in kept]),
+        effect_names=features.effect_names,
+        effects=np.array([_effects(row, labels, features) for row in kept]),
     )
 
 
@@ -157,6 +165,12 @@ def apart(rows: Rows) -> Iterator[tuple[Places, NDArray[np.bool_]]]:
         places = np.array([i for i, other in enumerate(pairs) if other == pair])
         models = sorted(pair)
         yield places, ~(np.isin(experts, models) | np.isin(auxiliaries, models))
+
+
+def _effects(row: Outcome, labels: Sequence[str], features: FeatureTable) -> list[Floats]:
+    found = features.effects.get(row.key, {})
+    unknown = np.full(len(features.effect_names), np.nan)
+    return [found.get(label, unknown) for label in labels]
 
 
 def _halves(row: Outcome, label: str) -> tuple[float, float]:

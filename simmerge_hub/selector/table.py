@@ -1,15 +1,17 @@
 """The features table beside the outcomes: one vector per expert, auxiliary and task.
 
-    {"format": "simmerge-hub features", "schema": 1, "features": 3, "names": [...]}
-    {"expert": "code-1", "auxiliary": "math-3", "task": "code/f", "values": [0.1, null, ...]}
+    {"format": "simmerge-hub features", "schema": 1, "features": 3, "names": [...], "effects": []}
+    {"expert": "code-1", "auxiliary": "math-3", "task": "code/f", "values": [0.1, null, ...],
+     "effects": {"slerp": [0.7, ...], ...}}
 
-`features` is the schema of the vector itself, as `signatures.features` numbers it; null is missing.
+`features` is the schema of the vector itself, as `signatures.features` numbers it; `effects` is
+what each arm does to the pair, and may be left out; null is missing.
 """
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,23 @@ from simmerge_hub.selector.outcomes import Key, check_header
 
 FORMAT = "simmerge-hub features"
 SCHEMA = 1
+Vector = NDArray[np.float64]
 DIGITS = 6
 """Significant digits kept in the file: more than sampling and probes can tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureTable:
-    """Features of many pairs: `rows[expert, auxiliary, task]` is float64 [names], NaN = missing."""
+    """Features of many pairs: `rows[expert, auxiliary, task]` is float64 [names], NaN = missing.
+
+    `effects[key][arm label]` is float64 [effect_names]: what the arm does to the pair.
+    """
 
     names: tuple[str, ...]
     schema: int
-    rows: Mapping[Key, NDArray[np.float64]]
+    rows: Mapping[Key, Vector]
+    effect_names: tuple[str, ...] = ()
+    effects: Mapping[Key, Mapping[str, Vector]] = field(default_factory=dict)
 
 
 def save_features(table: FeatureTable, path: Path) -> None:
@@ -41,8 +49,9 @@ def save_features(table: FeatureTable, path: Path) -> None:
         "schema": SCHEMA,
         "features": table.schema,
         "names": list(table.names),
+        "effects": list(table.effect_names),
     }
-    lines = [header, *(_entry(key, values) for key, values in sorted(table.rows.items()))]
+    lines = [header, *(_entry(table, key) for key in sorted(table.rows))]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -57,22 +66,42 @@ def load_features(path: Path) -> FeatureTable:
     try:
         names = tuple(str(name) for name in header["names"])
         schema = int(header["features"])
-        rows = {(e["expert"], e["auxiliary"], e["task"]): _values(e["values"]) for e in entries}
-    except (KeyError, TypeError, ValueError) as error:
+        effect_names = tuple(str(name) for name in header.get("effects", ()))
+        rows = {_key(e): _values(e["values"]) for e in entries}
+        effects = {_key(e): _by_arm(e["effects"]) for e in entries if "effects" in e}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of features: {error!r}") from error
     for key, values in rows.items():
-        if len(values) != len(names) or np.isinf(values).any():
-            raise PredictorError(
-                f"{path}: {' + '.join(key)} needs {len(names)} finite or missing values"
-            )
-    return FeatureTable(names=names, schema=schema, rows=rows)
+        _check(values, names, f"{path}: {' + '.join(key)}")
+        for label, found in effects.get(key, {}).items():
+            _check(found, effect_names, f"{path}: {' + '.join(key)}, effects of {label}:")
+    return FeatureTable(
+        names=names, schema=schema, rows=rows, effect_names=effect_names, effects=effects
+    )
 
 
-def _entry(key: Key, values: NDArray[np.float64]) -> dict[str, Any]:
-    expert, auxiliary, task = key
-    plain = [None if math.isnan(v) else float(f"{v:.{DIGITS}g}") for v in values.tolist()]
-    return {"expert": expert, "auxiliary": auxiliary, "task": task, "values": plain}
+def _check(values: Vector, names: Sequence[str], where: str) -> None:
+    if len(values) != len(names) or np.isinf(values).any():
+        raise PredictorError(f"{where} needs {len(names)} finite or missing values")
 
 
-def _values(given: list[float | None]) -> NDArray[np.float64]:
+def _key(entry: Mapping[str, Any]) -> Key:
+    return (entry["expert"], entry["auxiliary"], entry["task"])
+
+
+def _entry(table: FeatureTable, key: Key) -> dict[str, Any]:
+    entry = dict(zip(("expert", "auxiliary", "task"), key, strict=True))
+    found = {label: _plain(values) for label, values in table.effects.get(key, {}).items()}
+    return entry | {"values": _plain(table.rows[key])} | ({"effects": found} if found else {})
+
+
+def _plain(values: Vector) -> list[float | None]:
+    return [None if math.isnan(v) else float(f"{v:.{DIGITS}g}") for v in values.tolist()]
+
+
+def _by_arm(given: Mapping[str, list[float | None]]) -> dict[str, Vector]:
+    return {str(label): _values(values) for label, values in given.items()}
+
+
+def _values(given: list[float | None]) -> Vector:
     return np.array([math.nan if v is None else float(v) for v in given], dtype=np.float64)

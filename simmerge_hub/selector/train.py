@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.operators import BALANCED, Arm
-from simmerge_hub.selector import heads, novelty
+from simmerge_hub.operators import ARMS, Arm
+from simmerge_hub.selector import conditioned, heads, mixture, novelty
 from simmerge_hub.selector.availability import PATTERNS, hide, missing, spell
-from simmerge_hub.selector.conformal import Radii, calibrate, usable_arms
+from simmerge_hub.selector.conformal import Radii, calibrate, radius, usable_arms
+from simmerge_hub.selector.mixture import Size
 from simmerge_hub.selector.outcomes import Outcomes
-from simmerge_hub.selector.predictor import Predictor
+from simmerge_hub.selector.predictor import Conditioned, Predictor
 from simmerge_hub.selector.report import HeldOut, report
-from simmerge_hub.selector.rows import Floats, Rows, Split, join, splits
+from simmerge_hub.selector.rows import Floats, Places, Rows, Split, join, splits
 from simmerge_hub.selector.table import FeatureTable
 
 FOLDS = 5
@@ -30,7 +31,7 @@ def train(
     outcomes: Outcomes,
     features: FeatureTable,
     *,
-    arms: Sequence[Arm] = BALANCED,
+    arms: Sequence[Arm] = ARMS,
     seed: int = 0,
     alpha: float = 0.1,
 ) -> Predictor:
@@ -39,8 +40,7 @@ def train(
     Args:
         outcomes: the measured utilities.
         features: the features of every pair and task in them.
-        arms: what to choose between; all must have been measured. By default those that treat
-            both models alike, which is what a plan for the tasks of both chooses between.
+        arms: what to choose between; all must have been measured.
         seed: of folds, subsampling and hidden families.
         alpha: intervals are to hold a share of 1 − alpha of outcomes.
 
@@ -54,13 +54,20 @@ def train(
             hint=f"measure outcomes of at least {FEWEST_MODELS} models",
         )
     held = hold_out(rows, seed=seed)
-    fitted = heads.fit(rows, trees=heads.best_trees(rows, seed=seed), seed=seed)
+    fitted = mixture.fit(rows, mixture.contest(rows, seed=seed), seed=seed)
     means = rows.gains.mean(axis=0)
     return Predictor(
         arms=rows.arms,
         names=rows.names,
         features=rows.schema,
-        heads=tuple(heads.text(head) for head in fitted),
+        line=fitted.line,
+        heads=tuple(heads.text(head) for head in fitted.heads),
+        conditioned=Conditioned(
+            forest=heads.text(fitted.forest),
+            effects=rows.effect_names,
+            share=fitted.share,
+            unmeasured=_unmeasured(held, alpha),
+        ),
         alpha=alpha,
         radii=_radii(held, alpha),
         familiar=novelty.survey(rows, parameters=_parameters(outcomes.provenance)),
@@ -73,7 +80,7 @@ def train(
 
 
 def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
-    """Predict every row from rows that share no model with it, trees chosen inside those.
+    """Predict every row from rows that share no model with it, all choices made inside those.
 
     Raises:
         PredictorError: no split leaves anything to train on.
@@ -84,61 +91,100 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
             "no model can be held out: every training row shares one with every test row",
             hint="measure outcomes of more pairs of models",
         )
-    mixed = np.random.default_rng(seed).permutation(len(rows))
-    predicted = np.full((len(PATTERNS), len(rows), len(rows.arms)), np.nan)
-    shuffled = np.full_like(predicted[0], np.nan)
-    trees = []
-    for split in found:
-        known = rows.take(split.train)
-        trees.append(heads.best_trees(known, seed=seed))
-        fitted = heads.fit(known, trees=trees[-1], seed=seed)
+    predicted = np.full((len(PATTERNS), *rows.gains.shape), np.nan)
+    single = {name: np.full(rows.gains.shape, np.nan) for name in ("heads", "conditioned")}
+    shuffled, unmeasured = np.full(rows.gains.shape, np.nan), np.full(rows.gains.shape, np.nan)
+    sizes = {}
+    mixed = _mixed_up(rows, seed)
+    within = {s.test.tobytes() for s in splits(rows, folds, seed=seed, across=False)}
+
+    def one(split: Split) -> None:
+        known, test = rows.take(split.train), rows.take(split.test)
+        size = sizes[split.test.tobytes()] = mixture.contest(known, seed=seed)
+        fitted = mixture.fit(known, size, seed=seed)
         for i, pattern in enumerate(PATTERNS):
-            asked = hide(rows.values[split.test], rows.names, pattern)
-            predicted[i, split.test] = heads.predict(fitted, asked)
-        shuffled[split.test] = _shuffled(rows, split, mixed, trees=trees[-1], seed=seed)
-    return _tested(rows, found, predicted, shuffled, trees)
+            asked = hide(test.values, rows.names, pattern)
+            seen = conditioned.hidden(test.effects, rows.effect_names, pattern)
+            predicted[i, split.test] = mixture.predict(fitted, asked, seen)
+        parts = mixture.parts(fitted, test.values, test.effects)
+        for name, part in zip(single, parts, strict=True):
+            single[name][split.test] = part
+        fooled = mixture.fit(mixed.take(split.train), size, seed=seed)
+        asked, seen = mixed.values[split.test], mixed.effects[split.test]
+        shuffled[split.test] = mixture.predict(fooled, asked, seen)
+        if split.test.tobytes() in within:
+            unmeasured[split.test] = _without_operator(known, test, size, seed=seed)
+
+    mixture.side_by_side(one, found)
+    tested = np.flatnonzero(np.isfinite(predicted[0]).all(axis=1))
+    return HeldOut(
+        rows=rows.take(tested),
+        splits=_renumbered(found, tested, len(rows)),
+        predicted=predicted[:, tested],
+        single={name: part[tested] for name, part in single.items()},
+        shuffled=shuffled[tested],
+        unmeasured=unmeasured[tested],
+        sizes=tuple(sizes[split.test.tobytes()] for split in found),
+    )
 
 
 def safe_arm(rows: Rows) -> int:
-    """The arm whose worst regime is best: what to use where nothing is known."""
+    """The arm whose worst regime is best: what to use where nothing is known.
+
+    Among the arms that treat both models alike, if there are any: the others keep one model.
+    """
     regimes = np.array(rows.regimes)
     means = [rows.gains[regimes == name].mean(axis=0) for name in sorted(set(rows.regimes))]
-    return int(np.argmax(np.min(means, axis=0)))
+    alike = np.array([arm == arm.swapped() for arm in rows.arms])
+    return int(np.argmax(np.where(alike | ~alike.any(), np.min(means, axis=0), -np.inf)))
 
 
 def digest(rows: Rows) -> str:
-    """sha256 of what is learned from: keys, feature names, values and gains."""
+    """sha256 of what is learned from: keys, names, features, effects and gains."""
     found = hashlib.sha256()
     keys = zip(rows.experts, rows.auxiliaries, rows.tasks, rows.regimes, strict=True)
-    for part in (*keys, rows.names, [a.label for a in rows.arms]):
+    for part in (*keys, rows.names, rows.effect_names, [a.label for a in rows.arms]):
         found.update("\0".join(part).encode() + b"\n")
-    for numbers in (rows.values, rows.gains):
+    for numbers in (rows.values, rows.effects, rows.gains):
         found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
     return found.hexdigest()
 
 
-def _shuffled(rows: Rows, split: Split, mixed: np.ndarray, *, trees: int, seed: int) -> Floats:
-    """Predictions for the test rows when every row has another row's features."""
-    known = replace(rows, values=rows.values[mixed]).take(split.train)
-    fitted = heads.fit(known, trees=trees, seed=seed)
-    return heads.predict(fitted, rows.values[mixed][split.test])
+def _mixed_up(rows: Rows, seed: int) -> Rows:
+    """The rows with another row's features each: what is learned from them is luck."""
+    mixed = np.random.default_rng(seed).permutation(len(rows))
+    return replace(rows, values=rows.values[mixed], effects=rows.effects[mixed])
 
 
-def _tested(
-    rows: Rows, found: list[Split], predicted: Floats, shuffled: Floats, trees: list[int]
-) -> HeldOut:
-    """Only the rows that were tested, with the splits' places renumbered."""
-    tested = np.flatnonzero(np.isfinite(predicted[0]).all(axis=1))
-    place = np.full(len(rows), -1)
+def _without_operator(known: Rows, test: Rows, size: Size, *, seed: int) -> Floats:
+    """[test rows, arms]: every operator's arms predicted by what never saw that operator."""
+    found = np.full(test.gains.shape, np.nan)
+    for name in conditioned.operators(known.arms):
+        places = [i for i, arm in enumerate(known.arms) if arm.operator == name]
+        others = [i for i, arm in enumerate(known.arms) if arm.operator != name]
+        if others:
+            seen = known.only(others)
+            forest = conditioned.fit(seen, trees=size.conditioned, seed=seed)
+            trained, asked = conditioned.operators(seen.arms), test.only(places)
+            found[:, places] = conditioned.predict(
+                forest, asked.values, asked.effects, asked.arms, trained
+            )
+    return found
+
+
+def _renumbered(found: Sequence[Split], tested: Places, rows: int) -> tuple[Split, ...]:
+    """The splits' places among the rows that were tested."""
+    place = np.full(rows, -1)
     place[tested] = np.arange(len(tested))
-    parts = [Split(train=place[s.train][place[s.train] >= 0], test=place[s.test]) for s in found]
-    return HeldOut(
-        rows=rows.take(tested),
-        splits=tuple(parts),
-        predicted=predicted[:, tested],
-        shuffled=shuffled[tested],
-        trees=tuple(trees),
+    return tuple(
+        Split(train=place[s.train][place[s.train] >= 0], test=place[s.test]) for s in found
     )
+
+
+def _unmeasured(held: HeldOut, alpha: float) -> float:
+    """The half-width for an arm whose operator was never measured."""
+    residuals = np.abs(held.unmeasured - held.rows.gains)
+    return radius(residuals[np.isfinite(residuals)], alpha)
 
 
 def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:

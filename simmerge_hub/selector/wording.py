@@ -11,6 +11,7 @@ import numpy as np
 
 from simmerge_hub.selector.novelty import Novelty
 from simmerge_hub.selector.rows import Floats
+from simmerge_hub.signatures.effects import EFFECTS
 from simmerge_hub.signatures.phrases import phrase
 from simmerge_hub.signatures.registry import REGISTRY
 
@@ -66,15 +67,19 @@ def says(name: str, value: float, knots: Floats) -> str:
     """A feature's value in plain words.
 
     Args:
-        name: of the feature; one of no registry is said by its name.
+        name: of the feature or effect; one of no registry is said by its name.
         value: of it.
-        knots: its quantiles in training, ascending.
+        knots: [1, knots], its quantiles in training, ascending; [0, knots] of an effect.
     """
+    if name in EFFECTS and math.isfinite(value):
+        return phrase(EFFECTS[name].says, value, 0.5)
     known = REGISTRY.get(name)
     if known is None or math.isnan(value):
         return f"{name} is {value:.3g}"
-    below, up_to = np.searchsorted(knots, value), np.searchsorted(knots, value, side="right")
-    return phrase(known.says, value, float(below + up_to) / (2 * len(knots)))
+    (quantiles,) = knots
+    below = np.searchsorted(quantiles, value)
+    up_to = np.searchsorted(quantiles, value, side="right")
+    return phrase(known.says, value, float(below + up_to) / (2 * len(quantiles)))
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -1,24 +1,26 @@
 """Whether a signature that somebody published may be believed.
 
 It must be of this very model and these settings, hold the rows that are sampled here, and sketches
-that can have come from the probes. Its rows must be those that are known; where none are, and
-others than the model's owners published it, a few rows are read from the model and compared.
+that can have come from the probes and the model: of the right sizes, with numbers that are
+probabilities where probabilities are meant. Its rows must be those that are known; where none are,
+and others than the model's owners published it, a few rows are read from the model and compared.
 
-A sketch cannot be checked without running the model: that is why signatures of others are used only
-when they are named.
+Whether a sketch is true cannot be checked without running the model: that is why signatures of
+others are used only when they are named.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from simmerge_hub.signatures import cache
+from simmerge_hub.signatures.capture import EXACT, FLOOR, KEPT, QUERIES, TOKENS, WIDTH
 from simmerge_hub.signatures.sample import Ranges, sampled_rows
 from simmerge_hub.signatures.signature import Request, Signature
-from simmerge_hub.signatures.sketch import Sketch
+from simmerge_hub.signatures.sketch import ATTENTION_LAYERS, HIDDEN_LAYERS, POSITIONS, Sketch
 from simmerge_hub.weights.numbers import DTYPES
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
@@ -29,6 +31,10 @@ ARRAYS = (
     "attention_depths",
 )  # fmt: skip
 """What of a sketch is an array."""
+SLACK = 1e-3
+"""How far probabilities in float32 may sum to more or less than 1; in float16 ten times as far."""
+LARGE = 1e9
+"""No hidden state has such an entry; its square times a whole sketch is still a float32."""
 NEAR = 1e-5
 """An adapter's rows are computed, not read: they may differ by rounding."""
 
@@ -145,21 +151,68 @@ def _fault(sketch: Sketch, request: Request) -> str:
         array = getattr(sketch, name)
         if (array.dtype, array.shape) != (dtype, size):
             return f"has {name} of the wrong size or type"
-    ids = sketch.ids
+    sizes = shapes(request.checkpoint, request.adapted).values()
+    rows = {size[0] for size in sizes if size}
+    return next(_impossible(sketch, asked[sketch.probes], rows), "")
+
+
+def _impossible(sketch: Sketch, prompts: int, rows: set[int]) -> Iterator[str]:
+    """What no model gives on so many prompts; `rows` are how many its tensors have."""
+    if sketch.vocabulary not in rows:
+        yield "has another vocabulary than the model"
+    ends, logprobs, ids = sketch.ends, sketch.logprobs, sketch.ids
+    if not (len(ends) <= POSITIONS * prompts and ends[-1:].all() and ends.sum() == prompts):
+        yield "has other positions than the prompts"
     if ids.size and (ids.min() < 0 or ids.max() >= sketch.vocabulary):
-        return "has tokens beyond its vocabulary"
-    return ""
+        yield "has tokens beyond its vocabulary"
+    if (np.diff(np.sort(ids)) == 0).any():
+        yield "has a token twice"
+    if not (_within(logprobs, FLOOR, SLACK) and _within(sketch.tail, FLOOR, SLACK)):
+        yield "has log-probabilities that are none"
+    total = np.exp(logprobs).sum(-1) + (np.exp(sketch.tail) if ids.size else 0)
+    if not _within(total, 1 - SLACK, 1 + SLACK):
+        yield "has probabilities that do not sum to 1"
+    most = np.log(sketch.vocabulary) + SLACK
+    if not (_within(sketch.entropy, -SLACK, most) and _within(sketch.loss, -SLACK, -FLOOR)):
+        yield "has an entropy or a loss that is none"
+    if not (_within(sketch.hidden, -LARGE, LARGE) and 0 < sketch.hidden.shape[-1] <= WIDTH):
+        yield "has hidden states that are none"
+    if not (0 < len(sketch.depths) <= HIDDEN_LAYERS and _ascend(sketch.depths)):
+        yield "has layers that the model has not"
+    if sketch.attention.size and not _attends(sketch, prompts):
+        yield "has attention that is none"
+
+
+def _attends(sketch: Sketch, prompts: int) -> bool:
+    """Whether its attention can be that of a few queries of each prompt."""
+    layers, _, queries, keys = sketch.attention.shape
+    return (
+        layers <= ATTENTION_LAYERS
+        and prompts <= queries <= QUERIES * prompts
+        and keys <= TOKENS
+        and _ascend(sketch.attention_depths)
+        and _within(sketch.attention, 0, 1)
+        and _within(sketch.attention.astype(np.float32).sum(-1), 0, 1 + 10 * SLACK)
+    )
+
+
+def _within(values: np.ndarray, low: float, high: float) -> bool:
+    return bool(((values >= low) & (values <= high)).all())
+
+
+def _ascend(depths: np.ndarray) -> bool:
+    return _within(depths, 0, 1) and bool((np.diff(depths) > 0).all())
 
 
 def _expected(sketch: Sketch, prompts: int) -> Mapping[str, tuple[type, tuple[int, ...]]]:
     """Array name -> dtype and shape, as they follow from one another."""
-    positions, kept = len(sketch.entropy), sketch.logprobs.shape[-1]
-    whole = sketch.ids.size == 0
-    heads = sketch.attention.shape[1:] if sketch.attention.ndim == 4 else ()
+    positions, whole = len(sketch.entropy), sketch.vocabulary <= EXACT
+    attended = sketch.attention.ndim == 4 and sketch.attention.size > 0
+    heads = sketch.attention.shape[1:] if attended else ()
     queried = (len(sketch.attention_depths), *heads) if heads else (0,)
     return {
-        "logprobs": (np.float32, (positions, sketch.vocabulary if whole else kept)),
-        "ids": (np.int32, (0,) if whole else (positions, kept)),
+        "logprobs": (np.float32, (positions, sketch.vocabulary if whole else KEPT)),
+        "ids": (np.int32, (0,) if whole else (positions, KEPT)),
         "tail": (np.float32, (0,) if whole else (positions,)),
         "entropy": (np.float32, (positions,)),
         "loss": (np.float32, (prompts,)),

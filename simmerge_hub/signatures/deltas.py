@@ -58,7 +58,7 @@ def delta(model: Signature, base: Signature) -> Delta:
     trimmed = {n: _trimmed(v) for n, v in values.items()}
     matrices = {n: _matrix(values[n], base.sampled[n]) for n in names}
     inputs = {n: geometry.leading_inputs(m, DIRECTIONS) for n, m in matrices.items() if len(m) > 1}
-    scale = _scale(base, names)
+    scale = entries_per_sample(base, names)
     columns = {
         "entries": np.array([v.size for v in values.values()]),
         "square": np.array([_dot(v, v) for v in values.values()]),
@@ -85,7 +85,7 @@ def weights_table(a: Signature, b: Signature) -> Table:
     """Squares of both models' weights and of their difference, per tensor they share."""
     names = shared([a, b])
     rows = [_squares(_flat(a.sampled[n]), _flat(b.sampled[n])) for n in names]
-    columns = _scale(a, names) * np.array(rows, np.float64).reshape(-1, 3).T
+    columns = entries_per_sample(a, names) * np.array(rows, np.float64).reshape(-1, 3).T
     return table(a.shapes, names, dict(zip(("first", "second", "distance"), columns, strict=True)))
 
 
@@ -94,7 +94,7 @@ def deltas_table(a: Delta, b: Delta, base: Signature) -> Table:
     """What two deltas have in common, per tensor: their product, signs, supports, directions."""
     names = [n for n in a.table.names if n in b.values]
     rows = [_overlap(a, b, n) for n in names]
-    scale = _scale(base, names)
+    scale = entries_per_sample(base, names)
     columns = {
         key: np.array([row[key] for row in rows], np.float64) * (scale if key in SUMS else 1)
         for key in (*SUMS, "subspace")
@@ -187,7 +187,7 @@ def _squares(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
     return _dot(x, x), _dot(y, y), _dot(difference, difference)
 
 
-def _scale(signature: Signature, names: Sequence[str]) -> np.ndarray:
+def entries_per_sample(signature: Signature, names: Sequence[str]) -> np.ndarray:
     """float64 [tensors]: entries of the tensor for each sampled one."""
     return np.array(
         [prod(signature.shapes[n]) / max(1, signature.sampled[n].numel()) for n in names]

@@ -80,4 +80,5 @@ def _row(found: Feature) -> str:
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, np.nan)
+    """Missing where a number is none, or too large for the float32 of predictors."""
+    return np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from simmerge_hub.errors import ProbeError, SignatureError
+from simmerge_hub.errors import ProbeError, SignatureError, SimmergeError
 from simmerge_hub.hub.convert import assembled
 from simmerge_hub.hub.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
@@ -80,6 +80,8 @@ def loaded(
 def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, or for an adapter without one its base's.
 
+    No code from the repository is run, and nobody is asked whether it may be.
+
     Raises:
         ProbeError: there is none.
         SignatureError: transformers cannot load it.
@@ -90,7 +92,9 @@ def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTraine
         if holder is not None and any(_of_tokenizer(name) for name in holder.files):
             folder = _folder(holder)
             with _loading(f"the tokenizer of {checkpoint.name}"):
-                return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                return AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
     raise ProbeError(
         f"{checkpoint.name} has no tokenizer, so prompts cannot be fed to it",
         hint="add the tokenizer's files to it, or plan with --signals structural",
@@ -159,10 +163,12 @@ def _resident(
 
     folder = _folder(whole)
     with _quiet(), _loading(whole.name):
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False,
-            local_files_only=True, attn_implementation="eager",
-        )  # fmt: skip
+            local_files_only=True, attn_implementation="eager", output_loading_info=True,
+        )  # type: ignore[misc]  # fmt: skip
+        for name in sorted(found["missing_keys"]):  # transformers would make up its values
+            raise ValueError(f"it has no tensor for {name}")
         model.set_attn_implementation(register())
     if checkpoint.kind == "adapter":
         adapter = str(_folder(checkpoint))
@@ -178,12 +184,19 @@ def _loading(what: str) -> Iterator[None]:
     """Raise what transformers and PEFT raise for a model they cannot load as an error of ours."""
     try:
         yield
-    except (ValueError, OSError, ImportError, KeyError, RuntimeError) as error:
-        lines = str(error).strip().splitlines() or [""]
+    except SimmergeError:
+        raise
+    except Exception as error:  # the files are others', and odd ones end in any error there is
         raise SignatureError(
-            f"{what} cannot be loaded: {type(error).__name__}: {lines[0].strip()}",
+            f"{what} cannot be loaded: {type(error).__name__}: {_first_line(error)}",
             hint=_remedy(error),
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Of its message, with the next one where the first only introduces it."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
 
 
 def _remedy(error: Exception) -> str:

@@ -18,6 +18,7 @@ import torch
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.operators import Arm, Place, find, merge_tensors
 from simmerge_hub.signatures.capture import FLOOR
+from simmerge_hub.signatures.comparison import comparable
 from simmerge_hub.signatures.distributions import aligned
 from simmerge_hub.signatures.signature import Signature
 from simmerge_hub.signatures.sketch import Sketch
@@ -116,13 +117,17 @@ def _shares(
 
 
 def _tasks(inputs: Sequence[Signature]) -> list[str]:
-    """Tasks that all have, fed with the same tokens."""
+    """Tasks that all have, fed with the same tokens, over the same vocabulary."""
     first = inputs[0].sketches
     return [
         task
         for task in first
-        if all(task in s.sketches and s.sketches[task].tokens == first[task].tokens for s in inputs)
+        if all(task in s.sketches and _alike(s.sketches[task], first[task]) for s in inputs)
     ]
+
+
+def _alike(one: Sketch, other: Sketch) -> bool:
+    return one.probes == other.probes and comparable(one, other)
 
 
 def _moved(

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.nn import Embedding, Linear, Module, Parameter
 
-from simmerge_hub.errors import ProbeError
 from simmerge_hub.signatures.attention import register
 from simmerge_hub.weights.numbers import matrix_shape
 from simmerge_hub.weights.stream import Rows
@@ -48,7 +47,6 @@ def layered(
 
     Raises:
         ValueError: the stored tensors are not those of the model, or it has no plain embedding.
-        ProbeError: when it is run with a token that its embedding does not have.
     """
     from accelerate import cpu_offload
 
@@ -208,12 +206,6 @@ def _stream_embedding(stored: Stored, place: torch.device) -> None:
 
     def before(_module: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         ids, places = inputs[0].unique(return_inverse=True)
-        if ids[-1] >= rows.shape[0]:
-            raise ProbeError(
-                f"the tokenizer gives token {ids[-1]}, and the model embeds {rows.shape[0]}",
-                hint="use the tokenizer the model was trained with, or plan with "
-                "--signals structural",
-            )
         read = torch.cat([rows.read(i, i + 1) for i in ids.tolist()])
         module.weight = _frozen(read.to(place, stored.dtype))
         return places, *inputs[1:]

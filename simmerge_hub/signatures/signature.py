@@ -12,7 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from simmerge_hub.errors import SignatureError
+import numpy as np
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import CheckpointError, SignatureError
 from simmerge_hub.hub.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint, digest
 from simmerge_hub.signatures import cache, store
@@ -106,6 +110,7 @@ def sign(
 
     Raises:
         AlignmentError: an adapter without its base.
+        CheckpointError: the model holds NaN or infinity, or gives it.
         ProbeError: a probe set the model cannot be run on.
     """
     request = Request(
@@ -132,7 +137,7 @@ def obtain(
         note: told how many bytes are downloaded before that starts.
 
     Raises:
-        AlignmentError, ProbeError: as `sign`.
+        AlignmentError, CheckpointError, ProbeError: as `sign`.
     """
     identity = request.identity
     structure, sketches = _cached(request, identity)
@@ -184,7 +189,9 @@ def _sampled(request: Request, identity: str, progress: Progress | None) -> Sign
     checkpoint, adapted = request.checkpoint, request.adapted
     if progress:
         progress(f"sampling {checkpoint.name}", 0, 1)
+    cache.limit()  # a mistake in it is told before the work, not after
     sampled = read_sample(checkpoint, adapted, entries=request.settings.entries)
+    _check_weights(checkpoint, sampled)
     if checkpoint.kind == "full":
         stored = checkpoint.tensors
         sampled = {n: t if stored[n].scale else t.to(DTYPES[stored[n].dtype])
@@ -217,12 +224,36 @@ def _probed(
     size = sum(_to_download(each) for each in (checkpoint, adapted) if each)
     if note and size:
         note(f"{checkpoint.name}: {size / 1e6:,.1f} MB are downloaded to run its probes")
+    cache.limit()
     made = run_probes(checkpoint, adapted, missing, dtype=request.settings.dtype, progress=progress)
+    for probes in missing:
+        _check_outputs(checkpoint, made[probes.task], probes)
     for probes in missing:
         path = cache.use(_sketch_path(request, identity, probes))
         store.write(path, *dumped(made[probes.task]))
     cache.trim()
     return made
+
+
+def _check_weights(checkpoint: Checkpoint, sampled: Mapping[str, Tensor]) -> None:
+    """Refuse what nobody could compare: such a signature would not be believed when it is read."""
+    for name, tensor in sampled.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{checkpoint.name} is damaged: {name} holds NaN or infinity",
+                hint="leave it out, or name another revision of it",
+            )
+
+
+def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> None:
+    """Refuse a model that gives NaN: its weights may be whole where they are sampled."""
+    _, arrays = dumped(sketch)
+    for name, array in arrays.items():
+        if not np.isfinite(array.numpy()).all():
+            raise CheckpointError(
+                f"{checkpoint.name} gives NaN or infinity on the probes of {probes.task} ({name})",
+                hint="its weights are damaged: leave it out, or name another revision of it",
+            )
 
 
 def _to_download(checkpoint: Checkpoint) -> int:

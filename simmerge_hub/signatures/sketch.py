@@ -87,11 +87,12 @@ def sketch(
         progress: called with (prompts done, prompts).
 
     Raises:
-        ProbeError: a prompt of fewer than two tokens.
+        ProbeError: a prompt of fewer than two tokens, or a token that the model does not embed.
     """
     config = model.config.get_text_config()
     longest = min(TOKENS, getattr(config, "max_position_embeddings", TOKENS))
     read = [_prompt(text, tokenizer, longest) for text in prompts]
+    _check_embedded(read, model)
     layers = _layers(model)
     parts: dict[int, Arrays] = {}
     with torch.no_grad():
@@ -117,6 +118,16 @@ def _prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> Prom
         positions=(*sorted(order[: POSITIONS - 1]), last),
         queries=(*sorted(order[: QUERIES - 1]), last),
     )
+
+
+def _check_embedded(prompts: Sequence[Prompt], model: PreTrainedModel) -> None:
+    largest = max(max(prompt.ids) for prompt in prompts)
+    embedded = getattr(model.get_input_embeddings(), "num_embeddings", largest + 1)
+    if largest >= embedded:
+        raise ProbeError(
+            f"the tokenizer gives token {largest}, and the model embeds {embedded}",
+            hint="use the tokenizer the model was trained with, or plan with --signals structural",
+        )
 
 
 def _batches(prompts: list[Prompt], vocabulary: int, entries: int) -> Iterator[list[int]]:

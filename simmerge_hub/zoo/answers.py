@@ -39,8 +39,8 @@ def answers(models: Sequence[str], questions: Sequence[Question]) -> Mapping[str
 def _answers(model: str, questions: Sequence[Question]) -> list[str]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    loaded: Any = AutoModelForCausalLM.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(model, trust_remote_code=False)
     found: list[str] = []
     for asked in questions:
         inputs = tokenizer(asked.prompt, return_tensors="pt")

@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.selector.outcomes import Outcomes
+from simmerge_hub.selector.outcomes import Key, Outcomes
 from simmerge_hub.selector.table import FeatureTable
+from simmerge_hub.signatures.effects import NAMES as EFFECTS
+from simmerge_hub.signatures.effects import effects, seen_from_the_other
 from simmerge_hub.signatures.features import NAMES, SCHEMA, features
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signature import Signature, sign
@@ -23,7 +25,8 @@ def zoo_features(
 
     Args:
         folder: the zoo that was measured.
-        outcomes: its table; each row's (expert, auxiliary, task) becomes a row of features.
+        outcomes: its table; each row's (expert, auxiliary, task) becomes a row of features, with
+            what each arm does to the pair.
         progress: called with (what, done, in all).
     """
     manifest = load_manifest(folder)
@@ -35,12 +38,21 @@ def zoo_features(
     for done, name in enumerate(everyone, 1):
         signatures[name] = _signature(manifest, name, probes)
         progress(f"signing {name}", done, len(everyone))
-    rows: dict[tuple[str, str, str], np.ndarray] = {}
+    rows: dict[Key, np.ndarray] = {}
+    moved: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for done, row in enumerate(outcomes.rows, 1):
         trio = signatures[row.expert], signatures[row.auxiliary], signatures[bases[row.expert]]
         rows[row.key] = features(*trio, row.task).values
+        pair = row.expert, row.auxiliary
+        if pair not in moved:
+            found = effects(*trio, outcomes.arms)
+            back = seen_from_the_other(found)
+            moved[pair] = {a.label: f for a, f in zip(outcomes.arms, found, strict=True)}
+            moved[pair[::-1]] = {
+                a.swapped().label: f for a, f in zip(outcomes.arms, back, strict=True)
+            }
         progress("comparing pairs", done, len(outcomes.rows))
-    return FeatureTable(names=NAMES, schema=SCHEMA, rows=rows)
+    return FeatureTable(names=NAMES, schema=SCHEMA, rows=rows, effect_names=EFFECTS, effects=moved)
 
 
 def _signature(manifest: Manifest, name: str, probes: list[ProbeSet]) -> Signature:

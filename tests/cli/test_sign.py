@@ -80,3 +80,11 @@ def test_what_cannot_be_done(
 ) -> None:
     assert main(["sign", *arguments]) == 1
     assert capsys.readouterr().err.splitlines()[0] == f"error: {error}"
+
+
+def test_probes_that_would_not_be_run_are_refused(
+    repo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--signals", "structural", "--probes", f"words={tmp_path / 'words.txt'}"]
+    assert main(["sign", repo, *options]) == 1
+    assert "--signals structural runs none" in capsys.readouterr().err

@@ -72,6 +72,13 @@ def test_a_repository_that_is_not_there(api: HfApi, org: str, kind: attachments.
         find(f"{org}/none", PATH, repo_type=kind)
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_what_can_be_no_repository(offline: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attachments, "offline", lambda: offline)
+    with pytest.raises(RepoNotFound, match="'a/b/c' is neither a folder here nor a repository"):
+        find("a/b/c", PATH)
+
+
 def test_who_may_read(api: HfApi, repo: str) -> None:
     assert audience(repo) == "public"
     api.update_repo_settings(repo, gated="manual")

@@ -13,6 +13,7 @@ from simmerge_hub.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
+from simmerge_hub.hub import ranges
 from simmerge_hub.hub import texts as room
 from simmerge_hub.hub.texts import texts
 
@@ -158,6 +159,26 @@ class TestDataset:
         monkeypatch.setattr(room, "offline", lambda: True)
         commit = online.source.partition("@")[2].partition(":")[0]
         assert texts(f"{repo}@{commit}", limit=9) == online
+
+    def test_a_large_file_is_read_as_far_as_needed(self, dataset, monkeypatch):
+        count = 100_000
+        texts_there = [f"täxt {i}" for i in range(count)]
+        repo = dataset({"a-train.jsonl": lines("prompt", *texts_there), "z-train.jsonl": b"{"})
+        monkeypatch.setattr(room, "WHOLE", 1000)
+        monkeypatch.setattr(ranges, "local_file", None)
+        taken = []
+        real = room.streamed
+
+        def counting(location, file, *, whole):
+            for data in real(location, file, whole=whole):
+                taken.append((file, len(data)))
+                yield data
+
+        monkeypatch.setattr(room, "streamed", counting)
+        assert texts(f"{repo}:train:prompt", limit=64).prompts == tuple(texts_there[:64])
+        assert {file for file, _ in taken} == {"a-train.jsonl"}
+        assert sum(size for _, size in taken) < 200_000 < 20 * count
+        assert texts(f"{repo}:train:prompt", limit=count).prompts == tuple(texts_there)
 
     def test_other_formats_go_through_datasets(self, dataset, tmp_path):
         pa = pytest.importorskip("pyarrow")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simmerge_hub.operators import PAPER_ARMS, Arm, arm
-from simmerge_hub.selector import heads
+from simmerge_hub.selector import conditioned, heads
 from simmerge_hub.selector.outcomes import Outcome, Outcomes
 from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.selector.table import FeatureTable
@@ -36,6 +36,7 @@ def few_trees() -> Iterator[None]:
     """The rule is simple: small forests find it, and the tests are quick."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(heads, "TREES", (30, 60))
+        patch.setattr(conditioned, "TREES", (30, 60))
         yield
 
 

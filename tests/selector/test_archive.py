@@ -49,6 +49,13 @@ def test_the_file_is_plain_and_small(stored):
         (lambda f: f["familiar"]["references"][0].__setitem__(0, 7), "is no rank"),
         (lambda f: f["heads"][0].pop("learner"), "damaged"),
         (lambda f: f["familiar"].update(parameters=[1]), "damaged"),
+        (lambda f: f.pop("line"), "damaged"),
+        (lambda f: f["line"]["weights"].pop(), "the line does not fit"),
+        (lambda f: f["line"]["spread"].__setitem__(0, 0.0), "a spread is not positive"),
+        (lambda f: f["conditioned"].update(share=2), "no share"),
+        (lambda f: f["conditioned"].update(unmeasured=-1), "an interval is negative"),
+        (lambda f: f["conditioned"].update(effects=["luck"]), "damaged"),
+        (lambda f: f["conditioned"]["forest"].pop("learner"), "damaged"),
     ],
 )
 def test_damage_is_named(stored, tmp_path, change, says):

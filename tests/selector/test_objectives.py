@@ -28,6 +28,8 @@ def rows() -> Rows:
         gains=gains,
         halves=np.stack([gains, gains], axis=2),
         base_gains=np.zeros(3),
+        effect_names=(),
+        effects=np.empty((3, 3, 0)),
     )
 
 

@@ -42,7 +42,11 @@ def test_the_reason_names_what_decided(predictor, pair):
     assert strongest.lead > 0
     assert ranking.reason.startswith("ties(density=0.2) over ")
     assert f", because {strongest.says}" in ranking.reason
-    assert strongest.says == f"the expert's delta is large ({strongest.value:.2g} of the base)"
+    assert strongest.feature == "delta_log_ratio.all"
+    assert (
+        strongest.says
+        == f"the expert's delta is {np.exp(strongest.value):.2g} times the auxiliary's"
+    )
 
 
 def test_equal_arms_are_called_tied(predictor, pair, known):
@@ -72,6 +76,28 @@ def test_arms_can_be_chosen(predictor, pair):
     assert ranking.reason == "linear is the only arm that can be used"
     why = {a.label: reason for a, reason in ranking.rejected}
     assert (why["nuslerp"], why["slerp"]) == ("not trained", "not asked for")
+
+
+def test_an_arm_that_was_not_trained_is_scored_from_what_it_does(predictor, pair):
+    arms = [arm("linear"), arm("nuslerp")]
+    ranking = ranked(predictor, pair, arms=arms, effects={"nuslerp": np.empty(0)})
+    assert {p.arm.label for p in ranking.kept} == {"linear", "nuslerp"}
+    (unseen,) = (p for p in ranking.kept if p.arm.label == "nuslerp")
+    assert unseen.high - unseen.utility == pytest.approx(predictor.conditioned.unmeasured)
+    assert not predictor.reads_effects(arms[:1]) or predictor.conditioned.share > 0
+    assert predictor.reads_effects(arms)
+
+
+def test_effects_that_are_read_must_be_given(predictor, pair):
+    reading = replace(
+        predictor,
+        conditioned=replace(predictor.conditioned, effects=("merge_rest",), share=0.5),
+    )
+    with pytest.raises(PredictorError, match=r"must be told what .* does to the pair"):
+        ranked(reading, pair)
+    given = {a.label: np.zeros(2) for a in reading.arms}
+    with pytest.raises(PredictorError, match="reads 1 effects of an arm, but is given 2"):
+        ranked(reading, pair, effects=given)
 
 
 def test_no_arm_left_is_an_error_with_the_trace(predictor, pair):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from simmerge_hub.selector.availability import PATTERNS
+from simmerge_hub.selector.mixture import Size
 from simmerge_hub.selector.report import HeldOut, report
 from simmerge_hub.selector.rows import join, splits
 
@@ -19,8 +20,10 @@ def judged(rows, predicted):
         rows=rows,
         splits=tuple(splits(rows, 5, seed=0)),
         predicted=np.repeat(predicted[None], len(PATTERNS), axis=0),
+        single={"heads": predicted, "conditioned": predicted},
         shuffled=np.zeros_like(predicted),
-        trees=(100,),
+        unmeasured=predicted,
+        sizes=(Size(),),
     )
     return report(held, seed=0, alpha=0.1)
 
@@ -65,3 +68,11 @@ def test_regimes_add_up_to_the_whole(rows):
 def test_a_report_is_plain_data(rows):
     found = judged(rows, rows.gains)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_an_operator_left_out_is_compared_with_the_others(rows):
+    found = judged(rows, rows.gains)["unmeasured"]
+    assert set(found) == {"linear", "slerp", "ties", "task_arithmetic"}
+    assert all(one["right"] == 1 and one["compared"] > 0 for one in found.values())
+    backwards = judged(rows, -rows.gains)["unmeasured"]
+    assert all(one["right"] == 0 for one in backwards.values())

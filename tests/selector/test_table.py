@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,20 @@ def test_values_come_back_with_their_gaps(tmp_path):
     assert (found.names, found.schema, list(found.rows)) == (TABLE.names, 3, [KEY])
     assert np.float32(found.rows[KEY][0]) == np.float32(0.1)
     assert np.isnan(found.rows[KEY][1])
+
+
+def test_effects_come_back_by_arm(tmp_path):
+    table = replace(
+        TABLE, effect_names=("merge_rest",), effects={KEY: {"slerp": np.array([np.nan])}}
+    )
+    save_features(table, tmp_path / "features.jsonl")
+    found = load_features(tmp_path / "features.jsonl")
+    assert found.effect_names == ("merge_rest",)
+    assert np.isnan(found.effects[KEY]["slerp"]).all()
+    text = (tmp_path / "features.jsonl").read_text().replace("[null]", "[null, 1]")
+    (tmp_path / "features.jsonl").write_text(text)
+    with pytest.raises(PredictorError, match="effects of slerp: needs 1 finite or missing values"):
+        load_features(tmp_path / "features.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import PAPER_ARMS, arm
-from simmerge_hub.selector import heads
+from simmerge_hub.selector import heads, mixture
 from simmerge_hub.selector.archive import text
 from simmerge_hub.selector.rows import join
 from simmerge_hub.selector.train import hold_out, safe_arm, train
@@ -44,8 +44,14 @@ def test_intervals_hold_without_a_signal_too(chance):
 def test_intervals_hold_on_new_models(predictor, make_zoo):
     """Another zoo by the same rule: what the stored intervals promise is kept."""
     rows = join(*make_zoo(models=20, seed=5), predictor.arms)
-    fitted = [heads.booster(text) for text in predictor.heads]
-    error = np.abs(heads.predict(fitted, rows.values) - rows.gains)
+    fitted = mixture.Mixture(
+        arms=predictor.arms,
+        line=predictor.line,
+        heads=tuple(heads.booster(text) for text in predictor.heads),
+        forest=heads.booster(predictor.conditioned.forest),
+        share=predictor.conditioned.share,
+    )
+    error = np.abs(mixture.predict(fitted, rows.values, rows.effects) - rows.gains)
     assert (error <= predictor.radii["complete"].arms).mean() > 0.85
 
 

@@ -11,8 +11,9 @@ import torch
 
 from simmerge_hub.signatures import belief, cache
 from simmerge_hub.signatures.belief import doubt, spot_check
+from simmerge_hub.signatures.features import features
 from simmerge_hub.signatures.sample import sampled_rows
-from simmerge_hub.signatures.signature import Request, Settings, Signature
+from simmerge_hub.signatures.signature import Request, Settings, Signature, sign
 
 NORM = "model.norm.weight"
 TASK = "strings"
@@ -46,6 +47,15 @@ def sketched(**arrays: Any) -> Callable[[Signature], Signature]:
     return change
 
 
+def kept(positions: list[int]) -> Callable[[Signature], Signature]:
+    """The signature with some positions of its sketch only."""
+
+    def of(axis: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda a: np.take(a, np.array(positions, int), axis=axis)
+
+    return sketched(logprobs=of(0), entropy=of(0), ends=of(0), hidden=of(1))
+
+
 def test_the_models_own_signature_is_believed(family: Any, wanted: Request) -> None:
     assert doubt(family.expert, wanted) == ""
     assert doubt(family.expert, wanted, family.expert) == ""
@@ -71,17 +81,73 @@ def test_the_models_own_signature_is_believed(family: Any, wanted: Request) -> N
         (sketched(attention=lambda a: a[0]), "has attention of the wrong size or type"),
         (sketched(vocabulary="many"), "has no tokens or vocabulary"),
         (sketched(tokens=None), "has no tokens or vocabulary"),
+        (kept([]), "has other positions than the prompts"),
+        (kept([3, 4]), "has other positions than the prompts"),
+        (sketched(ends=lambda a: a & False), "has other positions than the prompts"),
+        (sketched(ids=lambda _: np.ones((1, 9), np.int32)), "has ids of the wrong size or type"),
+        (
+            sketched(vocabulary=97, logprobs=lambda a: np.pad(a, ((0, 0), (0, 1)))),
+            "has another vocabulary than the model",
+        ),
+        (sketched(logprobs=lambda a: a + 100), "has log-probabilities that are none"),
+        (sketched(logprobs=lambda a: a * 9e36), "has log-probabilities that are none"),
+        (sketched(logprobs=lambda a: a / 2), "has probabilities that do not sum to 1"),
+        (sketched(entropy=lambda a: -a - 1), "has an entropy or a loss that is none"),
+        (sketched(loss=lambda a: -a), "has an entropy or a loss that is none"),
+        (sketched(hidden=lambda a: a * 0 + 1e38), "has hidden states that are none"),
+        (sketched(hidden=lambda a: a[..., :0]), "has hidden states that are none"),
+        (sketched(hidden=lambda a: a[:0], depths=lambda a: a[:0]), "has layers that the model has"),
+        (sketched(depths=lambda a: a[::-1]), "has layers that the model has not"),
+        (sketched(attention=lambda a: a[..., :0]), "has attention of the wrong size or type"),
+        (sketched(attention=lambda a: -a), "has attention that is none"),
+        (sketched(attention=lambda a: a * 0 + 1), "has attention that is none"),
+        (sketched(attention=lambda a: a[:, :, :5]), "has attention that is none"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(change: Any, reason: str, family: Any, wanted: Request) -> None:
     assert reason in doubt(change(family.expert), wanted)
 
 
-def test_tokens_beyond_the_vocabulary(family: Any, wanted: Request) -> None:
-    sketch = family.expert.sketches[TASK]
-    shape = sketch.logprobs.shape
-    large = sketched(ids=np.full(shape, sketch.vocabulary, np.int32), tail=sketch.entropy)
-    assert "has tokens beyond its vocabulary" in doubt(large(family.expert), wanted)
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (range(96), ""),
+        (range(1, 97), "has tokens beyond its vocabulary"),
+        (range(-1, 95), "has tokens beyond its vocabulary"),
+        ([0, *range(95)], "has a token twice"),
+    ],
+    ids=["all", "too large", "negative", "twice"],
+)
+def test_kept_tokens(
+    ids: Any, reason: str, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(belief, "EXACT", 95)
+    monkeypatch.setattr(belief, "KEPT", 96)
+    count = len(family.expert.sketches[TASK].ends)
+    change = sketched(
+        ids=np.tile(np.array(ids, np.int32), (count, 1)), tail=np.full(count, -69, np.float32)
+    )
+    found = doubt(change(family.expert), wanted)
+    assert reason in found
+    assert bool(reason) == bool(found)
+
+
+@pytest.mark.parametrize("architecture", ["gemma3", "gpt2", "mixtral"])
+def test_signatures_of_other_architectures_are_believed(
+    architecture: str, tiny: Any, tmp_path: Any, assets: Any, probes: Any
+) -> None:
+    checkpoint = tiny.save(tiny.model_of(architecture), tmp_path / "model")
+    request = Request(checkpoint=checkpoint, probe_sets=(probes,))
+    assert doubt(sign(checkpoint, probe_sets=[probes]), request) == ""
+
+
+def test_positions_that_others_left_out_are_missing_not_faked(family: Any, wanted: Request) -> None:
+    ends = family.expert.sketches[TASK].ends
+    some = kept([i for i in range(len(ends)) if i != 1 - int(ends[1])])(family.expert)
+    assert doubt(some, wanted) == ""  # who made it says that its prompts are that short
+    found = features(some, family.auxiliary, family.base, TASK)
+    assert np.isnan(found["js_mean"])
+    assert np.isfinite(found["delta_cosine.all"])
 
 
 def test_a_sketch_that_nobody_asked_for_is_not_looked_at(family: Any, wanted: Request) -> None:

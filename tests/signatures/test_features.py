@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simmerge_hub.errors import SignatureError
-from simmerge_hub.signatures.features import NAMES, SCHEMA, features, page
+from simmerge_hub.signatures.features import NAMES, SCHEMA, _finite, features, page
 from simmerge_hub.signatures.registry import REGISTRY
 from simmerge_hub.signatures.signature import Settings
 
@@ -260,6 +260,11 @@ def test_other_architectures_miss_only_what_they_lack(architecture, tiny, tmp_pa
     blocks = tuple(f".{b}" for b, name in lacking.items() if name not in family.base.sampled)
     assert blocks != (".head", ".norm")
     assert {n for n in NAMES if np.isnan(found[n])} == {n for n in NAMES if n.endswith(blocks)}
+
+
+def test_what_no_predictor_can_read_is_missing():
+    found = _finite(np.array([1e39, -1e39, np.inf, np.nan, -2.5]))
+    assert np.array_equal(found, [np.nan] * 4 + [-2.5], equal_nan=True)
 
 
 def test_the_reference_page_is_current():

@@ -171,11 +171,14 @@ def open_files() -> list[str]:
     return [name for name in found if name.endswith(".safetensors")]
 
 
-def test_by_layers_a_token_without_an_embedding_is_refused(tiny, tmp_path):
-    checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
-    with loaded(checkpoint, offload=True) as model, pytest.raises(ProbeError) as caught:
-        model(torch.tensor([[1, 500]]))
-    assert str(caught.value) == "the tokenizer gives token 500, and the model embeds 96"
+@pytest.mark.parametrize("offload", [False, True], ids=PATHS)
+def test_a_token_without_an_embedding_is_refused(tiny, tmp_path, probes, offload):
+    model = tiny.model_of("llama")
+    model.resize_token_embeddings(40)
+    checkpoint = tiny.save(model, tmp_path / "model")
+    with pytest.raises(ProbeError) as caught:
+        run_probes(checkpoint, None, [probes], offload=offload)
+    assert str(caught.value) == "the tokenizer gives token 93, and the model embeds 40"
     assert "tokenizer" in caught.value.hint
 
 
@@ -185,13 +188,26 @@ def test_by_layers_a_token_without_an_embedding_is_refused(tiny, tmp_path):
         ({"model_type": "unheard_of"}, "ValueError"),
         ({"hidden_size": 12}, "RuntimeError"),
         ({"auto_map": {"AutoModelForCausalLM": "code.Model"}, "model_type": "own"}, "ValueError"),
+        (
+            {"num_hidden_layers": 4},
+            "ValueError: it has no tensor for model.layers.3.input_layernorm.weight",
+        ),
+        (
+            {"num_attention_heads": 3},
+            "StrictDataclassClassValidationError: Class validation error for validator "
+            "'validate_architecture': ValueError: The hidden size (32) is not a multiple",
+        ),
+        ({"vocab_size": None}, "StrictDataclassFieldValidationError"),
     ],
-    ids=["unknown architecture", "size mismatch", "code of its own"],
-)
+    ids=[
+        "unknown architecture", "size mismatch", "code of its own", "tensor missing", "odd heads",
+        "no vocabulary",
+    ],
+)  # fmt: skip
 def test_a_model_that_cannot_be_loaded_is_named(tiny, tmp_path, change, seen):
     with pytest.raises(SignatureError) as caught:
         enter(changed(tiny, tmp_path, change))
-    assert str(caught.value).startswith(f"model cannot be loaded: {seen}: ")
+    assert str(caught.value).startswith(f"model cannot be loaded: {seen}")
     assert "\n" not in str(caught.value)
     assert caught.value.hint
 

@@ -144,6 +144,15 @@ def test_tasks_not_all_have_are_dropped(family):
     assert merged(arm("linear"), family.base, [family.expert, bare]).sketches == {}
 
 
+@pytest.mark.parametrize(
+    "other", [{"vocabulary": 97}, {"probes": "else"}, {"tokens": "else"}], ids=["V", "P", "T"]
+)
+def test_tasks_that_cannot_be_compared_are_dropped(family, other):
+    sketch = replace(family.auxiliary.sketches[TASK], **other)
+    odd = replace(family.auxiliary, sketches={TASK: sketch})
+    assert merged(arm("linear"), family.base, [family.expert, odd]).sketches == {}
+
+
 def test_different_settings_are_refused(family):
     other = replace(family.auxiliary, settings=Settings(entries=7))
     with pytest.raises(SignatureError, match="different settings"):

@@ -92,6 +92,31 @@ def test_a_tokenizer_that_cannot_be_loaded_is_named(tiny, tmp_path, probes, monk
     assert caught.value.hint == "install the package it names, then try again"
 
 
+def test_code_of_a_tokenizer_is_never_run_nor_asked_about(tiny, tmp_path, probes, monkeypatch):
+    checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer_config.json"
+    stated = {"tokenizer_class": "Own", "auto_map": {"AutoTokenizer": ["code.Own", None]}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | stated))
+    (tmp_path / "model" / "code.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')")
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *_: asked.append(1) or "y")
+    with pytest.raises(SignatureError, match="the tokenizer of model cannot be loaded") as caught:
+        run_probes(checkpoint, None, [probes])
+    assert "its code is never run here" in caught.value.hint
+    assert not asked
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"), [("tokenizer_config.json", "[1]"), ("tokenizer.json", '{"a": 1}')]
+)
+def test_an_odd_tokenizer_is_named(tiny, tmp_path, probes, file, text):
+    checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
+    (tmp_path / "model" / file).write_text(text)
+    with pytest.raises(SignatureError, match="the tokenizer of model cannot be loaded"):
+        run_probes(checkpoint, None, [probes])
+
+
 @pytest.mark.parametrize("offload", [False, True], ids=["resident", "offloaded"])
 def test_batches_are_as_large_as_memory_allows_and_say_the_same(
     tiny, tmp_path, probes, monkeypatch, offload

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from simmerge_hub.errors import AlignmentError, SignatureError
+from simmerge_hub.errors import AlignmentError, CheckpointError, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures.artifact import FLOOR
 from simmerge_hub.signatures.probe import probe_set
@@ -113,6 +113,28 @@ def test_a_small_budget_samples_a_few_rows_of_everything(checkpoint, assets):
     for name, rows in few.sampled.items():
         stored = {tuple(row.tolist()) for row in whole.sampled[name]}
         assert {tuple(row.tolist()) for row in rows} <= stored
+
+
+def test_a_damaged_model_is_named_and_nothing_of_it_kept(tiny, tmp_path, assets, probes):
+    model = tiny.model_of("llama")
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[1, 3] = torch.nan
+    damaged = tiny.save(model, tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"^model is damaged: .*layers\.1\.mlp\.up_proj"):
+        sign(damaged, probe_sets=[probes])
+    assert not list(assets.rglob("*.safetensors"))
+    few = Settings(entries=400)  # which do not hold it
+    sign(damaged, settings=few)
+    with pytest.raises(CheckpointError, match=r"^model gives NaN or infinity on the probes of str"):
+        sign(damaged, probe_sets=[probes], settings=few)
+    assert not list(assets.rglob("probes-*"))
+
+
+def test_a_limit_that_is_no_number_is_told_before_anything_is_read(checkpoint, assets, monkeypatch):
+    monkeypatch.setenv("SIMMERGE_CACHE_LIMIT", "10GB")
+    with pytest.raises(SignatureError, match="no number of bytes"):
+        sign(checkpoint)
+    assert not list(assets.rglob("*.safetensors"))
 
 
 class TestCache:

@@ -1,0 +1,218 @@
+"""Tables of the page on selection, from benchmarks/selection.json."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from measured import BENCHMARKS, read, table
+
+SIMPLER = (
+    "random", "best fixed", "per task", "label only", "norm rule", "nearest", "ridge",
+    "random forest", "xgboost, shuffled features", "xgboost, heads", "xgboost, conditioned",
+    "xgboost", "oracle by halves", "oracle",
+)  # fmt: skip
+SETS = ("balanced", "paper", "all")
+
+
+def selection_strategies() -> str:
+    """Every way to choose, judged on the expert's task."""
+    return _strategies("sets")
+
+
+def selection_pairs() -> str:
+    """The same judged on both tasks of a pair."""
+    return _strategies("pairs")
+
+
+def selection_fixed() -> str:
+    """Every arm, always."""
+    found = read("selection")["main"]["sets"]["all"]["strategies"]
+    fixed = {n.removeprefix("always "): s for n, s in found.items() if n.startswith("always ")}
+    ordered = sorted(fixed, key=lambda name: -fixed[name]["mean"])
+    return table(("arm", "gap closed"), [(f"`{n}`", _spread(fixed[n])) for n in ordered])
+
+
+def selection_regimes() -> str:
+    """Headroom captured, pooled and by regime."""
+    found = read("selection")
+    rows = []
+    for name in SETS:
+        pooled = found["main"]["sets"][name]
+        rows.append((name, "pooled", pooled["cases"], *_captured(_slim(pooled))))
+        rows += [
+            (name, regime.partition("/")[2], each[name]["cases"], *_captured(each[name]))
+            for regime, each in found["regimes"].items()
+        ]
+    return table(("arms", "regime", "cases", *CAPTURED), rows)
+
+
+def selection_ablations() -> str:
+    """What each kind of evidence is worth."""
+    found = read("selection")["ablations"]
+    rows = [
+        (
+            name,
+            each["features"],
+            *(f"{_spread(each[arms]['over best fixed'])}" for arms in ("balanced", "paper")),
+            *(f"{each[arms]['advantage r2']:.2f}" for arms in ("balanced", "paper")),
+        )
+        for name, each in found.items()
+    ]
+    heads = (
+        "features", "how many", "over best fixed: balanced", "the paper's three",
+        "R² of the advantage: balanced", "the paper's three",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+def selection_unseen() -> str:
+    """A base size and domains that were never trained on."""
+    found = read("selection")
+    rows = [
+        (f"×4 base, trained on {name}", arms, each[arms]["cases"], *_captured(each[arms]))
+        for name, each in found["unseen size"].items()
+        for arms in ("balanced", "paper")
+    ]
+    rows += [
+        (f"domain {name}" if name != "pooled" else "every domain", arms, each[arms]["cases"],
+         *_captured(each[arms]))
+        for name, each in found["unseen domain"].items()
+        for arms in ("balanced", "paper")
+    ]  # fmt: skip
+    return table(("never trained on", "arms", "cases", *CAPTURED), rows)
+
+
+def selection_operators() -> str:
+    """Operators that were left out of training."""
+    found = read("selection")["main"]["unmeasured"]
+    rows = [
+        (f"`{name}`", f"{each['compared']:,}", f"{100 * each['right']:.0f} %")
+        for name, each in found.items()
+    ]
+    return table(("operator left out", "comparisons with other arms", "ranked right"), rows)
+
+
+def selection_coverage() -> str:
+    """How often 90 % intervals hold."""
+    found = read("selection")["coverage"]
+    rows = [
+        ("an arm", _spread(found["arms"]), f"{found['mean width of an arm']:.2f}"),
+        ("the chosen arm", _spread(found["chosen"]), f"{found['width of the chosen']:.2f}"),
+    ]
+    rows += [(f"`{name}`", f"{held:.2f}", "") for name, held in found["by arm"].items()]
+    return table(("interval of", "holds (over splits)", "mean width"), rows)
+
+
+def selection_experts() -> str:
+    """Experts named, and experts inferred."""
+    found = read("selection")["inferred experts"]
+    rows = [
+        (how, arms, *_captured(found[how][arms]))
+        for arms in ("balanced", "paper")
+        for how in ("known", "inferred")
+    ]
+    return table(("the expert is", "arms", *CAPTURED), rows)
+
+
+def selection_tokens() -> str:
+    """The same choices judged by token accuracy."""
+    found = read("selection")["secondary"]
+    rows = [(name, found[name]["cases"], *_captured(found[name])) for name in SETS]
+    return table(("arms", "cases", *CAPTURED), rows)
+
+
+def selection_unlike() -> str:
+    """Asked about a regime that was left out of training."""
+    rows = [
+        (
+            regime.partition("/")[2],
+            ", ".join(f"{name} {share:.0%}" for name, share in each["status"].items()),
+            f"`{each['safe arm']}` {each['safe']['mean']:.3f}",
+            f"{each['believing']['mean']:.3f}",
+            f"{each['planner']['mean']:.3f}",
+            _spread(each["planner over safe"]),
+        )
+        for regime, each in read("selection")["unlike regime"].items()
+    ]
+    heads = ("left out", "says", "safe arm", "believing it", "the planner", "planner over safe arm")
+    return table(heads, rows)
+
+
+def selection_cost() -> str:
+    """A plan beside merging and evaluating every candidate."""
+    rows = [
+        (
+            size, each["arms"], f"{each['merge_seconds']} s", f"{each['evaluate_seconds']} s",
+            f"{each['plan_cached_seconds']} s", f"{each['plan_signing_seconds']} s",
+            f"{each['times_cheaper_cached']:g}", f"{each['times_cheaper_signing']:g}",
+        )
+        for size, each in read("selection_cost").items()
+    ]  # fmt: skip
+    heads = (
+        "models", "candidates", "merge all", "evaluate all", "plan, signed before",
+        "plan with signing", "times cheaper, signed before", "with signing",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+def zoo_gates() -> str:
+    """Whether there is anything to select, by regime and set of arms."""
+    with (BENCHMARKS.parent / "recipes" / "outcomes" / "zoo-v2.jsonl").open(
+        encoding="utf-8"
+    ) as lines:
+        gates = json.loads(lines.readline())["provenance"]["gates"]
+    rows = [
+        (
+            regime.rpartition("/")[2], arms, found["rows"], f"`{found['best_fixed']}`",
+            f"{found['fixed']:.3f}", f"{found['split_half']:.3f}", f"{found['headroom']:.3f}",
+            f"{found['tie_share']:.0%}", f"{found['base_closes']:.3f}",
+        )
+        for regime, sets in gates.items()
+        for arms, found in sets.items()
+    ]  # fmt: skip
+    heads = (
+        "regime", "arms", "rows", "best fixed", "its mean", "oracle by halves", "headroom",
+        "ties", "the base alone",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+CAPTURED = ("best fixed", "XGBoost", "oracle", "over best fixed", "headroom captured")
+
+
+def _captured(each: Mapping[str, Any]) -> tuple[str, ...]:
+    share = each["headroom captured"]
+    return (
+        f"{each['best fixed']['mean']:.3f}",
+        f"{each['xgboost']['mean']:.3f}",
+        f"{each['oracle']['mean']:.3f}",
+        _spread(each["over best fixed"]),
+        _spread(share, 2) if share else "nothing to win",
+    )
+
+
+def _slim(found: Mapping[str, Any]) -> dict[str, Any]:
+    strategies = found["strategies"]
+    return {
+        "xgboost": strategies["xgboost"],
+        "best fixed": strategies["best fixed"],
+        "oracle": strategies["oracle by halves"],
+        "over best fixed": found["over best fixed"],
+        "headroom captured": found["headroom captured"],
+    }
+
+
+def _strategies(what: str) -> str:
+    found = read("selection")["main"][what]
+    rows = []
+    for name in SIMPLER:
+        strong = "**" if name == "xgboost" else ""
+        cells = [_spread(found[arms]["strategies"][name]) for arms in SETS]
+        rows.append((f"{strong}{name}{strong}", *cells))
+    cases = [f"{arms} ({len(found[arms]['arms'])} arms)" for arms in SETS]
+    return table(("strategy", *cases), rows)
+
+
+def _spread(found: Mapping[str, float], places: int = 3) -> str:
+    mean, low, high = (f"{found[key]:.{places}f}" for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"

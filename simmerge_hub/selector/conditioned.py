@@ -1,0 +1,120 @@
+"""The arm-conditioned model: one XGBoost forest for all arms, told what an arm is and does.
+
+Beside the pair's features it reads what the arm's operator is (on deltas or weights, density,
+scale, how far its weights lean on the expert, its name among those trained) and what it does to
+this pair (`signatures.effects`). So it learns from every arm about each, and can score an arm that
+was never measured.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from simmerge_hub.operators import Arm, find
+from simmerge_hub.selector import heads
+from simmerge_hub.selector.availability import PATTERNS, Pattern
+from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
+from simmerge_hub.selector.rows import Floats, Rows
+from simmerge_hub.signatures.effects import EFFECTS
+
+if TYPE_CHECKING:
+    from xgboost import Booster
+
+SETTINGS = heads.SETTINGS | {"max_depth": 5, "min_child_weight": 5}
+TREES = (100, 200, 300, 400)
+"""Numbers of trees that compete inside the training rows."""
+STATIC = ("arm_on_deltas", "arm_density", "arm_scale", "arm_lean")
+
+
+def fit(rows: Rows, *, trees: int, seed: int) -> "Booster":
+    """One forest for all arms, trained on `rows` and on copies of them with families hidden."""
+    from xgboost import DMatrix, train
+
+    values, places, patterns = heads.with_hidden(rows, seed)
+    effects = rows.effects[places]
+    for number, pattern in enumerate(PATTERNS):
+        effects[patterns == number] = hidden(
+            effects[patterns == number], rows.effect_names, pattern
+        )
+    inputs = matrix(values, effects, rows.arms, operators(rows.arms))
+    data = DMatrix(inputs, label=rows.gains[places].reshape(-1), nthread=1)
+    return train(SETTINGS | {"seed": seed}, data, num_boost_round=trees)
+
+
+def predict(
+    forest: "Booster",
+    values: Floats,
+    effects: Floats,
+    arms: Sequence[Arm],
+    trained: Sequence[str],
+    *,
+    trees: int = 0,
+) -> Floats:
+    """[rows, arms]: the share of the gap each arm is predicted to close, in [-1, 1.5].
+
+    Args:
+        forest: as `fit` or `heads.booster` gives it.
+        values: [rows, features].
+        effects: [rows, arms, effects].
+        arms: what to score; need not have been trained.
+        trained: the operators that were, as `operators` names them.
+        trees: how many trees to use; 0: all.
+    """
+    from xgboost import DMatrix
+
+    data = DMatrix(matrix(values, effects, arms, trained), nthread=1)
+    found = forest.predict(data, iteration_range=(0, trees)).reshape(len(values), len(arms))
+    return np.clip(found.astype(np.float64), LOWEST, HIGHEST)
+
+
+def matrix(values: Floats, effects: Floats, arms: Sequence[Arm], trained: Sequence[str]) -> Floats:
+    """[rows · arms, features + effects + what the arms are]: an arm of a row is a line."""
+    told = np.array([describe(arm, trained) for arm in arms])
+    return np.concatenate(
+        [
+            np.repeat(values, len(arms), axis=0),
+            effects.reshape(len(values) * len(arms), -1),
+            np.tile(told, (len(values), 1)),
+        ],
+        axis=1,
+    )
+
+
+def describe(arm: Arm, trained: Sequence[str]) -> list[float]:
+    """What the arm is: `STATIC`, then 1 for its operator among those trained."""
+    given = {**find(arm.operator).parameters, **arm.parameters}
+    density, scale = (_number(given.get(name)) for name in ("density", "scale"))
+    return [
+        float(find(arm.operator).needs_base),
+        density,
+        scale,
+        _lean(arm),
+        *(float(arm.operator == name) for name in trained),
+    ]
+
+
+def operators(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """The operators among `arms`, sorted."""
+    return tuple(sorted({arm.operator for arm in arms}))
+
+
+def hidden(effects: Floats, names: Sequence[str], pattern: Pattern) -> Floats:
+    """A copy of `effects` [..., names] without those that need a family of `pattern`."""
+    gone = np.array([EFFECTS[name].base and "base" in pattern for name in names], bool)
+    return np.where(gone, np.nan, effects)
+
+
+def _number(value: object) -> float:
+    """A parameter as a number; 1 where the operator has none, or one for each model."""
+    return float(value) if isinstance(value, int | float) else 1.0
+
+
+def _lean(arm: Arm) -> float:
+    """The first model's share of the weights: ½ where both count alike."""
+    if "t" in arm.parameters:
+        return 1 - float(arm.parameters["t"])
+    weights = arm.parameters.get("weights")
+    if not isinstance(weights, Sequence) or not sum(weights):
+        return 0.5
+    return float(weights[0]) / float(sum(weights))
