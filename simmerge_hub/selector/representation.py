@@ -65,8 +65,7 @@ class Representation:
             level = outputs[:, -1]
             leads.append(_centred(outputs[:, :-1]))
         if self.forests:
-            boosters = [heads.booster(text) for text in self.forests]
-            leads.append(_centred(heads.predict(boosters, values)))
+            leads.append(_centred(_grown(self.forests, values)))
         return np.column_stack([np.ones(len(values)), level, np.mean(leads, axis=0)])
 
 
@@ -136,6 +135,15 @@ def _output(net: Network, ranked: Floats) -> Floats:
         ranked = ranked @ net[f"w{layer}"].T + net[f"b{layer}"]
         ranked = ranked / (1 + np.exp(-np.clip(ranked, -60, 60)))
     return ranked @ net["w2"].T + net["b2"]
+
+
+def _grown(forests: Sequence[str], values: Floats) -> Floats:
+    """[n, arms]: the leads that forests predict, not centred."""
+    from xgboost import DMatrix
+
+    data = DMatrix(values, nthread=1)
+    columns = [heads.booster(text).predict(data) for text in forests]
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _centred(leads: Floats) -> Floats:
