@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.selector import heads
-from simmerge_hub.selector.predictor import Predictor
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector import heads, mixture
+from simmerge_hub.selector.predictor import Predictor, Ranking
 from simmerge_hub.signatures.features import FAMILIES, NAMES, Features
 from simmerge_hub.signatures.registry import REGISTRY, SIDES
 
@@ -61,11 +62,35 @@ def _short(value: float) -> float:
     return float(f"{value:.3g}")
 
 
+Seen = tuple[Features, np.ndarray]
+"""The features of a pair, and what each of the predictor's arms does to it: [arms, effects]."""
+
+
+def utilities(trained: Predictor, seen: Sequence[Seen]) -> np.ndarray:
+    """[pairs, arms]: what the predictor would say whatever it thinks of the pairs."""
+    both = mixture.Mixture(
+        arms=trained.arms,
+        line=trained.line,
+        heads=tuple(heads.booster(head) for head in trained.heads),
+        forest=heads.booster(trained.conditioned.forest),
+        share=trained.conditioned.share,
+    )
+    values, moved = (np.array(part) for part in zip(*((f.values, m) for f, m in seen), strict=True))
+    return mixture.predict(both, values, moved)
+
+
+def best(trained: Predictor, seen: Seen, arms: Sequence[Arm], parameters: int) -> Ranking:
+    """What the predictor says of a pair."""
+    found, moved = seen
+    told = {a.label: each for a, each in zip(trained.arms, moved, strict=True)}
+    return trained.predict(found, task="any", arms=arms, effects=told, parameters=parameters)
+
+
 def decisions(
     trained: Predictor,
-    exact: Sequence[Features],
-    found: Sequence[Features],
-    arms: Sequence[Any],
+    exact: Sequence[Seen],
+    found: Sequence[Seen],
+    arms: Sequence[Arm],
     parameters: int,
 ) -> dict[str, Any]:
     """How often the choice is the same, and what is lost by the predictor's own account.
@@ -75,21 +100,15 @@ def decisions(
     as the same if exact features predict no more than 0.02 less for it.
     """
     columns = [i for i, a in enumerate(trained.arms) if a in arms]
-    chosen = [heads.booster(trained.heads[i]) for i in columns]
-    first, second = (
-        heads.predict(chosen, np.array([f.values for f in each])) for each in (exact, found)
-    )
-    best, other = first.argmax(1), second.argmax(1)
+    first, second = (utilities(trained, seen)[:, columns] for seen in (exact, found))
+    chosen, other = first.argmax(1), second.argmax(1)
     lost = first.max(1) - first[np.arange(len(first)), other]
-    plans = [
-        [trained.predict(f, task="any", arms=arms, parameters=parameters) for f in each]
-        for each in (exact, found)
-    ]
+    plans = [[best(trained, seen, arms, parameters) for seen in e] for e in (exact, found)]
     alike = [a.best.arm == b.best.arm for a, b in zip(*plans, strict=True)]
     return {
         "pairs": len(exact),
-        "arms": len(columns),
-        "argmax_identical": _short(float((best == other).mean())),
+        "arms": len(arms),
+        "argmax_identical": _short(float((chosen == other).mean())),
         "within_a_tie": _short(float((lost <= 0.02).mean())),
         "plan_identical": _short(float(np.mean(alike))),
         "abstained": [_short(float(np.mean([r.status == "abstained" for r in e]))) for e in plans],

@@ -8,7 +8,8 @@ Nano models are sampled whole by default, so their exact features are those of t
 here sampling is forced to 1 % of the entries and to more. Where the zoo has fewer than MODELS
 specialists, copies with seeded noise make up the number. Of 1.1 B models (a base and five
 fine-tunes from `synthetic.py`) half a per cent is sampled by default, and exact features are
-computed tensor by tensor, by the same code. Writes benchmarks/signature_accuracy.json.
+computed tensor by tensor, by the same code; what arms do to a pair is taken from the sample there,
+on both sides. Writes benchmarks/signature_accuracy.json.
 """
 
 import argparse
@@ -26,14 +27,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from feature_errors import decisions, errors
+from feature_errors import Seen, decisions, errors
 from synthetic import TUNINGS, save_base, save_fine_tune, save_noisy
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.operators import BALANCED
+from simmerge_hub.operators import BALANCED, Arm
 from simmerge_hub.selector import archive
 from simmerge_hub.selector.origin import packaged_predictor
 from simmerge_hub.signatures import deltas
+from simmerge_hub.signatures.effects import effects
 from simmerge_hub.signatures.features import NAMES, SCHEMA, Features, features
 from simmerge_hub.signatures.pair import Pair
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
@@ -95,8 +97,9 @@ def nano(folder: Path, work: Path) -> dict[str, Any]:
     models = [*zoo, *copies]
     base = models[0].base
     entries = sum(prod(h.shape) for h in base.tensors.values())
-    exact = pairs(models, probes, Settings())
-    bare = [structural(f) for f in exact]
+    trained = archive.load(packaged_predictor())
+    exact = pairs(models, probes, Settings(), trained.arms)
+    bare = [(structural(f), moved) for f, moved in exact]
     found: dict[str, Any] = {
         "zoo": manifest.name,
         "specialists": len(zoo),
@@ -105,14 +108,15 @@ def nano(folder: Path, work: Path) -> dict[str, Any]:
         "entries": entries,
         "shares": {},
     }
-    trained = archive.load(packaged_predictor())
     for share in SHARES:
-        few = pairs(models, probes, Settings(entries=int(share * entries)))
+        few = pairs(models, probes, Settings(entries=int(share * entries)), trained.arms)
         found["shares"][f"{share:g}"] = {
             "rows_of_a_matrix": rows_of_a_matrix(base, int(share * entries)),
             "full": decisions(trained, exact, few, BALANCED, entries),
-            "structural": decisions(trained, bare, [structural(f) for f in few], BALANCED, entries),
-            "features": errors(bare, [structural(f) for f in few]),
+            "structural": decisions(
+                trained, bare, [(structural(f), moved) for f, moved in few], BALANCED, entries
+            ),
+            "features": errors([f for f, _ in bare], [structural(f) for f, _ in few]),
         }
     return found
 
@@ -139,9 +143,12 @@ def noisy(zoo: Sequence[Specialist], work: Path, count: int) -> Iterator[Special
 
 
 def pairs(
-    models: Sequence[Specialist], probes: Sequence[ProbeSet], settings: Settings
-) -> list[Features]:
-    """The features of all ordered pairs."""
+    models: Sequence[Specialist],
+    probes: Sequence[ProbeSet],
+    settings: Settings,
+    arms: Sequence[Arm],
+) -> list[Seen]:
+    """The features of all ordered pairs, and what the arms do to them."""
 
     def signed(checkpoint: Checkpoint, base: Checkpoint | None) -> Signature:
         return sign(checkpoint, base=base, probe_sets=probes, settings=settings)
@@ -149,7 +156,10 @@ def pairs(
     origin = signed(models[0].base, None)
     made = [signed(m.checkpoint, m.base) for m in models]
     return [
-        features(made[i], made[j], origin, models[i].task)
+        (
+            features(made[i], made[j], origin, models[i].task),
+            effects(made[i], made[j], origin, arms),
+        )
         for i, j in permutations(range(len(models)), 2)
     ]
 
@@ -208,6 +218,7 @@ def synthetic(folder: Path) -> dict[str, Any]:
     entries = sum(prod(h.shape) for h in base.tensors.values())
     share = sum(t.numel() for t in origin.sampled.values()) / entries
     trained = archive.load(packaged_predictor())
+    moved = [effects(signed[i], signed[j], origin, trained.arms) for i, j in couples]
     return {
         "fine_tunes": list(TUNINGS),
         "entries": entries,
@@ -215,7 +226,13 @@ def synthetic(folder: Path) -> dict[str, Any]:
         "rows_of_a_matrix": float(
             np.median([len(t) for t in origin.sampled.values() if len(t) > 1])
         ),
-        "structural": decisions(trained, exact, sampled, BALANCED, entries),
+        "structural": decisions(
+            trained,
+            list(zip(exact, moved, strict=True)),
+            list(zip(sampled, moved, strict=True)),
+            BALANCED,
+            entries,
+        ),
         "features": errors(exact, sampled),
     }
 

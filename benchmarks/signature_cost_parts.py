@@ -183,6 +183,7 @@ def planning(listed: str, probes: str) -> None:
     from simmerge_hub.planning.choice import decide
     from simmerge_hub.selector import archive
     from simmerge_hub.selector.origin import packaged_predictor
+    from simmerge_hub.signatures.effects import effects, seen_from_the_other
     from simmerge_hub.signatures.features import features
     from simmerge_hub.signatures.probe import probe_set
     from simmerge_hub.signatures.signature import sign
@@ -197,9 +198,17 @@ def planning(listed: str, probes: str) -> None:
     status: dict[str, int] = {}
     for pair in combinations(signed, 2):
         ranked = {}
+        told = effects(*pair, origin, BALANCED)
+        moved = told, seen_from_the_other(told)
         for task, expert in zip(PLANNED, EXPERTS, strict=True):
             found = features(pair[expert], pair[1 - expert], origin, task)
-            ranked[task] = trained.predict(found, task=task, arms=BALANCED, parameters=entries)
+            ranked[task] = trained.predict(
+                found,
+                task=task,
+                arms=BALANCED,
+                effects={a.label: e for a, e in zip(BALANCED, moved[expert], strict=True)},
+                parameters=entries,
+            )
         made = decide(ranked, {t: e == 0 for t, e in zip(PLANNED, EXPERTS, strict=True)})
         status[made.status] = status.get(made.status, 0) + 1
     seconds = time.perf_counter() - ready

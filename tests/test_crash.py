@@ -37,16 +37,22 @@ def started(out):
 def ended(child):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+def after(out):
+    return out.exists(), ended(started(out))
+
 began = time.monotonic()
 print(ended(started(folder / "whole")), flush=True)
 seconds = time.monotonic() - began
 random.seed(0)
-for number in range(kills):
+killed = number = 0
+while killed < kills and number < 5 * kills:  # some moments come after the end
     child = started(folder / str(number))
     time.sleep(random.uniform(0, seconds))
     os.kill(child, signal.SIGKILL)
     was = ended(child)
-    print(was, (folder / str(number)).exists(), ended(started(folder / str(number))), flush=True)
+    killed += was == -signal.SIGKILL
+    number += 1
+    print(was, *after(folder / str(number - 1)), flush=True)
 """
 
 
@@ -92,13 +98,12 @@ def test_killed_merges_end_with_the_same_bytes(recipe: Path, tmp_path: Path) -> 
     )
     first, *rest = [line.split() for line in found.stdout.splitlines()]
     assert first == ["0"]
-    assert len(rest) == KILLS
-    assert sum(was == str(-signal.SIGKILL) for was, _, _ in rest) > KILLS / 2
+    assert sum(was == str(-signal.SIGKILL) for was, _, _ in rest) == KILLS
     for was, appeared, then in rest:
         assert appeared == "True" or was != "0", "a merge that ended left no folder"
         assert then == "0" or appeared == "True", found.stderr  # killed after it had its name
     assert len(list((tmp_path / "whole").glob("*.safetensors"))) > 3
-    for number in range(KILLS):
+    for number in range(len(rest)):
         assert digests(tmp_path / str(number)) == digests(tmp_path / "whole")
 
 
@@ -159,6 +164,15 @@ def test_a_torn_line_in_the_journal_is_dropped(recipe: Path, tmp_path: Path) -> 
     journal = tmp_path / "torn.partial" / ".journal"
     journal.write_bytes(journal.read_bytes()[:-4])
     cut_off(recipe, tmp_path / "torn", 20)
+    for name in ("whole", "torn"):
+        merger.merge(load(recipe)[0], tmp_path / name)
+    assert digests(tmp_path / "torn") == digests(tmp_path / "whole")
+
+
+def test_a_damaged_journal_starts_anew(recipe: Path, tmp_path: Path) -> None:
+    for name in ("whole", "torn"):
+        cut_off(recipe, tmp_path / name, 10)
+    (tmp_path / "torn.partial" / ".journal").write_bytes(b"\xff\x00\xfe\n")
     for name in ("whole", "torn"):
         merger.merge(load(recipe)[0], tmp_path / name)
     assert digests(tmp_path / "torn") == digests(tmp_path / "whole")

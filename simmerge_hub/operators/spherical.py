@@ -227,7 +227,7 @@ def _middle(
         pull = shares / np.sinc(np.minimum(angles / np.pi, 1 - OPPOSITE))
         tangent = pull - (pull @ cosines) * middle
         move = math.sqrt(max(0.0, tangent @ units @ tangent))
-        if move < tolerance:
+        if move < tolerance or move == 0:  # a tolerance of zero stops here too
             break
         middle = math.cos(move) * middle + (math.sin(move) / move) * tangent
         middle /= math.sqrt(middle @ units @ middle)

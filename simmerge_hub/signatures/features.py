@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simmerge_hub.signatures import functional, structural
+from simmerge_hub.signatures.effects import EFFECTS
 from simmerge_hub.signatures.pair import Pair
 from simmerge_hub.signatures.registry import REGISTRY, Feature
 from simmerge_hub.signatures.signature import Signature
@@ -70,6 +71,16 @@ def page() -> str:
         found = [f for f in REGISTRY.values() if f.family == family]
         lines += ["", f"## {title}", "", "| feature | what it is | needs | swap |"]
         lines += ["|---|---|---|---|", *map(_row, found)]
+    lines += [
+        "",
+        "## What an arm does to a pair",
+        "",
+        "| effect | what it is | needs |",
+        "|---|---|---|",
+    ]
+    for name, effect in EFFECTS.items():
+        needs = "base" if effect.base else "weights only"
+        lines.append(f"| `{name}` | {effect.summary.rstrip('.')} | {needs} |")
     return "\n".join(lines) + "\n"
 
 

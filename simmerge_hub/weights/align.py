@@ -176,7 +176,7 @@ class _Work:
             return sliced(self.shapes, spans)
         names = list(self.shapes[self.reference])
         heads = [n for m in self.sources for n in self.shapes[m] if self._is_new_head(m, n)]
-        self.untied = bool(heads)
+        self.untied = bool(heads) or any(map(self._parts_a_tie, self.sources))
         deep = depths(names)
         return {
             name: Placed(
@@ -254,6 +254,19 @@ class _Work:
             and _says_tied(self.sources[self.reference]) is not False
             and len([t for t in self._twins(model, name) if t in self.shapes[self.reference]]) == 1
         )
+
+    def _parts_a_tie(self, model: str) -> bool:
+        """Whether the reference ties its head, though it stores one, and a model's is its own."""
+        stored = self.shapes[self.reference]
+        return (
+            _says_tied(self.sources[self.reference]) is True
+            and _says_tied(self.sources[model]) is False
+            and any(
+                name in self.shapes[model] and not layer_of(name) and len(shape) == 2
+                and self._twins(self.reference, name)
+                for name, shape in stored.items()
+            )
+        )  # fmt: skip
 
     def _may_miss(self, name: str, missing: Sequence[str]) -> bool:
         """Whether the reference's tensor may be copied because these models lack it."""

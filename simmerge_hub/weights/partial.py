@@ -130,7 +130,7 @@ def _continued(folder: Path, journal: int, identity: str) -> frozenset[str]:
     text = os.pread(journal, os.fstat(journal).st_size, 0)
     whole = text[: text.rfind(b"\n") + 1]
     os.ftruncate(journal, len(whole))  # a crash may have cut the last line short
-    first, *lines = whole.decode().splitlines() or [""]
+    first, *lines = whole.decode(errors="replace").splitlines() or [""]
     if first == identity:
         return frozenset(json.loads(line) for line in lines)
     for path in folder.iterdir():

@@ -174,8 +174,9 @@ def _with_added(
         loaded = ids.get(token, following)
         if number != loaded:
             raise _Wrong(f"says that {token[:40]!r} is {number}, which is loaded as {loaded}")
-        ids[token] = number
-        following = max(following, number + 1)
+        if token not in ids:
+            ids[token] = number
+            following = number + 1
         found[token] = entry
     return found
 
@@ -253,8 +254,9 @@ def _refuse_unjoinable(
 
 def _is_next(tokens: Tokens, number: int) -> bool:
     """Whether a token that is added to the file as it is would be loaded with this id."""
-    highest = max((entry["id"] for entry in tokens.added.values()), default=-1)
-    return number == max(len(tokens.data["model"]["vocab"]), highest + 1)
+    vocab = tokens.data["model"]["vocab"]
+    besides = (entry["id"] for token, entry in tokens.added.items() if token not in vocab)
+    return number == max(len(vocab), max(besides, default=-1) + 1)
 
 
 def _merges(tokens: Tokens) -> list[Any]:

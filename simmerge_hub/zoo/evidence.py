@@ -48,11 +48,17 @@ def zoo_features(
             found = effects(*trio, outcomes.arms)
             back = seen_from_the_other(found)
             moved[pair] = {a.label: f for a, f in zip(outcomes.arms, found, strict=True)}
-            moved[pair[::-1]] = {
+            moved[row.auxiliary, row.expert] = {
                 a.swapped().label: f for a, f in zip(outcomes.arms, back, strict=True)
             }
         progress("comparing pairs", done, len(outcomes.rows))
-    return FeatureTable(names=NAMES, schema=SCHEMA, rows=rows, effect_names=EFFECTS, effects=moved)
+    return FeatureTable(
+        names=NAMES,
+        schema=SCHEMA,
+        rows=rows,
+        effect_names=EFFECTS,
+        effects={key: moved[key[0], key[1]] for key in rows},
+    )
 
 
 def _signature(manifest: Manifest, name: str, probes: list[ProbeSet]) -> Signature:

@@ -1,5 +1,6 @@
 """What a merge will write is known from headers: heads, extra tensors, slices, gradients."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,29 @@ class TestHeads:
         nano.save(tmp_path / "b", copy, config=TIED)
         merge(recipe(tmp_path), tmp_path / "out")
         assert HEAD not in nano.load(tmp_path / "out")
+        loads(tmp_path / "out")
+
+    def test_a_stored_copy_of_the_reference_is_untied_by_a_model_with_a_head(
+        self, tmp_path: Path
+    ) -> None:
+        """A config that says tied makes transformers 4 pass over the merged head."""
+        copy, untied = nano.weights(1), nano.weights(2)
+        copy[HEAD] = copy[EMBEDDING].clone()
+        nano.save(tmp_path / "a", copy, config=TIED)
+        nano.save(tmp_path / "b", untied)
+        merge(recipe(tmp_path), tmp_path / "out")
+        assert torch.equal(nano.load(tmp_path / "out")[HEAD], mean(copy[HEAD], untied[HEAD]))
+        stated = json.loads((tmp_path / "out" / "config.json").read_text())
+        assert stated["tie_word_embeddings"] is False
+        loads(tmp_path / "out")
+
+    def test_stored_copies_of_tied_models_stay_tied(self, tmp_path: Path) -> None:
+        for seed, name in enumerate("ab"):
+            copy = nano.weights(seed)
+            nano.save(tmp_path / name, copy | {HEAD: copy[EMBEDDING].clone()}, config=TIED)
+        merge(recipe(tmp_path), tmp_path / "out")
+        stated = json.loads((tmp_path / "out" / "config.json").read_text())
+        assert stated["tie_word_embeddings"] is True
         loads(tmp_path / "out")
 
     def test_a_missing_head_that_is_not_tied_is_refused(self, tmp_path: Path) -> None:

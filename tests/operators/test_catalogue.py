@@ -320,6 +320,14 @@ def test_directions_that_cancel_out_name_the_tensor(name: str) -> None:
     assert "linear" in caught.value.hint
 
 
+def test_a_mean_that_has_arrived_is_not_moved_whatever_the_tolerance() -> None:
+    """Equal models: the first move is by an angle of zero."""
+    model = torch.tensor([[3.0, 4.0]])
+    for tolerance in (0.0, -1.0):
+        merged = merge("karcher", {"tolerance": tolerance}, torch.zeros(1, 2), [model, model])
+        torch.testing.assert_close(merged, model)
+
+
 @pytest.mark.parametrize("name", sorted(COMPOSITIONS))
 def test_a_composition_reads_like_an_operator_written_out(name: str) -> None:
     found = OPERATORS[name]

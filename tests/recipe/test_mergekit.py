@@ -598,6 +598,11 @@ class TestMalformed:
         with pytest.raises(RecipeError, match=r"parameter t where no filter \(mlp\) matches"):
             parameters("nearswap", base="org/b", t=[{"filter": "mlp", "value": 1}])
 
+    def test_a_misspelled_parameter_is_not_called_missing(self) -> None:
+        with pytest.raises(RecipeError, match=r"here: models\[1\].parameters.weigt") as refused:
+            with_own({"weight": 1}, {"weigt": 1})
+        assert "did you mean weight?" in refused.value.hint
+
     @pytest.mark.parametrize("method", [m for m in METHODS if METHODS[m].base == "required"])
     def test_a_base_that_must_be_given(self, method: str) -> None:
         with pytest.raises(RecipeError, match=f"{method} needs a base_model"):

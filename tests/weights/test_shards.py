@@ -1,6 +1,8 @@
 """What is written is what safetensors reads, at offsets known beforehand."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,32 @@ def test_safetensors_reads_what_was_written(tmp_path: Path, dtype: str, limit: i
     assert torch.equal(found["buffer"], BUFFER)
     for name, tensor in TENSORS.items():
         assert torch.equal(found[name], tensor.to(getattr(torch, dtype)))
+
+
+@pytest.mark.parametrize("error", [None, errno.EOPNOTSUPP])
+def test_without_posix_fallocate(
+    tmp_path: Path, error: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS has no such call, and some file systems refuse it."""
+
+    def refuse(*_: int) -> None:
+        raise OSError(error, "refused")
+
+    if error is None:
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    write_all(tmp_path, "float32", 60)
+    assert nano.load(tmp_path).keys() == {*TENSORS, "buffer"}
+
+
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_all(tmp_path, "float32", 60)
 
 
 def test_metadata_and_alignment(tmp_path: Path) -> None:

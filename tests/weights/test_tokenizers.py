@@ -69,6 +69,7 @@ def tokens(folder: Path, content: Any, config: Mapping[str, Any] | None = None) 
         file(words(FIRST), (entry("<x>", 3), entry("<y>", 4))),
         file(words(FIRST), (entry("<unk>", 0), entry("<x>", 3))),
         file(words({"<unk>": 0, "a": 1, "<x>": 7, "b": 9}), (entry("<x>", 7),)),
+        file(words({"<unk>": 0, "<x>": 7}), (entry("<x>", 7), entry("<y>", 2))),
         file(pairs({**FIRST, "ab": 3}, ["a b"]), (entry("<x>", 4),)),
         file(pairs({**FIRST, "ab": 3}, [["a", "b"]]), (entry("<x>", 4),)),
         file(pieces("<unk>", "a", "b"), (entry("<x>", 3),)),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simmerge_hub import operators
+from simmerge_hub.errors import RecipeError
 from simmerge_hub.recipe.mergekit.document import (
     Document,
     Entry,
@@ -51,7 +52,11 @@ def read(text: str, where: str) -> Recipe:
     home = Reference(base.model) if base else _home_of_adapters(document)
     _check_adapters(document, home, refusals)
     names = _names(document, home, base)
-    steps, layers = _programs(document, base, names, refusals)
+    try:
+        steps, layers = _programs(document, base, names, refusals)
+    except RecipeError:
+        refusals.settle()  # a parameter may be missing because its name is misspelled
+        raise
     tokenizer = _tokenizer(document, home, names, refusals)
     refusals.settle()
     alike = all(step == steps[0] for step in steps)
