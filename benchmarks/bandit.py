@@ -20,6 +20,7 @@ import numpy as np
 from simmerge_hub.operators import BALANCED
 from simmerge_hub.selector import bandit as b
 from simmerge_hub.selector import posterior, representation
+from simmerge_hub.selector.corrections import NOISE, Corrections
 from simmerge_hub.selector.history import History, Suggestion
 from simmerge_hub.selector.outcomes import load_outcomes
 from simmerge_hub.selector.rows import Rows, join
@@ -32,6 +33,8 @@ DEAL, SHARE = 100, 0.4
 ROUNDS, SEEDS, EVERY = 500, 30, 100
 """Rounds of a stream, streams, rounds between retrainings."""
 SCENARIO_SEEDS = 10
+DEVELOPMENT = 8
+"""Deals of the development models that choices are made on."""
 TIE = 0.02
 
 
@@ -78,33 +81,30 @@ class Stream:
     def tell(self, place: int, label: str, gain: float, expected: float) -> None:
         name = f"s{len(self.suggestions) + 1:06d}"
         self.suggestions[name] = Suggestion(
-            id=name, arm=label, task="", expert="", auxiliary="", chance={}, expected=expected,
+            id=name, arm=label, task="", expert=self.rows.experts[place],
+            auxiliary=self.rows.auxiliaries[place], chance={}, expected=expected,
             values=tuple(self.rows.values[place]),
         )  # fmt: skip
         self.gains[name] = float(gain)
 
 
-Pick = Callable[[dict[str, posterior.Posterior], np.ndarray, np.random.Generator, float], str]
+Pick = Callable[[Corrections, np.ndarray, np.ndarray, np.random.Generator, float], int]
+"""Beliefs, forecasts [arms], contexts [arms, d], randomness, explore -> the arm's place."""
 
 
-def thompson(beliefs, z, random, explore) -> str:
-    return max(
-        beliefs,
-        key=lambda k, d=None: float(z @ posterior.draw(beliefs[k], random, explore=explore)),
-    )
+def thompson(beliefs, forecasts, contexts, random, explore) -> int:
+    return int(np.argmax(forecasts + beliefs.draws(contexts, random, explore=explore)[0]))
 
 
-def greedy(beliefs, z, random, explore) -> str:
+def greedy(beliefs, forecasts, contexts, random, explore) -> int:
     if random.random() < 0.1:
-        return str(random.choice(list(beliefs)))
-    return max(beliefs, key=lambda k: float(z @ beliefs[k].mean))
+        return int(random.integers(len(forecasts)))
+    return int(np.argmax(forecasts + beliefs.means(contexts)))
 
 
-def upper(beliefs, z, random, explore) -> str:
-    return max(
-        beliefs,
-        key=lambda k: float(z @ beliefs[k].mean) + posterior.width(beliefs[k], z),
-    )
+def upper(beliefs, forecasts, contexts, random, explore) -> int:
+    widths = NOISE * posterior.widths(beliefs.belief, contexts)
+    return int(np.argmax(forecasts + beliefs.means(contexts) + widths))
 
 
 def play(
@@ -120,26 +120,28 @@ def play(
     """Regret and pulled column of every round; `arrives`: (round, column) of an arm that is new."""
     columns = {a.label: i for i, a in enumerate(rows.arms)}
     stream = Stream(rows=rows, order=order)
-    beliefs, contexts = bandit.beliefs(stream.history), bandit.contexts(rows.values)
     usable = [columns[label] for label in bandit.labels]
+    models = sorted({m for i in order for m in (rows.experts[i], rows.auxiliaries[i])})
     regrets, pulls = [], []
     for number, place in enumerate(order):
         arrived = arrives is not None and number == arrives[0]
         if arrived:
             stream.added = (rows.arms[arrives[1]],)
             usable.append(arrives[1])
-        if arrived or (every and number and number % every == 0):
-            if not arrived:
-                bandit = b.retrain(bandit, stream.history)
-            beliefs, contexts = bandit.beliefs(stream.history), bandit.contexts(rows.values)
-        z, random = contexts[place], np.random.default_rng([seed, number])
-        label = pick(beliefs, z, random, bandit.settings.explore)
-        gain = rows.gains[place, columns[label]]
-        expected = float(z @ beliefs[label].mean) * bandit.settings.scale
-        stream.tell(place, label, gain, expected)
-        beliefs[label] = posterior.update(beliefs[label], z, gain / bandit.settings.scale)
+        elif every and number and number % every == 0:
+            bandit = b.retrain(bandit, stream.history)
+        if arrived or (every and number % every == 0) or not number:
+            beliefs = bandit.beliefs(stream.history, models)
+            forecasts = bandit.forecasts(rows.values, stream.history)
+        names = rows.experts[place], rows.auxiliaries[place]
+        contexts, random = beliefs.contexts(*names), np.random.default_rng([seed, number])
+        arm = pick(beliefs, forecasts[place], contexts, random, bandit.settings.explore)
+        gain = float(rows.gains[place, usable[arm]])
+        expected = float(forecasts[place, arm] + beliefs.means(contexts)[arm])
+        stream.tell(place, beliefs.arms[arm], gain, expected)
+        beliefs = beliefs.learn(beliefs.arms[arm], *names, gain - forecasts[place, arm])
         regrets.append(rows.gains[place, usable].max() - gain)
-        pulls.append(columns[label])
+        pulls.append(usable[arm])
     return np.array(regrets), np.array(pulls)
 
 
@@ -161,9 +163,9 @@ def full_feedback(bandit: b.Bandit, rows: Rows, order: np.ndarray, *, seed: int)
 
 def alone(represent: representation.Representation, rows: Rows, order: np.ndarray) -> np.ndarray:
     """The offline predictor alone."""
-    leads = represent.encode(rows.values[order])[:, 2:]
+    chosen = represent.forecast(rows.values[order]).argmax(axis=1)
     gains = rows.gains[order]
-    return gains.max(axis=1) - gains[np.arange(len(order)), leads.argmax(axis=1)]
+    return gains.max(axis=1) - gains[np.arange(len(order)), chosen]
 
 
 def cold_contexts(rows: Rows, offline: np.ndarray, directions: int = 15) -> np.ndarray:
@@ -177,11 +179,12 @@ def cold_contexts(rows: Rows, offline: np.ndarray, directions: int = 15) -> np.n
 def cold(rows: Rows, order: np.ndarray, contexts: np.ndarray, *, seed: int, explore: float):
     """LinTS without outcomes: λ = 0.25, a₀ = b₀ = 6, two first pulls of each arm."""
     size, count = contexts.shape[1], len(rows.arms)
-    heads = [posterior.prior(np.zeros(size), np.full(size, 0.25)) for _ in range(count)]
-    regrets, scale = [], 0.25
+    heads = [posterior.prior(size, spread=2.0) for _ in range(count)]
+    regrets, scale = [], NOISE
     for number, place in enumerate(order):
         random = np.random.default_rng([seed, number])
-        scores = [contexts[place] @ posterior.draw(h, random, explore=explore) for h in heads]
+        z = contexts[place][None]
+        scores = [posterior.draws(h, z, random, explore=explore)[0, 0] for h in heads]
         arm = number % count if number < 2 * count else int(np.argmax(scores))
         gain = rows.gains[place, arm]
         heads[arm] = posterior.update(heads[arm], contexts[place], gain / scale)
@@ -355,33 +358,47 @@ SCENARIOS = {
 
 
 def develop() -> dict:
-    """Streams inside the development models: half of them offline, half in the stream."""
+    """Choices, on the development models alone: half of them offline, the other pairs streamed.
+
+    Regret as a share of the best fixed arm's in hindsight, mean over deals; lower is better.
+    """
     rows = table()
     inside = deal(rows, DEAL, SHARE)
     found: dict[str, list[float]] = {}
-    for inner in range(8):
-        known = deal(rows, inner, 0.5, inside)
-        offline, order = rows.take(places(rows, known)), places(rows, inside - known)
+    for inner in range(DEVELOPMENT):
+        offline = places(rows, deal(rows, inner, 0.5, inside))
+        order = np.setdiff1d(places(rows, inside), offline)
         order = np.random.default_rng(inner).permutation(order)
-        made = {
-            "network": b.start(offline, b.Settings(), networks=2),
-            "forests": b.start(offline, b.Settings(), networks=0),
-        }
-        made["network and forests"] = made["network"]
-        represent = made["network"].represent
-        made["network"] = replace(made["network"], represent=replace(represent, forests=()))
-        for name, bandit in made.items():
-            for explore in (0.0, 0.1, 0.3, 1.0):
-                chosen = replace(bandit, settings=replace(bandit.settings, explore=explore))
-                regrets, _ = play(chosen, rows, order, seed=inner, every=0)
-                found.setdefault(f"{name}, explore {explore:g}", []).append(regrets.mean())
         gains = rows.gains[order]
-        fixed = gains.max(1) - gains[:, gains.mean(0).argmax()]
-        found.setdefault("best fixed in hindsight", []).append(fixed.mean())
-        for name, bandit in made.items():
-            regret = alone(bandit.represent, rows, order).mean()
-            found.setdefault(f"{name}, offline alone", []).append(regret)
-    return {name: round(float(np.mean(values)), 4) for name, values in found.items()}
+        fixed = (gains.max(1) - gains[:, gains.mean(0).argmax()]).mean()
+        for name, regrets in trials(b.start(rows.take(offline)), rows, order, inner):
+            found.setdefault(name, []).append(regrets.mean() / fixed)
+    return {name: round(float(np.mean(values)), 3) for name, values in found.items()}
+
+
+def trials(bandit: b.Bandit, rows: Rows, order: np.ndarray, seed: int):
+    """(name, regrets) of everything that was chosen between."""
+    whole = bandit.represent
+    shapes = {
+        "network": replace(whole, forests=()),
+        "forests": replace(whole, networks=()),
+        "network and forests": whole,
+    }
+    for name, represent in shapes.items():
+        yield f"{name}, offline alone", alone(represent, rows, order)
+        made = replace(bandit, represent=represent)
+        yield f"{name}, bandit", play(made, rows, order, seed=seed, every=0)[0]
+    for explore in (0.0, 0.1, 0.3, 1.0):
+        made = replace(bandit, settings=replace(bandit.settings, explore=explore))
+        yield f"explore {explore:g}", play(made, rows, order, seed=seed, every=0)[0]
+    for trust in (0.25, 0.5):
+        made = replace(bandit, settings=replace(bandit.settings, trust=trust))
+        yield f"trust {trust:g}", play(made, rows, order, seed=seed, every=0)[0]
+    alike = replace(bandit, ties=np.eye(len(bandit.arms)))
+    yield "arms not tied", play(alike, rows, order, seed=seed, every=0)[0]
+    for every in (25, 50, 100):
+        regrets, _ = play(bandit, rows, order, seed=seed, every=every)
+        yield f"retrained every {every} rounds", regrets
 
 
 def run(streams: Path) -> dict:
@@ -407,7 +424,7 @@ def run(streams: Path) -> dict:
             "headroom_per_round": round(
                 float(np.mean([f["best fixed in hindsight"].mean() for f in found])), 4
             ),
-            **{k: getattr(chosen, k) for k in ("explore", "trust", "strength", "scale")},
+            **{k: getattr(chosen, k) for k in ("explore", "trust", "keep")},
         },
         "policies": summary(found),
     }  # fmt: skip

@@ -1,9 +1,9 @@
-"""What is believed about one arm's reward: Bayesian linear regression with unknown noise.
+"""What is believed about a reward: Bayesian linear regression with unknown noise.
 
 A normal-inverse-gamma distribution over weights β and noise σ² of y = zᵀβ + ε, ε ~ N(0, σ²):
-σ² ~ IG(shape, rate) and β ~ N(mean, σ² Λ⁻¹). It is updated one reward at a time by rank-one
-changes of Λ's Cholesky factor, and by no inverse (formulas: Riquelme et al. 2018, ICLR). Knows
-nothing about arms, features or files.
+σ² ~ IG(shape, rate) and β ~ N(mean, σ² root rootᵀ). One reward changes the root of the covariance
+by one outer product (Potter's square-root filter; Bierman 1977), so it stays positive, and nothing
+is solved or inverted. Knows nothing about arms, features or files.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Posterior:
 
     Args:
         mean: float64 [d].
-        root: float64 [d, d], lower triangular with a positive diagonal: Λ = root rootᵀ.
+        root: float64 [d, d]: the covariance is σ² root rootᵀ.
         shape: a of the noise's inverse gamma; likewise `rate`, its b.
     """
 
@@ -34,119 +34,84 @@ class Posterior:
     rate: float
 
     @property
-    def precision(self) -> Floats:
-        """Λ, float64 [d, d]."""
+    def covariance(self) -> Floats:
+        """Of the weights in units of σ², float64 [d, d]."""
         return self.root @ self.root.T
 
-    @property
-    def noise(self) -> float:
-        """The mean of σ²; the mode where the mean does not exist."""
-        return self.rate / (self.shape - 1 if self.shape > 1 else self.shape + 1)
 
-
-def prior(
-    mean: Floats, precision: Floats, *, shape: float = SHAPE, rate: float = RATE
-) -> Posterior:
-    """The belief before any reward.
-
-    Args:
-        mean: [d], what the weights are expected to be.
-        precision: [d] or [d, d]; how sure that is, in observations of σ² = 1.
-        shape: of the noise's inverse gamma; likewise `rate`.
-    """
-    whole = np.diag(precision) if precision.ndim == 1 else precision
-    return Posterior(
-        mean=np.array(mean, np.float64), root=np.linalg.cholesky(whole), shape=shape, rate=rate
-    )
+def prior(size: int, *, spread: float = 1.0) -> Posterior:
+    """The belief before any reward: every weight is 0, give or take `spread` σ."""
+    return Posterior(mean=np.zeros(size), root=spread * np.eye(size), shape=SHAPE, rate=RATE)
 
 
 def update(belief: Posterior, z: Floats, reward: float) -> Posterior:
     """The belief after one more reward for context `z` [d]; the old one is not changed."""
-    root = _raised(belief.root, z)
-    surprise = reward - z @ belief.mean
-    gain = np.linalg.solve(root.T, np.linalg.solve(root, z))
+    seen = np.flatnonzero(z)
+    turned = z[seen] @ belief.root[seen]
+    pull = belief.root @ turned
+    grown = 1 + float(turned @ turned)
+    surprise = reward - float(z @ belief.mean)
     return Posterior(
-        mean=belief.mean + gain * surprise,
-        root=root,
+        mean=belief.mean + pull * (surprise / grown),
+        root=belief.root - np.outer(pull, turned / (grown + np.sqrt(grown))),
         shape=belief.shape + 0.5,
-        rate=belief.rate + 0.5 * float(surprise**2 * max(0.0, 1 - z @ gain)),
+        rate=belief.rate + 0.5 * surprise**2 / grown,
     )
 
 
 def condition(
-    belief: Posterior, contexts: Floats, rewards: Floats, *, weight: float | Floats = 1.0
+    belief: Posterior, contexts: Floats, rewards: Floats, *, weights: Floats, gram: Floats
 ) -> Posterior:
-    """The belief after many rewards at once, in closed form.
+    """The belief after n rewards at once, in closed form.
 
     Args:
         belief: before them.
         contexts: [n, d].
         rewards: [n].
-        weight: how much each counts, in (0, 1], or [n]; less than 1 trusts them less (a power
-            prior).
+        weights: [n] in (0, 1]: how much each counts (a power prior).
+        gram: [n, n], the covariance of zᵀβ before them in units of σ²: contexts Σ contextsᵀ, and
+            more where rewards depend on weights too that this belief is not about.
     """
-    if not len(rewards):
-        return belief
-    weights = np.broadcast_to(weight, rewards.shape)
-    weighted = weights[:, None] * contexts
-    root = np.linalg.cholesky(belief.precision + weighted.T @ contexts)
-    error = rewards - contexts @ belief.mean
-    pull = weighted.T @ error
-    moved = np.linalg.solve(root.T, np.linalg.solve(root, pull))
+    lower = np.linalg.cholesky(gram + np.diag(1 / weights))
+    known = np.linalg.solve(lower, contexts @ belief.root)
+    error = np.linalg.solve(lower, rewards - contexts @ belief.mean)
+    left = np.linalg.cholesky(np.eye(len(belief.mean)) - known.T @ known)
     return Posterior(
-        mean=belief.mean + moved,
-        root=root,
+        mean=belief.mean + belief.root @ (known.T @ error),
+        root=belief.root @ left,
         shape=belief.shape + 0.5 * float(weights.sum()),
-        rate=belief.rate + 0.5 * max(0.0, float(weights @ error**2 - pull @ moved)),
+        rate=belief.rate + 0.5 * float(error @ error),
     )
 
 
-def faded(belief: Posterior, start: Posterior, *, keep: float) -> Posterior:
-    """The belief with a share of what was learned since `start` forgotten.
-
-    What counts is the evidence: precision, precision times mean, counts and squares each keep the
-    share `keep` in (0, 1] of what they gained. With 1 nothing is forgotten, with 0 everything.
-    """
-    if keep == 1:
-        return belief
-    old, new = _evidence(start), _evidence(belief)
-    precision, pull, shape, squares = (o + keep * (n - o) for o, n in zip(old, new, strict=True))
-    root = np.linalg.cholesky(precision)
-    mean = np.linalg.solve(root.T, np.linalg.solve(root, pull))
-    rate = 0.5 * float(squares - pull @ mean)
-    return Posterior(mean=mean, root=root, shape=float(shape), rate=max(rate, 1e-9))
-
-
-def draw(belief: Posterior, random: np.random.Generator, *, explore: float = 1.0) -> Floats:
-    """Weights [d] as they might be: one draw of σ², then of β.
+def draws(
+    belief: Posterior,
+    contexts: Floats,
+    random: np.random.Generator,
+    *,
+    count: int = 1,
+    explore: float = 1.0,
+) -> Floats:
+    """Mean rewards [count, n] of contexts [n, d] as they might be: each a draw of σ², then of β.
 
     `explore` scales the spread around the mean: 1 is Thompson sampling, 0 the mean itself.
     """
-    noise = belief.rate / random.gamma(belief.shape)
-    spread = np.linalg.solve(belief.root.T, random.standard_normal(len(belief.mean)))
-    return belief.mean + explore * np.sqrt(noise) * spread
+    noise = np.sqrt(belief.rate / random.gamma(belief.shape, size=(count, 1)))
+    steps = random.standard_normal((count, len(contexts)))
+    return contexts @ belief.mean + explore * noise * (steps @ _spread(belief, contexts).T)
 
 
-def width(belief: Posterior, z: Floats) -> float:
-    """√(zᵀΛ⁻¹z): the spread of zᵀβ in units of σ."""
-    return float(np.linalg.norm(np.linalg.solve(belief.root, z)))
+def widths(belief: Posterior, contexts: Floats) -> Floats:
+    """√(zᵀΣz) of contexts [n, d]: the spread of zᵀβ in units of σ."""
+    return np.linalg.norm(_rooted(belief, contexts), axis=1)
 
 
-def _raised(root: Floats, z: Floats) -> Floats:
-    """The Cholesky factor of root rootᵀ + z zᵀ, by one Givens rotation per column."""
-    found, left = root.copy(), np.array(z, np.float64)
-    for k in range(len(left)):
-        length = np.hypot(found[k, k], left[k])
-        cosine, sine = found[k, k] / length, left[k] / length
-        column = found[k:, k].copy()
-        found[k:, k] = cosine * column + sine * left[k:]
-        left[k:] = cosine * left[k:] - sine * column
-    return found
+def _spread(belief: Posterior, contexts: Floats) -> Floats:
+    """[n, n] s with s sᵀ = contexts Σ contextsᵀ, by which n numbers make a draw instead of d."""
+    return np.linalg.qr(_rooted(belief, contexts).T, mode="r").T
 
 
-def _evidence(belief: Posterior) -> tuple[Floats, Floats, Floats, Floats]:
-    """What adds up over rewards: Λ, Λμ, a, and 2b + μᵀΛμ."""
-    precision = belief.precision
-    pull = precision @ belief.mean
-    squares = 2 * belief.rate + belief.mean @ pull
-    return precision, pull, np.asarray(belief.shape), np.asarray(squares)
+def _rooted(belief: Posterior, contexts: Floats) -> Floats:
+    """contexts root, without the columns that no context has."""
+    seen = np.flatnonzero(contexts.any(axis=0))
+    return contexts[:, seen] @ belief.root[seen]

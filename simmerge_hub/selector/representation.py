@@ -1,10 +1,10 @@
-"""What the bandit sees of a pair: features -> z = [1, level, lead of every arm].
+"""What the bandit expects of a pair: features -> the gain of every arm.
 
 Small networks predict how well any arm does on a pair (the level) and by how much each arm differs
 from the mean of all (its lead); forests that were trained offline may say the leads too, and the
 mean of both is taken. The networks learn from rows of which all arms are known and from rows of
-which one is, so they can be retrained on what a bandit was told. Training needs torch; encoding is
-numpy. Knows nothing about posteriors or files.
+which one is, so they can be retrained on what a bandit was told. Training needs torch; forecasting
+is numpy. Knows nothing about posteriors or files.
 """
 
 from collections.abc import Sequence
@@ -37,27 +37,20 @@ Network = dict[str, Floats]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
-    """How features become contexts.
+    """How features become forecasts.
 
     Args:
         knots: [features, 33] quantiles, in order.
         networks: trained with different seeds; none is allowed if there are forests.
         forests: XGBoost's JSON, one per arm, predicting its lead; or none.
-        arms: how many arms the leads are of.
     """
 
     knots: Floats
     networks: tuple[Network, ...]
     forests: tuple[str, ...] = field(default=(), repr=False)
-    arms: int
 
-    @property
-    def size(self) -> int:
-        """d, the entries of a context."""
-        return self.arms + 2
-
-    def encode(self, values: Floats) -> Floats:
-        """Contexts [n, d] of features [n, f]; a missing feature counts as its median."""
+    def forecast(self, values: Floats) -> Floats:
+        """Gains [n, arms] of features [n, f]; a missing feature counts as its median."""
         level, leads = np.zeros(len(values)), []
         if self.networks:
             ranked = ranks(values, self.knots)
@@ -66,7 +59,7 @@ class Representation:
             leads.append(_centred(outputs[:, :-1]))
         if self.forests:
             leads.append(_centred(_grown(self.forests, values)))
-        return np.column_stack([np.ones(len(values)), level, np.mean(leads, axis=0)])
+        return level[:, None] + np.mean(leads, axis=0)
 
 
 def fit(
@@ -89,7 +82,7 @@ def fit(
     knots = quantiles(values)
     ranked = ranks(values, knots)
     nets = tuple(_train(ranked, gains, seed=1000 * seed + i) for i in range(networks))
-    return Representation(knots=knots, networks=nets, forests=tuple(forests), arms=gains.shape[1])
+    return Representation(knots=knots, networks=nets, forests=tuple(forests))
 
 
 def fit_forests(values: Floats, gains: Floats, *, trees: int = 100, seed: int = 0) -> list[str]:

@@ -18,6 +18,7 @@ from simmerge_hub.selector import bandit as learning
 from simmerge_hub.selector import history as events
 from simmerge_hub.selector import state
 from simmerge_hub.selector.bandit import Bandit
+from simmerge_hub.selector.corrections import Corrections
 from simmerge_hub.selector.history import History, Suggestion
 from simmerge_hub.selector.rows import Floats
 
@@ -183,32 +184,44 @@ def retrain(reference: str) -> int:
 
 
 def _suggestions(found: State, asked: Sequence[Asked], together: bool) -> list[Suggestion]:
-    bandit, names = found.bandit, found.bandit.names
     for one in asked:
-        if len(one.values) != len(names):
+        if len(one.values) != len(found.bandit.names):
             raise BanditError(
-                f"the bandit of {found.where} reads {len(names)} features, "
+                f"the bandit of {found.where} reads {len(found.bandit.names)} features, "
                 f"but is given {len(one.values)}",
                 hint="start one on features of this version",
             )
-    beliefs = bandit.beliefs(found.history)
     ids = events.following(found.history, len(asked))
-    groups = [list(asked)] if together else [[one] for one in asked]
-    made: list[Suggestion] = []
-    for group in groups:
-        values = np.array([one.values for one in group])
-        chosen = learning.choose(bandit, beliefs, values, number=int(ids[len(made)][1:]))
-        made += [
-            Suggestion(
-                id=identifier,
-                arm=chosen.arm,
-                task=one.task,
-                expert=one.expert,
-                auxiliary=one.auxiliary,
-                values=tuple(None if np.isnan(v) else float(v) for v in one.values),
-                chance={k: round(v, 4) for k, v in chosen.chance.items()},
-                expected=round(chosen.expected, 6),
-            )
-            for identifier, one in zip(ids[len(made) :], group, strict=False)
-        ]
-    return made
+    named = list(zip(ids, asked, strict=True))
+    models = sorted({name for one in asked for name in (one.expert, one.auxiliary)})
+    beliefs = found.bandit.beliefs(found.history, models)
+    groups = [named] if together else [[one] for one in named]
+    return [made for group in groups for made in _group(found, beliefs, group)]
+
+
+def _group(
+    found: State, beliefs: Corrections, group: Sequence[tuple[str, Asked]]
+) -> list[Suggestion]:
+    """One arm for all of these, the best for their mean."""
+    values = np.array([one.values for _, one in group])
+    contexts = [beliefs.contexts(one.expert, one.auxiliary) for _, one in group]
+    chosen = learning.choose(
+        found.bandit,
+        beliefs,
+        found.bandit.forecasts(values, found.history).mean(axis=0),
+        np.mean(contexts, axis=0),
+        number=int(group[0][0][1:]),
+    )
+    return [
+        Suggestion(
+            id=identifier,
+            arm=chosen.arm,
+            task=one.task,
+            expert=one.expert,
+            auxiliary=one.auxiliary,
+            values=tuple(None if np.isnan(v) else float(v) for v in one.values),
+            chance={k: round(v, 4) for k, v in chosen.chance.items()},
+            expected=round(chosen.expected, 6),
+        )
+        for identifier, one in group
+    ]

@@ -1,7 +1,7 @@
 """A bandit as files: `bandit.json` and `bandit.safetensors`, checked before they are believed.
 
 The JSON names the arms, features and settings, holds the forests, and says the sha256 of the
-tensors; the tensors are networks, first beliefs and offline outcomes. Nothing in them is run.
+tensors; the tensors are networks, ties and offline outcomes. Nothing in them is run.
 """
 
 import hashlib
@@ -20,7 +20,6 @@ from simmerge_hub.errors import BanditError, SimmergeError
 from simmerge_hub.selector import heads
 from simmerge_hub.selector.bandit import Bandit, Settings
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
-from simmerge_hub.selector.posterior import Posterior
 from simmerge_hub.selector.representation import KNOTS, LAYERS, WIDTHS, Representation
 
 FORMAT = "simmerge-hub bandit"
@@ -40,7 +39,6 @@ def files(bandit: Bandit) -> dict[str, bytes]:
         "settings": asdict(bandit.settings),
         "networks": len(represent.networks),
         "forests": [json.loads(text) for text in represent.forests],
-        "noise": [[s.shape, s.rate] for s in bandit.starts],
         "tensors": hashlib.sha256(tensors).hexdigest(),
     }
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -75,8 +73,7 @@ def load(written: Path, tensors: Path, *, name: str) -> Bandit:
 def _tensors(bandit: Bandit) -> dict[str, np.ndarray]:
     found = {
         "knots": bandit.represent.knots,
-        "means": np.array([s.mean for s in bandit.starts]),
-        "roots": np.array([s.root for s in bandit.starts]),
+        "ties": bandit.ties,
         "offline.values": bandit.values,
         "offline.gains": bandit.gains,
     }
@@ -88,20 +85,13 @@ def _tensors(bandit: Bandit) -> dict[str, np.ndarray]:
 def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Bandit:
     arms = tuple(arm_from(entry) for entry in fields["arms"])
     names = tuple(str(name) for name in fields["features"]["names"])
-    size, count = len(arms) + 2, int(fields["networks"])
+    count = int(fields["networks"])
     if len({a.label for a in arms}) != len(arms) or len(arms) < 2:
         raise ValueError("arms repeat, or are fewer than two")
     if len(set(names)) != len(names) or not names:
         raise ValueError("feature names repeat or are missing")
     offline = _shaped(tensors, "offline.values", (-1, len(names)), missing=True)
     gains = _shaped(tensors, "offline.gains", (len(offline), len(arms)))
-    means = _shaped(tensors, "means", (len(arms), size))
-    roots = _shaped(tensors, "roots", (len(arms), size, size))
-    noise = [(float(a), float(b)) for a, b in fields["noise"]]
-    if (np.diagonal(roots, axis1=1, axis2=2) <= 0).any() or np.triu(roots, 1).any():
-        raise ValueError("a belief has no positive precision")
-    if len(noise) != len(arms) or not all(0 < x < np.inf for pair in noise for x in pair):
-        raise ValueError("a belief has no positive noise")
     knots = _shaped(tensors, "knots", (len(names), KNOTS))
     if (np.diff(knots, axis=1) < 0).any():
         raise ValueError("the quantiles are not in order")
@@ -116,12 +106,8 @@ def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Ban
             knots=knots,
             networks=tuple(_network(tensors, i, len(names), len(arms)) for i in range(count)),
             forests=forests,
-            arms=len(arms),
         ),
-        starts=tuple(
-            Posterior(mean=mean, root=root, shape=shape, rate=rate)
-            for mean, root, (shape, rate) in zip(means, roots, noise, strict=True)
-        ),
+        ties=_shaped(tensors, "ties", (len(arms), len(arms))),
         values=offline,
         gains=gains,
         settings=Settings(**fields["settings"]),

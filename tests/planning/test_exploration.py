@@ -31,6 +31,7 @@ def outcomes(best: int) -> Rows:
         tasks=("t",) * len(pairs), regimes=("r",) * len(pairs), names=NAMES, schema=SCHEMA,
         arms=BALANCED, values=random.normal(size=(len(pairs), len(NAMES))), gains=gains,
         halves=np.full((*gains.shape, 2), np.nan), base_gains=np.zeros(len(pairs)),
+        effect_names=(), effects=np.zeros((len(pairs), 0)),
     )  # fmt: skip
 
 
