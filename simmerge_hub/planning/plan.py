@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from simmerge_hub.errors import AlignmentError, ProbeError
+from simmerge_hub.errors import AlignmentError, ObjectiveError, ProbeError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm
@@ -139,7 +139,8 @@ def plan(
         signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
             downloaded whole, and intervals are wider.
         signatures: repositories of others to take signatures from, `org/name`; spot-checked.
-        bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it.
+        bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it; it
+            knows no objective but the mean over tasks.
         progress: told what is being done.
         note: told what should be kept: bytes to download, signatures that are not believed.
 
@@ -151,6 +152,11 @@ def plan(
         raise AlignmentError(
             f"a plan takes two models, and {len(models)} are given",
             hint="plan two, push the merge, and plan it with the third",
+        )
+    if bandit is not None and objective != MEAN:
+        raise ObjectiveError(
+            "a bandit tries the best arm for the mean over tasks, and another objective is asked for",
+            hint="leave out --bandit, or --objective, --weight and --keep",
         )
     trained = origin.find(predictor)
     say("reading headers")

@@ -194,9 +194,7 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
     partial = np.full((len(learned), len(bandit.arms)), np.nan)
     for row, (suggestion, gain) in zip(partial, learned, strict=True):
         row[bandit.labels.index(suggestion.arm)] = gain
-    wrong = len(bandit.gains) > 0 and misled(history)
-    kept = bandit if not wrong else replace(bandit, values=values[:0], gains=bandit.gains[:0])
-    forests = () if wrong else bandit.represent.forests
+    kept = _without_outcomes(bandit) if len(bandit.gains) and misled(history) else bandit
     return replace(
         kept,
         represent=representation.fit(
@@ -204,8 +202,18 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
             np.concatenate([kept.gains, partial]),
             seed=bandit.settings.seed,
             networks=max(1, len(bandit.represent.networks)),
-            forests=forests,
+            forests=kept.represent.forests,
         ),
+    )
+
+
+def _without_outcomes(bandit: Bandit) -> Bandit:
+    return replace(
+        bandit,
+        represent=replace(bandit.represent, forests=()),
+        ties=np.eye(len(bandit.arms)),
+        values=bandit.values[:0],
+        gains=bandit.gains[:0],
     )
 
 

@@ -74,7 +74,7 @@ def fit(
 
     Args:
         values: [n, f] features, NaN = missing.
-        gains: [n, arms], NaN = not known. At least one row must be known whole.
+        gains: [n, arms], NaN = not known.
         seed: of initial weights and dropout.
         networks: how many; 0 leaves it to the forests.
         forests: of `fit_forests`, or none.

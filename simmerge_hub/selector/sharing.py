@@ -68,8 +68,11 @@ class Reader:
 
     def state(self, page: Page) -> State:
         """What a page holds. Raises BanditError if it is not a bandit's."""
-        history = self.history(page)
-        return State(where=page.location.name, bandit=self._bandit(page), history=history)
+        found = State(
+            where=page.location.name, history=self.history(page), bandit=self._bandit(page)
+        )
+        _check(found)
+        return found
 
     def history(self, page: Page) -> History:
         """The events of a page, without the bandit's own files."""
@@ -181,6 +184,18 @@ def retrain(reference: str) -> int:
 
     ledger.append(reference, decide, message="Retrain the representation")
     return counts[0]
+
+
+def _check(found: State) -> None:
+    """Raise BanditError unless the history is this bandit's: its arms, as many features."""
+    labels = {a.label for a in found.bandit.all_arms(found.history)}
+    for s in found.history.suggestions.values():
+        if s.arm not in labels or len(s.values) != len(found.bandit.names):
+            raise BanditError(
+                f"the history of {found.where} is another bandit's: {s.id} suggests {s.arm} "
+                f"from {len(s.values)} features",
+                hint="restore bandit.json and events/ from one commit",
+            )
 
 
 def _suggestions(found: State, asked: Sequence[Asked], together: bool) -> list[Suggestion]:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from simmerge_hub.cli.zoo import packaged
-from simmerge_hub.errors import BanditError
+from simmerge_hub.errors import BanditError, ObjectiveError
 from simmerge_hub.operators import BALANCED, arm
+from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.recipe import parse
 from simmerge_hub.selector import representation, sharing
@@ -66,3 +67,12 @@ def test_an_arm_that_cannot_be_planned_is_refused(
     with pytest.raises(BanditError, match="which cannot be planned") as caught:
         plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
     assert caught.value.hint == "plan without --bandit"
+
+
+@pytest.mark.parametrize(
+    "objective", [Objective(worst=True), Objective(weights={"code": 2.0}), Objective(keep={"m": 0.8})]
+)
+def test_a_bandit_knows_no_objective_but_the_mean(objective: Objective) -> None:
+    with pytest.raises(ObjectiveError, match="tries the best arm for the mean") as caught:
+        plan(CODE, MATH, base=BASE, objective=objective, bandit="org/bandit")
+    assert caught.value.hint == "leave out --bandit, or --objective, --weight and --keep"

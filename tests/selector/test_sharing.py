@@ -120,6 +120,22 @@ def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Row
         suggest(place, [few])
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"arm": "linear', '"arm": "other'), ('"values": [', '"values": [0, ')]
+)
+def test_the_history_of_another_bandit(
+    old: str, new: str, bandit: Bandit, rows: Rows, tmp_path: Path
+) -> None:
+    place = init(str(tmp_path / "bandit"), bandit)
+    suggest(place, asked(rows, 30))
+    (lines,) = (tmp_path / "bandit" / "events").iterdir()
+    text = lines.read_text()
+    assert old in text
+    lines.write_text(text.replace(old, new))
+    with pytest.raises(BanditError, match="is another bandit's: s0000"):
+        look(place)
+
+
 def test_eight_processes_report_to_one_repository(
     hub: Hub, org: str, bandit: Bandit, rows: Rows, tmp_path: Path
 ) -> None:
