@@ -150,7 +150,7 @@ def plan(
         )
     if bandit is not None and objective != MEAN:
         raise ObjectiveError(
-            "a bandit tries the best arm for the mean over tasks, and another objective is asked for",
+            "a bandit tries the best arm for the mean over tasks, and another objective is named",
             hint="leave out --bandit, or --objective, --weight and --keep",
         )
     trained = origin.find(predictor)

@@ -70,7 +70,8 @@ def test_an_arm_that_cannot_be_planned_is_refused(
 
 
 @pytest.mark.parametrize(
-    "objective", [Objective(worst=True), Objective(weights={"code": 2.0}), Objective(keep={"m": 0.8})]
+    "objective",
+    [Objective(worst=True), Objective(weights={"code": 2.0}), Objective(keep={"m": 0.8})],
 )
 def test_a_bandit_knows_no_objective_but_the_mean(objective: Objective) -> None:
     with pytest.raises(ObjectiveError, match="tries the best arm for the mean") as caught:
