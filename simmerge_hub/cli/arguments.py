@@ -19,7 +19,7 @@ def pair(text: str) -> tuple[str, str]:
     """`TASK=VALUE` -> (task, value)."""
     task, equals, value = text.partition("=")
     if not (task and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not TASK=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return task, value
 
 
@@ -145,7 +145,7 @@ def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> No
         "--explore", type=float, metavar="X", help="1: Thompson sampling, 0: no exploration"
     )
     init.add_argument(
-        "--trust", type=float, metavar="SHARE", help="weight of an outcome beside a report, 0 to 1"
+        "--trust", type=float, metavar="SHARE", help="in the offline forecast, above 0, at most 1"
     )
     init.add_argument(
         "--keep", type=float, metavar="SHARE", help="below 1: old reports fade, by this per report"

@@ -134,7 +134,10 @@ def status(*, reference: str, as_json: bool) -> None:
 
 
 def _lines(file: str) -> list[tuple[str, float]]:
-    text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BanditError(f"{file} cannot be read: {error}", hint="lines of ID=GAIN") from error
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         name, _, gain = line.strip().partition("=")

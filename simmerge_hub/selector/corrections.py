@@ -80,7 +80,8 @@ class Corrections:
         self, contexts: Floats, random: np.random.Generator, *, count: int = 1, explore: float = 1.0
     ) -> Floats:
         """Errors [count, arms] as they might be, in shares of the gap."""
-        return NOISE * posterior.draws(self.belief, contexts, random, count=count, explore=explore)
+        drawn = posterior.draws(self.belief, contexts, random, count=count, explore=explore)
+        return NOISE * np.asarray(drawn, np.float64)
 
 
 def believe(

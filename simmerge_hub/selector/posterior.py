@@ -53,7 +53,7 @@ def update(belief: Posterior, z: Floats, reward: float) -> Posterior:
     surprise = reward - float(z @ belief.mean)
     return Posterior(
         mean=belief.mean + pull * (surprise / grown),
-        root=belief.root - np.outer(pull, turned / (grown + np.sqrt(grown))),
+        root=belief.root - pull[:, None] * (turned / (grown + np.sqrt(grown))),
         shape=belief.shape + 0.5,
         rate=belief.rate + 0.5 * surprise**2 / grown,
     )
@@ -108,7 +108,8 @@ def widths(belief: Posterior, contexts: Floats) -> Floats:
 
 def _spread(belief: Posterior, contexts: Floats) -> Floats:
     """[n, n] s with s sᵀ = contexts Σ contextsᵀ, by which n numbers make a draw instead of d."""
-    return np.linalg.qr(_rooted(belief, contexts).T, mode="r").T
+    _, found = np.linalg.qr(_rooted(belief, contexts).T)
+    return found.T
 
 
 def _rooted(belief: Posterior, contexts: Floats) -> Floats:
