@@ -144,6 +144,44 @@ def signature_families() -> str:
     return table(("family", "TIES: error", "of spread", "linear: error", "of spread"), rows)
 
 
+def bandit_regret() -> str:
+    """Regret of every policy on the streams: median and 90 % band over seeds."""
+    found = read("bandit")["policies"]
+    ordered = sorted(found.items(), key=lambda item: item[1]["regret"]["median"])
+    rows = [
+        (
+            name,
+            _band(each["regret"], ".1f"),
+            _band(each["of_best_fixed"], ".0%"),
+            _band(each["of_cold"], ".0%"),
+            _band(each["last_100_of_headroom"], ".0%"),
+            _band(each["last_100_over_full_of_headroom"], ".0%"),
+        )
+        for name, each in ordered
+    ]
+    heads = (
+        "policy", "regret", "of the best fixed arm's", "of cold LinTS's",
+        "last 100 rounds, of the headroom", "the same, over full feedback",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+def bandit_peer() -> str:
+    """Our cold LinTS beside a published one."""
+    found = read("bandit_peer")
+    rows = [
+        ("ours", f"{found['regret_ours']}"),
+        (found["library"], f"{found['regret_theirs']}"),
+        ("difference ± standard error", f"{found['difference']} ± {found['standard_error']}"),
+    ]
+    return table(("cold LinTS", "mean regret"), rows)
+
+
+def _band(found: dict[str, float], form: str) -> str:
+    middle, low, high = (format(found[k], form) for k in ("median", "low", "high"))
+    return f"{middle} ({low} – {high})"
+
+
 def read(name: str) -> dict[str, Any]:
     return json.loads((BENCHMARKS / f"{name}.json").read_text("utf-8"))
 

@@ -18,6 +18,7 @@ SimmergeError
 ├── ProbeError               a probe set that cannot be used
 ├── SignatureError           a signature that must not be believed or compared
 ├── PredictorError           a predictor that cannot be read, trained or applied
+├── BanditError              a bandit's state or a report to it that must not be believed
 ├── ObjectiveError           what a plan shall aim at makes no sense, or cannot be reached
 ├── OutputError              a folder that exists, a full disk
 └── MissingExtra             an optional dependency is not installed
@@ -98,6 +99,10 @@ class SignatureError(SimmergeError):
 
 class PredictorError(SimmergeError):
     """A predictor that cannot be read, trained or applied."""
+
+
+class BanditError(SimmergeError):
+    """A bandit's state, or a report to it, that must not be believed; nothing was changed."""
 
 
 class ObjectiveError(SimmergeError):

@@ -1,7 +1,7 @@
 """What is asked for on the command line: values that argparse reads, and the many of a plan."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ def pair(text: str) -> tuple[str, str]:
     """`TASK=VALUE` -> (task, value)."""
     task, equals, value = text.partition("=")
     if not (task and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not TASK=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return task, value
 
 
@@ -105,6 +105,10 @@ def plan(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--predictor", metavar="PREDICTOR", help="another one: a file, or org/name[@revision]"
     )
+    command.add_argument(
+        "--bandit", metavar="STATE",
+        help="let a bandit choose: it may try another arm to learn from it; org/name or a folder",
+    )  # fmt: skip
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
     command.set_defaults(check=partial(_check, command))
 
@@ -127,3 +131,49 @@ def _check(command: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
         command.error("--shortlist goes with --collection or --author")
     if not given["models"] and given["infer"]:
         command.error("--infer-expert is for two models that are named; use --expert TASK=MODEL")
+
+
+def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands of `bandit`; `command` adds one to a group."""
+    group = commands.add_parser("bandit", help="learn which operator to use from merges you score")
+    verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    init = command(verbs, "init", "bandit:init", "start a bandit from measured outcomes")
+    init.add_argument("reference", metavar="STATE", help="org/name or a folder, to be made")
+    init.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
+    init.add_argument("--features", required=True, metavar="FILE", help="what zoo features wrote")
+    init.add_argument(
+        "--explore", type=float, metavar="X", help="1: Thompson sampling, 0: no exploration"
+    )
+    init.add_argument(
+        "--trust", type=float, metavar="SHARE", help="in the offline forecast, above 0, at most 1"
+    )
+    init.add_argument(
+        "--keep", type=float, metavar="SHARE", help="below 1: old reports fade, by this per report"
+    )
+    init.add_argument("--seed", type=int, metavar="N", help="of every draw")
+    init.add_argument("--private", action="store_true", help="if it is a repository")
+    suggest = command(
+        verbs, "suggest", "bandit:suggest", "suggest an operator for each pair of a table"
+    )
+    suggest.add_argument("reference", metavar="STATE", help="org/name or a folder")
+    suggest.add_argument(
+        "--features", required=True, metavar="FILE", help="pairs and tasks: a table of features"
+    )
+    report = command(
+        verbs, "report", "bandit:report", "report what suggested merges gained, in one commit"
+    )
+    report.add_argument("reference", metavar="STATE", help="org/name or a folder")
+    report.add_argument(
+        "gains", nargs="*", type=amount, metavar="ID=GAIN",
+        help="share of the gap between auxiliary and expert that the merge closed, -1 to 1.5",
+    )  # fmt: skip
+    report.add_argument("--from", dest="file", metavar="FILE", help="lines of ID=GAIN; -: stdin")
+    report.add_argument(
+        "--retrain", action="store_true", help="then train the networks on all that was reported"
+    )
+    status = command(verbs, "status", "bandit:status", "what was learned, and what waits")
+    status.add_argument("reference", metavar="STATE", help="org/name or a folder")
+    for verb in (init, suggest, report, status):
+        verb.add_argument(
+            "--json", action="store_true", dest="as_json", help="print JSON for programs"
+        )

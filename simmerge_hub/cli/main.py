@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     _operators(commands)
     _zoo(commands)
     _predictor(commands)
+    arguments.bandit(commands, _command)
     _probes(commands)
     _localhub(commands)
     _demo(commands)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simmerge_hub.cli import show
-from simmerge_hub.errors import OutputError
+from simmerge_hub.errors import BanditError, OutputError
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.catalogue import CataloguePlan
@@ -82,6 +82,11 @@ def _made(
     """The plan that is asked for, and what shows it."""
     catalogue = {k: options.pop(k, None) for k in ("collection", "author", "shortlist")}
     search = {k: options.pop(k) for k in SEARCH if k in options}
+    if len(models) != 2 and options.pop("bandit", None):
+        raise BanditError(
+            "a bandit chooses the operator of two models, and others are asked for",
+            hint="leave out --bandit, or name two models",
+        )
     if not models:
         from simmerge_hub.cli import catalogue as page_of_catalogue
         from simmerge_hub.planning.catalogue import plan_catalogue

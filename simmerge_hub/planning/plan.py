@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from simmerge_hub.errors import AlignmentError
+from simmerge_hub.errors import AlignmentError, ObjectiveError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Choice, Decision, decide
 from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
+from simmerge_hub.planning.exploration import explored
 from simmerge_hub.planning.inference import informed
 from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.tasks import Task
@@ -116,6 +117,7 @@ def plan(
     predictor: str | Path | None = None,
     signals: Literal["full", "structural"] = "full",
     signatures: Sequence[str] = (),
+    bandit: str | None = None,
     progress: Progress | None = None,
     note: Progress | None = None,
 ) -> Plan:
@@ -132,6 +134,8 @@ def plan(
         signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
             downloaded whole, and intervals are wider.
         signatures: repositories of others to take signatures from, `org/name`; spot-checked.
+        bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it; it
+            knows no objective but the mean over tasks.
         progress: told what is being done.
         note: told what should be kept: bytes to download, signatures that are not believed.
 
@@ -144,17 +148,29 @@ def plan(
             f"a plan takes two models, and {len(models)} are given",
             hint="plan_many plans three or more: simmerge-hub plan A B C",
         )
+    if bandit is not None and objective != MEAN:
+        raise ObjectiveError(
+            "a bandit tries the best arm for the mean over tasks, and another objective is named",
+            hint="leave out --bandit, or --objective, --weight and --keep",
+        )
     trained = origin.find(predictor)
     say("reading headers")
     inputs = gathered(models, base, experts, probes, infer)
     objective.check([task.name for task in inputs.tasks])
     evidence = measured(inputs, signals=signals, signatures=signatures, progress=say, note=note)
     say("predicting")
-    return predicted(inputs, evidence, trained, objective)
+    return predicted(inputs, evidence, trained, objective, bandit=bandit)
 
 
-def predicted(inputs: Inputs, evidence: Evidence, trained: Trained, objective: Objective) -> Plan:
-    """The plan of two models that are signed."""
+def predicted(
+    inputs: Inputs,
+    evidence: Evidence,
+    trained: Trained,
+    objective: Objective,
+    *,
+    bandit: str | None = None,
+) -> Plan:
+    """The plan of two models that are signed; the arguments are those of `plan`."""
     checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
     tasks, unclear = informed(inputs.tasks, inputs.names, known)
     arms = objective.candidates([task.name for task in tasks])
@@ -164,6 +180,8 @@ def predicted(inputs: Inputs, evidence: Evidence, trained: Trained, objective: O
         for t in tasks
     }
     decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks}, objective)
+    if bandit is not None:
+        decision = explored(decision, bandit, tasks, checkpoints, found, known)
     return Plan(
         recipe=_recipe(checkpoints, found, decision),
         tasks=tasks,

@@ -1,0 +1,482 @@
+"""The bandit on streams of the zoo's pairs: cumulative regret beside simpler ways to choose.
+
+    python benchmarks/bandit.py develop     # choices, on the development models alone
+    python benchmarks/bandit.py run         # 30 seeds of every policy -> bandit.json
+    python benchmarks/bandit.py scenarios   # what changes in mid-stream, a wrong start
+    python benchmarks/bandit.py peer        # contexts and rewards for benchmarks/bandit_peer.py
+
+No model of a stream is in the offline outcomes, and no stream repeats a (pair, task).
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from simmerge_hub.operators import BALANCED
+from simmerge_hub.selector import bandit as b
+from simmerge_hub.selector import posterior, representation
+from simmerge_hub.selector.corrections import NOISE, Corrections
+from simmerge_hub.selector.history import History, Suggestion
+from simmerge_hub.selector.outcomes import load_outcomes
+from simmerge_hub.selector.rows import Rows, join
+from simmerge_hub.selector.table import load_features
+
+HERE = Path(__file__).parent
+TABLES = HERE.parent / "recipes" / "outcomes"
+DEAL, SHARE = 100, 0.4
+"""Seed of the deal of models, and the share of each regime's models that is for development."""
+ROUNDS, SEEDS, EVERY = 500, 30, 100
+"""Rounds of a stream, streams, rounds between retrainings."""
+SCENARIO_SEEDS = 10
+DEVELOPMENT = 8
+"""Deals of the development models that choices are made on."""
+TIE = 0.02
+
+
+def table() -> Rows:
+    return join(
+        load_outcomes(TABLES / "zoo-v2.jsonl"), load_features(TABLES / "zoo-v2-features.jsonl"),
+        BALANCED,
+    )  # fmt: skip
+
+
+def deal(rows: Rows, seed: int, share: float, among: set[str] | None = None) -> set[str]:
+    """The models for development, or another share `among` some; regime by regime."""
+    homes = dict(zip(rows.experts, rows.regimes, strict=True))
+    homes |= dict(zip(rows.auxiliaries, rows.regimes, strict=True))
+    random, found = np.random.default_rng(seed), set()
+    for regime in sorted(set(rows.regimes)):
+        models = sorted(m for m in homes if homes[m] == regime and (not among or m in among))
+        mixed = random.permutation(len(models))
+        found |= {models[i] for i in mixed[: round(share * len(models))]}
+    return found
+
+
+def places(rows: Rows, models: set[str], within: set[str] | None = None) -> np.ndarray:
+    """Rows of which both models are in `models` (and in `within`)."""
+    allowed = models if within is None else models & within
+    both = zip(rows.experts, rows.auxiliaries, strict=True)
+    return np.array([i for i, (e, a) in enumerate(both) if e in allowed and a in allowed], int)
+
+
+@dataclass(kw_only=True)
+class Stream:
+    """Rounds in order, and what a learner has seen of them."""
+
+    rows: Rows
+    order: np.ndarray
+    suggestions: dict[str, Suggestion] = field(default_factory=dict)
+    gains: dict[str, float] = field(default_factory=dict)
+    added: tuple = ()
+
+    @property
+    def history(self) -> History:
+        return History(suggestions=self.suggestions, gains=self.gains, added=self.added)
+
+    def tell(self, place: int, label: str, gain: float, expected: float) -> None:
+        name = f"s{len(self.suggestions) + 1:06d}"
+        self.suggestions[name] = Suggestion(
+            id=name, arm=label, task="", expert=self.rows.experts[place],
+            auxiliary=self.rows.auxiliaries[place], chance={}, expected=expected,
+            values=tuple(self.rows.values[place]),
+        )  # fmt: skip
+        self.gains[name] = float(gain)
+
+
+Pick = Callable[[Corrections, np.ndarray, np.ndarray, np.random.Generator, float], int]
+"""Beliefs, forecasts [arms], contexts [arms, d], randomness, explore -> the arm's place."""
+
+
+def thompson(beliefs, forecasts, contexts, random, explore) -> int:
+    return int(np.argmax(forecasts + beliefs.draws(contexts, random, explore=explore)[0]))
+
+
+def greedy(beliefs, forecasts, contexts, random, explore) -> int:
+    if random.random() < 0.1:
+        return int(random.integers(len(forecasts)))
+    return int(np.argmax(forecasts + beliefs.means(contexts)))
+
+
+def upper(beliefs, forecasts, contexts, random, explore) -> int:
+    widths = NOISE * posterior.widths(beliefs.belief, contexts)
+    return int(np.argmax(forecasts + beliefs.means(contexts) + widths))
+
+
+def play(
+    bandit: b.Bandit,
+    rows: Rows,
+    order: np.ndarray,
+    *,
+    seed: int,
+    pick: Pick = thompson,
+    every: int = EVERY,
+    arrives: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Regret and pulled column of every round; `arrives`: (round, column) of an arm that is new."""
+    columns = {a.label: i for i, a in enumerate(rows.arms)}
+    stream = Stream(rows=rows, order=order)
+    usable = [columns[label] for label in bandit.labels]
+    models = sorted({m for i in order for m in (rows.experts[i], rows.auxiliaries[i])})
+    regrets, pulls = [], []
+    for number, place in enumerate(order):
+        arrived = arrives is not None and number == arrives[0]
+        if arrived:
+            stream.added = (rows.arms[arrives[1]],)
+            usable.append(arrives[1])
+        elif every and number and number % every == 0:
+            bandit = b.retrain(bandit, stream.history)
+        if arrived or (every and number % every == 0) or not number:
+            beliefs = bandit.beliefs(stream.history, models)
+            forecasts = bandit.forecasts(rows.values, stream.history)
+        names = rows.experts[place], rows.auxiliaries[place]
+        contexts, random = beliefs.contexts(*names), np.random.default_rng([seed, number])
+        arm = pick(beliefs, forecasts[place], contexts, random, bandit.settings.explore)
+        gain = float(rows.gains[place, usable[arm]])
+        expected = float(forecasts[place, arm] + beliefs.means(contexts)[arm])
+        stream.tell(place, beliefs.arms[arm], gain, expected)
+        beliefs = beliefs.learn(beliefs.arms[arm], *names, gain - forecasts[place, arm])
+        regrets.append(rows.gains[place, usable].max() - gain)
+        pulls.append(usable[arm])
+    return np.array(regrets), np.array(pulls)
+
+
+def full_feedback(bandit: b.Bandit, rows: Rows, order: np.ndarray, *, seed: int) -> np.ndarray:
+    """The same representation, retrained as often, that is told every arm's gain of every round."""
+    regrets = []
+    represent = bandit.represent
+    for start in range(0, len(order), EVERY):
+        if start:
+            seen = order[:start]
+            values = np.concatenate([bandit.values, rows.values[seen]])
+            gains = np.concatenate([bandit.gains, rows.gains[seen]])
+            forests = representation.fit_forests(values, gains, seed=seed)
+            represent = representation.fit(values, gains, seed=seed, forests=forests)
+        now = order[start : start + EVERY]
+        regrets.append(alone(represent, rows, now))
+    return np.concatenate(regrets)
+
+
+def alone(represent: representation.Representation, rows: Rows, order: np.ndarray) -> np.ndarray:
+    """The offline predictor alone."""
+    chosen = represent.forecast(rows.values[order]).argmax(axis=1)
+    gains = rows.gains[order]
+    return gains.max(axis=1) - gains[np.arange(len(order)), chosen]
+
+
+def cold_contexts(rows: Rows, offline: np.ndarray, directions: int = 15) -> np.ndarray:
+    """[n, 16]: the ranks' first principal directions, from features without outcomes, and 1."""
+    ranked = representation.ranks(rows.values, representation.quantiles(rows.values[offline]))
+    _, scales, axes = np.linalg.svd(ranked[offline], full_matrices=False)
+    spread = scales[:directions] / np.sqrt(len(offline))
+    return np.column_stack([np.ones(len(rows)), ranked @ axes[:directions].T / spread])
+
+
+def cold(rows: Rows, order: np.ndarray, contexts: np.ndarray, *, seed: int, explore: float):
+    """LinTS without outcomes: λ = 0.25, a₀ = b₀ = 6, two first pulls of each arm."""
+    size, count = contexts.shape[1], len(rows.arms)
+    heads = [posterior.prior(size, spread=2.0) for _ in range(count)]
+    regrets, scale = [], NOISE
+    for number, place in enumerate(order):
+        random = np.random.default_rng([seed, number])
+        z = contexts[place][None]
+        scores = [posterior.draws(h, z, random, explore=explore)[0, 0] for h in heads]
+        arm = number % count if number < 2 * count else int(np.argmax(scores))
+        gain = rows.gains[place, arm]
+        heads[arm] = posterior.update(heads[arm], contexts[place], gain / scale)
+        regrets.append(rows.gains[place].max() - gain)
+    return np.array(regrets)
+
+
+def one_seed(job: tuple[b.Bandit, Rows, np.ndarray, np.ndarray, int]) -> dict[str, np.ndarray]:
+    bandit, rows, offline, pool, seed = job
+    order = pool[np.random.default_rng(seed).permutation(len(pool))][:ROUNDS]
+    gains = rows.gains[order]
+    bandit = replace(bandit, settings=replace(bandit.settings, seed=seed))
+    cold_z = cold_contexts(rows, offline)
+    return {
+        "oracle": np.zeros(len(order)),
+        "predictor with full feedback": full_feedback(bandit, rows, order, seed=seed),
+        "bandit": play(bandit, rows, order, seed=seed)[0],
+        "bandit, never retrained": play(bandit, rows, order, seed=seed, every=0)[0],
+        "ε-greedy (0.1), warm": play(bandit, rows, order, seed=seed, every=0, pick=greedy)[0],
+        "LinUCB, warm": play(bandit, rows, order, seed=seed, every=0, pick=upper)[0],
+        "offline predictor alone": alone(bandit.represent, rows, order),
+        "best fixed in hindsight": gains.max(1) - gains[:, gains.mean(0).argmax()],
+        "cold LinTS": cold(rows, order, cold_z, seed=seed, explore=1.0),
+        "cold LinTS, explore 0.3": cold(rows, order, cold_z, seed=seed, explore=0.3),
+        "random": gains.max(1) - gains[
+            np.arange(len(order)),
+            np.random.default_rng(seed).integers(gains.shape[1], size=len(gains)),
+        ],
+    }  # fmt: skip
+
+
+def band(values) -> dict[str, float]:
+    low, middle, high = np.quantile(np.asarray(values, float), [0.05, 0.5, 0.95])
+    return {"median": round(middle, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
+def summary(found: list[dict[str, np.ndarray]]) -> dict:
+    names = list(found[0])
+    fixed = np.array([f["best fixed in hindsight"].sum() for f in found])
+    headroom = np.array([f["best fixed in hindsight"].mean() for f in found])
+    cold_ = np.array([f["cold LinTS"].sum() for f in found])
+    best_cold = np.array([f["cold LinTS, explore 0.3"].sum() for f in found])
+    full = np.array([f["predictor with full feedback"].sum() for f in found])
+    out = {}
+    for name in names:
+        sums = np.array([f[name].sum() for f in found])
+        last = np.array([f[name][-100:].mean() for f in found])
+        last_full = np.array([f["predictor with full feedback"][-100:].mean() for f in found])
+        curves = np.array([np.cumsum(f[name]) for f in found])[:, 9::10]
+        out[name] = {
+            "regret": band(sums),
+            "of_best_fixed": band(sums / fixed),
+            "of_cold": band(sums / cold_),
+            "of_better_cold": band(sums / best_cold),
+            "last_100_per_round": band(last),
+            "last_100_of_headroom": band(last / headroom),
+            "over_full_feedback_of_best_fixed": band((sums - full) / (fixed - full)),
+            "last_100_over_full_of_headroom": band((last - last_full) / headroom),
+            "curve": {
+                k: np.round(np.quantile(curves, q, axis=0), 3).tolist()
+                for k, q in (("low", 0.05), ("median", 0.5), ("high", 0.95))
+            },
+        }
+    return out
+
+
+def scenario(job: tuple[str, Rows, set[str], int]) -> dict[str, float]:
+    kind, rows, development, seed = job
+    return SCENARIOS[kind](rows, development, seed)
+
+
+BEGUN: dict[str, b.Bandit] = {}
+
+
+def begun(name: str, offline: Rows, seed: int) -> b.Bandit:
+    """A bandit trained once per process; the seed is that of its draws."""
+    if name not in BEGUN:
+        BEGUN[name] = b.start(offline, networks=1)
+    return replace(BEGUN[name], settings=replace(BEGUN[name].settings, seed=seed))
+
+
+def new_domain(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+    """A domain that neither the offline outcomes nor the first 150 rounds hold, then only it."""
+    domains = np.array([task.partition("/")[0] for task in rows.tasks])
+    names = sorted(set(domains))
+    new = names[seed * len(names) // SCENARIO_SEEDS]
+    random = np.random.default_rng(seed)
+    offline = places(rows, development)
+    offline = offline[domains[offline] != new]
+    pool = random.permutation(places(rows, set(rows.models) - development))
+    before, after = pool[domains[pool] != new][:150], pool[domains[pool] == new]
+    rest = pool[domains[pool] != new][150:]
+    bandit = begun(f"without {new}", rows.take(offline), seed)
+    regrets, _ = play(bandit, rows, np.concatenate([before, after]), seed=seed, every=50)
+    gains = rows.gains[after]
+    fixed = (gains.max(1) - gains[:, rows.gains[offline].mean(0).argmax()]).mean()
+    old = alone(bandit.represent, rows, rest).mean()
+    return {
+        "domain": new, "rounds": len(after), "before": regrets[100:150].mean(),
+        "first_20": regrets[150:170].mean(), "21_to_60": regrets[170:210].mean(),
+        "after_60": regrets[210:].mean(),
+        "offline_on_new": alone(bandit.represent, rows, after).mean(),
+        "old_best_fixed_on_new": fixed, "offline_on_old": old,
+        "learned_after": learned_after(regrets[150:], regrets[50:150].mean() + TIE),
+    }  # fmt: skip
+
+
+def learned_after(regrets: np.ndarray, level: float, window: int = 20) -> int:
+    """Rounds until the mean regret of the following `window` is at most `level`; -1: never."""
+    means = np.convolve(regrets, np.ones(window) / window, mode="valid")
+    below = np.flatnonzero(means <= level)
+    return int(below[0]) if len(below) else -1
+
+
+def new_operator(column_label: str):
+    def run(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+        """An arm that was not known offline arrives after 150 rounds."""
+        labels = [a.label for a in rows.arms]
+        column = labels.index(column_label)
+        others = [i for i in range(len(labels)) if i != column]
+        offline = places(rows, development)
+        pool = np.random.default_rng(seed).permutation(places(rows, set(rows.models) - development))
+        order = pool[:ROUNDS]
+        bandit = begun(f"without {column_label}", rows.take(offline).only(others), seed)
+        regrets, pulls = play(bandit, rows, order, seed=seed, arrives=(150, column))
+        mine = pulls[150:] == column
+        gains = rows.gains[order[150:]]
+        good = gains[:, column] >= gains.max(axis=1) - TIE
+        wanted = good.mean()
+        share = np.convolve(mine, np.ones(20) / 20, mode="valid")
+        adopted = np.flatnonzero(share >= wanted / 2)
+        return {
+            "best_or_tied_share": wanted, "pulls_60": int(mine[:60].sum()),
+            "pulls": int(mine.sum()), "pulls_last_100": int(mine[-100:].sum()),
+            "adopted_after": int(adopted[0]) + 20 if len(adopted) else -1,
+            "share_where_good": mine[good].mean(), "share_where_not": mine[~good].mean(),
+            "regret_last_100": regrets[-100:].mean(),
+        }  # fmt: skip
+
+    return run
+
+
+def wrong_start(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+    """Offline outcomes with their rows permuted; every arm's too, so not even the means hold."""
+    random = np.random.default_rng(0)
+    offline = rows.take(places(rows, development))
+    mixed = np.array(
+        [random.permutation(r) for r in offline.gains[random.permutation(len(offline))]]
+    )
+    pool = places(rows, set(rows.models) - development)
+    pool = np.random.default_rng(seed).permutation(pool)[:ROUNDS]
+    right = begun("right", offline, seed)
+    wrong = begun("wrong", replace(offline, gains=mixed), seed)
+    good, bad = (play(x, rows, pool, seed=seed)[0] for x in (right, wrong))
+    chill = cold(rows, pool, cold_contexts(rows, places(rows, development)), seed=seed, explore=0.3)
+    gains = rows.gains[pool]
+    fixed = gains.max(1) - gains[:, gains.mean(0).argmax()]
+    return {
+        f"{name}_{when}": part.mean()
+        for name, r in (("wrong", bad), ("right", good), ("cold", chill), ("best_fixed", fixed))
+        for when, part in (("first_100", r[:100]), ("last_100", r[-100:]), ("all", r))
+    }
+
+
+SCENARIOS = {
+    "new domain": new_domain,
+    "new operator, better": new_operator("nuslerp"),
+    "new operator, worse": new_operator("task_arithmetic(scale=0.4)"),
+    "wrong warm start": wrong_start,
+}
+
+
+def develop() -> dict:
+    """Choices, on the development models alone: half of them offline, the other pairs streamed.
+
+    Regret as a share of the best fixed arm's in hindsight, mean over deals; lower is better.
+    """
+    rows = table()
+    inside = deal(rows, DEAL, SHARE)
+    found: dict[str, list[float]] = {}
+    for inner in range(DEVELOPMENT):
+        offline = places(rows, deal(rows, inner, 0.5, inside))
+        order = np.setdiff1d(places(rows, inside), offline)
+        order = np.random.default_rng(inner).permutation(order)
+        gains = rows.gains[order]
+        fixed = (gains.max(1) - gains[:, gains.mean(0).argmax()]).mean()
+        for name, regrets in trials(b.start(rows.take(offline)), rows, order, inner):
+            found.setdefault(name, []).append(regrets.mean() / fixed)
+    return {name: round(float(np.mean(values)), 3) for name, values in found.items()}
+
+
+def trials(bandit: b.Bandit, rows: Rows, order: np.ndarray, seed: int):
+    """(name, regrets) of everything that was chosen between."""
+    whole = bandit.represent
+    shapes = {
+        "network": replace(whole, forests=()),
+        "forests": replace(whole, networks=()),
+        "network and forests": whole,
+    }
+    for name, represent in shapes.items():
+        yield f"{name}, offline alone", alone(represent, rows, order)
+        made = replace(bandit, represent=represent)
+        yield f"{name}, bandit", play(made, rows, order, seed=seed, every=0)[0]
+    for explore in (0.0, 0.1, 0.3, 1.0):
+        made = replace(bandit, settings=replace(bandit.settings, explore=explore))
+        yield f"explore {explore:g}", play(made, rows, order, seed=seed, every=0)[0]
+    for trust in (0.25, 0.5):
+        made = replace(bandit, settings=replace(bandit.settings, trust=trust))
+        yield f"trust {trust:g}", play(made, rows, order, seed=seed, every=0)[0]
+    alike = replace(bandit, ties=np.eye(len(bandit.arms)))
+    yield "arms not tied", play(alike, rows, order, seed=seed, every=0)[0]
+    for every in (25, 50, 100):
+        regrets, _ = play(bandit, rows, order, seed=seed, every=every)
+        yield f"retrained every {every} rounds", regrets
+
+
+def run(streams: Path) -> dict:
+    """Every policy on every seed; regrets are kept in `streams`."""
+    rows = table()
+    development = deal(rows, DEAL, SHARE)
+    offline, pool = places(rows, development), places(rows, set(rows.models) - development)
+    if not streams.exists():
+        bandit = b.start(rows.take(offline))
+        jobs = [(bandit, rows, offline, pool, seed) for seed in range(SEEDS)]
+        with ProcessPoolExecutor(2) as workers:
+            found = list(workers.map(one_seed, jobs))
+        np.savez(streams, **{k: [f[k] for f in found] for k in found[0]})
+    data = np.load(streams)
+    found = [{name: data[name][i] for name in data.files} for i in range(len(data["bandit"]))]
+    chosen = b.Settings()
+    return {
+        "settings": {
+            "rounds": ROUNDS, "seeds": len(found), "retrained_every": EVERY,
+            "arms": len(rows.arms), "offline_rows": len(offline),
+            "offline_models": len(development), "stream_rows": len(pool),
+            "stream_models": len(rows.models) - len(development), "deal": DEAL,
+            "headroom_per_round": round(
+                float(np.mean([f["best fixed in hindsight"].mean() for f in found])), 4
+            ),
+            **{k: getattr(chosen, k) for k in ("explore", "trust", "keep")},
+        },
+        "policies": summary(found),
+    }  # fmt: skip
+
+
+def scenarios(seeds: int) -> dict:
+    """What changes in mid-stream, and a wrong start."""
+    rows = table()
+    development = deal(rows, DEAL, SHARE)
+    found = {}
+    for kind in SCENARIOS:
+        results = [scenario((kind, rows, development, seed)) for seed in range(seeds)]
+        found[kind] = combined(results)
+        print(kind, found[kind], flush=True)
+    return {"scenarios": found}
+
+
+def combined(results: list[dict]) -> dict:
+    numbers = [k for k, v in results[0].items() if not isinstance(v, str)]
+    return {"seeds": len(results)} | {k: band([r[k] for r in results]) for k in numbers}
+
+
+def peer_data(target: Path) -> None:
+    """Contexts and gains of five streams, for a library that is not installed here."""
+    rows = table()
+    development = deal(rows, DEAL, SHARE)
+    offline, pool = places(rows, development), places(rows, set(rows.models) - development)
+    contexts = cold_contexts(rows, offline)
+    orders = [np.random.default_rng(s).permutation(pool)[:ROUNDS] for s in range(SEEDS)]
+    ours = [
+        cold(rows, order, contexts, seed=s, explore=1.0).sum() for s, order in enumerate(orders)
+    ]
+    np.savez(target, contexts=contexts, gains=rows.gains, orders=np.array(orders), ours=ours)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["develop", "run", "scenarios", "peer"])
+    parser.add_argument("--to", type=Path, default=HERE / "bandit.json")
+    parser.add_argument("--streams", type=Path, default=Path("/tmp/bandit_streams.npz"))
+    parser.add_argument("--seeds", type=int, default=SCENARIO_SEEDS, help="of the scenarios")
+    options = parser.parse_args()
+    if options.what == "peer":
+        return peer_data(options.to)
+    done = json.loads(options.to.read_text()) if options.to.exists() else {}
+    if options.what == "develop":
+        done |= {"development": develop()}
+    else:
+        done |= run(options.streams) if options.what == "run" else scenarios(options.seeds)
+    options.to.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    main()

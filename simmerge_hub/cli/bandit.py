@@ -1,0 +1,151 @@
+"""bandit init, suggest, report, status."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from simmerge_hub.cli import show
+from simmerge_hub.errors import BanditError
+
+WAITING = 10
+"""Suggestions without a report that are listed."""
+
+
+def init(
+    *, reference: str, outcomes: str, features: str, private: bool, as_json: bool, **settings: Any
+) -> None:
+    """`simmerge-hub bandit init`; `settings` that are None keep their defaults."""
+    from simmerge_hub.operators import BALANCED
+    from simmerge_hub.selector import sharing
+    from simmerge_hub.selector.bandit import Settings, start
+    from simmerge_hub.selector.outcomes import load_outcomes
+    from simmerge_hub.selector.rows import join
+    from simmerge_hub.selector.table import load_features
+
+    chosen = Settings(**{k: v for k, v in settings.items() if v is not None})
+    with show.status("learning from outcomes"):
+        rows = join(load_outcomes(Path(outcomes)), load_features(Path(features)), BALANCED)
+        where = sharing.init(reference, start(rows, chosen), private=private)
+    if as_json:
+        show.data({"state": where, "rows": len(rows), "arms": [a.label for a in rows.arms]})
+        return
+    show.note(f"a bandit of {len(rows.arms)} arms that knows {len(rows)} outcomes, in {where}")
+    show.note(f"next: simmerge-hub plan MODEL MODEL --bandit {reference}")
+
+
+def suggest(*, reference: str, features: str, as_json: bool) -> None:
+    """`simmerge-hub bandit suggest`."""
+    from simmerge_hub.selector import sharing
+    from simmerge_hub.selector.table import load_features
+
+    table = load_features(Path(features))
+    if not table.rows:
+        raise BanditError(f"{features} holds no pair", hint="write one: simmerge-hub zoo features")
+    asked = [
+        sharing.Asked(task=task, expert=expert, auxiliary=auxiliary, values=values)
+        for (expert, auxiliary, task), values in sorted(table.rows.items())
+    ]
+    with show.status("asking the bandit"):
+        made = sharing.suggest(reference, asked)
+    if as_json:
+        show.data(
+            [
+                {
+                    "id": s.id, "arm": s.arm, "task": s.task, "expert": s.expert,
+                    "auxiliary": s.auxiliary, "expected": s.expected, "chance": dict(s.chance),
+                }
+                for s in made
+            ]
+        )  # fmt: skip
+        return
+    page = Table()
+    for heading in ("id", "task", "expert + auxiliary", "try", "chance", "expected"):
+        page.add_column(heading, no_wrap=heading in ("id", "try"))
+    for s in made:
+        cells = (s.id, s.task, f"{s.expert} + {s.auxiliary}", s.arm)
+        page.add_row(*map(escape, cells), f"{s.chance[s.arm]:.0%}", f"{s.expected:.2f}")
+    show.OUT.print(page)
+    show.note(f"next: simmerge-hub bandit report {reference} {made[0].id}=GAIN")
+
+
+def report(
+    *,
+    reference: str,
+    gains: list[tuple[str, float]],
+    file: str | None,
+    retrain: bool,
+    as_json: bool,
+) -> None:
+    """`simmerge-hub bandit report`."""
+    from simmerge_hub.selector import sharing
+
+    told = [*gains, *(_lines(file) if file else ())]
+    if not told and not retrain:
+        raise BanditError(
+            "nothing to report", hint=f"simmerge-hub bandit report {reference} s000001=0.81"
+        )
+    if told:
+        with show.status("reporting"):
+            sharing.report(reference, told)
+    if retrain:
+        with show.status("training"):
+            sharing.retrain(reference)
+    if as_json:
+        show.data({"reported": [name for name, _ in told], "retrained": retrain})
+        return
+    show.note(f"{len(told)} reported to {reference}" + ("; retrained" if retrain else ""))
+
+
+def status(*, reference: str, as_json: bool) -> None:
+    """`simmerge-hub bandit status`."""
+    from simmerge_hub.selector import sharing
+
+    found = sharing.look(reference)
+    history = found.history
+    rows = {
+        arm.label: {"suggested": 0, "reported": 0, "gains": []}
+        for arm in found.bandit.all_arms(history)
+    }
+    for suggestion in history.suggestions.values():
+        rows[suggestion.arm]["suggested"] += 1
+    for suggestion, gain in history.learned:
+        rows[suggestion.arm]["gains"].append(gain)
+    for row in rows.values():
+        known = row.pop("gains")
+        row["reported"] = len(known)
+        row["mean"] = round(sum(known) / len(known), 4) if known else None
+    waiting = [s.id for s in history.pending]
+    if as_json:
+        show.data({"state": found.where, "arms": rows, "waiting": waiting})
+        return
+    page = Table(title=escape(found.where))
+    for heading in ("arm", "suggested", "reported", "mean gain"):
+        page.add_column(heading, justify="left" if heading == "arm" else "right")
+    for label, row in rows.items():
+        mean = "" if row["mean"] is None else f"{row['mean']:.2f}"
+        page.add_row(escape(label), str(row["suggested"]), str(row["reported"]), mean)
+    show.OUT.print(page)
+    if waiting:
+        more = f" and {len(waiting) - WAITING} more" if len(waiting) > WAITING else ""
+        show.note(f"wait for a report: {', '.join(waiting[:WAITING])}{more}")
+
+
+def _lines(file: str) -> list[tuple[str, float]]:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BanditError(f"{file} cannot be read: {error}", hint="lines of ID=GAIN") from error
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        name, _, gain = line.strip().partition("=")
+        try:
+            found.append((name, float(gain)))
+        except ValueError as error:
+            raise BanditError(
+                f"{file}, line {number}: {line.strip()[:40]!r} is not ID=GAIN",
+                hint="write s000001=0.81",
+            ) from error
+    return found

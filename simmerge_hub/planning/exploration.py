@@ -1,0 +1,73 @@
+"""A bandit's say in a plan: the arm it wants to try comes first, with its chance to be the best."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from simmerge_hub.errors import BanditError
+from simmerge_hub.planning.choice import Decision
+from simmerge_hub.planning.tasks import Task
+from simmerge_hub.selector import sharing
+from simmerge_hub.signatures.features import features
+from simmerge_hub.signatures.signature import Signature
+
+if TYPE_CHECKING:
+    from simmerge_hub.hub.resolve import Checkpoint
+
+NAMED = 3
+"""Arms whose chance to be the best is told."""
+
+
+def explored(
+    decision: Decision,
+    reference: str,
+    tasks: Sequence[Task],
+    models: "Sequence[Checkpoint]",
+    base: "Checkpoint | None",
+    signatures: Mapping[str, Signature],
+) -> Decision:
+    """The decision with the arm of a bandit first; what it suggested is noted in its history.
+
+    Args:
+        decision: by prediction.
+        reference: of the bandit, a folder or `org/name`.
+        tasks: each has an expert; one arm is suggested for the mean over them.
+        models: the two.
+        base: theirs.
+        signatures: of all of them, by name.
+
+    Raises:
+        BanditError: it suggests an arm that cannot be planned here; that suggestion stays open.
+        HubError: it cannot be read or written.
+    """
+    asked = []
+    for task in tasks:
+        (auxiliary,) = [m.name for m in models if m.name != task.expert]
+        origin = signatures[base.name] if base else None
+        found = features(signatures[task.expert], signatures[auxiliary], origin, task.name)
+        asked.append(
+            sharing.Asked(
+                task=task.name, expert=task.expert, auxiliary=auxiliary, values=found.values
+            )
+        )
+    suggested = sharing.suggest(reference, asked, together=True)
+    arm, chance = suggested[0].arm, suggested[0].chance
+    chosen = [c for c in decision.choices if c.arm.label == arm]
+    if not chosen:
+        raise BanditError(
+            f"the bandit {reference} suggests {arm}, which cannot be planned for these models",
+            hint="plan without --bandit",
+        )
+    likely = sorted(chance, key=lambda label: -chance[label])[:NAMED]
+    odds = ", ".join(f"{label} {chance[label]:.0%}" for label in likely)
+    ids = ", ".join(f"{s.id} for {s.task}" for s in suggested)
+    return replace(
+        decision,
+        choices=(*chosen, *(c for c in decision.choices if c.arm.label != arm)),
+        because=(
+            f"The bandit {reference} tries {arm}: a chance of {chance[arm]:.0%} to be the best",
+            f"Most likely the best: {odds}",
+            f"Report what the merge gains as {ids}",
+            *decision.because,
+        ),
+    )

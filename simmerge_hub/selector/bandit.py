@@ -1,0 +1,227 @@
+"""Learning which operator to use from the merges that were really made: a contextual bandit.
+
+Neural-linear Thompson sampling (Riquelme et al. 2018) of residuals: a representation that was
+trained offline forecasts every arm's gain, a Bayesian linear regression learns by how much
+forecasts are wrong (`selector.corrections`), and one draw of it decides. Before any report it is
+the offline forecast; after that it learns from the arms that were tried only. What was suggested
+and reported is a `History`: the beliefs are a function of it, whatever order reports came in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from simmerge_hub.errors import BanditError
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector import corrections, representation
+from simmerge_hub.selector.corrections import Corrections, Told
+from simmerge_hub.selector.history import History
+from simmerge_hub.selector.representation import Representation
+from simmerge_hub.selector.rows import Floats, Rows
+
+DRAWS = 2000
+"""Draws that the probability of being best is counted in."""
+ENOUGH = 40
+"""Reports from which on a warm start is given up if it predicts worse than no prediction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a bandit learns.
+
+    Args:
+        explore: scales the spread of draws; 1 is Thompson sampling, less trusts the means more.
+        trust: in the offline forecast, above 0, at most 1; less lets reports correct it faster.
+        keep: share of what was learned that survives one further report; 1 forgets nothing.
+        seed: of draws and of training.
+    """
+
+    explore: float = 0.05
+    trust: float = 1.0
+    keep: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.trust <= 1 and 0 < self.keep <= 1 and 0 <= self.explore < np.inf):
+            raise BanditError(
+                f"settings that make no sense: {self}",
+                hint="trust and keep are above 0 and at most 1; explore is not negative",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bandit:
+    """A bandit before any report.
+
+    Args:
+        arms: what it chose between at first; a history may add more.
+        names: the features it reads; `schema` is theirs.
+        schema: of the features.
+        represent: features -> forecasts.
+        ties: of `corrections.ties`: which arms' errors go together.
+        values: offline features [n, f], for retraining; likewise `gains` [n, arms].
+        gains: offline shares of the gap closed.
+        settings: how it learns.
+    """
+
+    arms: tuple[Arm, ...]
+    names: tuple[str, ...]
+    schema: int
+    represent: Representation
+    ties: Floats
+    values: Floats
+    gains: Floats
+    settings: Settings
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The arms' names."""
+        return tuple(a.label for a in self.arms)
+
+    def all_arms(self, history: History) -> tuple[Arm, ...]:
+        """The arms with those that were added."""
+        return (*self.arms, *(a for a in history.added if a.label not in self.labels))
+
+    def forecasts(self, values: Floats, history: History) -> Floats:
+        """[n, arms] gains of features [n, f]; an added arm's is the mean of its kin's."""
+        found = self.represent.forecast(values)
+        for arm in self.all_arms(history)[len(self.arms) :]:
+            found = np.column_stack([found, found[:, self._kin(arm)].mean(axis=1)])
+        return found
+
+    def beliefs(self, history: History, models: Sequence[str]) -> Corrections:
+        """What the history says about these models; the order of reports does not matter."""
+        arms, ties = self.all_arms(history), self.ties
+        for arm in arms[len(self.arms) :]:
+            ties = corrections.added(ties, self._kin(arm))
+        labels = [a.label for a in arms]
+        told = self._told(history, labels)
+        return corrections.believe(labels, ties, models, told, trust=self.settings.trust)
+
+    def _told(self, history: History, labels: Sequence[str]) -> list[Told]:
+        """Reports as errors of today's forecasts; older ones count less if `keep` is below 1."""
+        learned = history.learned
+        if not learned:
+            return []
+        forecasts = self.forecasts(np.array([s.values for s, _ in learned], np.float64), history)
+        return [
+            Told(
+                arm=s.arm,
+                expert=s.expert,
+                auxiliary=s.auxiliary,
+                error=gain - float(forecasts[i, labels.index(s.arm)]),
+                weight=self.settings.keep ** (len(learned) - 1 - i),
+            )
+            for i, (s, gain) in enumerate(learned)
+        ]
+
+    def _kin(self, arm: Arm) -> list[int]:
+        """The first arms of the same operator, else all of them."""
+        kin = [i for i, a in enumerate(self.arms) if a.operator == arm.operator]
+        return kin or list(range(len(self.arms)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An arm to try: its label, what is expected of it, and every arm's chance to be the best."""
+
+    arm: str
+    expected: float
+    chance: Mapping[str, float]
+
+
+def start(rows: Rows, settings: Settings | None = None, *, networks: int = 2) -> Bandit:
+    """A bandit that has learned from measured outcomes.
+
+    Args:
+        rows: outcomes with features; all arms are known of each.
+        settings: the defaults if None.
+        networks: of the representation; 0: forests alone.
+    """
+    chosen = settings or Settings()
+    forests = representation.fit_forests(rows.values, rows.gains, seed=chosen.seed)
+    return Bandit(
+        arms=rows.arms,
+        names=rows.names,
+        schema=rows.schema,
+        represent=representation.fit(
+            rows.values, rows.gains, seed=chosen.seed, networks=networks, forests=forests
+        ),
+        ties=corrections.ties(rows.gains),
+        values=rows.values,
+        gains=rows.gains,
+        settings=chosen,
+    )
+
+
+def choose(
+    bandit: Bandit, beliefs: Corrections, forecasts: Floats, contexts: Floats, *, number: int
+) -> Choice:
+    """Draw the errors of forecasts once and take the arm that is best by them.
+
+    Args:
+        bandit: whose settings.
+        beliefs: of `Bandit.beliefs`.
+        forecasts: [arms] of a pair; the mean where it is asked about on several tasks.
+        contexts: [arms, d] of `Corrections.contexts`, likewise.
+        number: of the suggestion; with the seed it makes the draw.
+    """
+    random = np.random.default_rng([bandit.settings.seed, number])
+    drawn = beliefs.draws(contexts, random, explore=bandit.settings.explore)[0]
+    best = int(np.argmax(forecasts + drawn))
+    likely = (forecasts + beliefs.draws(contexts, random, count=DRAWS)).argmax(axis=1)
+    shares = np.bincount(likely, minlength=len(beliefs.arms)) / DRAWS
+    return Choice(
+        arm=beliefs.arms[best],
+        expected=float(forecasts[best] + beliefs.means(contexts)[best]),
+        chance=dict(zip(beliefs.arms, map(float, shares), strict=True)),
+    )
+
+
+def retrain(bandit: Bandit, history: History) -> Bandit:
+    """Train the networks again on offline outcomes and on everything reported.
+
+    Forecasts of the past are computed from features whenever beliefs are, so they follow. Where
+    what was expected at the time has a larger error than no expectation at all, the offline
+    outcomes are left out from now on: the warm start was wrong.
+    """
+    learned = [(s, g) for s, g in history.learned if s.arm in bandit.labels]
+    if not learned:
+        return bandit
+    values = np.array([s.values for s, _ in learned], np.float64)
+    partial = np.full((len(learned), len(bandit.arms)), np.nan)
+    for row, (suggestion, gain) in zip(partial, learned, strict=True):
+        row[bandit.labels.index(suggestion.arm)] = gain
+    kept = _without_outcomes(bandit) if len(bandit.gains) and misled(history) else bandit
+    return replace(
+        kept,
+        represent=representation.fit(
+            np.concatenate([kept.values, values]),
+            np.concatenate([kept.gains, partial]),
+            seed=bandit.settings.seed,
+            networks=max(1, len(bandit.represent.networks)),
+            forests=kept.represent.forests,
+        ),
+    )
+
+
+def _without_outcomes(bandit: Bandit) -> Bandit:
+    return replace(
+        bandit,
+        represent=replace(bandit.represent, forests=()),
+        ties=np.eye(len(bandit.arms)),
+        values=bandit.values[:0],
+        gains=bandit.gains[:0],
+    )
+
+
+def misled(history: History) -> bool:
+    """Whether expectations were worse than expecting the mean of what was reported before."""
+    pairs = [(s.expected, gain) for s, gain in history.learned]
+    if len(pairs) < ENOUGH:
+        return False
+    expected, gains = np.array(pairs).T
+    before = np.concatenate([[gains[0]], np.cumsum(gains)[:-1] / np.arange(1, len(gains))])
+    return float(np.square(gains - expected).sum()) > float(np.square(gains - before).sum())

@@ -1,0 +1,154 @@
+"""By how much forecasts are wrong: what one report says about other pairs and other arms.
+
+A forecast errs alike wherever the same expert or the same auxiliary takes part, and arms that did
+alike offline err alike. So the error of an arm on a pair is the sum of three effects: one of all
+pairs, one of the expert, one of the auxiliary; each has a level, that all arms share, and a part
+per arm, of which arms that go together have similar ones. All of it is one Bayesian linear
+regression (`selector.posterior`) on contexts that say who takes part. Models that were never seen
+have the effects of the prior: none, give or take.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simmerge_hub.selector import posterior
+from simmerge_hub.selector.posterior import Posterior
+from simmerge_hub.selector.rows import Floats
+
+NOISE = 0.25
+"""Spread of a reward where all effects are known, in shares of the gap."""
+LEVELS = {"all": 0.1, "one": 0.13}
+"""Spread of the effect that all arms share, in shares of the gap: of all pairs, of one model."""
+LEADS = {"all": 0.03, "one": 0.065}
+"""Likewise of an arm's own part."""
+OWN = 0.5
+"""At least this much of an added arm's part is its own, and not that of the arms it is like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A report: by how much the gain of an arm was above its forecast, and how much it counts."""
+
+    arm: str
+    expert: str
+    auxiliary: str
+    error: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrections:
+    """What is believed about the errors of forecasts.
+
+    Args:
+        arms: their labels.
+        ties: [arms, k]: arm a's part of an effect is ties[a] times k independent numbers.
+        models: name -> its place among the effects.
+        belief: over all effects, in units of their spreads.
+    """
+
+    arms: tuple[str, ...]
+    ties: Floats
+    models: Mapping[str, int]
+    belief: Posterior
+
+    def contexts(self, expert: str, auxiliary: str) -> Floats:
+        """[arms, d]: which effects take part; those of other models than these have no place."""
+        size = self.ties.shape[1] + 1
+        found = np.zeros((len(self.arms), size * (1 + 2 * len(self.models))))
+        places = [("all", 0)]
+        places += [("one", 1 + 2 * self.models[m]) for m in (expert,) if m in self.models]
+        places += [("one", 2 + 2 * self.models[m]) for m in (auxiliary,) if m in self.models]
+        for kind, place in places:
+            block = found[:, size * place : size * (place + 1)]
+            block[:, 0] = LEVELS[kind] / NOISE
+            block[:, 1:] = LEADS[kind] / NOISE * self.ties
+        return found
+
+    def learn(self, arm: str, expert: str, auxiliary: str, error: float) -> "Corrections":
+        """After one more reward, that was above its forecast by `error`."""
+        z = self.contexts(expert, auxiliary)[self.arms.index(arm)]
+        return replace(self, belief=posterior.update(self.belief, z, error / NOISE))
+
+    def means(self, contexts: Floats) -> Floats:
+        """Errors [arms] as expected, in shares of the gap."""
+        return NOISE * (contexts @ self.belief.mean)
+
+    def draws(
+        self, contexts: Floats, random: np.random.Generator, *, count: int = 1, explore: float = 1.0
+    ) -> Floats:
+        """Errors [count, arms] as they might be, in shares of the gap."""
+        drawn = posterior.draws(self.belief, contexts, random, count=count, explore=explore)
+        return NOISE * np.asarray(drawn, np.float64)
+
+
+def believe(
+    arms: Sequence[str],
+    ties: Floats,
+    models: Sequence[str],
+    told: Sequence[Told],
+    *,
+    trust: float = 1.0,
+) -> Corrections:
+    """What reports say about these models; costs what their number does, not that of all models.
+
+    Args:
+        arms: labels.
+        ties: of `ties`, a row per arm.
+        models: that are asked about.
+        told: reports about these and other models.
+        trust: in forecasts, in (0, 1]: effects have 1 / trust times their variance.
+    """
+    size, spread = (ties.shape[1] + 1) * (1 + 2 * len(models)), trust**-0.5
+    before = Corrections(
+        arms=tuple(arms),
+        ties=ties,
+        models={name: i for i, name in enumerate(models)},
+        belief=posterior.prior(size, spread=spread),
+    )
+    if not told:
+        return before
+    places = [before.arms.index(t.arm) for t in told]
+    belief = posterior.condition(
+        before.belief,
+        np.array(
+            [before.contexts(t.expert, t.auxiliary)[a] for t, a in zip(told, places, strict=True)]
+        ),
+        np.array([t.error for t in told]) / NOISE,
+        weights=np.array([t.weight for t in told]),
+        gram=_together(told, ties[places]) * (spread / NOISE) ** 2,
+    )
+    return replace(before, belief=belief)
+
+
+def _together(told: Sequence[Told], tied: Floats) -> Floats:
+    """[n, n]: how errors go together before any is known; `tied` [n, k] are their arms' ties."""
+    alike = tied @ tied.T
+    found = LEVELS["all"] ** 2 + LEADS["all"] ** 2 * alike
+    for names in ([t.expert for t in told], [t.auxiliary for t in told]):
+        numbers = np.unique(names, return_inverse=True)[1]
+        same = numbers[:, None] == numbers
+        found = found + same * (LEVELS["one"] ** 2 + LEADS["one"] ** 2 * alike)
+    return found
+
+
+def ties(gains: Floats) -> Floats:
+    """[arms, arms] from offline gains [n, arms]: what leads that go together have in common.
+
+    The symmetric fourth root of the leads' covariance: their correlation, drawn half-way to none,
+    because few pairs of models are behind it.
+    """
+    leads = gains - gains.mean(axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh(leads.T @ leads)
+    found = (vectors * np.maximum(values, 0) ** 0.25) @ vectors.T
+    size = np.sqrt(np.square(found).sum(axis=1).mean())
+    return found / size if size > 0 else np.eye(len(found))
+
+
+def added(before: Floats, kin: Sequence[int]) -> Floats:
+    """Ties with a row for an arm that is like the mean of its kin, and a column that is its own."""
+    row = before[list(kin)].mean(axis=0)
+    own = max(1 - float(row @ row), OWN**2) ** 0.5
+    return np.block([[before, np.zeros((len(before), 1))], [row[None], np.array([[own]])]])

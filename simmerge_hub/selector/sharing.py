@@ -1,0 +1,242 @@
+"""A bandit that several people and programs use: start, suggest, report, look, retrain.
+
+It lives in a folder or a repository, as the two files of `selector.state` and the history's lines;
+`hub.ledger` sees to it that nobody's lines are lost. Everything that is decided is decided on the
+newest page, and again if somebody was quicker.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from simmerge_hub.errors import BanditError
+from simmerge_hub.hub import ledger
+from simmerge_hub.hub.ledger import Page
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector import bandit as learning
+from simmerge_hub.selector import history as events
+from simmerge_hub.selector import state
+from simmerge_hub.selector.bandit import Bandit
+from simmerge_hub.selector.corrections import Corrections
+from simmerge_hub.selector.history import History, Suggestion
+from simmerge_hub.selector.rows import Floats
+
+README = """---
+library_name: simmerge-hub
+tags: [simmerge, merge, bandit]
+---
+
+# A bandit of merge operators
+
+It learns which operator to merge two models with, from merges that were made and scored.
+
+    simmerge-hub bandit status {repo}
+    simmerge-hub plan org/expert org/other --bandit {repo} -o plan.yaml
+    simmerge-hub bandit report {repo} s000001=0.81
+
+`events/` is only ever added to: every suggestion, and every report about one.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One pair and task to suggest an arm for; `values` float64 [features], NaN = missing."""
+
+    task: str
+    expert: str
+    auxiliary: str
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A bandit with its history, as they were on one page."""
+
+    where: str
+    bandit: Bandit
+    history: History
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads pages one after another, and no file twice."""
+
+    reference: str
+    lines: dict[str, str] = field(default_factory=dict)
+    bandits: dict[str, Bandit] = field(default_factory=dict)
+
+    def state(self, page: Page) -> State:
+        """What a page holds. Raises BanditError if it is not a bandit's."""
+        found = State(
+            where=page.location.name, history=self.history(page), bandit=self._bandit(page)
+        )
+        _check(found)
+        return found
+
+    def history(self, page: Page) -> History:
+        """The events of a page, without the bandit's own files."""
+        if not {state.JSON, state.TENSORS} <= set(page.files):
+            raise BanditError(
+                f"{self.reference} holds no bandit",
+                hint=f"start one: simmerge-hub bandit init {self.reference} OUTCOMES "
+                "--features FILE",
+            )
+        self.lines = page.lines(self.lines)
+        return events.read(self.lines.items())
+
+    def _bandit(self, page: Page) -> Bandit:
+        paths = [page.file(name) for name in (state.JSON, state.TENSORS)]
+        key = "\n".join(str(path.resolve()) for path in paths)
+        if page.location.folder is not None or key not in self.bandits:
+            self.bandits = {key: state.load(*paths, name=page.location.name)}
+        return self.bandits[key]
+
+
+def init(reference: str, bandit: Bandit, *, private: bool = False) -> str:
+    """Put a bandit where none is: a repository `org/name` or a folder. Returns where."""
+    card = README.format(repo=reference).encode()
+    written = {**state.files(bandit), "README.md": card}
+    return ledger.create(reference, written, private=private, message="Start a bandit")
+
+
+def look(reference: str) -> State:
+    """The bandit and its history as they are now."""
+    return Reader(reference).state(Page.read(reference))
+
+
+def suggest(
+    reference: str, asked: Sequence[Asked], *, together: bool = False
+) -> tuple[Suggestion, ...]:
+    """Suggest an arm for each, and note that in one commit; reports may come later, or never.
+
+    Args:
+        reference: of the bandit.
+        asked: at least one; several are a batch, none of which waits for another's report.
+        together: they are tasks of one pair and get one arm, the best for their mean.
+
+    Raises:
+        BanditError: it reads other features.
+        HubError: the repository cannot be read or written.
+    """
+    reader, made = Reader(reference), []
+
+    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
+        found = reader.state(page)
+        made[:] = _suggestions(found, asked, together)
+        return events.suggested(made), {}
+
+    noun = "arm" if len(asked) == 1 else "arms"
+    ledger.append(reference, decide, message=f"Suggest {len(asked)} {noun}")
+    return tuple(made)
+
+
+def report(reference: str, gains: Sequence[tuple[str, float]]) -> None:
+    """Report what suggestions gained, in one commit: (id, share of the gap closed) each.
+
+    Raises:
+        BanditError: an unknown id, one that was reported, or no gain; then none is reported.
+        HubError: the repository cannot be read or written.
+    """
+    reader = Reader(reference)
+
+    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
+        reader.history(page).check(gains)
+        return events.reported(gains), {}
+
+    noun = "outcome" if len(gains) == 1 else "outcomes"
+    ledger.append(reference, decide, message=f"Report {len(gains)} {noun}")
+
+
+def add(reference: str, arm: Arm) -> None:
+    """Add an arm; it starts from what arms of its operator have in common, else from all.
+
+    Raises:
+        BanditError: it is there already, or favours one of the two models.
+        HubError: the repository cannot be read or written.
+    """
+    if arm != arm.swapped():
+        raise BanditError(
+            f"{arm.label} treats the two models differently",
+            hint="a bandit chooses between arms that treat both alike",
+        )
+    reader = Reader(reference)
+
+    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
+        found = reader.state(page)
+        if arm.label in {a.label for a in found.bandit.all_arms(found.history)}:
+            raise BanditError(f"{arm.label} is one of the arms already", hint="add another one")
+        return events.added(arm), {}
+
+    ledger.append(reference, decide, message=f"Add {arm.label}")
+
+
+def retrain(reference: str) -> int:
+    """Train the representation again on all that was reported; returns how many reports."""
+    reader, counts = Reader(reference), [0]
+
+    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
+        found = reader.state(page)
+        counts[0] = len(found.history.gains)
+        if not counts[0]:
+            return "", {}
+        return "", state.files(learning.retrain(found.bandit, found.history))
+
+    ledger.append(reference, decide, message="Retrain the representation")
+    return counts[0]
+
+
+def _check(found: State) -> None:
+    """Raise BanditError unless the history is this bandit's: its arms, as many features."""
+    labels = {a.label for a in found.bandit.all_arms(found.history)}
+    for s in found.history.suggestions.values():
+        if s.arm not in labels or len(s.values) != len(found.bandit.names):
+            raise BanditError(
+                f"the history of {found.where} is another bandit's: {s.id} suggests {s.arm} "
+                f"from {len(s.values)} features",
+                hint="restore bandit.json and events/ from one commit",
+            )
+
+
+def _suggestions(found: State, asked: Sequence[Asked], together: bool) -> list[Suggestion]:
+    for one in asked:
+        if len(one.values) != len(found.bandit.names):
+            raise BanditError(
+                f"the bandit of {found.where} reads {len(found.bandit.names)} features, "
+                f"but is given {len(one.values)}",
+                hint="start one on features of this version",
+            )
+    ids = events.following(found.history, len(asked))
+    named = list(zip(ids, asked, strict=True))
+    models = sorted({name for one in asked for name in (one.expert, one.auxiliary)})
+    beliefs = found.bandit.beliefs(found.history, models)
+    groups = [named] if together else [[one] for one in named]
+    return [made for group in groups for made in _group(found, beliefs, group)]
+
+
+def _group(
+    found: State, beliefs: Corrections, group: Sequence[tuple[str, Asked]]
+) -> list[Suggestion]:
+    """One arm for all of these, the best for their mean."""
+    values = np.array([one.values for _, one in group])
+    contexts = [beliefs.contexts(one.expert, one.auxiliary) for _, one in group]
+    chosen = learning.choose(
+        found.bandit,
+        beliefs,
+        found.bandit.forecasts(values, found.history).mean(axis=0),
+        np.mean(contexts, axis=0),
+        number=int(group[0][0][1:]),
+    )
+    return [
+        Suggestion(
+            id=identifier,
+            arm=chosen.arm,
+            task=one.task,
+            expert=one.expert,
+            auxiliary=one.auxiliary,
+            values=tuple(None if np.isnan(v) else float(v) for v in one.values),
+            chance={k: round(v, 4) for k, v in chosen.chance.items()},
+            expected=round(chosen.expected, 6),
+        )
+        for identifier, one in group
+    ]

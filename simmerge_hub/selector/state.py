@@ -1,0 +1,140 @@
+"""A bandit as files: `bandit.json` and `bandit.safetensors`, checked before they are believed.
+
+The JSON names the arms, features and settings, holds the forests, and says the sha256 of the
+tensors; the tensors are networks, ties and offline outcomes. Nothing in them is run.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from simmerge_hub.errors import BanditError, SimmergeError
+from simmerge_hub.selector import heads
+from simmerge_hub.selector.bandit import Bandit, Settings
+from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
+from simmerge_hub.selector.representation import KNOTS, LAYERS, WIDTHS, Representation
+
+FORMAT = "simmerge-hub bandit"
+SCHEMA = 1
+JSON, TENSORS = "bandit.json", "bandit.safetensors"
+
+
+def files(bandit: Bandit) -> dict[str, bytes]:
+    """The two files: the same bandit is the same bytes."""
+    tensors = save_tensors(_tensors(bandit))
+    represent = bandit.represent
+    fields = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "arms": [arm_entry(a) for a in bandit.arms],
+        "features": {"schema": bandit.schema, "names": list(bandit.names)},
+        "settings": asdict(bandit.settings),
+        "networks": len(represent.networks),
+        "forests": [json.loads(text) for text in represent.forests],
+        "tensors": hashlib.sha256(tensors).hexdigest(),
+    }
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return {JSON: text.encode() + b"\n", TENSORS: tensors}
+
+
+def load(written: Path, tensors: Path, *, name: str) -> Bandit:
+    """The bandit in these two files, called `name` in errors.
+
+    Raises:
+        BanditError: any part of it cannot be believed.
+    """
+    hint = "restore both files from one commit, or start another: simmerge-hub bandit init"
+    try:
+        fields = json.loads(written.read_text("utf-8"))
+        check_header(fields, FORMAT, SCHEMA, f"{JSON} of {name}")
+        data = tensors.read_bytes()
+        if hashlib.sha256(data).hexdigest() != fields["tensors"]:
+            raise BanditError(f"{TENSORS} of {name} is not the one {JSON} names", hint=hint)
+        return _bandit(fields, load_tensors(data))
+    except BanditError:
+        raise
+    except (
+        OSError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError,
+        RecursionError, SafetensorError,
+    ) as error:  # fmt: skip
+        raise BanditError(f"the bandit of {name} is damaged: {error!r}", hint=hint) from error
+    except SimmergeError as error:
+        raise BanditError(f"the bandit of {name} is damaged: {error}", hint=hint) from error
+
+
+def _tensors(bandit: Bandit) -> dict[str, np.ndarray]:
+    found = {
+        "knots": bandit.represent.knots,
+        "ties": bandit.ties,
+        "offline.values": bandit.values,
+        "offline.gains": bandit.gains,
+    }
+    for i, net in enumerate(bandit.represent.networks):
+        found |= {f"network.{i}.{layer}": net[layer] for layer in LAYERS}
+    return {name: np.ascontiguousarray(value) for name, value in found.items()}
+
+
+def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Bandit:
+    arms = tuple(arm_from(entry) for entry in fields["arms"])
+    names = tuple(str(name) for name in fields["features"]["names"])
+    count = int(fields["networks"])
+    if len({a.label for a in arms}) != len(arms) or len(arms) < 2:
+        raise ValueError("arms repeat, or are fewer than two")
+    if len(set(names)) != len(names) or not names:
+        raise ValueError("feature names repeat or are missing")
+    offline = _shaped(tensors, "offline.values", (-1, len(names)), missing=True)
+    gains = _shaped(tensors, "offline.gains", (len(offline), len(arms)))
+    knots = _shaped(tensors, "knots", (len(names), KNOTS))
+    if (np.diff(knots, axis=1) < 0).any():
+        raise ValueError("the quantiles are not in order")
+    forests = tuple(heads.check(head, len(names)) for head in fields["forests"])
+    if (forests and len(forests) != len(arms)) or not (forests or count):
+        raise ValueError("a representation needs a forest per arm, or a network")
+    return Bandit(
+        arms=arms,
+        names=names,
+        schema=int(fields["features"]["schema"]),
+        represent=Representation(
+            knots=knots,
+            networks=tuple(_network(tensors, i, len(names), len(arms)) for i in range(count)),
+            forests=forests,
+        ),
+        ties=_shaped(tensors, "ties", (len(arms), len(arms))),
+        values=offline,
+        gains=gains,
+        settings=Settings(**fields["settings"]),
+    )
+
+
+def _network(
+    tensors: Mapping[str, np.ndarray], number: int, inputs: int, arms: int
+) -> dict[str, np.ndarray]:
+    sizes = (inputs, *WIDTHS, arms + 1)
+    found = {}
+    for i in range(len(sizes) - 1):
+        for layer, shape in ((f"w{i}", (sizes[i + 1], sizes[i])), (f"b{i}", (sizes[i + 1],))):
+            found[layer] = _shaped(tensors, f"network.{number}.{layer}", shape)
+    return found
+
+
+def _shaped(
+    tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, missing: bool = False
+) -> np.ndarray:
+    """A float64 tensor of this shape (-1: any), finite, or NaN where that means missing."""
+    found = tensors[name]
+    fits = len(found.shape) == len(shape) and all(
+        want in (-1, have) for want, have in zip(shape, found.shape, strict=True)
+    )
+    if found.dtype != np.float64 or not fits:
+        raise ValueError(f"{name} is {found.dtype} {found.shape}, not float64 {shape}")
+    if np.isinf(found).any() or (np.isnan(found).any() and not missing):
+        raise ValueError(f"{name} is not finite")
+    return found

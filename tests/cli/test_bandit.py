@@ -1,0 +1,88 @@
+"""bandit init, suggest, report, status: what is printed, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.cli.main import main
+from simmerge_hub.operators import BALANCED
+from simmerge_hub.selector import representation
+from simmerge_hub.selector.outcomes import save_outcomes
+from simmerge_hub.selector.table import FeatureTable, save_features
+from tests.selector import conftest as made_up
+
+Say = Any
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]:
+    """Outcomes, their features, and the features of two pairs to ask about."""
+    monkeypatch.setattr(representation, "STEPS", 20)
+    monkeypatch.setattr(made_up, "ARMS", BALANCED[:4])
+    monkeypatch.setattr("simmerge_hub.operators.BALANCED", BALANCED[:4])
+    outcomes, features = made_up.zoo(models=12)
+    two = dict(list(features.rows.items())[:2])
+    asked = FeatureTable(names=features.names, schema=features.schema, rows=two)
+    save_outcomes(outcomes, tmp_path / "outcomes.jsonl")
+    save_features(features, tmp_path / "features.jsonl")
+    save_features(asked, tmp_path / "asked.jsonl")
+    return tuple(str(tmp_path / f"{n}.jsonl") for n in ("outcomes", "features", "asked"))  # type: ignore[return-value]
+
+
+@pytest.fixture
+def state(tables: tuple[str, str, str], tmp_path: Path) -> str:
+    where = str(tmp_path / "bandit")
+    assert main(["bandit", "init", where, tables[0], "--features", tables[1]]) == 0
+    return where
+
+
+def test_the_whole_round(
+    state: str, tables: tuple[str, str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    capsys.readouterr()
+    assert main(["bandit", "suggest", state, "--features", tables[2], "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [s["id"] for s in made] == ["s000001", "s000002"]
+    assert sum(made[0]["chance"].values()) == pytest.approx(1, abs=0.01)
+    lines = tmp_path / "gains.txt"
+    lines.write_text("s000002=0.5\n")
+    assert main(["bandit", "report", state, "s000001=0.8", "--from", str(lines)]) == 0
+    assert "2 reported to" in capsys.readouterr().err
+    assert main(["bandit", "report", state, "--retrain"]) == 0
+    assert "retrained" in capsys.readouterr().err
+    assert main(["bandit", "suggest", state, "--features", tables[2]]) == 0
+    assert "chance" in capsys.readouterr().out
+    assert main(["bandit", "status", state, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["waiting"] == ["s000003", "s000004"]
+    assert sum(row["reported"] for row in found["arms"].values()) == 2
+    assert main(["bandit", "status", state]) == 0
+    said = capsys.readouterr()
+    assert "wait for a report: s000003, s000004" in said.err
+    assert made[0]["arm"] in said.out
+
+
+def test_a_repository(
+    org: str, tables: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = f"{org}/bandit"
+    init = ["bandit", "init", where, tables[0], "--features", tables[1], "--explore", "1", "--json"]
+    assert main(init) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == where
+    assert main(["bandit", "suggest", where, "--features", tables[2]]) == 0
+    assert main(["bandit", "report", where, "s000001=1", "--json"]) == 0
+
+
+def test_what_is_refused(state: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["bandit", "report", state, "s000007=0.5"]) == 1
+    said = capsys.readouterr().err
+    assert "nothing was suggested as 's000007'; nothing was reported" in said
+    assert "hint: simmerge-hub bandit status" in said
+    assert main(["bandit", "report", state]) == 1
+    assert "nothing to report" in capsys.readouterr().err
+    wrong = tmp_path / "wrong.txt"
+    wrong.write_text("s000001: 0.5\n")
+    assert main(["bandit", "report", state, "--from", str(wrong)]) == 1
+    assert "is not ID=GAIN" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""A plan that a bandit has a say in: its arm is the recipe's, its chance and ids are told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.errors import BanditError, ObjectiveError
+from simmerge_hub.operators import BALANCED, arm
+from simmerge_hub.planning.objective import Objective
+from simmerge_hub.planning.plan import plan
+from simmerge_hub.recipe import parse
+from simmerge_hub.selector import representation, sharing
+from simmerge_hub.selector.bandit import start
+from simmerge_hub.selector.rows import Rows
+from simmerge_hub.signatures.features import NAMES, SCHEMA
+
+CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
+EXPERTS = {"code": "code", "math": "math"}
+
+
+def outcomes(best: int) -> Rows:
+    """Outcomes of 12 models on which one arm is always the best."""
+    pairs = [(f"m{i}", f"m{j}") for i in range(12) for j in range(12) if i != j]
+    random = np.random.default_rng(0)
+    gains = 0.3 + 0.02 * random.normal(size=(len(pairs), len(BALANCED)))
+    gains[:, best] += 0.5
+    return Rows(
+        experts=tuple(e for e, _ in pairs), auxiliaries=tuple(a for _, a in pairs),
+        tasks=("t",) * len(pairs), regimes=("r",) * len(pairs), names=NAMES, schema=SCHEMA,
+        arms=BALANCED, values=random.normal(size=(len(pairs), len(NAMES))), gains=gains,
+        halves=np.full((*gains.shape, 2), np.nan), base_gains=np.zeros(len(pairs)),
+        effect_names=(), effects=np.zeros((len(pairs), 0)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("best", [0, 7])
+def test_the_bandit_chooses_and_says_so(
+    best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(representation, "STEPS", 60)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best), networks=1))
+    made = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
+    assert made.best.arm == BALANCED[best]
+    recipe, why = parse(made.to_yaml(), "the plan")
+    assert recipe.operators == (BALANCED[best].operator,)
+    assert why["choice"] == BALANCED[best].label
+    assert "s000001 for code, s000002 for math" in why["reason"]
+    assert "to be the best" in made.decision.because[0]
+    found = sharing.look(state)
+    assert [(s.task, s.expert, s.auxiliary) for s in found.history.pending] == [
+        ("code", "code", "math"),
+        ("math", "math", "code"),
+    ]
+    sharing.report(state, [("s000001", 0.9), ("s000002", 0.8)])
+
+
+def test_an_arm_that_cannot_be_planned_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(representation, "STEPS", 20)
+    strange = arm("sce", density=0.123)
+    rows = replace(outcomes(0), arms=(strange, *BALANCED[1:]))
+    state = sharing.init(str(tmp_path / "bandit"), start(rows, networks=1))
+    with pytest.raises(BanditError, match="which cannot be planned") as caught:
+        plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
+    assert caught.value.hint == "plan without --bandit"
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [Objective(worst=True), Objective(weights={"code": 2.0}), Objective(keep={"m": 0.8})],
+)
+def test_a_bandit_knows_no_objective_but_the_mean(objective: Objective) -> None:
+    with pytest.raises(ObjectiveError, match="tries the best arm for the mean") as caught:
+        plan(CODE, MATH, base=BASE, objective=objective, bandit="org/bandit")
+    assert caught.value.hint == "leave out --bandit, or --objective, --weight and --keep"

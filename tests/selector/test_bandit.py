@@ -1,0 +1,193 @@
+"""The bandit on a made-up zoo with a clear rule: it starts well, learns, forgets, and recovers."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmerge_hub.errors import BanditError, PredictorError
+from simmerge_hub.operators import arm
+from simmerge_hub.selector import representation, state
+from simmerge_hub.selector.bandit import Bandit, Choice, Settings, choose, misled, retrain, start
+from simmerge_hub.selector.history import History, Suggestion
+from simmerge_hub.selector.rows import Rows, join
+from tests.selector.conftest import ARMS, zoo
+
+EMPTY = History(suggestions={}, gains={})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> object:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(representation, "STEPS", 80)
+        yield
+
+
+@pytest.fixture(scope="module")
+def offline() -> Rows:
+    return join(*zoo(models=14), ARMS)
+
+
+@pytest.fixture(scope="module")
+def stream() -> Rows:
+    return join(*zoo(models=16, seed=5), ARMS)
+
+
+@pytest.fixture(scope="module")
+def bandit(offline: Rows) -> Bandit:
+    return start(offline, networks=1)
+
+
+def told(rows: Rows, picks: Callable[[int], str], expected: float = 0.5) -> History:
+    """Every row as a suggestion that was reported."""
+    labels = [a.label for a in rows.arms]
+    suggestions, gains = {}, {}
+    for i in range(len(rows)):
+        name, label = f"s{i + 1:06d}", picks(i)
+        suggestions[name] = Suggestion(
+            id=name, arm=label, task="t", expert=rows.experts[i], auxiliary=rows.auxiliaries[i],
+            chance={}, expected=expected, values=tuple(map(float, rows.values[i])),
+        )  # fmt: skip
+        gains[name] = float(rows.gains[i, labels.index(label)])
+    return History(suggestions=suggestions, gains=gains)
+
+
+def asked(bandit: Bandit, history: History, rows: Rows, place: int) -> Choice:
+    names = rows.experts[place], rows.auxiliaries[place]
+    beliefs = bandit.beliefs(history, names)
+    forecasts = bandit.forecasts(rows.values[place : place + 1], history)[0]
+    return choose(bandit, beliefs, forecasts, beliefs.contexts(*names), number=3)
+
+
+def regret(bandit: Bandit, history: History, rows: Rows) -> float:
+    greedy = replace(bandit, settings=replace(bandit.settings, explore=0.0))
+    labels = [a.label for a in rows.arms]
+    chosen = [labels.index(asked(greedy, history, rows, i).arm) for i in range(len(rows))]
+    return float((rows.gains.max(1) - rows.gains[np.arange(len(rows)), chosen]).mean())
+
+
+def test_it_starts_better_than_the_best_fixed_arm(bandit: Bandit, stream: Rows) -> None:
+    fixed = stream.gains.max(1).mean() - stream.gains.mean(0).max()
+    assert regret(bandit, EMPTY, stream) < 0.5 * fixed
+
+
+def test_it_starts_as_the_offline_forecast(bandit: Bandit, stream: Rows) -> None:
+    greedy = replace(bandit, settings=Settings(explore=0.0))
+    best = bandit.represent.forecast(stream.values).argmax(axis=1)
+    for place in range(0, len(stream), 7):
+        assert asked(greedy, EMPTY, stream, place).arm == bandit.labels[best[place]]
+
+
+def test_chances_add_up_and_say_who_is_likely(bandit: Bandit, stream: Rows) -> None:
+    found = asked(bandit, EMPTY, stream, 0)
+    assert sum(found.chance.values()) == pytest.approx(1)
+    assert set(found.chance) == {a.label for a in ARMS}
+    assert found == asked(bandit, EMPTY, stream, 0)
+
+
+def test_beliefs_do_not_depend_on_the_order_of_reports(bandit: Bandit, stream: Rows) -> None:
+    history = told(stream, lambda i: ARMS[i % 4].label)
+    mixed = list(history.gains.items())
+    random.Random(1).shuffle(mixed)
+    other = replace(history, gains=dict(mixed))
+    one, two = (bandit.beliefs(h, stream.models).belief for h in (history, other))
+    assert np.array_equal(one.mean, two.mean)
+    assert np.array_equal(one.root, two.root)
+
+
+def test_old_reports_fade(bandit: Bandit, stream: Rows) -> None:
+    history = told(stream, lambda i: "linear")
+    fading = replace(bandit, settings=replace(bandit.settings, keep=0.9))
+    count = fading.beliefs(history, ()).belief.shape - bandit.beliefs(EMPTY, ()).belief.shape
+    assert count == pytest.approx(0.5 * (1 - 0.9 ** len(stream)) / (1 - 0.9))
+
+
+def test_less_trust_in_forecasts_is_corrected_faster(bandit: Bandit, stream: Rows) -> None:
+    history = told(stream.take(np.arange(5)), lambda i: "linear")
+    wary = replace(bandit, settings=replace(bandit.settings, trust=0.2))
+    names = stream.experts[0], stream.auxiliaries[0]
+    moved = []
+    for used in (bandit, wary):
+        beliefs = used.beliefs(history, names)
+        moved.append(abs(beliefs.means(beliefs.contexts(*names))[bandit.labels.index("linear")]))
+    assert moved[1] > moved[0]
+
+
+def test_retraining_recomputes_the_past_and_leaves_the_state_alone(
+    bandit: Bandit, stream: Rows
+) -> None:
+    history = told(stream, lambda i: ARMS[i % 4].label)
+    made = retrain(bandit, history)
+    before, after = (b.represent.forecast(stream.values) for b in (bandit, made))
+    assert not np.array_equal(before, after)
+    assert len(made.gains) == len(bandit.gains)
+    assert regret(made, history, stream) <= regret(bandit, EMPTY, stream) + 0.02
+    assert retrain(bandit, EMPTY) is bandit
+
+
+def test_a_wrong_warm_start_is_noticed_and_left_out(offline: Rows, stream: Rows) -> None:
+    wrong = start(replace(offline, gains=offline.gains[:, ::-1] - 0.8), networks=1)
+    history = told(stream, lambda i: ARMS[i % 4].label, expected=-0.5)
+    assert misled(history)
+    assert not misled(told(stream.take(np.arange(10)), lambda i: "linear", expected=-0.5))
+    made = retrain(wrong, history)
+    assert len(made.gains) == 0
+    assert regret(made, history, stream) < regret(wrong, EMPTY, stream)
+
+
+def test_an_added_arm_starts_like_its_kin(bandit: Bandit, stream: Rows) -> None:
+    kin, stranger = arm("ties", density=0.7), arm("sce", density=0.5)
+    history = replace(EMPTY, added=(kin, stranger))
+    found = bandit.forecasts(stream.values, history)
+    assert np.allclose(found[:, 4], found[:, bandit.labels.index("ties(density=0.2)")])
+    assert np.allclose(found[:, 5], found[:, :4].mean(axis=1))
+    assert set(asked(bandit, history, stream, 0).chance) > {kin.label, stranger.label}
+
+
+@pytest.mark.parametrize("wrong", [{"keep": 0.0}, {"trust": 0.0}, {"explore": float("inf")}])
+def test_settings_that_make_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(BanditError, match="make no sense"):
+        Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_missing_features_count_as_the_median(bandit: Bandit, stream: Rows) -> None:
+    values = stream.values[:3].copy()
+    values[:, :] = np.nan
+    assert np.isfinite(bandit.represent.forecast(values)).all()
+
+
+def saved(folder: Path, files: dict[str, bytes]) -> tuple[Path, Path]:
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder / state.JSON, folder / state.TENSORS
+
+
+def test_files_hold_all_of_it(bandit: Bandit, stream: Rows, tmp_path: Path) -> None:
+    files = state.files(bandit)
+    found = state.load(*saved(tmp_path, files), name="here")
+    assert state.files(found) == files
+    before, after = (b.represent.forecast(stream.values) for b in (bandit, found))
+    assert np.array_equal(before, after)
+    assert np.array_equal(bandit.ties, found.ties)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"schema":1,"settings"', b'"schema":9,"settings"', "schema 9"),
+        (b'"networks":1', b'"networks":2', "damaged"),
+        (b'"explore":0.05', b'"explore":-1', "make no sense"),
+        (b'"tensors":"', b'"tensors":"0', "is not the one"),
+    ],
+)
+def test_files_that_are_not_believed(
+    bandit: Bandit, tmp_path: Path, old: bytes, new: bytes, message: str
+) -> None:
+    files = state.files(bandit)
+    assert old in files[state.JSON]
+    files[state.JSON] = files[state.JSON].replace(old, new, 1)
+    with pytest.raises((BanditError, PredictorError), match=message):
+        state.load(*saved(tmp_path, files), name="here")

@@ -1,0 +1,72 @@
+"""What one report says about other arms and other pairs."""
+
+import numpy as np
+import pytest
+
+from simmerge_hub.selector.corrections import Corrections, Told, added, believe, ties
+
+ARMS = ("linear", "slerp", "ties")
+TIED = ties(np.array([[0.5, 0.5, 0.1], [0.2, 0.25, 0.6], [0.4, 0.4, 0.3], [0.1, 0.15, 0.5]]))
+
+
+def after(*told: Told, models: tuple[str, ...] = ("a", "b", "c", "d")) -> Corrections:
+    return believe(ARMS, TIED, models, told)
+
+
+def error(found: Corrections, arm: str, expert: str, auxiliary: str) -> float:
+    return float(found.means(found.contexts(expert, auxiliary))[ARMS.index(arm)])
+
+
+def bad(arm: str = "linear", expert: str = "a", auxiliary: str = "b") -> Told:
+    return Told(arm=arm, expert=expert, auxiliary=auxiliary, error=-0.5, weight=1.0)
+
+
+def test_nothing_told_is_no_correction() -> None:
+    found = after()
+    assert not found.means(found.contexts("a", "b")).any()
+
+
+def test_the_nearer_a_pair_the_more_it_is_corrected() -> None:
+    found = after(bad())
+    same, half, none = (error(found, "linear", *pair) for pair in ("ab", "ac", "cd"))
+    assert same < half < none < 0
+    # The roles are apart: as an auxiliary, a is unknown.
+    assert error(found, "linear", "c", "a") == pytest.approx(none)
+
+
+def test_arms_that_do_alike_err_alike() -> None:
+    found = after(bad("slerp"))
+    slerp, linear, tied = (error(found, arm, "a", "b") for arm in ("slerp", "linear", "ties"))
+    assert slerp < linear < tied
+
+
+def test_all_at_once_is_one_after_another() -> None:
+    random = np.random.default_rng(0)
+    told = [
+        Told(arm=str(random.choice(ARMS)), expert=str(e), auxiliary=str(a),
+             error=float(random.normal()), weight=1.0)
+        for e, a in random.choice(list("abcd"), size=(40, 2))
+    ]  # fmt: skip
+    found = after()
+    for t in told:
+        found = found.learn(t.arm, t.expert, t.auxiliary, t.error)
+    whole = after(*told)
+    assert np.allclose(found.belief.mean, whole.belief.mean, atol=1e-10)
+    assert np.allclose(found.belief.covariance, whole.belief.covariance, atol=1e-10)
+    assert found.belief.rate == pytest.approx(whole.belief.rate)
+    # Asked about two models only, it believes the same of them.
+    part = after(*told, models=("c", "a"))
+    assert error(part, "ties", "a", "c") == pytest.approx(error(whole, "ties", "a", "c"))
+
+
+def test_an_unknown_model_has_the_effects_of_all_pairs() -> None:
+    found = after(bad(), models=("a",))
+    assert error(found, "linear", "x", "y") == pytest.approx(error(after(bad()), "linear", *"cd"))
+
+
+def test_ties_have_unit_size_and_an_added_arm_too() -> None:
+    assert np.square(TIED).sum(axis=1).mean() == pytest.approx(1)
+    more = added(TIED, [0, 1])
+    assert more.shape == (4, 4)
+    assert more[3] @ more[0] > more[3] @ more[2]
+    assert np.array_equal(ties(np.ones((3, 2))), np.eye(2))

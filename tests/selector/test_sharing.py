@@ -1,0 +1,168 @@
+"""One bandit, many users: on the Hub and in a folder; eight processes lose nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmerge_hub.errors import BanditError, PushFailed
+from simmerge_hub.hub.ledger import Page
+from simmerge_hub.localhub import Hub
+from simmerge_hub.operators import arm
+from simmerge_hub.selector import representation, sharing
+from simmerge_hub.selector.bandit import Bandit, start
+from simmerge_hub.selector.history import read, reported
+from simmerge_hub.selector.rows import Rows, join
+from simmerge_hub.selector.sharing import Asked, add, init, look, report, retrain, suggest
+from tests.selector.conftest import ARMS, zoo
+
+PROCESSES, EACH, BATCH = 8, 200, 40
+REPORTER = """
+import sys
+from simmerge_hub.selector.sharing import report
+reference, first, last, batch = sys.argv[1], *map(int, sys.argv[2:])
+for begin in range(first, last, batch):
+    ids = range(begin, min(begin + batch, last))
+    report(reference, [(f"s{i:06d}", (i % 100) / 100) for i in ids])
+"""
+
+
+@pytest.fixture(scope="module")
+def rows() -> Rows:
+    return join(*zoo(models=14), ARMS)
+
+
+@pytest.fixture(scope="module")
+def bandit(rows: Rows) -> Bandit:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(representation, "STEPS", 30)
+        return start(rows, networks=1)
+
+
+@pytest.fixture(params=["folder", "repository"])
+def place(request: pytest.FixtureRequest, org: str, tmp_path: Path, bandit: Bandit) -> str:
+    where = str(tmp_path / "bandit") if request.param == "folder" else f"{org}/bandit"
+    return init(where, bandit)
+
+
+def asked(rows: Rows, count: int) -> list[Asked]:
+    return [
+        Asked(task="t", expert="e", auxiliary="a", values=rows.values[i % len(rows)])
+        for i in range(count)
+    ]
+
+
+def test_suggest_report_and_look(place: str, rows: Rows) -> None:
+    first, second = suggest(place, asked(rows, 2))
+    assert (first.id, second.id) == ("s000001", "s000002")
+    report(place, [(second.id, 0.7)])
+    found = look(place)
+    assert [s.id for s in found.history.pending] == [first.id]
+    assert found.history.learned == ((second, 0.7),)
+    beliefs = found.bandit.beliefs(found.history, ("e", "a"))
+    assert beliefs.means(beliefs.contexts("e", "a")).all()
+
+
+def test_a_refused_report_changes_nothing(place: str, rows: Rows) -> None:
+    (made,) = suggest(place, asked(rows, 1))
+    report(place, [(made.id, 0.5)])
+    before = Page.read(place)
+    for gains in ([(made.id, 0.5)], [("s000099", 0.5)], [(made.id, 9.0)]):
+        with pytest.raises(BanditError, match="nothing was reported"):
+            report(place, gains)
+    after = Page.read(place)
+    assert (after.files, after.location) == (before.files, before.location)
+
+
+def test_tasks_of_one_pair_get_one_arm(place: str, rows: Rows) -> None:
+    made = suggest(place, asked(rows, 3), together=True)
+    assert len({s.arm for s in made}) == 1
+    assert [s.id for s in made] == ["s000001", "s000002", "s000003"]
+
+
+def test_an_arm_is_added_once(place: str, rows: Rows) -> None:
+    new = arm("sce", density=0.5)
+    add(place, new)
+    assert new.label in suggest(place, asked(rows, 1))[0].chance
+    with pytest.raises(BanditError, match="one of the arms already"):
+        add(place, new)
+    with pytest.raises(BanditError, match="treats the two models differently"):
+        add(place, arm("linear", weights=(0.7, 0.3)))
+
+
+def test_retraining_keeps_the_history(
+    place: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(representation, "STEPS", 30)
+    assert retrain(place) == 0
+    made = suggest(place, asked(rows, 8))
+    report(place, [(s.id, 0.5) for s in made])
+    before = look(place)
+    assert retrain(place) == 8
+    after = look(place)
+    assert after.history == before.history
+    one, two = (s.bandit.represent.forecast(rows.values) for s in (before, after))
+    assert not np.array_equal(one, two)
+
+
+def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Rows) -> None:
+    with pytest.raises(PushFailed, match="holds something already"):
+        init(place, bandit)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BanditError, match="holds no bandit") as caught:
+        look(str(tmp_path / "empty"))
+    assert "bandit init" in caught.value.hint
+    few = Asked(task="t", expert="e", auxiliary="a", values=rows.values[0][:3])
+    with pytest.raises(BanditError, match="reads 11 features, but is given 3"):
+        suggest(place, [few])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"arm": "linear', '"arm": "other'), ('"values": [', '"values": [0, ')]
+)
+def test_the_history_of_another_bandit(
+    old: str, new: str, bandit: Bandit, rows: Rows, tmp_path: Path
+) -> None:
+    place = init(str(tmp_path / "bandit"), bandit)
+    suggest(place, asked(rows, 30))
+    (lines,) = (tmp_path / "bandit" / "events").iterdir()
+    text = lines.read_text()
+    assert old in text
+    lines.write_text(text.replace(old, new))
+    with pytest.raises(BanditError, match="is another bandit's: s0000"):
+        look(place)
+
+
+def test_eight_processes_report_to_one_repository(
+    hub: Hub, org: str, bandit: Bandit, rows: Rows, tmp_path: Path
+) -> None:
+    reference = init(f"{org}/bandit", bandit)
+    total = PROCESSES * EACH
+    suggest(reference, asked(rows, total))
+    environment = os.environ | {"PYTHONPATH": str(Path(sharing.__file__).parents[2])}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", REPORTER, reference, str(n * EACH + 1), str((n + 1) * EACH + 1),
+             str(BATCH)],
+            # caches apart, as on eight machines
+            env=environment | {"HF_HUB_CACHE": str(tmp_path / str(n))},
+        )
+        for n in range(PROCESSES)
+    ]  # fmt: skip
+    assert [process.wait(300) for process in running] == [0] * PROCESSES
+    found = look(reference)
+    assert len(found.history.gains) == total
+    assert all(gain == (int(i[1:]) % 100) / 100 for i, gain in found.history.gains.items())
+    page = Page.read(reference)
+    assert len(page.segments) == 1 + total // BATCH
+    # The same reports, one after another in the order of ids.
+    (suggestions, *_) = page.lines().items()
+    ordered = reported([(f"s{i:06d}", (i % 100) / 100) for i in range(1, total + 1)])
+    alone = bandit.beliefs(read([suggestions, ("reports", ordered)]), ("e", "a")).belief
+    shared = found.bandit.beliefs(found.history, ("e", "a")).belief
+    assert np.array_equal(shared.mean, alone.mean)
+    assert np.array_equal(shared.root, alone.root)
+    assert (shared.shape, shared.rate) == (alone.shape, alone.rate)
