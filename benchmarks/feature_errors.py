@@ -7,7 +7,8 @@ import numpy as np
 
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector import heads, mixture
-from simmerge_hub.selector.predictor import Predictor, Ranking
+from simmerge_hub.selector.predictor import Predictor
+from simmerge_hub.selector.ranking import Ranking
 from simmerge_hub.signatures.features import FAMILIES, NAMES, Features
 from simmerge_hub.signatures.registry import REGISTRY, SIDES
 

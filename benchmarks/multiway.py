@@ -46,7 +46,7 @@ from simmerge_hub.selector.outcomes import load_outcomes
 from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.selector.rows import join
 from simmerge_hub.selector.table import load_features
-from simmerge_hub.selector.train import digest, of_many
+from simmerge_hub.selector.train import digest
 from simmerge_hub.signatures.effects import NAMES as EFFECTS
 from simmerge_hub.signatures.features import NAMES
 from simmerge_hub.signatures.probe import ProbeSet, probe_set
@@ -308,12 +308,12 @@ def _described(row: Mapping[str, Any], signatures: "Signatures", bench: Bench) -
     for label in labels:
         forecast.ran[label] = bench.run(known[label], probes)
     return [
-        {
-            "models": models,
-            "task": view.task,
-            "level": round(view.level, 4),
-            "values": many.plain(view.values),
-            "merges": [
+        many.line(
+            models,
+            view.task,
+            view.level,
+            view.values,
+            [
                 many.entry(
                     known[label].arm, row["utilities"][label][place],
                     forecast.effects(known[label], [view])[0],
@@ -321,7 +321,7 @@ def _described(row: Mapping[str, Any], signatures: "Signatures", bench: Bench) -
                 )
                 for label in labels
             ],
-        }
+        )
         for place, view in enumerate(forecast.view(models))
     ]  # fmt: skip
 
@@ -351,7 +351,7 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
             heads=tuple(heads.text(head) for head in fitted.heads),
             conditioned=forest,
             training=digest(known),
-            many=of_many(known, merges.take(np.array(others)), seed=SEED, alpha=packaged.alpha),
+            many=many.learn(known, merges.take(np.array(others)), seed=SEED, alpha=packaged.alpha),
         )
         save(made, path)
     return load(path)
@@ -771,11 +771,9 @@ def _resampled(chosen: Sequence[tuple[str, ...]], whole: bool) -> np.ndarray:
     Either `whole` groups of models are drawn anew (no set is in two), or models one by one: a set
     then counts as often as all of its models together, which gives wider intervals.
     """
-    found: list[frozenset[str]] = []
-    for models in chosen:
-        touched = [group for group in found if group & set(models)]
-        found = [g for g in found if g not in touched] + [frozenset(models).union(*touched)]
-    units = sorted(found, key=sorted) if whole else [{m} for m in sorted(frozenset().union(*found))]
+    units = many.groups(chosen)
+    if not whole:
+        units = [{model} for model in sorted(frozenset().union(*units))]
     belongs = np.array([[bool(unit & set(models)) for unit in units] for models in chosen])
     random = np.random.default_rng(SEED)
     drawn = random.integers(len(units), size=(2000, len(units)))

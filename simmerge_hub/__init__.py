@@ -26,8 +26,8 @@ _HOMES = {
     "Operator": "operators",
     "Plan": "planning.plan",
     "Preflight": "merger",
-    "Prediction": "selector.predictor",
-    "Ranking": "selector.predictor",
+    "Prediction": "selector.ranking",
+    "Ranking": "selector.ranking",
     "Recipe": "recipe",
     "Signature": "signatures.signature",
     "SimmergeError": "errors",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.publishing.verbs import merge, push
     from simmerge_hub.recipe import Recipe
-    from simmerge_hub.selector.predictor import Prediction, Ranking
+    from simmerge_hub.selector.ranking import Prediction, Ranking
     from simmerge_hub.signatures.features import Features
     from simmerge_hub.signatures.signature import Signature, sign
 

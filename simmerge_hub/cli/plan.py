@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.choice import Choice
     from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
-    from simmerge_hub.selector.predictor import Ranking
+    from simmerge_hub.selector.ranking import Ranking
 
 STATUS = {
     "calibrated": ("green", "the intervals hold for pairs like this one"),

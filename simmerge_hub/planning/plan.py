@@ -24,7 +24,8 @@ from simmerge_hub.planning.tasks import Task
 from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
 from simmerge_hub.selector.origin import Trained
-from simmerge_hub.selector.predictor import NOT_ASKED, Contribution, Predictor, Ranking
+from simmerge_hub.selector.predictor import NOT_ASKED, Predictor
+from simmerge_hub.selector.ranking import Contribution, Ranking
 from simmerge_hub.signatures.effects import effects, seen_from_the_other
 from simmerge_hub.signatures.features import features
 from simmerge_hub.signatures.probe import ProbeSet

@@ -15,9 +15,10 @@ from simmerge_hub.selector import conditioned, heads
 from simmerge_hub.selector.availability import PATTERNS, spell
 from simmerge_hub.selector.conformal import Radii
 from simmerge_hub.selector.linear import Linear
+from simmerge_hub.selector.many import OfMany
 from simmerge_hub.selector.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
-from simmerge_hub.selector.predictor import Conditioned, OfMany, Predictor
+from simmerge_hub.selector.predictor import Conditioned, Predictor
 from simmerge_hub.signatures import likeness
 from simmerge_hub.signatures.effects import EFFECTS
 

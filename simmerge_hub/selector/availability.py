@@ -41,6 +41,14 @@ def hide(values: Floats, names: Sequence[str], pattern: Pattern) -> Floats:
     return np.where(members(names)[hidden].any(axis=0), np.nan, values)
 
 
+def hide_each(values: Floats, names: Sequence[str], patterns: NDArray[np.intp]) -> Floats:
+    """A copy of `values` [n, names], each row without the families of its own of `PATTERNS`."""
+    hidden = values.copy()
+    for number, pattern in enumerate(PATTERNS):
+        hidden[patterns == number] = hide(values[patterns == number], names, pattern)
+    return hidden
+
+
 def missing(values: Floats, names: Sequence[str]) -> Pattern:
     """The families of which `values` [names] has nothing, though `names` has them.
 

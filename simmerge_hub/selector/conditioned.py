@@ -15,7 +15,7 @@ from simmerge_hub.operators import Arm, find
 from simmerge_hub.selector import heads
 from simmerge_hub.selector.availability import PATTERNS, Pattern
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
-from simmerge_hub.selector.rows import Floats, Rows
+from simmerge_hub.selector.rows import Floats, Places, Rows
 from simmerge_hub.signatures.effects import EFFECTS
 
 if TYPE_CHECKING:
@@ -31,15 +31,17 @@ def fit(rows: Rows, *, trees: int, seed: int) -> "Booster":
     """One forest for all arms, trained on `rows` and on copies of them with families hidden."""
     from xgboost import DMatrix, train
 
-    values, places, patterns = heads.with_hidden(rows, seed)
-    effects = rows.effects[places]
-    for number, pattern in enumerate(PATTERNS):
-        effects[patterns == number] = hidden(
-            effects[patterns == number], rows.effect_names, pattern
-        )
-    inputs = matrix(values, effects, rows.arms, operators(rows.arms))
-    data = DMatrix(inputs, label=rows.gains[places].reshape(-1), nthread=1)
+    inputs, gains = examples(rows, seed)
+    data = DMatrix(inputs, label=gains, nthread=1)
     return train(SETTINGS | {"seed": seed}, data, num_boost_round=trees)
+
+
+def examples(rows: Rows, seed: int) -> tuple[Floats, Floats]:
+    """What a forest learns from: lines of `matrix` and the gains, families hidden in half."""
+    values, places, patterns = heads.with_hidden(rows, seed)
+    effects = hidden_each(rows.effects[places], rows.effect_names, patterns)
+    inputs = matrix(values, effects, rows.arms, operators(rows.arms))
+    return inputs, rows.gains[places].reshape(-1)
 
 
 def predict(
@@ -103,6 +105,14 @@ def hidden(effects: Floats, names: Sequence[str], pattern: Pattern) -> Floats:
     """A copy of `effects` [..., names] without those that need a family of `pattern`."""
     gone = np.array([EFFECTS[name].base and "base" in pattern for name in names], bool)
     return np.where(gone, np.nan, effects)
+
+
+def hidden_each(effects: Floats, names: Sequence[str], patterns: Places) -> Floats:
+    """A copy of `effects` [n, ..., names], each row without what needs families of its pattern."""
+    found = effects.copy()
+    for number, pattern in enumerate(PATTERNS):
+        found[patterns == number] = hidden(effects[patterns == number], names, pattern)
+    return found
 
 
 def _number(value: object) -> float:

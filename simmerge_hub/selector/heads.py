@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simmerge_hub.selector import linear
-from simmerge_hub.selector.availability import PATTERNS, hide
+from simmerge_hub.selector.availability import PATTERNS, hide_each
 from simmerge_hub.selector.linear import Linear
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.rows import Floats, Places, Rows
@@ -102,9 +102,7 @@ def with_hidden(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
         `PATTERNS`.
     """
     drawn = np.random.default_rng(seed).integers(1, len(PATTERNS), len(rows))
-    hidden = np.empty_like(rows.values)
-    for number, pattern in enumerate(PATTERNS):
-        hidden[drawn == number] = hide(rows.values[drawn == number], rows.names, pattern)
+    hidden = hide_each(rows.values, rows.names, drawn)
     patterns = np.concatenate([np.zeros_like(drawn), drawn])
     return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2), patterns
 

@@ -9,7 +9,7 @@ many; those of which nothing was run are what it mostly sees.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector import conditioned, heads
-from simmerge_hub.selector.availability import PATTERNS, hide
+from simmerge_hub.selector.availability import PATTERNS, hide_each
 from simmerge_hub.selector.conformal import radius
 from simmerge_hub.selector.outcomes import (
     HIGHEST,
@@ -29,6 +29,7 @@ from simmerge_hub.selector.outcomes import (
     check_header,
 )
 from simmerge_hub.selector.rows import Floats, Places, Rows
+from simmerge_hub.selector.table import numbers, plain
 from simmerge_hub.signatures import likeness
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 FORMAT = "simmerge-hub merges"
 SCHEMA = 1
+DIGITS = 5
+"""Significant digits kept in the table."""
 TREES = 300
 FOLDS = 4
 
@@ -82,14 +85,26 @@ class Merges:
             gains=self.gains[places],
         )
 
-    def groups(self) -> list[frozenset[str]]:
-        """Models that occur together, and with each other's companions: no merge is in two."""
-        found: list[frozenset[str]] = []
-        for models in dict.fromkeys(self.models):
-            touched = [group for group in found if group & set(models)]
-            found = [group for group in found if group not in touched]
-            found.append(frozenset(models).union(*touched))
-        return sorted(found, key=sorted)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfMany:
+    """The forest for merges of three models and more, as it is stored.
+
+    Args:
+        forest: XGBoost's JSON.
+        likeness: the names of what it reads of a merge that was run, in order.
+        unrun: half-width of the interval of a merge that was not run on the probes.
+        run: of one that was.
+        merges: how many measured merges it learned from, each on one task.
+        models: of how many models the largest of them are.
+    """
+
+    forest: str = field(repr=False)
+    likeness: tuple[str, ...]
+    unrun: float
+    run: float
+    merges: int
+    models: int
 
 
 def load_merges(path: Path) -> Merges:
@@ -127,19 +142,49 @@ def header(names: Sequence[str], effects: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def line(
+    models: Sequence[str], task: str, level: float, values: Floats, merges: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """A line of such a table; `merges` as `entry` gives them."""
+    return {
+        "models": models,
+        "task": task,
+        "level": round(level, 4),
+        "values": plain(values, DIGITS),
+        "merges": merges,
+    }
+
+
 def entry(arm: Arm, utility: float, effects: Floats, seen: Floats) -> dict[str, Any]:
     """One merge in a line of such a table."""
     return {
         "arm": arm_entry(arm),
         "utility": round(utility, 4),
-        "effects": plain(effects),
-        "likeness": plain(seen),
+        "effects": plain(effects, DIGITS),
+        "likeness": plain(seen, DIGITS),
     }
 
 
-def plain(values: Floats) -> list[float | None]:
-    """Numbers as the table holds them: five significant digits, null where missing."""
-    return [None if np.isnan(v) else float(f"{v:.5g}") for v in values.tolist()]
+def learn(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> OfMany:
+    """What predicts merges of three models and more, with its intervals.
+
+    Raises:
+        PredictorError: the merges were described by other features than the pairs.
+    """
+    if (merges.names, merges.effect_names) != (rows.names, rows.effect_names):
+        raise PredictorError(
+            "the table of merges has other features than that of pairs",
+            hint="write both with the same version of simmerge-hub",
+        )
+    unrun, run = half_widths(rows, merges, seed=seed, alpha=alpha)
+    return OfMany(
+        forest=heads.text(fit(rows, merges, seed=seed)),
+        likeness=likeness.NAMES,
+        unrun=unrun,
+        run=run,
+        merges=len(merges),
+        models=max(map(len, merges.models)),
+    )
 
 
 def fit(rows: Rows, merges: Merges, *, seed: int) -> "Booster":
@@ -147,20 +192,14 @@ def fit(rows: Rows, merges: Merges, *, seed: int) -> "Booster":
 
     Args:
         rows: measured pairs; their merges were not run on the probes.
-        merges: measured merges of the same features; half of what is learned from them is as if
-            they had not been run.
+        merges: measured merges of the same features; two thirds of what is learned from them is as
+            if they had not been run.
         seed: of subsampling and of what is hidden.
     """
     from xgboost import DMatrix, train
 
     operators = conditioned.operators(rows.arms)
-    pairs, places, patterns = heads.with_hidden(rows, seed)
-    moved = rows.effects[places]
-    for number, pattern in enumerate(PATTERNS):
-        moved[patterns == number] = conditioned.hidden(
-            moved[patterns == number], rows.effect_names, pattern
-        )
-    known = conditioned.matrix(pairs, moved, rows.arms, operators)
+    known, gains = conditioned.examples(rows, seed)
     unseen = np.full((len(known), len(likeness.NAMES)), np.nan)
     blind = np.random.default_rng(seed).integers(1, len(PATTERNS), len(merges))
     inputs = [
@@ -169,7 +208,7 @@ def fit(rows: Rows, merges: Merges, *, seed: int) -> "Booster":
         matrix(_unrun(merges), operators),
         matrix(_hidden(merges, blind), operators),
     ]
-    labels = [rows.gains[places].reshape(-1), merges.gains, merges.gains, merges.gains]
+    labels = [gains, merges.gains, merges.gains, merges.gains]
     data = DMatrix(np.concatenate(inputs), label=np.concatenate(labels), nthread=1)
     settings = conditioned.SETTINGS | {"seed": seed}
     return train(settings, data, num_boost_round=TREES)
@@ -204,7 +243,7 @@ def half_widths(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> tuple
     operators = conditioned.operators(rows.arms)
     unrun: list[Floats] = []
     run: list[Floats] = []
-    for tested in _deal(merges.groups()):
+    for tested in _deal(groups(merges.models)):
         apart = [
             i
             for i, pair in enumerate(zip(rows.experts, rows.auxiliaries, strict=True))
@@ -223,9 +262,19 @@ def half_widths(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> tuple
     )
 
 
-def _deal(groups: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+def groups(sets: Sequence[Sequence[str]]) -> list[frozenset[str]]:
+    """Models that share a set, directly or through others': no set is in two groups."""
+    found: list[frozenset[str]] = []
+    for models in dict.fromkeys(map(tuple, sets)):
+        touched = [group for group in found if group & set(models)]
+        found = [group for group in found if group not in touched]
+        found.append(frozenset(models).union(*touched))
+    return sorted(found, key=sorted)
+
+
+def _deal(found: Sequence[frozenset[str]]) -> list[frozenset[str]]:
     """The groups, put together into at most FOLDS."""
-    dealt = [groups[i::FOLDS] for i in range(min(FOLDS, len(groups)))]
+    dealt = [found[i::FOLDS] for i in range(min(FOLDS, len(found)))]
     return [frozenset().union(*part) for part in dealt]
 
 
@@ -235,12 +284,11 @@ def _unrun(merges: Merges) -> Merges:
 
 def _hidden(merges: Merges, patterns: Places) -> Merges:
     """As if not run, with a pattern of families hidden from each."""
-    values, effects = merges.values.copy(), merges.effects.copy()
-    for number, pattern in enumerate(PATTERNS):
-        chosen = patterns == number
-        values[chosen] = hide(values[chosen], merges.names, pattern)
-        effects[chosen] = conditioned.hidden(effects[chosen], merges.effect_names, pattern)
-    return replace(_unrun(merges), values=values, effects=effects)
+    return replace(
+        _unrun(merges),
+        values=hide_each(merges.values, merges.names, patterns),
+        effects=conditioned.hidden_each(merges.effects, merges.effect_names, patterns),
+    )
 
 
 def _merges(header: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Merges:
@@ -252,14 +300,14 @@ def _merges(header: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> 
         level = float(line["level"])
         if 1 - level < SMALLEST_GAP:
             continue
-        own = _numbers(line["values"], len(header["names"]))
+        own = _counted(line["values"], len(header["names"]))
         for one in line["merges"]:
             models.append(tuple(str(name) for name in line["models"]))
             tasks.append(str(line["task"]))
             arms.append(arm_from(one["arm"]))
             values.append(own)
-            effects.append(_numbers(one["effects"], len(header["effects"])))
-            seen.append(_numbers(one["likeness"], len(likeness.NAMES)))
+            effects.append(_counted(one["effects"], len(header["effects"])))
+            seen.append(_counted(one["likeness"], len(likeness.NAMES)))
             gains.append((float(one["utility"]) - level) / (1 - level))
     if not gains:
         raise ValueError("it holds no merge to learn from")
@@ -276,8 +324,8 @@ def _merges(header: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-def _numbers(given: Sequence[float | None], count: int) -> Floats:
-    found = np.array([np.nan if v is None else float(v) for v in given], dtype=np.float64)
+def _counted(given: Sequence[float | None], count: int) -> Floats:
+    found = numbers(given)
     if len(found) != count or np.isinf(found).any():
         raise ValueError(f"{count} finite or missing numbers are needed")
     return found

@@ -16,9 +16,10 @@ from simmerge_hub.selector import conditioned, heads, linear, many, wording
 from simmerge_hub.selector.availability import missing, spell
 from simmerge_hub.selector.conformal import WIDEST, Radii
 from simmerge_hub.selector.linear import Linear
-from simmerge_hub.selector.many import Merges
-from simmerge_hub.selector.novelty import Familiar, Limits, Novelty, Status, judge
+from simmerge_hub.selector.many import Merges, OfMany
+from simmerge_hub.selector.novelty import Familiar, Limits, Novelty, judge
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
+from simmerge_hub.selector.ranking import Contribution, Prediction, Ranking
 from simmerge_hub.selector.rows import Floats
 from simmerge_hub.selector.wording import TIE as TIE  # what reports count as equal, too
 
@@ -29,72 +30,6 @@ NOT_ASKED = "not asked for"
 """Why an arm that was trained is not ranked where others were named."""
 NAMED = 5
 """Features named as the reason for a choice."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What an arm is expected to reach on a task.
-
-    Args:
-        arm: the arm.
-        task: the task's name.
-        utility: share of the expert–auxiliary gap closed, in [-1, 1.5]; 1 is as good as the expert,
-            0 as good as the auxiliary.
-        low, high: the interval that holds the true share with the predictor's confidence, if the
-            ranking is calibrated.
-    """
-
-    arm: Arm
-    task: str
-    utility: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contribution:
-    """What one feature adds: to the best arm's utility, and to its lead over the next one.
-
-    The next one is the first arm that is not tied with the best. `says` is the value in plain
-    words.
-    """
-
-    feature: str
-    value: float
-    utility: float
-    lead: float
-    says: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranking:
-    """The arms for one task, best first, and how far to believe them.
-
-    Args:
-        task: the task's name.
-        status: `calibrated`; `extrapolated`: the intervals do not hold here; `abstained`: the pair
-            is unlike anything seen, and the one arm kept is the safe one.
-        kept: predictions, highest utility first.
-        rejected: arms left out, each with the reason.
-        reason: why the first is first, in one sentence.
-        contributions: the features that decided, strongest first; none after abstaining.
-        novelty: how far the pair is from the training data.
-        usual: what is usual for training pairs; None if such a pair was never seen.
-    """
-
-    task: str
-    status: Status
-    kept: tuple[Prediction, ...]
-    rejected: tuple[tuple[Arm, str], ...]
-    reason: str
-    contributions: tuple[Contribution, ...]
-    novelty: Novelty
-    usual: Limits | None = None
-
-    @property
-    def best(self) -> Prediction:
-        """The prediction to act on."""
-        return self.kept[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,27 +47,6 @@ class Conditioned:
     effects: tuple[str, ...]
     share: float
     unmeasured: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfMany:
-    """The forest for merges of three models and more, as it is stored.
-
-    Args:
-        forest: XGBoost's JSON.
-        likeness: the names of what it reads of a merge that was run, in order.
-        unrun: half-width of the interval of a merge that was not run on the probes.
-        run: of one that was.
-        merges: how many measured merges it learned from, each on one task.
-        models: of how many models the largest of them are.
-    """
-
-    forest: str = field(repr=False)
-    likeness: tuple[str, ...]
-    unrun: float
-    run: float
-    merges: int
-    models: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

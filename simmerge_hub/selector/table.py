@@ -67,7 +67,7 @@ def load_features(path: Path) -> FeatureTable:
         names = tuple(str(name) for name in header["names"])
         schema = int(header["features"])
         effect_names = tuple(str(name) for name in header.get("effects", ()))
-        rows = {_key(e): _values(e["values"]) for e in entries}
+        rows = {_key(e): numbers(e["values"]) for e in entries}
         effects = {_key(e): _by_arm(e["effects"]) for e in entries if "effects" in e}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of features: {error!r}") from error
@@ -91,17 +91,19 @@ def _key(entry: Mapping[str, Any]) -> Key:
 
 def _entry(table: FeatureTable, key: Key) -> dict[str, Any]:
     entry = dict(zip(("expert", "auxiliary", "task"), key, strict=True))
-    found = {label: _plain(values) for label, values in table.effects.get(key, {}).items()}
-    return entry | {"values": _plain(table.rows[key])} | ({"effects": found} if found else {})
+    found = {label: plain(values) for label, values in table.effects.get(key, {}).items()}
+    return entry | {"values": plain(table.rows[key])} | ({"effects": found} if found else {})
 
 
-def _plain(values: Vector) -> list[float | None]:
-    return [None if math.isnan(v) else float(f"{v:.{DIGITS}g}") for v in values.tolist()]
+def plain(values: Vector, digits: int = DIGITS) -> list[float | None]:
+    """Numbers as a file holds them: so many significant digits, None where missing."""
+    return [None if math.isnan(v) else float(f"{v:.{digits}g}") for v in values.tolist()]
 
 
 def _by_arm(given: Mapping[str, list[float | None]]) -> dict[str, Vector]:
-    return {str(label): _values(values) for label, values in given.items()}
+    return {str(label): numbers(values) for label, values in given.items()}
 
 
-def _values(given: list[float | None]) -> Vector:
+def numbers(given: Sequence[float | None]) -> Vector:
+    """The inverse of `plain`: float64, NaN where missing."""
     return np.array([math.nan if v is None else float(v) for v in given], dtype=np.float64)

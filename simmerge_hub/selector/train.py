@@ -19,11 +19,10 @@ from simmerge_hub.selector.conformal import Radii, calibrate, radius, usable_arm
 from simmerge_hub.selector.many import Merges
 from simmerge_hub.selector.mixture import Size
 from simmerge_hub.selector.outcomes import Outcomes
-from simmerge_hub.selector.predictor import Conditioned, OfMany, Predictor
+from simmerge_hub.selector.predictor import Conditioned, Predictor
 from simmerge_hub.selector.report import HeldOut, report
 from simmerge_hub.selector.rows import Floats, Places, Rows, Split, join, splits
 from simmerge_hub.selector.table import FeatureTable
-from simmerge_hub.signatures import likeness
 
 FOLDS = 5
 FEWEST_MODELS = 6
@@ -81,29 +80,7 @@ def train(
         regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
         training=digest(rows, merges),
         report=report(held, seed=seed, alpha=alpha),
-        many=of_many(rows, merges, seed=seed, alpha=alpha) if merges else None,
-    )
-
-
-def of_many(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> OfMany:
-    """What predicts merges of three models and more, with its intervals.
-
-    Raises:
-        PredictorError: the merges were described by other features than the pairs.
-    """
-    if (merges.names, merges.effect_names) != (rows.names, rows.effect_names):
-        raise PredictorError(
-            "the table of merges has other features than that of pairs",
-            hint="write both with the same version of simmerge-hub",
-        )
-    unrun, run = many.half_widths(rows, merges, seed=seed, alpha=alpha)
-    return OfMany(
-        forest=heads.text(many.fit(rows, merges, seed=seed)),
-        likeness=likeness.NAMES,
-        unrun=unrun,
-        run=run,
-        merges=len(merges),
-        models=max(map(len, merges.models)),
+        many=many.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
     )
 
 

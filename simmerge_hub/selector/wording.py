@@ -16,7 +16,7 @@ from simmerge_hub.signatures.phrases import phrase
 from simmerge_hub.signatures.registry import REGISTRY
 
 if TYPE_CHECKING:
-    from simmerge_hub.selector.predictor import Contribution, Prediction
+    from simmerge_hub.selector.ranking import Contribution, Prediction
 
 TIE = 0.02
 """Arms whose utilities differ by no more count as equal."""

@@ -9,13 +9,12 @@ import pytest
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import arm
-from simmerge_hub.selector import archive, conditioned, many
+from simmerge_hub.selector import archive, conditioned, many, origin
 from simmerge_hub.selector.many import Merges, load_merges
 from simmerge_hub.selector.outcomes import Outcomes
 from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.selector.rows import Rows, join
 from simmerge_hub.selector.table import FeatureTable
-from simmerge_hub.selector.train import of_many
 from simmerge_hub.signatures import likeness
 from simmerge_hub.signatures.effects import NAMES as EFFECTS
 
@@ -74,23 +73,49 @@ def test_what_it_says_follows_the_rule_on_models_it_never_saw(rows: Rows, merges
 
 
 def test_no_merge_is_in_two_groups(merges: Merges) -> None:
-    chained = replace(merges.take(np.arange(3)), models=(("a", "b"), ("c", "d"), ("b", "c")))
-    assert chained.groups() == [frozenset("abcd")]
-    assert len(merges.groups()) == 12
+    assert many.groups([("a", "b"), ("c", "d"), ("e", "f"), ("b", "c")]) == [
+        frozenset("abcd"),
+        frozenset("ef"),
+    ]
+    assert len(many.groups(merges.models)) == 12
 
 
-def test_it_comes_back_from_the_file_of_its_predictor(
-    rows: Rows, merges: Merges, predictor: Predictor, tmp_path: Path
-) -> None:
-    reads = replace(predictor.conditioned, effects=EFFECTS)
-    whole = replace(predictor, conditioned=reads, many=of_many(rows, merges, seed=0, alpha=0.1))
-    fields = json.loads(archive.text(whole))
-    assert fields["many"]["merges"] == len(merges)
-    fields["conditioned"] = json.loads(archive.text(predictor))["conditioned"]
-    fields["many"]["likeness"] = ["other"]
-    (tmp_path / "other.json").write_text(json.dumps(fields))
-    with pytest.raises(PredictorError, match="damaged"):
-        archive.load(tmp_path / "other.json")
+def test_what_was_learned_says_from_how_much(rows: Rows, merges: Merges) -> None:
+    found = many.learn(rows, merges, seed=0, alpha=0.1)
+    assert (found.merges, found.models, found.likeness) == (len(merges), 3, likeness.NAMES)
+    assert (found.unrun, found.run) == many.half_widths(rows, merges, seed=0, alpha=0.1)
+
+
+def test_merges_of_other_features_are_refused(rows: Rows, merges: Merges) -> None:
+    other = replace(merges, names=("other", *merges.names[1:]))
+    with pytest.raises(PredictorError, match="other features than that of pairs"):
+        many.learn(rows, other, seed=0, alpha=0.1)
+
+
+def test_it_comes_back_from_the_file_of_its_predictor(tmp_path: Path) -> None:
+    packaged = origin.find(None).predictor
+    assert packaged.many is not None
+    archive.save(packaged, tmp_path / "same.json")
+    assert archive.load(tmp_path / "same.json").many == packaged.many
+
+
+@pytest.mark.parametrize(
+    ("damage", "seen"),
+    [
+        ({"likeness": ["other"]}, "reads other numbers of merges that were run"),
+        ({"unrun": -0.1}, "an interval is negative"),
+        ({"run": "x"}, "could not convert string to float: 'x'"),
+        ({"forest": {"learner": {}}}, "gradient_booster"),
+    ],
+)
+def test_a_damaged_one_is_refused(damage: dict[str, object], seen: str, tmp_path: Path) -> None:
+    fields = json.loads(archive.text(origin.find(None).predictor))
+    fields["many"] |= damage
+    (tmp_path / "damaged.json").write_text(json.dumps(fields))
+    with pytest.raises(PredictorError) as caught:
+        archive.load(tmp_path / "damaged.json")
+    assert "damaged" in str(caught.value)
+    assert seen in str(caught.value)
 
 
 def test_without_such_a_forest_a_merge_is_seen_as_a_pair(
