@@ -17,10 +17,10 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning import many, plan
 from simmerge_hub.planning.candidates import WORKERS, Sifted, sift, spoken, too_few
 from simmerge_hub.planning.evidence import Inputs, Progress, measured
-from simmerge_hub.planning.many import ManyPlan, check_numbers, check_trials
+from simmerge_hub.planning.many import ManyPlan
 from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.plan import Plan
-from simmerge_hub.planning.search import BEAM
+from simmerge_hub.planning.search import BEAM, SearchOptions
 from simmerge_hub.planning.shortlist import Shortlist, shorten
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.selector import origin
@@ -117,7 +117,15 @@ def plan_catalogue(
         SimmergeError: there is nothing to predict from.
     """
     say = progress or (lambda _: None)
-    check_trials(probe_intermediates, signals)
+    options = SearchOptions(
+        least=least,
+        most=most,
+        beam=beam,
+        field=FIELD,
+        step_weights=step_weights,
+        probe_intermediates=probe_intermediates,
+    )
+    options.check_trials(signals)
     began = perf_counter()
     trained = origin.find(predictor)
     trained.predictor.check(NAMES, SCHEMA)
@@ -128,7 +136,7 @@ def plan_catalogue(
     short, dropped = _shortened(sifted, shortlist, experts or {}, probes or {})
     if len(short.models) < 2:
         raise too_few(listed.place, short.models, dropped)
-    check_numbers(len(short.models), least, most)
+    options.check_numbers(len(short.models))
     inputs = _inputs(short, sifted.base, signals, probes or {})
     objective.check([task.name for task in inputs.tasks])
     read = perf_counter()
@@ -138,19 +146,7 @@ def plan_catalogue(
     if len(inputs.models) == 2:
         made = plan.predicted(inputs, evidence, trained, objective)
     else:
-        made = many.predicted(
-            inputs,
-            evidence,
-            trained,
-            objective,
-            least=least,
-            most=most,
-            beam=beam,
-            field=FIELD,
-            step_weights=step_weights,
-            probe_intermediates=probe_intermediates,
-            progress=say,
-        )
+        made = many.predicted(inputs, evidence, trained, objective, options, progress=say)
     seconds = {
         "reading": read - began,
         "signing": signed - read,

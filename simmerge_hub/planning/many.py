@@ -10,14 +10,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from simmerge_hub.errors import AlignmentError, ProbeError
+from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.planning import verdict
 from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
 from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import MEAN, Objective, Spread
-from simmerge_hub.planning.search import BEAM, leaned, search
+from simmerge_hub.planning.search import BEAM, SearchOptions, leaned, search
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.planning.trees import Tree, drawn, steps
 from simmerge_hub.planning.trial import Run, run_merge, tried
@@ -205,8 +205,15 @@ def plan_many(
             f"a plan of many takes three models or more, and {len(models)} are given",
             hint="two are planned by `plan`",
         )
-    check_numbers(len(models), least, most)
-    check_trials(probe_intermediates, signals)
+    options = SearchOptions(
+        least=least,
+        most=most,
+        beam=beam,
+        step_weights=step_weights,
+        probe_intermediates=probe_intermediates,
+    )
+    options.check_numbers(len(models))
+    options.check_trials(signals)
     trained = origin.find(predictor)
     trained.predictor.check(NAMES, SCHEMA)
     say("reading headers")
@@ -214,18 +221,7 @@ def plan_many(
     objective.check([task.name for task in inputs.tasks])
     evidence = measured(inputs, signals=signals, signatures=signatures, progress=say, note=note)
     say("predicting")
-    return predicted(
-        inputs,
-        evidence,
-        trained,
-        objective,
-        least=least,
-        most=most,
-        beam=beam,
-        step_weights=step_weights,
-        probe_intermediates=probe_intermediates,
-        progress=say,
-    )
+    return predicted(inputs, evidence, trained, objective, options, progress=say)
 
 
 def predicted(
@@ -233,23 +229,11 @@ def predicted(
     evidence: Evidence,
     trained: Trained,
     objective: Objective,
+    options: SearchOptions,
     *,
-    least: int = 2,
-    most: int | None = None,
-    beam: int = BEAM,
-    field: int | None = None,
-    step_weights: Literal["even", "predicted"] = "even",
-    probe_intermediates: int = 0,
-    progress: Progress = lambda _: None,
+    progress: Progress,
 ) -> ManyPlan:
-    """The plan of three or more models that are signed.
-
-    Args:
-        inputs, evidence, trained, objective, least, most, beam, step_weights, probe_intermediates,
-            progress: see `plan_many`.
-        field: of more models than this, all pairs are tried first, and only the models of the best
-            pairs go on.
-    """
+    """The plan of three or more models that are signed."""
     began = perf_counter()
     checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
     forecast = Forecast(
@@ -262,17 +246,18 @@ def predicted(
     beaten: dict[str, str] = {}
     if any(n.status == "abstained" for n in novelty.values()):
         experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
-        ranked = [verdict.safe(forecast, list(experts)[:most])]
+        ranked = [verdict.safe(forecast, list(experts)[: options.most])]
         because = verdict.abstained(ranked[0], novelty)
     else:
-        if field and len(forecast.models) > field and (most or field) > 2:
-            beaten = _narrow(forecast, objective, max(field, least), beam)
-        ranked = search(forecast, objective, least=least, most=most, beam=beam)
-        if step_weights == "predicted":
+        beaten = _narrow(forecast, objective, options)
+        ranked = search(
+            forecast, objective, least=options.least, most=options.most, beam=options.beam
+        )
+        if options.step_weights == "predicted":
             ranked = leaned(forecast, ranked, objective)
-        if probe_intermediates:
+        if options.probe_intermediates:
             run = _runner(inputs, evidence, progress)
-            ranked = tried(forecast, ranked, objective, probe_intermediates, run)
+            ranked = tried(forecast, ranked, objective, options.probe_intermediates, run)
         because = verdict.reasons(ranked, objective, forecast)
     best = ranked[0]
     return ManyPlan(
@@ -296,28 +281,13 @@ def predicted(
     )
 
 
-def check_trials(count: int | None, signals: str) -> None:
-    """ProbeError if merges shall be tried on probes, and none are run."""
-    if count and signals != "full":
-        raise ProbeError(
-            "merges are tried on the tasks' probes, and none are run",
-            hint="leave out --probe-intermediates, or --signals structural",
-        )
-
-
-def check_numbers(count: int, least: int, most: int | None) -> None:
-    """AlignmentError unless a merge can have so many of so many models."""
-    if not 2 <= least <= min(most or count, count):
-        raise AlignmentError(
-            f"a merge shall have {least} to {most or count} of {count} models",
-            hint="it has at least 2 and at most all: --min-models 2",
-        )
-
-
-def _narrow(forecast: Forecast, objective: Objective, count: int, beam: int) -> dict[str, str]:
-    """Try all pairs, go on with the models of the best; returns the others, with the reason."""
-    pairs = search(forecast, objective, most=2, beam=beam)
-    going = set(verdict.narrowed(pairs, count))
+def _narrow(forecast: Forecast, objective: Objective, options: SearchOptions) -> dict[str, str]:
+    """Of more models than the field, go on with those of the best pairs; the others, and why."""
+    field = options.field
+    if not field or len(forecast.models) <= field or (options.most or field) <= 2:
+        return {}
+    pairs = search(forecast, objective, most=2, beam=options.beam)
+    going = set(verdict.narrowed(pairs, max(field, options.least)))
     beaten = dict.fromkeys(forecast.models.keys() - going, BEATEN)
     forecast.models = {name: each for name, each in forecast.models.items() if name in going}
     return dict(sorted(beaten.items()))

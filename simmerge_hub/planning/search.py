@@ -6,8 +6,11 @@ intermediates are built upon, and with more than four models only the best of al
 """
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import combinations, product
+from typing import Literal
 
+from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.trees import identity, leaning, splits
@@ -21,6 +24,41 @@ CAUTION = 1.0
 """Standard deviations below the mean at which plans are judged."""
 
 Subset = frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """How a plan of many models searches for its tree.
+
+    Args:
+        least, most, beam, step_weights, probe_intermediates: as of `plan_many`.
+        field: of more models than this, all pairs are tried first, and only the models of the best
+            pairs go on.
+    """
+
+    least: int = 2
+    most: int | None = None
+    beam: int = BEAM
+    field: int | None = None
+    step_weights: Literal["even", "predicted"] = "even"
+    probe_intermediates: int = 0
+
+    def check_numbers(self, count: int) -> None:
+        """AlignmentError unless a merge can have so many of `count` models."""
+        most = self.most or count
+        if not 2 <= self.least <= min(most, count):
+            raise AlignmentError(
+                f"a merge shall have {self.least} to {most} of {count} models",
+                hint="it has at least 2 and at most all: --min-models 2",
+            )
+
+    def check_trials(self, signals: str) -> None:
+        """ProbeError if merges shall be tried on probes, and none are run."""
+        if self.probe_intermediates and signals != "full":
+            raise ProbeError(
+                "merges are tried on the tasks' probes, and none are run",
+                hint="leave out --probe-intermediates, or --signals structural",
+            )
 
 
 def search(
