@@ -1,0 +1,128 @@
+"""Which merges of many are measured: folds of the zoo's models, sets of them, trees of a set."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import combinations
+from random import Random
+
+from simmerge_hub.operators import arm
+from simmerge_hub.planning.trees import Tree, every, identity, joined, leaf
+from simmerge_hub.zoo.manifest import Manifest
+
+FOLDS = 4
+SEED = 6
+SETS = {
+    "train": {
+        3: {"skills": 28, "half": 26, "large": 10},
+        4: {"skills": 25, "half": 17, "large": 2},
+    },
+    "test": {3: {"skills": 30, "half": 26, "large": 10}, 4: {"skills": 36, "half": 19, "large": 7}},
+}
+"""How many sets of a size are drawn from each base's models, those to train on first."""
+BASES = ("skills", "half", "large")
+DRAWN = 100
+"""Plans of four models that are drawn to stand for all."""
+SMALLEST_GAP = 0.05
+CHAINED = ("linear", "ties(density=0.5)", "task_arithmetic(scale=1)")
+"""The operators of fixed chains, by label."""
+
+
+def folds(manifest: Manifest) -> dict[str, int]:
+    """Specialist -> fold, dealt base by base."""
+    found: dict[str, int] = {}
+    for base in BASES:
+        members = sorted(n for n, e in manifest.specialists.items() if e.spec["base"] == base)
+        Random(f"{SEED} {base}").shuffle(members)
+        found |= {name: place % FOLDS for place, name in enumerate(members)}
+    return found
+
+
+def sets(manifest: Manifest, size: int, part: str = "test") -> list[tuple[str, ...]]:
+    """The sets of a part, bases in turn: models of one fold, each the expert for its own task."""
+    place = folds(manifest)
+    drawn: list[list[tuple[str, ...]]] = []
+    for base, count in SETS[part][size].items():
+        members = sorted(n for n in place if manifest.models[n].spec["base"] == base)
+        fitting = [
+            chosen
+            for fold in range(FOLDS)
+            for chosen in combinations([n for n in members if place[n] == fold], size)
+            if _distinct(manifest, chosen)
+        ]
+        fitting.sort(key=lambda chosen: hashed("set", *chosen))
+        first = SETS["train"][size][base] if part == "test" else 0
+        drawn.append(fitting[first : first + count])
+    return [each[i] for i in range(max(map(len, drawn))) for each in drawn if i < len(each)]
+
+
+def tasks_of(manifest: Manifest, models: Sequence[str]) -> dict[str, str]:
+    """Task -> its expert."""
+    return {manifest.models[name].spec["task"]: name for name in models}
+
+
+def trees(models: Sequence[str]) -> list[Tree]:
+    """The plans that are measured: all of three models; of four, controls and a seeded draw."""
+    found = every(models)
+    if len(models) < 4:
+        return found
+    wanted = {identity(tree) for tree in controls(models)}
+    kept = [tree for tree in found if tree.shape == "one step" or identity(tree) in wanted]
+    others = [tree for tree in found if tree not in kept]
+    others.sort(key=lambda tree: hashed("plan", tree.label))
+    return kept + others[:DRAWN]
+
+
+def parts(models: Sequence[str]) -> list[Tree]:
+    """The models of a set and the intermediates of its plans that are merges of two."""
+    pairs = combinations(sorted(models), 2)
+    return [*map(leaf, models), *(t for pair in pairs for t in every(pair))]
+
+
+def evenly(models: Sequence[str]) -> list[Tree]:
+    """Chains of TIES in which all of three models have the same weight in the end; every order."""
+    half, third = arm("ties", density=0.5), arm("ties", density=0.5, weights=(2 / 3, 1 / 3))
+    return [
+        joined(third, joined(half, *map(leaf, sorted(set(models) - {last}))), leaf(last))
+        for last in models
+    ]
+
+
+def controls(models: Sequence[str]) -> list[Tree]:
+    """Chains of one operator: three seeded orders each, and for Linear every model last."""
+    found = [chain(order, label) for order in orders(models) for label in CHAINED]
+    for last in models:
+        order = sorted((m for m in models if m != last), key=lambda m: hashed("order", m))
+        found.append(chain((*order, last), "linear"))
+    return found
+
+
+def orders(models: Sequence[str]) -> list[tuple[str, ...]]:
+    """Three seeded orders."""
+    random = Random("/".join(models))
+    return [tuple(random.sample(list(models), len(models))) for _ in range(3)]
+
+
+def chain(order: Sequence[str], label: str) -> Tree:
+    """One operator at equal weights, model after model."""
+    (chosen,) = (a for a in (arm("linear"), arm("ties", density=0.5),
+                             arm("task_arithmetic", scale=1.0)) if a.label == label)  # fmt: skip
+    tree = leaf(order[0])
+    for model in order[1:]:
+        tree = joined(chosen, tree, leaf(model))
+    return tree
+
+
+def _distinct(manifest: Manifest, models: Sequence[str]) -> bool:
+    """Whether every model is better than each other at its own task, and tasks differ."""
+    asked = tasks_of(manifest, models)
+    scores = {n: manifest.models[n].scores for n in models}
+    return len(asked) == len(models) and all(
+        scores[expert][t]["exact_match"] - scores[other][t]["exact_match"] >= SMALLEST_GAP
+        for t, expert in asked.items()
+        for other in models
+        if other != expert
+    )
+
+
+def hashed(*parts: str) -> str:
+    return hashlib.sha256("/".join((str(SEED), *parts)).encode()).hexdigest()
