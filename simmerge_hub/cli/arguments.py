@@ -1,6 +1,7 @@
 """What is asked for on the command line: values that argparse reads, and the many of a plan."""
 
 import argparse
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -30,6 +31,22 @@ def amount(text: str) -> tuple[str, float]:
         return task, float(value)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{value!r} is no number, in {text!r}") from None
+
+
+def parameter(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE` -> (name, value), as labels of arms show them: `density=0.3`, `weights=1/1`."""
+    name, value = pair(text)
+    values = tuple(map(_value, value.split("/")))
+    return name, values if "/" in value else values[0]
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return text
 
 
 def plan(command: argparse.ArgumentParser) -> None:
@@ -171,9 +188,16 @@ def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> No
     report.add_argument(
         "--retrain", action="store_true", help="then train the networks on all that was reported"
     )
+    add = command(verbs, "add", "bandit:add", "add an arm: an operator with its parameters")
+    add.add_argument("reference", metavar="STATE", help="org/name or a folder")
+    add.add_argument("operator", metavar="OPERATOR", help="simmerge-hub operators lists them")
+    add.add_argument(
+        "--set", action="append", type=parameter, default=[], dest="given", metavar="NAME=VALUE",
+        help="a parameter: density=0.3, or one number for each model, weights=0.5/0.5 (repeat)",
+    )  # fmt: skip
     status = command(verbs, "status", "bandit:status", "what was learned, and what waits")
     status.add_argument("reference", metavar="STATE", help="org/name or a folder")
-    for verb in (init, suggest, report, status):
+    for verb in (init, suggest, report, add, status):
         verb.add_argument(
             "--json", action="store_true", dest="as_json", help="print JSON for programs"
         )

@@ -1,4 +1,4 @@
-"""bandit init, suggest, report, status."""
+"""bandit init, suggest, report, add, status."""
 
 import sys
 from pathlib import Path
@@ -97,6 +97,26 @@ def report(
         show.data({"reported": [name for name, _ in told], "retrained": retrain})
         return
     show.note(f"{len(told)} reported to {reference}" + ("; retrained" if retrain else ""))
+
+
+def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json: bool) -> None:
+    """`simmerge-hub bandit add`."""
+    from simmerge_hub.operators import arm
+    from simmerge_hub.selector import sharing
+
+    parameters = dict(given)
+    if len(parameters) < len(given):
+        names = [name for name, _ in given]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BanditError(f"{twice} is set twice; nothing was added", hint="set it once")
+    new = arm(operator, **parameters)
+    with show.status("adding"):
+        sharing.add(reference, new)
+    if as_json:
+        show.data({"state": reference, "added": new.label})
+        return
+    show.note(f"{new.label} added to {reference}")
+    show.note(f"next: simmerge-hub bandit suggest {reference} --features FILE")
 
 
 def status(*, reference: str, as_json: bool) -> None:

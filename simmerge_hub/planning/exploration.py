@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import BanditError
+from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Decision
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.selector import sharing
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 
 NAMED = 3
 """Arms whose chance to be the best is told."""
+
+
+def with_its_arms(arms: Sequence[Arm], reference: str) -> tuple[Arm, ...]:
+    """The arms, and those that the bandit may suggest besides.
+
+    Raises:
+        BanditError: there is no bandit.
+        HubError: it cannot be read.
+    """
+    found = sharing.look(reference)
+    labels = {each.label for each in arms}
+    return (*arms, *(a for a in found.bandit.all_arms(found.history) if a.label not in labels))
 
 
 def explored(

@@ -17,7 +17,7 @@ from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Choice, Decision, decide
 from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
-from simmerge_hub.planning.exploration import explored
+from simmerge_hub.planning.exploration import explored, with_its_arms
 from simmerge_hub.planning.inference import informed
 from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.tasks import Task
@@ -175,6 +175,8 @@ def predicted(
     checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
     tasks, unclear = informed(inputs.tasks, inputs.names, known)
     arms = objective.candidates([task.name for task in tasks])
+    if bandit is not None:
+        arms = with_its_arms(arms, bandit)
     told = _told(checkpoints, found, known, trained.predictor, arms)
     rankings = {
         t.name: _rank(t, checkpoints, found, known, trained.predictor, arms, told[t.expert])

@@ -98,7 +98,10 @@ class Bandit:
             ties = corrections.added(ties, self._kin(arm))
         labels = [a.label for a in arms]
         told = self._told(history, labels)
-        return corrections.believe(labels, ties, models, told, trust=self.settings.trust)
+        count = len(arms) - len(self.arms)
+        return corrections.believe(
+            labels, ties, models, told, unknown=count, trust=self.settings.trust
+        )
 
     def _told(self, history: History, labels: Sequence[str]) -> list[Told]:
         """Reports as errors of today's forecasts; older ones count less if `keep` is below 1."""

@@ -6,6 +6,9 @@ pairs, one of the expert, one of the auxiliary; each has a level, that all arms 
 per arm, of which arms that go together have similar ones. All of it is one Bayesian linear
 regression (`selector.posterior`) on contexts that say who takes part. Models that were never seen
 have the effects of the prior: none, give or take.
+
+Of an arm that was added nothing was measured before, and its forecast is the mean of its kin's. By
+how much it does better or worse than that is an effect of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +28,9 @@ LEADS = {"all": 0.03, "one": 0.065}
 """Likewise of an arm's own part."""
 OWN = 0.5
 """At least this much of an added arm's part is its own, and not that of the arms it is like."""
+NEW = 0.15
+"""Spread of an unknown arm's gain less its kin's, in shares of the gap; three times that of the
+first arms' offline means, with which it would hardly be tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +51,21 @@ class Corrections:
     Args:
         arms: their labels.
         ties: [arms, k]: arm a's part of an effect is ties[a] times k independent numbers.
+        unknown: of how many of the arms, the last ones, nothing was measured offline.
         models: name -> its place among the effects.
         belief: over all effects, in units of their spreads.
     """
 
     arms: tuple[str, ...]
     ties: Floats
+    unknown: int
     models: Mapping[str, int]
     belief: Posterior
 
     def contexts(self, expert: str, auxiliary: str) -> Floats:
         """[arms, d]: which effects take part; those of other models than these have no place."""
         size = self.ties.shape[1] + 1
-        found = np.zeros((len(self.arms), size * (1 + 2 * len(self.models))))
+        found = np.zeros((len(self.arms), size * (1 + 2 * len(self.models)) + self.unknown))
         places = [("all", 0)]
         places += [("one", 1 + 2 * self.models[m]) for m in (expert,) if m in self.models]
         places += [("one", 2 + 2 * self.models[m]) for m in (auxiliary,) if m in self.models]
@@ -65,12 +73,13 @@ class Corrections:
             block = found[:, size * place : size * (place + 1)]
             block[:, 0] = LEVELS[kind] / NOISE
             block[:, 1:] = LEADS[kind] / NOISE * self.ties
+        for last in range(1, self.unknown + 1):
+            found[-last, -last] = NEW / NOISE
         return found
 
-    def learn(self, arm: str, expert: str, auxiliary: str, error: float) -> "Corrections":
-        """After one more reward, that was above its forecast by `error`."""
-        z = self.contexts(expert, auxiliary)[self.arms.index(arm)]
-        return replace(self, belief=posterior.update(self.belief, z, error / NOISE))
+    def learn(self, context: Floats, error: float) -> "Corrections":
+        """After one more reward, in `context` [d], that was `error` above its forecast."""
+        return replace(self, belief=posterior.update(self.belief, context, error / NOISE))
 
     def means(self, contexts: Floats) -> Floats:
         """Errors [arms] as expected, in shares of the gap."""
@@ -79,8 +88,14 @@ class Corrections:
     def draws(
         self, contexts: Floats, random: np.random.Generator, *, count: int = 1, explore: float = 1.0
     ) -> Floats:
-        """Errors [count, arms] as they might be, in shares of the gap."""
-        drawn = posterior.draws(self.belief, contexts, random, count=count, explore=explore)
+        """Errors [count, arms] as they might be, in shares of the gap.
+
+        `explore` scales the spread of everything but what unknown arms have of their own: they are
+        explored in full.
+        """
+        scale = np.full(contexts.shape[1], explore)
+        scale[len(scale) - self.unknown :] = 1.0
+        drawn = posterior.draws(self.belief, contexts, random, count=count, explore=scale)
         return NOISE * np.asarray(drawn, np.float64)
 
 
@@ -90,6 +105,7 @@ def believe(
     models: Sequence[str],
     told: Sequence[Told],
     *,
+    unknown: int = 0,
     trust: float = 1.0,
 ) -> Corrections:
     """What reports say about these models; costs what their number does, not that of all models.
@@ -99,18 +115,21 @@ def believe(
         ties: of `ties`, a row per arm.
         models: that are asked about.
         told: reports about these and other models.
+        unknown: of how many of the arms, the last ones, nothing was measured offline.
         trust: in forecasts, in (0, 1]: effects have 1 / trust times their variance.
     """
     size, spread = (ties.shape[1] + 1) * (1 + 2 * len(models)), trust**-0.5
     before = Corrections(
         arms=tuple(arms),
         ties=ties,
+        unknown=unknown,
         models={name: i for i, name in enumerate(models)},
-        belief=posterior.prior(size, spread=spread),
+        belief=posterior.prior(size + unknown, spread=spread),
     )
     if not told:
         return before
     places = [before.arms.index(t.arm) for t in told]
+    own = np.eye(len(arms))[places, len(arms) - unknown :]
     belief = posterior.condition(
         before.belief,
         np.array(
@@ -118,15 +137,16 @@ def believe(
         ),
         np.array([t.error for t in told]) / NOISE,
         weights=np.array([t.weight for t in told]),
-        gram=_together(told, ties[places]) * (spread / NOISE) ** 2,
+        gram=_together(told, ties[places], own) * (spread / NOISE) ** 2,
     )
     return replace(before, belief=belief)
 
 
-def _together(told: Sequence[Told], tied: Floats) -> Floats:
-    """[n, n]: how errors go together before any is known; `tied` [n, k] are their arms' ties."""
+def _together(told: Sequence[Told], tied: Floats, own: Floats) -> Floats:
+    """[n, n]: how errors go together before any is known; `tied` [n, k] are their arms' ties, `own`
+    [n, unknown] says which unknown arm each is about."""
     alike = tied @ tied.T
-    found = LEVELS["all"] ** 2 + LEADS["all"] ** 2 * alike
+    found = LEVELS["all"] ** 2 + LEADS["all"] ** 2 * alike + NEW**2 * (own @ own.T)
     for names in ([t.expert for t in told], [t.auxiliary for t in told]):
         numbers = np.unique(names, return_inverse=True)[1]
         same = numbers[:, None] == numbers

@@ -90,15 +90,15 @@ def draws(
     random: np.random.Generator,
     *,
     count: int = 1,
-    explore: float = 1.0,
+    explore: float | Floats = 1.0,
 ) -> Floats:
     """Mean rewards [count, n] of contexts [n, d] as they might be: each a draw of σ², then of β.
 
-    `explore` scales the spread around the mean: 1 is Thompson sampling, 0 the mean itself.
+    `explore`, one number or [d], scales the spread: 1 is Thompson sampling, 0 the mean itself.
     """
     noise = np.sqrt(belief.rate / random.gamma(belief.shape, size=(count, 1)))
     steps = random.standard_normal((count, len(contexts)))
-    return contexts @ belief.mean + explore * noise * (steps @ _spread(belief, contexts).T)
+    return contexts @ belief.mean + noise * (steps @ _spread(belief, contexts * explore).T)
 
 
 def widths(belief: Posterior, contexts: Floats) -> Floats:

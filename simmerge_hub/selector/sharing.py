@@ -7,13 +7,14 @@ newest page, and again if somebody was quicker.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from simmerge_hub.errors import BanditError
 from simmerge_hub.hub import ledger
 from simmerge_hub.hub.ledger import Page
-from simmerge_hub.operators import Arm
+from simmerge_hub.operators import Arm, find
 from simmerge_hub.selector import bandit as learning
 from simmerge_hub.selector import history as events
 from simmerge_hub.selector import state
@@ -152,7 +153,8 @@ def add(reference: str, arm: Arm) -> None:
     """Add an arm; it starts from what arms of its operator have in common, else from all.
 
     Raises:
-        BanditError: it is there already, or favours one of the two models.
+        BanditError: it is there already, perhaps with its defaults left out or spelled out, or it
+            favours one of the two models.
         HubError: the repository cannot be read or written.
     """
     if arm != arm.swapped():
@@ -164,8 +166,12 @@ def add(reference: str, arm: Arm) -> None:
 
     def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
         found = reader.state(page)
-        if arm.label in {a.label for a in found.bandit.all_arms(found.history)}:
-            raise BanditError(f"{arm.label} is one of the arms already", hint="add another one")
+        for known in found.bandit.all_arms(found.history):
+            if known.label == arm.label or _spelled_out(known) == _spelled_out(arm):
+                raise BanditError(
+                    f"{known.label} is one of the arms already",
+                    hint=f"simmerge-hub bandit status {reference} lists them",
+                )
         return events.added(arm), {}
 
     ledger.append(reference, decide, message=f"Add {arm.label}")
@@ -184,6 +190,11 @@ def retrain(reference: str) -> int:
 
     ledger.append(reference, decide, message="Retrain the representation")
     return counts[0]
+
+
+def _spelled_out(arm: Arm) -> tuple[str, dict[str, Any]]:
+    """What an arm does: its operator with all parameters, the defaults too."""
+    return arm.operator, {**find(arm.operator).parameters, **arm.parameters}
 
 
 def _check(found: State) -> None:

@@ -1,4 +1,4 @@
-"""bandit init, suggest, report, status: what is printed, and what is refused."""
+"""bandit init, suggest, report, add, status: what is printed, and what is refused."""
 
 import json
 from pathlib import Path
@@ -73,6 +73,59 @@ def test_a_repository(
     assert json.loads(capsys.readouterr().out)["state"] == where
     assert main(["bandit", "suggest", where, "--features", tables[2]]) == 0
     assert main(["bandit", "report", where, "s000001=1", "--json"]) == 0
+    assert main(["bandit", "add", where, "ties", "--set", "density=0.3"]) == 0
+    assert f"ties(density=0.3) added to {where}" in capsys.readouterr().err
+
+
+def test_an_arm_is_added_and_suggested(
+    state: str, tables: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["bandit", "add", state, "ties", "--set", "density=0.3"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"ties(density=0.3) added to {state}" in said.err
+    assert f"next: simmerge-hub bandit suggest {state} --features FILE" in said.err
+    more = ["--set", "density=0.1/0.1", "--set", "normalize=False", "--set", "trim=model"]
+    assert main(["bandit", "add", state, "ties", *more, "--json"]) == 0
+    label = "ties(density=0.1/0.1, normalize=False, trim=model)"
+    assert json.loads(capsys.readouterr().out) == {"state": state, "added": label}
+    assert main(["bandit", "suggest", state, "--features", tables[2], "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert {"ties(density=0.3)", label} <= set(made[0]["chance"])
+    assert main(["bandit", "status", state, "--json"]) == 0
+    assert label in json.loads(capsys.readouterr().out)["arms"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (["tise"], "error: there is no operator 'tise'\n hint: did you mean ties?"),
+        (["ties", "--set", "densty=1"], "error: ties has no parameter 'densty'\n hint: it takes:"),
+        (["ties", "--set", "density=much"], "error: ties: density is 'much'\n hint: give a finite"),
+        (["passthrough"], "error: passthrough merges exactly 1 model"),
+        (["slerp", "--set", "t=0.3"], "error: slerp(t=0.3) treats the two models differently"),
+        (["linear", "--set", "weights=0.7/0.3"], "treats the two models differently\n hint: "),
+        (["slerp"], "error: slerp is one of the arms already\n hint: simmerge-hub bandit status"),
+        (["slerp", "--set", "t=0.5"], "error: slerp is one of the arms already"),
+        (["ties", *["--set", "density=0.3"] * 2], "error: density is set twice"),
+    ],
+)
+def test_an_arm_that_is_refused_changes_nothing(
+    asked: list[str], complaint: str, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(Path(state).rglob("*"))
+    assert main(["bandit", "add", state, *asked]) == 1
+    said = capsys.readouterr()
+    assert complaint in said.err
+    assert said.out == ""
+    assert sorted(Path(state).rglob("*")) == before
+
+
+def test_a_parameter_is_name_and_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["bandit", "add", "org/bandit", "ties", "--set", "density"])
+    assert "'density' is not NAME=VALUE" in capsys.readouterr().err
 
 
 def test_what_is_refused(state: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

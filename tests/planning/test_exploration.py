@@ -1,6 +1,5 @@
 """A plan that a bandit has a say in: its arm is the recipe's, its chance and ids are told."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,13 +56,27 @@ def test_the_bandit_chooses_and_says_so(
     sharing.report(state, [("s000001", 0.9), ("s000002", 0.8)])
 
 
+def test_an_added_arm_is_planned_like_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(representation, "STEPS", 20)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
+    strange = arm("sce", density=0.123)
+    sharing.add(state, strange)
+    made = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
+    assert made.best.arm == BALANCED[0]
+    (found,) = [choice for choice in made.decision.choices if choice.arm == strange]
+    assert found.low < found.utility < found.high
+    assert strange.label in sharing.look(state).history.pending[0].chance
+
+
 def test_an_arm_that_cannot_be_planned_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(representation, "STEPS", 20)
-    strange = arm("sce", density=0.123)
-    rows = replace(outcomes(0), arms=(strange, *BALANCED[1:]))
-    state = sharing.init(str(tmp_path / "bandit"), start(rows, networks=1))
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
+    without = "simmerge_hub.planning.plan.with_its_arms"
+    monkeypatch.setattr(without, lambda arms, _: tuple(a for a in arms if a != BALANCED[0]))
     with pytest.raises(BanditError, match="which cannot be planned") as caught:
         plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
     assert caught.value.hint == "plan without --bandit"

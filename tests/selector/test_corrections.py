@@ -14,7 +14,7 @@ def after(*told: Told, models: tuple[str, ...] = ("a", "b", "c", "d")) -> Correc
 
 
 def error(found: Corrections, arm: str, expert: str, auxiliary: str) -> float:
-    return float(found.means(found.contexts(expert, auxiliary))[ARMS.index(arm)])
+    return float(found.means(found.contexts(expert, auxiliary))[found.arms.index(arm)])
 
 
 def bad(arm: str = "linear", expert: str = "a", auxiliary: str = "b") -> Told:
@@ -40,16 +40,25 @@ def test_arms_that_do_alike_err_alike() -> None:
     assert slerp < linear < tied
 
 
-def test_all_at_once_is_one_after_another() -> None:
+@pytest.mark.parametrize("count", [0, 2])
+def test_all_at_once_is_one_after_another(count: int) -> None:
     random = np.random.default_rng(0)
+    arms, tied = [*ARMS, "new", "newer"][: 3 + count], TIED
+    for _ in range(count):
+        tied = added(tied, [0, 1, 2])
     told = [
-        Told(arm=str(random.choice(ARMS)), expert=str(e), auxiliary=str(a),
+        Told(arm=str(random.choice(arms)), expert=str(e), auxiliary=str(a),
              error=float(random.normal()), weight=1.0)
         for e, a in random.choice(list("abcd"), size=(40, 2))
     ]  # fmt: skip
+
+    def after(*told: Told, models: tuple[str, ...] = ("a", "b", "c", "d")) -> Corrections:
+        return believe(arms, tied, models, told, unknown=count)
+
     found = after()
     for t in told:
-        found = found.learn(t.arm, t.expert, t.auxiliary, t.error)
+        context = found.contexts(t.expert, t.auxiliary)[arms.index(t.arm)]
+        found = found.learn(context, t.error)
     whole = after(*told)
     assert np.allclose(found.belief.mean, whole.belief.mean, atol=1e-10)
     assert np.allclose(found.belief.covariance, whole.belief.covariance, atol=1e-10)
@@ -70,3 +79,24 @@ def test_ties_have_unit_size_and_an_added_arm_too() -> None:
     assert more.shape == (4, 4)
     assert more[3] @ more[0] > more[3] @ more[2]
     assert np.array_equal(ties(np.ones((3, 2))), np.eye(2))
+
+
+def test_an_added_arm_is_tried_and_kept_if_it_is_better() -> None:
+    arms, tied = (*ARMS, "new"), added(TIED, [0, 1, 2])
+
+    def about(error: float) -> list[Told]:
+        return [
+            Told(arm="new", expert=f"e{i}", auxiliary=f"a{i}", error=error, weight=1.0)
+            for i in range(20)
+        ]
+
+    before, better, worse = (
+        believe(arms, tied, ("e", "a"), some, unknown=1) for some in ([], about(0.2), about(-0.2))
+    )
+    random = np.random.default_rng(0)
+    drawn = before.draws(before.contexts("e", "a"), random, count=500, explore=0.0)
+    assert not drawn[:, :3].any()
+    assert drawn[:, 3].std() == pytest.approx(0.15, rel=0.2)
+    assert error(better, "new", "e", "a") > 0.1 > -0.1 > error(worse, "new", "e", "a")
+    # Reports about it say little about the others.
+    assert abs(error(better, "linear", "e", "a")) < error(better, "new", "e", "a") / 2

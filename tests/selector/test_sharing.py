@@ -93,6 +93,14 @@ def test_an_arm_is_added_once(place: str, rows: Rows) -> None:
         add(place, arm("linear", weights=(0.7, 0.3)))
 
 
+def test_an_arm_with_its_defaults_spelled_out_is_no_other_arm(place: str) -> None:
+    add(place, arm("sce", density=0.1))
+    for same in (arm("sce"), arm("linear", normalize=True)):
+        with pytest.raises(BanditError, match="one of the arms already") as caught:
+            add(place, same)
+        assert caught.value.hint == f"simmerge-hub bandit status {place} lists them"
+
+
 def test_retraining_keeps_the_history(
     place: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
