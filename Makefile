@@ -35,8 +35,11 @@ bench: $(READY)  ## every benchmark; writes benchmarks/*.json
 	$(BIN)/python benchmarks/operator_speed.py
 	$(BIN)/python benchmarks/merge_vs_mergekit.py
 
-zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about 90 minutes on two cores)
+zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about three hours on two cores)
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo
 	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v2.jsonl
 	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v2.jsonl -o recipes/outcomes/zoo-v2-features.jsonl
+	$(BIN)/python benchmarks/multiway.py measure build/zoo --part train
+	$(BIN)/python benchmarks/multiway.py plant build/zoo
+	$(BIN)/python benchmarks/multiway.py table build/zoo
 	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl --features recipes/outcomes/zoo-v2-features.jsonl --merges recipes/outcomes/zoo-v2-merges.jsonl -o simmerge_hub/selector/default.json

@@ -221,6 +221,16 @@ def band(values) -> dict[str, float]:
     return {"median": round(middle, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
+def paired(differences: np.ndarray) -> dict[str, float]:
+    """Mean over seeds, its standard error (streams share rows: too small), share below zero."""
+    error = differences.std(ddof=1) / len(differences) ** 0.5
+    return {
+        "mean": round(float(differences.mean()), 4),
+        "standard_error": round(float(error), 4),
+        "better": round(float((differences < 0).mean()), 3),
+    }
+
+
 def summary(found: list[dict[str, np.ndarray]]) -> dict:
     names = list(found[0])
     fixed = np.array([f["best fixed in hindsight"].sum() for f in found])
@@ -228,6 +238,7 @@ def summary(found: list[dict[str, np.ndarray]]) -> dict:
     cold_ = np.array([f["cold LinTS"].sum() for f in found])
     best_cold = np.array([f["cold LinTS, explore 0.3"].sum() for f in found])
     full = np.array([f["predictor with full feedback"].sum() for f in found])
+    offline = np.array([f["offline predictor alone"].sum() for f in found])
     out = {}
     for name in names:
         sums = np.array([f[name].sum() for f in found])
@@ -242,6 +253,7 @@ def summary(found: list[dict[str, np.ndarray]]) -> dict:
             "last_100_per_round": band(last),
             "last_100_of_headroom": band(last / headroom),
             "over_full_feedback_of_best_fixed": band((sums - full) / (fixed - full)),
+            "over_offline_of_best_fixed": paired((sums - offline) / fixed),
             "last_100_over_full_of_headroom": band((last - last_full) / headroom),
             "curve": {
                 k: np.round(np.quantile(curves, q, axis=0), 3).tolist()

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from multiway_bench import BUILD, Bench, Signatures, append, plant, read
+from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, read
 from multiway_report import CONTROL, PLAN, PROBED, TRIED, WAYS, average, choice, report
 from multiway_sets import (
     SEED,
@@ -84,7 +84,7 @@ def measure(
     """Measure what is not yet measured, for so long; whether everything is."""
     until = time.monotonic() + seconds
     known = {tuple(row["models"]) for row in read("multiway")}
-    benches: dict[str, Bench] = {}
+    benches = Benches(manifest)
     wanted = [chosen for size in sizes for chosen in sets(manifest, size, part)]
     open_ = [chosen for chosen in wanted if chosen not in known]
     for chosen in open_[shard:]:
@@ -93,7 +93,7 @@ def measure(
         if chosen in {tuple(row["models"]) for row in read("multiway")}:
             continue
         base = manifest.models[chosen[0]].spec["base"]
-        bench = benches.setdefault(base, Bench(manifest, base))
+        bench = benches[base]
         began = time.process_time()
         found = bench.utilities(chosen, trees(chosen))
         cost = round(time.process_time() - began, 2)
@@ -109,14 +109,14 @@ def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
     """Plant a harmful model beside every set of three of the part `train`, for so long, and measure
     merges with it: half of KEPT with all of the set, half with two of it. Whether that is done."""
     until = time.monotonic() + seconds
-    benches: dict[str, Bench] = {}
+    benches = Benches(manifest)
     for number, chosen in list(enumerate(sets(manifest, 3, "train")))[shard:]:
         if time.monotonic() > until:
             return False
         if list(chosen) in [row["models"] for row in read("multiway-planted")]:
             continue
         base = manifest.models[chosen[0]].spec["base"]
-        bench = benches.setdefault(base, Bench(manifest, base))
+        bench = benches[base]
         kind = list(LEARNED)[(number + number // len(SETS["train"][3])) % len(LEARNED)]
         strength = Random(hashed(*chosen)).choice(LEARNED[kind])
         other = plant(bench, chosen, kind, strength)
@@ -142,30 +142,33 @@ def _drawn(models: Sequence[str], count: int) -> list[Tree]:
     return sorted(every(sorted(models)), key=lambda t: hashed("planted", t.label))[:count]
 
 
-def table(manifest: Manifest, seconds: float) -> bool:
+def table(manifest: Manifest, seconds: float, shard: int) -> bool:
     """Describe the measured merges of the part `train` as training reads them, for so long; write
     the table once all are. Whether that is done.
 
-    What the table in `recipes/outcomes` holds already is kept.
+    What the table in `recipes/outcomes` holds already is kept: remove it if the zoo changed.
     """
     until = time.monotonic() + seconds
-    signatures, benches = Signatures(manifest), dict[str, Bench]()
+    signatures, benches = Signatures(manifest), Benches(manifest)
     rows: dict[tuple[str, ...], list[Any]] = {}
     for line in map(json.loads, MERGES.read_text().splitlines()[1:]) if MERGES.exists() else ():
         rows.setdefault(tuple(line["models"]), []).append(line)
     rows |= {tuple(row["models"]): row["lines"] for row in read("multiway-table")}
     of_train = {chosen for size in SETS["train"] for chosen in sets(manifest, size, "train")}
     asked = [row for row in read("multiway") if tuple(row["models"]) in of_train]
-    for row in [*asked, *read("multiway-planted")]:
+    for row in [*asked, *read("multiway-planted")][shard:]:
         models = tuple(row["models"])
         for some, known in _by_models(row).items():
+            rows |= {tuple(row["models"]): row["lines"] for row in read("multiway-table")}
             if some in rows:
                 continue
             if time.monotonic() > until:
                 return False
-            bench = benches.setdefault(row["base"], Bench(manifest, row["base"]))
+            bench = benches[row["base"]]
             rows[some] = _described(some, models, known, row["utilities"], signatures, bench)
             append("multiway-table", {"models": some, "lines": rows[some]})
+    if shard:
+        return False
     lines = [many.header(NAMES, EFFECTS), *(line for some in sorted(rows) for line in rows[some])]
     MERGES.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return True
@@ -262,23 +265,25 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
     return load(path)
 
 
-def plan(manifest: Manifest, sizes: Sequence[int], way: str, seconds: float, shard: int) -> bool:
+def plan(
+    manifest: Manifest, part: str, sizes: Sequence[int], way: str, seconds: float, shard: int
+) -> bool:
     """Search a plan for every measured set in one way, for so long; whether all are done.
 
     What is chosen and was not among the plans measured is measured too. Ways other than `merged`
     are tried on every other set.
     """
     until = time.monotonic() + seconds
-    signatures, benches = Signatures(manifest), dict[str, Bench]()
+    signatures, benches = Signatures(manifest), Benches(manifest)
     measured = {tuple(row["models"]): row for row in read("multiway")}
-    wanted = [c for size in sizes for c in sets(manifest, size) if c in measured]
-    for chosen in wanted[shard :: 1 if way == "merged" else 2]:
+    wanted = [c for size in sizes for c in sets(manifest, size, part) if c in measured]
+    for chosen in wanted[shard :: 1 if way == "merged" or part == "train" else 2]:
         if time.monotonic() > until:
             return False
         if (list(chosen), way) in [(r["models"], r["way"]) for r in read("multiway-plans")]:
             continue
         base = measured[chosen]["base"]
-        bench = benches.setdefault(base, Bench(manifest, base))
+        bench = benches[base]
         row, picked = _planned(chosen, way, signatures, bench)
         if new := [t for t in picked if t.label not in measured[chosen]["utilities"]]:
             row["measured"] = bench.utilities(chosen, new)
@@ -335,7 +340,7 @@ def again(manifest: Manifest, seconds: float) -> bool:
     The best of many on 64 prompts is partly luck; on OTHERS that chose nothing it is not.
     """
     until = time.monotonic() + seconds
-    benches = dict[str, Bench]()
+    benches = Benches(manifest, other=True)
     measured = {tuple(row["models"]): row for row in read("multiway")}
     planned = {tuple(r["models"]): r for r in read("multiway-plans") if r["way"] == "merged"}
     for chosen in sets(manifest, 3):
@@ -344,7 +349,7 @@ def again(manifest: Manifest, seconds: float) -> bool:
         if chosen not in planned or list(chosen) in [r["models"] for r in read("multiway-again")]:
             continue
         base = measured[chosen]["base"]
-        bench = benches.setdefault(base, Bench(manifest, base, other=True))
+        bench = benches[base]
         true = average(measured[chosen]["utilities"])
         picked = {
             "oracle": max(true, key=lambda label: true[label]),
@@ -368,7 +373,7 @@ def harm(manifest: Manifest, seconds: float, shard: int) -> bool:
     of the three.
     """
     until = time.monotonic() + seconds
-    signatures, benches = Signatures(manifest), dict[str, Bench]()
+    signatures, benches = Signatures(manifest), Benches(manifest)
     measured = {tuple(row["models"]): row for row in read("multiway")}
     wanted = [c for c in sets(manifest, 3) if c in measured]
     for number, chosen in list(enumerate(wanted))[shard:]:
@@ -377,7 +382,7 @@ def harm(manifest: Manifest, seconds: float, shard: int) -> bool:
         if list(chosen) in [row["models"] for row in read("multiway-harm")]:
             continue
         base = measured[chosen]["base"]
-        bench = benches.setdefault(base, Bench(manifest, base))
+        bench = benches[base]
         kind = list(HARMFUL)[number % len(HARMFUL)]
         other = plant(bench, chosen, kind, HARMFUL[kind])
         if other is None:
@@ -424,7 +429,7 @@ def main() -> None:
     elif given.what == "plant":
         done = planted(manifest, *limits)
     elif given.what == "table":
-        done = table(manifest, given.seconds)
+        done = table(manifest, *limits)
     elif given.what == "harm":
         done = harm(manifest, *limits)
     elif given.what == "again":
@@ -434,7 +439,7 @@ def main() -> None:
         Path(__file__).with_suffix(".json").write_text(text)
         done = True
     else:
-        done = plan(manifest, given.sizes, given.way, *limits)
+        done = plan(manifest, given.part, given.sizes, given.way, *limits)
     print("done" if done else "more")
 
 

@@ -107,6 +107,18 @@ class Bench:
         return mean(evaluate(self.scratch, self.exams[name]).exact_match)
 
 
+class Benches(dict[str, Bench]):
+    """Base -> its bench, made when it is first asked for."""
+
+    def __init__(self, manifest: Manifest, *, other: bool = False) -> None:
+        super().__init__()
+        self.manifest, self.other = manifest, other
+
+    def __missing__(self, base: str) -> Bench:
+        self[base] = Bench(self.manifest, base, other=self.other)
+        return self[base]
+
+
 def plant(bench: Bench, chosen: Sequence[str], kind: str, strength: float) -> str | None:
     """The name of a harmful model, made where it is not the zoo's; None: nothing to make it of.
 

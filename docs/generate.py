@@ -93,7 +93,7 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         multiway.multiway_strategies, multiway.multiway_summary, multiway.multiway_ways,
         multiway.multiway_intermediates, multiway.multiway_harm, multiway.multiway_again,
-        measured.bandit_regret, measured.bandit_peer,
+        measured.bandit_regret, measured.bandit_scenarios, measured.bandit_peer,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,

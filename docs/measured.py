@@ -166,6 +166,37 @@ def bandit_regret() -> str:
     return table(heads, rows)
 
 
+def bandit_scenarios() -> str:
+    """Operators that arrive, a domain that arrives, outcomes that were wrong."""
+    found = read("bandit")["scenarios"]
+    operators = [
+        (
+            name, _band(one["better_share"], ".0%"), _band(one["pulls_60"], ".0f"),
+            _band(one["pulls"], ".0f"), _band(one["pulls_last_100"], ".0f"),
+            _band(one["regret"], ".3f"), _band(one["regret_without"], ".3f"),
+        )
+        for name, one in found.items()
+        if name.startswith("new operator")
+    ]  # fmt: skip
+    heads = (
+        "after 150 rounds", "better than all others", "pulls in 60 rounds", "in 350",
+        "in the last 100", "regret", "regret if not added",
+    )  # fmt: skip
+    domain, wrong = found["new domain"], found["wrong warm start"]
+    others = [
+        ("a domain never seen: the 50 rounds before", _band(domain["before"], ".3f")),
+        ("its first 20 rounds", _band(domain["first_20"], ".3f")),
+        ("rounds 21 to 60", _band(domain["21_to_60"], ".3f")),
+        ("after 60", _band(domain["after_60"], ".3f")),
+        ("offline outcomes permuted: first 100 rounds", _band(wrong["wrong_first_100"], ".3f")),
+        ("last 100 of 500", _band(wrong["wrong_last_100"], ".3f")),
+        ("cold LinTS, last 100 of 500", _band(wrong["cold_last_100"], ".3f")),
+        ("best fixed arm, last 100 of 500", _band(wrong["best_fixed_last_100"], ".3f")),
+        ("right outcomes, last 100 of 500", _band(wrong["right_last_100"], ".3f")),
+    ]
+    return table(heads, operators) + "\n\n" + table(("what", "regret a round"), others)
+
+
 def bandit_peer() -> str:
     """Our cold LinTS beside a published one."""
     found = read("bandit_peer")

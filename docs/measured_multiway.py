@@ -106,15 +106,21 @@ def multiway_harm() -> str:
     found = read("multiway")["harm"]
     names = {"plan": "plan", "tried": "plan that tries four"}
     rows = [
-        (names[plan], kind, one["cases"], one["left_out"], one["all_others_kept"])
+        (
+            names[plan], "any" if not one["harm"] else f"≥ {one['harm']}", one["kind"],
+            f"{one['left_out']} of {one['cases']} ({one['left_out'] / one['cases']:.0%})",
+            f"{one['all_others_kept']} of {one['cases']}",
+            f"{one['reached']:.3f}", f"{one['oracle_without']:.3f}", f"{one['oracle_with']:.3f}",
+        )
         for plan in names
-        for kind, one in found[plan].items()
-    ]
-    heads = ("plan", "harmful model", "cases", "left out (goal ≥ 0.90)", "all others are kept")
-    return (
-        f"{found['planted']} models were planted, {found['harmful']} of them did harm.\n\n"
-        + table(heads, rows)
-    )
+        for one in found[plan]
+    ]  # fmt: skip
+    heads = (
+        "plan", "harm", "harmful model", "left out (goal ≥ 90 %)", "all others are kept",
+        "the plan reaches", "oracle of the three", "oracle of all four",
+    )  # fmt: skip
+    planted = ", ".join(f"{count} {kind}" for kind, count in found["planted"].items())
+    return f"Planted: {planted}.\n\n" + table(heads, rows)
 
 
 def _spread(found: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ class ManyPlan:
         signatures: where they came from.
         tried: labels of the merges that were really made and run on the probes.
         scored: how many merges were predicted.
-        seconds: how long that took, signing not counted.
+        seconds: how long that and the merges that were tried took; signing is not counted.
     """
 
     recipe: Recipe
