@@ -314,7 +314,7 @@ def _planned(
         },
     }  # fmt: skip
     picked = [found[0].tree, max(found, key=_boldly).tree]
-    if way == "merged":
+    if way in ("merged", "weights"):
         probes = [signatures.probes[t] for t in tasks_of(signatures.manifest, chosen)]
         began = time.process_time()
         again = tried(forecast, found, MEAN, PROBED, partial(bench.run, probes=probes))
