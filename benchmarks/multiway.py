@@ -48,7 +48,7 @@ from multiway_sets import (
 
 from simmerge_hub.planning.forecast import Candidate
 from simmerge_hub.planning.objective import MEAN
-from simmerge_hub.planning.search import leaned, search
+from simmerge_hub.planning.search import CAUTION, leaned, search
 from simmerge_hub.planning.trees import Tree, every
 from simmerge_hub.planning.trial import tried
 from simmerge_hub.selector import heads, many, mixture, origin
@@ -153,20 +153,19 @@ def table(manifest: Manifest, seconds: float, shard: int) -> bool:
     rows: dict[tuple[str, ...], list[Any]] = {}
     for line in map(json.loads, MERGES.read_text().splitlines()[1:]) if MERGES.exists() else ():
         rows.setdefault(tuple(line["models"]), []).append(line)
-    rows |= {tuple(row["models"]): row["lines"] for row in read("multiway-table")}
     of_train = {chosen for size in SETS["train"] for chosen in sets(manifest, size, "train")}
-    asked = [row for row in read("multiway") if tuple(row["models"]) in of_train]
-    for row in [*asked, *read("multiway-planted")][shard:]:
-        models = tuple(row["models"])
+    measured = [*read("multiway"), *read("multiway-planted")]
+    for row in [row for row in measured if tuple(row["models"]) in of_train][shard:]:
         for some, known in _by_models(row).items():
-            rows |= {tuple(row["models"]): row["lines"] for row in read("multiway-table")}
+            done = {tuple(each["models"]): each["lines"] for each in read("multiway-table")}
             if some in rows:
                 continue
-            if time.monotonic() > until:
-                return False
-            bench = benches[row["base"]]
-            rows[some] = _described(some, models, known, row["utilities"], signatures, bench)
-            append("multiway-table", {"models": some, "lines": rows[some]})
+            if some not in done:
+                if time.monotonic() > until:
+                    return False
+                lines = _described(some, row, known, signatures, benches[row["base"]])
+                append("multiway-table", {"models": some, "lines": lines})
+            rows[some] = done.get(some) or lines
     if shard:
         return False
     lines = [many.header(NAMES, EFFECTS), *(line for some in sorted(rows) for line in rows[some])]
@@ -192,9 +191,8 @@ def _by_models(row: Mapping[str, Any]) -> dict[tuple[str, ...], list[Tree]]:
 
 def _described(
     models: tuple[str, ...],
-    chosen: Sequence[str],
+    row: Mapping[str, Any],
     known: Sequence[Tree],
-    utilities: Mapping[str, Sequence[float]],
     signatures: Signatures,
     bench: Bench,
 ) -> list[Any]:
@@ -202,14 +200,13 @@ def _described(
 
     Args:
         models: of the merges.
-        chosen: the set's, whose tasks are asked about; a planted model is not among them.
+        row: what was measured of a set, whose tasks are asked about; a planted model has none.
         known: the merges.
-        utilities: label -> on every task of the set.
         signatures, bench: of the zoo.
     """
-    others = [name for name in models if name not in chosen]
-    forecast = signatures.forecast(chosen, origin.find(None).predictor, others=others)
-    asked = tasks_of(signatures.manifest, chosen)
+    asked = tasks_of(signatures.manifest, row["models"])
+    others = [name for name in models if name not in row["models"]]
+    forecast = signatures.forecast(row["models"], origin.find(None).predictor, others=others)
     experts = list(asked.values())
     probes = [signatures.probes[t] for t, expert in asked.items() if expert in models]
     for tree in known:
@@ -222,7 +219,7 @@ def _described(
             view.values,
             [
                 many.entry(
-                    tree.arm, utilities[tree.label][place],
+                    tree.arm, row["utilities"][tree.label][place],
                     forecast.effects(tree, [view])[0],
                     forecast.likeness(tree, view),
                 )
@@ -247,10 +244,10 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
         place = folds(manifest)
         pairs = zip(rows.experts, rows.auxiliaries, strict=True)
         known = rows.take(
-            np.array([i for i, pair in enumerate(pairs) if fold not in {place[m] for m in pair}])
+            np.array([i for i, ms in enumerate(pairs) if fold not in {place.get(m) for m in ms}])
         )
         merges = load_merges(MERGES)
-        others = [i for i, m in enumerate(merges.models) if fold not in {place[n] for n in m}]
+        others = [i for i, m in enumerate(merges.models) if fold not in {place.get(n) for n in m}]
         fitted = mixture.fit(known, Size(), seed=SEED)
         forest = replace(packaged.conditioned, forest=heads.text(fitted.forest), share=fitted.share)
         made = replace(
@@ -365,7 +362,7 @@ def again(manifest: Manifest, seconds: float) -> bool:
     return True
 
 
-def harm(manifest: Manifest, seconds: float, shard: int) -> bool:
+def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
     """Plant a harmful model beside the tested sets of three, for so long, and let a plan choose
     which of the four to merge; whether all are done.
 
@@ -375,7 +372,7 @@ def harm(manifest: Manifest, seconds: float, shard: int) -> bool:
     until = time.monotonic() + seconds
     signatures, benches = Signatures(manifest), Benches(manifest)
     measured = {tuple(row["models"]): row for row in read("multiway")}
-    wanted = [c for c in sets(manifest, 3) if c in measured]
+    wanted = [c for c in sets(manifest, 3, part) if c in measured]
     for number, chosen in list(enumerate(wanted))[shard:]:
         if time.monotonic() > until:
             return False
@@ -396,8 +393,13 @@ def harm(manifest: Manifest, seconds: float, shard: int) -> bool:
         found = search(forecast, MEAN)
         again = tried(forecast, found, MEAN, PROBED, partial(bench.run, probes=probes))
         picked = {"plan": found[0].tree, "tried": again[0].tree}
+        worth = {"with": [], "without": []}
+        for each in found:
+            value = float(MEAN.value(each.spreads(CAUTION))[1])
+            worth["with" if other in each.tree.models else "without"].append(value)
         row = {
             "models": chosen,
+            "worth": {name: max(values) for name, values in worth.items()},
             "kind": kind,
             "planted": other,
             "without": max(average(measured[chosen]["utilities"]).values()),
@@ -431,7 +433,7 @@ def main() -> None:
     elif given.what == "table":
         done = table(manifest, *limits)
     elif given.what == "harm":
-        done = harm(manifest, *limits)
+        done = harm(manifest, given.part, *limits)
     elif given.what == "again":
         done = again(manifest, given.seconds)
     elif given.what == "report":

@@ -12,11 +12,8 @@ from simmerge_hub.zoo.manifest import Manifest
 FOLDS = 4
 SEED = 6
 SETS = {
-    "train": {
-        3: {"skills": 28, "half": 26, "large": 10},
-        4: {"skills": 25, "half": 17, "large": 2},
-    },
-    "test": {3: {"skills": 30, "half": 26, "large": 10}, 4: {"skills": 36, "half": 19, "large": 7}},
+    "train": {3: {"skills": 40, "half": 12, "large": 0}, 4: {"skills": 25, "half": 0, "large": 0}},
+    "test": {3: {"skills": 41, "half": 22, "large": 3}, 4: {"skills": 48, "half": 14, "large": 0}},
 }
 """How many sets of a size are drawn from each base's models, those to train on first."""
 BASES = ("skills", "half", "large")

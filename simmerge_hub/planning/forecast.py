@@ -48,10 +48,14 @@ class Belief:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A tree and what is expected of it: task -> belief."""
+    """A tree and what is expected of it: task -> belief.
+
+    `idle` of its models are the best of all at no task.
+    """
 
     tree: Tree
     beliefs: Mapping[str, Belief]
+    idle: int = 0
 
     def spreads(self, deviations: float = WITHIN) -> dict[str, Spread]:
         """Task -> (middle, low, high)."""
@@ -129,8 +133,10 @@ class Forecast:
         found = self._pairs([t for t in asked if len(t.models) == 2])
         found |= self._many([t for t in asked if len(t.models) > 2])
         self.scored += len(found)
-        self.seen |= found
-        return [found[tree.label] for tree in asked]
+        idle = self._idle()
+        for label, each in found.items():
+            self.seen[label] = replace(each, idle=len(idle.intersection(each.tree.models)))
+        return [self.seen[tree.label] for tree in asked]
 
     def weights(self, tree: Tree) -> Signature:
         """The signature of a tree's merge, without behaviour; its parts' are kept, it is not."""
@@ -152,6 +158,12 @@ class Forecast:
         """How much the tree's merge behaves like the expert, if it was run."""
         own = self.models[view.expert].sketches.get(view.task)
         return likeness(self.ran.get(tree.label, {}).get(view.task), own)
+
+    def _idle(self) -> set[str]:
+        """The models that are the best at no task."""
+        best = {task: max(known.values()) for task, known in self.known.items()}
+        experts = {m for task, known in self.known.items() for m in known if known[m] == best[task]}
+        return set(self.models) - experts
 
     def _seen_as_a_pair(self, task: str, models: Sequence[str]) -> View:
         known = self.known[task]

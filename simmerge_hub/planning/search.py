@@ -22,6 +22,8 @@ WIDEST = 24
 EXHAUSTIVE = 4
 CAUTION = 1.0
 """Standard deviations below the mean at which plans are judged."""
+IDLE = 0.03
+"""Utility that a model must add which is the best at no task: most of those do harm."""
 
 Subset = frozenset[str]
 
@@ -115,12 +117,14 @@ def leaned(
 def in_order(
     candidates: Iterable[Candidate], objective: Objective, caution: float = CAUTION
 ) -> list[Candidate]:
-    """Best first: by what must be kept, then the objective with caution, then the label."""
+    """Best first: by what must be kept, then the objective with caution, less IDLE for every model
+    that is the best at no task, then the label."""
 
     def place(candidate: Candidate) -> tuple[float, float, str]:
         spreads = candidate.spreads(caution)
         short = sum(objective.missing(spreads).values())
-        return short, -objective.value(spreads)[1], candidate.tree.label
+        value = objective.value(spreads)[1] - IDLE * candidate.idle
+        return short, -value, candidate.tree.label
 
     return sorted(candidates, key=place)
 

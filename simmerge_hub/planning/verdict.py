@@ -10,7 +10,7 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.operators import arm, find
 from simmerge_hub.planning.forecast import Belief, Candidate, Forecast
 from simmerge_hub.planning.objective import Objective
-from simmerge_hub.planning.search import CAUTION
+from simmerge_hub.planning.search import CAUTION, IDLE
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.planning.trees import joined, leaf
 from simmerge_hub.selector.novelty import Novelty, Status, judge
@@ -136,7 +136,10 @@ def left_out(
             found[name] = "no merge with it was among the best of its size"
             continue
         value = objective.value(other.spreads(CAUTION))[1]
-        found[name] = f"the best merge with it is predicted to reach {value:.2f}, without {own:.2f}"
+        reason = f"the best merge with it is predicted to reach {value:.2f}, without {own:.2f}"
+        if value >= own:
+            reason += f"; it is the best at no task, and would have to add {IDLE}"
+        found[name] = reason
     return found
 
 

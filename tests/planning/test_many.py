@@ -39,6 +39,15 @@ def test_every_prediction_lies_in_its_interval(made: ManyPlan) -> None:
             assert 0 <= low <= middle <= high <= 1.5
 
 
+def test_a_model_without_a_task_is_idle_in_every_merge_with_it() -> None:
+    experts = {name: name for name in NAMES[:2]}
+    found = plan_many(*MODELS, base=BASE, experts=experts, signals="structural")
+    assert [c.idle for c in found.candidates] == [
+        "multilingual" in c.tree.models for c in found.candidates
+    ]
+    assert any(c.idle for c in found.candidates)
+
+
 def test_the_same_models_in_another_order_give_the_same_tree(made: ManyPlan) -> None:
     again = plan_many(*reversed(MODELS), base=BASE, experts=EXPERTS)
     assert again.best.tree.label == made.best.tree.label

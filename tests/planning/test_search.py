@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from simmerge_hub.operators import arm
 from simmerge_hub.planning.forecast import Belief, Candidate
 from simmerge_hub.planning.objective import MEAN, Objective
-from simmerge_hub.planning.search import search
+from simmerge_hub.planning.search import in_order, search
 from simmerge_hub.planning.trees import at_once, every, identity, joined, leaf, pairwise
 
 
@@ -90,3 +91,14 @@ def test_many_models_stay_affordable() -> None:
     best = found(known, most=4)[0]
     assert 2 <= len(best.tree.models) <= 4
     assert known.scored < 5000
+
+
+@pytest.mark.parametrize(("lead", "first"), [(0.02, "ab"), (0.04, "abx")])
+def test_a_model_that_is_the_best_at_nothing_must_add_something(lead: float, first: str) -> None:
+    plain = Candidate(tree=joined(arm("linear"), *map(leaf, "ab")), beliefs={"a": Belief(mean=0.5)})
+    other = Candidate(
+        tree=joined(arm("linear"), *map(leaf, "abx")),
+        beliefs={"a": Belief(mean=0.5 + lead)},
+        idle=1,
+    )
+    assert "".join(in_order([plain, other], MEAN)[0].tree.models) == first

@@ -1,5 +1,6 @@
 """What is said of scored trees: whether a merge is worth it, and which models go on."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 from simmerge_hub.operators import arm
@@ -34,3 +35,9 @@ def test_where_nothing_is_predicted_the_rest_is_told_so() -> None:
     assert left_out([taken], MEAN, "abc") == {
         "c": "nothing is predicted, and the experts of the first tasks are taken"
     }
+
+
+def test_a_model_that_adds_too_little_is_told_how_much_it_would_have_to() -> None:
+    best, other = merge("a", "b", 0.5), replace(merge("a", "c", 0.51), idle=1)
+    told = left_out([best, other], MEAN, "abc")["c"]
+    assert "to reach 0.51, without 0.50; it is the best at no task, and would have to add" in told
