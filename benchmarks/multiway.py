@@ -10,13 +10,14 @@
     python benchmarks/multiway.py report build/zoo
 
 Models are dealt into folds base by base, and sets are drawn inside a fold; the predictor of a fold
-is trained on pairs, and on sets of the part `train`, that share no model with it; no set of that
-part is tested. Everything is settled by seeds: sets, plans that are tried, prompts. Utility of a
-merge: exact match over the expert's, mean over the set's tasks. `build/multiway*.jsonl` keep what
-is done, so that work can be cut (`--seconds`) and continued.
+is trained on pairs, and on merges of sets of the part `train`, that share no model with it. What
+had to be chosen was chosen on that part. Everything is settled by seeds: sets, plans that are
+tried, prompts. Utility of a merge: exact match over the expert's, mean over the set's tasks.
+`build/multiway*.jsonl` keep what is done, so that work can be cut (`--seconds`) and continued.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import time
@@ -33,6 +34,7 @@ import torch
 from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, read
 from multiway_report import CONTROL, PLAN, PROBED, TRIED, WAYS, average, choice, report
 from multiway_sets import (
+    BASES,
     SEED,
     SETS,
     chain,
@@ -110,15 +112,16 @@ def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
     merges with it: half of KEPT with all of the set, half with two of it. Whether that is done."""
     until = time.monotonic() + seconds
     benches = Benches(manifest)
-    for number, chosen in list(enumerate(sets(manifest, 3, "train")))[shard:]:
+    for chosen in sets(manifest, 3, "train")[shard:]:
         if time.monotonic() > until:
             return False
         if list(chosen) in [row["models"] for row in read("multiway-planted")]:
             continue
         base = manifest.models[chosen[0]].spec["base"]
         bench = benches[base]
-        kind = list(LEARNED)[(number + number // len(SETS["train"][3])) % len(LEARNED)]
-        strength = Random(hashed(*chosen)).choice(LEARNED[kind])
+        random = Random(hashed(*chosen))
+        kind = random.choice(list(LEARNED))
+        strength = random.choice(LEARNED[kind])
         other = plant(bench, chosen, kind, strength)
         if other is None:
             continue
@@ -237,7 +240,7 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
     The heads' sizes are the default ones. Half-widths of pairs' intervals, which only say how
     cautious a plan is, are the packaged ones; those of merges of many come from the same rows.
     """
-    path = BUILD / f"multiway-{fold}.json"
+    path = BUILD / f"multiway-{fold}-{hashlib.sha256(MERGES.read_bytes()).hexdigest()[:8]}.json"
     if not path.exists():
         packaged = origin.find(None).predictor
         rows = join(load_outcomes(OUTCOMES), load_features(FEATURES), packaged.arms)
@@ -274,7 +277,9 @@ def plan(
     signatures, benches = Signatures(manifest), Benches(manifest)
     measured = {tuple(row["models"]): row for row in read("multiway")}
     wanted = [c for size in sizes for c in sets(manifest, size, part) if c in measured]
-    for chosen in wanted[shard :: 1 if way == "merged" or part == "train" else 2]:
+    if way != "merged" and part == "test":
+        wanted = sorted(wanted, key=lambda chosen: BASES.index(measured[chosen]["base"]))[::2]
+    for chosen in wanted[shard:]:
         if time.monotonic() > until:
             return False
         if (list(chosen), way) in [(r["models"], r["way"]) for r in read("multiway-plans")]:
@@ -289,7 +294,7 @@ def plan(
 
 
 def _planned(
-    chosen: tuple[str, ...], way: str, signatures: "Signatures", bench: Bench
+    chosen: tuple[str, ...], way: str, signatures: Signatures, bench: Bench
 ) -> tuple[dict[str, Any], list[Tree]]:
     """What is predicted for a set in one way, and the trees picked: cautious, bold, and tried."""
     predictor = trained(signatures.manifest, folds(signatures.manifest)[chosen[0]])
@@ -366,13 +371,14 @@ def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
     """Plant a harmful model beside the tested sets of three, for so long, and let a plan choose
     which of the four to merge; whether all are done.
 
-    Whether it is harmful is measured: the best merge of all four, of HARM drawn, against the best
-    of the three.
+    Kinds take turns, base by base. Whether it is harmful is measured: the best merge of all four,
+    of HARM drawn, against the best of the three.
     """
     until = time.monotonic() + seconds
     signatures, benches = Signatures(manifest), Benches(manifest)
     measured = {tuple(row["models"]): row for row in read("multiway")}
     wanted = [c for c in sets(manifest, 3, part) if c in measured]
+    wanted.sort(key=lambda chosen: BASES.index(measured[chosen]["base"]))
     for number, chosen in list(enumerate(wanted))[shard:]:
         if time.monotonic() > until:
             return False

@@ -117,7 +117,7 @@ def multiway_harm() -> str:
     ]  # fmt: skip
     heads = (
         "plan", "harm", "harmful model", "left out (goal ≥ 90 %)", "all others are kept",
-        "the plan reaches", "oracle of the three", "oracle of all four",
+        "the plan reaches", "best of the three", "best of 40 with all four",
     )  # fmt: skip
     planted = ", ".join(f"{count} {kind}" for kind, count in found["planted"].items())
     return f"Planted: {planted}.\n\n" + table(heads, rows)

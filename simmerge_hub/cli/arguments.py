@@ -34,7 +34,7 @@ def amount(text: str) -> tuple[str, float]:
 
 
 def parameter(text: str) -> tuple[str, Any]:
-    """`NAME=VALUE` -> (name, value), as labels of arms show them: `density=0.3`, `weights=1/1`."""
+    """`NAME=VALUE` -> (name, value), as labels of arms show them: `density=0.3`, `t=0.5`."""
     name, value = pair(text)
     values = tuple(map(_value, value.split("/")))
     return name, values if "/" in value else values[0]
@@ -193,7 +193,7 @@ def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> No
     add.add_argument("operator", metavar="OPERATOR", help="simmerge-hub operators lists them")
     add.add_argument(
         "--set", action="append", type=parameter, default=[], dest="given", metavar="NAME=VALUE",
-        help="a parameter: density=0.3, or one number for each model, weights=0.5/0.5 (repeat)",
+        help="a parameter, as labels of arms show it: density=0.3 (repeat)",
     )  # fmt: skip
     status = command(verbs, "status", "bandit:status", "what was learned, and what waits")
     status.add_argument("reference", metavar="STATE", help="org/name or a folder")

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simmerge_hub.errors import BanditError
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Decision
 from simmerge_hub.planning.tasks import Task
@@ -50,7 +49,7 @@ def explored(
         signatures: of all of them, by name.
 
     Raises:
-        BanditError: it suggests an arm that cannot be planned here; that suggestion stays open.
+        BanditError: it has no arm that these models can be merged with.
         HubError: it cannot be read or written.
     """
     asked = []
@@ -63,14 +62,10 @@ def explored(
                 task=task.name, expert=task.expert, auxiliary=auxiliary, values=found.values
             )
         )
-    suggested = sharing.suggest(reference, asked, together=True)
+    among = {choice.arm.label for choice in decision.choices}
+    suggested = sharing.suggest(reference, asked, together=True, among=among)
     arm, chance = suggested[0].arm, suggested[0].chance
     chosen = [c for c in decision.choices if c.arm.label == arm]
-    if not chosen:
-        raise BanditError(
-            f"the bandit {reference} suggests {arm}, which cannot be planned for these models",
-            hint="plan without --bandit",
-        )
     likely = sorted(chance, key=lambda label: -chance[label])[:NAMED]
     odds = ", ".join(f"{label} {chance[label]:.0%}" for label in likely)
     ids = ", ".join(f"{s.id} for {s.task}" for s in suggested)

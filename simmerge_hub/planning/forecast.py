@@ -50,12 +50,12 @@ class Belief:
 class Candidate:
     """A tree and what is expected of it: task -> belief.
 
-    `idle` of its models are the best of all at no task.
+    `idle` are those of its models that are the best of all at no task.
     """
 
     tree: Tree
     beliefs: Mapping[str, Belief]
-    idle: int = 0
+    idle: frozenset[str] = frozenset()
 
     def spreads(self, deviations: float = WITHIN) -> dict[str, Spread]:
         """Task -> (middle, low, high)."""
@@ -135,7 +135,7 @@ class Forecast:
         self.scored += len(found)
         idle = self._idle()
         for label, each in found.items():
-            self.seen[label] = replace(each, idle=len(idle.intersection(each.tree.models)))
+            self.seen[label] = replace(each, idle=idle.intersection(each.tree.models))
         return [self.seen[tree.label] for tree in asked]
 
     def weights(self, tree: Tree) -> Signature:
@@ -159,11 +159,12 @@ class Forecast:
         own = self.models[view.expert].sketches.get(view.task)
         return likeness(self.ran.get(tree.label, {}).get(view.task), own)
 
-    def _idle(self) -> set[str]:
-        """The models that are the best at no task."""
-        best = {task: max(known.values()) for task, known in self.known.items()}
-        experts = {m for task, known in self.known.items() for m in known if known[m] == best[task]}
-        return set(self.models) - experts
+    def _idle(self) -> frozenset[str]:
+        """The models that are the best at no task, nor its expert (which has 1, others may have
+        more)."""
+        left = [{m: known.get(m, 0.0) for m in self.models} for known in self.known.values()]
+        experts = {m for known in left for m in known if known[m] >= min(1, max(known.values()))}
+        return frozenset(self.models) - experts
 
     def _seen_as_a_pair(self, task: str, models: Sequence[str]) -> View:
         known = self.known[task]

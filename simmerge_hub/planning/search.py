@@ -23,7 +23,8 @@ EXHAUSTIVE = 4
 CAUTION = 1.0
 """Standard deviations below the mean at which plans are judged."""
 IDLE = 0.03
-"""Utility that a model must add which is the best at no task: most of those do harm."""
+"""Utility that a model must add which is the best at no task: of those that were planted in sets to
+learn from, three in four did harm."""
 
 Subset = frozenset[str]
 
@@ -123,7 +124,7 @@ def in_order(
     def place(candidate: Candidate) -> tuple[float, float, str]:
         spreads = candidate.spreads(caution)
         short = sum(objective.missing(spreads).values())
-        value = objective.value(spreads)[1] - IDLE * candidate.idle
+        value = objective.value(spreads)[1] - IDLE * len(candidate.idle)
         return short, -value, candidate.tree.label
 
     return sorted(candidates, key=place)

@@ -97,13 +97,20 @@ def reasons(
         if shape != best.tree.shape
     ]
     spoken = f"{first}; {', '.join(others)}" if others else first
+    said = [spoken]
+    values = {c.tree.label: objective.value(c.spreads(CAUTION))[1] for c in ranked if c.idle}
+    label = max(values, key=lambda label: values[label], default="")
+    if label and low < values[label] and not best.idle:
+        said.append(
+            f"{label} has {values[label]:.2f}, but holds a model that is the best at no task, and "
+            f"which must add {IDLE}"
+        )
     single, alone = _best_alone(objective, forecast)
-    if alone < low:
-        return (spoken,)
-    return (
-        spoken,
-        f"{single} alone has {alone:.2f}: no merge is predicted to be better with caution",
-    )
+    if alone >= low:
+        said.append(
+            f"{single} alone has {alone:.2f}: no merge is predicted to be better with caution"
+        )
+    return tuple(said)
 
 
 def _best_alone(objective: Objective, forecast: Forecast) -> tuple[str, float]:
@@ -137,8 +144,8 @@ def left_out(
             continue
         value = objective.value(other.spreads(CAUTION))[1]
         reason = f"the best merge with it is predicted to reach {value:.2f}, without {own:.2f}"
-        if value >= own:
-            reason += f"; it is the best at no task, and would have to add {IDLE}"
+        if name in other.idle and own <= value <= own + IDLE * len(other.idle):
+            reason += f"; it is the best at no task, and must add {IDLE}"
         found[name] = reason
     return found
 

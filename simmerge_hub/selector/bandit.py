@@ -7,7 +7,7 @@ the offline forecast; after that it learns from the arms that were tried only. W
 and reported is a `History`: the beliefs are a function of it, whatever order reports came in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -160,7 +160,13 @@ def start(rows: Rows, settings: Settings | None = None, *, networks: int = 2) ->
 
 
 def choose(
-    bandit: Bandit, beliefs: Corrections, forecasts: Floats, contexts: Floats, *, number: int
+    bandit: Bandit,
+    beliefs: Corrections,
+    forecasts: Floats,
+    contexts: Floats,
+    *,
+    number: int,
+    among: Collection[str] | None = None,
 ) -> Choice:
     """Draw the errors of forecasts once and take the arm that is best by them.
 
@@ -170,7 +176,10 @@ def choose(
         forecasts: [arms] of a pair; the mean where it is asked about on several tasks.
         contexts: [arms, d] of `Corrections.contexts`, likewise.
         number: of the suggestion; with the seed it makes the draw.
+        among: the labels of the arms that may be chosen; all if None.
     """
+    allowed = [among is None or label in among for label in beliefs.arms]
+    forecasts = np.where(allowed, forecasts, -np.inf)
     random = np.random.default_rng([bandit.settings.seed, number])
     drawn = beliefs.draws(contexts, random, explore=bandit.settings.explore)[0]
     best = int(np.argmax(forecasts + drawn))

@@ -90,11 +90,13 @@ class Corrections:
     ) -> Floats:
         """Errors [count, arms] as they might be, in shares of the gap.
 
-        `explore` scales the spread of everything but what unknown arms have of their own: they are
-        explored in full.
+        `explore` scales the spread of everything but what unknown arms have of their own: unless it
+        is 0, they are explored in full, and never more than that.
         """
-        scale = np.full(contexts.shape[1], explore)
-        scale[len(scale) - self.unknown :] = 1.0
+        scale = np.full(contexts.shape, explore)
+        scale[:, contexts.shape[1] - self.unknown :] = float(explore > 0)
+        full, part = (posterior.widths(self.belief, z) for z in (contexts, contexts * scale))
+        scale *= np.minimum(1, full / np.maximum(part, 1e-12))[:, None]
         drawn = posterior.draws(self.belief, contexts, random, count=count, explore=scale)
         return NOISE * np.asarray(drawn, np.float64)
 

@@ -94,7 +94,7 @@ def draws(
 ) -> Floats:
     """Mean rewards [count, n] of contexts [n, d] as they might be: each a draw of σ², then of β.
 
-    `explore`, one number or [d], scales the spread: 1 is Thompson sampling, 0 the mean itself.
+    `explore`, one number or [n, d], scales the spread: 1 is Thompson sampling, 0 the mean itself.
     """
     noise = np.sqrt(belief.rate / random.gamma(belief.shape, size=(count, 1)))
     steps = random.standard_normal((count, len(contexts)))

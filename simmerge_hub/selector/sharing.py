@@ -5,7 +5,7 @@ It lives in a folder or a repository, as the two files of `selector.state` and t
 newest page, and again if somebody was quicker.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +107,11 @@ def look(reference: str) -> State:
 
 
 def suggest(
-    reference: str, asked: Sequence[Asked], *, together: bool = False
+    reference: str,
+    asked: Sequence[Asked],
+    *,
+    together: bool = False,
+    among: Collection[str] | None = None,
 ) -> tuple[Suggestion, ...]:
     """Suggest an arm for each, and note that in one commit; reports may come later, or never.
 
@@ -115,16 +119,17 @@ def suggest(
         reference: of the bandit.
         asked: at least one; several are a batch, none of which waits for another's report.
         together: they are tasks of one pair and get one arm, the best for their mean.
+        among: the labels of the arms that may be suggested; all if None.
 
     Raises:
-        BanditError: it reads other features.
+        BanditError: it reads other features, or has none of these arms; then nothing is noted.
         HubError: the repository cannot be read or written.
     """
     reader, made = Reader(reference), []
 
     def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
         found = reader.state(page)
-        made[:] = _suggestions(found, asked, together)
+        made[:] = _suggestions(found, asked, together, among)
         return events.suggested(made), {}
 
     noun = "arm" if len(asked) == 1 else "arms"
@@ -193,8 +198,16 @@ def retrain(reference: str) -> int:
 
 
 def _spelled_out(arm: Arm) -> tuple[str, dict[str, Any]]:
-    """What an arm does: its operator with all parameters, the defaults too."""
-    return arm.operator, {**find(arm.operator).parameters, **arm.parameters}
+    """What an arm does: its operator with all parameters, the defaults too.
+
+    A number for each model is the same for both here, and equal weights are none where they are
+    normalized.
+    """
+    alike = {n: v[0] if isinstance(v, tuple) else v for n, v in arm.parameters.items()}
+    whole = {**find(arm.operator).parameters, **alike}
+    if whole.get("normalize"):
+        whole["weights"] = None
+    return arm.operator, whole
 
 
 def _check(found: State) -> None:
@@ -209,7 +222,16 @@ def _check(found: State) -> None:
             )
 
 
-def _suggestions(found: State, asked: Sequence[Asked], together: bool) -> list[Suggestion]:
+def _suggestions(
+    found: State, asked: Sequence[Asked], together: bool, among: Collection[str] | None
+) -> list[Suggestion]:
+    labels = {a.label for a in found.bandit.all_arms(found.history)}
+    if among is not None and not labels & set(among):
+        raise BanditError(
+            f"the bandit of {found.where} has none of the arms that can be used here: "
+            f"{', '.join(sorted(among))}",
+            hint="plan without --bandit",
+        )
     for one in asked:
         if len(one.values) != len(found.bandit.names):
             raise BanditError(
@@ -222,11 +244,14 @@ def _suggestions(found: State, asked: Sequence[Asked], together: bool) -> list[S
     models = sorted({name for one in asked for name in (one.expert, one.auxiliary)})
     beliefs = found.bandit.beliefs(found.history, models)
     groups = [named] if together else [[one] for one in named]
-    return [made for group in groups for made in _group(found, beliefs, group)]
+    return [made for group in groups for made in _group(found, beliefs, group, among)]
 
 
 def _group(
-    found: State, beliefs: Corrections, group: Sequence[tuple[str, Asked]]
+    found: State,
+    beliefs: Corrections,
+    group: Sequence[tuple[str, Asked]],
+    among: Collection[str] | None,
 ) -> list[Suggestion]:
     """One arm for all of these, the best for their mean."""
     values = np.array([one.values for _, one in group])
@@ -237,6 +262,7 @@ def _group(
         found.bandit.forecasts(values, found.history).mean(axis=0),
         np.mean(contexts, axis=0),
         number=int(group[0][0][1:]),
+        among=among,
     )
     return [
         Suggestion(

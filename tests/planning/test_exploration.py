@@ -70,16 +70,30 @@ def test_an_added_arm_is_planned_like_the_others(
     assert strange.label in sharing.look(state).history.pending[0].chance
 
 
-def test_an_arm_that_cannot_be_planned_is_refused(
+def test_only_arms_that_can_be_used_are_suggested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a base no arm on deltas can be; the bandit's favourite is one."""
+    monkeypatch.setattr(representation, "STEPS", 20)
+    best = BALANCED.index(arm("task_arithmetic", scale=0.7))
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best), networks=1))
+    made = plan(CODE, MATH, experts=EXPERTS, signals="structural", bandit=state)
+    assert made.best.arm.operator in ("linear", "slerp")
+    (suggested, _) = sharing.look(state).history.pending
+    assert suggested.arm == made.best.arm.label
+    assert suggested.chance[BALANCED[best].label] == 0
+
+
+def test_a_bandit_without_a_usable_arm_notes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(representation, "STEPS", 20)
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
-    without = "simmerge_hub.planning.plan.with_its_arms"
-    monkeypatch.setattr(without, lambda arms, _: tuple(a for a in arms if a != BALANCED[0]))
-    with pytest.raises(BanditError, match="which cannot be planned") as caught:
-        plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
+    asked = [sharing.Asked(task="t", expert="e", auxiliary="a", values=outcomes(0).values[0])]
+    with pytest.raises(BanditError, match="none of the arms") as caught:
+        sharing.suggest(state, asked, among={"arcee_fusion"})
     assert caught.value.hint == "plan without --bandit"
+    assert not sharing.look(state).history.suggestions
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,8 @@ def test_every_prediction_lies_in_its_interval(made: ManyPlan) -> None:
 def test_a_model_without_a_task_is_idle_in_every_merge_with_it() -> None:
     experts = {name: name for name in NAMES[:2]}
     found = plan_many(*MODELS, base=BASE, experts=experts, signals="structural")
-    assert [c.idle for c in found.candidates] == [
-        "multilingual" in c.tree.models for c in found.candidates
-    ]
+    for c in found.candidates:
+        assert c.idle == {"multilingual"}.intersection(c.tree.models)
     assert any(c.idle for c in found.candidates)
 
 

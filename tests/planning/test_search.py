@@ -99,6 +99,6 @@ def test_a_model_that_is_the_best_at_nothing_must_add_something(lead: float, fir
     other = Candidate(
         tree=joined(arm("linear"), *map(leaf, "abx")),
         beliefs={"a": Belief(mean=0.5 + lead)},
-        idle=1,
+        idle=frozenset("x"),
     )
     assert "".join(in_order([plain, other], MEAN)[0].tree.models) == first

@@ -38,6 +38,18 @@ def test_where_nothing_is_predicted_the_rest_is_told_so() -> None:
 
 
 def test_a_model_that_adds_too_little_is_told_how_much_it_would_have_to() -> None:
-    best, other = merge("a", "b", 0.5), replace(merge("a", "c", 0.51), idle=1)
+    best, other = merge("a", "b", 0.5), replace(merge("a", "c", 0.51), idle=frozenset("c"))
     told = left_out([best, other], MEAN, "abc")["c"]
-    assert "to reach 0.51, without 0.50; it is the best at no task, and would have to add" in told
+    assert told.endswith(
+        "to reach 0.51, without 0.50; it is the best at no task, and must add 0.03"
+    )
+    said = reasons([best, other], MEAN, cast(Forecast, Known("ab")))
+    assert said[1].startswith(f"{other.tree.label} has 0.51, but holds a model that is the best at")
+
+
+def test_nothing_of_idle_models_is_said_of_others() -> None:
+    best = merge("a", "b", 0.5)
+    behind = replace(merge("c", "x", 0.51), idle=frozenset("x"))
+    far = merge("a", "d", 0.9)  # what must be kept puts it last
+    told = left_out([best, behind, far], MEAN, "abcd")
+    assert "task" not in told["c"] + told["d"]

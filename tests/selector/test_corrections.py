@@ -94,9 +94,24 @@ def test_an_added_arm_is_tried_and_kept_if_it_is_better() -> None:
         believe(arms, tied, ("e", "a"), some, unknown=1) for some in ([], about(0.2), about(-0.2))
     )
     random = np.random.default_rng(0)
-    drawn = before.draws(before.contexts("e", "a"), random, count=500, explore=0.0)
-    assert not drawn[:, :3].any()
+    context = before.contexts("e", "a")
+    drawn = before.draws(context, random, count=500, explore=0.01)
+    assert drawn[:, :3].std(axis=0).max() < 0.01
     assert drawn[:, 3].std() == pytest.approx(0.15, rel=0.2)
+    assert not before.draws(context, random, explore=0.0).any()
     assert error(better, "new", "e", "a") > 0.1 > -0.1 > error(worse, "new", "e", "a")
     # Reports about it say little about the others.
     assert abs(error(better, "linear", "e", "a")) < error(better, "new", "e", "a") / 2
+
+
+def test_an_added_arm_is_never_explored_more_than_in_full() -> None:
+    """Its own effect and the shared ones go together once reports about one pair are many."""
+    arms, tied = (*ARMS, "new"), added(TIED, [0, 1, 2])
+    told = [Told(arm=arm, expert="e", auxiliary="a", error=0.1, weight=1.0) for arm in arms * 50]
+    found = believe(arms, tied, ("e", "a"), told, unknown=1)
+    context = found.contexts("e", "a")
+    sizes = [
+        found.draws(context, np.random.default_rng(0), count=2000, explore=explore)[:, 3].std()
+        for explore in (0.05, 1.0)
+    ]
+    assert sizes[0] <= 1.05 * sizes[1]

@@ -95,7 +95,8 @@ def test_an_arm_is_added_once(place: str, rows: Rows) -> None:
 
 def test_an_arm_with_its_defaults_spelled_out_is_no_other_arm(place: str) -> None:
     add(place, arm("sce", density=0.1))
-    for same in (arm("sce"), arm("linear", normalize=True)):
+    equal = arm("linear", weights=(0.5, 0.5))
+    for same in (arm("sce"), arm("linear", normalize=True), equal):
         with pytest.raises(BanditError, match="one of the arms already") as caught:
             add(place, same)
         assert caught.value.hint == f"simmerge-hub bandit status {place} lists them"
