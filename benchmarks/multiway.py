@@ -42,16 +42,18 @@ from multiway_sets import (
     folds,
     hashed,
     orders,
+    parsed,
     parts,
     sets,
     tasks_of,
     trees,
 )
 
+from simmerge_hub.operators import arm
 from simmerge_hub.planning.forecast import Candidate
 from simmerge_hub.planning.objective import MEAN
 from simmerge_hub.planning.search import CAUTION, leaned, search
-from simmerge_hub.planning.trees import Tree, every
+from simmerge_hub.planning.trees import Tree, every, joined, leaf
 from simmerge_hub.planning.trial import tried
 from simmerge_hub.selector import heads, many, mixture, origin
 from simmerge_hub.selector.archive import load, save
@@ -75,6 +77,8 @@ HARMFUL = {"noise": 2.0, "overtrained": 4.0, "stranger": 1.0, "reversed": -3.0}
 """Kinds of harmful models that are tested, and how strong they are; see `plant`."""
 LEARNED = {"noise": (1.0, 2.0, 3.0), "overtrained": (2.0, 4.0, 6.0), "stranger": (1.0,)}
 """Those that training reads of: other models, and never a reversed one."""
+SUM = arm("task_arithmetic", scale=0.7)
+"""What is the best control of all merges in one step."""
 OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl"
 FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl")
 MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl")
@@ -336,8 +340,8 @@ def _told(candidate: Candidate) -> list[list[float]]:
     return [[round(b.mean, 4), round(b.variance**0.5, 4)] for b in candidate.beliefs.values()]
 
 
-def again(manifest: Manifest, seconds: float) -> bool:
-    """Measure the oracle of sets of three, the plans and the strongest control on other prompts.
+def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
+    """Measure the oracle, the plans and the strongest two controls on other prompts.
 
     The best of many on 64 prompts is partly luck; on OTHERS that chose nothing it is not.
     """
@@ -345,7 +349,7 @@ def again(manifest: Manifest, seconds: float) -> bool:
     benches = Benches(manifest, other=True)
     measured = {tuple(row["models"]): row for row in read("multiway")}
     planned = {tuple(r["models"]): r for r in read("multiway-plans") if r["way"] == "merged"}
-    for chosen in sets(manifest, 3):
+    for chosen in (each for size in sizes for each in sets(manifest, size)):
         if time.monotonic() > until:
             return False
         if chosen not in planned or list(chosen) in [r["models"] for r in read("multiway-again")]:
@@ -353,14 +357,17 @@ def again(manifest: Manifest, seconds: float) -> bool:
         base = measured[chosen]["base"]
         bench = benches[base]
         true = average(measured[chosen]["utilities"])
+        if len(chosen) > 3:
+            true |= average(planned[chosen].get("measured", {}))
         picked = {
             "oracle": max(true, key=lambda label: true[label]),
             PLAN: choice(planned[chosen]["plans"], 1.0),
             TRIED: choice(planned[chosen]["tried"], 1.0),
         }
-        known = {tree.label: tree for tree in every(chosen)}
-        asked = {name: [known[label]] for name, label in picked.items()}
+        arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
+        asked = {name: [parsed(label, arms)] for name, label in picked.items()}
         asked[CONTROL] = [chain(order, "linear") for order in orders(chosen)]
+        asked[f"at once: {SUM.label}"] = [joined(SUM, *map(leaf, chosen))]
         found = average(bench.utilities(chosen, [t for some in asked.values() for t in some]))
         row = {n: float(np.mean([found[t.label] for t in some])) for n, some in asked.items()}
         append("multiway-again", {"models": chosen, "values": row})
@@ -441,7 +448,7 @@ def main() -> None:
     elif given.what == "harm":
         done = harm(manifest, given.part, *limits)
     elif given.what == "again":
-        done = again(manifest, given.seconds)
+        done = again(manifest, given.sizes, given.seconds)
     elif given.what == "report":
         text = json.dumps(report(manifest), indent=1) + "\n"
         Path(__file__).with_suffix(".json").write_text(text)

@@ -99,15 +99,19 @@ def _intermediates(
 
 def _again() -> dict[str, Any]:
     """Means on other prompts, and the share of the headroom there."""
-    rows = list(read("multiway-again"))
-    chosen = [tuple(row["models"]) for row in rows]
-    scores = [row["values"] for row in rows]
-    return {
-        "prompts": OTHERS,
-        "sets": len(rows),
-        "means": {name: _spread(chosen, [s[name] for s in scores]) for name in scores[0]},
-        "captured": {plan: _captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
-    }
+    found: dict[str, Any] = {"prompts": OTHERS}
+    for size in SETS["test"]:
+        rows = [row for row in read("multiway-again") if len(row["models"]) == size]
+        if not rows:
+            continue
+        chosen = [tuple(row["models"]) for row in rows]
+        scores = [row["values"] for row in rows]
+        found[str(size)] = {
+            "sets": len(rows),
+            "means": {name: _spread(chosen, [s[name] for s in scores]) for name in scores[0]},
+            "captured": {plan: _captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
+        }
+    return found
 
 
 def _harm() -> dict[str, Any]:

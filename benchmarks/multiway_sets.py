@@ -1,11 +1,11 @@
 """Which merges of many are measured: folds of the zoo's models, sets of them, trees of a set."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from random import Random
 
-from simmerge_hub.operators import arm
+from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.trees import Tree, every, identity, joined, leaf
 from simmerge_hub.zoo.manifest import Manifest
 
@@ -73,6 +73,21 @@ def parts(models: Sequence[str]) -> list[Tree]:
     """The models of a set and the intermediates of its plans that are merges of two."""
     pairs = combinations(sorted(models), 2)
     return [*map(leaf, models), *(t for pair in pairs for t in every(pair))]
+
+
+def parsed(label: str, arms: Mapping[str, Arm]) -> Tree:
+    """The tree of a label; `arms` by theirs."""
+    head, inside, rest = label.partition("[")
+    if not inside:
+        return leaf(label)
+    found, depth = [""], 0
+    for sign in rest[:-1].replace(", ", ","):
+        depth += {"[": 1, "]": -1}.get(sign, 0)
+        if sign == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += sign
+    return joined(arms[head], *(parsed(part, arms) for part in found))
 
 
 def evenly(models: Sequence[str]) -> list[Tree]:

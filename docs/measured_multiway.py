@@ -61,20 +61,24 @@ def multiway_summary() -> str:
 
 
 def multiway_again() -> str:
-    """The oracle, the plans and the strongest control on prompts that chose nothing."""
-    found = read("multiway")["again"]
-    rows = [
-        (
-            name,
-            _spread(value),
-            _spread(found["captured"][name]) if name in found["captured"] else "",
+    """The oracle, the plans and the strongest controls on prompts that chose nothing."""
+    found, parts = read("multiway")["again"], []
+    for size in (size for size in SIZES if size in found):
+        one = found[size]
+        rows = [
+            (
+                name,
+                _spread(value),
+                _spread(one["captured"][name]) if name in one["captured"] else "",
+            )
+            for name, value in sorted(one["means"].items(), key=lambda item: -item[1]["mean"])
+        ]
+        head = (
+            f"{one['sets']} sets of {SIZES[size]}, {found['prompts']} other prompts of each task:"
         )
-        for name, value in sorted(found["means"].items(), key=lambda item: -item[1]["mean"])
-    ]
-    return (
-        f"{found['sets']} sets of three, {found['prompts']} other prompts of each task:\n\n"
-        + table(("strategy", "utility (95 %)", "share of the headroom (95 %)"), rows)
-    )
+        heads = ("strategy", "utility (95 %)", "share of the headroom (95 %)")
+        parts.append(f"{head}\n\n{table(heads, rows)}")
+    return "\n\n".join(parts)
 
 
 def multiway_ways() -> str:
