@@ -17,25 +17,20 @@ tried, prompts. Utility of a merge: exact match over the expert's, mean over the
 """
 
 import argparse
-import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
-from itertools import combinations
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import torch
-from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, read
+from multiway_bench import Bench, Benches, Signatures, append, plant, read
 from multiway_report import CONTROL, PLAN, PROBED, TRIED, WAYS, average, choice, report
 from multiway_sets import (
     BASES,
-    SEED,
     SETS,
     chain,
     evenly,
@@ -48,6 +43,7 @@ from multiway_sets import (
     tasks_of,
     trees,
 )
+from multiway_train import planted, table, trained
 
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.forecast import Candidate
@@ -55,33 +51,15 @@ from simmerge_hub.planning.objective import MEAN
 from simmerge_hub.planning.search import CAUTION, leaned, search
 from simmerge_hub.planning.trees import Tree, every, joined, leaf
 from simmerge_hub.planning.trial import tried
-from simmerge_hub.selector import heads, many, mixture, origin
-from simmerge_hub.selector.archive import load, save
-from simmerge_hub.selector.many import load_merges
-from simmerge_hub.selector.mixture import Size
-from simmerge_hub.selector.outcomes import load_outcomes
-from simmerge_hub.selector.predictor import Predictor
-from simmerge_hub.selector.rows import join
-from simmerge_hub.selector.table import load_features
-from simmerge_hub.selector.train import digest
-from simmerge_hub.signatures.effects import NAMES as EFFECTS
-from simmerge_hub.signatures.features import NAMES
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
 VERBS = ("measure", "plant", "table", "plan", "harm", "again", "report")
-KEPT = 36
-"""Merges of a set that training reads: all of three models, a seeded draw of four."""
 HARM = 40
 """Merges with a harmful model that are drawn to find the best, those in one step among them."""
 HARMFUL = {"noise": 2.0, "overtrained": 4.0, "stranger": 1.0, "reversed": -3.0}
 """Kinds of harmful models that are tested, and how strong they are; see `plant`."""
-LEARNED = {"noise": (1.0, 2.0, 3.0), "overtrained": (2.0, 4.0, 6.0), "stranger": (1.0,)}
-"""Those that training reads of: other models, and never a reversed one."""
 SUM = arm("task_arithmetic", scale=0.7)
 """What is the best control of all merges in one step."""
-OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl"
-FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl")
-MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl")
 
 
 def measure(
@@ -109,164 +87,6 @@ def measure(
             row["evenly"] = bench.utilities(chosen, evenly(chosen))
         append("multiway", row)
     return True
-
-
-def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
-    """Plant a harmful model beside every set of three of the part `train`, for so long, and measure
-    merges with it: half of KEPT with all of the set, half with two of it. Whether that is done."""
-    until = time.monotonic() + seconds
-    benches = Benches(manifest)
-    for chosen in sets(manifest, 3, "train")[shard:]:
-        if time.monotonic() > until:
-            return False
-        if list(chosen) in [row["models"] for row in read("multiway-planted")]:
-            continue
-        base = manifest.models[chosen[0]].spec["base"]
-        bench = benches[base]
-        random = Random(hashed(*chosen))
-        kind = random.choice(list(LEARNED))
-        strength = random.choice(LEARNED[kind])
-        other = plant(bench, chosen, kind, strength)
-        if other is None:
-            continue
-        drawn = _drawn((*chosen, other), KEPT // 2)
-        for two in combinations(chosen, 2):
-            drawn += _drawn((*two, other), KEPT // 6)
-        row = {
-            "models": chosen,
-            "base": base,
-            "kind": kind,
-            "strength": strength,
-            "planted": other,
-            "utilities": bench.utilities(chosen, drawn),
-        }
-        append("multiway-planted", row)
-    return True
-
-
-def _drawn(models: Sequence[str], count: int) -> list[Tree]:
-    """A seeded draw of the merges of all of these."""
-    return sorted(every(sorted(models)), key=lambda t: hashed("planted", t.label))[:count]
-
-
-def table(manifest: Manifest, seconds: float, shard: int) -> bool:
-    """Describe the measured merges of the part `train` as training reads them, for so long; write
-    the table once all are. Whether that is done.
-
-    What the table in `recipes/outcomes` holds already is kept: remove it if the zoo changed.
-    """
-    until = time.monotonic() + seconds
-    signatures, benches = Signatures(manifest), Benches(manifest)
-    rows: dict[tuple[str, ...], list[Any]] = {}
-    for line in map(json.loads, MERGES.read_text().splitlines()[1:]) if MERGES.exists() else ():
-        rows.setdefault(tuple(line["models"]), []).append(line)
-    of_train = {chosen for size in SETS["train"] for chosen in sets(manifest, size, "train")}
-    measured = [*read("multiway"), *read("multiway-planted")]
-    for row in [row for row in measured if tuple(row["models"]) in of_train][shard:]:
-        for some, known in _by_models(row).items():
-            done = {tuple(each["models"]): each["lines"] for each in read("multiway-table")}
-            if some in rows:
-                continue
-            if some not in done:
-                if time.monotonic() > until:
-                    return False
-                lines = _described(some, row, known, signatures, benches[row["base"]])
-                append("multiway-table", {"models": some, "lines": lines})
-            rows[some] = done.get(some) or lines
-    if shard:
-        return False
-    lines = [many.header(NAMES, EFFECTS), *(line for some in sorted(rows) for line in rows[some])]
-    MERGES.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return True
-
-
-def _by_models(row: Mapping[str, Any]) -> dict[tuple[str, ...], list[Tree]]:
-    """The measured merges that training reads, by their models."""
-    models = tuple(row["models"])
-    if "planted" in row:
-        whole = (*models, row["planted"])
-        some = [tuple(sorted((*two, row["planted"]))) for two in combinations(models, 2)]
-        known = [t for each in (whole, *some) for t in every(sorted(each))]
-    else:
-        known = trees(models)
-    found: dict[tuple[str, ...], list[Tree]] = {}
-    for tree in sorted(known, key=lambda tree: hashed("table", tree.label)):
-        if tree.label in row["utilities"]:
-            found.setdefault(tuple(sorted(tree.models)), []).append(tree)
-    return {each: some[:KEPT] for each, some in found.items()}
-
-
-def _described(
-    models: tuple[str, ...],
-    row: Mapping[str, Any],
-    known: Sequence[Tree],
-    signatures: Signatures,
-    bench: Bench,
-) -> list[Any]:
-    """Lines of the table of merges, one for a task whose expert is among the models.
-
-    Args:
-        models: of the merges.
-        row: what was measured of a set, whose tasks are asked about; a planted model has none.
-        known: the merges.
-        signatures, bench: of the zoo.
-    """
-    asked = tasks_of(signatures.manifest, row["models"])
-    others = [name for name in models if name not in row["models"]]
-    forecast = signatures.forecast(row["models"], origin.find(None).predictor, others=others)
-    experts = list(asked.values())
-    probes = [signatures.probes[t] for t, expert in asked.items() if expert in models]
-    for tree in known:
-        forecast.ran[tree.label] = bench.run(tree, probes)
-    return [
-        many.line(
-            models,
-            view.task,
-            view.level,
-            view.values,
-            [
-                many.entry(
-                    tree.arm, row["utilities"][tree.label][place],
-                    forecast.effects(tree, [view])[0],
-                    forecast.likeness(tree, view),
-                )
-                for tree in known
-            ],
-        )
-        for place, view in enumerate(forecast.view(models))
-        if view.expert == experts[place]
-    ]  # fmt: skip
-
-
-def trained(manifest: Manifest, fold: int) -> Predictor:
-    """The packaged predictor, fitted anew on pairs and merges that share no model with a fold.
-
-    The heads' sizes are the default ones. Half-widths of pairs' intervals, which only say how
-    cautious a plan is, are the packaged ones; those of merges of many come from the same rows.
-    """
-    path = BUILD / f"multiway-{fold}-{hashlib.sha256(MERGES.read_bytes()).hexdigest()[:8]}.json"
-    if not path.exists():
-        packaged = origin.find(None).predictor
-        rows = join(load_outcomes(OUTCOMES), load_features(FEATURES), packaged.arms)
-        place = folds(manifest)
-        pairs = zip(rows.experts, rows.auxiliaries, strict=True)
-        known = rows.take(
-            np.array([i for i, ms in enumerate(pairs) if fold not in {place.get(m) for m in ms}])
-        )
-        merges = load_merges(MERGES)
-        others = [i for i, m in enumerate(merges.models) if fold not in {place.get(n) for n in m}]
-        fitted = mixture.fit(known, Size(), seed=SEED)
-        forest = replace(packaged.conditioned, forest=heads.text(fitted.forest), share=fitted.share)
-        made = replace(
-            packaged,
-            line=fitted.line,
-            heads=tuple(heads.text(head) for head in fitted.heads),
-            conditioned=forest,
-            training=digest(known),
-            many=many.learn(known, merges.take(np.array(others)), seed=SEED, alpha=packaged.alpha),
-        )
-        save(made, path)
-    return load(path)
 
 
 def plan(
