@@ -116,7 +116,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
         show.data({"state": reference, "added": new.label})
         return
     show.note(f"{new.label} added to {reference}")
-    show.note(f"next: simmerge-hub bandit suggest {reference} --features FILE")
+    show.note(f"next: simmerge-hub plan MODEL MODEL --bandit {reference}")
 
 
 def status(*, reference: str, as_json: bool) -> None:

@@ -64,7 +64,10 @@ def _ranking(made: "ManyPlan") -> Table:
     tasks = [task.name for task in made.tasks]
     heading = made.objective.heading(tasks)
     columns = tasks if heading in tasks else [heading, *tasks]
-    table = Table(title="Predicted utility, 1 = as good as the task's expert")
+    table = Table(
+        title="Predicted utility, 1 = as good as the task's expert; "
+        "best first by one standard deviation less"
+    )
     table.add_column("merge", overflow="fold")
     for column in columns:
         table.add_column(escape(column), justify="right")

@@ -66,16 +66,20 @@ def explored(
     suggested = sharing.suggest(reference, asked, together=True, among=among)
     arm, chance = suggested[0].arm, suggested[0].chance
     chosen = [c for c in decision.choices if c.arm.label == arm]
-    likely = sorted(chance, key=lambda label: -chance[label])[:NAMED]
-    odds = ", ".join(f"{label} {chance[label]:.0%}" for label in likely)
+    likely = sorted(among & chance.keys(), key=lambda label: (-chance[label], label))[:NAMED]
+    odds = ", ".join(f"{label} {_share(chance[label])}" for label in likely)
     ids = ", ".join(f"{s.id} for {s.task}" for s in suggested)
     return replace(
         decision,
         choices=(*chosen, *(c for c in decision.choices if c.arm.label != arm)),
         because=(
-            f"The bandit {reference} tries {arm}: a chance of {chance[arm]:.0%} to be the best",
+            f"The bandit {reference} tries {arm}: a chance of {_share(chance[arm])} to be the best",
             f"Most likely the best: {odds}",
             f"Report what the merge gains as {ids}",
             *decision.because,
         ),
     )
+
+
+def _share(chance: float) -> str:
+    return f"{chance:.0%}" if chance >= 0.005 else "less than 1%"

@@ -21,6 +21,8 @@ RANKS: tuple[Status, ...] = ("calibrated", "extrapolated", "abstained")
 """From the best to the worst."""
 UNKNOWN = Belief(mean=0.0, variance=1.0)
 """What is expected where nothing is predicted."""
+LOST = 0.1
+"""Who reaches less of an expert's score keeps next to nothing of it."""
 
 
 def most_novel(forecast: Forecast, tasks: Sequence[Task], whole: Checkpoint) -> dict[str, Novelty]:
@@ -98,6 +100,8 @@ def reasons(
     ]
     spoken = f"{first}; {', '.join(others)}" if others else first
     said = [spoken]
+    if lost := [task for task, belief in best.beliefs.items() if belief.mean < LOST]:
+        said.append(f"Next to nothing is expected to be kept of {', '.join(lost)}")
     values = {c.tree.label: objective.value(c.spreads(CAUTION))[1] for c in ranked if c.idle}
     label = max(values, key=lambda label: values[label], default="")
     if label and low < values[label] and not best.idle:
@@ -143,7 +147,10 @@ def left_out(
             found[name] = "no merge with it was among the best of its size"
             continue
         value = objective.value(other.spreads(CAUTION))[1]
-        reason = f"the best merge with it is predicted to reach {value:.2f}, without {own:.2f}"
+        reason = (
+            f"with caution, the best merge with it is predicted to reach {value:.2f}, "
+            f"without {own:.2f}"
+        )
         if name in other.idle and own <= value <= own + IDLE * len(other.idle):
             reason += f"; it is the best at no task, and must add {IDLE}"
         found[name] = reason

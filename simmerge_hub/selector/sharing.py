@@ -173,8 +173,13 @@ def add(reference: str, arm: Arm) -> None:
         found = reader.state(page)
         for known in found.bandit.all_arms(found.history):
             if known.label == arm.label or _spelled_out(known) == _spelled_out(arm):
+                same = (
+                    ""
+                    if known.label == arm.label
+                    else f"{arm.label} is the same as {known.label}: "
+                )
                 raise BanditError(
-                    f"{known.label} is one of the arms already",
+                    f"{same}{known.label} is one of the arms already",
                     hint=f"simmerge-hub bandit status {reference} lists them",
                 )
         return events.added(arm), {}

@@ -85,7 +85,7 @@ def test_an_arm_is_added_and_suggested(
     said = capsys.readouterr()
     assert said.out == ""
     assert f"ties(density=0.3) added to {state}" in said.err
-    assert f"next: simmerge-hub bandit suggest {state} --features FILE" in said.err
+    assert f"next: simmerge-hub plan MODEL MODEL --bandit {state}" in said.err
     more = ["--set", "density=0.1/0.1", "--set", "normalize=False", "--set", "trim=model"]
     assert main(["bandit", "add", state, "ties", *more, "--json"]) == 0
     label = "ties(density=0.1/0.1, normalize=False, trim=model)"
@@ -107,7 +107,10 @@ def test_an_arm_is_added_and_suggested(
         (["slerp", "--set", "t=0.3"], "error: slerp(t=0.3) treats the two models differently"),
         (["linear", "--set", "weights=0.7/0.3"], "treats the two models differently\n hint: "),
         (["slerp"], "error: slerp is one of the arms already\n hint: simmerge-hub bandit status"),
-        (["slerp", "--set", "t=0.5"], "error: slerp is one of the arms already"),
+        (
+            ["slerp", "--set", "t=0.5"],
+            "error: slerp(t=0.5) is the same as slerp: slerp is one of the arms",
+        ),
         (["ties", *["--set", "density=0.3"] * 2], "error: density is set twice"),
     ],
 )

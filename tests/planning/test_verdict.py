@@ -53,3 +53,10 @@ def test_nothing_of_idle_models_is_said_of_others() -> None:
     far = merge("a", "d", 0.9)  # what must be kept puts it last
     told = left_out([best, behind, far], MEAN, "abcd")
     assert "task" not in told["c"] + told["d"]
+
+
+def test_what_is_lost_is_said() -> None:
+    tree = joined(arm("linear"), leaf("a"), leaf("b"))
+    taken = Candidate(tree=tree, beliefs={"a": Belief(mean=0.05), "b": Belief(mean=0.9)})
+    said = reasons([taken], MEAN, cast(Forecast, Known("ab")))
+    assert said[1] == "Next to nothing is expected to be kept of a"
