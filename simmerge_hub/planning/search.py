@@ -23,8 +23,8 @@ EXHAUSTIVE = 4
 CAUTION = 1.0
 """Standard deviations below the mean at which plans are judged."""
 IDLE = 0.03
-"""Utility that a model must add which is the best at no task: of those that were planted in sets to
-learn from, three in four did harm."""
+"""Utility that a model must add which is the best at no task; chosen on sets to learn from, with
+models planted that mostly do harm (docs/log.md)."""
 
 Subset = frozenset[str]
 

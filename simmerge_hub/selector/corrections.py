@@ -94,9 +94,11 @@ class Corrections:
         is 0, they are explored in full, and never more than that.
         """
         scale = np.full(contexts.shape, explore)
-        scale[:, contexts.shape[1] - self.unknown :] = float(explore > 0)
-        full, part = (posterior.widths(self.belief, z) for z in (contexts, contexts * scale))
-        scale *= np.minimum(1, full / np.maximum(part, 1e-12))[:, None]
+        if self.unknown and 0 < explore < 1:
+            scale[:, -self.unknown :] = 1
+            own, seen = contexts[-self.unknown :], scale[-self.unknown :]
+            full, part = (posterior.widths(self.belief, z) for z in (own, own * seen))
+            seen *= np.minimum(1, full / part)[:, None]
         drawn = posterior.draws(self.belief, contexts, random, count=count, explore=scale)
         return NOISE * np.asarray(drawn, np.float64)
 

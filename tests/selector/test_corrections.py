@@ -115,3 +115,14 @@ def test_an_added_arm_is_never_explored_more_than_in_full() -> None:
         for explore in (0.05, 1.0)
     ]
     assert sizes[0] <= 1.05 * sizes[1]
+
+
+@pytest.mark.parametrize("unknown", [0, 1])
+def test_more_than_full_exploration_is_more(unknown: int) -> None:
+    found = believe(ARMS, TIED, ("e", "a"), [bad()], unknown=unknown)
+    context = found.contexts("e", "a")
+    once, twice = (
+        found.draws(context, np.random.default_rng(0), count=500, explore=explore).std(axis=0)
+        for explore in (1.0, 2.0)
+    )
+    assert twice == pytest.approx(2 * once)
