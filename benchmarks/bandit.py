@@ -19,7 +19,7 @@ import numpy as np
 
 from simmerge_hub.operators import BALANCED
 from simmerge_hub.selector import bandit as b
-from simmerge_hub.selector import posterior, representation
+from simmerge_hub.selector import network, posterior, representation
 from simmerge_hub.selector.corrections import NOISE, Corrections
 from simmerge_hub.selector.history import History, Suggestion
 from simmerge_hub.selector.outcomes import load_outcomes
@@ -170,7 +170,7 @@ def alone(represent: representation.Representation, rows: Rows, order: np.ndarra
 
 def cold_contexts(rows: Rows, offline: np.ndarray, directions: int = 15) -> np.ndarray:
     """[n, 16]: the ranks' first principal directions, from features without outcomes, and 1."""
-    ranked = representation.ranks(rows.values, representation.quantiles(rows.values[offline]))
+    ranked = network.ranks(rows.values, network.quantiles(rows.values[offline]))
     _, scales, axes = np.linalg.svd(ranked[offline], full_matrices=False)
     spread = scales[:directions] / np.sqrt(len(offline))
     return np.column_stack([np.ones(len(rows)), ranked @ axes[:directions].T / spread])

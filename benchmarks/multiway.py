@@ -1,6 +1,7 @@
 """Merges of three and four held-out models of the zoo: the plan against what needs no predictor.
 
     python benchmarks/multiway.py measure build/zoo --part train      (merge and evaluate)
+    python benchmarks/multiway.py measure build/zoo --part across     (two folds; to learn from)
     python benchmarks/multiway.py plant build/zoo                     (also with a harmful model)
     python benchmarks/multiway.py table build/zoo                     (what training reads of that)
     python benchmarks/multiway.py measure build/zoo
@@ -10,10 +11,11 @@
     python benchmarks/multiway.py report build/zoo
 
 Models are dealt into folds base by base, and sets are drawn inside a fold; the predictor of a fold
-is trained on pairs, and on merges of sets of the part `train`, that share no model with it. What
-had to be chosen was chosen on that part. Everything is settled by seeds: sets, plans that are
-tried, prompts. Utility of a merge: exact match over the expert's, mean over the set's tasks.
-`build/multiway*.jsonl` keep what is done, so that work can be cut (`--seconds`) and continued.
+is trained on pairs, and on merges of sets of the parts `train` and `across`, that share no model
+with it. What had to be chosen was chosen on `train`. Everything is settled by seeds: sets, plans
+that are tried, prompts. Utility of a merge: exact match over the expert's, mean over the set's
+tasks. `build/multiway*.jsonl` keep what is done, so that work can be cut (`--seconds`) and
+continued.
 """
 
 import argparse
@@ -43,7 +45,7 @@ from multiway_sets import (
     tasks_of,
     trees,
 )
-from multiway_train import planted, table, trained
+from multiway_train import planted, read_by_training, table, trained
 
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.forecast import Candidate
@@ -79,10 +81,11 @@ def measure(
         base = manifest.models[chosen[0]].spec["base"]
         bench = benches[base]
         began = time.process_time()
-        found = bench.utilities(chosen, trees(chosen))
+        plans = read_by_training(trees(chosen)) if part == "across" else trees(chosen)
+        found = bench.utilities(chosen, plans)
         cost = round(time.process_time() - began, 2)
         row = {"models": chosen, "base": base, "seconds": cost, "utilities": found}
-        if len(chosen) == 3:
+        if len(chosen) == 3 and part != "across":
             row["parts"] = bench.utilities(chosen, parts(chosen))
             row["evenly"] = bench.utilities(chosen, evenly(chosen))
         append("multiway", row)
@@ -256,6 +259,8 @@ def main() -> None:
     parser.add_argument("--way", choices=["merged", *WAYS], default="merged")
     parser.add_argument("--shard", type=int, default=0)
     given = parser.parse_args()
+    if given.part == "across" and given.what != "measure":
+        parser.error("sets across folds are only learned from: no fold's predictor knows neither")
     torch.set_num_threads(1)
     manifest = load_manifest(given.zoo)
     limits = (given.seconds, given.shard)

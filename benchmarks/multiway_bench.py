@@ -142,7 +142,7 @@ def plant(bench: Bench, chosen: Sequence[str], kind: str, strength: float) -> st
     other = min(others, key=lambda name: hashed("plant", *chosen, name))
     if kind == "stranger":
         return other
-    name = f"{kind}-{hashed(*chosen)[:8]}"
+    name = planted_name(kind, chosen)
     theirs = bench._weights(other, {})
     random = torch.Generator().manual_seed(int(hashed(name)[:8], 16))
     made = {}
@@ -158,6 +158,11 @@ def plant(bench: Bench, chosen: Sequence[str], kind: str, strength: float) -> st
     bench.scratch.save_pretrained(folder)
     bench.tokenizer.save_pretrained(folder)
     return name
+
+
+def planted_name(kind: str, chosen: Sequence[str]) -> str:
+    """What a model is called that is made to be planted beside a set."""
+    return f"{kind}-{hashed(*chosen)[:8]}"
 
 
 def _others(known: Task) -> Exam:

@@ -13,9 +13,15 @@ FOLDS = 4
 SEED = 6
 SETS = {
     "train": {3: {"skills": 40, "half": 12, "large": 0}, 4: {"skills": 25, "half": 0, "large": 0}},
+    "across": {
+        3: {"skills": 20, "half": 20, "large": 20}, 4: {"skills": 60, "half": 40, "large": 20}
+    },
     "test": {3: {"skills": 41, "half": 22, "large": 3}, 4: {"skills": 48, "half": 14, "large": 0}},
-}
-"""How many sets of a size are drawn from each base's models, those to train on first."""
+}  # fmt: skip
+"""How many sets of a size are drawn from each base's models: of one fold, those to train on before
+those to test; `across` two folds, to train on too."""
+LEARNING = ("train", "across")
+"""The parts that training reads."""
 BASES = ("skills", "half", "large")
 DRAWN = 100
 """Plans of four models that are drawn to stand for all."""
@@ -35,16 +41,17 @@ def folds(manifest: Manifest) -> dict[str, int]:
 
 
 def sets(manifest: Manifest, size: int, part: str = "test") -> list[tuple[str, ...]]:
-    """The sets of a part, bases in turn: models of one fold, each the expert for its own task."""
+    """The sets of a part, bases in turn: each model of a set is the expert for its own task."""
     place = folds(manifest)
+    spanned = list(combinations(range(FOLDS), 2 if part == "across" else 1))
     drawn: list[list[tuple[str, ...]]] = []
     for base, count in SETS[part][size].items():
         members = sorted(n for n in place if manifest.models[n].spec["base"] == base)
         fitting = [
             chosen
-            for fold in range(FOLDS)
-            for chosen in combinations([n for n in members if place[n] == fold], size)
-            if _distinct(manifest, chosen)
+            for some in spanned
+            for chosen in combinations([n for n in members if place[n] in some], size)
+            if {place[n] for n in chosen} == set(some) and _distinct(manifest, chosen)
         ]
         fitting.sort(key=lambda chosen: hashed("set", *chosen))
         first = SETS["train"][size][base] if part == "test" else 0

@@ -11,13 +11,12 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, read
-from multiway_sets import SEED, SETS, folds, hashed, sets, tasks_of, trees
+from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, planted_name, read
+from multiway_sets import LEARNING, SEED, SETS, folds, hashed, sets, tasks_of, trees
 
 from simmerge_hub.planning.trees import Tree, every
-from simmerge_hub.selector import heads, many, mixture, origin
+from simmerge_hub.selector import heads, many, merges, mixture, origin
 from simmerge_hub.selector.archive import load, save
-from simmerge_hub.selector.many import load_merges
 from simmerge_hub.selector.mixture import Size
 from simmerge_hub.selector.outcomes import load_outcomes
 from simmerge_hub.selector.predictor import Predictor
@@ -32,17 +31,19 @@ KEPT = 36
 """Merges of a set that training reads: all of three models, a seeded draw of four."""
 LEARNED = {"noise": (1.0, 2.0, 3.0), "overtrained": (2.0, 4.0, 6.0), "stranger": (1.0,)}
 """Those that training reads of: other models, and never a reversed one."""
+SHARES = {"noise": 1, "overtrained": 1, "stranger": 2}
+"""How often each is planted; strangers are the hardest to tell."""
 OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl"
 FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl")
 MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl")
 
 
 def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
-    """Plant a harmful model beside every set of three of the part `train`, for so long, and measure
+    """Plant a harmful model beside every set of three that training reads, for so long, and measure
     merges with it: half of KEPT with all of the set, half with two of it. Whether that is done."""
     until = time.monotonic() + seconds
     benches = Benches(manifest)
-    for chosen in sets(manifest, 3, "train")[shard:]:
+    for chosen in [each for part in LEARNING for each in sets(manifest, 3, part)][shard:]:
         if time.monotonic() > until:
             return False
         if list(chosen) in [row["models"] for row in read("multiway-planted")]:
@@ -50,7 +51,7 @@ def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
         base = manifest.models[chosen[0]].spec["base"]
         bench = benches[base]
         random = Random(hashed(*chosen))
-        kind = random.choice(list(LEARNED))
+        (kind,) = random.choices(list(SHARES), list(SHARES.values()))
         strength = random.choice(LEARNED[kind])
         other = plant(bench, chosen, kind, strength)
         if other is None:
@@ -76,8 +77,8 @@ def _drawn(models: Sequence[str], count: int) -> list[Tree]:
 
 
 def table(manifest: Manifest, seconds: float, shard: int) -> bool:
-    """Describe the measured merges of the part `train` as training reads them, for so long; write
-    the table once all are. Whether that is done.
+    """Describe the measured merges of the sets to learn from as training reads them, for so long;
+    write the table once all are. Whether that is done.
 
     What the table in `recipes/outcomes` holds already is kept: remove it if the zoo changed.
     """
@@ -86,24 +87,32 @@ def table(manifest: Manifest, seconds: float, shard: int) -> bool:
     rows: dict[tuple[str, ...], list[Any]] = {}
     for line in map(json.loads, MERGES.read_text().splitlines()[1:]) if MERGES.exists() else ():
         rows.setdefault(tuple(line["models"]), []).append(line)
-    of_train = {chosen for size in SETS["train"] for chosen in sets(manifest, size, "train")}
+    of_train = {
+        chosen for part in LEARNING for size in SETS[part] for chosen in sets(manifest, size, part)
+    }
     measured = [*read("multiway"), *read("multiway-planted")]
+    rows = _done() | rows
     for row in [row for row in measured if tuple(row["models"]) in of_train][shard:]:
         for some, known in _by_models(row).items():
-            done = {tuple(each["models"]): each["lines"] for each in read("multiway-table")}
-            if some in rows:
+            if some in rows or some in (rows := _done() | rows):
                 continue
-            if some not in done:
-                if time.monotonic() > until:
-                    return False
-                lines = _described(some, row, known, signatures, benches[row["base"]])
-                append("multiway-table", {"models": some, "lines": lines})
-            rows[some] = done.get(some) or lines
+            if time.monotonic() > until:
+                return False
+            rows[some] = _described(some, row, known, signatures, benches[row["base"]])
+            append("multiway-table", {"models": some, "lines": rows[some]})
     if shard:
         return False
-    lines = [many.header(NAMES, EFFECTS), *(line for some in sorted(rows) for line in rows[some])]
+    lines = [
+        merges.header(NAMES, EFFECTS),
+        *(line for some in sorted(rows) for line in rows[some]),
+    ]
     MERGES.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return True
+
+
+def _done() -> dict[tuple[str, ...], list[Any]]:
+    """What is described already, by other processes too."""
+    return {tuple(each["models"]): each["lines"] for each in read("multiway-table")}
 
 
 def _by_models(row: Mapping[str, Any]) -> dict[tuple[str, ...], list[Tree]]:
@@ -116,10 +125,15 @@ def _by_models(row: Mapping[str, Any]) -> dict[tuple[str, ...], list[Tree]]:
     else:
         known = trees(models)
     found: dict[tuple[str, ...], list[Tree]] = {}
-    for tree in sorted(known, key=lambda tree: hashed("table", tree.label)):
+    for tree in known:
         if tree.label in row["utilities"]:
             found.setdefault(tuple(sorted(tree.models)), []).append(tree)
-    return {each: some[:KEPT] for each, some in found.items()}
+    return {each: read_by_training(some) for each, some in found.items()}
+
+
+def read_by_training(known: Sequence[Tree]) -> list[Tree]:
+    """KEPT of these, a seeded draw."""
+    return sorted(known, key=lambda tree: hashed("table", tree.label))[:KEPT]
 
 
 def _described(
@@ -145,13 +159,13 @@ def _described(
     for tree in known:
         forecast.ran[tree.label] = bench.run(tree, probes)
     return [
-        many.line(
+        merges.line(
             models,
             view.task,
             view.level,
             view.values,
             [
-                many.entry(
+                merges.entry(
                     tree.arm, row["utilities"][tree.label][place],
                     forecast.effects(tree, [view])[0],
                     forecast.likeness(tree, view),
@@ -164,6 +178,14 @@ def _described(
     ]  # fmt: skip
 
 
+def _fold_of(manifest: Manifest) -> dict[str, int]:
+    """Model -> fold; a model planted beside a set of two folds is made of one of the first's."""
+    place = folds(manifest)
+    for chosen in sets(manifest, 3, "across"):
+        place |= {planted_name(kind, chosen): place[chosen[0]] for kind in LEARNED}
+    return place
+
+
 def trained(manifest: Manifest, fold: int) -> Predictor:
     """The packaged predictor, fitted anew on pairs and merges that share no model with a fold.
 
@@ -174,13 +196,13 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
     if not path.exists():
         packaged = origin.find(None).predictor
         rows = join(load_outcomes(OUTCOMES), load_features(FEATURES), packaged.arms)
-        place = folds(manifest)
+        place = _fold_of(manifest)
         pairs = zip(rows.experts, rows.auxiliaries, strict=True)
         known = rows.take(
             np.array([i for i, ms in enumerate(pairs) if fold not in {place.get(m) for m in ms}])
         )
-        merges = load_merges(MERGES)
-        others = [i for i, m in enumerate(merges.models) if fold not in {place.get(n) for n in m}]
+        measured = merges.load_merges(MERGES)
+        others = [i for i, m in enumerate(measured.models) if fold not in {place.get(n) for n in m}]
         fitted = mixture.fit(known, Size(), seed=SEED)
         forest = replace(packaged.conditioned, forest=heads.text(fitted.forest), share=fitted.share)
         made = replace(
@@ -189,7 +211,9 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
             heads=tuple(heads.text(head) for head in fitted.heads),
             conditioned=forest,
             training=digest(known),
-            many=many.learn(known, merges.take(np.array(others)), seed=SEED, alpha=packaged.alpha),
+            many=many.learn(
+                known, measured.take(np.array(others)), seed=SEED, alpha=packaged.alpha
+            ),
         )
         save(made, path)
     return load(path)

@@ -104,6 +104,13 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
     from simmerge_hub.operators import arm
     from simmerge_hub.selector import sharing
 
+    if "(" in operator:
+        name, _, inside = operator.partition("(")
+        sets = " ".join(f"--set {each.strip()}" for each in inside.rstrip(")").split(",") if each)
+        raise BanditError(
+            f"{operator!r} is an arm, and an operator is asked for; nothing was added",
+            hint=f"simmerge-hub bandit add {reference} {name} {sets}".rstrip(),
+        )
     parameters = dict(given)
     if len(parameters) < len(given):
         names = [name for name, _ in given]
@@ -125,8 +132,9 @@ def status(*, reference: str, as_json: bool) -> None:
 
     found = sharing.look(reference)
     history = found.history
+    original = found.bandit.labels
     rows = {
-        arm.label: {"suggested": 0, "reported": 0, "gains": []}
+        arm.label: {"suggested": 0, "reported": 0, "gains": [], "added": arm.label not in original}
         for arm in found.bandit.all_arms(history)
     }
     for suggestion in history.suggestions.values():
@@ -146,7 +154,8 @@ def status(*, reference: str, as_json: bool) -> None:
         page.add_column(heading, justify="left" if heading == "arm" else "right")
     for label, row in rows.items():
         mean = "" if row["mean"] is None else f"{row['mean']:.2f}"
-        page.add_row(escape(label), str(row["suggested"]), str(row["reported"]), mean)
+        mark = ", added" if row["added"] else ""
+        page.add_row(escape(label + mark), str(row["suggested"]), str(row["reported"]), mean)
     show.OUT.print(page)
     if waiting:
         more = f" and {len(waiting) - WAITING} more" if len(waiting) > WAITING else ""

@@ -56,7 +56,10 @@ def page(made: "ManyPlan", told: Collection[str] = ()) -> None:
             f"is {novelty.status}, {novelty.distance:.2f} mean ranks from training",
             style="dim",
         )
-    line(f"{made.scored} merges predicted in {made.seconds:.1f} s", style="dim")
+    line(
+        f"{made.scored} possible merges were compared by prediction, in {made.seconds:.1f} s",
+        style="dim",
+    )
     origins(made, told)
 
 

@@ -62,7 +62,7 @@ def features(*, folder: str, outcomes: str, output: str) -> None:
 def train(*, outcomes: str, features: str, merges: str | None, output: str, as_json: bool) -> None:
     """`simmerge-hub predictor train`."""
     from simmerge_hub.selector import archive
-    from simmerge_hub.selector.many import load_merges
+    from simmerge_hub.selector.merges import load_merges
     from simmerge_hub.selector.outcomes import load_outcomes
     from simmerge_hub.selector.table import load_features
     from simmerge_hub.selector.train import train as fit

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from simmerge_hub.hub.reference import ModelRef
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Decision
 from simmerge_hub.planning.tasks import Task
@@ -66,17 +67,20 @@ def explored(
     suggested = sharing.suggest(reference, asked, together=True, among=among)
     arm, chance = suggested[0].arm, suggested[0].chance
     chosen = [c for c in decision.choices if c.arm.label == arm]
+    alone = decision.choices[0].arm.label
+    reasons = decision.because if alone == arm else (f"By prediction alone it would be {alone}",)
     likely = sorted(among & chance.keys(), key=lambda label: (-chance[label], label))[:NAMED]
     odds = ", ".join(f"{label} {_share(chance[label])}" for label in likely)
     ids = ", ".join(f"{s.id} for {s.task}" for s in suggested)
+    name = ModelRef.parse(reference).name
     return replace(
         decision,
         choices=(*chosen, *(c for c in decision.choices if c.arm.label != arm)),
         because=(
-            f"The bandit {reference} tries {arm}: a chance of {_share(chance[arm])} to be the best",
+            f"The bandit {name} tries {arm}: a chance of {_share(chance[arm])} to be the best",
             f"Most likely the best: {odds}",
             f"Report what the merge gains as {ids}",
-            *decision.because,
+            *reasons,
         ),
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.objective import Spread
 from simmerge_hub.planning.trees import Tree, at_once, joined, leaf, pairwise
-from simmerge_hub.selector.many import Merges
+from simmerge_hub.selector.merges import Merges
 from simmerge_hub.selector.outcomes import HIGHEST, SMALLEST_GAP
 from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.selector.rows import Floats

@@ -22,7 +22,7 @@ WIDEST = 24
 EXHAUSTIVE = 4
 CAUTION = 1.0
 """Standard deviations below the mean at which plans are judged."""
-IDLE = 0.03
+IDLE = 0.05
 """Utility that a model must add which is the best at no task; chosen on sets to learn from, with
 models planted that mostly do harm (docs/log.md)."""
 

@@ -21,6 +21,8 @@ RANKS: tuple[Status, ...] = ("calibrated", "extrapolated", "abstained")
 """From the best to the worst."""
 UNKNOWN = Belief(mean=0.0, variance=1.0)
 """What is expected where nothing is predicted."""
+SHAPES = {"one step": "in one step", "chain": "chain", "balanced": "merge of merges"}
+"""How the best trees of another shape are spoken of."""
 LOST = 0.1
 """Who reaches less of an expert's score keeps next to nothing of it."""
 
@@ -94,7 +96,7 @@ def reasons(
     )
     shapes = {each.tree.shape: each for each in reversed(ranked) if each.tree.shape}
     others = [
-        f"the best {shape} {objective.value(each.spreads(CAUTION))[1]:.2f}"
+        f"the best {SHAPES[shape]} {objective.value(each.spreads(CAUTION))[1]:.2f}"
         for shape, each in sorted(shapes.items())
         if shape != best.tree.shape
     ]

@@ -26,6 +26,11 @@ LOADERS = {
     "ForImageTextToText": ("AutoModelForImageTextToText", "image-text-to-text"),
 }
 """What an architecture's name ends with: its Auto class in transformers, its task on the Hub."""
+OF_TWO = (
+    "Predicted share of the gap between the weaker and the better parent that each operator closes "
+    "on each task (1 = as good as the expert, 0 = as the other parent)"
+)
+OF_MANY = "Predicted utility of the best merges on each task, 1 = as good as the task's expert"
 PAPER = "https://arxiv.org/abs/2601.09473"
 
 
@@ -42,7 +47,7 @@ def card(report: MergeReport, why: Mapping[str, Any], picture: str = "") -> str:
     parts = [
         f"---\n{dump_yaml(_front_matter(report, licence))}---",
         f"# {_title(recipe)}",
-        _summary(recipe, predicted=bool(why)),
+        _summary(recipe, why),
         _parents(report),
         _tree(why, picture),
         _predictions(why),
@@ -74,9 +79,12 @@ def _title(recipe: Recipe) -> str:
     return f"{' + '.join(names)}, merged with {' and '.join(recipe.operators)}"
 
 
-def _summary(recipe: Recipe, *, predicted: bool) -> str:
+def _summary(recipe: Recipe, why: Mapping[str, Any]) -> str:
     lines = _sliced(recipe) if recipe.slices else _steps(recipe.steps)
-    made = " Its operator was predicted, without evaluating any candidate." if predicted else ""
+    what = (
+        "Which models, their order and the operators were" if _of_many(why) else "Its operator was"
+    )
+    made = f" {what} predicted, without evaluating any candidate." if why else ""
     return (
         f"This model is a merge of the models below.{made} "
         "[simmerge-hub](https://pypi.org/project/simmerge-hub/) runs one recipe "
@@ -142,13 +150,16 @@ def _role(source: Source, report: MergeReport) -> str:
 
 def _tree(why: Mapping[str, Any], picture: str) -> str:
     """The merge tree of a plan of many models, with what every merge in it should reach."""
-    lines = why.get("tree")
-    if not isinstance(lines, list):
+    if not _of_many(why):
         return ""
-    shown = "\n".join(str(line).replace("```", "'''").replace("\n", " ") for line in lines)
+    shown = "\n".join(str(line).replace("```", "'''").replace("\n", " ") for line in why["tree"])
     drawn = f"\n\n![The merge tree]({picture})" if picture else ""
     told = "Predicted utility after each step, 1 = as good as the task's expert."
     return f"## Merge tree\n\n{told}\n\n```text\n{shown}\n```{drawn}"
+
+
+def _of_many(why: Mapping[str, Any]) -> bool:
+    return isinstance(why.get("tree"), list)
 
 
 def _predictions(why: Mapping[str, Any]) -> str:
@@ -157,6 +168,7 @@ def _predictions(why: Mapping[str, Any]) -> str:
             "## Predicted utilities\n\nNone: this recipe was written or edited by hand, or redone "
             "from another card. Nothing was predicted for it."
         )
+    many = _of_many(why)
     tasks = [task["task"] for task in why["tasks"]]
     heading, wanted = why["objective"]["heading"], why["objective"]["description"]
     columns = [heading] if heading not in tasks else []
@@ -172,14 +184,12 @@ def _predictions(why: Mapping[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Predicted utilities",
-            "Predicted share of the gap between the weaker and the better parent that each "
-            "operator closes on each task (1 = as good as the expert, 0 = as the other parent), "
-            f"with {why['coverage']:.0%} intervals per task. These are predictions, not "
-            "measurements.",
-            f"Wanted was the arm with {cell(wanted)}. Bounds of a value over several tasks are "
-            "made of theirs, and are no calibrated interval. ◆: no other arm is better on one task "
-            "and as good on all.",
-            table(["operator", *columns, *tasks], rows),
+            f"{OF_MANY if many else OF_TWO}, with {why['coverage']:.0%} intervals per task. These "
+            "are predictions, not measurements.",
+            f"Wanted was the {'merge' if many else 'arm'} with {cell(wanted)}. Bounds of a value "
+            "over several tasks are made of theirs, and are no calibrated interval. ◆: no other "
+            f"{'' if many else 'arm '}is better on one task and as good on all.",
+            table(["merge" if many else "operator", *columns, *tasks], rows),
             f"{_status(why)} {cell(why['reason'])}",
             f"Experts — {experts}. Predictor `{why['predictor'][:12]}`, "
             f"from {cell(why['predictor_from'])}.",
@@ -202,11 +212,14 @@ def _inferred(task: Mapping[str, Any]) -> str:
 
 
 def _status(why: Mapping[str, Any]) -> str:
+    many = _of_many(why)
+    they = "these models are" if many else "the pair is"
+    how = "scale or number" if many else "scale"
     return {
-        "calibrated": "**Calibrated**: the pair is like those the predictor was calibrated on.",
-        "extrapolated": "**Extrapolated**: the pair differs in scale from those the predictor was "
-        "trained on; the ranking stands, the intervals are not calibrated.",
-        "abstained": "**Abstained**: the pair is unlike anything the predictor has seen; the safe "
+        "calibrated": f"**Calibrated**: {they} like those the predictor was calibrated on.",
+        "extrapolated": f"**Extrapolated**: {they} unlike those the predictor was trained on in "
+        f"{how}; the ranking stands, the intervals are not calibrated.",
+        "abstained": f"**Abstained**: {they} unlike anything the predictor has seen; the safe "
         "operator was taken.",
     }[why["status"]]
 

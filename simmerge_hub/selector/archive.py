@@ -11,11 +11,12 @@ import numpy as np
 
 from simmerge_hub.errors import PredictorError, SimmergeError
 from simmerge_hub.operators import Arm
-from simmerge_hub.selector import conditioned, heads
+from simmerge_hub.selector import conditioned, heads, many, network
 from simmerge_hub.selector.availability import PATTERNS, spell
 from simmerge_hub.selector.conformal import Radii
 from simmerge_hub.selector.linear import Linear
 from simmerge_hub.selector.many import OfMany
+from simmerge_hub.selector.network import LAYERS, Networks
 from simmerge_hub.selector.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
 from simmerge_hub.selector.predictor import Conditioned, Predictor
@@ -23,7 +24,10 @@ from simmerge_hub.signatures import likeness
 from simmerge_hub.signatures.effects import EFFECTS
 
 FORMAT = "simmerge-hub predictor"
-SCHEMA = 2
+SCHEMA = 3
+MOST_NETWORKS = 16
+LARGEST = 1e12
+"""Beyond any number that features or weights have; keeps sums finite."""
 
 
 def save(predictor: Predictor, path: Path) -> None:
@@ -80,8 +84,16 @@ def text(predictor: Predictor) -> str:
         "report": predictor.report,
     }
     if predictor.many is not None:
-        fields["many"] = asdict(predictor.many) | {"forest": json.loads(predictor.many.forest)}
+        fields["many"] = asdict(predictor.many) | {
+            "forest": json.loads(predictor.many.forest),
+            "networks": _of_networks(predictor.many.networks),
+        }
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _of_networks(given: Networks) -> dict[str, Any]:
+    nets = [{layer: net[layer].tolist() for layer in LAYERS} for net in given.networks]
+    return {"knots": given.knots.tolist(), "networks": nets}
 
 
 def _predictor(fields: Mapping[str, Any]) -> Predictor:
@@ -121,8 +133,7 @@ def _line(entry: Mapping[str, Any], features: int, arms: int) -> Linear:
         "weights": (features, arms),
         "intercept": (arms,),
     }
-    found = {name: np.array(entry[name], dtype=np.float64) for name in shapes}
-    _demand(all(found[n].shape == s for n, s in shapes.items()), "the line does not fit")
+    found = {name: _numbers(entry[name], shape, name) for name, shape in shapes.items()}
     _demand(bool((found["spread"] > 0).all()), "a spread is not positive")
     return Linear(**found)
 
@@ -143,10 +154,12 @@ def _conditioned(entry: Mapping[str, Any], arms: Sequence[Arm], features: int) -
 
 
 def _of_many(entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence[Arm]) -> OfMany:
-    told = len(fields["features"]["names"]) + len(fields["conditioned"]["effects"])
-    told += len(conditioned.STATIC) + len(conditioned.operators(arms)) + len(likeness.NAMES)
+    features = len(fields["features"]["names"])
+    effects = len(fields["conditioned"]["effects"])
+    of_forest, of_networks = many.inputs(features, effects, conditioned.operators(arms))
     found = OfMany(
-        forest=heads.check(entry["forest"], told),
+        forest=heads.check(entry["forest"], of_forest),
+        networks=_networks(entry["networks"], of_networks),
         likeness=tuple(str(name) for name in entry["likeness"]),
         unrun=float(entry["unrun"]),
         run=float(entry["run"]),
@@ -155,6 +168,25 @@ def _of_many(entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence
     )
     _demand(found.likeness == likeness.NAMES, "it reads other numbers of merges that were run")
     _demand(found.unrun >= 0 and found.run >= 0, "an interval is negative")
+    return found
+
+
+def _networks(entry: Mapping[str, Any], inputs: int) -> Networks:
+    knots = _numbers(entry["knots"], (inputs, network.KNOTS), "the networks' quantiles")
+    _demand(bool((np.diff(knots, axis=1) >= 0).all()), "the quantiles are not in order")
+    shapes = network.shapes(inputs, 1)
+    _demand(0 < len(entry["networks"]) <= MOST_NETWORKS, "there is no network, or far too many")
+    nets = tuple(
+        {name: _numbers(net[name], shape, f"layer {name}") for name, shape in shapes.items()}
+        for net in entry["networks"]
+    )
+    return Networks(knots=knots, networks=nets)
+
+
+def _numbers(given: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    found = np.array(given, dtype=np.float64)
+    _demand(found.shape == shape, f"{name} has shape {found.shape}, not {shape}")
+    _demand(bool((np.abs(found) <= LARGEST).all()), f"{name} holds no number, or a huge one")
     return found
 
 

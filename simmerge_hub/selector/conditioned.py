@@ -63,10 +63,15 @@ def predict(
         trained: the operators that were, as `operators` names them.
         trees: how many trees to use; 0: all.
     """
+    found = of_lines(forest, matrix(values, effects, arms, trained), trees=trees)
+    return found.reshape(len(values), len(arms))
+
+
+def of_lines(forest: "Booster", lines: Floats, *, trees: int = 0) -> Floats:
+    """[n]: the same for lines [n, …] like those the forest learned from."""
     from xgboost import DMatrix
 
-    data = DMatrix(matrix(values, effects, arms, trained), nthread=1)
-    found = forest.predict(data, iteration_range=(0, trees)).reshape(len(values), len(arms))
+    found = forest.predict(DMatrix(lines, nthread=1), iteration_range=(0, trees))
     return np.clip(found.astype(np.float64), LOWEST, HIGHEST)
 
 

@@ -16,7 +16,8 @@ from simmerge_hub.selector import conditioned, heads, linear, many, wording
 from simmerge_hub.selector.availability import missing, spell
 from simmerge_hub.selector.conformal import WIDEST, Radii
 from simmerge_hub.selector.linear import Linear
-from simmerge_hub.selector.many import Merges, OfMany
+from simmerge_hub.selector.many import OfMany
+from simmerge_hub.selector.merges import Merges
 from simmerge_hub.selector.novelty import Familiar, Limits, Novelty, judge
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.ranking import Contribution, Prediction, Ranking
@@ -170,16 +171,14 @@ class Predictor:
         trained = conditioned.operators(self.arms)
         if self.many is None:
             read = [merges.effect_names.index(name) for name in self.conditioned.effects]
-            unseen = replace(
-                merges, effects=merges.effects[:, read], likeness=np.empty((len(merges), 0))
-            )
+            unseen = replace(merges, effects=merges.effects[:, read])
             forest = heads.booster(self.conditioned.forest)
-            return many.predict(forest, unseen, trained), np.full(
+            return conditioned.of_lines(forest, many.described(unseen, trained)), np.full(
                 len(merges), self.conditioned.unmeasured
             )
         was_run = np.isfinite(merges.likeness).any(axis=1)
         return (
-            many.predict(heads.booster(self.many.forest), merges, trained),
+            many.predict(heads.booster(self.many.forest), self.many.networks, merges, trained),
             np.where(was_run, self.many.run, self.many.unrun),
         )
 

@@ -9,30 +9,22 @@ is numpy. Knows nothing about posteriors or files.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simmerge_hub.selector import heads
+from simmerge_hub.selector import heads, network
+from simmerge_hub.selector.network import Model, Network, Networks
 from simmerge_hub.selector.rows import Floats
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-WIDTHS = (128, 32)
-"""Units of the two hidden layers."""
-DROPOUT, DECAY, RATE, STEPS = 0.4, 0.1, 3e-3, 200
-"""Of training: dropout, weight decay (AdamW), highest learning rate (one cycle), full batches."""
+DROPOUT, STEPS = 0.4, 200
+"""Of training: dropout, full batches."""
 PARTIAL = 2.0
 """How much a row of which one arm is known counts beside a row of which all are."""
-KNOTS = 33
-"""Quantiles kept per feature: a value becomes its rank among what was seen."""
 NETWORKS = 2
-LAYERS = ("w0", "b0", "w1", "b1", "w2", "b2")
-
-Network = dict[str, Floats]
-"""`w0` [128, features], `b0` [128], `w1`, `b1`, `w2` [arms + 1, 32], `b2` [arms + 1]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +45,7 @@ class Representation:
         """Gains [n, arms] of features [n, f]; a missing feature counts as its median."""
         level, leads = np.zeros(len(values)), []
         if self.networks:
-            ranked = ranks(values, self.knots)
-            outputs = np.mean([_output(net, ranked) for net in self.networks], axis=0)
+            outputs = Networks(knots=self.knots, networks=self.networks).outputs(values)
             level = outputs[:, -1]
             leads.append(_centred(outputs[:, :-1]))
         if self.forests:
@@ -79,8 +70,8 @@ def fit(
         networks: how many; 0 leaves it to the forests.
         forests: of `fit_forests`, or none.
     """
-    knots = quantiles(values)
-    ranked = ranks(values, knots)
+    knots = network.quantiles(values)
+    ranked = network.ranks(values, knots)
     nets = tuple(_train(ranked, gains, seed=1000 * seed + i) for i in range(networks))
     return Representation(knots=knots, networks=nets, forests=tuple(forests))
 
@@ -102,34 +93,6 @@ def fit_forests(values: Floats, gains: Floats, *, trees: int = 100, seed: int = 
     ]
 
 
-def quantiles(values: Floats) -> Floats:
-    """[features, 33]: what ranks are measured by; zeros where a feature was never seen."""
-    found = np.zeros((values.shape[1], KNOTS))
-    for column, knots in zip(values.T, found, strict=True):
-        seen = column[np.isfinite(column)]
-        if len(seen):
-            knots[:] = np.quantile(seen, np.linspace(0, 1, KNOTS))
-    return found
-
-
-def ranks(values: Floats, knots: Floats) -> Floats:
-    """[n, f]: each value's rank among the knots, scaled to unit variance; 0 where missing."""
-    found = np.zeros(values.shape)
-    for i, steps in enumerate(knots):
-        column = values[:, i]
-        places = (np.searchsorted(steps, column) + np.searchsorted(steps, column, "right")) / 2
-        found[:, i] = np.where(np.isfinite(column), places / KNOTS - 0.5, 0.0)
-    return found * np.sqrt(12)
-
-
-def _output(net: Network, ranked: Floats) -> Floats:
-    """[n, arms + 1]: the leads, not centred, and the level."""
-    for layer in (0, 1):
-        ranked = ranked @ net[f"w{layer}"].T + net[f"b{layer}"]
-        ranked = ranked / (1 + np.exp(-np.clip(ranked, -60, 60)))
-    return ranked @ net["w2"].T + net["b2"]
-
-
 def _grown(forests: Sequence[str], values: Floats) -> Floats:
     """[n, arms]: the leads that forests predict, not centred."""
     from xgboost import DMatrix
@@ -144,29 +107,18 @@ def _centred(leads: Floats) -> Floats:
 
 
 def _train(ranked: Floats, gains: Floats, *, seed: int) -> Network:
-    """Fit one network by full batches; the random state of others is left as it was."""
+    """One network: its last output is the level, the others are the leads, not centred."""
     import torch
-    from torch import nn
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        sizes = (ranked.shape[1], *WIDTHS, gains.shape[1] + 1)
-        first, second, last = (nn.Linear(a, b) for a, b in pairwise(sizes))
-        model = nn.Sequential(
-            first, nn.SiLU(), nn.Dropout(DROPOUT), second, nn.SiLU(), nn.Dropout(DROPOUT), last
-        )
-        inputs = torch.tensor(ranked, dtype=torch.float32)
-        known = torch.tensor(np.isfinite(gains), dtype=torch.float32)
-        targets = torch.tensor(np.nan_to_num(gains), dtype=torch.float32)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
-        for _ in range(STEPS):
-            optimizer.zero_grad()
-            _loss(model(inputs), targets, known).backward()
-            optimizer.step()
-            schedule.step()
-    layers = [p.detach().numpy().astype(np.float64) for p in model.parameters()]
-    return dict(zip(LAYERS, layers, strict=True))
+    inputs = torch.tensor(ranked, dtype=torch.float32)
+    known = torch.tensor(np.isfinite(gains), dtype=torch.float32)
+    targets = torch.tensor(np.nan_to_num(gains), dtype=torch.float32)
+
+    def loss(model: Model) -> "Tensor":
+        return _loss(model(inputs), targets, known)
+
+    count = gains.shape[1] + 1
+    return network.train(ranked.shape[1], count, loss, steps=STEPS, dropout=DROPOUT, seed=seed)
 
 
 def _loss(outputs: "Tensor", targets: "Tensor", known: "Tensor") -> "Tensor":

@@ -19,8 +19,9 @@ from safetensors.numpy import save as save_tensors
 from simmerge_hub.errors import BanditError, SimmergeError
 from simmerge_hub.selector import heads
 from simmerge_hub.selector.bandit import Bandit, Settings
+from simmerge_hub.selector.network import KNOTS, LAYERS, shapes
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
-from simmerge_hub.selector.representation import KNOTS, LAYERS, WIDTHS, Representation
+from simmerge_hub.selector.representation import Representation
 
 FORMAT = "simmerge-hub bandit"
 SCHEMA = 1
@@ -117,12 +118,10 @@ def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Ban
 def _network(
     tensors: Mapping[str, np.ndarray], number: int, inputs: int, arms: int
 ) -> dict[str, np.ndarray]:
-    sizes = (inputs, *WIDTHS, arms + 1)
-    found = {}
-    for i in range(len(sizes) - 1):
-        for layer, shape in ((f"w{i}", (sizes[i + 1], sizes[i])), (f"b{i}", (sizes[i + 1],))):
-            found[layer] = _shaped(tensors, f"network.{number}.{layer}", shape)
-    return found
+    return {
+        layer: _shaped(tensors, f"network.{number}.{layer}", shape)
+        for layer, shape in shapes(inputs, arms + 1).items()
+    }
 
 
 def _shaped(

@@ -16,7 +16,7 @@ from simmerge_hub.operators import ARMS, Arm
 from simmerge_hub.selector import conditioned, heads, many, mixture, novelty
 from simmerge_hub.selector.availability import PATTERNS, hide, missing, spell
 from simmerge_hub.selector.conformal import Radii, calibrate, radius, usable_arms
-from simmerge_hub.selector.many import Merges
+from simmerge_hub.selector.merges import Merges
 from simmerge_hub.selector.mixture import Size
 from simmerge_hub.selector.outcomes import Outcomes
 from simmerge_hub.selector.predictor import Conditioned, Predictor
@@ -56,6 +56,11 @@ def train(
         raise PredictorError(
             f"{len(rows.models)} models are too few: some are held out, and others must remain",
             hint=f"measure outcomes of at least {FEWEST_MODELS} models",
+        )
+    if merges and (merges.names, merges.effect_names) != (rows.names, rows.effect_names):
+        raise PredictorError(
+            "the table of merges has other features than that of pairs",
+            hint="write both with the same version of simmerge-hub",
         )
     held = hold_out(rows, seed=seed)
     fitted = mixture.fit(rows, mixture.contest(rows, seed=seed), seed=seed)

@@ -94,7 +94,18 @@ def test_an_arm_is_added_and_suggested(
     made = json.loads(capsys.readouterr().out)
     assert {"ties(density=0.3)", label} <= set(made[0]["chance"])
     assert main(["bandit", "status", state, "--json"]) == 0
-    assert label in json.loads(capsys.readouterr().out)["arms"]
+    told = json.loads(capsys.readouterr().out)["arms"]
+    assert {name for name, row in told.items() if row["added"]} == {"ties(density=0.3)", label}
+    assert main(["bandit", "status", state]) == 0
+    assert "ties(density=0.3), added" in capsys.readouterr().out
+
+
+def test_an_arm_is_told_how_to_be_written(state: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["bandit", "add", state, "ties(density=0.3, normalize=False)"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"hint: simmerge-hub bandit add {state} ties --set density=0.3" in said
+    assert said.endswith("--set density=0.3 --set normalize=False")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +123,10 @@ def test_an_arm_is_added_and_suggested(
             "error: slerp(t=0.5) is the same as slerp: slerp is one of the arms",
         ),
         (["ties", *["--set", "density=0.3"] * 2], "error: density is set twice"),
+        (
+            ["ties(density=0.3, normalize=False)"],
+            "'ties(density=0.3, normalize=False)' is an arm, and an operator is asked for",
+        ),
     ],
 )
 def test_an_arm_that_is_refused_changes_nothing(

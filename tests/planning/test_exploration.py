@@ -35,9 +35,9 @@ def outcomes(best: int) -> Rows:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("best", [0, 7])
+@pytest.mark.parametrize(("best", "predicted"), [(0, False), (6, True)])
 def test_the_bandit_chooses_and_says_so(
-    best: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    best: int, predicted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(representation, "STEPS", 60)
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best), networks=1))
@@ -47,7 +47,12 @@ def test_the_bandit_chooses_and_says_so(
     assert recipe.operators == (BALANCED[best].operator,)
     assert why["choice"] == BALANCED[best].label
     assert "s000001 for code, s000002 for math" in why["reason"]
-    assert "to be the best" in made.decision.because[0]
+    told = made.decision.because
+    assert told[0].startswith(f"The bandit bandit tries {BALANCED[best].label}: a chance of ")
+    alone = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural").decision
+    assert (alone.choices[0].arm == BALANCED[best]) == predicted
+    said = (f"By prediction alone it would be {alone.choices[0].arm.label}",)
+    assert told[3:] == (alone.because if predicted else said)
     found = sharing.look(state)
     assert [(s.task, s.expert, s.auxiliary) for s in found.history.pending] == [
         ("code", "code", "math"),

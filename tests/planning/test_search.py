@@ -93,7 +93,7 @@ def test_many_models_stay_affordable() -> None:
     assert known.scored < 5000
 
 
-@pytest.mark.parametrize(("lead", "first"), [(0.02, "ab"), (0.04, "abx")])
+@pytest.mark.parametrize(("lead", "first"), [(0.04, "ab"), (0.06, "abx")])
 def test_a_model_that_is_the_best_at_nothing_must_add_something(lead: float, first: str) -> None:
     plain = Candidate(tree=joined(arm("linear"), *map(leaf, "ab")), beliefs={"a": Belief(mean=0.5)})
     other = Candidate(

@@ -41,7 +41,7 @@ def test_a_model_that_adds_too_little_is_told_how_much_it_would_have_to() -> Non
     best, other = merge("a", "b", 0.5), replace(merge("a", "c", 0.51), idle=frozenset("c"))
     told = left_out([best, other], MEAN, "abc")["c"]
     assert told.endswith(
-        "to reach 0.51, without 0.50; it is the best at no task, and must add 0.03"
+        "to reach 0.51, without 0.50; it is the best at no task, and must add 0.05"
     )
     said = reasons([best, other], MEAN, cast(Forecast, Known("ab")))
     assert said[1].startswith(f"{other.tree.label} has 0.51, but holds a model that is the best at")

@@ -190,6 +190,18 @@ class TestText:
         assert "code: `org/code` (probes simmerge-hub:code)" in text
         assert f"Predictor `{'f' * 12}`, from org/predictor@0123." in text
 
+    def test_merges_of_many_are_spoken_of_as_such(self) -> None:
+        why = WHY | {"tree": ["linear", "├── org/code", "└── org/math"], "status": "extrapolated"}
+        text = card(report(), why)
+        assert "Which models, their order and the operators were predicted, without" in text
+        text = section(text, "Predicted utilities")
+        assert "Predicted utility of the best merges on each task, 1 = as good as the" in text
+        assert "Wanted was the merge with the highest mean over code, math." in text
+        assert "◆: no other is better on one task and as good on all." in text
+        assert "| merge | mean | code | math |" in text
+        assert "**Extrapolated**: these models are unlike those the predictor" in text
+        assert "parent" not in text
+
     def test_what_was_wanted_and_who_was_guessed(self) -> None:
         wanted = {"heading": "math", "description": "the highest utility on math, of those that"}
         tasks = [WHY["tasks"][0] | {"probability": 0.875}, WHY["tasks"][1]]

@@ -1,20 +1,23 @@
-"""The forest for merges of many, on made-up merges whose rule is known."""
+"""What forecasts merges of many, on made-up merges whose rule is known."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import arm
-from simmerge_hub.selector import archive, conditioned, many, origin
-from simmerge_hub.selector.many import Merges, load_merges
+from simmerge_hub.selector import archive, conditioned, heads, many, origin
+from simmerge_hub.selector.merges import Merges, load_merges
 from simmerge_hub.selector.outcomes import Outcomes
 from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.selector.rows import Rows, join
 from simmerge_hub.selector.table import FeatureTable
+from simmerge_hub.selector.train import train
 from simmerge_hub.signatures import likeness
 from simmerge_hub.signatures.effects import NAMES as EFFECTS
 
@@ -23,8 +26,9 @@ SHARE = EFFECTS.index("merge_share_expert")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_trees() -> "object":
+def quick() -> "object":
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many, "STEPS", 150)
         patch.setattr(many, "TREES", 60)
         yield
 
@@ -66,10 +70,33 @@ def test_a_merge_that_was_run_is_known_better(rows: Rows, merges: Merges) -> Non
 
 def test_what_it_says_follows_the_rule_on_models_it_never_saw(rows: Rows, merges: Merges) -> None:
     last = np.array([m == merges.models[-1] for m in merges.models])
-    forest = many.fit(rows, merges.take(np.flatnonzero(~last)), seed=0)
+    fitted = many.fit(rows, merges.take(np.flatnonzero(~last)), seed=0)
     test = merges.take(np.flatnonzero(last))
-    found = many.predict(forest, test, conditioned.operators(rows.arms))
+    found = many.predict(*fitted, test, conditioned.operators(rows.arms))
     assert np.corrcoef(found, test.gains)[0, 1] > 0.9
+
+
+def test_the_same_merges_give_the_same_networks(rows: Rows, merges: Merges) -> None:
+    (forest, one), (again, other) = (many.fit(rows, merges, seed=0) for _ in range(2))
+    assert heads.text(forest) == heads.text(again)
+    for net, same in zip(one.networks, other.networks, strict=True):
+        assert all(np.array_equal(net[layer], same[layer]) for layer in net)
+
+
+def test_features_that_say_nothing_may_be_hidden(rows: Rows, merges: Merges) -> None:
+    fitted = many.fit(rows, merges, seed=0)
+    without = replace(merges, values=np.full_like(merges.values, np.nan))
+    trained = conditioned.operators(rows.arms)
+    found = many.predict(*fitted, without, trained)
+    assert found == pytest.approx(many.predict(*fitted, merges, trained), abs=0.2)
+
+
+def test_errors_inside_a_group_count_more_than_those_of_its_mean() -> None:
+    import torch
+
+    errors = torch.tensor([1.0, 1.0, 1.0, -1.0])
+    group = torch.tensor([0, 0, 1, 1])
+    assert float(many._loss(errors, group, 2)) == pytest.approx((1.0 + many.LEADS) / 2)
 
 
 def test_no_merge_is_in_two_groups(merges: Merges) -> None:
@@ -86,17 +113,27 @@ def test_what_was_learned_says_from_how_much(rows: Rows, merges: Merges) -> None
     assert (found.unrun, found.run) == many.half_widths(rows, merges, seed=0, alpha=0.1)
 
 
-def test_merges_of_other_features_are_refused(rows: Rows, merges: Merges) -> None:
+def test_merges_of_other_features_are_refused(
+    known: tuple[Outcomes, FeatureTable], merges: Merges, predictor: Predictor
+) -> None:
     other = replace(merges, names=("other", *merges.names[1:]))
     with pytest.raises(PredictorError, match="other features than that of pairs"):
-        many.learn(rows, other, seed=0, alpha=0.1)
+        train(*known, merges=other, arms=predictor.arms)
+
+
+def test_the_packaged_one_learned_from_the_whole_table() -> None:
+    packaged = origin.find(None).predictor.many
+    table = Path(__file__).parents[2] / "recipes/outcomes/zoo-v2-merges.jsonl"
+    assert packaged is not None
+    assert packaged.merges == len(load_merges(table))
 
 
 def test_it_comes_back_from_the_file_of_its_predictor(tmp_path: Path) -> None:
     packaged = origin.find(None).predictor
     assert packaged.many is not None
     archive.save(packaged, tmp_path / "same.json")
-    assert archive.load(tmp_path / "same.json").many == packaged.many
+    again = archive.load(tmp_path / "same.json")
+    assert archive.text(again) == archive.text(packaged)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +143,8 @@ def test_it_comes_back_from_the_file_of_its_predictor(tmp_path: Path) -> None:
         ({"unrun": -0.1}, "an interval is negative"),
         ({"run": "x"}, "could not convert string to float: 'x'"),
         ({"forest": {"learner": {}}}, "gradient_booster"),
+        ({"networks": {"knots": [], "networks": []}}, "the networks' quantiles has shape"),
+        ({"networks": {"networks": []}}, "knots"),
     ],
 )
 def test_a_damaged_one_is_refused(damage: dict[str, object], seen: str, tmp_path: Path) -> None:
@@ -118,35 +157,37 @@ def test_a_damaged_one_is_refused(damage: dict[str, object], seen: str, tmp_path
     assert seen in str(caught.value)
 
 
-def test_without_such_a_forest_a_merge_is_seen_as_a_pair(
+@pytest.mark.parametrize(
+    ("damage", "seen"),
+    [
+        (lambda nets: {"networks": []}, "there is no network, or far too many"),
+        (lambda nets: {"networks": nets["networks"] * 20}, "there is no network, or far too many"),
+        (lambda nets: {"knots": [row[::-1] for row in nets["knots"]]}, "are not in order"),
+        (lambda nets: _layer(nets, [0.0]), r"layer b1 has shape \(1,\), not \(32,\)"),
+        (lambda nets: _layer(nets, [None] * 32), "layer b1 holds no number, or a huge one"),
+        (lambda nets: _layer(nets, ["inf"] * 32), "layer b1 holds no number, or a huge one"),
+        (lambda nets: _layer(nets, [1e308] * 32), "layer b1 holds no number, or a huge one"),
+        (lambda nets: _layer(nets, [[0.0], 1.0]), "inhomogeneous"),
+    ],
+)
+def test_damaged_networks_are_refused(
+    damage: Callable[[dict[str, Any]], dict[str, Any]], seen: str, tmp_path: Path
+) -> None:
+    fields = json.loads(archive.text(origin.find(None).predictor))
+    nets = fields["many"]["networks"]
+    fields["many"]["networks"] = nets | damage(nets)
+    (tmp_path / "damaged.json").write_text(json.dumps(fields))
+    with pytest.raises(PredictorError, match=seen):
+        archive.load(tmp_path / "damaged.json")
+
+
+def _layer(nets: dict[str, Any], biases: list[Any]) -> dict[str, Any]:
+    return {"networks": [nets["networks"][0] | {"b1": biases}]}
+
+
+def test_without_such_networks_a_merge_is_seen_as_a_pair(
     merges: Merges, predictor: Predictor
 ) -> None:
     found, widths = predictor.of_many(merges)
     assert found.shape == widths.shape == (len(merges),)
     assert set(widths) == {predictor.conditioned.unmeasured}
-
-
-def line(**changed: object) -> dict[str, object]:
-    one = many.entry(arm("linear"), 0.6, np.array([0.5]), np.full(len(likeness.NAMES), np.nan))
-    return {"models": ["a", "b", "c"], "task": "t", "level": 0.2, "values": [None, 1.0],
-            "merges": [one], **changed}  # fmt: skip
-
-
-def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
-    lines = [many.header(("x", "y"), ("e",)), line(), line(level=0.97)]
-    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    found = load_merges(tmp_path / "t.jsonl")
-    assert found.models == (("a", "b", "c"),)  # of the second there is no gap to close
-    assert found.gains == pytest.approx([0.5])
-    assert np.isnan(found.values[0, 0])
-    assert np.isnan(found.likeness).all()
-
-
-@pytest.mark.parametrize(
-    "bad", [line(values=[1.0]), line(level="x"), {"models": []}, line(merges=[{}]), line(level=1.0)]
-)
-def test_a_table_that_is_none_is_refused(bad: dict[str, object], tmp_path: Path) -> None:
-    lines = [many.header(("x", "y"), ("e",)), bad]
-    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    with pytest.raises(PredictorError, match=r"t\.jsonl is not a table of merges"):
-        load_merges(tmp_path / "t.jsonl")
