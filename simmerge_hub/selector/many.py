@@ -141,8 +141,8 @@ def half_widths(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> tuple
     """What 90 % intervals need if alpha is 0.1: of merges that were not run, and of those run.
 
     From residuals on merges none of whose models was trained on: groups of models that no set ties
-    together are held out in turn, so whole bases where sets tie all models of one. A table with one
-    group says nothing of new models, and both are the widest.
+    together are held out in turn, so whole bases where sets tie all models of one. Where all models
+    are tied, models are held out, and merges with any of them tested.
     """
     operators = conditioned.operators(rows.arms)
     unrun: list[Floats] = []
@@ -177,7 +177,9 @@ def groups(sets: Sequence[Sequence[str]]) -> list[frozenset[str]]:
 
 
 def _deal(found: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-    """The groups, put together into at most FOLDS."""
+    """The groups, put together into at most FOLDS; the models of the only one."""
+    if len(found) == 1:
+        found = [frozenset({model}) for model in sorted(found[0])]
     dealt = [found[i::FOLDS] for i in range(min(FOLDS, len(found)))]
     return [frozenset().union(*part) for part in dealt]
 

@@ -68,6 +68,15 @@ def test_a_merge_that_was_run_is_known_better(rows: Rows, merges: Merges) -> Non
     assert 0 < run < 0.7 * unrun < 1
 
 
+def test_where_sets_tie_all_models_some_are_held_out(rows: Rows, merges: Merges) -> None:
+    sets = list(dict.fromkeys(merges.models))
+    following = dict(zip(sets, [*sets[1:], sets[0]], strict=True))
+    tied = replace(merges, models=tuple((m[0], m[1], following[m][0]) for m in merges.models))
+    assert len(many.groups(tied.models)) == 1
+    unrun, run = many.half_widths(rows, tied, seed=0, alpha=0.1)
+    assert 0 < run < unrun < 1
+
+
 def test_what_it_says_follows_the_rule_on_models_it_never_saw(rows: Rows, merges: Merges) -> None:
     last = np.array([m == merges.models[-1] for m in merges.models])
     fitted = many.fit(rows, merges.take(np.flatnonzero(~last)), seed=0)
