@@ -27,7 +27,7 @@ PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/cli.md", "reference/operators.md", "reference/errors.md", "reference/features.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
-    "explanation/multiway.md", "explanation/bandit.md",
+    "explanation/multiway.md", "explanation/bandit.md", "how-to/choose-from-a-catalogue.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
@@ -93,6 +93,7 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         multiway.multiway_strategies, multiway.multiway_summary, multiway.multiway_ways,
         multiway.multiway_intermediates, multiway.multiway_harm, multiway.multiway_again,
+        multiway.catalogue_cost,
         measured.bandit_regret, measured.bandit_scenarios, measured.bandit_peer,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,

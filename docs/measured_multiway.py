@@ -1,4 +1,4 @@
-"""Tables of the page on many models, from benchmarks/multiway.json."""
+"""Tables of the pages on many models, from benchmarks/multiway.json and catalogue.json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -125,6 +125,21 @@ def multiway_harm() -> str:
     )  # fmt: skip
     planted = ", ".join(f"{count} {kind}" for kind, count in found["planted"].items())
     return f"Planted: {planted}.\n\n" + table(heads, rows)
+
+
+def catalogue_cost() -> str:
+    """Seconds to choose from a catalogue, from benchmarks/catalogue.json."""
+    parts = ("reading", "signing", "predicting")
+    rows = [
+        (
+            run["run"],
+            *(f"{run['seconds'][part]:.1f}" for part in parts),
+            f"{run['merges_predicted']:,}",
+            f"{run['seconds']['all']:.1f}",
+        )
+        for run in read("catalogue")["runs"]
+    ]
+    return table(("run", *(f"{part}, s" for part in parts), "merges predicted", "all, s"), rows)
 
 
 def _spread(found: Mapping[str, Any]) -> str:

@@ -56,10 +56,7 @@ def page(made: "ManyPlan", told: Collection[str] = ()) -> None:
             f"is {novelty.status}, {novelty.distance:.2f} mean ranks from training",
             style="dim",
         )
-    line(
-        f"{made.scored} possible merges were compared by prediction, in {made.seconds:.1f} s",
-        style="dim",
-    )
+    line(f"{made.scored} forecasts in {made.seconds:.1f} s; nothing was evaluated", style="dim")
     origins(made, told)
 
 

@@ -36,6 +36,8 @@ LEADS = 5.0
 HIDDEN = 0.5
 """The share of groups that a pattern of missing features is drawn for; none missing is one, too."""
 NETWORKS = 2
+OWN = 2
+"""Inputs that only the networks read, the last ones: whether it was run, of how many models."""
 DECIMALS = 5
 """Of weights; the file is half as large for it."""
 FOLDS = 4
@@ -111,7 +113,7 @@ def predict(
         trained: the operators of the pairs, as `conditioned.operators` names them.
     """
     seen = matrix(merges, trained)
-    grown = conditioned.of_lines(forest, seen[:, :-2])
+    grown = conditioned.of_lines(forest, seen[:, :-OWN])
     said = np.clip(networks.outputs(seen)[:, 0], LOWEST, HIGHEST)
     return (grown + said) / 2
 
@@ -125,7 +127,7 @@ def described(merges: Merges, trained: Sequence[str]) -> Floats:
 
 def matrix(merges: Merges, trained: Sequence[str]) -> Floats:
     """[n, inputs]: `described`, what the merge did on the probes, whether it was run, and of how
-    many models it is. The networks read all of it, the forest all but the last two."""
+    many models it is. The networks read all of it, the forest all but the last OWN."""
     run = np.isfinite(merges.likeness).any(axis=1, keepdims=True).astype(np.float64)
     counts = np.array([[len(models)] for models in merges.models])
     return np.concatenate([described(merges, trained), merges.likeness, run, counts], axis=1)
@@ -134,7 +136,7 @@ def matrix(merges: Merges, trained: Sequence[str]) -> Floats:
 def inputs(features: int, effects: int, trained: Sequence[str]) -> tuple[int, int]:
     """How many numbers the forest and the networks read of a merge."""
     told = features + effects + len(conditioned.STATIC) + len(trained) + len(likeness.NAMES)
-    return told, told + 2
+    return told, told + OWN
 
 
 def half_widths(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> tuple[float, float]:
@@ -206,7 +208,7 @@ def _forest(rows: Rows, merges: Merges, trained: Sequence[str], *, seed: int) ->
     unseen = np.full((len(known), len(likeness.NAMES)), np.nan)
     blind = np.random.default_rng(seed).integers(1, len(PATTERNS), len(merges))
     each = (merges, _unrun(merges), _hidden(merges, blind))
-    lines = [np.concatenate([known, unseen], axis=1), *(matrix(m, trained)[:, :-2] for m in each)]
+    lines = [np.concatenate([known, unseen], axis=1), *(matrix(m, trained)[:, :-OWN] for m in each)]
     labels = [gains, *(m.gains for m in each)]
     data = DMatrix(np.concatenate(lines), label=np.concatenate(labels), nthread=1)
     return train(conditioned.SETTINGS | {"seed": seed}, data, num_boost_round=TREES)

@@ -12,6 +12,7 @@ import pytest
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import arm
 from simmerge_hub.selector import archive, conditioned, heads, many, origin
+from simmerge_hub.selector.availability import hide
 from simmerge_hub.selector.merges import Merges, load_merges
 from simmerge_hub.selector.outcomes import Outcomes
 from simmerge_hub.selector.predictor import Predictor
@@ -92,12 +93,20 @@ def test_the_same_merges_give_the_same_networks(rows: Rows, merges: Merges) -> N
         assert all(np.array_equal(net[layer], same[layer]) for layer in net)
 
 
-def test_features_that_say_nothing_may_be_hidden(rows: Rows, merges: Merges) -> None:
-    fitted = many.fit(rows, merges, seed=0)
-    without = replace(merges, values=np.full_like(merges.values, np.nan))
+def test_what_is_missing_does_not_mislead(rows: Rows, merges: Merges) -> None:
+    """One feature says much. Without its family the forecast is less exact, but not shifted."""
+    values = merges.values.copy()
+    column = rows.names.index("drift_kl_expert")
+    values[:, column] = np.random.default_rng(1).choice([-0.2, 0.2], len(values))
+    told = replace(merges, values=values, gains=merges.gains + values[:, column])
+    forest, networks = many.fit(rows, told, seed=0)
     trained = conditioned.operators(rows.arms)
-    found = many.predict(*fitted, without, trained)
-    assert found == pytest.approx(many.predict(*fitted, merges, trained), abs=0.2)
+    hidden = replace(told, values=hide(values, rows.names, ("base",)))
+    assert np.isnan(hidden.values[:, column]).all()
+    full, without = (many.predict(forest, networks, m, trained) for m in (told, hidden))
+    errors, blind = full - told.gains, without - told.gains
+    assert np.square(errors).mean() < 0.7 * np.square(blind).mean()
+    assert abs(blind.mean()) < 0.05
 
 
 def test_errors_inside_a_group_count_more_than_those_of_its_mean() -> None:
