@@ -14,7 +14,7 @@ SEED = 6
 SETS = {
     "train": {3: {"skills": 40, "half": 12, "large": 0}, 4: {"skills": 25, "half": 0, "large": 0}},
     "across": {
-        3: {"skills": 20, "half": 20, "large": 20}, 4: {"skills": 60, "half": 40, "large": 20}
+        3: {"skills": 20, "half": 20, "large": 20}, 4: {"skills": 180, "half": 60, "large": 40}
     },
     "test": {3: {"skills": 41, "half": 22, "large": 3}, 4: {"skills": 48, "half": 14, "large": 0}},
 }  # fmt: skip
