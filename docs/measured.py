@@ -145,8 +145,9 @@ def signature_families() -> str:
 
 
 def bandit_regret() -> str:
-    """Regret of every policy on the streams: median and 90 % band over seeds."""
-    found = read("bandit")["policies"]
+    """Regret of every policy on the streams: median and 90 % band over seeds; luck and headroom."""
+    measured = read("bandit")
+    found, settings = measured["policies"], measured["settings"]
     ordered = sorted(found.items(), key=lambda item: item[1]["regret"]["median"])
     rows = [
         (
@@ -163,7 +164,12 @@ def bandit_regret() -> str:
         "policy", "regret", "of the best fixed arm's", "of cold LinTS's",
         "last 100 rounds, of the headroom", "the same, over full feedback",
     )  # fmt: skip
-    return table(heads, rows)
+    luck = (
+        f"The headroom, what the best fixed arm loses, is {settings['headroom_per_round']:.3f} a "
+        "round. The arm that is best on one half of the prompts loses "
+        f"{settings['luck_of_50_prompts']:.3f} on the other half."
+    )
+    return f"{table(heads, rows)}\n\n{luck}"
 
 
 def bandit_scenarios() -> str:

@@ -186,7 +186,7 @@ def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> No
     )  # fmt: skip
     report.add_argument("--from", dest="file", metavar="FILE", help="lines of ID=GAIN; -: stdin")
     report.add_argument(
-        "--retrain", action="store_true", help="then train the networks on all that was reported"
+        "--retrain", action="store_true", help="then train it again, on all that was reported"
     )
     add = command(verbs, "add", "bandit:add", "add an arm: an operator with its parameters")
     add.add_argument("reference", metavar="STATE", help="org/name or a folder")

@@ -45,8 +45,16 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
     if not table.rows:
         raise BanditError(f"{features} holds no pair", hint="write one: simmerge-hub zoo features")
     asked = [
-        sharing.Asked(task=task, expert=expert, auxiliary=auxiliary, values=values)
-        for (expert, auxiliary, task), values in sorted(table.rows.items())
+        sharing.Asked(
+            task=task,
+            expert=expert,
+            auxiliary=auxiliary,
+            names=table.names,
+            values=table.rows[expert, auxiliary, task],
+            effect_names=table.effect_names,
+            effects=table.effects.get((expert, auxiliary, task), {}),
+        )
+        for expert, auxiliary, task in sorted(table.rows)
     ]
     with show.status("asking the bandit"):
         made = sharing.suggest(reference, asked)

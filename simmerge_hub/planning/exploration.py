@@ -9,10 +9,13 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Decision
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.selector import sharing
+from simmerge_hub.signatures.effects import NAMES
 from simmerge_hub.signatures.features import features
 from simmerge_hub.signatures.signature import Signature
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from simmerge_hub.hub.resolve import Checkpoint
 
 NAMED = 3
@@ -38,6 +41,7 @@ def explored(
     models: "Sequence[Checkpoint]",
     base: "Checkpoint | None",
     signatures: Mapping[str, Signature],
+    effects: "Mapping[str, Mapping[str, np.ndarray]]",
 ) -> Decision:
     """The decision with the arm of a bandit first; what it suggested is noted in its history.
 
@@ -48,6 +52,7 @@ def explored(
         models: the two.
         base: theirs.
         signatures: of all of them, by name.
+        effects: expert -> arm label -> what the arm does to the pair.
 
     Raises:
         BanditError: it has no arm that these models can be merged with.
@@ -60,7 +65,13 @@ def explored(
         found = features(signatures[task.expert], signatures[auxiliary], origin, task.name)
         asked.append(
             sharing.Asked(
-                task=task.name, expert=task.expert, auxiliary=auxiliary, values=found.values
+                task=task.name,
+                expert=task.expert,
+                auxiliary=auxiliary,
+                names=found.names,
+                values=found.values,
+                effect_names=NAMES,
+                effects=effects[task.expert],
             )
         )
     among = {choice.arm.label for choice in decision.choices}

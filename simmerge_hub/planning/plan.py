@@ -177,14 +177,15 @@ def predicted(
     arms = objective.candidates([task.name for task in tasks])
     if bandit is not None:
         arms = with_its_arms(arms, bandit)
-    told = _told(checkpoints, found, known, trained.predictor, arms)
+    reads = trained.predictor.reads_effects(arms)
+    told = _told(checkpoints, found, known, arms) if reads or bandit is not None else {}
     rankings = {
-        t.name: _rank(t, checkpoints, found, known, trained.predictor, arms, told[t.expert])
+        t.name: _rank(t, checkpoints, found, known, trained.predictor, arms, told.get(t.expert, {}))
         for t in tasks
     }
     decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks}, objective)
     if bandit is not None:
-        decision = explored(decision, bandit, tasks, checkpoints, found, known)
+        decision = explored(decision, bandit, tasks, checkpoints, found, known, told)
     return Plan(
         recipe=_recipe(checkpoints, found, decision),
         tasks=tasks,
@@ -202,13 +203,10 @@ def _told(
     models: Sequence[Checkpoint],
     base: Checkpoint | None,
     signatures: Mapping[str, Signature],
-    trained: Predictor,
     arms: Sequence[Arm],
 ) -> dict[str, Mapping[str, np.ndarray]]:
-    """Name of the expert -> arm label -> what the arm does to the pair, if the predictor asks."""
+    """Name of the expert -> arm label -> what the arm does to the pair."""
     first, second = (m.name for m in models)
-    if not trained.reads_effects(arms):
-        return {first: {}, second: {}}
     found = effects(
         signatures[first], signatures[second], signatures[base.name] if base else None, arms
     )

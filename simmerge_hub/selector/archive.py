@@ -20,14 +20,13 @@ from simmerge_hub.selector.network import LAYERS, Networks
 from simmerge_hub.selector.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
 from simmerge_hub.selector.predictor import Conditioned, Predictor
+from simmerge_hub.selector.table import LARGEST
 from simmerge_hub.signatures import likeness
 from simmerge_hub.signatures.effects import EFFECTS
 
 FORMAT = "simmerge-hub predictor"
 SCHEMA = 3
 MOST_NETWORKS = 16
-LARGEST = 1e12
-"""Beyond any number that features or weights have; keeps sums finite."""
 
 
 def save(predictor: Predictor, path: Path) -> None:

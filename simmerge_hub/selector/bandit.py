@@ -15,7 +15,7 @@ import numpy as np
 
 from simmerge_hub.errors import BanditError
 from simmerge_hub.operators import Arm
-from simmerge_hub.selector import corrections, representation
+from simmerge_hub.selector import conditioned, corrections, representation
 from simmerge_hub.selector.corrections import Corrections, Told
 from simmerge_hub.selector.history import History
 from simmerge_hub.selector.representation import Representation
@@ -59,19 +59,23 @@ class Bandit:
         arms: what it chose between at first; a history may add more.
         names: the features it reads; `schema` is theirs.
         schema: of the features.
-        represent: features -> forecasts.
+        effect_names: what it reads of an arm on a pair (`signatures.effects`).
+        represent: features and effects -> forecasts.
         ties: of `corrections.ties`: which arms' errors go together.
-        values: offline features [n, f], for retraining; likewise `gains` [n, arms].
-        gains: offline shares of the gap closed.
+        values: offline features [n, f], for retraining.
+        effects: likewise [n, arms, e].
+        gains: likewise [n, arms], shares of the gap closed.
         settings: how it learns.
     """
 
     arms: tuple[Arm, ...]
     names: tuple[str, ...]
     schema: int
+    effect_names: tuple[str, ...]
     represent: Representation
     ties: Floats
     values: Floats
+    effects: Floats
     gains: Floats
     settings: Settings
 
@@ -84,12 +88,10 @@ class Bandit:
         """The arms with those that were added."""
         return (*self.arms, *(a for a in history.added if a.label not in self.labels))
 
-    def forecasts(self, values: Floats, history: History) -> Floats:
-        """[n, arms] gains of features [n, f]; an added arm's is the mean of its kin's."""
-        found = self.represent.forecast(values)
-        for arm in self.all_arms(history)[len(self.arms) :]:
-            found = np.column_stack([found, found[:, self._kin(arm)].mean(axis=1)])
-        return found
+    def forecasts(self, values: Floats, effects: Floats, history: History) -> Floats:
+        """[n, arms] gains of features [n, f] and effects [n, arms, e]; arms that were added are the
+        last."""
+        return self.represent.forecast(values, effects, self.all_arms(history))
 
     def beliefs(self, history: History, models: Sequence[str]) -> Corrections:
         """What the history says about these models; the order of reports does not matter."""
@@ -97,28 +99,40 @@ class Bandit:
         for arm in arms[len(self.arms) :]:
             ties = corrections.added(ties, self._kin(arm))
         labels = [a.label for a in arms]
-        told = self._told(history, labels)
+        told = self._told(history)
         count = len(arms) - len(self.arms)
         return corrections.believe(
             labels, ties, models, told, unknown=count, trust=self.settings.trust
         )
 
-    def _told(self, history: History, labels: Sequence[str]) -> list[Told]:
+    def _told(self, history: History) -> list[Told]:
         """Reports as errors of today's forecasts; older ones count less if `keep` is below 1."""
         learned = history.learned
         if not learned:
             return []
-        forecasts = self.forecasts(np.array([s.values for s, _ in learned], np.float64), history)
+        forecasts = self.represent.of_lines(self.lines(history, self.represent.operators))
         return [
             Told(
                 arm=s.arm,
                 expert=s.expert,
                 auxiliary=s.auxiliary,
-                error=gain - float(forecasts[i, labels.index(s.arm)]),
+                error=gain - float(forecasts[i]),
                 weight=self.settings.keep ** (len(learned) - 1 - i),
             )
             for i, (s, gain) in enumerate(learned)
         ]
+
+    def lines(self, history: History, operators: Sequence[str]) -> Floats:
+        """[n, inputs]: what was known of every arm that was reported, in the order of `learned`;
+        these operators are told by name."""
+        arms = {a.label: a for a in self.all_arms(history)}
+        told = [s for s, _ in history.learned]
+        return conditioned.lines(
+            np.array([s.values for s in told], np.float64),
+            np.array([s.effects for s in told], np.float64),
+            [arms[s.arm] for s in told],
+            operators,
+        )
 
     def _kin(self, arm: Arm) -> list[int]:
         """The first arms of the same operator, else all of them."""
@@ -141,19 +155,20 @@ def start(rows: Rows, settings: Settings | None = None, *, networks: int = 2) ->
     Args:
         rows: outcomes with features; all arms are known of each.
         settings: the defaults if None.
-        networks: of the representation; 0: forests alone.
+        networks: of the representation; 0: the forest alone.
     """
     chosen = settings or Settings()
-    forests = representation.fit_forests(rows.values, rows.gains, seed=chosen.seed)
+    operators = conditioned.operators(rows.arms)
+    learned = representation.lines(rows.values, rows.effects, rows.gains, rows.arms, operators)
     return Bandit(
         arms=rows.arms,
         names=rows.names,
         schema=rows.schema,
-        represent=representation.fit(
-            rows.values, rows.gains, seed=chosen.seed, networks=networks, forests=forests
-        ),
+        effect_names=rows.effect_names,
+        represent=representation.fit(learned, operators, seed=chosen.seed, networks=networks),
         ties=corrections.ties(rows.gains),
         values=rows.values,
+        effects=rows.effects,
         gains=rows.gains,
         settings=chosen,
     )
@@ -193,28 +208,29 @@ def choose(
 
 
 def retrain(bandit: Bandit, history: History) -> Bandit:
-    """Train the networks again on offline outcomes and on everything reported.
+    """Train the representation again on offline outcomes and on all reports, of added arms too.
 
-    Forecasts of the past are computed from features whenever beliefs are, so they follow. Where
-    what was expected at the time has a larger error than no expectation at all, the offline
+    Forecasts of the past are computed from what was known whenever beliefs are, so they follow.
+    Where what was expected at the time has a larger error than no expectation at all, the offline
     outcomes are left out from now on: the warm start was wrong.
     """
-    learned = [(s, g) for s, g in history.learned if s.arm in bandit.labels]
-    if not learned:
+    if not history.gains:
         return bandit
-    values = np.array([s.values for s, _ in learned], np.float64)
-    partial = np.full((len(learned), len(bandit.arms)), np.nan)
-    for row, (suggestion, gain) in zip(partial, learned, strict=True):
-        row[bandit.labels.index(suggestion.arm)] = gain
     kept = _without_outcomes(bandit) if len(bandit.gains) and misled(history) else bandit
+    operators = conditioned.operators(bandit.all_arms(history))
+    learned = representation.lines(kept.values, kept.effects, kept.gains, kept.arms, operators)
+    learned = learned.and_told(
+        bandit.lines(history, operators),
+        np.array([gain for _, gain in history.learned]),
+        [(s.expert, s.auxiliary, s.task) for s, _ in history.learned],
+    )
     return replace(
         kept,
         represent=representation.fit(
-            np.concatenate([kept.values, values]),
-            np.concatenate([kept.gains, partial]),
+            learned,
+            operators,
             seed=bandit.settings.seed,
-            networks=max(1, len(bandit.represent.networks)),
-            forests=kept.represent.forests,
+            networks=len(kept.represent.networks.networks),
         ),
     )
 
@@ -222,9 +238,9 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
 def _without_outcomes(bandit: Bandit) -> Bandit:
     return replace(
         bandit,
-        represent=replace(bandit.represent, forests=()),
         ties=np.eye(len(bandit.arms)),
         values=bandit.values[:0],
+        effects=bandit.effects[:0],
         gains=bandit.gains[:0],
     )
 

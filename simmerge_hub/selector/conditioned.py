@@ -13,7 +13,7 @@ import numpy as np
 
 from simmerge_hub.operators import Arm, find
 from simmerge_hub.selector import heads
-from simmerge_hub.selector.availability import PATTERNS, Pattern
+from simmerge_hub.selector.availability import PATTERNS, Pattern, hide
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.rows import Floats, Places, Rows
 from simmerge_hub.signatures.effects import EFFECTS
@@ -76,16 +76,34 @@ def of_lines(forest: "Booster", lines: Floats, *, trees: int = 0) -> Floats:
 
 
 def matrix(values: Floats, effects: Floats, arms: Sequence[Arm], trained: Sequence[str]) -> Floats:
-    """[rows · arms, features + effects + what the arms are]: an arm of a row is a line."""
-    told = np.array([describe(arm, trained) for arm in arms])
-    return np.concatenate(
-        [
-            np.repeat(values, len(arms), axis=0),
-            effects.reshape(len(values) * len(arms), -1),
-            np.tile(told, (len(values), 1)),
-        ],
-        axis=1,
+    """[rows · arms, inputs]: every arm of every row is a line; `effects` [rows, arms, effects]."""
+    count = len(values) * len(arms)
+    return lines(
+        np.repeat(values, len(arms), axis=0),
+        effects.reshape(count, effects.shape[-1]),
+        [*arms] * len(values),
+        trained,
     )
+
+
+def lines(values: Floats, effects: Floats, arms: Sequence[Arm], trained: Sequence[str]) -> Floats:
+    """[n, features + effects + what the arms are]: each line is about an arm of its own.
+
+    Args:
+        values: [n, features].
+        effects: [n, effects].
+        arms: n arms.
+        trained: operators that are told by name.
+    """
+    different = {arm.label: arm for arm in arms}
+    told = {label: describe(arm, trained) for label, arm in different.items()}
+    known = np.array([told[arm.label] for arm in arms]).reshape(len(arms), size(0, 0, trained))
+    return np.concatenate([values, effects, known], axis=1)
+
+
+def size(features: int, effects: int, trained: Sequence[str]) -> int:
+    """How many numbers a line holds."""
+    return features + effects + len(STATIC) + len(trained)
 
 
 def describe(arm: Arm, trained: Sequence[str]) -> list[float]:
@@ -117,6 +135,19 @@ def hidden_each(effects: Floats, names: Sequence[str], patterns: Places) -> Floa
     found = effects.copy()
     for number, pattern in enumerate(PATTERNS):
         found[patterns == number] = hidden(effects[patterns == number], names, pattern)
+    return found
+
+
+def masks(names: Sequence[str], effects: Sequence[str], count: int) -> Floats:
+    """[patterns, count]: for each pattern of missing families 0 where a line of so many numbers,
+    which starts with these features and effects, has none; 1 elsewhere."""
+    found = np.ones((len(PATTERNS), count))
+    for row, pattern in zip(found, PATTERNS, strict=True):
+        known = [
+            hide(np.ones(len(names)), names, pattern),
+            hidden(np.ones(len(effects)), effects, pattern),
+        ]
+        row[: len(names) + len(effects)] = np.isfinite(np.concatenate(known))
     return found
 
 

@@ -7,8 +7,8 @@ per arm, of which arms that go together have similar ones. All of it is one Baye
 regression (`selector.posterior`) on contexts that say who takes part. Models that were never seen
 have the effects of the prior: none, give or take.
 
-Of an arm that was added nothing was measured before, and its forecast is the mean of its kin's. By
-how much it does better or worse than that is an effect of its own.
+Of an arm that was added nothing was measured before: its forecast is by what it is and does. By how
+much it does better or worse than that is an effect of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ LEADS = {"all": 0.03, "one": 0.065}
 OWN = 0.5
 """At least this much of an added arm's part is its own, and not that of the arms it is like."""
 NEW = 0.15
-"""Spread of an unknown arm's gain less its kin's, in shares of the gap; three times that of the
+"""Spread of an unknown arm's gain less its forecast, in shares of the gap; three times that of the
 first arms' offline means, with which it would hardly be tried."""
 
 

@@ -1,8 +1,8 @@
 """What a bandit suggested and what was reported: events, one JSON object a line, only ever added.
 
     {"kind": "suggested", "id": "s000042", "arm": "linear", "task": "math", "expert": "org/math",
-     "auxiliary": "org/code", "values": [0.1, null, ...], "chance": {"linear": 0.7, ...},
-     "expected": 0.74}
+     "auxiliary": "org/code", "values": [0.1, null, ...], "effects": [0.7, ...],
+     "chance": {"linear": 0.7, ...}, "expected": 0.74}
     {"kind": "reported", "id": "s000042", "gain": 0.81}
     {"kind": "added", "arm": {"operator": "ties", "parameters": {"density": 0.1}}}
 
@@ -20,6 +20,7 @@ from typing import Any
 from simmerge_hub.errors import BanditError, SimmergeError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST, arm_entry, arm_from
+from simmerge_hub.selector.table import LARGEST
 
 ID = re.compile(r"s(\d{6,9})")
 
@@ -32,7 +33,8 @@ class Suggestion:
         id: `s000042`; numbers follow the order of suggestions.
         arm: its label; the expert is the arm's first model.
         task, expert, auxiliary: what it was suggested for.
-        values: the features of the pair, None = missing. Kept, so that contexts can be recomputed.
+        values: the features of the pair, None = missing. Kept, so that forecasts can be recomputed.
+        effects: likewise, what the arm does to the pair.
         chance: arm label -> the probability that it is best, as believed then.
         expected: the gain of the arm, as believed then.
     """
@@ -43,6 +45,7 @@ class Suggestion:
     expert: str
     auxiliary: str
     values: tuple[float | None, ...]
+    effects: tuple[float | None, ...]
     chance: Mapping[str, float]
     expected: float
 
@@ -111,8 +114,8 @@ def suggested(found: Sequence[Suggestion]) -> str:
     return "".join(
         _line(
             kind="suggested", id=s.id, arm=s.arm, task=s.task, expert=s.expert,
-            auxiliary=s.auxiliary, values=list(s.values), chance=dict(s.chance),
-            expected=s.expected,
+            auxiliary=s.auxiliary, values=list(s.values), effects=list(s.effects),
+            chance=dict(s.chance), expected=s.expected,
         )
         for s in found
     )  # fmt: skip
@@ -155,19 +158,24 @@ def _apply(
 def _suggestion(event: Mapping[str, Any]) -> Suggestion:
     if not isinstance(event["id"], str) or not ID.fullmatch(event["id"]):
         raise ValueError(f"{event['id']!r} is no id")
-    values = tuple(None if v is None else float(v) for v in event["values"])
-    if not all(v is None or math.isfinite(v) for v in values):
-        raise ValueError("a feature is not finite")
     return Suggestion(
         id=event["id"],
         arm=str(event["arm"]),
         task=str(event["task"]),
         expert=str(event["expert"]),
         auxiliary=str(event["auxiliary"]),
-        values=values,
+        values=_numbers(event["values"]),
+        effects=_numbers(event.get("effects", ())),
         chance={str(arm): float(share) for arm, share in event["chance"].items()},
         expected=float(event["expected"]),
     )
+
+
+def _numbers(given: Sequence[Any]) -> tuple[float | None, ...]:
+    found = tuple(None if v is None else float(v) for v in given)
+    if not all(v is None or abs(v) <= LARGEST for v in found):
+        raise ValueError("a number is huge, or none")
+    return found
 
 
 def _check_gain(gain: Any, identifier: str) -> None:

@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simmerge_hub.selector import conditioned, heads, network
-from simmerge_hub.selector.availability import PATTERNS, Pattern, hide, hide_each
+from simmerge_hub.selector.availability import PATTERNS, hide_each
 from simmerge_hub.selector.conformal import radius
 from simmerge_hub.selector.merges import Merges
-from simmerge_hub.selector.network import Model, Network, Networks
+from simmerge_hub.selector.network import Network, Networks, Training
 from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.rows import Floats, Places, Rows
 from simmerge_hub.signatures import likeness
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from xgboost import Booster
 
 TREES = 300
@@ -120,9 +119,7 @@ def predict(
 
 def described(merges: Merges, trained: Sequence[str]) -> Floats:
     """[n, features + effects + what the arms are]: as `conditioned` sees an arm."""
-    told = {a.label: conditioned.describe(a, trained) for a in merges.arms}
-    arms = np.array([told[a.label] for a in merges.arms])
-    return np.concatenate([merges.values, merges.effects, arms], axis=1)
+    return conditioned.lines(merges.values, merges.effects, merges.arms, trained)
 
 
 def matrix(merges: Merges, trained: Sequence[str]) -> Floats:
@@ -135,7 +132,7 @@ def matrix(merges: Merges, trained: Sequence[str]) -> Floats:
 
 def inputs(features: int, effects: int, trained: Sequence[str]) -> tuple[int, int]:
     """How many numbers the forest and the networks read of a merge."""
-    told = features + effects + len(conditioned.STATIC) + len(trained) + len(likeness.NAMES)
+    told = conditioned.size(features, effects, trained) + len(likeness.NAMES)
     return told, told + OWN
 
 
@@ -218,7 +215,7 @@ def _networks(merges: Merges, trained: Sequence[str], *, seed: int) -> Networks:
     lines = np.concatenate([matrix(_unrun(merges), trained), matrix(merges, trained)])
     knots = network.quantiles(lines)
     ranked = network.ranks(lines, knots)
-    masks = np.stack([_seen(merges, pattern, lines.shape[1]) for pattern in PATTERNS])
+    masks = conditioned.masks(merges.names, merges.effect_names, lines.shape[1])
     gains = np.tile(merges.gains, 2)
     together = _together(merges)
     together += [places + len(merges) for places in together]
@@ -237,45 +234,9 @@ def _together(merges: Merges) -> list[Places]:
     return [np.array(places) for places in found.values()]
 
 
-def _seen(merges: Merges, pattern: Pattern, count: int) -> Floats:
-    """[count]: 0 for the inputs that are missing in a pattern, 1 for all others."""
-    found = np.ones(count)
-    values = hide(np.ones(len(merges.names)), merges.names, pattern)
-    effects = conditioned.hidden(np.ones(len(merges.effect_names)), merges.effect_names, pattern)
-    known = np.isfinite(np.concatenate([values, effects]))
-    found[: len(known)] = known
-    return found
-
-
 def _train(
     ranked: Floats, gains: Floats, together: Sequence[Places], masks: Floats, *, seed: int
 ) -> Network:
-    """One network, from BATCH groups of merges a step."""
-    import torch
-
-    rows = torch.tensor(ranked, dtype=torch.float32)
-    targets = torch.tensor(gains, dtype=torch.float32)
-    hidden = torch.tensor(masks, dtype=torch.float32)
-    random = np.random.default_rng(seed)
-    size = min(BATCH, len(together))
-
-    def loss(model: Model) -> "Tensor":
-        chosen = [together[i] for i in random.choice(len(together), size, replace=False)]
-        places = torch.from_numpy(np.concatenate(chosen))
-        group = torch.repeat_interleave(
-            torch.arange(size), torch.tensor([len(each) for each in chosen])
-        )
-        patterns = random.integers(len(masks), size=size) * (random.random(size) < HIDDEN)
-        seen = hidden[torch.from_numpy(patterns)][group]
-        return _loss(model(rows[places] * seen)[:, 0] - targets[places], group, size)
-
-    found = network.train(ranked.shape[1], 1, loss, steps=STEPS, dropout=DROPOUT, seed=seed)
+    how = Training(steps=STEPS, batch=BATCH, dropout=DROPOUT, leads=LEADS, hidden=HIDDEN)
+    found = network.train_on_groups(ranked, gains, together, how, masks=masks, seed=seed)
     return {layer: weights.round(DECIMALS) for layer, weights in found.items()}
-
-
-def _loss(errors: "Tensor", group: "Tensor", count: int) -> "Tensor":
-    """Squared errors of the groups' means, and LEADS times those inside a group."""
-    sizes = errors.new_zeros(count).index_add(0, group, errors.new_ones(len(errors)))
-    means = errors.new_zeros(count).index_add(0, group, errors) / sizes
-    inside = errors.new_zeros(count).index_add(0, group, (errors - means[group]) ** 2) / sizes
-    return (means**2 + LEADS * inside).mean()

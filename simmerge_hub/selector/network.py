@@ -4,7 +4,7 @@ A feature becomes its rank among what was seen, so that no scale or outlier matt
 counts as the median. Knows nothing about what is predicted.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simmerge_hub.selector.rows import Floats
+from simmerge_hub.selector.rows import Floats, Places
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,6 +118,78 @@ def train(
             schedule.step()
     layers = [p.detach().numpy().astype(np.float64) for p in model.parameters()]
     return dict(zip(LAYERS, layers, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How `train_on_groups` learns.
+
+    Args:
+        steps: how many.
+        batch: groups in a step.
+        dropout: after each hidden layer.
+        leads: how much errors inside groups count beside those of their means.
+        hidden: the share of groups that a pattern of hidden inputs is drawn for.
+    """
+
+    steps: int
+    batch: int
+    dropout: float
+    leads: float
+    hidden: float = 0.0
+
+
+def train_on_groups(
+    ranked: Floats,
+    targets: Floats,
+    groups: Sequence[Places],
+    how: Training,
+    *,
+    masks: Floats | None = None,
+    seed: int,
+) -> Network:
+    """One network with one output, that is to tell the rows of a group apart.
+
+    How well a group does on average is one error, by how much its rows differ another. A group of
+    one row has the first alone.
+
+    Args:
+        ranked: [n, features].
+        targets: [n].
+        groups: the places of rows that belong together.
+        how: what counts how much, and how long.
+        masks: [patterns, features], 0 where a pattern hides an input; None: nothing is hidden.
+        seed: of initial weights, dropout, batches and what is hidden.
+    """
+    import torch
+
+    rows = torch.tensor(ranked, dtype=torch.float32)
+    wanted = torch.tensor(targets, dtype=torch.float32)
+    seen = None if masks is None else torch.tensor(masks, dtype=torch.float32)
+    random = np.random.default_rng(seed)
+    size = min(how.batch, len(groups))
+
+    def loss(model: Model) -> "Tensor":
+        chosen = [groups[i] for i in random.choice(len(groups), size, replace=False)]
+        places = torch.from_numpy(np.concatenate(chosen))
+        group = torch.repeat_interleave(
+            torch.arange(size), torch.tensor([len(each) for each in chosen])
+        )
+        inputs = rows[places]
+        if seen is not None:
+            drawn = random.integers(len(seen), size=size) * (random.random(size) < how.hidden)
+            inputs = inputs * seen[torch.from_numpy(drawn)][group]
+        return _by_groups(model(inputs)[:, 0] - wanted[places], group, size, how.leads)
+
+    return train(ranked.shape[1], 1, loss, steps=how.steps, dropout=how.dropout, seed=seed)
+
+
+def _by_groups(errors: "Tensor", group: "Tensor", count: int, leads: float) -> "Tensor":
+    """Squared errors of the groups' means, and `leads` times those inside a group."""
+    sizes = errors.new_zeros(count).index_add(0, group, errors.new_ones(len(errors)))
+    means = errors.new_zeros(count).index_add(0, group, errors) / sizes
+    inside = errors.new_zeros(count).index_add(0, group, (errors - means[group]) ** 2) / sizes
+    return (means**2 + leads * inside).mean()
 
 
 @contextmanager

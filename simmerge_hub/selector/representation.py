@@ -1,133 +1,126 @@
-"""What the bandit expects of a pair: features -> the gain of every arm.
+"""What the bandit expects of a pair: features, and what an arm is and does -> the arm's gain.
 
-Small networks predict how well any arm does on a pair (the level) and by how much each arm differs
-from the mean of all (its lead); forests that were trained offline may say the leads too, and the
-mean of both is taken. The networks learn from rows of which all arms are known and from rows of
-which one is, so they can be retrained on what a bandit was told. Training needs torch; forecasting
-is numpy. Knows nothing about posteriors or files.
+An arm of a pair is a line (`selector.conditioned`): the pair's features, what the arm does to the
+pair, what the arm is. Small networks learn from lines, those of one pair together: how well any arm
+does is one error, by how much arms differ another. A pair of which one arm is known is a line
+alone, so they can be retrained on what a bandit was told, and an arm that was never measured has a
+forecast, too. A forest learns from the same lines, and the mean of both is taken. Training needs
+torch; forecasting is numpy and XGBoost. Knows nothing about posteriors or files.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simmerge_hub.selector import heads, network
-from simmerge_hub.selector.network import Model, Network, Networks
-from simmerge_hub.selector.rows import Floats
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector import conditioned, heads, network
+from simmerge_hub.selector.network import Networks, Training
+from simmerge_hub.selector.outcomes import HIGHEST, LOWEST
+from simmerge_hub.selector.rows import Floats, Places
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-DROPOUT, STEPS = 0.4, 200
-"""Of training: dropout, full batches."""
-PARTIAL = 2.0
-"""How much a row of which one arm is known counts beside a row of which all are."""
+STEPS, BATCH, DROPOUT = 600, 32, 0.4
+"""Of the networks' training: steps, pairs in each, dropout."""
+LEADS = 5.0
+"""How much errors between the arms of a pair count beside that of their mean."""
 NETWORKS = 2
+TREES = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representation:
-    """How features become forecasts.
+    """How lines become forecasts.
 
     Args:
-        knots: [features, 33] quantiles, in order.
-        networks: trained with different seeds; none is allowed if there are forests.
-        forests: XGBoost's JSON, one per arm, predicting its lead; or none.
+        operators: that lines tell by name.
+        networks: they have one output; there may be none.
+        forest: XGBoost's JSON.
     """
 
-    knots: Floats
-    networks: tuple[Network, ...]
-    forests: tuple[str, ...] = field(default=(), repr=False)
+    operators: tuple[str, ...]
+    networks: Networks
+    forest: str = field(repr=False)
 
-    def forecast(self, values: Floats) -> Floats:
-        """Gains [n, arms] of features [n, f]; a missing feature counts as its median."""
-        level, leads = np.zeros(len(values)), []
-        if self.networks:
-            outputs = Networks(knots=self.knots, networks=self.networks).outputs(values)
-            level = outputs[:, -1]
-            leads.append(_centred(outputs[:, :-1]))
-        if self.forests:
-            leads.append(_centred(_grown(self.forests, values)))
-        return level[:, None] + np.mean(leads, axis=0)
+    def forecast(self, values: Floats, effects: Floats, arms: Sequence[Arm]) -> Floats:
+        """[n, arms]: gains of any arms, from features [n, f] and effects [n, arms, e]."""
+        lines = conditioned.matrix(values, effects, arms, self.operators)
+        return self.of_lines(lines).reshape(len(values), len(arms))
+
+    def of_lines(self, lines: Floats) -> Floats:
+        """[n]: gains of lines [n, inputs], in [-1, 1.5]."""
+        grown = conditioned.of_lines(heads.booster(self.forest), lines)
+        if not self.networks.networks:
+            return grown
+        said = np.clip(self.networks.outputs(lines)[:, 0], LOWEST, HIGHEST)
+        return (grown + said) / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """What is learned from.
+
+    Args:
+        known: [n, inputs].
+        gains: [n].
+        groups: places of the lines about one pair and task.
+    """
+
+    known: Floats
+    gains: Floats
+    groups: tuple[Places, ...]
+
+    def and_told(self, known: Floats, gains: Floats, about: Sequence[Hashable]) -> "Lines":
+        """With more lines [n, inputs]; those `about` the same belong together."""
+        places: dict[Hashable, list[int]] = {}
+        for place, key in enumerate(about, len(self.gains)):
+            places.setdefault(key, []).append(place)
+        return Lines(
+            known=np.concatenate([self.known, known]),
+            gains=np.concatenate([self.gains, gains]),
+            groups=(*self.groups, *map(np.array, places.values())),
+        )
+
+
+def lines(
+    values: Floats, effects: Floats, gains: Floats, arms: Sequence[Arm], operators: Sequence[str]
+) -> Lines:
+    """Of features [n, f], effects [n, arms, e] and gains [n, arms], all of which are known."""
+    return Lines(
+        known=conditioned.matrix(values, effects, arms, operators),
+        gains=gains.reshape(-1),
+        groups=tuple(np.arange(gains.size).reshape(gains.shape)),
+    )
 
 
 def fit(
-    values: Floats,
-    gains: Floats,
-    *,
-    seed: int,
-    networks: int = NETWORKS,
-    forests: Sequence[str] = (),
+    learned: Lines, operators: Sequence[str], *, seed: int, networks: int = NETWORKS
 ) -> Representation:
-    """Train the networks.
+    """Train the networks and the forest.
 
     Args:
-        values: [n, f] features, NaN = missing.
-        gains: [n, arms], NaN = not known.
-        seed: of initial weights and dropout.
-        networks: how many; 0 leaves it to the forests.
-        forests: of `fit_forests`, or none.
+        learned: at least one line.
+        operators: that lines tell by name.
+        seed: of initial weights, dropout, batches and subsampling.
+        networks: how many; 0 leaves it to the forest.
     """
-    knots = network.quantiles(values)
-    ranked = network.ranks(values, knots)
-    nets = tuple(_train(ranked, gains, seed=1000 * seed + i) for i in range(networks))
-    return Representation(knots=knots, networks=nets, forests=tuple(forests))
+    knots = network.quantiles(learned.known)
+    ranked = network.ranks(learned.known, knots)
+    how = Training(steps=STEPS, batch=BATCH, dropout=DROPOUT, leads=LEADS)
+    nets = tuple(
+        network.train_on_groups(
+            ranked, learned.gains, learned.groups, how, seed=1000 * seed + number
+        )
+        for number in range(networks)
+    )
+    return Representation(
+        operators=tuple(operators),
+        networks=Networks(knots=knots, networks=nets),
+        forest=_forest(learned, seed=seed),
+    )
 
 
-def fit_forests(values: Floats, gains: Floats, *, trees: int = 100, seed: int = 0) -> list[str]:
-    """One forest per arm that predicts its lead, from rows that are known whole."""
+def _forest(learned: Lines, *, seed: int) -> str:
     from xgboost import DMatrix, train
 
-    leads = _centred(gains)
-    return [
-        heads.text(
-            train(
-                heads.SETTINGS | {"seed": seed + i},
-                DMatrix(values, label=leads[:, i], nthread=1),
-                num_boost_round=trees,
-            )
-        )
-        for i in range(gains.shape[1])
-    ]
-
-
-def _grown(forests: Sequence[str], values: Floats) -> Floats:
-    """[n, arms]: the leads that forests predict, not centred."""
-    from xgboost import DMatrix
-
-    data = DMatrix(values, nthread=1)
-    columns = [heads.booster(text).predict(data) for text in forests]
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _centred(leads: Floats) -> Floats:
-    return leads - leads.mean(axis=1, keepdims=True)
-
-
-def _train(ranked: Floats, gains: Floats, *, seed: int) -> Network:
-    """One network: its last output is the level, the others are the leads, not centred."""
-    import torch
-
-    inputs = torch.tensor(ranked, dtype=torch.float32)
-    known = torch.tensor(np.isfinite(gains), dtype=torch.float32)
-    targets = torch.tensor(np.nan_to_num(gains), dtype=torch.float32)
-
-    def loss(model: Model) -> "Tensor":
-        return _loss(model(inputs), targets, known)
-
-    count = gains.shape[1] + 1
-    return network.train(ranked.shape[1], count, loss, steps=STEPS, dropout=DROPOUT, seed=seed)
-
-
-def _loss(outputs: "Tensor", targets: "Tensor", known: "Tensor") -> "Tensor":
-    """Squared errors of levels and leads where all arms are known, of the gain where one is."""
-    leads = outputs[:, :-1] - outputs[:, :-1].mean(dim=1, keepdim=True)
-    errors = (outputs[:, -1:] + leads - targets) * known
-    counts = known.sum(dim=1)
-    whole = (counts == known.shape[1]).float()
-    level = errors.sum(dim=1) / counts.clamp(min=1)
-    lead = ((errors - level[:, None] * known) ** 2).sum(dim=1)
-    one = PARTIAL * (errors**2).sum(dim=1) * (1 - whole)
-    return ((level**2 + lead) * whole + one).sum() / whole.sum().clamp(min=1)
+    data = DMatrix(learned.known, label=learned.gains, nthread=1)
+    return heads.text(train(conditioned.SETTINGS | {"seed": seed}, data, num_boost_round=TREES))

@@ -22,6 +22,7 @@ from simmerge_hub.selector.bandit import Bandit
 from simmerge_hub.selector.corrections import Corrections
 from simmerge_hub.selector.history import History, Suggestion
 from simmerge_hub.selector.rows import Floats
+from simmerge_hub.selector.table import LARGEST, plain
 
 README = """---
 library_name: simmerge-hub
@@ -42,12 +43,24 @@ It learns which operator to merge two models with, from merges that were made an
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One pair and task to suggest an arm for; `values` float64 [features], NaN = missing."""
+    """One pair and task to suggest an arm for.
+
+    Args:
+        task, expert, auxiliary: their names.
+        names: of the features.
+        values: float64 [features], NaN = missing.
+        effect_names: of what arms do to a pair.
+        effects: arm label -> float64 [effects], what the arm does to this pair; of an arm that is
+            left out nothing is known.
+    """
 
     task: str
     expert: str
     auxiliary: str
+    names: tuple[str, ...]
     values: Floats
+    effect_names: tuple[str, ...] = ()
+    effects: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,20 +82,16 @@ class Reader:
 
     def state(self, page: Page) -> State:
         """What a page holds. Raises BanditError if it is not a bandit's."""
+        _demand_bandit(page, self.reference)
         found = State(
-            where=page.location.name, history=self.history(page), bandit=self._bandit(page)
+            where=page.location.name, bandit=self._bandit(page), history=self.history(page)
         )
         _check(found)
         return found
 
     def history(self, page: Page) -> History:
         """The events of a page, without the bandit's own files."""
-        if not {state.JSON, state.TENSORS} <= set(page.files):
-            raise BanditError(
-                f"{self.reference} holds no bandit",
-                hint=f"start one: simmerge-hub bandit init {self.reference} OUTCOMES "
-                "--features FILE",
-            )
+        _demand_bandit(page, self.reference)
         self.lines = page.lines(self.lines)
         return events.read(self.lines.items())
 
@@ -92,6 +101,14 @@ class Reader:
         if page.location.folder is not None or key not in self.bandits:
             self.bandits = {key: state.load(*paths, name=page.location.name)}
         return self.bandits[key]
+
+
+def _demand_bandit(page: Page, reference: str) -> None:
+    if not {state.JSON, state.TENSORS} <= set(page.files):
+        raise BanditError(
+            f"{reference} holds no bandit",
+            hint=f"start one: simmerge-hub bandit init {reference} OUTCOMES --features FILE",
+        )
 
 
 def init(reference: str, bandit: Bandit, *, private: bool = False) -> str:
@@ -122,7 +139,8 @@ def suggest(
         among: the labels of the arms that may be suggested; all if None.
 
     Raises:
-        BanditError: it reads other features, or has none of these arms; then nothing is noted.
+        BanditError: it reads other features or effects, or has none of these arms; then nothing is
+            noted.
         HubError: the repository cannot be read or written.
     """
     reader, made = Reader(reference), []
@@ -155,7 +173,7 @@ def report(reference: str, gains: Sequence[tuple[str, float]]) -> None:
 
 
 def add(reference: str, arm: Arm) -> None:
-    """Add an arm; it starts from what arms of its operator have in common, else from all.
+    """Add an arm; it starts from a forecast by what it is and does to a pair.
 
     Raises:
         BanditError: it is there already, perhaps with its defaults left out or spelled out, or it
@@ -216,13 +234,14 @@ def _spelled_out(arm: Arm) -> tuple[str, dict[str, Any]]:
 
 
 def _check(found: State) -> None:
-    """Raise BanditError unless the history is this bandit's: its arms, as many features."""
+    """Raise BanditError unless the history is this bandit's: its arms, as many numbers of each."""
     labels = {a.label for a in found.bandit.all_arms(found.history)}
     for s in found.history.suggestions.values():
-        if s.arm not in labels or len(s.values) != len(found.bandit.names):
+        read = (len(found.bandit.names), len(found.bandit.effect_names))
+        if s.arm not in labels or (len(s.values), len(s.effects)) != read:
             raise BanditError(
                 f"the history of {found.where} is another bandit's: {s.id} suggests {s.arm} "
-                f"from {len(s.values)} features",
+                f"from {len(s.values)} features and {len(s.effects)} effects",
                 hint="restore bandit.json and events/ from one commit",
             )
 
@@ -238,18 +257,35 @@ def _suggestions(
             hint="plan without --bandit",
         )
     for one in asked:
-        if len(one.values) != len(found.bandit.names):
-            raise BanditError(
-                f"the bandit of {found.where} reads {len(found.bandit.names)} features, "
-                f"but is given {len(one.values)}",
-                hint="start one on features of this version",
-            )
+        _check_asked(found, one)
     ids = events.following(found.history, len(asked))
     named = list(zip(ids, asked, strict=True))
     models = sorted({name for one in asked for name in (one.expert, one.auxiliary)})
     beliefs = found.bandit.beliefs(found.history, models)
     groups = [named] if together else [[one] for one in named]
     return [made for group in groups for made in _group(found, beliefs, group, among)]
+
+
+def _check_asked(found: State, one: Asked) -> None:
+    """Raise BanditError unless the bandit reads these features, and these effects if any."""
+    bandit = found.bandit
+    told = [("features", bandit.names, one.names, [one.values])]
+    if bandit.effect_names:
+        every = list(one.effects.values())
+        told.append(("effects of an arm", bandit.effect_names, one.effect_names, every))
+    for what, wanted, names, numbers in told:
+        if names != wanted:
+            same = len(names) == len(wanted)
+            given = "others" if same else str(len(names))
+            raise BanditError(
+                f"the bandit of {found.where} reads {len(wanted)} {what}, but is given {given}",
+                hint="start one on features of this version",
+            )
+        if any(len(n) != len(wanted) or (np.abs(n) > LARGEST).any() for n in numbers):
+            raise BanditError(
+                f"the {what} of {one.expert} + {one.auxiliary} are not {len(wanted)} numbers",
+                hint="compute them again; NaN stands for what is missing",
+            )
 
 
 def _group(
@@ -260,11 +296,14 @@ def _group(
 ) -> list[Suggestion]:
     """One arm for all of these, the best for their mean."""
     values = np.array([one.values for _, one in group])
+    unknown = np.full(len(found.bandit.effect_names), np.nan)
+    read = [one.effects if len(unknown) else {} for _, one in group]
+    effects = [[known.get(arm, unknown) for arm in beliefs.arms] for known in read]
     contexts = [beliefs.contexts(one.expert, one.auxiliary) for _, one in group]
     chosen = learning.choose(
         found.bandit,
         beliefs,
-        found.bandit.forecasts(values, found.history).mean(axis=0),
+        found.bandit.forecasts(values, np.array(effects), found.history).mean(axis=0),
         np.mean(contexts, axis=0),
         number=int(group[0][0][1:]),
         among=among,
@@ -276,9 +315,10 @@ def _group(
             task=one.task,
             expert=one.expert,
             auxiliary=one.auxiliary,
-            values=tuple(None if np.isnan(v) else float(v) for v in one.values),
+            values=tuple(plain(one.values)),
+            effects=tuple(plain(known.get(chosen.arm, unknown))),
             chance={k: round(v, 4) for k, v in chosen.chance.items()},
             expected=round(chosen.expected, 6),
         )
-        for identifier, one in group
+        for (identifier, one), known in zip(group, read, strict=True)
     ]

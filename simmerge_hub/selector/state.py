@@ -1,6 +1,6 @@
 """A bandit as files: `bandit.json` and `bandit.safetensors`, checked before they are believed.
 
-The JSON names the arms, features and settings, holds the forests, and says the sha256 of the
+The JSON names the arms, features and settings, holds the forest, and says the sha256 of the
 tensors; the tensors are networks, ties and offline outcomes. Nothing in them is run.
 """
 
@@ -16,15 +16,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from simmerge_hub.errors import BanditError, SimmergeError
-from simmerge_hub.selector import heads
+from simmerge_hub.errors import BanditError, PredictorError, SimmergeError
+from simmerge_hub.selector import conditioned, heads
+from simmerge_hub.selector.archive import MOST_NETWORKS
 from simmerge_hub.selector.bandit import Bandit, Settings
-from simmerge_hub.selector.network import KNOTS, LAYERS, shapes
+from simmerge_hub.selector.network import KNOTS, LAYERS, Networks, shapes
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
 from simmerge_hub.selector.representation import Representation
 
 FORMAT = "simmerge-hub bandit"
-SCHEMA = 1
+SCHEMA = 2
 JSON, TENSORS = "bandit.json", "bandit.safetensors"
 
 
@@ -37,9 +38,11 @@ def files(bandit: Bandit) -> dict[str, bytes]:
         "schema": SCHEMA,
         "arms": [arm_entry(a) for a in bandit.arms],
         "features": {"schema": bandit.schema, "names": list(bandit.names)},
+        "effects": list(bandit.effect_names),
+        "operators": list(represent.operators),
         "settings": asdict(bandit.settings),
-        "networks": len(represent.networks),
-        "forests": [json.loads(text) for text in represent.forests],
+        "networks": len(represent.networks.networks),
+        "forest": json.loads(represent.forest),
         "tensors": hashlib.sha256(tensors).hexdigest(),
     }
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -55,7 +58,7 @@ def load(written: Path, tensors: Path, *, name: str) -> Bandit:
     hint = "restore both files from one commit, or start another: simmerge-hub bandit init"
     try:
         fields = json.loads(written.read_text("utf-8"))
-        check_header(fields, FORMAT, SCHEMA, f"{JSON} of {name}")
+        _check_version(fields, f"{JSON} of {name}")
         data = tensors.read_bytes()
         if hashlib.sha256(data).hexdigest() != fields["tensors"]:
             raise BanditError(f"{TENSORS} of {name} is not the one {JSON} names", hint=hint)
@@ -71,14 +74,25 @@ def load(written: Path, tensors: Path, *, name: str) -> Bandit:
         raise BanditError(f"the bandit of {name} is damaged: {error}", hint=hint) from error
 
 
+def _check_version(fields: Any, name: str) -> None:
+    try:
+        check_header(fields, FORMAT, SCHEMA, name)
+    except PredictorError as error:
+        raise BanditError(
+            str(error),
+            hint="start another: simmerge-hub bandit init; or use the version that wrote it",
+        ) from error
+
+
 def _tensors(bandit: Bandit) -> dict[str, np.ndarray]:
     found = {
-        "knots": bandit.represent.knots,
+        "knots": bandit.represent.networks.knots,
         "ties": bandit.ties,
         "offline.values": bandit.values,
+        "offline.effects": bandit.effects,
         "offline.gains": bandit.gains,
     }
-    for i, net in enumerate(bandit.represent.networks):
+    for i, net in enumerate(bandit.represent.networks.networks):
         found |= {f"network.{i}.{layer}": net[layer] for layer in LAYERS}
     return {name: np.ascontiguousarray(value) for name, value in found.items()}
 
@@ -86,42 +100,55 @@ def _tensors(bandit: Bandit) -> dict[str, np.ndarray]:
 def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Bandit:
     arms = tuple(arm_from(entry) for entry in fields["arms"])
     names = tuple(str(name) for name in fields["features"]["names"])
-    count = int(fields["networks"])
+    effect_names = tuple(str(name) for name in fields["effects"])
+    operators = tuple(str(name) for name in fields["operators"])
     if len({a.label for a in arms}) != len(arms) or len(arms) < 2:
         raise ValueError("arms repeat, or are fewer than two")
-    if len(set(names)) != len(names) or not names:
-        raise ValueError("feature names repeat or are missing")
-    offline = _shaped(tensors, "offline.values", (-1, len(names)), missing=True)
-    gains = _shaped(tensors, "offline.gains", (len(offline), len(arms)))
-    knots = _shaped(tensors, "knots", (len(names), KNOTS))
-    if (np.diff(knots, axis=1) < 0).any():
-        raise ValueError("the quantiles are not in order")
-    forests = tuple(heads.check(head, len(names)) for head in fields["forests"])
-    if (forests and len(forests) != len(arms)) or not (forests or count):
-        raise ValueError("a representation needs a forest per arm, or a network")
+    if any(len(set(each)) != len(each) for each in (names, effect_names, operators)) or not names:
+        raise ValueError("names repeat or are missing")
+    values = _shaped(tensors, "offline.values", (-1, len(names)), missing=True)
+    gains = _shaped(tensors, "offline.gains", (len(values), len(arms)))
+    shape = (len(values), len(arms), len(effect_names))
     return Bandit(
         arms=arms,
         names=names,
         schema=int(fields["features"]["schema"]),
-        represent=Representation(
-            knots=knots,
-            networks=tuple(_network(tensors, i, len(names), len(arms)) for i in range(count)),
-            forests=forests,
+        effect_names=effect_names,
+        represent=_represent(
+            fields, tensors, operators, conditioned.size(len(names), len(effect_names), operators)
         ),
         ties=_shaped(tensors, "ties", (len(arms), len(arms))),
-        values=offline,
+        values=values,
+        effects=_shaped(tensors, "offline.effects", shape, missing=True),
         gains=gains,
         settings=Settings(**fields["settings"]),
     )
 
 
-def _network(
-    tensors: Mapping[str, np.ndarray], number: int, inputs: int, arms: int
-) -> dict[str, np.ndarray]:
-    return {
-        layer: _shaped(tensors, f"network.{number}.{layer}", shape)
-        for layer, shape in shapes(inputs, arms + 1).items()
-    }
+def _represent(
+    fields: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    operators: tuple[str, ...],
+    inputs: int,
+) -> Representation:
+    count = fields["networks"]
+    if type(count) is not int or not 0 <= count <= MOST_NETWORKS:
+        raise ValueError(f"{count!r} is no number of networks")
+    knots = _shaped(tensors, "knots", (inputs, KNOTS))
+    if (np.diff(knots, axis=1) < 0).any():
+        raise ValueError("the quantiles are not in order")
+    nets = tuple(
+        {
+            layer: _shaped(tensors, f"network.{number}.{layer}", shape)
+            for layer, shape in shapes(inputs, 1).items()
+        }
+        for number in range(count)
+    )
+    return Representation(
+        operators=operators,
+        networks=Networks(knots=knots, networks=nets),
+        forest=heads.check(fields["forest"], inputs),
+    )
 
 
 def _shaped(

@@ -24,6 +24,8 @@ from simmerge_hub.selector.outcomes import Key, check_header
 FORMAT = "simmerge-hub features"
 SCHEMA = 1
 Vector = NDArray[np.float64]
+LARGEST = 1e12
+"""Beyond any number that features or weights have; keeps sums finite."""
 DIGITS = 6
 """Significant digits kept in the file: more than sampling and probes can tell apart."""
 

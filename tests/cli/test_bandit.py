@@ -1,16 +1,18 @@
 """bandit init, suggest, report, add, status: what is printed, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simmerge_hub.cli.main import main
 from simmerge_hub.operators import BALANCED
-from simmerge_hub.selector import representation
+from simmerge_hub.selector import representation, sharing
 from simmerge_hub.selector.outcomes import save_outcomes
-from simmerge_hub.selector.table import FeatureTable, save_features
+from simmerge_hub.selector.table import save_features
 from tests.selector import conftest as made_up
 
 Say = Any
@@ -23,8 +25,13 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, s
     monkeypatch.setattr(made_up, "ARMS", BALANCED[:4])
     monkeypatch.setattr("simmerge_hub.operators.BALANCED", BALANCED[:4])
     outcomes, features = made_up.zoo(models=12)
+    effects = {
+        key: {a.label: np.array([i / 4, np.nan]) for i, a in enumerate(BALANCED[:4])}
+        for key in features.rows
+    }
+    features = replace(features, effect_names=("one", "other"), effects=effects)
     two = dict(list(features.rows.items())[:2])
-    asked = FeatureTable(names=features.names, schema=features.schema, rows=two)
+    asked = replace(features, rows=two)
     save_outcomes(outcomes, tmp_path / "outcomes.jsonl")
     save_features(features, tmp_path / "features.jsonl")
     save_features(asked, tmp_path / "asked.jsonl")
@@ -46,6 +53,8 @@ def test_the_whole_round(
     made = json.loads(capsys.readouterr().out)
     assert [s["id"] for s in made] == ["s000001", "s000002"]
     assert sum(made[0]["chance"].values()) == pytest.approx(1, abs=0.01)
+    kept = sharing.look(state).history.suggestions["s000001"]
+    assert kept.effects == ([a.label for a in BALANCED].index(made[0]["arm"]) / 4, None)
     lines = tmp_path / "gains.txt"
     lines.write_text("s000002=0.5\n")
     assert main(["bandit", "report", state, "s000001=0.8", "--from", str(lines)]) == 0

@@ -14,6 +14,7 @@ from simmerge_hub.recipe import parse
 from simmerge_hub.selector import representation, sharing
 from simmerge_hub.selector.bandit import start
 from simmerge_hub.selector.rows import Rows
+from simmerge_hub.signatures.effects import NAMES as EFFECTS
 from simmerge_hub.signatures.features import NAMES, SCHEMA
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
@@ -31,7 +32,8 @@ def outcomes(best: int) -> Rows:
         tasks=("t",) * len(pairs), regimes=("r",) * len(pairs), names=NAMES, schema=SCHEMA,
         arms=BALANCED, values=random.normal(size=(len(pairs), len(NAMES))), gains=gains,
         halves=np.full((*gains.shape, 2), np.nan), base_gains=np.zeros(len(pairs)),
-        effect_names=(), effects=np.zeros((len(pairs), 0)),
+        effect_names=EFFECTS,
+        effects=random.normal(size=(*gains.shape, len(EFFECTS))),
     )  # fmt: skip
 
 
@@ -39,6 +41,7 @@ def outcomes(best: int) -> Rows:
 def test_the_bandit_chooses_and_says_so(
     best: int, predicted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wanted = {0: 0.5, 6: 1.0}  # linear halves the expert's delta, task arithmetic keeps it
     monkeypatch.setattr(representation, "STEPS", 60)
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best), networks=1))
     made = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
@@ -58,6 +61,14 @@ def test_the_bandit_chooses_and_says_so(
         ("code", "code", "math"),
         ("math", "math", "code"),
     ]
+    for s in found.history.pending:
+        share = EFFECTS.index("merge_share_expert")
+        assert s.effects[share] == pytest.approx(wanted[best], abs=0.02)
+    first, second = (
+        [s.effects[EFFECTS.index(f"merge_norm_{side}")] for side in ("expert", "auxiliary")]
+        for s in found.history.pending
+    )
+    assert first == second[::-1] != second
     sharing.report(state, [("s000001", 0.9), ("s000002", 0.8)])
 
 
@@ -94,7 +105,16 @@ def test_a_bandit_without_a_usable_arm_notes_nothing(
 ) -> None:
     monkeypatch.setattr(representation, "STEPS", 20)
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
-    asked = [sharing.Asked(task="t", expert="e", auxiliary="a", values=outcomes(0).values[0])]
+    asked = [
+        sharing.Asked(
+            task="t",
+            expert="e",
+            auxiliary="a",
+            names=NAMES,
+            values=outcomes(0).values[0],
+            effect_names=EFFECTS,
+        )
+    ]
     with pytest.raises(BanditError, match="none of the arms") as caught:
         sharing.suggest(state, asked, among={"arcee_fusion"})
     assert caught.value.hint == "plan without --bandit"

@@ -49,16 +49,24 @@ def told(rows: Rows, picks: Callable[[int], str], expected: float = 0.5) -> Hist
         name, label = f"s{i + 1:06d}", picks(i)
         suggestions[name] = Suggestion(
             id=name, arm=label, task="t", expert=rows.experts[i], auxiliary=rows.auxiliaries[i],
-            chance={}, expected=expected, values=tuple(map(float, rows.values[i])),
+            chance={}, expected=expected, values=tuple(map(float, rows.values[i])), effects=(),
         )  # fmt: skip
         gains[name] = float(rows.gains[i, labels.index(label)])
     return History(suggestions=suggestions, gains=gains)
 
 
+def no_effects(count: int, bandit: Bandit, history: History = EMPTY) -> np.ndarray:
+    return np.zeros((count, len(bandit.all_arms(history)), 0))
+
+
+def forecast(bandit: Bandit, values: np.ndarray) -> np.ndarray:
+    return bandit.represent.forecast(values, no_effects(len(values), bandit), bandit.arms)
+
+
 def asked(bandit: Bandit, history: History, rows: Rows, place: int) -> Choice:
     names = rows.experts[place], rows.auxiliaries[place]
     beliefs = bandit.beliefs(history, names)
-    forecasts = bandit.forecasts(rows.values[place : place + 1], history)[0]
+    forecasts = bandit.forecasts(rows.values[[place]], no_effects(1, bandit, history), history)[0]
     return choose(bandit, beliefs, forecasts, beliefs.contexts(*names), number=3)
 
 
@@ -76,7 +84,7 @@ def test_it_starts_better_than_the_best_fixed_arm(bandit: Bandit, stream: Rows) 
 
 def test_it_starts_as_the_offline_forecast(bandit: Bandit, stream: Rows) -> None:
     greedy = replace(bandit, settings=Settings(explore=0.0))
-    best = bandit.represent.forecast(stream.values).argmax(axis=1)
+    best = forecast(bandit, stream.values).argmax(axis=1)
     for place in range(0, len(stream), 7):
         assert asked(greedy, EMPTY, stream, place).arm == bandit.labels[best[place]]
 
@@ -121,7 +129,7 @@ def test_retraining_recomputes_the_past_and_leaves_the_state_alone(
 ) -> None:
     history = told(stream, lambda i: ARMS[i % 4].label)
     made = retrain(bandit, history)
-    before, after = (b.represent.forecast(stream.values) for b in (bandit, made))
+    before, after = (forecast(b, stream.values) for b in (bandit, made))
     assert not np.array_equal(before, after)
     assert len(made.gains) == len(bandit.gains)
     assert regret(made, history, stream) <= regret(bandit, EMPTY, stream) + 0.02
@@ -138,13 +146,86 @@ def test_a_wrong_warm_start_is_noticed_and_left_out(offline: Rows, stream: Rows)
     assert regret(made, history, stream) < regret(wrong, EMPTY, stream)
 
 
-def test_an_added_arm_starts_like_its_kin(bandit: Bandit, stream: Rows) -> None:
-    kin, stranger = arm("ties", density=0.7), arm("sce", density=0.5)
-    history = replace(EMPTY, added=(kin, stranger))
-    found = bandit.forecasts(stream.values, history)
-    assert np.allclose(found[:, 4], found[:, bandit.labels.index("ties(density=0.2)")])
-    assert np.allclose(found[:, 5], found[:, :4].mean(axis=1))
-    assert set(asked(bandit, history, stream, 0).chance) > {kin.label, stranger.label}
+def test_an_added_arm_is_forecast_from_what_it_is(bandit: Bandit, stream: Rows) -> None:
+    near, stranger = arm("ties", density=0.21), arm("sce", density=0.5)
+    history = replace(EMPTY, added=(near, stranger))
+    found = bandit.forecasts(stream.values, no_effects(len(stream), bandit, history), history)
+    kin = bandit.labels.index("ties(density=0.2)")
+    others = [i for i in range(4) if i != kin]
+    apart = np.abs(found[:, [4]] - found[:, :4]).mean(axis=0)
+    assert apart[kin] < 0.02 < 0.1 < apart[others].min()
+    assert np.isfinite(found).all()
+    assert set(asked(bandit, history, stream, 0).chance) > {near.label, stranger.label}
+
+
+def test_what_an_arm_does_to_a_pair_decides(offline: Rows, stream: Rows) -> None:
+    """The gain is one of the effects, and nothing else says it: also of an arm never measured."""
+    told, new = with_effects(offline, len(ARMS)), with_effects(stream, len(ARMS) + 1)
+    bandit = start(told, networks=1)
+    found = bandit.forecasts(new.values, new.effects, replace(EMPTY, added=(arm("sce"),)))
+    best = new.effects[:, :, 1].argmax(axis=1)
+    right = found.argmax(axis=1) == best
+    assert right.mean() > 0.8
+    assert right[best == len(ARMS)].mean() > 0.8
+
+
+def with_effects(rows: Rows, arms: int) -> Rows:
+    effects = np.random.default_rng(arms).uniform(size=(len(rows), arms, 2))
+    return replace(
+        rows, effect_names=("one", "other"), effects=effects, gains=effects[:, : len(ARMS), 1]
+    )
+
+
+def test_an_added_arm_is_learned_by_retraining(bandit: Bandit, stream: Rows) -> None:
+    """Of the added arm alone something was reported: it rises, the others hardly do."""
+    new = arm("sce", density=0.5)
+    history = replace(told(stream, lambda _: "linear", expected=1.4), added=(new,))
+    good = replace(
+        history,
+        suggestions={i: replace(s, arm=new.label) for i, s in history.suggestions.items()},
+        gains=dict.fromkeys(history.gains, 1.4),
+    )
+    assert not misled(good)
+    none = no_effects(len(stream), bandit, history)
+    made = retrain(bandit, good)
+    before, after = (b.forecasts(stream.values, none, good).mean(axis=0) for b in (bandit, made))
+    assert after[-1] - before[-1] > 0.3 + (after - before)[:-1].max()
+    assert "sce" in made.represent.operators
+    assert "sce" not in bandit.represent.operators
+
+
+def test_arms_of_one_pair_are_learned_together(bandit: Bandit, stream: Rows) -> None:
+    """Reports about the same pair and task are one group, whoever made them."""
+    known = bandit.lines(told(stream.take(np.arange(3)), lambda _: "linear"), ("linear",))
+    none = representation.Lines(known=known[:0], gains=np.empty(0), groups=())
+    found = none.and_told(known, np.zeros(3), ["one", "other", "one"])
+    assert [list(group) for group in found.groups] == [[0, 2], [1]]
+
+
+def test_forests_alone_are_kept_alone(offline: Rows, stream: Rows, tmp_path: Path) -> None:
+    bandit = start(offline, networks=0)
+    found = state.load(*saved(tmp_path, state.files(bandit)), name="here")
+    assert np.array_equal(forecast(bandit, stream.values), forecast(found, stream.values))
+    made = retrain(found, told(stream, lambda i: ARMS[i % 4].label))
+    assert not made.represent.networks.networks
+    assert not np.array_equal(forecast(made, stream.values), forecast(found, stream.values))
+
+
+def test_a_wrong_warm_start_forgets_effects_too(offline: Rows, stream: Rows) -> None:
+    """Some effects of what was reported are missing."""
+    rows, new = with_effects(offline, len(ARMS)), with_effects(stream, len(ARMS))
+    wrong = start(replace(rows, gains=rows.gains[:, ::-1] - 0.8), networks=1)
+    history = told(stream, lambda i: ARMS[i % 4].label, expected=-0.5)
+    known = replace(
+        history,
+        suggestions={
+            name: replace(s, effects=(None, float(new.effects[i, i % 4, 1])))
+            for i, (name, s) in enumerate(history.suggestions.items())
+        },
+    )
+    made = retrain(wrong, known)
+    assert len(made.effects) == len(made.gains) == 0
+    assert np.isfinite(made.represent.forecast(new.values, new.effects, made.arms)).all()
 
 
 @pytest.mark.parametrize("wrong", [{"keep": 0.0}, {"trust": 0.0}, {"explore": float("inf")}])
@@ -153,10 +234,10 @@ def test_settings_that_make_no_sense(wrong: dict[str, float]) -> None:
         Settings(**wrong)  # type: ignore[arg-type]
 
 
-def test_missing_features_count_as_the_median(bandit: Bandit, stream: Rows) -> None:
+def test_without_any_feature_there_is_a_forecast(bandit: Bandit, stream: Rows) -> None:
     values = stream.values[:3].copy()
     values[:, :] = np.nan
-    assert np.isfinite(bandit.represent.forecast(values)).all()
+    assert np.isfinite(forecast(bandit, values)).all()
 
 
 def saved(folder: Path, files: dict[str, bytes]) -> tuple[Path, Path]:
@@ -165,20 +246,31 @@ def saved(folder: Path, files: dict[str, bytes]) -> tuple[Path, Path]:
     return folder / state.JSON, folder / state.TENSORS
 
 
-def test_files_hold_all_of_it(bandit: Bandit, stream: Rows, tmp_path: Path) -> None:
+def test_files_hold_all_of_it(offline: Rows, tmp_path: Path) -> None:
+    rows = with_effects(offline, len(ARMS))
+    rows.effects[0, 0, 0] = np.nan
+    bandit = start(rows, networks=1)
     files = state.files(bandit)
     found = state.load(*saved(tmp_path, files), name="here")
     assert state.files(found) == files
-    before, after = (b.represent.forecast(stream.values) for b in (bandit, found))
+    before, after = (
+        b.represent.forecast(rows.values, rows.effects, b.arms) for b in (bandit, found)
+    )
     assert np.array_equal(before, after)
     assert np.array_equal(bandit.ties, found.ties)
+    assert np.array_equal(bandit.effects, found.effects, equal_nan=True)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (b'"schema":1,"settings"', b'"schema":9,"settings"', "schema 9"),
+        (b'"schema":2,"settings"', b'"schema":9,"settings"', "schema 9"),
         (b'"networks":1', b'"networks":2', "damaged"),
+        (b'"networks":1', b'"networks":-1', "damaged"),
+        (b'"networks":1', b'"networks":true', "damaged"),
+        (b'"effects":[]', b'"effects":["one"]', "damaged"),
+        (b'"operators":["linear",', b'"operators":["linear","sce",', "damaged"),
+        (b'"num_class":"0","num_feature":"', b'"num_class":"0","num_feature":"9', "damaged"),
         (b'"explore":0.05', b'"explore":-1', "make no sense"),
         (b'"tensors":"', b'"tensors":"0', "is not the one"),
     ],

@@ -22,7 +22,8 @@ from simmerge_hub.selector.history import (
 def suggestion(number: int, **changes: Any) -> Suggestion:
     fields: dict[str, Any] = {
         "id": f"s{number:06d}", "arm": "linear", "task": "math", "expert": "org/a",
-        "auxiliary": "org/b", "values": (0.5, None), "chance": {"linear": 1.0}, "expected": 0.4,
+        "auxiliary": "org/b", "values": (0.5, None), "effects": (None, 0.1),
+        "chance": {"linear": 1.0}, "expected": 0.4,
     }  # fmt: skip
     return Suggestion(**fields | changes)
 
@@ -76,7 +77,8 @@ def test_reports_that_are_refused(gains: list[tuple[str, float]], message: str) 
         ('{"kind": "reported", "id": "s000007", "gain": 0.1}', "nothing was suggested as"),
         ('{"kind": "added", "arm": {"operator": "nothing", "parameters": {}}}', "nothing"),
         (suggested([suggestion(1, id="7")]), "'7' is no id"),
-        (TWO.splitlines()[0].replace("0.5", "1e999"), "not finite"),
+        (TWO.splitlines()[0].replace("0.5", "1e999"), "a number is huge"),
+        (TWO.splitlines()[0].replace("0.1", "1e39"), "a number is huge"),
         (TWO + TWO, "s000001 is suggested twice"),
     ],
 )

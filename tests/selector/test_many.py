@@ -109,14 +109,6 @@ def test_what_is_missing_does_not_mislead(rows: Rows, merges: Merges) -> None:
     assert abs(blind.mean()) < 0.05
 
 
-def test_errors_inside_a_group_count_more_than_those_of_its_mean() -> None:
-    import torch
-
-    errors = torch.tensor([1.0, 1.0, 1.0, -1.0])
-    group = torch.tensor([0, 0, 1, 1])
-    assert float(many._loss(errors, group, 2)) == pytest.approx((1.0 + many.LEADS) / 2)
-
-
 def test_no_merge_is_in_two_groups(merges: Merges) -> None:
     assert many.groups([("a", "b"), ("c", "d"), ("e", "f"), ("b", "c")]) == [
         frozenset("abcd"),

@@ -55,3 +55,10 @@ def test_what_is_said_is_what_torch_would_say() -> None:
         hidden = torch.nn.functional.silu(hidden @ layers[f"w{i}"].T + layers[f"b{i}"])
     wanted = hidden @ layers["w2"].T + layers["b2"]
     assert Networks(knots=knots, networks=(net,)).outputs(values) == pytest.approx(wanted.numpy())
+
+
+def test_errors_inside_a_group_count_more_than_those_of_its_mean() -> None:
+    errors = torch.tensor([1.0, 1.0, 1.0, -1.0])
+    group = torch.tensor([0, 0, 1, 1])
+    found = network._by_groups(errors, group, 2, 5.0)
+    assert float(found) == pytest.approx((1.0 + 5.0) / 2)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,9 @@ def place(request: pytest.FixtureRequest, org: str, tmp_path: Path, bandit: Band
 
 def asked(rows: Rows, count: int) -> list[Asked]:
     return [
-        Asked(task="t", expert="e", auxiliary="a", values=rows.values[i % len(rows)])
+        Asked(
+            task="t", expert="e", auxiliary="a", names=rows.names, values=rows.values[i % len(rows)]
+        )
         for i in range(count)
     ]
 
@@ -113,7 +116,8 @@ def test_retraining_keeps_the_history(
     assert retrain(place) == 8
     after = look(place)
     assert after.history == before.history
-    one, two = (s.bandit.represent.forecast(rows.values) for s in (before, after))
+    none = np.zeros((len(rows), len(ARMS), 0))
+    one, two = (s.bandit.represent.forecast(rows.values, none, ARMS) for s in (before, after))
     assert not np.array_equal(one, two)
 
 
@@ -124,13 +128,65 @@ def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Row
     with pytest.raises(BanditError, match="holds no bandit") as caught:
         look(str(tmp_path / "empty"))
     assert "bandit init" in caught.value.hint
-    few = Asked(task="t", expert="e", auxiliary="a", values=rows.values[0][:3])
+    few = Asked(
+        task="t", expert="e", auxiliary="a", names=rows.names[:3], values=rows.values[0][:3]
+    )
     with pytest.raises(BanditError, match="reads 11 features, but is given 3"):
         suggest(place, [few])
+    (whole,) = asked(rows, 1)
+    others = replace(whole, names=whole.names[::-1])
+    with pytest.raises(BanditError, match="reads 11 features, but is given others"):
+        suggest(place, [others])
+    with pytest.raises(BanditError, match=r"the features of e . a are not 11 numbers"):
+        suggest(place, [replace(whole, values=whole.values * np.inf)])
+    assert not look(place).history.suggestions
+
+
+def test_effects_are_checked_where_they_are_read(
+    rows: Rows, bandit: Bandit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(representation, "STEPS", 5)
+    effects = np.random.default_rng(0).uniform(size=(len(rows), len(ARMS), 2))
+    reads = start(replace(rows, effect_names=("one", "other"), effects=effects), networks=1)
+    place = init(str(tmp_path / "reads"), reads)
+    (one,) = asked(rows, 1)
+    with pytest.raises(BanditError, match="reads 2 effects of an arm, but is given 0"):
+        suggest(place, [one])
+    told = replace(one, effect_names=("one", "other"), effects={ARMS[0].label: np.zeros(3)})
+    with pytest.raises(BanditError, match=r"the effects of an arm of e . a are not 2 numbers"):
+        suggest(place, [told])
+    known = {a.label: np.array([i, np.nan]) for i, a in enumerate(ARMS)}
+    (made,) = suggest(place, [replace(told, effects=known)])
+    assert made.effects == ([a.label for a in ARMS].index(made.arm), None)
+    assert look(place).history.pending == (made,)
+    blind = init(str(tmp_path / "blind"), bandit)
+    (made,) = suggest(blind, [replace(told, effects=known)])
+    assert made.effects == ()
+
+
+def test_a_bandit_of_an_earlier_version_is_named(
+    bandit: Bandit, rows: Rows, tmp_path: Path
+) -> None:
+    place = init(str(tmp_path / "bandit"), bandit)
+    (made,) = suggest(place, asked(rows, 1))
+    (lines,) = (tmp_path / "bandit" / "events").iterdir()
+    lines.write_text(lines.read_text().replace('"effects": [], ', ""))
+    assert look(place).history.pending == (made,)
+    written = tmp_path / "bandit" / "bandit.json"
+    written.write_text(
+        written.read_text().replace('"schema":2,"settings"', '"schema":1,"settings"')
+    )
+    with pytest.raises(BanditError, match=r"^bandit.json of .* has schema 1; this version reads 2"):
+        look(place)
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"arm": "linear', '"arm": "other'), ('"values": [', '"values": [0, ')]
+    ("old", "new"),
+    [
+        ('"arm": "linear', '"arm": "other'),
+        ('"values": [', '"values": [0, '),
+        ('"effects": [', '"effects": [0'),
+    ],
 )
 def test_the_history_of_another_bandit(
     old: str, new: str, bandit: Bandit, rows: Rows, tmp_path: Path
