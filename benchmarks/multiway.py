@@ -8,6 +8,7 @@
     python benchmarks/multiway.py plan build/zoo                      (plans, and measures them)
     python benchmarks/multiway.py harm build/zoo                      (one model is harmful)
     python benchmarks/multiway.py again build/zoo                     (other prompts for the oracle)
+    python benchmarks/multiway.py own build/zoo                       (a plan for each task)
     python benchmarks/multiway.py report build/zoo
 
 Models are dealt into folds base by base, and sets are drawn inside a fold; the predictor of a fold
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from multiway_bench import Bench, Benches, Signatures, append, plant, read
-from multiway_report import CONTROL, PLAN, PROBED, TRIED, WAYS, average, choice, report
+from multiway_report import CONTROL, PLAN, PROBED, TRIED, WAYS, average, choice, own_choice, report
 from multiway_sets import (
     BASES,
     SETS,
@@ -55,7 +56,7 @@ from simmerge_hub.planning.trees import Tree, every, joined, leaf
 from simmerge_hub.planning.trial import tried
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
-VERBS = ("measure", "plant", "table", "plan", "harm", "again", "report")
+VERBS = ("measure", "plant", "table", "plan", "harm", "again", "own", "report")
 HARM = 40
 """Merges with a harmful model that are drawn to find the best, those in one step among them."""
 HARMFUL = {"noise": 2.0, "overtrained": 4.0, "stranger": 1.0, "reversed": -3.0}
@@ -197,6 +198,29 @@ def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
     return True
 
 
+def own(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
+    """Measure another plan for each task, the best for that one alone, where it was not yet; as
+    "each task's expert last" is another merge for each task, too."""
+    until = time.monotonic() + seconds
+    benches = Benches(manifest)
+    measured = {tuple(row["models"]): row for row in read("multiway")}
+    planned = {tuple(r["models"]): r for r in read("multiway-plans") if r["way"] == "merged"}
+    for chosen in (each for size in sizes for each in sets(manifest, size)):
+        if time.monotonic() > until:
+            return False
+        if chosen not in planned or list(chosen) in [r["models"] for r in read("multiway-own")]:
+            continue
+        known = measured[chosen]["utilities"] | planned[chosen].get("measured", {})
+        picked = [own_choice(planned[chosen]["plans"], place) for place in range(len(chosen))]
+        if new := sorted(set(picked) - set(known)):
+            arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
+            bench = benches[measured[chosen]["base"]]
+            known |= bench.utilities(chosen, [parsed(label, arms) for label in new])
+        values = [known[label][place] for place, label in enumerate(picked)]
+        append("multiway-own", {"models": chosen, "picked": picked, "values": values})
+    return True
+
+
 def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
     """Plant a harmful model beside the tested sets of three, for so long, and let a plan choose
     which of the four to merge; whether all are done.
@@ -274,6 +298,8 @@ def main() -> None:
         done = harm(manifest, given.part, *limits)
     elif given.what == "again":
         done = again(manifest, given.sizes, given.seconds)
+    elif given.what == "own":
+        done = own(manifest, given.sizes, given.seconds)
     elif given.what == "report":
         text = json.dumps(report(manifest), indent=1) + "\n"
         Path(__file__).with_suffix(".json").write_text(text)

@@ -60,6 +60,7 @@ def report(manifest: Manifest) -> dict[str, Any]:
                 for plan in (PLAN, TRIED)
             },
             "captured": {plan: _captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
+            "own": _own(chosen, measured),
             "ways": {
                 way: _compared([m for m in chosen if (m, way) in planned], way, measured, planned)
                 for way in WAYS
@@ -209,6 +210,32 @@ def _expert_last(models: tuple[str, ...], row: Mapping[str, Any]) -> float:
         by_task = {label: values[place] for label, values in row["utilities"].items()}
         own.append(_same(by_task, models, chain((*order, last), "linear")))
     return float(np.mean(own))
+
+
+def own_choice(plans: Mapping[str, Any], place: int) -> str:
+    """What comes first for one task alone, one standard deviation below the mean."""
+
+    def value(label: str) -> tuple[float, str]:
+        mean, deviation = plans[label][place]
+        return -round(mean - deviation, 9), label
+
+    return min(plans, key=value)
+
+
+def _own(
+    chosen: Sequence[tuple[str, ...]], measured: Mapping[Any, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Another plan for each task, against the chain of Linear with each task's expert last."""
+    planned = {tuple(r["models"]): float(np.mean(r["values"])) for r in read("multiway-own")}
+    known = [models for models in chosen if models in planned]
+    last = [_expert_last(models, measured[models]) for models in known]
+    plan = [planned[models] for models in known]
+    return {
+        "sets": len(known),
+        "plan": _spread(known, plan),
+        "expert_last": _spread(known, last),
+        "lead": _spread(known, [p - c for p, c in zip(plan, last, strict=True)]),
+    }
 
 
 def _resampled(chosen: Sequence[tuple[str, ...]], whole: bool) -> np.ndarray:

@@ -34,6 +34,20 @@ def multiway_strategies() -> str:
     return "\n\n".join(parts)
 
 
+def multiway_own() -> str:
+    """Another merge for each task: by a plan, and with the task's expert last."""
+    found = read("multiway")
+    rows = [
+        (word, one["sets"], *(_spread(one[name]) for name in ("plan", "expert_last", "lead")))
+        for word, one in ((word, found[size]["own"]) for size, word in SIZES.items())
+    ]
+    heads = (
+        "models", "sets", "a plan for each task (95 %)", "chain of linear, its expert last (95 %)",
+        "lead (95 %)",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
 def multiway_summary() -> str:
     """Headroom, forecast, orders and cost at both sizes."""
     found = read("multiway")
