@@ -71,7 +71,7 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
         return
     page = Table()
     for heading in ("id", "task", "expert + auxiliary", "try", "chance", "expected"):
-        page.add_column(heading, no_wrap=heading in ("id", "try"))
+        page.add_column(heading, no_wrap=heading in ("id", "try"), overflow="fold")
     for s in made:
         cells = (s.id, s.task, f"{s.expert} + {s.auxiliary}", s.arm)
         page.add_row(*map(escape, cells), f"{s.chance[s.arm]:.0%}", f"{s.expected:.2f}")
@@ -98,13 +98,20 @@ def report(
     if told:
         with show.status("reporting"):
             sharing.report(reference, told)
+    reports, dropped = 0, False
     if retrain:
         with show.status("training"):
-            sharing.retrain(reference)
+            reports, dropped = sharing.retrain(reference)
     if as_json:
-        show.data({"reported": [name for name, _ in told], "retrained": retrain})
+        names = [name for name, _ in told]
+        show.data({"reported": names, "retrained": reports > 0, "outcomes_left_out": dropped})
         return
-    show.note(f"{len(told)} reported to {reference}" + ("; retrained" if retrain else ""))
+    what = f"; retrained on {reports} reports" if reports else "; nothing to retrain on yet"
+    show.note(f"{len(told)} reported to {reference}{what if retrain else ''}")
+    if dropped:
+        show.note(
+            "expectations were worse than none: the offline outcomes are left out from now on"
+        )
 
 
 def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json: bool) -> None:
@@ -154,8 +161,12 @@ def status(*, reference: str, as_json: bool) -> None:
         row["reported"] = len(known)
         row["mean"] = round(sum(known) / len(known), 4) if known else None
     waiting = [s.id for s in history.pending]
+    asked = {
+        s.id: {"arm": s.arm, "task": s.task, "expert": s.expert, "auxiliary": s.auxiliary}
+        for s in history.pending
+    }
     if as_json:
-        show.data({"state": found.where, "arms": rows, "waiting": waiting})
+        show.data({"state": found.where, "arms": rows, "waiting": waiting, "asked": asked})
         return
     page = Table(title=escape(found.where))
     for heading in ("arm", "suggested", "reported", "mean gain"):
@@ -168,6 +179,8 @@ def status(*, reference: str, as_json: bool) -> None:
     if waiting:
         more = f" and {len(waiting) - WAITING} more" if len(waiting) > WAITING else ""
         show.note(f"wait for a report: {', '.join(waiting[:WAITING])}{more}")
+        for s in history.pending[:WAITING]:
+            show.note(f"{s.id}: {s.arm} of {s.expert} + {s.auxiliary}, on {s.task}")
 
 
 def _lines(file: str) -> list[tuple[str, float]]:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Self
+from uuid import uuid4
 
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
@@ -184,14 +184,13 @@ def _add_here(folder: Path, files: Changes) -> bool:
     """Write the segment under its final name if nobody has; then the files beside it."""
     (folder / "events").mkdir(exist_ok=True)
     for name in filter(SEGMENT.fullmatch, files):
-        with NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as written:
-            written.write(files[name])
+        written = _beside(folder / "new", files[name])
         try:
-            os.link(written.name, folder / name)
+            os.link(written, folder / name)
         except FileExistsError:
             return False
         finally:
-            Path(written.name).unlink()
+            written.unlink()
     for name, data in files.items():
         if not SEGMENT.fullmatch(name):
             _replace(folder / name, data)
@@ -199,9 +198,15 @@ def _add_here(folder: Path, files: Changes) -> bool:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}")
+    _beside(path, data).replace(path)
+
+
+def _beside(path: Path, data: bytes) -> Path:
+    """A hidden file of its own in the same folder, with the mode that files get there: whoever may
+    read the folder's other files may read it."""
+    partial = path.with_name(f".{path.name}-{uuid4().hex}")
     partial.write_bytes(data)
-    partial.replace(path)
+    return partial
 
 
 def _taken(where: str, present: list[str]) -> PushFailed:

@@ -181,14 +181,15 @@ def _predictions(why: Mapping[str, Any]) -> str:
         cell(f"{t['task']}: `{t['expert']}`{_inferred(t)} (probes {t['probes']})")
         for t in why["tasks"]
     )
+    cautious = "A merge counts by one standard deviation below what is shown. " if many else ""
     return "\n\n".join(
         [
             "## Predicted utilities",
             f"{OF_MANY if many else OF_TWO}, with {why['coverage']:.0%} intervals per task. These "
             "are predictions, not measurements.",
-            f"Wanted was the {'merge' if many else 'arm'} with {cell(wanted)}. Bounds of a value "
-            "over several tasks are made of theirs, and are no calibrated interval. ◆: no other "
-            f"{'' if many else 'arm '}is better on one task and as good on all.",
+            f"Wanted was the {'merge' if many else 'arm'} with {cell(wanted)}. {cautious}Bounds of "
+            "a value over several tasks are made of theirs, and are no calibrated interval. ◆: no "
+            f"other {'' if many else 'arm '}is better on one task and as good on all.",
             table(["merge" if many else "operator", *columns, *tasks], rows),
             f"{_status(why)} {cell(why['reason'])}",
             f"Experts — {experts}. Predictor `{why['predictor'][:12]}`, "

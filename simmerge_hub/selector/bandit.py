@@ -44,10 +44,14 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 < self.trust <= 1 and 0 < self.keep <= 1 and 0 <= self.explore < np.inf):
+        shares = 0 < self.trust <= 1 and 0 < self.keep <= 1
+        if not (
+            shares and 0 <= self.explore < np.inf and type(self.seed) is int and self.seed >= 0
+        ):
             raise BanditError(
                 f"settings that make no sense: {self}",
-                hint="trust and keep are above 0 and at most 1; explore is not negative",
+                hint="trust and keep are above 0 and at most 1; explore is not negative; seed is "
+                "a whole number from 0",
             )
 
 

@@ -23,6 +23,8 @@ from simmerge_hub.selector.outcomes import HIGHEST, LOWEST, arm_entry, arm_from
 from simmerge_hub.selector.table import LARGEST
 
 ID = re.compile(r"s(\d{6,9})")
+FARTHEST = 10.0
+"""No gain is expected to be as far from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,9 @@ def _apply(
 def _suggestion(event: Mapping[str, Any]) -> Suggestion:
     if not isinstance(event["id"], str) or not ID.fullmatch(event["id"]):
         raise ValueError(f"{event['id']!r} is no id")
+    expected = float(event["expected"])
+    if not abs(expected) <= FARTHEST:
+        raise ValueError(f"{expected} is no gain to expect")
     return Suggestion(
         id=event["id"],
         arm=str(event["arm"]),
@@ -167,7 +172,7 @@ def _suggestion(event: Mapping[str, Any]) -> Suggestion:
         values=_numbers(event["values"]),
         effects=_numbers(event.get("effects", ())),
         chance={str(arm): float(share) for arm, share in event["chance"].items()},
-        expected=float(event["expected"]),
+        expected=expected,
     )
 
 

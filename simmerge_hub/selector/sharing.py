@@ -24,6 +24,8 @@ from simmerge_hub.selector.history import History, Suggestion
 from simmerge_hub.selector.rows import Floats
 from simmerge_hub.selector.table import LARGEST, plain
 
+FARTHEST = 10.0
+"""No number of an added arm may be larger."""
 README = """---
 library_name: simmerge-hub
 tags: [simmerge, merge, bandit]
@@ -92,7 +94,13 @@ class Reader:
     def history(self, page: Page) -> History:
         """The events of a page, without the bandit's own files."""
         _demand_bandit(page, self.reference)
-        self.lines = page.lines(self.lines)
+        try:
+            self.lines = page.lines(self.lines)
+        except UnicodeDecodeError as error:
+            raise BanditError(
+                f"the history of {self.reference} cannot be believed: {error}",
+                hint="the history is append-only: restore events/ from an earlier commit",
+            ) from error
         return events.read(self.lines.items())
 
     def _bandit(self, page: Page) -> Bandit:
@@ -177,9 +185,15 @@ def add(reference: str, arm: Arm) -> None:
 
     Raises:
         BanditError: it is there already, perhaps with its defaults left out or spelled out, or it
-            favours one of the two models.
+            favours one of the two models, or a number of it is beyond FARTHEST.
         HubError: the repository cannot be read or written.
     """
+    numbers = [n for v in arm.parameters.values() for n in (v if isinstance(v, tuple) else (v,))]
+    if any(isinstance(n, int | float) and abs(n) > FARTHEST for n in numbers):
+        raise BanditError(
+            f"{arm.label} is far from anything that was measured; a forecast would say nothing",
+            hint=f"numbers from {-FARTHEST:g} to {FARTHEST:g}",
+        )
     if arm != arm.swapped():
         raise BanditError(
             f"{arm.label} treats the two models differently",
@@ -205,19 +219,25 @@ def add(reference: str, arm: Arm) -> None:
     ledger.append(reference, decide, message=f"Add {arm.label}")
 
 
-def retrain(reference: str) -> int:
-    """Train the representation again on all that was reported; returns how many reports."""
-    reader, counts = Reader(reference), [0]
+def retrain(reference: str) -> tuple[int, bool]:
+    """Train the representation again on all that was reported.
+
+    Returns:
+        How many reports there are, and whether the offline outcomes were left out because they
+        mislead; without a report nothing is trained.
+    """
+    reader, done = Reader(reference), [(0, False)]
 
     def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
         found = reader.state(page)
-        counts[0] = len(found.history.gains)
-        if not counts[0]:
+        if not found.history.gains:
             return "", {}
-        return "", state.files(learning.retrain(found.bandit, found.history))
+        made = learning.retrain(found.bandit, found.history)
+        done[0] = len(found.history.gains), len(made.gains) < len(found.bandit.gains)
+        return "", state.files(made)
 
     ledger.append(reference, decide, message="Retrain the representation")
-    return counts[0]
+    return done[0]
 
 
 def _spelled_out(arm: Arm) -> tuple[str, dict[str, Any]]:
@@ -279,7 +299,7 @@ def _check_asked(found: State, one: Asked) -> None:
             given = "others" if same else str(len(names))
             raise BanditError(
                 f"the bandit of {found.where} reads {len(wanted)} {what}, but is given {given}",
-                hint="start one on features of this version",
+                hint="compute them with the version that started the bandit, or start another",
             )
         if any(len(n) != len(wanted) or (np.abs(n) > LARGEST).any() for n in numbers):
             raise BanditError(

@@ -60,16 +60,17 @@ def test_the_whole_round(
     assert main(["bandit", "report", state, "s000001=0.8", "--from", str(lines)]) == 0
     assert "2 reported to" in capsys.readouterr().err
     assert main(["bandit", "report", state, "--retrain"]) == 0
-    assert "retrained" in capsys.readouterr().err
+    assert "retrained on 2 reports" in capsys.readouterr().err
     assert main(["bandit", "suggest", state, "--features", tables[2]]) == 0
     assert "chance" in capsys.readouterr().out
     assert main(["bandit", "status", state, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["waiting"] == ["s000003", "s000004"]
+    assert found["waiting"] == list(found["asked"]) == ["s000003", "s000004"]
     assert sum(row["reported"] for row in found["arms"].values()) == 2
     assert main(["bandit", "status", state]) == 0
     said = capsys.readouterr()
     assert "wait for a report: s000003, s000004" in said.err
+    assert " ".join(said.err.split()).count(", on ") == 2
     assert made[0]["arm"] in said.out
 
 

@@ -196,7 +196,9 @@ class TestText:
         assert "Which models, their order and the operators were predicted, without" in text
         text = section(text, "Predicted utilities")
         assert "Predicted utility of the best merges on each task, 1 = as good as the" in text
-        assert "Wanted was the merge with the highest mean over code, math." in text
+        assert (
+            "Wanted was the merge with the highest mean over code, math. A merge counts by" in text
+        )
         assert "◆: no other is better on one task and as good on all." in text
         assert "| merge | mean | code | math |" in text
         assert "**Extrapolated**: these models are unlike those the predictor" in text

@@ -228,7 +228,9 @@ def test_a_wrong_warm_start_forgets_effects_too(offline: Rows, stream: Rows) -> 
     assert np.isfinite(made.represent.forecast(new.values, new.effects, made.arms)).all()
 
 
-@pytest.mark.parametrize("wrong", [{"keep": 0.0}, {"trust": 0.0}, {"explore": float("inf")}])
+@pytest.mark.parametrize(
+    "wrong", [{"keep": 0.0}, {"trust": 0.0}, {"explore": float("inf")}, {"seed": -1}, {"seed": 0.5}]
+)
 def test_settings_that_make_no_sense(wrong: dict[str, float]) -> None:
     with pytest.raises(BanditError, match="make no sense"):
         Settings(**wrong)  # type: ignore[arg-type]

@@ -79,6 +79,8 @@ def test_reports_that_are_refused(gains: list[tuple[str, float]], message: str) 
         (suggested([suggestion(1, id="7")]), "'7' is no id"),
         (TWO.splitlines()[0].replace("0.5", "1e999"), "a number is huge"),
         (TWO.splitlines()[0].replace("0.1", "1e39"), "a number is huge"),
+        (TWO.splitlines()[0].replace("0.4", "1e300"), "is no gain to expect"),
+        (TWO.splitlines()[0].replace("0.4", "NaN"), "is no gain to expect"),
         (TWO + TWO, "s000001 is suggested twice"),
     ],
 )

@@ -96,6 +96,41 @@ def test_an_arm_is_added_once(place: str, rows: Rows) -> None:
         add(place, arm("linear", weights=(0.7, 0.3)))
 
 
+def test_an_arm_far_from_anything_measured_is_refused(place: str) -> None:
+    with pytest.raises(BanditError, match="far from anything that was measured"):
+        add(place, arm("task_arithmetic", scale=20.0))
+    assert not look(place).history.added
+
+
+def test_others_may_read_what_is_added(rows: Rows, bandit: Bandit, tmp_path: Path) -> None:
+    """A segment has the mode of any new file, and nothing else is left in the folder."""
+    place = init(str(tmp_path / "bandit"), bandit)
+    suggest(place, asked(rows, 1))
+    (lines,) = (tmp_path / "bandit" / "events").iterdir()
+    (tmp_path / "new").write_text("")
+    assert lines.stat().st_mode == (tmp_path / "new").stat().st_mode
+    assert not list((tmp_path / "bandit").glob(".*"))
+
+
+def test_events_that_are_no_text(rows: Rows, bandit: Bandit, tmp_path: Path) -> None:
+    place = init(str(tmp_path / "bandit"), bandit)
+    suggest(place, asked(rows, 1))
+    (lines,) = (tmp_path / "bandit" / "events").iterdir()
+    lines.write_bytes(b"\xff\xfe")
+    with pytest.raises(BanditError, match="cannot be believed: 'utf-8'"):
+        look(place)
+
+
+def test_retraining_says_if_outcomes_are_left_out(
+    rows: Rows, bandit: Bandit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(representation, "STEPS", 30)
+    place = init(str(tmp_path / "bandit"), bandit)
+    made = suggest(place, asked(rows, 50))
+    report(place, [(s.id, -0.9) for s in made])
+    assert retrain(place) == (50, True)
+
+
 def test_an_arm_with_its_defaults_spelled_out_is_no_other_arm(place: str) -> None:
     add(place, arm("sce", density=0.1))
     equal = arm("linear", weights=(0.5, 0.5))
@@ -109,11 +144,11 @@ def test_retraining_keeps_the_history(
     place: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(representation, "STEPS", 30)
-    assert retrain(place) == 0
+    assert retrain(place) == (0, False)
     made = suggest(place, asked(rows, 8))
     report(place, [(s.id, 0.5) for s in made])
     before = look(place)
-    assert retrain(place) == 8
+    assert retrain(place) == (8, False)
     after = look(place)
     assert after.history == before.history
     none = np.zeros((len(rows), len(ARMS), 0))
