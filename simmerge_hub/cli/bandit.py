@@ -106,7 +106,8 @@ def report(
         names = [name for name, _ in told]
         show.data({"reported": names, "retrained": reports > 0, "outcomes_left_out": dropped})
         return
-    what = f"; retrained on {reports} reports" if reports else "; nothing to retrain on yet"
+    noun = "report" if reports == 1 else "reports"
+    what = f"; retrained on {reports} {noun}" if reports else "; nothing to retrain on yet"
     show.note(f"{len(told)} reported to {reference}{what if retrain else ''}")
     if dropped:
         show.note(
