@@ -180,7 +180,9 @@ def predicted(
     reads = trained.predictor.reads_effects(arms)
     told = _told(checkpoints, found, known, arms) if reads or bandit is not None else {}
     rankings = {
-        t.name: _rank(t, checkpoints, found, known, trained.predictor, arms, told.get(t.expert, {}))
+        t.name: _rank(
+            t, checkpoints, found, known, trained.predictor, arms, told[t.expert] if reads else {}
+        )
         for t in tasks
     }
     decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks}, objective)

@@ -23,7 +23,7 @@ from simmerge_hub.selector.outcomes import HIGHEST, LOWEST, arm_entry, arm_from
 from simmerge_hub.selector.table import LARGEST
 
 ID = re.compile(r"s(\d{6,9})")
-FARTHEST = 10.0
+MOST_EXPECTED = 10.0
 """No gain is expected to be as far from 0."""
 
 
@@ -161,7 +161,7 @@ def _suggestion(event: Mapping[str, Any]) -> Suggestion:
     if not isinstance(event["id"], str) or not ID.fullmatch(event["id"]):
         raise ValueError(f"{event['id']!r} is no id")
     expected = float(event["expected"])
-    if not abs(expected) <= FARTHEST:
+    if not abs(expected) <= MOST_EXPECTED:
         raise ValueError(f"{expected} is no gain to expect")
     return Suggestion(
         id=event["id"],

@@ -16,8 +16,8 @@ from simmerge_hub.hub import ledger
 from simmerge_hub.hub.ledger import Page
 from simmerge_hub.operators import Arm, find
 from simmerge_hub.selector import bandit as learning
+from simmerge_hub.selector import conditioned, state
 from simmerge_hub.selector import history as events
-from simmerge_hub.selector import state
 from simmerge_hub.selector.bandit import Bandit
 from simmerge_hub.selector.corrections import Corrections
 from simmerge_hub.selector.history import History, Suggestion
@@ -25,7 +25,7 @@ from simmerge_hub.selector.rows import Floats
 from simmerge_hub.selector.table import LARGEST, plain
 
 FARTHEST = 10.0
-"""No number of an added arm may be larger."""
+"""No scale or weight of an added arm may be larger: forecasts know nothing like it."""
 README = """---
 library_name: simmerge-hub
 tags: [simmerge, merge, bandit]
@@ -185,14 +185,14 @@ def add(reference: str, arm: Arm) -> None:
 
     Raises:
         BanditError: it is there already, perhaps with its defaults left out or spelled out, or it
-            favours one of the two models, or a number of it is beyond FARTHEST.
+            favours one of the two models, or its scale or weights are beyond FARTHEST.
         HubError: the repository cannot be read or written.
     """
-    numbers = [n for v in arm.parameters.values() for n in (v if isinstance(v, tuple) else (v,))]
-    if any(isinstance(n, int | float) and abs(n) > FARTHEST for n in numbers):
+    numbers = [*conditioned.describe(arm, ()), *(arm.parameters.get("weights") or ())]
+    if any(abs(number) > FARTHEST for number in numbers):
         raise BanditError(
             f"{arm.label} is far from anything that was measured; a forecast would say nothing",
-            hint=f"numbers from {-FARTHEST:g} to {FARTHEST:g}",
+            hint=f"scales and weights from {-FARTHEST:g} to {FARTHEST:g}",
         )
     if arm != arm.swapped():
         raise BanditError(

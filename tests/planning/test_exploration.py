@@ -1,6 +1,7 @@
 """A plan that a bandit has a say in: its arm is the recipe's, its chance and ids are told."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from simmerge_hub.planning.plan import plan
 from simmerge_hub.recipe import parse
 from simmerge_hub.selector import representation, sharing
 from simmerge_hub.selector.bandit import start
+from simmerge_hub.selector.predictor import Predictor
 from simmerge_hub.selector.rows import Rows
 from simmerge_hub.signatures.effects import NAMES as EFFECTS
 from simmerge_hub.signatures.features import NAMES, SCHEMA
@@ -70,6 +72,27 @@ def test_the_bandit_chooses_and_says_so(
     )
     assert first == second[::-1] != second
     sharing.report(state, [("s000001", 0.9), ("s000002", 0.8)])
+
+
+def test_a_predictor_that_reads_no_effects_is_given_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bandit reads them all the same."""
+    monkeypatch.setattr(representation, "STEPS", 20)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
+    predict, given = Predictor.predict, []
+
+    def spied(self: Predictor, *args: Any, effects: Any, **rest: Any) -> Any:
+        given.append(effects)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Predictor, "_moved", lambda *_: np.full(len(EFFECTS), np.nan))
+            return predict(self, *args, effects=effects, **rest)
+
+    monkeypatch.setattr(Predictor, "reads_effects", lambda *_: False)
+    monkeypatch.setattr(Predictor, "predict", spied)
+    plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
+    assert given == [{}, {}]
+    assert all(None not in s.effects for s in sharing.look(state).history.pending)
 
 
 def test_an_added_arm_is_planned_like_the_others(

@@ -97,9 +97,13 @@ def test_an_arm_is_added_once(place: str, rows: Rows) -> None:
 
 
 def test_an_arm_far_from_anything_measured_is_refused(place: str) -> None:
-    with pytest.raises(BanditError, match="far from anything that was measured"):
-        add(place, arm("task_arithmetic", scale=20.0))
+    for far in (arm("task_arithmetic", scale=20.0), arm("task_arithmetic", weights=(1e30, 1e30))):
+        with pytest.raises(BanditError, match="far from anything that was measured"):
+            add(place, far)
     assert not look(place).history.added
+    many_steps = arm("karcher", steps=50)
+    add(place, many_steps)
+    assert look(place).history.added == (many_steps,)
 
 
 def test_others_may_read_what_is_added(rows: Rows, bandit: Bandit, tmp_path: Path) -> None:
