@@ -26,6 +26,7 @@ def init(
     from simmerge_hub.selector.table import load_features
 
     chosen = Settings(**{k: v for k, v in settings.items() if v is not None})
+    sharing.demand_free(reference)
     with show.status("learning from outcomes"):
         rows = join(load_outcomes(Path(outcomes)), load_features(Path(features)), BALANCED)
         where = sharing.init(reference, start(rows, chosen), private=private)
@@ -50,6 +51,7 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
             expert=expert,
             auxiliary=auxiliary,
             names=table.names,
+            schema=table.schema,
             values=table.rows[expert, auxiliary, task],
             effect_names=table.effect_names,
             effects=table.effects.get((expert, auxiliary, task), {}),
@@ -191,6 +193,8 @@ def _lines(file: str) -> list[tuple[str, float]]:
         raise BanditError(f"{file} cannot be read: {error}", hint="lines of ID=GAIN") from error
     found = []
     for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
         name, _, gain = line.strip().partition("=")
         try:
             found.append((name, float(gain)))

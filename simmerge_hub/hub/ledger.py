@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,16 @@ Decide = Callable[[Page], tuple[str, Changes]]
 """What to add to a page that was just read: lines, and files that are replaced. It may refuse."""
 
 
+def demand_free(reference: str) -> None:
+    """Raise PushFailed if the repository or folder holds something; HubError if nobody says."""
+    if _is_folder(reference):
+        return _demand_empty(Path(reference).expanduser())
+    with pushing(reference):
+        there = api().repo_exists(reference)
+        listed = api().list_repo_files(reference) if there else []
+    return _demand_none(reference, listed)
+
+
 def create(reference: str, files: Changes, *, private: bool = False, message: str) -> str:
     """Make the repository or folder with these files; returns where it is.
 
@@ -100,15 +110,13 @@ def create(reference: str, files: Changes, *, private: bool = False, message: st
         PushFailed: something is there already.
         HubError: the Hub is not reached, or refuses.
     """
-    if reference.startswith((".", "/", "~")) or "/" not in reference:
+    if _is_folder(reference):
         return _create_folder(Path(reference).expanduser(), files)
     with quietly(sum(map(len, files.values()))), pushing(reference):
         repo = api().create_repo(reference, private=private, exist_ok=True)
         found = api().repo_info(repo.repo_id)
         listed = api().list_repo_files(repo.repo_id, revision=found.sha)
-        present = [name for name in listed if name != ".gitattributes"]
-        if present:
-            raise _taken(reference, present)
+        _demand_none(reference, listed)
         _commit(reference, files, str(found.sha), message)
     return reference
 
@@ -171,9 +179,7 @@ def _commit(repo: str, files: Changes, parent: str, message: str) -> None:
 
 
 def _create_folder(folder: Path, files: Changes) -> str:
-    present = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
-    if present:
-        raise _taken(str(folder), present)
+    _demand_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         _replace(folder / name, data)
@@ -209,8 +215,18 @@ def _beside(path: Path, data: bytes) -> Path:
     return partial
 
 
-def _taken(where: str, present: list[str]) -> PushFailed:
-    return PushFailed(
-        f"{where} holds something already: {', '.join(present[:3])}",
-        hint="name a new repository or folder",
-    )
+def _is_folder(reference: str) -> bool:
+    return reference.startswith((".", "/", "~")) or "/" not in reference
+
+
+def _demand_empty(folder: Path) -> None:
+    _demand_none(str(folder), [p.name for p in folder.iterdir()] if folder.is_dir() else [])
+
+
+def _demand_none(where: str, listed: Sequence[str]) -> None:
+    present = sorted(name for name in listed if name != ".gitattributes")
+    if present:
+        raise PushFailed(
+            f"{where} holds something already: {', '.join(present[:3])}",
+            hint="name a new repository or folder",
+        )

@@ -49,7 +49,8 @@ class Decision:
 
     `status` is "calibrated", "extrapolated" (the intervals do not hold here) or "abstained" (the
     safe arm is taken). `because` says why the first is first, without the tasks' own reasons, which
-    are in `rankings`; there an arm's first model is the task's expert.
+    are in `rankings`; there an arm's first model is the task's expert. `suggested` maps tasks to
+    the ids that a bandit's suggestion of the first has, if a bandit was asked.
     """
 
     choices: tuple[Choice, ...]
@@ -58,6 +59,7 @@ class Decision:
     because: tuple[str, ...]
     rankings: Mapping[str, Ranking]
     objective: Objective = MEAN
+    suggested: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Choice:

@@ -69,6 +69,7 @@ def explored(
                 expert=task.expert,
                 auxiliary=auxiliary,
                 names=found.names,
+                schema=found.schema,
                 values=found.values,
                 effect_names=NAMES,
                 effects=effects[task.expert],
@@ -93,6 +94,7 @@ def explored(
             f"Report what the merge gains as {ids}",
             *reasons,
         ),
+        suggested={s.task: s.id for s in suggested},
     )
 
 

@@ -85,11 +85,13 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for programs: the `why`, the recipe as YAML text, the signatures' origins.
 
-        `evidence` holds, by task, the features that decided and what each adds to the lead.
+        `evidence` holds, by task, the features that decided and what each adds to the lead;
+        `suggested`, by task, under which id a bandit is told what the merge gains.
         """
         return {
             **self.why(),
             "recipe": self.recipe.to_yaml(),
+            "suggested": dict(self.decision.suggested),
             "signatures": {name: dict(parts) for name, parts in self.signatures.items()},
             "evidence": {
                 task: [_evidence(each) for each in ranking.contributions]

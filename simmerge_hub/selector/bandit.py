@@ -146,9 +146,11 @@ class Bandit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """An arm to try: its label, what is expected of it, and every arm's chance to be the best."""
+    """An arm to try: its label, its gain as forecast and as expected after corrections, and every
+    arm's chance to be the best."""
 
     arm: str
+    forecast: float
     expected: float
     chance: Mapping[str, float]
 
@@ -206,6 +208,7 @@ def choose(
     shares = np.bincount(likely, minlength=len(beliefs.arms)) / DRAWS
     return Choice(
         arm=beliefs.arms[best],
+        forecast=float(forecasts[best]),
         expected=float(forecasts[best] + beliefs.means(contexts)[best]),
         chance=dict(zip(beliefs.arms, map(float, shares), strict=True)),
     )
@@ -215,8 +218,8 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
     """Train the representation again on offline outcomes and on all reports, of added arms too.
 
     Forecasts of the past are computed from what was known whenever beliefs are, so they follow.
-    Where what was expected at the time has a larger error than no expectation at all, the offline
-    outcomes are left out from now on: the warm start was wrong.
+    Where what was forecast at the time says less than nothing (`misled`), the offline outcomes are
+    left out from now on: the warm start was wrong.
     """
     if not history.gains:
         return bandit
@@ -250,10 +253,18 @@ def _without_outcomes(bandit: Bandit) -> Bandit:
 
 
 def misled(history: History) -> bool:
-    """Whether expectations were worse than expecting the mean of what was reported before."""
-    pairs = [(s.expected, gain) for s, gain in history.learned]
-    if len(pairs) < ENOUGH:
+    """Whether gains are told better by the mean of those before than by what was forecast.
+
+    By how much forecasts are too high or low on the whole does not count: that is corrected.
+    """
+    told = np.array([(s.forecast, gain) for s, gain in history.learned])
+    if len(told) < ENOUGH:
         return False
-    expected, gains = np.array(pairs).T
-    before = np.concatenate([[gains[0]], np.cumsum(gains)[:-1] / np.arange(1, len(gains))])
-    return float(np.square(gains - expected).sum()) > float(np.square(gains - before).sum())
+    forecasts, gains = told.T
+    return _unforeseen(gains - forecasts) > _unforeseen(gains)
+
+
+def _unforeseen(values: Floats) -> float:
+    """The sum of squared distances [n] to the mean of the values before."""
+    before = np.cumsum(values)[:-1] / np.arange(1, len(values))
+    return float(np.square(values[1:] - before).sum())

@@ -2,7 +2,7 @@
 
     {"kind": "suggested", "id": "s000042", "arm": "linear", "task": "math", "expert": "org/math",
      "auxiliary": "org/code", "values": [0.1, null, ...], "effects": [0.7, ...],
-     "chance": {"linear": 0.7, ...}, "expected": 0.74}
+     "chance": {"linear": 0.7, ...}, "forecast": 0.7, "expected": 0.74}
     {"kind": "reported", "id": "s000042", "gain": 0.81}
     {"kind": "added", "arm": {"operator": "ties", "parameters": {"density": 0.1}}}
 
@@ -38,7 +38,8 @@ class Suggestion:
         values: the features of the pair, None = missing. Kept, so that forecasts can be recomputed.
         effects: likewise, what the arm does to the pair.
         chance: arm label -> the probability that it is best, as believed then.
-        expected: the gain of the arm, as believed then.
+        forecast: the gain of the arm, as the representation said then.
+        expected: likewise, corrected by what was reported before.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Suggestion:
     values: tuple[float | None, ...]
     effects: tuple[float | None, ...]
     chance: Mapping[str, float]
+    forecast: float
     expected: float
 
 
@@ -117,7 +119,7 @@ def suggested(found: Sequence[Suggestion]) -> str:
         _line(
             kind="suggested", id=s.id, arm=s.arm, task=s.task, expert=s.expert,
             auxiliary=s.auxiliary, values=list(s.values), effects=list(s.effects),
-            chance=dict(s.chance), expected=s.expected,
+            chance=dict(s.chance), forecast=s.forecast, expected=s.expected,
         )
         for s in found
     )  # fmt: skip
@@ -161,8 +163,9 @@ def _suggestion(event: Mapping[str, Any]) -> Suggestion:
     if not isinstance(event["id"], str) or not ID.fullmatch(event["id"]):
         raise ValueError(f"{event['id']!r} is no id")
     expected = float(event["expected"])
-    if not abs(expected) <= MOST_EXPECTED:
-        raise ValueError(f"{expected} is no gain to expect")
+    forecast = float(event.get("forecast", expected))
+    if not max(abs(expected), abs(forecast)) <= MOST_EXPECTED:
+        raise ValueError(f"{expected} or {forecast} is no gain to expect")
     return Suggestion(
         id=event["id"],
         arm=str(event["arm"]),
@@ -172,6 +175,7 @@ def _suggestion(event: Mapping[str, Any]) -> Suggestion:
         values=_numbers(event["values"]),
         effects=_numbers(event.get("effects", ())),
         chance={str(arm): float(share) for arm, share in event["chance"].items()},
+        forecast=forecast,
         expected=expected,
     )
 

@@ -50,6 +50,7 @@ class Asked:
     Args:
         task, expert, auxiliary: their names.
         names: of the features.
+        schema: of the features.
         values: float64 [features], NaN = missing.
         effect_names: of what arms do to a pair.
         effects: arm label -> float64 [effects], what the arm does to this pair; of an arm that is
@@ -60,6 +61,7 @@ class Asked:
     expert: str
     auxiliary: str
     names: tuple[str, ...]
+    schema: int
     values: Floats
     effect_names: tuple[str, ...] = ()
     effects: Mapping[str, Floats] = field(default_factory=dict)
@@ -117,6 +119,11 @@ def _demand_bandit(page: Page, reference: str) -> None:
             f"{reference} holds no bandit",
             hint=f"start one: simmerge-hub bandit init {reference} OUTCOMES --features FILE",
         )
+
+
+def demand_free(reference: str) -> None:
+    """Raise PushFailed if something is there already; nothing is written."""
+    ledger.demand_free(reference)
 
 
 def init(reference: str, bandit: Bandit, *, private: bool = False) -> str:
@@ -289,6 +296,12 @@ def _suggestions(
 def _check_asked(found: State, one: Asked) -> None:
     """Raise BanditError unless the bandit reads these features, and these effects if any."""
     bandit = found.bandit
+    if one.schema != bandit.schema:
+        raise BanditError(
+            f"the bandit of {found.where} reads features of schema {bandit.schema}, but is given "
+            f"schema {one.schema}",
+            hint="compute them with the version that started the bandit, or start another",
+        )
     told = [("features", bandit.names, one.names, [one.values])]
     if bandit.effect_names:
         every = list(one.effects.values())
@@ -338,6 +351,7 @@ def _group(
             values=tuple(plain(one.values)),
             effects=tuple(plain(known.get(chosen.arm, unknown))),
             chance={k: round(v, 4) for k, v in chosen.chance.items()},
+            forecast=round(chosen.forecast, 6),
             expected=round(chosen.expected, 6),
         )
         for (identifier, one), known in zip(group, read, strict=True)

@@ -56,7 +56,7 @@ def test_the_whole_round(
     kept = sharing.look(state).history.suggestions["s000001"]
     assert kept.effects == ([a.label for a in BALANCED].index(made[0]["arm"]) / 4, None)
     lines = tmp_path / "gains.txt"
-    lines.write_text("s000002=0.5\n")
+    lines.write_text("\ns000002=0.5\n\n")
     assert main(["bandit", "report", state, "s000001=0.8", "--from", str(lines)]) == 0
     assert "2 reported to" in capsys.readouterr().err
     assert main(["bandit", "report", state, "--retrain"]) == 0

@@ -63,12 +63,14 @@ def test_the_bandit_chooses_and_says_so(
         ("code", "code", "math"),
         ("math", "math", "code"),
     ]
-    for s in found.history.pending:
+    assert made.to_dict()["suggested"] == {"code": "s000001", "math": "s000002"}
+    told = [s.effects for s in found.history.pending]
+    for each in told:
         share = EFFECTS.index("merge_share_expert")
-        assert s.effects[share] == pytest.approx(wanted[best], abs=0.02)
+        assert each[share] == pytest.approx(wanted[best], abs=0.02)
     first, second = (
-        [s.effects[EFFECTS.index(f"merge_norm_{side}")] for side in ("expert", "auxiliary")]
-        for s in found.history.pending
+        [each[EFFECTS.index(f"merge_norm_{side}")] for side in ("expert", "auxiliary")]
+        for each in told
     )
     assert first == second[::-1] != second
     sharing.report(state, [("s000001", 0.9), ("s000002", 0.8)])
@@ -134,6 +136,7 @@ def test_a_bandit_without_a_usable_arm_notes_nothing(
             expert="e",
             auxiliary="a",
             names=NAMES,
+            schema=outcomes(0).schema,
             values=outcomes(0).values[0],
             effect_names=EFFECTS,
         )

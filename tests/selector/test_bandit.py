@@ -41,17 +41,21 @@ def bandit(offline: Rows) -> Bandit:
     return start(offline, networks=1)
 
 
-def told(rows: Rows, picks: Callable[[int], str], expected: float = 0.5) -> History:
-    """Every row as a suggestion that was reported."""
+def told(
+    rows: Rows, picks: Callable[[int], str], forecast: Callable[[float], float] = lambda gain: gain
+) -> History:
+    """Every row as a suggestion that was reported, with what was forecast of that gain."""
     labels = [a.label for a in rows.arms]
     suggestions, gains = {}, {}
     for i in range(len(rows)):
         name, label = f"s{i + 1:06d}", picks(i)
+        gain = float(rows.gains[i, labels.index(label)])
         suggestions[name] = Suggestion(
             id=name, arm=label, task="t", expert=rows.experts[i], auxiliary=rows.auxiliaries[i],
-            chance={}, expected=expected, values=tuple(map(float, rows.values[i])), effects=(),
+            chance={}, forecast=forecast(gain), expected=0.5,
+            values=tuple(map(float, rows.values[i])), effects=(),
         )  # fmt: skip
-        gains[name] = float(rows.gains[i, labels.index(label)])
+        gains[name] = gain
     return History(suggestions=suggestions, gains=gains)
 
 
@@ -138,9 +142,10 @@ def test_retraining_recomputes_the_past_and_leaves_the_state_alone(
 
 def test_a_wrong_warm_start_is_noticed_and_left_out(offline: Rows, stream: Rows) -> None:
     wrong = start(replace(offline, gains=offline.gains[:, ::-1] - 0.8), networks=1)
-    history = told(stream, lambda i: ARMS[i % 4].label, expected=-0.5)
+    history = told(stream, lambda i: ARMS[i % 4].label, forecast=lambda gain: -gain)
     assert misled(history)
-    assert not misled(told(stream.take(np.arange(10)), lambda i: "linear", expected=-0.5))
+    assert not misled(told(stream, lambda i: "linear", forecast=lambda gain: gain / 2 + 1))
+    assert not misled(told(stream.take(np.arange(10)), lambda i: "linear", lambda gain: -gain))
     made = retrain(wrong, history)
     assert len(made.gains) == 0
     assert regret(made, history, stream) < regret(wrong, EMPTY, stream)
@@ -179,7 +184,7 @@ def with_effects(rows: Rows, arms: int) -> Rows:
 def test_an_added_arm_is_learned_by_retraining(bandit: Bandit, stream: Rows) -> None:
     """Of the added arm alone something was reported: it rises, the others hardly do."""
     new = arm("sce", density=0.5)
-    history = replace(told(stream, lambda _: "linear", expected=1.4), added=(new,))
+    history = replace(told(stream, lambda _: "linear", lambda _: 1.4), added=(new,))
     good = replace(
         history,
         suggestions={i: replace(s, arm=new.label) for i, s in history.suggestions.items()},
@@ -215,7 +220,7 @@ def test_a_wrong_warm_start_forgets_effects_too(offline: Rows, stream: Rows) -> 
     """Some effects of what was reported are missing."""
     rows, new = with_effects(offline, len(ARMS)), with_effects(stream, len(ARMS))
     wrong = start(replace(rows, gains=rows.gains[:, ::-1] - 0.8), networks=1)
-    history = told(stream, lambda i: ARMS[i % 4].label, expected=-0.5)
+    history = told(stream, lambda i: ARMS[i % 4].label, lambda gain: -gain)
     known = replace(
         history,
         suggestions={

@@ -23,7 +23,7 @@ def suggestion(number: int, **changes: Any) -> Suggestion:
     fields: dict[str, Any] = {
         "id": f"s{number:06d}", "arm": "linear", "task": "math", "expert": "org/a",
         "auxiliary": "org/b", "values": (0.5, None), "effects": (None, 0.1),
-        "chance": {"linear": 1.0}, "expected": 0.4,
+        "chance": {"linear": 1.0}, "forecast": 0.3, "expected": 0.4,
     }  # fmt: skip
     return Suggestion(**fields | changes)
 

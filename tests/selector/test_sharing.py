@@ -17,7 +17,16 @@ from simmerge_hub.selector import representation, sharing
 from simmerge_hub.selector.bandit import Bandit, start
 from simmerge_hub.selector.history import read, reported
 from simmerge_hub.selector.rows import Rows, join
-from simmerge_hub.selector.sharing import Asked, add, init, look, report, retrain, suggest
+from simmerge_hub.selector.sharing import (
+    Asked,
+    add,
+    demand_free,
+    init,
+    look,
+    report,
+    retrain,
+    suggest,
+)
 from tests.selector.conftest import ARMS, zoo
 
 PROCESSES, EACH, BATCH = 8, 200, 40
@@ -52,7 +61,12 @@ def place(request: pytest.FixtureRequest, org: str, tmp_path: Path, bandit: Band
 def asked(rows: Rows, count: int) -> list[Asked]:
     return [
         Asked(
-            task="t", expert="e", auxiliary="a", names=rows.names, values=rows.values[i % len(rows)]
+            task="t",
+            expert="e",
+            auxiliary="a",
+            names=rows.names,
+            schema=rows.schema,
+            values=rows.values[i % len(rows)],
         )
         for i in range(count)
     ]
@@ -163,16 +177,19 @@ def test_retraining_keeps_the_history(
 def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Rows) -> None:
     with pytest.raises(PushFailed, match="holds something already"):
         init(place, bandit)
+    with pytest.raises(PushFailed, match="holds something already"):
+        demand_free(place)
+    demand_free(place + "-other")
     (tmp_path / "empty").mkdir()
     with pytest.raises(BanditError, match="holds no bandit") as caught:
         look(str(tmp_path / "empty"))
     assert "bandit init" in caught.value.hint
-    few = Asked(
-        task="t", expert="e", auxiliary="a", names=rows.names[:3], values=rows.values[0][:3]
-    )
+    (whole,) = asked(rows, 1)
+    few = replace(whole, names=rows.names[:3], values=rows.values[0][:3])
     with pytest.raises(BanditError, match="reads 11 features, but is given 3"):
         suggest(place, [few])
-    (whole,) = asked(rows, 1)
+    with pytest.raises(BanditError, match="reads features of schema 1, but is given schema 2"):
+        suggest(place, [replace(whole, schema=2)])
     others = replace(whole, names=whole.names[::-1])
     with pytest.raises(BanditError, match="reads 11 features, but is given others"):
         suggest(place, [others])
