@@ -59,6 +59,7 @@ def explored(
         HubError: it cannot be read or written.
     """
     asked = []
+    called = {m.name: _called(m, signatures[m.name]) for m in models}
     for task in tasks:
         (auxiliary,) = [m.name for m in models if m.name != task.expert]
         origin = signatures[base.name] if base else None
@@ -66,8 +67,8 @@ def explored(
         asked.append(
             sharing.Asked(
                 task=task.name,
-                expert=task.expert,
-                auxiliary=auxiliary,
+                expert=called[task.expert],
+                auxiliary=called[auxiliary],
                 names=found.names,
                 schema=found.schema,
                 values=found.values,
@@ -96,6 +97,11 @@ def explored(
         ),
         suggested={s.task: s.id for s in suggested},
     )
+
+
+def _called(model: "Checkpoint", signature: Signature) -> str:
+    """What a bandit knows a model by: a folder's name may be another model's tomorrow."""
+    return model.name if model.commit else f"{model.name}@{signature.digest[:8]}"
 
 
 def _share(chance: float) -> str:

@@ -1,5 +1,6 @@
 """A plan that a bandit has a say in: its arm is the recipe's, its chance and ids are told."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,11 @@ def test_the_bandit_chooses_and_says_so(
     said = (f"By prediction alone it would be {alone.choices[0].arm.label}",)
     assert told[3:] == (alone.because if predicted else said)
     found = sharing.look(state)
-    assert [(s.task, s.expert, s.auxiliary) for s in found.history.pending] == [
-        ("code", "code", "math"),
-        ("math", "math", "code"),
-    ]
+    first, second = found.history.pending
+    assert (first.task, second.task) == ("code", "math")
+    assert re.fullmatch("code@[0-9a-f]{8}", first.expert)
+    assert re.fullmatch("math@[0-9a-f]{8}", second.expert)
+    assert (second.auxiliary, first.auxiliary) == (first.expert, second.expert)
     assert made.to_dict()["suggested"] == {"code": "s000001", "math": "s000002"}
     told = [s.effects for s in found.history.pending]
     for each in told:
