@@ -181,8 +181,7 @@ def _commit(repo: str, files: Changes, parent: str, message: str) -> None:
 def _create_folder(folder: Path, files: Changes) -> str:
     _demand_empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        _replace(folder / name, data)
+    _replace(folder, files)
     return str(folder)
 
 
@@ -197,14 +196,16 @@ def _add_here(folder: Path, files: Changes) -> bool:
             return False
         finally:
             written.unlink()
-    for name, data in files.items():
-        if not SEGMENT.fullmatch(name):
-            _replace(folder / name, data)
+    _replace(folder, {name: data for name, data in files.items() if not SEGMENT.fullmatch(name)})
     return True
 
 
-def _replace(path: Path, data: bytes) -> None:
-    _beside(path, data).replace(path)
+def _replace(folder: Path, files: Changes) -> None:
+    """All are on disk before the first takes its name: between the first and the last is no time
+    to speak of."""
+    written = {name: _beside(folder / name, data) for name, data in files.items()}
+    for name, partial in written.items():
+        partial.replace(folder / name)
 
 
 def _beside(path: Path, data: bytes) -> Path:
