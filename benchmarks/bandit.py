@@ -190,11 +190,12 @@ def cold(rows: Rows, order: np.ndarray, contexts: np.ndarray, *, seed: int, expl
     return np.array(regrets)
 
 
-def one_seed(job: tuple[b.Bandit, Rows, np.ndarray, np.ndarray, int]) -> dict[str, np.ndarray]:
-    bandit, rows, offline, pool, seed = job
+def one_seed(job: tuple[Rows, np.ndarray, np.ndarray, int]) -> dict[str, np.ndarray]:
+    """Every policy on one stream; what is trained is trained with the stream's seed, too."""
+    rows, offline, pool, seed = job
     order = pool[np.random.default_rng(seed).permutation(len(pool))][:ROUNDS]
     gains = rows.gains[order]
-    bandit = replace(bandit, settings=replace(bandit.settings, seed=seed))
+    bandit = b.start(rows.take(offline), b.Settings(seed=seed))
     cold_z = cold_contexts(rows, offline)
     return {
         "oracle": np.zeros(len(order)),
@@ -427,8 +428,7 @@ def run(streams: Path) -> dict:
     development = deal(rows, DEAL, SHARE)
     offline, pool = places(rows, development), places(rows, set(rows.models) - development)
     if not streams.exists():
-        bandit = b.start(rows.take(offline))
-        jobs = [(bandit, rows, offline, pool, seed) for seed in range(SEEDS)]
+        jobs = [(rows, offline, pool, seed) for seed in range(SEEDS)]
         with ProcessPoolExecutor(2) as workers:
             found = list(workers.map(one_seed, jobs))
         np.savez(streams, **{k: [f[k] for f in found] for k in found[0]})
