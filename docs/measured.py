@@ -202,10 +202,10 @@ def bandit_scenarios() -> str:
         ("after 60", _band(domain["after_60"], ".3f")),
         ("offline outcomes permuted: first 100 rounds", _band(wrong["wrong_first_100"], ".3f")),
         ("last 100 of 500", _band(wrong["wrong_last_100"], ".3f")),
-        ("cold LinTS, last 100 of 500", _band(wrong["cold_last_100"], ".3f")),
+        ("cold LinTS, explore 0.3, last 100 of 500", _band(wrong["cold_last_100"], ".3f")),
         ("best fixed arm, last 100 of 500", _band(wrong["best_fixed_last_100"], ".3f")),
         ("right outcomes, last 100 of 500", _band(wrong["right_last_100"], ".3f")),
-        ("permuted outcomes less cold LinTS, all 500", _band(wrong["wrong_less_cold"], ".3f")),
+        ("permuted outcomes less that cold LinTS, all 500", _band(wrong["wrong_less_cold"], ".3f")),
         ("the same, last 100 of 500", _band(wrong["wrong_less_cold_last_100"], ".3f")),
     ]
     return table(heads, operators) + "\n\n" + table(("what", "regret a round"), others)

@@ -113,7 +113,8 @@ def report(
     show.note(f"{len(told)} reported to {reference}{what if retrain else ''}")
     if dropped:
         show.note(
-            "expectations were worse than none: the offline outcomes are left out from now on"
+            "the mean of earlier gains told gains better than forecasts did: the offline outcomes "
+            "are left out from now on"
         )
 
 

@@ -221,6 +221,8 @@ def _is_folder(reference: str) -> bool:
 
 
 def _demand_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        _demand_none(str(folder.parent), [folder.name])
     _demand_none(str(folder), [p.name for p in folder.iterdir()] if folder.is_dir() else [])
 
 

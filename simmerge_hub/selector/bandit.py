@@ -26,6 +26,9 @@ DRAWS = 2000
 ENOUGH = 40
 """Reports from which on a warm start is given up if it predicts worse than no prediction."""
 
+ROUNDING = 1e-9
+"""A share by which sums of squares differ though they are the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -146,11 +149,9 @@ class Bandit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """An arm to try: its label, its gain as forecast and as expected after corrections, and every
-    arm's chance to be the best."""
+    """An arm to try: its label, what is expected of it, and every arm's chance to be the best."""
 
     arm: str
-    forecast: float
     expected: float
     chance: Mapping[str, float]
 
@@ -208,7 +209,6 @@ def choose(
     shares = np.bincount(likely, minlength=len(beliefs.arms)) / DRAWS
     return Choice(
         arm=beliefs.arms[best],
-        forecast=float(forecasts[best]),
         expected=float(forecasts[best] + beliefs.means(contexts)[best]),
         chance=dict(zip(beliefs.arms, map(float, shares), strict=True)),
     )
@@ -223,7 +223,7 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
     """
     if not history.gains:
         return bandit
-    kept = _without_outcomes(bandit) if len(bandit.gains) and misled(history) else bandit
+    kept = _without_outcomes(bandit) if len(bandit.gains) and misled(bandit, history) else bandit
     operators = conditioned.operators(bandit.all_arms(history))
     learned = representation.lines(kept.values, kept.effects, kept.gains, kept.arms, operators)
     learned = learned.and_told(
@@ -252,16 +252,17 @@ def _without_outcomes(bandit: Bandit) -> Bandit:
     )
 
 
-def misled(history: History) -> bool:
+def misled(bandit: Bandit, history: History) -> bool:
     """Whether gains are told better by the mean of those before than by what was forecast.
 
-    By how much forecasts are too high or low on the whole does not count: that is corrected.
+    By how much forecasts are too high or low on the whole does not count: that is corrected. Nor do
+    arms that were added: the offline outcomes know nothing of them.
     """
-    told = np.array([(s.forecast, gain) for s, gain in history.learned])
-    if len(told) < ENOUGH:
+    known = [(s.forecast, gain) for s, gain in history.learned if s.arm in bandit.labels]
+    if len(known) < ENOUGH:
         return False
-    forecasts, gains = told.T
-    return _unforeseen(gains - forecasts) > _unforeseen(gains)
+    forecasts, gains = np.array(known).T
+    return _unforeseen(gains - forecasts) > (1 + ROUNDING) * _unforeseen(gains)
 
 
 def _unforeseen(values: Floats) -> float:

@@ -38,7 +38,8 @@ class Suggestion:
         values: the features of the pair, None = missing. Kept, so that forecasts can be recomputed.
         effects: likewise, what the arm does to the pair.
         chance: arm label -> the probability that it is best, as believed then.
-        forecast: the gain of the arm, as the representation said then.
+        forecast: the gain of the arm, as the representation said then; in events of the first
+            version the same as `expected`.
         expected: likewise, corrected by what was reported before.
     """
 
@@ -163,9 +164,10 @@ def _suggestion(event: Mapping[str, Any]) -> Suggestion:
     if not isinstance(event["id"], str) or not ID.fullmatch(event["id"]):
         raise ValueError(f"{event['id']!r} is no id")
     expected = float(event["expected"])
-    forecast = float(event.get("forecast", expected))
-    if not max(abs(expected), abs(forecast)) <= MOST_EXPECTED:
-        raise ValueError(f"{expected} or {forecast} is no gain to expect")
+    forecast = float(event.get("forecast", expected))  # what was written first lacks it
+    for gain in (expected, forecast):
+        if not abs(gain) <= MOST_EXPECTED:
+            raise ValueError(f"{gain} is no gain to expect")
     return Suggestion(
         id=event["id"],
         arm=str(event["arm"]),

@@ -332,15 +332,19 @@ def _group(
     unknown = np.full(len(found.bandit.effect_names), np.nan)
     read = [one.effects if len(unknown) else {} for _, one in group]
     effects = [[known.get(arm, unknown) for arm in beliefs.arms] for known in read]
+    forecasts = found.bandit.forecasts(values, np.array(effects), found.history)
     contexts = [beliefs.contexts(one.expert, one.auxiliary) for _, one in group]
     chosen = learning.choose(
         found.bandit,
         beliefs,
-        found.bandit.forecasts(values, np.array(effects), found.history).mean(axis=0),
+        forecasts.mean(axis=0),
         np.mean(contexts, axis=0),
         number=int(group[0][0][1:]),
         among=among,
     )
+    place = beliefs.arms.index(chosen.arm)
+    own = forecasts[:, place]
+    expected = own + [beliefs.means(each)[place] for each in contexts]
     return [
         Suggestion(
             id=identifier,
@@ -351,8 +355,8 @@ def _group(
             values=tuple(plain(one.values)),
             effects=tuple(plain(known.get(chosen.arm, unknown))),
             chance={k: round(v, 4) for k, v in chosen.chance.items()},
-            forecast=round(chosen.forecast, 6),
-            expected=round(chosen.expected, 6),
+            forecast=round(float(own[i]), 6),
+            expected=round(float(expected[i]), 6),
         )
-        for (identifier, one), known in zip(group, read, strict=True)
+        for i, ((identifier, one), known) in enumerate(zip(group, read, strict=True))
     ]

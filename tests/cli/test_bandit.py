@@ -45,6 +45,17 @@ def state(tables: tuple[str, str, str], tmp_path: Path) -> str:
     return where
 
 
+def test_a_place_that_is_taken_is_refused_before_anything_is_learned(
+    state: str,
+    tables: tuple[str, str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("simmerge_hub.selector.bandit.start", lambda *_: pytest.fail("learned"))
+    assert main(["bandit", "init", state, tables[0], "--features", tables[1]]) != 0
+    assert "holds something already" in capsys.readouterr().err
+
+
 def test_the_whole_round(
     state: str, tables: tuple[str, str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -140,12 +140,19 @@ def test_retraining_recomputes_the_past_and_leaves_the_state_alone(
     assert retrain(bandit, EMPTY) is bandit
 
 
-def test_a_wrong_warm_start_is_noticed_and_left_out(offline: Rows, stream: Rows) -> None:
+def test_a_wrong_warm_start_is_noticed_and_left_out(
+    bandit: Bandit, offline: Rows, stream: Rows
+) -> None:
     wrong = start(replace(offline, gains=offline.gains[:, ::-1] - 0.8), networks=1)
     history = told(stream, lambda i: ARMS[i % 4].label, forecast=lambda gain: -gain)
-    assert misled(history)
-    assert not misled(told(stream, lambda i: "linear", forecast=lambda gain: gain / 2 + 1))
-    assert not misled(told(stream.take(np.arange(10)), lambda i: "linear", lambda gain: -gain))
+    assert misled(bandit, history)
+    assert not misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: 0.1))
+    new = {name: replace(s, arm="sce") for name, s in history.suggestions.items()}
+    assert not misled(bandit, replace(history, suggestions=new))
+    assert not misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: gain / 2 + 1))
+    assert not misled(
+        bandit, told(stream.take(np.arange(10)), lambda i: "linear", lambda gain: -gain)
+    )
     made = retrain(wrong, history)
     assert len(made.gains) == 0
     assert regret(made, history, stream) < regret(wrong, EMPTY, stream)
@@ -190,7 +197,6 @@ def test_an_added_arm_is_learned_by_retraining(bandit: Bandit, stream: Rows) -> 
         suggestions={i: replace(s, arm=new.label) for i, s in history.suggestions.items()},
         gains=dict.fromkeys(history.gains, 1.4),
     )
-    assert not misled(good)
     none = no_effects(len(stream), bandit, history)
     made = retrain(bandit, good)
     before, after = (b.forecasts(stream.values, none, good).mean(axis=0) for b in (bandit, made))

@@ -42,6 +42,11 @@ def test_what_is_written_is_read() -> None:
     assert following(read([]), 1) == ["s000001"]
 
 
+def test_what_was_written_before_forecasts_were_kept() -> None:
+    history = read([("a", suggested([suggestion(1)]).replace('"forecast": 0.3, ', ""))])
+    assert history.suggestions["s000001"] == suggestion(1, forecast=0.4)
+
+
 def test_the_order_of_reports_carries_no_meaning() -> None:
     lines = suggested([suggestion(i) for i in range(1, 30)])
     reports = [reported([(f"s{i:06d}", i / 30)]) for i in range(1, 30)]
@@ -81,6 +86,8 @@ def test_reports_that_are_refused(gains: list[tuple[str, float]], message: str) 
         (TWO.splitlines()[0].replace("0.1", "1e39"), "a number is huge"),
         (TWO.splitlines()[0].replace("0.4", "1e300"), "is no gain to expect"),
         (TWO.splitlines()[0].replace("0.4", "NaN"), "is no gain to expect"),
+        (TWO.splitlines()[0].replace("0.3", "NaN"), "is no gain to expect"),
+        (TWO.splitlines()[0].replace("0.3", "1e300"), "is no gain to expect"),
         (TWO + TWO, "s000001 is suggested twice"),
     ],
 )

@@ -98,6 +98,12 @@ def test_tasks_of_one_pair_get_one_arm(place: str, rows: Rows) -> None:
     made = suggest(place, asked(rows, 3), together=True)
     assert len({s.arm for s in made}) == 1
     assert [s.id for s in made] == ["s000001", "s000002", "s000003"]
+    bandit = look(place).bandit
+    column, none = bandit.labels.index(made[0].arm), np.zeros((3, len(ARMS), 0))
+    own = bandit.represent.forecast(rows.values[:3], none, ARMS)[:, column]
+    assert [s.forecast for s in made] == pytest.approx(own, abs=1e-6)
+    assert [s.expected for s in made] == pytest.approx(own, abs=1e-6)
+    assert len(set(own)) == 3
 
 
 def test_an_arm_is_added_once(place: str, rows: Rows) -> None:
@@ -180,6 +186,10 @@ def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Row
     with pytest.raises(PushFailed, match="holds something already"):
         demand_free(place)
     demand_free(place + "-other")
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(PushFailed, match="holds something already: file"):
+        demand_free(str(file))
     (tmp_path / "empty").mkdir()
     with pytest.raises(BanditError, match="holds no bandit") as caught:
         look(str(tmp_path / "empty"))
