@@ -19,6 +19,7 @@ from uuid import uuid4
 
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import WeakFileLock
 
 from simmerge_hub.errors import OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.client import api
@@ -196,13 +197,15 @@ def _add_here(folder: Path, files: Changes) -> bool:
             return False
         finally:
             written.unlink()
-    _replace(folder, {name: data for name, data in files.items() if not SEGMENT.fullmatch(name)})
+    beside = {name: data for name, data in files.items() if not SEGMENT.fullmatch(name)}
+    if beside:  # one writer at a time, so that the files of two never mix
+        with WeakFileLock(folder / ".lock"):
+            _replace(folder, beside)
     return True
 
 
 def _replace(folder: Path, files: Changes) -> None:
-    """All are on disk before the first takes its name: between the first and the last is no time
-    to speak of."""
+    """All are on disk before the first takes its name."""
     written = {name: _beside(folder / name, data) for name, data in files.items()}
     for name, partial in written.items():
         partial.replace(folder / name)

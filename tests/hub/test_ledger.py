@@ -90,3 +90,19 @@ def test_offline_nothing_is_written(org: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("simmerge_hub.hub.reference.offline", lambda: True)
     with pytest.raises(OfflineWithoutCache, match="nothing can be written"):
         append(f"{org}/ledger", lambda page: ("line\n", {}), message="Add")
+
+
+def test_files_of_two_writers_never_mix(tmp_path: Path) -> None:
+    place = create(str(tmp_path / "ledger"), {"one": b"", "two": b""}, message="Start")
+
+    def write(tag: bytes) -> None:
+        append(place, lambda page: ("", {"one": tag, "two": tag}), message="Replace")
+
+    for number in range(100):
+        writers = [threading.Thread(target=write, args=(b"%d-%d" % (number, i),)) for i in (0, 1)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        one, two = ((Path(place) / name).read_bytes() for name in ("one", "two"))
+        assert one == two != b""
