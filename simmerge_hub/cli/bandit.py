@@ -18,6 +18,7 @@ def init(
     *, reference: str, outcomes: str, features: str, private: bool, as_json: bool, **settings: Any
 ) -> None:
     """`simmerge-hub bandit init`; `settings` that are None keep their defaults."""
+    from simmerge_hub.hub import ledger
     from simmerge_hub.operators import BALANCED
     from simmerge_hub.selector import sharing
     from simmerge_hub.selector.bandit import Settings, start
@@ -26,7 +27,7 @@ def init(
     from simmerge_hub.selector.table import load_features
 
     chosen = Settings(**{k: v for k, v in settings.items() if v is not None})
-    sharing.demand_free(reference)
+    ledger.demand_free(reference)
     with show.status("learning from outcomes"):
         rows = join(load_outcomes(Path(outcomes)), load_features(Path(features)), BALANCED)
         where = sharing.init(reference, start(rows, chosen), private=private)

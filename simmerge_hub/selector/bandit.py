@@ -149,14 +149,15 @@ class Bandit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """An arm to try: its label, what is expected of it, and every arm's chance to be the best."""
+    """An arm to try: its label, and every arm's chance to be the best."""
 
     arm: str
-    expected: float
     chance: Mapping[str, float]
 
 
-def start(rows: Rows, settings: Settings | None = None, *, networks: int = 2) -> Bandit:
+def start(
+    rows: Rows, settings: Settings | None = None, *, networks: int = representation.NETWORKS
+) -> Bandit:
     """A bandit that has learned from measured outcomes.
 
     Args:
@@ -209,7 +210,6 @@ def choose(
     shares = np.bincount(likely, minlength=len(beliefs.arms)) / DRAWS
     return Choice(
         arm=beliefs.arms[best],
-        expected=float(forecasts[best] + beliefs.means(contexts)[best]),
         chance=dict(zip(beliefs.arms, map(float, shares), strict=True)),
     )
 

@@ -121,11 +121,6 @@ def _demand_bandit(page: Page, reference: str) -> None:
         )
 
 
-def demand_free(reference: str) -> None:
-    """Raise PushFailed if something is there already; nothing is written."""
-    ledger.demand_free(reference)
-
-
 def init(reference: str, bandit: Bandit, *, private: bool = False) -> str:
     """Put a bandit where none is: a repository `org/name` or a folder. Returns where."""
     card = README.format(repo=reference).encode()

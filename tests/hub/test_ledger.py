@@ -7,7 +7,7 @@ import pytest
 
 from simmerge_hub.errors import OfflineWithoutCache, PushFailed
 from simmerge_hub.hub import ledger
-from simmerge_hub.hub.ledger import Page, append, create
+from simmerge_hub.hub.ledger import Page, append, create, demand_free
 
 
 @pytest.fixture(params=["folder", "repository"])
@@ -42,6 +42,16 @@ def test_what_is_there_is_not_overwritten(place: str) -> None:
     create(place, {"head.json": b"{}"}, message="Start")
     with pytest.raises(PushFailed, match="holds something already"):
         create(place, {"head.json": b"[]"}, message="Again")
+
+
+def test_a_place_is_free_or_not(place: str, tmp_path: Path) -> None:
+    demand_free(place)
+    create(place, {"head.json": b"{}"}, message="Start")
+    with pytest.raises(PushFailed, match="holds something already: head"):
+        demand_free(place)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PushFailed, match="holds something already: file"):
+        demand_free(str(tmp_path / "file"))
 
 
 def test_who_comes_second_decides_again(place: str) -> None:

@@ -20,7 +20,6 @@ from simmerge_hub.selector.rows import Rows, join
 from simmerge_hub.selector.sharing import (
     Asked,
     add,
-    demand_free,
     init,
     look,
     report,
@@ -183,13 +182,6 @@ def test_retraining_keeps_the_history(
 def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Rows) -> None:
     with pytest.raises(PushFailed, match="holds something already"):
         init(place, bandit)
-    with pytest.raises(PushFailed, match="holds something already"):
-        demand_free(place)
-    demand_free(place + "-other")
-    file = tmp_path / "file"
-    file.write_text("")
-    with pytest.raises(PushFailed, match="holds something already: file"):
-        demand_free(str(file))
     (tmp_path / "empty").mkdir()
     with pytest.raises(BanditError, match="holds no bandit") as caught:
         look(str(tmp_path / "empty"))
