@@ -141,14 +141,24 @@ def card(text: str) -> None:
 
 
 def scores(manifest: "Manifest") -> None:
-    """Exact match of every model of a zoo on every task."""
+    """Exact match of every model of a zoo on its own task, and on the best of the others."""
     table = Table(title=escape(f"Exact match, {manifest.name}"))
-    for column in ("model", "delta", *manifest.tasks):
-        table.add_column(escape(column), justify="left" if column == "model" else "right")
+    for column in ("model", "delta", "its task", "exact match", "best other task", "there"):
+        left = column in ("model", "its task", "best other task")
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for name, entry in manifest.models.items():
-        cells = [f"{entry.scores[t]['exact_match']:.2f}" for t in manifest.tasks]
-        kept = "" if entry.kept else " (dropped)"
-        table.add_row(escape(f"{name}{kept}"), f"{entry.delta_ratio:.3f}", *cells)
+        found = {task: entry.scores[task]["exact_match"] for task in manifest.tasks}
+        own = str(entry.spec.get("task", ""))
+        score = found.pop(own, None)
+        other = max((task for task in found if found[task]), key=found.__getitem__, default=None)
+        table.add_row(
+            escape(f"{name}{'' if entry.kept else ' (dropped)'}"),
+            f"{entry.delta_ratio:.3f}",
+            escape(own or "–"),
+            "–" if score is None else f"{score:.2f}",
+            escape(other or "–"),
+            "–" if other is None else f"{found[other]:.2f}",
+        )
     OUT.print(table)
 
 
