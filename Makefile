@@ -35,10 +35,13 @@ bench: $(READY)  ## every benchmark; writes benchmarks/*.json
 	$(BIN)/python benchmarks/operator_speed.py
 	$(BIN)/python benchmarks/merge_vs_mergekit.py
 
-zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about four hours on two cores)
+zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about five hours on two cores)
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo
 	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v2.jsonl
 	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v2.jsonl -o recipes/outcomes/zoo-v2-features.jsonl
+	$(BIN)/simmerge-hub zoo build recipes/zoo-more.yaml -o build/zoo-more
+	$(BIN)/simmerge-hub zoo measure build/zoo-more -o recipes/outcomes/zoo-more.jsonl
+	$(BIN)/simmerge-hub zoo features build/zoo-more recipes/outcomes/zoo-more.jsonl -o recipes/outcomes/zoo-more-features.jsonl
 	$(BIN)/python benchmarks/multiway.py measure build/zoo --part train
 	$(BIN)/python benchmarks/multiway.py measure build/zoo --part across
 	$(BIN)/python benchmarks/multiway.py plant build/zoo

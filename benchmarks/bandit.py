@@ -1,8 +1,9 @@
 """The bandit on streams of the zoo's pairs: cumulative regret beside simpler ways to choose.
 
-    python benchmarks/bandit.py develop     # choices, on the development models alone
+    python benchmarks/bandit.py develop     # choices, on pairs that are offline in all others
     python benchmarks/bandit.py run         # 30 seeds of every policy -> bandit.json
     python benchmarks/bandit.py scenarios   # what changes in mid-stream, a wrong start
+    python benchmarks/bandit.py curve       # what more offline outcomes are worth
     python benchmarks/bandit.py peer        # contexts and rewards for benchmarks/bandit_peer.py
 
 No model of a stream is in the offline outcomes, and no stream repeats a (pair, task).
@@ -23,45 +24,74 @@ from simmerge_hub.selector import network, posterior, representation
 from simmerge_hub.selector.corrections import NOISE, Corrections
 from simmerge_hub.selector.history import History, Suggestion
 from simmerge_hub.selector.outcomes import load_outcomes
-from simmerge_hub.selector.rows import Rows, join
+from simmerge_hub.selector.rows import Rows, join, stack
 from simmerge_hub.selector.table import load_features
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"
 DEAL, SHARE = 100, 0.4
-"""Seed of the deal of models, and the share of each regime's models that is for development."""
+"""Seed of the deal of zoo v2's models, and the share of each regime's that is known offline."""
 ROUNDS, SEEDS, EVERY = 500, 30, 100
 """Rounds of a stream, streams, rounds between retrainings."""
 SCENARIO_SEEDS = 10
-DEVELOPMENT = 24
-"""Deals of the development models that choices are made on."""
+DEVELOPMENT, KNOWN = 24, 0.7
+"""Deals that choices are made on, and the share of models that are known in each."""
+SHARES = (0.25, 0.35, 0.5, 0.7, 1.0)
+"""Of the models known offline, for the curve."""
 TIE = 0.02
 
 
 def table() -> Rows:
-    return join(
-        load_outcomes(TABLES / "zoo-v2.jsonl"), load_features(TABLES / "zoo-v2-features.jsonl"),
-        BALANCED,
-    )  # fmt: skip
+    """Zoo v2, whose models are dealt, and more outcomes, which are offline always."""
+    names = ("zoo-v2", "zoo-more")
+    return stack(
+        [
+            join(
+                load_outcomes(TABLES / f"{name}.jsonl"),
+                load_features(TABLES / f"{name}-features.jsonl"),
+                BALANCED,
+            )
+            for name in names
+        ]
+    )
 
 
-def deal(rows: Rows, seed: int, share: float, among: set[str] | None = None) -> set[str]:
-    """The models for development, or another share `among` some; regime by regime."""
-    homes = dict(zip(rows.experts, rows.regimes, strict=True))
-    homes |= dict(zip(rows.auxiliaries, rows.regimes, strict=True))
+def homes(rows: Rows) -> dict[str, str]:
+    """Model -> regime."""
+    pairs = zip(rows.experts, rows.auxiliaries, rows.regimes, strict=True)
+    return {model: regime for *pair, regime in pairs for model in pair}
+
+
+def deal(rows: Rows, seed: int, share: float, among: set[str]) -> set[str]:
+    """A share of the models `among` which it is dealt, regime by regime."""
+    known = homes(rows)
     random, found = np.random.default_rng(seed), set()
-    for regime in sorted(set(rows.regimes)):
-        models = sorted(m for m in homes if homes[m] == regime and (not among or m in among))
+    for regime in sorted({known[m] for m in among}):
+        models = sorted(m for m in among if known[m] == regime)
         mixed = random.permutation(len(models))
         found |= {models[i] for i in mixed[: round(share * len(models))]}
     return found
 
 
-def places(rows: Rows, models: set[str], within: set[str] | None = None) -> np.ndarray:
-    """Rows of which both models are in `models` (and in `within`)."""
-    allowed = models if within is None else models & within
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Models whose outcomes are known offline, and those of the streams."""
+
+    offline: set[str]
+    streamed: set[str]
+
+
+def sides(rows: Rows) -> Sides:
+    more = {model for model, regime in homes(rows).items() if regime.startswith("zoo-more/")}
+    dealt = set(rows.models) - more
+    known = deal(rows, DEAL, SHARE, dealt)
+    return Sides(offline=known | more, streamed=dealt - known)
+
+
+def places(rows: Rows, models: set[str]) -> np.ndarray:
+    """Rows of which both models are in `models`."""
     both = zip(rows.experts, rows.auxiliaries, strict=True)
-    return np.array([i for i, (e, a) in enumerate(both) if e in allowed and a in allowed], int)
+    return np.array([i for i, (e, a) in enumerate(both) if e in models and a in models], int)
 
 
 @dataclass(kw_only=True)
@@ -262,9 +292,10 @@ def summary(found: list[dict[str, np.ndarray]]) -> dict:
     return out
 
 
-def scenario(job: tuple[str, Rows, set[str], int]) -> dict[str, float]:
-    kind, rows, development, seed = job
-    return SCENARIOS[kind](rows, development, seed)
+def scenario(job: tuple[str, Rows, Sides, int]) -> list[dict[str, float]]:
+    """All seeds of a kind in one process, so that what they begin with is trained once."""
+    kind, rows, models, seeds = job
+    return [SCENARIOS[kind](rows, models, seed) for seed in range(seeds)]
 
 
 BEGUN: dict[str, b.Bandit] = {}
@@ -273,19 +304,19 @@ BEGUN: dict[str, b.Bandit] = {}
 def begun(name: str, offline: Rows, seed: int) -> b.Bandit:
     """A bandit trained once per process; the seed is that of its draws."""
     if name not in BEGUN:
-        BEGUN[name] = b.start(offline, networks=1)
+        BEGUN[name] = b.start(offline)
     return replace(BEGUN[name], settings=replace(BEGUN[name].settings, seed=seed))
 
 
-def new_domain(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+def new_domain(rows: Rows, models: Sides, seed: int) -> dict[str, float]:
     """A domain that neither the offline outcomes nor the first 150 rounds hold, then only it."""
     domains = np.array([task.partition("/")[0] for task in rows.tasks])
     names = sorted(set(domains))
     new = names[seed * len(names) // SCENARIO_SEEDS]
     random = np.random.default_rng(seed)
-    offline = places(rows, development)
+    offline = places(rows, models.offline)
     offline = offline[domains[offline] != new]
-    pool = random.permutation(places(rows, set(rows.models) - development))
+    pool = random.permutation(places(rows, models.streamed))
     before, after = pool[domains[pool] != new][:150], pool[domains[pool] == new]
     rest = pool[domains[pool] != new][150:]
     bandit = begun(f"without {new}", rows.take(offline), seed)
@@ -311,13 +342,13 @@ def learned_after(regrets: np.ndarray, level: float, window: int = 20) -> int:
 
 
 def new_operator(column_label: str, known: tuple[str, ...] = ()):
-    def run(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+    def run(rows: Rows, models: Sides, seed: int) -> dict[str, float]:
         """An arm that was not known offline arrives after 150 rounds, beside all others or some."""
         labels = [a.label for a in rows.arms]
         column = labels.index(column_label)
         others = [i for i, a in enumerate(labels) if i != column and (not known or a in known)]
-        offline = places(rows, development)
-        pool = np.random.default_rng(seed).permutation(places(rows, set(rows.models) - development))
+        offline = places(rows, models.offline)
+        pool = np.random.default_rng(seed).permutation(places(rows, models.streamed))
         order = pool[:ROUNDS]
         bandit = begun(f"{column_label} beside {known}", rows.take(offline).only(others), seed)
         regrets, pulls = play(bandit, rows, order, seed=seed, arrives=(150, column))
@@ -346,19 +377,20 @@ def new_operator(column_label: str, known: tuple[str, ...] = ()):
     return run
 
 
-def wrong_start(rows: Rows, development: set[str], seed: int) -> dict[str, float]:
+def wrong_start(rows: Rows, models: Sides, seed: int) -> dict[str, float]:
     """Offline outcomes with their rows permuted; every arm's too, so not even the means hold."""
     random = np.random.default_rng(0)
-    offline = rows.take(places(rows, development))
+    offline = rows.take(places(rows, models.offline))
     mixed = np.array(
         [random.permutation(r) for r in offline.gains[random.permutation(len(offline))]]
     )
-    pool = places(rows, set(rows.models) - development)
+    pool = places(rows, models.streamed)
     pool = np.random.default_rng(seed).permutation(pool)[:ROUNDS]
     right = begun("right", offline, seed)
     wrong = begun("wrong", replace(offline, gains=mixed), seed)
     good, bad = (play(x, rows, pool, seed=seed)[0] for x in (right, wrong))
-    chill = cold(rows, pool, cold_contexts(rows, places(rows, development)), seed=seed, explore=0.3)
+    contexts = cold_contexts(rows, places(rows, models.offline))
+    chill = cold(rows, pool, contexts, seed=seed, explore=0.3)
     gains = rows.gains[pool]
     fixed = gains.max(1) - gains[:, gains.mean(0).argmax()]
     return {
@@ -382,35 +414,32 @@ SCENARIOS = {
 
 
 def develop() -> dict:
-    """Choices, on the development models alone: half of them offline, pairs of the others streamed.
+    """Choices, on what is offline in `run`: pairs of models that are dealt away are streamed.
 
     Regret as a share of the best fixed arm's in hindsight, mean over deals; lower is better.
     """
     rows = table()
-    inside = deal(rows, DEAL, SHARE)
-    found: dict[str, list[float]] = {}
-    for inner in range(DEVELOPMENT):
-        half = deal(rows, inner, 0.5, inside)
-        offline, order = places(rows, half), places(rows, inside - half)
-        order = np.random.default_rng(inner).permutation(order)
-        gains = rows.gains[order]
-        fixed = (gains.max(1) - gains[:, gains.mean(0).argmax()]).mean()
-        for name, regrets in trials(b.start(rows.take(offline)), rows, order, inner):
-            found.setdefault(name, []).append(regrets.mean() / fixed)
-    return {name: round(float(np.mean(values)), 3) for name, values in found.items()}
+    jobs = [(rows, sides(rows).offline, seed) for seed in range(DEVELOPMENT)]
+    with ProcessPoolExecutor(2) as workers:
+        found = list(workers.map(one_deal, jobs))
+    return {name: round(float(np.mean([f[name] for f in found])), 3) for name in found[0]}
+
+
+def one_deal(job: tuple[Rows, set[str], int]) -> dict[str, float]:
+    rows, inside, seed = job
+    known = deal(rows, seed, KNOWN, inside)
+    offline, order = places(rows, known), places(rows, inside - known)
+    order = np.random.default_rng(seed).permutation(order)
+    gains = rows.gains[order]
+    fixed = (gains.max(1) - gains[:, gains.mean(0).argmax()]).mean()
+    bandit = b.start(rows.take(offline), b.Settings(seed=seed))
+    return {name: float(r.mean() / fixed) for name, r in trials(bandit, rows, order, seed)}
 
 
 def trials(bandit: b.Bandit, rows: Rows, order: np.ndarray, seed: int):
     """(name, regrets) of everything that was chosen between."""
-    whole = bandit.represent
-    shapes = {
-        "forest": replace(whole, networks=replace(whole.networks, networks=())),
-        "networks and forest": whole,
-    }
-    for name, represent in shapes.items():
-        yield f"{name}, offline alone", alone(represent, rows, order)
-        made = replace(bandit, represent=represent)
-        yield f"{name}, bandit", play(made, rows, order, seed=seed, every=0)[0]
+    yield "offline alone", alone(bandit.represent, rows, order)
+    yield "bandit", play(bandit, rows, order, seed=seed, every=0)[0]
     for explore in (0.0, 0.1, 0.3, 1.0):
         made = replace(bandit, settings=replace(bandit.settings, explore=explore))
         yield f"explore {explore:g}", play(made, rows, order, seed=seed, every=0)[0]
@@ -422,11 +451,36 @@ def trials(bandit: b.Bandit, rows: Rows, order: np.ndarray, seed: int):
     yield "retrained every 25 rounds", play(bandit, rows, order, seed=seed, every=25)[0]
 
 
+def curve() -> dict:
+    """What more offline outcomes are worth: the forecast alone on all pairs of streamed models.
+
+    Shares of the models that are known, five deals of each; regret as a share of the best fixed
+    arm's in hindsight.
+    """
+    rows = table()
+    models = sides(rows)
+    order = places(rows, models.streamed)
+    gains = rows.gains[order]
+    fixed = (gains.max(1) - gains[:, gains.mean(0).argmax()]).mean()
+    found = []
+    for share in SHARES:
+        counts, regrets = [], []
+        for inner in range(5):
+            offline = places(rows, deal(rows, inner, share, models.offline))
+            bandit = b.start(rows.take(offline), b.Settings(seed=inner))
+            counts.append(len(offline))
+            regrets.append(alone(bandit.represent, rows, order).mean() / fixed)
+        found.append({"share_of_models": share, "rows": round(float(np.mean(counts)))})
+        found[-1] |= {"of_best_fixed": band(regrets)}
+        print(found[-1], flush=True)
+    return {"curve": found}
+
+
 def run(streams: Path) -> dict:
     """Every policy on every seed; regrets are kept in `streams`."""
     rows = table()
-    development = deal(rows, DEAL, SHARE)
-    offline, pool = places(rows, development), places(rows, set(rows.models) - development)
+    models = sides(rows)
+    offline, pool = places(rows, models.offline), places(rows, models.streamed)
     if not streams.exists():
         jobs = [(rows, offline, pool, seed) for seed in range(SEEDS)]
         with ProcessPoolExecutor(2) as workers:
@@ -443,8 +497,8 @@ def run(streams: Path) -> dict:
         "settings": {
             "rounds": ROUNDS, "seeds": len(found), "retrained_every": EVERY,
             "arms": len(rows.arms), "offline_rows": len(offline),
-            "offline_models": len(development), "stream_rows": len(pool),
-            "stream_models": len(rows.models) - len(development), "deal": DEAL,
+            "offline_models": len(models.offline), "stream_rows": len(pool),
+            "stream_models": len(models.streamed), "deal": DEAL,
             "headroom_per_round": round(
                 float(np.mean([f["best fixed in hindsight"].mean() for f in found])), 4
             ),
@@ -459,12 +513,13 @@ def run(streams: Path) -> dict:
 def scenarios(seeds: int) -> dict:
     """What changes in mid-stream, and a wrong start."""
     rows = table()
-    development = deal(rows, DEAL, SHARE)
+    models = sides(rows)
     found = {}
-    for kind in SCENARIOS:
-        results = [scenario((kind, rows, development, seed)) for seed in range(seeds)]
-        found[kind] = combined(results)
-        print(kind, found[kind], flush=True)
+    jobs = [(kind, rows, models, seeds) for kind in SCENARIOS]
+    with ProcessPoolExecutor(2) as workers:
+        for kind, results in zip(SCENARIOS, workers.map(scenario, jobs), strict=True):
+            found[kind] = combined(results)
+            print(kind, found[kind], flush=True)
     return {"scenarios": found}
 
 
@@ -476,8 +531,8 @@ def combined(results: list[dict]) -> dict:
 def peer_data(target: Path) -> None:
     """Contexts and gains of five streams, for a library that is not installed here."""
     rows = table()
-    development = deal(rows, DEAL, SHARE)
-    offline, pool = places(rows, development), places(rows, set(rows.models) - development)
+    models = sides(rows)
+    offline, pool = places(rows, models.offline), places(rows, models.streamed)
     contexts = cold_contexts(rows, offline)
     orders = [np.random.default_rng(s).permutation(pool)[:ROUNDS] for s in range(SEEDS)]
     ours = [
@@ -488,7 +543,7 @@ def peer_data(target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["develop", "run", "scenarios", "peer"])
+    parser.add_argument("what", choices=["develop", "run", "scenarios", "curve", "peer"])
     parser.add_argument("--to", type=Path, default=HERE / "bandit.json")
     parser.add_argument("--streams", type=Path, default=Path("/tmp/bandit_streams.npz"))
     parser.add_argument("--seeds", type=int, default=SCENARIO_SEEDS, help="of the scenarios")
@@ -496,10 +551,12 @@ def main() -> None:
     if options.what == "peer":
         return peer_data(options.to)
     done = json.loads(options.to.read_text()) if options.to.exists() else {}
-    if options.what == "develop":
-        done |= {"development": develop()}
-    else:
-        done |= run(options.streams) if options.what == "run" else scenarios(options.seeds)
+    done |= {
+        "develop": lambda: {"development": develop()},
+        "run": lambda: run(options.streams),
+        "scenarios": lambda: scenarios(options.seeds),
+        "curve": curve,
+    }[options.what]()
     options.to.write_text(json.dumps(done, indent=1, ensure_ascii=False) + "\n")
     return None
 

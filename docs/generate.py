@@ -95,11 +95,13 @@ PARTS: dict[str, Callable[[], str]] = {
         multiway.multiway_ways, multiway.multiway_intermediates, multiway.multiway_harm,
         multiway.multiway_again,
         multiway.catalogue_cost,
-        measured.bandit_regret, measured.bandit_scenarios, measured.bandit_peer,
+        measured.bandit_regret, measured.bandit_scenarios, measured.bandit_curve,
+        measured.bandit_peer,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,
         selection.selection_tokens, selection.selection_unlike, selection.zoo_gates,
+        selection.zoo_more_gates,
         selection.selection_cost,
     )
 }  # fmt: skip

@@ -211,6 +211,15 @@ def bandit_scenarios() -> str:
     return table(heads, operators) + "\n\n" + table(("what", "regret a round"), others)
 
 
+def bandit_curve() -> str:
+    """What more offline outcomes are worth to the forecast alone."""
+    rows = [
+        (f"{each['share_of_models']:.0%}", each["rows"], _band(each["of_best_fixed"], ".0%"))
+        for each in read("bandit")["curve"]
+    ]
+    return table(("models known offline", "outcomes", "regret, of the best fixed arm's"), rows)
+
+
 def bandit_peer() -> str:
     """Our cold LinTS beside a published one."""
     found = read("bandit_peer")

@@ -157,9 +157,17 @@ def selection_cost() -> str:
 
 def zoo_gates() -> str:
     """Whether there is anything to select, by regime and set of arms."""
-    with (BENCHMARKS.parent / "recipes" / "outcomes" / "zoo-v2.jsonl").open(
-        encoding="utf-8"
-    ) as lines:
+    return _gates("zoo-v2", ("all", "balanced", "paper"))
+
+
+def zoo_more_gates() -> str:
+    """The same of the outcomes that the bandit alone starts from."""
+    return _gates("zoo-more", ("balanced",))
+
+
+def _gates(zoo: str, kinds: tuple[str, ...]) -> str:
+    path = BENCHMARKS.parent / "recipes" / "outcomes" / f"{zoo}.jsonl"
+    with path.open(encoding="utf-8") as lines:
         gates = json.loads(lines.readline())["provenance"]["gates"]
     rows = [
         (
@@ -169,6 +177,7 @@ def zoo_gates() -> str:
         )
         for regime, sets in gates.items()
         for arms, found in sets.items()
+        if arms in kinds
     ]  # fmt: skip
     heads = (
         "regime", "arms", "rows", "best fixed", "its mean", "oracle by halves", "headroom",

@@ -15,7 +15,13 @@ WAITING = 10
 
 
 def init(
-    *, reference: str, outcomes: str, features: str, private: bool, as_json: bool, **settings: Any
+    *,
+    reference: str,
+    outcomes: list[str],
+    features: list[str],
+    private: bool,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """`simmerge-hub bandit init`; `settings` that are None keep their defaults."""
     from simmerge_hub.hub import ledger
@@ -23,13 +29,19 @@ def init(
     from simmerge_hub.selector import sharing
     from simmerge_hub.selector.bandit import Settings, start
     from simmerge_hub.selector.outcomes import load_outcomes
-    from simmerge_hub.selector.rows import join
+    from simmerge_hub.selector.rows import join, stack
     from simmerge_hub.selector.table import load_features
 
+    if len(outcomes) != len(features):
+        raise BanditError(
+            f"{len(outcomes)} of OUTCOMES and {len(features)} of --features",
+            hint="give a table of features for each, in the same order",
+        )
     chosen = Settings(**{k: v for k, v in settings.items() if v is not None})
     ledger.demand_free(reference)
     with show.status("learning from outcomes"):
-        rows = join(load_outcomes(Path(outcomes)), load_features(Path(features)), BALANCED)
+        tables = [(Path(o), Path(f)) for o, f in zip(outcomes, features, strict=True)]
+        rows = stack([join(load_outcomes(o), load_features(f), BALANCED) for o, f in tables])
         where = sharing.init(reference, start(rows, chosen), private=private)
     if as_json:
         show.data({"state": where, "rows": len(rows), "arms": [a.label for a in rows.arms]})

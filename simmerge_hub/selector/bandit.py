@@ -155,25 +155,22 @@ class Choice:
     chance: Mapping[str, float]
 
 
-def start(
-    rows: Rows, settings: Settings | None = None, *, networks: int = representation.NETWORKS
-) -> Bandit:
+def start(rows: Rows, settings: Settings | None = None) -> Bandit:
     """A bandit that has learned from measured outcomes.
 
     Args:
         rows: outcomes with features; all arms are known of each.
         settings: the defaults if None.
-        networks: of the representation; 0: the forest alone.
     """
     chosen = settings or Settings()
     operators = conditioned.operators(rows.arms)
-    learned = representation.lines(rows.values, rows.effects, rows.gains, rows.arms, operators)
+    lines = conditioned.matrix(rows.values, rows.effects, rows.arms, operators)
     return Bandit(
         arms=rows.arms,
         names=rows.names,
         schema=rows.schema,
         effect_names=rows.effect_names,
-        represent=representation.fit(learned, operators, seed=chosen.seed, networks=networks),
+        represent=representation.fit(lines, rows.gains.reshape(-1), operators, seed=chosen.seed),
         ties=corrections.ties(rows.gains),
         values=rows.values,
         effects=rows.effects,
@@ -225,21 +222,15 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
         return bandit
     kept = _without_outcomes(bandit) if len(bandit.gains) and misled(bandit, history) else bandit
     operators = conditioned.operators(bandit.all_arms(history))
-    learned = representation.lines(kept.values, kept.effects, kept.gains, kept.arms, operators)
-    learned = learned.and_told(
-        bandit.lines(history, operators),
-        np.array([gain for _, gain in history.learned]),
-        [(s.expert, s.auxiliary, s.task) for s, _ in history.learned],
+    offline = conditioned.matrix(kept.values, kept.effects, kept.arms, operators)
+    told = np.array([gain for _, gain in history.learned])
+    represent = representation.fit(
+        np.concatenate([offline, bandit.lines(history, operators)]),
+        np.concatenate([kept.gains.reshape(-1), told]),
+        operators,
+        seed=bandit.settings.seed,
     )
-    return replace(
-        kept,
-        represent=representation.fit(
-            learned,
-            operators,
-            seed=bandit.settings.seed,
-            networks=len(kept.represent.networks.networks),
-        ),
-    )
+    return replace(kept, represent=represent)
 
 
 def _without_outcomes(bandit: Bandit) -> Bandit:

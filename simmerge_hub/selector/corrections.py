@@ -24,8 +24,8 @@ NOISE = 0.25
 """Spread of a reward where all effects are known, in shares of the gap."""
 LEVELS = {"all": 0.1, "one": 0.13}
 """Spread of the effect that all arms share, in shares of the gap: of all pairs, of one model."""
-LEADS = {"all": 0.03, "one": 0.065}
-"""Likewise of an arm's own part."""
+LEADS = {"all": 0.01, "one": 0.04}
+"""Likewise of an arm's own part; larger ones cost more than reports teach (docs/log.md)."""
 OWN = 0.5
 """At least this much of an added arm's part is its own, and not that of the arms it is like."""
 NEW = 0.15

@@ -136,7 +136,7 @@ class Training:
     batch: int
     dropout: float
     leads: float
-    hidden: float = 0.0
+    hidden: float
 
 
 def train_on_groups(
@@ -145,7 +145,7 @@ def train_on_groups(
     groups: Sequence[Places],
     how: Training,
     *,
-    masks: Floats | None = None,
+    masks: Floats,
     seed: int,
 ) -> Network:
     """One network with one output, that is to tell the rows of a group apart.
@@ -158,14 +158,14 @@ def train_on_groups(
         targets: [n].
         groups: the places of rows that belong together.
         how: what counts how much, and how long.
-        masks: [patterns, features], 0 where a pattern hides an input; None: nothing is hidden.
+        masks: [patterns, features], 0 where a pattern hides an input.
         seed: of initial weights, dropout, batches and what is hidden.
     """
     import torch
 
     rows = torch.tensor(ranked, dtype=torch.float32)
     wanted = torch.tensor(targets, dtype=torch.float32)
-    seen = None if masks is None else torch.tensor(masks, dtype=torch.float32)
+    seen = torch.tensor(masks, dtype=torch.float32)
     random = np.random.default_rng(seed)
     size = min(how.batch, len(groups))
 
@@ -175,10 +175,8 @@ def train_on_groups(
         group = torch.repeat_interleave(
             torch.arange(size), torch.tensor([len(each) for each in chosen])
         )
-        inputs = rows[places]
-        if seen is not None:
-            drawn = random.integers(len(seen), size=size) * (random.random(size) < how.hidden)
-            inputs = inputs * seen[torch.from_numpy(drawn)][group]
+        drawn = random.integers(len(seen), size=size) * (random.random(size) < how.hidden)
+        inputs = rows[places] * seen[torch.from_numpy(drawn)][group]
         return _by_groups(model(inputs)[:, 0] - wanted[places], group, size, how.leads)
 
     return train(ranked.shape[1], 1, loss, steps=how.steps, dropout=how.dropout, seed=seed)

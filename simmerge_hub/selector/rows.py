@@ -1,7 +1,8 @@
 """What is learned from: outcomes joined with features, and splits that keep models apart."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from simmerge_hub.selector.table import FeatureTable
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
+COMMON = ("names", "schema", "arms", "effect_names")
+"""What rows that are learned from together have in common."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,28 @@ def join(outcomes: Outcomes, features: FeatureTable, arms: Sequence[Arm]) -> Row
     )
 
 
+def stack(parts: Sequence[Rows]) -> Rows:
+    """The rows of all `parts`, which are of the same arms, features and effects.
+
+    Raises:
+        PredictorError: they are not of the same, or a pair and task stands in two of them.
+    """
+    first, seen = parts[0], set[tuple[str, str, str]]()
+    for part in parts:
+        for what in COMMON:
+            if getattr(part, what) != getattr(first, what):
+                raise PredictorError(
+                    f"tables that differ in their {what} cannot be learned from together",
+                    hint="write their features again with one version of simmerge-hub",
+                )
+        keys = set(zip(part.experts, part.auxiliaries, part.tasks, strict=True))
+        if twice := seen & keys:
+            raise PredictorError(f"two tables hold {' + '.join(min(twice))}", hint="give it once")
+        seen |= keys
+    columns = [field.name for field in fields(Rows) if field.name not in COMMON]
+    return replace(first, **{c: _end_to_end([getattr(p, c) for p in parts]) for c in columns})
+
+
 def splits(rows: Rows, folds: int, *, seed: int, across: bool = True) -> list[Split]:
     """Test every row once, training on rows that share no model with it.
 
@@ -165,6 +190,13 @@ def apart(rows: Rows) -> Iterator[tuple[Places, NDArray[np.bool_]]]:
         places = np.array([i for i, other in enumerate(pairs) if other == pair])
         models = sorted(pair)
         yield places, ~(np.isin(experts, models) | np.isin(auxiliaries, models))
+
+
+def _end_to_end(columns: Sequence[Any]) -> Any:
+    """One column of names or numbers after the other."""
+    if isinstance(columns[0], tuple):
+        return tuple(name for column in columns for name in column)
+    return np.concatenate(columns)
 
 
 def _effects(row: Outcome, labels: Sequence[str], features: FeatureTable) -> list[Floats]:

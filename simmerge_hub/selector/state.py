@@ -1,7 +1,7 @@
 """A bandit as files: `bandit.json` and `bandit.safetensors`, checked before they are believed.
 
 The JSON names the arms, features and settings, holds the forest, and says the sha256 of the
-tensors; the tensors are networks, ties and offline outcomes. Nothing in them is run.
+tensors; the tensors are ties and offline outcomes. Nothing in them is run.
 """
 
 import hashlib
@@ -18,14 +18,12 @@ from safetensors.numpy import save as save_tensors
 
 from simmerge_hub.errors import BanditError, PredictorError, SimmergeError
 from simmerge_hub.selector import conditioned, heads
-from simmerge_hub.selector.archive import MOST_NETWORKS
 from simmerge_hub.selector.bandit import Bandit, Settings
-from simmerge_hub.selector.network import KNOTS, LAYERS, Networks, shapes
 from simmerge_hub.selector.outcomes import arm_entry, arm_from, check_header
 from simmerge_hub.selector.representation import Representation
 
 FORMAT = "simmerge-hub bandit"
-SCHEMA = 2
+SCHEMA = 3
 JSON, TENSORS = "bandit.json", "bandit.safetensors"
 
 
@@ -41,7 +39,6 @@ def files(bandit: Bandit) -> dict[str, bytes]:
         "effects": list(bandit.effect_names),
         "operators": list(represent.operators),
         "settings": asdict(bandit.settings),
-        "networks": len(represent.networks.networks),
         "forest": json.loads(represent.forest),
         "tensors": hashlib.sha256(tensors).hexdigest(),
     }
@@ -86,14 +83,11 @@ def _check_version(fields: Any, name: str) -> None:
 
 def _tensors(bandit: Bandit) -> dict[str, np.ndarray]:
     found = {
-        "knots": bandit.represent.networks.knots,
         "ties": bandit.ties,
         "offline.values": bandit.values,
         "offline.effects": bandit.effects,
         "offline.gains": bandit.gains,
     }
-    for i, net in enumerate(bandit.represent.networks.networks):
-        found |= {f"network.{i}.{layer}": net[layer] for layer in LAYERS}
     return {name: np.ascontiguousarray(value) for name, value in found.items()}
 
 
@@ -109,45 +103,18 @@ def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Ban
     values = _shaped(tensors, "offline.values", (-1, len(names)), missing=True)
     gains = _shaped(tensors, "offline.gains", (len(values), len(arms)))
     shape = (len(values), len(arms), len(effect_names))
+    inputs = conditioned.size(len(names), len(effect_names), operators)
     return Bandit(
         arms=arms,
         names=names,
         schema=int(fields["features"]["schema"]),
         effect_names=effect_names,
-        represent=_represent(
-            fields, tensors, operators, conditioned.size(len(names), len(effect_names), operators)
-        ),
+        represent=Representation(operators=operators, forest=heads.check(fields["forest"], inputs)),
         ties=_shaped(tensors, "ties", (len(arms), len(arms))),
         values=values,
         effects=_shaped(tensors, "offline.effects", shape, missing=True),
         gains=gains,
         settings=Settings(**fields["settings"]),
-    )
-
-
-def _represent(
-    fields: Mapping[str, Any],
-    tensors: Mapping[str, np.ndarray],
-    operators: tuple[str, ...],
-    inputs: int,
-) -> Representation:
-    count = fields["networks"]
-    if type(count) is not int or not 0 <= count <= MOST_NETWORKS:
-        raise ValueError(f"{count!r} is no number of networks")
-    knots = _shaped(tensors, "knots", (inputs, KNOTS))
-    if (np.diff(knots, axis=1) < 0).any():
-        raise ValueError("the quantiles are not in order")
-    nets = tuple(
-        {
-            layer: _shaped(tensors, f"network.{number}.{layer}", shape)
-            for layer, shape in shapes(inputs, 1).items()
-        }
-        for number in range(count)
-    )
-    return Representation(
-        operators=operators,
-        networks=Networks(knots=knots, networks=nets),
-        forest=heads.check(fields["forest"], inputs),
     )
 
 

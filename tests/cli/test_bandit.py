@@ -21,7 +21,7 @@ Say = Any
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str, str]:
     """Outcomes, their features, and the features of two pairs to ask about."""
-    monkeypatch.setattr(representation, "STEPS", 20)
+    monkeypatch.setattr(representation, "TREES", 200)
     monkeypatch.setattr(made_up, "ARMS", BALANCED[:4])
     monkeypatch.setattr("simmerge_hub.operators.BALANCED", BALANCED[:4])
     outcomes, features = made_up.zoo(models=12)
@@ -54,6 +54,25 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_learned(
     monkeypatch.setattr("simmerge_hub.selector.bandit.start", lambda *_: pytest.fail("learned"))
     assert main(["bandit", "init", state, tables[0], "--features", tables[1]]) != 0
     assert "holds something already" in capsys.readouterr().err
+
+
+def test_several_tables_are_learned_from_together(
+    tables: tuple[str, str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    more = []
+    for path in map(Path, tables[:2]):
+        header, *lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [line | {"expert": f"more-{line['expert']}"} for line in lines]
+        more.append(tmp_path / f"more-{path.name}")
+        more[-1].write_text("".join(json.dumps(line) + "\n" for line in (header, *lines)))
+    where, both = str(tmp_path / "both"), [tables[0], str(more[0])]
+    given = ["bandit", "init", where, *both, "--features", tables[1]]
+    assert main(given) != 0 and not Path(where).exists()
+    assert "2 of OUTCOMES and 1 of --features" in capsys.readouterr().err
+    assert main([*given, "--features", str(more[1]), "--json"]) == 0
+    learned = json.loads(capsys.readouterr().out)["rows"]
+    assert main(["bandit", "init", str(tmp_path / "one"), *both[:1], *given[5:], "--json"]) == 0
+    assert learned == 2 * json.loads(capsys.readouterr().out)["rows"]
 
 
 def test_the_whole_round(

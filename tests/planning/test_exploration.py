@@ -45,8 +45,8 @@ def test_the_bandit_chooses_and_says_so(
     best: int, predicted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {0: 0.5, 6: 1.0}  # linear halves the expert's delta, task arithmetic keeps it
-    monkeypatch.setattr(representation, "STEPS", 60)
-    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best), networks=1))
+    monkeypatch.setattr(representation, "TREES", 200)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best)))
     made = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
     assert made.best.arm == BALANCED[best]
     recipe, why = parse(made.to_yaml(), "the plan")
@@ -82,8 +82,8 @@ def test_a_predictor_that_reads_no_effects_is_given_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bandit reads them all the same."""
-    monkeypatch.setattr(representation, "STEPS", 20)
-    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
+    monkeypatch.setattr(representation, "TREES", 200)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0)))
     predict, given = Predictor.predict, []
 
     def spied(self: Predictor, *args: Any, effects: Any, **rest: Any) -> Any:
@@ -102,8 +102,8 @@ def test_a_predictor_that_reads_no_effects_is_given_none(
 def test_an_added_arm_is_planned_like_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(representation, "STEPS", 20)
-    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
+    monkeypatch.setattr(representation, "TREES", 200)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0)))
     strange = arm("sce", density=0.123)
     sharing.add(state, strange)
     made = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
@@ -117,9 +117,9 @@ def test_only_arms_that_can_be_used_are_suggested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a base no arm on deltas can be; the bandit's favourite is one."""
-    monkeypatch.setattr(representation, "STEPS", 20)
+    monkeypatch.setattr(representation, "TREES", 200)
     best = BALANCED.index(arm("task_arithmetic", scale=0.7))
-    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best), networks=1))
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best)))
     made = plan(CODE, MATH, experts=EXPERTS, signals="structural", bandit=state)
     assert made.best.arm.operator in ("linear", "slerp")
     (suggested, _) = sharing.look(state).history.pending
@@ -130,8 +130,8 @@ def test_only_arms_that_can_be_used_are_suggested(
 def test_a_bandit_without_a_usable_arm_notes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(representation, "STEPS", 20)
-    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0), networks=1))
+    monkeypatch.setattr(representation, "TREES", 200)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0)))
     asked = [
         sharing.Asked(
             task="t",

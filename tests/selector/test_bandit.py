@@ -22,7 +22,7 @@ EMPTY = History(suggestions={}, gains={})
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(representation, "STEPS", 80)
+        patch.setattr(representation, "TREES", 200)
         yield
 
 
@@ -38,7 +38,7 @@ def stream() -> Rows:
 
 @pytest.fixture(scope="module")
 def bandit(offline: Rows) -> Bandit:
-    return start(offline, networks=1)
+    return start(offline)
 
 
 def told(
@@ -143,7 +143,7 @@ def test_retraining_recomputes_the_past_and_leaves_the_state_alone(
 def test_a_wrong_warm_start_is_noticed_and_left_out(
     bandit: Bandit, offline: Rows, stream: Rows
 ) -> None:
-    wrong = start(replace(offline, gains=offline.gains[:, ::-1] - 0.8), networks=1)
+    wrong = start(replace(offline, gains=offline.gains[:, ::-1] - 0.8))
     history = told(stream, lambda i: ARMS[i % 4].label, forecast=lambda gain: -gain)
     assert misled(bandit, history)
     assert not misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: 0.1))
@@ -173,7 +173,7 @@ def test_an_added_arm_is_forecast_from_what_it_is(bandit: Bandit, stream: Rows) 
 def test_what_an_arm_does_to_a_pair_decides(offline: Rows, stream: Rows) -> None:
     """The gain is one of the effects, and nothing else says it: also of an arm never measured."""
     told, new = with_effects(offline, len(ARMS)), with_effects(stream, len(ARMS) + 1)
-    bandit = start(told, networks=1)
+    bandit = start(told)
     found = bandit.forecasts(new.values, new.effects, replace(EMPTY, added=(arm("sce"),)))
     best = new.effects[:, :, 1].argmax(axis=1)
     right = found.argmax(axis=1) == best
@@ -205,27 +205,21 @@ def test_an_added_arm_is_learned_by_retraining(bandit: Bandit, stream: Rows) -> 
     assert "sce" not in bandit.represent.operators
 
 
-def test_arms_of_one_pair_are_learned_together(bandit: Bandit, stream: Rows) -> None:
-    """Reports about the same pair and task are one group, whoever made them."""
-    known = bandit.lines(told(stream.take(np.arange(3)), lambda _: "linear"), ("linear",))
-    none = representation.Lines(known=known[:0], gains=np.empty(0), groups=())
-    found = none.and_told(known, np.zeros(3), ["one", "other", "one"])
-    assert [list(group) for group in found.groups] == [[0, 2], [1]]
-
-
-def test_forests_alone_are_kept_alone(offline: Rows, stream: Rows, tmp_path: Path) -> None:
-    bandit = start(offline, networks=0)
+def test_a_forest_is_grown_again_from_what_was_read(
+    bandit: Bandit, stream: Rows, tmp_path: Path
+) -> None:
     found = state.load(*saved(tmp_path, state.files(bandit)), name="here")
     assert np.array_equal(forecast(bandit, stream.values), forecast(found, stream.values))
-    made = retrain(found, told(stream, lambda i: ARMS[i % 4].label))
-    assert not made.represent.networks.networks
-    assert not np.array_equal(forecast(made, stream.values), forecast(found, stream.values))
+    history = told(stream, lambda i: ARMS[i % 4].label)
+    one, other = (forecast(retrain(b, history), stream.values) for b in (bandit, found))
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, forecast(found, stream.values))
 
 
 def test_a_wrong_warm_start_forgets_effects_too(offline: Rows, stream: Rows) -> None:
     """Some effects of what was reported are missing."""
     rows, new = with_effects(offline, len(ARMS)), with_effects(stream, len(ARMS))
-    wrong = start(replace(rows, gains=rows.gains[:, ::-1] - 0.8), networks=1)
+    wrong = start(replace(rows, gains=rows.gains[:, ::-1] - 0.8))
     history = told(stream, lambda i: ARMS[i % 4].label, lambda gain: -gain)
     known = replace(
         history,
@@ -262,7 +256,7 @@ def saved(folder: Path, files: dict[str, bytes]) -> tuple[Path, Path]:
 def test_files_hold_all_of_it(offline: Rows, tmp_path: Path) -> None:
     rows = with_effects(offline, len(ARMS))
     rows.effects[0, 0, 0] = np.nan
-    bandit = start(rows, networks=1)
+    bandit = start(rows)
     files = state.files(bandit)
     found = state.load(*saved(tmp_path, files), name="here")
     assert state.files(found) == files
@@ -277,10 +271,7 @@ def test_files_hold_all_of_it(offline: Rows, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (b'"schema":2,"settings"', b'"schema":9,"settings"', "schema 9"),
-        (b'"networks":1', b'"networks":2', "damaged"),
-        (b'"networks":1', b'"networks":-1', "damaged"),
-        (b'"networks":1', b'"networks":true', "damaged"),
+        (b'"schema":3,"settings"', b'"schema":9,"settings"', "schema 9"),
         (b'"effects":[]', b'"effects":["one"]', "damaged"),
         (b'"operators":["linear",', b'"operators":["linear","sce",', "damaged"),
         (b'"num_class":"0","num_feature":"', b'"num_class":"0","num_feature":"9', "damaged"),

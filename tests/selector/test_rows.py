@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import ARMS, PAPER_ARMS
-from simmerge_hub.selector.rows import apart, join, splits
+from simmerge_hub.selector.rows import Rows, apart, join, splits, stack
 
 
 def names(rows, places):
@@ -60,3 +60,30 @@ def test_tables_that_do_not_fit(known):
         join(outcomes, features, ARMS)
     with pytest.raises(PredictorError, match="112 outcomes have no features, first code-0"):
         join(outcomes, replace(features, rows={}), PAPER_ARMS)
+
+
+def renamed(rows: Rows) -> Rows:
+    """The same pairs under other names."""
+    return replace(rows, experts=tuple(f"other-{name}" for name in rows.experts))
+
+
+def test_tables_are_stacked_whole(known):
+    rows = join(*known, PAPER_ARMS)
+    both = stack([rows, renamed(rows)])
+    count = len(rows)
+    assert len(both) == 2 * count and both.experts[count] == f"other-{rows.experts[0]}"
+    for name in ("values", "gains", "halves", "base_gains", "effects"):
+        first, second = np.split(getattr(both, name), 2)
+        np.testing.assert_array_equal(first, getattr(rows, name))
+        np.testing.assert_array_equal(second, getattr(rows, name))
+    one = stack([rows])
+    assert (one.arms, one.names, one.schema) == (rows.arms, rows.names, rows.schema)
+
+
+def test_tables_that_cannot_be_stacked(known):
+    rows = join(*known, PAPER_ARMS)
+    with pytest.raises(PredictorError, match=r"two tables hold .* \+ "):
+        stack([rows, rows])
+    for wrong in ({"schema": 9}, {"names": rows.names[::-1]}, {"arms": rows.arms[::-1]}):
+        with pytest.raises(PredictorError, match=f"differ in their {next(iter(wrong))}"):
+            stack([rows, replace(renamed(rows), **wrong)])

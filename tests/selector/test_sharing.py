@@ -47,8 +47,8 @@ def rows() -> Rows:
 @pytest.fixture(scope="module")
 def bandit(rows: Rows) -> Bandit:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(representation, "STEPS", 30)
-        return start(rows, networks=1)
+        patch.setattr(representation, "TREES", 200)
+        return start(rows)
 
 
 @pytest.fixture(params=["folder", "repository"])
@@ -147,7 +147,7 @@ def test_events_that_are_no_text(rows: Rows, bandit: Bandit, tmp_path: Path) -> 
 def test_retraining_says_if_outcomes_are_left_out(
     rows: Rows, bandit: Bandit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(representation, "STEPS", 30)
+    monkeypatch.setattr(representation, "TREES", 200)
     place = init(str(tmp_path / "bandit"), bandit)
     made = suggest(place, asked(rows, 50))
     report(place, [(s.id, -0.9) for s in made])
@@ -166,7 +166,7 @@ def test_an_arm_with_its_defaults_spelled_out_is_no_other_arm(place: str) -> Non
 def test_retraining_keeps_the_history(
     place: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(representation, "STEPS", 30)
+    monkeypatch.setattr(representation, "TREES", 200)
     assert retrain(place) == (0, False)
     made = suggest(place, asked(rows, 8))
     report(place, [(s.id, 0.5) for s in made])
@@ -203,9 +203,9 @@ def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Row
 def test_effects_are_checked_where_they_are_read(
     rows: Rows, bandit: Bandit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(representation, "STEPS", 5)
+    monkeypatch.setattr(representation, "TREES", 20)
     effects = np.random.default_rng(0).uniform(size=(len(rows), len(ARMS), 2))
-    reads = start(replace(rows, effect_names=("one", "other"), effects=effects), networks=1)
+    reads = start(replace(rows, effect_names=("one", "other"), effects=effects))
     place = init(str(tmp_path / "reads"), reads)
     (one,) = asked(rows, 1)
     with pytest.raises(BanditError, match="reads 2 effects of an arm, but is given 0"):
@@ -232,9 +232,9 @@ def test_a_bandit_of_an_earlier_version_is_named(
     assert look(place).history.pending == (made,)
     written = tmp_path / "bandit" / "bandit.json"
     written.write_text(
-        written.read_text().replace('"schema":2,"settings"', '"schema":1,"settings"')
+        written.read_text().replace('"schema":3,"settings"', '"schema":2,"settings"')
     )
-    with pytest.raises(BanditError, match=r"^bandit.json of .* has schema 1; this version reads 2"):
+    with pytest.raises(BanditError, match=r"^bandit.json of .* has schema 2; this version reads 3"):
         look(place)
 
 

@@ -11,7 +11,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 TINY = Path(__file__).with_name("tiny.yaml")
 
 
-@pytest.mark.parametrize("name", ["zoo.yaml", "zoo-demo.yaml"])
+@pytest.mark.parametrize("name", ["zoo.yaml", "zoo-more.yaml", "zoo-demo.yaml"])
 def test_recipes_are_read(name: str) -> None:
     catalogue = load_catalogue(RECIPES / name)
     assert {task.domain for task in catalogue.tasks.values()} == set(DOMAINS)
