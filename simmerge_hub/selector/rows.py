@@ -114,7 +114,8 @@ def join(outcomes: Outcomes, features: FeatureTable, arms: Sequence[Arm]) -> Row
     if absent:
         raise PredictorError(
             f"{len(absent)} outcomes have no features, first {' + '.join(absent[0])}",
-            hint="sign these models and write the features table again",
+            hint="give the table of features that goes with these outcomes, or write it again: "
+            "simmerge-hub zoo features",
         )
     kept.sort(key=lambda row: row.key)
     labels = [a.label for a in arms]
@@ -144,9 +145,11 @@ def stack(parts: Sequence[Rows]) -> Rows:
     first, seen = parts[0], set[tuple[str, str, str]]()
     for part in parts:
         for what in COMMON:
-            if getattr(part, what) != getattr(first, what):
+            one, other = getattr(first, what), getattr(part, what)
+            if one != other:
                 raise PredictorError(
-                    f"tables that differ in their {what} cannot be learned from together",
+                    f"tables that differ in their {what} ({_difference(one, other)}) cannot be "
+                    "learned from together",
                     hint="write their features again with one version of simmerge-hub",
                 )
         keys = set(zip(part.experts, part.auxiliaries, part.tasks, strict=True))
@@ -190,6 +193,14 @@ def apart(rows: Rows) -> Iterator[tuple[Places, NDArray[np.bool_]]]:
         places = np.array([i for i, other in enumerate(pairs) if other == pair])
         models = sorted(pair)
         yield places, ~(np.isin(experts, models) | np.isin(auxiliaries, models))
+
+
+def _difference(one: Any, other: Any) -> str:
+    """Two numbers, or up to three of what stands in one of two lists only."""
+    if isinstance(one, int):
+        return f"{one} and {other}"
+    labels = [{getattr(each, "label", each) for each in side} for side in (one, other)]
+    return ", ".join(sorted(labels[0] ^ labels[1])[:3]) or "their order"
 
 
 def _end_to_end(columns: Sequence[Any]) -> Any:

@@ -84,6 +84,14 @@ def test_tables_that_cannot_be_stacked(known):
     rows = join(*known, PAPER_ARMS)
     with pytest.raises(PredictorError, match=r"two tables hold .* \+ "):
         stack([rows, rows])
-    for wrong in ({"schema": 9}, {"names": rows.names[::-1]}, {"arms": rows.arms[::-1]}):
-        with pytest.raises(PredictorError, match=f"differ in their {next(iter(wrong))}"):
+    for told, wrong in (
+        (r"schema \(1 and 9\)", {"schema": 9}),
+        (r"names \(their order\)", {"names": rows.names[::-1]}),
+        (
+            r"names \(js_mean, other\)",
+            {"names": tuple(n.replace("js_mean", "other") for n in rows.names)},
+        ),
+        (r"arms \(linear\)", {"arms": rows.arms[1:]}),
+    ):
+        with pytest.raises(PredictorError, match=f"differ in their {told}"):
             stack([rows, replace(renamed(rows), **wrong)])
