@@ -454,7 +454,8 @@ def trials(bandit: b.Bandit, rows: Rows, order: np.ndarray, seed: int):
 def curve() -> dict:
     """What more offline outcomes are worth: the forecast alone on all pairs of streamed models.
 
-    Shares of the models that are known, five deals of each; regret as a share of the best fixed
+    Shares of the models that are known, five deals of each (of all of them: five training seeds);
+    regret as a share of the best fixed
     arm's in hindsight.
     """
     rows = table()
@@ -476,18 +477,14 @@ def curve() -> dict:
     return {"curve": found}
 
 
-def run(streams: Path) -> dict:
-    """Every policy on every seed; regrets are kept in `streams`."""
+def run() -> dict:
+    """Every policy on every seed."""
     rows = table()
     models = sides(rows)
     offline, pool = places(rows, models.offline), places(rows, models.streamed)
-    if not streams.exists():
-        jobs = [(rows, offline, pool, seed) for seed in range(SEEDS)]
-        with ProcessPoolExecutor(2) as workers:
-            found = list(workers.map(one_seed, jobs))
-        np.savez(streams, **{k: [f[k] for f in found] for k in found[0]})
-    data = np.load(streams)
-    found = [{name: data[name][i] for name in data.files} for i in range(len(data["bandit"]))]
+    jobs = [(rows, offline, pool, seed) for seed in range(SEEDS)]
+    with ProcessPoolExecutor(2) as workers:
+        found = list(workers.map(one_seed, jobs))
     chosen = b.Settings()
     halves = rows.halves[pool]
     lucky = halves.max(axis=1).mean() - np.mean(
@@ -529,7 +526,7 @@ def combined(results: list[dict]) -> dict:
 
 
 def peer_data(target: Path) -> None:
-    """Contexts and gains of five streams, for a library that is not installed here."""
+    """Contexts and gains of all streams, for a library that is not installed here."""
     rows = table()
     models = sides(rows)
     offline, pool = places(rows, models.offline), places(rows, models.streamed)
@@ -545,7 +542,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["develop", "run", "scenarios", "curve", "peer"])
     parser.add_argument("--to", type=Path, default=HERE / "bandit.json")
-    parser.add_argument("--streams", type=Path, default=Path("/tmp/bandit_streams.npz"))
     parser.add_argument("--seeds", type=int, default=SCENARIO_SEEDS, help="of the scenarios")
     options = parser.parse_args()
     if options.what == "peer":
@@ -553,7 +549,7 @@ def main() -> None:
     done = json.loads(options.to.read_text()) if options.to.exists() else {}
     done |= {
         "develop": lambda: {"development": develop()},
-        "run": lambda: run(options.streams),
+        "run": run,
         "scenarios": lambda: scenarios(options.seeds),
         "curve": curve,
     }[options.what]()

@@ -156,7 +156,10 @@ def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> No
     verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
     init = command(verbs, "init", "bandit:init", "start a bandit from measured outcomes")
     init.add_argument("reference", metavar="STATE", help="org/name or a folder, to be made")
-    init.add_argument("outcomes", nargs="+", metavar="OUTCOMES", help="what zoo measure wrote")
+    init.add_argument(
+        "outcomes", nargs="+", metavar="OUTCOMES",
+        help="what zoo measure wrote; all of them before --features",
+    )  # fmt: skip
     init.add_argument(
         "--features", required=True, action="append", metavar="FILE",
         help="what zoo features wrote (repeat: one for each of OUTCOMES)",

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from simmerge_hub.cli import show
-from simmerge_hub.errors import BanditError
+from simmerge_hub.errors import BanditError, PredictorError
+
+if TYPE_CHECKING:
+    from simmerge_hub.selector.rows import Rows
 
 WAITING = 10
 """Suggestions without a report that are listed."""
@@ -25,12 +28,9 @@ def init(
 ) -> None:
     """`simmerge-hub bandit init`; `settings` that are None keep their defaults."""
     from simmerge_hub.hub import ledger
-    from simmerge_hub.operators import BALANCED
     from simmerge_hub.selector import sharing
     from simmerge_hub.selector.bandit import Settings, start
-    from simmerge_hub.selector.outcomes import load_outcomes
-    from simmerge_hub.selector.rows import join, stack
-    from simmerge_hub.selector.table import load_features
+    from simmerge_hub.selector.rows import stack
 
     if len(outcomes) != len(features):
         raise BanditError(
@@ -40,14 +40,26 @@ def init(
     chosen = Settings(**{k: v for k, v in settings.items() if v is not None})
     ledger.demand_free(reference)
     with show.status("learning from outcomes"):
-        tables = [(Path(o), Path(f)) for o, f in zip(outcomes, features, strict=True)]
-        rows = stack([join(load_outcomes(o), load_features(f), BALANCED) for o, f in tables])
+        rows = stack([_table(o, f) for o, f in zip(outcomes, features, strict=True)])
         where = sharing.init(reference, start(rows, chosen), private=private)
     if as_json:
         show.data({"state": where, "rows": len(rows), "arms": [a.label for a in rows.arms]})
         return
     show.note(f"a bandit of {len(rows.arms)} arms that knows {len(rows)} outcomes, in {where}")
     show.note(f"next: simmerge-hub plan MODEL MODEL --bandit {reference}")
+
+
+def _table(outcomes: str, features: str) -> "Rows":
+    from simmerge_hub.operators import BALANCED
+    from simmerge_hub.selector.outcomes import load_outcomes
+    from simmerge_hub.selector.rows import join
+    from simmerge_hub.selector.table import load_features
+
+    measured, known = load_outcomes(Path(outcomes)), load_features(Path(features))
+    try:
+        return join(measured, known, BALANCED)
+    except PredictorError as error:
+        raise BanditError(f"{outcomes} with {features}: {error}", hint=error.hint) from error
 
 
 def suggest(*, reference: str, features: str, as_json: bool) -> None:

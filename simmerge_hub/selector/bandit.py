@@ -1,10 +1,11 @@
 """Learning which operator to use from the merges that were really made: a contextual bandit.
 
-Neural-linear Thompson sampling (Riquelme et al. 2018) of residuals: a representation that was
-trained offline forecasts every arm's gain, a Bayesian linear regression learns by how much
-forecasts are wrong (`selector.corrections`), and one draw of it decides. Before any report it is
-the offline forecast; after that it learns from the arms that were tried only. What was suggested
-and reported is a `History`: the beliefs are a function of it, whatever order reports came in.
+Thompson sampling after the neural-linear bandit (Riquelme et al. 2018), with a forest for the
+network and residuals for rewards: what was trained offline forecasts every arm's gain, a Bayesian
+linear regression learns by how much forecasts are wrong (`selector.corrections`), and one draw of
+it decides. Before any report it is the offline forecast; after that it learns from the arms that
+were tried only. What was suggested and reported is a `History`: the beliefs are a function of it,
+whatever order reports came in.
 """
 
 from collections.abc import Collection, Mapping, Sequence

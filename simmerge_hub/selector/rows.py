@@ -14,8 +14,13 @@ from simmerge_hub.selector.table import FeatureTable
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
-COMMON = ("names", "schema", "arms", "effect_names")
-"""What rows that are learned from together have in common."""
+COMMON = {
+    "schema": "schema of features",
+    "names": "features",
+    "effect_names": "effects of arms",
+    "arms": "arms",
+}
+"""What rows that are learned from together have in common: field -> what it is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,19 +149,19 @@ def stack(parts: Sequence[Rows]) -> Rows:
     """
     first, seen = parts[0], set[tuple[str, str, str]]()
     for part in parts:
-        for what in COMMON:
-            one, other = getattr(first, what), getattr(part, what)
+        for field, what in COMMON.items():
+            one, other = getattr(first, field), getattr(part, field)
             if one != other:
                 raise PredictorError(
                     f"tables that differ in their {what} ({_difference(one, other)}) cannot be "
                     "learned from together",
-                    hint="write their features again with one version of simmerge-hub",
+                    hint="measure them and write their features with one version of simmerge-hub",
                 )
         keys = set(zip(part.experts, part.auxiliaries, part.tasks, strict=True))
         if twice := seen & keys:
             raise PredictorError(f"two tables hold {' + '.join(min(twice))}", hint="give it once")
         seen |= keys
-    columns = [field.name for field in fields(Rows) if field.name not in COMMON]
+    columns = [each.name for each in fields(Rows) if each.name not in COMMON]
     return replace(first, **{c: _end_to_end([getattr(p, c) for p in parts]) for c in columns})
 
 

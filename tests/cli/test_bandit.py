@@ -69,6 +69,9 @@ def test_several_tables_are_learned_from_together(
     given = ["bandit", "init", where, *both, "--features", tables[1]]
     assert main(given) != 0 and not Path(where).exists()
     assert "2 of OUTCOMES and 1 of --features" in capsys.readouterr().err
+    swapped = [*given[:5], "--features", str(more[1]), "--features", tables[1]]
+    assert main(swapped) != 0 and not Path(where).exists()
+    assert f"{tables[0]} with {more[1]}: " in "".join(capsys.readouterr().err.splitlines())
     assert main([*given, "--features", str(more[1]), "--json"]) == 0
     learned = json.loads(capsys.readouterr().out)["rows"]
     assert main(["bandit", "init", str(tmp_path / "one"), *both[:1], *given[5:], "--json"]) == 0

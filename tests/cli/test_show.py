@@ -33,26 +33,28 @@ def test_answers(out: io.StringIO) -> None:
 
 
 def test_scores(out: io.StringIO) -> None:
-    def entry(own: str | None, **scores: float) -> SimpleNamespace:
-        told = {name: {"exact_match": score} for name, score in scores.items()}
+    tasks = ["a", "b", HOSTILE]
+
+    def entry(own: str | None, *scores: float) -> SimpleNamespace:
+        told = {name: {"exact_match": score} for name, score in zip(tasks, scores, strict=True)}
         spec = {"task": own} if own else {}
-        return SimpleNamespace(scores=told, spec=spec, kept=own != "c", delta_ratio=0.1)
+        return SimpleNamespace(scores=told, spec=spec, kept=own != HOSTILE, delta_ratio=0.1)
 
     models = {
-        HOSTILE: entry(None, a=0.0, b=0.0, c=0.0),
-        "good": entry("a", a=0.91, b=0.12, c=0.34),
-        "alone": entry("b", a=0.0, b=0.56, c=0.0),
-        "weak": entry("c", a=0.78, b=0.0, c=0.01),
+        HOSTILE: entry(None, 0.0, 0.0, 0.0),
+        "good": entry("a", 0.91, 0.12, 0.34),
+        "alone": entry("b", 0.0, 0.56, 0.0),
+        "weak": entry(HOSTILE, 0.78, 0.0, 0.01),
     }
-    manifest: Any = SimpleNamespace(name=HOSTILE, tasks=["a", "b", "c"], models=models)
+    manifest: Any = SimpleNamespace(name=HOSTILE, tasks=tasks, models=models)
     show.scores(manifest)
     told = [" ".join(line.replace("│", " ").split()) for line in out.getvalue().splitlines()]
-    assert out.getvalue().count(HOSTILE) == 2
+    assert out.getvalue().count(HOSTILE) == 4
     for line in (
         f"{HOSTILE} 0.100 – – – –",
-        "good 0.100 a 0.91 c 0.34",
+        f"good 0.100 a 0.91 {HOSTILE} 0.34",
         "alone 0.100 b 0.56 – –",
-        "weak (dropped) 0.100 c 0.01 a 0.78",
+        f"weak (dropped) 0.100 {HOSTILE} 0.01 a 0.78",
     ):
         assert line in told
 

@@ -85,10 +85,11 @@ def test_tables_that_cannot_be_stacked(known):
     with pytest.raises(PredictorError, match=r"two tables hold .* \+ "):
         stack([rows, rows])
     for told, wrong in (
-        (r"schema \(1 and 9\)", {"schema": 9}),
-        (r"names \(their order\)", {"names": rows.names[::-1]}),
+        (r"schema of features \(1 and 9\)", {"schema": 9, "names": ()}),
+        (r"effects of arms \(one\)", {"effect_names": ("one",)}),
+        (r"features \(their order\)", {"names": rows.names[::-1]}),
         (
-            r"names \(js_mean, other\)",
+            r"features \(js_mean, other\)",
             {"names": tuple(n.replace("js_mean", "other") for n in rows.names)},
         ),
         (r"arms \(linear\)", {"arms": rows.arms[1:]}),
