@@ -162,7 +162,7 @@ def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> No
     )  # fmt: skip
     init.add_argument(
         "--features", required=True, action="append", metavar="FILE",
-        help="what zoo features wrote (repeat: one for each of OUTCOMES)",
+        help="what zoo features wrote (repeat: one for each of OUTCOMES, in their order)",
     )  # fmt: skip
     init.add_argument(
         "--explore", type=float, metavar="X", help="1: Thompson sampling, 0: no exploration"

@@ -122,6 +122,8 @@ def report(
         raise BanditError(
             "nothing to report", hint=f"simmerge-hub bandit report {reference} s000001=0.81"
         )
+    if retrain:
+        sharing.look(reference)  # what cannot be read is refused before anything is reported
     if told:
         with show.status("reporting"):
             sharing.report(reference, told)

@@ -159,7 +159,9 @@ def stack(parts: Sequence[Rows]) -> Rows:
                 )
         keys = set(zip(part.experts, part.auxiliaries, part.tasks, strict=True))
         if twice := seen & keys:
-            raise PredictorError(f"two tables hold {' + '.join(min(twice))}", hint="give it once")
+            raise PredictorError(
+                f"two tables hold {' + '.join(min(twice))}", hint="leave it out of one of them"
+            )
         seen |= keys
     columns = [each.name for each in fields(Rows) if each.name not in COMMON]
     return replace(first, **{c: _end_to_end([getattr(p, c) for p in parts]) for c in columns})

@@ -10,6 +10,7 @@ what each arm does to the pair, and may be left out; null is missing.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,9 @@ def load_features(path: Path) -> FeatureTable:
         effects = {_key(e): _by_arm(e["effects"]) for e in entries if "effects" in e}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of features: {error!r}") from error
+    if len(rows) < len(entries):
+        twice = next(key for key, count in Counter(map(_key, entries)).items() if count > 1)
+        raise PredictorError(f"{path}: two rows for {' + '.join(twice)}", hint="keep one of them")
     for key, values in rows.items():
         _check(values, names, f"{path}: {' + '.join(key)}")
         for label, found in effects.get(key, {}).items():

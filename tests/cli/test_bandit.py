@@ -56,6 +56,19 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_learned(
     assert "holds something already" in capsys.readouterr().err
 
 
+def test_nothing_is_reported_where_retraining_must_fail(
+    state: str, tables: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bandit", "suggest", state, "--features", tables[2]]) == 0
+    written = Path(state, "bandit.json")
+    sound = written.read_bytes()
+    written.write_bytes(sound.replace(b'"schema":3,"settings"', b'"schema":2,"settings"'))
+    assert main(["bandit", "report", state, "s000001=0.5", "--retrain"]) != 0
+    assert "has schema 2; this version reads 3" in capsys.readouterr().err
+    written.write_bytes(sound)
+    assert main(["bandit", "report", state, "s000001=0.5", "--retrain"]) == 0
+
+
 def test_several_tables_are_learned_from_together(
     tables: tuple[str, str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -51,3 +51,11 @@ def test_damage_is_named(tmp_path, old, new, says):
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(PredictorError, match=says):
         load_features(path)
+
+
+def test_a_pair_stands_in_a_table_once(tmp_path):
+    path = tmp_path / "features.jsonl"
+    save_features(TABLE, path)
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(PredictorError, match=r"two rows for code-1 \+ math-1 \+ code/f"):
+        load_features(path)
