@@ -455,8 +455,7 @@ def curve() -> dict:
     """What more offline outcomes are worth: the forecast alone on all pairs of streamed models.
 
     Shares of the models that are known, five deals of each (of all of them: five training seeds);
-    regret as a share of the best fixed
-    arm's in hindsight.
+    regret as a share of the best fixed arm's in hindsight.
     """
     rows = table()
     models = sides(rows)
