@@ -47,4 +47,4 @@ zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predic
 	$(BIN)/python benchmarks/multiway.py plant build/zoo
 	rm -f recipes/outcomes/zoo-v2-merges.jsonl
 	$(BIN)/python benchmarks/multiway.py table build/zoo
-	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl --features recipes/outcomes/zoo-v2-features.jsonl --merges recipes/outcomes/zoo-v2-merges.jsonl -o simmerge_hub/selector/default.json
+	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl --features recipes/outcomes/zoo-v2-features.jsonl --merges recipes/outcomes/zoo-v2-merges.jsonl -o simmerge_hub/selector/predictor/default.json

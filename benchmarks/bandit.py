@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from simmerge_hub.operators import BALANCED
-from simmerge_hub.selector import bandit as b
-from simmerge_hub.selector import network, posterior, representation
-from simmerge_hub.selector.corrections import NOISE, Corrections
-from simmerge_hub.selector.history import History, Suggestion
-from simmerge_hub.selector.outcomes import load_outcomes
-from simmerge_hub.selector.rows import Rows, join, stack
-from simmerge_hub.selector.table import load_features
+from simmerge_hub.selector.bandit import bandit as b
+from simmerge_hub.selector.bandit import posterior, representation
+from simmerge_hub.selector.bandit.corrections import NOISE, Corrections
+from simmerge_hub.selector.bandit.history import History, Suggestion
+from simmerge_hub.selector.models import network
+from simmerge_hub.selector.tables.features import load_features
+from simmerge_hub.selector.tables.outcomes import load_outcomes
+from simmerge_hub.selector.tables.rows import Rows, join, stack
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"

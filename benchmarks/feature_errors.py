@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from simmerge_hub.operators import Arm
-from simmerge_hub.selector import heads, mixture
-from simmerge_hub.selector.predictor import Predictor
-from simmerge_hub.selector.ranking import Ranking
-from simmerge_hub.signatures.features import FAMILIES, NAMES, Features
-from simmerge_hub.signatures.registry import REGISTRY, SIDES
+from simmerge_hub.selector.models import heads, mixture
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.predictor.ranking import Ranking
+from simmerge_hub.signatures.features.registry import REGISTRY, SIDES
+from simmerge_hub.signatures.features.vector import FAMILIES, NAMES, Features
 
 
 def family(name: str) -> str:

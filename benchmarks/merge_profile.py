@@ -27,7 +27,7 @@ from unittest.mock import patch
 import merge_vs_mergekit as whole
 
 from simmerge_hub import operators
-from simmerge_hub.hub import digest
+from simmerge_hub.hub.files import digest
 from simmerge_hub.merger import compute, run
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.recipe.load import load

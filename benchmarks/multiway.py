@@ -49,11 +49,11 @@ from multiway_sets import (
 from multiway_train import planted, read_by_training, table, trained
 
 from simmerge_hub.operators import arm
-from simmerge_hub.planning.forecast import Candidate
 from simmerge_hub.planning.objective import MEAN
-from simmerge_hub.planning.search import CAUTION, leaned, search
-from simmerge_hub.planning.trees import Tree, every, joined, leaf
-from simmerge_hub.planning.trial import tried
+from simmerge_hub.planning.trees.forecast import Candidate
+from simmerge_hub.planning.trees.search import CAUTION, leaned, search
+from simmerge_hub.planning.trees.tree import Tree, every, joined, leaf
+from simmerge_hub.planning.trees.trial import tried
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
 VERBS = ("measure", "plant", "table", "plan", "harm", "again", "own", "report")

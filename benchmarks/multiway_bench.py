@@ -12,15 +12,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import Place, arm, merge_tensors
-from simmerge_hub.planning.forecast import Forecast
-from simmerge_hub.planning.trees import Tree, joined, leaf
-from simmerge_hub.selector.predictor import Predictor
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.signature import Signature, sign
-from simmerge_hub.signatures.sketch import Sketch, sketch
+from simmerge_hub.planning.trees.forecast import Forecast
+from simmerge_hub.planning.trees.tree import Tree, joined, leaf
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.probing.sketch import Sketch, sketch
+from simmerge_hub.signatures.signing.signature import Signature, sign
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_model
-from simmerge_hub.zoo.outcomes import weights_of
+from simmerge_hub.zoo.measuring.outcomes import weights_of
 from simmerge_hub.zoo.tasks import Task, task
 
 BUILD = Path("build")

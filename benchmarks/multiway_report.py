@@ -21,8 +21,8 @@ from multiway_sets import (
     trees,
 )
 
-from simmerge_hub.planning.trees import Tree, identity
-from simmerge_hub.selector import many
+from simmerge_hub.planning.trees.tree import Tree, identity
+from simmerge_hub.selector.models import multiway
 from simmerge_hub.zoo.manifest import Manifest
 
 PROBED = 4
@@ -244,7 +244,7 @@ def _resampled(chosen: Sequence[tuple[str, ...]], whole: bool) -> np.ndarray:
     Either `whole` groups of models are drawn anew (no set is in two), or models one by one: a set
     then counts as often as all of its models together, which gives wider intervals.
     """
-    units = many.groups(chosen)
+    units = multiway.groups(chosen)
     if not whole:
         units = [{model} for model in sorted(frozenset().union(*units))]
     belongs = np.array([[bool(unit & set(models)) for unit in units] for models in chosen])

@@ -6,7 +6,7 @@ from itertools import combinations
 from random import Random
 
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.trees import Tree, every, identity, joined, leaf
+from simmerge_hub.planning.trees.tree import Tree, every, identity, joined, leaf
 from simmerge_hub.zoo.manifest import Manifest
 
 FOLDS = 4

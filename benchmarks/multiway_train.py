@@ -14,17 +14,19 @@ import numpy as np
 from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, planted_name, read
 from multiway_sets import LEARNING, SEED, SETS, folds, hashed, sets, tasks_of, trees
 
-from simmerge_hub.planning.trees import Tree, every
-from simmerge_hub.selector import heads, many, merges, mixture, origin
-from simmerge_hub.selector.archive import load, save
-from simmerge_hub.selector.mixture import Size
-from simmerge_hub.selector.outcomes import load_outcomes
-from simmerge_hub.selector.predictor import Predictor
-from simmerge_hub.selector.rows import join
-from simmerge_hub.selector.table import load_features
-from simmerge_hub.selector.train import digest
-from simmerge_hub.signatures.effects import NAMES as EFFECTS
-from simmerge_hub.signatures.features import NAMES
+from simmerge_hub.planning.trees.tree import Tree, every
+from simmerge_hub.selector.models import heads, mixture, multiway
+from simmerge_hub.selector.models.mixture import Size
+from simmerge_hub.selector.predictor import origin
+from simmerge_hub.selector.predictor.archive import load, save
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.tables import merges
+from simmerge_hub.selector.tables.features import load_features
+from simmerge_hub.selector.tables.outcomes import load_outcomes
+from simmerge_hub.selector.tables.rows import join
+from simmerge_hub.selector.training.train import digest
+from simmerge_hub.signatures.features.vector import NAMES
+from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
 from simmerge_hub.zoo.manifest import Manifest
 
 KEPT = 36
@@ -211,7 +213,7 @@ def trained(manifest: Manifest, fold: int) -> Predictor:
             heads=tuple(heads.text(head) for head in fitted.heads),
             conditioned=forest,
             training=digest(known),
-            many=many.learn(
+            many=multiway.learn(
                 known, measured.take(np.array(others)), seed=SEED, alpha=packaged.alpha
             ),
         )

@@ -20,20 +20,21 @@ import numpy as np
 
 from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS
 from simmerge_hub.planning.inference import probability
-from simmerge_hub.selector import mixture, novelty
-from simmerge_hub.selector.availability import members
-from simmerge_hub.selector.baselines import best_fixed
-from simmerge_hub.selector.conformal import calibrate, choose
-from simmerge_hub.selector.mixture import Size
-from simmerge_hub.selector.objectives import each_task
-from simmerge_hub.selector.outcomes import Outcomes, load_outcomes
-from simmerge_hub.selector.report import judge, report, resampled, spread
-from simmerge_hub.selector.rows import Floats, Rows, Split, join, splits
-from simmerge_hub.selector.table import load_features
-from simmerge_hub.selector.train import FOLDS, hold_out, safe_arm
-from simmerge_hub.signatures.effects import seen_from_the_other
-from simmerge_hub.signatures.features import Features
-from simmerge_hub.signatures.registry import REGISTRY
+from simmerge_hub.selector.models import mixture
+from simmerge_hub.selector.models.conformal import calibrate, choose
+from simmerge_hub.selector.models.mixture import Size
+from simmerge_hub.selector.predictor import novelty
+from simmerge_hub.selector.tables.availability import members
+from simmerge_hub.selector.tables.features import load_features
+from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
+from simmerge_hub.selector.tables.rows import Floats, Rows, Split, join, splits
+from simmerge_hub.selector.training.baselines import best_fixed
+from simmerge_hub.selector.training.objectives import each_task
+from simmerge_hub.selector.training.report import judge, report, resampled, spread
+from simmerge_hub.selector.training.train import FOLDS, hold_out, safe_arm
+from simmerge_hub.signatures.features.registry import REGISTRY
+from simmerge_hub.signatures.features.vector import Features
+from simmerge_hub.signatures.merged.effects import seen_from_the_other
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"

@@ -32,16 +32,16 @@ from synthetic import TUNINGS, save_base, save_fine_tune, save_noisy
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.operators import BALANCED, Arm
-from simmerge_hub.selector import archive
-from simmerge_hub.selector.origin import packaged_predictor
-from simmerge_hub.signatures import deltas
-from simmerge_hub.signatures.effects import effects
-from simmerge_hub.signatures.features import NAMES, SCHEMA, Features, features
-from simmerge_hub.signatures.pair import Pair
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.registry import REGISTRY
-from simmerge_hub.signatures.signature import Settings, Signature, sign
-from simmerge_hub.signatures.tables import Table
+from simmerge_hub.selector.predictor import archive
+from simmerge_hub.selector.predictor.origin import packaged_predictor
+from simmerge_hub.signatures.features.context import Pair
+from simmerge_hub.signatures.features.registry import REGISTRY
+from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features, features
+from simmerge_hub.signatures.measures import deltas
+from simmerge_hub.signatures.measures.sums import Table
+from simmerge_hub.signatures.merged.effects import effects
+from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
 from simmerge_hub.weights.stream import opened, shapes
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 

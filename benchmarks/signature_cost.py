@@ -23,7 +23,7 @@ from signature_cost_parts import PARTS, TASK
 from synthetic import TUNINGS, save_adapter, save_base, save_fine_tune, save_noisy
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.signatures.artifact import FLOOR
+from simmerge_hub.signatures.signing.artifact import FLOOR
 
 HERE = Path(__file__).parent
 PACKAGED = HERE.parent / "simmerge_hub" / "zoo" / "nano"

@@ -69,8 +69,8 @@ def upload(folder: str, repo: str) -> None:
 def structural(model: str) -> None:
     """Resolve and sign a model by its weights alone; imports are not timed."""
     from simmerge_hub.hub.resolve import resolve
-    from simmerge_hub.signatures.shared import size_of
-    from simmerge_hub.signatures.signature import sign
+    from simmerge_hub.signatures.published.shared import size_of
+    from simmerge_hub.signatures.signing.signature import sign
 
     began = time.perf_counter()
     checkpoint = resolve(model)
@@ -91,15 +91,13 @@ def imports() -> None:
     import peft  # noqa: F401
     from transformers import LlamaForCausalLM  # noqa: F401
 
-    from simmerge_hub.signatures import probe  # noqa: F401
-
     say(seconds=round(time.perf_counter() - began, 1))
 
 
 def probe(base: str, model: str, how: str, keep: str) -> None:
     """The functional part for one probe set of ours, whole in memory or by layers."""
     from simmerge_hub.hub.resolve import resolve
-    from simmerge_hub.signatures.probe import probe_set, run_probes
+    from simmerge_hub.signatures.probing.probe import probe_set, run_probes
 
     checkpoint, whole = resolve(model), resolve(base)
     began = time.perf_counter()
@@ -124,7 +122,7 @@ def pairs(size: str) -> None:
 
     Of each pair the first task is slower: weights are compared once for all tasks.
     """
-    from simmerge_hub.signatures.features import features
+    from simmerge_hub.signatures.features.vector import features
 
     base, *models = {"nano": _nano, "7B": _seven}[size]()
     first, others = 0.0, []
@@ -150,8 +148,8 @@ def pairs(size: str) -> None:
 def _nano() -> list[Any]:
     from simmerge_hub.cli.zoo import packaged
     from simmerge_hub.hub.resolve import resolve
-    from simmerge_hub.signatures.probe import probe_set
-    from simmerge_hub.signatures.signature import sign
+    from simmerge_hub.signatures.probing.probe import probe_set
+    from simmerge_hub.signatures.signing.signature import sign
 
     tasks = [probe_set(t, str(packaged() / "probes" / f"{t}.jsonl")) for t in PLANNED]
     names = ("base", "code", "math", "multilingual", "instruct")
@@ -169,7 +167,7 @@ def _saved(signature: Any) -> float:
     """Megabytes of the file."""
     from tempfile import TemporaryDirectory
 
-    from simmerge_hub.signatures.signature import save
+    from simmerge_hub.signatures.signing.signature import save
 
     with TemporaryDirectory() as folder:
         save(signature, Path(folder, "one.safetensors"))
@@ -181,12 +179,12 @@ def planning(listed: str, probes: str) -> None:
     from simmerge_hub.hub.resolve import resolve
     from simmerge_hub.operators import BALANCED
     from simmerge_hub.planning.choice import decide
-    from simmerge_hub.selector import archive
-    from simmerge_hub.selector.origin import packaged_predictor
-    from simmerge_hub.signatures.effects import effects, seen_from_the_other
-    from simmerge_hub.signatures.features import features
-    from simmerge_hub.signatures.probe import probe_set
-    from simmerge_hub.signatures.signature import sign
+    from simmerge_hub.selector.predictor import archive
+    from simmerge_hub.selector.predictor.origin import packaged_predictor
+    from simmerge_hub.signatures.features.vector import features
+    from simmerge_hub.signatures.merged.effects import effects, seen_from_the_other
+    from simmerge_hub.signatures.probing.probe import probe_set
+    from simmerge_hub.signatures.signing.signature import sign
 
     tasks = [probe_set(t, f"{probes}/{t}.jsonl") for t in PLANNED]
     trained = archive.load(packaged_predictor())
@@ -226,8 +224,8 @@ def planning(listed: str, probes: str) -> None:
 def ours(base: str, one: str, other: str) -> None:
     """Sign two models and their base by weights, then compare the pair as if met first."""
     from simmerge_hub.hub.resolve import resolve
-    from simmerge_hub.signatures.features import features
-    from simmerge_hub.signatures.signature import sign
+    from simmerge_hub.signatures.features.vector import features
+    from simmerge_hub.signatures.signing.signature import sign
 
     checkpoints = [resolve(folder) for folder in (base, one, other)]
     began = time.perf_counter()

@@ -28,11 +28,11 @@ from torch import Tensor
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.operators import OPERATORS, Arm, Place, check, merge_tensors
-from simmerge_hub.signatures.features import Features, features
-from simmerge_hub.signatures.merging import merged
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.sample import sampled_rows
-from simmerge_hub.signatures.signature import Settings, Signature, sign
+from simmerge_hub.signatures.features.vector import Features, features
+from simmerge_hub.signatures.merged.simulation import merged
+from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.signing.sample import sampled_rows
+from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
 from simmerge_hub.weights.stream import opened, shapes
 
 HERE = Path(__file__).parent

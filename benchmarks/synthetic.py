@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.signatures.artifact import Settings, Signature
-from simmerge_hub.signatures.blocks import block_of, layer_of
-from simmerge_hub.signatures.capture import KEPT
-from simmerge_hub.signatures.probe import probe_set
-from simmerge_hub.signatures.sample import sampled_rows
-from simmerge_hub.signatures.sketch import POSITIONS, Sketch
+from simmerge_hub.signatures.measures.blocks import block_of, layer_of
+from simmerge_hub.signatures.probing.capture import KEPT
+from simmerge_hub.signatures.probing.probe import probe_set
+from simmerge_hub.signatures.probing.sketch import POSITIONS, Sketch
+from simmerge_hub.signatures.signing.artifact import Settings, Signature
+from simmerge_hub.signatures.signing.sample import sampled_rows
 from simmerge_hub.weights.numbers import matrix_shape
 
 Shapes = dict[str, tuple[int, ...]]

@@ -20,12 +20,13 @@ import measured_selection as selection
 from simmerge_hub import errors
 from simmerge_hub.cli.main import parser
 from simmerge_hub.operators import ARMS, OPERATORS, PAPER_ARMS, Operator
-from simmerge_hub.signatures import features
+from simmerge_hub.signatures.features import vector as features
 
 DOCS = Path(__file__).parent
 PACKAGE = Path(errors.__file__).parent
 PAGES = (
-    "reference/cli.md", "reference/operators.md", "reference/errors.md", "reference/features.md",
+    "reference/tree.md", "reference/cli.md", "reference/operators.md", "reference/errors.md",
+    "reference/features.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
     "explanation/multiway.md", "explanation/bandit.md", "how-to/choose-from-a-catalogue.md",
 )  # fmt: skip
@@ -34,6 +35,8 @@ WORKS_ON = {
     "delta": "the deltas from a base",
     "anchored": "the weights, with the base's beside them",
 }
+WIDTH = 24
+"""Columns of the names in the tree."""
 REGION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -56,6 +59,24 @@ def current(page: str) -> str:
         return features.page()
     text = (DOCS / page).read_text("utf-8")
     return REGION.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]().strip()}\n\n{m[3]}", text)
+
+
+def tree() -> str:
+    """Every file of the package with the first line of its docstring."""
+    return "```text\nsimmerge_hub/\n" + "\n".join(_rooms(PACKAGE, "")) + "\n```"
+
+
+def _rooms(folder: Path, indent: str) -> Iterator[str]:
+    """A folder's rooms and what they are for; files come before folders."""
+    files = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
+    rooms = [p for p in folder.iterdir() if (p / "__init__.py").exists()]
+    for place in [*sorted(files), *sorted(rooms)]:
+        source = place / "__init__.py" if place.is_dir() else place
+        about = (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").partition("\n\n")[0]
+        name = f"{place.name}/" if place.is_dir() else place.name
+        yield f"{indent}{name:{WIDTH - len(indent)}}{' '.join(about.split())}"
+        if place.is_dir():
+            yield from _rooms(place, f"{indent}  ")
 
 
 def commands() -> str:
@@ -88,7 +109,7 @@ def error_messages() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part for part in (
-        commands, operators, arms, error_tree, error_messages,
+        tree, commands, operators, arms, error_tree, error_messages,
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,

@@ -18,7 +18,7 @@ _HOMES = {
     "Arm": "operators",
     "CataloguePlan": "planning.catalogue",
     "Checkpoint": "hub.resolve",
-    "Features": "signatures.features",
+    "Features": "signatures.features.vector",
     "MergeReport": "merger",
     "ModelRef": "hub.resolve",
     "ManyPlan": "planning.many",
@@ -26,10 +26,10 @@ _HOMES = {
     "Operator": "operators",
     "Plan": "planning.plan",
     "Preflight": "merger",
-    "Prediction": "selector.ranking",
-    "Ranking": "selector.ranking",
+    "Prediction": "selector.predictor.ranking",
+    "Ranking": "selector.predictor.ranking",
     "Recipe": "recipe",
-    "Signature": "signatures.signature",
+    "Signature": "signatures.signing.signature",
     "SimmergeError": "errors",
     "check": "merger",
     "merge": "publishing.verbs",
@@ -38,7 +38,7 @@ _HOMES = {
     "plan_many": "planning.many",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
-    "sign": "signatures.signature",
+    "sign": "signatures.signing.signature",
 }
 
 __all__ = [
@@ -80,9 +80,9 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.publishing.verbs import merge, push
     from simmerge_hub.recipe import Recipe
-    from simmerge_hub.selector.ranking import Prediction, Ranking
-    from simmerge_hub.signatures.features import Features
-    from simmerge_hub.signatures.signature import Signature, sign
+    from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
+    from simmerge_hub.signatures.features.vector import Features
+    from simmerge_hub.signatures.signing.signature import Signature, sign
 
 
 def __getattr__(name: str) -> Any:

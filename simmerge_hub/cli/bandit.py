@@ -11,7 +11,7 @@ from simmerge_hub.cli import show
 from simmerge_hub.errors import BanditError, PredictorError
 
 if TYPE_CHECKING:
-    from simmerge_hub.selector.rows import Rows
+    from simmerge_hub.selector.tables.rows import Rows
 
 WAITING = 10
 """Suggestions without a report that are listed."""
@@ -27,10 +27,10 @@ def init(
     **settings: Any,
 ) -> None:
     """`simmerge-hub bandit init`; `settings` that are None keep their defaults."""
-    from simmerge_hub.hub import ledger
-    from simmerge_hub.selector import sharing
-    from simmerge_hub.selector.bandit import Settings, start
-    from simmerge_hub.selector.rows import stack
+    from simmerge_hub.hub.upload import ledger
+    from simmerge_hub.selector.bandit import sharing
+    from simmerge_hub.selector.bandit.bandit import Settings, start
+    from simmerge_hub.selector.tables.rows import stack
 
     if len(outcomes) != len(features):
         raise BanditError(
@@ -51,9 +51,9 @@ def init(
 
 def _table(outcomes: str, features: str) -> "Rows":
     from simmerge_hub.operators import BALANCED
-    from simmerge_hub.selector.outcomes import load_outcomes
-    from simmerge_hub.selector.rows import join
-    from simmerge_hub.selector.table import load_features
+    from simmerge_hub.selector.tables.features import load_features
+    from simmerge_hub.selector.tables.outcomes import load_outcomes
+    from simmerge_hub.selector.tables.rows import join
 
     measured, known = load_outcomes(Path(outcomes)), load_features(Path(features))
     try:
@@ -64,8 +64,8 @@ def _table(outcomes: str, features: str) -> "Rows":
 
 def suggest(*, reference: str, features: str, as_json: bool) -> None:
     """`simmerge-hub bandit suggest`."""
-    from simmerge_hub.selector import sharing
-    from simmerge_hub.selector.table import load_features
+    from simmerge_hub.selector.bandit import sharing
+    from simmerge_hub.selector.tables.features import load_features
 
     table = load_features(Path(features))
     if not table.rows:
@@ -115,7 +115,7 @@ def report(
     as_json: bool,
 ) -> None:
     """`simmerge-hub bandit report`."""
-    from simmerge_hub.selector import sharing
+    from simmerge_hub.selector.bandit import sharing
 
     told = [*gains, *(_lines(file) if file else ())]
     if not told and not retrain:
@@ -148,7 +148,7 @@ def report(
 def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json: bool) -> None:
     """`simmerge-hub bandit add`."""
     from simmerge_hub.operators import arm
-    from simmerge_hub.selector import sharing
+    from simmerge_hub.selector.bandit import sharing
 
     if "(" in operator:
         name, _, inside = operator.partition("(")
@@ -174,7 +174,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
 
 def status(*, reference: str, as_json: bool) -> None:
     """`simmerge-hub bandit status`."""
-    from simmerge_hub.selector import sharing
+    from simmerge_hub.selector.bandit import sharing
 
     found = sharing.look(reference)
     history = found.history

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from simmerge_hub.cli import many, plan, show
 from simmerge_hub.cli.plan import line
-from simmerge_hub.planning.shortlist import GOOD
+from simmerge_hub.planning.find.shortlist import GOOD
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.catalogue import CataloguePlan

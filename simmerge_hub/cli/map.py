@@ -10,7 +10,7 @@ from rich.table import Table
 from simmerge_hub.cli import show
 
 if TYPE_CHECKING:
-    from simmerge_hub.signatures.catalogue import Catalogue, Likeness
+    from simmerge_hub.signatures.map.similarities import Catalogue, Likeness
 
 COLUMNS = {
     "delta_cosine": ("delta cosine", 3),
@@ -28,7 +28,7 @@ def run(*, models: Sequence[str], output: str | None, as_json: bool, **options: 
     if output:
         picture.check(output)
     with show.status("mapping") as say:
-        from simmerge_hub.signatures.catalogue import map_models
+        from simmerge_hub.signatures.map.similarities import map_models
 
         found = map_models(*models, progress=say, note=show.note, **options)
     if output:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.choice import Choice
     from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
-    from simmerge_hub.selector.ranking import Ranking
+    from simmerge_hub.selector.predictor.ranking import Ranking
 
 STATUS = {
     "calibrated": ("green", "the intervals hold for pairs like this one"),
@@ -181,7 +181,7 @@ def _name(choice: "Choice", made: "Plan") -> str:
 
 def _reasons(ranking: "Ranking") -> None:
     """What is best for one task alone, what speaks for it, and how far it is from training."""
-    from simmerge_hub.selector.wording import decisive
+    from simmerge_hub.selector.predictor.wording import decisive
 
     reasons = decisive(ranking.contributions)
     if ranking.status == "abstained":
@@ -196,7 +196,7 @@ def _reasons(ranking: "Ranking") -> None:
 
 
 def _best(ranking: "Ranking") -> str:
-    from simmerge_hub.selector.wording import rival
+    from simmerge_hub.selector.predictor.wording import rival
 
     best, other = ranking.best, rival(ranking.kept)
     spread = show.interval((best.utility, best.low, best.high))

@@ -10,8 +10,8 @@ from simmerge_hub.cli import show
 from simmerge_hub.errors import OutputError, ProbeError, SignatureError
 
 if TYPE_CHECKING:
-    from simmerge_hub.signatures.probe import ProbeSet
-    from simmerge_hub.signatures.signature import Request, Signed
+    from simmerge_hub.signatures.probing.probe import ProbeSet
+    from simmerge_hub.signatures.signing.signature import Request, Signed
 
 
 def run(
@@ -68,7 +68,7 @@ def _check(
 
 
 def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[ProbeSet, ...]":
-    from simmerge_hub.signatures.probe import DOMAINS, probe_set
+    from simmerge_hub.signatures.probing.probe import DOMAINS, probe_set
 
     if signals == "structural" and probes:
         task, source = probes[0]
@@ -87,9 +87,9 @@ def _signed(
 ) -> "tuple[Request, Signed]":
     with show.status("signing") as say:
         from simmerge_hub.hub.resolve import resolve
-        from simmerge_hub.signatures.shared import signed
-        from simmerge_hub.signatures.signature import Request
-        from simmerge_hub.weights.lineage import common_base
+        from simmerge_hub.signatures.published.shared import signed
+        from simmerge_hub.signatures.signing.signature import Request
+        from simmerge_hub.weights.alignment.lineage import common_base
 
         say(f"reading the headers of {model}")
         checkpoint = resolve(model)
@@ -105,7 +105,7 @@ def _signed(
 
 
 def _row(request: "Request", made: "Signed", seconds: float) -> dict[str, Any]:
-    from simmerge_hub.signatures.shared import size_of
+    from simmerge_hub.signatures.published.shared import size_of
 
     return {
         "model": request.checkpoint.name,
@@ -118,14 +118,14 @@ def _row(request: "Request", made: "Signed", seconds: float) -> dict[str, Any]:
 
 
 def _save(made: "Signed", file: Path) -> None:
-    from simmerge_hub.signatures.signature import save
+    from simmerge_hub.signatures.signing.signature import save
 
     save(made.signature, file)
 
 
 def _push(request: "Request", made: "Signed", to: str | None) -> dict[str, Any] | None:
     """The commit; None if all of it was published there before."""
-    from simmerge_hub.signatures.shared import publish
+    from simmerge_hub.signatures.published.shared import publish
 
     with show.status("publishing"):
         commit = publish(made.signature, request, to=to)

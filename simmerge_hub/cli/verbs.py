@@ -14,7 +14,7 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
     """`simmerge-hub check`; exit code 1 if the merge cannot be done."""
     from simmerge_hub.merger import check as look
     from simmerge_hub.recipe import load
-    from simmerge_hub.weights.align import refuse_rejected
+    from simmerge_hub.weights.alignment.align import refuse_rejected
 
     with show.status("reading headers"):
         found = look(load(recipe)[0], threads=threads)

@@ -32,8 +32,8 @@ def publish(*, namespace: str, folder: str | None) -> None:
 
 def measure(*, folder: str, output: str) -> None:
     """`simmerge-hub zoo measure`."""
-    from simmerge_hub.selector.outcomes import save_outcomes
-    from simmerge_hub.zoo.outcomes import measure_outcomes
+    from simmerge_hub.selector.tables.outcomes import save_outcomes
+    from simmerge_hub.zoo.measuring.outcomes import measure_outcomes
 
     target = Path(output)
     unfinished = target.with_name(f"{target.name}.partial")
@@ -48,9 +48,9 @@ def measure(*, folder: str, output: str) -> None:
 
 def features(*, folder: str, outcomes: str, output: str) -> None:
     """`simmerge-hub zoo features`."""
-    from simmerge_hub.selector.outcomes import load_outcomes
-    from simmerge_hub.selector.table import save_features
-    from simmerge_hub.zoo.evidence import zoo_features
+    from simmerge_hub.selector.tables.features import save_features
+    from simmerge_hub.selector.tables.outcomes import load_outcomes
+    from simmerge_hub.zoo.measuring.features import zoo_features
 
     measured = load_outcomes(Path(outcomes))
     with show.progress("features") as step:
@@ -61,11 +61,11 @@ def features(*, folder: str, outcomes: str, output: str) -> None:
 
 def train(*, outcomes: str, features: str, merges: str | None, output: str, as_json: bool) -> None:
     """`simmerge-hub predictor train`."""
-    from simmerge_hub.selector import archive
-    from simmerge_hub.selector.merges import load_merges
-    from simmerge_hub.selector.outcomes import load_outcomes
-    from simmerge_hub.selector.table import load_features
-    from simmerge_hub.selector.train import train as fit
+    from simmerge_hub.selector.predictor import archive
+    from simmerge_hub.selector.tables.features import load_features
+    from simmerge_hub.selector.tables.merges import load_merges
+    from simmerge_hub.selector.tables.outcomes import load_outcomes
+    from simmerge_hub.selector.training.train import train as fit
 
     with show.status("training"):
         predictor = fit(

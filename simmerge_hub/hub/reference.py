@@ -10,7 +10,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from simmerge_hub.errors import RepoNotFound
 from simmerge_hub.hub.client import api, offline, translated
-from simmerge_hub.hub.ranges import Location
+from simmerge_hub.hub.files.ranges import Location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

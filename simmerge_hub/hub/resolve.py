@@ -17,17 +17,17 @@ from simmerge_hub.errors import (
     NoSafetensors,
     OfflineWithoutCache,
 )
-from simmerge_hub.hub.convert import converted
-from simmerge_hub.hub.digest import digest, file_sha256, sha256_of
-from simmerge_hub.hub.formats import refuse_quantised, sort_tensors
-from simmerge_hub.hub.headers import (
+from simmerge_hub.hub.files.convert import converted
+from simmerge_hub.hub.files.digest import digest, file_sha256, sha256_of
+from simmerge_hub.hub.files.formats import refuse_quantised, sort_tensors
+from simmerge_hub.hub.files.headers import (
     LENGTH_BYTES,
     TensorHeader,
     header_length,
     parse_header,
     parse_index,
 )
-from simmerge_hub.hub.ranges import Location, local_file, read_spans
+from simmerge_hub.hub.files.ranges import Location, local_file, read_spans
 from simmerge_hub.hub.reference import FileEntry, ModelRef, resolve_files
 
 __all__ = [

@@ -19,7 +19,7 @@ from huggingface_hub import snapshot_download
 
 from simmerge_hub.errors import MissingExtra, ProbeError
 from simmerge_hub.hub.client import api, offline, translated
-from simmerge_hub.hub.ranges import Location, local_file, streamed
+from simmerge_hub.hub.files.ranges import Location, local_file, streamed
 from simmerge_hub.hub.resolve import front_matter
 
 SPLITS = ("probe", "train")

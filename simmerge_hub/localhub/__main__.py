@@ -60,7 +60,7 @@ def _user(text: str) -> tuple[str, str]:
 
 
 def _verify(root: Path) -> int:
-    from simmerge_hub.localhub.storage import verify
+    from simmerge_hub.localhub.store.storage import verify
 
     problems = verify(root)
     print("\n".join(problems) or f"{root} is intact")  # noqa: T201

@@ -18,8 +18,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from simmerge_hub.localhub import storage
-from simmerge_hub.localhub.accounts import Accounts, Signer
 from simmerge_hub.localhub.api import (
     collections,
     commits,
@@ -34,6 +32,8 @@ from simmerge_hub.localhub.api import (
 )
 from simmerge_hub.localhub.api.exchange import Rooms
 from simmerge_hub.localhub.errors import Refused
+from simmerge_hub.localhub.store import storage
+from simmerge_hub.localhub.store.accounts import Accounts, Signer
 
 LOOPBACK = "127.0.0.1"
 # The first three come first: `/api/whoami-v2` and `/api/collections` would match `/api/{kind}`.

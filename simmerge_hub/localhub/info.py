@@ -13,9 +13,9 @@ from math import prod
 from typing import Any
 
 from simmerge_hub.localhub import cards
-from simmerge_hub.localhub.blobs import Blobs
-from simmerge_hub.localhub.history import Commit, Entry, Files
-from simmerge_hub.localhub.repositories import Repository
+from simmerge_hub.localhub.store.blobs import Blobs
+from simmerge_hub.localhub.store.history import Commit, Entry, Files
+from simmerge_hub.localhub.store.repositories import Repository
 
 LARGEST_TEXT = 2**20
 LARGEST_HEADER = 25 * 2**20

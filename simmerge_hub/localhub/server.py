@@ -13,10 +13,10 @@ from pathlib import Path
 
 import uvicorn
 
-from simmerge_hub.localhub import storage
-from simmerge_hub.localhub.accounts import OWNER, OWNER_TOKEN
 from simmerge_hub.localhub.application import LOOPBACK, Pulse, application
 from simmerge_hub.localhub.errors import LocalhubError
+from simmerge_hub.localhub.store import storage
+from simmerge_hub.localhub.store.accounts import OWNER, OWNER_TOKEN
 
 
 def run(

@@ -18,8 +18,8 @@ import lz4.frame
 import numpy as np
 
 from simmerge_hub.localhub import names
-from simmerge_hub.localhub.blobs import Blobs
 from simmerge_hub.localhub.errors import Refused
+from simmerge_hub.localhub.store.blobs import Blobs
 
 XORB_LIMIT = 64 * 2**20
 """Bytes a xorb may have, serialized."""

@@ -8,13 +8,13 @@ from shutil import copyfile
 from typing import Any
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.formats import CONFIG_KEYS
-from simmerge_hub.hub.ranges import local_file
+from simmerge_hub.hub.files.formats import CONFIG_KEYS
+from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.layout import Layout
-from simmerge_hub.weights.embeddings import vocabulary_tensors
 from simmerge_hub.weights.layers import main_stack
 from simmerge_hub.weights.stream import shapes
+from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 
 CARRIED = re.compile(
     r"(generation_config|preprocessor_config|processor_config|video_preprocessor_config"

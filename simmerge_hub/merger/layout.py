@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from simmerge_hub import operators
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.headers import TensorHeader
+from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.compute import checked_operator
 from simmerge_hub.recipe import Recipe, Step, pinned
-from simmerge_hub.weights.align import Alignment, Matched, align
+from simmerge_hub.weights.alignment.align import Alignment, Matched, align
 from simmerge_hub.weights.shards import CODES
 from simmerge_hub.weights.stream import stored_dtype
-from simmerge_hub.weights.vocabulary import Vocabulary, vocabulary
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary, vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

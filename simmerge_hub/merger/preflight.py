@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.ranges import is_cached
+from simmerge_hub.hub.files.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.compute import BLOCK, Job, merged_rows
 from simmerge_hub.merger.crew import cores
@@ -20,7 +20,7 @@ from simmerge_hub.merger.files import check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
-from simmerge_hub.weights.align import Rejected
+from simmerge_hub.weights.alignment.align import Rejected
 from simmerge_hub.weights.stream import Rows, matrix_shape
 
 PROCESS = 320 * 2**20

@@ -24,11 +24,11 @@ from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
 from simmerge_hub.recipe import FILE, Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
-from simmerge_hub.weights.align import refuse_rejected
+from simmerge_hub.weights.alignment.align import refuse_rejected
 from simmerge_hub.weights.partial import Partial, partial_folder
 from simmerge_hub.weights.shards import Shard, Write, plan_shards, writing
 from simmerge_hub.weights.stream import Rows, opened, read_buffer
-from simmerge_hub.weights.vocabulary import rearranged
+from simmerge_hub.weights.tokens.vocabulary import rearranged
 
 
 def merge(

@@ -12,21 +12,21 @@ from time import perf_counter
 from typing import Any, Literal
 
 from simmerge_hub.errors import AlignmentError, ProbeError, SimmergeError
-from simmerge_hub.hub import candidates as hub
+from simmerge_hub.hub import listing as hub
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning import many, plan
-from simmerge_hub.planning.candidates import WORKERS, Sifted, sift, spoken, too_few
 from simmerge_hub.planning.evidence import Inputs, Progress, measured
+from simmerge_hub.planning.find.candidates import WORKERS, Sifted, sift, spoken, too_few
+from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.many import ManyPlan
 from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.plan import Plan
-from simmerge_hub.planning.search import BEAM, SearchOptions
-from simmerge_hub.planning.shortlist import Shortlist, shorten
 from simmerge_hub.planning.tasks import Task
-from simmerge_hub.selector import origin
-from simmerge_hub.signatures.features import NAMES, SCHEMA
-from simmerge_hub.signatures.probe import probe_set
-from simmerge_hub.weights.lineage import far
+from simmerge_hub.planning.trees.search import BEAM, SearchOptions
+from simmerge_hub.selector.predictor import origin
+from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
+from simmerge_hub.signatures.probing.probe import probe_set
+from simmerge_hub.weights.alignment.lineage import far
 
 SHORTLIST = 12
 """Models that are signed and searched."""

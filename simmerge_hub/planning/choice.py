@@ -13,7 +13,7 @@ from statistics import fmean
 from simmerge_hub.errors import ObjectiveError, PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.objective import MEAN, Objective, Spread
-from simmerge_hub.selector.ranking import Prediction, Ranking
+from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
 
 STATUSES = ("calibrated", "extrapolated", "abstained")
 """From the best to the worst."""

@@ -7,11 +7,11 @@ from typing import Literal
 from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.planning.tasks import Task, tasks_of
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.shared import signed
-from simmerge_hub.signatures.signature import Request, Signature, Signed
-from simmerge_hub.weights.align import aligned
-from simmerge_hub.weights.lineage import common_base
+from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.published.shared import signed
+from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
+from simmerge_hub.weights.alignment.align import aligned
+from simmerge_hub.weights.alignment.lineage import common_base
 
 Progress = Callable[[str], None]
 """Called with what is being done now, for people to read."""

@@ -8,10 +8,10 @@ from simmerge_hub.hub.reference import ModelRef
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.choice import Decision
 from simmerge_hub.planning.tasks import Task
-from simmerge_hub.selector import sharing
-from simmerge_hub.signatures.effects import NAMES
-from simmerge_hub.signatures.features import features
-from simmerge_hub.signatures.signature import Signature
+from simmerge_hub.selector.bandit import sharing
+from simmerge_hub.signatures.features.vector import features
+from simmerge_hub.signatures.merged.effects import NAMES
+from simmerge_hub.signatures.signing.signature import Signature
 
 if TYPE_CHECKING:
     import numpy as np

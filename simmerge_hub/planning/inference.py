@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.tasks import Task
-from simmerge_hub.signatures.features import Features, features
-from simmerge_hub.signatures.signature import Signature
+from simmerge_hub.signatures.features.vector import Features, features
+from simmerge_hub.signatures.signing.signature import Signature
 
 DOUBT = "entropy_difference"
 """Entropy of the first model where answers begin minus the second's, in nats."""

@@ -15,19 +15,19 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.planning import verdict
 from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
-from simmerge_hub.planning.forecast import Candidate, Forecast
 from simmerge_hub.planning.objective import MEAN, Objective, Spread
-from simmerge_hub.planning.search import BEAM, SearchOptions, leaned, search
 from simmerge_hub.planning.tasks import Task
-from simmerge_hub.planning.trees import Tree, drawn, steps
-from simmerge_hub.planning.trial import Run, run_merge, tried
+from simmerge_hub.planning.trees.forecast import Candidate, Forecast
+from simmerge_hub.planning.trees.search import BEAM, SearchOptions, leaned, search
+from simmerge_hub.planning.trees.tree import Tree, drawn, steps
+from simmerge_hub.planning.trees.trial import Run, run_merge, tried
 from simmerge_hub.recipe import Recipe, check, dump_yaml, sealed, source
-from simmerge_hub.selector import origin
-from simmerge_hub.selector.novelty import Novelty, Status
-from simmerge_hub.selector.origin import Trained
-from simmerge_hub.signatures.features import NAMES, SCHEMA
-from simmerge_hub.signatures.probe import ProbeSet
-from simmerge_hub.signatures.sketch import Sketch
+from simmerge_hub.selector.predictor import origin
+from simmerge_hub.selector.predictor.novelty import Novelty, Status
+from simmerge_hub.selector.predictor.origin import Trained
+from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
+from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.signatures.probing.sketch import Sketch
 
 BEATEN = "merges of two others are predicted to do better than any of two with it"
 SHOWN = 10

@@ -22,14 +22,14 @@ from simmerge_hub.planning.inference import informed
 from simmerge_hub.planning.objective import MEAN, Objective
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
-from simmerge_hub.selector import origin
-from simmerge_hub.selector.origin import Trained
-from simmerge_hub.selector.predictor import NOT_ASKED, Predictor
-from simmerge_hub.selector.ranking import Contribution, Ranking
-from simmerge_hub.signatures.effects import effects, seen_from_the_other
-from simmerge_hub.signatures.features import features
-from simmerge_hub.signatures.probe import ProbeSet
-from simmerge_hub.signatures.signature import Signature
+from simmerge_hub.selector.predictor import origin
+from simmerge_hub.selector.predictor.origin import Trained
+from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
+from simmerge_hub.selector.predictor.ranking import Contribution, Ranking
+from simmerge_hub.signatures.features.vector import features
+from simmerge_hub.signatures.merged.effects import effects, seen_from_the_other
+from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.signatures.signing.signature import Signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.operators import arm, find
-from simmerge_hub.planning.forecast import Belief, Candidate, Forecast
 from simmerge_hub.planning.objective import Objective
-from simmerge_hub.planning.search import CAUTION, IDLE
 from simmerge_hub.planning.tasks import Task
-from simmerge_hub.planning.trees import joined, leaf
-from simmerge_hub.selector.novelty import Novelty, Status, judge
-from simmerge_hub.selector.predictor import Predictor
-from simmerge_hub.signatures.features import features
+from simmerge_hub.planning.trees.forecast import Belief, Candidate, Forecast
+from simmerge_hub.planning.trees.search import CAUTION, IDLE
+from simmerge_hub.planning.trees.tree import joined, leaf
+from simmerge_hub.selector.predictor.novelty import Novelty, Status, judge
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.signatures.features.vector import features
 
 RANKS: tuple[Status, ...] = ("calibrated", "extrapolated", "abstained")
 """From the best to the worst."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from simmerge_hub.signatures.catalogue import Catalogue
-    from simmerge_hub.signatures.tree import Tree
+    from simmerge_hub.signatures.map.similarities import Catalogue
+    from simmerge_hub.signatures.map.tree import Tree
 
 FORMATS: dict[str, dict[str, None]] = {
     ".png": {"Software": None},

@@ -9,9 +9,9 @@ from typing import Any
 
 from simmerge_hub.publishing.card import PAPER, cell, table
 from simmerge_hub.recipe import dump_yaml
-from simmerge_hub.selector.novelty import LARGER
-from simmerge_hub.selector.origin import FILE
-from simmerge_hub.selector.predictor import Predictor
+from simmerge_hub.selector.predictor.novelty import LARGER
+from simmerge_hub.selector.predictor.origin import FILE
+from simmerge_hub.selector.predictor.predictor import Predictor
 
 LARGE = 7_000_000_000
 """Parameters of the models people ask about first."""

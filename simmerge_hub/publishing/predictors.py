@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import OutputError, RepoNotFound
 from simmerge_hub.publishing.predictor_card import predictor_card
-from simmerge_hub.selector import archive
-from simmerge_hub.selector.origin import FILE
+from simmerge_hub.selector.predictor import archive
+from simmerge_hub.selector.predictor.origin import FILE
 
 if TYPE_CHECKING:
-    from simmerge_hub.hub.publish import Commit
+    from simmerge_hub.hub.upload.publish import Commit
 
 OURS = {FILE, "README.md", ".gitattributes"}
 
@@ -31,7 +31,7 @@ def push_predictor(
         OutputError: the repository holds something else.
         PushFailed: it was refused; no commit was made.
     """
-    from simmerge_hub.hub.publish import publish_folder
+    from simmerge_hub.hub.upload.publish import publish_folder
 
     predictor = archive.load(Path(file))
     _refuse_others(repo_id)

@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from simmerge_hub.recipe import dump_yaml
-from simmerge_hub.signatures.probe import DOMAINS, ProbeSet, probe_set
+from simmerge_hub.signatures.probing.probe import DOMAINS, ProbeSet, probe_set
 
 if TYPE_CHECKING:
-    from simmerge_hub.hub.publish import Commit
+    from simmerge_hub.hub.upload.publish import Commit
 
 LICENSE = "apache-2.0"
 NAME = "simmerge-probes-{}"
@@ -44,7 +44,7 @@ def publish_probes(
     Raises:
         PushFailed: a commit was refused; data sets before it stay published.
     """
-    from simmerge_hub.hub.publish import publish_folder
+    from simmerge_hub.hub.upload.publish import publish_folder
 
     done: list[Commit] = []
     for domain in DOMAINS:

@@ -11,7 +11,7 @@ from simmerge_hub.publishing.card import REPO_ID, card
 from simmerge_hub.recipe import FILE, Recipe, dump_yaml, load, parse
 
 if TYPE_CHECKING:
-    from simmerge_hub.hub.publish import Commit
+    from simmerge_hub.hub.upload.publish import Commit
     from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
 
@@ -84,7 +84,9 @@ def push(
         OutputError: the folder is no merge, or `repo_id` is one of its parents.
         PushFailed: it was refused; no commit was made.
     """
-    from simmerge_hub.hub.publish import publish_folder  # a tenth of a second that merge spares
+    from simmerge_hub.hub.upload.publish import (
+        publish_folder,  # a tenth of a second that merge spares
+    )
 
     place = Path(folder)
     if not (place / FILE).is_file() or not (place / "README.md").is_file():

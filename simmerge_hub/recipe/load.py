@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.ranges import local_file
+from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import ModelRef, resolve_files
 from simmerge_hub.recipe import mergekit
 from simmerge_hub.recipe.reading import parse

@@ -11,7 +11,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from simmerge_hub.hub.headers import TensorHeader
+from simmerge_hub.hub.files.headers import TensorHeader
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,

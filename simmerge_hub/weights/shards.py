@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from simmerge_hub.hub.headers import BITS, LENGTH_BYTES
+from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES
 
 CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Output dtypes, as torch names them, and their safetensors codes."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
-from simmerge_hub.hub.headers import BITS, TensorHeader
-from simmerge_hub.hub.ranges import read_spans
+from simmerge_hub.hub.files.headers import BITS, TensorHeader
+from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.numbers import decoded, matrix_shape, scale_grid

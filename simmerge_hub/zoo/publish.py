@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.zoo.manifest import Entry, Manifest, load_manifest
 
 if TYPE_CHECKING:
-    from simmerge_hub.hub.publish import Commit
+    from simmerge_hub.hub.upload.publish import Commit
 
 LICENSE = "apache-2.0"
 Progress = Callable[["Commit"], None]
@@ -73,7 +73,7 @@ def probes_card(manifest: Manifest, task: str) -> str:
 
 
 def _publish_model(manifest: Manifest, name: str, namespace: str, private: bool) -> Commit:
-    from simmerge_hub.hub.publish import publish_folder
+    from simmerge_hub.hub.upload.publish import publish_folder
 
     folder = manifest.path(name)
     contents = {"README.md": model_card(manifest, name, namespace).encode()}
@@ -93,7 +93,7 @@ def _publish_model(manifest: Manifest, name: str, namespace: str, private: bool)
 
 
 def _publish_probes(manifest: Manifest, task: str, namespace: str, private: bool) -> Commit:
-    from simmerge_hub.hub.publish import publish_folder
+    from simmerge_hub.hub.upload.publish import publish_folder
 
     with TemporaryDirectory() as staging:
         Path(staging, "probe.jsonl").write_bytes(manifest.probes(task).read_bytes())

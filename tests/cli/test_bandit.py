@@ -10,9 +10,9 @@ import pytest
 
 from simmerge_hub.cli.main import main
 from simmerge_hub.operators import BALANCED
-from simmerge_hub.selector import representation, sharing
-from simmerge_hub.selector.outcomes import save_outcomes
-from simmerge_hub.selector.table import save_features
+from simmerge_hub.selector.bandit import representation, sharing
+from simmerge_hub.selector.tables.features import save_features
+from simmerge_hub.selector.tables.outcomes import save_outcomes
 from tests.selector import conftest as made_up
 
 Say = Any
@@ -51,7 +51,9 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_learned(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("simmerge_hub.selector.bandit.start", lambda *_: pytest.fail("learned"))
+    monkeypatch.setattr(
+        "simmerge_hub.selector.bandit.bandit.start", lambda *_: pytest.fail("learned")
+    )
     assert main(["bandit", "init", state, tables[0], "--features", tables[1]]) != 0
     assert "holds something already" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from simmerge_hub.cli import map as room
 from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
 from simmerge_hub.cli.zoo import packaged
-from simmerge_hub.signatures.catalogue import Likeness
+from simmerge_hub.signatures.map.similarities import Likeness
 
 BASE = str(packaged() / "base")
 MODELS = [str(packaged() / name) for name in ("code", "math", "instruct")]
@@ -65,7 +65,7 @@ def test_without_matplotlib_nothing_is_signed(
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr("simmerge_hub.signatures.catalogue.map_models", None)
+    monkeypatch.setattr("simmerge_hub.signatures.map.similarities.map_models", None)
     assert main(["map", "./no", "./such", "-o", str(tmp_path / "map.png")]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "error: figures are drawn with matplotlib, which is not installed",

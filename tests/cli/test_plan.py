@@ -12,8 +12,8 @@ from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.choice import decide
 from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.tasks import Task
-from simmerge_hub.selector.novelty import Limits, Novelty, Status
-from simmerge_hub.selector.ranking import Contribution, Prediction, Ranking
+from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
+from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
 
 HOSTILE = "[/x] [red]a[/red]"
 TIES, SCALED = arm("ties", density=0.2), arm("task_arithmetic", scale=0.7)

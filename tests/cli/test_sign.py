@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import _cache_assets
 
 from simmerge_hub.cli.main import main
-from simmerge_hub.signatures.signature import load
+from simmerge_hub.signatures.signing.signature import load
 from tests import nano
 
 

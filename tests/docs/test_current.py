@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,28 +25,28 @@ def test_generated_pages_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_lists_every_module() -> None:
+def test_the_tree_lists_every_module() -> None:
     package = ROOT / "simmerge_hub"
-    there = {
-        p.relative_to(package).as_posix() for p in package.rglob("*.py") if p.name != "__init__.py"
-    }
-    assert set(tree((ROOT / "README.md").read_text("utf-8"))) == there
+    there = {p.name for p in package.rglob("*.py") if p.name != "__init__.py"}
+    assert set(re.findall(r"^ *(\w+\.py) +\S", page("reference/tree.md"), re.MULTILINE)) == there
 
 
-def tree(readme: str) -> list[str]:
-    """The files of the tree in the README, as paths inside the package."""
-    block = readme.partition("```text\nsimmerge_hub/\n")[2].partition("```")[0]
-    folders: list[str] = []
-    files = []
-    for line in block.splitlines():
-        if found := re.match(r"([│ ├└─]+)([\w.]+/?) ", line):
-            depth, name = len(found[1]) // 4, found[2]
-            del folders[depth - 1 :]
-            if name.endswith("/"):
-                folders.append(name)
-            else:
-                files.append(str(PurePosixPath(*folders, name)))
-    return files
+def test_the_readme_lists_every_room() -> None:
+    package = ROOT / "simmerge_hub"
+    there = {f"{p.name}/" for p in package.iterdir() if (p / "__init__.py").exists()}
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert set(re.findall(r"^[├└]── (\w+/) +[A-Zp]", readme, re.MULTILINE)) == there
+
+
+def test_no_hall_has_more_than_twelve_doors() -> None:
+    package = ROOT / "simmerge_hub"
+    halls = [p.parent for p in package.rglob("__init__.py") if p.parent != package]
+    doors = {h: [p for p in h.iterdir() if p.name != "__init__.py" and _is_door(p)] for h in halls}
+    assert {h.name: len(d) for h, d in doors.items() if len(d) > 12} == {}
+
+
+def _is_door(place: Path) -> bool:
+    return place.suffix == ".py" or (place / "__init__.py").exists()
 
 
 def test_the_recipes_are_listed() -> None:

@@ -24,7 +24,7 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub import resolve as module
-from simmerge_hub.hub.ranges import Span
+from simmerge_hub.hub.files.ranges import Span
 from simmerge_hub.hub.resolve import ModelRef, digest, file_sha256, front_matter, resolve
 from tests import nano
 

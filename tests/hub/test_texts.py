@@ -13,8 +13,8 @@ from simmerge_hub.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
-from simmerge_hub.hub import ranges
 from simmerge_hub.hub import texts as room
+from simmerge_hub.hub.files import ranges
 from simmerge_hub.hub.texts import texts
 
 

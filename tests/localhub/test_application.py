@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from simmerge_hub.localhub import Hub
 from simmerge_hub.localhub.application import GROUPS
-from simmerge_hub.localhub.storage import verify
+from simmerge_hub.localhub.store.storage import verify
 
 ROUTES = [
     pytest.param(method, route.path, id=f"{method} {route.path}")

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from simmerge_hub import localhub
-from simmerge_hub.localhub.storage import prepare, verify
+from simmerge_hub.localhub.store.storage import prepare, verify
 
 UPLOADS = 50
 SEED = 20260127

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from simmerge_hub import localhub
-from simmerge_hub.localhub.storage import verify
+from simmerge_hub.localhub.store.storage import verify
 
 COMMAND = [sys.executable, "-m", "simmerge_hub.localhub"]
 PUBLISH = """

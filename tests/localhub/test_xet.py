@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmerge_hub.localhub import storage, xet
+from simmerge_hub.localhub import xet
 from simmerge_hub.localhub.errors import Refused
+from simmerge_hub.localhub.store import storage
 
 NAME = "0123456789abcdef" * 4
 RAW = struct.pack("<4Q", *[0x0123456789ABCDEF] * 4)

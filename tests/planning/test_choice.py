@@ -8,10 +8,10 @@ from simmerge_hub.errors import ObjectiveError, PredictorError
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.choice import decide
 from simmerge_hub.planning.objective import Objective
-from simmerge_hub.selector import archive
-from simmerge_hub.selector.novelty import Novelty, Status
-from simmerge_hub.selector.origin import packaged_predictor
-from simmerge_hub.selector.ranking import Prediction, Ranking
+from simmerge_hub.selector.predictor import archive
+from simmerge_hub.selector.predictor.novelty import Novelty, Status
+from simmerge_hub.selector.predictor.origin import packaged_predictor
+from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
 
 LINEAR, TIES = arm("linear"), arm("ties", density=0.2)
 MORE, LESS = arm("linear", weights=(0.7, 0.3)), arm("linear", weights=(0.3, 0.7))

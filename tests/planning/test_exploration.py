@@ -13,12 +13,12 @@ from simmerge_hub.operators import BALANCED, arm
 from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.recipe import parse
-from simmerge_hub.selector import representation, sharing
-from simmerge_hub.selector.bandit import start
-from simmerge_hub.selector.predictor import Predictor
-from simmerge_hub.selector.rows import Rows
-from simmerge_hub.signatures.effects import NAMES as EFFECTS
-from simmerge_hub.signatures.features import NAMES, SCHEMA
+from simmerge_hub.selector.bandit import representation, sharing
+from simmerge_hub.selector.bandit.bandit import start
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.tables.rows import Rows
+from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
+from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
 EXPERTS = {"code": "code", "math": "math"}

@@ -10,8 +10,8 @@ from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.inference import informed, probability
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.planning.tasks import Task
-from simmerge_hub.selector.table import load_features
-from simmerge_hub.signatures.features import NAMES, SCHEMA, Features
+from simmerge_hub.selector.tables.features import load_features
+from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
 TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl"

@@ -23,9 +23,9 @@ from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.planning.tasks import tasks_of
 from simmerge_hub.recipe import parse
-from simmerge_hub.signatures import shared
-from simmerge_hub.signatures.shared import signed
-from simmerge_hub.signatures.signature import Request
+from simmerge_hub.signatures.published import shared
+from simmerge_hub.signatures.published.shared import signed
+from simmerge_hub.signatures.signing.signature import Request
 from simmerge_hub.zoo.publish import publish
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
@@ -66,8 +66,8 @@ def test_structural_signals_download_no_weights(
 ) -> None:
     from huggingface_hub import constants
 
-    from simmerge_hub.hub import ranges
-    from simmerge_hub.signatures import signature
+    from simmerge_hub.hub.files import ranges
+    from simmerge_hub.signatures.signing import signature
 
     publish(packaged(), "nano")
     fetched: list[str] = []
@@ -142,7 +142,7 @@ print(json.dumps({"heavy": sorted(heavy), "signatures": made.to_dict()["signatur
 
 def rows_checked() -> int:
     """Bytes of the rows of two models that tell whether one is a fine-tune of the other."""
-    from simmerge_hub.weights.lineage import CHECKED_ROWS, CHECKED_TENSORS
+    from simmerge_hub.weights.alignment.lineage import CHECKED_ROWS, CHECKED_TENSORS
 
     headers = [h for h in resolve(CODE).tensors.values() if len(h.shape) == 2]
     return 2 * 2 * CHECKED_TENSORS * CHECKED_ROWS * max(h.shape[1] for h in headers)

@@ -4,11 +4,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 from simmerge_hub.operators import arm
-from simmerge_hub.planning.forecast import Belief, Candidate, Forecast
 from simmerge_hub.planning.objective import MEAN
-from simmerge_hub.planning.trees import joined, leaf
+from simmerge_hub.planning.trees.forecast import Belief, Candidate, Forecast
+from simmerge_hub.planning.trees.tree import joined, leaf
 from simmerge_hub.planning.verdict import left_out, narrowed, reasons
-from tests.planning.test_search import Known, found
+from tests.planning.trees.test_search import Known, found
 
 
 def merge(first: str, second: str, mean: float) -> Candidate:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simmerge_hub.hub.ranges import Location
+from simmerge_hub.hub.files.ranges import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.card import REPO_ID, card

@@ -14,8 +14,8 @@ import torch
 
 from simmerge_hub.errors import MissingExtra, OutputError
 from simmerge_hub.publishing import picture
-from simmerge_hub.signatures.catalogue import Catalogue, catalogue
-from simmerge_hub.signatures.signature import Settings, Signature
+from simmerge_hub.signatures.map.similarities import Catalogue, catalogue
+from simmerge_hub.signatures.signing.signature import Settings, Signature
 
 LAYERS, WIDTH = 6, 24
 

@@ -10,13 +10,13 @@ from huggingface_hub import HfApi, ModelCard
 from simmerge_hub.cli.main import main
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import OutputError, PredictorError
-from simmerge_hub.hub.publish import publish_folder
+from simmerge_hub.hub.upload.publish import publish_folder
 from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.publishing.predictor_card import predictor_card
 from simmerge_hub.publishing.predictors import push_predictor
-from simmerge_hub.selector import archive, origin
-from simmerge_hub.selector.origin import packaged_predictor
+from simmerge_hub.selector.predictor import archive, origin
+from simmerge_hub.selector.predictor.origin import packaged_predictor
 
 FILE = packaged_predictor()
 

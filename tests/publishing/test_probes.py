@@ -5,7 +5,7 @@ from huggingface_hub import HfApi
 from simmerge_hub.cli.main import main
 from simmerge_hub.localhub import Hub
 from simmerge_hub.publishing.probes import publish_probes
-from simmerge_hub.signatures.probe import DOMAINS, probe_set
+from simmerge_hub.signatures.probing.probe import DOMAINS, probe_set
 
 
 def test_they_read_back_to_the_same_digest(hub: Hub, org: str) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from simmerge_hub.operators import PAPER_ARMS, Arm, arm
-from simmerge_hub.selector import conditioned, heads
-from simmerge_hub.selector.outcomes import Outcome, Outcomes
-from simmerge_hub.selector.predictor import Predictor
-from simmerge_hub.selector.table import FeatureTable
-from simmerge_hub.selector.train import train
-from simmerge_hub.signatures.features import Features
+from simmerge_hub.selector.models import conditioned, heads
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.tables.features import FeatureTable
+from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
+from simmerge_hub.selector.training.train import train
+from simmerge_hub.signatures.features.vector import Features
 
 ARMS: tuple[Arm, ...] = (*PAPER_ARMS, arm("task_arithmetic", scale=1.0))
 NAMES = (

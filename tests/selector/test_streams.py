@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import bandit as streams
-from simmerge_hub.selector.rows import Rows, join, stack
+from simmerge_hub.selector.tables.rows import Rows, join, stack
 from tests.selector.conftest import ARMS, zoo
 
 

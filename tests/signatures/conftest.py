@@ -25,8 +25,8 @@ from transformers import (
 from transformers.utils import logging
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.signatures.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.signature import Signature, sign
+from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.signing.signature import Signature, sign
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
@@ -181,7 +181,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @contextmanager
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The tasks whose probe pass was run while inside."""
-    from simmerge_hub.signatures import signature
+    from simmerge_hub.signatures.signing import signature
 
     run: list[str] = []
     real = signature.run_probes

@@ -13,7 +13,7 @@ from torch import Tensor
 from simmerge_hub.errors import AlignmentError, CheckpointError, SimmergeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.weights import adapters
-from simmerge_hub.weights.align import aligned
+from simmerge_hub.weights.alignment.align import aligned
 from simmerge_hub.weights.stream import matrix_shape, opened, read_rows, shapes
 from tests import nano
 

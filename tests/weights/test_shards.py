@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from simmerge_hub.hub.headers import LENGTH_BYTES, parse_header, parse_index
+from simmerge_hub.hub.files.headers import LENGTH_BYTES, parse_header, parse_index
 from simmerge_hub.weights.shards import CODES, plan_shards, writing
 from simmerge_hub.weights.stream import matrix_shape
 from tests import nano

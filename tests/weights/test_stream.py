@@ -8,7 +8,7 @@ import torch
 
 from simmerge_hub import localhub
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.hub import ranges
+from simmerge_hub.hub.files import ranges
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights import stream
 from simmerge_hub.weights.stream import (

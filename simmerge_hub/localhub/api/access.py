@@ -8,17 +8,17 @@ repository.
 from starlette.requests import Request
 
 from simmerge_hub.localhub import names
-from simmerge_hub.localhub.accounts import (
+from simmerge_hub.localhub.api.exchange import flag, path_value, rooms
+from simmerge_hub.localhub.errors import Refused, RepoNotFound
+from simmerge_hub.localhub.store.accounts import (
     User,
     check_download,
     check_login,
     check_read,
     check_write,
 )
-from simmerge_hub.localhub.api.exchange import flag, path_value, rooms
-from simmerge_hub.localhub.errors import Refused, RepoNotFound
-from simmerge_hub.localhub.history import Commit
-from simmerge_hub.localhub.repositories import Repository
+from simmerge_hub.localhub.store.history import Commit
+from simmerge_hub.localhub.store.repositories import Repository
 
 
 def viewer(request: Request) -> User | None:

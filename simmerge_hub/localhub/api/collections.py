@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simmerge_hub.localhub import names
-from simmerge_hub.localhub.accounts import User, check_read, check_write
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import paged, path_value, rooms, text, with_json
-from simmerge_hub.localhub.collections import Collection, Item, changed, new_key
 from simmerge_hub.localhub.errors import Refused
-from simmerge_hub.localhub.history import now
+from simmerge_hub.localhub.store.accounts import User, check_read, check_write
+from simmerge_hub.localhub.store.collections import Collection, Item, changed, new_key
+from simmerge_hub.localhub.store.history import now
 
 LISTED = 4
 """Items that a list of collections shows of each, as on the Hub."""

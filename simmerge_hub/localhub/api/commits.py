@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simmerge_hub.localhub import names
-from simmerge_hub.localhub.accounts import User
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import (
     flag,
@@ -25,10 +24,11 @@ from simmerge_hub.localhub.api.exchange import (
     with_json,
 )
 from simmerge_hub.localhub.api.repos import web_url
-from simmerge_hub.localhub.blobs import Blobs
-from simmerge_hub.localhub.discussions import advanced, opened
 from simmerge_hub.localhub.errors import Refused, RevisionNotFound, StaleParent
-from simmerge_hub.localhub.history import (
+from simmerge_hub.localhub.store.accounts import User
+from simmerge_hub.localhub.store.blobs import Blobs
+from simmerge_hub.localhub.store.discussions import advanced, opened
+from simmerge_hub.localhub.store.history import (
     Commit,
     Edit,
     Files,
@@ -40,7 +40,7 @@ from simmerge_hub.localhub.history import (
     new_commit,
     plain_entry,
 )
-from simmerge_hub.localhub.repositories import SHORTEST_ID, Repository
+from simmerge_hub.localhub.store.repositories import SHORTEST_ID, Repository
 
 LARGEST_REGULAR = 10 * 2**20
 LARGE_MARK = "filter=lfs"

@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from simmerge_hub.localhub import discussions, names
-from simmerge_hub.localhub.accounts import User
+from simmerge_hub.localhub import names
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import number, path_value, rooms, text, with_json
 from simmerge_hub.localhub.errors import Forbidden, Refused
-from simmerge_hub.localhub.history import conflicts, merged, new_commit
-from simmerge_hub.localhub.repositories import Discussion, Repositories, Repository
+from simmerge_hub.localhub.store import discussions
+from simmerge_hub.localhub.store.accounts import User
+from simmerge_hub.localhub.store.history import conflicts, merged, new_commit
+from simmerge_hub.localhub.store.repositories import Discussion, Repositories, Repository
 
 PAGE = 50
 KINDS = {"pull_request": True, "discussion": False}

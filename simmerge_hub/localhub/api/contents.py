@@ -13,8 +13,8 @@ from simmerge_hub.localhub import names
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import flag, paged, path_value, rooms, with_bytes
 from simmerge_hub.localhub.errors import EntryNotFound
-from simmerge_hub.localhub.history import Commit, Entry, folder_id, folders
-from simmerge_hub.localhub.repositories import Repository
+from simmerge_hub.localhub.store.history import Commit, Entry, folder_id, folders
+from simmerge_hub.localhub.store.repositories import Repository
 
 
 def tree(request: Request) -> Response:

@@ -13,11 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from simmerge_hub.localhub.accounts import Accounts, Signer
-from simmerge_hub.localhub.blobs import Blobs
-from simmerge_hub.localhub.collections import Collections
 from simmerge_hub.localhub.errors import Refused
-from simmerge_hub.localhub.repositories import Repositories
+from simmerge_hub.localhub.store.accounts import Accounts, Signer
+from simmerge_hub.localhub.store.blobs import Blobs
+from simmerge_hub.localhub.store.collections import Collections
+from simmerge_hub.localhub.store.repositories import Repositories
 from simmerge_hub.localhub.xet import Xorbs
 
 PAGE = 1000

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from simmerge_hub.localhub.accounts import check_download
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import paged, path_value, rooms, text, with_json
 from simmerge_hub.localhub.errors import Refused
-from simmerge_hub.localhub.history import now as moment
-from simmerge_hub.localhub.repositories import Repository
+from simmerge_hub.localhub.store.accounts import check_download
+from simmerge_hub.localhub.store.history import now as moment
+from simmerge_hub.localhub.store.repositories import Repository
 
 STATUSES = ("pending", "accepted", "rejected")
 

@@ -14,7 +14,7 @@ from simmerge_hub.localhub import names
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import flag, path_value, rooms, text, with_json
 from simmerge_hub.localhub.errors import AlreadyExists, Forbidden, RevisionNotFound
-from simmerge_hub.localhub.repositories import Repository
+from simmerge_hub.localhub.store.repositories import Repository
 
 
 def listing(request: Request) -> Response:

@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simmerge_hub.localhub import info, names
-from simmerge_hub.localhub.accounts import User, check_read, check_write
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import base_url, flag, paged, rooms, text, with_json
 from simmerge_hub.localhub.errors import AlreadyExists, Refused, RepoNotFound
-from simmerge_hub.localhub.history import new_commit, now, plain_entry
-from simmerge_hub.localhub.repositories import Repository
+from simmerge_hub.localhub.store.accounts import User, check_read, check_write
+from simmerge_hub.localhub.store.history import new_commit, now, plain_entry
+from simmerge_hub.localhub.store.repositories import Repository
 
 LARGE_FILES = "7z arrow bin bz2 ckpt ftz gguf gz h5 joblib mlmodel model msgpack npy npz onnx ot parquet pb pickle pkl pt pth rar safetensors tar tflite tgz wasm xz zip zst wav flac mp3 ogg png jpg jpeg gif webp mp4"  # noqa: E501
 ATTRIBUTES = "".join(

@@ -15,8 +15,8 @@ from simmerge_hub.localhub import info
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import rooms, text, with_json
 from simmerge_hub.localhub.errors import Refused
-from simmerge_hub.localhub.history import now as moment
-from simmerge_hub.localhub.repositories import Repository
+from simmerge_hub.localhub.store.history import now as moment
+from simmerge_hub.localhub.store.repositories import Repository
 
 Table = Mapping[str, dict[str, str]]
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from simmerge_hub.localhub import durable, names
+from simmerge_hub.localhub import names
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import (
     base_url,
@@ -24,6 +24,7 @@ from simmerge_hub.localhub.api.exchange import (
     with_json,
 )
 from simmerge_hub.localhub.errors import EntryNotFound, Refused, TooLarge
+from simmerge_hub.localhub.store import durable
 from simmerge_hub.localhub.xet import XORB_LIMIT, read_shard
 
 HOUR = 3600

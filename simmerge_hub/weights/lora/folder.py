@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.ranges import local_file
+from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Module, merged
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
-from simmerge_hub.hub.ranges import Location, local_file
+from simmerge_hub.hub.files.ranges import Location, local_file
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.adapters import Lora

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, OperatorError
-from simmerge_hub.hub.headers import TensorHeader
+from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.weights.lora.sources import Source, read_rows_of
 from simmerge_hub.weights.stream import matrix_shape, stored_dtype
 

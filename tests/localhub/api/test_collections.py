@@ -8,8 +8,8 @@ from huggingface_hub import Collection, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, get_session
 
-from simmerge_hub.localhub import storage
-from simmerge_hub.localhub.collections import Collection as Stored
+from simmerge_hub.localhub.store import storage
+from simmerge_hub.localhub.store.collections import Collection as Stored
 
 
 @pytest.fixture

@@ -1,0 +1,231 @@
+"""Weights in pickles (.bin) -> safetensors, once, under the name of the pickle's sha256.
+
+A pickle is only ever opened with `weights_only`, which builds tensors and runs no code; what asks
+for more is refused. A zipped one is mapped, not read; the older format has to be read whole.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, TYPE_CHECKING, Any
+
+from simmerge_hub.errors import CheckpointError, CorruptHeader, OutputError
+from simmerge_hub.hub.assets import assets_folder
+from simmerge_hub.hub.files.digest import digest
+from simmerge_hub.hub.files.headers import LENGTH_BYTES, TensorHeader, header_length, parse_header
+from simmerge_hub.hub.files.ranges import Location, local_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from simmerge_hub.hub.resolve import Checkpoint
+
+SINGLE = {"full": "model.safetensors", "adapter": "adapter_model.safetensors"}
+INDEX = "model.safetensors.index.json"
+ZIP = b"PK\x03\x04"
+CODES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint64": "U64",
+    "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL", "complex64": "C64",
+}  # fmt: skip
+"""Stored dtypes, as torch names them, and their safetensors codes."""
+ASKED = re.compile(r"GLOBAL ([\w.]+)")
+"""What a pickle asks for, in torch's messages: `Unsupported global: GLOBAL posix.system was …`."""
+SPARE = 64 * 2**20
+"""Bytes of disk that must stay free beside what is written."""
+
+
+def converted(
+    location: Location, pickles: Mapping[str, str]
+) -> tuple[Location, dict[str, dict[str, TensorHeader]]]:
+    """Where the weights of .bin files lie as safetensors, converted now if they are not yet.
+
+    Args:
+        location: where the .bin files lie; they are downloaded if they are remote.
+        pickles: .bin file -> its sha256.
+
+    Returns:
+        The folder, and .bin file -> the headers of its tensors there.
+
+    Raises:
+        CheckpointError: a file that is damaged, or holds more than tensors.
+        OutputError: the disk is too full.
+    """
+    folder = assets_folder("weights", "converted")
+    headers: dict[str, dict[str, TensorHeader]] = {}
+    for name, sha256 in pickles.items():
+        path = folder / f"{sha256}.safetensors"
+        try:
+            headers[name] = _headers(path)
+        except (CorruptHeader, FileNotFoundError):
+            _convert(local_file(location, name), path, f"{location.name}/{name}")
+            headers[name] = _headers(path)
+    return Location(folder=folder), headers
+
+
+def assembled(checkpoint: "Checkpoint", beside: Iterable[str]) -> Path:
+    """A folder as save_pretrained() writes it, of links to converted weights and other files.
+
+    Args:
+        checkpoint: one whose weights were converted.
+        beside: names of its files that belong beside the weights.
+    """
+    assert checkpoint.converted is not None and checkpoint.converted.folder is not None
+    folder = assets_folder("assembled", digest(checkpoint)[:32])
+    index = {name: header.file for name, header in checkpoint.tensors.items()}
+    index |= {name: header.file for name, header in checkpoint.buffers.items()}
+    files = sorted(set(index.values()))
+    for file in files:
+        shown = SINGLE[checkpoint.kind] if len(files) == 1 else file
+        _link(folder / shown, checkpoint.converted.folder / file)
+    if len(files) > 1:
+        with _replacing(folder / INDEX) as handle:
+            handle.write(json.dumps({"metadata": {}, "weight_map": index}).encode())
+    for name in beside:
+        _link(folder / name, local_file(checkpoint.location, name))
+    return folder
+
+
+def _link(path: Path, target: Path) -> None:
+    """Make `path` a link, or replace the one that is there; never for a moment without."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as beside:
+        made = Path(beside, "link")
+        made.symlink_to(target.resolve())
+        made.replace(path)
+
+
+def _headers(path: Path) -> dict[str, TensorHeader]:
+    size = path.stat().st_size
+    with open(path, "rb") as handle:
+        length = header_length(handle.read(LENGTH_BYTES), size, path.name)
+        return parse_header(handle.read(length), size, path.name)
+
+
+def _convert(source: Path, target: Path, name: str) -> None:
+    tensors = _tensors(source, name)
+    header = _header(tensors)
+    size = len(header) + sum(_size(tensor) for tensor in tensors.values())
+    free = shutil.disk_usage(target.parent).free
+    if free < size + SPARE:
+        raise OutputError(
+            f"{name} needs {size / 1e9:.1f} GB as safetensors, and the disk of {target.parent} has "
+            f"{free / 1e9:.1f} GB left",
+            hint="free some space, or set HF_ASSETS_CACHE to a folder on another disk",
+        )
+    with _replacing(target) as handle:
+        handle.write(header)
+        for tensor in tensors.values():
+            handle.write(_bytes(tensor))
+
+
+def _tensors(source: Path, name: str) -> dict[str, "Tensor"]:
+    """The tensors of a pickle, checked, widest dtypes first so that each begins at a multiple."""
+    from torch import Tensor
+
+    found = _load(source, name)
+    if not isinstance(found, dict):
+        raise _refused(name, f"is a {type(found).__name__}, not named tensors")
+    tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise _refused(name, "holds no tensors")
+    size = source.stat().st_size
+    for key, tensor in tensors.items():
+        _check(name, key, tensor, size)
+    return dict(sorted(tensors.items(), key=lambda item: -item[1].itemsize))
+
+
+def _load(source: Path, name: str) -> Any:
+    import torch
+
+    with open(source, "rb") as handle:
+        mapped = handle.read(len(ZIP)) == ZIP
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of storages and protocols that nobody here can change
+            return torch.load(source, weights_only=True, mmap=mapped, map_location="cpu")
+    except Exception as error:  # whatever a damaged or hostile pickle makes torch raise
+        raise _unread(name, error) from error
+
+
+def _unread(name: str, error: Exception) -> CheckpointError:
+    """Why torch did not open a pickle: it asks for more than tensors, or is none."""
+    said = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, UnpicklingError):
+        asked = ASKED.search(str(error))
+        if asked:
+            return CheckpointError(
+                f"{name} asks for {asked[1]}, which is no tensor; opening it could run code",
+                hint="ask its author for safetensors, or use another copy of the model",
+            )
+        said = "it is no pickle of tensors"
+    return CheckpointError(
+        f"{name} cannot be read: {said}", hint="the file is damaged; fetch it again"
+    )
+
+
+def _check(name: str, key: object, tensor: "Tensor", size: int) -> None:
+    """Refuse what safetensors cannot say, and tensors that claim more than the file holds."""
+    import torch
+
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if not isinstance(key, str) or key == "__metadata__":
+        raise _refused(name, f"calls a tensor {key!r}")
+    if dtype not in CODES:
+        raise _refused(name, f"has {key} as {dtype}")
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        raise _refused(name, f"has no plain data for {key}")
+    if _size(tensor) > min(size, tensor.untyped_storage().nbytes()):
+        raise _refused(name, f"claims {_size(tensor):,} bytes for {key}, and has fewer")
+
+
+def _header(tensors: Mapping[str, "Tensor"]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for name, tensor in tensors.items():
+        end = at + _size(tensor)
+        code = CODES[str(tensor.dtype).removeprefix("torch.")]
+        entries[name] = {"dtype": code, "shape": list(tensor.shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+
+
+def _size(tensor: "Tensor") -> int:
+    return tensor.numel() * tensor.itemsize
+
+
+def _bytes(tensor: "Tensor") -> memoryview:
+    import torch
+
+    flat = tensor.detach().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().data.cast("B") if flat.numel() else memoryview(b"")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that is at `path` once it is whole and on the disk, and never before."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as handle:
+        try:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+            Path(handle.name).replace(path)
+        except BaseException:
+            Path(handle.name).unlink()
+            raise
+
+
+def _refused(name: str, seen: str) -> CheckpointError:
+    return CheckpointError(
+        f"{name} {seen}",
+        hint="load it with transformers and save_pretrained() it again: that writes safetensors",
+    )

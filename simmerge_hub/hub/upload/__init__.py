@@ -1,0 +1,1 @@
+"""What is written to the Hub, one commit at a time."""

@@ -1,0 +1,167 @@
+"""Single files that lie beside the others in a repository: found on main, or added in one commit.
+
+Knows who may see a repository; nothing of what is in the files.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from huggingface_hub import (
+    CommitOperationAdd,
+    get_hf_file_metadata,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub.hf_api import RepoFile
+
+from simmerge_hub import __version__
+from simmerge_hub.errors import PushFailed
+from simmerge_hub.hub.client import api, offline, translated
+from simmerge_hub.hub.files.ranges import Location, local_file
+from simmerge_hub.hub.upload.publish import Commit, RepoType, pushing, quietly
+
+Audience = Literal["public", "gated", "private"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file on a repository's main branch, pinned to a commit; `size` in bytes."""
+
+    location: Location
+    path: str
+    size: int
+
+    def fetch(self) -> Path:
+        """The file here, downloaded into huggingface_hub's cache if it is not there yet."""
+        return local_file(self.location, self.path)
+
+
+def find(repo: str, path: str, *, repo_type: RepoType = "model") -> Attachment | None:
+    """A file of a repository's main branch; None if there is none. Downloads nothing.
+
+    Args:
+        repo: `org/name`.
+        path: inside the repository.
+        repo_type: what kind of repository it is.
+
+    Raises:
+        HubError: the repository cannot be read.
+    """
+    with translated(repo):
+        if offline():
+            return _cached(repo, path, repo_type)
+        url = hf_hub_url(repo, path, repo_type=repo_type)
+        try:
+            seen = get_hf_file_metadata(
+                url, library_name="simmerge-hub", library_version=__version__
+            )
+        except EntryNotFoundError:
+            return None
+    if seen.commit_hash is None or seen.size is None:
+        return None
+    where = Location(repo=repo, commit=seen.commit_hash, repo_type=repo_type)
+    return Attachment(location=where, path=path, size=seen.size)
+
+
+def audience(repo: str, *, repo_type: RepoType = "model") -> Audience:
+    """Who may read a repository's files: everybody, whom its owners let in, or its owners."""
+    with translated(repo):
+        found = api().repo_info(repo, repo_type=repo_type)
+    if found.private:
+        return "private"
+    return "gated" if getattr(found, "gated", False) else "public"
+
+
+def attach(
+    file: Path,
+    repo: str,
+    path: str,
+    *,
+    repo_type: RepoType = "model",
+    closed: str = "",
+    message: str,
+) -> Commit:
+    """Add one file to a repository that exists, in one commit; as a pull request if one may not.
+
+    An open pull request that adds the very same file is not made twice.
+
+    Args:
+        file: what to add.
+        repo: `org/name`; a data set is created if it does not exist.
+        path: inside the repository.
+        repo_type: what kind of repository it is.
+        closed: why it may go into a private repository only, if it may; a data set that is created
+            becomes private.
+        message: the commit's first line.
+
+    Raises:
+        PushFailed: it was refused, or the repository is public and may not be; no commit was made.
+        HubError: the Hub is not reached, or does not know the token.
+    """
+    with quietly(file.stat().st_size), pushing(repo):
+        if repo_type == "dataset":
+            api().create_repo(repo, repo_type=repo_type, private=bool(closed), exist_ok=True)
+        found = api().repo_info(repo, repo_type=repo_type)
+        if closed and not found.private:
+            raise PushFailed(
+                f"{closed}, and {repo} is not private; nothing was pushed",
+                hint="push to a private data set of yours: --to org/name",
+            )
+        base = str(found.sha)
+        try:
+            return _commit(file, repo, path, repo_type, base, message, create_pr=False)
+        except HfHubHTTPError as error:
+            if error.response.status_code != 403:
+                raise
+        proposed = _proposed(file, repo, path, repo_type, message)
+        return proposed or _commit(file, repo, path, repo_type, base, message, create_pr=True)
+
+
+def _commit(
+    file: Path,
+    repo: str,
+    path: str,
+    repo_type: RepoType,
+    base: str,
+    message: str,
+    *,
+    create_pr: bool,
+) -> Commit:
+    done = api().create_commit(
+        repo,
+        [CommitOperationAdd(path, file)],
+        commit_message=message,
+        repo_type=repo_type,
+        parent_commit=base,
+        create_pr=create_pr,
+    )
+    return Commit(repo=repo, oid=done.oid, url=done.pr_url or str(done.repo_url))
+
+
+def _proposed(file: Path, repo: str, path: str, repo_type: RepoType, message: str) -> Commit | None:
+    """An open pull request that adds this file already."""
+    with file.open("rb") as handle:
+        content = hashlib.file_digest(handle, "sha256").hexdigest()
+    talks = api().get_repo_discussions(
+        repo, repo_type=repo_type, discussion_type="pull_request", discussion_status="open"
+    )
+    for talk in talks:
+        at = talk.git_reference if talk.title == message else None
+        found = api().get_paths_info(repo, path, repo_type=repo_type, revision=at) if at else []
+        if any(isinstance(f, RepoFile) and f.lfs and f.lfs.sha256 == content for f in found):
+            oid = str(api().repo_info(repo, repo_type=repo_type, revision=at).sha)
+            return Commit(repo=repo, oid=oid, url=talk.url)
+    return None
+
+
+def _cached(repo: str, path: str, repo_type: RepoType) -> Attachment | None:
+    """The file where an earlier run has put it."""
+    known = try_to_load_from_cache(repo, path, repo_type=repo_type)
+    if not isinstance(known, str):
+        return None
+    snapshot = Path(known).parents[path.count("/")]
+    where = Location(folder=snapshot, repo=repo, commit=snapshot.name, repo_type=repo_type)
+    return Attachment(location=where, path=path, size=Path(known).stat().st_size)

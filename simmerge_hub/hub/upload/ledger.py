@@ -1,0 +1,238 @@
+"""A folder that many write to at once: lines are only ever added, and nobody's are lost.
+
+It lies in a repository or in a folder here. Every addition is one new file `events/00000042.jsonl`
+with the next number. On the Hub it is one commit on the parent that was read (optimistic locking);
+in a folder, a file that must not exist yet. Whoever comes second reads again and decides anew.
+Knows nothing of what the lines say.
+"""
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+from huggingface_hub import CommitOperationAdd
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import WeakFileLock
+
+from simmerge_hub.errors import OfflineWithoutCache, PushFailed
+from simmerge_hub.hub.client import api
+from simmerge_hub.hub.files.ranges import CONNECTIONS, Location, local_file
+from simmerge_hub.hub.reference import ModelRef, resolve_files
+from simmerge_hub.hub.upload.publish import pushing, quietly
+
+SEGMENT = re.compile(r"events/(\d{8})\.jsonl")
+TRIES = 60
+"""Attempts of one addition; between them a random wait, which grows to two seconds."""
+LARGEST = 256 * 2**20
+"""Bytes of the largest file that is read."""
+
+Changes = Mapping[str, bytes]
+"""Files to write beside the new lines, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The ledger as it was at one moment.
+
+    Args:
+        location: the folder, or the repository at one commit.
+        files: name -> bytes of every file.
+    """
+
+    location: Location
+    files: Mapping[str, int]
+
+    @classmethod
+    def read(cls, reference: str) -> Self:
+        """The newest page of `org/name` or a folder. Raises HubError."""
+        location, entries = resolve_files(ModelRef.parse(reference))
+        files = {name: entry.size for name, entry in entries.items()}
+        if location.folder is not None:
+            inside = sorted(location.folder.glob("events/*.jsonl"))
+            files |= {f"events/{path.name}": path.stat().st_size for path in inside}
+        return cls(location=location, files=files)
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The files of lines, oldest first."""
+        return tuple(sorted(name for name in self.files if SEGMENT.fullmatch(name)))
+
+    def file(self, name: str) -> Path:
+        """One file here; downloaded once, as a commit's files never change."""
+        if self.files.get(name, 0) > LARGEST:
+            raise PushFailed(
+                f"{name} of {self.location.name} has {self.files[name]:,} bytes, "
+                "more than a ledger needs",
+                hint="tell its owner, or start another one",
+            )
+        return local_file(self.location, name)
+
+    def lines(self, known: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Segment -> its text; what is in `known` is not read again."""
+        found = dict(known or {})
+        wanted = [name for name in self.segments if name not in found]
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            texts = pool.map(lambda name: self.file(name).read_text("utf-8"), wanted)
+            found.update(zip(wanted, texts, strict=True))
+        return {name: found[name] for name in self.segments}
+
+    @property
+    def following(self) -> str:
+        """The name of the next segment."""
+        last = int(SEGMENT.fullmatch(self.segments[-1])[1]) if self.segments else 0  # type: ignore[index]
+        return f"events/{last + 1:08d}.jsonl"
+
+
+Decide = Callable[[Page], tuple[str, Changes]]
+"""What to add to a page that was just read: lines, and files that are replaced. It may refuse."""
+
+
+def demand_free(reference: str) -> None:
+    """Raise PushFailed if the repository or folder holds something; HubError if nobody says."""
+    if _is_folder(reference):
+        return _demand_empty(Path(reference).expanduser())
+    with pushing(reference):
+        there = api().repo_exists(reference)
+        listed = api().list_repo_files(reference) if there else []
+    return _demand_none(reference, listed)
+
+
+def create(reference: str, files: Changes, *, private: bool = False, message: str) -> str:
+    """Make the repository or folder with these files; returns where it is.
+
+    Raises:
+        PushFailed: something is there already.
+        HubError: the Hub is not reached, or refuses.
+    """
+    if _is_folder(reference):
+        return _create_folder(Path(reference).expanduser(), files)
+    with quietly(sum(map(len, files.values()))), pushing(reference):
+        repo = api().create_repo(reference, private=private, exist_ok=True)
+        found = api().repo_info(repo.repo_id)
+        listed = api().list_repo_files(repo.repo_id, revision=found.sha)
+        _demand_none(reference, listed)
+        _commit(reference, files, str(found.sha), message)
+    return reference
+
+
+def append(reference: str, decide: Decide, *, message: str) -> Page:
+    """Read the newest page, let `decide` say what follows from it, add that; again if too late.
+
+    Args:
+        reference: `org/name` or a folder.
+        decide: called with the newest page, as often as somebody else was quicker. What it raises
+            ends the attempt, and nothing is changed. An empty text adds nothing.
+        message: the commit's first line.
+
+    Returns:
+        The page that the addition was made on.
+
+    Raises:
+        PushFailed: refused, or somebody else was quicker every time.
+        OfflineWithoutCache: offline mode is on.
+    """
+    wait = 0.02
+    for _ in range(TRIES):
+        page = Page.read(reference)
+        if page.location.folder is not None and page.location.repo:
+            raise OfflineWithoutCache(
+                f"offline mode is on, and nothing can be written to {reference}",
+                hint="unset HF_HUB_OFFLINE, then try again",
+            )
+        text, changes = decide(page)
+        if not text and not changes:
+            return page
+        added = {**changes, **({page.following: text.encode()} if text else {})}
+        if _added(reference, page, added, message):
+            return page
+        time.sleep(random.uniform(0, wait))
+        wait = min(2.0, wait * 1.5)
+    raise PushFailed(
+        f"others wrote to {reference} {TRIES} times in a row; nothing was added",
+        hint="report several outcomes at once: fewer commits, fewer conflicts",
+    )
+
+
+def _added(reference: str, page: Page, files: Changes, message: str) -> bool:
+    """Whether the files were added; False if the page is not the newest any more."""
+    if page.location.folder is not None:
+        return _add_here(page.location.folder, files)
+    with quietly(sum(map(len, files.values()))), pushing(reference):
+        try:
+            _commit(reference, files, page.location.commit, message)
+        except HfHubHTTPError as error:
+            if error.response.status_code in (409, 412):
+                return False
+            raise
+    return True
+
+
+def _commit(repo: str, files: Changes, parent: str, message: str) -> None:
+    adds = [CommitOperationAdd(name, data) for name, data in files.items()]
+    api().create_commit(repo, adds, commit_message=message, parent_commit=parent)
+
+
+def _create_folder(folder: Path, files: Changes) -> str:
+    _demand_empty(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder, files)
+    return str(folder)
+
+
+def _add_here(folder: Path, files: Changes) -> bool:
+    """Write the segment under its final name if nobody has; then the files beside it."""
+    (folder / "events").mkdir(exist_ok=True)
+    for name in filter(SEGMENT.fullmatch, files):
+        written = _beside(folder / "new", files[name])
+        try:
+            os.link(written, folder / name)
+        except FileExistsError:
+            return False
+        finally:
+            written.unlink()
+    beside = {name: data for name, data in files.items() if not SEGMENT.fullmatch(name)}
+    if beside:  # one writer at a time, so that the files of two never mix
+        with WeakFileLock(folder / ".lock"):
+            _replace(folder, beside)
+    return True
+
+
+def _replace(folder: Path, files: Changes) -> None:
+    """All are on disk before the first takes its name."""
+    written = {name: _beside(folder / name, data) for name, data in files.items()}
+    for name, partial in written.items():
+        partial.replace(folder / name)
+
+
+def _beside(path: Path, data: bytes) -> Path:
+    """A hidden file of its own in the same folder, with the mode that files get there: whoever may
+    read the folder's other files may read it."""
+    partial = path.with_name(f".{path.name}-{uuid4().hex}")
+    partial.write_bytes(data)
+    return partial
+
+
+def _is_folder(reference: str) -> bool:
+    return reference.startswith((".", "/", "~")) or "/" not in reference
+
+
+def _demand_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        _demand_none(str(folder.parent), [folder.name])
+    _demand_none(str(folder), [p.name for p in folder.iterdir()] if folder.is_dir() else [])
+
+
+def _demand_none(where: str, listed: Sequence[str]) -> None:
+    present = sorted(name for name in listed if name != ".gitattributes")
+    if present:
+        raise PushFailed(
+            f"{where} holds something already: {', '.join(present[:3])}",
+            hint="name a new repository or folder",
+        )

@@ -1,0 +1,1 @@
+"""The state of a Hub: repositories, their contents, accounts, discussions."""

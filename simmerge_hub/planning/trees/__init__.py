@@ -1,0 +1,1 @@
+"""Merges of three models and more: trees, forecasts, search, trial."""

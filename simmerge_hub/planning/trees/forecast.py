@@ -1,0 +1,289 @@
+"""What a merge tree is expected to reach on every task, without making any merge.
+
+Two models are a pair, and the pairwise predictor gives the share g of the gap that a merge closes:
+of a model that reaches u on a task and one that reaches v < u the merge reaches v + g (u − v). A
+tree of three models and more is seen as a whole: on each task its best model there and the plain
+mean of all the others are the pair, and where the tree's merge lies between these two is known from
+sampled weights. (Step by step, with each intermediate's behaviour guessed, plans were worse:
+docs/log.md.) A merge that was really run on the probes has its behaviour looked at as well.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+import numpy as np
+
+from simmerge_hub.operators import Arm, arm
+from simmerge_hub.planning.objective import Spread
+from simmerge_hub.planning.trees.tree import Tree, at_once, joined, leaf, pairwise
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.tables.merges import Merges
+from simmerge_hub.selector.tables.outcomes import HIGHEST, SMALLEST_GAP
+from simmerge_hub.selector.tables.rows import Floats
+from simmerge_hub.signatures.features.vector import features
+from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
+from simmerge_hub.signatures.merged.effects import effect_of, effects, seen_from_the_other
+from simmerge_hub.signatures.merged.likeness import likeness
+from simmerge_hub.signatures.merged.simulation import merged
+from simmerge_hub.signatures.probing.sketch import Sketch
+from simmerge_hub.signatures.signing.signature import Signature
+
+WITHIN = 1.645
+"""Standard deviations of a normal error that the predictor's 90 % intervals reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What is expected on a task: the mean, relative to the task's expert, and its variance."""
+
+    mean: float
+    variance: float = 0.0
+
+    def spread(self, deviations: float = WITHIN) -> Spread:
+        """(middle, low, high), so many standard deviations around the mean, in [0, 1.5]."""
+        width = deviations * self.variance**0.5
+        return self.mean, max(0.0, self.mean - width), min(HIGHEST, self.mean + width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A tree and what is expected of it: task -> belief.
+
+    `idle` are those of its models that are the best of all at no task.
+    """
+
+    tree: Tree
+    beliefs: Mapping[str, Belief]
+    idle: frozenset[str] = frozenset()
+
+    def spreads(self, deviations: float = WITHIN) -> dict[str, Spread]:
+        """Task -> (middle, low, high)."""
+        return {task: belief.spread(deviations) for task, belief in self.beliefs.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Models on a task, seen as a pair: the best of them, and the plain mean of all the others.
+
+    `values` are the pair's features, in the predictor's order.
+    """
+
+    task: str
+    expert: str
+    rest: Signature
+    values: Floats
+    best: float
+    level: float
+
+    @property
+    def gap(self) -> float:
+        """How much there is to gain."""
+        return self.best - self.level
+
+
+@dataclass(slots=True, kw_only=True)
+class Forecast:
+    """Forecasts of trees over some models; what several of them need is made once.
+
+    Args:
+        predictor: of pairs, and of merges of many.
+        base: the base's signature, if there is a base.
+        models: name -> signature.
+        known: task -> model -> utility relative to the task's expert, 1 for the expert; 0 where
+            nothing is stated.
+        made: label of a tree inside others -> the signature of its weights.
+        views: models -> what they look like on each task.
+        ran: label of a tree -> task -> what its merge did on the task's probes.
+        seen: label of a tree -> what was expected of it last.
+        scored: how many merges were predicted.
+    """
+
+    predictor: Predictor
+    base: Signature | None
+    models: Mapping[str, Signature]
+    known: Mapping[str, Mapping[str, float]]
+    made: dict[str, Signature] = field(default_factory=dict)
+    views: dict[tuple[str, ...], list[View]] = field(default_factory=dict)
+    ran: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
+    seen: dict[str, Candidate] = field(default_factory=dict)
+    scored: int = 0
+
+    def model(self, name: str) -> Candidate:
+        """A model by itself."""
+        beliefs = {t: Belief(mean=known.get(name, 0.0)) for t, known in self.known.items()}
+        return Candidate(tree=leaf(name), beliefs=beliefs)
+
+    def steps(self, pairs: Iterable[tuple[Candidate, Candidate]]) -> list[Candidate]:
+        """Each pair of trees merged with each of its arms."""
+        base = self.base is not None
+        return self.trees(
+            joined(a, one.tree, other.tree)
+            for one, other in pairs
+            for a in pairwise(one.tree, other.tree, base=base)
+        )
+
+    def at_once(self, models: Sequence[str]) -> list[Candidate]:
+        """All of three or more models merged in one step, with each arm that can."""
+        return self.trees(at_once(models, base=self.base is not None))
+
+    def trees(self, asked: Iterable[Tree]) -> list[Candidate]:
+        """What is expected of these trees."""
+        asked = list(asked)
+        found = self._pairs([t for t in asked if len(t.models) == 2])
+        found |= self._many([t for t in asked if len(t.models) > 2])
+        self.scored += len(found)
+        idle = self._idle()
+        for label, each in found.items():
+            self.seen[label] = replace(each, idle=idle.intersection(each.tree.models))
+        return [self.seen[tree.label] for tree in asked]
+
+    def weights(self, tree: Tree) -> Signature:
+        """The signature of a tree's merge, without behaviour; its parts' are kept, it is not."""
+        if tree.arm is None:
+            return replace(self.models[tree.models[0]], sketches={})
+        for part in tree.parts:
+            if part.label not in self.made:
+                self.made[part.label] = self.weights(part)
+        return merged(tree.arm, self.base, [self.made[part.label] for part in tree.parts])
+
+    def view(self, models: Sequence[str]) -> list[View]:
+        """What the models look like on every task."""
+        key = tuple(sorted(models))
+        if key not in self.views:
+            self.views[key] = [self._seen_as_a_pair(task, key) for task in self.known]
+        return self.views[key]
+
+    def likeness(self, tree: Tree, view: View) -> Floats:
+        """How much the tree's merge behaves like the expert, if it was run."""
+        own = self.models[view.expert].sketches.get(view.task)
+        return likeness(self.ran.get(tree.label, {}).get(view.task), own)
+
+    def _idle(self) -> frozenset[str]:
+        """The models that are the best at no task, nor its expert (which has 1, others may have
+        more)."""
+        left = [{m: known.get(m, 0.0) for m in self.models} for known in self.known.values()]
+        experts = {m for known in left for m in known if known[m] >= min(1, max(known.values()))}
+        return frozenset(self.models) - experts
+
+    def _seen_as_a_pair(self, task: str, models: Sequence[str]) -> View:
+        known = self.known[task]
+        expert = max(models, key=lambda name: known.get(name, 0.0))
+        others = [name for name in models if name != expert]
+        rest = self._mean(others)
+        return View(
+            task=task,
+            expert=expert,
+            rest=rest,
+            values=features(self.models[expert], rest, self.base, task).values,
+            best=known.get(expert, 0.0),
+            level=float(np.mean([known.get(name, 0.0) for name in others])),
+        )
+
+    def _mean(self, models: Sequence[str]) -> Signature:
+        """The plain mean of models, with its behaviour to first order."""
+        signatures = [self.models[name] for name in models]
+        return merged(arm("linear"), self.base, signatures) if len(models) > 1 else signatures[0]
+
+    def _many(self, trees: Sequence[Tree]) -> dict[str, Candidate]:
+        asked = [
+            (tree, view)
+            for tree in trees
+            for view in self.view(tree.models)
+            if view.gap >= SMALLEST_GAP
+        ]
+        beliefs = self._between(trees)
+        if asked:
+            answers = zip(*self.predictor.of_many(self._merges(asked)), strict=True)
+            for (tree, view), (gain, width) in zip(asked, answers, strict=True):
+                beliefs[tree.label][view.task] = _closed(view, gain, width)
+        return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
+
+    def _between(self, trees: Sequence[Tree]) -> dict[str, dict[str, Belief]]:
+        """Label -> task -> the middle between the best model and the others: right where they do
+        not differ, and replaced where they do."""
+        return {
+            tree.label: {
+                v.task: Belief(mean=(v.best + v.level) / 2) for v in self.view(tree.models)
+            }
+            for tree in trees
+        }
+
+    def _merges(self, asked: Sequence[tuple[Tree, View]]) -> Merges:
+        """What the predictor is told of trees on tasks; those of a tree come together."""
+        by_tree = [
+            (tree, [view for _, view in same])
+            for tree, same in groupby(asked, key=lambda each: each[0])
+        ]
+        return Merges(
+            models=tuple(tree.models for tree, _ in asked),
+            tasks=tuple(view.task for _, view in asked),
+            arms=tuple(tree.arm or arm("linear") for tree, _ in asked),
+            names=self.predictor.names,
+            effect_names=EFFECTS,
+            values=np.stack([view.values for _, view in asked]),
+            effects=np.concatenate([self.effects(tree, views) for tree, views in by_tree]),
+            likeness=np.stack([self.likeness(tree, view) for tree, view in asked]),
+            gains=np.full(len(asked), np.nan),
+        )
+
+    def effects(self, tree: Tree, views: Sequence[View]) -> Floats:
+        """[views, effects]: where the tree's merge lies between the expert and the others."""
+        whole = self.weights(tree)
+        return np.stack([effect_of(whole, self.models[v.expert], v.rest, self.base) for v in views])
+
+    def _pairs(self, trees: Sequence[Tree]) -> dict[str, Candidate]:
+        """Merges of two models, those of the same two asked about together."""
+        by_models: dict[tuple[str, ...], list[Tree]] = {}
+        for tree in trees:
+            by_models.setdefault(tree.models, []).append(tree)
+        beliefs = self._between(trees)
+        groups: dict[tuple[str, ...], list[_Question]] = {}
+        for models, same in by_models.items():
+            for question in self._questions(models, same):
+                arms = tuple(a.label for a in question.arms)
+                groups.setdefault(arms, []).append(question)
+        for group in groups.values():
+            for question, *answer in zip(group, *self._asked(group), strict=True):
+                for tree, gain, width in zip(question.trees, *answer, strict=True):
+                    beliefs[tree.label][question.view.task] = _closed(question.view, gain, width)
+        return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
+
+    def _questions(self, models: Sequence[str], trees: Sequence[Tree]) -> "list[_Question]":
+        """For every task on which the two differ: all arms, seen from its better model."""
+        arms = tuple(tree.arm for tree in trees if tree.arm)
+        first, second = (self.models[name] for name in models)
+        moved = effects(first, second, self.base, arms)
+        return [
+            _Question(
+                view=view,
+                trees=trees,
+                arms=arms if view.expert == models[0] else tuple(a.swapped() for a in arms),
+                moved=moved if view.expert == models[0] else seen_from_the_other(moved),
+            )
+            for view in self.view(models)
+            if view.gap >= SMALLEST_GAP
+        ]
+
+    def _asked(self, group: "Sequence[_Question]") -> tuple[Floats, Floats]:
+        values = np.stack([question.view.values for question in group])
+        moved = np.stack([question.moved for question in group])
+        return self.predictor.bulk(values, moved, group[0].arms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """Merges of the same two models on a task, with their arms and effects seen from its expert."""
+
+    view: View
+    trees: Sequence[Tree]
+    arms: tuple[Arm, ...]
+    moved: Floats
+
+
+def _closed(view: View, gain: float, width: float) -> Belief:
+    """v + g (u − v), and the variance of g's error."""
+    return Belief(
+        mean=float(min(HIGHEST, max(0.0, view.level + gain * view.gap))),
+        variance=float((view.gap * width / WITHIN) ** 2),
+    )

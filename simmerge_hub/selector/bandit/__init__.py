@@ -1,0 +1,1 @@
+"""Learning which arm to try next, from merges that somebody scores."""

@@ -1,0 +1,1 @@
+"""What learns: lines, forests and networks, and the intervals around them."""

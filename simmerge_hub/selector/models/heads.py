@@ -1,0 +1,180 @@
+"""The heads: one small XGBoost regression per arm on top of a line, kept as JSON.
+
+A head learns what its arm's line (`selector.linear`) leaves unexplained.
+
+Every fit runs on one thread with a fixed seed, so the same rows give the same bytes; several heads
+are fitted side by side, and none of them sees another.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simmerge_hub.selector.models import linear
+from simmerge_hub.selector.models.linear import Linear
+from simmerge_hub.selector.tables.availability import PATTERNS, hide_each
+from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
+from simmerge_hub.selector.tables.rows import Floats, Places, Rows
+
+if TYPE_CHECKING:
+    from xgboost import Booster
+
+SETTINGS = {
+    "objective": "reg:squarederror",
+    "tree_method": "hist",
+    "max_bin": 64,
+    "max_depth": 3,
+    "eta": 0.05,
+    "subsample": 0.8,
+    "colsample_bytree": 0.4,
+    "nthread": 1,
+}
+TREES = (10, 25, 50, 100, 150)
+"""Numbers of trees that compete inside the training rows."""
+COLUMNS = (
+    "base_weights",
+    "default_left",
+    "left_children",
+    "loss_changes",
+    "parents",
+    "right_children",
+    "split_conditions",
+    "split_indices",
+    "split_type",
+    "sum_hessian",
+)
+"""What XGBoost's JSON holds for every node of a tree."""
+
+
+def fit(rows: Rows, line: Linear, *, trees: int, seed: int) -> "list[Booster]":
+    """One head per arm, trained on `rows` and on copies of them with families hidden."""
+    from xgboost import DMatrix, train
+
+    values, places, _ = with_hidden(rows, seed)
+    rest = rows.gains[places] - linear.predict(line, values)
+    data = [DMatrix(values, label=column, nthread=1) for column in rest.T]
+
+    def one(column: int) -> "Booster":
+        return train(SETTINGS | {"seed": seed + column}, data[column], num_boost_round=trees)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(one, range(len(data))))
+
+
+def predict(heads: "Sequence[Booster]", line: Linear, values: Floats, *, trees: int = 0) -> Floats:
+    """[rows, heads]: the share of the gap each arm is predicted to close, in [-1, 1.5].
+
+    Args:
+        heads: as `fit` or `booster` gives them.
+        line: what they were fitted on top of, one arm a head.
+        values: [rows, features].
+        trees: how many trees of each head to use; 0: all.
+    """
+    from xgboost import DMatrix
+
+    data = DMatrix(values, nthread=1)
+    columns = [head.predict(data, iteration_range=(0, trees)) for head in heads]
+    rest = np.stack(columns, axis=1).astype(np.float64)
+    return np.clip(linear.predict(line, values) + rest, LOWEST, HIGHEST)
+
+
+def contributions(head: "Booster", values: Floats) -> Floats:
+    """[features]: what each feature adds to what the forest predicts for `values` [features].
+
+    XGBoost's exact SHAP values (Lundberg et al. 2020) without the constant term.
+    """
+    from xgboost import DMatrix
+
+    found = head.predict(DMatrix(values[None], nthread=1), pred_contribs=True)
+    return np.asarray(found[0, :-1], dtype=np.float64)
+
+
+def with_hidden(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
+    """Every row as it is, and once more with a seeded pattern of families hidden.
+
+    Returns:
+        float64 [2n, features]; for each, the place of its row in `rows` and of its pattern in
+        `PATTERNS`.
+    """
+    drawn = np.random.default_rng(seed).integers(1, len(PATTERNS), len(rows))
+    hidden = hide_each(rows.values, rows.names, drawn)
+    patterns = np.concatenate([np.zeros_like(drawn), drawn])
+    return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2), patterns
+
+
+def text(head: "Booster") -> str:
+    """The head as XGBoost's JSON, keys sorted."""
+    return _canonical(json.loads(bytes(head.save_raw("json"))))
+
+
+@lru_cache(maxsize=64)
+def booster(head: str) -> "Booster":
+    """The head with this JSON, ready to predict on one thread."""
+    from xgboost import Booster
+
+    loaded = Booster({"nthread": 1})
+    loaded.load_model(bytearray(head.encode()))
+    return loaded
+
+
+def check(head: Any, features: int) -> str:
+    """The text of a head read from a file, if it is a sound forest over so many features.
+
+    XGBoost follows the arrays of a model without looking, so they are checked before it does.
+    Raises KeyError, TypeError or ValueError saying what is wrong.
+    """
+    learner, forest = head["learner"], head["learner"]["gradient_booster"]
+    shape, model = learner["learner_model_param"], forest["model"]
+    if forest["name"] != "gbtree" or learner["objective"]["name"] != SETTINGS["objective"]:
+        raise ValueError("not a regression by trees")
+    if (int(shape["num_feature"]), int(shape["num_target"]), int(shape["num_class"])) != (
+        features,
+        1,
+        0,
+    ):
+        raise ValueError(f"not one number from {features} features")
+    if not np.isfinite(float(shape["base_score"].strip("[]"))):
+        raise ValueError("its base score is not finite")
+    count = len(model["trees"])
+    if (
+        int(model["gbtree_model_param"]["num_trees"]) != count
+        or int(model["gbtree_model_param"]["num_parallel_tree"]) != 1
+        or model["tree_info"] != [0] * count
+        or model["iteration_indptr"] != list(range(count + 1))
+        or any(model["cats"].values())
+    ):
+        raise ValueError("trees are missing")
+    for number, tree in enumerate(model["trees"]):
+        if tree["id"] != number or not _sound(tree, features):
+            raise ValueError(f"tree {number} is damaged")
+    return _canonical(head)
+
+
+def _canonical(head: Any) -> str:
+    return json.dumps(head, separators=(",", ":"), sort_keys=True)
+
+
+def _sound(tree: dict[str, Any], features: int) -> bool:
+    """Every column holds one finite number per node, and the children make one tree of them."""
+    nodes = int(tree["tree_param"]["num_nodes"])
+    columns = {name: np.asarray(tree[name], dtype=np.float64) for name in COLUMNS}
+    if nodes < 1 or any(c.shape != (nodes,) or not np.isfinite(c).all() for c in columns.values()):
+        return False
+    left, right = columns["left_children"], columns["right_children"]
+    inner = left != -1
+    children = np.concatenate([left[inner], right[inner]])
+    parents = np.tile(np.flatnonzero(inner), 2)
+    return (
+        np.array_equal(np.sort(children), np.arange(1, nodes))
+        and np.array_equal(columns["parents"][children.astype(int)], parents)
+        and bool((children > parents).all() and (right[~inner] == -1).all())
+        and bool(np.isin(columns["split_indices"], np.arange(features)).all())
+        and bool(np.isin(columns["default_left"], (0, 1)).all())
+        and not any(columns["split_type"])
+        and not any(tree[name] for name in tree if name.startswith("categories"))
+    )

@@ -1,0 +1,72 @@
+"""Ridge regression on standardised features, one per arm: where the heads start from.
+
+With a few dozen models most of what can be learned is linear, and trees find lines only in steps.
+Missing values count as the training mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simmerge_hub.selector.tables.rows import Floats, Rows, Split
+
+PENALTIES = (10.0, 100.0, 1000.0, 10000.0)
+"""Penalties that compete inside the training rows."""
+FARTHEST = 5.0
+"""Values are cut off so many standard deviations from the training mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """One line per arm, in units of the training rows' spread.
+
+    Args:
+        mean, spread: [features] of the training rows; spread 1 where there is none.
+        weights: [features, arms].
+        intercept: [arms], the training rows' mean gains.
+    """
+
+    mean: Floats
+    spread: Floats
+    weights: Floats
+    intercept: Floats
+
+
+def fit(rows: Rows, penalty: float) -> Linear:
+    """Least squares with `penalty` times the squared weights (Hoerl and Kennard 1970)."""
+    there = np.isfinite(rows.values).any(axis=0)
+    mean, spread = np.zeros(rows.values.shape[1]), np.ones(rows.values.shape[1])
+    mean[there] = np.nanmean(rows.values[:, there], axis=0)
+    spread[there] = np.nanstd(rows.values[:, there], axis=0)
+    spread[spread <= 0] = 1.0
+    known, intercept = standardised(rows.values, mean, spread), rows.gains.mean(axis=0)
+    gram = known.T @ known + penalty * np.eye(known.shape[1])
+    weights = np.linalg.solve(gram, known.T @ (rows.gains - intercept))
+    return Linear(mean=mean, spread=spread, weights=weights, intercept=intercept)
+
+
+def predict(line: Linear, values: Floats) -> Floats:
+    """[rows, arms] from values [rows, features]; not clipped."""
+    return line.intercept + standardised(values, line.mean, line.spread) @ line.weights
+
+
+def contributions(line: Linear, values: Floats) -> Floats:
+    """[features, arms]: what each feature of `values` [features] adds to each arm's prediction."""
+    return standardised(values, line.mean, line.spread)[:, None] * line.weights
+
+
+def best_penalty(rows: Rows, found: Sequence[Split]) -> float:
+    """The penalty with the least squared error on the test rows of splits of `rows`."""
+    errors = np.zeros(len(PENALTIES))
+    for split in found:
+        known, test = rows.take(split.train), rows.take(split.test)
+        for i, penalty in enumerate(PENALTIES):
+            guess = predict(fit(known, penalty), test.values)
+            errors[i] += np.square(guess - test.gains).sum()
+    return PENALTIES[int(np.argmin(errors))]
+
+
+def standardised(values: Floats, mean: Floats, spread: Floats) -> Floats:
+    """`values` [..., features] in units of spread from the mean, cut off; missing: 0."""
+    return np.clip(np.nan_to_num((values - mean) / spread), -FARTHEST, FARTHEST)

@@ -1,0 +1,1 @@
+"""A trained selector: features in, a ranking with intervals and reasons out."""

@@ -1,0 +1,242 @@
+"""A predictor as one JSON file: written with sorted keys, and checked before it is believed."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmerge_hub.errors import PredictorError, SimmergeError
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector.models import conditioned, heads, multiway, network
+from simmerge_hub.selector.models.conformal import Radii
+from simmerge_hub.selector.models.linear import Linear
+from simmerge_hub.selector.models.multiway import OfMany
+from simmerge_hub.selector.models.network import LAYERS, Networks
+from simmerge_hub.selector.predictor.novelty import KNOTS, Familiar, Limits
+from simmerge_hub.selector.predictor.predictor import Conditioned, Predictor
+from simmerge_hub.selector.tables.availability import PATTERNS, spell
+from simmerge_hub.selector.tables.features import LARGEST
+from simmerge_hub.selector.tables.outcomes import arm_entry, arm_from, check_header
+from simmerge_hub.signatures.merged import likeness
+from simmerge_hub.signatures.merged.effects import EFFECTS
+
+FORMAT = "simmerge-hub predictor"
+SCHEMA = 3
+MOST_NETWORKS = 16
+
+
+def save(predictor: Predictor, path: Path) -> None:
+    """Write `predictor` to `path`: the same predictor is the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text(predictor))
+
+
+def load(path: Path, *, name: str = "") -> Predictor:
+    """The predictor stored at `path`, called `name` in errors (by default its path).
+
+    Raises:
+        PredictorError: any part of it cannot be believed.
+    """
+    called = name or str(path)
+    hint = "download it again, or train one with simmerge-hub predictor train"
+    try:
+        fields = json.loads(path.read_text(), parse_constant=_finite, parse_float=_finite)
+    except (OSError, ValueError, RecursionError) as error:
+        raise PredictorError(f"{called} is not a predictor: {error}", hint=hint) from error
+    check_header(fields, FORMAT, SCHEMA, called)
+    try:
+        return _predictor(fields)
+    except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
+        raise PredictorError(f"{called} is damaged: {error!r}", hint=hint) from error
+    except SimmergeError as error:
+        raise PredictorError(f"{called} is damaged: {error}", hint=hint) from error
+
+
+def text(predictor: Predictor) -> str:
+    """The predictor as JSON, ending in a line break."""
+    familiar = predictor.familiar
+    fields = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "arms": [arm_entry(a) for a in predictor.arms],
+        "features": {"schema": predictor.features, "names": list(predictor.names)},
+        "line": {name: np.asarray(v).tolist() for name, v in asdict(predictor.line).items()},
+        "heads": [json.loads(head) for head in predictor.heads],
+        "conditioned": asdict(predictor.conditioned)
+        | {"forest": json.loads(predictor.conditioned.forest)},
+        "alpha": predictor.alpha,
+        "radii": {pattern: asdict(radii) for pattern, radii in predictor.radii.items()},
+        "familiar": {
+            "knots": familiar.knots.tolist(),
+            "references": _nulls(familiar.references),
+            "limits": {pattern: asdict(limits) for pattern, limits in familiar.limits.items()},
+            "parameters": familiar.parameters,
+        },
+        "means": predictor.means,
+        "safe": predictor.safe,
+        "regimes": predictor.regimes,
+        "training": predictor.training,
+        "report": predictor.report,
+    }
+    if predictor.many is not None:
+        fields["many"] = asdict(predictor.many) | {
+            "forest": json.loads(predictor.many.forest),
+            "networks": _of_networks(predictor.many.networks),
+        }
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _of_networks(given: Networks) -> dict[str, Any]:
+    nets = [{layer: net[layer].tolist() for layer in LAYERS} for net in given.networks]
+    return {"knots": given.knots.tolist(), "networks": nets}
+
+
+def _predictor(fields: Mapping[str, Any]) -> Predictor:
+    names = tuple(str(name) for name in fields["features"]["names"])
+    arms = tuple(arm_from(entry) for entry in fields["arms"])
+    trees = tuple(heads.check(head, len(names)) for head in fields["heads"])
+    means = tuple(float(mean) for mean in fields["means"])
+    safe = int(fields["safe"])
+    _demand(len(set(names)) == len(names) > 0, "feature names repeat or are missing")
+    _demand(len({a.label for a in arms}) == len(arms) > 0, "arms repeat or are missing")
+    _demand(len(arms) == len(trees) == len(means), "there must be one head and mean per arm")
+    _demand(0 <= safe < len(arms), f"there is no arm {safe} to fall back on")
+    _demand(0 < fields["alpha"] < 1, "alpha must lie between 0 and 1")
+    return Predictor(
+        arms=arms,
+        names=names,
+        features=int(fields["features"]["schema"]),
+        line=_line(fields["line"], len(names), len(arms)),
+        heads=trees,
+        conditioned=_conditioned(fields["conditioned"], arms, len(names)),
+        alpha=float(fields["alpha"]),
+        radii={p: _radii(entry, len(arms)) for p, entry in _patterns(fields["radii"])},
+        familiar=_familiar(fields["familiar"], len(names)),
+        means=means,
+        safe=safe,
+        regimes={str(name): int(rows) for name, rows in fields["regimes"].items()},
+        training=str(fields["training"]),
+        report=dict(fields["report"]),
+        many=_of_many(fields["many"], fields, arms) if "many" in fields else None,
+    )
+
+
+def _line(entry: Mapping[str, Any], features: int, arms: int) -> Linear:
+    shapes: dict[str, tuple[int, ...]] = {
+        "mean": (features,),
+        "spread": (features,),
+        "weights": (features, arms),
+        "intercept": (arms,),
+    }
+    found = {name: _numbers(entry[name], shape, name) for name, shape in shapes.items()}
+    _demand(bool((found["spread"] > 0).all()), "a spread is not positive")
+    return Linear(**found)
+
+
+def _conditioned(entry: Mapping[str, Any], arms: Sequence[Arm], features: int) -> Conditioned:
+    effects = tuple(str(name) for name in entry["effects"])
+    told = features + len(effects) + len(conditioned.STATIC) + len(conditioned.operators(arms))
+    found = Conditioned(
+        forest=heads.check(entry["forest"], told),
+        effects=effects,
+        share=float(entry["share"]),
+        unmeasured=float(entry["unmeasured"]),
+    )
+    _demand(set(effects) <= set(EFFECTS), "it reads unknown effects")
+    _demand(0 <= found.share <= 1, "the forest's share is no share")
+    _demand(found.unmeasured >= 0, "an interval is negative")
+    return found
+
+
+def _of_many(entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence[Arm]) -> OfMany:
+    features = len(fields["features"]["names"])
+    effects = len(fields["conditioned"]["effects"])
+    of_forest, of_networks = multiway.inputs(features, effects, conditioned.operators(arms))
+    found = OfMany(
+        forest=heads.check(entry["forest"], of_forest),
+        networks=_networks(entry["networks"], of_networks),
+        likeness=tuple(str(name) for name in entry["likeness"]),
+        unrun=float(entry["unrun"]),
+        run=float(entry["run"]),
+        merges=int(entry["merges"]),
+        models=int(entry["models"]),
+    )
+    _demand(found.likeness == likeness.NAMES, "it reads other numbers of merges that were run")
+    _demand(found.unrun >= 0 and found.run >= 0, "an interval is negative")
+    return found
+
+
+def _networks(entry: Mapping[str, Any], inputs: int) -> Networks:
+    knots = _numbers(entry["knots"], (inputs, network.KNOTS), "the networks' quantiles")
+    _demand(bool((np.diff(knots, axis=1) >= 0).all()), "the quantiles are not in order")
+    shapes = network.shapes(inputs, 1)
+    _demand(0 < len(entry["networks"]) <= MOST_NETWORKS, "there is no network, or far too many")
+    nets = tuple(
+        {name: _numbers(net[name], shape, f"layer {name}") for name, shape in shapes.items()}
+        for net in entry["networks"]
+    )
+    return Networks(knots=knots, networks=nets)
+
+
+def _numbers(given: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    found = np.array(given, dtype=np.float64)
+    _demand(found.shape == shape, f"{name} has shape {found.shape}, not {shape}")
+    _demand(bool((np.abs(found) <= LARGEST).all()), f"{name} holds no number, or a huge one")
+    return found
+
+
+def _radii(entry: Mapping[str, Any], arms: int) -> Radii:
+    found = Radii(
+        arms=tuple(float(width) for width in entry["arms"]),
+        chosen=float(entry["chosen"]),
+        rows=int(entry["rows"]),
+    )
+    _demand(len(found.arms) == arms, "there must be one interval per arm")
+    _demand(all(width >= 0 for width in (*found.arms, found.chosen)), "an interval is negative")
+    return found
+
+
+def _familiar(entry: Mapping[str, Any], features: int) -> Familiar:
+    knots = np.array(entry["knots"], dtype=np.float64)
+    references = np.array(entry["references"], dtype=np.float64)
+    _demand(knots.shape == (features, KNOTS), "the quantiles do not fit the features")
+    _demand(bool((np.diff(knots, axis=1) >= 0).all()), "the quantiles are not in order")
+    _demand(references.ndim == 2 and references.shape[1] == features, "references do not fit")
+    _demand(not ((references < 0) | (references > 1)).any(), "a reference is no rank")
+    limits = {
+        p: Limits(distance=float(e["distance"]), outside=float(e["outside"]))
+        for p, e in _patterns(entry["limits"])
+    }
+    sizes = entry["parameters"]
+    return Familiar(
+        knots=knots,
+        references=references,
+        limits=limits,
+        parameters=None if sizes is None else (int(sizes[0]), int(sizes[1])),
+    )
+
+
+def _patterns(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    unknown = set(entries) - {spell(pattern) for pattern in PATTERNS}
+    _demand(not unknown, f"unknown patterns of missing features: {', '.join(sorted(unknown))}")
+    return list(entries.items())
+
+
+def _nulls(values: np.ndarray) -> list[list[float | None]]:
+    return [[None if math.isnan(v) else v for v in row] for row in values.tolist()]
+
+
+def _demand(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(f"{written} is not a finite number")
+    return number

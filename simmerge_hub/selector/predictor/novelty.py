@@ -1,0 +1,219 @@
+"""How far a pair is from the training data, and whether its predictions can be believed.
+
+Two questions, both answered against what is usual between training rows that share no model:
+
+* *Range*: what share of its features lies outside the range seen in training (a feature counts in
+  part, and in full from one width of the range away)? More than usual makes the prediction an
+  extrapolation; so does a model size far from training's. More than half: unlike anything seen.
+* *Company*: among the features inside the range, how far is the nearest training row? Features are
+  compared by rank, so none counts more for its unit. Too far means a combination never seen.
+
+A pair that is larger or smaller but alike otherwise leaves the range and keeps its company, so a
+difference in scale extrapolates and does not abstain.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simmerge_hub.selector.tables.availability import PATTERNS, Pattern, hide, missing, spell
+from simmerge_hub.selector.tables.rows import Floats, Rows, apart
+
+Status = Literal["calibrated", "extrapolated", "abstained"]
+
+STRANGE, ALONE = 0.05, 0.01
+"""The shares of ordinary pairs that the range may call strange, and the company alone."""
+NEAREST = 3
+"""Training rows that make up the company of a pair."""
+MOST = 0.5
+"""The share of features outside the range from which a pair is unlike anything seen."""
+KNOTS = 65
+REFERENCES = 400
+LARGER = 4.0
+"""How many times larger or smaller than in training the models may be and count as alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What is usual for one pattern of missing features: the 99 % and the 95 % point."""
+
+    distance: float
+    outside: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Novelty:
+    """Where a pair stands: `distance` in mean ranks [0, 1], `outside` as a share of its features.
+
+    `strange` names the features outside the training range, farthest first.
+    """
+
+    status: Status
+    distance: float
+    outside: float
+    strange: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Familiar:
+    """What the training data looked like.
+
+    Args:
+        knots: [features, 65], each feature's quantiles from its least to its greatest value.
+        references: [m, features], ranks in [0, 1] of up to 400 training rows, NaN = missing.
+        limits: by pattern of missing features, as `availability.spell` writes it.
+        parameters: the fewest and most parameters of the bases trained on, where known.
+    """
+
+    knots: Floats
+    references: Floats
+    limits: Mapping[str, Limits]
+    parameters: tuple[int, int] | None = None
+
+
+def survey(rows: Rows, *, parameters: tuple[int, int] | None = None) -> Familiar:
+    """Learn what is usual from the training rows."""
+    knots = _quantiles(rows.values)
+    ranks = np.round(_ranks(rows.values, knots), 2)
+    kept = np.arange(len(rows)) % -(-len(rows) // REFERENCES) == 0
+    found = {spell(p): _limits(rows, ranks, kept, p) for p in PATTERNS}
+    limits = {name: limit for name, limit in found.items() if limit is not None}
+    return Familiar(knots=knots, references=ranks[kept], limits=limits, parameters=parameters)
+
+
+def judge(
+    familiar: Familiar, values: Floats, names: Sequence[str], *, parameters: int | None = None
+) -> Novelty:
+    """Where the pair with these features stands.
+
+    Args:
+        familiar: what the training data looked like.
+        values: [features], NaN = missing.
+        names: of the features.
+        parameters: of the pair's base, where known.
+    """
+    low, high = familiar.knots[:, 0], familiar.knots[:, -1]
+    beyond = _beyond(values, low, high)
+    strange = np.flatnonzero(beyond > 0)
+    outside = _share(values[None], low, high)[0]
+    ranks = np.where(beyond > 0, np.nan, _ranks(values[None], familiar.knots)[0])
+    distance = _company(ranks, familiar.references)
+    status, reason = _status(familiar, missing(values, names), distance, outside, parameters)
+    ordered = strange[np.argsort(-beyond[strange], kind="stable")]
+    return Novelty(
+        status=status,
+        distance=distance,
+        outside=outside,
+        strange=tuple(names[int(i)] for i in ordered),
+        reason=reason,
+    )
+
+
+def _status(
+    familiar: Familiar, pattern: Pattern, distance: float, outside: float, parameters: int | None
+) -> tuple[Status, str]:
+    limits = familiar.limits.get(spell(pattern))
+    if limits is None:
+        return "abstained", f"pairs {spell(pattern)} features were never seen in training"
+    if outside > MOST:
+        return "abstained", f"{outside:.0%} of the features lie outside the training range"
+    if distance > limits.distance:
+        return "abstained", (
+            f"the nearest training pair is {distance:.2f} mean ranks away, more than the usual "
+            f"{limits.distance:.2f}"
+        )
+    if outside > limits.outside:
+        return "extrapolated", (
+            f"{outside:.0%} of the features lie outside the training range, more than the usual "
+            f"{limits.outside:.0%}"
+        )
+    if familiar.parameters is not None and parameters is not None:
+        least, most = familiar.parameters
+        if not least / LARGER <= parameters <= most * LARGER:
+            return "extrapolated", (
+                f"models of {parameters:,} parameters; training saw {least:,} to {most:,}"
+            )
+    return "calibrated", "like the pairs seen in training"
+
+
+def _limits(rows: Rows, ranks: Floats, kept: NDArray[np.bool_], pattern: Pattern) -> Limits | None:
+    """The usual measures of a row against the rows that share no model with it."""
+    values = hide(rows.values, rows.names, pattern)
+    seen = np.array([missing(row, rows.names) == pattern for row in values])
+    ranks = hide(ranks, rows.names, pattern)
+    distances, outside = [], []
+    for places, others in apart(rows):
+        asked, others = places[seen[places]], others & seen
+        if not len(asked) or not (others & kept).any():
+            continue
+        low, high = _span(values[others])
+        outside.extend(_share(values[asked], low, high))
+        inside = np.where(_beyond(values[asked], low, high) > 0, np.nan, ranks[asked])
+        distances.extend(_company(row, ranks[others & kept]) for row in inside)
+    if not distances:
+        return None
+    return Limits(distance=_usual(distances, ALONE), outside=_usual(outside, STRANGE))
+
+
+def _usual(measures: list[float], level: float) -> float:
+    """The ⌈(n+1)(1−level)⌉-th smallest, or the largest where there are too few."""
+    place = min(len(measures), int(np.ceil((len(measures) + 1) * (1 - level))))
+    return float(np.sort(measures)[place - 1])
+
+
+def _quantiles(values: Floats) -> Floats:
+    """[features, 65]; zeros for a feature that was never there."""
+    there = np.isfinite(values).any(axis=0)
+    found = np.zeros((values.shape[1], KNOTS))
+    found[there] = np.nanquantile(values[:, there], np.linspace(0, 1, KNOTS), axis=0).T
+    return found
+
+
+def _ranks(values: Floats, knots: Floats) -> Floats:
+    """The place in [0, 1] of each value [n, features] among training's; ties in the middle."""
+    columns = zip(values.T, knots, strict=True)
+    both = [(np.searchsorted(k, v), np.searchsorted(k, v, side="right")) for v, k in columns]
+    ranks = np.array([(left + right) / (2 * KNOTS) for left, right in both]).T
+    return np.where(np.isfinite(values), ranks, np.nan)
+
+
+def _span(values: Floats) -> tuple[Floats, Floats]:
+    there = np.isfinite(values).any(axis=0)
+    low, high = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    low[there], high[there] = (
+        np.nanmin(values[:, there], axis=0),
+        np.nanmax(values[:, there], axis=0),
+    )
+    return low, high
+
+
+def _beyond(values: Floats, low: Floats, high: Floats) -> Floats:
+    """How many widths each value lies outside [low, high]; 0 inside or missing."""
+    width = np.maximum(high - low, 1e-9)
+    return np.nan_to_num(np.maximum(np.maximum(low - values, values - high), 0) / width)
+
+
+def _share(values: Floats, low: Floats, high: Floats) -> list[float]:
+    """Per row of [n, features], the share of its features that lies outside; 1 without features."""
+    outside = np.minimum(_beyond(values, low, high), 1).sum(axis=1)
+    counted = np.isfinite(values).sum(axis=1)
+    return np.where(counted > 0, outside / np.maximum(1, counted), 1.0).tolist()
+
+
+def _company(ranks: Floats, references: Floats) -> float:
+    """Mean over the nearest rows of the mean absolute difference in rank over shared features.
+
+    0 without any feature to compare: then the range has the say.
+    """
+    if not np.isfinite(ranks).any():
+        return 0.0
+    apart_by = np.abs(references - ranks)
+    known = np.isfinite(apart_by)
+    counted = known.sum(axis=1)
+    total = np.where(known, apart_by, 0).sum(axis=1)
+    means = np.where(counted > 0, total / np.maximum(1, counted), 1.0)
+    return float(np.sort(means)[:NEAREST].mean())

@@ -1,0 +1,90 @@
+"""Where a predictor comes from: the package, a file here, or a repository on the Hub.
+
+A repository of a predictor holds `predictor.json`, which is data: it is read with every check of
+`selector.archive`, and nothing in it is run.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from simmerge_hub.errors import PredictorError
+from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.reference import ModelRef, resolve_files
+from simmerge_hub.selector.predictor import archive
+from simmerge_hub.selector.predictor.predictor import Predictor
+
+FILE = "predictor.json"
+"""What the file is called in a repository."""
+PACKAGED = "the package"
+LARGEST = 200 * 2**20
+"""Bytes of the largest file that is downloaded; the packaged one has 3 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A predictor and where it comes from: `the package`, `a local file`, `org/name@commit`."""
+
+    predictor: Predictor
+    origin: str
+
+
+def find(reference: str | Path | None = None) -> Trained:
+    """The predictor that a reference names.
+
+    Args:
+        reference: a file, a folder with `predictor.json`, or `org/name[@revision]`; the packaged
+            predictor if None. What exists here wins.
+
+    Raises:
+        PredictorError: there is none, or it cannot be believed.
+        HubError: the repository cannot be read.
+    """
+    if reference is None:
+        return _packaged()
+    place = Path(reference).expanduser()
+    file = place / FILE if place.is_dir() else place
+    if file.is_file():
+        return Trained(predictor=archive.load(file), origin="a local file")
+    if place.is_dir() or not _is_repository(str(reference)):
+        raise PredictorError(
+            f"there is no predictor {file}",
+            hint="name a file, or a repository: org/name or org/name@revision",
+        )
+    return _from_hub(ModelRef.parse(str(reference)))
+
+
+def packaged_predictor() -> Path:
+    """The file of the predictor that a plan uses by default."""
+    return Path(str(files("simmerge_hub.selector.predictor").joinpath("default.json")))
+
+
+@cache
+def _packaged() -> Trained:
+    """Read once: it belongs to the package, and does not change while that runs."""
+    return Trained(predictor=archive.load(packaged_predictor()), origin=PACKAGED)
+
+
+def _from_hub(ref: ModelRef) -> Trained:
+    location, present = resolve_files(ref)
+    entry = present.get(FILE)
+    if entry is None:
+        raise PredictorError(
+            f"{ref} holds no {FILE}: it is no predictor",
+            hint="simmerge-hub predictor push makes such a repository",
+        )
+    if entry.size > LARGEST:
+        raise PredictorError(
+            f"{FILE} of {ref} has {entry.size:,} bytes, which no predictor needs",
+            hint="tell its author, or name another predictor",
+        )
+    pinned = f"{location.repo}@{location.commit}"
+    predictor = archive.load(local_file(location, FILE), name=f"{FILE} of {pinned}")
+    return Trained(predictor=predictor, origin=pinned)
+
+
+def _is_repository(text: str) -> bool:
+    """Whether it can only be meant as one: a slash inside, and no ending of a file."""
+    repo = text.partition("@")[0]
+    return "/" in repo and not text.startswith((".", "/", "~")) and not repo.endswith(".json")

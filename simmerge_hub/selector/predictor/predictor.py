@@ -1,0 +1,357 @@
+"""The predictor: features of a pair and a task -> every arm's utility, with interval and reason.
+
+Knows nothing about how it was trained, about models or about files (`selector.archive` writes it).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simmerge_hub.errors import PredictorError
+from simmerge_hub.operators import Arm, find
+from simmerge_hub.selector.models import conditioned, heads, linear, multiway
+from simmerge_hub.selector.models.conformal import WIDEST, Radii
+from simmerge_hub.selector.models.linear import Linear
+from simmerge_hub.selector.models.multiway import OfMany
+from simmerge_hub.selector.predictor import wording
+from simmerge_hub.selector.predictor.novelty import Familiar, Limits, Novelty, judge
+from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
+from simmerge_hub.selector.predictor.wording import TIE as TIE  # what reports count as equal, too
+from simmerge_hub.selector.tables.availability import missing, spell
+from simmerge_hub.selector.tables.merges import Merges
+from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
+from simmerge_hub.selector.tables.rows import Floats
+
+if TYPE_CHECKING:
+    from simmerge_hub.signatures.features.vector import Features
+
+NOT_ASKED = "not asked for"
+"""Why an arm that was trained is not ranked where others were named."""
+NAMED = 5
+"""Features named as the reason for a choice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditioned:
+    """The arm-conditioned forest as it is stored, and what it is used for.
+
+    Args:
+        forest: XGBoost's JSON.
+        effects: the names of the effects it reads, in order.
+        share: its share of a trained arm's prediction; the rest is the arm's head's.
+        unmeasured: half-width of the interval of an arm that was not trained.
+    """
+
+    forest: str = field(repr=False)
+    effects: tuple[str, ...]
+    share: float
+    unmeasured: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """A trained selector, as it is stored.
+
+    Args:
+        arms: what it was trained on.
+        names: the features it reads, in order.
+        features: the schema of those features.
+        line: what the heads start from.
+        heads: XGBoost's JSON, one per arm.
+        conditioned: one forest for all arms, trained or not.
+        alpha: intervals hold a share of 1 − alpha of outcomes.
+        radii: half-widths by pattern of missing features (`complete`, `without base`, …).
+        familiar: what the training data looked like.
+        means: each arm's mean share of the gap closed in training.
+        safe: the arm to fall back on, as a place in `arms`.
+        regimes: the zoos trained on, with their numbers of rows.
+        training: sha256 of the rows trained on.
+        report: how it did on held-out models (`selector.report`).
+        many: for merges of three models and more; None if none were measured.
+    """
+
+    arms: tuple[Arm, ...]
+    names: tuple[str, ...]
+    features: int
+    line: Linear = field(repr=False)
+    heads: tuple[str, ...] = field(repr=False)
+    conditioned: Conditioned = field(repr=False)
+    alpha: float
+    radii: Mapping[str, Radii]
+    familiar: Familiar = field(repr=False)
+    means: tuple[float, ...]
+    safe: int
+    regimes: Mapping[str, int]
+    training: str
+    report: Mapping[str, Any] = field(repr=False)
+    many: OfMany | None = None
+
+    def predict(
+        self,
+        features: "Features",
+        *,
+        task: str,
+        arms: Sequence[Arm] | None = None,
+        effects: Mapping[str, Floats] = MappingProxyType({}),
+        parameters: int | None = None,
+    ) -> Ranking:
+        """Rank the arms for one ordered pair (expert, auxiliary) on one task.
+
+        Args:
+            features: of the pair and the task, of the schema this predictor was trained on.
+            task: the task's name.
+            arms: the arms to rank; all that were trained by default. One that was not trained
+                needs effects, and its interval is that of operators left out of training.
+            effects: arm label -> what the arm does to the pair, as `signatures.effects` gives it.
+            parameters: how many the base has, where known: far from training's, it extrapolates.
+
+        Raises:
+            PredictorError: other features than trained on, effects are missing, or no arm is left.
+        """
+        values = self._aligned(features)
+        rejected = self._rejected(values, arms, effects)
+        gone = {a.label for a, _ in rejected}
+        left = [a for a in (self.arms if arms is None else arms) if a.label not in gone]
+        if not left:
+            raise PredictorError(
+                "no arm is left: " + "; ".join(f"{a.label}: {why}" for a, why in rejected),
+                hint="name a base with --base, or allow other arms",
+            )
+        novelty = judge(self.familiar, values, self.names, parameters=parameters)
+        if novelty.status == "abstained":
+            return self._abstained(task, left, rejected, novelty, self._usual(values))
+        moved = np.stack([self._moved(arm, effects) for arm in left])
+        kept = self._predictions(values, moved, task, left)
+        contributions = self._contributions(
+            values, dict(zip((a.label for a in left), moved, strict=True)), kept
+        )
+        return Ranking(
+            task=task,
+            status=novelty.status,
+            kept=kept,
+            rejected=rejected,
+            reason=wording.sentence(kept, contributions, novelty),
+            contributions=contributions,
+            novelty=novelty,
+            usual=self._usual(values),
+        )
+
+    def bulk(self, values: Floats, moved: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
+        """Utilities of many pairs at once, and the half-widths of their intervals.
+
+        No pair is judged for novelty and no reason is given: for a search, whose result is then
+        explained by `predict`.
+
+        Args:
+            values: [pairs, features], in the order of `names`.
+            moved: [pairs, arms, effects], what each arm does to each pair.
+            arms: what to score, seen from the pair's expert; need not have been trained.
+
+        Returns:
+            [pairs, arms] each; utilities in [-1, 1.5].
+        """
+        utilities = self._utilities(values, moved, arms)
+        radii = [self.radii.get(spell(missing(row, self.names))) for row in values]
+        widths = [[self._width(found, arm, first=False) for arm in arms] for found in radii]
+        return utilities, np.array(widths, dtype=np.float64).reshape(utilities.shape)
+
+    def of_many(self, merges: Merges) -> tuple[Floats, Floats]:
+        """Utilities of merges of three models and more, and the half-widths of their intervals.
+
+        What never saw such merges sees each as one of two, the task's expert and all the others.
+
+        Args:
+            merges: their gains are not read.
+
+        Returns:
+            [merges] each; utilities in [-1, 1.5].
+        """
+        trained = conditioned.operators(self.arms)
+        if self.many is None:
+            read = [merges.effect_names.index(name) for name in self.conditioned.effects]
+            unseen = replace(merges, effects=merges.effects[:, read])
+            forest = heads.booster(self.conditioned.forest)
+            return conditioned.of_lines(forest, multiway.described(unseen, trained)), np.full(
+                len(merges), self.conditioned.unmeasured
+            )
+        was_run = np.isfinite(merges.likeness).any(axis=1)
+        return (
+            multiway.predict(heads.booster(self.many.forest), self.many.networks, merges, trained),
+            np.where(was_run, self.many.run, self.many.unrun),
+        )
+
+    def reads_effects(self, arms: Sequence[Arm]) -> bool:
+        """Whether `predict` must be told what these arms do to the pair."""
+        return self.conditioned.share > 0 or any(self._place(arm) is None for arm in arms)
+
+    def check(self, names: Sequence[str], schema: int) -> None:
+        """PredictorError unless it reads these features."""
+        if schema != self.features or tuple(names) != self.names:
+            raise PredictorError(
+                f"the predictor reads {len(self.names)} features of schema {self.features}, "
+                f"but is given {len(names)} of schema {schema}",
+                hint="train it again on signatures made by this version",
+            )
+
+    def _aligned(self, features: "Features") -> Floats:
+        self.check(features.names, features.schema)
+        return np.asarray(features.values, dtype=np.float64)
+
+    def _usual(self, values: Floats) -> Limits | None:
+        return self.familiar.limits.get(spell(missing(values, self.names)))
+
+    def _rejected(
+        self, values: Floats, arms: Sequence[Arm] | None, effects: Mapping[str, Floats]
+    ) -> tuple[tuple[Arm, str], ...]:
+        known = {a.label for a in self.arms}
+        asked = known if arms is None else {a.label for a in arms}
+        without_base = "base" in missing(values, self.names)
+        everything = [*self.arms, *(a for a in arms or () if a.label not in known)]
+        found = []
+        for one in everything:
+            if one.label not in asked:
+                found.append((one, NOT_ASKED))
+            elif without_base and find(one.operator).space == "delta":
+                found.append((one, "works on deltas, and there is no common base"))
+            elif one.label not in known and one.label not in effects:
+                found.append((one, "not trained"))
+        return tuple(found)
+
+    def _moved(self, arm: Arm, effects: Mapping[str, Floats]) -> Floats:
+        """The arm's effects [effects]; NaN if they are not given and nothing reads them."""
+        wanted = len(self.conditioned.effects)
+        if arm.label not in effects:
+            if wanted and self.conditioned.share:
+                raise PredictorError(
+                    f"the predictor must be told what {arm.label} does to the pair",
+                    hint="give effects=, as simmerge_hub.signatures.merged.effects computes them",
+                )
+            return np.full(wanted, np.nan)
+        found = np.asarray(effects[arm.label], dtype=np.float64)
+        if found.shape != (wanted,):
+            raise PredictorError(
+                f"the predictor reads {wanted} effects of an arm, but is given {found.size}",
+                hint="train it again on signatures made by this version",
+            )
+        return found
+
+    def _predictions(
+        self, values: Floats, moved: Floats, task: str, left: Sequence[Arm]
+    ) -> tuple[Prediction, ...]:
+        utilities = self._utilities(values[None], moved[None], left)[0]
+        radii = self.radii.get(spell(missing(values, self.names)))
+        order = np.argsort(-utilities, kind="stable")
+        widths = [self._width(radii, left[i], first=i == order[0]) for i in order]
+        return tuple(
+            _prediction(left[i], task, float(utilities[i]), width)
+            for i, width in zip(order, widths, strict=True)
+        )
+
+    def _utilities(self, values: Floats, moved: Floats, left: Sequence[Arm]) -> Floats:
+        """[pairs, left]: heads and forest mixed for trained arms, the forest alone for others."""
+        own = np.array([self._place(arm) is not None for arm in left])
+        share = np.where(own, self.conditioned.share, 1.0)
+        utilities = np.zeros((len(values), len(left)))
+        if (share < 1).any():
+            forests = [heads.booster(head) for head in self.heads]
+            by_heads = heads.predict(forests, self.line, values)
+            places = [place for arm in left if (place := self._place(arm)) is not None]
+            utilities[:, own] = (1 - share[own]) * by_heads[:, places]
+        if (share > 0).any():
+            forest = heads.booster(self.conditioned.forest)
+            trained = conditioned.operators(self.arms)
+            utilities += share * conditioned.predict(forest, values, moved, left, trained)
+        return utilities
+
+    def _width(self, radii: Radii | None, arm: Arm, *, first: bool) -> float:
+        place = self._place(arm)
+        if radii is None:
+            return WIDEST
+        if place is None:
+            return self.conditioned.unmeasured
+        return radii.chosen if first else radii.arms[place]
+
+    def _abstained(
+        self,
+        task: str,
+        left: Sequence[Arm],
+        rejected: tuple[tuple[Arm, str], ...],
+        novelty: Novelty,
+        usual: Limits | None,
+    ) -> Ranking:
+        means = {a.label: mean for a, mean in zip(self.arms, self.means, strict=True)}
+        tried = [a for a in left if a.label in means] or list(left)
+        safe = next(
+            (a for a in tried if a.label == self.arms[self.safe].label),
+            max(tried, key=lambda a: means.get(a.label, LOWEST)),
+        )
+        others = tuple((a, "not predicted for this pair") for a in left if a is not safe)
+        mean = means.get(safe.label, LOWEST)
+        return Ranking(
+            task=task,
+            status="abstained",
+            kept=(_prediction(safe, task, mean, WIDEST),),
+            rejected=rejected + others,
+            reason=f"{safe.label} as the safe choice: {novelty.reason}",
+            contributions=(),
+            novelty=novelty,
+            usual=usual,
+        )
+
+    def _contributions(
+        self, values: Floats, moved: Mapping[str, Floats], kept: Sequence[Prediction]
+    ) -> tuple[Contribution, ...]:
+        best, rival = kept[0].arm, wording.rival(kept)
+        of_best = lead = self._shap(values, moved[best.label], best)
+        if rival is not None:
+            lead = of_best - self._shap(values, moved[rival.arm.label], rival.arm)
+        names = (*self.names, *self.conditioned.effects)
+        seen = np.concatenate([values, moved[best.label]])
+        strongest = np.argsort(-np.abs(lead), kind="stable")[:NAMED]
+        return tuple(
+            Contribution(
+                feature=names[i],
+                value=float(seen[i]),
+                utility=float(of_best[i]),
+                lead=float(lead[i]),
+                says=wording.says(names[i], float(seen[i]), self.familiar.knots[i : i + 1]),
+            )
+            for i in strongest
+            if lead[i] != 0
+        )
+
+    def _shap(self, values: Floats, moved: Floats, arm: Arm) -> Floats:
+        """[features + effects]: what each adds to the arm's prediction.
+
+        What the forest makes of the arm's own description is in neither, like the constant term.
+        """
+        place = self._place(arm)
+        share = 1.0 if place is None else self.conditioned.share
+        found = np.zeros(len(values) + len(moved))
+        if place is not None and share < 1:
+            own = heads.contributions(heads.booster(self.heads[place]), values)
+            own += linear.contributions(self.line, values)[:, place]
+            found[: len(values)] = (1 - share) * own
+        if share > 0:
+            forest = heads.booster(self.conditioned.forest)
+            trained = conditioned.operators(self.arms)
+            line = conditioned.matrix(values[None], moved[None, None], [arm], trained)[0]
+            found += share * heads.contributions(forest, line)[: len(found)]
+        return found
+
+    def _place(self, arm: Arm) -> int | None:
+        labels = [a.label for a in self.arms]
+        return labels.index(arm.label) if arm.label in labels else None
+
+
+def _prediction(chosen: Arm, task: str, utility: float, width: float) -> Prediction:
+    return Prediction(
+        arm=chosen,
+        task=task,
+        utility=utility,
+        low=max(LOWEST, utility - width),
+        high=min(HIGHEST, utility + width),
+    )

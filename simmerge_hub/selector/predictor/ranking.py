@@ -1,0 +1,72 @@
+"""What a predictor says of a pair and a task: every arm's utility, the order, and why."""
+
+from dataclasses import dataclass
+
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What an arm is expected to reach on a task.
+
+    Args:
+        arm: the arm.
+        task: the task's name.
+        utility: share of the expert–auxiliary gap closed, in [-1, 1.5]; 1 is as good as the expert,
+            0 as good as the auxiliary.
+        low, high: the interval that holds the true share with the predictor's confidence, if the
+            ranking is calibrated.
+    """
+
+    arm: Arm
+    task: str
+    utility: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """What one feature adds: to the best arm's utility, and to its lead over the next one.
+
+    The next one is the first arm that is not tied with the best. `says` is the value in plain
+    words.
+    """
+
+    feature: str
+    value: float
+    utility: float
+    lead: float
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """The arms for one task, best first, and how far to believe them.
+
+    Args:
+        task: the task's name.
+        status: `calibrated`; `extrapolated`: the intervals do not hold here; `abstained`: the pair
+            is unlike anything seen, and the one arm kept is the safe one.
+        kept: predictions, highest utility first.
+        rejected: arms left out, each with the reason.
+        reason: why the first is first, in one sentence.
+        contributions: the features that decided, strongest first; none after abstaining.
+        novelty: how far the pair is from the training data.
+        usual: what is usual for training pairs; None if such a pair was never seen.
+    """
+
+    task: str
+    status: Status
+    kept: tuple[Prediction, ...]
+    rejected: tuple[tuple[Arm, str], ...]
+    reason: str
+    contributions: tuple[Contribution, ...]
+    novelty: Novelty
+    usual: Limits | None = None
+
+    @property
+    def best(self) -> Prediction:
+        """The prediction to act on."""
+        return self.kept[0]

@@ -1,0 +1,1 @@
+"""Tables -> a predictor, judged on models it has not seen."""

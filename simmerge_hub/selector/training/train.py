@@ -1,0 +1,222 @@
+"""Outcomes and features -> a predictor with its intervals and its report.
+
+The predictor is fitted on all rows; everything said about it comes from predictors fitted the same
+way without the models they are asked about.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from simmerge_hub.errors import PredictorError
+from simmerge_hub.operators import ARMS, Arm
+from simmerge_hub.selector.models import conditioned, heads, mixture, multiway
+from simmerge_hub.selector.models.conformal import Radii, calibrate, radius, usable_arms
+from simmerge_hub.selector.models.mixture import Size
+from simmerge_hub.selector.predictor import novelty
+from simmerge_hub.selector.predictor.predictor import Conditioned, Predictor
+from simmerge_hub.selector.tables.availability import PATTERNS, hide, missing, spell
+from simmerge_hub.selector.tables.features import FeatureTable
+from simmerge_hub.selector.tables.merges import Merges
+from simmerge_hub.selector.tables.outcomes import Outcomes
+from simmerge_hub.selector.tables.rows import Floats, Places, Rows, Split, join, splits
+from simmerge_hub.selector.training.report import HeldOut, report
+
+FOLDS = 5
+FEWEST_MODELS = 6
+
+
+def train(
+    outcomes: Outcomes,
+    features: FeatureTable,
+    *,
+    merges: Merges | None = None,
+    arms: Sequence[Arm] = ARMS,
+    seed: int = 0,
+    alpha: float = 0.1,
+) -> Predictor:
+    """Fit, calibrate and judge a predictor; the same inputs give the same bytes.
+
+    Args:
+        outcomes: the measured utilities.
+        features: the features of every pair and task in them.
+        merges: measured merges of three models and more; without any, such merges are predicted
+            as if they were pairs.
+        arms: what to choose between; all must have been measured.
+        seed: of folds, subsampling and hidden families.
+        alpha: intervals are to hold a share of 1 − alpha of outcomes.
+
+    Raises:
+        PredictorError: the tables do not fit together, or there are too few models.
+    """
+    rows = join(outcomes, features, arms)
+    if len(rows.models) < FEWEST_MODELS:
+        raise PredictorError(
+            f"{len(rows.models)} models are too few: some are held out, and others must remain",
+            hint=f"measure outcomes of at least {FEWEST_MODELS} models",
+        )
+    if merges and (merges.names, merges.effect_names) != (rows.names, rows.effect_names):
+        raise PredictorError(
+            "the table of merges has other features than that of pairs",
+            hint="write both with the same version of simmerge-hub",
+        )
+    held = hold_out(rows, seed=seed)
+    fitted = mixture.fit(rows, mixture.contest(rows, seed=seed), seed=seed)
+    means = rows.gains.mean(axis=0)
+    return Predictor(
+        arms=rows.arms,
+        names=rows.names,
+        features=rows.schema,
+        line=fitted.line,
+        heads=tuple(heads.text(head) for head in fitted.heads),
+        conditioned=Conditioned(
+            forest=heads.text(fitted.forest),
+            effects=rows.effect_names,
+            share=fitted.share,
+            unmeasured=_unmeasured(held, alpha),
+        ),
+        alpha=alpha,
+        radii=_radii(held, alpha),
+        familiar=novelty.survey(rows, parameters=_parameters(outcomes.provenance)),
+        means=tuple(float(mean) for mean in means),
+        safe=safe_arm(rows),
+        regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
+        training=digest(rows, merges),
+        report=report(held, seed=seed, alpha=alpha),
+        many=multiway.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
+    )
+
+
+def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
+    """Predict every row from rows that share no model with it, all choices made inside those.
+
+    Raises:
+        PredictorError: no split leaves anything to train on.
+    """
+    found = splits(rows, folds, seed=seed)
+    if not found:
+        raise PredictorError(
+            "no model can be held out: every training row shares one with every test row",
+            hint="measure outcomes of more pairs of models",
+        )
+    predicted = np.full((len(PATTERNS), *rows.gains.shape), np.nan)
+    single = {name: np.full(rows.gains.shape, np.nan) for name in ("heads", "conditioned")}
+    shuffled, unmeasured = np.full(rows.gains.shape, np.nan), np.full(rows.gains.shape, np.nan)
+    sizes = {}
+    mixed = _mixed_up(rows, seed)
+    within = {s.test.tobytes() for s in splits(rows, folds, seed=seed, across=False)}
+
+    def one(split: Split) -> None:
+        known, test = rows.take(split.train), rows.take(split.test)
+        size = sizes[split.test.tobytes()] = mixture.contest(known, seed=seed)
+        fitted = mixture.fit(known, size, seed=seed)
+        for i, pattern in enumerate(PATTERNS):
+            asked = hide(test.values, rows.names, pattern)
+            seen = conditioned.hidden(test.effects, rows.effect_names, pattern)
+            predicted[i, split.test] = mixture.predict(fitted, asked, seen)
+        parts = mixture.parts(fitted, test.values, test.effects)
+        for name, part in zip(single, parts, strict=True):
+            single[name][split.test] = part
+        fooled = mixture.fit(mixed.take(split.train), size, seed=seed)
+        asked, seen = mixed.values[split.test], mixed.effects[split.test]
+        shuffled[split.test] = mixture.predict(fooled, asked, seen)
+        if split.test.tobytes() in within:
+            unmeasured[split.test] = _without_operator(known, test, size, seed=seed)
+
+    mixture.side_by_side(one, found)
+    tested = np.flatnonzero(np.isfinite(predicted[0]).all(axis=1))
+    return HeldOut(
+        rows=rows.take(tested),
+        splits=_renumbered(found, tested, len(rows)),
+        predicted=predicted[:, tested],
+        single={name: part[tested] for name, part in single.items()},
+        shuffled=shuffled[tested],
+        unmeasured=unmeasured[tested],
+        sizes=tuple(sizes[split.test.tobytes()] for split in found),
+    )
+
+
+def safe_arm(rows: Rows) -> int:
+    """The arm whose worst regime is best: what to use where nothing is known.
+
+    Among the arms that treat both models alike, if there are any: the others keep one model.
+    """
+    regimes = np.array(rows.regimes)
+    means = [rows.gains[regimes == name].mean(axis=0) for name in sorted(set(rows.regimes))]
+    alike = np.array([arm == arm.swapped() for arm in rows.arms])
+    return int(np.argmax(np.where(alike | ~alike.any(), np.min(means, axis=0), -np.inf)))
+
+
+def digest(rows: Rows, merges: Merges | None = None) -> str:
+    """sha256 of what is learned from: keys, names, features, effects and gains; merges of many."""
+    found = hashlib.sha256()
+    keys = zip(rows.experts, rows.auxiliaries, rows.tasks, rows.regimes, strict=True)
+    for part in (*keys, rows.names, rows.effect_names, [a.label for a in rows.arms]):
+        found.update("\0".join(part).encode() + b"\n")
+    for numbers in (rows.values, rows.effects, rows.gains):
+        found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+    if merges is not None:
+        for part in (*merges.models, merges.tasks, [a.label for a in merges.arms]):
+            found.update("\0".join(part).encode() + b"\n")
+        for numbers in (merges.values, merges.effects, merges.likeness, merges.gains):
+            found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+    return found.hexdigest()
+
+
+def _mixed_up(rows: Rows, seed: int) -> Rows:
+    """The rows with another row's features each: what is learned from them is luck."""
+    mixed = np.random.default_rng(seed).permutation(len(rows))
+    return replace(rows, values=rows.values[mixed], effects=rows.effects[mixed])
+
+
+def _without_operator(known: Rows, test: Rows, size: Size, *, seed: int) -> Floats:
+    """[test rows, arms]: every operator's arms predicted by what never saw that operator."""
+    found = np.full(test.gains.shape, np.nan)
+    for name in conditioned.operators(known.arms):
+        places = [i for i, arm in enumerate(known.arms) if arm.operator == name]
+        others = [i for i, arm in enumerate(known.arms) if arm.operator != name]
+        if others:
+            seen = known.only(others)
+            forest = conditioned.fit(seen, trees=size.conditioned, seed=seed)
+            trained, asked = conditioned.operators(seen.arms), test.only(places)
+            found[:, places] = conditioned.predict(
+                forest, asked.values, asked.effects, asked.arms, trained
+            )
+    return found
+
+
+def _renumbered(found: Sequence[Split], tested: Places, rows: int) -> tuple[Split, ...]:
+    """The splits' places among the rows that were tested."""
+    place = np.full(rows, -1)
+    place[tested] = np.arange(len(tested))
+    return tuple(
+        Split(train=place[s.train][place[s.train] >= 0], test=place[s.test]) for s in found
+    )
+
+
+def _unmeasured(held: HeldOut, alpha: float) -> float:
+    """The half-width for an arm whose operator was never measured."""
+    residuals = np.abs(held.unmeasured - held.rows.gains)
+    return radius(residuals[np.isfinite(residuals)], alpha)
+
+
+def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
+    """Intervals for every pattern of missing features that the rows can show."""
+    rows, found = held.rows, {}
+    for pattern, predicted in zip(PATTERNS, held.predicted, strict=True):
+        values = hide(rows.values, rows.names, pattern)
+        seen = np.array([missing(row, rows.names) == pattern for row in values])
+        usable = usable_arms(rows.arms, pattern)
+        if seen.any() and usable.any():
+            found[spell(pattern)] = calibrate(predicted[seen], rows.gains[seen], usable, alpha)
+    return found
+
+
+def _parameters(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The fewest and most parameters of the bases, if the outcomes name them."""
+    sizes = provenance.get("parameters")
+    counts = list(sizes.values()) if isinstance(sizes, Mapping) else sizes
+    return (int(min(counts)), int(max(counts))) if counts else None

@@ -1,0 +1,1 @@
+"""Two signatures -> named numbers."""

@@ -1,0 +1,118 @@
+"""What the features of one ordered pair are computed from; every part is made when first asked."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from simmerge_hub.signatures.features.registry import SIDES, Needs
+from simmerge_hub.signatures.measures import deltas, geometry
+from simmerge_hub.signatures.measures.comparison import Comparison, comparable, compare, drift
+from simmerge_hub.signatures.measures.distributions import aligned
+from simmerge_hub.signatures.measures.sums import Table
+from simmerge_hub.signatures.probing.sketch import Sketch
+from simmerge_hub.signatures.signing.signature import Signature
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """An expert and an auxiliary for a task, with their base if there is one."""
+
+    expert: Signature
+    auxiliary: Signature
+    base: Signature | None
+    task: str
+
+    def model(self, side: str) -> Signature:
+        """The model on a side: `expert` or `auxiliary`."""
+        return self.expert if side == "expert" else self.auxiliary
+
+    def other(self, side: str) -> Signature:
+        """The model on the other side."""
+        return self.auxiliary if side == "expert" else self.expert
+
+    @cached_property
+    def available(self) -> frozenset[Needs]:
+        """What is there; where something a feature needs is not, the feature is missing."""
+        models = [self.expert, self.auxiliary] + ([self.base] if self.base else [])
+        sketches = [s.sketches.get(self.task) for s in models]
+        found: set[Needs] = {"base"} if self.base else set()
+        first, second = sketches[:2]
+        if first is None or second is None or not comparable(first, second):
+            return frozenset(found)
+        origin = sketches[-1] if self.base else None
+        if self.base and (origin is None or not comparable(first, origin)):
+            return frozenset(found)
+        found.add("behaviour")
+        if all(s is not None and s.attention.shape == first.attention.shape for s in sketches):
+            found |= {"attention"} if first.attention.size else set()
+        return frozenset(found)
+
+    def sketch(self, side: str) -> Sketch:
+        """The sketch of a side's model on the task."""
+        return self.model(side).sketches[self.task]
+
+    @property
+    def base_sketch(self) -> Sketch:
+        """The base's sketch on the task."""
+        return self._base.sketches[self.task]
+
+    @cached_property
+    def between(self) -> Comparison:
+        """The auxiliary's behaviour against the expert's."""
+        return compare(self.sketch("expert"), self.sketch("auxiliary"))
+
+    def drift(self, side: str) -> Comparison:
+        """A side's behaviour against the base's."""
+        return self._drifts[side]
+
+    @cached_property
+    def _drifts(self) -> dict[str, Comparison]:
+        return {side: compare(self.base_sketch, self.sketch(side)) for side in SIDES}
+
+    @cached_property
+    def drift_cosine(self) -> np.ndarray:
+        """float64 [L]: cosine of what both models' hidden states moved from the base's."""
+        one, other = (drift(self.base_sketch, self.sketch(side)) for side in SIDES)
+        return one.cosine(other)
+
+    @cached_property
+    def fisher_cosines(self) -> tuple[float, float]:
+        """Cosine of both log-probability deltas weighted by the base; everywhere, at the ends."""
+        base, *models = aligned([self.base_sketch, *(self.sketch(side) for side in SIDES)]).logprobs
+        weight = np.exp(0.5 * base)
+        one, other = (weight * (model - base) for model in models)
+        sums = [geometry.dot(a, b) for a, b in ((one, other), (one, one), (other, other))]
+        ends = self.sketch("expert").ends
+        found = [geometry.cosine_of(*(s[chosen].sum() for s in sums)) for chosen in (..., ends)]
+        return float(found[0]), float(found[1])
+
+    @cached_property
+    def weights(self) -> Table:
+        """Sums over the models' weights, per tensor they share."""
+        return deltas.weights_table(*self._both)
+
+    @cached_property
+    def common(self) -> Table:
+        """Sums over both deltas, per tensor all share; the same whichever is the expert."""
+        found = (deltas.delta(model, self._base) for model in self._both)
+        return deltas.deltas_table(*found, self._base)
+
+    def own(self, side: str) -> Table:
+        """Sums over one side's delta, per tensor all share."""
+        return self._owns[side]
+
+    @cached_property
+    def _owns(self) -> dict[str, Table]:
+        names = self.common.names
+        return {s: deltas.delta(self.model(s), self._base).table.only(names) for s in SIDES}
+
+    @property
+    def _both(self) -> list[Signature]:
+        """The two models in an order of their own: what is symmetric is computed once for both."""
+        return sorted((self.expert, self.auxiliary), key=lambda model: model.digest)
+
+    @property
+    def _base(self) -> Signature:
+        assert self.base is not None, "features that need a base are not computed without one"
+        return self.base

@@ -1,0 +1,1 @@
+"""Many models: every pair from their signatures."""

@@ -1,0 +1,1 @@
+"""What is measured between two models: angles, deltas, distributions."""

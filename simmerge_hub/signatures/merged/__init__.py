@@ -1,0 +1,1 @@
+"""What a merge would look like, by its parents' signatures."""

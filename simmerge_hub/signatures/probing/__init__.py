@@ -1,0 +1,1 @@
+"""A model run over probes, and what is kept of it."""

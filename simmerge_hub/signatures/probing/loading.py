@@ -1,0 +1,241 @@
+"""A checkpoint -> a model that can be run, whole in memory or by layers, as memory allows.
+
+Knows files and memory; nothing of what is run.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from simmerge_hub.errors import ProbeError, SignatureError, SimmergeError
+from simmerge_hub.hub.files.convert import assembled
+from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
+from simmerge_hub.signatures.probing.attention import register
+from simmerge_hub.signatures.probing.offload import layered
+from simmerge_hub.weights.stream import opened, shapes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SHARE = 0.8
+"""Of the free memory, what a model may take: the rest is for what runs through it."""
+LEAST, PART = 2**27, 32
+"""Bytes of one batch's logits at most: 128 MiB, or one 32nd of the model where that is more."""
+
+
+@contextmanager
+def loaded(
+    checkpoint: Checkpoint,
+    base: Checkpoint | None = None,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    offload: bool | None = None,
+) -> Iterator[PreTrainedModel]:
+    """The model in evaluation mode while inside, with attention that can be recorded.
+
+    No code from the repository is run: `trust_remote_code` is off, weights are safetensors.
+    Results agree on every path to within the dtype's floor (`Settings.floor`).
+
+    Args:
+        checkpoint: a full model, or an adapter with its `base`, which is folded in.
+        base: the model an adapter belongs to.
+        dtype: what to compute in; stored weights are cast as they are read.
+        device: where to compute; a GPU where torch finds one by default.
+        offload: whether weights stay on the disk but for the layer that runs; by default if the
+            model would take more than 80 % of the free memory.
+
+    Raises:
+        SignatureError: transformers or PEFT cannot load it.
+        CheckpointError, AlignmentError: by layers, an adapter that cannot be folded in.
+    """
+    whole = checkpoint if checkpoint.kind == "full" else base
+    if whole is None:
+        raise SignatureError(
+            f"{checkpoint.name} is an adapter, and its base is not known",
+            hint="name the model it was trained on with --base",
+        )
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if offload is None:
+        offload = model_bytes(checkpoint, base, dtype) > SHARE * free_memory(place)
+    with ExitStack() as stack:
+        if offload:
+            rows = stack.enter_context(opened(checkpoint, base))
+            with _quiet(), _loading(whole.name):
+                model = layered(_folder(whole), rows, getattr(torch, dtype), place)
+        else:
+            model = _resident(checkpoint, whole, getattr(torch, dtype), place)
+        yield model.eval()
+
+
+def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, or for an adapter without one its base's.
+
+    No code from the repository is run, and nobody is asked whether it may be.
+
+    Raises:
+        ProbeError: there is none.
+        SignatureError: transformers cannot load it.
+    """
+    from transformers import AutoTokenizer
+
+    for holder in (checkpoint, base):
+        if holder is not None and any(_of_tokenizer(name) for name in holder.files):
+            folder = _folder(holder)
+            with _loading(f"the tokenizer of {checkpoint.name}"):
+                return AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
+    raise ProbeError(
+        f"{checkpoint.name} has no tokenizer, so prompts cannot be fed to it",
+        hint="add the tokenizer's files to it, or plan with --signals structural",
+    )
+
+
+def model_bytes(checkpoint: Checkpoint, base: Checkpoint | None, dtype: str) -> int:
+    """Bytes of a model's weights in a compute dtype; an adapter is folded into its base's.
+
+    Raises:
+        AlignmentError: an adapter without its base.
+    """
+    sizes = (prod(shape) for shape in shapes(checkpoint, base).values())
+    return sum(sizes) * getattr(torch, dtype).itemsize
+
+
+def batch_entries(size: int, free: int) -> int:
+    """Logits (prompts × tokens × vocabulary) of one batch at most, a power of two.
+
+    Args:
+        size: bytes of the model in its compute dtype. A batch takes little beside it, and as
+            batches are what a model on disk is read for, a large model gets larger ones.
+        free: bytes of free memory, of which an eighth is used at most. It decides only where
+            memory is short, so that elsewhere the same batches are run every time.
+    """
+    room = min(max(LEAST, size // PART), free // 8) // 4
+    return 1 << max(0, room.bit_length() - 1)
+
+
+def free_memory(device: torch.device | str = "cpu") -> int:
+    """Bytes that can be allocated now; for a GPU where its own and the machine's memory allow.
+
+    On Linux what the kernel calls available, less where the process's control group is limited;
+    elsewhere half of what the machine has.
+    """
+    free = min(_available(Path("/proc/meminfo")), _granted(Path("/sys/fs/cgroup")))
+    if torch.device(device).type == "cuda":
+        free = min(free, torch.cuda.mem_get_info(torch.device(device))[0])
+    return int(free)
+
+
+def _available(meminfo: Path) -> float:
+    try:
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+
+
+def _granted(group: Path) -> float:
+    """What a control group (version 2) may still take, files it has cached not counted."""
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(counts["inactive_file"]))
+    except (OSError, KeyError, ValueError):  # none, or "max"
+        return float("inf")
+
+
+def _resident(
+    checkpoint: Checkpoint, whole: Checkpoint, dtype: torch.dtype, place: torch.device
+) -> PreTrainedModel:
+    """The model whole in memory, as transformers and PEFT load it."""
+    from transformers import AutoModelForCausalLM
+
+    folder = _folder(whole)
+    with _quiet(), _loading(whole.name):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False,
+            local_files_only=True, attn_implementation="eager", output_loading_info=True,
+        )  # type: ignore[misc]  # fmt: skip
+        for name in sorted(found["missing_keys"]):  # transformers would make up its values
+            raise ValueError(f"it has no tensor for {name}")
+        model.set_attn_implementation(register())
+    if checkpoint.kind == "adapter":
+        adapter = str(_folder(checkpoint))
+        with _quiet(), _loading(checkpoint.name):
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    return model.to(place)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _loading(what: str) -> Iterator[None]:
+    """Raise what transformers and PEFT raise for a model they cannot load as an error of ours."""
+    try:
+        yield
+    except SimmergeError:
+        raise
+    except Exception as error:  # the files are others', and odd ones end in any error there is
+        raise SignatureError(
+            f"{what} cannot be loaded: {type(error).__name__}: {_first_line(error)}",
+            hint=_remedy(error),
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Of its message, with the next one where the first only introduces it."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+
+
+def _remedy(error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "its code is never run here; plan without running it: --signals structural"
+    if isinstance(error, ImportError):
+        return "install the package it names, then try again"
+    return "update transformers, or plan without running it: --signals structural"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of transformers', and no word from PEFT about what it will rename."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _folder(checkpoint: Checkpoint) -> Path:
+    """A folder with the files loading needs, downloaded into the cache if they are remote."""
+    beside = {
+        name
+        for name in checkpoint.files
+        if "/" not in name and (name.endswith(".json") or _of_tokenizer(name))
+    }
+    if checkpoint.converted is not None:
+        return assembled(checkpoint, beside)
+    needed = {header.file for header in checkpoint.tensors.values()} | beside
+    paths = [local_file(checkpoint.location, name) for name in sorted(needed)]
+    return paths[0].parent
+
+
+def _of_tokenizer(name: str) -> bool:
+    return bool(TOKENIZER_FILES.fullmatch(name))

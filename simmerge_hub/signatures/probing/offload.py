@@ -1,0 +1,276 @@
+"""A model run one layer at a time: a module's weights are read from its files when its turn comes.
+
+accelerate's offload hooks ask for the weights, and a mapping of ours reads them from the
+checkpoint's own safetensors files: nothing is copied to disk, and pages of the files do not count
+as memory of the process. Adapters are folded in on the way by the code that merges them; PEFT
+would write what it folds to the disk, or hang hooks of its own between accelerate's. The embedding
+and the head, by far the largest modules, are never whole in memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import Embedding, Linear, Module, Parameter
+
+from simmerge_hub.signatures.probing.attention import register
+from simmerge_hub.weights.numbers import matrix_shape
+from simmerge_hub.weights.stream import Rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.core_model_loading import WeightConverter
+
+BLOCK = 2**20
+"""Entries of a tensor read at a time."""
+
+
+def layered(
+    folder: Path, rows: Mapping[str, Rows], dtype: torch.dtype, place: torch.device
+) -> PreTrainedModel:
+    """A model that reads the weights of each module when it runs, and forgets them after.
+
+    Args:
+        folder: where its config.json lies.
+        rows: its stored tensors, open as long as the model is run.
+        dtype: what to compute in.
+        place: where to compute.
+
+    Raises:
+        ValueError: the stored tensors are not those of the model, or it has no plain embedding.
+    """
+    from accelerate import cpu_offload
+
+    model = _empty(folder, dtype)
+    stored = Stored(model=model, rows=rows, origins=_origins(model, rows), dtype=dtype)
+    _check(stored)
+    for name, buffer in model.named_buffers():
+        if name in stored.origins:
+            buffer.copy_(stored[name])
+    cpu_offload(model, place, state_dict=stored)  # type: ignore[arg-type]
+    _stream_head(stored, place)
+    _stream_embedding(stored, place)
+    if model.device.type == "meta":  # its first parameter, by which it says where it computes
+        raise ValueError(f"{type(model).__name__} does not begin with a plain embedding")
+    return model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a parameter is made of: stored tensors, as (name, the pattern it matches).
+
+    `converter` is what transformers makes of several tensors (the experts of a layer become one),
+    and `first` the first parameter it makes; it is None for a tensor that is used as it is.
+    """
+
+    first: str
+    stored: list[tuple[str, str]]
+    converter: WeightConverter | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stored:
+    """Parameter or buffer name -> its values, read when asked for and not kept."""
+
+    model: PreTrainedModel
+    rows: Mapping[str, Rows]
+    origins: Mapping[str, Origin]
+    dtype: torch.dtype
+
+    def __getitem__(self, name: str) -> Tensor:
+        return _made(name, self.origins[name], self.model, self._read)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.origins)
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def alone(self, weight: Tensor) -> Rows | None:
+        """The rows of a parameter of the model, if it is stored as it is."""
+        name = next(n for n, p in self.model.named_parameters() if p is weight)
+        origin = self.origins[name]
+        return None if origin.converter else self.rows[origin.stored[0][0]]
+
+    def _read(self, name: str) -> Tensor:
+        rows = self.rows[name]
+        found = _space(matrix_shape(rows.shape), self.dtype)
+        for low, high in _blocks(rows.shape):
+            _fill(found[low:high], rows, low)
+        return found.reshape(rows.shape)
+
+
+def _empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The model without weights; buffers that are computed (rotary frequencies) are there."""
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=False, attn_implementation="eager"
+        )
+    model.tie_weights()  # what was tied before has been replaced
+    model.set_attn_implementation(register())
+    return model
+
+
+def _origins(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Origin]:
+    """Which stored tensors each parameter and buffer is made of, by transformers' own rules."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+    transforms = get_model_conversion_mapping(model)
+    renamings = [t for t in transforms if isinstance(t, WeightRenaming)]
+    converters = [t for t in transforms if isinstance(t, WeightConverter)]
+    converter_of = {p: c for c in converters for p in c.source_patterns}
+    prefix, state = model.base_model_prefix, model.state_dict()
+    origins: dict[str, Origin] = {}
+    for name in sorted(names, key=_natural):  # experts are joined in this order
+        found, pattern = rename_source_key(name, renamings, converters, prefix, state)
+        if found not in state:
+            found, pattern = rename_source_key(name, [], [], prefix, state)
+        if found in state:
+            converter = converter_of[pattern] if pattern else None
+            made_of = Origin(first=found, stored=[], converter=converter)
+            origins.setdefault(found, made_of).stored.append((name, pattern or name))
+    return origins | _others(origins) | _tied(model, origins)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+
+
+def _others(origins: Mapping[str, Origin]) -> dict[str, Origin]:
+    """The parameters that come of one stored tensor beside the first."""
+    found = {}
+    for first, origin in origins.items():
+        if origin.converter:
+            here, *others = origin.converter.target_patterns
+            found |= {first.replace(here, other): origin for other in others}
+    return found
+
+
+def _tied(model: PreTrainedModel, origins: Mapping[str, Origin]) -> dict[str, Origin]:
+    """The other names of parameters that are one, of which one is stored."""
+    named = list(model.named_parameters(remove_duplicate=False))
+    held = {id(p): origins[n] for n, p in named if n in origins}
+    return {n: held[id(p)] for n, p in named if n not in origins and id(p) in held}
+
+
+def _check(stored: Stored) -> None:
+    """Refuse tensors that are missing or of the wrong shape before anything is read."""
+
+    def shaped(name: str) -> Tensor:
+        return torch.empty(stored.rows[name].shape, device="meta")
+
+    for name, parameter in stored.model.named_parameters(remove_duplicate=False):
+        if name not in stored.origins:
+            raise ValueError(f"it has no tensor for {name}")
+        found = _made(name, stored.origins[name], stored.model, shaped)
+        if found.shape != parameter.shape:
+            seen, wanted = list(found.shape), list(parameter.shape)
+            raise ValueError(f"{name} is {seen} in its files, and {wanted} by its config")
+
+
+def _made(
+    name: str, origin: Origin, model: PreTrainedModel, read: Callable[[str], Tensor]
+) -> Tensor:
+    """A parameter, of what `read` gives for the stored tensors it is made of."""
+    if origin.converter is None:
+        return read(origin.stored[0][0])
+    converter = deepcopy(origin.converter)  # it collects tensors, and is used once
+    for source, pattern in origin.stored:
+        converter.add_tensor(origin.first, source, pattern, partial(read, source))  # type: ignore[arg-type]
+    found = converter.convert(origin.first, model=model, config=model.config)[name]
+    return found[0] if isinstance(found, list) else found
+
+
+def _stream_embedding(stored: Stored, place: torch.device) -> None:
+    """Read only those rows of the embedding that the prompts name."""
+    from accelerate.hooks import remove_hook_from_module
+
+    module = stored.model.get_input_embeddings()
+    rows = stored.alone(module.weight) if isinstance(module, Embedding) else None
+    if not isinstance(module, Embedding) or rows is None:
+        return
+
+    def before(_module: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        ids, places = inputs[0].unique(return_inverse=True)
+        read = torch.cat([rows.read(i, i + 1) for i in ids.tolist()])
+        module.weight = _frozen(read.to(place, stored.dtype))
+        return places, *inputs[1:]
+
+    def after(*_: Any) -> None:
+        module.weight = nothing
+
+    nothing = _frozen(torch.empty(0, module.embedding_dim, dtype=stored.dtype, device=place))
+    remove_hook_from_module(module)
+    module.weight = nothing
+    module.padding_idx = None  # a row of the whole embedding, and of use in training only
+    module.register_forward_pre_hook(before)
+    module.register_forward_hook(after)
+
+
+def _stream_head(stored: Stored, place: torch.device) -> None:
+    """Read the head in blocks of rows, each multiplied before the next is read."""
+    from accelerate.hooks import remove_hook_from_module
+
+    head = stored.model.get_output_embeddings()
+    rows = stored.alone(head.weight) if type(head) is Linear else None
+    if type(head) is not Linear or rows is None:
+        return
+    name = next(n for n, module in stored.model.named_modules() if module is head)
+    bias = None if head.bias is None else stored[f"{name}.bias"].to(place)
+
+    def forward(input: Tensor) -> Tensor:  # named as in Linear
+        logits = input.new_empty(*input.shape[:-1], rows.shape[0])
+        blocks = _blocks(rows.shape)
+        space = _space((blocks[0][1], rows.shape[1]), stored.dtype)
+        for low, high in blocks:
+            block = _fill(space[: high - low], rows, low)
+            logits[..., low:high] = input @ block.to(place).T
+        return logits if bias is None else logits.add_(bias)
+
+    remove_hook_from_module(head)
+    head.forward = forward
+
+
+def _frozen(values: Tensor) -> Parameter:
+    return Parameter(values, requires_grad=False)
+
+
+def _space(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """An empty matrix; before a large one is made, what malloc has free goes back to the system.
+
+    Large blocks come and go all the time, and what is small and stays is put between them: running
+    a model of 1.1 B parameters by layers took 1 GB for such holes.
+    """
+    if sys.platform == "linux" and shape[0] * shape[1] >= BLOCK:
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, and the holes
+        if trim:
+            trim(0)
+    return torch.empty(shape, dtype=dtype)
+
+
+def _fill(space: Tensor, rows: Rows, low: int) -> Tensor:
+    """`space` [n, cols], filled with n rows from row `low` on."""
+    if space.dtype == torch.float32:
+        return rows.read(low, low + len(space), space)
+    return space.copy_(rows.read(low, low + len(space)))
+
+
+def _blocks(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The row ranges in which a tensor of this shape is read."""
+    rows, cols = matrix_shape(shape)
+    step = max(1, BLOCK // max(1, cols))
+    return [(low, min(low + step, rows)) for low in range(0, rows, step)]

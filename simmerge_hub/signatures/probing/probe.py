@@ -1,0 +1,109 @@
+"""Probe sets: unlabelled prompts of one task, and the run of a model over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from simmerge_hub.errors import ProbeError
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.texts import texts
+
+if TYPE_CHECKING:
+    from simmerge_hub.signatures.probing.sketch import Sketch
+
+DOMAINS = ("code", "math", "multilingual", "rag", "instruct")
+"""Tasks that have a probe set of ours."""
+PROMPTS = 64
+"""Prompts of a probe set at most."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, steps done, steps in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSet:
+    """Unlabelled prompts of one task; `digest` is the sha256 of the prompts alone."""
+
+    task: str
+    source: str
+    prompts: tuple[str, ...]
+    digest: str
+
+
+def probe_set(task: str, source: str | None = None, *, limit: int = PROMPTS) -> ProbeSet:
+    """The probe set of a task.
+
+    Args:
+        task: any name; one of DOMAINS where no source is given.
+        source: a dataset `org/name[@revision][:split[:column]]`, or a .jsonl or .txt file; ours
+            by default.
+        limit: the first `limit` prompts are used.
+
+    Raises:
+        ProbeError: no source and no probe set of ours, or a source without prompts.
+    """
+    if source is None:
+        found, prompts = f"simmerge-hub:{task}", _ours(task)[:limit]
+    else:
+        read = texts(source, limit=limit)
+        found, prompts = read.source, read.prompts
+    digest = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
+    return ProbeSet(task=task, source=found, prompts=tuple(prompts), digest=digest)
+
+
+def run_probes(
+    checkpoint: Checkpoint,
+    base: Checkpoint | None,
+    probe_sets: Sequence[ProbeSet],
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    offload: bool | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Sketch]:
+    """Load a model once and run every probe set through it in one forward pass each.
+
+    Args:
+        checkpoint: a full model, or an adapter with its `base`; downloaded whole if remote.
+        base: the model an adapter belongs to.
+        probe_sets: one sketch is made of each.
+        dtype: what to compute in; sketches of different dtype are never compared.
+        device: a GPU where torch finds one by default.
+        offload: whether weights stay on the disk but for the layer that runs; by default if the
+            model does not fit into the free memory.
+        progress: called as probe sets go by.
+
+    Returns:
+        Task -> sketch.
+    """
+    from simmerge_hub.signatures.probing import loading
+    from simmerge_hub.signatures.probing.sketch import sketch
+
+    tokens = loading.load_tokenizer(checkpoint, base)
+    sketches = {}
+    with loading.loaded(checkpoint, base, dtype=dtype, device=device, offload=offload) as model:
+        size = loading.model_bytes(checkpoint, base, dtype)
+        entries = loading.batch_entries(size, loading.free_memory(model.device))
+        for number, probes in enumerate(probe_sets):
+            if progress:
+                progress(f"probing {checkpoint.name} with {probes.task}", number, len(probe_sets))
+            sketches[probes.task] = sketch(
+                model, tokens, probes.prompts, probes=probes.digest, entries=entries
+            )
+    return sketches
+
+
+def _ours(task: str) -> tuple[str, ...]:
+    if task not in DOMAINS:
+        raise ProbeError(
+            f"there is no probe set of ours for {task!r}",
+            hint=f"ours are: {', '.join(DOMAINS)}; or use --probes {task}=org/dataset",
+        )
+    file = resources.files("simmerge_hub.signatures.probing") / "probes" / f"{task}.jsonl"
+    lines: list[Mapping[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
+    return tuple(line["prompt"] for line in lines)

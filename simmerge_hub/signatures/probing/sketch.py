@@ -1,0 +1,196 @@
+"""The functional part: what one forward pass over a probe set leaves behind.
+
+Of every prompt a few positions are kept, always its end (where an answer would begin): the
+next-token distribution there, the hidden state after some layers, and for two of them the
+attention rows. Knows loaded models and texts; nothing about checkpoints, files or the Hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from simmerge_hub.errors import ProbeError
+from simmerge_hub.signatures.probing.capture import QUERIES, TOKENS, Arrays, Layers, Prompt, run
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+POSITIONS = 8
+"""Positions kept of each prompt, its end included."""
+HIDDEN_LAYERS = 8
+ATTENTION_LAYERS = 4
+"""Layers kept, evenly spread with the last one among them; all of a shallower model."""
+BATCH_ENTRIES = 32_000_000
+"""Prompts × tokens × vocabulary of one batch at most, where no other limit is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class Sketch:
+    """One model on one probe set. N prompts, P positions kept in all, L and A layers, H heads.
+
+    Args:
+        probes: digest of the probe set.
+        tokens: digest of the token ids; sketches of different tokens are never compared.
+        vocabulary: tokens the model can predict.
+        logprobs: float32 [P, V] in nats; [P, 256], falling, for a vocabulary above 4096.
+        ids: int32 [P, 256], whose log-probabilities these are; empty if all are kept.
+        tail: float32 [P], log of the probability not kept; empty if all are kept.
+        entropy: float32 [P] in nats, of the whole distribution.
+        loss: float32 [N], mean negative log-likelihood of the prompt's own tokens in nats.
+        ends: bool [P], which positions are a prompt's last.
+        hidden: float32 [L, P, width], hidden states after L layers.
+        depths: float32 [L], depth of those layers: (number + ½) / layers.
+        attention: float16 [A, H, Q, keys], rows of Q queries; 0 beyond the query. Empty if the
+            model does not let its attention be replaced.
+        attention_depths: float32 [A].
+    """
+
+    probes: str
+    tokens: str
+    vocabulary: int
+    logprobs: np.ndarray
+    ids: np.ndarray
+    tail: np.ndarray
+    entropy: np.ndarray
+    loss: np.ndarray
+    ends: np.ndarray
+    hidden: np.ndarray
+    depths: np.ndarray
+    attention: np.ndarray
+    attention_depths: np.ndarray
+
+
+def sketch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    probes: str = "",
+    entries: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sketch:
+    """Run the prompts through a loaded model once.
+
+    Args:
+        model: in evaluation mode; its attention is kept if it runs `attention.register()`'s.
+        tokenizer: the model's own; prompts are fed raw, without a chat template.
+        prompts: unlabelled texts of at least two tokens.
+        probes: the probe set's digest, kept in the sketch.
+        entries: prompts × tokens × vocabulary of one batch at most; one prompt is always run.
+            Batches change nothing beyond rounding: prompts are padded on the right and masked.
+        progress: called with (prompts done, prompts).
+
+    Raises:
+        ProbeError: a prompt of fewer than two tokens, or a token that the model does not embed.
+    """
+    config = model.config.get_text_config()
+    longest = min(TOKENS, getattr(config, "max_position_embeddings", TOKENS))
+    read = [_prompt(text, tokenizer, longest) for text in prompts]
+    _check_embedded(read, model)
+    layers = _layers(model)
+    parts: dict[int, Arrays] = {}
+    with torch.no_grad():
+        for batch in _batches(read, config.vocab_size, entries or BATCH_ENTRIES):
+            found = run(model, layers, [read[i] for i in batch])
+            parts |= dict(zip(batch, found, strict=True))
+            if progress:
+                progress(len(parts), len(read))
+    return _joined(read, [parts[i] for i in range(len(read))], layers, probes)
+
+
+def _prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> Prompt:
+    ids: list[int] = tokenizer(text, truncation=True, max_length=longest)["input_ids"]  # type: ignore[assignment]
+    if len(ids) < 2:
+        raise ProbeError(
+            f"the prompt {text!r} has fewer than two tokens",
+            hint="probe with longer texts: nothing can be predicted from one token",
+        )
+    last = len(ids) - 1
+    order = sorted(range(1, last), key=lambda i: hashlib.sha256(f"{i} {text}".encode()).digest())
+    return Prompt(
+        ids=tuple(ids),
+        positions=(*sorted(order[: POSITIONS - 1]), last),
+        queries=(*sorted(order[: QUERIES - 1]), last),
+    )
+
+
+def _check_embedded(prompts: Sequence[Prompt], model: PreTrainedModel) -> None:
+    largest = max(max(prompt.ids) for prompt in prompts)
+    embedded = getattr(model.get_input_embeddings(), "num_embeddings", largest + 1)
+    if largest >= embedded:
+        raise ProbeError(
+            f"the tokenizer gives token {largest}, and the model embeds {embedded}",
+            hint="use the tokenizer the model was trained with, or plan with --signals structural",
+        )
+
+
+def _batches(prompts: list[Prompt], vocabulary: int, entries: int) -> Iterator[list[int]]:
+    """Numbers of prompts of similar length, as many as `entries` logits allow."""
+    batch: list[int] = []
+    for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids)):
+        if batch and (len(batch) + 1) * len(prompts[i].ids) * vocabulary > entries:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _layers(model: PreTrainedModel) -> Layers:
+    """The model's decoder layers, and which of them are kept."""
+    count = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return Layers(
+                modules=list(module),
+                hidden=_spread(count, HIDDEN_LAYERS),
+                attention=_spread(count, ATTENTION_LAYERS),
+            )
+    raise ProbeError(
+        f"{type(model).__name__} has no list of {count} layers to probe",
+        hint="plan with --signals structural: weights alone",
+    )
+
+
+def _spread(count: int, kept: int) -> list[int]:
+    """At most `kept` of `count` layers, evenly spread, the last one among them."""
+    kept = min(count, kept)
+    return [(i + 1) * count // kept - 1 for i in range(kept)]
+
+
+def _joined(
+    prompts: Sequence[Prompt], parts: Sequence[Arrays], layers: Layers, probes: str
+) -> Sketch:
+    def join(name: str, axis: int = 0, dtype: Any = np.float32) -> np.ndarray:
+        if name not in parts[0]:
+            return np.empty(0, dtype)
+        return np.ascontiguousarray(np.concatenate([p[name] for p in parts], axis=axis), dtype)
+
+    longest = max(len(p.ids) for p in prompts)
+    attention = np.ascontiguousarray(join("attention", 2, np.float16)[..., :longest])
+    count = len(layers.modules)
+    return Sketch(
+        probes=probes,
+        tokens=hashlib.sha256(repr([p.ids for p in prompts]).encode()).hexdigest(),
+        vocabulary=int(parts[0]["vocabulary"][0]),
+        logprobs=join("logprobs"),
+        ids=join("ids", dtype=np.int32),
+        tail=join("tail"),
+        entropy=join("entropy"),
+        loss=join("loss"),
+        ends=np.array([place == p.positions[-1] for p in prompts for place in p.positions]),
+        hidden=join("hidden", 1),
+        depths=_depths(layers.hidden, count),
+        attention=attention,
+        attention_depths=_depths(layers.attention if attention.size else [], count),
+    )
+
+
+def _depths(layers: Sequence[int], count: int) -> np.ndarray:
+    return np.array([(layer + 0.5) / count for layer in layers], np.float32)

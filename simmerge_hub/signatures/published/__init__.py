@@ -1,0 +1,1 @@
+"""Signatures that others have published, and whether they are believed."""

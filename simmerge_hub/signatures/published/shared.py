@@ -1,0 +1,235 @@
+"""Published signatures: where they lie on the Hub, found there and put there.
+
+A signature is `simmerge/<digest>.safetensors` on the main branch of the model's own repository, or
+of a data set of somebody's: the digest says which content it is of, so the branch may move on. It
+contains weights, so it is never published where more may read it than may read the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from simmerge_hub.errors import HubError, RepoNotFound, SignatureError, SimmergeError
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.upload.attachments import Attachment, attach, audience, find
+from simmerge_hub.hub.upload.publish import Commit, RepoType
+from simmerge_hub.signatures.probing.probe import Progress
+from simmerge_hub.signatures.published.belief import doubt, spot_check
+from simmerge_hub.signatures.signing.signature import (
+    Found,
+    Note,
+    Request,
+    Signature,
+    Signed,
+    load,
+    obtain,
+    save,
+)
+
+FOLDER = "simmerge"
+LARGEST = 2**30
+"""Bytes of a published signature at most: ten times what one of a 7B model has."""
+
+
+def signed(
+    request: Request,
+    *,
+    third_parties: Sequence[str] = (),
+    progress: Progress | None = None,
+    note: Note | None = None,
+) -> Signed:
+    """The signature of a model: from the cache, from its own repository, from those of others that
+    are named, and only then computed; with where each part came from.
+
+    Args:
+        request: what is to be signed.
+        third_parties: repositories of others to look in, `org/name`; each must pass a spot check.
+        progress: called with (what, steps done, steps in all).
+        note: told why something published is not believed, and what will be downloaded.
+
+    Raises:
+        RepoNotFound: one of the repositories of others does not exist.
+        AlignmentError, ProbeError: as `sign`.
+    """
+    say = note or (lambda _: None)
+    own = request.checkpoint.location.repo
+    lookups = [partial(_own, own, say)] if own else []
+    lookups += [partial(_others, repo, say) for repo in third_parties]
+    return obtain(request, lookups=lookups, progress=progress, note=note)
+
+
+def publish(signature: Signature, request: Request, *, to: str | None = None) -> Commit | None:
+    """Publish a signature in one commit: beside its model, or in a data set.
+
+    Where one may not write, a pull request is opened. Sketches that are published there already, of
+    other tasks, stay.
+
+    Args:
+        signature: of what `request` says.
+        request: the model, and the base if it is an adapter.
+        to: a data set `org/name`, created if need be; the model's repository by default.
+
+    Returns:
+        The commit, or None if all of it is published there already.
+
+    Raises:
+        SignatureError: the model is a folder, and no data set is named.
+        PushFailed: the model is private or gated and the target is not private; or it was refused.
+        HubError: the Hub is not reached.
+    """
+    checkpoint = request.checkpoint
+    target, kind = (to, "dataset") if to else (checkpoint.location.repo, "model")
+    if not target:
+        raise SignatureError(
+            f"{checkpoint.name} is a folder here, and has no repository to publish a signature in",
+            hint="name a data set of yours: --to org/signatures",
+        )
+    closed = _closed(request, target if kind == "model" else "")
+    theirs = _published(signature, request, target, kind)
+    if theirs and _probes(signature) <= _probes(theirs):
+        return None
+    sketches = {**(theirs.sketches if theirs else {}), **signature.sketches}
+    whole = replace(_anonymous(signature, checkpoint), sketches=sketches)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "signature.safetensors")
+        save(whole, file)
+        return attach(
+            file,
+            target,
+            _path(request),
+            repo_type=kind,
+            closed=closed,
+            message=f"Signature of {whole.name}",
+        )
+
+
+def size_of(signature: Signature) -> int:
+    """Bytes of all it holds."""
+    arrays = [
+        getattr(sketch, name)
+        for sketch in signature.sketches.values()
+        for name in sketch.__dataclass_fields__
+    ]
+    sampled = sum(tensor.nbytes for tensor in signature.sampled.values())
+    return sampled + sum(getattr(array, "nbytes", 0) for array in arrays)
+
+
+def _path(request: Request) -> str:
+    return f"{FOLDER}/{request.identity.replace('+', '-')}.safetensors"
+
+
+def _own(repo: str, say: Note, request: Request, known: Signature | None) -> Found | None:
+    """What the model's owners published beside it."""
+    try:
+        attached = find(repo, _path(request))
+    except HubError as error:
+        say(f"{repo}: signatures cannot be looked for: {error}")
+        return None
+    return _believed(attached, request, known, say)
+
+
+def _others(repo: str, say: Note, request: Request, known: Signature | None) -> Found | None:
+    """What somebody else published, spot-checked unless the whole sample can be compared."""
+    try:
+        attached = _find_anywhere(repo, _path(request))
+    except RepoNotFound:  # the user named it
+        raise
+    except HubError as error:
+        say(f"{repo}: signatures cannot be looked for: {error}")
+        return None
+    found = _believed(attached, request, known, say)
+    if found is None or attached is None or known is not None:
+        return found
+    try:
+        wrong = spot_check(found.signature, request, attached.location.commit)
+    except SimmergeError as error:
+        wrong = f"it cannot be checked: {error}"
+    if wrong:
+        say(_ignored(attached, wrong))
+        return None
+    return found
+
+
+def _find_anywhere(repo: str, path: str) -> Attachment | None:
+    """In the data set of that name, or in the model."""
+    try:
+        return find(repo, path, repo_type="dataset")
+    except RepoNotFound:
+        return find(repo, path)
+
+
+def _believed(
+    attached: Attachment | None, request: Request, known: Signature | None, say: Note
+) -> Found | None:
+    """The signature in a file of others, if there is one and it stands every check."""
+    if attached is None:
+        return None
+    try:
+        found = _loaded(attached)
+        wrong = doubt(found, request, known)
+    except SimmergeError as error:
+        wrong = str(error)
+    except Exception as error:  # a header that is sound JSON may still say anything
+        wrong = f"it is no signature ({type(error).__name__})"
+    else:
+        if not wrong:
+            return Found(signature=found, place=attached.location.repo)
+    say(_ignored(attached, wrong))
+    return None
+
+
+def _loaded(attached: Attachment) -> Signature:
+    if attached.size > LARGEST:
+        raise SignatureError(
+            f"it has {attached.size / 1e6:,.0f} MB, and no signature has more than "
+            f"{LARGEST / 1e6:,.0f}",
+            hint="sign the model here",
+        )
+    return load(attached.fetch())
+
+
+def _ignored(attached: Attachment, wrong: str) -> str:
+    where = attached.location
+    return f"the signature in {where.repo}@{where.commit[:8]} is ignored: {wrong}"
+
+
+def _closed(request: Request, own: str) -> str:
+    """Why the target must be private: a model behind it that not everybody may read; "" if none.
+
+    A model's own repository is as open as the model; what a folder here may be shown to is not
+    known.
+    """
+    for each in (request.checkpoint, request.adapted):
+        if each is None or (own and each.location.repo == own):
+            continue
+        if not each.location.repo:
+            return f"{each.name} is a folder here"
+        who = audience(each.location.repo)
+        if who != "public":
+            return f"{each.name} is {who}"
+    return ""
+
+
+def _anonymous(signature: Signature, checkpoint: Checkpoint) -> Signature:
+    """Without the name of a folder here."""
+    if checkpoint.location.repo:
+        return signature
+    return replace(signature, name=signature.digest[:12], commit=None)
+
+
+def _published(
+    signature: Signature, request: Request, target: str, kind: RepoType
+) -> Signature | None:
+    """What is published in the same place already, if its rows are those of this signature."""
+    try:
+        attached = find(target, _path(request), repo_type=kind)
+    except RepoNotFound:  # it will be created, or refused
+        return None
+    found = _believed(attached, request, signature, lambda _: None)
+    return found.signature if found else None
+
+
+def _probes(signature: Signature) -> set[str]:
+    return {sketch.probes for sketch in signature.sketches.values()}

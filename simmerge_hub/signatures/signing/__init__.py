@@ -1,0 +1,1 @@
+"""One model -> its signature: sampled weights, sketches, the file they are in."""

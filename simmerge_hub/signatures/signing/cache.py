@@ -1,0 +1,105 @@
+"""The cache of signatures: where the parts of one lie, and how much room all may take.
+
+It holds what this machine computed and nothing else. What somebody published stays in
+huggingface_hub's cache and is checked whenever it is read: anyone can publish beside a copy of a
+model, and a copy has the digest of the model.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from simmerge_hub.errors import SignatureError
+from simmerge_hub.hub.assets import assets_folder
+from simmerge_hub.signatures.signing.store import SCHEMA
+
+KIND = "signatures"
+LIMIT = 10_000_000_000
+"""Bytes all cached signatures may take, unless SIMMERGE_CACHE_LIMIT says otherwise."""
+VARIABLE = "SIMMERGE_CACHE_LIMIT"
+ABANDONED = 24 * 3600
+"""Seconds after which a half-written file belongs to no process any more."""
+
+_in_use: set[Path] = set()
+"""What this process read or wrote: a plan never deletes what it stands on."""
+
+
+def structure_path(identity: str, entries: int) -> Path:
+    """Where the weights' part of a model's signature is cached.
+
+    Args:
+        identity: the digest of the model's content; of an adapter's and its base's.
+        entries: how many are sampled at most.
+    """
+    return _folder(identity) / f"structure-{entries}-{SCHEMA}.safetensors"
+
+
+def sketch_path(identity: str, probes: str, dtype: str) -> Path:
+    """Where a model's sketch on the probe set of digest `probes` is cached."""
+    return _folder(identity) / f"probes-{probes[:32]}-{dtype}-{SCHEMA}.safetensors"
+
+
+def use(path: Path) -> Path:
+    """Note that a cached file is read or written now: it is the last to go, and not before exit."""
+    _in_use.add(path)
+    with contextlib.suppress(OSError):  # not there yet, or a cache that is not ours to write
+        os.utime(path)
+    return path
+
+
+def trim() -> None:
+    """Delete what was used longest ago until the cache is within its limit.
+
+    Raises:
+        SignatureError: the limit in the environment is no number of bytes.
+    """
+    left = _stored(_folder("").parent)
+    over = sum(size for _, size, _ in left) - limit()
+    for _, size, path in sorted(left):
+        if over <= 0:
+            return
+        if path not in _in_use:
+            path.unlink(missing_ok=True)
+            over -= size
+
+
+def limit() -> int:
+    """How many bytes all cached signatures may take."""
+    stated = os.environ.get(VARIABLE, str(LIMIT))
+    if not stated.isdecimal():
+        raise SignatureError(
+            f"{VARIABLE} is {stated!r}, which is no number of bytes",
+            hint=f"set it to a whole number, like {LIMIT}, or unset it",
+        )
+    return int(stated)
+
+
+def secret() -> bytes:
+    """32 random bytes of this machine, the same ones every time; nobody else knows them."""
+    path = assets_folder("spot-check", "key") / "key"
+    if not path.is_file():
+        part = path.with_name(f".{uuid4().hex}")
+        part.touch(mode=0o600)
+        part.write_bytes(secrets.token_bytes(32))
+        part.replace(path)
+    return path.read_bytes()
+
+
+def _folder(identity: str) -> Path:
+    return assets_folder(KIND, hashlib.sha256(identity.encode()).hexdigest()[:32])
+
+
+def _stored(folder: Path) -> list[tuple[int, int, Path]]:
+    """(time of last use in ns, bytes, path) of every file that may be deleted."""
+    found = []
+    for path in folder.glob("*/*"):
+        with contextlib.suppress(FileNotFoundError):  # another process trims as well
+            status = path.stat()
+            written_now = path.name[0] == "." and time.time() - status.st_mtime < ABANDONED
+            if not written_now:
+                found.append((status.st_mtime_ns, status.st_size, path))
+    return found

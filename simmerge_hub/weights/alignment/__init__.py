@@ -1,0 +1,1 @@
+"""Which models can be merged, tensor by tensor, and why not."""

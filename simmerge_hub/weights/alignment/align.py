@@ -1,0 +1,357 @@
+"""Which tensors of several checkpoints match, and what does not and why. Headers only.
+
+The reference is the base, or else the first model. The rules, in order:
+
+- A head that one model has and another ties to its embedding: the embedding stands in for it.
+- Buffers that transformers computes anew (rotary frequencies, position ids, masks) are never a
+  reason to refuse: the reference's are copied, others' are left out.
+- Any other tensor that not all have is refused, or with `unmatched` "drop" or "keep" copied from
+  the reference if it has it, and otherwise left out ("drop") or copied from the first model that
+  has it ("keep").
+- Configs that give equal shapes another meaning (the number of heads) are refused.
+- A tensor with another shape is refused, unless only its number of vocabulary rows differs and the
+  vocabularies are known.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights import adapters
+from simmerge_hub.weights.alignment.meaning import conflicts, differences
+from simmerge_hub.weights.layers import Placed, depths, layer_of, main_stack, sliced
+from simmerge_hub.weights.stream import shapes
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary
+
+Shape = tuple[int, ...]
+Span = Mapping[str, tuple[int, int]]
+"""Model name -> layers [first, last) of one slice."""
+RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A tensor of one model that cannot be merged, and the reason."""
+
+    name: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """One tensor of the output.
+
+    `origins` says what it is called in each model that has a part in it; `copied` names the model
+    it is copied from where not all have it, or is "". `depth` is that of its layer, 0 to 1, in
+    slice number `slice`.
+    """
+
+    shape: Shape
+    origins: Mapping[str, str]
+    slice: int = 0
+    depth: float = 0.0
+    copied: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """The tensors of the output, in the file order of the reference; what does not match.
+
+    `notes` are sentences about what was decided by rule; `untied` says that the output has a head
+    of its own where the reference has none.
+    """
+
+    tensors: Mapping[str, Matched]
+    rejected: tuple[Rejected, ...]
+    notes: tuple[str, ...] = ()
+    untied: bool = False
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Tensor name -> shape."""
+        return {name: found.shape for name, found in self.tensors.items()}
+
+
+def align(
+    models: Sequence[Checkpoint],
+    base: Checkpoint | None = None,
+    *,
+    names: Sequence[str] = (),
+    spans: Sequence[Span] = (),
+    unmatched: str = "refuse",
+    vocabulary: Vocabulary | None = None,
+) -> Alignment:
+    """Compare every model (and the base) with the reference: the base, else the first model.
+
+    Args:
+        models: what is merged.
+        base: what they were fine-tuned from.
+        names: what to call the base, if any, and the models; by default by their own names.
+        spans: the layers each slice of the output takes of each model; () for the whole.
+        unmatched: "refuse", "drop" or "keep"; see above.
+        vocabulary: how vocabulary rows correspond, where they differ.
+    """
+    reference = base or models[0]
+    for model in models:
+        if model.kind == "adapter":
+            adapters.check(model, shapes(reference))
+    everything = [*([base] if base else []), *models]
+    sources = dict(zip(names or [m.name for m in everything], everything, strict=True))
+    work = _Work(
+        sources=sources,
+        shapes={name: shapes(model, base) for name, model in sources.items()},
+        reference=next(iter(sources)),
+        unmatched=unmatched,
+        resized=vocabulary.tensors if vocabulary else frozenset(),
+        rows=vocabulary.size if vocabulary else 0,
+    )
+    work.compare_configs()
+    tensors = {n: m for n, p in work.placed(spans).items() if (m := work.match(n, p))}
+    if spans:
+        work.refuse_left_out(tensors, spans)
+    else:
+        tensors |= work.extras()
+    return Alignment(
+        tensors=tensors,
+        rejected=tuple(work.rejected),
+        notes=tuple(work.notes),
+        untied=work.untied,
+    )
+
+
+def aligned(models: Sequence[Checkpoint], base: Checkpoint | None = None) -> Alignment:
+    """`align`, or AlignmentError if anything is rejected: nothing is merged by halves."""
+    found = align(models, base)
+    refuse_rejected(found)
+    return found
+
+
+def refuse_rejected(found: Alignment) -> None:
+    """AlignmentError that names the first tensor that does not fit, if there is one."""
+    if found.rejected:
+        first = found.rejected[0]
+        more = len(found.rejected) - 1
+        others = f" (and {more} more)" if more else ""
+        raise AlignmentError(
+            f"{first.model} does not fit: {first.name} {first.reason}{others}",
+            hint="merge fine-tunes of one base model; `unmatched: drop` or `keep` in the recipe "
+            "allows tensors that not all have",
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """One alignment in the making."""
+
+    sources: Mapping[str, Checkpoint]
+    shapes: Mapping[str, Mapping[str, Shape]]
+    reference: str
+    unmatched: str
+    resized: frozenset[str]
+    rows: int
+    rejected: list[Rejected] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    untied: bool = False
+
+    def compare_configs(self) -> None:
+        """Reject models whose config gives the same weights another meaning; note what differs."""
+        reference = self.sources[self.reference]
+        for name, model in self.sources.items():
+            if model.kind == "adapter":
+                self.notes += adapters.other_base(model, reference)
+            elif model is not reference:
+                self.rejected += [
+                    Rejected(name="config.json", model=name, reason=reason)
+                    for reason in conflicts(reference, model)
+                ]
+                self.notes += differences(reference, model)
+
+    def placed(self, spans: Sequence[Span]) -> dict[str, Placed]:
+        """Every tensor the output should have."""
+        if spans:
+            self._refuse_mixed_heads(spans)
+            return sliced(self.shapes, spans)
+        names = list(self.shapes[self.reference])
+        heads = [n for m in self.sources for n in self.shapes[m] if self._is_new_head(m, n)]
+        self.untied = bool(heads) or any(map(self._parts_a_tie, self.sources))
+        deep = depths(names)
+        return {
+            name: Placed(
+                slice=0, depth=deep.get(name, 0.0), origins=dict.fromkeys(self.sources, name)
+            )
+            for name in dict.fromkeys([*names, *heads])
+        }
+
+    def _refuse_mixed_heads(self, spans: Sequence[Span]) -> None:
+        """In slices embedding and head come from different models, which must agree on tying."""
+        told = {m: _says_tied(self.sources[m]) for span in (spans[0], spans[-1]) for m in span}
+        first, wanted = next(iter(told.items()))
+        for model, said in told.items():
+            if None not in (said, wanted) and said != wanted:
+                reason = f"says tie_word_embeddings {said}, in {first} {wanted}"
+                self.rejected.append(Rejected(name="config.json", model=model, reason=reason))
+
+    def match(self, name: str, placed: Placed) -> Matched | None:
+        """The tensor with its name in each model; None (and a reason) if it cannot be merged."""
+        leader = self.reference if self.reference in placed.origins else next(iter(placed.origins))
+        origins: dict[str, str] = {}
+        for model, wanted in placed.origins.items():
+            found = self._stand_in(model, wanted)
+            if found is not None:
+                origins[model] = found
+        wanted = self._shape(leader, origins) if leader in origins else None
+        missing = [model for model in placed.origins if model not in origins]
+        if wanted is None or (missing and not self._may_miss(name, missing)):
+            self._reject(name, missing, leader)
+            return None
+        if not self._same_shape(name, wanted, origins, leader):
+            return None
+        return Matched(
+            shape=self._resized(name, wanted),
+            origins=origins if not missing else {leader: origins[leader]},
+            slice=placed.slice,
+            depth=placed.depth,
+            copied=leader if missing else "",
+        )
+
+    def _resized(self, name: str, shape: Shape) -> Shape:
+        return (self.rows, *shape[1:]) if name in self.resized else shape
+
+    def _shape(self, model: str, origins: Mapping[str, str]) -> Shape:
+        return self.shapes[model][origins[model]]
+
+    def _stand_in(self, model: str, name: str) -> str | None:
+        """What holds this tensor in a model: itself, or the embedding its head is tied to."""
+        found = self.shapes[model]
+        if name in found:
+            return name
+        if layer_of(name) or _says_tied(self.sources[model]) is False:
+            return None
+        others = [m for m in self.shapes if name in self.shapes[m]]
+        twins = self._twins(others[0], name) if others else []
+        held = [twin for twin in twins if twin in found]
+        return held[0] if len(held) == 1 else None
+
+    def _twins(self, model: str, name: str) -> list[str]:
+        """Other matrices outside the layers with the same shape: embeddings and heads."""
+        found = self.shapes[model]
+        return [
+            other
+            for other, shape in found.items()
+            if other != name and len(shape) == 2 and shape == found[name] and not layer_of(other)
+        ]
+
+    def _is_new_head(self, model: str, name: str) -> bool:
+        """Whether a model has a head where the reference uses its embedding."""
+        return (
+            name not in self.shapes[self.reference]
+            and not layer_of(name)
+            and len(self.shapes[model][name]) == 2
+            and _says_tied(self.sources[model]) is not True
+            and _says_tied(self.sources[self.reference]) is not False
+            and len([t for t in self._twins(model, name) if t in self.shapes[self.reference]]) == 1
+        )
+
+    def _parts_a_tie(self, model: str) -> bool:
+        """Whether the reference ties its head, though it stores one, and a model's is its own."""
+        stored = self.shapes[self.reference]
+        return (
+            _says_tied(self.sources[self.reference]) is True
+            and _says_tied(self.sources[model]) is False
+            and any(
+                name in self.shapes[model] and not layer_of(name) and len(shape) == 2
+                and self._twins(self.reference, name)
+                for name, shape in stored.items()
+            )
+        )  # fmt: skip
+
+    def _may_miss(self, name: str, missing: Sequence[str]) -> bool:
+        """Whether the reference's tensor may be copied because these models lack it."""
+        if RECOMPUTED.fullmatch(name):
+            return True
+        if self.unmatched == "refuse":
+            return False
+        self.notes.append(f"{name} is copied: {' and '.join(missing)} lacks it")
+        return True
+
+    def _reject(self, name: str, missing: Sequence[str], leader: str) -> None:
+        for model in missing:
+            self.rejected.append(
+                Rejected(name=name, model=model, reason=f"is in {leader} only")
+                if model != leader
+                else Rejected(name=name, model=model, reason="is not in it")
+            )
+
+    def _same_shape(
+        self, name: str, wanted: Shape, origins: Mapping[str, str], leader: str
+    ) -> bool:
+        before = len(self.rejected)
+        for model in origins:
+            shape = self._shape(model, origins)
+            if shape == wanted or (name in self.resized and shape[1:] == wanted[1:]):
+                continue
+            alike = len(shape) == len(wanted) == 2 and shape[1] == wanted[1]
+            kind = "has another vocabulary size" if alike else "has another shape"
+            reason = f"{kind}: {list(shape)}, in {leader} {list(wanted)}"
+            self.rejected.append(Rejected(name=name, model=model, reason=reason))
+        return len(self.rejected) == before
+
+    def extras(self) -> dict[str, Matched]:
+        """Tensors that the reference lacks, by the rule for them."""
+        kept: dict[str, Matched] = {}
+        for model, found in self.shapes.items():
+            for name in found:
+                if name in self.shapes[self.reference] or self._is_new_head(model, name):
+                    continue
+                if name in kept or self._is_ignored(model, name):
+                    continue
+                if name in self.sources[self.reference].buffers:
+                    reason = f"is stored as whole numbers in {self.reference}"
+                    self.rejected.append(Rejected(name=name, model=model, reason=reason))
+                elif self.unmatched == "refuse":
+                    reason = f"is not in {self.reference}"
+                    self.rejected.append(Rejected(name=name, model=model, reason=reason))
+                elif self.unmatched == "keep":
+                    self.notes.append(f"{name} is copied from {model}, the first that has it")
+                    shape = self._resized(name, found[name])
+                    kept[name] = Matched(shape=shape, origins={model: name}, copied=model)
+                else:
+                    self.notes.append(f"{name} of {model} is left out: it is not in the reference")
+        return kept
+
+    def _is_ignored(self, model: str, name: str) -> bool:
+        """A buffer that is computed anew, or a stored head that the model ties anyway."""
+        if RECOMPUTED.fullmatch(name):
+            return True
+        twins = [] if layer_of(name) else self._twins(model, name)
+        return _says_tied(self.sources[model]) is True and bool(twins)
+
+    def refuse_left_out(self, tensors: Mapping[str, Matched], spans: Iterable[Span]) -> None:
+        """Reject tensors inside a slice that its first model does not have."""
+        used = {(m, n) for found in tensors.values() for m, n in found.origins.items()}
+        known = used | {(r.model, r.name) for r in self.rejected}
+        for span in spans:
+            for model, (first, end) in span.items():
+                stack = main_stack(self.shapes[model])[0]
+                for name in self.shapes[model]:
+                    layer = layer_of(name)
+                    inside = layer and layer.stack == stack and first <= layer.number < end
+                    if inside and (model, name) not in known and self.unmatched != "drop":
+                        reason = f"is not in the layers of {next(iter(span))} it is merged with"
+                        self.rejected.append(Rejected(name=name, model=model, reason=reason))
+
+
+def _says_tied(model: Checkpoint) -> bool | None:
+    """What a model's config says of its head: tied to the embedding, not, or nothing."""
+    for config in (model.config, *_nested(model.config)):
+        said = config.get("tie_word_embeddings")
+        if isinstance(said, bool):
+            return said
+    return None
+
+
+def _nested(config: Mapping[str, object]) -> list[Mapping[str, object]]:
+    return [value for value in config.values() if isinstance(value, dict)]

@@ -1,0 +1,1 @@
+"""Vocabularies: which row of which model stands for which token."""

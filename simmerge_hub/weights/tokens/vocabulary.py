@@ -1,0 +1,299 @@
+"""Vocabularies that differ: which row of every model becomes which row of the output.
+
+Fine-tunes of one base often add tokens, so that embeddings and heads have other numbers of rows or
+the same row means another token. Rows are matched by token, from headers and tokenizer.json alone:
+
+- A model that has a token gives its own row for it. Where it lacks the token, the base's row stands
+  in, else the mean of the rows of the models that have it. A row that no model has is zero.
+- A token whose id is beyond a model's rows is one the model lacks.
+- Rows that belong to no token (padding) are those of the model whose tokenizer the output has.
+- An adapter has the rows of its base, and a tokenizer of its own only if the recipe names it.
+- A model without any tokenizer has that of the first model with as many rows.
+
+So does mergekit 0.1.5, but for this: ids of the chosen tokenizer never change, padding rows are
+kept, tokens that a union adds follow after the last token in the order of the models, ordinary ones
+stay ordinary (with their merges), and a token that the chosen tokenizer has keeps its flags.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import AlignmentError, RecipeError
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef, file_sha256
+from simmerge_hub.weights.gather import completed, gathered
+from simmerge_hub.weights.stream import Rows, shapes
+from simmerge_hub.weights.tokens.embeddings import stated_sizes, vocabulary_tensors
+from simmerge_hub.weights.tokens.tokenizers import FILE, Tokens, extended, formats, read_tokens
+
+EXAMPLES = 3
+"""Tokens that a note shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """How every model's vocabulary rows become the output's.
+
+    `size` is the rows of the output's vocabulary tensors, `tensors` the names of those: embedding,
+    head, the head's bias. `origins` gives for each model, as int64 [size], its row for each of the
+    output's, or -1. `source` is the model whose tokenizer files the output carries, `files` those
+    of them that have other content. `notes` are sentences about what was decided.
+    """
+
+    size: int
+    origins: Mapping[str, Tensor]
+    tensors: frozenset[str]
+    files: Mapping[str, str]
+    source: str
+    notes: tuple[str, ...]
+
+
+def vocabulary(
+    checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str
+) -> Vocabulary | None:
+    """Match the vocabularies of several models.
+
+    Args:
+        checkpoints: what is merged, and the base, by name; an adapter needs the base.
+        base: the name of the base, if there is one.
+        choice: whose tokenizer the output has: "base" (the first model's without a base), "union"
+            (the same with the tokens of all) or a name.
+
+    Returns:
+        None if all agree, so that rows merge as they are.
+
+    Raises:
+        RecipeError: `choice` is no model.
+        AlignmentError: the vocabularies differ and cannot be told or joined.
+        CheckpointError: a tokenizer.json that cannot be read.
+    """
+    source = _source(checkpoints, base, choice)
+    models = _models(checkpoints, checkpoints.get(base or ""), source)
+    known = [model for model in models if FILE in model.tokenizer.files]
+    heights = {model.rows for model in models if model.rows is not None}
+    if len(heights) < 2 and len({file_sha256(m.tokenizer, FILE) for m in known}) < 2:
+        return None
+    tokens = _tokens(known)
+    held = {model.name: _held(tokens[model.name], model.rows) for model in known}
+    if len(heights) < 2 and all(ids == held[known[0].name] for ids in held.values()):
+        return None
+    _refuse_unknown_rows(models)
+    notes = []
+    for model in models:
+        if model.name not in tokens:
+            twin = _twin(model, models, tokens)
+            tokens[model.name], held[model.name] = tokens[twin], held[twin]
+            notes.append(f"{model.name} has no tokenizer: its rows are taken to be those of {twin}")
+            source = twin if model.name == source else source
+    return _matched(models, tokens, held, source, choice, notes)
+
+
+def rearranged(
+    vocabulary: Vocabulary, base: str | None, rows: Mapping[str, Rows]
+) -> dict[str, Rows]:
+    """The same vocabulary tensor of every model, with the output's rows.
+
+    Args:
+        vocabulary: of these models.
+        base: the name of the base, whose rows stand in for missing ones.
+        rows: model name -> its tensor, [V, D] or [V]; V may differ.
+
+    Returns:
+        Model name -> the tensor, [size, D] or [size]. Rows that follow on each other in a model
+        are fetched in one read.
+    """
+    names = [name for name in vocabulary.origins if name in rows]
+    table = torch.stack([vocabulary.origins[name] for name in names])
+    sources = [rows[name] for name in names]
+    donor = names.index(base) if base in names else None
+    return {
+        name: gathered(sources, completed(table, place, donor), done=rows[name].done)
+        for place, name in enumerate(names)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model:
+    """One model: whose tokenizer files say what its rows are, and how many there are."""
+
+    name: str
+    kind: str
+    tokenizer: Checkpoint
+    shapes: Mapping[str, tuple[int, ...]]
+    rows: int | None
+    tensors: frozenset[str]
+
+
+def _source(checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str) -> str:
+    """The model whose ids the output has."""
+    if choice in ("base", "union"):
+        return base or next(iter(checkpoints))
+    if choice not in checkpoints:
+        raise RecipeError(
+            f"the tokenizer is to be that of {choice!r}, which is not merged",
+            hint=f"write base, union or one of: {', '.join(checkpoints)}",
+        )
+    return choice
+
+
+def _models(
+    checkpoints: Mapping[str, Checkpoint], base: Checkpoint | None, source: str
+) -> list[_Model]:
+    found = []
+    for name, checkpoint in checkpoints.items():
+        own = checkpoint.kind == "full" or (name == source and FILE in checkpoint.files)
+        its_shapes = shapes(checkpoint, base)
+        whole = base if base and checkpoint.kind == "adapter" else checkpoint
+        rows, tensors = vocabulary_tensors(its_shapes, whole.config)
+        told = checkpoint if own else whole
+        kind = checkpoint.kind
+        found.append(
+            _Model(
+                name=name, kind=kind, tokenizer=told, shapes=its_shapes, rows=rows, tensors=tensors
+            )
+        )
+    return found
+
+
+def _tokens(models: Sequence[_Model]) -> dict[str, Tokens]:
+    """Model name -> its tokens; adapters share those of their base."""
+    read: dict[tuple[ModelRef, int | None], Tokens] = {}
+    for model in models:
+        key = (model.tokenizer.ref, model.rows)
+        if key not in read:
+            read[key] = read_tokens(model.tokenizer, model.rows)
+    return {model.name: read[model.tokenizer.ref, model.rows] for model in models}
+
+
+def _held(tokens: Tokens, rows: int | None) -> Mapping[str, int]:
+    """The tokens that have a row."""
+    if rows is None:
+        return tokens.ids
+    return {token: number for token, number in tokens.ids.items() if number < rows}
+
+
+def _refuse_unknown_rows(models: Sequence[_Model]) -> None:
+    for model in models:
+        if model.rows is None:
+            stated = next(stated_sizes(model.tokenizer.config), None)
+            says = "which it does not state" if stated is None else f"which is {stated}"
+            raise AlignmentError(
+                f"the vocabularies differ, and no tensor of {model.name} has as many rows as its "
+                f"config's vocab_size, {says}",
+                hint="correct vocab_size in its config.json, or merge models with one vocabulary",
+            )
+
+
+def _twin(model: _Model, models: Sequence[_Model], tokens: Mapping[str, Tokens]) -> str:
+    """The first model with a readable tokenizer and as many rows as one that has none at all."""
+    twins = [m.name for m in models if m.name in tokens and m.rows == model.rows]
+    if twins and not formats(model.tokenizer):
+        return twins[0]
+    seen = "; ".join(
+        f"{m.name}: {m.rows} rows, {', '.join(formats(m.tokenizer)) or 'no tokenizer'}"
+        for m in models
+    )
+    raise AlignmentError(
+        f"the vocabularies differ, and {model.name} has no {FILE} to tell how ({seen})",
+        hint=f"load its tokenizer with transformers and save_pretrained() it: that writes {FILE}",
+    )
+
+
+def _matched(
+    models: Sequence[_Model],
+    tokens: Mapping[str, Tokens],
+    held: Mapping[str, Mapping[str, int]],
+    source: str,
+    choice: str,
+    notes: Sequence[str],
+) -> Vocabulary:
+    """The vocabulary of the output: the source's, with what the others add in a union."""
+    chosen = next(model for model in models if model.name == source)
+    new = _new_tokens(tokens[source], held) if choice == "union" else {}
+    ids = {**tokens[source].ids, **new}
+    used = [n for token, n in ids.items() if any(token in mine for mine in held.values())]
+    size = max(chosen.rows or 0, 1 + max(used, default=-1))
+    origins = {name: _origins(ids, mine, size) for name, mine in held.items()}
+    origins = {model.name: origins[model.name] for model in models}
+    origins[source] = _padded(origins[source], ids, chosen.rows or 0)
+    donors = [tokens[model.name] for model in models if model.name != source]
+    return Vocabulary(
+        size=size,
+        origins=origins,
+        tensors=_common_tensors(models),
+        files=extended(tokens[source], new, donors) if new else {},
+        source=source,
+        notes=(*notes, *_notes(models, held, origins, source, tokens[source], new)),
+    )
+
+
+def _new_tokens(source: Tokens, held: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Tokens that the source lacks -> new ids after its last, in the order of models and ids."""
+    missing: dict[str, None] = {}
+    for mine in held.values():
+        for token in sorted(mine.keys() - source.ids.keys(), key=mine.__getitem__):
+            missing.setdefault(token)
+    first = 1 + max(source.ids.values(), default=-1)
+    return {token: first + place for place, token in enumerate(missing)}
+
+
+def _origins(ids: Mapping[str, int], held: Mapping[str, int], size: int) -> Tensor:
+    """A model's row for each token's row of the output; -1 where it has none."""
+    pairs = [(number, held[token]) for token, number in ids.items() if token in held]
+    found = torch.full((size,), -1)
+    if pairs:
+        places, rows = torch.tensor(pairs).T
+        found[places] = rows
+    return found
+
+
+def _padded(origins: Tensor, ids: Mapping[str, int], rows: int) -> Tensor:
+    """The source's own origins: its rows that are no token's stay where they are."""
+    size = len(origins)
+    free = torch.ones(size, dtype=torch.bool)
+    free[torch.tensor([n for n in ids.values() if n < size], dtype=torch.long)] = False
+    places = torch.arange(size)
+    return torch.where(free & (places < rows), places, origins)
+
+
+def _common_tensors(models: Sequence[_Model]) -> frozenset[str]:
+    """Vocabulary tensors of some model that are so in every model that has them."""
+    names = {name for model in models for name in model.tensors}
+    return frozenset(
+        name for name in names if all(name in m.tensors for m in models if name in m.shapes)
+    )
+
+
+def _notes(
+    models: Sequence[_Model],
+    held: Mapping[str, Mapping[str, int]],
+    origins: Mapping[str, Tensor],
+    source: str,
+    tokens: Tokens,
+    new: Mapping[str, int],
+) -> Iterator[str]:
+    size = len(origins[source])
+    ids = {**tokens.ids, **new}
+    yield f"the output has the tokenizer of {source}; tokens added to it: {len(new)}"
+    for model in models:
+        mine = held[model.name]
+        if model.rows != size:
+            yield f"vocabulary rows of {model.name}: {model.rows}, of the output: {size}"
+        if model.name == source or model.kind == "adapter":
+            continue
+        extra = [token for token in mine if token not in tokens.ids]
+        if extra:
+            done = "added" if new else "left out"
+            shown = ", ".join(map(repr, extra[:EXAMPLES])) + (", …" if extra[EXAMPLES:] else "")
+            yield f"tokens of {model.name} not in {source}, {done}: {len(extra)} ({shown})"
+        lacking = sum(token not in mine for token in held[source])
+        if lacking:
+            yield f"tokens of {source} that {model.name} lacks: {lacking}"
+        moved = sum(mine.get(token, number) != number for token, number in ids.items())
+        if moved:
+            yield f"tokens of {model.name} whose rows are moved: {moved}"
+    empty = int((torch.stack(list(origins.values())) < 0).all(0).sum())
+    if empty:
+        yield f"vocabulary rows that no model has, and are zero: {empty}"

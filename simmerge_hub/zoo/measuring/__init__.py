@@ -1,0 +1,1 @@
+"""Merges of a zoo that are made and evaluated, and the tables they give."""

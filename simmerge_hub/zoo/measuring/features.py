@@ -1,0 +1,69 @@
+"""Features of every measured pair of a zoo: what training sees beside the outcomes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.selector.tables.features import FeatureTable
+from simmerge_hub.selector.tables.outcomes import Key, Outcomes
+from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, features
+from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
+from simmerge_hub.signatures.merged.effects import effects, seen_from_the_other
+from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.signing.signature import Signature, sign
+from simmerge_hub.zoo.manifest import Manifest, load_manifest
+
+Progress = Callable[[str, int, int], None]
+
+
+def zoo_features(
+    folder: Path, outcomes: Outcomes, *, progress: Progress = lambda what, done, total: None
+) -> FeatureTable:
+    """The features of every row of `outcomes`: one signature per model, then pairs.
+
+    Args:
+        folder: the zoo that was measured.
+        outcomes: its table; each row's (expert, auxiliary, task) becomes a row of features, with
+            what each arm does to the pair.
+        progress: called with (what, done, in all).
+    """
+    manifest = load_manifest(folder)
+    probes = [probe_set(path, str(manifest.probes(t))) for t, path in manifest.tasks.items()]
+    names = sorted({n for row in outcomes.rows for n in (row.expert, row.auxiliary)})
+    bases = {name: manifest.models[name].spec["base"] for name in names}
+    everyone = [*dict.fromkeys(bases.values()), *names]
+    signatures = {}
+    for done, name in enumerate(everyone, 1):
+        signatures[name] = _signature(manifest, name, probes)
+        progress(f"signing {name}", done, len(everyone))
+    rows: dict[Key, np.ndarray] = {}
+    moved: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for done, row in enumerate(outcomes.rows, 1):
+        trio = signatures[row.expert], signatures[row.auxiliary], signatures[bases[row.expert]]
+        rows[row.key] = features(*trio, row.task).values
+        pair = row.expert, row.auxiliary
+        if pair not in moved:
+            found = effects(*trio, outcomes.arms)
+            back = seen_from_the_other(found)
+            moved[pair] = {a.label: f for a, f in zip(outcomes.arms, found, strict=True)}
+            moved[row.auxiliary, row.expert] = {
+                a.swapped().label: f for a, f in zip(outcomes.arms, back, strict=True)
+            }
+        progress("comparing pairs", done, len(outcomes.rows))
+    return FeatureTable(
+        names=NAMES,
+        schema=SCHEMA,
+        rows=rows,
+        effect_names=EFFECTS,
+        effects={key: moved[key[0], key[1]] for key in rows},
+    )
+
+
+def _signature(manifest: Manifest, name: str, probes: list[ProbeSet]) -> Signature:
+    checkpoint = resolve(str(manifest.path(name)))
+    base: Checkpoint | None = None
+    if checkpoint.kind == "adapter":
+        base = resolve(str(manifest.path(manifest.models[name].spec["base"])))
+    return sign(checkpoint, base=base, probe_sets=probes)

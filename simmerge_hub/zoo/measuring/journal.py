@@ -1,0 +1,57 @@
+"""What was measured so far, beside the table that it becomes: a stopped measurement goes on.
+
+    {"journal": "<sha256 of zoo, arms and exams>"}
+    {"pair": ["code-1", "math-3"], "rows": [{…}, {…}]}
+
+A line is written at once and whole; a torn last line is dropped, and so is the file of another zoo.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub.selector.tables.outcomes import Outcome
+
+Pair = tuple[str, str]
+
+
+def read(path: Path, digest: str) -> dict[Pair, list[Outcome]]:
+    """The pairs that the journal at `path` holds; none if it is not there or of something else."""
+    lines = list(_lines(path))
+    if not lines or lines[0].get("journal") != digest:
+        return {}
+    return {_pair(line): [Outcome(**row) for row in line["rows"]] for line in lines[1:]}
+
+
+def start(path: Path, digest: str, found: Mapping[Pair, Iterable[Outcome]]) -> None:
+    """A journal that holds `found`, in place of the former one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(json.dumps({"journal": digest}) + "\n")
+    for pair, rows in found.items():
+        add(fresh, pair, rows)
+    fresh.replace(path)
+
+
+def add(path: Path, pair: Pair, rows: Iterable[Outcome]) -> None:
+    """One line more."""
+    line = json.dumps({"pair": list(pair), "rows": [asdict(row) for row in rows]})
+    with path.open("a") as file:
+        file.write(line + "\n")
+
+
+def _pair(line: Mapping[str, Any]) -> Pair:
+    one, other = line["pair"]
+    return one, other
+
+
+def _lines(path: Path) -> Iterable[Any]:
+    if not path.exists():
+        return
+    for line in path.read_text().split("\n"):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return

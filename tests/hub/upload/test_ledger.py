@@ -1,0 +1,118 @@
+"""Lines of many writers: none is lost, none is doubled, and nobody's refusal changes anything."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from simmerge_hub.errors import OfflineWithoutCache, PushFailed
+from simmerge_hub.hub.upload import ledger
+from simmerge_hub.hub.upload.ledger import Page, append, create, demand_free
+
+
+@pytest.fixture(params=["folder", "repository"])
+def place(request: pytest.FixtureRequest, org: str, tmp_path: Path) -> str:
+    return str(tmp_path / "ledger") if request.param == "folder" else f"{org}/ledger"
+
+
+def test_lines_are_added_and_read_in_order(place: str) -> None:
+    create(place, {"head.json": b"{}"}, message="Start")
+    assert Page.read(place).segments == ()
+    append(place, lambda page: ("one\n", {}), message="One")
+    append(place, lambda page: ("two\n", {"head.json": b"[]"}), message="Two")
+    page = Page.read(place)
+    assert list(page.lines().values()) == ["one\n", "two\n"]
+    assert page.file("head.json").read_bytes() == b"[]"
+    assert page.lines({page.segments[0]: "known"})[page.segments[0]] == "known"
+
+
+def test_what_refuses_changes_nothing(place: str) -> None:
+    create(place, {"head.json": b"{}"}, message="Start")
+
+    def refuse(page: Page) -> tuple[str, dict[str, bytes]]:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        append(place, refuse, message="No")
+    append(place, lambda page: ("", {}), message="Nothing")
+    assert Page.read(place).segments == ()
+
+
+def test_what_is_there_is_not_overwritten(place: str) -> None:
+    create(place, {"head.json": b"{}"}, message="Start")
+    with pytest.raises(PushFailed, match="holds something already"):
+        create(place, {"head.json": b"[]"}, message="Again")
+
+
+def test_a_place_is_free_or_not(place: str, tmp_path: Path) -> None:
+    demand_free(place)
+    create(place, {"head.json": b"{}"}, message="Start")
+    with pytest.raises(PushFailed, match="holds something already: head"):
+        demand_free(place)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PushFailed, match="holds something already: file"):
+        demand_free(str(tmp_path / "file"))
+
+
+def test_who_comes_second_decides_again(place: str) -> None:
+    create(place, {"head.json": b"{}"}, message="Start")
+    seen: list[int] = []
+
+    def decide(page: Page) -> tuple[str, dict[str, bytes]]:
+        seen.append(len(page.segments))
+        if len(seen) == 1:
+            append(place, lambda other: ("quicker\n", {}), message="Quicker")
+        return f"after {len(page.segments)}\n", {}
+
+    append(place, decide, message="Slower")
+    assert seen == [0, 1]
+    assert list(Page.read(place).lines().values()) == ["quicker\n", "after 1\n"]
+
+
+def test_threads_in_one_folder_lose_nothing(tmp_path: Path) -> None:
+    place = str(tmp_path / "ledger")
+    create(place, {"head.json": b"{}"}, message="Start")
+
+    def write(name: int) -> None:
+        for i in range(10):
+            append(place, lambda page, i=i: (f"{name}.{i}\n", {}), message="Add")
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = list(Page.read(place).lines().values())
+    assert sorted(lines) == sorted(f"{n}.{i}\n" for n in range(4) for i in range(10))
+
+
+def test_too_many_others_are_an_error(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(place, {"head.json": b"{}"}, message="Start")
+    monkeypatch.setattr(ledger, "TRIES", 3)
+    monkeypatch.setattr(ledger, "_added", lambda *given: False)
+    with pytest.raises(PushFailed, match="3 times in a row"):
+        append(place, lambda page: ("line\n", {}), message="Add")
+
+
+def test_offline_nothing_is_written(org: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    create(f"{org}/ledger", {"head.json": b"{}"}, message="Start")
+    Page.read(f"{org}/ledger").file("head.json")
+    monkeypatch.setattr("simmerge_hub.hub.reference.offline", lambda: True)
+    with pytest.raises(OfflineWithoutCache, match="nothing can be written"):
+        append(f"{org}/ledger", lambda page: ("line\n", {}), message="Add")
+
+
+def test_files_of_two_writers_never_mix(tmp_path: Path) -> None:
+    place = create(str(tmp_path / "ledger"), {"one": b"", "two": b""}, message="Start")
+
+    def write(tag: bytes) -> None:
+        append(place, lambda page: ("", {"one": tag, "two": tag}), message="Replace")
+
+    for number in range(100):
+        writers = [threading.Thread(target=write, args=(b"%d-%d" % (number, i),)) for i in (0, 1)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+        one, two = ((Path(place) / name).read_bytes() for name in ("one", "two"))
+        assert one == two != b""

@@ -1,0 +1,146 @@
+"""From a catalogue to checkpoints that can be merged: what is kept, and why the others are not."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from simmerge_hub.errors import AlignmentError, BaseUnknown
+from simmerge_hub.hub import listing as hub
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.planning.find import candidates
+from simmerge_hub.planning.find.candidates import Sifted, grouped, sift, spoken
+from tests import nano
+from tests.catalogues import Catalogue
+
+
+@pytest.fixture
+def made(org: str, tmp_path: Path) -> Catalogue:
+    return Catalogue(org, tmp_path)
+
+
+def sifted(made: Catalogue, base: str | None = None) -> Sifted:
+    return sift(hub.collection(made.slug), base, progress=lambda _: None)
+
+
+def names(found: Sifted) -> list[str]:
+    return [model.name.partition("/")[2] for model in found.kept]
+
+
+def test_every_candidate_is_kept_or_has_a_reason(made: Catalogue, tmp_path: Path) -> None:
+    made.files("gguf", model_gguf="x")
+    made.model("code", humaneval=0.9)
+    made.files("empty")
+    made.files("pickle", pytorch_model_bin="x", config_json="{}")
+    other = nano.save(tmp_path / "wide", nano.weights(vocabulary=24), card=made.card())
+    made.put("wide", other)
+    made.model("stranger", card=made.card(base="else/where"))
+    quantised = {**nano.CONFIG, "quantization_config": {"quant_method": "gptq"}}
+    made.put("gptq", nano.save(tmp_path / "q", made.weights, config=quantised, card=made.card()))
+    closed = made.model("gated")
+    HfApi().update_repo_settings(closed, gated="manual")
+    made.model("math", gsm8k=0.9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_TOKEN", "hf_visitor")
+        found = sifted(made)
+    assert names(found) == ["code", "math"]
+    assert found.base.name == made.base
+    reasons = {name.partition("/")[2]: reason for name, reason in found.dropped.items()}
+    assert set(reasons) == {"gguf", "empty", "pickle", "wide", "stranger", "gptq", "gated"}
+    assert reasons["gguf"] == "has no safetensors weights (it has model.gguf)"
+    assert reasons["pickle"] == "has its weights in .bin files, and no safetensors"
+    assert "vocabulary size: [24, 16]" in reasons["wide"]
+    assert reasons["stranger"] == "was made from another base, else/where"
+    assert "gptq" in reasons["gptq"]
+    assert reasons["gated"] == "is gated, and this account has no access yet"
+
+
+def test_equal_weights_are_taken_once_and_with_scores(made: Catalogue, tmp_path: Path) -> None:
+    made.model("copy", 1)
+    made.model("original", 1, gsm8k=0.9)
+    made.model("other", 2)
+    made.put("base-again", nano.save(tmp_path / "again", made.weights, card=made.card()))
+    found = sifted(made)
+    assert names(found) == ["original", "other"]
+    assert found.dropped == {
+        f"{made.org}/copy": f"has the same weights as {made.org}/original",
+        f"{made.org}/base-again": f"has the weights of {made.base} itself",
+    }
+
+
+def test_adapters_are_candidates(made: Catalogue, tmp_path: Path) -> None:
+    made.model("code")
+    for alpha in (4, 4, 8):
+        name = f"lora-{alpha}-{len(list(tmp_path.glob('lora*')))}"
+        made.put(name, nano.lora(tmp_path / name, base=made.base, lora_alpha=alpha))
+    found = sifted(made)
+    assert names(found) == ["code", "lora-4-0", "lora-8-2"]
+
+
+def test_a_named_base_is_not_a_candidate(made: Catalogue) -> None:
+    made.model("a")
+    made.model("b")
+    found = sifted(made, made.base)
+    assert names(found) == ["a", "b"]
+    assert found.dropped == {}
+
+
+def test_cards_that_name_no_base(made: Catalogue) -> None:
+    for name in "ab":
+        made.model(name, card="---\nlicense: mit\n---\n")
+    with pytest.raises(
+        BaseUnknown, match=r"no card in the collection .* names the model"
+    ) as caught:
+        sifted(made)
+    assert caught.value.hint == "name it: --base org/base"
+    assert names(sifted(made, made.base)) == ["a", "b"]
+
+
+def test_two_bases_named_as_often(made: Catalogue) -> None:
+    made.model("a")
+    made.model("b", card=made.card(base="else/where"))
+    with pytest.raises(BaseUnknown, match="as many models are made from"):
+        sifted(made)
+
+
+def test_a_base_that_cannot_be_read(made: Catalogue) -> None:
+    for name in "ab":
+        made.model(name, card=made.card(base="else/where"))
+    with pytest.raises(BaseUnknown, match=r"most of the collection .* are made from else/where"):
+        sifted(made)
+
+
+def test_fewer_than_two_are_left(made: Catalogue) -> None:
+    made.model("only")
+    for number in range(8):
+        made.files(f"gguf-{number}", model_gguf="x")
+    with pytest.raises(AlignmentError) as caught:
+        sifted(made)
+    first, reason = str(caught.value).split("\n")
+    assert first == f"two models make a merge, and of the collection {made.slug} only " + (
+        f"{made.org}/only is left"
+    )
+    assert reason.endswith("and 2 more: has no safetensors weights (it has model.gguf)")
+
+
+def test_what_breaks_on_one_does_not_end_the_others(
+    made: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        made.model(name)
+
+    def read(ref, *, convert):
+        if ref.repo.endswith("/b"):
+            raise ZeroDivisionError
+        return resolve(ref, convert=convert)
+
+    monkeypatch.setattr(candidates, "resolve", read)
+    found = sifted(made)
+    assert names(found) == ["a", "c"]
+    assert found.dropped == {f"{made.org}/b": "cannot be read (ZeroDivisionError)"}
+
+
+def test_reasons_are_safe_to_print() -> None:
+    assert spoken("org/a is \x1b[31mred\x9b2J\n", "org/a") == "is  [31mred 2J "
+    assert len(spoken("x" * 5000)) == 300
+    assert grouped({"a": "r", "b": "s", "c": "r"}) == {"r": ["a", "c"], "s": ["b"]}

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+
+from simmerge_hub.errors import PredictorError
+from simmerge_hub.selector.predictor.archive import load, save, text
+
+
+@pytest.fixture(scope="module")
+def stored(predictor):
+    return text(predictor)
+
+
+def test_a_predictor_comes_back_to_the_byte(predictor, pair, tmp_path):
+    save(predictor, tmp_path / "new" / "a.json")
+    found = load(tmp_path / "new" / "a.json")
+    save(found, tmp_path / "b.json")
+    assert (tmp_path / "new" / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    features = pair.given(pair.values)
+    assert found.predict(features, task="t") == predictor.predict(features, task="t")
+
+
+def test_the_file_is_plain_and_small(stored):
+    assert json.loads(stored)["format"] == "simmerge-hub predictor"
+    assert len(stored) < 1_000_000
+    assert "NaN" not in stored
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda f: f.update(schema=99), "has schema 99"),
+        (lambda f: f.update(format="pickle"), "is not a file of simmerge-hub predictor"),
+        (lambda f: f.pop("familiar"), "damaged"),
+        (lambda f: f.update(safe=17), "no arm 17 to fall back on"),
+        (lambda f: f.update(alpha=0), "alpha"),
+        (lambda f: f["heads"].pop(), "one head and mean per arm"),
+        (lambda f: f["means"].pop(), "one head and mean per arm"),
+        (lambda f: f["features"]["names"].pop(), "damaged"),
+        (lambda f: f["features"]["names"].__setitem__(0, "js_mean"), "feature names repeat"),
+        (lambda f: f["arms"][0].update(operator="tie"), "no operator 'tie'"),
+        (lambda f: f["arms"].__setitem__(0, f["arms"][1]), "arms repeat"),
+        (lambda f: f["radii"]["complete"].update(chosen=-1), "an interval is negative"),
+        (lambda f: f["radii"]["complete"]["arms"].pop(), "one interval per arm"),
+        (lambda f: f["radii"].update({"without luck": {}}), "unknown patterns"),
+        (lambda f: f["familiar"]["knots"][0].reverse(), "not in order"),
+        (lambda f: f["familiar"]["knots"].pop(), "do not fit"),
+        (lambda f: f["familiar"]["references"][0].__setitem__(0, 7), "is no rank"),
+        (lambda f: f["heads"][0].pop("learner"), "damaged"),
+        (lambda f: f["familiar"].update(parameters=[1]), "damaged"),
+        (lambda f: f.pop("line"), "damaged"),
+        (lambda f: f["line"]["weights"].pop(), "weights has shape"),
+        (lambda f: f["line"]["intercept"].pop(), "intercept has shape"),
+        (lambda f: f["line"]["mean"].__setitem__(0, None), "mean holds no number"),
+        (lambda f: f["line"]["spread"].__setitem__(0, 0.0), "a spread is not positive"),
+        (lambda f: f["conditioned"].update(share=2), "no share"),
+        (lambda f: f["conditioned"].update(unmeasured=-1), "an interval is negative"),
+        (lambda f: f["conditioned"].update(effects=["luck"]), "damaged"),
+        (lambda f: f["conditioned"]["forest"].pop("learner"), "damaged"),
+    ],
+)
+def test_damage_is_named(stored, tmp_path, change, says):
+    fields = json.loads(stored)
+    change(fields)
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(fields))
+    with pytest.raises(PredictorError, match=says) as caught:
+        load(path)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("cut", [0, 1, 1000, -3])
+def test_a_file_cut_short_is_refused(stored, tmp_path, cut):
+    path = tmp_path / "p.json"
+    path.write_text(stored[:cut])
+    with pytest.raises(PredictorError, match="is not a predictor"):
+        load(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+def test_numbers_are_finite(stored, tmp_path, number):
+    path = tmp_path / "p.json"
+    path.write_text(stored.replace('"alpha":0.1', f'"alpha":{number}'))
+    with pytest.raises(PredictorError, match="finite"):
+        load(path)
+
+
+def test_random_damage_never_gets_past_the_checks(stored, tmp_path):
+    """Any number of the file replaced: refused, or still a predictor with finite answers."""
+    random = np.random.default_rng(0)
+    digits = [i for i, c in enumerate(stored) if c.isdigit()]
+    path = tmp_path / "p.json"
+    for place in random.choice(digits, 40):
+        path.write_text(stored[:place] + "-9" + stored[place + 1 :])
+        try:
+            found = load(path)
+        except PredictorError:
+            continue
+        assert np.isfinite(found.familiar.knots).all()

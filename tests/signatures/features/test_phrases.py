@@ -1,0 +1,40 @@
+"""Every feature can be said in plain words."""
+
+import pytest
+
+from simmerge_hub.signatures.features.phrases import LEVELS, PHRASES, phrase
+from simmerge_hub.signatures.features.registry import REGISTRY
+from simmerge_hub.signatures.features.vector import NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("value", "rank"), [(0.0, 0.0), (-1.25, 0.5), (1e4, 1.0)])
+def test_a_feature_is_a_clause(name: str, value: float, rank: float) -> None:
+    said = phrase(REGISTRY[name].says, value, rank)
+    assert not set("{}") & set(said)
+    assert said[0].islower()
+    assert not said.endswith(".")
+    assert any(digit in said for digit in "0123456789")
+
+
+def test_no_phrase_is_left_over() -> None:
+    roots = {name.partition(".")[0] for name in NAMES}
+    roots |= {root.removesuffix(f"_{side}") for root in roots for side in ("expert", "auxiliary")}
+    assert roots >= PHRASES.keys()
+
+
+@pytest.mark.parametrize(("rank", "place"), [(0.0, 0), (0.33, 0), (0.5, 1), (0.67, 2), (1.0, 2)])
+def test_the_level_is_the_third_it_lies_in(rank: float, place: int) -> None:
+    for word, levels in LEVELS.items():
+        assert (
+            phrase(f"it is {{{word}}} ({{value}})", 0.02, rank) == f"it is {levels[place]} (0.02)"
+        )
+
+
+def test_the_side_the_group_and_the_logarithm() -> None:
+    norm = REGISTRY["delta_norm_auxiliary.attention"].says
+    assert phrase(norm, 0.0213, 0.1) == (
+        "the auxiliary's delta in the attention blocks is small (0.021 of the base)"
+    )
+    ratio = REGISTRY["delta_log_ratio.all"].says
+    assert phrase(ratio, 0.6931, 0.1) == "the expert's delta is 2 times the auxiliary's"

@@ -1,0 +1,91 @@
+"""What a model run by layers reads, and when it forgets it."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.signatures.probing import offload
+from simmerge_hub.signatures.probing.offload import layered
+from simmerge_hub.weights.stream import Rows, opened
+
+WEIGHTS = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight"}
+
+
+@pytest.fixture
+def checkpoint(tiny, tmp_path) -> Checkpoint:
+    return tiny.save(tiny.model_of("llama"), tmp_path / "model")
+
+
+@pytest.fixture
+def watched(checkpoint) -> Iterator[tuple[dict[str, Rows], list[tuple[str, int, int]]]]:
+    """A model's rows, and what has been read of them."""
+    read: list[tuple[str, int, int]] = []
+
+    def watch(name: str, rows: Rows) -> Rows:
+        def reading(low, high, out=None):
+            read.append((name, low, high))
+            return rows.read(low, high, out)
+
+        return Rows(shape=rows.shape, read=reading, done=rows.done)
+
+    with opened(checkpoint) as rows:
+        yield {name: watch(name, each) for name, each in rows.items()}, read
+
+
+def run(checkpoint, rows) -> torch.Tensor:
+    folder = checkpoint.location.folder
+    model = layered(folder, rows, torch.float32, torch.device("cpu")).eval()
+    with torch.no_grad():
+        return model(torch.tensor([[7, 5, 7, 40]])).logits
+
+
+def test_each_tensor_is_read_once_and_of_the_embedding_what_is_named(checkpoint, watched):
+    rows, read = watched
+    run(checkpoint, rows)
+    of_embedding = [(low, high) for name, low, high in read if name == WEIGHTS["embedding"]]
+    assert of_embedding == [(5, 6), (7, 8), (40, 41)]
+    others = [name for name, _, _ in read if name != WEIGHTS["embedding"]]
+    assert sorted(others) == sorted(rows.keys() - {WEIGHTS["embedding"]})
+
+
+def test_nothing_is_read_before_it_runs(checkpoint, watched):
+    rows, read = watched
+    layered(checkpoint.location.folder, rows, torch.float32, torch.device("cpu"))
+    assert not read
+
+
+def test_one_module_is_in_memory_while_it_runs_and_none_after(checkpoint, watched, monkeypatch):
+    rows, _ = watched
+    model = layered(checkpoint.location.folder, rows, torch.float32, torch.device("cpu"))
+    held = []
+    linear = torch.nn.functional.linear
+
+    def watching(states, weight, bias=None):
+        held.append(present(model))
+        return linear(states, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", watching)
+    with torch.no_grad():
+        model(torch.tensor([[7, 5]]))
+    parts = ["self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "mlp.gate", "mlp.up"]
+    wanted = [[f"model.layers.{n}.{p}_proj.weight"] for n in range(3) for p in [*parts, "mlp.down"]]
+    assert held == wanted
+    assert present(model) == []
+
+
+def present(model) -> list[str]:
+    """The parameters that take memory."""
+    return [n for n, p in model.named_parameters() if p.device.type != "meta" and p.numel()]
+
+
+def test_small_blocks_say_the_same(checkpoint, watched, monkeypatch):
+    rows, read = watched
+    whole = run(checkpoint, rows)
+    monkeypatch.setattr(offload, "BLOCK", 100)
+    read.clear()
+    assert run(checkpoint, rows) == pytest.approx(whole, abs=1e-5)
+    assert [(low, high) for name, low, high in read if name == WEIGHTS["head"]] == [
+        (low, low + 3) for low in range(0, 96, 3)
+    ]

@@ -1,0 +1,212 @@
+"""What is refused of signatures that somebody published, and what the spot check looks at."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from simmerge_hub.signatures.features.vector import features
+from simmerge_hub.signatures.published import belief
+from simmerge_hub.signatures.published.belief import doubt, spot_check
+from simmerge_hub.signatures.signing import cache
+from simmerge_hub.signatures.signing.sample import sampled_rows
+from simmerge_hub.signatures.signing.signature import Request, Settings, Signature, sign
+
+NORM = "model.norm.weight"
+TASK = "strings"
+
+
+@pytest.fixture
+def wanted(family: Any, assets: Any) -> Request:
+    return Request(checkpoint=family.checkpoints["expert"], probe_sets=(family.probes,))
+
+
+def sampled(**changed: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Signature], Signature]:
+    """The signature with some sampled tensors changed, `norm` for NORM or `all`."""
+
+    def change(found: Signature) -> Signature:
+        one = changed.get("norm", lambda t: t)
+        every = changed.get("all", lambda t: t)
+        tensors = {n: every(one(t) if n == NORM else t) for n, t in found.sampled.items()}
+        return replace(found, sampled=tensors)
+
+    return change
+
+
+def sketched(**arrays: Any) -> Callable[[Signature], Signature]:
+    """The signature with some parts of its sketch changed."""
+
+    def change(found: Signature) -> Signature:
+        sketch = found.sketches[TASK]
+        values = {n: f(getattr(sketch, n)) if callable(f) else f for n, f in arrays.items()}
+        return replace(found, sketches={TASK: replace(sketch, **values)})
+
+    return change
+
+
+def kept(positions: list[int]) -> Callable[[Signature], Signature]:
+    """The signature with some positions of its sketch only."""
+
+    def of(axis: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda a: np.take(a, np.array(positions, int), axis=axis)
+
+    return sketched(logprobs=of(0), entropy=of(0), ends=of(0), hidden=of(1))
+
+
+def test_the_models_own_signature_is_believed(family: Any, wanted: Request) -> None:
+    assert doubt(family.expert, wanted) == ""
+    assert doubt(family.expert, wanted, family.expert) == ""
+    assert spot_check(family.expert, wanted, "c") == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: replace(s, digest="0" * 64), "it is of a model of other content"),
+        (lambda s: replace(s, settings=Settings(entries=5)), "its settings are Settings(entries=5"),
+        (lambda s: replace(s, kind="merge"), "its tensors are not those of the model"),
+        (lambda s: replace(s, approximate=("x",)), "its tensors are not those of the model"),
+        (lambda s: replace(s, shapes={}), "its tensors are not those of the model"),
+        (lambda s: replace(s, sampled={}), "other tensors are sampled in it"),
+        (sampled(norm=torch.Tensor.double), f"{NORM} is torch.float64 (1, 32) in it"),
+        (sampled(norm=lambda t: t[:, :5]), f"{NORM} is torch.float32 (1, 5) in it"),
+        (sketched(loss=lambda a: a[:3]), f"its sketch of {TASK} has loss of the wrong size"),
+        (sketched(loss=lambda a: a.astype(np.float64)), "has loss of the wrong size or type"),
+        (sketched(hidden=lambda a: a[:, :5]), "has hidden of the wrong size or type"),
+        (sketched(hidden="text"), "has no array hidden"),
+        (sketched(logprobs=lambda a: a[:, :5]), "has logprobs of the wrong size or type"),
+        (sketched(attention=lambda a: a[0]), "has attention of the wrong size or type"),
+        (sketched(vocabulary="many"), "has no tokens or vocabulary"),
+        (sketched(tokens=None), "has no tokens or vocabulary"),
+        (kept([]), "has other positions than the prompts"),
+        (kept([3, 4]), "has other positions than the prompts"),
+        (sketched(ends=lambda a: a & False), "has other positions than the prompts"),
+        (sketched(ids=lambda _: np.ones((1, 9), np.int32)), "has ids of the wrong size or type"),
+        (
+            sketched(vocabulary=97, logprobs=lambda a: np.pad(a, ((0, 0), (0, 1)))),
+            "has another vocabulary than the model",
+        ),
+        (sketched(logprobs=lambda a: a + 100), "has log-probabilities that are none"),
+        (sketched(logprobs=lambda a: a * 9e36), "has log-probabilities that are none"),
+        (sketched(logprobs=lambda a: a / 2), "has probabilities that do not sum to 1"),
+        (sketched(entropy=lambda a: -a - 1), "has an entropy or a loss that is none"),
+        (sketched(loss=lambda a: -a), "has an entropy or a loss that is none"),
+        (sketched(hidden=lambda a: a * 0 + 1e38), "has hidden states that are none"),
+        (sketched(hidden=lambda a: a[..., :0]), "has hidden states that are none"),
+        (sketched(hidden=lambda a: a[:0], depths=lambda a: a[:0]), "has layers that the model has"),
+        (sketched(depths=lambda a: a[::-1]), "has layers that the model has not"),
+        (sketched(attention=lambda a: a[..., :0]), "has attention of the wrong size or type"),
+        (sketched(attention=lambda a: -a), "has attention that is none"),
+        (sketched(attention=lambda a: a * 0 + 1), "has attention that is none"),
+        (sketched(attention=lambda a: a[:, :, :5]), "has attention that is none"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be(change: Any, reason: str, family: Any, wanted: Request) -> None:
+    assert reason in doubt(change(family.expert), wanted)
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        (range(96), ""),
+        (range(1, 97), "has tokens beyond its vocabulary"),
+        (range(-1, 95), "has tokens beyond its vocabulary"),
+        ([0, *range(95)], "has a token twice"),
+    ],
+    ids=["all", "too large", "negative", "twice"],
+)
+def test_kept_tokens(
+    ids: Any, reason: str, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(belief, "EXACT", 95)
+    monkeypatch.setattr(belief, "KEPT", 96)
+    count = len(family.expert.sketches[TASK].ends)
+    change = sketched(
+        ids=np.tile(np.array(ids, np.int32), (count, 1)), tail=np.full(count, -69, np.float32)
+    )
+    found = doubt(change(family.expert), wanted)
+    assert reason in found
+    assert bool(reason) == bool(found)
+
+
+@pytest.mark.parametrize("architecture", ["gemma3", "gpt2", "mixtral"])
+def test_signatures_of_other_architectures_are_believed(
+    architecture: str, tiny: Any, tmp_path: Any, assets: Any, probes: Any
+) -> None:
+    checkpoint = tiny.save(tiny.model_of(architecture), tmp_path / "model")
+    request = Request(checkpoint=checkpoint, probe_sets=(probes,))
+    assert doubt(sign(checkpoint, probe_sets=[probes]), request) == ""
+
+
+def test_positions_that_others_left_out_are_missing_not_faked(family: Any, wanted: Request) -> None:
+    ends = family.expert.sketches[TASK].ends
+    some = kept([i for i in range(len(ends)) if i != 1 - int(ends[1])])(family.expert)
+    assert doubt(some, wanted) == ""  # who made it says that its prompts are that short
+    found = features(some, family.auxiliary, family.base, TASK)
+    assert np.isnan(found["js_mean"])
+    assert np.isfinite(found["delta_cosine.all"])
+
+
+def test_a_sketch_that_nobody_asked_for_is_not_looked_at(family: Any, wanted: Request) -> None:
+    other = sketched(probes="else", loss=lambda a: a[:3])
+    assert doubt(other(family.expert), wanted) == ""
+
+
+def test_one_number_that_is_not_as_known(family: Any, wanted: Request) -> None:
+    def bent(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = tensor.clone()
+        tensor[0, 3] += 1e-6
+        return tensor
+
+    found = sampled(norm=bent)(family.expert)
+    assert doubt(found, wanted) == ""
+    assert doubt(found, wanted, family.expert) == f"rows of {NORM} are not those of the model"
+
+
+def test_false_rows_are_found_out(family: Any, wanted: Request) -> None:
+    found = sampled(all=lambda t: t * 1.001)(family.expert)
+    assert doubt(found, wanted) == ""
+    assert "are not those of the model" in spot_check(found, wanted, "c")
+
+
+def test_the_spot_check_reads_a_few_rows(
+    family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = belief.read_rows
+
+    def counting(checkpoint: Any, rows: Any, base: Any) -> Any:
+        read.extend(high - low for ranges in rows.values() for low, high in ranges)
+        return real(checkpoint, rows, base)
+
+    monkeypatch.setattr(belief, "read_rows", counting)
+    spot_check(family.expert, wanted, "c")
+    assert set(read) == {1}
+    assert len(read) <= belief.CHECKED
+
+
+def test_which_rows_only_this_machine_knows(assets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranges = sampled_rows({"a": (4000, 8), "b": (50, 8)}, entries=2000)
+    first = belief._chosen(ranges, "digest commit")
+    assert belief._chosen(ranges, "digest commit") == first
+    assert belief._chosen(ranges, "digest later") != first
+    monkeypatch.setattr(cache, "secret", lambda: bytes(32))
+    assert belief._chosen(ranges, "digest commit") != first
+    for name, places in first.items():
+        rows = [row for low, high in ranges[name] for row in range(low, high)]
+        assert [belief._row(ranges[name], place) for place in places] == [rows[p] for p in places]
+
+
+def test_rows_of_an_adapter_may_differ_by_rounding() -> None:
+    full, adapter = (
+        SimpleNamespace(checkpoint=SimpleNamespace(kind=k)) for k in ("full", "adapter")
+    )
+    row = torch.tensor([[1.0, 2.0]])
+    near: Any = row * (1 + 1e-6)
+    assert not belief._same(near, row, full)  # type: ignore[arg-type]
+    assert belief._same(near, row, adapter)  # type: ignore[arg-type]
+    assert not belief._same(row * 1.001, row, adapter)  # type: ignore[arg-type]

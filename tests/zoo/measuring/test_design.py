@@ -1,0 +1,33 @@
+from dataclasses import replace
+
+from simmerge_hub.zoo.manifest import Manifest
+from simmerge_hub.zoo.measuring.design import families, pairs_of
+
+
+def _scored(nano: Manifest, most: int) -> Manifest:
+    return replace(nano, pairs={"seed": 1, "most": {"base": most}})
+
+
+def test_without_a_limit_all_pairs_of_one_base(nano: Manifest) -> None:
+    found = families(nano, list(nano.specialists))
+    assert list(found) == ["base"]
+    assert len(pairs_of(nano, "base", found["base"])) == 10
+
+
+def test_a_limit_takes_the_same_pairs_and_a_higher_one_more(nano: Manifest) -> None:
+    members = list(nano.specialists)
+    few, many = (pairs_of(_scored(nano, most), "base", members) for most in (3, 6))
+    assert (len(few), len(many)) == (3, 6)
+    assert set(few) < set(many)
+    assert few == pairs_of(_scored(nano, 3), "base", members)
+    other = replace(nano, pairs={"seed": 2, "most": {"base": 3}})
+    assert pairs_of(other, "base", members) != few
+
+
+def test_pairs_without_a_gap_are_left_out_of_a_draw(nano: Manifest) -> None:
+    code = nano.models["code"]
+    twins = replace(
+        nano, models={**nano.models, "twin": code}, pairs={"seed": 1, "most": {"base": 99}}
+    )
+    found = pairs_of(twins, "base", ["code", "twin", "math"])
+    assert found == [("code", "math"), ("twin", "math")]

@@ -1,0 +1,49 @@
+"""Features and effects of measured pairs, from the nano models in the package."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub.utils import _cache_assets
+
+from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.operators import arm
+from simmerge_hub.selector.tables.features import load_features, save_features
+from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
+from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
+from simmerge_hub.zoo.measuring.features import zoo_features
+
+ARMS = (arm("linear", weights=(0.7, 0.3)), arm("linear", weights=(0.3, 0.7)), arm("ties"))
+
+
+def outcome(expert: str, auxiliary: str, task: str) -> Outcome:
+    return Outcome(
+        expert=expert,
+        auxiliary=auxiliary,
+        task=task,
+        regime="demo",
+        expert_utility=1.0,
+        auxiliary_utility=0.0,
+        base_utility=0.0,
+        utilities={a.label: 0.5 for a in ARMS},
+    )
+
+
+def test_every_row_has_features_and_what_each_arm_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    rows = (
+        outcome("code", "math", "code/rotate-previous"),
+        outcome("math", "code", "math/reversed-complement"),
+    )
+    table = zoo_features(packaged(), Outcomes(arms=ARMS, rows=rows))
+    assert table.rows.keys() == table.effects.keys() == {row.key for row in rows}
+    assert all(np.isfinite(values).mean() > 0.9 for values in table.rows.values())
+    share = EFFECTS.index("merge_share_expert")
+    for found in table.effects.values():
+        assert found.keys() == {a.label for a in ARMS}
+        assert found[ARMS[0].label][share] == pytest.approx(0.7, abs=1e-4)
+        assert found[ARMS[1].label][share] == pytest.approx(0.3, abs=1e-4)
+    save_features(table, tmp_path / "features.jsonl")
+    assert load_features(tmp_path / "features.jsonl").effects.keys() == table.effects.keys()

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+from simmerge_hub.selector.tables.outcomes import Outcome
+from simmerge_hub.zoo.measuring import journal
+
+ROW = Outcome(
+    expert="a",
+    auxiliary="b",
+    task="code/f",
+    regime="r",
+    expert_utility=1.0,
+    auxiliary_utility=0.0,
+    base_utility=0.0,
+    utilities={"linear": 0.5},
+)
+
+
+def test_a_torn_line_and_another_zoo_are_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl.partial"
+    assert journal.read(path, "this") == {}
+    journal.start(path, "this", {("a", "b"): [ROW]})
+    journal.add(path, ("a", "c"), [ROW])
+    assert journal.read(path, "this") == {("a", "b"): [ROW], ("a", "c"): [ROW]}
+    path.write_text(path.read_text()[:-5])
+    assert journal.read(path, "this") == {("a", "b"): [ROW]}
+    assert journal.read(path, "other") == {}
