@@ -37,14 +37,14 @@ bench: $(READY)  ## every benchmark; writes benchmarks/*.json
 
 zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about five hours on two cores)
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo
-	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v2.jsonl
-	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v2.jsonl -o recipes/outcomes/zoo-v2-features.jsonl
+	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v2.jsonl.gz
+	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v2.jsonl.gz -o recipes/outcomes/zoo-v2-features.jsonl.gz
 	$(BIN)/simmerge-hub zoo build recipes/zoo-more.yaml -o build/zoo-more
-	$(BIN)/simmerge-hub zoo measure build/zoo-more -o recipes/outcomes/zoo-more.jsonl
-	$(BIN)/simmerge-hub zoo features build/zoo-more recipes/outcomes/zoo-more.jsonl -o recipes/outcomes/zoo-more-features.jsonl
+	$(BIN)/simmerge-hub zoo measure build/zoo-more -o recipes/outcomes/zoo-more.jsonl.gz
+	$(BIN)/simmerge-hub zoo features build/zoo-more recipes/outcomes/zoo-more.jsonl.gz -o recipes/outcomes/zoo-more-features.jsonl.gz
 	$(BIN)/python benchmarks/multiway.py measure build/zoo --part train
 	$(BIN)/python benchmarks/multiway.py measure build/zoo --part across
 	$(BIN)/python benchmarks/multiway.py plant build/zoo
-	rm -f recipes/outcomes/zoo-v2-merges.jsonl
+	rm -f recipes/outcomes/zoo-v2-merges.jsonl.gz
 	$(BIN)/python benchmarks/multiway.py table build/zoo
-	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl --features recipes/outcomes/zoo-v2-features.jsonl --merges recipes/outcomes/zoo-v2-merges.jsonl -o simmerge_hub/selector/predictor/default.json
+	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl.gz --features recipes/outcomes/zoo-v2-features.jsonl.gz --merges recipes/outcomes/zoo-v2-merges.jsonl.gz -o simmerge_hub/selector/predictor/default.json

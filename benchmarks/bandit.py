@@ -48,8 +48,8 @@ def table() -> Rows:
     return stack(
         [
             join(
-                load_outcomes(TABLES / f"{name}.jsonl"),
-                load_features(TABLES / f"{name}-features.jsonl"),
+                load_outcomes(TABLES / f"{name}.jsonl.gz"),
+                load_features(TABLES / f"{name}-features.jsonl.gz"),
                 BALANCED,
             )
             for name in names

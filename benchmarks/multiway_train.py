@@ -22,6 +22,7 @@ from simmerge_hub.selector.predictor.archive import load, save
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables import merges
 from simmerge_hub.selector.tables.features import load_features
+from simmerge_hub.selector.tables.lines import read_text, write_text
 from simmerge_hub.selector.tables.outcomes import load_outcomes
 from simmerge_hub.selector.tables.rows import join
 from simmerge_hub.selector.training.train import digest
@@ -35,9 +36,9 @@ LEARNED = {"noise": (1.0, 2.0, 3.0), "overtrained": (2.0, 4.0, 6.0), "stranger":
 """Those that training reads of: other models, and never a reversed one."""
 SHARES = {"noise": 1, "overtrained": 1, "stranger": 2}
 """How often each is planted; strangers are the hardest to tell."""
-OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl"
-FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl")
-MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl")
+OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl.gz"
+FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl.gz")
+MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl.gz")
 
 
 def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
@@ -87,7 +88,7 @@ def table(manifest: Manifest, seconds: float, shard: int) -> bool:
     until = time.monotonic() + seconds
     signatures, benches = Signatures(manifest), Benches(manifest)
     rows: dict[tuple[str, ...], list[Any]] = {}
-    for line in map(json.loads, MERGES.read_text().splitlines()[1:]) if MERGES.exists() else ():
+    for line in map(json.loads, read_text(MERGES).splitlines()[1:]) if MERGES.exists() else ():
         rows.setdefault(tuple(line["models"]), []).append(line)
     of_train = {
         chosen for part in LEARNING for size in SETS[part] for chosen in sets(manifest, size, part)
@@ -108,7 +109,7 @@ def table(manifest: Manifest, seconds: float, shard: int) -> bool:
         merges.header(NAMES, EFFECTS),
         *(line for some in sorted(rows) for line in rows[some]),
     ]
-    MERGES.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_text(MERGES, "".join(json.dumps(line) + "\n" for line in lines))
     return True
 
 

@@ -63,8 +63,8 @@ def main() -> None:
     options = parser.parse_args()
     file = HERE / "selection.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    outcomes = load_outcomes(TABLES / f"{ZOO}.jsonl")
-    rows = join(outcomes, load_features(TABLES / f"{ZOO}-features.jsonl"), ARMS)
+    outcomes = load_outcomes(TABLES / f"{ZOO}.jsonl.gz")
+    rows = join(outcomes, load_features(TABLES / f"{ZOO}-features.jsonl.gz"), ARMS)
     for name in options.only:
         size = Size(**found["size"]) if "size" in found else Size()
         found |= PARTS[name](rows, outcomes, size)

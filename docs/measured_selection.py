@@ -1,5 +1,6 @@
 """Tables of the page on selection, from benchmarks/selection.json."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -166,8 +167,8 @@ def zoo_more_gates() -> str:
 
 
 def _gates(zoo: str, kinds: tuple[str, ...]) -> str:
-    path = BENCHMARKS.parent / "recipes" / "outcomes" / f"{zoo}.jsonl"
-    with path.open(encoding="utf-8") as lines:
+    path = BENCHMARKS.parent / "recipes" / "outcomes" / f"{zoo}.jsonl.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
         gates = json.loads(lines.readline())["provenance"]["gates"]
     rows = [
         (

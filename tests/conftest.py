@@ -14,8 +14,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from simmerge_hub import localhub
+
+settings.register_profile("shared machine", deadline=None)  # machines are noisy
+settings.load_profile("shared machine")
 
 VISITOR = "visitor"
 """A second user, for private and gated repositories."""

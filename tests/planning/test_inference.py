@@ -14,7 +14,7 @@ from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
-TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl"
+TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl.gz"
 
 
 def features(entropy_difference: float) -> Features:

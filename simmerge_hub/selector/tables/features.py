@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simmerge_hub.errors import PredictorError
+from simmerge_hub.selector.tables.lines import read_text, write_text
 from simmerge_hub.selector.tables.outcomes import Key, check_header
 
 FORMAT = "simmerge-hub features"
@@ -55,14 +56,13 @@ def save_features(table: FeatureTable, path: Path) -> None:
         "effects": list(table.effect_names),
     }
     lines = [header, *(_entry(table, key) for key in sorted(table.rows))]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def load_features(path: Path) -> FeatureTable:
     """Read and check the table at `path`. Raises PredictorError naming the line that is wrong."""
     try:
-        header, *entries = [json.loads(line) for line in path.read_text().splitlines()]
+        header, *entries = [json.loads(line) for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of features: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)

@@ -11,6 +11,7 @@ import numpy as np
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.features import numbers, plain
+from simmerge_hub.selector.tables.lines import read_text
 from simmerge_hub.selector.tables.outcomes import (
     HIGHEST,
     LOWEST,
@@ -85,7 +86,7 @@ def load_merges(path: Path) -> Merges:
         PredictorError: it is no such table.
     """
     try:
-        header, *entries = [json.loads(line) for line in path.read_text().splitlines()]
+        header, *entries = [json.loads(line) for line in read_text(path).splitlines()]
     except (OSError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of merges: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)

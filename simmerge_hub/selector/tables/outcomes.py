@@ -17,6 +17,7 @@ from typing import Any
 
 from simmerge_hub.errors import PredictorError, SimmergeError
 from simmerge_hub.operators import Arm, arm
+from simmerge_hub.selector.tables.lines import read_text, write_text
 
 FORMAT = "simmerge-hub outcomes"
 SCHEMA = 1
@@ -92,10 +93,7 @@ def gap_closed(row: Outcome, utility: float) -> float:
 
 def save_outcomes(outcomes: Outcomes, path: Path) -> None:
     """Write the table to `path` in one step, rows sorted by (expert, auxiliary, task)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(_text(outcomes))
-    partial.replace(path)
+    write_text(path, _text(outcomes))
 
 
 def load_outcomes(path: Path) -> Outcomes:
@@ -140,8 +138,8 @@ def check_header(header: Any, format: str, schema: int, path: Path | str) -> Non
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise PredictorError(f"{path} cannot be read: {error}") from error
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

@@ -265,7 +265,7 @@ def test_eight_processes_report_to_one_repository(
     reference = init(f"{org}/bandit", bandit)
     total = PROCESSES * EACH
     suggest(reference, asked(rows, total))
-    environment = os.environ | {"PYTHONPATH": str(Path(sharing.__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(Path(sharing.__file__).parents[3])}
     running = [
         subprocess.Popen(
             [sys.executable, "-c", REPORTER, reference, str(n * EACH + 1), str((n + 1) * EACH + 1),

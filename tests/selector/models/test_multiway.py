@@ -134,7 +134,7 @@ def test_merges_of_other_features_are_refused(
 
 def test_the_packaged_one_learned_from_the_whole_table() -> None:
     packaged = origin.find(None).predictor.many
-    table = Path(__file__).parents[2] / "recipes/outcomes/zoo-v2-merges.jsonl"
+    table = Path(__file__).parents[3] / "recipes/outcomes/zoo-v2-merges.jsonl.gz"
     assert packaged is not None
     assert packaged.merges == len(load_merges(table))
 

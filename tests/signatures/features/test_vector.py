@@ -268,7 +268,7 @@ def test_what_no_predictor_can_read_is_missing():
 
 
 def test_the_reference_page_is_current():
-    file = Path(__file__).parents[2] / "docs" / "reference" / "features.md"
+    file = Path(__file__).parents[3] / "docs" / "reference" / "features.md"
     assert file.read_text(encoding="utf-8") == page()
 
 

@@ -13,7 +13,7 @@ from simmerge_hub.signatures.signing.artifact import Settings
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_ours_are_many_different_unlabelled_prompts(domain):
-    file = resources.files("simmerge_hub.signatures") / "probes" / f"{domain}.jsonl"
+    file = resources.files("simmerge_hub.signatures.probing") / "probes" / f"{domain}.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     prompts = [line["prompt"] for line in lines]
     assert all(line.keys() == {"prompt"} for line in lines)

@@ -1,0 +1,36 @@
+"""Tables on disk: JSON Lines, plain or compressed, by the file's name (`.jsonl`, `.jsonl.gz`)."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+LARGEST = 2**30
+"""Characters of a table at most: forty times the largest of ours; a few bytes unfold into more."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a table.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text, or longer than 1 GiB.
+    """
+    if path.suffix != ".gz":
+        return path.read_text("utf-8")
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"it is not compressed whole: {error}") from error
+    if len(text) > LARGEST:
+        raise ValueError("it is longer than 1 GiB")
+    return text
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a table in one step; the same text gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = text.encode()
+    partial = path.with_name(f".{path.name}")
+    partial.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    partial.replace(path)
