@@ -24,14 +24,12 @@ class ModelRef:
     @classmethod
     def parse(cls, text: str) -> Self:
         """`./folder`, `org/name` or `org/name@revision`. An existing folder wins."""
-        if _is_folder(text):
-            return cls(folder=Path(text).expanduser())
+        folder = local_folder(text)
+        if folder is not None and _is_there(folder):
+            return cls(folder=folder)
         repo, _, revision = text.partition("@")
-        if text.startswith((".", "/", "~")) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
-            raise RepoNotFound(
-                f"{text!r} is neither a folder here nor a repository name",
-                hint="write org/name, org/name@revision or the path of a folder",
-            )
+        if folder is not None or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
+            raise _neither(text)
         return cls(repo=repo, revision=revision or None)
 
     @property
@@ -45,11 +43,38 @@ class ModelRef:
         return f"{self.repo}@{self.revision}" if self.revision else self.repo
 
 
-def _is_folder(text: str) -> bool:
+def local_folder(text: str, *, new: bool = False) -> Path | None:
+    """The folder that a reference means, or None if it means a repository.
+
+    An existing folder wins, and `./name`, `/name` and `~/name` can be nothing else.
+
+    Args:
+        text: what a user names.
+        new: whether it is to be made now; then a name without an owner is a folder too.
+
+    Raises:
+        RepoNotFound: `~user/…` of a user there is not.
+    """
     try:
-        return Path(text).expanduser().is_dir()
-    except (OSError, RuntimeError):  # too long for a path; the home of a user there is not
+        folder = Path(text).expanduser()
+    except RuntimeError as error:  # the home of a user there is not
+        raise _neither(text) from error
+    only_a_path = text.startswith((".", "/", "~")) or (new and "/" not in text)
+    return folder if only_a_path or _is_there(folder) else None
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # too long for a path
         return False
+
+
+def _neither(text: str) -> RepoNotFound:
+    return RepoNotFound(
+        f"{text!r} is neither a folder here nor a repository name",
+        hint="write org/name, org/name@revision or the path of a folder",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from simmerge_hub.cli.main import main
+from simmerge_hub.hub.client import api
 from simmerge_hub.operators import BALANCED
 from simmerge_hub.selector.bandit import representation, sharing
 from simmerge_hub.selector.tables.features import save_features
@@ -120,6 +121,28 @@ def test_the_whole_round(
     assert "wait for a report: s000003, s000004" in said.err
     assert " ".join(said.err.split()).count(", on ") == 2
     assert made[0]["arm"] in said.out
+
+
+def test_a_folder_named_like_a_repository_is_one_for_every_verb(
+    org: str,
+    tables: tuple[str, str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    where = f"{org}/bandit"
+    (tmp_path / where).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(["bandit", "init", where, tables[0], "--features", tables[1]]) == 0
+    assert not api().repo_exists(where) and (tmp_path / where / "bandit.json").is_file()
+    assert main(["bandit", "suggest", where, "--features", tables[2]]) == 0
+    assert main(["bandit", "report", where, "s000001=0.5"]) == 0
+    capsys.readouterr()
+    assert main(["bandit", "status", where, "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert sum(row["reported"] for row in status["arms"].values()) == 1
+    assert main(["bandit", "init", where, tables[0], "--features", tables[1]]) != 0
+    assert "holds something already" in capsys.readouterr().err
 
 
 def test_a_repository(

@@ -6,7 +6,7 @@ import pytest
 
 from simmerge_hub import localhub
 from simmerge_hub.errors import RepoNotFound
-from simmerge_hub.hub.reference import ModelRef, resolve_files
+from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 
 
 class TestReferences:
@@ -40,13 +40,35 @@ class TestReferences:
     @pytest.mark.parametrize(
         "text",
         ["./nothing", "/nothing", "~/nothing-here", "~nobody-of-this-name/x", "a/b/c", "a b", "@v1",
-         "org/name?x", "a\0b"],
+         "org/name?x", "a\0b", "." + "x" * 5000],
     )  # fmt: skip
     def test_what_is_neither(self, text: str) -> None:
         with pytest.raises(RepoNotFound) as caught:
             ModelRef.parse(text)
         assert str(caught.value) == f"{text!r} is neither a folder here nor a repository name"
         assert caught.value.hint == "write org/name, org/name@revision or the path of a folder"
+
+    @pytest.mark.parametrize(
+        ("text", "here", "made"),
+        [
+            ("org/there", True, True),
+            ("there", True, True),
+            ("./nothing", True, True),
+            ("~/nothing-here", True, True),
+            ("nothing", False, True),
+            ("org/nothing", False, False),
+            ("org/nothing@v1", False, False),
+        ],
+    )
+    def test_what_means_a_folder(
+        self, text: str, here: bool, made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "org" / "there").mkdir(parents=True)
+        (tmp_path / "there").mkdir()
+        monkeypatch.chdir(tmp_path)
+        folder = Path(text).expanduser()
+        assert local_folder(text) == (folder if here else None)
+        assert local_folder(text, new=True) == (folder if made else None)
 
     @pytest.mark.parametrize("text", ["org--x/name--y", "-org/name", "org/name.git", "x" * 5000])
     def test_names_the_hub_does_not_allow(self, text: str, hub: localhub.Hub) -> None:

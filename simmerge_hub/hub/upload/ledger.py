@@ -24,7 +24,7 @@ from huggingface_hub.utils import WeakFileLock
 from simmerge_hub.errors import OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.client import api
 from simmerge_hub.hub.files.ranges import CONNECTIONS, Location, local_file
-from simmerge_hub.hub.reference import ModelRef, resolve_files
+from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 from simmerge_hub.hub.upload.publish import pushing, quietly
 
 SEGMENT = re.compile(r"events/(\d{8})\.jsonl")
@@ -96,8 +96,9 @@ Decide = Callable[[Page], tuple[str, Changes]]
 
 def demand_free(reference: str) -> None:
     """Raise PushFailed if the repository or folder holds something; HubError if nobody says."""
-    if _is_folder(reference):
-        return _demand_empty(Path(reference).expanduser())
+    folder = local_folder(reference, new=True)
+    if folder is not None:
+        return _demand_empty(folder)
     with pushing(reference):
         there = api().repo_exists(reference)
         listed = api().list_repo_files(reference) if there else []
@@ -111,8 +112,9 @@ def create(reference: str, files: Changes, *, private: bool = False, message: st
         PushFailed: something is there already.
         HubError: the Hub is not reached, or refuses.
     """
-    if _is_folder(reference):
-        return _create_folder(Path(reference).expanduser(), files)
+    folder = local_folder(reference, new=True)
+    if folder is not None:
+        return _create_folder(folder, files)
     with quietly(sum(map(len, files.values()))), pushing(reference):
         repo = api().create_repo(reference, private=private, exist_ok=True)
         found = api().repo_info(repo.repo_id)
@@ -217,10 +219,6 @@ def _beside(path: Path, data: bytes) -> Path:
     partial = path.with_name(f".{path.name}-{uuid4().hex}")
     partial.write_bytes(data)
     return partial
-
-
-def _is_folder(reference: str) -> bool:
-    return reference.startswith((".", "/", "~")) or "/" not in reference
 
 
 def _demand_empty(folder: Path) -> None:
