@@ -27,7 +27,7 @@ from unittest.mock import patch
 import merge_vs_mergekit as whole
 
 from simmerge_hub import operators
-from simmerge_hub.hub.files import digest
+from simmerge_hub.hub.files import hashes
 from simmerge_hub.merger import compute, run
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.recipe.load import load
@@ -35,7 +35,7 @@ from simmerge_hub.weights import shards, stream
 
 HERE = Path(__file__).parent
 STAGES: dict[str, list[tuple[Any, str]]] = {
-    "hash the folders": [(digest, "_hash_now")],
+    "hash the folders": [(hashes, "_hash_now")],
     "read": [(stream, "_read_all")],
     "bfloat16 to float32": [(stream, "decoded")],
     "look for NaN and Inf": [(compute, "finite"), (run, "finite")],
@@ -120,8 +120,8 @@ def profiled(work: Path, recipe: Recipe, threads: int) -> dict[str, float]:
     """One merge: its wall seconds, and nanoseconds of one core an entry for each stage."""
     shutil.rmtree(work / "out-profile", ignore_errors=True)
     whole.settle(work)
-    digest._hash.cache_clear()
-    with clocked() as clock, patch.object(digest, "REMEMBERED", 2**63):
+    hashes._hash.cache_clear()
+    with clocked() as clock, patch.object(hashes, "REMEMBERED", 2**63):
         began = time.perf_counter()
         report = run.merge(recipe, work / "out-profile", threads=threads, durable=False)
         wall = time.perf_counter() - began

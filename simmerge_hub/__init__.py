@@ -12,7 +12,7 @@ Names are loaded when they are first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from simmerge_hub.version import __version__
 
 _HOMES = {
     "Arm": "operators",

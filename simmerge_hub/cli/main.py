@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from simmerge_hub import __version__
 from simmerge_hub.cli import arguments
 from simmerge_hub.cli.arguments import REFERENCE, pair, positive
 from simmerge_hub.errors import SimmergeError
+from simmerge_hub.version import __version__
 
 DESCRIPTION = "Predict how to merge fine-tuned language models, merge them once, push the result."
 EXAMPLE = """\

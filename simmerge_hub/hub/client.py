@@ -9,7 +9,6 @@ import httpx2
 from huggingface_hub import HfApi, constants
 from huggingface_hub import errors as hf
 
-from simmerge_hub import __version__
 from simmerge_hub.errors import (
     CheckpointError,
     EndpointDown,
@@ -19,6 +18,7 @@ from simmerge_hub.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
+from simmerge_hub.version import __version__
 
 
 @cache

@@ -17,9 +17,9 @@ from simmerge_hub.errors import (
     NoSafetensors,
     OfflineWithoutCache,
 )
-from simmerge_hub.hub.files.convert import converted
-from simmerge_hub.hub.files.digest import digest, file_sha256, sha256_of
+from simmerge_hub.hub.files.convert import convert_pickles
 from simmerge_hub.hub.files.formats import refuse_quantised, sort_tensors
+from simmerge_hub.hub.files.hashes import hash_file
 from simmerge_hub.hub.files.headers import (
     LENGTH_BYTES,
     TensorHeader,
@@ -30,10 +30,7 @@ from simmerge_hub.hub.files.headers import (
 from simmerge_hub.hub.files.ranges import Location, local_file, read_spans
 from simmerge_hub.hub.reference import FileEntry, ModelRef, resolve_files
 
-__all__ = [
-    "Checkpoint", "FileEntry", "ModelRef", "digest", "file_sha256", "front_matter", "resolve",
-    "resolve_files",
-]  # fmt: skip
+__all__ = ["Checkpoint", "FileEntry", "ModelRef", "front_matter", "resolve", "resolve_files"]
 
 Kind = Literal["full", "adapter"]
 LAYOUTS: tuple[tuple[Kind, str], ...] = (
@@ -130,9 +127,13 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
             f"{ref} has its weights in .bin files, and no safetensors",
             hint="name it among the models of a plan to have it converted",
         )
-    pickles = {f: sha256_of(location, f, files[f]) for f in stored.files if f.endswith(".bin")}
+    pickles = {
+        f: files[f].sha256 or hash_file(location, f, "sha256")
+        for f in stored.files
+        if f.endswith(".bin")
+    }
     if pickles:
-        weights, shards = converted(location, pickles)
+        weights, shards = convert_pickles(location, pickles)
     else:
         weights, shards = None, {f: _header(location, f, files[f].size) for f in stored.files}
     headers = _joined(location, shards, stored.places)

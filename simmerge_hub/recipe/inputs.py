@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.files.digest import digest, folder_digest, hash_together
+from simmerge_hub.hub.digest import digest, folder_digest, hash_together
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.recipe.recipe import Recipe, Source
 

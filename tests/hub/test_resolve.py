@@ -24,8 +24,9 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub import resolve as module
+from simmerge_hub.hub.digest import digest, file_sha256
 from simmerge_hub.hub.files.ranges import Span
-from simmerge_hub.hub.resolve import ModelRef, digest, file_sha256, front_matter, resolve
+from simmerge_hub.hub.resolve import ModelRef, front_matter, resolve
 from tests import nano
 
 CARD = "---\nlicense: mit\nbase_model: org/base\n---\n# A model\n"

@@ -1,1 +1,1 @@
-"""The files of a repository: bytes, headers, formats, digests."""
+"""The files of a repository: bytes, headers, formats, hashes."""

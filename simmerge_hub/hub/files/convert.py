@@ -5,30 +5,22 @@ for more is refused. A zipped one is mapped, not read; the older format has to b
 """
 
 import json
-import os
 import re
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import CheckpointError, CorruptHeader, OutputError
-from simmerge_hub.hub.assets import assets_folder
-from simmerge_hub.hub.files.digest import digest
+from simmerge_hub.hub.assets import assets_folder, write_whole
 from simmerge_hub.hub.files.headers import LENGTH_BYTES, TensorHeader, header_length, parse_header
 from simmerge_hub.hub.files.ranges import Location, local_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from simmerge_hub.hub.resolve import Checkpoint
-
-SINGLE = {"full": "model.safetensors", "adapter": "adapter_model.safetensors"}
-INDEX = "model.safetensors.index.json"
 ZIP = b"PK\x03\x04"
 CODES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
@@ -39,11 +31,11 @@ CODES = {
 """Stored dtypes, as torch names them, and their safetensors codes."""
 ASKED = re.compile(r"GLOBAL ([\w.]+)")
 """What a pickle asks for, in torch's messages: `Unsupported global: GLOBAL posix.system was …`."""
-SPARE = 64 * 2**20
+SPARE_DISK = 64 * 2**20
 """Bytes of disk that must stay free beside what is written."""
 
 
-def converted(
+def convert_pickles(
     location: Location, pickles: Mapping[str, str]
 ) -> tuple[Location, dict[str, dict[str, TensorHeader]]]:
     """Where the weights of .bin files lie as safetensors, converted now if they are not yet.
@@ -71,37 +63,6 @@ def converted(
     return Location(folder=folder), headers
 
 
-def assembled(checkpoint: "Checkpoint", beside: Iterable[str]) -> Path:
-    """A folder as save_pretrained() writes it, of links to converted weights and other files.
-
-    Args:
-        checkpoint: one whose weights were converted.
-        beside: names of its files that belong beside the weights.
-    """
-    assert checkpoint.converted is not None and checkpoint.converted.folder is not None
-    folder = assets_folder("assembled", digest(checkpoint)[:32])
-    index = {name: header.file for name, header in checkpoint.tensors.items()}
-    index |= {name: header.file for name, header in checkpoint.buffers.items()}
-    files = sorted(set(index.values()))
-    for file in files:
-        shown = SINGLE[checkpoint.kind] if len(files) == 1 else file
-        _link(folder / shown, checkpoint.converted.folder / file)
-    if len(files) > 1:
-        with _replacing(folder / INDEX) as handle:
-            handle.write(json.dumps({"metadata": {}, "weight_map": index}).encode())
-    for name in beside:
-        _link(folder / name, local_file(checkpoint.location, name))
-    return folder
-
-
-def _link(path: Path, target: Path) -> None:
-    """Make `path` a link, or replace the one that is there; never for a moment without."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as beside:
-        made = Path(beside, "link")
-        made.symlink_to(target.resolve())
-        made.replace(path)
-
-
 def _headers(path: Path) -> dict[str, TensorHeader]:
     size = path.stat().st_size
     with open(path, "rb") as handle:
@@ -114,13 +75,13 @@ def _convert(source: Path, target: Path, name: str) -> None:
     header = _header(tensors)
     size = len(header) + sum(_size(tensor) for tensor in tensors.values())
     free = shutil.disk_usage(target.parent).free
-    if free < size + SPARE:
+    if free < size + SPARE_DISK:
         raise OutputError(
             f"{name} needs {size / 1e9:.1f} GB as safetensors, and the disk of {target.parent} has "
             f"{free / 1e9:.1f} GB left",
             hint="free some space, or set HF_ASSETS_CACHE to a folder on another disk",
         )
-    with _replacing(target) as handle:
+    with write_whole(target) as handle:
         handle.write(header)
         for tensor in tensors.values():
             handle.write(_bytes(tensor))
@@ -208,20 +169,6 @@ def _bytes(tensor: "Tensor") -> memoryview:
 
     flat = tensor.detach().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data.cast("B") if flat.numel() else memoryview(b"")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is at `path` once it is whole and on the disk, and never before."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as handle:
-        try:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-            Path(handle.name).replace(path)
-        except BaseException:
-            Path(handle.name).unlink()
-            raise
 
 
 def _refused(name: str, seen: str) -> CheckpointError:

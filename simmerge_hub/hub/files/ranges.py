@@ -21,9 +21,9 @@ from huggingface_hub import (
 )
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
 
-from simmerge_hub import __version__
 from simmerge_hub.errors import CheckpointError, HubError
 from simmerge_hub.hub.client import translated
+from simmerge_hub.version import __version__
 
 Span = tuple[int, int]
 """Bytes [start, end) of a file."""

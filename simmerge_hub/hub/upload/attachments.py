@@ -17,11 +17,11 @@ from huggingface_hub import (
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
-from simmerge_hub import __version__
 from simmerge_hub.errors import PushFailed
 from simmerge_hub.hub.client import api, offline, translated
 from simmerge_hub.hub.files.ranges import Location, local_file
 from simmerge_hub.hub.upload.publish import Commit, RepoType, pushing, quietly
+from simmerge_hub.version import __version__
 
 Audience = Literal["public", "gated", "private"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
-from simmerge_hub.hub.files.digest import file_sha256
+from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.listing import REPO, Listed
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.planning.evidence import Progress

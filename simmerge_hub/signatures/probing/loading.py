@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from simmerge_hub.errors import ProbeError, SignatureError, SimmergeError
-from simmerge_hub.hub.files.convert import assembled
+from simmerge_hub.hub.assembly import assemble
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
@@ -231,7 +231,7 @@ def _folder(checkpoint: Checkpoint) -> Path:
         if "/" not in name and (name.endswith(".json") or _of_tokenizer(name))
     }
     if checkpoint.converted is not None:
-        return assembled(checkpoint, beside)
+        return assemble(checkpoint, beside)
     needed = {header.file for header in checkpoint.tensors.values()} | beside
     paths = [local_file(checkpoint.location, name) for name in sorted(needed)]
     return paths[0].parent

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import CheckpointError, SignatureError
+from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files.ranges import is_cached
-from simmerge_hub.hub.resolve import Checkpoint, digest
+from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import cache, store

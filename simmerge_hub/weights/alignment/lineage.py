@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from simmerge_hub.errors import BaseUnknown, CheckpointError, HubError, RepoNotFound
 from simmerge_hub.hub.assets import assets_folder
-from simmerge_hub.hub.resolve import Checkpoint, ModelRef, digest, resolve
+from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
 DEEPEST = 8

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, RecipeError
-from simmerge_hub.hub.resolve import Checkpoint, ModelRef, file_sha256
+from simmerge_hub.hub.digest import file_sha256
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.weights.gather import completed, gathered
 from simmerge_hub.weights.stream import Rows, shapes
 from simmerge_hub.weights.tokens.embeddings import stated_sizes, vocabulary_tensors

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from simmerge_hub import localhub
 from simmerge_hub.errors import CheckpointError, CorruptHeader, OutputError
+from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files import convert
-from simmerge_hub.hub.files.convert import assembled
-from simmerge_hub.hub.resolve import digest, resolve
+from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.weights.stream import opened, read_buffer, read_whole
 from tests import nano
 
@@ -307,19 +307,3 @@ class TestRefusals:
                 resolve(str(folder))
         assert not list(assets.iterdir())
         assert same(folder, nano.weights())
-
-
-class TestAssembled:
-    @pytest.mark.parametrize("shards", [1, 2])
-    def test_transformers_loads_it(self, tmp_path: Path, shards: int) -> None:
-        from transformers import LlamaForCausalLM
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        found = resolve(str(pickled(tmp_path / "model", nano.weights(), shards=shards)))
-        beside = ["config.json", "tokenizer.json"]
-        folder = assembled(found, beside)
-        assert assembled(found, beside) == folder
-        model = LlamaForCausalLM.from_pretrained(folder, use_safetensors=True)
-        assert all(torch.equal(t, model.state_dict()[n]) for n, t in nano.weights().items())
-        assert json.loads((folder / "tokenizer.json").read_text())["model"]["type"] == "WordLevel"

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from simmerge_hub import localhub
-from simmerge_hub.hub.files.digest import digest
+from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import resolve
 from tests import nano
 

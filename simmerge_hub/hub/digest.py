@@ -1,0 +1,66 @@
+"""What a checkpoint is by its content: equal content, equal digest, wherever it lies."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from blake3 import blake3
+
+from simmerge_hub.hub.files.hashes import hash_file
+from simmerge_hub.hub.resolve import Checkpoint
+
+
+def digest(checkpoint: Checkpoint) -> str:
+    """sha256 over the weight, config and tokenizer files: equal content, equal digest.
+
+    Files in subfolders and hidden ones do not count: a folder's listing has neither. The
+    Hub states the sha256 of large files; small ones are fetched, and a folder's files are read.
+    A checkpoint stored in .bin files counts as it is stored, not as it is converted.
+    """
+    parts = (f"{name} {file_sha256(checkpoint, name)}\n" for name in _counted_files(checkpoint))
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def folder_digest(checkpoint: Checkpoint) -> str:
+    """What a recipe knows a folder by: `blake3:` and BLAKE3 over the same files as `digest`.
+
+    It costs a quarter of the time, and for a folder nobody states a sha256.
+    """
+    hashes = {n: hash_file(checkpoint.location, n, "blake3") for n in _counted_files(checkpoint)}
+    text = "".join(f"{name} {file_hash}\n" for name, file_hash in hashes.items())
+    return f"blake3:{blake3(text.encode()).hexdigest()}"
+
+
+def hash_together(checkpoints: Iterable[Checkpoint]) -> None:
+    """Hash the weight files of several folders at once, a file a core, for `folder_digest`."""
+    waiting = {
+        (checkpoint.location, name)
+        for checkpoint in checkpoints
+        if checkpoint.ref.folder is not None
+        for name in _counted_files(checkpoint)
+    }
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda file: hash_file(file[0], file[1], "blake3"), waiting))
+
+
+def file_sha256(checkpoint: Checkpoint, name: str) -> str:
+    """The sha256 of one of its files: what the Hub states, or that of the file here."""
+    stated = checkpoint.files[name].sha256
+    return stated or hash_file(checkpoint.location, name, "sha256")
+
+
+def _counted_files(checkpoint: Checkpoint) -> list[str]:
+    """The files that make a checkpoint what it is."""
+    return sorted(
+        name
+        for name in checkpoint.files
+        if "/" not in name
+        and not name.startswith(".")
+        and (
+            name in ("config.json", "adapter_config.json")
+            or name.endswith(".safetensors")
+            or name in checkpoint.pickles
+            or name in checkpoint.tokenizer_files
+        )
+    )

@@ -1,0 +1,57 @@
+"""Hashes of whole files: each is computed once, and that of a large file kept until it changes.
+
+Knows where a file lies, nothing of what is in it.
+"""
+
+import hashlib
+import os
+import re
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from blake3 import blake3
+
+from simmerge_hub.hub.assets import assets_folder
+from simmerge_hub.hub.files.ranges import Location, local_file
+
+REMEMBERED = 16 * 2**20
+"""Bytes from which the hash of a local file is kept in the assets cache."""
+AT_ONCE = 2**22
+"""Bytes that are hashed at a time."""
+Kind = Literal["sha256", "blake3"]
+
+
+def hash_file(location: Location, file: str, kind: Kind) -> str:
+    """The hash of a whole file in hexadecimal digits; a remote one is downloaded for it."""
+    path = local_file(location, file).resolve()
+    status = path.stat()
+    return _hash(path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+@cache
+def _hash(path: Path, kind: Kind, size: int, mtime: int, ctime: int, inode: int) -> str:
+    """The hash of a file; that of a large one is remembered until the file changes."""
+    if size < REMEMBERED:
+        return _hash_now(path, kind)
+    identity = f"{path} {size} {mtime} {ctime} {inode}"
+    folder = assets_folder(kind, hashlib.sha256(identity.encode()).hexdigest())
+    note = folder / kind
+    if note.is_file() and re.fullmatch("[0-9a-f]{64}", known := note.read_text()):
+        return known
+    computed = _hash_now(path, kind)
+    part = folder / f"part-{os.getpid()}-{threading.get_ident()}"
+    part.write_text(computed)
+    part.replace(note)
+    return computed
+
+
+def _hash_now(path: Path, kind: Kind) -> str:
+    with open(path, "rb", buffering=0) as handle:
+        if kind == "sha256":
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+        state, buffer = blake3(), memoryview(bytearray(AT_ONCE))  # a mapping would count as memory
+        while size := handle.readinto(buffer):
+            state.update(buffer[:size])
+    return state.hexdigest()
