@@ -33,7 +33,7 @@ def offline() -> bool:
 
 
 @contextlib.contextmanager
-def translated(repo: str, revision: str | None = None) -> Iterator[None]:
+def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
     """Raise what the client raises inside as an error of ours that names `repo`."""
     try:
         yield
@@ -53,7 +53,7 @@ def translated(repo: str, revision: str | None = None) -> Iterator[None]:
             hint=f"branches, tags and commits are listed at {constants.ENDPOINT}/{repo}/tree/main",
         ) from error
     except (hf.OfflineModeIsEnabled, hf.LocalEntryNotFoundError) as error:
-        raise _unreached(repo, error) from error
+        raise _unreachable(repo, error) from error
     except hf.EntryNotFoundError as error:
         raise CheckpointError(
             f"{repo} lacks a file it should have: {first_line(error)}",
@@ -67,10 +67,10 @@ def translated(repo: str, revision: str | None = None) -> Iterator[None]:
     except (httpx2.TransportError, ConnectionError) as error:
         raise _down(error) from error
     except hf.HfHubHTTPError as error:
-        raise _refused(repo, error) from error
+        raise _refusal(repo, error) from error
 
 
-def _refused(repo: str, error: hf.HfHubHTTPError) -> HubError:
+def _refusal(repo: str, error: hf.HfHubHTTPError) -> HubError:
     if error.response.status_code == 401:
         return HubError("the Hub does not accept the token", hint="log in: hf auth login")
     return HubError(
@@ -79,7 +79,7 @@ def _refused(repo: str, error: hf.HfHubHTTPError) -> HubError:
     )
 
 
-def _unreached(repo: str, error: Exception) -> HubError:
+def _unreachable(repo: str, error: Exception) -> HubError:
     if offline():
         return OfflineWithoutCache(
             f"offline mode is on, and the cache does not hold {repo}",

@@ -15,18 +15,18 @@ from huggingface_hub import constants
 from huggingface_hub import errors as hf
 
 from simmerge_hub.errors import HubError, RepoNotFound
-from simmerge_hub.hub.client import api, translated
+from simmerge_hub.hub.client import api, translate_errors
 from simmerge_hub.hub.reference import ModelRef
 
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{0,200}[0-9a-f]{24}", re.ASCII)
 REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 NAMESPACE = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
-MOST = 500
+MOST_MODELS = 500
 """Models that are looked at; of an author's, the most downloaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listing:
     """What a catalogue lists.
 
     Args:
@@ -40,7 +40,7 @@ class Listed:
     dropped: dict[str, str]
 
 
-def collection(slug: str) -> Listed:
+def collection(slug: str) -> Listing:
     """The models of a collection.
 
     Args:
@@ -57,7 +57,7 @@ def collection(slug: str) -> Listed:
             hint="it is the end of the collection's address: org/title-0123456789abcdef01234567",
         )
     place = f"the collection {slug}"
-    with _told(place):
+    with _translate_listing_errors(place):
         items = [(item.item_type, item.item_id) for item in api().get_collection(slug).items]
     names = [name for kind, name in items if kind == "model"]
     others = {f"{kind} {name}": "is no model" for kind, name in items if kind != "model"}
@@ -67,10 +67,10 @@ def collection(slug: str) -> Listed:
             f"{place} holds no model: it has {counts}",
             hint="add models to it on the Hub, or name them: simmerge-hub plan MODEL MODEL",
         )
-    return _listed(place, names, others)
+    return _listing(place, names, others)
 
 
-def models_of(author: str, base: str) -> Listed:
+def models_of(author: str, base: str) -> Listing:
     """The models of an author whose card names `base` as what they were made from.
 
     Args:
@@ -92,40 +92,43 @@ def models_of(author: str, base: str) -> Listed:
             hint="write --author org --base org/base",
         )
     place = f"the models of {author} made from {named.repo}"
-    with _told(place):
-        found = api().list_models(
-            author=author, filter=f"base_model:{named.repo}", sort="downloads", limit=MOST + 1
+    with _translate_listing_errors(place):
+        models = api().list_models(
+            author=author,
+            filter=f"base_model:{named.repo}",
+            sort="downloads",
+            limit=MOST_MODELS + 1,
         )
-        names = [model.id for model in islice(found, MOST + 1)]
+        names = [model.id for model in islice(models, MOST_MODELS + 1)]
     if not names:
         raise HubError(
             f"{author} has no model whose card says base_model: {named.repo}",
             hint=f"see what there is: {constants.ENDPOINT}/{author}; models whose cards do not say "
             "it can be named: simmerge-hub plan MODEL MODEL --base BASE",
         )
-    return _listed(place, names, {})
+    return _listing(place, names, {})
 
 
-def _listed(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listed:
+def _listing(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listing:
     references: dict[str, ModelRef] = {}
     for name in names:
         if not isinstance(name, str) or not REPO.fullmatch(name) or ".." in name:
             dropped[ascii(name)[:100]] = "has no name that a repository can have"
-        elif len(references) < MOST or name in references:
+        elif len(references) < MOST_MODELS or name in references:
             references[name] = ModelRef(repo=name)
         else:
-            dropped[name] = f"is beyond the first {MOST} models, which are looked at"
-    return Listed(place=place, references=tuple(references.values()), dropped=dropped)
+            dropped[name] = f"is beyond the first {MOST_MODELS} models, which are looked at"
+    return Listing(place=place, references=tuple(references.values()), dropped=dropped)
 
 
 @contextmanager
-def _told(place: str) -> Iterator[None]:
+def _translate_listing_errors(place: str) -> Iterator[None]:
     """Raise what goes wrong inside as an error of ours that names the catalogue."""
     try:
-        with translated(place):
+        with translate_errors(place):
             yield
     except HubError as error:
-        raise _explained(place, error) from error
+        raise _explain(place, error) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise HubError(
             f"what the Hub says about {place} cannot be read ({type(error).__name__})",
@@ -133,7 +136,7 @@ def _told(place: str) -> Iterator[None]:
         ) from error
 
 
-def _explained(place: str, error: HubError) -> HubError:
+def _explain(place: str, error: HubError) -> HubError:
     """The same error, in words that fit a list of models."""
     cause = error.__cause__
     if isinstance(cause, hf.OfflineModeIsEnabled):

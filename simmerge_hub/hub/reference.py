@@ -9,7 +9,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.file_download import repo_folder_name
 
 from simmerge_hub.errors import RepoNotFound
-from simmerge_hub.hub.client import api, offline, translated
+from simmerge_hub.hub.client import api, offline, translate_errors
 from simmerge_hub.hub.files.ranges import Location
 
 
@@ -91,7 +91,7 @@ def resolve_files(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
         return _folder_listing(ref.folder)
     if offline():
         return _cached_listing(ref)
-    with translated(ref.repo, ref.revision):
+    with translate_errors(ref.repo, ref.revision):
         info = api().model_info(ref.repo, revision=ref.revision, files_metadata=True)
     assert info.sha is not None
     _remember(ref, info.sha)
@@ -113,7 +113,7 @@ def _remember(ref: ModelRef, commit: str) -> None:
 
 
 def _cached_listing(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
-    with translated(ref.repo, ref.revision):
+    with translate_errors(ref.repo, ref.revision):
         snapshot = Path(snapshot_download(ref.repo, revision=ref.revision, local_files_only=True))
     _, files = _folder_listing(snapshot)
     return Location(folder=snapshot, repo=ref.repo, commit=snapshot.name), files

@@ -119,7 +119,7 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
     location, files = resolve_files(ref)
     card = front_matter(_text(location, files, "README.md"))
     originals = _texts(card.get("base_model"))
-    kind, stored = _stored(ref, location, files, originals)
+    kind, stored = _find_weights(ref, location, files, originals)
     config = _json(ref, location, files, CONFIGS[kind])
     refuse_quantised(str(ref), config, originals)
     if not convert and any(f.endswith(".bin") for f in stored.files):
@@ -136,7 +136,7 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
         weights, shards = convert_pickles(location, pickles)
     else:
         weights, shards = None, {f: _header(location, f, files[f].size) for f in stored.files}
-    headers = _joined(location, shards, stored.places)
+    headers = _join_shards(location, shards, stored.places)
     tensors, buffers = sort_tensors(str(ref), headers, config, originals)
     return Checkpoint(
         ref=ref,
@@ -155,24 +155,24 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
 
 def front_matter(readme: str) -> dict[str, Any]:
     """The YAML between the first two `---` lines of a card; {} where there is none."""
-    found = re.match(r"\ufeff?---\r?\n(.*?)\r?\n---", readme, re.DOTALL)
+    match = re.match(r"\ufeff?---\r?\n(.*?)\r?\n---", readme, re.DOTALL)
     try:
-        data = yaml.safe_load(found[1]) if found else None
+        data = yaml.safe_load(match[1]) if match else None
     except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2024-13-01
         return {}
     return data if isinstance(data, dict) else {}
 
 
-class _Stored(NamedTuple):
+class _WeightFiles(NamedTuple):
     """The files that hold the tensors, and what an index says which one is in: name -> file."""
 
     files: list[str]
     places: dict[str, str]
 
 
-def _stored(
+def _find_weights(
     ref: ModelRef, location: Location, files: Mapping[str, FileEntry], originals: tuple[str, ...]
-) -> tuple[Kind, _Stored]:
+) -> tuple[Kind, _WeightFiles]:
     """Whether it is a model or an adapter, and where its tensors are."""
     for kind, first in LAYOUTS:
         if first in files and (kind == "full" or CONFIGS[kind] in files):
@@ -182,7 +182,7 @@ def _stored(
                 if shard not in files:
                     _refuse_partial_cache(location)
                     raise _incomplete(location, f"the index names {shard}, which is not there")
-            return kind, _Stored(shards, index)
+            return kind, _WeightFiles(shards, index)
     _refuse_partial_cache(location)
     raise _no_weights(ref, files, originals)
 
@@ -220,18 +220,18 @@ def _refuse_partial_cache(location: Location) -> None:
         )
 
 
-def _joined(
+def _join_shards(
     location: Location, shards: Mapping[str, Mapping[str, TensorHeader]], index: Mapping[str, str]
 ) -> dict[str, TensorHeader]:
     """The tensors of all shards, which must be at least those the index names."""
     tensors: dict[str, TensorHeader] = {}
-    for found in shards.values():
-        twice = tensors.keys() & found.keys()
+    for shard in shards.values():
+        twice = tensors.keys() & shard.keys()
         if twice:
             raise CorruptHeader(
                 f"{location.name}: {min(twice)!r} is in two shards", hint="the upload is damaged"
             )
-        tensors |= found
+        tensors |= shard
     for name, file in index.items():
         if name not in shards[file]:
             raise _incomplete(location, f"the index names {name}, which is not in {file}")
@@ -250,14 +250,14 @@ def _json(
     ref: ModelRef, location: Location, files: Mapping[str, FileEntry], name: str
 ) -> dict[str, Any]:
     try:
-        found = json.loads(_text(location, files, name) or "null")
+        value = json.loads(_text(location, files, name) or "null")
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise CheckpointError(
             f"{ref} has no readable {name}", hint="a checkpoint is what save_pretrained() writes"
         )
-    return found
+    return value
 
 
 def _texts(stated: Any) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from simmerge_hub.errors import MissingExtra, ProbeError
-from simmerge_hub.hub.client import api, offline, translated
-from simmerge_hub.hub.files.ranges import Location, local_file, streamed
+from simmerge_hub.hub.client import api, offline, translate_errors
+from simmerge_hub.hub.files.ranges import Location, local_file, stream_file
 from simmerge_hub.hub.resolve import front_matter
 
 SPLITS = ("probe", "train")
@@ -27,7 +27,7 @@ SPLITS = ("probe", "train")
 COLUMNS = ("prompt", "text", "question", "instruction", "input")
 """Columns used where none is named: the first there is."""
 NATIVE = (".jsonl", ".txt")
-WHOLE = 10 * 2**20
+WHOLE_FILE = 10 * 2**20
 """Bytes up to which a file is downloaded whole, and so is there offline."""
 KEYWORDS = {
     "train": ("train", "training"),
@@ -63,13 +63,13 @@ def texts(reference: str, *, limit: int) -> Texts:
         here = Location(folder=path.parent)
         prompts, _ = _read(here, [path.name], "", limit, path.name)
         return Texts(source=path.name, prompts=prompts)
-    found = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^:]+))?(?::([^:]*))?(?::(.+))?", reference)
-    if found is None or reference.startswith((".", "/", "~")):
+    match = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^:]+))?(?::([^:]*))?(?::(.+))?", reference)
+    if match is None or reference.startswith((".", "/", "~")):
         raise ProbeError(
             f"{reference!r} is neither a .jsonl or .txt file here nor a dataset",
             hint="write org/dataset, org/dataset@revision:split:column, or the path of a file",
         )
-    repo, revision, split, column = (part or "" for part in found.groups())
+    repo, revision, split, column = (part or "" for part in match.groups())
     return _from_hub(repo, revision or None, split, column, limit)
 
 
@@ -77,17 +77,17 @@ def _from_hub(repo: str, revision: str | None, split: str, column: str, limit: i
     location, files = _listing(repo, revision)
     native = [name for name in files if _is_data(name)]
     if native:
-        splits = _splits(native, _configured(location, files))
+        splits = _splits(native, _configured_splits(location, files))
         chosen = _choose("split", split, SPLITS, list(splits), repo)
         prompts, used = _read(location, splits[chosen], column, limit, repo)
     else:
-        chosen, rows = _streamed(repo, location.commit, split)
+        chosen, rows = _stream_rows(repo, location.commit, split)
         prompts, used = _column(rows, column, limit, repo)
     return Texts(source=f"{repo}@{location.commit}:{chosen}:{used}", prompts=prompts)
 
 
 def _listing(repo: str, revision: str | None) -> tuple[Location, list[str]]:
-    with translated(repo, revision):
+    with translate_errors(repo, revision):
         if offline():
             folder = Path(
                 snapshot_download(
@@ -107,7 +107,7 @@ def _is_data(name: str) -> bool:
     return path.suffix in NATIVE and not hidden and path.stem.lower() not in ("readme", "license")
 
 
-def _configured(location: Location, files: Sequence[str]) -> Mapping[str, str]:
+def _configured_splits(location: Location, files: Sequence[str]) -> Mapping[str, str]:
     """Split -> glob, where the card's first configuration says so."""
     if "README.md" not in files:
         return {}
@@ -124,16 +124,16 @@ def _configured(location: Location, files: Sequence[str]) -> Mapping[str, str]:
 
 def _splits(files: Sequence[str], configured: Mapping[str, str]) -> dict[str, list[str]]:
     """Split -> files. Without any name that tells, everything is `train`, as in `datasets`."""
-    found = {s: fnmatch.filter(files, glob) for s, glob in configured.items()}
-    found = {split: names for split, names in found.items() if names}
-    if not found:
+    splits = {s: fnmatch.filter(files, glob) for s, glob in configured.items()}
+    splits = {split: names for split, names in splits.items() if names}
+    if not splits:
         for name in files:
-            for split in _named(name):
-                found.setdefault(split, []).append(name)
-    return found or {"train": list(files)}
+            for split in _splits_in_name(name):
+                splits.setdefault(split, []).append(name)
+    return splits or {"train": list(files)}
 
 
-def _named(file: str) -> list[str]:
+def _splits_in_name(file: str) -> list[str]:
     """The splits a file's name or folder speaks of."""
     sharded = re.fullmatch(r"data/(.+)-\d{5}-of-\d{5}.*", file)
     if sharded:
@@ -164,13 +164,13 @@ def _read(
     if files[0].endswith(".txt"):
         rows: Iterable[Any] = ({"text": line} for line in lines)
     else:
-        rows = (_parsed(line, source) for line in lines)
+        rows = (_parse(line, source) for line in lines)
     return _column(rows, column, limit, source)
 
 
 def _lines(location: Location, file: str) -> Iterator[str]:
     left = b""
-    for data in streamed(location, file, whole=WHOLE):
+    for data in stream_file(location, file, whole=WHOLE_FILE):
         *lines, left = (left + data).split(b"\n")
         yield from (_text(line) for line in lines)
     yield _text(left)
@@ -180,7 +180,7 @@ def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace").rstrip("\r")
 
 
-def _parsed(line: str, source: str) -> Mapping[str, Any]:
+def _parse(line: str, source: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
     except ValueError:
@@ -214,7 +214,7 @@ def _column(
     return tuple(prompts), used
 
 
-def _streamed(repo: str, commit: str, split: str) -> tuple[str, Iterable[Mapping[str, Any]]]:
+def _stream_rows(repo: str, commit: str, split: str) -> tuple[str, Iterable[Mapping[str, Any]]]:
     """A split of a dataset in another format, through the `datasets` library."""
     if importlib.util.find_spec("datasets") is None:
         raise MissingExtra(

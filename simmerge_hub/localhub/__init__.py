@@ -75,7 +75,6 @@ def running(
     dir: str | Path,
     *,
     port: int = 0,
-    idle: float | None = None,
     tokens: Mapping[str, str] | None = None,
 ) -> Iterator[Hub]:
     """A localhub in a subprocess, answering when the block begins and stopped when it ends.
@@ -87,7 +86,7 @@ def running(
     root.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "simmerge_hub.localhub", f"--dir={root}", f"--port={port}"]
     command += [f"--token={name}={token}" for name, token in (tokens or {}).items()]
-    command += ["--exit-with-parent"] + ([f"--idle={idle}"] if idle is not None else [])
+    command += ["--exit-with-parent"]
     with (root / "localhub.log").open("a+") as log:
         start = log.seek(0, 2)
         process = subprocess.Popen(
@@ -95,12 +94,12 @@ def running(
         )
         with process:
             try:
-                yield _greeted(process) or _failed(log.name, start)
+                yield _wait_for_greeting(process) or _fail(log.name, start)
             finally:
                 _stop(process)
 
 
-def _greeted(process: subprocess.Popen[str]) -> Hub | None:
+def _wait_for_greeting(process: subprocess.Popen[str]) -> Hub | None:
     """The server, once it answers; None when it has died instead."""
     assert process.stdout is not None
     lines = [process.stdout.readline().strip() for _ in range(3)]
@@ -133,7 +132,7 @@ def _wait_for_answer(endpoint: str) -> None:
             connection.close()
 
 
-def _failed(log: str, start: int) -> Hub:
+def _fail(log: str, start: int) -> Hub:
     with open(log) as file:
         file.seek(start)
         said = file.read().strip()

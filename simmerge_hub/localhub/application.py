@@ -76,9 +76,13 @@ class Pulse:
 def application(root: Path, tokens: Mapping[str, str]) -> Starlette:
     """The Hub over a storage folder that the caller has claimed; `tokens` maps users to tokens."""
     app = Starlette(
-        routes=[Route("/", _hello), *(route for group in GROUPS for route in group.routes)],
+        routes=[Route("/", answer_hello), *(route for group in GROUPS for route in group.routes)],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])],
-        exception_handlers={Refused: _refused, HTTPException: _unknown, Exception: _failed},
+        exception_handlers={
+            Refused: answer_refusal,
+            HTTPException: answer_unknown,
+            Exception: answer_failure,
+        },
     )
     parts = storage.prepare(root)
     app.state.rooms = Rooms(
@@ -93,11 +97,11 @@ def application(root: Path, tokens: Mapping[str, str]) -> Starlette:
     return app
 
 
-def _hello(request: Request) -> Response:
+def answer_hello(request: Request) -> Response:
     return JSONResponse({"name": "localhub", "instance": request.app.state.rooms.instance})
 
 
-def _refused(request: Request, refused: Exception) -> Response:
+def answer_refusal(request: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
     message = str(refused)
     # A header is one trimmed line of ASCII, and the message may quote what the client sent.
@@ -108,7 +112,7 @@ def _refused(request: Request, refused: Exception) -> Response:
     return JSONResponse({"error": message}, refused.status, headers)
 
 
-def _unknown(request: Request, error: Exception) -> Response:
+def answer_unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.scope["path"]
     if error.status_code == 404 and CANONICAL.fullmatch(path):
@@ -118,5 +122,5 @@ def _unknown(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": message}, error.status_code, error.headers)
 
 
-def _failed(request: Request, error: Exception) -> Response:
+def answer_failure(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "localhub failed; its log says why"}, 500)

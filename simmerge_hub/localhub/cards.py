@@ -46,9 +46,9 @@ class InvalidCard(ValueError):
 @lru_cache(maxsize=512)
 def front_matter(readme: str) -> dict[str, Any]:
     """The metadata at the top of a README as JSON values, or nothing; InvalidCard when broken."""
-    found = FRONT_MATTER.match(readme.lstrip("\ufeff"))
+    match = FRONT_MATTER.match(readme.lstrip("\ufeff"))
     try:
-        card = yaml.safe_load(found.group(1)) if found else {}
+        card = yaml.safe_load(match.group(1)) if match else {}
     except yaml.YAMLError as error:
         raise InvalidCard(f"the metadata is not valid YAML: {error}") from None
     if not isinstance(card or {}, dict):
@@ -65,7 +65,7 @@ def check(readme: str) -> list[str]:
     wrong = [
         key for key, types in SCHEMA.items() if not isinstance(card.get(key, types[0]()), types)
     ]
-    return [f'"{key}" must be {_expected(SCHEMA[key])}, not {card[key]!r}' for key in wrong]
+    return [f'"{key}" must be {_type_names(SCHEMA[key])}, not {card[key]!r}' for key in wrong]
 
 
 def safe_front_matter(readme: str) -> dict[str, Any]:
@@ -97,25 +97,25 @@ def tags(
     card: Mapping[str, Any], files: Iterable[str], config: Mapping[str, Any], kind: str
 ) -> list[str]:
     """Everything a repository can be filtered by, without duplicates."""
-    found: list[str | None] = []
+    names: list[str | None] = []
     if kind == "models":
-        found += [library(card, files, config), config.get("model_type"), task(card, config)]
-        found += ["safetensors"] if any(path.endswith(".safetensors") for path in files) else []
-        found += _base_model_tags(card, files)
-    found += [*listed(card.get("tags")), *listed(card.get("language"))]
-    found += [f"dataset:{name}" for name in listed(card.get("datasets"))]
-    found += [f"license:{name}" for name in listed(card.get("license"))]
-    return list(dict.fromkeys(str(tag) for tag in found if tag))
+        names += [library(card, files, config), config.get("model_type"), task(card, config)]
+        names += ["safetensors"] if any(path.endswith(".safetensors") for path in files) else []
+        names += _base_model_tags(card, files)
+    names += [*as_list(card.get("tags")), *as_list(card.get("language"))]
+    names += [f"dataset:{name}" for name in as_list(card.get("datasets"))]
+    names += [f"license:{name}" for name in as_list(card.get("license"))]
+    return list(dict.fromkeys(str(tag) for tag in names if tag))
 
 
-def listed(value: object) -> list[str]:
+def as_list(value: object) -> list[str]:
     """A card value that may be missing, one text or several, as a list of texts."""
     values = value if isinstance(value, list) else [value] if value else []
     return [item for item in values if isinstance(item, str)]
 
 
 def _base_model_tags(card: Mapping[str, Any], files: Iterable[str]) -> list[str]:
-    bases = listed(card.get("base_model"))
+    bases = as_list(card.get("base_model"))
     adapter = card.get("library_name") == "peft" or "adapter_config.json" in files
     guess = "merge" if len(bases) > 1 else "adapter" if adapter else "finetune"
     relation = card.get("base_model_relation") or guess
@@ -124,5 +124,5 @@ def _base_model_tags(card: Mapping[str, Any], files: Iterable[str]) -> list[str]
     ]
 
 
-def _expected(types: tuple[type, ...]) -> str:
+def _type_names(types: tuple[type, ...]) -> str:
     return " or ".join("a text" if one is str else "a list" for one in types)

@@ -17,7 +17,7 @@ from simmerge_hub.localhub.store.blobs import Blobs
 from simmerge_hub.localhub.store.history import Commit, Entry, Files
 from simmerge_hub.localhub.store.repositories import Repository
 
-LARGEST_TEXT = 2**20
+LARGEST_TEXT_FILE = 2**20
 LARGEST_HEADER = 25 * 2**20
 
 
@@ -45,11 +45,12 @@ def describe(
         "siblings": [_sibling(path, entry, sizes) for path, entry in sorted(commit.files.items())],
         "usedStorage": sum(entry.size for entry in commit.files.values()),
     }
-    extra = {"models": _model_facts, "datasets": lambda *_: {}, "spaces": _space_facts}[kind]
-    return facts | extra(repository, commit, card, config, blobs)
+    if kind == "models":
+        return facts | _model_facts(repository, commit, card, config, blobs)
+    return facts | (_space_facts(repository, card) if kind == "spaces" else {})
 
 
-def chosen(facts: dict[str, Any], expand: Iterable[str]) -> dict[str, Any]:
+def choose(facts: dict[str, Any], expand: Iterable[str]) -> dict[str, Any]:
     """Only the properties a client has asked for, or all of them when it asked for none."""
     wanted = {"_id", "id", *expand}
     return (
@@ -78,12 +79,10 @@ def _model_facts(
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def _space_facts(
-    repository: Repository, commit: Commit, card: Mapping, *_: object
-) -> dict[str, Any]:
+def _space_facts(repository: Repository, card: Mapping) -> dict[str, Any]:
     linked = {
-        "models": cards.listed(card.get("models")),
-        "datasets": cards.listed(card.get("datasets")),
+        "models": cards.as_list(card.get("models")),
+        "datasets": cards.as_list(card.get("datasets")),
     }
     return {"sdk": card.get("sdk", repository.sdk), "runtime": runtime(), **linked}
 
@@ -108,7 +107,7 @@ def _sibling(path: str, entry: Entry, sizes: bool) -> dict[str, Any]:
 
 def _text(files: Files, path: str, blobs: Blobs) -> str:
     entry = files.get(path)
-    if entry is None or entry.size > LARGEST_TEXT:
+    if entry is None or entry.size > LARGEST_TEXT_FILE:
         return ""
     return blobs.read(entry.sha256).decode(errors="replace")
 

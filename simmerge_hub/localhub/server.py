@@ -23,16 +23,16 @@ def run(
     root: Path, *, port: int, idle: float | None, tokens: Mapping[str, str], exit_with_parent: bool
 ) -> None:
     """Serve a storage folder until SIGTERM, SIGINT, idleness, or the end of stdin when so asked."""
-    with storage.claim(root), _listening(port) as listener:
+    with storage.claim(root), _listen(port) as listener:
         pulse = Pulse(application(root, tokens))
         server = uvicorn.Server(_settings(pulse))
         # uvicorn catches signals only while it runs, and repeats them to these handlers afterwards.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: _stop(server))
         if idle is not None:
-            _when(lambda: _wait_idle(pulse, idle), server)
+            _stop_after(lambda: _wait_idle(pulse, idle), server)
         if exit_with_parent:
-            _when(_wait_for_end_of_stdin, server)
+            _stop_after(_wait_for_end_of_stdin, server)
         _announce(root, listener.getsockname()[1], tokens.get(OWNER, OWNER_TOKEN))
         server.run(sockets=[listener])
 
@@ -61,7 +61,7 @@ def _announce(root: Path, port: int, token: str) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201
 
 
-def _listening(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     # The protocol must be named: asyncio sets TCP_NODELAY only then, worth 40 ms on each reply.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -76,7 +76,7 @@ def _listening(port: int) -> socket.socket:
     return listener
 
 
-def _when(wait: Callable[[], None], server: uvicorn.Server) -> None:
+def _stop_after(wait: Callable[[], None], server: uvicorn.Server) -> None:
     """Stop the server once `wait` has returned."""
 
     def watch() -> None:

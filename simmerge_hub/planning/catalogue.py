@@ -163,7 +163,7 @@ def plan_catalogue(
     )
 
 
-def _listed(collection: str | None, author: str | None, base: str | None) -> hub.Listed:
+def _listed(collection: str | None, author: str | None, base: str | None) -> hub.Listing:
     if collection is not None and author is None:
         return hub.collection(collection)
     if author is not None and base is not None and collection is None:

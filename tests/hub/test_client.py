@@ -17,7 +17,7 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub import client
-from simmerge_hub.hub.client import api, translated
+from simmerge_hub.hub.client import api, translate_errors
 
 
 def answered(kind: type[hf.HfHubHTTPError], status: int) -> hf.HfHubHTTPError:
@@ -50,7 +50,7 @@ NOT_FOUND = "there is no repository org/a, or it is private and the token does n
 def test_what_the_client_raises(
     raised: Exception, kind: type[SimmergeError], message: str, hint: str
 ) -> None:
-    with pytest.raises(SimmergeError) as caught, translated("org/a", "v1"):
+    with pytest.raises(SimmergeError) as caught, translate_errors("org/a", "v1"):
         raise raised
     assert type(caught.value) is kind
     assert message in str(caught.value)
@@ -62,7 +62,7 @@ def test_what_the_client_raises(
 @pytest.mark.parametrize("raised", [hf.OfflineModeIsEnabled("x"), hf.LocalEntryNotFoundError("x")])
 def test_offline(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "offline", lambda: True)
-    with pytest.raises(OfflineWithoutCache) as caught, translated("org/a"):
+    with pytest.raises(OfflineWithoutCache) as caught, translate_errors("org/a"):
         raise raised
     assert str(caught.value) == "offline mode is on, and the cache does not hold org/a"
     assert caught.value.hint.startswith("unset HF_HUB_OFFLINE once to fetch it")
@@ -70,7 +70,7 @@ def test_offline(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_endpoint_is_named_where_it_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_ENDPOINT")
-    with pytest.raises(EndpointDown) as caught, translated("org/a"):
+    with pytest.raises(EndpointDown) as caught, translate_errors("org/a"):
         raise httpx2.ConnectError("x")
     assert constants.ENDPOINT in str(caught.value)
     assert "HF_ENDPOINT" not in caught.value.hint
@@ -78,7 +78,7 @@ def test_the_endpoint_is_named_where_it_was_set(monkeypatch: pytest.MonkeyPatch)
 
 def test_our_own_errors_and_bugs_pass_through() -> None:
     for raised in (RepoNotFound("ours"), ValueError("a bug")):
-        with pytest.raises(type(raised)) as caught, translated("org/a"):
+        with pytest.raises(type(raised)) as caught, translate_errors("org/a"):
             raise raised
         assert caught.value is raised
 

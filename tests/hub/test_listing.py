@@ -122,9 +122,11 @@ class TestWhatTheHubSends:
         assert len(found.dropped) == len(bad)
 
     def test_more_than_anybody_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answers(monkeypatch, *(f"org/m{number}" for number in range(candidates.MOST + 3)))
+        self.answers(
+            monkeypatch, *(f"org/m{number}" for number in range(candidates.MOST_MODELS + 3))
+        )
         found = candidates.collection("org/x-" + "0" * 24)
-        assert len(found.references) == candidates.MOST
+        assert len(found.references) == candidates.MOST_MODELS
         assert len(found.dropped) == 3
 
     @pytest.mark.parametrize("error", [KeyError("slug"), TypeError("x"), ValueError("no JSON")])

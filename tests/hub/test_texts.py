@@ -164,17 +164,17 @@ class TestDataset:
         count = 100_000
         texts_there = [f"täxt {i}" for i in range(count)]
         repo = dataset({"a-train.jsonl": lines("prompt", *texts_there), "z-train.jsonl": b"{"})
-        monkeypatch.setattr(room, "WHOLE", 1000)
+        monkeypatch.setattr(room, "WHOLE_FILE", 1000)
         monkeypatch.setattr(ranges, "local_file", None)
         taken = []
-        real = room.streamed
+        real = room.stream_file
 
         def counting(location, file, *, whole):
             for data in real(location, file, whole=whole):
                 taken.append((file, len(data)))
                 yield data
 
-        monkeypatch.setattr(room, "streamed", counting)
+        monkeypatch.setattr(room, "stream_file", counting)
         assert texts(f"{repo}:train:prompt", limit=64).prompts == tuple(texts_there[:64])
         assert {file for file, _ in taken} == {"a-train.jsonl"}
         assert sum(size for _, size in taken) < 200_000 < 20 * count

@@ -29,7 +29,7 @@ CODES = {
     "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL", "complex64": "C64",
 }  # fmt: skip
 """Stored dtypes, as torch names them, and their safetensors codes."""
-ASKED = re.compile(r"GLOBAL ([\w.]+)")
+ASKED_FOR = re.compile(r"GLOBAL ([\w.]+)")
 """What a pickle asks for, in torch's messages: `Unsupported global: GLOBAL posix.system was …`."""
 SPARE_DISK = 64 * 2**20
 """Bytes of disk that must stay free beside what is written."""
@@ -91,12 +91,12 @@ def _tensors(source: Path, name: str) -> dict[str, "Tensor"]:
     """The tensors of a pickle, checked, widest dtypes first so that each begins at a multiple."""
     from torch import Tensor
 
-    found = _load(source, name)
-    if not isinstance(found, dict):
-        raise _refused(name, f"is a {type(found).__name__}, not named tensors")
-    tensors = {key: value for key, value in found.items() if isinstance(value, Tensor)}
+    content = _load(source, name)
+    if not isinstance(content, dict):
+        raise _unusable(name, f"is a {type(content).__name__}, not named tensors")
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not tensors:
-        raise _refused(name, "holds no tensors")
+        raise _unusable(name, "holds no tensors")
     size = source.stat().st_size
     for key, tensor in tensors.items():
         _check(name, key, tensor, size)
@@ -113,14 +113,14 @@ def _load(source: Path, name: str) -> Any:
             warnings.simplefilter("ignore")  # of storages and protocols that nobody here can change
             return torch.load(source, weights_only=True, mmap=mapped, map_location="cpu")
     except Exception as error:  # whatever a damaged or hostile pickle makes torch raise
-        raise _unread(name, error) from error
+        raise _why_unreadable(name, error) from error
 
 
-def _unread(name: str, error: Exception) -> CheckpointError:
+def _why_unreadable(name: str, error: Exception) -> CheckpointError:
     """Why torch did not open a pickle: it asks for more than tensors, or is none."""
     said = str(error).strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, UnpicklingError):
-        asked = ASKED.search(str(error))
+        asked = ASKED_FOR.search(str(error))
         if asked:
             return CheckpointError(
                 f"{name} asks for {asked[1]}, which is no tensor; opening it could run code",
@@ -138,13 +138,13 @@ def _check(name: str, key: object, tensor: "Tensor", size: int) -> None:
 
     dtype = str(tensor.dtype).removeprefix("torch.")
     if not isinstance(key, str) or key == "__metadata__":
-        raise _refused(name, f"calls a tensor {key!r}")
+        raise _unusable(name, f"calls a tensor {key!r}")
     if dtype not in CODES:
-        raise _refused(name, f"has {key} as {dtype}")
+        raise _unusable(name, f"has {key} as {dtype}")
     if tensor.layout != torch.strided or tensor.device.type != "cpu":
-        raise _refused(name, f"has no plain data for {key}")
+        raise _unusable(name, f"has no plain data for {key}")
     if _size(tensor) > min(size, tensor.untyped_storage().nbytes()):
-        raise _refused(name, f"claims {_size(tensor):,} bytes for {key}, and has fewer")
+        raise _unusable(name, f"claims {_size(tensor):,} bytes for {key}, and has fewer")
 
 
 def _header(tensors: Mapping[str, "Tensor"]) -> bytes:
@@ -171,7 +171,7 @@ def _bytes(tensor: "Tensor") -> memoryview:
     return flat.view(torch.uint8).numpy().data.cast("B") if flat.numel() else memoryview(b"")
 
 
-def _refused(name: str, seen: str) -> CheckpointError:
+def _unusable(name: str, seen: str) -> CheckpointError:
     return CheckpointError(
         f"{name} {seen}",
         hint="load it with transformers and save_pretrained() it again: that writes safetensors",

@@ -73,7 +73,7 @@ def refuse_quantised(name: str, config: Mapping[str, Any], originals: Sequence[s
     if not stated or (method in SCALED_FLOATS and all(w == ("float", 8) for w in widths)):
         return
     bits = next((bits for kind, bits in widths if (kind, bits) != ("float", 8)), _bits(stated))
-    raise _quantised(name, f"{method} ({bits} bit)" if bits else method, originals)
+    raise _quantised_error(name, f"{method} ({bits} bit)" if bits else method, originals)
 
 
 def sort_tensors(
@@ -94,7 +94,7 @@ def sort_tensors(
     _refuse_packed(name, headers, originals)
     stated = quantization(config)
     scaled = bool(stated) or any(h.dtype in EIGHT_BIT for h in headers.values())
-    pairs = _pairs(name, headers, originals) if scaled else {}
+    pairs = _pairs(name, headers) if scaled else {}
     scales = set(pairs.values())
     weights: dict[str, TensorHeader] = {}
     buffers: dict[str, TensorHeader] = {}
@@ -106,9 +106,9 @@ def sort_tensors(
         elif header.dtype in INTEGERS:
             buffers[tensor] = header
         elif header.dtype in EIGHT_BIT:
-            weights[tensor] = _absorbed(name, tensor, headers, pairs.get(tensor), stated)
+            weights[tensor] = _attach_scale(name, tensor, headers, pairs.get(tensor), stated)
         else:
-            raise _unmergeable(name, f"{tensor} is stored as {header.dtype}")
+            raise _unmergeable_error(name, f"{tensor} is stored as {header.dtype}")
     return weights, buffers
 
 
@@ -136,8 +136,8 @@ def _kind(group: Mapping[str, Any]) -> str:
 def _bits(stated: Mapping[str, Any]) -> int | str | None:
     if stated.get("load_in_4bit") or stated.get("load_in_8bit"):
         return 4 if stated.get("load_in_4bit") else 8
-    found = (stated.get(key) for key in ("bits", "w_bit", "num_bits", "nbits"))
-    return next((bits for bits in found if isinstance(bits, int)), None)
+    widths = (stated.get(key) for key in ("bits", "w_bit", "num_bits", "nbits"))
+    return next((bits for bits in widths if isinstance(bits, int)), None)
 
 
 def _refuse_packed(name: str, headers: Headers, originals: Sequence[str]) -> None:
@@ -145,50 +145,54 @@ def _refuse_packed(name: str, headers: Headers, originals: Sequence[str]) -> Non
     for tensor, header in headers.items():
         for method, pattern in PACKED.items():
             if pattern.fullmatch(tensor):
-                raise _quantised(name, f"{method} (it has {tensor})", originals)
+                raise _quantised_error(name, f"{method} (it has {tensor})", originals)
         if tensor.endswith("_blocks") and tensor.removesuffix("_blocks") + "_scales" in headers:
-            raise _quantised(name, f"mxfp4 (it has {tensor})", originals)
+            raise _quantised_error(name, f"mxfp4 (it has {tensor})", originals)
         matrix = tensor.endswith(".weight") and len(header.shape) > 1
         if header.dtype in INTEGERS and (matrix or _scales_of(tensor, headers)):
-            raise _quantised(name, f"whole numbers ({tensor} is {header.dtype})", originals)
+            raise _quantised_error(name, f"whole numbers ({tensor} is {header.dtype})", originals)
 
 
 def _scales_of(tensor: str, headers: Headers) -> list[str]:
     return [tensor + suffix for suffix in SUFFIXES if tensor + suffix in headers]
 
 
-def _pairs(name: str, headers: Headers, originals: Sequence[str]) -> dict[str, str]:
+def _pairs(name: str, headers: Headers) -> dict[str, str]:
     """8-bit tensor -> its scale; a scale of nothing is refused."""
     pairs: dict[str, str] = {}
     for tensor, header in headers.items():
         if header.dtype in EIGHT_BIT and not ACTIVATIONS.fullmatch(tensor):
-            found = _scales_of(tensor, headers)
-            if len(found) != 1:
-                seen = " and ".join(found) or "no scale"
-                raise _unmergeable(name, f"{tensor} is stored as {header.dtype} and has {seen}")
-            pairs[tensor] = found[0]
+            scales = _scales_of(tensor, headers)
+            if len(scales) != 1:
+                seen = " and ".join(scales) or "no scale"
+                raise _unmergeable_error(
+                    name, f"{tensor} is stored as {header.dtype} and has {seen}"
+                )
+            pairs[tensor] = scales[0]
     for tensor in headers.keys() - pairs.values():
         weight = re.sub("_scale(_inv)?$", "", tensor)
         if weight != tensor and (weight.endswith(".weight") or tensor.endswith("_scale_inv")):
             held = f"is stored as {headers[weight].dtype}" if weight in headers else "is not there"
-            raise _unmergeable(name, f"{tensor} scales {weight}, which {held}")
+            raise _unmergeable_error(name, f"{tensor} scales {weight}, which {held}")
     return pairs
 
 
-def _absorbed(
-    name: str, tensor: str, headers: Headers, scale: str | None, stated: Mapping[str, Any]
+def _attach_scale(
+    name: str, tensor: str, headers: Headers, scale_name: str | None, stated: Mapping[str, Any]
 ) -> TensorHeader:
     """The header of an 8-bit tensor with its scale and blocks."""
-    assert scale is not None
-    header, found = headers[tensor], headers[scale]
-    if found.dtype not in SCALES:
-        raise _unmergeable(name, f"{scale} is stored as {found.dtype}, which is no scale")
+    assert scale_name is not None
+    header, scale = headers[tensor], headers[scale_name]
+    if scale.dtype not in SCALES:
+        seen = f"{scale_name} is stored as {scale.dtype}, which is no scale"
+        raise _unmergeable_error(name, seen)
     blocks = _blocks(stated) or DEFAULT_BLOCK
-    block = _block(header.shape, found.shape, blocks)
+    block = _block(header.shape, scale.shape, blocks)
     if block is None:
-        seen = f"{scale} is {list(found.shape)}, which does not scale {tensor} {list(header.shape)}"
-        raise _unmergeable(name, f"{seen} in blocks of {blocks[0]} × {blocks[1]}")
-    return replace(header, scale=found, block=block)
+        shape = f"{scale_name} is {list(scale.shape)}"
+        seen = f"{shape}, which does not scale {tensor} {list(header.shape)}"
+        raise _unmergeable_error(name, f"{seen} in blocks of {blocks[0]} × {blocks[1]}")
+    return replace(header, scale=scale, block=block)
 
 
 def _block(
@@ -213,8 +217,11 @@ def _block(
 
 def _blocks(stated: Mapping[str, Any]) -> tuple[int, int] | None:
     """The blocks a config states, [rows, columns]."""
-    found = [stated.get("weight_block_size"), *(g.get("block_structure") for g in _groups(stated))]
-    for blocks in found:
+    stated_blocks = [
+        stated.get("weight_block_size"),
+        *(g.get("block_structure") for g in _groups(stated)),
+    ]
+    for blocks in stated_blocks:
         if isinstance(blocks, list) and len(blocks) == 2:
             rows, columns = blocks
             if type(rows) is int and type(columns) is int and rows > 0 and columns > 0:
@@ -222,7 +229,7 @@ def _blocks(stated: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-def _quantised(name: str, how: str, originals: Sequence[str]) -> CheckpointError:
+def _quantised_error(name: str, how: str, originals: Sequence[str]) -> CheckpointError:
     original = f" ({', '.join(originals)})" if originals else ""
     return CheckpointError(
         f"{name} is quantised with {how}, which cannot be merged",
@@ -231,7 +238,7 @@ def _quantised(name: str, how: str, originals: Sequence[str]) -> CheckpointError
     )
 
 
-def _unmergeable(name: str, seen: str) -> CheckpointError:
+def _unmergeable_error(name: str, seen: str) -> CheckpointError:
     return CheckpointError(
         f"{name} cannot be merged: {seen}",
         hint="merge a checkpoint stored in float32, float16 or bfloat16, or in 8-bit floats with "

@@ -15,7 +15,7 @@ from typing import Any
 from simmerge_hub.errors import CorruptHeader
 
 LENGTH_BYTES = 8
-LONGEST = 100_000_000
+LONGEST_HEADER = 100_000_000
 """The longest header the safetensors format allows, in bytes."""
 MOST_DIMENSIONS = 64
 """More than any tensor has; keeps the product of a hostile shape cheap."""
@@ -56,7 +56,7 @@ def header_length(first: bytes, size: int, file: str) -> int:
     if len(first) < LENGTH_BYTES or size < LENGTH_BYTES:
         raise _corrupt(file, f"the file has only {size} bytes")
     length = int.from_bytes(first[:LENGTH_BYTES], "little")
-    if length > LONGEST or LENGTH_BYTES + length > size:
+    if length > LONGEST_HEADER or LENGTH_BYTES + length > size:
         raise _corrupt(file, f"the header claims {length:,} bytes of a file of {size:,}")
     return length
 
@@ -127,27 +127,27 @@ def _plain_name(name: str, ending: str) -> bool:
 
 def _json_object(text: bytes, file: str) -> dict[str, Any]:
     try:
-        found = json.loads(text, object_pairs_hook=_distinct)
-    except _Twice as error:
+        value = json.loads(text, object_pairs_hook=_refuse_duplicates)
+    except _DuplicateKey as error:
         raise _corrupt(file, f"{reprlib.repr(str(error))} is there twice") from None
     except (ValueError, RecursionError):
         raise _corrupt(file, "it is not JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise _corrupt(file, "it is not a JSON object")
-    return found
+    return value
 
 
-class _Twice(Exception):
+class _DuplicateKey(Exception):
     """A key that an object has twice: readers may differ on which one counts."""
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
-            raise _Twice(key)
-        found[key] = value
-    return found
+        if key in values:
+            raise _DuplicateKey(key)
+        values[key] = value
+    return values
 
 
 def _corrupt(file: str, seen: str) -> CorruptHeader:

@@ -22,17 +22,17 @@ from huggingface_hub import (
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
 
 from simmerge_hub.errors import CheckpointError, HubError
-from simmerge_hub.hub.client import translated
+from simmerge_hub.hub.client import translate_errors
 from simmerge_hub.version import __version__
 
 Span = tuple[int, int]
 """Bytes [start, end) of a file."""
-GAP = 64 * 1024
+LARGEST_GAP = 64 * 1024
 """Spans closer than this many bytes are fetched in one request."""
-SPARE = 256 * 1024
+MOST_BRIDGED = 256 * 1024
 """Bytes between spans that are fetched at most, unless more than that is asked for."""
 CONNECTIONS = 8
-LARGE = 50 * 2**20
+LARGE_TRANSFER = 50 * 2**20
 """Bytes from which a download shows a progress bar."""
 
 
@@ -40,7 +40,7 @@ class LargeOnly(tqdm):
     """huggingface_hub's progress bar, silent for files that take no time."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        small = (options.get("total") or 0) < LARGE
+        small = (options.get("total") or 0) < LARGE_TRANSFER
         super().__init__(*args, **{**options, "disable": small or options.get("disable")})
 
 
@@ -63,7 +63,7 @@ def local_file(location: Location, file: str) -> Path:
     """The path of a whole file, downloaded into huggingface_hub's cache if it is remote."""
     if location.folder is not None:
         return location.folder / file
-    with translated(location.repo, location.commit):
+    with translate_errors(location.repo, location.commit):
         return Path(
             hf_hub_download(
                 location.repo,
@@ -102,20 +102,20 @@ def is_cached(location: Location, file: str) -> bool:
     """Whether a whole file is here already; asks nobody."""
     if location.folder is not None:
         return True
-    found = try_to_load_from_cache(
+    path = try_to_load_from_cache(
         location.repo, file, revision=location.commit, repo_type=location.repo_type
     )
-    return isinstance(found, str)
+    return isinstance(path, str)
 
 
-def discard(found: Fetched) -> None:
+def discard(fetched: Fetched) -> None:
     """Delete a downloaded file from huggingface_hub's cache: the snapshot's link and the blob."""
-    blob = found.path.resolve()
-    found.path.unlink(missing_ok=True)
+    blob = fetched.path.resolve()
+    fetched.path.unlink(missing_ok=True)
     blob.unlink(missing_ok=True)
 
 
-def streamed(location: Location, file: str, *, whole: int) -> Iterator[bytes]:
+def stream_file(location: Location, file: str, *, whole: int) -> Iterator[bytes]:
     """A file's bytes from its beginning, as far as they are asked for.
 
     What is here is read here, and so is a file of at most `whole` bytes, through the cache. Of a
@@ -123,11 +123,11 @@ def streamed(location: Location, file: str, *, whole: int) -> Iterator[bytes]:
     """
     if is_cached(location, file) or _size(location, file) <= whole:
         with open(local_file(location, file), "rb") as handle:
-            while data := handle.read(GAP):
+            while data := handle.read(LARGEST_GAP):
                 yield data
         return
     with (
-        translated(location.repo, location.commit),
+        translate_errors(location.repo, location.commit),
         get_session().stream("GET", _url(location, file), headers=_agent(), follow_redirects=True)
         as response,
     ):  # fmt: skip
@@ -138,7 +138,7 @@ def streamed(location: Location, file: str, *, whole: int) -> Iterator[bytes]:
 
 
 def _size(location: Location, file: str) -> int:
-    with translated(location.repo, location.commit):
+    with translate_errors(location.repo, location.commit):
         seen = get_hf_file_metadata(
             _url(location, file), library_name="simmerge-hub", library_version=__version__
         )
@@ -166,14 +166,14 @@ def read_spans(location: Location, file: str, spans: Sequence[Span]) -> list[byt
     return [_cut(merged, parts, span) for span in spans]
 
 
-def coalesce(spans: Sequence[Span], gap: int = GAP) -> list[Span]:
+def coalesce(spans: Sequence[Span], gap: int = LARGEST_GAP) -> list[Span]:
     """Few spans that cover these; the narrowest gaps are bridged.
 
-    None wider than `gap` bytes, and all together no more than is asked for or SPARE bytes: many
-    small spans near each other must not add up to the whole file.
+    None wider than `gap` bytes, and all together no more than is asked for or MOST_BRIDGED bytes:
+    many small spans near each other must not add up to the whole file.
     """
-    apart = _joined(spans, 0)
-    allowed = max(SPARE, sum(end - start for start, end in apart))
+    apart = _join(spans, 0)
+    allowed = max(MOST_BRIDGED, sum(end - start for start, end in apart))
     bridged = 0
     for width in sorted(b[0] - a[1] for a, b in pairwise(apart)):
         allowed -= width
@@ -181,10 +181,10 @@ def coalesce(spans: Sequence[Span], gap: int = GAP) -> list[Span]:
             bridged = min(bridged, width - 1)  # not one of several of this width
             break
         bridged = width
-    return _joined(apart, bridged)
+    return _join(apart, bridged)
 
 
-def _joined(spans: Sequence[Span], gap: int) -> list[Span]:
+def _join(spans: Sequence[Span], gap: int) -> list[Span]:
     """Spans in order, of which those at most `gap` bytes apart are one."""
     merged: list[Span] = []
     for start, end in sorted(spans):
@@ -221,7 +221,7 @@ def _read_remote(location: Location, file: str, span: Span) -> bytes:
         return b""
     headers = {**_agent(), "Range": f"bytes={start}-{end - 1}"}
     with (
-        translated(location.repo, location.commit),
+        translate_errors(location.repo, location.commit),
         get_session().stream("GET", _url(location, file), headers=headers, follow_redirects=True)
         as response,
     ):  # fmt: skip

@@ -18,9 +18,14 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
 from simmerge_hub.errors import PushFailed
-from simmerge_hub.hub.client import api, offline, translated
+from simmerge_hub.hub.client import api, offline, translate_errors
 from simmerge_hub.hub.files.ranges import Location, local_file
-from simmerge_hub.hub.upload.publish import Commit, RepoType, pushing, quietly
+from simmerge_hub.hub.upload.publish import (
+    Commit,
+    RepoType,
+    hide_small_progress,
+    translate_push_errors,
+)
 from simmerge_hub.version import __version__
 
 Audience = Literal["public", "gated", "private"]
@@ -50,9 +55,9 @@ def find(repo: str, path: str, *, repo_type: RepoType = "model") -> Attachment |
     Raises:
         HubError: the repository cannot be read.
     """
-    with translated(repo):
+    with translate_errors(repo):
         if offline():
-            return _cached(repo, path, repo_type)
+            return _find_cached(repo, path, repo_type)
         url = hf_hub_url(repo, path, repo_type=repo_type)
         try:
             seen = get_hf_file_metadata(
@@ -66,13 +71,13 @@ def find(repo: str, path: str, *, repo_type: RepoType = "model") -> Attachment |
     return Attachment(location=where, path=path, size=seen.size)
 
 
-def audience(repo: str, *, repo_type: RepoType = "model") -> Audience:
-    """Who may read a repository's files: everybody, whom its owners let in, or its owners."""
-    with translated(repo):
-        found = api().repo_info(repo, repo_type=repo_type)
-    if found.private:
+def audience(repo: str) -> Audience:
+    """Who may read a model's files: everybody, whom its owners let in, or its owners."""
+    with translate_errors(repo):
+        info = api().model_info(repo)
+    if info.private:
         return "private"
-    return "gated" if getattr(found, "gated", False) else "public"
+    return "gated" if info.gated else "public"
 
 
 def attach(
@@ -101,23 +106,23 @@ def attach(
         PushFailed: it was refused, or the repository is public and may not be; no commit was made.
         HubError: the Hub is not reached, or does not know the token.
     """
-    with quietly(file.stat().st_size), pushing(repo):
+    with hide_small_progress(file.stat().st_size), translate_push_errors(repo):
         if repo_type == "dataset":
             api().create_repo(repo, repo_type=repo_type, private=bool(closed), exist_ok=True)
-        found = api().repo_info(repo, repo_type=repo_type)
-        if closed and not found.private:
+        info = api().repo_info(repo, repo_type=repo_type)
+        if closed and not info.private:
             raise PushFailed(
                 f"{closed}, and {repo} is not private; nothing was pushed",
                 hint="push to a private data set of yours: --to org/name",
             )
-        base = str(found.sha)
+        base = str(info.sha)
         try:
             return _commit(file, repo, path, repo_type, base, message, create_pr=False)
         except HfHubHTTPError as error:
             if error.response.status_code != 403:
                 raise
-        proposed = _proposed(file, repo, path, repo_type, message)
-        return proposed or _commit(file, repo, path, repo_type, base, message, create_pr=True)
+        proposal = _find_proposal(file, repo, path, repo_type, message)
+        return proposal or _commit(file, repo, path, repo_type, base, message, create_pr=True)
 
 
 def _commit(
@@ -141,7 +146,9 @@ def _commit(
     return Commit(repo=repo, oid=done.oid, url=done.pr_url or str(done.repo_url))
 
 
-def _proposed(file: Path, repo: str, path: str, repo_type: RepoType, message: str) -> Commit | None:
+def _find_proposal(
+    file: Path, repo: str, path: str, repo_type: RepoType, message: str
+) -> Commit | None:
     """An open pull request that adds this file already."""
     with file.open("rb") as handle:
         content = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -150,14 +157,14 @@ def _proposed(file: Path, repo: str, path: str, repo_type: RepoType, message: st
     )
     for talk in talks:
         at = talk.git_reference if talk.title == message else None
-        found = api().get_paths_info(repo, path, repo_type=repo_type, revision=at) if at else []
-        if any(isinstance(f, RepoFile) and f.lfs and f.lfs.sha256 == content for f in found):
+        files = api().get_paths_info(repo, path, repo_type=repo_type, revision=at) if at else []
+        if any(isinstance(f, RepoFile) and f.lfs and f.lfs.sha256 == content for f in files):
             oid = str(api().repo_info(repo, repo_type=repo_type, revision=at).sha)
             return Commit(repo=repo, oid=oid, url=talk.url)
     return None
 
 
-def _cached(repo: str, path: str, repo_type: RepoType) -> Attachment | None:
+def _find_cached(repo: str, path: str, repo_type: RepoType) -> Attachment | None:
     """The file where an earlier run has put it."""
     known = try_to_load_from_cache(repo, path, repo_type=repo_type)
     if not isinstance(known, str):

@@ -12,9 +12,9 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Generic, Self, TypeVar
 from uuid import uuid4
 
 from huggingface_hub import CommitOperationAdd
@@ -25,14 +25,15 @@ from simmerge_hub.errors import OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.client import api
 from simmerge_hub.hub.files.ranges import CONNECTIONS, Location, local_file
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
-from simmerge_hub.hub.upload.publish import pushing, quietly
+from simmerge_hub.hub.upload.publish import hide_small_progress, translate_push_errors
 
 SEGMENT = re.compile(r"events/(\d{8})\.jsonl")
 TRIES = 60
 """Attempts of one addition; between them a random wait, which grows to two seconds."""
-LARGEST = 256 * 2**20
+LARGEST_FILE = 256 * 2**20
 """Bytes of the largest file that is read."""
 
+T = TypeVar("T")
 Changes = Mapping[str, bytes]
 """Files to write beside the new lines, by name."""
 
@@ -66,7 +67,7 @@ class Page:
 
     def file(self, name: str) -> Path:
         """One file here; downloaded once, as a commit's files never change."""
-        if self.files.get(name, 0) > LARGEST:
+        if self.files.get(name, 0) > LARGEST_FILE:
             raise PushFailed(
                 f"{name} of {self.location.name} has {self.files[name]:,} bytes, "
                 "more than a ledger needs",
@@ -76,22 +77,33 @@ class Page:
 
     def lines(self, known: Mapping[str, str] | None = None) -> dict[str, str]:
         """Segment -> its text; what is in `known` is not read again."""
-        found = dict(known or {})
-        wanted = [name for name in self.segments if name not in found]
+        segments = dict(known or {})
+        wanted = [name for name in self.segments if name not in segments]
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             texts = pool.map(lambda name: self.file(name).read_text("utf-8"), wanted)
-            found.update(zip(wanted, texts, strict=True))
-        return {name: found[name] for name in self.segments}
+            segments.update(zip(wanted, texts, strict=True))
+        return {name: segments[name] for name in self.segments}
 
     @property
-    def following(self) -> str:
+    def next_segment(self) -> str:
         """The name of the next segment."""
         last = int(SEGMENT.fullmatch(self.segments[-1])[1]) if self.segments else 0  # type: ignore[index]
         return f"events/{last + 1:08d}.jsonl"
 
 
-Decide = Callable[[Page], tuple[str, Changes]]
-"""What to add to a page that was just read: lines, and files that are replaced. It may refuse."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addition(Generic[T]):
+    """What follows from a page.
+
+    Args:
+        lines: to be added; an empty text and no `files` add nothing.
+        files: to be written beside them.
+        result: what the caller of `append` is given once all of it is added.
+    """
+
+    lines: str = ""
+    files: Changes = field(default_factory=dict)
+    result: T
 
 
 def demand_free(reference: str) -> None:
@@ -99,7 +111,7 @@ def demand_free(reference: str) -> None:
     folder = local_folder(reference, new=True)
     if folder is not None:
         return _demand_empty(folder)
-    with pushing(reference):
+    with translate_push_errors(reference):
         there = api().repo_exists(reference)
         listed = api().list_repo_files(reference) if there else []
     return _demand_none(reference, listed)
@@ -115,26 +127,26 @@ def create(reference: str, files: Changes, *, private: bool = False, message: st
     folder = local_folder(reference, new=True)
     if folder is not None:
         return _create_folder(folder, files)
-    with quietly(sum(map(len, files.values()))), pushing(reference):
+    with hide_small_progress(sum(map(len, files.values()))), translate_push_errors(reference):
         repo = api().create_repo(reference, private=private, exist_ok=True)
-        found = api().repo_info(repo.repo_id)
-        listed = api().list_repo_files(repo.repo_id, revision=found.sha)
+        head = str(api().repo_info(repo.repo_id).sha)
+        listed = api().list_repo_files(repo.repo_id, revision=head)
         _demand_none(reference, listed)
-        _commit(reference, files, str(found.sha), message)
+        _commit(reference, files, head, message)
     return reference
 
 
-def append(reference: str, decide: Decide, *, message: str) -> Page:
+def append(reference: str, decide: Callable[[Page], Addition[T]], *, message: str) -> T:
     """Read the newest page, let `decide` say what follows from it, add that; again if too late.
 
     Args:
         reference: `org/name` or a folder.
         decide: called with the newest page, as often as somebody else was quicker. What it raises
-            ends the attempt, and nothing is changed. An empty text adds nothing.
+            ends the attempt, and nothing is changed.
         message: the commit's first line.
 
     Returns:
-        The page that the addition was made on.
+        The result of the addition that was made.
 
     Raises:
         PushFailed: refused, or somebody else was quicker every time.
@@ -148,12 +160,11 @@ def append(reference: str, decide: Decide, *, message: str) -> Page:
                 f"offline mode is on, and nothing can be written to {reference}",
                 hint="unset HF_HUB_OFFLINE, then try again",
             )
-        text, changes = decide(page)
-        if not text and not changes:
-            return page
-        added = {**changes, **({page.following: text.encode()} if text else {})}
-        if _added(reference, page, added, message):
-            return page
+        addition = decide(page)
+        lines = {page.next_segment: addition.lines.encode()} if addition.lines else {}
+        files = {**addition.files, **lines}
+        if not files or _try_to_add(reference, page, files, message):
+            return addition.result
         time.sleep(random.uniform(0, wait))
         wait = min(2.0, wait * 1.5)
     raise PushFailed(
@@ -162,11 +173,11 @@ def append(reference: str, decide: Decide, *, message: str) -> Page:
     )
 
 
-def _added(reference: str, page: Page, files: Changes, message: str) -> bool:
+def _try_to_add(reference: str, page: Page, files: Changes, message: str) -> bool:
     """Whether the files were added; False if the page is not the newest any more."""
     if page.location.folder is not None:
         return _add_here(page.location.folder, files)
-    with quietly(sum(map(len, files.values()))), pushing(reference):
+    with hide_small_progress(sum(map(len, files.values()))), translate_push_errors(reference):
         try:
             _commit(reference, files, page.location.commit, message)
         except HfHubHTTPError as error:

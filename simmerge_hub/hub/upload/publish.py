@@ -16,15 +16,15 @@ from huggingface_hub.utils import (
 )
 
 from simmerge_hub.errors import HubError, PushFailed
-from simmerge_hub.hub.client import api, first_line, translated
-from simmerge_hub.hub.files.ranges import LARGE
+from simmerge_hub.hub.client import api, first_line, translate_errors
+from simmerge_hub.hub.files.ranges import LARGE_TRANSFER
 
 RepoType = Literal["model", "dataset", "space"]
 SENT_AHEAD = (".safetensors",)
 BAD_CARD = "Invalid metadata in README.md"
 """How huggingface_hub's ValueError begins when the Hub does not accept a card."""
-OTHERWISE_TOLD = {401, 404}
-"""Refusals that `translated` already explains: no such token, no such repository."""
+EXPLAINED_BY_CLIENT = {401, 404}
+"""Refusals that `translate_errors` already explains: no such token, no such repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def publish_folder(
     if not contents:
         raise PushFailed(f"{folder} holds no file to push", hint="name the folder of a model")
     size = sum(c.stat().st_size for c in contents.values() if isinstance(c, Path))
-    with quietly(size), pushing(repo_id):
+    with hide_small_progress(size), translate_push_errors(repo_id):
         return _publish(contents, repo_id, repo_type, private, create_pr, message)
 
 
@@ -78,13 +78,13 @@ def _publish(
     message: str,
 ) -> Commit:
     repo = api().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
-    found = api().repo_info(repo.repo_id, repo_type=repo_type)
-    if private and not found.private:
+    info = api().repo_info(repo.repo_id, repo_type=repo_type)
+    if private and not info.private:
         raise PushFailed(
             f"{repo_id} exists already, and is public; nothing was pushed",
             hint="push to a new repository, or make that one private first",
         )
-    present = api().list_repo_files(repo.repo_id, repo_type=repo_type, revision=found.sha)
+    present = api().list_repo_files(repo.repo_id, repo_type=repo_type, revision=info.sha)
     adds = [CommitOperationAdd(name, data) for name, data in contents.items()]
     for add in adds:
         if add.path_in_repo.endswith(SENT_AHEAD):
@@ -95,23 +95,23 @@ def _publish(
         [*adds, *stale],
         commit_message=message,
         repo_type=repo_type,
-        parent_commit=found.sha,
+        parent_commit=info.sha,
         create_pr=create_pr,
     )
     return Commit(repo=repo.repo_id, oid=done.oid, url=done.pr_url or str(repo))
 
 
 @contextmanager
-def pushing(repo_id: str) -> Iterator[None]:
-    """`translated`, with what the Hub refuses to let us do as PushFailed."""
+def translate_push_errors(repo_id: str) -> Iterator[None]:
+    """`translate_errors`, with what the Hub refuses to let us do as PushFailed."""
     try:
-        with translated(repo_id):
+        with translate_errors(repo_id):
             yield
     except HubError as error:
-        refused = _refused(repo_id, error.__cause__)
-        if refused is None:
+        refusal = _refusal(repo_id, error.__cause__)
+        if refusal is None:
             raise
-        raise refused from error
+        raise refusal from error
     except ValueError as error:
         if not str(error).startswith(BAD_CARD):
             raise
@@ -123,9 +123,9 @@ def pushing(repo_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def quietly(size: int) -> Iterator[None]:
+def hide_small_progress(size: int) -> Iterator[None]:
     """No progress bars inside if only a few bytes are sent."""
-    if size >= LARGE or are_progress_bars_disabled():
+    if size >= LARGE_TRANSFER or are_progress_bars_disabled():
         yield
         return
     disable_progress_bars()
@@ -146,7 +146,7 @@ def _is_stale(name: str, contents: Mapping[str, object]) -> bool:
     return weights and "/" not in name and name not in contents
 
 
-def _refused(repo_id: str, cause: BaseException | None) -> PushFailed | None:
+def _refusal(repo_id: str, cause: BaseException | None) -> PushFailed | None:
     if not isinstance(cause, HfHubHTTPError):
         return None
     status = cause.response.status_code
@@ -160,7 +160,7 @@ def _refused(repo_id: str, cause: BaseException | None) -> PushFailed | None:
             f"the token may not write to {repo_id}; no commit was made",
             hint="use a token with write access (hf auth login), or open a pull request: --pr",
         )
-    if 400 <= status < 500 and status not in OTHERWISE_TOLD:
+    if 400 <= status < 500 and status not in EXPLAINED_BY_CLIENT:
         return PushFailed(
             f"the Hub refused the push to {repo_id}: {first_line(cause)}; no commit was made",
             hint="correct what it names, then push again",

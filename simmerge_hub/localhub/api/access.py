@@ -42,7 +42,7 @@ def kind(request: Request) -> str:
 def readable(request: Request) -> Repository:
     """The repository in the path, if the user may know about it."""
     user = viewer(request)
-    repository = _named(request, user)
+    repository = _find_repository(request, user)
     check_read(user, repository)
     return repository
 
@@ -50,7 +50,7 @@ def readable(request: Request) -> Repository:
 def downloadable(request: Request) -> Repository:
     """The repository in the path, if the user may read its files."""
     user = viewer(request)
-    repository = _named(request, user)
+    repository = _find_repository(request, user)
     check_download(user, repository)
     return repository
 
@@ -86,7 +86,7 @@ def snapshot(request: Request, repository: Repository) -> Commit:
     return rooms(request).repositories.at(repository, revision(request))
 
 
-def _named(request: Request, user: User | None) -> Repository:
+def _find_repository(request: Request, user: User | None) -> Repository:
     """The repository in the path. Anonymous visitors are told to log in, as it might be private."""
     try:
         repo_id = names.repo_id(path_value(request, "namespace"), path_value(request, "name"))

@@ -14,15 +14,15 @@ from starlette.routing import Route
 
 from simmerge_hub.localhub import names
 from simmerge_hub.localhub.api import access
-from simmerge_hub.localhub.api.exchange import paged, path_value, rooms, text, with_json
+from simmerge_hub.localhub.api.exchange import path_value, reply_page, rooms, text, with_json
 from simmerge_hub.localhub.errors import Refused
 from simmerge_hub.localhub.store.accounts import User, check_read, check_write
-from simmerge_hub.localhub.store.collections import Collection, Item, changed, new_key
+from simmerge_hub.localhub.store.collections import Collection, Item, new_key
 from simmerge_hub.localhub.store.history import now
 
-LISTED = 4
+ITEMS_SHOWN = 4
 """Items that a list of collections shows of each, as on the Hub."""
-LONGEST = {"title": 60, "description": 150, "note": 500}
+MOST_CHARACTERS = {"title": 60, "description": 150, "note": 500}
 THEMES = ("orange", "blue", "green", "purple", "pink", "indigo")
 
 
@@ -32,21 +32,21 @@ def create(request: Request, payload: dict) -> Response:
     owner = names.namespace(text(payload, "namespace", user.name))
     check_write(user, owner)
     moment = now()
-    made = Collection(
+    collection = Collection(
         key=new_key(),
         owner=owner,
         title=_title(payload),
         created_at=moment,
         updated_at=moment,
         description=_short(payload, "description"),
-        private=_true_or_false(payload, "private", False),
+        private=_is_private(payload),
     )
-    before = rooms(request).collections.create(made)
+    before = rooms(request).collections.create(collection)
     if before is not None:
         # `exists_ok=True` reads the slug from this reply.
-        message = f"{owner} already has a collection {made.title!r}"
+        message = f"{owner} already has a collection {collection.title!r}"
         return JSONResponse({"error": message, "slug": before.slug}, 409)
-    return JSONResponse(_whole(request, made))
+    return JSONResponse(_whole(request, collection))
 
 
 def describe(request: Request) -> Response:
@@ -58,14 +58,14 @@ def listing(request: Request) -> Response:
     """GET /api/collections, filtered by owner and item, in pages"""
     user, query = access.viewer(request), request.query_params
     owners, items = query.getlist("owner"), {*query.getlist("item")}
-    found = [each for each in rooms(request).collections.every() if _visible(user, each)]
+    listed = [each for each in rooms(request).collections.every() if _is_visible(user, each)]
     if owners:
-        found = [each for each in found if each.owner in owners]
+        listed = [each for each in listed if each.owner in owners]
     if items:
-        found = [each for each in found if items & {f"{i.kind}s/{i.id}" for i in each.items}]
+        listed = [each for each in listed if items & {f"{i.kind}s/{i.id}" for i in each.items}]
     if query.get("sort") == "lastModified":
-        found.sort(key=lambda each: each.updated_at, reverse=True)
-    return paged(request, found, lambda each: _brief(request, each))
+        listed.sort(key=lambda each: each.updated_at, reverse=True)
+    return reply_page(request, listed, lambda each: _brief(request, each))
 
 
 def update(request: Request, payload: dict) -> Response:
@@ -76,7 +76,7 @@ def update(request: Request, payload: dict) -> Response:
     if "description" in payload:
         fields["description"] = _short(payload, "description")
     if "private" in payload:
-        fields["private"] = _true_or_false(payload, "private", False)
+        fields["private"] = _is_private(payload)
     if "position" in payload:
         fields["position"] = _place(payload)
     if "theme" in payload:
@@ -115,13 +115,13 @@ def move(request: Request, payload: dict) -> Response:
     """PATCH /api/collections/{slug}/items/{item}: another place, another note"""
     key = path_value(request, "item")
 
-    def moved(before: Collection) -> Collection:
+    def move_item(before: Collection) -> Collection:
         item = before.item(key)
         place = _place(payload) if "position" in payload else before.items.index(item)
         note = _short(payload, "note") if "note" in payload else item.note
         return before.with_item_at(replace(item, note=note), place)
 
-    _change(request, moved)
+    _change(request, move_item)
     return JSONResponse({"success": True})
 
 
@@ -139,39 +139,41 @@ def _readable(request: Request) -> Collection:
     key = slug[-24:]
     if not names.is_hex(key, 24):
         raise missing
-    found = rooms(request).collections.get(key)
-    if found.owner != slug.partition("/")[0] or not _visible(access.viewer(request), found):
+    collection = rooms(request).collections.get(key)
+    visible = _is_visible(access.viewer(request), collection)
+    if collection.owner != slug.partition("/")[0] or not visible:
         raise missing
-    return found
+    return collection
 
 
 def _writable(request: Request) -> Collection:
-    found = _readable(request)
-    check_write(access.viewer(request), found.owner)
-    return found
+    collection = _readable(request)
+    check_write(access.viewer(request), collection.owner)
+    return collection
 
 
 def _change(request: Request, how: Callable[[Collection], Collection]) -> Collection:
-    found = _writable(request)
-    return rooms(request).collections.change(found.key, lambda before: changed(how(before), now()))
+    return rooms(request).collections.change(
+        _writable(request).key, lambda before: replace(how(before), updated_at=now())
+    )
 
 
-def _visible(user: User | None, collection: Collection) -> bool:
+def _is_visible(user: User | None, collection: Collection) -> bool:
     return not collection.private or (user is not None and user.may_write(collection.owner))
 
 
 def _whole(request: Request, collection: Collection) -> dict[str, Any]:
-    return {**_described(request, collection, None), "position": collection.position}
+    return {**_facts_of(request, collection, None), "position": collection.position}
 
 
 def _brief(request: Request, collection: Collection) -> dict[str, Any]:
     """As a list shows it: the first items, and no position, which the client counts itself."""
-    return _described(request, collection, LISTED)
+    return _facts_of(request, collection, ITEMS_SHOWN)
 
 
-def _described(request: Request, collection: Collection, most: int | None) -> dict[str, Any]:
+def _facts_of(request: Request, collection: Collection, most: int | None) -> dict[str, Any]:
     items = [
-        {"_id": item.key, "position": place, **facts, **_noted(item)}
+        {"_id": item.key, "position": place, **facts, **_note(item)}
         for place, item in enumerate(collection.items)
         if (facts := _facts(request, item)) is not None
     ]
@@ -190,7 +192,7 @@ def _described(request: Request, collection: Collection, most: int | None) -> di
     }
 
 
-def _noted(item: Item) -> dict[str, Any]:
+def _note(item: Item) -> dict[str, Any]:
     return {"note": {"text": item.note, "html": item.note}} if item.note else {}
 
 
@@ -203,7 +205,7 @@ def _facts(request: Request, item: Item) -> dict[str, Any] | None:
         if item.kind == "collection":
             other = rooms(request).collections.get(item.id[-24:])
             seen = {"id": other.key, "slug": other.slug, "type": item.kind, "title": other.title}
-            return seen if _visible(user, other) else None
+            return seen if _is_visible(user, other) else None
         namespace, _, name = item.id.partition("/")
         kind = names.kind_of(item.kind)
         repository = rooms(request).repositories.get(kind, names.repo_id(namespace, name))
@@ -223,23 +225,23 @@ def _facts(request: Request, item: Item) -> dict[str, Any] | None:
 
 
 def _title(payload: dict) -> str:
-    found = _short(payload, "title")
-    if not found.strip():
+    title = _short(payload, "title")
+    if not title.strip():
         raise Refused("a collection needs a title")
-    return found
+    return title
 
 
 def _short(payload: dict, key: str) -> str:
-    found = text(payload, key, "")
-    if len(found) > LONGEST[key]:
-        raise Refused(f"{key!r} may have {LONGEST[key]} characters, and has {len(found)}")
-    return found
+    value = text(payload, key, "")
+    if len(value) > MOST_CHARACTERS[key]:
+        raise Refused(f"{key!r} may have {MOST_CHARACTERS[key]} characters, and has {len(value)}")
+    return value
 
 
-def _true_or_false(payload: dict, key: str, default: bool) -> bool:
-    value = payload.get(key, default)
+def _is_private(payload: dict) -> bool:
+    value = payload.get("private", False)
     if not isinstance(value, bool):
-        raise Refused(f"{key!r} must be true or false")
+        raise Refused("'private' must be true or false")
     return value
 
 

@@ -27,7 +27,7 @@ from simmerge_hub.localhub.api.repos import web_url
 from simmerge_hub.localhub.errors import Refused, RevisionNotFound, StaleParent
 from simmerge_hub.localhub.store.accounts import User
 from simmerge_hub.localhub.store.blobs import Blobs
-from simmerge_hub.localhub.store.discussions import advanced, opened
+from simmerge_hub.localhub.store.discussions import advance, open_discussion
 from simmerge_hub.localhub.store.history import (
     Commit,
     Edit,
@@ -35,7 +35,7 @@ from simmerge_hub.localhub.store.history import (
     Put,
     Remove,
     RemoveFolder,
-    edited,
+    apply_edits,
     lfs_entry,
     new_commit,
     plain_entry,
@@ -67,7 +67,7 @@ def _mode(wanted: dict, files: Files, patterns: list[str]) -> dict:
 
 
 def _is_binary(wanted: dict) -> bool:
-    return b"\0" in _decoded(text(wanted, "sample", ""))
+    return b"\0" in _decode(text(wanted, "sample", ""))
 
 
 def _large_patterns(files: Files, blobs: Blobs) -> list[str]:
@@ -84,18 +84,17 @@ def commit(request: Request, body: bytes) -> Response:
     lines = [json_object(line) for line in body.splitlines() if line.strip()]
     header = next((_value(line) for line in lines if line.get("key") == "header"), {})
     edits = list(_edits(lines, rooms(request).blobs))
-    made: list[Commit] = []
 
-    def committed(now: Repository) -> Repository:
+    def add_commit(now: Repository) -> Repository:
         parent = _parent(request, now, text(header, "parentCommit", ""))
-        made.append(_on_top_of(parent, header, edits, user))
-        rooms(request).repositories.keep(now, made[0])
+        head = _on_top_of(parent, header, edits, user)
+        rooms(request).repositories.keep(now, head)
         if flag(request, "create_pr"):
-            return opened(now, user.name, _title(header), base=parent.oid, head=made[0])
-        return advanced(now, _reference(request, now), made[0])
+            return open_discussion(now, user.name, _title(header), base=parent.oid, head=head)
+        return advance(now, _reference(request, now), head)
 
-    after = rooms(request).repositories.change(repository.kind, repository.id, committed)
-    return JSONResponse(_receipt(request, after, made[0]))
+    after = rooms(request).repositories.change(repository.kind, repository.id, add_commit)
+    return JSONResponse(_receipt(request, after))
 
 
 def _parent(request: Request, repository: Repository, expected: str) -> Commit:
@@ -114,7 +113,7 @@ def _on_top_of(parent: Commit, header: dict, edits: list[Edit], user: User) -> C
         title=_title(header),
         message=text(header, "description", ""),
         author=user.name,
-        files=edited(parent.files, edits),
+        files=apply_edits(parent.files, edits),
     )
 
 
@@ -129,12 +128,15 @@ def _reference(request: Request, repository: Repository) -> str:
     return reference
 
 
-def _receipt(request: Request, repository: Repository, made: Commit) -> dict:
+def _receipt(request: Request, repository: Repository) -> dict:
+    """What the client is told of the commit that the repository was just changed by."""
     url = web_url(request, repository.kind, repository.id)
-    receipt = {"success": True, "commitOid": made.oid, "commitUrl": f"{url}/commit/{made.oid}"}
     if flag(request, "create_pr"):
-        receipt["pullRequestUrl"] = f"{url}/discussions/{repository.discussions[-1].num}"
-    return receipt
+        talk = repository.discussions[-1]
+        oid, pull = talk.head, {"pullRequestUrl": f"{url}/discussions/{talk.num}"}
+    else:
+        oid, pull = repository.references()[_reference(request, repository)], {}
+    return {"success": True, "commitOid": oid, "commitUrl": f"{url}/commit/{oid}", **pull}
 
 
 def _title(header: dict) -> str:
@@ -161,11 +163,11 @@ def _edits(lines: list[dict], blobs: Blobs) -> Iterator[Edit]:
 
 def _regular(value: dict, blobs: Blobs) -> Put:
     path, content = _path(value), text(value, "content")
-    data = _decoded(content) if value.get("encoding") == "base64" else content.encode()
+    data = _decode(content) if value.get("encoding") == "base64" else content.encode()
     return Put(path, plain_entry(data, blobs.add(data)))
 
 
-def _decoded(content: str) -> bytes:
+def _decode(content: str) -> bytes:
     try:
         return base64.b64decode(content, validate=True)
     except ValueError:
@@ -195,13 +197,13 @@ def squash(request: Request, payload: dict) -> Response:
     """POST /api/{kind}/{id}/super-squash/{revision}: forget the history of a branch"""
     repository, user = access.writable(request)
 
-    def squashed(now: Repository) -> Repository:
+    def forget_history(now: Repository) -> Repository:
         files, title = access.snapshot(request, now).files, text(payload, "message", "Squash")
         alone = new_commit(parent=None, title=title, author=user.name, files=files)
         rooms(request).repositories.keep(now, alone)
-        return advanced(now, _reference(request, now), alone)
+        return advance(now, _reference(request, now), alone)
 
-    rooms(request).repositories.change(repository.kind, repository.id, squashed)
+    rooms(request).repositories.change(repository.kind, repository.id, forget_history)
     return JSONResponse({})
 
 

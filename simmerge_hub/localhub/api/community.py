@@ -16,32 +16,32 @@ from simmerge_hub.localhub.api.exchange import number, path_value, rooms, text, 
 from simmerge_hub.localhub.errors import Forbidden, Refused
 from simmerge_hub.localhub.store import discussions
 from simmerge_hub.localhub.store.accounts import User
-from simmerge_hub.localhub.store.history import conflicts, merged, new_commit
+from simmerge_hub.localhub.store.history import find_conflicts, merge_trees, new_commit
 from simmerge_hub.localhub.store.repositories import Discussion, Repositories, Repository
 
-PAGE = 50
+TALKS_A_PAGE = 50
 KINDS = {"pull_request": True, "discussion": False}
 
 
 def listing(request: Request) -> Response:
     """GET /api/{kind}/{id}/discussions"""
     repository, query = access.readable(request), request.query_params
-    found = [
+    talks = [
         talk
         for talk in reversed(repository.discussions)
         if query.get("author", talk.author) == talk.author
     ]
     if query.get("type") in KINDS:
-        found = [talk for talk in found if talk.is_pull_request == KINDS[query["type"]]]
+        talks = [talk for talk in talks if talk.is_pull_request == KINDS[query["type"]]]
     if query.get("status") in ("open", "closed"):
-        found = [
+        talks = [
             talk
-            for talk in found
+            for talk in talks
             if (talk.status in ("open", "draft")) == (query["status"] == "open")
         ]
-    start = PAGE * number(request, "p", 0, most=10**6)
-    page = [_brief(repository, talk) for talk in found[start : start + PAGE]]
-    return JSONResponse({"discussions": page, "count": len(found), "start": start})
+    start = TALKS_A_PAGE * number(request, "p", 0, most=10**6)
+    page = [_brief(repository, talk) for talk in talks[start : start + TALKS_A_PAGE]]
+    return JSONResponse({"discussions": page, "count": len(talks), "start": start})
 
 
 def create(request: Request, payload: dict) -> Response:
@@ -51,15 +51,15 @@ def create(request: Request, payload: dict) -> Response:
     if len(title) < 3:
         raise Refused("the title needs at least 3 characters")
 
-    def started(now: Repository) -> Repository:
+    def start(now: Repository) -> Repository:
         if not payload.get("pullRequest"):
-            return discussions.opened(now, user.name, title, description=description)
+            return discussions.open_discussion(now, user.name, title, description=description)
         head = rooms(request).repositories.at(now, "main")
-        return discussions.opened(
+        return discussions.open_discussion(
             now, user.name, title, description=description, base=head.oid, head=head
         )
 
-    after = rooms(request).repositories.change(repository.kind, repository.id, started)
+    after = rooms(request).repositories.change(repository.kind, repository.id, start)
     return JSONResponse(_brief(after, after.discussions[-1]))
 
 
@@ -85,7 +85,7 @@ def comment(request: Request, payload: dict) -> Response:
 
 def rename(request: Request, payload: dict) -> Response:
     """POST …/discussions/{num}/title"""
-    repository, user = _moderated(request)
+    repository, user = _moderate(request)
     title = text(payload, "title")
     talk = _change(request, repository, lambda talk: discussions.with_title(talk, title, user.name))
     return JSONResponse({"newTitle": talk.events[-1]})
@@ -93,23 +93,23 @@ def rename(request: Request, payload: dict) -> Response:
 
 def status(request: Request, payload: dict) -> Response:
     """POST …/discussions/{num}/status"""
-    repository, user = _moderated(request)
+    repository, user = _moderate(request)
     if (wanted := text(payload, "status")) not in ("open", "closed"):
         raise Refused(f"the status must be 'open' or 'closed', not {wanted!r}")
 
-    def changed(talk: Discussion) -> Discussion:
+    def set_status(talk: Discussion) -> Discussion:
         if remark := text(payload, "comment", ""):
             talk = discussions.with_event(talk, discussions.comment_event(user.name, remark))
         return discussions.with_status(talk, wanted, user.name)
 
-    return JSONResponse({"newStatus": _change(request, repository, changed).events[-1]})
+    return JSONResponse({"newStatus": _change(request, repository, set_status).events[-1]})
 
 
 def merge(request: Request, payload: dict) -> Response:
     """POST …/discussions/{num}/merge: bring the files a pull request changed to `main`"""
     repository, user = access.writable(request)
 
-    def joined(now: Repository) -> Repository:
+    def merge_pull_request(now: Repository) -> Repository:
         talk = discussions.find(now, _num(request))
         main, files = _merge(rooms(request).repositories, now, talk)
         title = f"{talk.title} (#{talk.num})"
@@ -118,7 +118,7 @@ def merge(request: Request, payload: dict) -> Response:
         talk = replace(discussions.with_status(talk, "merged", user.name), merged=commit.oid)
         return now.with_branch("main", commit.oid).with_discussion(talk)
 
-    rooms(request).repositories.change(repository.kind, repository.id, joined)
+    rooms(request).repositories.change(repository.kind, repository.id, merge_pull_request)
     return JSONResponse({})
 
 
@@ -127,15 +127,15 @@ def _merge(store: Repositories, repository: Repository, talk: Discussion) -> tup
         raise Refused(f"discussion {talk.num} is not a pull request")
     main = store.at(repository, "main")
     base, head = store.commit(repository, talk.base), store.commit(repository, talk.head)
-    return main.oid, merged(base.files, main.files, head.files)
+    return main.oid, merge_trees(base.files, main.files, head.files)
 
 
 def _conflicts(store: Repositories, repository: Repository, talk: Discussion) -> list[str]:
     base, head = (store.commit(repository, oid).files for oid in (talk.base, talk.head) if oid)
-    return conflicts(base, store.at(repository, "main").files, head)
+    return find_conflicts(base, store.at(repository, "main").files, head)
 
 
-def _moderated(request: Request) -> tuple[Repository, User]:
+def _moderate(request: Request) -> tuple[Repository, User]:
     """A repository whose discussion the user started, or may moderate."""
     repository, user = access.readable(request), access.member(request)
     talk = discussions.find(repository, _num(request))

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from simmerge_hub.localhub import names
 from simmerge_hub.localhub.api import access
-from simmerge_hub.localhub.api.exchange import flag, paged, path_value, rooms, with_bytes
+from simmerge_hub.localhub.api.exchange import flag, path_value, reply_page, rooms, with_bytes
 from simmerge_hub.localhub.errors import EntryNotFound
 from simmerge_hub.localhub.store.history import Commit, Entry, folder_id, folders
 from simmerge_hub.localhub.store.repositories import Repository
@@ -27,7 +27,7 @@ def tree(request: Request) -> Response:
         depth = folder.count("/") + 1 if folder else 0
         paths = [path for path in paths if path.count("/") == depth]
     touched = _last_commits(request, repository, commit) if flag(request, "expand") else {}
-    return paged(request, paths, lambda path: _row(path, commit, touched))
+    return reply_page(request, paths, lambda path: _row(path, commit, touched))
 
 
 def _below(folder: str, commit: Commit) -> list[str]:
@@ -55,7 +55,9 @@ def commits(request: Request) -> Response:
     """GET /api/{kind}/{id}/commits/{revision}"""
     repository = access.readable(request)
     head = access.snapshot(request, repository)
-    return paged(request, list(rooms(request).repositories.log(repository, head.oid)), _commit_row)
+    return reply_page(
+        request, list(rooms(request).repositories.log(repository, head.oid)), _commit_row
+    )
 
 
 def resolve(request: Request) -> Response:

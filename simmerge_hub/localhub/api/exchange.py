@@ -20,7 +20,7 @@ from simmerge_hub.localhub.store.collections import Collections
 from simmerge_hub.localhub.store.repositories import Repositories
 from simmerge_hub.localhub.xet import Xorbs
 
-PAGE = 1000
+ITEMS_A_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +59,10 @@ def with_bytes(handler: Handler) -> Callable:
 def with_json(handler: Handler) -> Callable:
     """An endpoint that reads a JSON object (an empty body counts as one) and passes it on."""
 
-    def parsed(request: Request, body: bytes) -> Response:
+    def parse_first(request: Request, body: bytes) -> Response:
         return handler(request, json_object(body or b"{}"))
 
-    return with_bytes(parsed)
+    return with_bytes(parse_first)
 
 
 def json_object(data: bytes) -> dict[str, Any]:
@@ -119,12 +119,10 @@ def number(request: Request, name: str, default: int, most: int) -> int:
     return min(int(value), most)
 
 
-def paged(
-    request: Request, items: Sequence[Any], render: Callable[[Any], Any] = lambda item: item
-) -> Response:
+def reply_page(request: Request, items: Sequence[Any], render: Callable[[Any], Any]) -> Response:
     """One page of items, with a `Link` to the next one; only this page is rendered."""
     start = number(request, "cursor", 0, most=2**31)
-    size = max(1, number(request, "limit", PAGE, most=PAGE))
+    size = max(1, number(request, "limit", ITEMS_A_PAGE, most=ITEMS_A_PAGE))
     headers = {}
     if start + size < len(items):
         query = [(key, value) for key, value in parse_qsl(request.url.query) if key != "cursor"]

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simmerge_hub.localhub.api import access
-from simmerge_hub.localhub.api.exchange import paged, path_value, rooms, text, with_json
+from simmerge_hub.localhub.api.exchange import path_value, reply_page, rooms, text, with_json
 from simmerge_hub.localhub.errors import Refused
 from simmerge_hub.localhub.store.accounts import check_download
 from simmerge_hub.localhub.store.history import now as moment
@@ -41,7 +41,7 @@ def auth_check(request: Request) -> Response:
 def grant(request: Request, payload: dict) -> Response:
     """POST …/user-access-request/grant"""
     repository, _ = access.writable(request)
-    name = _known(request, text(payload, "user"))
+    name = _user_name(request, text(payload, "user"))
     if repository.access.get(name, {}).get("status") == "accepted":
         raise Refused(f"{name} already has access to {repository.id}")
     return _decide(request, repository, name, "accepted")
@@ -60,10 +60,10 @@ def requests_with(request: Request) -> Response:
     """GET …/user-access-request/{status}"""
     repository, _ = access.writable(request)
     status = path_value(request, "status")
-    found = [
+    entries = [
         (name, entry) for name, entry in repository.access.items() if entry["status"] == status
     ]
-    return paged(request, found, lambda item: _access_row(*item))
+    return reply_page(request, entries, lambda item: _access_row(*item))
 
 
 def _decide(request: Request, repository: Repository, name: str, status: str) -> Response:
@@ -71,15 +71,15 @@ def _decide(request: Request, repository: Repository, name: str, status: str) ->
         raise Refused(f"{repository.id} is not gated")
     entry = {"status": status, "timestamp": moment()}
 
-    def decided(now: Repository) -> Repository:
+    def set_access(now: Repository) -> Repository:
         return replace(now, access={**now.access, name: entry})
 
-    rooms(request).repositories.change(repository.kind, repository.id, decided)
+    rooms(request).repositories.change(repository.kind, repository.id, set_access)
     return JSONResponse({})
 
 
-def _known(request: Request, name: str) -> str:
-    if rooms(request).accounts.named(name) is None:
+def _user_name(request: Request, name: str) -> str:
+    if rooms(request).accounts.by_name(name) is None:
         raise Refused(f"there is no user {name!r}", status=404)
     return name
 

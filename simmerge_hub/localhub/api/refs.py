@@ -37,12 +37,12 @@ def create_branch(request: Request, payload: dict) -> Response:
     branch = names.branch(path_value(request, "branch"))
     start = names.revision(text(payload, "startingPoint", "main"))
 
-    def branched(now: Repository) -> Repository:
+    def add_branch(now: Repository) -> Repository:
         if branch in now.branches:
             raise AlreadyExists(f"branch {branch} exists")
         return now.with_branch(branch, rooms(request).repositories.at(now, start).oid)
 
-    rooms(request).repositories.change(repository.kind, repository.id, branched)
+    rooms(request).repositories.change(repository.kind, repository.id, add_branch)
     return JSONResponse({})
 
 
@@ -53,10 +53,10 @@ def delete_branch(request: Request) -> Response:
     if branch == "main":
         raise Forbidden("the main branch cannot be deleted")
 
-    def pruned(now: Repository) -> Repository:
+    def drop_branch(now: Repository) -> Repository:
         return replace(now, branches=_without(now.branches, branch))
 
-    rooms(request).repositories.change(repository.kind, repository.id, pruned)
+    rooms(request).repositories.change(repository.kind, repository.id, drop_branch)
     return JSONResponse({})
 
 
@@ -65,12 +65,12 @@ def create_tag(request: Request, payload: dict) -> Response:
     repository, _ = access.writable(request)
     tag = names.branch(text(payload, "tag"))
 
-    def tagged(now: Repository) -> Repository:
+    def add_tag(now: Repository) -> Repository:
         if tag in now.tags:
             raise AlreadyExists(f"tag {tag} exists")
         return replace(now, tags={**now.tags, tag: access.snapshot(request, now).oid})
 
-    rooms(request).repositories.change(repository.kind, repository.id, tagged)
+    rooms(request).repositories.change(repository.kind, repository.id, add_tag)
     return JSONResponse({})
 
 
@@ -79,10 +79,10 @@ def delete_tag(request: Request) -> Response:
     repository, _ = access.writable(request)
     tag = access.revision(request)
 
-    def untagged(now: Repository) -> Repository:
+    def drop_tag(now: Repository) -> Repository:
         return replace(now, tags=_without(now.tags, tag))
 
-    rooms(request).repositories.change(repository.kind, repository.id, untagged)
+    rooms(request).repositories.change(repository.kind, repository.id, drop_tag)
     return JSONResponse({})
 
 

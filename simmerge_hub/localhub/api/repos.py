@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from simmerge_hub.localhub import info, names
 from simmerge_hub.localhub.api import access
-from simmerge_hub.localhub.api.exchange import base_url, flag, paged, rooms, text, with_json
+from simmerge_hub.localhub.api.exchange import base_url, flag, reply_page, rooms, text, with_json
 from simmerge_hub.localhub.errors import AlreadyExists, Refused, RepoNotFound
 from simmerge_hub.localhub.store.accounts import User, check_read, check_write
 from simmerge_hub.localhub.store.history import new_commit, now, plain_entry
@@ -86,14 +86,14 @@ def settings(request: Request, payload: dict) -> Response:
     if gated not in (None, False, "auto", "manual"):
         raise Refused(f"gated must be 'auto', 'manual' or false, not {gated!r}")
 
-    def changed(now: Repository) -> Repository:
+    def apply_settings(now: Repository) -> Repository:
         return replace(
             now,
             gated=now.gated if gated is None else gated,
             private=now.private if private is None else private,
         )
 
-    after = rooms(request).repositories.change(repository.kind, repository.id, changed)
+    after = rooms(request).repositories.change(repository.kind, repository.id, apply_settings)
     return JSONResponse({"private": after.private, "gated": after.gated})
 
 
@@ -102,16 +102,16 @@ def describe(request: Request) -> Response:
     repository = access.readable(request)
     commit = access.snapshot(request, repository)
     facts = info.describe(repository, commit, rooms(request).blobs, sizes=flag(request, "blobs"))
-    return JSONResponse(info.chosen(facts, _expand(request)))
+    return JSONResponse(info.choose(facts, _expand(request)))
 
 
 def listing(request: Request) -> Response:
     """GET /api/{kind}, filtered, sorted and in pages"""
     user, kind, query = access.viewer(request), access.kind(request), request.query_params
-    found = [repo for repo in rooms(request).repositories.every(kind) if _visible(user, repo)]
-    found = [repo for repo in found if query.get("author", repo.namespace) == repo.namespace]
-    found = [repo for repo in found if query.get("search", "").lower() in repo.id.lower()]
-    facts = [_facts(request, repo) for repo in found]
+    listed = [repo for repo in rooms(request).repositories.every(kind) if _is_visible(user, repo)]
+    listed = [repo for repo in listed if query.get("author", repo.namespace) == repo.namespace]
+    listed = [repo for repo in listed if query.get("search", "").lower() in repo.id.lower()]
+    facts = [_facts(request, repo) for repo in listed]
     wanted = {*query.getlist("filter"), *query.getlist("pipeline_tag")}
     facts = [
         each
@@ -120,7 +120,7 @@ def listing(request: Request) -> Response:
     ]
     if query.get("sort") in ("lastModified", "createdAt"):
         facts.sort(key=lambda each: each[query["sort"]], reverse=True)
-    return paged(request, facts, lambda each: _shown(request, each))
+    return reply_page(request, facts, lambda each: _list_row(request, each))
 
 
 def _facts(request: Request, repository: Repository) -> dict:
@@ -128,9 +128,9 @@ def _facts(request: Request, repository: Repository) -> dict:
     return info.describe(repository, commit, rooms(request).blobs)
 
 
-def _shown(request: Request, facts: dict) -> dict:
+def _list_row(request: Request, facts: dict) -> dict:
     if expand := _expand(request):
-        return info.chosen(facts, expand)
+        return info.choose(facts, expand)
     return info.brief(facts, full=flag(request, "full"), card=flag(request, "cardData"))
 
 
@@ -142,7 +142,7 @@ def _gate_matches(wanted: str | None, facts: dict) -> bool:
     return wanted is None or (wanted.lower() == "true") == bool(facts["gated"])
 
 
-def _visible(user: User | None, repository: Repository) -> bool:
+def _is_visible(user: User | None, repository: Repository) -> bool:
     try:
         check_read(user, repository)
     except RepoNotFound:

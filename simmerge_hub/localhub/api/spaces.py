@@ -64,10 +64,10 @@ def remove(field: str) -> Callable[[Request, dict], Response]:
 def _replace(request: Request, field: str, how: Callable[[Table], Table]) -> Response:
     repository = _space(access.writable(request)[0])
 
-    def replaced(now: Repository) -> Repository:
+    def replace_table(now: Repository) -> Repository:
         return replace(now, **{field: how(getattr(now, field))})
 
-    after = rooms(request).repositories.change("spaces", repository.id, replaced)
+    after = rooms(request).repositories.change("spaces", repository.id, replace_table)
     return JSONResponse(getattr(after, field))
 
 

@@ -50,7 +50,7 @@ class Accounts:
             raise BadToken
         return user
 
-    def named(self, name: str) -> User | None:
+    def by_name(self, name: str) -> User | None:
         """The user of that name."""
         return next((user for user in self._users.values() if user.name == name), None)
 

@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Self
 
 from simmerge_hub.localhub import names
 from simmerge_hub.localhub.errors import AlreadyExists, Refused
 from simmerge_hub.localhub.store import durable
 
-LONGEST_SLUG = 60
+SLUG_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Collection:
     @property
     def slug(self) -> str:
         """`owner/title-key`, as the Hub's addresses have it; only the key tells them apart."""
-        title = re.sub(r"[^a-z0-9]+", "-", self.title.lower())[:LONGEST_SLUG].strip("-")
+        title = re.sub(r"[^a-z0-9]+", "-", self.title.lower())[:SLUG_CHARACTERS].strip("-")
         return f"{self.owner}/{'-'.join(filter(None, (title, self.key)))}"
 
     @classmethod
@@ -68,10 +68,10 @@ class Collection:
 
     def item(self, key: str) -> Item:
         """An entry by its own id."""
-        found = next((item for item in self.items if item.key == key), None)
-        if found is None:
+        item = next((item for item in self.items if item.key == key), None)
+        if item is None:
             raise Refused(f"no item {key} in {self.slug}", status=404)
-        return found
+        return item
 
     def with_item(self, item: Item) -> "Collection":
         """The collection with one more item at its end."""
@@ -135,15 +135,15 @@ class Collections:
             self._path(key).unlink()
             durable.flush_folder(self._root)
 
-    def damaged(self) -> list[str]:
+    def find_damaged(self) -> list[str]:
         """The files that cannot be read, a line for each."""
-        found = []
+        problems = []
         for path in sorted(self._root.glob("*.json")):
             try:
                 Collection.decode(path.stem, path.read_bytes())
             except (OSError, ValueError, KeyError, TypeError) as error:
-                found.append(f"collections/{path.name} cannot be read: {error!r}")
-        return found
+                problems.append(f"collections/{path.name} cannot be read: {error!r}")
+        return problems
 
     def _write(self, collection: Collection) -> None:
         durable.write(self._path(collection.key), collection.encode(), staging=self._staging)
@@ -155,8 +155,3 @@ class Collections:
 def new_key() -> str:
     """24 hex digits nobody else has: what the Hub names collections and their items by."""
     return secrets.token_hex(12)
-
-
-def changed(collection: Collection, now: str, **fields: Any) -> Collection:
-    """The collection with other fields, changed now."""
-    return replace(collection, updated_at=now, **fields)

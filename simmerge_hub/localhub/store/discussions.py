@@ -13,7 +13,7 @@ from simmerge_hub.localhub.store.history import Commit, now
 from simmerge_hub.localhub.store.repositories import Discussion, Repository
 
 
-def opened(
+def open_discussion(
     repository: Repository,
     author: str,
     title: str,
@@ -42,7 +42,7 @@ def opened(
     return repository.with_discussion(talk)
 
 
-def advanced(repository: Repository, reference: str, commit: Commit) -> Repository:
+def advance(repository: Repository, reference: str, commit: Commit) -> Repository:
     """The repository with a branch or pull request, given as `refs/…`, at a new commit."""
     if reference.startswith("refs/heads/"):
         return repository.with_branch(reference.removeprefix("refs/heads/"), commit.oid)

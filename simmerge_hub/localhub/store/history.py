@@ -123,7 +123,7 @@ def lfs_entry(sha256: str, size: int) -> Entry:
     return Entry(size=size, sha256=sha256, oid=_git_id(pointer), lfs=True)
 
 
-def edited(files: Files, edits: Iterable[Edit]) -> dict[str, Entry]:
+def apply_edits(files: Files, edits: Iterable[Edit]) -> dict[str, Entry]:
     """The tree after some edits, applied in order."""
     after = dict(files)
     for edit in edits:
@@ -146,12 +146,12 @@ def edited(files: Files, edits: Iterable[Edit]) -> dict[str, Entry]:
 
 def folders(files: Iterable[str]) -> set[str]:
     """Every folder that holds one of these files, at any depth."""
-    found = set()
+    parents = set()
     for path in files:
         while "/" in path:
             path = path.rpartition("/")[0]
-            found.add(path)
-    return found
+            parents.add(path)
+    return parents
 
 
 def folder_id(files: Files, folder: str) -> str:
@@ -162,7 +162,7 @@ def folder_id(files: Files, folder: str) -> str:
     return hashlib.sha1("\n".join(inside).encode()).hexdigest()
 
 
-def conflicts(base: Files, ours: Files, theirs: Files) -> list[str]:
+def find_conflicts(base: Files, ours: Files, theirs: Files) -> list[str]:
     """The paths changed differently on both sides since `base`."""
     changed = [path for path in {*base, *theirs} if base.get(path) != theirs.get(path)]
     return sorted(
@@ -170,13 +170,13 @@ def conflicts(base: Files, ours: Files, theirs: Files) -> list[str]:
     )
 
 
-def merged(base: Files, ours: Files, theirs: Files) -> dict[str, Entry]:
+def merge_trees(base: Files, ours: Files, theirs: Files) -> dict[str, Entry]:
     """`ours` plus what changed from `base` to `theirs`; AlreadyExists when both changed a file."""
-    if clashes := conflicts(base, ours, theirs):
+    if clashes := find_conflicts(base, ours, theirs):
         raise AlreadyExists(f"cannot merge, changed on both sides: {', '.join(clashes)}")
     changed = [path for path in {*base, *theirs} if base.get(path) != theirs.get(path)]
     kept = {path: entry for path, entry in ours.items() if path not in changed}
-    return edited(kept, [Put(path, theirs[path]) for path in changed if path in theirs])
+    return apply_edits(kept, [Put(path, theirs[path]) for path in changed if path in theirs])
 
 
 def _git_id(data: bytes) -> str:

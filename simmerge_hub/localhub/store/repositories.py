@@ -41,11 +41,6 @@ class Discussion:
     merged: str | None = None
     events: tuple[dict[str, Any], ...] = ()
 
-    @classmethod
-    def decode(cls, fields: dict[str, Any]) -> Self:
-        """From JSON, which has no tuples."""
-        return cls(**{**fields, "events": tuple(fields["events"])})
-
     @property
     def is_pull_request(self) -> bool:
         """Whether it proposes commits."""
@@ -183,9 +178,9 @@ class Repositories:
             if reference in references:
                 return self.commit(repository, references[reference])
         if SHORTEST_ID <= len(revision) <= 40 and names.is_hex(revision, len(revision)):
-            found = list(self._commits(repository).glob(f"{revision}*.json"))
-            if len(found) == 1:
-                return self._read(found[0])
+            paths = list(self._commits(repository).glob(f"{revision}*.json"))
+            if len(paths) == 1:
+                return self._read(paths[0])
         raise RevisionNotFound(f"no revision {revision} in {repository.id}")
 
     def log(self, repository: Repository, oid: str | None) -> Iterator[Commit]:

@@ -69,7 +69,7 @@ def verify(root: Path) -> list[str]:
     """
     parts = _parts(Path(root))
     blobs: dict[str, str | None] = {}
-    return parts.collections.damaged() + [
+    return parts.collections.find_damaged() + [
         f"{kind}/{repository.id}: {problem}"
         for kind in names.KINDS
         for repository in parts.repositories.every(kind)

@@ -12,7 +12,7 @@ from typing import Any
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
 from simmerge_hub.hub.digest import file_sha256
-from simmerge_hub.hub.listing import REPO, Listed
+from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.planning.evidence import Progress
 from simmerge_hub.planning.tasks import stated_tasks
@@ -36,7 +36,7 @@ class Sifted:
     dropped: Mapping[str, str]
 
 
-def sift(listed: Listed, base: str | None = None, *, progress: Progress) -> Sifted:
+def sift(listed: Listing, base: str | None = None, *, progress: Progress) -> Sifted:
     """Read what a catalogue lists, find the base, and drop what cannot be merged with the rest.
 
     Args:

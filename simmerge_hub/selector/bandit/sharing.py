@@ -13,7 +13,7 @@ import numpy as np
 
 from simmerge_hub.errors import BanditError
 from simmerge_hub.hub.upload import ledger
-from simmerge_hub.hub.upload.ledger import Page
+from simmerge_hub.hub.upload.ledger import Addition, Page
 from simmerge_hub.operators import Arm, find
 from simmerge_hub.selector.bandit import bandit as learning
 from simmerge_hub.selector.bandit import history as events
@@ -154,16 +154,14 @@ def suggest(
             noted.
         HubError: the repository cannot be read or written.
     """
-    reader, made = Reader(reference), []
+    reader = Reader(reference)
 
-    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
-        found = reader.state(page)
-        made[:] = _suggestions(found, asked, together, among)
-        return events.suggested(made), {}
+    def decide(page: Page) -> Addition[tuple[Suggestion, ...]]:
+        made = tuple(_suggestions(reader.state(page), asked, together, among))
+        return Addition(lines=events.suggested(made), result=made)
 
     noun = "arm" if len(asked) == 1 else "arms"
-    ledger.append(reference, decide, message=f"Suggest {len(asked)} {noun}")
-    return tuple(made)
+    return ledger.append(reference, decide, message=f"Suggest {len(asked)} {noun}")
 
 
 def report(reference: str, gains: Sequence[tuple[str, float]]) -> None:
@@ -175,9 +173,9 @@ def report(reference: str, gains: Sequence[tuple[str, float]]) -> None:
     """
     reader = Reader(reference)
 
-    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
+    def decide(page: Page) -> Addition[None]:
         reader.history(page).check(gains)
-        return events.reported(gains), {}
+        return Addition(lines=events.reported(gains), result=None)
 
     noun = "outcome" if len(gains) == 1 else "outcomes"
     ledger.append(reference, decide, message=f"Report {len(gains)} {noun}")
@@ -204,7 +202,7 @@ def add(reference: str, arm: Arm) -> None:
         )
     reader = Reader(reference)
 
-    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
+    def decide(page: Page) -> Addition[None]:
         found = reader.state(page)
         for known in found.bandit.all_arms(found.history):
             if known.label == arm.label or _spelled_out(known) == _spelled_out(arm):
@@ -217,7 +215,7 @@ def add(reference: str, arm: Arm) -> None:
                     f"{same}{known.label} is one of the arms already",
                     hint=f"simmerge-hub bandit status {reference} lists them",
                 )
-        return events.added(arm), {}
+        return Addition(lines=events.added(arm), result=None)
 
     ledger.append(reference, decide, message=f"Add {arm.label}")
 
@@ -229,18 +227,17 @@ def retrain(reference: str) -> tuple[int, bool]:
         How many reports there are, and whether the offline outcomes were left out because they
         mislead; without a report nothing is trained.
     """
-    reader, done = Reader(reference), [(0, False)]
+    reader = Reader(reference)
 
-    def decide(page: Page) -> tuple[str, Mapping[str, bytes]]:
+    def decide(page: Page) -> Addition[tuple[int, bool]]:
         found = reader.state(page)
         if not found.history.gains:
-            return "", {}
+            return Addition(result=(0, False))
         made = learning.retrain(found.bandit, found.history)
-        done[0] = len(found.history.gains), len(made.gains) < len(found.bandit.gains)
-        return "", state.files(made)
+        dropped = len(made.gains) < len(found.bandit.gains)
+        return Addition(files=state.files(made), result=(len(found.history.gains), dropped))
 
-    ledger.append(reference, decide, message="Retrain the representation")
-    return done[0]
+    return ledger.append(reference, decide, message="Retrain the representation")
 
 
 def _spelled_out(arm: Arm) -> tuple[str, dict[str, Any]]:

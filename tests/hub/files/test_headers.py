@@ -12,7 +12,7 @@ from safetensors.numpy import save
 from simmerge_hub.errors import CorruptHeader
 from simmerge_hub.hub.files.headers import (
     LENGTH_BYTES,
-    LONGEST,
+    LONGEST_HEADER,
     header_length,
     parse_header,
     parse_index,
@@ -108,7 +108,11 @@ def test_attacks_on_the_header(header: Any, data: int, seen: str) -> None:
         (b"\0" * 4, 100, "the file has only 100 bytes"),
         ((93).to_bytes(8, "little"), 100, "the header claims 93 bytes of a file of 100"),
         (b"\xff" * 8, 100, "the header claims 18,446,744,073,709,551,615 bytes"),
-        ((LONGEST + 1).to_bytes(8, "little"), 2 * LONGEST, "the header claims 100,000,001 bytes"),
+        (
+            (LONGEST_HEADER + 1).to_bytes(8, "little"),
+            2 * LONGEST_HEADER,
+            "the header claims 100,000,001 bytes",
+        ),
     ],
 )
 def test_attacks_on_the_length(first: bytes, size: int, seen: str) -> None:
@@ -118,7 +122,10 @@ def test_attacks_on_the_length(first: bytes, size: int, seen: str) -> None:
 
 
 def test_the_longest_header_is_allowed() -> None:
-    assert header_length(LONGEST.to_bytes(8, "little"), 2 * LONGEST, FILE) == LONGEST
+    assert (
+        header_length(LONGEST_HEADER.to_bytes(8, "little"), 2 * LONGEST_HEADER, FILE)
+        == LONGEST_HEADER
+    )
 
 
 def test_what_safetensors_writes_is_believed() -> None:

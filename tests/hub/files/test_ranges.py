@@ -93,7 +93,7 @@ def test_reading_here_and_over_http_gives_the_same(here: Location, there: Locati
 def test_near_spans_travel_together_and_far_ones_apart(
     there: Location, requests: list[str]
 ) -> None:
-    gap = ranges.GAP
+    gap = ranges.LARGEST_GAP
     spans = [(0, 100), (100 + gap, 200 + gap), (201 + 2 * gap, 300 + 2 * gap), (50, 60)]
     assert read_spans(there, "data.bin", spans) == [DATA[a:b] for a, b in spans]
     assert sorted(requests) == sorted(
@@ -103,7 +103,7 @@ def test_near_spans_travel_together_and_far_ones_apart(
 
 def test_bridges_are_no_more_than_what_they_join() -> None:
     """Or a checkpoint of many narrow tensors would be read nearly whole."""
-    gap, width = ranges.GAP, 1000
+    gap, width = ranges.LARGEST_GAP, 1000
     spans = [(at, at + width) for at in range(0, 3000 * (width + gap), width + gap)]
     fetched = sum(end - start for start, end in coalesce(spans))
     assert 3000 * width <= fetched <= 2 * 3000 * width

@@ -7,7 +7,7 @@ import pytest
 
 from simmerge_hub.errors import OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.upload import ledger
-from simmerge_hub.hub.upload.ledger import Page, append, create, demand_free
+from simmerge_hub.hub.upload.ledger import Addition, Page, append, create, demand_free
 
 
 @pytest.fixture(params=["folder", "repository"])
@@ -18,8 +18,12 @@ def place(request: pytest.FixtureRequest, org: str, tmp_path: Path) -> str:
 def test_lines_are_added_and_read_in_order(place: str) -> None:
     create(place, {"head.json": b"{}"}, message="Start")
     assert Page.read(place).segments == ()
-    append(place, lambda page: ("one\n", {}), message="One")
-    append(place, lambda page: ("two\n", {"head.json": b"[]"}), message="Two")
+    append(place, lambda page: Addition(lines="one\n", result=None), message="One")
+    append(
+        place,
+        lambda page: Addition(lines="two\n", files={"head.json": b"[]"}, result=None),
+        message="Two",
+    )
     page = Page.read(place)
     assert list(page.lines().values()) == ["one\n", "two\n"]
     assert page.file("head.json").read_bytes() == b"[]"
@@ -29,12 +33,12 @@ def test_lines_are_added_and_read_in_order(place: str) -> None:
 def test_what_refuses_changes_nothing(place: str) -> None:
     create(place, {"head.json": b"{}"}, message="Start")
 
-    def refuse(page: Page) -> tuple[str, dict[str, bytes]]:
+    def refuse(page: Page) -> Addition[None]:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
         append(place, refuse, message="No")
-    append(place, lambda page: ("", {}), message="Nothing")
+    append(place, lambda page: Addition(result=None), message="Nothing")
     assert Page.read(place).segments == ()
 
 
@@ -58,13 +62,13 @@ def test_who_comes_second_decides_again(place: str) -> None:
     create(place, {"head.json": b"{}"}, message="Start")
     seen: list[int] = []
 
-    def decide(page: Page) -> tuple[str, dict[str, bytes]]:
+    def decide(page: Page) -> Addition[int]:
         seen.append(len(page.segments))
         if len(seen) == 1:
-            append(place, lambda other: ("quicker\n", {}), message="Quicker")
-        return f"after {len(page.segments)}\n", {}
+            append(place, lambda other: Addition(lines="quicker\n", result=None), message="Quicker")
+        return Addition(lines=f"after {len(page.segments)}\n", result=len(page.segments))
 
-    append(place, decide, message="Slower")
+    assert append(place, decide, message="Slower") == 1
     assert seen == [0, 1]
     assert list(Page.read(place).lines().values()) == ["quicker\n", "after 1\n"]
 
@@ -75,7 +79,9 @@ def test_threads_in_one_folder_lose_nothing(tmp_path: Path) -> None:
 
     def write(name: int) -> None:
         for i in range(10):
-            append(place, lambda page, i=i: (f"{name}.{i}\n", {}), message="Add")
+            append(
+                place, lambda page, i=i: Addition(lines=f"{name}.{i}\n", result=None), message="Add"
+            )
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -89,9 +95,9 @@ def test_threads_in_one_folder_lose_nothing(tmp_path: Path) -> None:
 def test_too_many_others_are_an_error(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     create(place, {"head.json": b"{}"}, message="Start")
     monkeypatch.setattr(ledger, "TRIES", 3)
-    monkeypatch.setattr(ledger, "_added", lambda *given: False)
+    monkeypatch.setattr(ledger, "_try_to_add", lambda *given: False)
     with pytest.raises(PushFailed, match="3 times in a row"):
-        append(place, lambda page: ("line\n", {}), message="Add")
+        append(place, lambda page: Addition(lines="line\n", result=None), message="Add")
 
 
 def test_offline_nothing_is_written(org: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,14 +105,18 @@ def test_offline_nothing_is_written(org: str, monkeypatch: pytest.MonkeyPatch) -
     Page.read(f"{org}/ledger").file("head.json")
     monkeypatch.setattr("simmerge_hub.hub.reference.offline", lambda: True)
     with pytest.raises(OfflineWithoutCache, match="nothing can be written"):
-        append(f"{org}/ledger", lambda page: ("line\n", {}), message="Add")
+        append(f"{org}/ledger", lambda page: Addition(lines="line\n", result=None), message="Add")
 
 
 def test_files_of_two_writers_never_mix(tmp_path: Path) -> None:
     place = create(str(tmp_path / "ledger"), {"one": b"", "two": b""}, message="Start")
 
     def write(tag: bytes) -> None:
-        append(place, lambda page: ("", {"one": tag, "two": tag}), message="Replace")
+        append(
+            place,
+            lambda page: Addition(files={"one": tag, "two": tag}, result=None),
+            message="Replace",
+        )
 
     for number in range(100):
         writers = [threading.Thread(target=write, args=(b"%d-%d" % (number, i),)) for i in (0, 1)]

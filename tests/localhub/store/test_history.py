@@ -12,12 +12,12 @@ from simmerge_hub.localhub.store.history import (
     Put,
     Remove,
     RemoveFolder,
-    conflicts,
-    edited,
+    apply_edits,
+    find_conflicts,
     folder_id,
     folders,
     lfs_entry,
-    merged,
+    merge_trees,
     new_commit,
     plain_entry,
 )
@@ -28,7 +28,7 @@ trees = st.dictionaries(st.sampled_from("uvwxyz"), st.sampled_from([A, B, C]))
 
 def test_edits_apply_in_order() -> None:
     edits = [Put("x", A), Remove("x"), Put("x", B), RemoveFolder("d"), Put("d/new", C)]
-    assert edited({"d/old": A, "e": A}, edits) == {"e": A, "x": B, "d/new": C}
+    assert apply_edits({"d/old": A, "e": A}, edits) == {"e": A, "x": B, "d/new": C}
 
 
 @pytest.mark.parametrize(
@@ -36,29 +36,29 @@ def test_edits_apply_in_order() -> None:
 )
 def test_what_is_not_there_cannot_be_removed(edit: Remove | RemoveFolder) -> None:
     with pytest.raises(EntryNotFound):
-        edited({"x": A, "d/y": A}, [edit])
+        apply_edits({"x": A, "d/y": A}, [edit])
 
 
 @pytest.mark.parametrize("path", ["x/inside", "d"])
 def test_a_path_is_a_file_or_a_folder(path: str) -> None:
     with pytest.raises(Refused, match="file and a folder"):
-        edited({"x": A, "d/y": A}, [Put(path, B)])
+        apply_edits({"x": A, "d/y": A}, [Put(path, B)])
 
 
 @given(trees, trees)
 def test_merging_into_an_unchanged_tree_gives_theirs(base: dict, theirs: dict) -> None:
-    assert merged(base, base, theirs) == theirs
-    assert merged(base, theirs, theirs) == theirs
+    assert merge_trees(base, base, theirs) == theirs
+    assert merge_trees(base, theirs, theirs) == theirs
 
 
 @given(trees, trees, trees)
 def test_a_merge_either_conflicts_or_keeps_both_sides(base: dict, ours: dict, theirs: dict) -> None:
-    clashes = conflicts(base, ours, theirs)
+    clashes = find_conflicts(base, ours, theirs)
     if clashes:
         with pytest.raises(AlreadyExists):
-            merged(base, ours, theirs)
+            merge_trees(base, ours, theirs)
         return
-    both = merged(base, ours, theirs)
+    both = merge_trees(base, ours, theirs)
     for path in {*base, *ours, *theirs}:
         expected = theirs if base.get(path) != theirs.get(path) else ours
         assert both.get(path) == expected.get(path)
