@@ -1,13 +1,16 @@
 """Equal content has an equal digest, wherever it lies and whatever lies beside it."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from huggingface_hub import HfApi
 
 from simmerge_hub import localhub
-from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub import digest as module
+from simmerge_hub.hub.digest import digest, file_sha256, folder_digest, hash_together
 from simmerge_hub.hub.resolve import resolve
 from tests import nano
 
@@ -47,3 +50,31 @@ def test_files_the_folder_listing_leaves_out_are_not_in_the_digest(
     found = resolve(repo)
     assert {"onnx/extra.safetensors", ".hidden.safetensors"} <= found.files.keys()
     assert digest(found) == digest(resolve(str(folder)))
+
+
+def test_digests_are_hashes_of_a_list_of_hashes(tmp_path: Path) -> None:
+    folder = nano.model(tmp_path / "model", card=CARD)
+    checkpoint = resolve(str(folder))
+    counted = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    lines = "".join(f"{n} {blake3((folder / n).read_bytes()).hexdigest()}\n" for n in counted)
+    assert folder_digest(checkpoint) == f"blake3:{blake3(lines.encode()).hexdigest()}"
+    hashes = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in counted}
+    lines = "".join(f"{name} {content}\n" for name, content in hashes.items())
+    assert digest(checkpoint) == hashlib.sha256(lines.encode()).hexdigest()
+    assert file_sha256(checkpoint, "config.json") == hashes["config.json"]
+
+
+def test_folders_are_hashed_together_and_each_file_once(
+    hub: localhub.Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = nano.model(tmp_path / "model")
+    HfApi().create_repo(f"{org}/model")
+    HfApi().upload_folder(repo_id=f"{org}/model", folder_path=folder)
+    checkpoints = [resolve(str(folder)), resolve(str(folder)), resolve(f"{org}/model")]
+    hashed: list[str] = []
+    monkeypatch.setattr(module, "hash_file", lambda _, file, kind: hashed.append(f"{kind} {file}"))
+    hash_together(checkpoints)
+    assert sorted(hashed) == [
+        "blake3 config.json", "blake3 model.safetensors", "blake3 tokenizer.json",
+        "blake3 tokenizer_config.json",
+    ]  # fmt: skip

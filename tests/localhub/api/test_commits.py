@@ -111,6 +111,23 @@ def test_a_regular_file_is_copied_between_repositories(api: HfApi, repo: str, or
     assert Path(hf_hub_download(other, "b")).read_bytes() == b"text"
 
 
+def test_the_reply_names_the_commit_that_was_made(api: HfApi, repo: str) -> None:
+    api.create_branch(repo, branch="draft")
+    write = {"path_or_fileobj": b"1", "path_in_repo": "a", "repo_id": repo}
+    main = api.upload_file(**write)
+    branch = api.upload_file(**write | {"path_or_fileobj": b"2"}, revision="draft")
+    pull = api.upload_file(**write | {"path_or_fileobj": b"3"}, create_pr=True)
+    again = api.upload_file(**write | {"path_or_fileobj": b"4"}, revision="refs/pr/1")
+    assert main.oid == head(api, repo)
+    assert branch.oid == api.model_info(repo, revision="draft").sha
+    assert again.oid == api.model_info(repo, revision="refs/pr/1").sha
+    assert (
+        pull.pr_num == 1
+        and pull.oid == api.list_repo_commits(repo, revision="refs/pr/1")[1].commit_id
+    )
+    assert len({main.oid, branch.oid, pull.oid, again.oid}) == 4
+
+
 def test_a_stale_parent_is_412_and_changes_nothing(api: HfApi, repo: str) -> None:
     old = head(api, repo)
     new = api.upload_file(
