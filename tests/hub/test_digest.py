@@ -47,9 +47,9 @@ def test_files_the_folder_listing_leaves_out_are_not_in_the_digest(
     repo = f"{org}/model"
     HfApi().create_repo(repo)
     HfApi().upload_folder(repo_id=repo, folder_path=folder)
-    found = resolve(repo)
-    assert {"onnx/extra.safetensors", ".hidden.safetensors"} <= found.files.keys()
-    assert digest(found) == digest(resolve(str(folder)))
+    checkpoint = resolve(repo)
+    assert {"onnx/extra.safetensors", ".hidden.safetensors"} <= checkpoint.files.keys()
+    assert digest(checkpoint) == digest(resolve(str(folder)))
 
 
 def test_digests_are_hashes_of_a_list_of_hashes(tmp_path: Path) -> None:

@@ -35,10 +35,10 @@ class TestCollections:
         for name, kind in [*((n, "model") for n in names), (data, "dataset")]:
             api.add_collection_item(made.slug, name, kind)  # type: ignore[arg-type]
         for given in (made.slug, made.url):
-            found = candidates.collection(given)
-            assert found.references == tuple(ModelRef(repo=name) for name in names)
-            assert found.dropped == {f"dataset {data}": "is no model"}
-            assert found.place == f"the collection {made.slug}"
+            listing = candidates.collection(given)
+            assert listing.references == tuple(ModelRef(repo=name) for name in names)
+            assert listing.dropped == {f"dataset {data}": "is no model"}
+            assert listing.place == f"the collection {made.slug}"
 
     def test_one_of_another_account(self, org: str, monkeypatch: pytest.MonkeyPatch) -> None:
         hidden = HfApi().create_collection("Hidden", namespace=org, private=True)
@@ -81,9 +81,9 @@ class TestAuthors:
         models(org, "base")
         models(org, "a", "b", base=f"{org}/base")
         models(org, "c", base="other/base")
-        found = candidates.models_of(org, f"{org}/base@main")
-        assert {str(ref) for ref in found.references} == {f"{org}/a", f"{org}/b"}
-        assert found.place == f"the models of {org} made from {org}/base"
+        listing = candidates.models_of(org, f"{org}/base@main")
+        assert {str(ref) for ref in listing.references} == {f"{org}/a", f"{org}/b"}
+        assert listing.place == f"the models of {org} made from {org}/base"
 
     def test_none(self, hub: Hub, org: str) -> None:
         with pytest.raises(HubError, match=f"{org} has no model whose card says base_model: o/b"):
@@ -115,19 +115,19 @@ class TestWhatTheHubSends:
         monkeypatch.chdir(tmp_path)
         bad = ["../../etc", "/etc", "a/b/c", "a..b/c", "a b", "x\x1b[2J", "", "~", ".", 3, None]
         self.answers(monkeypatch, "org/here", *bad, "org/here", "gpt2")
-        found = candidates.collection("org/x-" + "0" * 24)
-        assert found.references == (ModelRef(repo="org/here"), ModelRef(repo="gpt2"))
-        assert set(found.dropped.values()) == {"has no name that a repository can have"}
-        assert all(name.isprintable() for name in found.dropped)
-        assert len(found.dropped) == len(bad)
+        listing = candidates.collection("org/x-" + "0" * 24)
+        assert listing.references == (ModelRef(repo="org/here"), ModelRef(repo="gpt2"))
+        assert set(listing.dropped.values()) == {"has no name that a repository can have"}
+        assert all(name.isprintable() for name in listing.dropped)
+        assert len(listing.dropped) == len(bad)
 
     def test_more_than_anybody_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers(
             monkeypatch, *(f"org/m{number}" for number in range(candidates.MOST_MODELS + 3))
         )
-        found = candidates.collection("org/x-" + "0" * 24)
-        assert len(found.references) == candidates.MOST_MODELS
-        assert len(found.dropped) == 3
+        listing = candidates.collection("org/x-" + "0" * 24)
+        assert len(listing.references) == candidates.MOST_MODELS
+        assert len(listing.dropped) == 3
 
     @pytest.mark.parametrize("error", [KeyError("slug"), TypeError("x"), ValueError("no JSON")])
     def test_an_answer_that_is_none(

@@ -53,8 +53,8 @@ def elsewhere(tmp_path: Path) -> Elsewhere:
             from simmerge_hub.errors import SimmergeError
             from simmerge_hub.hub.resolve import resolve
             try:
-                found = resolve(sys.argv[1])
-                print(found.kind, found.commit)
+                checkpoint = resolve(sys.argv[1])
+                print(checkpoint.kind, checkpoint.commit)
             except SimmergeError as error:
                 print(type(error).__name__, error, error.hint, sep="|", end="")
         """
@@ -73,28 +73,28 @@ def elsewhere(tmp_path: Path) -> Elsewhere:
 class TestFolders:
     def test_a_model(self, tmp_path: Path) -> None:
         tensors = nano.weights()
-        found = resolve(str(nano.save(tmp_path / "model", tensors, card=CARD)))
-        assert (found.kind, found.commit, found.name) == ("full", None, "model")
-        assert found.license == "mit"
-        assert found.parents == ("org/base",)
-        assert found.tokenizer_files == ("tokenizer.json", "tokenizer_config.json")
-        assert found.config["model_type"] == "llama"
-        assert {n: h.shape for n, h in found.tensors.items()} == {
+        checkpoint = resolve(str(nano.save(tmp_path / "model", tensors, card=CARD)))
+        assert (checkpoint.kind, checkpoint.commit, checkpoint.name) == ("full", None, "model")
+        assert checkpoint.license == "mit"
+        assert checkpoint.parents == ("org/base",)
+        assert checkpoint.tokenizer_files == ("tokenizer.json", "tokenizer_config.json")
+        assert checkpoint.config["model_type"] == "llama"
+        assert {n: h.shape for n, h in checkpoint.tensors.items()} == {
             n: tuple(t.shape) for n, t in tensors.items()
         }
 
     def test_shards_are_one_model(self, tmp_path: Path) -> None:
-        found = resolve(str(nano.model(tmp_path / "model", shards=3)))
-        assert set(found.tensors) == set(nano.weights())
-        assert {h.file for h in found.tensors.values()} == {
+        checkpoint = resolve(str(nano.model(tmp_path / "model", shards=3)))
+        assert set(checkpoint.tensors) == set(nano.weights())
+        assert {h.file for h in checkpoint.tensors.values()} == {
             f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)
         }
 
     def test_an_adapter(self, tmp_path: Path) -> None:
-        found = resolve(str(nano.lora(tmp_path / "lora", base="org/base")))
-        assert found.kind == "adapter"
-        assert found.parents == ("org/base",)
-        assert found.config["lora_alpha"] == 4
+        checkpoint = resolve(str(nano.lora(tmp_path / "lora", base="org/base")))
+        assert checkpoint.kind == "adapter"
+        assert checkpoint.parents == ("org/base",)
+        assert checkpoint.config["lora_alpha"] == 4
 
     def test_the_adapter_config_outweighs_the_card(self, tmp_path: Path) -> None:
         folder = nano.lora(tmp_path / "lora", base="org/really")
@@ -172,9 +172,9 @@ class TestFolders:
         single = resolve(str(nano.model(tmp_path / "single", 1)))
         both = nano.model(tmp_path / "both", 0, shards=2)
         shutil.copy(tmp_path / "single" / "model.safetensors", both)
-        found = resolve(str(both))
-        assert {h.file for h in found.tensors.values()} == {"model.safetensors"}
-        assert found.tensors == single.tensors
+        checkpoint = resolve(str(both))
+        assert {h.file for h in checkpoint.tensors.values()} == {"model.safetensors"}
+        assert checkpoint.tensors == single.tensors
         (both / nano.INDEX).write_text("rubbish")
         assert resolve(str(both)).tensors == single.tensors
 
@@ -193,13 +193,13 @@ class TestRepositories:
         folder = nano.model(tmp_path / "model", shards=2, card=CARD)
         repo = f"{org}/model"
         commit = nano.push(folder, repo)
-        found, here = resolve(repo), resolve(str(folder))
-        assert found.commit == commit
-        assert found.name == repo
-        assert found.tensors == here.tensors
-        assert found.config == here.config
-        assert found.card == here.card
-        assert digest(found) == digest(here)
+        checkpoint, here = resolve(repo), resolve(str(folder))
+        assert checkpoint.commit == commit
+        assert checkpoint.name == repo
+        assert checkpoint.tensors == here.tensors
+        assert checkpoint.config == here.config
+        assert checkpoint.card == here.card
+        assert digest(checkpoint) == digest(here)
 
     def test_a_branch_a_tag_and_a_commit(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
         repo, api = f"{org}/model", HfApi()
@@ -212,9 +212,9 @@ class TestRepositories:
             assert resolve(f"{repo}@{revision}").commit == first
 
     def test_an_adapter(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
-        found = resolve(repository(org, nano.lora(tmp_path / "lora", base="org/base"), "lora"))
-        assert found.kind == "adapter"
-        assert len(found.tensors) == 2
+        checkpoint = resolve(repository(org, nano.lora(tmp_path / "lora", base="org/base"), "lora"))
+        assert checkpoint.kind == "adapter"
+        assert len(checkpoint.tensors) == 2
 
     def test_no_weight_file_is_fetched(
         self, hub: localhub.Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -229,13 +229,16 @@ class TestRepositories:
             return read(location, file, spans)
 
         monkeypatch.setattr(module, "read_spans", recorded)
-        found = resolve(repo)
-        start = min(h.start for h in found.tensors.values())
+        checkpoint = resolve(repo)
+        start = min(h.start for h in checkpoint.tensors.values())
         assert asked == [(0, 8), (8, start)]
         cached = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"
         names = {p.name for p in cached.rglob("*") if p.parent.parent.name == "snapshots"}
         assert names == {"config.json", "README.md"}
-        assert file_sha256(found, "model.safetensors") == found.files["model.safetensors"].sha256
+        assert (
+            file_sha256(checkpoint, "model.safetensors")
+            == checkpoint.files["model.safetensors"].sha256
+        )
         assert not list(cached.rglob("*.safetensors"))
 
     def test_no_such_repository(self, hub: localhub.Hub, org: str) -> None:
@@ -375,17 +378,17 @@ class TestFrontMatter:
     def test_odd_values_are_ignored(
         self, tmp_path: Path, stated: str, license: str | None, parents: tuple[str, ...]
     ) -> None:
-        found = resolve(str(nano.model(tmp_path / "model", card=f"---\n{stated}\n---\n")))
-        assert found.license == license
-        assert found.parents == parents
+        checkpoint = resolve(str(nano.model(tmp_path / "model", card=f"---\n{stated}\n---\n")))
+        assert checkpoint.license == license
+        assert checkpoint.parents == parents
 
     def test_a_yaml_bomb_is_never_written_out(self, tmp_path: Path) -> None:
         lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
         lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 7)]
         card = "---\n" + "\n".join([*lines, "license: *a6", "base_model: *a6"]) + "\n---\n"
-        found = resolve(str(nano.model(tmp_path / "model", card=card)))
-        assert found.license is None
-        assert found.parents == ()
+        checkpoint = resolve(str(nano.model(tmp_path / "model", card=card)))
+        assert checkpoint.license is None
+        assert checkpoint.parents == ()
 
 
 def test_every_error_has_a_hint(hub: localhub.Hub, org: str, tmp_path: Path) -> None:

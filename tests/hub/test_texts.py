@@ -42,8 +42,8 @@ class TestFile:
     def test_json_lines(self, tmp_path):
         path = tmp_path / "p.jsonl"
         path.write_bytes(lines("question", "one", "two", "three") + b"\n")
-        found = texts(str(path), limit=2)
-        assert (found.source, found.prompts) == ("p.jsonl", ("one", "two"))
+        read = texts(str(path), limit=2)
+        assert (read.source, read.prompts) == ("p.jsonl", ("one", "two"))
 
     def test_a_text_file_has_one_prompt_a_line(self, tmp_path):
         path = tmp_path / "p.txt"
@@ -98,9 +98,9 @@ class TestDataset:
 
     def test_a_column(self, dataset):
         repo = dataset({"probe.jsonl": b'{"prompt": "a", "other": "b"}\n'})
-        found = texts(f"{repo}:probe:other", limit=9)
-        assert found.prompts == ("b",)
-        assert found.source.endswith(":probe:other")
+        read = texts(f"{repo}:probe:other", limit=9)
+        assert read.prompts == ("b",)
+        assert read.source.endswith(":probe:other")
         assert texts(f"{repo}::other", limit=9).prompts == ("b",)
 
     @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ class TestDataset:
         pytest.importorskip("datasets")
         pq.write_table(pa.table({"question": ["a", "b"]}), tmp_path / "x.parquet")
         repo = dataset({"data/train-00000-of-00001.parquet": (tmp_path / "x.parquet").read_bytes()})
-        found = texts(repo, limit=1)
-        assert found.prompts == ("a",)
-        assert found.source.endswith(":train:question")
+        read = texts(repo, limit=1)
+        assert read.prompts == ("a",)
+        assert read.source.endswith(":train:question")
 
     def test_without_datasets_the_hint_says_so(self, dataset, monkeypatch):
         repo = dataset({"data.parquet": b"PAR1"})

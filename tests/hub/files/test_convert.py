@@ -57,9 +57,9 @@ def pickled(
 
 
 def same(folder: Path, expected: Mapping[str, Tensor]) -> bool:
-    found = read_whole(resolve(str(folder)))
-    return found.keys() == expected.keys() and all(
-        torch.equal(found[n], t.float()) for n, t in expected.items()
+    tensors = read_whole(resolve(str(folder)))
+    return tensors.keys() == expected.keys() and all(
+        torch.equal(tensors[n], t.float()) for n, t in expected.items()
     )
 
 
@@ -81,18 +81,18 @@ class TestConversion:
     @pytest.mark.parametrize("shards", [1, 3])
     def test_the_tensors_are_the_same(self, tmp_path: Path, shards: int, legacy: bool) -> None:
         folder = pickled(tmp_path / "model", MIXED, shards=shards, legacy=legacy)
-        found = resolve(str(folder))
-        whole = read_whole(found)
-        assert set(found.tensors) == set(MIXED) - {"flags"}
+        checkpoint = resolve(str(folder))
+        whole = read_whole(checkpoint)
+        assert set(checkpoint.tensors) == set(MIXED) - {"flags"}
         assert all(torch.equal(whole[n], MIXED[n].detach().float()) for n in whole)
-        assert read_buffer(found, "flags") == b"\1\0\1"
-        assert {h.dtype for h in found.tensors.values()} == {"F16", "BF16", "F32", "F64"}
+        assert read_buffer(checkpoint, "flags") == b"\1\0\1"
+        assert {h.dtype for h in checkpoint.tensors.values()} == {"F16", "BF16", "F32", "F64"}
 
     def test_safetensors_itself_reads_them(self, tmp_path: Path, assets: Path) -> None:
         resolve(str(pickled(tmp_path / "model", MIXED)))
         (file,) = assets.iterdir()
-        found = load_file(file)
-        assert all(torch.equal(found[n], t) for n, t in MIXED.items())
+        tensors = load_file(file)
+        assert all(torch.equal(tensors[n], t) for n, t in MIXED.items())
 
     def test_rows_are_read_where_they_lie(self, tmp_path: Path) -> None:
         found = resolve(str(pickled(tmp_path / "model", nano.weights(), shards=2)))
@@ -107,12 +107,12 @@ class TestConversion:
     ) -> None:
         folder = pickled(tmp_path / "model", nano.weights())
         (folder / "README.md").write_text("---\nlicense: mit\n---\n")
-        found = resolve(str(folder))
-        assert (found.name, found.license, found.commit) == ("model", "mit", None)
-        assert found.location.folder == folder
-        assert found.weights.folder == assets
-        assert found.pickles == ("pytorch_model.bin",)
-        assert found.tokenizer_files == ("tokenizer.json", "tokenizer_config.json")
+        checkpoint = resolve(str(folder))
+        assert (checkpoint.name, checkpoint.license, checkpoint.commit) == ("model", "mit", None)
+        assert checkpoint.location.folder == folder
+        assert checkpoint.weights.folder == assets
+        assert checkpoint.pickles == ("pytorch_model.bin",)
+        assert checkpoint.tokenizer_files == ("tokenizer.json", "tokenizer_config.json")
 
     def test_what_is_no_tensor_is_ignored(self, tmp_path: Path) -> None:
         entries = nano.weights() | {"step": 3, "names": ["a"], "nested": {"w": torch.ones(1)}}
@@ -147,9 +147,9 @@ class TestConversion:
         tensors = load_file(folder / "adapter_model.safetensors")
         (folder / "adapter_model.safetensors").unlink()
         torch.save(tensors, folder / "adapter_model.bin")
-        found = resolve(str(folder))
-        assert found.kind == "adapter"
-        assert all(torch.equal(t, tensors[n]) for n, t in read_whole(found).items())
+        checkpoint = resolve(str(folder))
+        assert checkpoint.kind == "adapter"
+        assert all(torch.equal(t, tensors[n]) for n, t in read_whole(checkpoint).items())
 
     def test_safetensors_are_preferred(self, tmp_path: Path, assets: Path) -> None:
         folder = nano.model(tmp_path / "model")
@@ -161,10 +161,10 @@ class TestConversion:
     def test_on_the_hub(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
         folder = pickled(tmp_path / "model", nano.weights(), shards=2)
         commit = nano.push(folder, f"{org}/model")
-        found = resolve(f"{org}/model")
-        assert (found.commit, found.location.repo) == (commit, f"{org}/model")
-        assert digest(found) == digest(resolve(str(folder)))
-        assert found.weights == resolve(str(folder)).weights
+        checkpoint = resolve(f"{org}/model")
+        assert (checkpoint.commit, checkpoint.location.repo) == (commit, f"{org}/model")
+        assert digest(checkpoint) == digest(resolve(str(folder)))
+        assert checkpoint.weights == resolve(str(folder)).weights
 
 
 class TestDigest:

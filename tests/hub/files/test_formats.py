@@ -22,14 +22,14 @@ HINT = "merge a checkpoint stored in float32, float16 or bfloat16, or in 8-bit f
 
 def headers(**tensors: tuple[str, tuple[int, ...]]) -> dict[str, TensorHeader]:
     """Tensors of these dtypes and shapes, one after the other; `__` in a name is a dot."""
-    found, at = {}, 0
+    laid_out, at = {}, 0
     for name, (dtype, shape) in tensors.items():
         end = at + prod(shape) * BITS[dtype] // 8
-        found[name.replace("__", ".")] = TensorHeader(
+        laid_out[name.replace("__", ".")] = TensorHeader(
             file="f", dtype=dtype, shape=shape, start=at, end=end
         )
         at = end
-    return found
+    return laid_out
 
 
 def sort(config: dict[str, Any] | None = None, **tensors: Any) -> Any:
@@ -167,10 +167,10 @@ class TestBuffers:
 
     def test_in_a_checkpoint(self, tmp_path: Path) -> None:
         tensors = nano.weights() | {"model.position_ids": torch.arange(8)}
-        found = resolve(str(nano.save(tmp_path / "m", tensors)))
-        assert list(found.buffers) == ["model.position_ids"]
-        assert set(found.tensors) == set(nano.weights())
-        assert not found.quantized
+        checkpoint = resolve(str(nano.save(tmp_path / "m", tensors)))
+        assert list(checkpoint.buffers) == ["model.position_ids"]
+        assert set(checkpoint.tensors) == set(nano.weights())
+        assert not checkpoint.quantized
 
 
 class TestScales:
@@ -202,9 +202,9 @@ class TestScales:
         )
         assert list(weights) == ["a.weight"]
         assert not buffers
-        found = weights["a.weight"]
-        assert found.scale is not None
-        assert (found.scale.shape, found.block) == (scale, block)
+        header = weights["a.weight"]
+        assert header.scale is not None
+        assert (header.scale.shape, header.block) == (scale, block)
 
     def test_blocks_as_compressed_tensors_states_them(self) -> None:
         group = {"weights": CHANNELS | {"strategy": "block", "block_structure": [2, 3]}}

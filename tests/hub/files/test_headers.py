@@ -129,12 +129,12 @@ def test_the_longest_header_is_allowed() -> None:
 
 
 def test_what_safetensors_writes_is_believed() -> None:
-    found = read(GOOD)
-    assert set(found) == {"a", "b"}
-    assert found["b"].shape == (2, 3)
-    assert found["b"].entries == 6
+    tensors = read(GOOD)
+    assert set(tensors) == {"a", "b"}
+    assert tensors["b"].shape == (2, 3)
+    assert tensors["b"].entries == 6
     for name, expected in {"a": np.zeros(4, np.float16), "b": np.ones(6, np.float32)}.items():
-        at = found[name]
+        at = tensors[name]
         assert np.array_equal(np.frombuffer(GOOD[at.start : at.end], expected.dtype), expected)
 
 
@@ -174,10 +174,10 @@ def test_a_changed_byte_is_refused_or_harmless(at: int, value: int) -> None:
     """Nothing but CorruptHeader ever escapes, and what is believed lies inside the file."""
     damaged = GOOD[:at] + bytes([value]) + GOOD[at + 1 :]
     try:
-        found = read(damaged)
+        tensors = read(damaged)
     except CorruptHeader:
         return
-    assert all(0 < t.start <= t.end <= len(damaged) for t in found.values())
+    assert all(0 < t.start <= t.end <= len(damaged) for t in tensors.values())
 
 
 JSON = st.recursive(
@@ -204,11 +204,11 @@ ENTRY = st.fixed_dictionaries(
 def test_any_json_is_refused_or_tiles_the_file(header: dict[str, Any], data: int) -> None:
     text = json.dumps(header).encode()
     try:
-        found = parse(text, data)
+        tensors = parse(text, data)
     except CorruptHeader:
         return
     at = LENGTH_BYTES + len(text)
-    for tensor in found.values():
+    for tensor in tensors.values():
         assert tensor.start == at
         at = tensor.end
     assert at == LENGTH_BYTES + len(text) + data
@@ -218,10 +218,10 @@ def test_any_json_is_refused_or_tiles_the_file(header: dict[str, Any], data: int
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused_or_tile_the_file(whole: bytes) -> None:
     try:
-        found = read(whole)
+        tensors = read(whole)
     except CorruptHeader:
         return
-    assert all(t.end <= len(whole) for t in found.values())
+    assert all(t.end <= len(whole) for t in tensors.values())
 
 
 INDEX = "model.safetensors.index.json"

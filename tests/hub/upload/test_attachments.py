@@ -45,10 +45,10 @@ def test_what_is_attached_is_found(api: HfApi, repo: str, file: Path) -> None:
     done = attach(file, repo, PATH, message="Attach it")
     assert (done.repo, done.url.endswith(f"/{repo}")) == (repo, True)
     assert api.list_repo_commits(repo)[0].title == "Attach it"
-    found = find(repo, PATH)
-    assert found is not None
-    assert (found.size, found.location.commit) == (7, done.oid)
-    assert found.fetch().read_bytes() == b"content"
+    attachment = find(repo, PATH)
+    assert attachment is not None
+    assert (attachment.size, attachment.location.commit) == (7, done.oid)
+    assert attachment.fetch().read_bytes() == b"content"
 
 
 def test_offline_it_is_found_where_it_was_put(
@@ -60,10 +60,10 @@ def test_offline_it_is_found_where_it_was_put(
     monkeypatch.setattr(attachments, "offline", lambda: True)
     assert find(repo, PATH) is None
     hf_hub_download(repo, PATH)
-    found = find(repo, PATH)
-    assert found is not None
-    assert found.size == 7
-    assert found.fetch().read_bytes() == b"content"
+    attachment = find(repo, PATH)
+    assert attachment is not None
+    assert attachment.size == 7
+    assert attachment.fetch().read_bytes() == b"content"
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])

@@ -24,12 +24,12 @@ def status_of(error: pytest.ExceptionInfo[HfHubHTTPError]) -> int:
 
 def test_create_and_get(api: HfApi, anonymous: HfApi, org: str, made: Collection) -> None:
     assert re.fullmatch(rf"{org}/my-models-2026-[0-9a-f]{{24}}", made.slug)
-    found = anonymous.get_collection(made.slug)
-    assert (found.title, found.description, found.private) == (
+    collection = anonymous.get_collection(made.slug)
+    assert (collection.title, collection.description, collection.private) == (
         "My Models, 2026!", "all of them", False,
     )  # fmt: skip
-    assert (found.items, found.theme, found.upvotes) == ([], "orange", 0)
-    assert found.url == f"{api.endpoint}/collections/{made.slug}"
+    assert (collection.items, collection.theme, collection.upvotes) == ([], "orange", 0)
+    assert collection.url == f"{api.endpoint}/collections/{made.slug}"
 
 
 def test_creating_twice_needs_exists_ok(api: HfApi, org: str, made: Collection) -> None:
@@ -43,16 +43,18 @@ def test_items_keep_their_order_and_notes(api: HfApi, made: Collection, repo: st
     data = api.create_repo(f"{repo}-data", repo_type="dataset").repo_id
     api.add_collection_item(made.slug, repo, "model", note="the first")
     api.add_collection_item(made.slug, "2601.09473", "paper")
-    found = api.add_collection_item(made.slug, data, "dataset")
-    assert [(i.item_id, i.item_type, i.position, i.note) for i in found.items] == [
+    collection = api.add_collection_item(made.slug, data, "dataset")
+    assert [(i.item_id, i.item_type, i.position, i.note) for i in collection.items] == [
         (repo, "model", 0, "the first"),
         ("2601.09473", "paper", 1, None),
         (data, "dataset", 2, None),
     ]
-    api.update_collection_item(made.slug, found.items[2].item_object_id, position=0, note="data")
-    api.delete_collection_item(made.slug, found.items[1].item_object_id)
-    found = api.get_collection(made.slug)
-    assert [(i.item_id, i.note) for i in found.items] == [(data, "data"), (repo, "the first")]
+    api.update_collection_item(
+        made.slug, collection.items[2].item_object_id, position=0, note="data"
+    )
+    api.delete_collection_item(made.slug, collection.items[1].item_object_id)
+    collection = api.get_collection(made.slug)
+    assert [(i.item_id, i.note) for i in collection.items] == [(data, "data"), (repo, "the first")]
 
 
 def test_an_item_is_added_once_and_must_exist(api: HfApi, made: Collection, repo: str) -> None:
@@ -69,8 +71,8 @@ def test_an_item_is_added_once_and_must_exist(api: HfApi, made: Collection, repo
 
 def test_a_collection_in_a_collection(api: HfApi, org: str, made: Collection) -> None:
     other = api.create_collection("Other", namespace=org)
-    found = api.add_collection_item(made.slug, other.slug, "collection")
-    assert [(i.item_id, i.item_type) for i in found.items] == [(other.slug, "collection")]
+    collection = api.add_collection_item(made.slug, other.slug, "collection")
+    assert [(i.item_id, i.item_type) for i in collection.items] == [(other.slug, "collection")]
 
 
 def test_an_item_that_is_not_there(api: HfApi, made: Collection) -> None:
@@ -88,8 +90,13 @@ def test_an_old_address_leads_to_a_renamed_collection(api: HfApi, made: Collecti
     )
     assert after.slug != made.slug
     assert after.slug.rpartition("-")[2] == made.slug.rpartition("-")[2]
-    found = api.get_collection(made.slug)
-    assert (found.slug, found.title, found.theme, found.position) == (after.slug, "New", "pink", 3)
+    collection = api.get_collection(made.slug)
+    assert (collection.slug, collection.title, collection.theme, collection.position) == (
+        after.slug,
+        "New",
+        "pink",
+        3,
+    )
 
 
 def test_delete(api: HfApi, made: Collection) -> None:

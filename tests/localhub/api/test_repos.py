@@ -222,15 +222,15 @@ def test_models_are_found_by_their_base_and_author(api: HfApi, org: str) -> None
         repo = api.create_repo(f"{org}/{name}").repo_id
         ModelCard(f"---\n{data}\n---\n").push_to_hub(repo)
 
-    def found(tag: str) -> list[str]:
+    def names_tagged(tag: str) -> list[str]:
         listed = api.list_models(author=org, filter=f"base_model:{tag}{org}/base")
         return [model.id.partition("/")[2] for model in listed]
 
-    assert found("") == ["lora", "merge", "small", "tuned"]
-    assert found("finetune:") == ["tuned"]
-    assert found("adapter:") == ["lora"]
-    assert found("merge:") == ["merge"]
-    assert found("quantized:") == ["small"]
+    assert names_tagged("") == ["lora", "merge", "small", "tuned"]
+    assert names_tagged("finetune:") == ["tuned"]
+    assert names_tagged("adapter:") == ["lora"]
+    assert names_tagged("merge:") == ["merge"]
+    assert names_tagged("quantized:") == ["small"]
     query = {"author": org, "filter": f"base_model:{org}/base", "limit": 3}
     pages = paginate(f"{api.endpoint}/api/models", query, build_hf_headers())
-    assert [item["id"].partition("/")[2] for item in pages] == found("")
+    assert [item["id"].partition("/")[2] for item in pages] == names_tagged("")

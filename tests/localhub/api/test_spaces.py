@@ -17,7 +17,7 @@ def test_a_space_is_described_by_its_card(api: HfApi, space: str) -> None:
     )
     info = api.space_info(space)
     assert (info.sdk, info.models, info.tags) == ("gradio", ["org/m"], ["demo"])
-    assert [found.id for found in api.list_spaces(author=space.split("/")[0])] == [space]
+    assert [space_info.id for space_info in api.list_spaces(author=space.split("/")[0])] == [space]
 
 
 def test_a_space_is_never_running(api: HfApi, space: str) -> None:
