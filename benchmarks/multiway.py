@@ -47,12 +47,12 @@ from multiway_sets import (
     trees,
 )
 from multiway_train import planted, read_by_training, table, trained
+from simmerge_hub.planning.objective import MEAN
 
 from simmerge_hub.operators import arm
-from simmerge_hub.planning.objective import MEAN
+from simmerge_hub.planning.tree import Tree, every, join, leaf
 from simmerge_hub.planning.trees.forecast import Candidate
 from simmerge_hub.planning.trees.search import CAUTION, lean, search
-from simmerge_hub.planning.tree import Tree, every, join, leaf
 from simmerge_hub.planning.trees.trial import try_first
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import Place, arm, merge_tensors
-from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.tree import Tree, join, leaf
+from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.probing.sketch import Sketch, sketch

@@ -52,7 +52,7 @@ def from_gain(gain: float, width: float, *, best: float = 1.0, level: float = 0.
         best, level: utilities; where no score of the others is known, their level is 0.
     """
     gap = best - level
-    return Belief(mean=level + gain * gap, variance=(gap * width / WITHIN) ** 2)
+    return Belief(mean=float(level + gain * gap), variance=float((gap * width / WITHIN) ** 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,8 +83,6 @@ def _write(axes: Axes, recipe: Recipe, why: Why, places: Mapping[str, tuple[floa
             }
             axes.text(*middle, share, bbox=ON_LINES, **look)
         lines = [_named(step)]
-        lines += [
-            f"{task} {spread[0]:.2f}" for task, spread in utilities.get(step.name, {}).items()
         kept = utilities.get(step.name, {})
         lines += [f"{task} {middle:.2f}" for task, (middle, _, _) in kept.items()]
         _box(axes, places[step.name], "\n".join(lines), MERGE)

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Any, cast
 
-from simmerge_hub.operators import arm
 from simmerge_hub.planning.objective import MEAN
-from simmerge_hub.planning.trees.forecast import Belief, Candidate, Forecast
+
+from simmerge_hub.operators import arm
 from simmerge_hub.planning.tree import join, leaf
+from simmerge_hub.planning.trees.forecast import Belief, Candidate, Forecast
 from simmerge_hub.planning.verdict import left_out, narrowed, reasons
 from tests.planning.trees.test_search import Known, found
 

@@ -3,12 +3,12 @@
 from typing import Any, ClassVar
 
 import pytest
+from simmerge_hub.planning.objective import MEAN, Objective
 
 from simmerge_hub.operators import arm
-from simmerge_hub.planning.objective import MEAN, Objective
+from simmerge_hub.planning.tree import at_once, every, identity, join, leaf, pairwise
 from simmerge_hub.planning.trees.forecast import Belief, Candidate
 from simmerge_hub.planning.trees.search import in_order, search
-from simmerge_hub.planning.tree import at_once, every, identity, join, leaf, pairwise
 
 
 class Known:

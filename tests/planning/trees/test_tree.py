@@ -12,7 +12,6 @@ from simmerge_hub.planning.tree import (
     drawn,
     every,
     identity,
-    joined,
     leaf,
     pairwise,
     steps,
