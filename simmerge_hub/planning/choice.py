@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.tree import Tree
+from simmerge_hub.planning.tree import Tree, leaf
 from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.tables.outcomes import HIGHEST
 
@@ -84,6 +84,12 @@ class Choice:
         """Whether it is at least as good on every task, and better on one."""
         leads = [self.beliefs[task].mean - each.mean for task, each in other.beliefs.items()]
         return min(leads) >= 0 and max(leads) > 0
+
+
+def unmerged(model: str, known: Mapping[str, Mapping[str, float]]) -> Choice:
+    """A model by itself; `known`: task -> model -> utility, 0 where nothing is stated."""
+    beliefs = {task: Belief(mean=own.get(model, 0.0)) for task, own in known.items()}
+    return Choice(tree=leaf(model), beliefs=beliefs, label=model)
 
 
 def in_order(choices: Iterable[Choice], objective: Objective, caution: float) -> list[Choice]:

@@ -1,11 +1,9 @@
 """Models -> signatures: from caches, from what is published, else computed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.ask.options import Progress, Sources
-from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import signed
@@ -14,15 +12,24 @@ from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was measured: the probes by task, and by name every model's signature and the base's."""
+    """What was measured: the probes by task, and by name every model's signature and the base's.
+
+    `origin` is the base's name, if there is a base.
+    """
 
     probes: Mapping[str, ProbeSet]
     signed: Mapping[str, Signed]
+    origin: str | None = None
 
     @property
     def signatures(self) -> dict[str, Signature]:
         """Name -> signature."""
         return {name: each.signature for name, each in self.signed.items()}
+
+    @property
+    def base(self) -> Signature | None:
+        """The base's signature."""
+        return None if self.origin is None else self.signed[self.origin].signature
 
     @property
     def origins(self) -> dict[str, Mapping[str, str]]:
@@ -34,7 +41,8 @@ def sign_all(
     inputs: Inputs, sources: Sources, *, progress: Progress, note: Progress | None
 ) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted."""
-    probes = {task.name: probe_set(task.name, task.probes) for task in probed(inputs, sources)}
+    probed = inputs.tasks if sources.signals == "full" else ()
+    probes = {task.name: probe_set(task.name, task.probes) for task in probed}
     signatures: dict[str, Signed] = {}
     for checkpoint in [*inputs.models, *([inputs.base] if inputs.base else [])]:
         progress(f"signing {checkpoint.name}")
@@ -44,17 +52,5 @@ def sign_all(
             progress=lambda what, done, total: progress(f"{what} ({done}/{total})"),
             note=note,
         )
-    return Evidence(probes=probes, signed=signatures)
-
-
-def probed(inputs: Inputs, sources: Sources) -> Sequence[Task]:
-    """The tasks whose probes are run."""
-    if sources.signals == "full":
-        return inputs.tasks
-    for task in inputs.tasks:
-        if task.probability is not None:
-            raise ProbeError(
-                f"the expert for {task.name} is inferred from probes, and none are run",
-                hint=f"name it with --expert {task.name}=MODEL, or leave out --signals structural",
-            )
-    return ()
+    origin = inputs.base.name if inputs.base else None
+    return Evidence(probes=probes, signed=signatures, origin=origin)

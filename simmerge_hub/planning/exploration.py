@@ -82,11 +82,10 @@ def _questions(
     """What a bandit is asked: each task with its pair, seen from the expert."""
     known = evidence.signatures
     names = {model.name: _name(model, known[model.name]) for model in inputs.models}
-    base = known[inputs.base.name] if inputs.base else None
     asked = []
     for task in inputs.tasks:
         (auxiliary,) = [name for name in inputs.names if name != task.expert]
-        pair = features(known[task.expert], known[auxiliary], base, task.name)
+        pair = features(known[task.expert], known[auxiliary], evidence.base, task.name)
         asked.append(
             sharing.Asked(
                 task=task.name,

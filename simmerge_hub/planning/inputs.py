@@ -29,6 +29,11 @@ class Inputs:
         return [model.name for model in self.models]
 
     @property
+    def known(self) -> dict[str, dict[str, float]]:
+        """Task -> model -> its utility without any merge, where cards state it."""
+        return {task.name: task.relative for task in self.tasks}
+
+    @property
     def parameters(self) -> int | None:
         """How many the base (or the first model) has; None for an adapter."""
         whole = self.base or self.models[0]

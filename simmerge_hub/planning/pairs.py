@@ -13,7 +13,7 @@ from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.tasks import Task
-from simmerge_hub.planning.choice import Belief, Choice, from_gain, in_order
+from simmerge_hub.planning.choice import Belief, Choice, from_gain, in_order, unmerged
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.exploration import add_arms, explore
 from simmerge_hub.planning.inputs import Inputs
@@ -84,7 +84,8 @@ def decide(inputs: Inputs, rankings: Mapping[str, Ranking], objective: Objective
     if status == "abstained":
         because = _abstained(choices[0], objective)
     else:
-        because = reasons(choices, objective, 0.0, _alone(inputs, objective))
+        models = [unmerged(name, inputs.known) for name in inputs.names]
+        because = reasons(choices, objective, 0.0, models)
     labels = {choice.label for choice in choices}
     return Verdict(
         choices=tuple(choices),
@@ -124,15 +125,6 @@ def _choices(inputs: Inputs, rankings: Mapping[str, Ranking]) -> list[Choice]:
     ]
 
 
-def _alone(inputs: Inputs, objective: Objective) -> dict[str, float]:
-    """Model -> its value by the objective, without any merge."""
-    values = {}
-    for model in inputs.names:
-        own = {task.name: task.relative.get(model, 0.0) for task in inputs.tasks}
-        values[model] = objective.value({task: (u, u, u) for task, u in own.items()})[0]
-    return values
-
-
 def _rejected(inputs: Inputs, rankings: Mapping[str, Ranking]) -> dict[str, str]:
     """Arms and why; those that were not asked for favour one model."""
     favours = "favours one model; considered with --weight or --keep"
@@ -149,18 +141,18 @@ def _standing(task: Task, ranking: Ranking, names: Sequence[str]) -> Standing:
         return Standing(novelty=ranking.novelty, usual=ranking.usual, reason=ranking.reason)
     level = _level(task, names)
     gap = 1.0 - level
-    values = [(_orient(p.arm, task, names).label, gap * p.gain) for p in ranking.kept]
+    gains = [(_orient(p.arm, task, names).label, p.gain) for p in ranking.kept]
     contributions = tuple(replace(c, lead=gap * c.lead) for c in ranking.contributions)
-    other = wording.rival(values)
+    other = wording.rival(gains)
     belief = from_gain(ranking.best.gain, ranking.best.width, level=level)
     return Standing(
         novelty=ranking.novelty,
         usual=ranking.usual,
-        best=(values[0][0], belief.spread()),
+        best=(gains[0][0], belief.spread()),
         next_best=other[0] if other else "",
-        lead=values[0][1] - other[1] if other else 0.0,
+        lead=gap * (gains[0][1] - other[1]) if other else 0.0,
         contributions=contributions,
-        reason=wording.sentence(values, contributions, ranking.novelty),
+        reason=wording.sentence(gains, contributions, ranking.novelty, gap=gap),
     )
 
 
@@ -174,8 +166,7 @@ def _abstained(safe: Choice, objective: Objective) -> tuple[str, ...]:
 def _effects(inputs: Inputs, evidence: Evidence, arms: Sequence[Arm]) -> Effects:
     first, second = inputs.names
     known = evidence.signatures
-    base = known[inputs.base.name] if inputs.base else None
-    moves = effects(known[first], known[second], base, arms)
+    moves = effects(known[first], known[second], evidence.base, arms)
     back = seen_from_the_other(moves)
     return {
         first: {arm.label: each for arm, each in zip(arms, moves, strict=True)},
@@ -194,8 +185,7 @@ def _rank(
     """The arms for (expert, auxiliary, task); an arm's first model is the expert."""
     (auxiliary,) = [name for name in inputs.names if name != task.expert]
     known = evidence.signatures
-    base = known[inputs.base.name] if inputs.base else None
-    pair = features(known[task.expert], known[auxiliary], base, task.name)
+    pair = features(known[task.expert], known[auxiliary], evidence.base, task.name)
     return predictor.predict(
         pair,
         task=task.name,

@@ -274,14 +274,12 @@ def _judge(
     catalogued: bool,
     say: Progress,
 ) -> Verdict:
+    search = replace(ask.search, most=ask.search.most or MOST) if catalogued else ask.search
+    search.check(len(inputs.models))
     if len(inputs.models) == 2:
         return judge_pair(
             inputs, evidence, trained.predictor, ask.objective, bandit=ask.sources.bandit
         )
-    search = ask.search
-    if catalogued:
-        search = replace(search, most=search.most or MOST)
-        search.check(len(inputs.models))
     return judge_trees(
         inputs,
         evidence,

@@ -110,14 +110,14 @@ def worst(statuses: Sequence[Status]) -> Status:
 
 
 def reasons(
-    ranked: Sequence[Choice], objective: Objective, caution: float, alone: Mapping[str, float]
+    ranked: Sequence[Choice], objective: Objective, caution: float, models: Sequence[Choice]
 ) -> tuple[str, ...]:
     """Why the first is first, in sentences without their full stops.
 
     Args:
         ranked: best first.
         objective, caution: what they are in order by.
-        alone: model -> its value by the objective, without any merge.
+        models: every model by itself.
 
     Raises:
         ObjectiveError: not even the first keeps what must be kept.
@@ -139,8 +139,9 @@ def reasons(
     if lost := [task for task, belief in best.beliefs.items() if belief.mean < LOST]:
         said.append(f"Next to nothing is expected to be kept of {', '.join(lost)}")
     said += _idle(ranked, objective, caution)
-    single = max(sorted(alone), key=lambda model: alone[model], default="")
-    if single and alone[single] >= value:
+    alone = {model.label: objective.value(model.spreads())[0] for model in models}
+    single = max(sorted(alone), key=lambda model: alone[model])
+    if alone[single] >= value:
         careful = " with caution" if cautious else ""
         said.append(
             f"{single} alone has {alone[single]:.2f}: no merge is predicted to be better{careful}"

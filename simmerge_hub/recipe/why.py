@@ -5,6 +5,7 @@ Whoever shows a plan (card, tree picture, command line) reads it by field.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -133,7 +134,8 @@ class Why:
 def read_why(data: Any, fingerprint: str) -> Why | None:
     """The `why` in data that may come from a stranger; None if it is not to be believed.
 
-    It is believed if it is of the recipe with this fingerprint, unedited, and complete.
+    It is believed if it is of the recipe with this fingerprint, unedited, complete, and in this
+    unit.
     """
     if not isinstance(data, dict):
         return None
@@ -169,8 +171,8 @@ def _plain(value: Any) -> Any:
 
 def _why(data: Mapping[str, Any]) -> Why:
     status = data["status"]
-    if status not in get_args(Status):
-        raise ValueError(status)
+    if status not in get_args(Status) or data["unit"] != UNIT:
+        raise ValueError("a status or a unit of another program")
     tasks = _each(data["tasks"], _task)
     predictions = _each(data["predictions"], _merge)
     if any(task.task not in merge.tasks for merge in predictions for task in tasks):
@@ -255,7 +257,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    """A float, or a whole number that becomes one without overflow."""
-    if isinstance(value, float) or (type(value) is int and abs(value) < 2**53):
+    """A finite float, or a whole number that becomes one without overflow."""
+    if type(value) in (int, float) and math.isfinite(value):
         return float(value)
     raise TypeError(value)

@@ -129,9 +129,14 @@ class Ask:
                 f"two models make a merge, and {'one is' if models else 'none are'} given",
                 hint="name two fine-tunes of the same base: simmerge-hub plan MODEL MODEL",
             )
+        for task in self.tasks.infer if self.sources.signals != "full" else ():
+            raise ProbeError(
+                f"the expert for {task} is inferred from probes, and none are run",
+                hint=f"name it with --expert {task}=MODEL, or leave out --signals structural",
+            )
         if models != 2:
             self._check_many()
-        if models > 2:
+        if not catalogue:
             self.search.check(models)
         if self.sources.bandit is not None and self.objective != MEAN:
             raise ObjectiveError(

@@ -15,9 +15,8 @@ from itertools import groupby
 import numpy as np
 
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.choice import Belief, Choice, from_gain
-from simmerge_hub.planning.tree import Tree, at_once, join, leaf, pairwise
+from simmerge_hub.planning.choice import Belief, Choice, from_gain, unmerged
+from simmerge_hub.planning.tree import Tree, at_once, join, pairwise
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
@@ -84,14 +83,7 @@ class Forecast:
 
     def model(self, name: str) -> Choice:
         """A model by itself."""
-        beliefs = {t: Belief(mean=known.get(name, 0.0)) for t, known in self.known.items()}
-        return Choice(tree=leaf(name), beliefs=beliefs, label=name)
-
-    def alone(self, objective: Objective) -> dict[str, float]:
-        """Model -> its value by the objective, without any merge."""
-        return {
-            name: objective.value(self.model(name).spreads())[1] for name in sorted(self.models)
-        }
+        return unmerged(name, self.known)
 
     def steps(self, pairs: Iterable[tuple[Choice, Choice]]) -> list[Choice]:
         """Each pair of trees merged with each of its arms."""
@@ -175,9 +167,7 @@ class Forecast:
         if asked:
             answers = zip(*self.predictor.of_many(self._merges(asked)), strict=True)
             for (tree, view), (gain, width) in zip(asked, answers, strict=True):
-                beliefs[tree.label][view.task] = from_gain(
-                    gain, width, best=view.best, level=view.level
-                )
+                beliefs[tree.label][view.task] = view.belief(gain, width)
         return {t.label: Choice(tree=t, beliefs=beliefs[t.label], label=t.label) for t in trees}
 
     def _between(self, trees: Sequence[Tree]) -> dict[str, dict[str, Belief]]:

@@ -53,12 +53,11 @@ def judge_trees(
     Raises:
         ObjectiveError: no merge keeps what must be kept.
     """
-    known = evidence.signatures
     forecast = Forecast(
         predictor=predictor,
-        base=known[inputs.base.name] if inputs.base else None,
-        models={name: known[name] for name in inputs.names},
-        known={task.name: task.relative for task in inputs.tasks},
+        base=evidence.base,
+        models={name: evidence.signatures[name] for name in inputs.names},
+        known=inputs.known,
     )
     novelty = _most_novel(forecast, inputs)
     standings = {task: Standing(novelty=each) for task, each in novelty.items()}
@@ -75,7 +74,7 @@ def judge_trees(
     return Verdict(
         choices=tuple(ranked),
         status=_status(best, novelty, predictor),
-        because=reasons(ranked, objective, CAUTION, forecast.alone(objective)),
+        because=reasons(ranked, objective, CAUTION, [forecast.model(m) for m in forecast.models]),
         objective=objective,
         standings=standings,
         left_out={**leave_out(ranked, objective, inputs.names, CAUTION), **beaten},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simmerge_hub.selector.predictor.ranking import Contribution
 
 TIE = 0.02
-"""Arms whose utilities differ by no more count as equal."""
+"""Arms whose gains differ by no more count as equal."""
 LEAST = 0.005
 """A lead below this is shown as +0.00, and is no reason."""
 NAMED = 3
@@ -27,13 +27,18 @@ NAMED = 3
 
 
 def sentence(
-    values: Sequence[tuple[str, float]], contributions: "Sequence[Contribution]", novelty: Novelty
+    values: Sequence[tuple[str, float]],
+    contributions: "Sequence[Contribution]",
+    novelty: Novelty,
+    *,
+    gap: float = 1.0,
 ) -> str:
     """`slerp (tied with linear) over ties by 0.12, because the expert's delta is small (…)`.
 
     Args:
-        values: label of an arm, and what it is expected to give, highest first.
-        contributions: the features that decided, strongest first.
+        values: label of an arm, and the gain it is expected to give, highest first.
+        contributions: the features that decided, strongest first, in the unit of the lead.
+        gap: the lead that is told is so many times that in gain.
         novelty: how far the pair is from the training data; said where it extrapolates.
     """
     (best, most), other = values[0], rival(values)
@@ -43,7 +48,7 @@ def sentence(
         said += " is the only arm that can be used"
     elif other[0] not in tied:
         because = [c.says for c in decisive(contributions)]
-        said += f" over {other[0]} by {most - other[1]:.2f}"
+        said += f" over {other[0]} by {gap * (most - other[1]):.2f}"
         said += f", because {listed(because)}" if because else ""
     return said + (f"; {novelty.reason}" if novelty.status == "extrapolated" else "")
 
