@@ -47,13 +47,13 @@ from multiway_sets import (
     trees,
 )
 from multiway_train import planted, read_by_training, table, trained
+from simmerge_hub.planning.objective import MEAN
 
 from simmerge_hub.operators import arm
-from simmerge_hub.planning.objective import MEAN
+from simmerge_hub.planning.tree import Tree, every, join, leaf
 from simmerge_hub.planning.trees.forecast import Candidate
-from simmerge_hub.planning.trees.search import CAUTION, leaned, search
-from simmerge_hub.planning.trees.tree import Tree, every, joined, leaf
-from simmerge_hub.planning.trees.trial import tried
+from simmerge_hub.planning.trees.search import CAUTION, lean, search
+from simmerge_hub.planning.trees.trial import try_first
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
 VERBS = ("measure", "plant", "table", "plan", "harm", "again", "own", "report")
@@ -130,7 +130,7 @@ def _planned(
     began, wall = time.process_time(), time.monotonic()
     found = search(forecast, MEAN, least=len(chosen))
     if way == "weights":
-        found = leaned(forecast, found, MEAN)
+        found = lean(forecast, found, MEAN)
     row = {
         "models": chosen,
         "way": way,
@@ -147,7 +147,7 @@ def _planned(
     if way in ("merged", "weights"):
         probes = [signatures.probes[t] for t in tasks_of(signatures.manifest, chosen)]
         began = time.process_time()
-        again = tried(forecast, found, MEAN, PROBED, partial(bench.run, probes=probes))
+        again = try_first(forecast, found, MEAN, PROBED, partial(bench.run, probes=probes))
         row["tried"] = {c.tree.label: _told(c) for c in again[:PROBED]}
         row["trying"] = round(time.process_time() - began, 2)
         picked.append(again[0].tree)
@@ -191,7 +191,7 @@ def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
         arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
         asked = {name: [parsed(label, arms)] for name, label in picked.items()}
         asked[CONTROL] = [chain(order, "linear") for order in orders(chosen)]
-        asked[f"at once: {SUM.label}"] = [joined(SUM, *map(leaf, chosen))]
+        asked[f"at once: {SUM.label}"] = [join(SUM, *map(leaf, chosen))]
         found = average(bench.utilities(chosen, [t for some in asked.values() for t in some]))
         row = {n: float(np.mean([found[t.label] for t in some])) for n, some in asked.items()}
         append("multiway-again", {"models": chosen, "values": row})
@@ -251,7 +251,7 @@ def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
         forecast = signatures.forecast(chosen, predictor, others=[other])
         probes = [signatures.probes[t] for t in tasks_of(manifest, chosen)]
         found = search(forecast, MEAN)
-        again = tried(forecast, found, MEAN, PROBED, partial(bench.run, probes=probes))
+        again = try_first(forecast, found, MEAN, PROBED, partial(bench.run, probes=probes))
         picked = {"plan": found[0].tree, "tried": again[0].tree}
         worth = {"with": [], "without": []}
         for each in found:

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import Place, arm, merge_tensors
+from simmerge_hub.planning.tree import Tree, join, leaf
 from simmerge_hub.planning.trees.forecast import Forecast
-from simmerge_hub.planning.trees.tree import Tree, joined, leaf
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.probing.sketch import Sketch, sketch
@@ -237,7 +237,7 @@ class _Leaves(Forecast):
 
     def weights(self, tree: Tree) -> Signature:
         if tree.arm is not None:
-            tree = joined(arm("linear"), *map(leaf, sorted(tree.models)))
+            tree = join(arm("linear"), *map(leaf, sorted(tree.models)))
         return super().weights(tree)
 
 

@@ -21,7 +21,7 @@ from multiway_sets import (
     trees,
 )
 
-from simmerge_hub.planning.trees.tree import Tree, identity
+from simmerge_hub.planning.tree import Tree, identity
 from simmerge_hub.selector.models import multiway
 from simmerge_hub.zoo.manifest import Manifest
 

@@ -6,7 +6,7 @@ from itertools import combinations
 from random import Random
 
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.trees.tree import Tree, every, identity, joined, leaf
+from simmerge_hub.planning.tree import Tree, every, identity, join, leaf
 from simmerge_hub.zoo.manifest import Manifest
 
 FOLDS = 4
@@ -94,14 +94,14 @@ def parsed(label: str, arms: Mapping[str, Arm]) -> Tree:
             found.append("")
         else:
             found[-1] += sign
-    return joined(arms[head], *(parsed(part, arms) for part in found))
+    return join(arms[head], *(parsed(part, arms) for part in found))
 
 
 def evenly(models: Sequence[str]) -> list[Tree]:
     """Chains of TIES in which all of three models have the same weight in the end; every order."""
     half, third = arm("ties", density=0.5), arm("ties", density=0.5, weights=(2 / 3, 1 / 3))
     return [
-        joined(third, joined(half, *map(leaf, sorted(set(models) - {last}))), leaf(last))
+        join(third, join(half, *map(leaf, sorted(set(models) - {last}))), leaf(last))
         for last in models
     ]
 
@@ -127,7 +127,7 @@ def chain(order: Sequence[str], label: str) -> Tree:
                              arm("task_arithmetic", scale=1.0)) if a.label == label)  # fmt: skip
     tree = leaf(order[0])
     for model in order[1:]:
-        tree = joined(chosen, tree, leaf(model))
+        tree = join(chosen, tree, leaf(model))
     return tree
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, planted_name, read
 from multiway_sets import LEARNING, SEED, SETS, folds, hashed, sets, tasks_of, trees
 
-from simmerge_hub.planning.trees.tree import Tree, every
+from simmerge_hub.planning.tree import Tree, every
 from simmerge_hub.selector.models import heads, mixture, multiway
 from simmerge_hub.selector.models.mixture import Size
 from simmerge_hub.selector.predictor import origin

@@ -16,26 +16,26 @@ from simmerge_hub.version import __version__
 
 _HOMES = {
     "Arm": "operators",
-    "CataloguePlan": "planning.catalogue",
+    "Catalogue": "planning.ask.options",
     "Checkpoint": "hub.resolve",
     "Features": "signatures.features.vector",
     "MergeReport": "merger",
     "ModelRef": "hub.resolve",
-    "ManyPlan": "planning.many",
-    "Objective": "planning.objective",
+    "Objective": "planning.ask.objective",
     "Operator": "operators",
     "Plan": "planning.plan",
-    "Preflight": "merger",
     "Prediction": "selector.predictor.ranking",
+    "Preflight": "merger",
     "Ranking": "selector.predictor.ranking",
     "Recipe": "recipe",
+    "Search": "planning.ask.options",
     "Signature": "signatures.signing.signature",
     "SimmergeError": "errors",
+    "Sources": "planning.ask.options",
+    "Tasks": "planning.ask.options",
     "check": "merger",
     "merge": "publishing.verbs",
     "plan": "planning.plan",
-    "plan_catalogue": "planning.catalogue",
-    "plan_many": "planning.many",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
     "sign": "signatures.signing.signature",
@@ -43,10 +43,9 @@ _HOMES = {
 
 __all__ = [
     "Arm",
-    "CataloguePlan",
+    "Catalogue",
     "Checkpoint",
     "Features",
-    "ManyPlan",
     "MergeReport",
     "ModelRef",
     "Objective",
@@ -56,14 +55,15 @@ __all__ = [
     "Preflight",
     "Ranking",
     "Recipe",
+    "Search",
     "Signature",
     "SimmergeError",
+    "Sources",
+    "Tasks",
     "__version__",
     "check",
     "merge",
     "plan",
-    "plan_catalogue",
-    "plan_many",
     "push",
     "resolve",
     "sign",
@@ -74,9 +74,8 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
     from simmerge_hub.merger import MergeReport, Preflight, check
     from simmerge_hub.operators import Arm, Operator
-    from simmerge_hub.planning.catalogue import CataloguePlan, plan_catalogue
-    from simmerge_hub.planning.many import ManyPlan, plan_many
-    from simmerge_hub.planning.objective import Objective
+    from simmerge_hub.planning.ask.objective import Objective
+    from simmerge_hub.planning.ask.options import Catalogue, Search, Sources, Tasks
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.publishing.verbs import merge, push
     from simmerge_hub.recipe import Recipe

@@ -1,222 +1,105 @@
-"""Rankings of several tasks -> one decision: the arm that is predicted best for the objective.
+"""A merge, what it is expected to keep on every task, and which of two comes first.
 
-A merge has one set of weights, so an arm is judged on all tasks at once; what by is
-`planning.objective`'s. Where one task's ranking abstained, the whole decision abstains and takes
-the safe arm.
+*Utility* has one meaning: the share of the task expert's score that a merge keeps, 1 = as good as
+the expert. Predictors are trained on gains, shares of the gap between the expert and the rest;
+`from_gain` is the one place where a gain becomes a utility.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from statistics import fmean
 
-from simmerge_hub.errors import ObjectiveError, PredictorError
-from simmerge_hub.operators import Arm
-from simmerge_hub.planning.objective import MEAN, Objective, Spread
-from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
+from simmerge_hub.planning.ask.objective import Objective
+from simmerge_hub.planning.tree import Tree, leaf
+from simmerge_hub.recipe.why import Spread
+from simmerge_hub.selector.tables.outcomes import HIGHEST
 
-STATUSES = ("calibrated", "extrapolated", "abstained")
-"""From the best to the worst."""
+WITHIN = 1.645
+"""Standard deviations of a normal error that the predictor's 90 % intervals reach."""
+CAUTION = 1.0
+"""Standard deviations below the mean at which merges of a search are judged: the best of many
+guesses is too good to be true."""
+IDLE = 0.05
+"""Utility that a model must add which is the best at no task; chosen on sets to learn from, with
+models planted that mostly do harm (docs/log.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belief:
+    """What is expected on a task: the mean utility, and its variance."""
+
+    mean: float
+    variance: float = 0.0
+
+    def spread(self, deviations: float = WITHIN) -> Spread:
+        """(middle, low, high), so many standard deviations around the mean, in [0, 1.5]."""
+        width = deviations * self.variance**0.5
+        low, middle, high = (
+            min(HIGHEST, max(0.0, value))
+            for value in (self.mean - width, self.mean, self.mean + width)
+        )
+        return middle, low, high
+
+
+def from_gain(gain: float, width: float, *, best: float = 1.0, level: float = 0.0) -> Belief:
+    """A predicted gain as a utility: of a task's best model, which reaches `best`, and the others,
+    which reach `level`, the merge reaches level + gain · (best − level).
+
+    Args:
+        gain: share of the gap that the merge closes, in [-1, 1.5].
+        width: half-width of its 90 % interval.
+        best, level: utilities; where no score of the others is known, their level is 0.
+    """
+    gap = best - level
+    return Belief(mean=float(level + gain * gap), variance=float((gap * width / WITHIN) ** 2))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """An arm, in the order of the plan's models, and the gap it should close.
+    """A merge and what is expected of it.
 
-    `tasks` holds (utility, low, high) per task, the predictor's intervals. `utility`, `low` and
-    `high` are the objective's value of them (by default their means over tasks), not an interval
-    calibrated for it. `missing` says on which tasks it falls short of what must be kept, and by how
-    much. `pareto`: no other arm is at least as good on every task and better on one.
+    Args:
+        tree: what is merged with what; of two models one step.
+        beliefs: task -> what is expected.
+        label: how it is called: the arm for two models, the tree for more.
+        idle: those of its models that are the best of all at no task.
     """
 
-    arm: Arm
-    utility: float
-    low: float
-    high: float
-    tasks: Mapping[str, Spread]
-    missing: Mapping[str, float] = field(default_factory=dict)
-    pareto: bool = True
+    tree: Tree
+    beliefs: Mapping[str, Belief]
+    label: str
+    idle: frozenset[str] = frozenset()
+
+    def spreads(self, deviations: float = WITHIN) -> dict[str, Spread]:
+        """Task -> (middle, low, high)."""
+        return {task: belief.spread(deviations) for task, belief in self.beliefs.items()}
 
     @property
     def mean(self) -> float:
-        """The plain mean of its utilities over tasks."""
-        return fmean(middle for middle, _, _ in self.tasks.values())
+        """The plain mean over tasks."""
+        return fmean(belief.mean for belief in self.beliefs.values())
+
+    def dominates(self, other: "Choice") -> bool:
+        """Whether it is at least as good on every task, and better on one."""
+        leads = [self.beliefs[task].mean - each.mean for task, each in other.beliefs.items()]
+        return min(leads) >= 0 and max(leads) > 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """Choices, best first; what was rejected and why; how far to believe it.
-
-    `status` is "calibrated", "extrapolated" (the intervals do not hold here) or "abstained" (the
-    safe arm is taken). `because` says why the first is first, without the tasks' own reasons, which
-    are in `rankings`; there an arm's first model is the task's expert. `suggested` maps tasks to
-    the ids that a bandit's suggestion of the first has, if a bandit was asked.
-    """
-
-    choices: tuple[Choice, ...]
-    rejected: Mapping[str, str]
-    status: str
-    because: tuple[str, ...]
-    rankings: Mapping[str, Ranking]
-    objective: Objective = MEAN
-    suggested: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def best(self) -> Choice:
-        """What to do."""
-        return self.choices[0]
-
-    @property
-    def pareto(self) -> tuple[Choice, ...]:
-        """The arms of which none is better than another on every task."""
-        return tuple(choice for choice in self.choices if choice.pareto)
-
-    @property
-    def reason(self) -> str:
-        """Why this arm, then each task's own ranking."""
-        return ". ".join(
-            [*self.because, *(f"For {t} alone: {r.reason}" for t, r in self.rankings.items())]
-        )
+def unmerged(model: str, known: Mapping[str, Mapping[str, float]]) -> Choice:
+    """A model by itself; `known`: task -> model -> utility, 0 where nothing is stated."""
+    beliefs = {task: Belief(mean=own.get(model, 0.0)) for task, own in known.items()}
+    return Choice(tree=leaf(model), beliefs=beliefs, label=model)
 
 
-def decide(
-    rankings: Mapping[str, Ranking],
-    first_is_expert: Mapping[str, bool],
-    objective: Objective = MEAN,
-) -> Decision:
-    """Combine one ranking per task.
+def in_order(choices: Iterable[Choice], objective: Objective, caution: float) -> list[Choice]:
+    """Best first: by what must be kept, then the objective with caution, less IDLE for every model
+    that is the best at no task, then the mean, then the label."""
 
-    Args:
-        rankings: task -> its ranking, in which an arm's first model is the task's expert.
-        first_is_expert: task -> whether that is the first model of the plan too.
-        objective: what the choices are ordered by; those that keep too little come last.
+    def place(choice: Choice) -> tuple[float, float, float, str]:
+        spreads = choice.spreads(caution)
+        short = math.fsum(objective.missing(spreads).values())
+        value = objective.value(spreads)[1] - IDLE * len(choice.idle)
+        return short, -value, -choice.mean, choice.label
 
-    Raises:
-        PredictorError: no arm is left on every task.
-        ObjectiveError: it makes no sense for these tasks, or no arm keeps what must be kept.
-    """
-    objective.check(rankings)
-    status = max((r.status for r in rankings.values()), key=STATUSES.index)
-    found = _found(rankings, first_is_expert)
-    choices = [
-        _choice(arm, tasks, objective) for arm, tasks in found if len(tasks) == len(rankings)
-    ]
-    if not choices:
-        raise PredictorError(
-            "no operator is left that can be predicted for every task",
-            hint="plan for fewer tasks: --expert TASK=MODEL names them",
-        )
-    ordered = sorted((replace(c, pareto=_on_the_front(c, choices)) for c in choices), key=_place)
-    if ordered[0].missing and status != "abstained":
-        raise _unmet(objective, ordered[0])
-    return Decision(
-        choices=tuple(ordered),
-        rejected=_rejected(rankings, first_is_expert, {c.arm.label for c in ordered}),
-        status=status,
-        because=_because(ordered, objective, status),
-        rankings=rankings,
-        objective=objective,
-    )
-
-
-def _found(
-    rankings: Mapping[str, Ranking], first_is_expert: Mapping[str, bool]
-) -> list[tuple[Arm, dict[str, Prediction]]]:
-    """Every arm in the order of the plan's models, with its predictions by task."""
-    found: dict[str, tuple[Arm, dict[str, Prediction]]] = {}
-    for task, ranking in rankings.items():
-        for prediction in ranking.kept:
-            seen = _oriented(prediction.arm, first_is_expert[task])
-            found.setdefault(seen.label, (seen, {}))[1][task] = prediction
-    return list(found.values())
-
-
-def _rejected(
-    rankings: Mapping[str, Ranking], first_is_expert: Mapping[str, bool], kept: set[str]
-) -> dict[str, str]:
-    found = {
-        _oriented(arm, first_is_expert[task]).label: why
-        for task, ranking in rankings.items()
-        for arm, why in ranking.rejected
-    }
-    return {label: why for label, why in found.items() if label not in kept}
-
-
-def _oriented(arm: Arm, first_is_expert: bool) -> Arm:
-    return arm if first_is_expert else arm.swapped()
-
-
-def _choice(arm: Arm, predictions: Mapping[str, Prediction], objective: Objective) -> Choice:
-    tasks = {task: (p.utility, p.low, p.high) for task, p in predictions.items()}
-    utility, low, high = objective.value(tasks)
-    return Choice(
-        arm=arm,
-        utility=utility,
-        low=low,
-        high=high,
-        tasks=tasks,
-        missing=objective.missing(tasks),
-    )
-
-
-def _on_the_front(choice: Choice, choices: Sequence[Choice]) -> bool:
-    """Whether no other is at least as good on every task and better on one."""
-    own = {task: spread[0] for task, spread in choice.tasks.items()}
-    for other in choices:
-        leads = [other.tasks[task][0] - utility for task, utility in own.items()]
-        if min(leads) >= 0 and max(leads) > 0:
-            return False
-    return True
-
-
-def _place(choice: Choice) -> tuple[float, float, float, str]:
-    """Where a choice stands: what must be kept, the objective, the mean, then the name."""
-    return math.fsum(choice.missing.values()), -choice.utility, -choice.mean, choice.arm.label
-
-
-def _unmet(objective: Objective, closest: Choice) -> ObjectiveError:
-    wanted = " and ".join(f"{least:g} on {task}" for task, least in objective.keep.items())
-    reached = {task: closest.tasks[task][0] for task in objective.keep}
-    seen = ", ".join(f"{utility:.2f} on {task}" for task, utility in reached.items())
-    possible = {task: math.floor(100 * utility) / 100 for task, utility in reached.items()}
-    less = " ".join(f"--keep {task}={share:g}" for task, share in possible.items())
-    some = f"ask for less ({less}), or" if min(possible.values()) > 0 else "ask for less, or"
-    task = next(iter(closest.missing))
-    return ObjectiveError(
-        f"no operator is predicted to keep {wanted}; "
-        f"the closest is {closest.arm.label} with {seen}",
-        hint=f"{some} favour a task without a demand: --weight {task}=2",
-    )
-
-
-def _because(ordered: Sequence[Choice], objective: Objective, status: str) -> tuple[str, ...]:
-    """Why the first is first, in one to three sentences without their full stops."""
-    best, rest = ordered[0], [c for c in ordered[1:] if not c.missing]
-    if status == "abstained":
-        asked = bool(objective.keep) or objective != MEAN
-        unknown = ("Whether it meets the objective is not known",) if asked else ()
-        return (f"{best.arm.label} is the safe choice", *unknown)
-    if len(ordered) == 1:
-        return (f"{best.arm.label} is the only operator that can be predicted for every task",)
-    first = f"{best.arm.label} is predicted to have {objective.describe(best.tasks)}: "
-    first += f"{best.utility:.2f}"
-    if not rest:
-        return (f"{first}; no other operator keeps as much",)
-    first += f"; next {rest[0].arm.label}, {rest[0].utility:.2f}"
-    overlap = "The intervals overlap: on one pair, another may turn out better"
-    return (first, *((overlap,) if rest[0].high > best.low else ()), *_disagreement(ordered))
-
-
-def _disagreement(ordered: Sequence[Choice]) -> tuple[str, ...]:
-    """Which arm each task would take, where that is not the same one."""
-    best = ordered[0]
-    wanted = {t: max(ordered, key=lambda c: c.tasks[t][0]) for t in best.tasks}
-    others = [
-        f"{task} alone would take {c.arm.label} ({c.tasks[task][0]:.2f} against "
-        f"{best.tasks[task][0]:.2f})"
-        for task, c in wanted.items()
-        if c.tasks[task][0] > best.tasks[task][0]
-    ]
-    if others:
-        return (f"The tasks disagree: {'; '.join(others)}",)
-    return ("It is the best on every task",) if len(best.tasks) > 1 else ()
+    return sorted(choices, key=place)

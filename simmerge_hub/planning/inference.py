@@ -9,11 +9,12 @@ the rule is worth nothing, and whether it holds at billions of parameters is not
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from simmerge_hub.errors import ProbeError
-from simmerge_hub.planning.tasks import Task
+from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.features.vector import Features, features
 from simmerge_hub.signatures.signing.signature import Signature
 
@@ -28,40 +29,38 @@ UNSURE = 0.6
 """Less probable experts are none."""
 
 
-def probability(found: Features) -> float:
+def probability(pair: Features) -> float:
     """How probable it is that the first model of a pair is the expert, given that one of them is.
 
     Args:
-        found: features of the pair (first, second) on the task. The answer for (second, first) is
+        pair: features of the pair (first, second) on the task. The answer for (second, first) is
             one minus this.
 
     Returns:
         In [0.01, 0.99], or NaN if the models' behaviour on the probes could not be compared.
     """
-    share = 1 / (1 + math.exp(STEEPNESS * found[DOUBT]))
+    share = 1 / (1 + math.exp(STEEPNESS * pair[DOUBT]))
     return share if math.isnan(share) else min(SUREST, max(1 - SUREST, share))
 
 
-def informed(
-    tasks: Sequence[Task], models: Sequence[str], signatures: Mapping[str, Signature]
-) -> tuple[tuple[Task, ...], dict[str, str]]:
-    """The tasks with their guesses made; and those where no model stands out, with the reason.
+def infer_experts(inputs: Inputs, signatures: Mapping[str, Signature]) -> Inputs:
+    """The inputs with their guesses made; tasks where no model stands out are dropped.
 
     Args:
-        tasks: those with a probability are guesses, the others stay as they are.
-        models: the names of the two models.
-        signatures: of both, with sketches of the tasks' probes.
+        inputs: tasks with a probability are guesses between the two models; others stay as they
+            are.
+        signatures: by model, with sketches of the tasks' probes.
 
     Raises:
         ProbeError: no task is left.
     """
     kept: list[Task] = []
     dropped: dict[str, str] = {}
-    for task in tasks:
+    for task in inputs.tasks:
         if task.probability is None:
             kept.append(task)
             continue
-        first, second = models
+        first, second = inputs.names
         share = probability(features(signatures[first], signatures[second], None, task.name))
         likely = max(share, 1 - share)
         if likely >= UNSURE:
@@ -73,9 +72,9 @@ def informed(
         task, why = next(iter(dropped.items()))
         raise ProbeError(
             f"no expert can be inferred for {task}: {why}",
-            hint=f"name it: --expert {task}={models[0]}",
+            hint=f"name it: --expert {task}={inputs.names[0]}",
         )
-    return tuple(kept), dropped
+    return replace(inputs, tasks=tuple(kept), dropped={**inputs.dropped, **dropped})
 
 
 def _unclear(likely: float) -> str:

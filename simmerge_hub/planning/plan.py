@@ -1,299 +1,324 @@
-"""Models in, a Plan out: which operator to merge them with, what to expect, and why.
+"""Models in, a Plan out: what to merge and how, what to expect, and why.
 
-Everything here is prediction: no model is merged and none evaluated.
+Everything here is prediction: no model is evaluated, and none is merged unless the user lets the
+most promising merges be tried on the probes.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
 
-import numpy as np
-
-from simmerge_hub.errors import AlignmentError, ObjectiveError
-from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.merger import common_dtype
-from simmerge_hub.operators import Arm
-from simmerge_hub.planning.choice import Choice, Decision, decide
-from simmerge_hub.planning.evidence import Evidence, Inputs, Progress, gathered, measured
-from simmerge_hub.planning.exploration import explored, with_its_arms
-from simmerge_hub.planning.inference import informed
-from simmerge_hub.planning.objective import MEAN, Objective
-from simmerge_hub.planning.tasks import Task
-from simmerge_hub.recipe import Recipe, Step, check, dump_yaml, sealed, source
+from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.ask.options import (
+    FIELD,
+    MOST,
+    Ask,
+    Catalogue,
+    Progress,
+    Search,
+    Sources,
+    Tasks,
+)
+from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.choice import Choice
+from simmerge_hub.planning.evidence import Evidence, sign_all
+from simmerge_hub.planning.find.few import Survey, find_few
+from simmerge_hub.planning.inference import infer_experts
+from simmerge_hub.planning.inputs import Inputs, pin
+from simmerge_hub.planning.pairs import judge_pair
+from simmerge_hub.planning.tree import draw, recipe_of
+from simmerge_hub.planning.trees.judge import judge_trees
+from simmerge_hub.planning.verdict import Standing, Verdict
+from simmerge_hub.recipe import Recipe, dump_yaml
+from simmerge_hub.recipe.why import Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.origin import Trained
-from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
-from simmerge_hub.selector.predictor.ranking import Contribution, Ranking
-from simmerge_hub.signatures.features.vector import features
-from simmerge_hub.signatures.merged.effects import effects, seen_from_the_other
+from simmerge_hub.selector.predictor.ranking import Contribution
+from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
 from simmerge_hub.signatures.probing.probe import ProbeSet
-from simmerge_hub.signatures.signing.signature import Signature
+
+SHOWN = 10
+"""Merges of three models and more that a plan records."""
+RECORDED = 100
+"""Candidates of a catalogue whose reasons a plan records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to merge and how, what it should give, and what was decided against.
 
-    `decision` ranks the arms; `left_out` maps tasks and arms that were dropped to the reason;
-    `predictor` is the digest of the predictor's training data, `predictor_from` where it was read:
-    `the package`, `a local file` or `org/name@commit`. `signatures` says where they came
-    from: model -> `weights` or a task -> `cache`, `computed` or a repository.
+    Utilities are shares of the task expert's score that a merge keeps, 1 = as good as the expert.
+
+    Args:
+        recipe: the chosen merge, with the chosen models only.
+        tasks: of all models that were given.
+        probes: task -> what was run.
+        verdict: the merges that were judged, best first; the reasons; how far to believe them.
+        left_out: tasks, arms and models that were dropped -> the reason.
+        predictor: digest of the predictor's training data.
+        predictor_from: where it was read: `the package`, `a local file` or `org/name@commit`.
+        coverage: the share of outcomes that intervals hold where they are calibrated.
+        signatures: where they came from: model -> `weights` or a task -> `cache`, `computed` or a
+            repository.
+        seconds: what it took: `reading`, `signing`, `predicting`.
+        survey: what became of the models of a catalogue; None if models were named.
     """
 
     recipe: Recipe
     tasks: tuple[Task, ...]
     probes: Mapping[str, ProbeSet]
-    decision: Decision
+    verdict: Verdict
     left_out: Mapping[str, str]
     predictor: str
     predictor_from: str
     coverage: float
     signatures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    survey: Survey | None = None
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The merges that were judged, best first."""
+        return self.verdict.choices
 
     @property
     def best(self) -> Choice:
         """The choice the recipe runs."""
-        return self.decision.best
+        return self.verdict.best
+
+    @property
+    def of_many(self) -> bool:
+        """Whether it was made from three models or more, and chose which of them to merge."""
+        return bool(self.verdict.parts)
+
+    @property
+    def tree(self) -> list[str]:
+        """The chosen tree as lines of text, with the utility of every merge in it on its tasks."""
+        notes = {task.expert: f"({task.name})" for task in self.tasks}
+        for label, choice in self._parts().items():
+            spreads = choice.spreads()
+            own = [task.name for task in self.tasks if task.expert in choice.tree.models]
+            told = ", ".join(f"{task} {spreads[task][0]:.2f}" for task in own)
+            notes[label] = f"→ {told}" if told else ""
+        return draw(self.best.tree, notes)
 
     def explain(self) -> str:
-        """How far to believe it, and why this arm."""
-        return f"{self.decision.status}: {self.decision.reason}"
+        """How far to believe it, and why this merge."""
+        return f"{self.verdict.status}: {self.verdict.reason}"
 
     def to_yaml(self) -> str:
         """The recipe with its `why:`, as plan.yaml holds it."""
-        return self.recipe.to_yaml() + dump_yaml({"why": self.why()})
+        return self.recipe.to_yaml() + dump_yaml({"why": self.why().to_dict()})
 
-    def why(self) -> dict[str, Any]:
-        """What was predicted and from what, as plain data; `recipe` ties it to its recipe."""
-        facts = {
-            "recipe": self.recipe.fingerprint,
-            "choice": self.best.arm.label,
-            "status": self.decision.status,
-            "objective": self.decision.objective.to_dict([task.name for task in self.tasks]),
-            "reason": self.decision.reason,
-            "coverage": self.coverage,
-            "predictor": self.predictor,
-            "predictor_from": self.predictor_from,
-            "tasks": [self._task(task) for task in self.tasks],
-            "predictions": [_prediction(choice) for choice in self.decision.choices],
-            "left_out": dict(self.left_out),
-        }
-        return sealed(facts)
+    def why(self) -> Why:
+        """What was predicted and from what; `recipe` ties it to its recipe."""
+        verdict = self.verdict
+        many = self.of_many
+        return Why(
+            recipe=self.recipe.fingerprint,
+            choice=self.best.label,
+            status=verdict.status,
+            objective=verdict.objective.aim([task.name for task in self.tasks]),
+            reason=verdict.reason,
+            coverage=self.coverage,
+            predictor=self.predictor,
+            predictor_from=self.predictor_from,
+            tasks=tuple(self._task(task) for task in self.tasks),
+            predictions=tuple(self._merge(c) for c in self.choices[: SHOWN if many else None]),
+            left_out=self.left_out,
+            tree=tuple(self.tree) if many else (),
+            steps=tuple(self._steps()) if many else (),
+            tried=verdict.tried,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for programs: the `why`, the recipe as YAML text, the signatures' origins.
 
         `evidence` holds, by task, the features that decided and what each adds to the lead;
-        `suggested`, by task, under which id a bandit is told what the merge gains.
+        `suggested`, by task, under which id a bandit is told what the merge gains; `catalogue`
+        every candidate.
         """
-        return {
-            **self.why(),
+        data = {
+            **self.why().to_dict(),
             "recipe": self.recipe.to_yaml(),
-            "suggested": dict(self.decision.suggested),
+            "suggested": dict(self.verdict.suggested),
             "signatures": {name: dict(parts) for name, parts in self.signatures.items()},
             "evidence": {
-                task: [_evidence(each) for each in ranking.contributions]
-                for task, ranking in self.decision.rankings.items()
+                task: [_evidence(each) for each in standing.contributions]
+                for task, standing in self.verdict.standings.items()
             },
+            "scored": self.verdict.scored,
+            "seconds": {what: round(each, 3) for what, each in self.seconds.items()},
         }
+        if self.survey is None:
+            return data
+        found = {name: dict(scores) for name, scores in self.survey.shortlist.items()}
+        catalogue = {
+            "place": self.survey.place,
+            "base": self.survey.base,
+            "listed": self.survey.listed,
+            "shortlist": found,
+            "dropped": dict(self.survey.dropped),
+        }
+        return {**data, "catalogue": catalogue}
 
-    def _task(self, task: Task) -> dict[str, Any]:
-        found: dict[str, Any] = {"task": task.name, "expert": task.expert, "probes": "none"}
-        if task.name in self.probes:
-            probes = self.probes[task.name]
-            found |= {"probes": probes.source, "digest": probes.digest}
-        if task.probability is not None:
-            found["probability"] = round(task.probability, 4)
-        novelty = _novelty(self.decision.rankings[task.name])
-        return {**found, "scores": dict(task.scores), "novelty": novelty}
+    def _parts(self) -> Mapping[str, Choice]:
+        return self.verdict.parts or {self.best.tree.label: self.best}
+
+    def _task(self, task: Task) -> WhyTask:
+        probes = self.probes.get(task.name)
+        return WhyTask(
+            task=task.name,
+            expert=task.expert,
+            probes=probes.source if probes else "none",
+            digest=probes.digest if probes else "",
+            probability=task.probability,
+            scores=dict(task.scores),
+            novelty=_novelty(self.verdict.standings[task.name]),
+        )
+
+    def _merge(self, choice: Choice) -> WhyMerge:
+        return WhyMerge(
+            merge=choice.label,
+            utility=self.verdict.value(choice),
+            tasks=choice.spreads(),
+            pareto=self.verdict.on_front(choice),
+            missing=self.verdict.missing(choice),
+        )
+
+    def _steps(self) -> list[WhyStep]:
+        """For every step of the recipe, what its merge is expected to keep on its own tasks."""
+        steps = []
+        for step, merge in zip(self.recipe.steps, self.best.tree.merges, strict=True):
+            spreads = self._parts()[merge.label].spreads()
+            own = {t.name: spreads[t.name] for t in self.tasks if t.expert in merge.models}
+            steps.append(WhyStep(step=step.name, tasks=own))
+        return steps
 
 
 def plan(
     *models: str,
+    catalogue: Catalogue | None = None,
     base: str | None = None,
-    experts: Mapping[str, str] | None = None,
-    probes: Mapping[str, str] | None = None,
-    infer: Sequence[str] = (),
+    tasks: Tasks = Tasks(),
     objective: Objective = MEAN,
-    predictor: str | Path | None = None,
-    signals: Literal["full", "structural"] = "full",
-    signatures: Sequence[str] = (),
-    bandit: str | None = None,
+    sources: Sources = Sources(),
+    search: Search = Search(),
     progress: Progress | None = None,
     note: Progress | None = None,
 ) -> Plan:
-    """Predict how to merge two models.
+    """Predict which of two models or more to merge, in which order and with which operators.
 
     Args:
-        models: two references: `org/name[@revision]` or a folder; adapters count as models.
+        models: references: `org/name[@revision]` or folders; adapters count as models.
+        catalogue: instead of models: a collection of the Hub, or an author's fine-tunes of `base`.
         base: the model they were fine-tuned from, if their cards do not say.
-        experts: task -> which of the models is good at it, if their cards have no scores.
-        probes: task -> `org/dataset[:split[:column]]` or a file of prompts.
-        infer: tasks whose expert is inferred from their probes, with a probability.
-        objective: what the arms are judged by; the mean over tasks by default.
-        predictor: a file or `org/name[@revision]`; the one in the package by default.
-        signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
-            downloaded whole, and intervals are wider.
-        signatures: repositories of others to take signatures from, `org/name`; spot-checked.
-        bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it; it
-            knows no objective but the mean over tasks.
+        tasks: who is good at what, and the prompts that stand for it, if the cards do not say.
+        objective: what merges are judged by; the mean over tasks by default.
+        sources: where the evidence comes from: predictor, signals, signatures, bandit.
+        search: how far to search among three models or more.
         progress: told what is being done.
         note: told what should be kept: bytes to download, signatures that are not believed.
 
     Raises:
+        PlanError: what is asked cannot be had of so many models.
         SimmergeError: the models cannot be merged, or there is nothing to predict from.
     """
     say = progress or (lambda _: None)
-    if len(models) != 2:
-        raise AlignmentError(
-            f"a plan takes two models, and {len(models)} are given",
-            hint="plan_many plans three or more: simmerge-hub plan A B C",
-        )
-    if bandit is not None and objective != MEAN:
-        raise ObjectiveError(
-            "a bandit tries the best arm for the mean over tasks, and another objective is named",
-            hint="leave out --bandit, or --objective, --weight and --keep",
-        )
-    trained = origin.find(predictor)
+    ask = Ask(tasks=tasks, objective=objective, sources=sources, search=search)
+    ask.check(len(models), catalogue=catalogue is not None)
+    began = perf_counter()
+    trained = origin.find(sources.predictor)
+    trained.predictor.check(NAMES, SCHEMA)
     say("reading headers")
-    inputs = gathered(models, base, experts, probes, infer)
+    inputs, survey = (
+        find_few(catalogue, base, ask, progress=say)
+        if catalogue
+        else (pin(models, base, tasks), None)
+    )
     objective.check([task.name for task in inputs.tasks])
-    evidence = measured(inputs, signals=signals, signatures=signatures, progress=say, note=note)
+    read = perf_counter()
+    evidence = sign_all(inputs, sources, progress=say, note=note)
+    signed = perf_counter()
     say("predicting")
-    return predicted(inputs, evidence, trained, objective, bandit=bandit)
-
-
-def predicted(
-    inputs: Inputs,
-    evidence: Evidence,
-    trained: Trained,
-    objective: Objective,
-    *,
-    bandit: str | None = None,
-) -> Plan:
-    """The plan of two models that are signed; the arguments are those of `plan`."""
-    checkpoints, found, known = inputs.models, inputs.base, evidence.signatures
-    tasks, unclear = informed(inputs.tasks, inputs.names, known)
-    arms = objective.candidates([task.name for task in tasks])
-    if bandit is not None:
-        arms = with_its_arms(arms, bandit)
-    reads = trained.predictor.reads_effects(arms)
-    told = _told(checkpoints, found, known, arms) if reads or bandit is not None else {}
-    rankings = {
-        t.name: _rank(
-            t, checkpoints, found, known, trained.predictor, arms, told[t.expert] if reads else {}
-        )
-        for t in tasks
-    }
-    decision = decide(rankings, {t.name: t.expert == checkpoints[0].name for t in tasks}, objective)
-    if bandit is not None:
-        decision = explored(decision, bandit, tasks, checkpoints, found, known, told)
+    inputs = infer_experts(inputs, evidence.signatures)
+    verdict = _judge(inputs, evidence, trained, ask, catalogued=catalogue is not None, say=say)
+    left_out = {**inputs.dropped, **verdict.left_out, **_record(survey)}
     return Plan(
-        recipe=_recipe(checkpoints, found, decision),
-        tasks=tasks,
+        recipe=recipe_of(verdict.best.tree, inputs.models, inputs.base),
+        tasks=inputs.tasks,
         probes=evidence.probes,
-        decision=decision,
-        left_out={**inputs.dropped, **unclear, **_named(decision.rejected)},
+        verdict=verdict,
+        left_out=left_out,
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
         coverage=1 - trained.predictor.alpha,
         signatures=evidence.origins,
+        seconds={
+            "reading": read - began,
+            "signing": signed - read,
+            "predicting": perf_counter() - signed,
+        },
+        survey=survey,
     )
 
 
-def _told(
-    models: Sequence[Checkpoint],
-    base: Checkpoint | None,
-    signatures: Mapping[str, Signature],
-    arms: Sequence[Arm],
-) -> dict[str, Mapping[str, np.ndarray]]:
-    """Name of the expert -> arm label -> what the arm does to the pair."""
-    first, second = (m.name for m in models)
-    found = effects(
-        signatures[first], signatures[second], signatures[base.name] if base else None, arms
+def _judge(
+    inputs: Inputs,
+    evidence: Evidence,
+    trained: Trained,
+    ask: Ask,
+    *,
+    catalogued: bool,
+    say: Progress,
+) -> Verdict:
+    search = replace(ask.search, most=ask.search.most or MOST) if catalogued else ask.search
+    search.check(len(inputs.models))
+    if len(inputs.models) == 2:
+        return judge_pair(
+            inputs, evidence, trained.predictor, ask.objective, bandit=ask.sources.bandit
+        )
+    return judge_trees(
+        inputs,
+        evidence,
+        trained.predictor,
+        ask.objective,
+        search,
+        field=FIELD if catalogued else None,
+        progress=say,
     )
-    back = seen_from_the_other(found)
-    return {
-        first: {arm.label: each for arm, each in zip(arms, found, strict=True)},
-        second: {arm.swapped().label: each for arm, each in zip(arms, back, strict=True)},
+
+
+def _record(survey: Survey | None) -> dict[str, str]:
+    """The first of the candidates that are left out; of the rest the number."""
+    if survey is None:
+        return {}
+    dropped = dict(list(survey.dropped.items())[:RECORDED])
+    if len(survey.dropped) > RECORDED:
+        dropped[f"{len(survey.dropped) - RECORDED} more candidates"] = "too many to record"
+    return dropped
+
+
+def _novelty(standing: Standing) -> dict[str, float | str]:
+    """How far the models are from the training data, beside what is usual there."""
+    novelty, usual = standing.novelty, standing.usual
+    facts: dict[str, float | str] = {
+        "status": novelty.status,
+        "outside": novelty.outside,
+        "distance": novelty.distance,
     }
-
-
-def _rank(
-    task: Task,
-    models: Sequence[Checkpoint],
-    base: Checkpoint | None,
-    signatures: Mapping[str, Signature],
-    trained: Predictor,
-    arms: Sequence[Arm],
-    told: Mapping[str, np.ndarray],
-) -> Ranking:
-    """The arms for (expert, auxiliary, task); an arm's first model is the expert."""
-    (auxiliary,) = [m.name for m in models if m.name != task.expert]
-    measured = features(
-        signatures[task.expert],
-        signatures[auxiliary],
-        signatures[base.name] if base else None,
-        task.name,
-    )
-    whole = base or models[0]
-    entries = sum(h.entries for h in whole.tensors.values()) if whole.kind == "full" else None
-    return trained.predict(measured, task=task.name, arms=arms, effects=told, parameters=entries)
-
-
-def _recipe(models: Sequence[Checkpoint], base: Checkpoint | None, decision: Decision) -> Recipe:
-    arm = decision.best.arm
-    step = Step(
-        operator=arm.operator, models=tuple(m.name for m in models), parameters=arm.parameters
-    )
-    recipe = Recipe(
-        base=source(base) if base else None,
-        models=tuple(source(m) for m in models),
-        steps=(step,),
-        dtype=common_dtype(base or models[0]),
-    )
-    check(recipe, "the plan")
-    return recipe
-
-
-def _named(rejected: Mapping[str, str]) -> dict[str, str]:
-    """Arms and why they are rejected: those that were no candidates favour one model."""
-    why = "favours one model; a candidate with --weight or --keep"
-    return {arm: why if said == NOT_ASKED else said for arm, said in rejected.items()}
-
-
-def _prediction(choice: Choice) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "arm": choice.arm.label,
-        "score": _rounded((choice.utility, choice.low, choice.high)),
-        "tasks": {task: _rounded(values) for task, values in choice.tasks.items()},
-        "pareto": choice.pareto,
-    }
-    if choice.missing:
-        found["missing"] = {task: round(lack, 4) for task, lack in choice.missing.items()}
-    return found
-
-
-def _novelty(ranking: Ranking) -> dict[str, Any]:
-    """How far the pair is from the training data, beside what is usual there."""
-    found, usual = ranking.novelty, ranking.usual
-    facts = {"status": found.status, "outside": found.outside, "distance": found.distance}
     if usual is not None:
         facts |= {"usual_outside": usual.outside, "usual_distance": usual.distance}
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in facts.items()}
+    return facts
 
 
-def _evidence(found: Contribution) -> dict[str, Any]:
+def _evidence(each: Contribution) -> dict[str, Any]:
     """One feature of those that decided; a missing value is None."""
     return {
-        "feature": found.feature,
-        "says": found.says,
-        "value": None if math.isnan(found.value) else found.value,
-        "lead": round(found.lead, 4),
+        "feature": each.feature,
+        "says": each.says,
+        "value": None if math.isnan(each.value) else each.value,
+        "lead": round(each.lead, 4),
     }
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 4) for value in values]

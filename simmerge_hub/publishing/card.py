@@ -4,13 +4,14 @@ The card holds no time, no path of this machine and no token. Knows nothing abou
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.publishing.licenses import Licence, merged_license
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
+from simmerge_hub.recipe.why import MEANINGS, UNIT, Why, WhyMerge, WhyTask
 
 REPO_ID = "REPO_ID"
 """Stands for the repository's name until the merge is pushed."""
@@ -26,20 +27,15 @@ LOADERS = {
     "ForImageTextToText": ("AutoModelForImageTextToText", "image-text-to-text"),
 }
 """What an architecture's name ends with: its Auto class in transformers, its task on the Hub."""
-OF_TWO = (
-    "Predicted share of the gap between the weaker and the better parent that each operator closes "
-    "on each task (1 = as good as the expert, 0 = as the other parent)"
-)
-OF_MANY = "Predicted utility of the best merges on each task, 1 = as good as the task's expert"
 PAPER = "https://arxiv.org/abs/2601.09473"
 
 
-def card(report: MergeReport, why: Mapping[str, Any], picture: str = "") -> str:
+def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
     """The text of README.md.
 
     Args:
         report: the merge.
-        why: the plan's `why:`, or {} where nothing was predicted for this recipe.
+        why: the plan's `why:`, or None where nothing was predicted for this recipe.
         picture: the file beside it that shows the merge tree, if there is one.
     """
     recipe = report.recipe
@@ -79,10 +75,12 @@ def _title(recipe: Recipe) -> str:
     return f"{' + '.join(names)}, merged with {' and '.join(recipe.operators)}"
 
 
-def _summary(recipe: Recipe, why: Mapping[str, Any]) -> str:
+def _summary(recipe: Recipe, why: Why | None) -> str:
     lines = _sliced(recipe) if recipe.slices else _steps(recipe.steps)
     what = (
-        "Which models, their order and the operators were" if _of_many(why) else "Its operator was"
+        "Which models, their order and the operators were"
+        if why and why.tree
+        else "Its operator was"
     )
     made = f" {what} predicted, without evaluating any candidate." if why else ""
     return (
@@ -148,81 +146,64 @@ def _role(source: Source, report: MergeReport) -> str:
     return "LoRA adapter" if report.checkpoints[source.name].kind == "adapter" else "model"
 
 
-def _tree(why: Mapping[str, Any], picture: str) -> str:
-    """The merge tree of a plan of many models, with what every merge in it should reach."""
-    if not _of_many(why):
+def _tree(why: Why | None, picture: str) -> str:
+    """The merge tree of a plan of many models, with what every merge in it should keep."""
+    if why is None or not why.tree:
         return ""
-    shown = "\n".join(str(line).replace("```", "'''").replace("\n", " ") for line in why["tree"])
-    drawn = f"\n\n![The merge tree]({picture})" if picture else ""
-    told = "Predicted utility after each step, 1 = as good as the task's expert."
-    return f"## Merge tree\n\n{told}\n\n```text\n{shown}\n```{drawn}"
+    shown = "\n".join(line.replace("```", "'''").replace("\n", " ") for line in why.tree)
+    image = f"\n\n![The merge tree]({picture})" if picture else ""
+    return (
+        f"## Merge tree\n\nPredicted utility after each step: {UNIT}.\n\n"
+        f"```text\n{shown}\n```{image}"
+    )
 
 
-def _of_many(why: Mapping[str, Any]) -> bool:
-    return isinstance(why.get("tree"), list)
-
-
-def _predictions(why: Mapping[str, Any]) -> str:
-    if not why:
+def _predictions(why: Why | None) -> str:
+    if why is None:
         return (
             "## Predicted utilities\n\nNone: this recipe was written or edited by hand, or redone "
             "from another card. Nothing was predicted for it."
         )
-    many = _of_many(why)
-    tasks = [task["task"] for task in why["tasks"]]
-    heading, wanted = why["objective"]["heading"], why["objective"]["description"]
+    tasks = [task.task for task in why.tasks]
+    heading, wanted = why.objective.heading, why.objective.description
     columns = [heading] if heading not in tasks else []
     rows = [
-        [_arm(p, why), *(_interval(p["score"]) for _ in columns)]
-        + [_interval(p["tasks"][task]) for task in tasks]
-        for p in why["predictions"]
+        [_merge(each, why), *(_interval(each.utility) for _ in columns)]
+        + [_interval(each.tasks[task]) for task in tasks]
+        for each in why.predictions
     ]
     experts = "; ".join(
-        cell(f"{t['task']}: `{t['expert']}`{_inferred(t)} (probes {t['probes']})")
-        for t in why["tasks"]
+        cell(f"{task.task}: `{task.expert}`{_inferred(task)} (probes {task.probes})")
+        for task in why.tasks
     )
-    cautious = "A merge counts by one standard deviation below what is shown. " if many else ""
+    cautious = "A merge counts by one standard deviation below what is shown. " if why.tree else ""
     return "\n\n".join(
         [
             "## Predicted utilities",
-            f"{OF_MANY if many else OF_TWO}, with {why['coverage']:.0%} intervals per task. These "
-            "are predictions, not measurements.",
-            f"Wanted was the {'merge' if many else 'arm'} with {cell(wanted)}. {cautious}Bounds of "
-            "a value over several tasks are made of theirs, and are no calibrated interval. ◆: no "
-            f"other {'' if many else 'arm '}is better on one task and as good on all.",
-            table(["merge" if many else "operator", *columns, *tasks], rows),
-            f"{_status(why)} {cell(why['reason'])}",
-            f"Experts — {experts}. Predictor `{why['predictor'][:12]}`, "
-            f"from {cell(why['predictor_from'])}.",
+            f"Utility is the {UNIT}. Shown with {why.coverage:.0%} intervals per task. These are "
+            "predictions, not measurements.",
+            f"Wanted was the merge with {cell(wanted)}. {cautious}Bounds of a value over several "
+            "tasks are made of theirs, and are no calibrated interval. ◆: no other is better on "
+            "one task and as good on all.",
+            table(["merge", *columns, *tasks], rows),
+            f"**{why.status.capitalize()}**: {MEANINGS[why.status]}. {cell(why.reason)}",
+            f"Experts — {experts}. Predictor `{why.predictor[:12]}`, "
+            f"from {cell(why.predictor_from)}.",
         ]
     )
 
 
-def _arm(prediction: Mapping[str, Any], why: Mapping[str, Any]) -> str:
-    """The arm's name: the chosen one bold, those that are on the front marked."""
-    label = prediction["arm"]
-    name = f"**{label}**" if label == why["choice"] else label
-    return f"{name} ◆" if prediction["pareto"] else name
+def _merge(prediction: WhyMerge, why: Why) -> str:
+    """The merge's name: the chosen one bold, those that are on the front marked."""
+    label = prediction.merge
+    name = f"**{label}**" if label == why.choice else label
+    return f"{name} ◆" if prediction.pareto else name
 
 
-def _inferred(task: Mapping[str, Any]) -> str:
-    probability = task.get("probability")
-    if not isinstance(probability, float):
+def _inferred(task: WhyTask) -> str:
+    if task.probability is None:
         return ""
-    return f", inferred with probability {probability:.2f},"
-
-
-def _status(why: Mapping[str, Any]) -> str:
-    many = _of_many(why)
-    they = "these models are" if many else "the pair is"
-    how = "scale or number" if many else "scale"
-    return {
-        "calibrated": f"**Calibrated**: {they} like those the predictor was calibrated on.",
-        "extrapolated": f"**Extrapolated**: {they} unlike those the predictor was trained on in "
-        f"{how}; the ranking stands, the intervals are not calibrated.",
-        "abstained": f"**Abstained**: {they} unlike anything the predictor has seen; the safe "
-        "operator was taken.",
-    }[why["status"]]
+    return f", inferred with probability {task.probability:.2f},"
 
 
 def _interval(values: Sequence[float]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from simmerge_hub.recipe import Recipe, Step
+    from simmerge_hub.recipe.why import Why
 
 WIDTH, HEIGHT = 3.0, 0.85
 """Inches for a step and for a model."""
@@ -26,12 +27,12 @@ ON_LINES: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 MODEL, MERGE = "#EAF2F8", "#FDF3E3"
 
 
-def draw(recipe: Recipe, why: Mapping[str, Any], output: str | Path) -> None:
+def draw(recipe: Recipe, why: Why, output: str | Path) -> None:
     """Write the tree as a figure.
 
     Args:
         recipe: of a plan; its last step is the merge.
-        why: the plan's `why:`, whose `steps` hold what each merge is expected to reach.
+        why: the plan's `why:`, whose `steps` hold the utilities of each merge.
         output: a .png, .svg or .pdf; replaced if it is there.
 
     Raises:
@@ -39,10 +40,10 @@ def draw(recipe: Recipe, why: Mapping[str, Any], output: str | Path) -> None:
     """
     path = Path(output)
     check(path)
-    path.write_bytes(drawn(recipe, why, path.suffix.lower()))
+    path.write_bytes(render(recipe, why, path.suffix.lower()))
 
 
-def drawn(recipe: Recipe, why: Mapping[str, Any], kind: str) -> bytes:
+def render(recipe: Recipe, why: Why, kind: str) -> bytes:
     """The figure as a file's content; `kind` is .png, .svg or .pdf."""
     from matplotlib import style
     from matplotlib.figure import Figure
@@ -63,13 +64,11 @@ def drawn(recipe: Recipe, why: Mapping[str, Any], kind: str) -> bytes:
     return written.getvalue()
 
 
-def _write(
-    axes: Axes, recipe: Recipe, why: Mapping[str, Any], places: Mapping[str, tuple[float, float]]
-) -> None:
-    told = {part["step"]: part["tasks"] for part in why.get("steps", ())}
+def _write(axes: Axes, recipe: Recipe, why: Why, places: Mapping[str, tuple[float, float]]) -> None:
+    utilities = {step.step: step.tasks for step in why.steps}
     skills: dict[str, list[str]] = {}
-    for task in why.get("tasks", ()):
-        skills.setdefault(task["expert"], []).append(task["task"])
+    for task in why.tasks:
+        skills.setdefault(task.expert, []).append(task.task)
     for step in recipe.steps:
         for name, share in zip(step.models, _weights(step), strict=True):
             (x, y), (to_x, to_y) = places[name], places[step.name]
@@ -84,7 +83,8 @@ def _write(
             }
             axes.text(*middle, share, bbox=ON_LINES, **look)
         lines = [_named(step)]
-        lines += [f"{task} {spread[0]:.2f}" for task, spread in told.get(step.name, {}).items()]
+        kept = utilities.get(step.name, {})
+        lines += [f"{task} {middle:.2f}" for task, (middle, _, _) in kept.items()]
         _box(axes, places[step.name], "\n".join(lines), MERGE)
     for model in recipe.models:
         own = ", ".join(skills.get(model.name, ()))

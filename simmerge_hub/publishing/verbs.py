@@ -2,17 +2,16 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import OutputError
 from simmerge_hub.merger import MergeReport, Progress
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import REPO_ID, card
-from simmerge_hub.recipe import FILE, Recipe, dump_yaml, load, parse
+from simmerge_hub.recipe import FILE, Recipe, Why, dump_yaml, load, parse
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
-    from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
 
 PICTURE = "plan.svg"
@@ -20,7 +19,7 @@ PICTURE = "plan.svg"
 
 
 def merge(
-    what: "Plan | ManyPlan | Recipe | str | Path",
+    what: "Plan | Recipe | str | Path",
     output: str | Path,
     *,
     overwrite: bool = False,
@@ -45,15 +44,15 @@ def merge(
         predictions.
     """
     recipe, why = _recipe_of(what)
-    notes = dump_yaml({"why": why}) if why else ""
-    picture = PICTURE if "tree" in why and find_spec("matplotlib") else ""
+    notes = dump_yaml({"why": why.to_dict()}) if why else ""
+    picture = PICTURE if why and why.tree and find_spec("matplotlib") else ""
 
     def page(done: MergeReport) -> dict[str, str]:
         texts = {"README.md": card(done, why, picture)}
-        if picture:
+        if picture and why:
             from simmerge_hub.publishing import merge_tree  # matplotlib takes half a second
 
-            texts[picture] = merge_tree.drawn(recipe, why, ".svg").decode()
+            texts[picture] = merge_tree.render(recipe, why, ".svg").decode()
         return texts
 
     return run(
@@ -112,9 +111,9 @@ def push(
     )
 
 
-def _recipe_of(what: "Plan | ManyPlan | Recipe | str | Path") -> tuple[Recipe, dict[str, Any]]:
+def _recipe_of(what: "Plan | Recipe | str | Path") -> tuple[Recipe, Why | None]:
     if isinstance(what, Recipe):
-        return what, {}
+        return what, None
     if isinstance(what, str | Path):
         return load(what)
-    return parse(what.to_yaml(), "the plan")
+    return what.recipe, what.why()

@@ -9,10 +9,10 @@ from simmerge_hub.recipe.inputs import fetch, fetch_all, pinned, source
 from simmerge_hub.recipe.load import FILE, load
 from simmerge_hub.recipe.reading import parse
 from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Slice, Source, Step, check
-from simmerge_hub.recipe.why import sealed
+from simmerge_hub.recipe.why import Why
 from simmerge_hub.recipe.writing import dump_yaml
 
 __all__ = [
-    "FILE", "SHARD_SIZE", "Recipe", "Slice", "Source", "Step",
-    "check", "dump_yaml", "fetch", "fetch_all", "load", "parse", "pinned", "sealed", "source",
+    "FILE", "SHARD_SIZE", "Recipe", "Slice", "Source", "Step", "Why",
+    "check", "dump_yaml", "fetch", "fetch_all", "load", "parse", "pinned", "source",
 ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import local_file
@@ -10,13 +9,14 @@ from simmerge_hub.hub.resolve import ModelRef, resolve_files
 from simmerge_hub.recipe import mergekit
 from simmerge_hub.recipe.reading import parse
 from simmerge_hub.recipe.recipe import Recipe
+from simmerge_hub.recipe.why import Why
 
 FILE = "simmerge.yaml"
 """The recipe's name beside the weights it made."""
 
 
-def load(reference: str | Path) -> tuple[Recipe, dict[str, Any]]:
-    """A recipe, and its `why` ({} if it has none or the recipe was edited since).
+def load(reference: str | Path) -> tuple[Recipe, Why | None]:
+    """A recipe, and its `why`; None if it has none or the recipe was edited since.
 
     Args:
         reference: a YAML file (ours or mergekit's), a merged folder, or a repository whose card
@@ -31,10 +31,10 @@ def load(reference: str | Path) -> tuple[Recipe, dict[str, Any]]:
     return _from_elsewhere(_from_card(str(reference)), f"the card of {reference}")
 
 
-def _from_file(path: Path) -> tuple[Recipe, dict[str, Any]]:
+def _from_file(path: Path) -> tuple[Recipe, Why | None]:
     text = path.read_text(encoding="utf-8", errors="replace")
     if mergekit.recognised(text):
-        return mergekit.read(text, str(path)), {}
+        return mergekit.read(text, str(path)), None
     return parse(text, str(path), folder=path.parent)
 
 
@@ -53,7 +53,7 @@ def _from_card(reference: str) -> str:
     )
 
 
-def _from_elsewhere(text: str, where: str) -> tuple[Recipe, dict[str, Any]]:
+def _from_elsewhere(text: str, where: str) -> tuple[Recipe, Why | None]:
     recipe, why = parse(text, where)
     for wanted in recipe.sources:
         if wanted.folder is not None:

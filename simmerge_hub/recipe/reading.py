@@ -10,7 +10,7 @@ import yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import ModelRef
 from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Slice, Source, Step, bad, check
-from simmerge_hub.recipe.why import believed
+from simmerge_hub.recipe.why import Why, read_why
 from simmerge_hub.recipe.writing import DEFAULTS, VERSION
 
 KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
@@ -22,8 +22,8 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 
 
-def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe, dict[str, Any]]:
-    """A recipe from YAML text, and its `why` ({} if it has none or the recipe was edited since).
+def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe, Why | None]:
+    """A recipe from YAML text, and its `why`; None if it has none or was edited since.
 
     Args:
         text: the YAML.
@@ -40,8 +40,7 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
             hint="upgrade: pip install -U simmerge-hub",
         )
     recipe = _recipe(data, where, folder or Path())
-    why = data.get("why")
-    return recipe, why if isinstance(why, dict) and believed(why, recipe.fingerprint) else {}
+    return recipe, read_why(data.get("why"), recipe.fingerprint)
 
 
 def yaml_mapping(text: str, where: str) -> dict[Any, Any]:

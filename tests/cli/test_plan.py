@@ -1,131 +1,121 @@
-"""What a plan looks like: nothing is cut off, and text of others is printed as it is."""
+"""plan --collection and --author: usage, what is printed, and that nobody's text moves a cursor."""
 
 import io
-from types import SimpleNamespace
-from typing import Any
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from simmerge_hub.cli import plan, show
-from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.choice import decide
-from simmerge_hub.planning.objective import Objective
-from simmerge_hub.planning.tasks import Task
-from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
-from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
-
-HOSTILE = "[/x] [red]a[/red]"
-TIES, SCALED = arm("ties", density=0.2), arm("task_arithmetic", scale=0.7)
+from simmerge_hub.cli import catalogue, show
+from simmerge_hub.cli.main import main
+from tests.catalogues import Catalogue
 
 
-def console(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
+@pytest.fixture
+def out(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     written = io.StringIO()
-    monkeypatch.setattr(show, "OUT", Console(file=written, width=width))
+    monkeypatch.setattr(show, "OUT", Console(file=written, width=400))
     return written
 
 
-def ranking(
-    task: str, status: Status = "calibrated", reason: str = "because", **wins: float
-) -> Any:
-    arms: dict[str, Arm] = {"ties": TIES, "scaled": SCALED}
-    kept = [
-        Prediction(arm=arms[n], task=task, utility=u, low=u - 0.5, high=u + 0.5)
-        for n, u in sorted(wins.items(), key=lambda item: -item[1])
-    ]
-    found = Contribution(feature="f", value=1.0, utility=0.1, lead=0.08, says="the delta is small")
-    return Ranking(
-        task=task,
-        status=status,
-        kept=tuple(kept),
-        rejected=(),
-        reason=reason,
-        contributions=() if status == "abstained" else (found,),
-        novelty=Novelty(status=status, reason=reason, distance=0.1, outside=0.02, strange=("g",)),
-        usual=Limits(distance=0.25, outside=0.01),
-    )
+@pytest.fixture
+def made(org: str, tmp_path: Path) -> Catalogue:
+    return Catalogue(org, tmp_path)
 
 
-def planned(*rankings: Ranking, objective: Objective | None = None, **fields: Any) -> Any:
-    decision = decide(
-        {r.task: r for r in rankings}, {r.task: True for r in rankings}, objective or Objective()
-    )
-    tasks = [
-        Task(name=r.task, expert="org/a", probes=None, scores={}, named=True) for r in rankings
-    ]
-    return SimpleNamespace(
-        tasks=tasks,
-        recipe=SimpleNamespace(models=[SimpleNamespace(name="org/a")]),
-        decision=decision,
-        best=decision.best,
-        left_out={},
-        signatures={},
-        predictor="0" * 64,
-        predictor_from="the package",
-        **fields,
-    )
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "name models, or --collection COLLECTION, or --author ORG --base BASE"),
+        (["a", "--collection", "o/c"], "MODEL and --collection exclude each other"),
+        (["--collection", "o/c", "--author", "o"], "--collection and --author exclude each other"),
+        (["--author", "o"], "--author needs --base"),
+        (["a", "b", "--shortlist", "3"], "--shortlist goes with --collection or --author"),
+        (["--collection", "o/c", "--infer-expert", "code"], "--infer-expert is for two models"),
+        (["--collection", "o/c", "--shortlist", "0"], "'0' is no number above zero"),
+    ],
+)
+def test_wrong_usage(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", *given])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
 
 
-BOTH = (ranking("code", ties=0.6, scaled=0.4), ranking("math", ties=0.1, scaled=0.5))
+def test_a_collection(
+    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        made.model(f"math-{number}", gsm8k=0.9 - number / 100)
+    made.model("code", humaneval=0.9)
+    made.model("rag", squad=0.9)
+    made.files("gguf", model_gguf="x")
+    file = tmp_path / "plan.yaml"
+    plan = ["plan", "--collection", made.slug, "--signals", "structural", "--max-models", "2"]
+    assert main([*plan, "--shortlist", "3", "-o", str(file)]) == 0
+    said = out.getvalue()
+    assert f"9 candidates in the collection {made.slug}, made from {made.base}: 3 are" in said
+    assert f"has no safetensors weights (it has model.gguf): {made.org}/gguf" in said
+    rest = ", ".join(f"{made.org}/math-{number}" for number in range(1, 5))
+    assert f"1 to 5 others state better scores on math: {rest} and 1 more" in said
+    assert "left out: " + made.org + "/gguf" not in said
+    assert f"{made.org}/gguf: has no safetensors weights" in file.read_text()
+    capsys.readouterr()
+    assert main([*plan, "--shortlist", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["catalogue"]
+    assert found["listed"] == 9
+    assert len(found["shortlist"]) + len(found["dropped"]) == 9
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_what_a_plan_says(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = console(monkeypatch, width)
-    plan.page(planned(*BOTH))
-    text = " ".join(out.getvalue().split())
-    assert "➜ task_arithmetic(scale=0.7) ◆ │ 0.45 (-0.05–0.95)" in text
-    assert "The tasks disagree: code alone would take ties(density=0.2) (0.60 against 0.40)" in text
-    assert "code: the expert is org/a (as you say)" in text
-    assert "over task_arithmetic(scale=0.7) by 0.20, because (with what each adds)" in text
-    assert "- the delta is small: +0.08" in text
-    assert "calibrated: the intervals hold for pairs like this one" in text
-    assert "nearest pair 0.10 mean ranks away (usual up to 0.25)" in text
-    assert "predictor: 000000000000, from the package" in text
-    assert max(map(len, out.getvalue().splitlines())) <= width
+def test_text_of_strangers_moves_no_cursor(made: Catalogue, out: io.StringIO) -> None:
+    card = made.card(gsm8k=0.9).replace('"base_model"', '"license": "[/x]", "base_model"')
+    evil = made.card(**{"[red]a\x1b[2J\x9b1m": 0.9})
+    made.model("a", card=card)
+    made.model("b", card=evil)
+    made.model("c", humaneval=0.9)
+    made.model("d", card=made.card(base="[red]x[/y]\x1b[2J", humaneval=0.5))
+    author = ["plan", "--author", made.org, "--base", made.base, "--signals", "structural"]
+    assert main(author) == 0
+    collection = ["plan", "--collection", made.slug, "--base", made.base]
+    assert main([*collection, "--signals", "structural"]) == 0
+    said = out.getvalue()
+    assert "was made from another base, [red]x[/y] [2J" in said
+    assert "[red]a[2j1m" in said
+    assert all(c.isprintable() or c == "\n" for c in said)
 
 
-def test_intervals_of_tasks_give_way_to_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = []
-    for width in (80, 120):
-        out = console(monkeypatch, width)
-        plan.page(planned(*BOTH))
-        shown.append(out.getvalue().partition("➜ ")[2].partition("\n")[0].count("–"))
-    assert shown == [1, 3]
+def test_errors_are_told_without_control_characters(
+    made: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.model("d", card=made.card(base="x\x1b[2J"))
+    assert main(["plan", "--collection", made.slug, "--base", made.base]) == 1
+    assert "\x1b" not in capsys.readouterr().err
 
 
-def test_the_objective_is_the_first_column(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = console(monkeypatch, 120)
-    plan.page(planned(*BOTH, objective=Objective(worst=True)))
-    assert "operator" in out.getvalue()
-    assert "│ 0.40 (-0.10–0.90) │" in out.getvalue()
-    assert "best worst task of code, math: 0.40" in out.getvalue()
+def test_two_that_are_left_have_no_tree(
+    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.model("math", gsm8k=0.9)
+    made.model("code", humaneval=0.9)
+    picture = tmp_path / "tree.svg"
+    plan = ["plan", "--collection", made.slug, "--signals", "structural"]
+    assert main([*plan, "--picture", str(picture)]) == 0
+    assert "two models are left, and their merge has no tree" in capsys.readouterr().err
+    assert not picture.exists()
 
 
-def test_an_arm_that_keeps_too_little_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = console(monkeypatch, 120)
-    plan.page(planned(*BOTH, objective=Objective(keep={"code": 0.5})))
-    assert "➜ ties(density=0.2)" in out.getvalue()
-    assert "✗ task_arithmetic(scale=0.7)" in out.getvalue()
-    assert "✗ keeps less than is asked for" in out.getvalue()
-
-
-@pytest.mark.parametrize("status", ["extrapolated", "abstained"])
-def test_how_far_to_believe_it(status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = console(monkeypatch, 120)
-    plan.page(planned(ranking("code", status, "a new size", ties=0.6)))
-    text = " ".join(out.getvalue().split())
-    assert f"{status}: {plan.STATUS[status][1]}" in text
-    assert "a new size" in text
-    assert "2.0% of features out of range (usual up to 1.0%), most of all g" in text
-
-
-def test_text_of_others_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = console(monkeypatch, 400)
-    made = planned(ranking(HOSTILE, reason=HOSTILE, ties=0.5))
-    made.left_out, made.signatures = {HOSTILE: HOSTILE}, {HOSTILE: {HOSTILE: HOSTILE}}
-    made.predictor_from = HOSTILE
-    made.recipe.models[0].name = HOSTILE
-    plan.page(made)
-    assert out.getvalue().count(HOSTILE) >= 8
-    assert out.getvalue().count("[red]") == out.getvalue().count("[/red]") >= 9
+def test_reasons_are_folded() -> None:
+    assert catalogue.folded(
+        {
+            "a": "2 others state better scores on math",
+            "b": "1 other states a better score on math",
+            "c": "1 other states a better score on code",
+            "d": "is gated",
+            "e": "is gated",
+        }
+    ) == {
+        "1 to 2 others state better scores on math": ["a", "b"],
+        "1 other states a better score on code": ["c"],
+        "is gated": ["d", "e"],
+    }

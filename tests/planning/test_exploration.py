@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from simmerge_hub.planning.objective import Objective
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import BanditError, ObjectiveError
 from simmerge_hub.operators import BALANCED, arm
-from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.recipe import parse
 from simmerge_hub.selector.bandit import representation, sharing

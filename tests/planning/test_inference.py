@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simmerge_hub.planning.tasks import Task
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.inference import informed, probability
 from simmerge_hub.planning.plan import plan
-from simmerge_hub.planning.tasks import Task
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features
 

@@ -15,13 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from simmerge_hub.planning.tasks import tasks_of
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.plan import plan
-from simmerge_hub.planning.tasks import tasks_of
 from simmerge_hub.recipe import parse
 from simmerge_hub.signatures.published import shared
 from simmerge_hub.signatures.published.shared import signed

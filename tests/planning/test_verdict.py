@@ -3,16 +3,17 @@
 from dataclasses import replace
 from typing import Any, cast
 
-from simmerge_hub.operators import arm
 from simmerge_hub.planning.objective import MEAN
+
+from simmerge_hub.operators import arm
+from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trees.forecast import Belief, Candidate, Forecast
-from simmerge_hub.planning.trees.tree import joined, leaf
 from simmerge_hub.planning.verdict import left_out, narrowed, reasons
 from tests.planning.trees.test_search import Known, found
 
 
 def merge(first: str, second: str, mean: float) -> Candidate:
-    tree = joined(arm("linear"), leaf(first), leaf(second))
+    tree = join(arm("linear"), leaf(first), leaf(second))
     return Candidate(tree=tree, beliefs=dict.fromkeys("ab", Belief(mean=mean)))
 
 
@@ -56,7 +57,7 @@ def test_nothing_of_idle_models_is_said_of_others() -> None:
 
 
 def test_what_is_lost_is_said() -> None:
-    tree = joined(arm("linear"), leaf("a"), leaf("b"))
+    tree = join(arm("linear"), leaf("a"), leaf("b"))
     taken = Candidate(tree=tree, beliefs={"a": Belief(mean=0.05), "b": Belief(mean=0.9)})
     said = reasons([taken], MEAN, cast(Forecast, Known("ab")))
     assert said[1] == "Next to nothing is expected to be kept of a"

@@ -14,8 +14,8 @@ from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
-from simmerge_hub.planning.evidence import Progress
-from simmerge_hub.planning.tasks import stated_tasks
+from simmerge_hub.planning.ask.options import Progress
+from simmerge_hub.planning.ask.tasks import stated_tasks
 from simmerge_hub.weights.alignment.align import aligned
 from simmerge_hub.weights.alignment.lineage import stray
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.planning.tasks import Task, stated_tasks, tasks_of
+from simmerge_hub.planning.ask.tasks import Task, stated_tasks, tasks_of
 
 GOOD = 0.5
 """A model is good at a task from this share of the best score on."""

@@ -15,11 +15,11 @@ from itertools import groupby
 import numpy as np
 
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.objective import Spread
-from simmerge_hub.planning.trees.tree import Tree, at_once, joined, leaf, pairwise
+from simmerge_hub.planning.choice import Belief, Choice, from_gain, unmerged
+from simmerge_hub.planning.tree import Tree, at_once, join, pairwise
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
-from simmerge_hub.selector.tables.outcomes import HIGHEST, SMALLEST_GAP
+from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
 from simmerge_hub.selector.tables.rows import Floats
 from simmerge_hub.signatures.features.vector import features
 from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
@@ -28,38 +28,6 @@ from simmerge_hub.signatures.merged.likeness import likeness
 from simmerge_hub.signatures.merged.simulation import merged
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
-
-WITHIN = 1.645
-"""Standard deviations of a normal error that the predictor's 90 % intervals reach."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Belief:
-    """What is expected on a task: the mean, relative to the task's expert, and its variance."""
-
-    mean: float
-    variance: float = 0.0
-
-    def spread(self, deviations: float = WITHIN) -> Spread:
-        """(middle, low, high), so many standard deviations around the mean, in [0, 1.5]."""
-        width = deviations * self.variance**0.5
-        return self.mean, max(0.0, self.mean - width), min(HIGHEST, self.mean + width)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A tree and what is expected of it: task -> belief.
-
-    `idle` are those of its models that are the best of all at no task.
-    """
-
-    tree: Tree
-    beliefs: Mapping[str, Belief]
-    idle: frozenset[str] = frozenset()
-
-    def spreads(self, deviations: float = WITHIN) -> dict[str, Spread]:
-        """Task -> (middle, low, high)."""
-        return {task: belief.spread(deviations) for task, belief in self.beliefs.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +48,10 @@ class View:
     def gap(self) -> float:
         """How much there is to gain."""
         return self.best - self.level
+
+    def belief(self, gain: float, width: float) -> Belief:
+        """A gain and the half-width of its interval as a utility."""
+        return from_gain(gain, width, best=self.best, level=self.level)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,28 +78,27 @@ class Forecast:
     made: dict[str, Signature] = field(default_factory=dict)
     views: dict[tuple[str, ...], list[View]] = field(default_factory=dict)
     ran: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
-    seen: dict[str, Candidate] = field(default_factory=dict)
+    seen: dict[str, Choice] = field(default_factory=dict)
     scored: int = 0
 
-    def model(self, name: str) -> Candidate:
+    def model(self, name: str) -> Choice:
         """A model by itself."""
-        beliefs = {t: Belief(mean=known.get(name, 0.0)) for t, known in self.known.items()}
-        return Candidate(tree=leaf(name), beliefs=beliefs)
+        return unmerged(name, self.known)
 
-    def steps(self, pairs: Iterable[tuple[Candidate, Candidate]]) -> list[Candidate]:
+    def steps(self, pairs: Iterable[tuple[Choice, Choice]]) -> list[Choice]:
         """Each pair of trees merged with each of its arms."""
         base = self.base is not None
         return self.trees(
-            joined(a, one.tree, other.tree)
+            join(a, one.tree, other.tree)
             for one, other in pairs
             for a in pairwise(one.tree, other.tree, base=base)
         )
 
-    def at_once(self, models: Sequence[str]) -> list[Candidate]:
+    def at_once(self, models: Sequence[str]) -> list[Choice]:
         """All of three or more models merged in one step, with each arm that can."""
         return self.trees(at_once(models, base=self.base is not None))
 
-    def trees(self, asked: Iterable[Tree]) -> list[Candidate]:
+    def trees(self, asked: Iterable[Tree]) -> list[Choice]:
         """What is expected of these trees."""
         asked = list(asked)
         found = self._pairs([t for t in asked if len(t.models) == 2])
@@ -185,7 +156,7 @@ class Forecast:
         signatures = [self.models[name] for name in models]
         return merged(arm("linear"), self.base, signatures) if len(models) > 1 else signatures[0]
 
-    def _many(self, trees: Sequence[Tree]) -> dict[str, Candidate]:
+    def _many(self, trees: Sequence[Tree]) -> dict[str, Choice]:
         asked = [
             (tree, view)
             for tree in trees
@@ -196,8 +167,8 @@ class Forecast:
         if asked:
             answers = zip(*self.predictor.of_many(self._merges(asked)), strict=True)
             for (tree, view), (gain, width) in zip(asked, answers, strict=True):
-                beliefs[tree.label][view.task] = _closed(view, gain, width)
-        return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
+                beliefs[tree.label][view.task] = view.belief(gain, width)
+        return {t.label: Choice(tree=t, beliefs=beliefs[t.label], label=t.label) for t in trees}
 
     def _between(self, trees: Sequence[Tree]) -> dict[str, dict[str, Belief]]:
         """Label -> task -> the middle between the best model and the others: right where they do
@@ -232,7 +203,7 @@ class Forecast:
         whole = self.weights(tree)
         return np.stack([effect_of(whole, self.models[v.expert], v.rest, self.base) for v in views])
 
-    def _pairs(self, trees: Sequence[Tree]) -> dict[str, Candidate]:
+    def _pairs(self, trees: Sequence[Tree]) -> dict[str, Choice]:
         """Merges of two models, those of the same two asked about together."""
         by_models: dict[tuple[str, ...], list[Tree]] = {}
         for tree in trees:
@@ -246,8 +217,8 @@ class Forecast:
         for group in groups.values():
             for question, *answer in zip(group, *self._asked(group), strict=True):
                 for tree, gain, width in zip(question.trees, *answer, strict=True):
-                    beliefs[tree.label][question.view.task] = _closed(question.view, gain, width)
-        return {t.label: Candidate(tree=t, beliefs=beliefs[t.label]) for t in trees}
+                    beliefs[tree.label][question.view.task] = question.view.belief(gain, width)
+        return {t.label: Choice(tree=t, beliefs=beliefs[t.label], label=t.label) for t in trees}
 
     def _questions(self, models: Sequence[str], trees: Sequence[Tree]) -> "list[_Question]":
         """For every task on which the two differ: all arms, seen from its better model."""
@@ -279,11 +250,3 @@ class _Question:
     trees: Sequence[Tree]
     arms: tuple[Arm, ...]
     moved: Floats
-
-
-def _closed(view: View, gain: float, width: float) -> Belief:
-    """v + g (u − v), and the variance of g's error."""
-    return Belief(
-        mean=float(min(HIGHEST, max(0.0, view.level + gain * view.gap))),
-        variance=float((view.gap * width / WITHIN) ** 2),
-    )

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import merge
-from simmerge_hub.planning.objective import Objective
-from simmerge_hub.planning.trees.forecast import Candidate, Forecast
-from simmerge_hub.planning.trees.search import CAUTION, in_order
-from simmerge_hub.planning.trees.tree import Tree
+from simmerge_hub.planning.ask.objective import Objective
+from simmerge_hub.planning.choice import CAUTION, Choice, in_order
+from simmerge_hub.planning.tree import Tree
+from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.signatures.probing.probe import ProbeSet, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
@@ -22,15 +22,15 @@ Run = Callable[[Tree], Mapping[str, Sketch]]
 """Makes a tree's merge and runs it on the probes: task -> what it did."""
 
 
-def tried(
+def try_first(
     forecast: Forecast,
-    ranked: Sequence[Candidate],
+    ranked: Sequence[Choice],
     objective: Objective,
     count: int,
     run: Run,
     *,
     caution: float = CAUTION,
-) -> list[Candidate]:
+) -> list[Choice]:
     """The first `count` merges of three models and more are run and forecast again.
 
     They come first, with the merges of two that were among them, in their new order; what was
@@ -38,16 +38,16 @@ def tried(
 
     Args:
         forecast: where `ranked` comes from; remembers what was run.
-        ranked: candidates, best first.
+        ranked: choices, best first.
         objective, caution: what they are put in order by.
         count: how many are run; a merge of two is forecast as a pair, and not run.
         run: see `Run`.
     """
-    places = [i for i, candidate in enumerate(ranked) if len(candidate.tree.models) > 2][:count]
+    places = [i for i, choice in enumerate(ranked) if len(choice.tree.models) > 2][:count]
     for i in places:
         forecast.ran[ranked[i].tree.label] = run(ranked[i].tree)
     last = max(places, default=-1) + 1
-    again = forecast.trees(candidate.tree for candidate in ranked[:last])
+    again = forecast.trees(choice.tree for choice in ranked[:last])
     return in_order(again, objective, caution) + list(ranked[last:])
 
 

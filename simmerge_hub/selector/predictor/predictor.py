@@ -22,7 +22,7 @@ from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ra
 from simmerge_hub.selector.predictor.wording import TIE as TIE  # what reports count as equal, too
 from simmerge_hub.selector.tables.availability import missing, spell
 from simmerge_hub.selector.tables.merges import Merges
-from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
+from simmerge_hub.selector.tables.outcomes import LOWEST
 from simmerge_hub.selector.tables.rows import Floats
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Predictor:
             status=novelty.status,
             kept=kept,
             rejected=rejected,
-            reason=wording.sentence(kept, contributions, novelty),
+            reason=wording.sentence(_values(kept), contributions, novelty),
             contributions=contributions,
             novelty=novelty,
             usual=self._usual(values),
@@ -246,7 +246,7 @@ class Predictor:
         order = np.argsort(-utilities, kind="stable")
         widths = [self._width(radii, left[i], first=i == order[0]) for i in order]
         return tuple(
-            _prediction(left[i], task, float(utilities[i]), width)
+            Prediction(arm=left[i], task=task, gain=float(utilities[i]), width=width)
             for i, width in zip(order, widths, strict=True)
         )
 
@@ -293,7 +293,7 @@ class Predictor:
         return Ranking(
             task=task,
             status="abstained",
-            kept=(_prediction(safe, task, mean, WIDEST),),
+            kept=(Prediction(arm=safe, task=task, gain=mean, width=WIDEST),),
             rejected=rejected + others,
             reason=f"{safe.label} as the safe choice: {novelty.reason}",
             contributions=(),
@@ -304,10 +304,11 @@ class Predictor:
     def _contributions(
         self, values: Floats, moved: Mapping[str, Floats], kept: Sequence[Prediction]
     ) -> tuple[Contribution, ...]:
-        best, rival = kept[0].arm, wording.rival(kept)
+        best, rival = kept[0].arm, wording.rival(_values(kept))
         of_best = lead = self._shap(values, moved[best.label], best)
         if rival is not None:
-            lead = of_best - self._shap(values, moved[rival.arm.label], rival.arm)
+            other = next(p.arm for p in kept if p.arm.label == rival[0])
+            lead = of_best - self._shap(values, moved[other.label], other)
         names = (*self.names, *self.conditioned.effects)
         seen = np.concatenate([values, moved[best.label]])
         strongest = np.argsort(-np.abs(lead), kind="stable")[:NAMED]
@@ -315,7 +316,7 @@ class Predictor:
             Contribution(
                 feature=names[i],
                 value=float(seen[i]),
-                utility=float(of_best[i]),
+                gain=float(of_best[i]),
                 lead=float(lead[i]),
                 says=wording.says(names[i], float(seen[i]), self.familiar.knots[i : i + 1]),
             )
@@ -347,11 +348,5 @@ class Predictor:
         return labels.index(arm.label) if arm.label in labels else None
 
 
-def _prediction(chosen: Arm, task: str, utility: float, width: float) -> Prediction:
-    return Prediction(
-        arm=chosen,
-        task=task,
-        utility=utility,
-        low=max(LOWEST, utility - width),
-        high=min(HIGHEST, utility + width),
-    )
+def _values(kept: Sequence[Prediction]) -> list[tuple[str, float]]:
+    return [(each.arm.label, each.gain) for each in kept]

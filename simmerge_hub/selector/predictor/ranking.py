@@ -1,9 +1,10 @@
-"""What a predictor says of a pair and a task: every arm's utility, the order, and why."""
+"""What a predictor says of a pair and a task: every arm's gain, the order, and why."""
 
 from dataclasses import dataclass
 
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
+from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,22 +14,31 @@ class Prediction:
     Args:
         arm: the arm.
         task: the task's name.
-        utility: share of the expert–auxiliary gap closed, in [-1, 1.5]; 1 is as good as the expert,
-            0 as good as the auxiliary.
-        low, high: the interval that holds the true share with the predictor's confidence, if the
-            ranking is calibrated.
+        gain: share of the expert–auxiliary gap closed, in [-1, 1.5]; 1 is as good as the expert,
+            0 as good as the auxiliary. (Plans turn it into a utility: `planning.choice`.)
+        width: half of the interval that holds the true gain with the predictor's confidence, if
+            the ranking is calibrated.
     """
 
     arm: Arm
     task: str
-    utility: float
-    low: float
-    high: float
+    gain: float
+    width: float
+
+    @property
+    def low(self) -> float:
+        """The interval's lower end, at least -1."""
+        return max(LOWEST, self.gain - self.width)
+
+    @property
+    def high(self) -> float:
+        """Its upper end, at most 1.5."""
+        return min(HIGHEST, self.gain + self.width)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What one feature adds: to the best arm's utility, and to its lead over the next one.
+    """What one feature adds: to the best arm's gain, and to its lead over the next one.
 
     The next one is the first arm that is not tied with the best. `says` is the value in plain
     words.
@@ -36,7 +46,7 @@ class Contribution:
 
     feature: str
     value: float
-    utility: float
+    gain: float
     lead: float
     says: str
 
@@ -49,7 +59,7 @@ class Ranking:
         task: the task's name.
         status: `calibrated`; `extrapolated`: the intervals do not hold here; `abstained`: the pair
             is unlike anything seen, and the one arm kept is the safe one.
-        kept: predictions, highest utility first.
+        kept: predictions, highest gain first.
         rejected: arms left out, each with the reason.
         reason: why the first is first, in one sentence.
         contributions: the features that decided, strongest first; none after abstaining.

@@ -16,10 +16,10 @@ from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.signatures.merged.effects import EFFECTS
 
 if TYPE_CHECKING:
-    from simmerge_hub.selector.predictor.ranking import Contribution, Prediction
+    from simmerge_hub.selector.predictor.ranking import Contribution
 
 TIE = 0.02
-"""Arms whose utilities differ by no more count as equal."""
+"""Arms whose gains differ by no more count as equal."""
 LEAST = 0.005
 """A lead below this is shown as +0.00, and is no reason."""
 NAMED = 3
@@ -27,31 +27,36 @@ NAMED = 3
 
 
 def sentence(
-    kept: "Sequence[Prediction]", contributions: "Sequence[Contribution]", novelty: Novelty
+    values: Sequence[tuple[str, float]],
+    contributions: "Sequence[Contribution]",
+    novelty: Novelty,
+    *,
+    gap: float = 1.0,
 ) -> str:
     """`slerp (tied with linear) over ties by 0.12, because the expert's delta is small (…)`.
 
     Args:
-        kept: predictions, highest utility first.
-        contributions: the features that decided, strongest first.
+        values: label of an arm, and the gain it is expected to give, highest first.
+        contributions: the features that decided, strongest first, in the unit of the lead.
+        gap: the lead that is told is so many times that in gain.
         novelty: how far the pair is from the training data; said where it extrapolates.
     """
-    best, other = kept[0], rival(kept)
-    tied = [p.arm.label for p in kept[1:] if best.utility - p.utility <= TIE]
-    said = best.arm.label + (f" (tied with {', '.join(tied)})" if tied else "")
+    (best, most), other = values[0], rival(values)
+    tied = [label for label, value in values[1:] if most - value <= TIE]
+    said = best + (f" (tied with {', '.join(tied)})" if tied else "")
     if other is None:
         said += " is the only arm that can be used"
-    elif other.arm.label not in tied:
+    elif other[0] not in tied:
         because = [c.says for c in decisive(contributions)]
-        said += f" over {other.arm.label} by {best.utility - other.utility:.2f}"
+        said += f" over {other[0]} by {gap * (most - other[1]):.2f}"
         said += f", because {listed(because)}" if because else ""
     return said + (f"; {novelty.reason}" if novelty.status == "extrapolated" else "")
 
 
-def rival(kept: "Sequence[Prediction]") -> "Prediction | None":
-    """The arm the best one is compared with: the first that is not tied with it."""
-    apart = (p for p in kept[1:] if kept[0].utility - p.utility > TIE)
-    return next(apart, kept[1] if len(kept) > 1 else None)
+def rival(values: Sequence[tuple[str, float]]) -> tuple[str, float] | None:
+    """What the first of these is compared with: the next that is not tied with it."""
+    apart = (each for each in values[1:] if values[0][1] - each[1] > TIE)
+    return next(apart, values[1] if len(values) > 1 else None)
 
 
 def decisive(contributions: "Sequence[Contribution]") -> "list[Contribution]":

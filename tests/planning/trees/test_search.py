@@ -3,12 +3,12 @@
 from typing import Any, ClassVar
 
 import pytest
+from simmerge_hub.planning.objective import MEAN, Objective
 
 from simmerge_hub.operators import arm
-from simmerge_hub.planning.objective import MEAN, Objective
+from simmerge_hub.planning.tree import at_once, every, identity, join, leaf, pairwise
 from simmerge_hub.planning.trees.forecast import Belief, Candidate
 from simmerge_hub.planning.trees.search import in_order, search
-from simmerge_hub.planning.trees.tree import at_once, every, identity, joined, leaf, pairwise
 
 
 class Known:
@@ -26,7 +26,7 @@ class Known:
 
     def steps(self, pairs: Any) -> list[Candidate]:
         return [
-            self._merged(joined(a, one.tree, other.tree), (one, other))
+            self._merged(join(a, one.tree, other.tree), (one, other))
             for one, other in pairs
             for a in pairwise(one.tree, other.tree)
         ]
@@ -95,9 +95,9 @@ def test_many_models_stay_affordable() -> None:
 
 @pytest.mark.parametrize(("lead", "first"), [(0.04, "ab"), (0.06, "abx")])
 def test_a_model_that_is_the_best_at_nothing_must_add_something(lead: float, first: str) -> None:
-    plain = Candidate(tree=joined(arm("linear"), *map(leaf, "ab")), beliefs={"a": Belief(mean=0.5)})
+    plain = Candidate(tree=join(arm("linear"), *map(leaf, "ab")), beliefs={"a": Belief(mean=0.5)})
     other = Candidate(
-        tree=joined(arm("linear"), *map(leaf, "abx")),
+        tree=join(arm("linear"), *map(leaf, "abx")),
         beliefs={"a": Belief(mean=0.5 + lead)},
         idle=frozenset("x"),
     )

@@ -4,11 +4,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from simmerge_hub.planning.many import plan_many
+from simmerge_hub.planning.objective import MEAN
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import ProbeError
-from simmerge_hub.planning.many import plan_many
-from simmerge_hub.planning.objective import MEAN
 from simmerge_hub.planning.trees.search import in_order
 from simmerge_hub.selector.predictor.origin import find
 

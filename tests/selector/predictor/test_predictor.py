@@ -19,11 +19,11 @@ def test_the_best_comes_first_with_an_interval(predictor, pair):
     ranking = ranked(predictor, pair)
     assert ranking.status == "calibrated"
     assert ranking.best.arm.label == "ties(density=0.2)"
-    utilities = [p.utility for p in ranking.kept]
+    utilities = [p.gain for p in ranking.kept]
     assert utilities == sorted(utilities, reverse=True)
     assert len(ranking.kept) == len(predictor.arms)
     for found in ranking.kept:
-        assert -1 <= found.low <= found.utility <= found.high <= 1.5
+        assert -1 <= found.low <= found.gain <= found.high <= 1.5
         assert found.task == pair.task
 
 
@@ -31,8 +31,8 @@ def test_the_first_has_the_interval_of_a_chosen_arm(predictor, pair):
     best, second = ranked(predictor, pair).kept[:2]
     radii = predictor.radii["complete"]
     place = [a.label for a in predictor.arms].index(second.arm.label)
-    assert best.utility - best.low == pytest.approx(radii.chosen)
-    assert second.utility - second.low == pytest.approx(radii.arms[place])
+    assert best.gain - best.low == pytest.approx(radii.chosen)
+    assert second.gain - second.low == pytest.approx(radii.arms[place])
 
 
 def test_the_reason_names_what_decided(predictor, pair):
@@ -53,7 +53,7 @@ def test_equal_arms_are_called_tied(predictor, pair, known):
     rankings = [
         predictor.predict(pair.given(values), task="t") for values in known[1].rows.values()
     ]
-    tied = [r for r in rankings if r.kept[0].utility - r.kept[1].utility <= TIE]
+    tied = [r for r in rankings if r.kept[0].gain - r.kept[1].gain <= TIE]
     assert 0 < len(tied) < len(rankings)
     for ranking in tied:
         first, second = (p.arm.label for p in ranking.kept[:2])
@@ -83,7 +83,7 @@ def test_an_arm_that_was_not_trained_is_scored_from_what_it_does(predictor, pair
     ranking = ranked(predictor, pair, arms=arms, effects={"nuslerp": np.empty(0)})
     assert {p.arm.label for p in ranking.kept} == {"linear", "nuslerp"}
     (unseen,) = (p for p in ranking.kept if p.arm.label == "nuslerp")
-    assert unseen.high - unseen.utility == pytest.approx(predictor.conditioned.unmeasured)
+    assert unseen.high - unseen.gain == pytest.approx(predictor.conditioned.unmeasured)
     assert not predictor.reads_effects(arms[:1]) or predictor.conditioned.share > 0
     assert predictor.reads_effects(arms)
 

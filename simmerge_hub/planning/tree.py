@@ -8,8 +8,10 @@ is nothing but a weight for each model.
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm, arm, find
-from simmerge_hub.recipe import Step
+from simmerge_hub.recipe import Recipe, Step, check, source
 
 PAIRWISE = (arm("linear"), arm("ties", density=0.5), arm("task_arithmetic", scale=1.0))
 """What two parts are merged with, at equal weights."""
@@ -69,7 +71,7 @@ def leaf(model: str) -> Tree:
     return Tree(models=(model,))
 
 
-def joined(chosen: Arm, *parts: Tree) -> Tree:
+def join(chosen: Arm, *parts: Tree) -> Tree:
     """The merge of trees with an arm."""
     return Tree(models=tuple(m for part in parts for m in part.models), arm=chosen, parts=parts)
 
@@ -94,7 +96,7 @@ def leaning(tree: Tree) -> list[Tree]:
         return []
     kept = {name: value for name, value in tree.arm.parameters.items() if name != "weights"}
     return [
-        joined(arm(tree.arm.operator, **kept, weights=(weight, 1 - weight)), *tree.parts)
+        join(arm(tree.arm.operator, **kept, weights=(weight, 1 - weight)), *tree.parts)
         for weight in LEANING
     ]
 
@@ -144,7 +146,7 @@ def every(models: Sequence[str]) -> list[Tree]:
         for first in every(one):
             for second in every(other):
                 for chosen in pairwise(first, second):
-                    tree = joined(chosen, first, second)
+                    tree = join(chosen, first, second)
                     found.setdefault(identity(tree), tree)
     return list(found.values())
 
@@ -154,7 +156,7 @@ def at_once(models: Sequence[str], *, base: bool = True) -> list[Tree]:
     if len(models) < 3:
         return []
     arms = [a for a in AT_ONCE if base or not find(a.operator).needs_base]
-    return [joined(chosen, *map(leaf, models)) for chosen in arms]
+    return [join(chosen, *map(leaf, models)) for chosen in arms]
 
 
 def steps(tree: Tree) -> tuple[Step, ...]:
@@ -176,7 +178,19 @@ def steps(tree: Tree) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def drawn(tree: Tree, notes: Mapping[str, str]) -> list[str]:
+def recipe_of(tree: Tree, models: Sequence[Checkpoint], base: Checkpoint | None) -> Recipe:
+    """The recipe that makes the tree's merge, of its models only."""
+    recipe = Recipe(
+        base=source(base) if base else None,
+        models=tuple(source(model) for model in models if model.name in tree.models),
+        steps=steps(tree),
+        dtype=common_dtype(base or models[0]),
+    )
+    check(recipe, "the plan")
+    return recipe
+
+
+def draw(tree: Tree, notes: Mapping[str, str]) -> list[str]:
     """The tree as lines of text, the last merge first; `notes` by label."""
     return list(_lines(tree, notes, "", ""))
 

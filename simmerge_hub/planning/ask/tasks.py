@@ -47,10 +47,14 @@ class Task:
 
     @property
     def relative(self) -> dict[str, float]:
-        """Model -> its score over the expert's, where cards state them."""
+        """Model -> its score over the expert's, where cards state them; the expert has 1.
+
+        Where the expert is not the best by the cards, the user or the probes know better: scores
+        that say otherwise are not used.
+        """
         own = self.scores.get(self.expert, 0.0)
-        found = {name: score / own for name, score in self.scores.items()} if own > 0 else {}
-        return {**found, self.expert: 1.0}
+        shares = {m: score / own for m, score in self.scores.items() if score < own}
+        return {**shares, self.expert: 1.0}
 
     @property
     def source(self) -> str:

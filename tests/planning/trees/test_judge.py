@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from simmerge_hub.planning.many import ManyPlan, plan_many
+from simmerge_hub.planning.objective import Objective
 
 import simmerge_hub
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import AlignmentError, ObjectiveError
-from simmerge_hub.planning.many import ManyPlan, plan_many
-from simmerge_hub.planning.objective import Objective
 from simmerge_hub.publishing import merge_tree
 from simmerge_hub.recipe import parse
 

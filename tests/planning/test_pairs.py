@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from simmerge_hub.planning.objective import Objective
 
 from simmerge_hub.errors import ObjectiveError, PredictorError
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.choice import decide
-from simmerge_hub.planning.objective import Objective
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.novelty import Novelty, Status
 from simmerge_hub.selector.predictor.origin import packaged_predictor

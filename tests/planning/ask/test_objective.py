@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from simmerge_hub.planning.objective import MEAN, Objective, Spread
 
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.operators import ARMS, BALANCED
-from simmerge_hub.planning.objective import MEAN, Objective, Spread
 
 TASKS = ("code", "math", "rag")
 UTILITIES: dict[str, Spread] = {

@@ -1,20 +1,17 @@
 """What a plan aims at: a merge has one set of weights, and its tasks may want different ones.
 
-Everything here is about predicted utilities: shares of the gap between a task's expert and the
-other model, 1 = as good as the expert.
+Everything here is about predicted utilities: shares of the task expert's score that a merge keeps,
+1 = as good as the expert.
 """
 
 import difflib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.operators import ARMS, BALANCED, Arm
-
-Spread = tuple[float, float, float]
-"""A utility with the bounds of its interval: (middle, low, high)."""
+from simmerge_hub.recipe.why import Aim, Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +19,10 @@ class Objective:
     """What to make as large as it can be. Without arguments: the mean over tasks.
 
     Args:
-        worst: judge an arm by its worst task instead of the mean.
+        worst: judge a merge by its worst task instead of the mean.
         weights: task -> how much it counts in the mean, at least 0; 1 where nothing is said.
-        keep: task -> the predicted utility, in (0, 1], an arm must reach on it; among those that
-            do, the other tasks decide (all tasks, if every one is to be kept).
+        keep: task -> the share of its expert's score, in (0, 1], that a merge must be predicted to
+            keep; among those that do, the other tasks decide (all, if every one is to be kept).
     """
 
     worst: bool = False
@@ -126,15 +123,15 @@ class Objective:
         kept = " and ".join(f"at least {least:g} on {t}" for t, least in self.keep.items())
         return f"{what}, of those that keep {kept}" if kept else what
 
-    def to_dict(self, tasks: Collection[str]) -> dict[str, Any]:
-        """Plain data, as a plan records it."""
-        return {
-            "heading": self.heading(tasks),
-            "description": self.describe(tasks),
-            "worst": self.worst,
-            "weights": dict(self.weights),
-            "keep": dict(self.keep),
-        }
+    def aim(self, tasks: Collection[str]) -> Aim:
+        """What a plan records of it."""
+        return Aim(
+            heading=self.heading(tasks),
+            description=self.describe(tasks),
+            worst=self.worst,
+            weights=dict(self.weights),
+            keep=dict(self.keep),
+        )
 
     def _weighted(self, tasks: Collection[str]) -> bool:
         return len({self._weight(task) for task in tasks}) > 1

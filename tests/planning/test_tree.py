@@ -5,14 +5,13 @@ from itertools import permutations
 import pytest
 
 from simmerge_hub.operators import arm
-from simmerge_hub.planning.trees.tree import (
+from simmerge_hub.planning.tree import (
     AT_ONCE,
     Tree,
     at_once,
     drawn,
     every,
     identity,
-    joined,
     leaf,
     pairwise,
     steps,
@@ -38,13 +37,13 @@ def test_the_order_models_are_given_in_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (joined(TIES, A, B), joined(TIES, B, A)),
-        (joined(SUM, joined(SUM, A, B), C), joined(SUM, A, B, C)),
+        (join(TIES, A, B), join(TIES, B, A)),
+        (join(SUM, join(SUM, A, B), C), join(SUM, A, B, C)),
         (
-            joined(arm("linear", weights=(2 / 3, 1 / 3)), joined(LINEAR, A, B), C),
-            joined(LINEAR, C, A, B),
+            join(arm("linear", weights=(2 / 3, 1 / 3)), join(LINEAR, A, B), C),
+            join(LINEAR, C, A, B),
         ),
-        (joined(TIES, joined(LINEAR, A, B), C), joined(TIES, C, joined(LINEAR, B, A))),
+        (join(TIES, join(LINEAR, A, B), C), join(TIES, C, join(LINEAR, B, A))),
     ],
 )
 def test_trees_of_the_same_merge_are_the_same(one: Tree, other: Tree) -> None:
@@ -52,22 +51,22 @@ def test_trees_of_the_same_merge_are_the_same(one: Tree, other: Tree) -> None:
 
 
 def test_order_counts_where_weights_do() -> None:
-    assert identity(joined(LINEAR, joined(LINEAR, A, B), C)) != identity(
-        joined(LINEAR, joined(LINEAR, A, C), B)
+    assert identity(join(LINEAR, join(LINEAR, A, B), C)) != identity(
+        join(LINEAR, join(LINEAR, A, C), B)
     )
     unequal = arm("ties", density=0.5, weights=(0.7, 0.3))
-    assert identity(joined(unequal, A, B)) != identity(joined(unequal, B, A))
+    assert identity(join(unequal, A, B)) != identity(join(unequal, B, A))
 
 
 def test_without_a_base_only_weights_are_merged() -> None:
-    assert [a.operator for a in pairwise(A, joined(LINEAR, B, C), base=False)] == ["linear"] * 2
+    assert [a.operator for a in pairwise(A, join(LINEAR, B, C), base=False)] == ["linear"] * 2
     assert {t.arm.operator for t in at_once("abc", base=False) if t.arm} == {"linear", "karcher"}
     assert len(at_once("abc")) == len(AT_ONCE)
     assert at_once("ab") == []
 
 
 def test_steps_name_what_later_steps_use() -> None:
-    tree = joined(LINEAR, joined(TIES, A, B), joined(SUM, C, D))
+    tree = join(LINEAR, join(TIES, A, B), join(SUM, C, D))
     assert tree.shape == "balanced"
     assert [(s.operator, s.models, s.name) for s in steps(tree)] == [
         ("ties", ("a", "b"), "step-1"),
@@ -77,7 +76,7 @@ def test_steps_name_what_later_steps_use() -> None:
 
 
 def test_a_tree_is_drawn_as_text() -> None:
-    tree = joined(LINEAR, joined(TIES, A, B), C)
+    tree = join(LINEAR, join(TIES, A, B), C)
     assert drawn(tree, {tree.label: "→ 0.5", "c": "(math)"}) == [
         "linear  → 0.5",
         "├─ ties(density=0.5)",

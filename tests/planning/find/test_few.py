@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
+from simmerge_hub.planning.catalogue import CataloguePlan, plan_catalogue
+from simmerge_hub.planning.many import ManyPlan
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, ProbeError
 from simmerge_hub.planning import catalogue
-from simmerge_hub.planning.catalogue import CataloguePlan, plan_catalogue
-from simmerge_hub.planning.many import ManyPlan
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.recipe import parse
 from tests import nano

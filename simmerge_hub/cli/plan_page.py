@@ -1,0 +1,223 @@
+"""A plan for people: what was found, the merges in order, why the first, how far to believe it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from simmerge_hub.cli import show
+from simmerge_hub.planning.find.shortlist import GOOD
+from simmerge_hub.recipe.why import MEANINGS, UNIT, Status
+
+if TYPE_CHECKING:
+    from simmerge_hub.planning.ask.tasks import Task
+    from simmerge_hub.planning.choice import Choice
+    from simmerge_hub.planning.find.few import Survey
+    from simmerge_hub.planning.plan import Plan
+    from simmerge_hub.planning.verdict import Standing
+
+COLOURS: Mapping[Status, str] = {
+    "calibrated": "green",
+    "extrapolated": "yellow",
+    "abstained": "red",
+}
+CHOSEN, PARETO, SHORT, RAN = "➜", "◆", "✗", "◉"
+ROWS = 8
+"""Merges of three models or more in the table."""
+NAMES = 4
+"""Names that stand beside a reason, and tasks beside a model."""
+BETTER = re.compile(r"\d+ others? states? (?:a )?better scores?")
+
+
+def page(plan: "Plan") -> None:
+    """The whole plan on stdout."""
+    if plan.survey is not None:
+        _survey(plan.survey, plan)
+    show.OUT.print(_merges(plan))
+    _legend(plan)
+    if plan.of_many:
+        for row in plan.tree:
+            show.OUT.print(f"  {row}", markup=False, highlight=False, soft_wrap=True)
+        line("")
+    verdict = plan.verdict
+    for number, text in enumerate(verdict.because):
+        line(f"{text}.", mark=" " if number else CHOSEN)
+    meaning = f"[{COLOURS[verdict.status]}]{verdict.status}[/]: {MEANINGS[verdict.status]}"
+    show.OUT.print(meaning, highlight=False)
+    for task in plan.tasks:
+        _task(task, verdict.standings[task.name])
+    if plan.of_many:
+        seconds = plan.seconds.get("predicting", 0.0)
+        line(f"{verdict.scored} forecasts in {seconds:.1f} s; nothing was evaluated", style="dim")
+    _origins(plan)
+
+
+def line(text: str, *, mark: str = "", style: str = "") -> None:
+    """A line for people in which rich reads no markup, wrapped beside its mark."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for cell in (mark, text)[not mark :]:
+        grid.add_column(no_wrap=cell is mark)
+    grid.add_row(*map(escape, (mark, text)[not mark :]))
+    show.OUT.print(grid, style=style, highlight=False)
+
+
+def _merges(plan: "Plan") -> Table:
+    """The merges with their utilities; only the first column has intervals where room is short."""
+    tasks = [task.name for task in plan.tasks]
+    heading = plan.verdict.objective.heading(tasks)
+    columns = tasks if heading in tasks else [heading, *tasks]
+    choices = plan.choices[:ROWS] if plan.of_many else plan.choices
+    widest = max(len(choice.label) for choice in choices)
+    needed = widest + 10 + sum(3 + max(18, len(column)) for column in columns)
+    roomy = not plan.of_many and show.OUT.width >= needed
+    names = "" if plan.of_many else f", {' + '.join(m.name for m in plan.recipe.models)}"
+    table = Table(title=escape(f"Utility: {UNIT}{names}"))
+    table.add_column("merge", overflow="fold", no_wrap=not plan.of_many)
+    for column in columns:
+        table.add_column(escape(column), justify="right")
+    for choice in choices:
+        spreads = {heading: plan.verdict.value(choice)} | choice.spreads()
+        cells = [
+            show.interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
+            for place, column in enumerate(columns)
+        ]
+        table.add_row(_name(choice, plan), *cells, style="bold" if choice is plan.best else "")
+    return table
+
+
+def _name(choice: "Choice", plan: "Plan") -> str:
+    short = bool(plan.verdict.missing(choice))
+    first = CHOSEN if choice is plan.best else SHORT if short else " "
+    marks = PARETO if _front_is_shown(plan) and plan.verdict.on_front(choice) else ""
+    marks += RAN if choice.label in plan.verdict.tried else ""
+    return f"{first} {escape(choice.label)} {marks}".rstrip()
+
+
+def _front_is_shown(plan: "Plan") -> bool:
+    return not plan.of_many and len(plan.tasks) > 1 and plan.verdict.status != "abstained"
+
+
+def _legend(plan: "Plan") -> None:
+    """What the marks in the table mean, of those that are there."""
+    if plan.of_many:
+        line("best first by one standard deviation less", style="dim")
+    if _front_is_shown(plan):
+        line(f"{PARETO} no other is better on one task and as good on all", style="dim")
+    if any(plan.verdict.missing(choice) for choice in plan.choices):
+        line(f"{SHORT} keeps less than is asked for", style="dim")
+    if plan.verdict.tried:
+        line(f"{RAN} made and run on the probes; not evaluated", style="dim")
+
+
+def _task(task: "Task", standing: "Standing") -> None:
+    """Who is the expert, what is best for the task alone, and how far it is from training."""
+    from simmerge_hub.selector.predictor.wording import decisive
+
+    line(f"\n{task.name}: the expert is {task.expert} ({task.source})", style="bold")
+    reasons = decisive(standing.contributions)
+    if standing.best is not None:
+        label, spread = standing.best
+        best = f"best for it alone: {label}, {show.interval(spread)}"
+        over = f", over {standing.next_best} by {standing.lead:.2f}" if standing.next_best else ""
+        line(f"{best}{over}{', because (with what each adds)' if reasons else ''}", mark=" ")
+    elif standing.novelty.status == "abstained":
+        line(standing.reason or standing.novelty.reason, mark=" ")
+    for each in reasons:
+        line(f"{each.says}: {each.lead:+.2f}", mark="  -")
+    if standing.novelty.status == "extrapolated":
+        line(f"extrapolated: {standing.novelty.reason}", mark=" ")
+    line(_distance(standing), mark=" ", style="dim")
+
+
+def _distance(standing: "Standing") -> str:
+    """How far the models are from the training data, beside what is usual there."""
+    novelty, usual = standing.novelty, standing.usual
+    near = f" (usual up to {usual.distance:.2f})" if usual else ""
+    out = f" (usual up to {usual.outside:.1%})" if usual else ""
+    said = (
+        f"from the training data: nearest pair {novelty.distance:.2f} mean ranks away{near}, "
+        f"{novelty.outside:.1%} of features out of range{out}"
+    )
+    if novelty.strange and novelty.status != "calibrated":
+        said += f", most of all {', '.join(novelty.strange[:3])}"
+    return said
+
+
+def _origins(plan: "Plan") -> None:
+    """What was left out, and what the plan was made from."""
+    line("")
+    told = plan.survey.dropped if plan.survey else {}
+    for reason, names in _group({w: r for w, r in plan.left_out.items() if w not in told}).items():
+        line(f"left out: {', '.join(names)}: {reason}", style="dim")
+    alike = _group({name: show.origins(parts) for name, parts in plan.signatures.items()})
+    for origin, names in alike.items():
+        several = "signature" if len(names) == 1 else "signatures"
+        line(f"{several} of {', '.join(names)}: {origin}", style="dim")
+    line(f"predictor: {plan.predictor[:12]}, from {plan.predictor_from}", style="dim")
+
+
+def _group(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """Reason -> the names it holds for."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return names
+
+
+def _survey(survey: "Survey", plan: "Plan") -> None:
+    """The candidates of a catalogue, kept and dropped."""
+    made_from = "" if survey.place.endswith(f" {survey.base}") else f", made from {survey.base}"
+    line(
+        f"{survey.listed} candidates in {survey.place}{made_from}: {len(survey.shortlist)} are "
+        f"searched, {len(survey.dropped)} left out",
+        style="bold",
+    )
+    show.OUT.print(_shortlist(survey, plan.tasks))
+    for reason, names in fold(survey.dropped).items():
+        line(f"{reason}: {_several(names)}", mark="-", style="dim")
+    reading, signing = (plan.seconds.get(what, 0.0) for what in ("reading", "signing"))
+    line(f"read in {reading:.1f} s, signed in {signing:.1f} s", style="dim")
+    line("")
+
+
+def fold(dropped: Mapping[str, str]) -> dict[str, list[str]]:
+    """Reason -> names; reasons that differ only in how many others are better are one."""
+    counts: dict[str, list[int]] = {}
+    names: dict[str, list[str]] = {}
+    for name, reason in dropped.items():
+        number = BETTER.match(reason)
+        key = f"{{}}{reason[number.end() :]}" if number else reason
+        if number:
+            counts.setdefault(key, []).append(int(reason.split()[0]))
+        names.setdefault(key, []).append(name)
+    return {_count(key, counts.get(key)): each for key, each in names.items()}
+
+
+def _count(key: str, counts: list[int] | None) -> str:
+    if counts is None:
+        return key
+    least, most = min(counts), max(counts)
+    several = f"{least}" if least == most else f"{least} to {most}"
+    said = "1 other states a better score" if most == 1 else f"{several} others state better scores"
+    return said + key.removeprefix("{}")
+
+
+def _shortlist(survey: "Survey", tasks: "Sequence[Task]") -> Table:
+    table = Table()
+    table.add_column("searched", overflow="fold")
+    table.add_column("good at, by the score on its card")
+    best = {task.name: max(task.scores.values(), default=0.0) for task in tasks}
+    named = {task.expert: f"{task.name}, as you say" for task in tasks if task.named}
+    for name, scores in survey.shortlist.items():
+        good = [task for task in scores if scores[task] >= GOOD * best[task]]
+        good.sort(key=lambda task: -scores[task])
+        told = [f"{task} {scores[task]:.2f}" for task in good] or [named.get(name, "nothing")]
+        table.add_row(escape(name), escape(_several(told)))
+    return table
+
+
+def _several(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    return ", ".join(names[:NAMES]) + more

@@ -1,0 +1,1 @@
+"""What is asked of a plan: tasks and their experts, an aim, evidence, how far to search."""

@@ -1,0 +1,163 @@
+"""What a user asks of a plan, as values that travel; each is checked before anything is read."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from simmerge_hub.errors import BanditError, ObjectiveError, PlanError, ProbeError
+from simmerge_hub.planning.ask.objective import MEAN, Objective
+
+Progress = Callable[[str], None]
+"""Called with what is being done now, for people to read."""
+
+BEAM = 8
+"""Intermediates of a subset of models that are built upon."""
+SHORTLIST = 12
+"""Models of a catalogue that are signed and searched."""
+MOST = 4
+"""Models that a merge of a catalogue may have: larger ones were not measured."""
+FIELD = 5
+"""Models of a catalogue of which all subsets are searched; of more, all pairs are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """What the models are merged for, where their cards do not say it.
+
+    Args:
+        experts: task -> which of the models is good at it.
+        probes: task -> `org/dataset[:split[:column]]` or a file of prompts.
+        infer: tasks whose expert is inferred from their probes, with a probability; of two models.
+    """
+
+    experts: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, str] = field(default_factory=dict)
+    infer: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where the evidence for a plan comes from.
+
+    Args:
+        predictor: a file or `org/name[@revision]`; the one in the package by default.
+        signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
+            downloaded whole, and intervals are wider.
+        signatures: repositories of others to take signatures from, `org/name`; spot-checked.
+        bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it; it
+            knows two models, and no objective but the mean over tasks.
+    """
+
+    predictor: str | Path | None = None
+    signals: Literal["full", "structural"] = "full"
+    signatures: tuple[str, ...] = ()
+    bandit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How far to search among merges of three models and more.
+
+    Args:
+        least, most: how many models the merge may have; at least two, at most all (of a catalogue
+            four).
+        beam: intermediates of a subset that are built upon, with four models or more; 0: all.
+        step_weights: `even`: the parts of a step count alike, or by their numbers of models;
+            `predicted`: of the best trees, weights from 0.3 to 0.7 are tried in the last step.
+        probe_intermediates: so many of the best merges are really made, one at a time in a
+            temporary folder (`TMPDIR`), and run on the probes, before one is chosen; still nothing
+            is evaluated.
+    """
+
+    least: int = 2
+    most: int | None = None
+    beam: int = BEAM
+    step_weights: Literal["even", "predicted"] = "even"
+    probe_intermediates: int = 0
+
+    def check(self, count: int) -> None:
+        """Raise PlanError unless a merge can have so many of `count` models."""
+        most = self.most or count
+        if not 2 <= self.least <= min(most, count):
+            raise PlanError(
+                f"a merge shall have {self.least} to {most} of {count} models",
+                hint="it has at least 2 and at most all: --min-models 2",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Instead of models by name: where on the Hub they are found.
+
+    Args:
+        collection: `org/title-0123456789abcdef01234567`.
+        author: whose models are searched for fine-tunes of the base, which must be named.
+        shortlist: how many models are searched at most: for every task the best few by the scores
+            on their cards.
+    """
+
+    collection: str | None = None
+    author: str | None = None
+    shortlist: int = SHORTLIST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """All that is asked of a plan, besides the models."""
+
+    tasks: Tasks = Tasks()
+    objective: Objective = MEAN
+    sources: Sources = Sources()
+    search: Search = Search()
+
+    def check(self, models: int, *, catalogue: bool = False) -> None:
+        """Refuse what cannot be had of so many models, or of a catalogue.
+
+        Raises:
+            PlanError: fewer than two models, both models and a catalogue, or a merge cannot have
+                so many of them.
+            ProbeError: probes are needed, and none are run; experts cannot be inferred.
+            BanditError, ObjectiveError: a bandit is asked for what it does not know.
+        """
+        if models and catalogue:
+            raise PlanError(
+                "both models and a catalogue are given", hint="name models, or a catalogue"
+            )
+        if models < 2 and not catalogue:
+            raise PlanError(
+                f"two models make a merge, and {'one is' if models else 'none are'} given",
+                hint="name two fine-tunes of the same base: simmerge-hub plan MODEL MODEL",
+            )
+        for task in self.tasks.infer if self.sources.signals != "full" else ():
+            raise ProbeError(
+                f"the expert for {task} is inferred from probes, and none are run",
+                hint=f"name it with --expert {task}=MODEL, or leave out --signals structural",
+            )
+        if models != 2:
+            self._check_many()
+        if not catalogue:
+            self.search.check(models)
+        if self.sources.bandit is not None and self.objective != MEAN:
+            raise ObjectiveError(
+                "a bandit tries the best arm for the mean over tasks, and another objective is "
+                "named",
+                hint="leave out --bandit, or --objective, --weight and --keep",
+            )
+
+    def _check_many(self) -> None:
+        for task in self.tasks.infer:
+            raise ProbeError(
+                f"the expert for {task} cannot be inferred among three or more models",
+                hint=f"name it: --expert {task}=MODEL",
+            )
+        if self.sources.bandit is not None:
+            raise BanditError(
+                "a bandit chooses the operator of two models, and others are asked for",
+                hint="leave out --bandit, or name two models",
+            )
+        if self.search.probe_intermediates and self.sources.signals != "full":
+            raise ProbeError(
+                "merges are tried on the tasks' probes, and none are run",
+                hint="leave out --probe-intermediates, or --signals structural",
+            )

@@ -1,0 +1,148 @@
+"""A collection, or an author's fine-tunes of a base -> the best few, ready to be planned.
+
+Many are listed and read, few are signed. Every model that is not among them is told why.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from simmerge_hub.errors import PlanError, ProbeError, SimmergeError
+from simmerge_hub.hub import listing
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Tasks
+from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.find.candidates import WORKERS, Sifted, sift, spoken, too_few
+from simmerge_hub.planning.find.shortlist import Shortlist, shorten
+from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.signatures.probing.probe import probe_set
+from simmerge_hub.weights.alignment.lineage import far
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a catalogue lists, and what became of it.
+
+    Args:
+        place: the catalogue, in words.
+        base: what all were made from.
+        listed: how many models it lists, the base not counted.
+        shortlist: model -> task -> the score its card states, of those that are searched.
+        dropped: candidate -> why it is not.
+    """
+
+    place: str
+    base: str
+    listed: int
+    shortlist: Mapping[str, Mapping[str, float]]
+    dropped: Mapping[str, str]
+
+
+def find_few(
+    catalogue: Catalogue, base: str | None, ask: Ask, *, progress: Progress
+) -> tuple[Inputs, Survey]:
+    """The models of a catalogue that are worth a search, and what became of all the others.
+
+    Args:
+        catalogue: where they are listed, and how many are wanted.
+        base: what they were fine-tuned from; of a collection, what most cards name by default.
+        ask: the tasks, and whether probes are run.
+        progress: told what is being read.
+
+    Raises:
+        PlanError: neither a collection nor an author is named, or both are.
+        HubError: there is no such collection, it holds no models, or the Hub is not reached.
+        AlignmentError: fewer than two of the models can be merged; the message has every reason.
+        ProbeError: there is no task to merge them for.
+    """
+    progress("asking the Hub")
+    listed = _listed(catalogue, base)
+    sifted = sift(listed, base, progress=progress)
+    progress("comparing scores")
+    short, dropped = _shorten(sifted, catalogue.shortlist, ask.tasks)
+    if len(short.models) < 2:
+        raise too_few(listed.place, short.models, dropped)
+    inputs = _inputs(short, sifted.base, ask)
+    survey = Survey(
+        place=listed.place,
+        base=sifted.base.name,
+        listed=len(sifted.kept) + len(sifted.dropped),
+        shortlist={name: _scores(name, inputs.tasks) for name in inputs.names},
+        dropped=dropped,
+    )
+    return inputs, survey
+
+
+def _listed(catalogue: Catalogue, base: str | None) -> listing.Listing:
+    collection, author = catalogue.collection, catalogue.author
+    if collection is not None and author is None:
+        return listing.collection(collection)
+    if author is not None and base is not None and collection is None:
+        return listing.models_of(author, base)
+    raise PlanError(
+        "a catalogue is a collection, or an author and a base",
+        hint="--collection org/title-0123456789abcdef01234567, or --author org --base org/base",
+    )
+
+
+def _shorten(sifted: Sifted, count: int, asked: Tasks) -> tuple[Shortlist, dict[str, str]]:
+    """The shortlist, and all that are not on it. Whose weights are no fine-tune's is replaced."""
+    left, dropped = list(sifted.kept), dict(sifted.dropped)
+    checked: set[str] = set()
+    while True:
+        _check_experts(asked.experts, left, dropped)
+        short = shorten(left, count, asked.experts, asked.probes)
+        new = [model for model in short.models if model.name not in checked]
+        if not new:
+            return short, {**dropped, **short.passed}
+        with ThreadPoolExecutor(WORKERS) as pool:
+            reasons = list(pool.map(lambda model: _far(model, sifted.base), new))
+        checked |= {model.name for model in new}
+        dropped |= {m.name: why for m, why in zip(new, reasons, strict=True) if why}
+        left = [model for model in left if model.name not in dropped]
+
+
+def _far(model: Checkpoint, base: Checkpoint) -> str:
+    try:
+        return spoken(far(model, base), model.name)
+    except SimmergeError as error:
+        return spoken(error, model.name)
+
+
+def _check_experts(
+    experts: Mapping[str, str], left: Sequence[Checkpoint], dropped: Mapping[str, str]
+) -> None:
+    """ProbeError if an expert that is named was dropped: the reason is known."""
+    there = {text for m in left for text in (m.name, m.name.rpartition("/")[2])}
+    for task, expert in experts.items():
+        for name, reason in dropped.items():
+            if expert in (name, name.rpartition("/")[2]) and expert not in there:
+                raise ProbeError(
+                    f"the expert for {task}, {name}, cannot be merged: {reason}",
+                    hint="name another one",
+                )
+
+
+def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
+    """What is planned: the tasks whose probes can be had, if they are needed."""
+    dropped, tasks = dict(short.dropped), []
+    for task in short.tasks:
+        try:
+            if ask.sources.signals == "full":
+                probe_set(task.name, task.probes)
+            tasks.append(task)
+        except SimmergeError as error:
+            if task.named or task.name in ask.tasks.probes:
+                raise
+            dropped[task.name] = spoken(error)
+    if not tasks:
+        seen = "; ".join(f"{task}: {why}" for task, why in dropped.items())
+        raise ProbeError(
+            f"there is no task to merge these models for ({spoken(seen)})",
+            hint="name an expert and probes: --expert TASK=MODEL --probes TASK=org/dataset",
+        )
+    return Inputs(models=short.models, base=base, tasks=tuple(tasks), dropped=dropped)
+
+
+def _scores(name: str, tasks: Sequence[Task]) -> dict[str, float]:
+    return {task.name: task.scores[name] for task in tasks if name in task.scores}

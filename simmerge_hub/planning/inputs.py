@@ -1,0 +1,75 @@
+"""References -> pinned models that fit together, their base, and what they are merged for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.planning.ask.options import Tasks
+from simmerge_hub.planning.ask.tasks import Task, tasks_of
+from simmerge_hub.weights.alignment.align import aligned
+from simmerge_hub.weights.alignment.lineage import common_base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Pinned models that fit together, their base, and the tasks they are merged for.
+
+    `dropped` maps the tasks that are left out to the reason.
+    """
+
+    models: tuple[Checkpoint, ...]
+    base: Checkpoint | None
+    tasks: tuple[Task, ...]
+    dropped: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the models."""
+        return [model.name for model in self.models]
+
+    @property
+    def known(self) -> dict[str, dict[str, float]]:
+        """Task -> model -> its utility without any merge, where cards state it."""
+        return {task.name: task.relative for task in self.tasks}
+
+    @property
+    def parameters(self) -> int | None:
+        """How many the base (or the first model) has; None for an adapter."""
+        whole = self.base or self.models[0]
+        if whole.kind != "full":
+            return None
+        return sum(header.entries for header in whole.tensors.values())
+
+
+def pin(references: Sequence[str], base: str | None, asked: Tasks) -> Inputs:
+    """Pin what the user names, check that it fits together, and find the tasks; headers only.
+
+    Raises:
+        SimmergeError: the models cannot be merged, or nobody says what they are good at.
+    """
+    models = [resolve(reference) for reference in references]
+    check_names(models, None)
+    origin = common_base(models, base)
+    check_names(models, origin)
+    aligned(models, origin)
+    tasks, dropped = tasks_of(models, asked.experts, asked.probes, asked.infer)
+    return Inputs(models=tuple(models), base=origin, tasks=tasks, dropped=dropped)
+
+
+def check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
+    """Names tell inputs apart in recipes and tables, so each may be given once."""
+    seen: dict[str, Checkpoint] = {}
+    for checkpoint in [*models, *([base] if base else [])]:
+        other = seen.setdefault(checkpoint.name, checkpoint)
+        if other is not checkpoint and other.location == checkpoint.location:
+            what = "the base of the other" if checkpoint is base else "given twice"
+            raise AlignmentError(
+                f"{checkpoint.ref} is {what}: there is nothing to merge",
+                hint="name two different fine-tunes",
+            )
+        if other is not checkpoint:
+            raise AlignmentError(
+                f"{other.ref} and {checkpoint.ref} are both called {checkpoint.name}",
+                hint="rename one of them, or push it to a repository of another name",
+            )
