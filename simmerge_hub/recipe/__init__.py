@@ -5,10 +5,11 @@ into their safetensors metadata and on the card, and redoes the merge bit for bi
 recipe with a `why:`; editing the recipe by hand voids that `why:`.
 """
 
+from simmerge_hub.recipe.checks import check
 from simmerge_hub.recipe.inputs import fetch, fetch_all, pinned, source
 from simmerge_hub.recipe.load import FILE, load
 from simmerge_hub.recipe.reading import parse
-from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Slice, Source, Step, check
+from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Slice, Source, Step
 from simmerge_hub.recipe.why import sealed
 from simmerge_hub.recipe.writing import dump_yaml
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.errors import RecipeError
+from simmerge_hub.recipe.checks import check
 from simmerge_hub.recipe.mergekit.document import (
     Document,
     Entry,
@@ -24,7 +25,7 @@ from simmerge_hub.recipe.mergekit.settings import (
     resolved,
     share_of_second,
 )
-from simmerge_hub.recipe.recipe import Recipe, Slice, Source, Step, check
+from simmerge_hub.recipe.recipe import Recipe, Slice, Source, Step
 
 __all__ = ["read", "recognised"]
 

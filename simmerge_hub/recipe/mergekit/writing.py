@@ -5,10 +5,11 @@ from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.recipe import schedule
+from simmerge_hub.recipe.checks import check
 from simmerge_hub.recipe.mergekit.parameters import METHODS, RESCALE, Method
 from simmerge_hub.recipe.mergekit.refusals import Refusals
 from simmerge_hub.recipe.mergekit.settings import RENUMBERED, as_setting, mapped, numbered
-from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Source, Step, check
+from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Source, Step
 from simmerge_hub.recipe.writing import dump_yaml
 
 Own = dict[str, dict[str, Any]]
@@ -47,7 +48,7 @@ def write(recipe: Recipe) -> str:
     base = _base(recipe, operator, refusals)
     data: dict[str, Any] = {"merge_method": operator}
     data |= {"base_model": _reference(recipe, base)} if base else {}
-    data |= _body(recipe, base, refusals)
+    data |= _body(recipe, refusals)
     data |= _storage(recipe)
     refusals.settle()
     return "".join(f"# {note}\n" for note in _notes(recipe, base)) + dump_yaml(data)
@@ -104,7 +105,7 @@ def _base(recipe: Recipe, operator: str, refusals: Refusals) -> str:
     return reference
 
 
-def _body(recipe: Recipe, base: str, refusals: Refusals) -> dict[str, Any]:
+def _body(recipe: Recipe, refusals: Refusals) -> dict[str, Any]:
     """`models:` or `slices:`, with their parameters."""
     programs = [program[0] for program in recipe.programs]
     settings = [_settings(step, refusals) for step in programs]
