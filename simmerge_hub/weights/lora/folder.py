@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import hypot
 from pathlib import Path
@@ -57,7 +58,6 @@ def write_adapter(
     overwrite: bool = False,
     durable: bool = True,
     metadata: Mapping[str, str] | None = None,
-    files: Callable[[AdapterReport], Mapping[str, str]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> AdapterReport:
     """Run a merge of adapters.
@@ -71,7 +71,6 @@ def write_adapter(
         overwrite: replace an existing folder, at the end; whose it is, is the caller's to know.
         durable: flush to the disk before the folder appears.
         metadata: more for the safetensors header.
-        files: asked at the end for more text files of the folder, by name.
         progress: called with (module, modules done, modules in all).
 
     Raises:
@@ -79,21 +78,39 @@ def write_adapter(
         RecipeError: the result does not fit the dtype.
         OutputError: `output` exists, or the disk is too full.
     """
-    shard = _shard(merge, metadata or {})
-    target = Path(output)
-    norms: dict[str, tuple[float, float]] = {}
+    with adapter_folder(
+        merge,
+        Path(output),
+        overwrite=overwrite,
+        durable=durable,
+        metadata=metadata or {},
+        progress=progress,
+    ) as (_, report):
+        return report
+
+
+@contextmanager
+def adapter_folder(
+    merge: AdapterMerge,
+    output: Path,
+    *,
+    overwrite: bool,
+    durable: bool,
+    metadata: Mapping[str, str],
+    progress: Callable[[str, int, int], None] | None,
+) -> Iterator[tuple[Path, AdapterReport]]:
+    """The written adapter in a folder that becomes `output` when the block ends, and only then.
+
+    The arguments and errors are those of `write_adapter`. Yields the folder, to put more files
+    into, and what was written.
+    """
+    shard = _shard(merge, metadata)
     with partial_folder(
-        target, identity=uuid4().hex, size=shard.size, overwrite=overwrite, durable=durable
+        output, identity=uuid4().hex, size=shard.size, overwrite=overwrite, durable=durable
     ) as partial:
-        with writing(partial.folder, [shard]) as write:
-            for tensor in merge.whole:
-                _write_whole(merge, tensor, write)
-            for done, module in enumerate(merge.modules, 1):
-                norms[module.name] = _write_module(merge, module, write)
-                if progress:
-                    progress(module.name, done, len(merge.modules))
+        norms = _write_tensors(merge, partial.folder, shard, progress)
         report = AdapterReport(
-            folder=target,
+            folder=output,
             rank=merge.rank,
             dtype=merge.dtype,
             size=shard.size - len(shard.header),
@@ -101,13 +118,12 @@ def write_adapter(
             residues={name: _share(*each) for name, each in norms.items()},
             tokenizer=_copy_tokenizer(merge, partial.folder),
         )
-        texts = {**(files(report) if files else {}), CONFIG: json.dumps(config(merge), indent=2)}
-        for name, text in texts.items():
-            (partial.folder / name).write_text(f"{text.rstrip()}\n", encoding="utf-8")
-    return report
+        yield partial.folder, report
+        text = json.dumps(adapter_config(merge), indent=2) + "\n"
+        (partial.folder / CONFIG).write_text(text, encoding="utf-8")
 
 
-def config(merge: AdapterMerge) -> dict[str, Any]:
+def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
     """adapter_config.json: scalings are one, so the deltas are B·A as stored."""
     ranks = {
         f"^{re.escape(module.name)}": module.rank
@@ -169,6 +185,24 @@ def _stored_names(module: Module) -> tuple[str, str]:
     """What PEFT calls A and B."""
     kind, end = ("lora_embedding_", "") if module.embedding else ("lora_", ".weight")
     return f"{PREFIX}{module.name}.{kind}A{end}", f"{PREFIX}{module.name}.{kind}B{end}"
+
+
+def _write_tensors(
+    merge: AdapterMerge,
+    folder: Path,
+    shard: Shard,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, tuple[float, float]]:
+    """Write the weights; module -> the norms of what its rank leaves out and of its delta."""
+    norms: dict[str, tuple[float, float]] = {}
+    with writing(folder, [shard]) as write:
+        for tensor in merge.whole:
+            _write_whole(merge, tensor, write)
+        for done, module in enumerate(merge.modules, 1):
+            norms[module.name] = _write_module(merge, module, write)
+            if progress:
+                progress(module.name, done, len(merge.modules))
+    return norms
 
 
 def _write_module(merge: AdapterMerge, module: Module, write: Write) -> tuple[float, float]:

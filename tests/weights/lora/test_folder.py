@@ -12,7 +12,7 @@ from safetensors import safe_open
 from simmerge_hub.errors import OutputError, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import arm
-from simmerge_hub.weights.lora import combination, merge_adapters, write_adapter
+from simmerge_hub.weights.lora import adapter_folder, combination, merge_adapters, write_adapter
 from tests import nano
 from tests.weights.lora.conftest import Workshop
 
@@ -143,17 +143,19 @@ def test_what_else_is_in_the_folder(tmp_path: Path) -> None:
     (two / "tokenizer.json").write_text('{"version": "1.0"}')
     (two / "chat_template.jinja").write_text("{{ messages }}")
     merge = merge_adapters([resolve(str(one)), resolve(str(two))], (1, 1))
-    report = write_adapter(
+    with adapter_folder(
         merge,
         tmp_path / "out",
-        files=lambda done: {
-            "README.md": f"# rank {done.rank}\n",
-            "adapter_config.json": "not this",
-        },
+        overwrite=False,
+        durable=True,
         metadata={"simmerge": "recipe"},
-    )
-    found = {path.name for path in report.folder.iterdir()}
-    assert found == FILES | {"README.md", "tokenizer.json", "chat_template.jinja"}
+        progress=None,
+    ) as (folder, report):
+        (folder / "README.md").write_text(f"# rank {report.rank}\n")
+        (folder / "adapter_config.json").write_text("not this")
+        assert not report.folder.exists()
+    names = {path.name for path in report.folder.iterdir()}
+    assert names == FILES | {"README.md", "tokenizer.json", "chat_template.jinja"}
     assert report.tokenizer == "math"
     assert (report.folder / "chat_template.jinja").read_text() == "{{ messages }}"
     assert stated(report.folder)["peft_type"] == "LORA"
