@@ -8,10 +8,10 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.report import MergeReport, Progress, versions
 from simmerge_hub.operators import Arm
-from simmerge_hub.recipe import FILE, Recipe, pinned
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, pin
 from simmerge_hub.weights.lora import AdapterReport, adapter_folder, combination, merge_adapters
 
-NOTABLE = 1e-3
+NOTABLE_RESIDUE = 1e-3
 """A share of the delta that a cut to a rank may leave out without a word."""
 
 
@@ -42,7 +42,7 @@ def write_merged_adapter(
         rank=recipe.rank,
         dtype=recipe.dtype or None,
     )
-    exact = pinned(recipe, checkpoints, merge.dtype)
+    exact = pin(recipe, checkpoints, merge.dtype)
     text = exact.to_yaml(published=True)
     with adapter_folder(
         merge,
@@ -62,7 +62,7 @@ def write_merged_adapter(
             versions=versions(),
             notes=_rank_notes(written),
         )
-        texts = {FILE: text + notes, **(page(report) if page else {})}
+        texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
         for name, content in texts.items():
             (folder / name).write_text(f"{content.rstrip()}\n", encoding="utf-8")
     return report
@@ -84,7 +84,7 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
 
 def _rank_notes(written: AdapterReport) -> tuple[str, ...]:
     """What a reader must know of the rank."""
-    if written.residue < NOTABLE:
+    if written.residue < NOTABLE_RESIDUE:
         return ()
     name, worst = written.worst
     return (

@@ -26,7 +26,7 @@ from simmerge_hub.planning.trees.search import BEAM, SearchOptions
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
 from simmerge_hub.signatures.probing.probe import probe_set
-from simmerge_hub.weights.alignment.lineage import far
+from simmerge_hub.weights.alignment.lineage import weight_mismatch
 
 SHORTLIST = 12
 """Models that are signed and searched."""
@@ -195,7 +195,7 @@ def _shortened(
 
 def _far(model: Checkpoint, base: Checkpoint) -> str:
     try:
-        return spoken(far(model, base), model.name)
+        return spoken(weight_mismatch(model, base), model.name)
     except SimmergeError as error:
         return spoken(error, model.name)
     except Exception as error:  # as in `candidates`: one of them does not end the others

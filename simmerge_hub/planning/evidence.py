@@ -10,7 +10,7 @@ from simmerge_hub.planning.tasks import Task, tasks_of
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import signed
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
-from simmerge_hub.weights.alignment.align import aligned
+from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import common_base
 
 Progress = Callable[[str], None]
@@ -69,7 +69,7 @@ def gathered(
     check_names(checkpoints, None)
     found = common_base(checkpoints, base)
     check_names(checkpoints, found)
-    aligned(checkpoints, found)
+    align_strict(checkpoints, found)
     tasks, dropped = tasks_of(checkpoints, experts, probes, infer)
     return Inputs(models=tuple(checkpoints), base=found, tasks=tasks, dropped=dropped)
 

@@ -6,14 +6,14 @@ recipe with a `why:`; editing the recipe by hand voids that `why:`.
 """
 
 from simmerge_hub.recipe.checks import check
-from simmerge_hub.recipe.inputs import fetch, fetch_all, pinned, source
-from simmerge_hub.recipe.load import FILE, load
+from simmerge_hub.recipe.inputs import fetch, fetch_all, pin, source
+from simmerge_hub.recipe.load import RECIPE_FILE, load
 from simmerge_hub.recipe.reading import parse
 from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Slice, Source, Step
 from simmerge_hub.recipe.why import sealed
 from simmerge_hub.recipe.writing import dump_yaml
 
 __all__ = [
-    "FILE", "SHARD_SIZE", "Recipe", "Slice", "Source", "Step",
-    "check", "dump_yaml", "fetch", "fetch_all", "load", "parse", "pinned", "sealed", "source",
+    "RECIPE_FILE", "SHARD_SIZE", "Recipe", "Slice", "Source", "Step",
+    "check", "dump_yaml", "fetch", "fetch_all", "load", "parse", "pin", "sealed", "source",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.recipe import schedule
 from simmerge_hub.recipe.recipe import Recipe, Slice, Step
-from simmerge_hub.weights.shards import CODES
+from simmerge_hub.weights.shards import OUTPUT_CODES
 
 UNPRINTED = set("`|<>")
 """Characters that names must not have: they mean something on a card."""
@@ -63,12 +63,12 @@ def _check_step(step: Step, known: list[str], base: bool, where: str) -> None:
     _check_parameters(step, where)
     scheduled = any(map(schedule.is_scheduled, step.parameters.values()))
     for parameters in schedule.extremes(step.parameters):
-        found = operators.check(
+        operator = operators.check(
             step.operator, parameters, len(step.models), tried=not scheduled
         )  # values that never meet are not tried together: the layout tries those that do
-        if found.needs_base and not base:
+        if operator.needs_base and not base:
             raise RecipeError(
-                f"{where}: {found.name} merges differences from a base, and there is no base",
+                f"{where}: {operator.name} merges differences from a base, and there is no base",
                 hint="add a `base:` to the recipe, or name one with --base",
             )
 
@@ -119,8 +119,10 @@ def _check_used(recipe: Recipe, where: str) -> None:
 
 
 def _check_words(recipe: Recipe, where: str) -> None:
-    if recipe.dtype and recipe.dtype not in CODES:
-        raise recipe_error(where, f"dtype is {recipe.dtype!r}; write one of {', '.join(CODES)}")
+    if recipe.dtype and recipe.dtype not in OUTPUT_CODES:
+        raise recipe_error(
+            where, f"dtype is {recipe.dtype!r}; write one of {', '.join(OUTPUT_CODES)}"
+        )
     if recipe.tokenizer not in {"base", "union", *(m.name for m in recipe.models)}:
         raise recipe_error(
             where, f"tokenizer is {recipe.tokenizer!r}; write base, union or a model's name"

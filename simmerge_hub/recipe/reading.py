@@ -10,12 +10,20 @@ import yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import ModelRef
 from simmerge_hub.recipe.checks import check, recipe_error
-from simmerge_hub.recipe.recipe import DEFAULTS, SHARD_SIZE, VERSION, Recipe, Slice, Source, Step
+from simmerge_hub.recipe.recipe import (
+    OPTIONAL_FIELDS,
+    RECIPE_VERSION,
+    SHARD_SIZE,
+    Recipe,
+    Slice,
+    Source,
+    Step,
+)
 from simmerge_hub.recipe.why import believed
 
-KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
-        "shard_size", "why", *DEFAULTS}  # fmt: skip
-DEEPEST = 5
+RECIPE_KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
+               "shard_size", "why", *OPTIONAL_FIELDS}  # fmt: skip
+SCHEDULE_DEPTH = 5
 """A list of filters of gradients; anything deeper is no schedule, and aliases may be cyclic."""
 _SHORT = reprlib.Repr()
 """For messages: YAML aliases make a few lines unfold into gigabytes."""
@@ -34,9 +42,10 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
     if "simmerge" not in data:
         raise recipe_error(where, "it has no `simmerge: 1` line")
     version = data["simmerge"]
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version != RECIPE_VERSION:
         raise RecipeError(
-            f"{where} has recipe version {_SHORT.repr(version)}; this release reads {VERSION}",
+            f"{where} has recipe version {_SHORT.repr(version)}; this release reads "
+            f"{RECIPE_VERSION}",
             hint="upgrade: pip install -U simmerge-hub",
         )
     recipe = _recipe(data, where, folder or Path())
@@ -54,7 +63,7 @@ def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
 
 
 def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
-    if extra := data.keys() - KEYS:
+    if extra := data.keys() - RECIPE_KEYS:
         raise recipe_error(where, f"it has unknown keys: {', '.join(sorted(map(str, extra)))}")
     slices = data.get("slices") or []
     steps = data.get("steps", [] if slices else None)
@@ -133,22 +142,22 @@ def _step(entry: Any, where: str) -> Step:
     return Step(
         operator=_text(entry, "operator", where),
         models=tuple(models),
-        parameters={key: frozen(value) for key, value in parameters.items()},
+        parameters={key: freeze(value) for key, value in parameters.items()},
         name=_text(entry, "name", where),
     )
 
 
-def frozen(value: Any, depth: int = 0, seen: dict[tuple[int, int], Any] | None = None) -> Any:
+def freeze(value: Any, depth: int = 0, seen: dict[tuple[int, int], Any] | None = None) -> Any:
     """Lists as tuples, down to the depth a schedule has; what YAML's aliases share stays shared."""
     seen = {} if seen is None else seen
-    if depth > DEEPEST or not isinstance(value, list | dict):
+    if depth > SCHEDULE_DEPTH or not isinstance(value, list | dict):
         return value
     key = (id(value), depth)
     if key not in seen:
         if isinstance(value, list):
-            seen[key] = tuple(frozen(each, depth + 1, seen) for each in value)
+            seen[key] = tuple(freeze(each, depth + 1, seen) for each in value)
         else:
-            seen[key] = {name: frozen(each, depth + 1, seen) for name, each in value.items()}
+            seen[key] = {name: freeze(each, depth + 1, seen) for name, each in value.items()}
     return seen[key]
 
 

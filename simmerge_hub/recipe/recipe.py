@@ -11,9 +11,9 @@ from simmerge_hub.recipe.writing import dump_yaml, to_plain
 
 SHARD_SIZE = 5_000_000_000
 """Bytes of tensor data per file, as transformers writes them by default."""
-VERSION = 1
+RECIPE_VERSION = 1
 """Of the format, in the first line of a recipe."""
-DEFAULTS = {"unmatched": "refuse", "custom_code": False, "output": "model", "rank": 0}
+OPTIONAL_FIELDS = {"unmatched": "refuse", "custom_code": False, "output": "model", "rank": 0}
 """Fields that are written only where they say something."""
 
 
@@ -117,7 +117,7 @@ class Recipe:
 
 
 def _to_data(recipe: Recipe, published: bool) -> dict[str, Any]:
-    data: dict[str, Any] = {"simmerge": VERSION}
+    data: dict[str, Any] = {"simmerge": RECIPE_VERSION}
     if recipe.base:
         data["base"] = _source_data(recipe.base, published)
     data["models"] = [_source_data(m, published) for m in recipe.models]
@@ -125,7 +125,7 @@ def _to_data(recipe: Recipe, published: bool) -> dict[str, Any]:
     data |= {"slices": [_slice_data(s) for s in recipe.slices]} if recipe.slices else {}
     data |= {"dtype": recipe.dtype} if recipe.dtype else {}
     data["tokenizer"] = recipe.tokenizer
-    data |= {k: getattr(recipe, k) for k, v in DEFAULTS.items() if getattr(recipe, k) != v}
+    data |= {k: getattr(recipe, k) for k, v in OPTIONAL_FIELDS.items() if getattr(recipe, k) != v}
     return data | {"seed": recipe.seed, "shard_size": recipe.shard_size}
 
 

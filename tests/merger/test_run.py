@@ -30,7 +30,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import blocks, common_dtype, compute, merge, run
 from simmerge_hub.operators import merge_tensors
 from simmerge_hub.operators.arms import arm
-from simmerge_hub.recipe import FILE, Recipe, Step, load, parse, source
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, load, parse, source
 from tests import nano
 
 
@@ -189,7 +189,7 @@ class TestSameBytes:
         return digests(family / "expected")
 
     def test_done_again(self, family: Path, expected: dict[str, str]) -> None:
-        again, _ = load(family / "expected" / FILE)
+        again, _ = load(family / "expected" / RECIPE_FILE)
         assert again == recipe(family, *self.STEPS, dtype="float32") or not again.models[0].folder
         merge(recipe(family, *self.STEPS), family / "out")
         assert digests(family / "out") == expected
@@ -243,9 +243,9 @@ class TestSameBytes:
         assert recipe(family, *self.STEPS) != whole
 
     def test_blocks_are_whole_rows(self) -> None:
-        assert blocks((10, compute.BLOCK)) == [(i, i + 1) for i in range(10)]
-        assert blocks((10, compute.BLOCK // 4)) == [(0, 4), (4, 8), (8, 10)]
-        assert blocks((compute.BLOCK * 2,)) == [(0, 1)]
+        assert blocks((10, compute.BLOCK_ENTRIES)) == [(i, i + 1) for i in range(10)]
+        assert blocks((10, compute.BLOCK_ENTRIES // 4)) == [(0, 4), (4, 8), (8, 10)]
+        assert blocks((compute.BLOCK_ENTRIES * 2,)) == [(0, 1)]
         assert blocks(()) == [(0, 1)]
         assert blocks((0, 5)) == []
 
@@ -277,15 +277,15 @@ class TestFolder:
             page=lambda _: {"README.md": "# Page\n"},
         )
         assert sorted(p.name for p in (family / "out").iterdir()) == [
-            "README.md", "config.json", "generation_config.json", "model.safetensors", FILE,
+            "README.md", "config.json", "generation_config.json", "model.safetensors", RECIPE_FILE,
             "tokenizer.json", "tokenizer_config.json",
         ]  # fmt: skip
         assert (family / "out" / "README.md").read_text() == "# Page\n"
-        assert (family / "out" / FILE).read_text().endswith("why: {}\n")
+        assert (family / "out" / RECIPE_FILE).read_text().endswith("why: {}\n")
 
     def test_the_recipe_is_beside_and_inside_the_weights(self, family: Path) -> None:
         report = merge(recipe(family, step("ties", density=0.5)), family / "out")
-        text = (family / "out" / FILE).read_text()
+        text = (family / "out" / RECIPE_FILE).read_text()
         with safe_open(family / "out" / "model.safetensors", "pt") as file:
             assert file.metadata() == {"format": "pt", "simmerge": text}
         found, _ = parse(text, "x")
@@ -431,11 +431,11 @@ class TestRefused:
     @pytest.mark.usefixtures("unread")
     def test_a_folder_that_exists(self, family: Path) -> None:
         (family / "out").mkdir()
-        (family / "out" / FILE).write_text("mine")
+        (family / "out" / RECIPE_FILE).write_text("mine")
         error = self.refused(OutputError, recipe(family), family)
         assert str(error) == f"{family}/out exists already"
         assert error.hint == "choose another folder, or replace it: --overwrite"
-        assert (family / "out" / FILE).read_text() == "mine"
+        assert (family / "out" / RECIPE_FILE).read_text() == "mine"
 
     @pytest.mark.usefixtures("unread")
     @pytest.mark.parametrize("kind", ["folder", "file"])

@@ -68,9 +68,9 @@ def source(model: str, first: int, last: int, **own: Any) -> dict[str, Any]:
 
 class TestRecognised:
     def test_mappings_with_a_method(self) -> None:
-        assert mergekit.recognised("merge_method: linear\n")
-        assert mergekit.recognised('{"models": [], "merge_method": linear}')
-        assert mergekit.recognised("merge_method: a\n---\nmerge_method: b\n")
+        assert mergekit.is_mergekit("merge_method: linear\n")
+        assert mergekit.is_mergekit('{"models": [], "merge_method": linear}')
+        assert mergekit.is_mergekit("merge_method: a\n---\nmerge_method: b\n")
 
     @pytest.mark.parametrize(
         "text",
@@ -81,7 +81,7 @@ class TestRecognised:
         ],
     )  # fmt: skip
     def test_nothing_else(self, text: str) -> None:
-        assert not mergekit.recognised(text)
+        assert not mergekit.is_mergekit(text)
 
     def test_a_file_of_its_is_loaded(self, tmp_path: Path) -> None:
         path = tmp_path / "m.yml"
@@ -669,7 +669,7 @@ def same(one: Recipe, two: Recipe) -> None:
 def values(step: Step, name: str, depth: float) -> dict[str, Any]:
     """A step's parameters at a tensor: all of them, a value for each model where it may be."""
     found = {**OPERATORS[step.operator].parameters, **step.parameters}
-    found = schedule.evaluated(found, name, depth)
+    found = schedule.evaluate(found, name, depth)
     for key in OPERATORS[step.operator].per_model:
         value = 1.0 if found[key] is None else found[key]
         found[key] = value if isinstance(value, tuple) else (value,) * len(step.models)

@@ -13,7 +13,7 @@ from simmerge_hub import localhub
 from simmerge_hub.errors import OperatorError, RecipeError, RepoNotFound, SimmergeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.recipe import (
-    FILE,
+    RECIPE_FILE,
     SHARD_SIZE,
     Recipe,
     Source,
@@ -22,7 +22,7 @@ from simmerge_hub.recipe import (
     fetch,
     load,
     parse,
-    pinned,
+    pin,
     sealed,
     source,
 )
@@ -456,7 +456,7 @@ class TestLoad:
         assert caught.value.hint == "simmerge-hub plan -o writes one"
 
     def test_a_merged_folder(self, tmp_path: Path) -> None:
-        (tmp_path / FILE).write_text(GOOD)
+        (tmp_path / RECIPE_FILE).write_text(GOOD)
         assert load(tmp_path)[0] == read(GOOD)
 
     @pytest.mark.parametrize("card", ["", "# Nothing\n", "```yaml\nmerge_method: x\n```\n"])
@@ -497,11 +497,11 @@ class TestLoad:
 def test_pins(tmp_path: Path) -> None:
     checkpoint = resolve(str(nano.model(tmp_path / "x")))
     recipe = replace(read(GOOD), dtype="")
-    found = pinned(recipe, {s.name: checkpoint for s in recipe.sources}, "float16")
+    found = pin(recipe, {s.name: checkpoint for s in recipe.sources}, "float16")
     assert found.dtype == "float16"
     assert [s.name for s in found.sources] == [s.name for s in recipe.sources]
     assert all(s.digest for s in found.sources)
-    assert pinned(read(GOOD), {s.name: checkpoint for s in recipe.sources}, "float16").dtype == (
+    assert pin(read(GOOD), {s.name: checkpoint for s in recipe.sources}, "float16").dtype == (
         "bfloat16"
     )
 

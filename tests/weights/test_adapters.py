@@ -13,8 +13,8 @@ from torch import Tensor
 from simmerge_hub.errors import AlignmentError, CheckpointError, SimmergeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.weights import adapters
-from simmerge_hub.weights.alignment.align import aligned
-from simmerge_hub.weights.stream import matrix_shape, opened, read_rows, shapes
+from simmerge_hub.weights.alignment.align import align_strict
+from simmerge_hub.weights.stream import matrix_shape, open_tensors, read_rows, shapes
 from tests import nano
 
 AT = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -93,7 +93,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def folded(base: Path, lora: Path) -> dict[str, Tensor]:
     origin, adapter = resolve(str(base)), resolve(str(lora))
-    found = aligned([adapter], origin).shapes
+    found = align_strict([adapter], origin).shapes
     wanted = {n: [(0, matrix_shape(s)[0])] for n, s in found.items()}
     read = read_rows(adapter, wanted, origin)
     return {n: read[n].reshape(s) for n, s in found.items()}
@@ -269,7 +269,7 @@ def test_opened_and_read_are_the_same(adapted: Adapted) -> None:
     base, lora, _ = adapted(**CASES["dora"])
     origin, adapter = resolve(str(base)), resolve(str(lora))
     read = folded(base, lora)
-    with opened(adapter, origin) as rows:
+    with open_tensors(adapter, origin) as rows:
         for name, shape in shapes(adapter, origin).items():
             whole = rows[name].read(0, matrix_shape(shape)[0])
             assert torch.equal(whole.reshape(shape), read[name])

@@ -13,7 +13,7 @@ from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights import stream
 from simmerge_hub.weights.stream import (
     matrix_shape,
-    opened,
+    open_tensors,
     read_buffer,
     read_rows,
     read_whole,
@@ -48,7 +48,7 @@ def test_matrix_shape(shape: tuple[int, ...], expected: tuple[int, int]) -> None
 def test_every_dtype_is_read_as_float32(tmp_path: Path) -> None:
     found = resolve(str(nano.save(tmp_path / "model", MIXED, config={})))
     whole = read_whole(found)
-    with opened(found) as rows:
+    with open_tensors(found) as rows:
         for name, tensor in MIXED.items():
             expected = tensor.float()
             assert whole[name].dtype == torch.float32
@@ -138,7 +138,7 @@ class TestEightBit:
         wanted = torch.cat([expected[low:high] for low, high in ranges])
         assert torch.equal(read_rows(found, {"a.weight": ranges})["a.weight"], wanted)
         assert torch.equal(read_whole(found)["a.weight"], expected)
-        with opened(found) as rows:
+        with open_tensors(found) as rows:
             for low, high in ranges:
                 assert torch.equal(rows["a.weight"].read(low, high), expected[low:high])
                 out = torch.empty(high - low, shape[1])
@@ -165,7 +165,7 @@ class TestEightBit:
         found = self.resolved(tmp_path / "m", {"a.weight": stored, "a.weight_scale": scale})
         expected = stored.float() * scale.float()
         assert torch.equal(read_whole(found)["a.weight"], expected)
-        with opened(found) as rows:
+        with open_tensors(found) as rows:
             for low in range(matrix_shape(shape)[0]):
                 flat = expected.reshape(matrix_shape(shape))
                 assert torch.equal(rows["a.weight"].read(low, low + 1), flat[low : low + 1])
@@ -220,10 +220,10 @@ class TestEightBit:
         assert scale.file != found.tensors["a.weight"].file
         wanted = {"a.weight": [(2, 7)], "norm.weight": [(0, 1)]}
         assert torch.equal(read_rows(found, wanted)["a.weight"], expected[2:7])
-        with opened(found, evict=True) as rows:
+        with open_tensors(found, evict=True) as rows:
             for name in found.tensors:
                 read = rows[name].read(0, 1)
-                rows[name].done()
+                rows[name].release()
                 assert name != "a.weight" or torch.equal(read, expected[:1])
 
     def test_a_scale_is_read_once_by_all_threads(
@@ -241,7 +241,7 @@ class TestEightBit:
             return read_into(handle, data, start)
 
         monkeypatch.setattr(stream, "_read_into", recorded)
-        with opened(found) as rows, ThreadPoolExecutor(8) as pool:
+        with open_tensors(found) as rows, ThreadPoolExecutor(8) as pool:
             parts = list(pool.map(lambda i: rows["a.weight"].read(i, i + 1), range(64)))
         assert torch.equal(torch.cat(parts), expected)
         assert starts.count(scale.start) == 1
@@ -285,7 +285,7 @@ def test_a_file_cut_short_while_it_is_read(tmp_path: Path) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-8])
     last = list(found.tensors)[-1]
-    with opened(found) as rows, pytest.raises(CheckpointError, match="ended early"):
+    with open_tensors(found) as rows, pytest.raises(CheckpointError, match="ended early"):
         rows[last].read(0, matrix_shape(found.tensors[last].shape)[0])
 
 
@@ -294,7 +294,7 @@ def test_big_tensors_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Monk
     found = resolve(str(nano.save(tmp_path / "m", {"w": torch.randn(50, 10)}, config={})))
     preadv = stream.os.preadv
     monkeypatch.setattr(stream.os, "preadv", lambda f, d, at: preadv(f, [d[0][:77]], at))
-    with opened(found) as rows:
+    with open_tensors(found) as rows:
         read = rows["w"].read(0, 50)
     monkeypatch.undo()
     assert torch.equal(read, read_whole(found)["w"])
@@ -306,5 +306,5 @@ def test_without_preadv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     expected = read_whole(found)["w"]
     monkeypatch.delattr(stream.os, "preadv")
     monkeypatch.setattr(stream, "ONE_READ", 77)
-    with opened(found) as rows:
+    with open_tensors(found) as rows:
         assert torch.equal(rows["w"].read(3, 50), expected[3:])

@@ -37,7 +37,7 @@ def written(
     return nano.load(write_adapter(merge_adapters(adapters, combine, **how), folder / "out").folder)
 
 
-@pytest.mark.parametrize("block", [16, whole.BLOCK])
+@pytest.mark.parametrize("block", [16, whole.HELD_ENTRIES])
 def test_a_mean_by_weights(tmp_path: Path, monkeypatch: Any, block: int) -> None:
     monkeypatch.setattr(whole, "BLOCK", block)
     one, two = torch.randn(20, 16), torch.randn(20, 16)

@@ -13,7 +13,12 @@ from tokenizers import Tokenizer
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.tokens.tokenizers import Tokens, extended, formats, read_tokens
+from simmerge_hub.weights.tokens.tokenizers import (
+    Tokens,
+    extend_tokenizer,
+    read_tokens,
+    vocabulary_files,
+)
 from tests import nano
 
 FIRST = {"<unk>": 0, "a": 1, "b": 2}
@@ -198,11 +203,15 @@ def test_an_id_may_be_as_high_as_the_rows_allow(tmp_path: Path) -> None:
 
 def test_the_formats_of_a_tokenizer(tmp_path: Path) -> None:
     found = checkpoint(tmp_path / "a", "{}", {})
-    assert formats(found) == ("tokenizer.json",)
+    assert vocabulary_files(found) == ("tokenizer.json",)
     for name in ("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"):
         (tmp_path / "a" / name).write_text("")
     (tmp_path / "a" / "tokenizer.json").unlink()
-    assert formats(resolve(str(tmp_path / "a"))) == ("merges.txt", "tokenizer.model", "vocab.json")
+    assert vocabulary_files(resolve(str(tmp_path / "a"))) == (
+        "merges.txt",
+        "tokenizer.model",
+        "vocab.json",
+    )
 
 
 def loaded(files: Mapping[str, str]) -> Tokenizer:
@@ -212,7 +221,7 @@ def loaded(files: Mapping[str, str]) -> Tokenizer:
 def test_added_tokens_are_appended(tmp_path: Path) -> None:
     source = tokens(tmp_path / "base", file(words(FIRST), (entry("<x>", 3),)))
     donor = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3, special=True),)))
-    files = extended(source, {"<y>": 4}, [donor])
+    files = extend_tokenizer(source, {"<y>": 4}, [donor])
     assert list(files) == ["tokenizer.json"]
     written = json.loads(files["tokenizer.json"])
     assert written["model"] == source.data["model"]
@@ -224,7 +233,7 @@ def test_the_first_model_that_has_a_token_says_what_it_is(tmp_path: Path) -> Non
     source = tokens(tmp_path / "base", file(words(FIRST)))
     one = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3, special=True),)))
     two = tokens(tmp_path / "b", file(words(FIRST), (entry("<y>", 3, lstrip=True),)))
-    files = extended(source, {"<y>": 3}, [one, two])
+    files = extend_tokenizer(source, {"<y>": 3}, [one, two])
     assert json.loads(files["tokenizer.json"])["added_tokens"] == [entry("<y>", 3, special=True)]
 
 
@@ -233,7 +242,7 @@ def test_the_list_in_tokenizer_config_grows_too(tmp_path: Path) -> None:
     config = {"added_tokens_decoder": {"3": flags}, "eos_token": "<x>"}
     source = tokens(tmp_path / "base", file(words(FIRST), (entry("<x>", 3),)), config)
     donor = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3, rstrip=True),)))
-    files = extended(source, {"<y>": 4}, [donor])
+    files = extend_tokenizer(source, {"<y>": 4}, [donor])
     assert json.loads(files["tokenizer_config.json"]) == {
         "eos_token": "<x>",
         "added_tokens_decoder": {"3": flags, "4": {**flags, "content": "<y>", "rstrip": True}},
@@ -243,7 +252,7 @@ def test_the_list_in_tokenizer_config_grows_too(tmp_path: Path) -> None:
 def test_ordinary_tokens_keep_all_ids_when_loaded(tmp_path: Path) -> None:
     source = tokens(tmp_path / "base", file(words(FIRST), (entry("<x>", 3),)))
     donor = tokens(tmp_path / "a", file(words({**FIRST, "c": 3}), (entry("<y>", 4),)))
-    found = loaded(extended(source, {"c": 4, "<y>": 5}, [donor]))
+    found = loaded(extend_tokenizer(source, {"c": 4, "<y>": 5}, [donor]))
     assert found.get_vocab() == {**FIRST, "<x>": 3, "c": 4, "<y>": 5}
     assert found.encode("a c <y> <x>").ids == [1, 4, 5, 3]
     assert found.encode("a c <y> q").tokens == ["a", "c", "<y>", "<unk>"]
@@ -253,7 +262,7 @@ def test_a_vocabulary_with_gaps_keeps_its_ids(tmp_path: Path) -> None:
     gapped = file(words({"<unk>": 0, "a": 1, "b": 5}), (entry("<x>", 3),))
     source = tokens(tmp_path / "base", gapped)
     donor = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3),)))
-    found = loaded(extended(source, {"<y>": 6}, [donor]))
+    found = loaded(extend_tokenizer(source, {"<y>": 6}, [donor]))
     assert found.get_vocab() == {"<unk>": 0, "a": 1, "b": 5, "<x>": 3, "<y>": 6}
 
 
@@ -263,7 +272,7 @@ def test_merges_of_new_tokens_come_last(tmp_path: Path, listed: bool) -> None:
     source = tokens(tmp_path / "base", file(pairs({**FIRST, "ab": 3}, written)))
     vocab = {**FIRST, "ba": 3, "bab": 4, "zz": 5}
     donor = tokens(tmp_path / "a", file(pairs(vocab, [["b", "a"], ["ba", "b"]])))
-    files = extended(source, {"ba": 4, "bab": 5, "zz": 6}, [donor])
+    files = extend_tokenizer(source, {"ba": 4, "bab": 5, "zz": 6}, [donor])
     merges = json.loads(files["tokenizer.json"])["model"]["merges"]
     more = [["b", "a"], ["ba", "b"]] if listed else ["b a", "ba b"]
     assert merges == [*written, *more]
@@ -276,7 +285,7 @@ def test_merges_that_are_none(tmp_path: Path) -> None:
     source = tokens(tmp_path / "base", file(pairs(FIRST, [])))
     donor = tokens(tmp_path / "a", file(pairs({**FIRST, "ab": 3}, [["a"]])))
     with pytest.raises(CheckpointError) as caught:
-        extended(source, {"ab": 3}, [donor])
+        extend_tokenizer(source, {"ab": 3}, [donor])
     assert str(caught.value) == "tokenizer.json of a has merges that are no pairs of tokens"
 
 
@@ -293,7 +302,7 @@ def test_ordinary_tokens_that_cannot_be_joined(
 ) -> None:
     source, donor = tokens(tmp_path / "base", file(base)), tokens(tmp_path / "a", file(other))
     with pytest.raises(AlignmentError) as caught:
-        extended(source, {"c": len(source.ids)}, [donor])
+        extend_tokenizer(source, {"c": len(source.ids)}, [donor])
     assert str(caught.value) == (
         f"base lacks ordinary tokens of a (1), and {kinds} tokenizers cannot be joined"
     )
@@ -303,5 +312,5 @@ def test_ordinary_tokens_that_cannot_be_joined(
 def test_added_tokens_of_a_unigram(tmp_path: Path) -> None:
     source = tokens(tmp_path / "base", file(pieces("<unk>", "a"), (entry("<x>", 2),)))
     donor = tokens(tmp_path / "a", file(pieces("<unk>", "a"), (entry("<y>", 2),)))
-    found = loaded(extended(source, {"<y>": 3}, [donor]))
+    found = loaded(extend_tokenizer(source, {"<y>": 3}, [donor]))
     assert found.get_vocab() == {"<unk>": 0, "a": 1, "<x>": 2, "<y>": 3}

@@ -18,8 +18,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from simmerge_hub.errors import AlignmentError, CheckpointError, RecipeError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights.alignment.align import align
-from simmerge_hub.weights.stream import opened
-from simmerge_hub.weights.tokens.vocabulary import Vocabulary, rearranged, vocabulary
+from simmerge_hub.weights.stream import open_tensors
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies, rearrange
 from tests import nano
 
 BASIC = ("<unk>", "a", "b", "c")
@@ -77,10 +77,10 @@ def merged_rows(
 ) -> dict[str, Tensor]:
     with ExitStack() as stack:
         rows = {
-            each: stack.enter_context(opened(c, checkpoints.get(base or "")))[name]
+            each: stack.enter_context(open_tensors(c, checkpoints.get(base or "")))[name]
             for each, c in checkpoints.items()
         }
-        given = rearranged(found, base, rows)
+        given = rearrange(found, base, rows)
         high = 1 if name == BIAS else found.size
         read = {each: found_rows.read(0, high) for each, found_rows in given.items()}
     assert all(given[each].shape[0] == found.size for each in given)
@@ -125,7 +125,7 @@ def chat(tmp_path: Path) -> dict[str, Checkpoint]:
 
 
 def test_union(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "union")
+    found = match_vocabularies(chat, "base", "union")
     assert found is not None
     assert (found.size, found.source) == (7, "base")
     assert found.tensors == {EMBEDDING, HEAD, BIAS}
@@ -157,7 +157,7 @@ def test_union(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
 
 
 def test_base(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "base")
+    found = match_vocabularies(chat, "base", "base")
     assert found is not None
     assert (found.size, found.source, found.files) == (5, "base", {})
     assert first_column(found, chat, "base") == {
@@ -171,7 +171,7 @@ def test_base(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
 
 
 def test_one_model(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "b")
+    found = match_vocabularies(chat, "base", "b")
     assert found is not None
     assert (found.size, found.source, found.files) == (8, "b", {})
     assert first_column(found, chat, "base") == {
@@ -188,7 +188,7 @@ def test_without_a_base(chat: dict[str, Checkpoint]) -> None:
     """The first model's ids, and the mean of those that have a token."""
     del chat["base"]
     chat["c"] = chat["a"]
-    found = vocabulary({"b": chat["b"], "a": chat["a"], "c": chat["c"]}, None, "union")
+    found = match_vocabularies({"b": chat["b"], "a": chat["a"], "c": chat["c"]}, None, "union")
     assert found is not None
     assert found.source == "b"
     columns = first_column(found, chat, None)
@@ -203,7 +203,7 @@ def test_the_same_tokens_at_other_rows(tmp_path: Path) -> None:
         "a": save(tmp_path / "a", word_level(BASIC), 4, seed=1),
         "b": save(tmp_path / "b", word_level(order), 4, seed=2),
     }
-    found = vocabulary(models_, None, "base")
+    found = match_vocabularies(models_, None, "base")
     assert found is not None
     assert first_column(found, models_, None)["b"] == [200, 202, 203, 201]
     assert found.notes[1:] == ("tokens of b whose rows are moved: 3",)
@@ -215,7 +215,7 @@ def test_vocabularies_that_agree(tmp_path: Path, choice: str) -> None:
         "a": save(tmp_path / "a", word_level(BASIC), 6),
         "b": save(tmp_path / "b", word_level(BASIC), 6),
     }
-    assert vocabulary(same, None, choice) is None
+    assert match_vocabularies(same, None, choice) is None
 
 
 def test_files_that_differ_and_agree(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_files_that_differ_and_agree(tmp_path: Path) -> None:
         "b": save(tmp_path / "b", other, 4),
         "c": save(tmp_path / "c", beyond, 4),
     }
-    assert vocabulary(same, "a", "union") is None
-    assert vocabulary(same, "a", "c") is None
+    assert match_vocabularies(same, "a", "union") is None
+    assert match_vocabularies(same, "a", "c") is None
 
 
 def test_only_the_padding_differs(tmp_path: Path) -> None:
@@ -238,11 +238,11 @@ def test_only_the_padding_differs(tmp_path: Path) -> None:
         "a": save(tmp_path / "a", word_level(BASIC), 6, seed=2),
     }
     for choice in ("base", "union"):
-        found = vocabulary(models_, "base", choice)
+        found = match_vocabularies(models_, "base", choice)
         assert found is not None
         assert (found.size, found.files) == (4, {})
         assert first_column(found, models_, "base")["a"] == [200, 201, 202, 203]
-    found = vocabulary(models_, "base", "a")
+    found = match_vocabularies(models_, "base", "a")
     assert found is not None
     assert found.size == 6
     assert first_column(found, models_, "base")["base"] == [100, 101, 102, 103, 204, 205]
@@ -253,7 +253,7 @@ def test_a_token_beyond_the_rows_is_missing(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", word_level(BASIC, ["<x>"]), 4, seed=1),
         "a": save(tmp_path / "a", word_level(BASIC, ["<y>", "<x>"]), 6, seed=2),
     }
-    found = vocabulary(models_, "base", "base")
+    found = match_vocabularies(models_, "base", "base")
     assert found is not None
     assert found.size == 5
     assert first_column(found, models_, "base")["base"] == [100, 101, 102, 103, 205]
@@ -265,7 +265,7 @@ def test_a_row_that_no_model_has_is_zero(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", word_level(BASIC, ["<x>"]), 4, seed=1),
         "a": save(tmp_path / "a", word_level(BASIC, ["<y>"]), 5, seed=2),
     }
-    found = vocabulary(models_, "base", "union")
+    found = match_vocabularies(models_, "base", "union")
     assert found is not None
     assert first_column(found, models_, "base") == {
         "base": [100, 101, 102, 103, 0, 204],
@@ -282,7 +282,7 @@ def test_ordinary_tokens_of_bpe(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", bpe(letters, [("a", "b")], ["<x>"]), 5, seed=1),
         "a": save(tmp_path / "a", bpe(more, [("b", "a"), ("ba", "b")], ["<y>"]), 7, seed=2),
     }
-    found = vocabulary(models_, "base", "union")
+    found = match_vocabularies(models_, "base", "union")
     assert found is not None
     assert first_column(found, models_, "base")["base"] == [100, 101, 102, 103, 104, 204, 205, 206]
     output = written(tmp_path / "out", found, models_["base"])
@@ -294,16 +294,16 @@ def test_unigrams(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", unigram(BASIC), 4, seed=1),
         "a": save(tmp_path / "a", unigram(BASIC, ["<x>"]), 5, seed=2),
     }
-    found = vocabulary(models_, "base", "union")
+    found = match_vocabularies(models_, "base", "union")
     assert found is not None
     assert written(tmp_path / "out", found, models_["base"])("a <x>")["input_ids"] == [1, 4]
     models_["b"] = save(tmp_path / "b", unigram((*BASIC, "d")), 5, seed=3)
     with pytest.raises(AlignmentError) as caught:
-        vocabulary(models_, "base", "union")
+        match_vocabularies(models_, "base", "union")
     assert str(caught.value) == (
         "base lacks ordinary tokens of b (1), and Unigram tokenizers cannot be joined"
     )
-    assert vocabulary(models_, "base", "base") is not None
+    assert match_vocabularies(models_, "base", "base") is not None
 
 
 def test_an_adapter_has_the_rows_of_its_base(tmp_path: Path) -> None:
@@ -316,13 +316,15 @@ def test_an_adapter_has_the_rows_of_its_base(tmp_path: Path) -> None:
     word_level(tokens, ["<x>"]).save(str(model / "tokenizer.json"))
     lora = nano.lora(tmp_path / "lora", base="base")
     checkpoints = {n: resolve(str(f)) for n, f in (("base", base), ("a", model), ("lora", lora))}
-    found = vocabulary(checkpoints, "base", "union")
+    found = match_vocabularies(checkpoints, "base", "union")
     assert found is not None
     assert torch.equal(found.origins["lora"], found.origins["base"])
     rows = merged_rows(found, checkpoints, "base", EMBEDDING)
     assert torch.equal(rows["lora"], rows["base"])
     assert torch.equal(rows["base"][-1], nano.load(model)[EMBEDDING][-1])
-    assert vocabulary({n: checkpoints[n] for n in ("base", "lora")}, "base", "union") is None
+    assert (
+        match_vocabularies({n: checkpoints[n] for n in ("base", "lora")}, "base", "union") is None
+    )
 
 
 def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
@@ -333,8 +335,8 @@ def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
     renamed = [*tokens[:-1], "<x>"]
     word_level(renamed).save(str(lora / "tokenizer.json"))
     checkpoints = {n: resolve(str(f)) for n, f in (("base", base), ("lora", lora))}
-    assert vocabulary(checkpoints, "base", "base") is None
-    found = vocabulary(checkpoints, "base", "lora")
+    assert match_vocabularies(checkpoints, "base", "base") is None
+    found = match_vocabularies(checkpoints, "base", "lora")
     assert found is not None
     assert (found.source, found.size) == ("lora", nano.VOCABULARY)
     assert found.origins["lora"].tolist() == list(range(nano.VOCABULARY))
@@ -342,7 +344,7 @@ def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
 
 
 def test_the_alignment_takes_the_new_size(chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "union")
+    found = match_vocabularies(chat, "base", "union")
     matched = align([chat["a"], chat["b"]], chat["base"], vocabulary=found)
     assert matched.rejected == ()
     assert matched.shapes[EMBEDDING] == matched.shapes[HEAD] == (7, 2)
@@ -352,7 +354,7 @@ def test_the_alignment_takes_the_new_size(chat: dict[str, Checkpoint]) -> None:
 
 def test_a_model_without_a_tokenizer(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
     chat["plain"] = save(tmp_path / "plain", None, 5, seed=4)
-    found = vocabulary(chat, "base", "union")
+    found = match_vocabularies(chat, "base", "union")
     assert found is not None
     assert found.notes[0] == "plain has no tokenizer: its rows are taken to be those of base"
     assert torch.equal(found.origins["plain"], found.origins["base"])
@@ -360,7 +362,7 @@ def test_a_model_without_a_tokenizer(tmp_path: Path, chat: dict[str, Checkpoint]
 
 def test_a_base_without_a_tokenizer(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
     chat = {"base": save(tmp_path / "plain", None, 6, seed=1), "a": chat["a"], "b": chat["b"]}
-    found = vocabulary(chat, "base", "base")
+    found = match_vocabularies(chat, "base", "base")
     assert found is not None
     assert found.source == "a"
     assert found.origins["base"].tolist() == [0, 1, 2, 3, 4, 5]
@@ -368,14 +370,14 @@ def test_a_base_without_a_tokenizer(tmp_path: Path, chat: dict[str, Checkpoint])
 
 def test_no_tokenizers(tmp_path: Path) -> None:
     same = {name: save(tmp_path / name, None, 4) for name in "ab"}
-    assert vocabulary(same, None, "base") is None
+    assert match_vocabularies(same, None, "base") is None
     for name in same:
         (tmp_path / name / "tokenizer.model").write_text(name)
     slow = {name: resolve(str(tmp_path / name)) for name in same}
-    assert vocabulary(slow, None, "base") is None
+    assert match_vocabularies(slow, None, "base") is None
     slow["c"] = save(tmp_path / "c", None, 6)
     with pytest.raises(AlignmentError) as caught:
-        vocabulary(slow, None, "base")
+        match_vocabularies(slow, None, "base")
     assert str(caught.value) == (
         "the vocabularies differ, and a has no tokenizer.json to tell how "
         "(a: 4 rows, tokenizer.model; b: 4 rows, tokenizer.model; c: 6 rows, no tokenizer)"
@@ -392,7 +394,7 @@ def test_a_slow_tokenizer_beside_a_readable_one(
     (tmp_path / "slow" / "vocab.txt").write_text("")
     chat["slow"] = resolve(str(tmp_path / "slow"))
     with pytest.raises(AlignmentError, match=r"slow has no tokenizer\.json .*slow: 5 rows, vocab"):
-        vocabulary(chat, "base", "base")
+        match_vocabularies(chat, "base", "base")
 
 
 def test_rows_that_the_config_does_not_state(tmp_path: Path) -> None:
@@ -402,7 +404,7 @@ def test_rows_that_the_config_does_not_state(tmp_path: Path) -> None:
     }
     hint = "correct vocab_size in its config.json, or merge models with one vocabulary"
     with pytest.raises(AlignmentError) as caught:
-        vocabulary(models_, None, "base")
+        match_vocabularies(models_, None, "base")
     assert str(caught.value) == (
         "the vocabularies differ, and no tensor of a has as many rows as its config's vocab_size, "
         "which is 9"
@@ -410,12 +412,12 @@ def test_rows_that_the_config_does_not_state(tmp_path: Path) -> None:
     assert caught.value.hint == hint
     models_["a"] = save(tmp_path / "a", word_level(BASIC), 4, config={"model_type": "x"})
     with pytest.raises(AlignmentError, match="vocab_size, which it does not state"):
-        vocabulary(models_, None, "base")
+        match_vocabularies(models_, None, "base")
 
 
 def test_a_tokenizer_that_is_not_there(chat: dict[str, Checkpoint]) -> None:
     with pytest.raises(RecipeError) as caught:
-        vocabulary(chat, "base", "z")
+        match_vocabularies(chat, "base", "z")
     assert str(caught.value) == "the tokenizer is to be that of 'z', which is not merged"
     assert caught.value.hint == "write base, union or one of: base, a, b"
 
@@ -428,7 +430,7 @@ def test_a_hostile_id(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
     with pytest.raises(
         CheckpointError, match=rf"gives the id {2**40} to 'a', far beyond .*tokens: 6, rows: 6"
     ):
-        vocabulary(chat, "base", "base")
+        match_vocabularies(chat, "base", "base")
 
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True)
@@ -454,7 +456,7 @@ def test_against_a_look_up_by_token(
         checkpoints[name] = save(folder / name, made, rows, seed=place + 1)
         held[name] = {t: i for t, i in made.get_vocab().items() if i < rows}
     base = "m0" if based else None
-    found = vocabulary(checkpoints, base, choice)
+    found = match_vocabularies(checkpoints, base, choice)
     heights = {c.tensors[EMBEDDING].shape[0] for c in checkpoints.values()}
     agree = len(heights) == 1 and all(mine == held["m0"] for mine in held.values())
     assert (found is None) == agree
