@@ -58,7 +58,7 @@ def case(value: Any, text: str = "") -> dict[str, Any]:
     return {"filter": text, "value": value} if text else {"value": value}
 
 
-def sliced(*slices: dict[str, Any], **keys: Any) -> str:
+def slices_yaml(*slices: dict[str, Any], **keys: Any) -> str:
     return yaml.safe_dump({"merge_method": "linear", "slices": list(slices), **keys})
 
 
@@ -226,7 +226,7 @@ class TestParameters:
         assert parameters("ties", weight="1e-1", density=" 5E-1 ")["density"] == 0.5
 
     def test_the_nearest_scope_counts(self) -> None:
-        text = sliced(
+        text = slices_yaml(
             {
                 "sources": [source("org/a", 0, 2, weight=1), source("org/b", 0, 2)],
                 "parameters": {"weight": 2},
@@ -234,11 +234,11 @@ class TestParameters:
             {"sources": [source("org/a", 2, 4), source("org/b", 2, 4)]},
             parameters={"weight": 3, "normalize": False},
         )
-        found = [step.parameters["weights"] for (step,) in read(text).programs]
-        assert found == [(1.0, 2.0), (3.0, 3.0)]
+        weights = [step.parameters["weights"] for (step,) in read(text).programs]
+        assert weights == [(1.0, 2.0), (3.0, 3.0)]
 
     def test_a_filter_that_matches_nothing_asks_the_next_scope(self) -> None:
-        found = with_own(
+        stated = with_own(
             {"density": [case(0.2, "mlp"), case([0.4, 0.6], "q_proj")]},
             {"density": case(0.3)},
             parameters={
@@ -247,15 +247,15 @@ class TestParameters:
             },
         )
         own = {"mlp": 0.2, "q_proj": {"gradient": (0.4, 0.6)}, "attn": 0.7, "*": 1.0}
-        assert found["density"] == ({"filter": own}, 0.3)
-        assert list(found["density"][0]["filter"]) == list(own)
+        assert stated["density"] == ({"filter": own}, 0.3)
+        assert list(stated["density"][0]["filter"]) == list(own)
 
     @pytest.mark.parametrize("everything", [{}, {"filter": "*"}, {"filter": ""}, {"filter": None}])
     def test_a_case_for_everything_ends_a_filter(self, everything: dict[str, Any]) -> None:
         cases = [{"filter": "mlp", "value": 1}, everything | {"value": 2}]
         cases.append({"filter": "attn", "value": 3})
-        found = parameters("sce", select_topk=[*cases[:1], case(0.5)])
-        assert found == {"density": {"filter": {"mlp": 1.0, "*": 0.5}}}
+        stated = parameters("sce", select_topk=[*cases[:1], case(0.5)])
+        assert stated == {"density": {"filter": {"mlp": 1.0, "*": 0.5}}}
         assert parameters("ram", epsilon=cases) == {"floor": {"filter": {"mlp": 1.0, "*": 2.0}}}
 
     def test_an_empty_list_says_nothing(self) -> None:
@@ -321,8 +321,8 @@ class TestNuslerp:
         ],
     )
     def test_weights_become_a_share(self, first: Any, second: Any, t: Any) -> None:
-        found = with_own({"weight": first}, {"weight": second}, method="nuslerp")
-        assert found["t"] == t
+        stated = with_own({"weight": first}, {"weight": second}, method="nuslerp")
+        assert stated["t"] == t
 
     @pytest.mark.parametrize(
         ("first", "second"),
@@ -359,7 +359,7 @@ class TestNuslerp:
 
 class TestSlices:
     def test_layers_and_steps(self) -> None:
-        text = sliced(
+        text = slices_yaml(
             {"sources": [source("org/a", 0, 2), source("org/b", 1, 3)]},
             {"sources": [source("org/a", 3, 4, weight=2)]},
             base_model="org/c",
@@ -376,20 +376,20 @@ class TestSlices:
 
     def test_steps_that_are_alike_are_written_once(self) -> None:
         part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)]}
-        recipe = read(sliced(part, part, parameters={"weight": 1}))
+        recipe = read(slices_yaml(part, part, parameters={"weight": 1}))
         assert len(recipe.steps) == 1
         assert [part.steps for part in recipe.slices] == [(), ()]
 
     def test_a_base_of_the_slices_alone(self) -> None:
         part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)], "base_model": "org/b"}
-        recipe = read(sliced(part, part, merge_method="ties", parameters={"weight": 1}))
+        recipe = read(slices_yaml(part, part, merge_method="ties", parameters={"weight": 1}))
         assert recipe.reference == "org/b"
         assert recipe.steps[0].models == ("org/a",)
 
     def test_filters_by_layer_where_layers_keep_their_numbers(self) -> None:
         own = [{"filter": "layers.1.", "value": 0}, {"value": 1}]
         part = {"sources": [source("org/a", 0, 2, weight=own), source("org/b", 0, 2, weight=1)]}
-        [step] = read(sliced(part)).steps
+        [step] = read(slices_yaml(part)).steps
         assert step.parameters["weights"][0] == {"filter": {"layers.1.": 0.0, "*": 1.0}}
 
 
@@ -488,7 +488,7 @@ class TestRefused:
             {"sources": [source("org/a", 2, 4)], "base_model": "org/y", "residual_weight": 0.5},
         ]
         with pytest.raises(RecipeError) as refused:
-            read(sliced(*parts, base_model="org/x", parameters={"weight": 1}))
+            read(slices_yaml(*parts, base_model="org/x", parameters={"weight": 1}))
         assert "slices[1].residual_weight, slices[1].base_model" in str(refused.value)
 
     @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ class TestRefused:
     def test_filters_by_layer_where_layers_move(self) -> None:
         own = [{"filter": "layers.5.", "value": 0}, {"value": 1}]
         with pytest.raises(RecipeError, match=r"filter 'layers.5.' of weight of org/a") as refused:
-            read(sliced({"sources": [source("org/a", 4, 8, weight=own)]}))
+            read(slices_yaml({"sources": [source("org/a", 4, 8, weight=own)]}))
         assert "its layers get other numbers" in refused.value.hint
 
     def test_an_eps_of_its_own(self) -> None:
@@ -572,7 +572,7 @@ class TestMalformed:
     )
     def test_slices(self, part: dict[str, Any], seen: str) -> None:
         with pytest.raises(RecipeError, match=seen):
-            read(sliced(part, parameters={"weight": 1}))
+            read(slices_yaml(part, parameters={"weight": 1}))
 
     @pytest.mark.parametrize(
         "value", [None, "much", float("nan"), [[1]], [1, {"value": 1}], {"filter": "mlp"},
@@ -611,7 +611,9 @@ class TestMalformed:
     def test_a_base_that_slices_leave_out(self) -> None:
         part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)]}
         with pytest.raises(RecipeError, match=r"org/x is not in slices\[0\]\.sources"):
-            read(sliced(part, merge_method="ties", base_model="org/x", parameters={"weight": 1}))
+            read(
+                slices_yaml(part, merge_method="ties", base_model="org/x", parameters={"weight": 1})
+            )
 
     @pytest.mark.parametrize(
         ("method", "base", "seen", "hint"),
@@ -668,30 +670,30 @@ def same(one: Recipe, two: Recipe) -> None:
 
 def values(step: Step, name: str, depth: float) -> dict[str, Any]:
     """A step's parameters at a tensor: all of them, a value for each model where it may be."""
-    found = {**OPERATORS[step.operator].parameters, **step.parameters}
-    found = schedule.evaluate(found, name, depth)
+    given = {**OPERATORS[step.operator].parameters, **step.parameters}
+    given = schedule.evaluate(given, name, depth)
     for key in OPERATORS[step.operator].per_model:
-        value = 1.0 if found[key] is None else found[key]
-        found[key] = value if isinstance(value, tuple) else (value,) * len(step.models)
+        value = 1.0 if given[key] is None else given[key]
+        given[key] = value if isinstance(value, tuple) else (value,) * len(step.models)
     if step.operator == "karcher":
-        del found["weights"]
-    return {key: rounded(value) for key, value in found.items()}
+        del given["weights"]
+    return {key: round_values(value) for key, value in given.items()}
 
 
-def rounded(value: Any) -> Any:
+def round_values(value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(map(rounded, value))
+        return tuple(map(round_values, value))
     return round(value, 9) if isinstance(value, float) else value
 
 
 @st.composite
-def scheduled(draw: st.DrawFn, leaf: st.SearchStrategy[Any], texts: list[str]) -> Any:
+def schedules(draw: st.DrawFn, leaf: st.SearchStrategy[Any], texts: list[str]) -> Any:
     """A value, a gradient, or a filter of those."""
     plain = leaf | st.lists(leaf, min_size=2, max_size=4).map(lambda v: {"gradient": tuple(v)})
-    found = st.lists(st.sampled_from(texts), unique=True, min_size=1, max_size=2)
+    chosen = st.lists(st.sampled_from(texts), unique=True, min_size=1, max_size=2)
     if draw(st.integers(0, 3)):
         return draw(plain)
-    return {"filter": {text: draw(plain) for text in [*draw(found), "*"]}}
+    return {"filter": {text: draw(plain) for text in [*draw(chosen), "*"]}}
 
 
 LEAVES: dict[str, st.SearchStrategy[Any]] = {
@@ -708,19 +710,19 @@ LEAVES: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def steps(draw: st.DrawFn, operator: str, names: list[str], base: str, texts: list[str]) -> Step:
     """A step that mergekit can be told; its parameters in any form."""
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for key, default in OPERATORS[operator].parameters.items():
         if key in ("origin", "trim", "steps") or (operator == "karcher" and key == "weights"):
             continue
         kind = st.booleans() if isinstance(default, bool) else st.floats(0, 1)
-        value = scheduled(LEAVES.get(key, kind), texts)
+        value = schedules(LEAVES.get(key, kind), texts)
         if key in OPERATORS[operator].per_model and (key == "weights" or draw(st.booleans())):
-            found[key] = draw(st.tuples(*[value] * len(names)))
+            given[key] = draw(st.tuples(*[value] * len(names)))
         elif default is not None and (key == "rescale" or draw(st.booleans())):
-            found[key] = draw(value)
+            given[key] = draw(value)
     if "origin" in OPERATORS[operator].parameters:
-        found["origin"] = "base" if base else "zero"
-    return Step(operator=operator, models=tuple(names), parameters=found)
+        given["origin"] = "base" if base else "zero"
+    return Step(operator=operator, models=tuple(names), parameters=given)
 
 
 @st.composite
@@ -957,17 +959,19 @@ def test_a_whole_merge(
 ) -> None:
     monkeypatch.chdir(checkpoints)
     merge(mergekit.read(path.read_text(), path.name), tmp_path / "out", durable=False)
-    found = parity_recipes.fingerprint(tmp_path / "out", by_token=path.stem.startswith("tokenizer"))
+    fingerprint = parity_recipes.fingerprint(
+        tmp_path / "out", by_token=path.stem.startswith("tokenizer")
+    )
     wanted = PARITY["outputs"][path.stem]
-    assert found.keys() == wanted.keys()
+    assert fingerprint.keys() == wanted.keys()
     close = 0.02 if path.stem == "out_dtype" else 1e-5
     for name in wanted:
         if isinstance(wanted[name], dict):
-            assert found[name].keys() == wanted[name].keys()
+            assert fingerprint[name].keys() == wanted[name].keys()
             for token, row in wanted[name].items():
-                assert found[name][token] == pytest.approx(row, abs=close), (name, token)
+                assert fingerprint[name][token] == pytest.approx(row, abs=close), (name, token)
         else:
-            shape, products = found[name]
+            shape, products = fingerprint[name]
             assert shape == wanted[name][0], name
             alike = products == pytest.approx(wanted[name][1], abs=close)
             assert alike == ((path.stem, name) not in BORDERLINE), name
@@ -978,7 +982,7 @@ def test_the_last_slice_makes_the_head_with_all_its_models(
 ) -> None:
     """mergekit would take as many of them as the first slice has."""
     monkeypatch.chdir(checkpoints)
-    text = sliced(
+    text = slices_yaml(
         {"sources": [source("a", 0, 2)]},
         {"sources": [source("a", 2, 4), source("b", 2, 4)]},
         parameters={"weight": 1},
@@ -995,7 +999,7 @@ def test_the_last_slice_makes_the_head_with_all_its_models(
 @pytest.mark.parametrize("operator", ["dare_linear", "dare_ties", "della", "della_linear"])
 def test_random_operators_are_only_translated(operator: str) -> None:
     """Their draws differ; docs/reference/operators-parity.md compares them on a common mask."""
-    found = parameters(operator, weight=1, density=0.4)
-    assert found["density"] == 0.4
-    assert found["rescale"] == "l1"
-    assert torch.tensor(found["weights"]).tolist() == [1, 1]
+    translated = parameters(operator, weight=1, density=0.4)
+    assert translated["density"] == 0.4
+    assert translated["rescale"] == "l1"
+    assert torch.tensor(translated["weights"]).tolist() == [1, 1]

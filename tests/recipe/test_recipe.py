@@ -48,14 +48,14 @@ def read(text: str, **how: Any) -> Recipe:
     return parse(text, "plan.yaml", **how)[0]
 
 
-def changed(**fields: Any) -> str:
+def change(**fields: Any) -> str:
     """The good recipe with some top-level keys replaced, or removed by None."""
     data = yaml.safe_load(GOOD) | fields
     return yaml.safe_dump({k: v for k, v in data.items() if v is not None})
 
 
 def step(**fields: Any) -> str:
-    return changed(steps=[{"operator": "linear", "models": ["org/a", "org/b"]} | fields])
+    return change(steps=[{"operator": "linear", "models": ["org/a", "org/b"]} | fields])
 
 
 def test_what_a_recipe_says() -> None:
@@ -162,32 +162,32 @@ class TestRefused:
             ("[]", "it has no `simmerge: 1` line"),
             ("text", "it has no `simmerge: 1` line"),
             ("merge_method: slerp", "it has no `simmerge: 1` line"),
-            (changed(models=None), "it needs `models:` and `steps:`, each a list"),
-            (changed(steps={}), "it needs `models:` and `steps:`, each a list"),
-            (changed(models="org/a"), "it needs `models:` and `steps:`, each a list"),
-            (changed(steps=[]), "it has no step"),
-            (changed(extra=1, more=2), "it has unknown keys: extra, more"),
-            (changed(**{"1": 1}) + "2: 3\n", "it has unknown keys: 1, 2"),
-            (changed(seed="3"), "seed is '3', and must be a whole number"),
-            (changed(seed=-1), "seed is -1, and must be a whole number"),
-            (changed(seed=True), "seed is True, and must be a whole number"),
-            (changed(shard_size=1.5), "shard_size is 1.5, and must be a whole number"),
-            (changed(dtype="int8"), "dtype is 'int8'; write one of float32, float16, bfloat16"),
-            (changed(dtype=16), "dtype is 16: write it as text"),
-            (changed(tokenizer="org/x"), "tokenizer is 'org/x'; write base, union or a model"),
-            (changed(tokenizer=["a"]), "tokenizer is ['a']: write it as text"),
-            (changed(base=3), "a model is written as 3"),
-            (changed(models=[3]), "a model is written as 3"),
-            (changed(models=[{"repo": "org/a"}]), "a model is written as {'repo': 'org/a'}"),
-            (changed(models=[{"commit": "abc"}]), "has neither `model:` nor `folder:`"),
-            (changed(models=[{"model": "org/a", "commit": 1234567}]), "commit is 1234567: "),
-            (changed(models=[{"model": ["org/a"]}]), "model is ['org/a']: write it as text"),
-            (changed(models=[{"folder": 5}]), "folder is 5: write it as text"),
-            (changed(models=["org/a", "org/a"]), "two inputs are called the same"),
-            (changed(base="org/a"), "two inputs are called the same (org/a, org/a, org/b)"),
-            (changed(models=["org/a", "org/b", "org/c"]), "no step uses org/c"),
-            (changed(steps=["linear"]), "a step is written as 'linear'"),
-            (changed(steps=[{"models": ["org/a"]}]), "a step is written as {'models': ['org/a']}"),
+            (change(models=None), "it needs `models:` and `steps:`, each a list"),
+            (change(steps={}), "it needs `models:` and `steps:`, each a list"),
+            (change(models="org/a"), "it needs `models:` and `steps:`, each a list"),
+            (change(steps=[]), "it has no step"),
+            (change(extra=1, more=2), "it has unknown keys: extra, more"),
+            (change(**{"1": 1}) + "2: 3\n", "it has unknown keys: 1, 2"),
+            (change(seed="3"), "seed is '3', and must be a whole number"),
+            (change(seed=-1), "seed is -1, and must be a whole number"),
+            (change(seed=True), "seed is True, and must be a whole number"),
+            (change(shard_size=1.5), "shard_size is 1.5, and must be a whole number"),
+            (change(dtype="int8"), "dtype is 'int8'; write one of float32, float16, bfloat16"),
+            (change(dtype=16), "dtype is 16: write it as text"),
+            (change(tokenizer="org/x"), "tokenizer is 'org/x'; write base, union or a model"),
+            (change(tokenizer=["a"]), "tokenizer is ['a']: write it as text"),
+            (change(base=3), "a model is written as 3"),
+            (change(models=[3]), "a model is written as 3"),
+            (change(models=[{"repo": "org/a"}]), "a model is written as {'repo': 'org/a'}"),
+            (change(models=[{"commit": "abc"}]), "has neither `model:` nor `folder:`"),
+            (change(models=[{"model": "org/a", "commit": 1234567}]), "commit is 1234567: "),
+            (change(models=[{"model": ["org/a"]}]), "model is ['org/a']: write it as text"),
+            (change(models=[{"folder": 5}]), "folder is 5: write it as text"),
+            (change(models=["org/a", "org/a"]), "two inputs are called the same"),
+            (change(base="org/a"), "two inputs are called the same (org/a, org/a, org/b)"),
+            (change(models=["org/a", "org/b", "org/c"]), "no step uses org/c"),
+            (change(steps=["linear"]), "a step is written as 'linear'"),
+            (change(steps=[{"models": ["org/a"]}]), "a step is written as {'models': ['org/a']}"),
             (step(method="x"), "a step is written as"),
             (step(models="org/a"), "the models of a step are 'org/a': write a list of names"),
             (step(models=5), "the models of a step are 5"),
@@ -236,14 +236,14 @@ class TestRefused:
 
     def test_a_delta_operator_without_base(self) -> None:
         with pytest.raises(RecipeError) as caught:
-            read(changed(base=None))
+            read(change(base=None))
         assert "ties merges differences from a base, and there is no base" in str(caught.value)
         assert caught.value.hint == "add a `base:` to the recipe, or name one with --base"
 
     def test_a_result_that_nobody_uses(self) -> None:
         steps = [{"operator": "linear", "models": ["org/a", "org/b"]}] * 2
         with pytest.raises(RecipeError, match="no step uses the result of a step without a name"):
-            read(changed(steps=steps))
+            read(change(steps=steps))
 
     def test_a_step_cannot_use_a_later_one(self) -> None:
         steps = [
@@ -251,7 +251,7 @@ class TestRefused:
             {"operator": "linear", "models": ["org/b", "x"], "name": "y"},
         ]
         with pytest.raises(RecipeError, match="a step uses 'y', which is no model and no earlier"):
-            read(changed(steps=steps))
+            read(change(steps=steps))
 
     @pytest.mark.parametrize("version", [2, 0, "1", 1.0, True, None, [1]])
     def test_another_version(self, version: Any) -> None:
@@ -286,7 +286,7 @@ class TestRefused:
         lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 8)]
         bomb = "\n".join(lines).replace("a0:", "why: {a0:", 1).replace("\n", ", ") + "}"
         value = "[*a7]" if at in ("models", "steps") else "*a7"
-        text = f"{bomb}\n{changed(**{at: None})}{at}: {value}"
+        text = f"{bomb}\n{change(**{at: None})}{at}: {value}"
         with pytest.raises(RecipeError) as caught:
             read(text)
         assert len(str(caught.value)) < 400
@@ -416,10 +416,10 @@ class TestFolders:
         nano.model(tmp_path / "a")
         (tmp_path / "plans").mkdir()
         monkeypatch.chdir(tmp_path)
-        found = source(resolve("./a"))
+        here = source(resolve("./a"))
         recipe = Recipe(
             base=None,
-            models=(found,),
+            models=(here,),
             steps=(Step(operator="linear", models=("a",), parameters={}),),
         )
         (tmp_path / "plans" / "plan.yaml").write_text(recipe.to_yaml())
@@ -497,10 +497,10 @@ class TestLoad:
 def test_pins(tmp_path: Path) -> None:
     checkpoint = resolve(str(nano.model(tmp_path / "x")))
     recipe = replace(read(GOOD), dtype="")
-    found = pin(recipe, {s.name: checkpoint for s in recipe.sources}, "float16")
-    assert found.dtype == "float16"
-    assert [s.name for s in found.sources] == [s.name for s in recipe.sources]
-    assert all(s.digest for s in found.sources)
+    exact = pin(recipe, {s.name: checkpoint for s in recipe.sources}, "float16")
+    assert exact.dtype == "float16"
+    assert [s.name for s in exact.sources] == [s.name for s in recipe.sources]
+    assert all(s.digest for s in exact.sources)
     assert pin(read(GOOD), {s.name: checkpoint for s in recipe.sources}, "float16").dtype == (
         "bfloat16"
     )

@@ -17,27 +17,27 @@ def rows_of(tensor: Tensor, calls: list[tuple[int, int]] | None = None) -> Rows:
         assert 0 <= low <= high <= len(matrix)
         if calls is not None:
             calls.append((low, high))
-        found = matrix[low:high].flatten(1).float()
-        return found.clone() if out is None else out.copy_(found)
+        part = matrix[low:high].flatten(1).float()
+        return part.clone() if out is None else out.copy_(part)
 
     return Rows(shape=tuple(tensor.shape), read=read)
 
 
 def brute_force(tensors: list[Tensor], table: Tensor, place: int, base: int | None) -> Tensor:
     """[size, …]: one row after the other, by the rule as it is written."""
-    found = []
+    means = []
     for column in table.T.tolist():
         if column[place] >= 0:
-            found.append(tensors[place][column[place]])
+            means.append(tensors[place][column[place]])
         elif base is not None and column[base] >= 0:
-            found.append(tensors[base][column[base]])
+            means.append(tensors[base][column[base]])
         else:
             having = [t[row] for t, row in zip(tensors, column, strict=True) if row >= 0]
             total = torch.zeros(tensors[0].shape[1:])
             for row in having:
                 total = total + row
-            found.append(total / max(1, len(having)))
-    return torch.stack(found)
+            means.append(total / max(1, len(having)))
+    return torch.stack(means)
 
 
 @st.composite

@@ -44,11 +44,11 @@ def write_all(folder: Path, dtype: str, limit: int, step: int = 3) -> None:
 @pytest.mark.parametrize("limit", [10**9, 60, 1])
 def test_safetensors_reads_what_was_written(tmp_path: Path, dtype: str, limit: int) -> None:
     write_all(tmp_path, dtype, limit)
-    found = nano.load(tmp_path)
-    assert found.keys() == {*TENSORS, "buffer"}
-    assert torch.equal(found["buffer"], BUFFER)
+    loaded = nano.load(tmp_path)
+    assert loaded.keys() == {*TENSORS, "buffer"}
+    assert torch.equal(loaded["buffer"], BUFFER)
     for name, tensor in TENSORS.items():
-        assert torch.equal(found[name], tensor.to(getattr(torch, dtype)))
+        assert torch.equal(loaded[name], tensor.to(getattr(torch, dtype)))
 
 
 @pytest.mark.parametrize("error", [None, errno.EOPNOTSUPP])

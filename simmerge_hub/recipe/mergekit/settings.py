@@ -105,7 +105,7 @@ def share_of_second(first: Any, second: Any) -> Any:
 def pointwise(join: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """A function of two words or truth values, for gradients of equally many of them too."""
 
-    def joined(first: Any, second: Any) -> Any:
+    def join_points(first: Any, second: Any) -> Any:
         a, b = _points(first), _points(second)
         longest = max(len(a), len(b))
         if {len(a), len(b)} - {1, longest}:
@@ -114,7 +114,7 @@ def pointwise(join: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         values = tuple(map(join, a, b))
         return values[0] if longest == 1 else {"gradient": values}
 
-    return joined
+    return join_points
 
 
 def texts_with_digits(value: Any) -> list[str]:

@@ -90,18 +90,18 @@ def extend_tokenizer(
     added = _new_added(new, donors)
     ordinary = {token: number for token, number in new.items() if token not in added}
     _refuse_unjoinable(source, ordinary, donors)
-    listed = [*source.added.values(), *added.values()]
+    entries = [*source.added.values(), *added.values()]
     model = dict(source.data["model"])
     if ordinary or (source.kind != "Unigram" and not _is_next(source, min(new.values()))):
         # With their ids in the model's vocabulary, nothing is renumbered when the file is loaded.
-        every = {entry["content"]: entry["id"] for entry in listed}
+        every = {entry["content"]: entry["id"] for entry in entries}
         model["vocab"] = {**model["vocab"], **ordinary, **every}
     if ordinary and source.kind == "BPE":
         model["merges"] = [
             *_read_merges(source),
             *_new_merges(source, ordinary, model["vocab"], donors),
         ]
-    files = {TOKENIZER: _dump_json({**source.data, "added_tokens": listed, "model": model})}
+    files = {TOKENIZER: _dump_json({**source.data, "added_tokens": entries, "model": model})}
     decoder = source.config.get("added_tokens_decoder")
     if isinstance(decoder, dict):
         more = {str(e["id"]): {k: v for k, v in e.items() if k != "id"} for e in added.values()}

@@ -31,9 +31,9 @@ ONE = {"w": torch.ones(4, 3), "bias": torch.ones(4)}
 )
 def test_reasons(tmp_path: Path, other: dict[str, torch.Tensor], name: str, reason: str) -> None:
     models = [checkpoint(tmp_path / "a", ONE), checkpoint(tmp_path / "b", ONE | other)]
-    found = align(models)
-    assert found.rejected == (Rejection(name=name, model="b", reason=reason),)
-    assert name not in found.shapes
+    alignment = align(models)
+    assert alignment.rejected == (Rejection(name=name, model="b", reason=reason),)
+    assert name not in alignment.shapes
     with pytest.raises(AlignmentError) as caught:
         align_strict(models)
     assert str(caught.value) == f"b does not fit: {name} {reason}"
@@ -59,8 +59,8 @@ def test_a_base_stored_in_eight_bits(tmp_path: Path) -> None:
     base = checkpoint(
         tmp_path / "base", eight | {"bias": torch.ones(4), "w.input_scale": torch.ones(1)}
     )
-    found = align_strict([checkpoint(tmp_path / "b", ONE)], base)
-    assert found.shapes == {"w": (4, 3), "bias": (4,)}
+    alignment = align_strict([checkpoint(tmp_path / "b", ONE)], base)
+    assert alignment.shapes == {"w": (4, 3), "bias": (4,)}
 
 
 def test_an_adapter_has_the_shapes_of_its_base(tmp_path: Path) -> None:

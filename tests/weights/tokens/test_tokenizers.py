@@ -100,20 +100,20 @@ def test_what_is_read_is_what_is_loaded(
     content = file(words(vocab), tuple(entry(*each) for each in added))
     loaded = Tokenizer.from_str(json.dumps(content)).get_vocab()
     try:
-        found = tokens(tmp_path_factory.mktemp("t") / "a", content)
+        read = tokens(tmp_path_factory.mktemp("t") / "a", content)
     except CheckpointError:
         unlike = any(loaded[token] != number for token, number in added)
         twice = len(set(loaded.values())) < len(loaded)
         assert unlike or twice
     else:
-        assert found.ids == loaded
+        assert read.ids == loaded
 
 
 def test_flags_of_added_tokens(tmp_path: Path) -> None:
     content = file(words(FIRST), (entry("<x>", 3, special=True, lstrip=True),))
-    found = tokens(tmp_path / "a", content)
-    assert found.added == {"<x>": entry("<x>", 3, special=True, lstrip=True)}
-    assert found.kind == "WordLevel"
+    read = tokens(tmp_path / "a", content)
+    assert read.added == {"<x>": entry("<x>", 3, special=True, lstrip=True)}
+    assert read.kind == "WordLevel"
 
 
 def test_tokens_that_only_the_config_lists(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_tokens_that_only_the_config_lists(tmp_path: Path) -> None:
     for each in listed.values():
         del each["id"]
     content = file(words(FIRST), (entry("<x>", 3, special=True),))
-    found = tokens(tmp_path / "a", content, {"added_tokens_decoder": listed})
-    assert found.ids == {**FIRST, "<x>": 3, "<y>": 4}
+    read = tokens(tmp_path / "a", content, {"added_tokens_decoder": listed})
+    assert read.ids == {**FIRST, "<x>": 3, "<y>": 4}
 
 
 @pytest.mark.parametrize("missing", ["WordLevel", "BPE"])
@@ -192,18 +192,18 @@ def test_a_hostile_config(tmp_path: Path) -> None:
 
 
 def test_an_id_may_be_as_high_as_the_rows_allow(tmp_path: Path) -> None:
-    found = checkpoint(tmp_path / "a", file(words({"a": 0, "b": 99_999})))
-    assert read_tokens(found, 100_000).ids["b"] == 99_999
+    model = checkpoint(tmp_path / "a", file(words({"a": 0, "b": 99_999})))
+    assert read_tokens(model, 100_000).ids["b"] == 99_999
     with pytest.raises(CheckpointError) as caught:
-        read_tokens(found, 50)
+        read_tokens(model, 50)
     assert str(caught.value) == (
         "tokenizer.json of a gives the id 99999 to 'b', far beyond the others (tokens: 2, rows: 50)"
     )
 
 
 def test_the_formats_of_a_tokenizer(tmp_path: Path) -> None:
-    found = checkpoint(tmp_path / "a", "{}", {})
-    assert vocabulary_files(found) == ("tokenizer.json",)
+    model = checkpoint(tmp_path / "a", "{}", {})
+    assert vocabulary_files(model) == ("tokenizer.json",)
     for name in ("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"):
         (tmp_path / "a" / name).write_text("")
     (tmp_path / "a" / "tokenizer.json").unlink()
@@ -214,7 +214,7 @@ def test_the_formats_of_a_tokenizer(tmp_path: Path) -> None:
     )
 
 
-def loaded(files: Mapping[str, str]) -> Tokenizer:
+def load(files: Mapping[str, str]) -> Tokenizer:
     return Tokenizer.from_str(files["tokenizer.json"])
 
 
@@ -226,7 +226,7 @@ def test_added_tokens_are_appended(tmp_path: Path) -> None:
     written = json.loads(files["tokenizer.json"])
     assert written["model"] == source.data["model"]
     assert written["added_tokens"] == [entry("<x>", 3), entry("<y>", 4, special=True)]
-    assert loaded(files).get_vocab() == {**FIRST, "<x>": 3, "<y>": 4}
+    assert load(files).get_vocab() == {**FIRST, "<x>": 3, "<y>": 4}
 
 
 def test_the_first_model_that_has_a_token_says_what_it_is(tmp_path: Path) -> None:
@@ -252,18 +252,18 @@ def test_the_list_in_tokenizer_config_grows_too(tmp_path: Path) -> None:
 def test_ordinary_tokens_keep_all_ids_when_loaded(tmp_path: Path) -> None:
     source = tokens(tmp_path / "base", file(words(FIRST), (entry("<x>", 3),)))
     donor = tokens(tmp_path / "a", file(words({**FIRST, "c": 3}), (entry("<y>", 4),)))
-    found = loaded(extend_tokenizer(source, {"c": 4, "<y>": 5}, [donor]))
-    assert found.get_vocab() == {**FIRST, "<x>": 3, "c": 4, "<y>": 5}
-    assert found.encode("a c <y> <x>").ids == [1, 4, 5, 3]
-    assert found.encode("a c <y> q").tokens == ["a", "c", "<y>", "<unk>"]
+    tokenizer = load(extend_tokenizer(source, {"c": 4, "<y>": 5}, [donor]))
+    assert tokenizer.get_vocab() == {**FIRST, "<x>": 3, "c": 4, "<y>": 5}
+    assert tokenizer.encode("a c <y> <x>").ids == [1, 4, 5, 3]
+    assert tokenizer.encode("a c <y> q").tokens == ["a", "c", "<y>", "<unk>"]
 
 
 def test_a_vocabulary_with_gaps_keeps_its_ids(tmp_path: Path) -> None:
     gapped = file(words({"<unk>": 0, "a": 1, "b": 5}), (entry("<x>", 3),))
     source = tokens(tmp_path / "base", gapped)
     donor = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3),)))
-    found = loaded(extend_tokenizer(source, {"<y>": 6}, [donor]))
-    assert found.get_vocab() == {"<unk>": 0, "a": 1, "b": 5, "<x>": 3, "<y>": 6}
+    tokenizer = load(extend_tokenizer(source, {"<y>": 6}, [donor]))
+    assert tokenizer.get_vocab() == {"<unk>": 0, "a": 1, "b": 5, "<x>": 3, "<y>": 6}
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -276,9 +276,9 @@ def test_merges_of_new_tokens_come_last(tmp_path: Path, listed: bool) -> None:
     merges = json.loads(files["tokenizer.json"])["model"]["merges"]
     more = [["b", "a"], ["ba", "b"]] if listed else ["b a", "ba b"]
     assert merges == [*written, *more]
-    found = loaded(files)
-    assert found.encode("ba ab bba").tokens == ["ba", "ab", "b", "ba"]
-    assert found.encode("bab").tokens == ["b", "ab"], "what the source merges comes first"
+    tokenizer = load(files)
+    assert tokenizer.encode("ba ab bba").tokens == ["ba", "ab", "b", "ba"]
+    assert tokenizer.encode("bab").tokens == ["b", "ab"], "what the source merges comes first"
 
 
 def test_merges_that_are_none(tmp_path: Path) -> None:
@@ -312,5 +312,5 @@ def test_ordinary_tokens_that_cannot_be_joined(
 def test_added_tokens_of_a_unigram(tmp_path: Path) -> None:
     source = tokens(tmp_path / "base", file(pieces("<unk>", "a"), (entry("<x>", 2),)))
     donor = tokens(tmp_path / "a", file(pieces("<unk>", "a"), (entry("<y>", 2),)))
-    found = loaded(extend_tokenizer(source, {"<y>": 3}, [donor]))
-    assert found.get_vocab() == {"<unk>": 0, "a": 1, "<x>": 2, "<y>": 3}
+    tokenizer = load(extend_tokenizer(source, {"<y>": 3}, [donor]))
+    assert tokenizer.get_vocab() == {"<unk>": 0, "a": 1, "<x>": 2, "<y>": 3}
