@@ -27,7 +27,7 @@ def recipe(folder: Path, *names: str, operator: str = "ties", **how: object) -> 
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of a base and two models, of which no weight may be read."""
     nano.family(tmp_path)
-    monkeypatch.setattr(run, "opened", lambda *_, **__: pytest.fail("weights were opened"))
+    monkeypatch.setattr(run, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
     return tmp_path
 
 

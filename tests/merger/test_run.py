@@ -63,7 +63,7 @@ def family(tmp_path: Path) -> Path:
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading a weight byte fails the test."""
-    monkeypatch.setattr(run, "opened", lambda *_, **__: pytest.fail("weights were opened"))
+    monkeypatch.setattr(run, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
 
 
 def by_hand(
@@ -202,7 +202,7 @@ class TestSameBytes:
         block: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(compute, "BLOCK", block)
+        monkeypatch.setattr(compute, "BLOCK_ENTRIES", block)
         merge(recipe(family, *self.STEPS), family / "out")
         assert digests(family / "out") == expected
 

@@ -37,7 +37,7 @@ def write(folder: Path, adapters: list[Checkpoint], combine: Any, **how: Any) ->
 
 @pytest.mark.parametrize("block", [16, whole.HELD_ENTRIES])
 def test_a_mean_by_weights(tmp_path: Path, monkeypatch: Any, block: int) -> None:
-    monkeypatch.setattr(whole, "BLOCK", block)
+    monkeypatch.setattr(whole, "HELD_ENTRIES", block)
     one, two = torch.randn(20, 16), torch.randn(20, 16)
     small, large = torch.zeros(16), torch.ones(16)
     two_adapters = pair(tmp_path, {HEAD: one, NORM: small}, {HEAD: two, NORM: large})
