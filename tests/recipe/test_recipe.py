@@ -9,43 +9,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simmerge_hub import localhub
-from simmerge_hub.errors import OperatorError, RecipeError, RepoNotFound, SimmergeError
-from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.errors import OperatorError, RecipeError, SimmergeError
 from simmerge_hub.recipe import (
-    RECIPE_FILE,
     SHARD_SIZE,
     Recipe,
     Source,
     Step,
     dump_yaml,
-    fetch,
-    load,
     parse,
-    pin,
     sealed,
-    source,
 )
-from tests import nano
-
-REDO = "## Redo it\n\n```yaml\n"
-GOOD = """\
-simmerge: 1
-base: {model: org/base, commit: abc}
-models:
-- {model: org/a, commit: def}
-- {model: org/b}
-steps:
-- operator: ties
-  models: [org/a, org/b]
-  parameters: {density: 0.2, weights: [1, 2.5]}
-dtype: bfloat16
-seed: 3
-"""
-
-
-def read(text: str, **how: Any) -> Recipe:
-    return parse(text, "plan.yaml", **how)[0]
+from tests.recipe.conftest import GOOD, read
 
 
 def change(**fields: Any) -> str:
@@ -393,117 +367,6 @@ class TestWhy:
         recipe = read(GOOD)
         text = recipe.to_yaml() + dump_yaml({"why": {"recipe": recipe.fingerprint}})
         assert parse(text, "x")[1] == {}
-
-
-class TestFolders:
-    def test_relative_to_the_file(self, tmp_path: Path) -> None:
-        nano.model(tmp_path / "models" / "a")
-        nano.model(tmp_path / "models" / "b", 1)
-        (tmp_path / "plans").mkdir()
-        path = tmp_path / "plans" / "plan.yaml"
-        path.write_text(
-            "simmerge: 1\nmodels: [{folder: ../models/a}, ../models/b]\n"
-            "steps: [{operator: linear, models: [a, b]}]\n"
-        )
-        recipe, _ = load(path)
-        assert [m.name for m in recipe.models] == ["a", "b"]
-        assert [fetch(m).name for m in recipe.models] == ["a", "b"]
-
-    def test_a_plan_may_be_written_anywhere(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """`plan ./a -o plans/plan.yaml`: the folder is written as it lies, not as it was typed."""
-        nano.model(tmp_path / "a")
-        (tmp_path / "plans").mkdir()
-        monkeypatch.chdir(tmp_path)
-        here = source(resolve("./a"))
-        recipe = Recipe(
-            base=None,
-            models=(here,),
-            steps=(Step(operator="linear", models=("a",), parameters={}),),
-        )
-        (tmp_path / "plans" / "plan.yaml").write_text(recipe.to_yaml())
-        assert fetch(load("plans/plan.yaml")[0].models[0]).name == "a"
-        assert str(tmp_path) not in recipe.to_yaml(published=True)
-
-    def test_another_digest(self, tmp_path: Path) -> None:
-        known = source(resolve(str(nano.model(tmp_path / "a"))))
-        assert fetch(known).tensors
-        (tmp_path / "a" / "config.json").write_text('{"model_type": "other"}')
-        with pytest.raises(RecipeError) as caught:
-            fetch(known)
-        assert str(caught.value).startswith(
-            f"{tmp_path}/a is not what the recipe was made from: digest "
-        )
-        assert caught.value.hint == "restore that version of the model, or plan again"
-
-    def test_a_folder_of_another_machine(self) -> None:
-        with pytest.raises(RecipeError) as caught:
-            fetch(Source(name="a", digest="0123456789abcdef"))
-        assert str(caught.value) == "a was a folder on another machine (digest 0123456789abcdef)"
-        assert caught.value.hint.startswith("add `folder: <path>` to its entry")
-
-    def test_a_folder_that_is_gone(self, tmp_path: Path) -> None:
-        with pytest.raises(RepoNotFound, match="there is no folder"):
-            fetch(Source(name="a", folder=tmp_path / "gone"))
-
-
-class TestLoad:
-    def test_a_file_that_is_not_there(self) -> None:
-        with pytest.raises(RecipeError) as caught:
-            load("no/plan.yaml")
-        assert str(caught.value) == "there is no file no/plan.yaml"
-        assert caught.value.hint == "simmerge-hub plan -o writes one"
-
-    def test_a_merged_folder(self, tmp_path: Path) -> None:
-        (tmp_path / RECIPE_FILE).write_text(GOOD)
-        assert load(tmp_path)[0] == read(GOOD)
-
-    @pytest.mark.parametrize("card", ["", "# Nothing\n", "```yaml\nmerge_method: x\n```\n"])
-    def test_a_model_without_recipe(self, tmp_path: Path, card: str) -> None:
-        folder = nano.model(tmp_path / "model", card=card)
-        with pytest.raises(RecipeError) as caught:
-            load(folder)
-        assert str(caught.value) == f"{folder} has no recipe on its card"
-        assert "only models pushed by simmerge-hub can be redone" in caught.value.hint
-
-    def test_a_card_on_the_hub(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
-        nano.push(
-            nano.model(tmp_path / "m", card=f"---\nlicense: mit\n---\n\n{REDO}{GOOD}```\n"),
-            f"{org}/m",
-        )
-        assert load(f"{org}/m")[0] == read(GOOD)
-
-    def test_only_the_block_under_redo_it_counts(self, tmp_path: Path) -> None:
-        other = GOOD.replace("seed: 3", "seed: 4")
-        before = f"# M\n\n```yaml\n{other}```\n\nSays ## Redo it ```yaml\n{other}```\n\n"
-        card = f"{before}{REDO}{GOOD}```\n"
-        assert load(nano.model(tmp_path / "m", card=card))[0] == read(GOOD)
-        with pytest.raises(RecipeError, match="has no recipe on its card"):
-            load(nano.model(tmp_path / "n", card=f"# N\n\n```yaml\n{other}```\n"))
-
-    @pytest.mark.parametrize("entry", ["folder: {0}", "'{0}'"])
-    def test_a_card_cannot_ask_for_a_folder_of_ours(self, tmp_path: Path, entry: str) -> None:
-        entry = entry.format(nano.model(tmp_path / "private"))
-        models = f"[{{{entry}}}]" if entry.startswith("folder") else f"[{entry}]"
-        recipe = (
-            f"simmerge: 1\nmodels: {models}\nsteps: [{{operator: linear, models: [private]}}]\n"
-        )
-        folder = nano.model(tmp_path / "m", card=f"{REDO}{recipe}```\n")
-        with pytest.raises(RecipeError, match=r"asks for the folder .*private of this machine"):
-            load(folder)
-
-
-def test_pins(tmp_path: Path) -> None:
-    checkpoint = resolve(str(nano.model(tmp_path / "x")))
-    recipe = replace(read(GOOD), dtype="")
-    exact = pin(recipe, {s.name: checkpoint for s in recipe.sources}, "float16")
-    assert exact.dtype == "float16"
-    assert [s.name for s in exact.sources] == [s.name for s in recipe.sources]
-    assert all(s.digest for s in exact.sources)
-    assert pin(read(GOOD), {s.name: checkpoint for s in recipe.sources}, "float16").dtype == (
-        "bfloat16"
-    )
 
 
 def test_every_refusal_has_a_hint() -> None:
