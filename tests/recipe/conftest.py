@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import yaml
+
 from simmerge_hub.recipe import Recipe, parse
 
 GOOD = """\
@@ -21,3 +23,13 @@ seed: 3
 
 def read(text: str, **how: Any) -> Recipe:
     return parse(text, "plan.yaml", **how)[0]
+
+
+def change(**fields: Any) -> str:
+    """The good recipe with some top-level keys replaced, or removed by None."""
+    data = yaml.safe_load(GOOD) | fields
+    return yaml.safe_dump({k: v for k, v in data.items() if v is not None})
+
+
+def step(**fields: Any) -> str:
+    return change(steps=[{"operator": "linear", "models": ["org/a", "org/b"]} | fields])
