@@ -27,10 +27,11 @@ from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.weights.gather import fill_origins, gather_rows
 from simmerge_hub.weights.stream import Rows, shapes
 from simmerge_hub.weights.tokens.embeddings import stated_sizes, vocabulary_tensors
+from simmerge_hub.weights.tokens.extension import extend_tokenizer
 from simmerge_hub.weights.tokens.tokenizers import (
     TOKENIZER,
     Tokens,
-    extend_tokenizer,
+    ids_with_rows,
     read_tokens,
     vocabulary_files,
 )
@@ -83,7 +84,7 @@ def match_vocabularies(
     if len(heights) < 2 and len({file_sha256(m.tokenizer, TOKENIZER) for m in known}) < 2:
         return None
     tokens = _read_all_tokens(known)
-    held = {model.name: _tokens_with_rows(tokens[model.name], model.rows) for model in known}
+    held = {model.name: ids_with_rows(tokens[model.name], model.rows) for model in known}
     if len(heights) < 2 and all(ids == held[known[0].name] for ids in held.values()):
         return None
     _refuse_unknown_rows(models)
@@ -151,17 +152,15 @@ def _describe_models(
     models = []
     for name, checkpoint in checkpoints.items():
         own = checkpoint.kind == "full" or (name == source and TOKENIZER in checkpoint.files)
-        its_shapes = shapes(checkpoint, base)
         whole = base if base and checkpoint.kind == "adapter" else checkpoint
-        rows, tensors = vocabulary_tensors(its_shapes, whole.config)
-        tokens_of = checkpoint if own else whole
-        kind = checkpoint.kind
+        stored = shapes(checkpoint, base)
+        rows, tensors = vocabulary_tensors(stored, whole.config)
         models.append(
             _Model(
                 name=name,
-                kind=kind,
-                tokenizer=tokens_of,
-                shapes=its_shapes,
+                kind=checkpoint.kind,
+                tokenizer=checkpoint if own else whole,
+                shapes=stored,
                 rows=rows,
                 tensors=tensors,
             )
@@ -177,13 +176,6 @@ def _read_all_tokens(models: Sequence[_Model]) -> dict[str, Tokens]:
         if key not in read:
             read[key] = read_tokens(model.tokenizer, model.rows)
     return {model.name: read[model.tokenizer.ref, model.rows] for model in models}
-
-
-def _tokens_with_rows(tokens: Tokens, rows: int | None) -> Mapping[str, int]:
-    """The tokens that have a row."""
-    if rows is None:
-        return tokens.ids
-    return {token: number for token, number in tokens.ids.items() if number < rows}
 
 
 def _refuse_unknown_rows(models: Sequence[_Model]) -> None:
@@ -299,9 +291,8 @@ def _notes(
         extra = [token for token in mine if token not in tokens.ids]
         if extra:
             done = "added" if new else "left out"
-            shown = ", ".join(map(repr, extra[:TOKENS_SHOWN])) + (
-                ", …" if extra[TOKENS_SHOWN:] else ""
-            )
+            more = ", …" if extra[TOKENS_SHOWN:] else ""
+            shown = ", ".join(map(repr, extra[:TOKENS_SHOWN])) + more
             yield f"tokens of {model.name} not in {source}, {done}: {len(extra)} ({shown})"
         lacking = sum(token not in mine for token in held[source])
         if lacking:
