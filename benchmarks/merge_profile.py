@@ -39,7 +39,7 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "read": [(stream, "_read_all")],
     "bfloat16 to float32": [(stream, "decoded")],
     "look for NaN and Inf": [(compute, "finite"), (run, "finite")],
-    "deltas": [(compute._Applied, "_chunk")],
+    "deltas": [(compute._Application, "_chunk")],
     "statistics": [(operators, "measure")],
     "combine": [(operators, "combine")],
     "round to bfloat16": [(run, "_write_merged")],

@@ -1,4 +1,4 @@
-"""What mergekit 0.1.5 makes of whole recipes: the numbers tests/recipe/test_mergekit.py holds.
+"""What mergekit 0.1.5 makes of whole recipes, for tests/recipe/mergekit/test_parity.py.
 
 Runs in an environment with mergekit, whose command it calls on every tests/recipe/mergekit/*.yml:
 

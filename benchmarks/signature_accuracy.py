@@ -42,7 +42,7 @@ from simmerge_hub.signatures.measures.sums import Table
 from simmerge_hub.signatures.merged.effects import effects
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
-from simmerge_hub.weights.stream import opened, shapes
+from simmerge_hub.weights.stream import open_tensors, shapes
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
 HERE = Path(__file__).parent
@@ -250,8 +250,8 @@ def exact_features(
 ) -> list[Features]:
     """Of all ordered pairs, from every entry; one tensor of all models is in memory at a time."""
     couples = [(i, j) for i, j in permutations(range(len(models)), 2) if i < j]
-    with opened(base) as root, ThreadPoolExecutor(2) as pool:
-        readers = [opened(model) for model in models]
+    with open_tensors(base) as root, ThreadPoolExecutor(2) as pool:
+        readers = [open_tensors(model) for model in models]
         rows = [reader.__enter__() for reader in readers]
 
         def tables(name: str) -> dict[Any, Table]:

@@ -33,7 +33,7 @@ from simmerge_hub.signatures.merged.simulation import merged
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signing.sample import sampled_rows
 from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
-from simmerge_hub.weights.stream import opened, shapes
+from simmerge_hub.weights.stream import open_tensors, shapes
 
 HERE = Path(__file__).parent
 PACKAGED = HERE.parent / "simmerge_hub" / "zoo" / "nano"
@@ -144,7 +144,7 @@ def built(chosen: Arm, base: Checkpoint, pair: Sequence[Signed], folder: Path) -
 
 
 def _whole(checkpoint: Checkpoint, name: str) -> Tensor:
-    with opened(checkpoint, names=[name]) as rows:
+    with open_tensors(checkpoint, names=[name]) as rows:
         shape = rows[name].shape
         return rows[name].read(0, shape[0] if len(shape) > 1 else 1).reshape(shape)
 

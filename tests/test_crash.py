@@ -134,7 +134,7 @@ def test_bytes_depend_on_the_recipe_alone(
 ) -> None:
 
     merger.merge(load(recipe)[0], tmp_path / "usual")
-    monkeypatch.setattr(compute, "BLOCK", block)
+    monkeypatch.setattr(compute, "BLOCK_ENTRIES", block)
     merger.merge(load(recipe)[0], tmp_path / "other", threads=threads)
     assert digests(tmp_path / "other") == digests(tmp_path / "usual")
 

@@ -14,7 +14,7 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
     """`simmerge-hub check`; exit code 1 if the merge cannot be done."""
     from simmerge_hub.merger import check as look
     from simmerge_hub.recipe import load
-    from simmerge_hub.weights.alignment.align import refuse_rejected
+    from simmerge_hub.weights.alignment.align import refuse_rejections
 
     with show.status("reading headers"):
         found = look(load(recipe)[0], threads=threads)
@@ -22,7 +22,7 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
         show.data(_preflight(found))
     else:
         show.preflight(found)
-    refuse_rejected(found.layout.alignment)
+    refuse_rejections(found.layout.alignment)
 
 
 def _preflight(found: "Preflight") -> dict[str, Any]:

@@ -8,7 +8,7 @@ files      config, tokenizer and the rest of the folder
 run        all of it
 """
 
-from simmerge_hub.merger.compute import blocks, merged_rows
+from simmerge_hub.merger.compute import blocks, merge_rows
 from simmerge_hub.merger.layout import Layout, common_dtype, lay_out
 from simmerge_hub.merger.preflight import Preflight, check
 from simmerge_hub.merger.report import MergeReport, Progress
@@ -16,5 +16,5 @@ from simmerge_hub.merger.run import merge
 
 __all__ = [
     "Layout", "MergeReport", "Preflight", "Progress",
-    "blocks", "check", "common_dtype", "lay_out", "merge", "merged_rows",
+    "blocks", "check", "common_dtype", "lay_out", "merge", "merge_rows",
 ]  # fmt: skip

@@ -8,10 +8,10 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.report import MergeReport, Progress, versions
 from simmerge_hub.operators import Arm
-from simmerge_hub.recipe import FILE, Recipe, pinned
-from simmerge_hub.weights.lora import AdapterReport, combination, merge_adapters, write_adapter
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, pin
+from simmerge_hub.weights.lora import AdapterReport, adapter_folder, combination, merge_adapters
 
-NOTABLE = 1e-3
+NOTABLE_RESIDUE = 1e-3
 """A share of the delta that a cut to a rank may leave out without a word."""
 
 
@@ -42,34 +42,30 @@ def write_merged_adapter(
         rank=recipe.rank,
         dtype=recipe.dtype or None,
     )
-    found = pinned(recipe, checkpoints, merge.dtype)
-    made: list[MergeReport] = []
-
-    def files(done: AdapterReport) -> dict[str, str]:
-        report = MergeReport(
-            recipe=found,
-            folder=output,
-            checkpoints=checkpoints,
-            tensors=2 * len(merge.modules) + len(merge.whole),
-            size=done.size,
-            seconds=perf_counter() - began,
-            versions=versions(),
-            notes=_decided(done),
-        )
-        made.append(report)
-        texts = {FILE: found.to_yaml(published=True) + notes}
-        return texts | dict(page(report) if page else {})
-
-    write_adapter(
+    exact = pin(recipe, checkpoints, merge.dtype)
+    text = exact.to_yaml(published=True)
+    with adapter_folder(
         merge,
         output,
         overwrite=overwrite,
         durable=durable,
-        metadata={"simmerge": found.to_yaml(published=True)},
-        files=files,
+        metadata={"simmerge": text},
         progress=progress,
-    )
-    return made[0]
+    ) as (folder, written):
+        report = MergeReport(
+            recipe=exact,
+            folder=output,
+            checkpoints=checkpoints,
+            tensors=2 * len(merge.modules) + len(merge.whole),
+            size=written.size,
+            seconds=perf_counter() - began,
+            versions=versions(),
+            notes=_rank_notes(written),
+        )
+        texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
+        for name, content in texts.items():
+            (folder / name).write_text(f"{content.rstrip()}\n", encoding="utf-8")
+    return report
 
 
 def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
@@ -86,12 +82,12 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
         )
 
 
-def _decided(done: AdapterReport) -> tuple[str, ...]:
+def _rank_notes(written: AdapterReport) -> tuple[str, ...]:
     """What a reader must know of the rank."""
-    if done.residue < NOTABLE:
+    if written.residue < NOTABLE_RESIDUE:
         return ()
-    name, worst = done.worst
+    name, worst = written.worst
     return (
-        f"rank {done.rank} leaves out {done.residue:.1%} of the merged delta, at most "
+        f"rank {written.rank} leaves out {written.residue:.1%} of the merged delta, at most "
         f"{worst:.1%} in {name}; a larger `rank:` leaves out less",
     )

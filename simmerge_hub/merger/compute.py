@@ -1,7 +1,7 @@
 """The rows of one output tensor: read, run the steps, in float32.
 
 Steps are composed lazily: a block of rows of the result asks the last step for it, which asks the
-steps before, so nothing is kept between steps. A step's statistics are found once a tensor.
+steps before, so nothing is kept between steps. A step's statistics are measured once a tensor.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from simmerge_hub.operators import Operator, Place
 from simmerge_hub.recipe import Step, schedule
 from simmerge_hub.weights.stream import Rows, matrix_shape
 
-BLOCK = 2**18
+BLOCK_ENTRIES = 2**18
 """Entries of a tensor merged at a time (at least one row): float32 scratch stays in cache."""
 
 
@@ -42,36 +42,36 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class WholeModel:
-    """Statistics over all tensors together, found when the first tensor asks for them.
+    """Statistics over all tensors together, measured when the first tensor asks for them.
 
     `jobs` gives every tensor's job anew each time it is iterated.
     """
 
     jobs: Iterable[Job]
-    _found: dict[int, Any] = field(default_factory=dict)
+    _statistics: dict[int, Any] = field(default_factory=dict)
     _lock: Any = field(default_factory=RLock)
 
     def statistics(self, number: int) -> Any:
         """Those of the step with this number in every job that has it."""
         with self._lock:
-            if number not in self._found:
-                self._found[number] = _measured_over_all(self, number)
-            return self._found[number]
+            if number not in self._statistics:
+                self._statistics[number] = _measure_all(self, number)
+            return self._statistics[number]
 
 
 def blocks(shape: Sequence[int]) -> list[tuple[int, int]]:
     """The row ranges a tensor of this shape is merged in; they depend on the shape alone."""
     rows, cols = matrix_shape(shape)
-    step = max(1, BLOCK // max(1, cols))
+    step = max(1, BLOCK_ENTRIES // max(1, cols))
     return [(low, min(low + step, rows)) for low in range(0, rows, step)]
 
 
-def merged_rows(job: Job, whole: WholeModel | None = None) -> Rows:
+def merge_rows(job: Job, whole: WholeModel | None = None) -> Rows:
     """One tensor of a recipe's output, as rows computed when they are read."""
-    return _results(job, whole)[-1]
+    return _step_results(job, whole)[-1]
 
 
-def sound(tensor: Rows, source: str, name: str) -> Rows:
+def refuse_nonfinite(tensor: Rows, source: str, name: str) -> Rows:
     """The same rows, but NaN and Inf are refused: a trim or a mask would hide them.
 
     A tensor is read once or twice, in the same blocks; each is looked at the first time.
@@ -79,21 +79,21 @@ def sound(tensor: Rows, source: str, name: str) -> Rows:
     seen: set[tuple[int, int]] = set()
 
     def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
-        found = tensor.read(low, high, out)
+        rows = tensor.read(low, high, out)
         if (low, high) in seen:
-            return found
-        if not finite(found):
+            return rows
+        if not is_finite(rows):
             raise CheckpointError(
                 f"{source} has NaN or Inf in {name}",
                 hint="leave this model out: it is damaged or its training diverged",
             )
         seen.add((low, high))
-        return found
+        return rows
 
-    return Rows(shape=tensor.shape, read=read, done=tensor.done)
+    return Rows(shape=tensor.shape, read=read, release=tensor.release)
 
 
-def finite(rows: Tensor) -> bool:
+def is_finite(rows: Tensor) -> bool:
     """Whether there is no NaN and no Inf.
 
     Either shows in the sum, which is the quickest to find; but a sum may overflow without them.
@@ -103,40 +103,40 @@ def finite(rows: Tensor) -> bool:
     return all(isfinite(bound.item()) for bound in torch.aminmax(rows))
 
 
-def _results(job: Job, whole: WholeModel | None) -> list[Rows]:
+def _step_results(job: Job, whole: WholeModel | None) -> list[Rows]:
     """The result of every step."""
     known = dict(job.inputs)
-    found: list[Rows] = []
+    results: list[Rows] = []
     for number, step in enumerate(job.steps):
-        applied = _applied(job, step, known)
-        found.append(applied.rows(number, whole))
-        known[step.name] = found[-1]
-    return found
+        applied = _apply(job, step, known)
+        results.append(applied.rows(number, whole))
+        known[step.name] = results[-1]
+    return results
 
 
-def _measured_over_all(whole: WholeModel, number: int) -> Any:
+def _measure_all(whole: WholeModel, number: int) -> Any:
     """The statistics of one step over the chunks of all tensors, one after the other."""
-    parts = [_applied_at(job, number, whole) for job in whole.jobs]
+    parts = [_apply_at(job, number, whole) for job in whole.jobs]
     first = parts[0]
-    return operators.measure(first.operator, _Chained(parts), first.parameters, first.where)
+    return operators.measure(first.operator, _Chain(parts), first.parameters, first.where)
 
 
-def _applied_at(job: Job, number: int, whole: WholeModel) -> "_Applied":
+def _apply_at(job: Job, number: int, whole: WholeModel) -> "_Application":
     known = dict(job.inputs)
     for before, step in enumerate(job.steps[:number]):
-        known[step.name] = _applied(job, step, known).rows(before, whole)
-    return _applied(job, job.steps[number], known)
+        known[step.name] = _apply(job, step, known).rows(before, whole)
+    return _apply(job, job.steps[number], known)
 
 
-def _applied(job: Job, step: Step, known: Mapping[str, Rows]) -> "_Applied":
+def _apply(job: Job, step: Step, known: Mapping[str, Rows]) -> "_Application":
     base = job.inputs[job.base] if job.base else None
-    operator, parameters = checked_operator(step, job.name, job.depth, base is not None)
+    operator, parameters = check_operator(step, job.name, job.depth, base is not None)
     models = [known[each] for each in step.models]
     where = Place(tensor=job.name, models=step.models, shape=models[0].shape, seed=job.seed)
-    return _Applied(operator, parameters, base, models, where)
+    return _Application(operator, parameters, base, models, where)
 
 
-def checked_operator(
+def check_operator(
     step: Step, tensor: str, depth: float, base: bool
 ) -> tuple[Operator, dict[str, Any]]:
     """The operator of a step and its parameters for one tensor, checked.
@@ -144,22 +144,22 @@ def checked_operator(
     Raises:
         OperatorError: it does not take them.
     """
-    parameters = schedule.evaluated(step.parameters, tensor, depth)
-    return _operator(step.operator, _key(parameters), len(step.models), base), parameters
+    parameters = schedule.evaluate(step.parameters, tensor, depth)
+    return _check_cached(step.operator, _as_key(parameters), len(step.models), base), parameters
 
 
 @lru_cache(maxsize=4096)
-def _operator(name: str, parameters: tuple[tuple[str, Any], ...], models: int, base: bool):
+def _check_cached(name: str, parameters: tuple[tuple[str, Any], ...], models: int, base: bool):
     """Checked once for all tensors that have the same parameters."""
     return operators.check(name, dict(parameters), models, base=base)
 
 
-def _key(parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def _as_key(parameters: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in parameters.items())
 
 
 @dataclass(frozen=True, slots=True)
-class _Applied:
+class _Application:
     """One step on one tensor. Iterated: its chunks, read anew each time."""
 
     operator: Operator
@@ -206,10 +206,10 @@ class _Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chained:
+class _Chain:
     """The chunks of several tensors, one after the other."""
 
-    parts: Sequence[_Applied]
+    parts: Sequence[_Application]
 
     def __iter__(self) -> Iterator[Tensor]:
         for part in self.parts:

@@ -40,7 +40,7 @@ def work_through(
                     return
                 do(name)
 
-    def guarded() -> None:
+    def guard() -> None:
         try:
             work()
         except BaseException:
@@ -52,7 +52,7 @@ def work_through(
     count = threads or cores()
     try:
         with ThreadPoolExecutor(count, thread_name_prefix="merge") as pool:
-            running = [pool.submit(guarded) for _ in range(count)]
+            running = [pool.submit(guard) for _ in range(count)]
             try:
                 for each in running:
                     each.result()

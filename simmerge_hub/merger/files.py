@@ -16,18 +16,18 @@ from simmerge_hub.weights.layers import main_stack
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 
-CARRIED = re.compile(
+CARRIED_FILES = re.compile(
     r"(generation_config|preprocessor_config|processor_config|video_preprocessor_config"
     r"|image_processor_config|feature_extractor_config)\.json"
     r"|(LICEN[SC]E|NOTICE|USE_POLICY)[^/]*"
 )
-CODE = re.compile(r"[A-Za-z_][\w]*\.py")
-GENERATION = "generation_config.json"
-SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")
+CODE_FILES = re.compile(r"[A-Za-z_][\w]*\.py")
+GENERATION_CONFIG = "generation_config.json"
+SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
 LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """What configs call the number of layers."""
-LEFT_OUT = ("torch_dtype", "_name_or_path", *CONFIG_KEYS)
+DROPPED_KEYS = ("torch_dtype", "_name_or_path", *CONFIG_KEYS)
 """Of a config: an old name, a path, and how weights were stored before they were dequantised."""
 
 
@@ -35,14 +35,14 @@ def carry_over(layout: Layout, folder: Path) -> None:
     """Write config.json, the tokenizer and the other files of a model into `folder`."""
     main = layout.reference
     (folder / "config.json").write_text(_json(output_config(layout)), encoding="utf-8")
-    names = [name for name in main.files if CARRIED.fullmatch(name)]
+    names = [name for name in main.files if CARRIED_FILES.fullmatch(name)]
     if layout.recipe.custom_code:
-        names += [name for name in main.files if CODE.fullmatch(name)]
+        names += [name for name in main.files if CODE_FILES.fullmatch(name)]
     _copy(main, names, folder)
     words, chosen = layout.vocabulary, _tokenizer_source(layout)
     _copy(chosen, chosen.tokenizer_files, folder)
-    if chosen is not main and GENERATION in chosen.files:  # it states ids of special tokens
-        _copy(chosen, [GENERATION], folder)
+    if chosen is not main and GENERATION_CONFIG in chosen.files:  # it states ids of special tokens
+        _copy(chosen, [GENERATION_CONFIG], folder)
     for name, text in (words.files if words else {}).items():
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -54,9 +54,9 @@ def output_config(layout: Layout) -> dict[str, Any]:
     says `custom_code: true`.
     """
     main = layout.reference
-    config = _copied(main.config)
+    config = _deep_copy(main.config)
     for part in _parts(config):
-        for key in LEFT_OUT:
+        for key in DROPPED_KEYS:
             part.pop(key, None)
     config["dtype"] = layout.recipe.dtype
     if not layout.recipe.custom_code:
@@ -65,8 +65,8 @@ def output_config(layout: Layout) -> dict[str, Any]:
         before, _ = vocabulary_tensors(shapes(main), main.config)
         _set_vocabulary(config, before, layout.vocabulary.size)
     if (chosen := _tokenizer_source(layout)) is not main:
-        for part, told in _twins(config, chosen.config):
-            part |= {key: told[key] for key in SPECIAL if key in part and key in told}
+        for part, stated in _pair_parts(config, chosen.config):
+            part |= {key: stated[key] for key in SPECIAL_TOKEN_IDS if key in part and key in stated}
     if layout.alignment.untied:
         for part in _parts(config):
             if "tie_word_embeddings" in part or part is config:
@@ -81,7 +81,7 @@ def check_config(layout: Layout) -> None:
     output_config(layout)
 
 
-def _twins(
+def _pair_parts(
     config: dict[str, Any], other: Mapping[str, Any]
 ) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
     """The config and another, and the parts inside both."""
@@ -106,7 +106,7 @@ def _json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, indent=2, sort_keys=True) + "\n"
 
 
-def _copied(config: Mapping[str, Any]) -> dict[str, Any]:
+def _deep_copy(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config))
 
 

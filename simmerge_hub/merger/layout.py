@@ -7,12 +7,12 @@ from simmerge_hub import operators
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.merger.compute import checked_operator
-from simmerge_hub.recipe import Recipe, Step, pinned
-from simmerge_hub.weights.alignment.align import Alignment, Matched, align
-from simmerge_hub.weights.shards import CODES
+from simmerge_hub.merger.compute import check_operator
+from simmerge_hub.recipe import Recipe, Step, pin
+from simmerge_hub.weights.alignment.align import Alignment, TensorMatch, align
+from simmerge_hub.weights.shards import OUTPUT_CODES
 from simmerge_hub.weights.stream import stored_dtype
-from simmerge_hub.weights.tokens.vocabulary import Vocabulary, vocabulary
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Layout:
     vocabulary: Vocabulary | None
 
     @property
-    def tensors(self) -> Mapping[str, Matched]:
+    def tensors(self) -> Mapping[str, TensorMatch]:
         """The tensors to merge or copy."""
         return self.alignment.tensors
 
@@ -46,7 +46,7 @@ class Layout:
     @property
     def entries(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Output tensor -> safetensors dtype and shape, in the order they are written."""
-        code = CODES[self.recipe.dtype]
+        code = OUTPUT_CODES[self.recipe.dtype]
         return {n: (code, m.shape) for n, m in self.tensors.items()} | {
             n: (h.dtype, h.shape) for n, h in self.buffers.items()
         }
@@ -55,9 +55,9 @@ class Layout:
     def notes(self) -> tuple[str, ...]:
         """What was decided by rule, in sentences."""
         words = self.vocabulary.notes if self.vocabulary else ()
-        return (*self.alignment.notes, *words, *self._narrowed())
+        return (*self.alignment.notes, *words, *self._narrowing_notes())
 
-    def _narrowed(self) -> list[str]:
+    def _narrowing_notes(self) -> list[str]:
         """Tensors the reference stores in float32, where the output is narrower."""
         held = self.reference.tensors
         wide = [n for n in self.tensors if n in held and held[n].dtype in ("F32", "F64")]
@@ -70,28 +70,28 @@ class Layout:
 
     def steps(self, name: str) -> tuple[Step, ...]:
         """The steps that make a tensor; () if it is copied."""
-        found = self.tensors[name]
-        return () if found.copied else self.recipe.programs[found.slice]
+        match = self.tensors[name]
+        return () if match.copied else self.recipe.programs[match.slice]
 
     def readers(self, name: str) -> tuple[str, ...]:
         """The sources whose tensor is read: those that its steps use, the base if they need it."""
-        found = self.tensors[name]
+        match = self.tensors[name]
         steps = self.steps(name)
         if not steps:
-            return (found.copied,)
+            return (match.copied,)
         used = {model for step in steps for model in step.models}
         if self.recipe.base and any(_needs_base(step) for step in steps):
             used.add(self.recipe.base.name)
-        used |= self._donors(name, found)
-        return tuple(source for source in found.origins if source in used)
+        used |= self._donors(name, match)
+        return tuple(source for source in match.origins if source in used)
 
-    def wanted(self, names: Iterable[str]) -> dict[str, list[str]]:
+    def tensors_to_read(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Source -> its tensors that are read for these of the output, in order."""
-        found: dict[str, list[str]] = {source: [] for source in self.checkpoints}
+        tensors: dict[str, list[str]] = {source: [] for source in self.checkpoints}
         for name in names:
             for source in self.readers(name):
-                found[source].append(self.tensors[name].origins[source])
-        return found
+                tensors[source].append(self.tensors[name].origins[source])
+        return tensors
 
     @property
     def measures_model(self) -> bool:
@@ -102,11 +102,11 @@ class Layout:
             for step in program
         )
 
-    def _donors(self, name: str, found: Matched) -> set[str]:
+    def _donors(self, name: str, match: TensorMatch) -> set[str]:
         """Sources that fill the rows of tokens which others lack."""
         if self.vocabulary is None or name not in self.vocabulary.tensors:
             return set()
-        return set(found.origins)
+        return set(match.origins)
 
 
 def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool = True) -> Layout:
@@ -132,7 +132,9 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
                 hint="add a `base:` to the recipe: the model it was trained on",
             )
     _check_tokenizer(recipe, checkpoints)
-    words = vocabulary(checkpoints, recipe.base.name if recipe.base else None, recipe.tokenizer)
+    words = match_vocabularies(
+        checkpoints, recipe.base.name if recipe.base else None, recipe.tokenizer
+    )
     alignment = align(
         models,
         base,
@@ -143,7 +145,7 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
     )
     dtype = recipe.dtype or common_dtype(base or models[0])
     layout = Layout(
-        recipe=pinned(recipe, checkpoints, dtype) if pins else replace(recipe, dtype=dtype),
+        recipe=pin(recipe, checkpoints, dtype) if pins else replace(recipe, dtype=dtype),
         checkpoints=checkpoints,
         alignment=alignment,
         buffers=checkpoints[recipe.reference].buffers,
@@ -156,14 +158,14 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
 def _try_parameters(layout: Layout) -> None:
     """OperatorError if an operator refuses what a schedule gives it for some tensor."""
     based = layout.base is not None
-    for name, found in layout.tensors.items():
+    for name, match in layout.tensors.items():
         for step in layout.steps(name):
-            checked_operator(step, name, found.depth, based)
+            check_operator(step, name, match.depth, based)
 
 
 def common_dtype(checkpoint: Checkpoint) -> str:
     """The dtype most of a checkpoint's entries are stored in, of those that can be written."""
-    entries = dict.fromkeys(CODES, 0)
+    entries = dict.fromkeys(OUTPUT_CODES, 0)
     for header in checkpoint.tensors.values():
         entries[stored_dtype(header)] += header.entries
     return max(entries, key=lambda name: entries[name])
@@ -171,18 +173,18 @@ def common_dtype(checkpoint: Checkpoint) -> str:
 
 def _spans(recipe: Recipe) -> list[Mapping[str, tuple[int, int]]]:
     """The layers every slice takes; a base that its steps need has a part in it."""
-    found = []
+    spans = []
     for part, steps in zip(recipe.slices, recipe.programs, strict=False):
         span = dict(part.layers)
         if recipe.base and recipe.base.name not in span and any(map(_needs_base, steps)):
             span = {recipe.base.name: next(iter(span.values())), **span}
-        found.append(span)
-    return found
+        spans.append(span)
+    return spans
 
 
 def _needs_base(step: Step) -> bool:
-    found = operators.find(step.operator)
-    return found.needs_base and step.parameters.get("origin", "base") != "zero"
+    operator = operators.find(step.operator)
+    return operator.needs_base and step.parameters.get("origin", "base") != "zero"
 
 
 def _check_tokenizer(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:

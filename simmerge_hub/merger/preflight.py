@@ -14,18 +14,18 @@ import torch
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.merger.compute import BLOCK, Job, merged_rows
+from simmerge_hub.merger.compute import BLOCK_ENTRIES, Job, merge_rows
 from simmerge_hub.merger.crew import cores
 from simmerge_hub.merger.files import check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
-from simmerge_hub.weights.alignment.align import Rejected
+from simmerge_hub.weights.alignment.align import Rejection
 from simmerge_hub.weights.stream import Rows, matrix_shape
 
-PROCESS = 320 * 2**20
+PROCESS_BYTES = 320 * 2**20
 """Bytes that Python and torch take before the first tensor."""
-SCRATCH = 6
+SCRATCH_BLOCKS = 6
 """float32 blocks that one thread holds besides one for each input, whatever the operator."""
 
 
@@ -48,7 +48,7 @@ class Preflight:
     """
 
     layout: Layout
-    rejected: tuple[Rejected, ...]
+    rejected: tuple[Rejection, ...]
     needs: tuple[Need, ...]
     output: int
     memory: int
@@ -91,14 +91,14 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
     layout = lay_out(recipe, fetch_all(recipe, hashed=False), pins=False)
     check_config(layout)
     count = threads or cores()
-    wanted = layout.wanted(layout.tensors)
+    wanted = layout.tensors_to_read(layout.tensors)
     return Preflight(
         layout=layout,
         rejected=layout.alignment.rejected,
         needs=tuple(_need(name, c, wanted[name]) for name, c in layout.checkpoints.items()),
-        output=sum(_bytes(layout, shape) for shape in layout.alignment.shapes.values()),
-        memory=_memory(layout, count),
-        seconds=_arithmetic(layout) / count,
+        output=sum(_output_bytes(layout, shape) for shape in layout.alignment.shapes.values()),
+        memory=_memory_bytes(layout, count),
+        seconds=_arithmetic_seconds(layout) / count,
         threads=count,
     )
 
@@ -123,37 +123,39 @@ def _need(name: str, checkpoint: Checkpoint, wanted: list[str]) -> Need:
     )
 
 
-def _bytes(layout: Layout, shape: tuple[int, ...]) -> int:
+def _output_bytes(layout: Layout, shape: tuple[int, ...]) -> int:
     return prod(shape) * (4 if layout.recipe.dtype == "float32" else 2)
 
 
-def _memory(layout: Layout, threads: int) -> int:
+def _memory_bytes(layout: Layout, threads: int) -> int:
     """Peak resident bytes: the process, blocks in flight, adapters, which are held whole."""
     widest = max((matrix_shape(s)[1] for s in layout.alignment.shapes.values()), default=1)
-    blocks = threads * (len(layout.checkpoints) + SCRATCH) * max(BLOCK, widest) * 4
+    blocks = threads * (len(layout.checkpoints) + SCRATCH_BLOCKS) * max(BLOCK_ENTRIES, widest) * 4
     held = sum(
         header.entries * 4
         for checkpoint in layout.checkpoints.values()
         if checkpoint.kind == "adapter"
         for header in checkpoint.tensors.values()
     )
-    return PROCESS + blocks + held
+    return PROCESS_BYTES + blocks + held
 
 
-def _arithmetic(layout: Layout) -> float:
+def _arithmetic_seconds(layout: Layout) -> float:
     """Seconds of one thread for all tensors, from one block of each program."""
     entries = [0] * len(layout.recipe.programs)
-    for found in layout.tensors.values():
-        entries[found.slice] += 0 if found.copied else prod(found.shape)
-    return sum(n * _per_entry(layout, i) for i, n in enumerate(entries) if n)
+    for match in layout.tensors.values():
+        entries[match.slice] += 0 if match.copied else prod(match.shape)
+    return sum(n * _seconds_per_entry(layout, i) for i, n in enumerate(entries) if n)
 
 
-def _per_entry(layout: Layout, program: int) -> float:
+def _seconds_per_entry(layout: Layout, program: int) -> float:
     """Seconds for each entry: the better of two runs on a block of the output's dtype."""
     steps = layout.recipe.programs[program]
     dtype = getattr(torch, layout.recipe.dtype)
     stored: Mapping[str, torch.Tensor] = {
-        name: torch.randn(BLOCK // 1024, 1024, generator=torch.Generator().manual_seed(i)).to(dtype)
+        name: torch.randn(
+            BLOCK_ENTRIES // 1024, 1024, generator=torch.Generator().manual_seed(i)
+        ).to(dtype)
         for i, name in enumerate(layout.checkpoints)
     }
     base = layout.recipe.base.name if layout.recipe.base else None
@@ -162,14 +164,14 @@ def _per_entry(layout: Layout, program: int) -> float:
     with torch.inference_mode():
         for _ in range(2):
             began = perf_counter()
-            merged_rows(job).read(0, BLOCK // 1024).to(dtype)
+            merge_rows(job).read(0, BLOCK_ENTRIES // 1024).to(dtype)
             took.append(perf_counter() - began)
-    return min(took) / BLOCK
+    return min(took) / BLOCK_ENTRIES
 
 
 def _rows(stored: torch.Tensor) -> Rows:
     def read(low: int, high: int, out: torch.Tensor | None = None) -> torch.Tensor:
-        found = stored[low:high].to(torch.float32)
-        return found if out is None else out.copy_(found)
+        rows = stored[low:high].to(torch.float32)
+        return rows if out is None else out.copy_(rows)
 
     return Rows(shape=tuple(stored.shape), read=read)

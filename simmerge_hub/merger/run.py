@@ -17,18 +17,25 @@ import torch
 
 from simmerge_hub.errors import OutputError, RecipeError
 from simmerge_hub.merger.adapter import write_merged_adapter
-from simmerge_hub.merger.compute import Job, WholeModel, blocks, finite, merged_rows, sound
+from simmerge_hub.merger.compute import (
+    Job,
+    WholeModel,
+    blocks,
+    is_finite,
+    merge_rows,
+    refuse_nonfinite,
+)
 from simmerge_hub.merger.crew import work_through
 from simmerge_hub.merger.files import carry_over, check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
-from simmerge_hub.recipe import FILE, Recipe, fetch_all
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
-from simmerge_hub.weights.alignment.align import refuse_rejected
+from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.partial import Partial, partial_folder
-from simmerge_hub.weights.shards import Shard, Write, plan_shards, writing
-from simmerge_hub.weights.stream import Rows, opened, read_buffer
-from simmerge_hub.weights.tokens.vocabulary import rearranged
+from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards
+from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
+from simmerge_hub.weights.tokens.vocabulary import rearrange
 
 
 def merge(
@@ -76,7 +83,7 @@ def merge(
             progress=progress,
         )
     layout = lay_out(recipe, checkpoints)
-    refuse_rejected(layout.alignment)
+    refuse_rejections(layout.alignment)
     check_config(layout)
     shards = shards_of(layout)
     size = sum(shard.size for shard in shards)
@@ -85,11 +92,11 @@ def merge(
         target, identity=identity, size=size, overwrite=overwrite, durable=durable
     ) as partial:
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
-        finished = _Finished(partial, len(layout.entries), progress)
-        with writing(partial.folder, shards) as write:
+        finished = _FinishTensor(partial, len(layout.entries), progress)
+        with open_shards(partial.folder, shards) as write:
             _write_tensors(layout, partial.done, write, finished, evict=evict, threads=threads)
         text = layout.recipe.to_yaml(published=True) + notes
-        (partial.folder / FILE).write_text(text, encoding="utf-8")
+        (partial.folder / RECIPE_FILE).write_text(text, encoding="utf-8")
         report = MergeReport(
             recipe=layout.recipe,
             folder=Path(output),
@@ -112,7 +119,7 @@ def shards_of(layout: Layout) -> list[Shard]:
     return plan_shards(layout.entries, layout.recipe.shard_size, metadata)
 
 
-class _Finished:
+class _FinishTensor:
     """Called when a tensor is written: into the journal, and to whoever watches."""
 
     def __init__(self, partial: Partial, total: int, progress: Progress | None) -> None:
@@ -144,46 +151,46 @@ def _write_tensors(
         finished(name)
     left = [name for name in layout.tensors if name not in done]
     with ExitStack() as stack:
-        inputs = _Inputs(layout, _open(layout, left, evict, stack))
+        inputs = _Inputs(layout, _open_inputs(layout, left, evict, stack))
         wholes = [WholeModel(inputs.in_slice(i)) for i in range(len(layout.recipe.programs))]
 
         def merge_one(name: str) -> None:
-            _write_merged(layout, inputs, wholes[layout.tensors[name].slice], name, write)
+            _write_tensor(layout, inputs, wholes[layout.tensors[name].slice], name, write)
             finished(name)
 
         work_through(left, merge_one, threads)
 
 
-def _open(
+def _open_inputs(
     layout: Layout, names: Sequence[str], evict: bool, stack: ExitStack
 ) -> dict[str, dict[str, Rows]]:
     """Input name -> its tensor name -> rows; adapters as models folded into the base."""
-    wanted = layout.wanted(layout.tensors if layout.measures_model else names)
+    wanted = layout.tensors_to_read(layout.tensors if layout.measures_model else names)
     return {
         source: stack.enter_context(
-            opened(layout.checkpoints[source], layout.base, names=mine, evict=evict)
+            open_tensors(layout.checkpoints[source], layout.base, names=mine, evict=evict)
         )
         for source, mine in wanted.items()
         if mine
     }
 
 
-def _write_merged(
+def _write_tensor(
     layout: Layout, inputs: "_Inputs", whole: WholeModel, name: str, write: Write
 ) -> None:
     job = inputs.job(name)
-    rows = merged_rows(job, whole) if job.steps else next(iter(job.inputs.values()))
+    rows = merge_rows(job, whole) if job.steps else next(iter(job.inputs.values()))
     dtype = getattr(torch, layout.recipe.dtype)
     for low, high in blocks(rows.shape):
         rounded = rows.read(low, high).to(dtype)
-        if not finite(rounded):
+        if not is_finite(rounded):
             raise RecipeError(
                 f"merging {name} overflows {layout.recipe.dtype}",
                 hint="use smaller weights or a smaller scale, or write a wider `dtype:`",
             )
         write(name, low, rounded)
     for each in job.inputs.values():
-        each.done()
+        each.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,21 +202,21 @@ class _Inputs:
 
     def job(self, name: str) -> Job:
         """What is needed to compute one output tensor."""
-        layout, found = self.layout, self.layout.tensors[name]
+        layout, match = self.layout, self.layout.tensors[name]
         rows = {
-            source: sound(self.opened[source][found.origins[source]], source, name)
+            source: refuse_nonfinite(self.opened[source][match.origins[source]], source, name)
             for source in layout.readers(name)
         }
         words = layout.vocabulary
         base = layout.recipe.base.name if layout.recipe.base else None
         if words and name in words.tensors:
-            rows = rearranged(words, base, rows)
+            rows = rearrange(words, base, rows)
         return Job(
             name=name,
             steps=layout.steps(name),
             inputs=rows,
             base=base if base in rows else None,
-            depth=found.depth,
+            depth=match.depth,
             seed=layout.recipe.seed,
         )
 
@@ -226,8 +233,8 @@ class _Slice:
     number: int
 
     def __iter__(self) -> Iterator[Job]:
-        for name, found in self.inputs.layout.tensors.items():
-            if found.slice == self.number and not found.copied:
+        for name, match in self.inputs.layout.tensors.items():
+            if match.slice == self.number and not match.copied:
                 yield self.inputs.job(name)
 
 
@@ -238,7 +245,7 @@ def _check_output(recipe: Recipe, output: Path, overwrite: bool) -> None:
         raise OutputError(f"{output} is one of the inputs", hint="choose another folder")
     if not output.exists():
         return
-    if not (output / FILE).is_file() and not _is_empty(output):
+    if not (output / RECIPE_FILE).is_file() and not _is_empty(output):
         raise OutputError(
             f"{output} exists already, and is not a folder that a merge made",
             hint="choose another folder, or delete it yourself",

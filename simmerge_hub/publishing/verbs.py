@@ -8,7 +8,7 @@ from simmerge_hub.errors import OutputError
 from simmerge_hub.merger import MergeReport, Progress
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import REPO_ID, card
-from simmerge_hub.recipe import FILE, Recipe, Why, dump_yaml, load, parse
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
@@ -88,12 +88,12 @@ def push(
     )
 
     place = Path(folder)
-    if not (place / FILE).is_file() or not (place / "README.md").is_file():
+    if not (place / RECIPE_FILE).is_file() or not (place / "README.md").is_file():
         raise OutputError(
             f"{folder} is not a folder that simmerge-hub merge made",
             hint="merge first: simmerge-hub merge plan.yaml -o merged",
         )
-    recipe, _ = parse((place / FILE).read_text(encoding="utf-8"), str(place / FILE))
+    recipe, _ = parse((place / RECIPE_FILE).read_text(encoding="utf-8"), str(place / RECIPE_FILE))
     if repo_id in {s.repo for s in recipe.sources}:
         raise OutputError(
             f"{repo_id} is one of the models that were merged",

@@ -9,7 +9,7 @@ from simmerge_hub.hub.digest import digest, folder_digest, hash_together
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.recipe.recipe import Recipe, Source
 
-AT_ONCE = 8
+SOURCES_AT_ONCE = 8
 """Sources that are resolved at the same time: it is mostly waiting for the network."""
 
 
@@ -28,20 +28,20 @@ def fetch_all(recipe: Recipe, *, hashed: bool = True) -> dict[str, Checkpoint]:
 
     Unless `hashed`, no folder is compared with the digest the recipe states.
     """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(_resolved, recipe.sources))
+    with ThreadPoolExecutor(SOURCES_AT_ONCE) as pool:
+        checkpoints = list(pool.map(_resolve, recipe.sources))
     if not hashed:
-        return dict(zip((s.name for s in recipe.sources), found, strict=True))
-    hash_together(found)
-    return {s.name: _verified(s, c) for s, c in zip(recipe.sources, found, strict=True)}
+        return dict(zip((s.name for s in recipe.sources), checkpoints, strict=True))
+    hash_together(checkpoints)
+    return {s.name: _verify(s, c) for s, c in zip(recipe.sources, checkpoints, strict=True)}
 
 
 def fetch(wanted: Source) -> Checkpoint:
     """The checkpoint a source names, pinned and checked against its digest."""
-    return _verified(wanted, _resolved(wanted))
+    return _verify(wanted, _resolve(wanted))
 
 
-def pinned(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], dtype: str) -> Recipe:
+def pin(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], dtype: str) -> Recipe:
     """The recipe with every input at the commit or digest that was found, and its dtype."""
     pins = {name: replace(source(c), name=name) for name, c in checkpoints.items()}
     return replace(
@@ -52,7 +52,7 @@ def pinned(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], dtype: str) ->
     )
 
 
-def _resolved(wanted: Source) -> Checkpoint:
+def _resolve(wanted: Source) -> Checkpoint:
     if wanted.folder is None and not wanted.repo:
         raise RecipeError(
             f"{wanted.name} was a folder on another machine (digest {wanted.digest[:19]})",
@@ -61,14 +61,16 @@ def _resolved(wanted: Source) -> Checkpoint:
     return resolve(ModelRef(repo=wanted.repo, revision=wanted.commit or None, folder=wanted.folder))
 
 
-def _verified(wanted: Source, found: Checkpoint) -> Checkpoint:
+def _verify(wanted: Source, checkpoint: Checkpoint) -> Checkpoint:
     if not wanted.digest:
-        return found
-    here = folder_digest(found) if wanted.digest.startswith("blake3:") else digest(found)
-    if here != wanted.digest:
+        return checkpoint
+    actual = (
+        folder_digest(checkpoint) if wanted.digest.startswith("blake3:") else digest(checkpoint)
+    )
+    if actual != wanted.digest:
         raise RecipeError(
             f"{wanted.folder or wanted.name} is not what the recipe was made from: digest "
-            f"{here[:19]}, expected {wanted.digest[:19]}",
+            f"{actual[:19]}, expected {wanted.digest[:19]}",
             hint="restore that version of the model, or plan again",
         )
-    return found
+    return checkpoint

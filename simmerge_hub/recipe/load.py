@@ -11,7 +11,7 @@ from simmerge_hub.recipe.reading import parse
 from simmerge_hub.recipe.recipe import Recipe
 from simmerge_hub.recipe.why import Why
 
-FILE = "simmerge.yaml"
+RECIPE_FILE = "simmerge.yaml"
 """The recipe's name beside the weights it made."""
 
 
@@ -23,22 +23,22 @@ def load(reference: str | Path) -> tuple[Recipe, Why | None]:
             holds a recipe.
     """
     path = Path(reference).expanduser()
-    path = path / FILE if (path / FILE).is_file() else path
+    path = path / RECIPE_FILE if (path / RECIPE_FILE).is_file() else path
     if path.is_file():
-        return _from_file(path)
+        return _load_file(path)
     if path.suffix in (".yaml", ".yml"):
         raise RecipeError(f"there is no file {path}", hint="simmerge-hub plan -o writes one")
-    return _from_elsewhere(_from_card(str(reference)), f"the card of {reference}")
+    return _parse_published(_read_card(str(reference)), f"the card of {reference}")
 
 
-def _from_file(path: Path) -> tuple[Recipe, Why | None]:
+def _load_file(path: Path) -> tuple[Recipe, Why | None]:
     text = path.read_text(encoding="utf-8", errors="replace")
-    if mergekit.recognised(text):
+    if mergekit.is_mergekit(text):
         return mergekit.read(text, str(path)), None
     return parse(text, str(path), folder=path.parent)
 
 
-def _from_card(reference: str) -> str:
+def _read_card(reference: str) -> str:
     ref = ModelRef.parse(reference)
     location, files = resolve_files(ref)
     if "README.md" in files:
@@ -53,7 +53,7 @@ def _from_card(reference: str) -> str:
     )
 
 
-def _from_elsewhere(text: str, where: str) -> tuple[Recipe, Why | None]:
+def _parse_published(text: str, where: str) -> tuple[Recipe, Why | None]:
     recipe, why = parse(text, where)
     for wanted in recipe.sources:
         if wanted.folder is not None:

@@ -9,13 +9,21 @@ import yaml
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import ModelRef
-from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Slice, Source, Step, bad, check
+from simmerge_hub.recipe.checks import check, recipe_error
+from simmerge_hub.recipe.recipe import (
+    OPTIONAL_FIELDS,
+    RECIPE_VERSION,
+    SHARD_SIZE,
+    Recipe,
+    Slice,
+    Source,
+    Step,
+)
 from simmerge_hub.recipe.why import Why, read_why
-from simmerge_hub.recipe.writing import DEFAULTS, VERSION
 
-KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
-        "shard_size", "why", *DEFAULTS}  # fmt: skip
-DEEPEST = 5
+RECIPE_KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
+               "shard_size", "why", *OPTIONAL_FIELDS}  # fmt: skip
+SCHEDULE_DEPTH = 5
 """A list of filters of gradients; anything deeper is no schedule, and aliases may be cyclic."""
 _SHORT = reprlib.Repr()
 """For messages: YAML aliases make a few lines unfold into gigabytes."""
@@ -32,11 +40,12 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
     """
     data = yaml_mapping(text, where)
     if "simmerge" not in data:
-        raise bad(where, "it has no `simmerge: 1` line")
+        raise recipe_error(where, "it has no `simmerge: 1` line")
     version = data["simmerge"]
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or version != RECIPE_VERSION:
         raise RecipeError(
-            f"{where} has recipe version {_SHORT.repr(version)}; this release reads {VERSION}",
+            f"{where} has recipe version {_SHORT.repr(version)}; this release reads "
+            f"{RECIPE_VERSION}",
             hint="upgrade: pip install -U simmerge-hub",
         )
     recipe = _recipe(data, where, folder or Path())
@@ -53,12 +62,12 @@ def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
 
 
 def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
-    if extra := data.keys() - KEYS:
-        raise bad(where, f"it has unknown keys: {', '.join(sorted(map(str, extra)))}")
+    if extra := data.keys() - RECIPE_KEYS:
+        raise recipe_error(where, f"it has unknown keys: {', '.join(sorted(map(str, extra)))}")
     slices = data.get("slices") or []
     steps = data.get("steps", [] if slices else None)
     if not all(isinstance(entries, list) for entries in (data.get("models"), steps, slices)):
-        raise bad(where, "it needs `models:` and `steps:`, each a list")
+        raise recipe_error(where, "it needs `models:` and `steps:`, each a list")
     base = data.get("base")
     recipe = Recipe(
         base=_source(base, where, folder) if base else None,
@@ -85,13 +94,13 @@ def _source(entry: Any, where: str, folder: Path) -> Source:
         return Source(name=ref.name, repo=ref.repo, commit=ref.revision or "", folder=ref.folder)
     fields = {"model", "commit", "name", "folder", "digest"}
     if not isinstance(entry, dict) or entry.keys() - fields:
-        raise bad(where, f"a model is written as {_SHORT.repr(entry)}")
+        raise recipe_error(where, f"a model is written as {_SHORT.repr(entry)}")
     repo, commit, name, path, digest = (
         _text(entry, key, where) for key in ("model", "commit", "name", "folder", "digest")
     )
     name = name or repo or Path(path).name
     if not name:
-        raise bad(where, f"the model {entry!r} has neither `model:` nor `folder:`")
+        raise recipe_error(where, f"the model {entry!r} has neither `model:` nor `folder:`")
     place = folder / Path(path).expanduser() if path else None
     return Source(name=name, repo=repo, commit=commit, folder=place, digest=digest)
 
@@ -105,7 +114,7 @@ def _slice(entry: Any, where: str) -> Slice:
         or entry.keys() - {"layers", "steps"}
         or not all(isinstance(name, str) and _is_span(span) for name, span in layers.items())
     ):
-        raise bad(where, f"a slice is written as {_SHORT.repr(entry)}")
+        raise recipe_error(where, f"a slice is written as {_SHORT.repr(entry)}")
     return Slice(
         layers={name: (span[0], span[1]) for name, span in layers.items()},
         steps=tuple(_step(s, where) for s in steps),
@@ -119,31 +128,35 @@ def _is_span(span: Any) -> bool:
 def _step(entry: Any, where: str) -> Step:
     fields = {"operator", "models", "parameters", "name"}
     if not isinstance(entry, dict) or entry.keys() - fields or "operator" not in entry:
-        raise bad(where, f"a step is written as {_SHORT.repr(entry)}")
+        raise recipe_error(where, f"a step is written as {_SHORT.repr(entry)}")
     models, parameters = entry.get("models") or [], entry.get("parameters") or {}
     if not isinstance(models, list) or not all(isinstance(name, str) for name in models):
-        raise bad(where, f"the models of a step are {_SHORT.repr(models)}: write a list of names")
+        raise recipe_error(
+            where, f"the models of a step are {_SHORT.repr(models)}: write a list of names"
+        )
     if not isinstance(parameters, dict) or not all(isinstance(key, str) for key in parameters):
-        raise bad(where, f"parameters are {_SHORT.repr(parameters)}: write `name: value` lines")
+        raise recipe_error(
+            where, f"parameters are {_SHORT.repr(parameters)}: write `name: value` lines"
+        )
     return Step(
         operator=_text(entry, "operator", where),
         models=tuple(models),
-        parameters={key: frozen(value) for key, value in parameters.items()},
+        parameters={key: freeze(value) for key, value in parameters.items()},
         name=_text(entry, "name", where),
     )
 
 
-def frozen(value: Any, depth: int = 0, seen: dict[tuple[int, int], Any] | None = None) -> Any:
+def freeze(value: Any, depth: int = 0, seen: dict[tuple[int, int], Any] | None = None) -> Any:
     """Lists as tuples, down to the depth a schedule has; what YAML's aliases share stays shared."""
     seen = {} if seen is None else seen
-    if depth > DEEPEST or not isinstance(value, list | dict):
+    if depth > SCHEDULE_DEPTH or not isinstance(value, list | dict):
         return value
     key = (id(value), depth)
     if key not in seen:
         if isinstance(value, list):
-            seen[key] = tuple(frozen(each, depth + 1, seen) for each in value)
+            seen[key] = tuple(freeze(each, depth + 1, seen) for each in value)
         else:
-            seen[key] = {name: frozen(each, depth + 1, seen) for name, each in value.items()}
+            seen[key] = {name: freeze(each, depth + 1, seen) for name, each in value.items()}
     return seen[key]
 
 
@@ -152,18 +165,18 @@ def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise bad(where, f"{key} is {_SHORT.repr(value)}: write it as text, in quotes")
+        raise recipe_error(where, f"{key} is {_SHORT.repr(value)}: write it as text, in quotes")
     return value
 
 
 def _flag(entry: Mapping[str, Any], key: str, where: str) -> bool:
     value = entry.get(key, False)
     if type(value) is not bool:
-        raise bad(where, f"{key} is {_SHORT.repr(value)}: write true or false")
+        raise recipe_error(where, f"{key} is {_SHORT.repr(value)}: write true or false")
     return value
 
 
 def _whole(value: Any, key: str, where: str) -> int:
     if type(value) is not int or value < 0:
-        raise bad(where, f"{key} is {_SHORT.repr(value)}, and must be a whole number")
+        raise recipe_error(where, f"{key} is {_SHORT.repr(value)}, and must be a whole number")
     return value

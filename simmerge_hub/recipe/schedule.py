@@ -20,7 +20,7 @@ ANY = "*"
 KINDS = ("gradient", "filter")
 
 
-def evaluated(parameters: Mapping[str, Any], tensor: str, depth: float) -> dict[str, Any]:
+def evaluate(parameters: Mapping[str, Any], tensor: str, depth: float) -> dict[str, Any]:
     """The parameters of an operator for one tensor.
 
     Args:
@@ -28,7 +28,7 @@ def evaluated(parameters: Mapping[str, Any], tensor: str, depth: float) -> dict[
         tensor: the tensor's name in the output.
         depth: 0 for the first layer of the slice, 1 for its last.
     """
-    return {key: _value(value, tensor, depth) for key, value in parameters.items()}
+    return {key: _evaluate_one(value, tensor, depth) for key, value in parameters.items()}
 
 
 def is_scheduled(value: Any) -> bool:
@@ -55,10 +55,12 @@ def refuse_malformed(value: Any, where: str, *, inside: str = "") -> None:
     """RecipeError unless every mapping in a value is a gradient or a filter as described above."""
     if isinstance(value, tuple | list):
         if inside:
-            raise _bad(where, f"a {inside} holds a list; one value for each model goes outside")
+            raise _schedule_error(
+                where, f"a {inside} holds a list; one value for each model goes outside"
+            )
         for each in value:
             if isinstance(each, tuple | list):
-                raise _bad(where, "a list holds a list")
+                raise _schedule_error(where, "a list holds a list")
             refuse_malformed(each, where)
     if not isinstance(value, Mapping):
         return
@@ -68,46 +70,48 @@ def refuse_malformed(value: Any, where: str, *, inside: str = "") -> None:
     elif kind == "filter":
         _refuse_filter(value["filter"], where)
     else:
-        raise _bad(where, f"it is a mapping with the keys {', '.join(map(str, value)) or 'none'}")
+        raise _schedule_error(
+            where, f"it is a mapping with the keys {', '.join(map(str, value)) or 'none'}"
+        )
 
 
 def _refuse_gradient(values: Any, where: str) -> None:
     if not isinstance(values, tuple | list) or not values:
-        raise _bad(where, "a gradient is a list of values")
+        raise _schedule_error(where, "a gradient is a list of values")
     if any(isinstance(each, tuple | list | Mapping) for each in values):
-        raise _bad(where, "a gradient holds plain values only")
+        raise _schedule_error(where, "a gradient holds plain values only")
 
 
 def _refuse_filter(cases: Any, where: str) -> None:
     if not isinstance(cases, Mapping) or not all(isinstance(key, str) for key in cases):
-        raise _bad(where, "a filter maps texts to values")
+        raise _schedule_error(where, "a filter maps texts to values")
     if ANY not in cases:
-        raise _bad(where, f'its filter says nothing about other tensors: add "{ANY}"')
+        raise _schedule_error(where, f'its filter says nothing about other tensors: add "{ANY}"')
     for each in cases.values():
         if isinstance(each, Mapping) and "filter" in each:
-            raise _bad(where, "a filter holds another filter")
+            raise _schedule_error(where, "a filter holds another filter")
         refuse_malformed(each, where, inside="filter")
 
 
-def _bad(where: str, seen: str) -> RecipeError:
+def _schedule_error(where: str, seen: str) -> RecipeError:
     return RecipeError(
         f"{where}: {seen}", hint="write {gradient: [0, 1]} or {filter: {mlp: 0.3, '*': 0.5}}"
     )
 
 
-def _value(value: Any, tensor: str, depth: float) -> Any:
+def _evaluate_one(value: Any, tensor: str, depth: float) -> Any:
     if isinstance(value, tuple | list):
-        return tuple(_value(each, tensor, depth) for each in value)
+        return tuple(_evaluate_one(each, tensor, depth) for each in value)
     if not isinstance(value, Mapping):
         return value
     if "gradient" in value:
-        return _interpolated(value["gradient"], depth)
+        return _interpolate(value["gradient"], depth)
     cases = value["filter"]
-    found = next((text for text in cases if text == ANY or text in tensor), ANY)
-    return _value(cases[found], tensor, depth)
+    matching = next((text for text in cases if text == ANY or text in tensor), ANY)
+    return _evaluate_one(cases[matching], tensor, depth)
 
 
-def _interpolated(values: tuple[Any, ...], depth: float) -> Any:
+def _interpolate(values: tuple[Any, ...], depth: float) -> Any:
     place = depth * (len(values) - 1)
     low = int(place)
     if not all(type(each) in (int, float) for each in values):

@@ -49,20 +49,20 @@ def folds(
     """
     check_kind(checkpoint)
     loras, whole = separate(checkpoint, tensors)
-    found: dict[str, Fold] = {}
+    by_tensor: dict[str, Fold] = {}
     for name, tensor in whole.items():
         _check_shape(checkpoint, name, tuple(tensor.shape), shapes)
-        found[name] = _replacement(tensor)
-    flipped = _flipped(checkpoint, loras, shapes)
+        by_tensor[name] = _replacement_fold(tensor)
+    transposed = _transposed_modules(checkpoint, loras, shapes)
     for lora in loras:
-        name, turned = f"{lora.module}.weight", lora.embedding or lora.module in flipped
+        name, turned = f"{lora.module}.weight", lora.embedding or lora.module in transposed
         rows, right = (lora.a.T, lora.b.T) if turned else (lora.b, lora.a)
         _check_shape(checkpoint, name, (rows.shape[0], right.shape[1]), shapes)
         if lora.magnitude is not None and turned:
-            raise unfoldable(checkpoint, f"is a DoRA adapter of the transposed tensor {name}")
-        fold = _low_rank(rows.contiguous(), right.contiguous(), lora.scaling, lora.magnitude)
-        found[name] = _after(found[name], fold) if name in found else fold
-    return found
+            raise unfoldable_error(checkpoint, f"is a DoRA adapter of the transposed tensor {name}")
+        fold = _low_rank_fold(rows.contiguous(), right.contiguous(), lora.scaling, lora.magnitude)
+        by_tensor[name] = _compose(by_tensor[name], fold) if name in by_tensor else fold
+    return by_tensor
 
 
 def check(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -76,20 +76,22 @@ def check_kind(checkpoint: Checkpoint) -> None:
     config = checkpoint.config
     if config.get("peft_type") != "LORA":
         kind = config.get("peft_type")
-        raise unfoldable(
+        raise unfoldable_error(
             checkpoint, f"is a {kind} adapter; only LoRA (rsLoRA, DoRA) can be folded in"
         )
     if config.get("bias", "none") != "none":
-        raise unfoldable(checkpoint, f"trains biases too (bias={config['bias']!r})")
+        raise unfoldable_error(checkpoint, f"trains biases too (bias={config['bias']!r})")
     started = str(config.get("init_lora_weights"))
     if started.startswith(CHANGES_BASE):
-        raise unfoldable(checkpoint, f"was started with {started}, which changes the base too")
+        raise unfoldable_error(
+            checkpoint, f"was started with {started}, which changes the base too"
+        )
     for key in UNFOLDABLE:
         if config.get(key):
-            raise unfoldable(checkpoint, f"is a LoRA of a special kind ({key})")
+            raise unfoldable_error(checkpoint, f"is a LoRA of a special kind ({key})")
 
 
-def unfoldable(checkpoint: Checkpoint, seen: str) -> CheckpointError:
+def unfoldable_error(checkpoint: Checkpoint, seen: str) -> CheckpointError:
     """The error for an adapter of which `seen` is true."""
     return CheckpointError(
         f"{checkpoint.name} {seen}",
@@ -147,18 +149,18 @@ def separate(
         CheckpointError: A or B is missing, or they do not multiply.
     """
     left = {base_name(name): tensor for name, tensor in tensors.items()}
-    loras = [_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
+    loras = [_take_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
     return loras, left
 
 
-def _lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> Lora:
+def _take_lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> Lora:
     """Take the tensors of one adapted module out of `left`."""
     matched = LORA.fullmatch(name)
     assert matched
     module, a, b = matched[1], left.pop(name), left.pop(_partner(name), None)
     if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
         seen = f"A {list(a.shape)} and B {list(b.shape) if b is not None else 'missing'}"
-        raise unfoldable(checkpoint, f"has no pair of matrices for {module}: {seen}")
+        raise unfoldable_error(checkpoint, f"has no pair of matrices for {module}: {seen}")
     magnitude = left.pop(f"{module}.lora_magnitude_vector", None)
     if magnitude is None:
         magnitude = left.pop(f"{module}.lora_magnitude_vector.weight", None)
@@ -172,24 +174,24 @@ def _lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> Lora:
     )
 
 
-def _flipped(
+def _transposed_modules(
     checkpoint: Checkpoint, loras: Sequence[Lora], shapes: Mapping[str, tuple[int, ...]]
 ) -> set[str]:
     """Modules whose tensor is stored [in, out] (GPT-2's Conv1D): shapes tell, except for squares.
 
     `fan_in_fan_out` is one flag for all modules, and PEFT leaves it as the last module had it.
     """
-    told = {m.module: _orientation(m, shapes) for m in loras if not m.embedding}
+    transposed = {m.module: _is_transposed(m, shapes) for m in loras if not m.embedding}
     flag = bool(checkpoint.config.get("fan_in_fan_out"))
-    squares = [module for module, turned in told.items() if turned is None]
-    if squares and any(turned is (not flag) for turned in told.values()):
-        raise unfoldable(
+    squares = [module for module, turned in transposed.items() if turned is None]
+    if squares and any(turned is (not flag) for turned in transposed.values()):
+        raise unfoldable_error(
             checkpoint, f"adapts {squares[0]}, and fan_in_fan_out={flag} is not true of all modules"
         )
-    return {module for module, turned in told.items() if (flag if turned is None else turned)}
+    return {module for module, turned in transposed.items() if (flag if turned is None else turned)}
 
 
-def _orientation(lora: Lora, shapes: Mapping[str, tuple[int, ...]]) -> bool | None:
+def _is_transposed(lora: Lora, shapes: Mapping[str, tuple[int, ...]]) -> bool | None:
     """Whether the base's tensor is the transpose of B·A; None where it is square."""
     out, into = lora.b.shape[0], lora.a.shape[1]
     return None if out == into else shapes.get(f"{lora.module}.weight") == (into, out)
@@ -200,7 +202,7 @@ def _partner(name: str) -> str:
     return f"{head}B{tail}"
 
 
-def _low_rank(left: Tensor, right: Tensor, scaling: float, magnitude: Tensor | None) -> Fold:
+def _low_rank_fold(left: Tensor, right: Tensor, scaling: float, magnitude: Tensor | None) -> Fold:
     def fold(rows: Tensor, low: int) -> Tensor:
         high = low + len(rows)
         first = low - low % GROUP
@@ -214,22 +216,22 @@ def _low_rank(left: Tensor, right: Tensor, scaling: float, magnitude: Tensor | N
     return fold
 
 
-def _replacement(tensor: Tensor) -> Fold:
+def _replacement_fold(tensor: Tensor) -> Fold:
     """`modules_to_save`: the adapter brings the whole tensor."""
     whole = tensor.reshape(1, -1) if tensor.ndim < 2 else tensor.flatten(1)
     return lambda rows, low: whole[low : low + len(rows)].clone()
 
 
-def _after(first: Fold, second: Fold) -> Fold:
+def _compose(first: Fold, second: Fold) -> Fold:
     return lambda rows, low: second(first(rows, low), low)
 
 
 def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
-    alpha = _pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
+    alpha = _match_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def _pattern(pattern: Mapping[str, float] | None, module: str, default: float) -> float:
+def _match_pattern(pattern: Mapping[str, float] | None, module: str, default: float) -> float:
     """PEFT's rule: the first key that the module's name ends with, as a regular expression."""
     for key, value in (pattern or {}).items():
         if re.match(rf"(.*\.)?({key})$", module):

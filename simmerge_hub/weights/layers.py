@@ -69,7 +69,7 @@ def main_stack(shapes: Mapping[str, Sequence[int]]) -> tuple[str, int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class Placement:
     """A tensor of a sliced output: its slice, its depth there, its name in each model."""
 
     slice: int
@@ -77,10 +77,10 @@ class Placed:
     origins: Mapping[str, str]
 
 
-def sliced(
+def place_slices(
     shapes: Mapping[str, Mapping[str, Sequence[int]]],
     spans: Sequence[Mapping[str, tuple[int, int]]],
-) -> dict[str, Placed]:
+) -> dict[str, Placement]:
     """The tensors of a model put together from slices of the main stack, in order.
 
     Args:
@@ -94,30 +94,30 @@ def sliced(
     Raises:
         AlignmentError: a model has no such layers.
     """
-    stacks = {name: main_stack(found) for name, found in shapes.items()}
-    placed: dict[str, Placed] = {}
-    last = len(spans) - 1
-    for name in shapes[next(iter(spans[0]))]:
-        if _inside(name, stacks[next(iter(spans[0]))][0]) is None and _is_early(name):
-            placed[name] = _outside(name, 0, spans[0])
+    stacks = {name: main_stack(tensors) for name, tensors in shapes.items()}
+    placements: dict[str, Placement] = {}
+    for name in _names_outside(spans[0], shapes, stacks):
+        if _is_early(name):
+            placements[name] = _place_outside(name, 0, spans[0])
     offset = 0
     for index, span in enumerate(spans):
-        offset = _place_slice(placed, index, span, offset, shapes, stacks)
-    for name in shapes[next(iter(spans[last]))]:
-        if _inside(name, stacks[next(iter(spans[last]))][0]) is None and not _is_early(name):
-            placed.setdefault(name, _outside(name, last, spans[last]))
-    return placed
+        placements |= _place_slice(index, span, offset, shapes, stacks)
+        first, end = next(iter(span.values()))
+        offset += end - first
+    for name in _names_outside(spans[-1], shapes, stacks):
+        if not _is_early(name):
+            placements.setdefault(name, _place_outside(name, len(spans) - 1, spans[-1]))
+    return placements
 
 
 def _place_slice(
-    placed: dict[str, Placed],
     index: int,
     span: Mapping[str, tuple[int, int]],
     offset: int,
     shapes: Mapping[str, Mapping[str, Sequence[int]]],
     stacks: Mapping[str, tuple[str, int]],
-) -> int:
-    """Add one slice's layers from layer `offset` of the output on; returns the next free layer."""
+) -> dict[str, Placement]:
+    """One slice's tensors, from layer `offset` of the output on."""
     for model, (first, end) in span.items():
         if end > stacks[model][1]:
             raise AlignmentError(
@@ -126,29 +126,40 @@ def _place_slice(
             )
     leader = next(iter(span))
     first, end = span[leader]
+    placements: dict[str, Placement] = {}
     for name in shapes[leader]:
-        layer = _inside(name, stacks[leader][0])
+        layer = _layer_in_stack(name, stacks[leader][0])
         if layer is None or not first <= layer.number < end:
             continue
         number = layer.number - first
-        placed[f"{layer.stack}.{offset + number}.{layer.rest}"] = Placed(
+        placements[f"{layer.stack}.{offset + number}.{layer.rest}"] = Placement(
             slice=index,
             depth=depth(number, end - first),
             origins={m: f"{stacks[m][0]}.{s[0] + number}.{layer.rest}" for m, s in span.items()},
         )
-    return offset + end - first
+    return placements
 
 
-def _inside(name: str, stack: str) -> Layer | None:
+def _names_outside(
+    span: Mapping[str, tuple[int, int]],
+    shapes: Mapping[str, Mapping[str, Sequence[int]]],
+    stacks: Mapping[str, tuple[str, int]],
+) -> list[str]:
+    """The tensors of a slice's first model that are not in its main stack."""
+    leader = next(iter(span))
+    return [n for n in shapes[leader] if _layer_in_stack(n, stacks[leader][0]) is None]
+
+
+def _layer_in_stack(name: str, stack: str) -> Layer | None:
     layer = layer_of(name)
     return layer if layer and layer.stack == stack else None
 
 
-def _outside(name: str, index: int, span: Mapping[str, tuple[int, int]]) -> Placed:
-    return Placed(slice=index, depth=0.0, origins=dict.fromkeys(span, name))
+def _place_outside(name: str, index: int, span: Mapping[str, tuple[int, int]]) -> Placement:
+    return Placement(slice=index, depth=0.0, origins=dict.fromkeys(span, name))
 
 
 def _is_early(name: str) -> bool:
     """Whether a tensor outside the stack comes before it: embeddings do, norms and heads do not."""
-    told = name.lower()
-    return "embed_out" not in told and any(w in told for w in ("embed", "wte", "wpe", "shared"))
+    lower = name.lower()
+    return "embed_out" not in lower and any(w in lower for w in ("embed", "wte", "wpe", "shared"))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from simmerge_hub.hub.files.headers import TensorHeader
 
-DTYPES = {
+STORED_DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
@@ -25,7 +25,7 @@ def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
-def decoded(
+def decode(
     data: bytearray | memoryview,
     header: TensorHeader,
     grid: Tensor | None,
@@ -36,7 +36,7 @@ def decoded(
     cols = matrix_shape(header.shape)[1]
     if not data:
         return torch.empty(0, cols) if out is None else out
-    stored = torch.frombuffer(data, dtype=DTYPES[header.dtype]).view(-1, cols)
+    stored = torch.frombuffer(data, dtype=STORED_DTYPES[header.dtype]).view(-1, cols)
     rows = stored.to(torch.float32) if out is None else out.copy_(stored)
     if grid is not None:
         _rescale(rows, header, grid, low)
@@ -50,7 +50,7 @@ def scale_grid(header: TensorHeader, data: bytes | bytearray) -> Tensor:
     if header.scale.dtype == "F8_E8M0":  # an exponent alone; 255 is NaN, and is infinite here
         scale = (raw.to(torch.float32) - 127).exp2()
     else:
-        scale = raw.view(DTYPES[header.scale.dtype]).to(torch.float32)
+        scale = raw.view(STORED_DTYPES[header.scale.dtype]).to(torch.float32)
     blocks = zip(header.shape, header.block, strict=True)
     return scale.reshape([max(1, math.ceil(size / block)) for size, block in blocks])
 

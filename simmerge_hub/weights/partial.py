@@ -16,7 +16,7 @@ from pathlib import Path
 from simmerge_hub.errors import CheckpointError, OutputError, RecipeError
 
 JOURNAL = ".journal"
-SPARE = 64 * 2**20
+DISK_RESERVE = 64 * 2**20
 """Bytes of disk that must stay free beside the output."""
 
 
@@ -55,13 +55,13 @@ def partial_folder(
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     folder = output.with_name(f"{output.name}.partial")
-    with _locked(output):
+    with _lock(output):
         _restore(output, folder)
-        _check_free(output, folder, overwrite)
+        _check_paths(output, folder, overwrite)
         _check_disk(folder, output, size)
         folder.mkdir(exist_ok=True)
-        with _journal(folder) as journal:
-            done = _continued(folder, journal, f"{identity} {_boot()}")
+        with _open_journal(folder) as journal:
+            done = _resume(folder, journal, f"{identity} {_boot_id()}")
             try:
                 yield Partial(folder=folder, done=done, journal=journal)
             except (CheckpointError, RecipeError):
@@ -71,7 +71,7 @@ def partial_folder(
 
 
 @contextmanager
-def _locked(output: Path) -> Iterator[None]:
+def _lock(output: Path) -> Iterator[None]:
     """One process at a time makes an output. The lock's file is gone again afterwards."""
     path = output.with_name(f".{output.name}.simmerge-lock")
     handle = _open_lock(path, output)
@@ -104,7 +104,7 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
 
 
-def _check_free(output: Path, folder: Path, overwrite: bool) -> None:
+def _check_paths(output: Path, folder: Path, overwrite: bool) -> None:
     if output.exists() and not overwrite:
         raise OutputError(
             f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
@@ -117,7 +117,7 @@ def _check_free(output: Path, folder: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _journal(folder: Path) -> Iterator[int]:
+def _open_journal(folder: Path) -> Iterator[int]:
     handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND)
     try:
         yield handle
@@ -125,7 +125,7 @@ def _journal(folder: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _continued(folder: Path, journal: int, identity: str) -> frozenset[str]:
+def _resume(folder: Path, journal: int, identity: str) -> frozenset[str]:
     """The tensors an earlier run of the same work finished; otherwise the folder is emptied."""
     text = os.pread(journal, os.fstat(journal).st_size, 0)
     whole = text[: text.rfind(b"\n") + 1]
@@ -141,7 +141,7 @@ def _continued(folder: Path, journal: int, identity: str) -> frozenset[str]:
     return frozenset()
 
 
-def _boot() -> str:
+def _boot_id() -> str:
     """Changes when the machine restarts, where the system says so."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -152,7 +152,7 @@ def _boot() -> str:
 def _check_disk(folder: Path, output: Path, size: int) -> None:
     held = sum(p.stat().st_blocks * 512 for p in folder.iterdir()) if folder.exists() else 0
     free = shutil.disk_usage(output.parent).free + held
-    if free < size + SPARE:
+    if free < size + DISK_RESERVE:
         raise OutputError(
             f"{output} needs {size / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left",
             hint="free some space, or write to another disk",
@@ -164,7 +164,7 @@ def _replace(folder: Path, output: Path, durable: bool) -> None:
     if durable:
         for path in [*folder.iterdir(), folder]:
             _sync(path)
-    journal, old = _outside(output), _old(output)
+    journal, old = _journal_path(output), _replaced_path(output)
     (folder / JOURNAL).rename(journal)
     if output.exists():
         output.rename(old)
@@ -177,7 +177,7 @@ def _replace(folder: Path, output: Path, durable: bool) -> None:
 
 def _restore(output: Path, folder: Path) -> None:
     """Undo a replacement that a crash cut in two, or finish it."""
-    old, journal = _old(output), _outside(output)
+    old, journal = _replaced_path(output), _journal_path(output)
     if journal.exists() and folder.exists() and not (folder / JOURNAL).exists():
         journal.rename(folder / JOURNAL)
     journal.unlink(missing_ok=True)
@@ -186,11 +186,11 @@ def _restore(output: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _old(output: Path) -> Path:
+def _replaced_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.simmerge-replaced")
 
 
-def _outside(output: Path) -> Path:
+def _journal_path(output: Path) -> Path:
     """Where the journal is while the folder that it says is finished gets its name."""
     return output.with_name(f".{output.name}.simmerge-journal")
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES
 
-CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+OUTPUT_CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Output dtypes, as torch names them, and their safetensors codes."""
 
 
@@ -56,7 +56,7 @@ def plan_shards(
     groups: list[dict[str, Entry]] = [{}]
     room = limit
     for name, entry in entries.items():
-        size = _size(entry)
+        size = _data_size(entry)
         if groups[-1] and size > room:
             groups.append({})
             room = limit
@@ -67,7 +67,7 @@ def plan_shards(
 
 
 @contextmanager
-def writing(folder: Path, shards: list[Shard]) -> Iterator[Write]:
+def open_shards(folder: Path, shards: list[Shard]) -> Iterator[Write]:
     """Create or continue the shards in `folder`; yields what stores rows at their places.
 
     The function may be called from several threads.
@@ -99,7 +99,7 @@ def writing(folder: Path, shards: list[Shard]) -> Iterator[Write]:
         (folder / "model.safetensors.index.json").write_text(_index(shards))
 
 
-def _size(entry: Entry) -> int:
+def _data_size(entry: Entry) -> int:
     """Bytes of a tensor's data."""
     code, shape = entry
     return prod(shape) * BITS[code] // 8
@@ -128,7 +128,7 @@ def _shard(file: str, group: Mapping[str, Entry], metadata: Mapping[str, str]) -
     at = 0
     offsets: dict[str, int] = {}
     for name, entry in group.items():
-        end = at + _size(entry)
+        end = at + _data_size(entry)
         code, shape = entry
         entries[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, end]}
         offsets[name], at = at, end

@@ -48,7 +48,7 @@ class Shelf:
                     self._fetch(following)
             return self._handles[file]
 
-    def done(self, name: str) -> None:
+    def release(self, name: str) -> None:
         """A tensor is not needed any more."""
         with self._lock:
             for file in self._files(name):
@@ -71,6 +71,6 @@ class Shelf:
         if handle is None:
             return
         os.close(handle)
-        found = self._fetching[file].result()
-        if self._evict and found.new:
-            discard(found)
+        fetched = self._fetching[file].result()
+        if self._evict and fetched.new:
+            discard(fetched)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -18,7 +19,7 @@ from simmerge_hub.hub.files.headers import BITS, TensorHeader
 from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
-from simmerge_hub.weights.numbers import decoded, matrix_shape, scale_grid
+from simmerge_hub.weights.numbers import decode, matrix_shape, scale_grid
 from simmerge_hub.weights.shelf import Shelf
 
 ONE_READ = 2**30
@@ -40,17 +41,17 @@ class Rows:
     """One tensor of one model.
 
     `read(low, high)` gives its rows as float32 [high − low, cols]; `read(low, high, out)` fills
-    `out` with them. `done()` says that it will not be read again.
+    `out` with them. `release()` says that it will not be read again.
     """
 
     shape: tuple[int, ...]
     read: Read
-    done: Callable[[], None] = lambda: None
+    release: Callable[[], None] = lambda: None
 
 
 def shapes(checkpoint: Checkpoint, base: Checkpoint | None = None) -> dict[str, tuple[int, ...]]:
     """Tensor name -> shape of the full model; an adapter has those of its base."""
-    return {name: header.shape for name, header in _whole(checkpoint, base).tensors.items()}
+    return {name: header.shape for name, header in _full_model(checkpoint, base).tensors.items()}
 
 
 def read_rows(
@@ -69,13 +70,13 @@ def read_rows(
         Tensor name -> float32 [rows, cols], the ranges in the order given; for an adapter the rows
         of base + delta.
     """
-    found = _read_stored(_whole(checkpoint, base), wanted)
+    stored = _read_stored(_full_model(checkpoint, base), wanted)
     if checkpoint.kind == "full":
-        return found
+        return stored
     folds = adapters.folds(checkpoint, read_whole(checkpoint), shapes(checkpoint, base))
     return {
-        name: torch.cat(_folded(rows, wanted[name], folds[name])) if name in folds else rows
-        for name, rows in found.items()
+        name: torch.cat(_fold_ranges(rows, wanted[name], folds[name])) if name in folds else rows
+        for name, rows in stored.items()
     }
 
 
@@ -87,7 +88,7 @@ def read_whole(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 @contextmanager
-def opened(
+def open_tensors(
     checkpoint: Checkpoint,
     base: Checkpoint | None = None,
     *,
@@ -102,17 +103,17 @@ def opened(
         names: the tensors that will be read, in this order; all by default.
         evict: delete files that were downloaded for this as soon as they are not needed.
     """
-    whole = _whole(checkpoint, base)
+    whole = _full_model(checkpoint, base)
     wanted = list(whole.tensors if names is None else names)
     with Shelf(whole, wanted, evict=evict) as shelf:
         rows = {name: _stored_rows(shelf, name, whole.tensors[name]) for name in wanted}
         if checkpoint.kind == "adapter":
             folds = adapters.folds(checkpoint, read_whole(checkpoint), shapes(whole))
-            rows |= {n: _folded_rows(rows[n], fold) for n, fold in folds.items() if n in rows}
+            rows |= {n: _adapted_rows(rows[n], fold) for n, fold in folds.items() if n in rows}
         yield rows
 
 
-def _whole(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
+def _full_model(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
     """The checkpoint whose tensors are those of the full model."""
     if checkpoint.kind == "full":
         return checkpoint
@@ -164,16 +165,16 @@ def _read_stored(
     for file, span in dict.fromkeys(places):
         by_file.setdefault(file, []).append(span)
     data = {
-        (file, span): found
+        (file, span): content
         for file, spans in by_file.items()
-        for span, found in zip(spans, read_spans(checkpoint.weights, file, spans), strict=True)
+        for span, content in zip(spans, read_spans(checkpoint.weights, file, spans), strict=True)
     }
     rows: dict[str, Tensor] = {}
     for name, header in headers.items():
         scale = header.scale
         grid = scale_grid(header, data[scale.file, (scale.start, scale.end)]) if scale else None
         parts = [
-            decoded(bytearray(data[header.file, _span(header, r)]), header, grid, r[0])
+            decode(bytearray(data[header.file, _span(header, r)]), header, grid, r[0])
             for r in wanted[name]
         ]
         rows[name] = torch.cat(parts)
@@ -190,44 +191,44 @@ _scratch = threading.local()
 
 def _buffer(size: int) -> memoryview:
     """A buffer of this thread of `size` bytes; what was in it is overwritten."""
-    found = getattr(_scratch, "buffer", None)
-    if found is None or len(found) < size:
-        found = _scratch.buffer = bytearray(size)
-    return memoryview(found)[:size]
+    buffer = getattr(_scratch, "buffer", None)
+    if buffer is None or len(buffer) < size:
+        buffer = _scratch.buffer = bytearray(size)
+    return memoryview(buffer)[:size]
 
 
 def _stored_rows(shelf: Shelf, name: str, header: TensorHeader) -> Rows:
     cols = matrix_shape(header.shape)[1]
-    scale = _scale_once(shelf, header)
+    scale = _scale_reader(shelf, header)
 
     def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
         grid = scale()
         start, end = _span(header, (low, high))
         data = _buffer(end - start)
         _read_all(shelf.handle(header.file), data, start, header.file)
-        found = torch.empty(high - low, cols) if out is None else out
-        return decoded(data, header, grid, low, found)
+        rows = torch.empty(high - low, cols) if out is None else out
+        return decode(data, header, grid, low, rows)
 
-    return Rows(shape=header.shape, read=read, done=lambda: shelf.done(name))
+    return Rows(shape=header.shape, read=read, release=lambda: shelf.release(name))
 
 
-def _scale_once(shelf: Shelf, header: TensorHeader) -> Callable[[], Tensor | None]:
+def _scale_reader(shelf: Shelf, header: TensorHeader) -> Callable[[], Tensor | None]:
     """What gives a tensor's scale: read at the first call, whichever thread makes it."""
-    lock = threading.Lock()
-    found: list[Tensor] = []
+    scale, lock = header.scale, threading.Lock()
+    if scale is None:
+        return lambda: None
 
-    def scale() -> Tensor | None:
-        if header.scale is None:
-            return None
+    @cache
+    def read_grid() -> Tensor:
+        data = bytearray(scale.end - scale.start)
+        _read_all(shelf.handle(scale.file), memoryview(data), scale.start, scale.file)
+        return scale_grid(header, data)
+
+    def grid() -> Tensor:
         with lock:
-            if not found:
-                data = bytearray(header.scale.end - header.scale.start)
-                handle = shelf.handle(header.scale.file)
-                _read_all(handle, memoryview(data), header.scale.start, header.scale.file)
-                found.append(scale_grid(header, data))
-            return found[0]
+            return read_grid()
 
-    return scale
+    return grid
 
 
 def _read_all(handle: int, data: memoryview, start: int, file: str) -> None:
@@ -242,19 +243,19 @@ def _read_into(handle: int, data: memoryview, start: int) -> int:
     """How many bytes one system call read; some builds of Python for macOS have only pread."""
     if hasattr(os, "preadv"):
         return os.preadv(handle, [data], start)
-    found = os.pread(handle, min(len(data), ONE_READ), start)
-    data[: len(found)] = found
-    return len(found)
+    part = os.pread(handle, min(len(data), ONE_READ), start)
+    data[: len(part)] = part
+    return len(part)
 
 
-def _folded_rows(base: Rows, fold: adapters.Fold) -> Rows:
+def _adapted_rows(base: Rows, fold: adapters.Fold) -> Rows:
     def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
         adapted = fold(base.read(low, high), low)
         return adapted if out is None else out.copy_(adapted)
 
-    return Rows(shape=base.shape, read=read, done=base.done)
+    return Rows(shape=base.shape, read=read, release=base.release)
 
 
-def _folded(rows: Tensor, ranges: Sequence[RowRange], fold: adapters.Fold) -> list[Tensor]:
+def _fold_ranges(rows: Tensor, ranges: Sequence[RowRange], fold: adapters.Fold) -> list[Tensor]:
     parts = rows.split([high - low for low, high in ranges])
     return [fold(part, low) for part, (low, _) in zip(parts, ranges, strict=True)]

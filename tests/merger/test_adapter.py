@@ -106,5 +106,5 @@ def test_an_adapter_among_models_needs_a_base(family: Path) -> None:
 
 
 def test_yaml_keeps_it(family: Path) -> None:
-    found, _ = parse(recipe(family, rank=4).read_text(), "x", folder=family)
-    assert parse(found.to_yaml(), "x")[0] == found
+    again, _ = parse(recipe(family, rank=4).read_text(), "x", folder=family)
+    assert parse(again.to_yaml(), "x")[0] == again

@@ -77,7 +77,7 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
 }
 
 
-def saved(folder: Path, make: Callable[[], PreTrainedModel], seed: int, **how: Any) -> Source:
+def save(folder: Path, make: Callable[[], PreTrainedModel], seed: int, **how: Any) -> Source:
     torch.manual_seed(seed)
     model = make()
     with torch.no_grad():
@@ -87,7 +87,7 @@ def saved(folder: Path, make: Callable[[], PreTrainedModel], seed: int, **how: A
     return Source(name=folder.name, folder=folder)
 
 
-def loaded(folder: Path, kind: type[PreTrainedModel]) -> PreTrainedModel:
+def load(folder: Path, kind: type[PreTrainedModel]) -> PreTrainedModel:
     model, info = kind.from_pretrained(folder, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"], info
     assert not info["mismatched_keys"]
@@ -98,29 +98,29 @@ def loaded(folder: Path, kind: type[PreTrainedModel]) -> PreTrainedModel:
 def test_the_mean_of_two_models_loads(name: str, tmp_path: Path) -> None:
     make = MODELS[name]
     kind = type(make())
-    base = saved(tmp_path / "base", make, 0)
-    models = (saved(tmp_path / "a", make, 1), saved(tmp_path / "b", make, 2, max_shard_size="8KB"))
+    base = save(tmp_path / "base", make, 0)
+    models = (save(tmp_path / "a", make, 1), save(tmp_path / "b", make, 2, max_shard_size="8KB"))
     steps = (Step(operator="task_arithmetic", models=("a", "b"), parameters={"scale": 0.5}),)
     merge(Recipe(base=base, models=models, steps=steps), tmp_path / "out")
-    merged = loaded(tmp_path / "out", kind).state_dict()
-    one, two = (loaded(tmp_path / n, kind).state_dict() for n in "ab")
+    merged = load(tmp_path / "out", kind).state_dict()
+    one, two = (load(tmp_path / n, kind).state_dict() for n in "ab")
     assert merged.keys() == one.keys()
-    for tensor, found in merged.items():
-        torch.testing.assert_close(found, (one[tensor] + two[tensor]) / 2, rtol=0, atol=2e-6)
+    for tensor, mean in merged.items():
+        torch.testing.assert_close(mean, (one[tensor] + two[tensor]) / 2, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["Llama", "Qwen3", "Gemma 3", "GPT-2", "Mixtral", "LLaVA"])
 def test_three_layers_of_two_models_load(name: str, tmp_path: Path) -> None:
     make = MODELS[name]
     kind = type(make())
-    models = tuple(saved(tmp_path / n, make, seed) for seed, n in enumerate("ab"))
+    models = tuple(save(tmp_path / n, make, seed) for seed, n in enumerate("ab"))
     slices = tuple(
         Slice(layers={n: span}, steps=(Step(operator="passthrough", models=(n,), parameters={}),))
         for n, span in (("a", (0, 2)), ("b", (1, 2)))
     )
     merge(Recipe(base=None, models=models, slices=slices), tmp_path / "out")
-    merged = loaded(tmp_path / "out", kind).state_dict()
-    other = loaded(tmp_path / "b", kind).state_dict()
+    merged = load(tmp_path / "out", kind).state_dict()
+    other = load(tmp_path / "b", kind).state_dict()
     text = {n: t for n, t in merged.items() if "vision" not in n}
     third = {n for n in text if re.search(r"(layers|h)\.2\.", n)}
     assert third
@@ -130,7 +130,7 @@ def test_three_layers_of_two_models_load(name: str, tmp_path: Path) -> None:
 
 
 def test_an_encoder_decoder_is_not_sliced(tmp_path: Path) -> None:
-    source = saved(tmp_path / "a", t5, 0)
+    source = save(tmp_path / "a", t5, 0)
     step = Step(operator="passthrough", models=("a",), parameters={})
     slices = (Slice(layers={"a": (0, 1)}, steps=(step,)),)
     with pytest.raises(Exception, match="a is an encoder-decoder: its two stacks cannot be sliced"):
@@ -138,7 +138,7 @@ def test_an_encoder_decoder_is_not_sliced(tmp_path: Path) -> None:
 
 
 def test_models_of_different_architectures_are_refused(tmp_path: Path) -> None:
-    models = (saved(tmp_path / "a", MODELS["Llama"], 0), saved(tmp_path / "b", gpt2, 1))
+    models = (save(tmp_path / "a", MODELS["Llama"], 0), save(tmp_path / "b", gpt2, 1))
     steps = (Step(operator="linear", models=("a", "b"), parameters={}),)
     with pytest.raises(Exception, match=r"b does not fit: config\.json says model_type gpt2, in a"):
         merge(Recipe(base=None, models=models, steps=steps), tmp_path / "out")

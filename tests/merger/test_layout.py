@@ -55,9 +55,9 @@ class TestHeads:
         nano.save(tmp_path / "a", untied)
         nano.save(tmp_path / "b", other, config=TIED)
         merge(recipe(tmp_path), tmp_path / "out")
-        found = nano.load(tmp_path / "out")
-        assert torch.equal(found[HEAD], mean(untied[HEAD], other[EMBEDDING]))
-        assert torch.equal(found[EMBEDDING], mean(untied[EMBEDDING], other[EMBEDDING]))
+        merged = nano.load(tmp_path / "out")
+        assert torch.equal(merged[HEAD], mean(untied[HEAD], other[EMBEDDING]))
+        assert torch.equal(merged[EMBEDDING], mean(untied[EMBEDDING], other[EMBEDDING]))
         loads(tmp_path / "out")
 
     def test_a_tied_reference_is_untied_by_a_model_with_a_head(self, tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ class TestHeads:
         nano.save(tmp_path / "a", other, config=TIED)
         nano.save(tmp_path / "b", untied)
         merge(recipe(tmp_path), tmp_path / "out")
-        found = nano.load(tmp_path / "out")
-        assert torch.equal(found[HEAD], mean(other[EMBEDDING], untied[HEAD]))
+        merged = nano.load(tmp_path / "out")
+        assert torch.equal(merged[HEAD], mean(other[EMBEDDING], untied[HEAD]))
         loads(tmp_path / "out")
         loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
         assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
@@ -142,9 +142,9 @@ class TestUnmatched:
 
     def test_are_dropped_or_copied(self, family: Path) -> None:
         report = merge(recipe(family, unmatched="drop"), family / "out")
-        found = nano.load(family / "out")
-        assert found.keys() == nano.weights().keys()
-        assert torch.equal(found["model.norm.weight"], nano.weights(1)["model.norm.weight"])
+        merged = nano.load(family / "out")
+        assert merged.keys() == nano.weights().keys()
+        assert torch.equal(merged["model.norm.weight"], nano.weights(1)["model.norm.weight"])
         assert report.notes == (
             "model.norm.weight is copied: b lacks it",
             "model.extra.weight of b is left out: it is not in the reference",
@@ -153,8 +153,8 @@ class TestUnmatched:
 
     def test_are_kept(self, family: Path) -> None:
         report = merge(recipe(family, unmatched="keep"), family / "out")
-        found = nano.load(family / "out")
-        assert torch.equal(found["model.extra.weight"], torch.full((3, 2), 5.0))
+        merged = nano.load(family / "out")
+        assert torch.equal(merged["model.extra.weight"], torch.full((3, 2), 5.0))
         assert report.notes[1] == "model.extra.weight is copied from b, the first that has it"
 
     def test_buffers_that_are_computed_anew_do_not_matter(self, tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ class TestUnmatched:
         for seed, name in enumerate("ab"):
             nano.save(tmp_path / name, nano.weights(seed) | {"model.position_ids": ids})
         merge(recipe(tmp_path, dtype="bfloat16"), tmp_path / "out")
-        found = nano.load(tmp_path / "out")
-        assert torch.equal(found["model.position_ids"], ids)
-        assert found["model.position_ids"].dtype == torch.int64
-        assert found[HEAD].dtype == torch.bfloat16
+        merged = nano.load(tmp_path / "out")
+        assert torch.equal(merged["model.position_ids"], ids)
+        assert merged["model.position_ids"].dtype == torch.int64
+        assert merged[HEAD].dtype == torch.bfloat16
 
     def test_whole_numbers_never_meet_weights(self, tmp_path: Path) -> None:
         """A tensor that is a buffer in one model and a weight in another is nobody's to keep."""
@@ -228,13 +228,13 @@ class TestSchedules:
         )
         merge(recipe(tmp_path, *steps), tmp_path / "out")
         one, two = nano.load(tmp_path / "a"), nano.load(tmp_path / "b")
-        for name, found in nano.load(tmp_path / "out").items():
+        for name, merged in nano.load(tmp_path / "out").items():
             depth = 1.0 if "layers.1" in name else 0.0
             half = merge_tensors(arm("linear", weights=(1 - depth, depth)), None,
                                  [one[name], two[name]])  # fmt: skip
             share = (0.2 + 0.6 * depth) if "mlp" in name else 0.5
             expected = merge_tensors(arm("slerp", t=share), None, [half, two[name]])
-            assert torch.equal(found, expected), name
+            assert torch.equal(merged, expected), name
 
     def test_trimming_over_the_whole_model(self, tmp_path: Path) -> None:
         nano.family(tmp_path)
@@ -244,13 +244,13 @@ class TestSchedules:
         origin, *models = (nano.load(tmp_path / n) for n in ("base", *names))
         deltas = [{n: t - origin[n] for n, t in m.items()} for m in models]
         cuts = [_cut(delta, 0.3) for delta in deltas]
-        for name, found in nano.load(tmp_path / "out").items():
+        for name, merged in nano.load(tmp_path / "out").items():
             kept = [d[name] * (d[name].abs() >= c) for d, c in zip(deltas, cuts, strict=True)]
             sign = torch.where(sum(kept) >= 0, 1.0, -1.0)
             agree = [torch.where(k * sign > 0, k, 0.0) for k in kept]
             count = sum((a != 0).float() for a in agree)
             expected = origin[name] + sum(agree) / count.clamp_min(1)
-            torch.testing.assert_close(found, expected)
+            torch.testing.assert_close(merged, expected)
         merge(recipe(tmp_path, steps, base=True, names=names), tmp_path / "one", threads=1)
         assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
             tmp_path / "out" / "model.safetensors"
@@ -275,12 +275,12 @@ class TestSlices:
             Slice(layers={"b": (1, 2)}, steps=(step("passthrough", ("b",), scale=0.5),)),
         )
         merge(recipe(family, slices=slices), family / "out")
-        found, one, two = (nano.load(family / n) for n in ("out", "a", "b"))
-        assert torch.equal(found[EMBEDDING], one[EMBEDDING])
-        assert torch.equal(found[HEAD], 0.5 * two[HEAD])
+        merged, one, two = (nano.load(family / n) for n in ("out", "a", "b"))
+        assert torch.equal(merged[EMBEDDING], one[EMBEDDING])
+        assert torch.equal(merged[HEAD], 0.5 * two[HEAD])
         up = "model.layers.{}.mlp.up_proj.weight"
-        assert torch.equal(found[up.format(1)], one[up.format(1)])
-        assert torch.equal(found[up.format(2)], 0.5 * two[up.format(1)])
+        assert torch.equal(merged[up.format(1)], one[up.format(1)])
+        assert torch.equal(merged[up.format(2)], 0.5 * two[up.format(1)])
         loads(family / "out")
 
     def test_different_operators_and_depths(self, family: Path) -> None:
@@ -289,10 +289,10 @@ class TestSlices:
             Slice(layers={"a": (1, 2), "b": (0, 1)}, steps=(step("slerp", t=0.25),)),
         )
         merge(recipe(family, slices=slices), family / "out")
-        found, one, two = (nano.load(family / n) for n in ("out", "a", "b"))
+        merged, one, two = (nano.load(family / n) for n in ("out", "a", "b"))
         q = "model.layers.{}.self_attn.q_proj.weight"
         expected = merge_tensors(arm("slerp", t=0.25), None, [one[q.format(1)], two[q.format(0)]])
-        assert torch.equal(found[q.format(1)], expected)
+        assert torch.equal(merged[q.format(1)], expected)
         loads(family / "out")
 
     @pytest.mark.parametrize(

@@ -27,33 +27,37 @@ def recipe(folder: Path, *names: str, operator: str = "ties", **how: object) -> 
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of a base and two models, of which no weight may be read."""
     nano.family(tmp_path)
-    monkeypatch.setattr(run, "opened", lambda *_, **__: pytest.fail("weights were opened"))
+    monkeypatch.setattr(run, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
     return tmp_path
 
 
 def test_a_merge_that_fits(family: Path) -> None:
-    found = check(recipe(family, "code", "math"), threads=2)
+    preflight = check(recipe(family, "code", "math"), threads=2)
     whole = (family / "code" / "model.safetensors").stat().st_size
-    assert not found.rejected
-    assert [n.name for n in found.needs] == ["base", "code", "math"]
-    assert all(n.size == whole and n.download == 0 for n in found.needs)
-    assert found.output == sum(t.numel() * 4 for t in nano.weights().values())
-    assert found.disk == found.disk_evicting == found.output
-    assert 2e8 < found.memory < 6e8
-    assert 0 < found.seconds < 60
+    assert not preflight.rejected
+    assert [n.name for n in preflight.needs] == ["base", "code", "math"]
+    assert all(n.size == whole and n.download == 0 for n in preflight.needs)
+    assert preflight.output == sum(t.numel() * 4 for t in nano.weights().values())
+    assert preflight.disk == preflight.disk_evicting == preflight.output
+    assert 2e8 < preflight.memory < 6e8
+    assert 0 < preflight.seconds < 60
 
 
 def test_only_what_is_read_counts(family: Path) -> None:
     """Linear reads no base."""
-    found = check(recipe(family, "code", "math", operator="linear"))
-    assert {n.name: n.size > 0 for n in found.needs} == {"base": False, "code": True, "math": True}
+    preflight = check(recipe(family, "code", "math", operator="linear"))
+    assert {n.name: n.size > 0 for n in preflight.needs} == {
+        "base": False,
+        "code": True,
+        "math": True,
+    }
 
 
 def test_what_does_not_fit_is_listed_whole(family: Path) -> None:
     other = nano.weights(3) | {"model.norm.weight": torch.ones(3), "more": torch.ones(2)}
     nano.save(family / "other", other)
-    found = check(recipe(family, "code", "other"))
-    assert {(r.model, r.name) for r in found.rejected} == {
+    preflight = check(recipe(family, "code", "other"))
+    assert {(r.model, r.name) for r in preflight.rejected} == {
         ("other", "model.norm.weight"),
         ("other", "more"),
     }
@@ -71,9 +75,9 @@ def test_downloads_are_counted_until_they_are_here(
         steps=(Step(operator="ties", models=("code", "math"), parameters={}),),
     )
     size = (tmp_path / "code" / "model.safetensors").stat().st_size
-    found = check(remote)
-    assert found.download == 3 * size
-    assert found.disk == found.output + 3 * size
+    preflight = check(remote)
+    assert preflight.download == 3 * size
+    assert preflight.disk == preflight.output + 3 * size
     run.merge(remote, tmp_path / "out")
     assert check(remote).download == 0
 
@@ -111,7 +115,7 @@ class TestCommand:
         path = family / "recipe.yaml"
         path.write_text(recipe(family, "code", "math").to_yaml())
         assert main(["check", str(path), "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["fits"] is True
-        assert found["tensors"] == len(nano.weights())
-        assert found["download"] == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer["fits"] is True
+        assert answer["tensors"] == len(nano.weights())
+        assert answer["download"] == 0

@@ -30,7 +30,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import blocks, common_dtype, compute, merge, run
 from simmerge_hub.operators import merge_tensors
 from simmerge_hub.operators.arms import arm
-from simmerge_hub.recipe import FILE, Recipe, Step, load, parse, source
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, load, parse, source
 from tests import nano
 
 
@@ -63,7 +63,7 @@ def family(tmp_path: Path) -> Path:
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading a weight byte fails the test."""
-    monkeypatch.setattr(run, "opened", lambda *_, **__: pytest.fail("weights were opened"))
+    monkeypatch.setattr(run, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
 
 
 def by_hand(
@@ -88,12 +88,12 @@ class TestNumbers:
         self, family: Path, operator: str, parameters: dict[str, Any]
     ) -> None:
         report = merge(recipe(family, step(operator, **parameters)), family / "out")
-        found = nano.load(family / "out")
+        merged = nano.load(family / "out")
         chosen = arm(operator, **parameters)
         expected = by_hand(family, lambda b, c, m: merge_tensors(chosen, b, [c, m]))
-        assert list(found) == sorted(expected)
+        assert list(merged) == sorted(expected)
         for name, tensor in expected.items():
-            assert torch.equal(found[name], tensor), name
+            assert torch.equal(merged[name], tensor), name
         assert report.tensors == len(expected)
         assert report.size == (family / "out" / "model.safetensors").stat().st_size
 
@@ -113,10 +113,10 @@ class TestNumbers:
             half = merge_tensors(arm("linear"), b, [c, m])
             return merge_tensors(arm("task_arithmetic", scale=0.9), b, [half, c]).bfloat16()
 
-        found = nano.load(tmp_path / "out")
+        merged = nano.load(tmp_path / "out")
         for name, tensor in by_hand(tmp_path, expected).items():
-            assert found[name].dtype == torch.bfloat16
-            assert torch.equal(found[name], tensor)
+            assert merged[name].dtype == torch.bfloat16
+            assert torch.equal(merged[name], tensor)
 
     def test_three_models_one_at_a_time_are_their_mean(self, family: Path) -> None:
         nano.save(family / "more", nano.tuned(nano.weights(), 3))
@@ -136,10 +136,10 @@ class TestNumbers:
         for name, tensor in by_hand(
             tmp_path, lambda _, c, m: 0.7 * c.double() + 0.3 * m.double()
         ).items():
-            found = nano.load(tmp_path / "out")[name]
-            assert found.dtype == kind
+            merged = nano.load(tmp_path / "out")[name]
+            assert merged.dtype == kind
             floor = (tensor.to(kind).double() - tensor).abs().sum()
-            error = (found.double() - tensor).abs().sum()
+            error = (merged.double() - tensor).abs().sum()
             assert error <= floor * (1.001 if dtype != "float32" else 3) + 1e-9
 
     def test_mixed_dtypes_give_the_base_s(self, tmp_path: Path) -> None:
@@ -149,14 +149,14 @@ class TestNumbers:
         nano.save(tmp_path / "code", {n: t.half() for n, t in nano.tuned(base, 1).items()})
         nano.save(tmp_path / "math", {n: t.float() for n, t in nano.tuned(base, 2).items()})
         merge(recipe(tmp_path, step("ties")), tmp_path / "out")
-        found = nano.load(tmp_path / "out")
-        assert {t.dtype for t in found.values()} == {torch.bfloat16}
+        merged = nano.load(tmp_path / "out")
+        assert {t.dtype for t in merged.values()} == {torch.bfloat16}
         assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
         chosen = arm("ties")
         for name, tensor in by_hand(
             tmp_path, lambda b, c, m: merge_tensors(chosen, b, [c, m]).bfloat16()
         ).items():
-            assert torch.equal(found[name], tensor)
+            assert torch.equal(merged[name], tensor)
 
     def test_adapters_are_models(self, family: Path) -> None:
         nano.lora(family / "more")
@@ -189,7 +189,7 @@ class TestSameBytes:
         return digests(family / "expected")
 
     def test_done_again(self, family: Path, expected: dict[str, str]) -> None:
-        again, _ = load(family / "expected" / FILE)
+        again, _ = load(family / "expected" / RECIPE_FILE)
         assert again == recipe(family, *self.STEPS, dtype="float32") or not again.models[0].folder
         merge(recipe(family, *self.STEPS), family / "out")
         assert digests(family / "out") == expected
@@ -202,7 +202,7 @@ class TestSameBytes:
         block: int,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(compute, "BLOCK", block)
+        monkeypatch.setattr(compute, "BLOCK_ENTRIES", block)
         merge(recipe(family, *self.STEPS), family / "out")
         assert digests(family / "out") == expected
 
@@ -238,14 +238,14 @@ class TestSameBytes:
         shutil.rmtree(family / "code")
         nano.save(family / "code", tensors, shards=3)
         merge(recipe(family, *self.STEPS), family / "out")
-        found, wanted = nano.load(family / "out"), nano.load(family / "expected")
-        assert all(torch.equal(found[n], t) for n, t in wanted.items())
+        merged, wanted = nano.load(family / "out"), nano.load(family / "expected")
+        assert all(torch.equal(merged[n], t) for n, t in wanted.items())
         assert recipe(family, *self.STEPS) != whole
 
     def test_blocks_are_whole_rows(self) -> None:
-        assert blocks((10, compute.BLOCK)) == [(i, i + 1) for i in range(10)]
-        assert blocks((10, compute.BLOCK // 4)) == [(0, 4), (4, 8), (8, 10)]
-        assert blocks((compute.BLOCK * 2,)) == [(0, 1)]
+        assert blocks((10, compute.BLOCK_ENTRIES)) == [(i, i + 1) for i in range(10)]
+        assert blocks((10, compute.BLOCK_ENTRIES // 4)) == [(0, 4), (4, 8), (8, 10)]
+        assert blocks((compute.BLOCK_ENTRIES * 2,)) == [(0, 1)]
         assert blocks(()) == [(0, 1)]
         assert blocks((0, 5)) == []
 
@@ -261,9 +261,9 @@ class TestFolder:
         )
         assert not seen["missing_keys"]
         assert not seen["unexpected_keys"]
-        found = nano.load(family / "out")
+        merged = nano.load(family / "out")
         for name, tensor in model.state_dict().items():
-            assert torch.equal(tensor, found[name])
+            assert torch.equal(tensor, merged[name])
         assert bool(torch.isfinite(model(torch.tensor([[1, 2, 3]])).logits).all())
 
     def test_its_files(self, family: Path) -> None:
@@ -277,21 +277,21 @@ class TestFolder:
             page=lambda _: {"README.md": "# Page\n"},
         )
         assert sorted(p.name for p in (family / "out").iterdir()) == [
-            "README.md", "config.json", "generation_config.json", "model.safetensors", FILE,
+            "README.md", "config.json", "generation_config.json", "model.safetensors", RECIPE_FILE,
             "tokenizer.json", "tokenizer_config.json",
         ]  # fmt: skip
         assert (family / "out" / "README.md").read_text() == "# Page\n"
-        assert (family / "out" / FILE).read_text().endswith("why: {}\n")
+        assert (family / "out" / RECIPE_FILE).read_text().endswith("why: {}\n")
 
     def test_the_recipe_is_beside_and_inside_the_weights(self, family: Path) -> None:
         report = merge(recipe(family, step("ties", density=0.5)), family / "out")
-        text = (family / "out" / FILE).read_text()
+        text = (family / "out" / RECIPE_FILE).read_text()
         with safe_open(family / "out" / "model.safetensors", "pt") as file:
             assert file.metadata() == {"format": "pt", "simmerge": text}
-        found, _ = parse(text, "x")
-        assert found.fingerprint == report.recipe.fingerprint
-        assert found.dtype == "float32"
-        assert [s.digest for s in found.sources] == [s.digest for s in report.recipe.sources]
+        again, _ = parse(text, "x")
+        assert again.fingerprint == report.recipe.fingerprint
+        assert again.dtype == "float32"
+        assert [s.digest for s in again.sources] == [s.digest for s in report.recipe.sources]
 
     def test_no_path_and_no_token_in_any_file(
         self, hub: localhub.Hub, family: Path, org: str
@@ -344,7 +344,7 @@ class TestFolder:
 
 
 class TestRefused:
-    def refused(
+    def refusal(
         self, kind: type[SimmergeError], what: Recipe, family: Path, **how: Any
     ) -> SimmergeError:
         before = {p.name for p in family.iterdir()}
@@ -362,7 +362,7 @@ class TestRefused:
         tensors[name][3, 5] = bad
         tensors[name][4, 5] = -bad
         nano.save(family / "math", tensors)
-        error = self.refused(CheckpointError, recipe(family, step(operator)), family)
+        error = self.refusal(CheckpointError, recipe(family, step(operator)), family)
         assert str(error) == f"math has NaN or Inf in {name}"
         assert error.hint == "leave this model out: it is damaged or its training diverged"
 
@@ -370,7 +370,7 @@ class TestRefused:
         tensors = nano.load(family / "base")
         tensors["model.norm.weight"][0] = float("nan")
         nano.save(family / "base", tensors)
-        error = self.refused(CheckpointError, recipe(family, step("ties")), family)
+        error = self.refusal(CheckpointError, recipe(family, step("ties")), family)
         assert str(error) == "base has NaN or Inf in model.norm.weight"
 
     def test_overflow_of_the_output_dtype(self, family: Path) -> None:
@@ -378,19 +378,19 @@ class TestRefused:
         tensors = {n: t * 70_000 for n, t in nano.weights().items()}
         for name in ("base", "code", "math"):
             nano.save(family / name, tensors)
-        error = self.refused(RecipeError, recipe(family, dtype="float16"), family, threads=1)
+        error = self.refusal(RecipeError, recipe(family, dtype="float16"), family, threads=1)
         assert str(error) == "merging lm_head.weight overflows float16"
         assert error.hint == "use smaller weights or a smaller scale, or write a wider `dtype:`"
 
     def test_overflow_of_float32(self, family: Path) -> None:
         nano.save(family / "math", {n: t * 100 for n, t in nano.load(family / "math").items()})
         what = recipe(family, step("task_arithmetic", scale=1e38))
-        assert "overflows float32" in str(self.refused(RecipeError, what, family))
+        assert "overflows float32" in str(self.refusal(RecipeError, what, family))
 
     @pytest.mark.usefixtures("unread")
     def test_parameters_beyond_float32(self, family: Path) -> None:
         what = recipe(family, step("task_arithmetic", scale=1e38, weights=(1e30, 1e30)))
-        error = self.refused(OperatorError, what, family)
+        error = self.refusal(OperatorError, what, family)
         assert "task_arithmetic cannot be run with" in str(error)
 
     @pytest.mark.usefixtures("unread")
@@ -398,7 +398,7 @@ class TestRefused:
         """PEERS, fault 7."""
         shutil.rmtree(family / "math")
         nano.save(family / "math", nano.weights(vocabulary=23), tokenizer=False)
-        error = self.refused(AlignmentError, recipe(family), family)
+        error = self.refusal(AlignmentError, recipe(family), family)
         assert "math has no tokenizer.json to tell how" in str(error)
         assert "math: 23 rows, no tokenizer" in str(error)
 
@@ -416,7 +416,7 @@ class TestRefused:
         tensors = {f"{at}.lora_A.weight": torch.ones(2, 8), f"{at}.lora_B.weight": torch.ones(8, 2)}
         nano.lora(family / "more", tensors)
         what = recipe(family, step("linear", "code", "math", "more"))
-        assert "the adapter more changes" in str(self.refused(AlignmentError, what, family))
+        assert "the adapter more changes" in str(self.refusal(AlignmentError, what, family))
 
     @pytest.mark.usefixtures("unread")
     def test_a_full_disk_before_any_weight(
@@ -424,18 +424,18 @@ class TestRefused:
     ) -> None:
         usage = shutil.disk_usage(family)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=64 * 2**20))
-        error = self.refused(OutputError, recipe(family), family)
+        error = self.refusal(OutputError, recipe(family), family)
         assert str(error) == f"{family}/out needs 0.0 GB, and the disk has 0.1 GB left"
         assert error.hint == "free some space, or write to another disk"
 
     @pytest.mark.usefixtures("unread")
     def test_a_folder_that_exists(self, family: Path) -> None:
         (family / "out").mkdir()
-        (family / "out" / FILE).write_text("mine")
-        error = self.refused(OutputError, recipe(family), family)
+        (family / "out" / RECIPE_FILE).write_text("mine")
+        error = self.refusal(OutputError, recipe(family), family)
         assert str(error) == f"{family}/out exists already"
         assert error.hint == "choose another folder, or replace it: --overwrite"
-        assert (family / "out" / FILE).read_text() == "mine"
+        assert (family / "out" / RECIPE_FILE).read_text() == "mine"
 
     @pytest.mark.usefixtures("unread")
     @pytest.mark.parametrize("kind", ["folder", "file"])
@@ -444,7 +444,7 @@ class TestRefused:
         if kind == "folder":
             out.mkdir()
         (out / "thesis.tex" if kind == "folder" else out).write_text("years of work")
-        error = self.refused(OutputError, recipe(family), family, overwrite=True)
+        error = self.refusal(OutputError, recipe(family), family, overwrite=True)
         assert str(error) == f"{out} exists already, and is not a folder that a merge made"
         assert (out / "thesis.tex" if kind == "folder" else out).read_text() == "years of work"
 
@@ -452,7 +452,7 @@ class TestRefused:
     def test_a_tokenizer_that_is_not_there(self, family: Path) -> None:
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (family / "math" / name).unlink()
-        error = self.refused(RecipeError, recipe(family, tokenizer="math"), family)
+        error = self.refusal(RecipeError, recipe(family, tokenizer="math"), family)
         assert str(error) == "math has no tokenizer files"
 
     @pytest.mark.usefixtures("unread")
@@ -460,14 +460,14 @@ class TestRefused:
         what = recipe(family)
         nano.save(family / "math", nano.weights(9))
         assert "is not what the recipe was made from" in str(
-            self.refused(RecipeError, what, family)
+            self.refusal(RecipeError, what, family)
         )
 
     def test_a_page_that_fails_leaves_no_folder(self, family: Path) -> None:
         def page(_: Any) -> dict[str, str]:
             raise RecipeError("no page", hint="x")
 
-        self.refused(RecipeError, recipe(family), family, page=page)
+        self.refusal(RecipeError, recipe(family), family, page=page)
 
 
 class TestOverwrite:
@@ -573,7 +573,7 @@ def test_numbers_survive_numpy(family: Path) -> None:
     from safetensors.numpy import load_file
 
     merge(recipe(family), family / "out")
-    found = load_file(family / "out" / "model.safetensors")
+    merged = load_file(family / "out" / "model.safetensors")
     assert np.array_equal(
-        found["lm_head.weight"], nano.load(family / "out")["lm_head.weight"].numpy()
+        merged["lm_head.weight"], nano.load(family / "out")["lm_head.weight"].numpy()
     )

@@ -38,21 +38,21 @@ def family(tmp_path: Path) -> Path:
 
 def test_the_base_decides(family: Path) -> None:
     report = merge(recipe(family, "code", "math"), family / "out")
-    found, code, math = (nano.load(family / n) for n in ("out", "code", "math"))
+    merged, code, math = (nano.load(family / n) for n in ("out", "code", "math"))
     expected = merge_tensors(arm("linear"), None, [code[HEAD][:WORDS], math[HEAD][:WORDS]])
-    assert torch.equal(found[HEAD], expected)
+    assert torch.equal(merged[HEAD], expected)
     assert any("tokens of code not in base, left out: 2" in note for note in report.notes)
     check_loads(family / "out", WORDS)
 
 
 def test_a_union_keeps_every_token(family: Path) -> None:
     merge(recipe(family, "code", "math", tokenizer="union"), family / "out")
-    found, base, code, math = (nano.load(family / n) for n in ("out", "base", "code", "math"))
-    assert found[EMBEDDING].shape == (WORDS + 2, nano.WIDTH)
+    merged, base, code, math = (nano.load(family / n) for n in ("out", "base", "code", "math"))
+    assert merged[EMBEDDING].shape == (WORDS + 2, nano.WIDTH)
     assert base[EMBEDDING].shape == (WORDS, nano.WIDTH)
     only, both = code[EMBEDDING][WORDS], [code[EMBEDDING][WORDS + 1], math[EMBEDDING][WORDS]]
-    assert torch.equal(found[EMBEDDING][WORDS], merge_tensors(arm("linear"), None, [only, only]))
-    assert torch.equal(found[EMBEDDING][WORDS + 1], merge_tensors(arm("linear"), None, both))
+    assert torch.equal(merged[EMBEDDING][WORDS], merge_tensors(arm("linear"), None, [only, only]))
+    assert torch.equal(merged[EMBEDDING][WORDS + 1], merge_tensors(arm("linear"), None, both))
     tokenizer = check_loads(family / "out", WORDS + 2)
     assert tokenizer("w3 <|b|><|a|>")["input_ids"] == [3, WORDS + 1, WORDS]
 
@@ -62,9 +62,9 @@ def test_the_tokenizer_of_a_model(family: Path) -> None:
     (family / "math" / "config.json").write_text(json.dumps(config | {"eos_token_id": WORDS}))
     (family / "math" / "generation_config.json").write_text(json.dumps({"eos_token_id": WORDS}))
     merge(recipe(family, "code", "math", tokenizer="math"), family / "out")
-    found, code, math = (nano.load(family / n) for n in ("out", "code", "math"))
+    merged, code, math = (nano.load(family / n) for n in ("out", "code", "math"))
     both = [code[EMBEDDING][WORDS + 1], math[EMBEDDING][WORDS]]
-    assert torch.equal(found[EMBEDDING][WORDS], merge_tensors(arm("linear"), None, both))
+    assert torch.equal(merged[EMBEDDING][WORDS], merge_tensors(arm("linear"), None, both))
     check_loads(family / "out", WORDS + 1)
     for file in ("config.json", "generation_config.json"):
         assert json.loads((family / "out" / file).read_text())["eos_token_id"] == WORDS
@@ -76,8 +76,8 @@ def test_the_same_size_with_other_tokens(tmp_path: Path) -> None:
         nano.save(tmp_path / name, nano.weights(seed, vocabulary=WORDS + 1))
         (tmp_path / name / "tokenizer.json").write_text(nano.words(WORDS, token))
     merge(recipe(tmp_path, "a", "b", base=False), tmp_path / "out")
-    found, one = (nano.load(tmp_path / n) for n in ("out", "a"))
-    assert torch.equal(found[HEAD][WORDS], one[HEAD][WORDS])
+    merged, one = (nano.load(tmp_path / n) for n in ("out", "a"))
+    assert torch.equal(merged[HEAD][WORDS], one[HEAD][WORDS])
 
 
 def test_same_bytes_with_any_threads(family: Path) -> None:

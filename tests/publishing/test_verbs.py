@@ -12,7 +12,7 @@ from simmerge_hub.errors import OutputError, PushFailed, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.publishing.card import REPO_ID
 from simmerge_hub.publishing.verbs import merge, push
-from simmerge_hub.recipe import FILE, Recipe, Step, dump_yaml, load, parse, sealed, source
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, sealed, source
 from tests import nano
 
 
@@ -71,7 +71,7 @@ def test_an_edited_plan_predicts_nothing(pushed: str, tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(plan(pushed).replace("seed: 0", "seed: 1"))
     merge(tmp_path / "plan.yaml", tmp_path / "out")
     assert "Nothing was predicted for it" in (tmp_path / "out" / "README.md").read_text()
-    assert "why" not in (tmp_path / "out" / FILE).read_text()
+    assert "why" not in (tmp_path / "out" / RECIPE_FILE).read_text()
 
 
 def test_a_recipe_of_ones_own(pushed: str, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ class TestPush:
         recipe, _ = parse(plan(pushed), "x")
         return merge(recipe, tmp_path / "out").folder
 
-    @pytest.mark.parametrize("missing", [FILE, "README.md", None])
+    @pytest.mark.parametrize("missing", [RECIPE_FILE, "README.md", None])
     def test_only_what_merge_made(self, folder: Path, pushed: str, missing: str | None) -> None:
         if missing:
             (folder / missing).unlink()

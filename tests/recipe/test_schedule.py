@@ -30,15 +30,15 @@ MLP, ATTENTION = "model.layers.3.mlp.up_proj.weight", "model.layers.3.self_attn.
     ],
 )
 def test_a_value_for_a_tensor(value: Any, depth: float, expected: Any) -> None:
-    found = schedule.evaluated({"t": value}, MLP, depth)["t"]
-    assert found == (pytest.approx(expected) if isinstance(expected, float) else expected)
+    evaluated = schedule.evaluate({"t": value}, MLP, depth)["t"]
+    assert evaluated == (pytest.approx(expected) if isinstance(expected, float) else expected)
 
 
 def test_the_first_filter_that_matches_counts() -> None:
     value = {"filter": {"layers.3": 1, "mlp": 2, "*": 3}}
-    assert schedule.evaluated({"x": value}, ATTENTION, 0)["x"] == 1
-    assert schedule.evaluated({"x": value}, "model.layers.4.mlp.up_proj.weight", 0)["x"] == 2
-    assert schedule.evaluated({"x": value}, "lm_head.weight", 0)["x"] == 3
+    assert schedule.evaluate({"x": value}, ATTENTION, 0)["x"] == 1
+    assert schedule.evaluate({"x": value}, "model.layers.4.mlp.up_proj.weight", 0)["x"] == 2
+    assert schedule.evaluate({"x": value}, "lm_head.weight", 0)["x"] == 3
 
 
 @given(
@@ -46,10 +46,10 @@ def test_the_first_filter_that_matches_counts() -> None:
     st.floats(0, 1),
 )
 def test_a_gradient_stays_between_its_neighbours(values: list[float], depth: float) -> None:
-    found = schedule.evaluated({"x": {"gradient": tuple(values)}}, "w", depth)["x"]
+    value = schedule.evaluate({"x": {"gradient": tuple(values)}}, "w", depth)["x"]
     place = depth * (len(values) - 1)
     near = [v for i, v in enumerate(values) if abs(i - place) <= 1]
-    assert min(near) - 1e-9 <= found <= max(near) + 1e-9
+    assert min(near) - 1e-9 <= value <= max(near) + 1e-9
 
 
 def test_extremes_hold_every_value() -> None:
@@ -58,10 +58,10 @@ def test_extremes_hold_every_value() -> None:
         "scale": {"filter": {"mlp": 2, "*": 1}},
         "normalize": True,
     }
-    found = list(schedule.extremes(parameters))
-    assert {d for one in found for d in one["density"]} == {0.1, 0.2, 0.3, 0.5}
-    assert {one["scale"] for one in found} == {1, 2}
-    assert all(one["normalize"] is True and len(one["density"]) == 2 for one in found)
+    sets = list(schedule.extremes(parameters))
+    assert {d for one in sets for d in one["density"]} == {0.1, 0.2, 0.3, 0.5}
+    assert {one["scale"] for one in sets} == {1, 2}
+    assert all(one["normalize"] is True and len(one["density"]) == 2 for one in sets)
     assert list(schedule.extremes({})) == [{}]
 
 

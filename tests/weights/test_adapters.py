@@ -13,8 +13,8 @@ from torch import Tensor
 from simmerge_hub.errors import AlignmentError, CheckpointError, SimmergeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.weights import adapters
-from simmerge_hub.weights.alignment.align import aligned
-from simmerge_hub.weights.stream import matrix_shape, opened, read_rows, shapes
+from simmerge_hub.weights.alignment.align import align_strict
+from simmerge_hub.weights.stream import matrix_shape, open_tensors, read_rows, shapes
 from tests import nano
 
 AT = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -91,23 +91,23 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def folded(base: Path, lora: Path) -> dict[str, Tensor]:
+def fold_in(base: Path, lora: Path) -> dict[str, Tensor]:
     origin, adapter = resolve(str(base)), resolve(str(lora))
-    found = aligned([adapter], origin).shapes
-    wanted = {n: [(0, matrix_shape(s)[0])] for n, s in found.items()}
+    shapes = align_strict([adapter], origin).shapes
+    wanted = {n: [(0, matrix_shape(s)[0])] for n, s in shapes.items()}
     read = read_rows(adapter, wanted, origin)
-    return {n: read[n].reshape(s) for n, s in found.items()}
+    return {n: read[n].reshape(s) for n, s in shapes.items()}
 
 
 @pytest.mark.parametrize("config", CASES.values(), ids=CASES)
 def test_as_peft_merges(config: dict[str, Any], adapted: Adapted) -> None:
     base, lora, expected = adapted(**config)
-    found = folded(base, lora)
-    assert found.keys() == expected.keys()
-    changed = {n for n, t in nano.load(base).items() if not torch.equal(t, found[n])}
+    ours = fold_in(base, lora)
+    assert ours.keys() == expected.keys()
+    changed = {n for n, t in nano.load(base).items() if not torch.equal(t, ours[n])}
     assert changed
     for name, tensor in expected.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-5, atol=1e-6, msg=name)
         if name not in changed:
             torch.testing.assert_close(nano.load(base)[name], tensor, rtol=0, atol=0)
 
@@ -123,15 +123,15 @@ def test_as_peft_merges(config: dict[str, Any], adapted: Adapted) -> None:
 )
 def test_gpt2_stores_its_matrices_transposed(config: dict[str, Any], adapted: Adapted) -> None:
     base, lora, expected = adapted("gpt2", r=2, **config)
-    found = folded(base, lora)
-    for name, tensor in found.items():
+    ours = fold_in(base, lora)
+    for name, tensor in ours.items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
 def test_conv1d_beside_linear_is_told_by_shape(adapted: Adapted) -> None:
     """`fan_in_fan_out` is one flag; PEFT writes it as the last module left it."""
     base, lora, expected = adapted("gpt2", r=2, target_modules=["c_attn", "c_fc", "wte"])
-    for name, tensor in folded(base, lora).items():
+    for name, tensor in fold_in(base, lora).items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
@@ -145,7 +145,7 @@ def test_a_flag_that_shapes_contradict_is_not_trusted_for_squares(tmp_path: Path
     base = nano.model(tmp_path / "base")
     lora = nano.lora(tmp_path / "lora", tensors, fan_in_fan_out=True)
     with pytest.raises(CheckpointError) as caught:
-        folded(base, lora)
+        fold_in(base, lora)
     assert "fan_in_fan_out=True is not true of all modules" in str(caught.value)
     assert caught.value.hint == UNLOAD
 
@@ -154,7 +154,7 @@ def test_a_head_tied_to_the_embeddings_is_refused(adapted: Adapted) -> None:
     """PEFT adds the head's delta to the embeddings too; we say that it cannot be folded in."""
     base, lora, _ = adapted("tied", r=2, target_modules=["lm_head"])
     with pytest.raises(AlignmentError) as caught:
-        folded(base, lora)
+        fold_in(base, lora)
     assert str(caught.value) == (
         "the adapter lora changes lm_head.weight, which its base does not have, or ties to "
         "another tensor"
@@ -169,7 +169,7 @@ def test_a_resized_vocabulary_is_refused(
     saved = nano.load(lora) | {"base_model.model.lm_head.weight": torch.zeros(23, nano.WIDTH)}
     lora = nano.lora(tmp_path / "resized", saved)
     with pytest.raises(AlignmentError) as caught:
-        folded(base, lora)
+        fold_in(base, lora)
     assert str(caught.value) == (
         "the adapter resized changes lm_head.weight as [23, 16], in its base it is [20, 16]"
     )
@@ -198,7 +198,7 @@ def test_adapters_that_are_more_than_a_product(
     base = nano.model(tmp_path / "base")
     lora = nano.lora(tmp_path / "lora", **config)
     with pytest.raises(CheckpointError) as caught:
-        folded(base, lora)
+        fold_in(base, lora)
     assert str(caught.value).startswith(f"lora {seen}")
     assert caught.value.hint == UNLOAD
 
@@ -218,7 +218,7 @@ def test_matrices_that_do_not_multiply(
     tensors |= {} if b is None else {f"{AT}.lora_B.weight": torch.ones(b)}
     lora = nano.lora(tmp_path / "lora", tensors)
     with pytest.raises(CheckpointError) as caught:
-        folded(nano.model(tmp_path / "base"), lora)
+        fold_in(nano.model(tmp_path / "base"), lora)
     assert seen in str(caught.value)
 
 
@@ -237,7 +237,7 @@ def test_another_base(
     tensors = {f"{module}.lora_A.weight": torch.ones(a), f"{module}.lora_B.weight": torch.ones(b)}
     lora = nano.lora(tmp_path / "lora", tensors)
     with pytest.raises(AlignmentError) as caught:
-        folded(nano.model(tmp_path / "base"), lora)
+        fold_in(nano.model(tmp_path / "base"), lora)
     assert seen in str(caught.value)
     assert "--base" in caught.value.hint
 
@@ -268,8 +268,8 @@ def test_rows_do_not_depend_on_which_are_asked_for(tmp_path: Path) -> None:
 def test_opened_and_read_are_the_same(adapted: Adapted) -> None:
     base, lora, _ = adapted(**CASES["dora"])
     origin, adapter = resolve(str(base)), resolve(str(lora))
-    read = folded(base, lora)
-    with opened(adapter, origin) as rows:
+    read = fold_in(base, lora)
+    with open_tensors(adapter, origin) as rows:
         for name, shape in shapes(adapter, origin).items():
             whole = rows[name].read(0, matrix_shape(shape)[0])
             assert torch.equal(whole.reshape(shape), read[name])

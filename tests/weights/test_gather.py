@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from simmerge_hub.weights.gather import completed, gathered
+from simmerge_hub.weights.gather import fill_origins, gather_rows
 from simmerge_hub.weights.stream import Rows
 
 
@@ -17,27 +17,27 @@ def rows_of(tensor: Tensor, calls: list[tuple[int, int]] | None = None) -> Rows:
         assert 0 <= low <= high <= len(matrix)
         if calls is not None:
             calls.append((low, high))
-        found = matrix[low:high].flatten(1).float()
-        return found.clone() if out is None else out.copy_(found)
+        part = matrix[low:high].flatten(1).float()
+        return part.clone() if out is None else out.copy_(part)
 
     return Rows(shape=tuple(tensor.shape), read=read)
 
 
 def brute_force(tensors: list[Tensor], table: Tensor, place: int, base: int | None) -> Tensor:
     """[size, …]: one row after the other, by the rule as it is written."""
-    found = []
+    means = []
     for column in table.T.tolist():
         if column[place] >= 0:
-            found.append(tensors[place][column[place]])
+            means.append(tensors[place][column[place]])
         elif base is not None and column[base] >= 0:
-            found.append(tensors[base][column[base]])
+            means.append(tensors[base][column[base]])
         else:
             having = [t[row] for t, row in zip(tensors, column, strict=True) if row >= 0]
             total = torch.zeros(tensors[0].shape[1:])
             for row in having:
                 total = total + row
-            found.append(total / max(1, len(having)))
-    return torch.stack(found)
+            means.append(total / max(1, len(having)))
+    return torch.stack(means)
 
 
 @st.composite
@@ -68,17 +68,17 @@ def test_against_a_loop_over_rows(
     low = data.draw(st.integers(0, size))
     high = data.draw(st.integers(low, size))
     for place in range(len(tensors)):
-        origins = completed(table, place, base)
+        origins = fill_origins(table, place, base)
         expected = brute_force(tensors, table, place, base)
         sources = [rows_of(tensor) for tensor in tensors]
-        rows = gathered(sources, origins, done=lambda: None)
+        rows = gather_rows(sources, origins, release=lambda: None)
         assert rows.shape == (size, 3)
         assert torch.equal(rows.read(low, high), expected[low:high])
         out = torch.full((high - low, 3), torch.nan)
         assert rows.read(low, high, out) is out
         assert torch.equal(out, expected[low:high])
         vectors = [rows_of(tensor[:, 0]) for tensor in tensors]
-        vector = gathered(vectors, origins, done=lambda: None)
+        vector = gather_rows(vectors, origins, release=lambda: None)
         assert vector.shape == (size,)
         assert torch.equal(vector.read(0, 1), expected[:, 0][None])
         out = torch.full((1, size), torch.nan)
@@ -91,7 +91,7 @@ def test_what_follows_is_one_read() -> None:
     calls: list[tuple[int, int]] = []
     tensor = torch.randn(100, 2)
     origins = torch.cat([torch.arange(60), torch.arange(70, 100)])[None]
-    rows = gathered([rows_of(tensor, calls)], origins, done=lambda: None)
+    rows = gather_rows([rows_of(tensor, calls)], origins, release=lambda: None)
     rows.read(0, 50)
     rows.read(50, 90)
     assert calls == [(0, 50), (50, 60), (70, 100)]
@@ -101,8 +101,8 @@ def test_only_the_models_that_have_a_part_are_read() -> None:
     calls: list[tuple[int, int]] = []
     mine, other = torch.randn(4), torch.randn(4)
     table = torch.tensor([[0, 1, 2, 3], [3, 2, 1, 0]])
-    rows = gathered(
-        [rows_of(mine), rows_of(other, calls)], completed(table, 0, None), done=lambda: None
+    rows = gather_rows(
+        [rows_of(mine), rows_of(other, calls)], fill_origins(table, 0, None), release=lambda: None
     )
     assert torch.equal(rows.read(0, 1), mine[None])
     assert calls == []
@@ -110,7 +110,7 @@ def test_only_the_models_that_have_a_part_are_read() -> None:
 
 def test_rows_of_more_than_two_dimensions_keep_theirs() -> None:
     tensor = torch.randn(3, 2, 4)
-    rows = gathered([rows_of(tensor)], torch.tensor([[2, -1, 0]]), done=lambda: None)
+    rows = gather_rows([rows_of(tensor)], torch.tensor([[2, -1, 0]]), release=lambda: None)
     assert rows.shape == (3, 2, 4)
     expected = torch.stack([tensor[2], torch.zeros(2, 4), tensor[0]]).flatten(1)
     assert torch.equal(rows.read(0, 3), expected)
@@ -118,15 +118,15 @@ def test_rows_of_more_than_two_dimensions_keep_theirs() -> None:
 
 def test_nan_is_left_to_others() -> None:
     tensor = torch.tensor([[torch.nan], [1.0]])
-    rows = gathered([rows_of(tensor)], torch.tensor([[1, 0]]), done=lambda: None)
+    rows = gather_rows([rows_of(tensor)], torch.tensor([[1, 0]]), release=lambda: None)
     assert rows.read(0, 2)[:, 0].isnan().tolist() == [False, True]
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (4,)])
 def test_done_is_passed_on(shape: tuple[int, ...]) -> None:
     told = []
-    rows = gathered(
-        [rows_of(torch.ones(shape))], torch.arange(4)[None], done=lambda: told.append(1)
+    rows = gather_rows(
+        [rows_of(torch.ones(shape))], torch.arange(4)[None], release=lambda: told.append(1)
     )
-    rows.done()
+    rows.release()
     assert told == [1]

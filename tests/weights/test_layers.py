@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmerge_hub.errors import AlignmentError
-from simmerge_hub.weights.layers import Layer, depths, layer_of, main_stack, sliced
+from simmerge_hub.weights.layers import Layer, depths, layer_of, main_stack, place_slices
 
 
 @pytest.mark.parametrize(
@@ -51,30 +51,30 @@ def model(layers: int, stack: str = "model.layers") -> dict[str, tuple[int, ...]
 
 def test_a_model_of_slices() -> None:
     shapes = {"one": model(4), "two": model(6)}
-    found = sliced(shapes, [{"one": (0, 3)}, {"two": (2, 6)}])
-    assert found.keys() == model(7).keys()
-    assert found["model.embed_tokens.weight"].origins == {"one": "model.embed_tokens.weight"}
-    assert found["model.norm.weight"].origins == {"two": "model.norm.weight"}
-    assert found["model.norm.weight"].slice == 1
-    third = found["model.layers.3.a"]
+    placements = place_slices(shapes, [{"one": (0, 3)}, {"two": (2, 6)}])
+    assert placements.keys() == model(7).keys()
+    assert placements["model.embed_tokens.weight"].origins == {"one": "model.embed_tokens.weight"}
+    assert placements["model.norm.weight"].origins == {"two": "model.norm.weight"}
+    assert placements["model.norm.weight"].slice == 1
+    third = placements["model.layers.3.a"]
     assert (third.slice, third.depth) == (1, 0.0)
     assert third.origins == {"two": "model.layers.2.a"}
-    assert found["model.layers.6.b"].origins == {"two": "model.layers.5.b"}
-    assert found["model.layers.6.b"].depth == 1.0
+    assert placements["model.layers.6.b"].origins == {"two": "model.layers.5.b"}
+    assert placements["model.layers.6.b"].depth == 1.0
 
 
 def test_a_head_called_embed_out_comes_last() -> None:
     """GPT-NeoX."""
     shapes = {n: model(4, "gpt_neox.layers") | {"embed_out.weight": (4, 2)} for n in ("one", "two")}
-    found = sliced(shapes, [{"one": (0, 2)}, {"two": (2, 4)}])
-    assert found["embed_out.weight"].origins == {"two": "embed_out.weight"}
-    assert found["model.embed_tokens.weight"].origins == {"one": "model.embed_tokens.weight"}
+    placements = place_slices(shapes, [{"one": (0, 2)}, {"two": (2, 4)}])
+    assert placements["embed_out.weight"].origins == {"two": "embed_out.weight"}
+    assert placements["model.embed_tokens.weight"].origins == {"one": "model.embed_tokens.weight"}
 
 
 def test_slices_of_several_models_side_by_side() -> None:
     shapes = {"one": model(4), "two": model(4)}
-    found = sliced(shapes, [{"one": (0, 2), "two": (2, 4)}])
-    assert found["model.layers.1.b"].origins == {
+    placements = place_slices(shapes, [{"one": (0, 2), "two": (2, 4)}])
+    assert placements["model.layers.1.b"].origins == {
         "one": "model.layers.1.b",
         "two": "model.layers.3.b",
     }
@@ -82,15 +82,15 @@ def test_slices_of_several_models_side_by_side() -> None:
 
 def test_a_slice_beyond_the_last_layer() -> None:
     with pytest.raises(AlignmentError) as caught:
-        sliced({"one": model(4)}, [{"one": (2, 5)}])
+        place_slices({"one": model(4)}, [{"one": (2, 5)}])
     assert str(caught.value) == "a slice takes layers 2 to 5 of one, which has 4"
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 3)), min_size=1, max_size=5))
 def test_output_layers_are_numbered_without_gaps(cuts: list[tuple[int, int]]) -> None:
     spans = [{"one": (first, first + count)} for first, count in cuts]
-    found = sliced({"one": model(9)}, spans)
+    placements = place_slices({"one": model(9)}, spans)
     taken = [first + i for first, count in cuts for i in range(count)]
-    assert found.keys() == model(len(taken)).keys()
+    assert placements.keys() == model(len(taken)).keys()
     for number, origin in enumerate(taken):
-        assert found[f"model.layers.{number}.a"].origins == {"one": f"model.layers.{origin}.a"}
+        assert placements[f"model.layers.{number}.a"].origins == {"one": f"model.layers.{origin}.a"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from simmerge_hub.hub.files.headers import LENGTH_BYTES, parse_header, parse_index
-from simmerge_hub.weights.shards import CODES, plan_shards, writing
+from simmerge_hub.weights.shards import OUTPUT_CODES, open_shards, plan_shards
 from simmerge_hub.weights.stream import matrix_shape
 from tests import nano
 
@@ -28,10 +28,10 @@ BUFFER = torch.tensor([[1, 2**40], [-3, 0]])
 
 
 def write_all(folder: Path, dtype: str, limit: int, step: int = 3) -> None:
-    entries = {n: (CODES[dtype], tuple(t.shape)) for n, t in TENSORS.items()}
+    entries = {n: (OUTPUT_CODES[dtype], tuple(t.shape)) for n, t in TENSORS.items()}
     entries["buffer"] = ("I64", (2, 2))
     shards = plan_shards(entries, limit, {"format": "pt", "note": "ü"})
-    with writing(folder, shards) as write:
+    with open_shards(folder, shards) as write:
         write("buffer", 0, BUFFER.view(torch.uint8).reshape(1, -1))
         for name, tensor in reversed(TENSORS.items()):
             rows, cols = matrix_shape(tensor.shape)
@@ -40,15 +40,15 @@ def write_all(folder: Path, dtype: str, limit: int, step: int = 3) -> None:
                 write(name, low, matrix[low : low + step].to(getattr(torch, dtype)))
 
 
-@pytest.mark.parametrize("dtype", CODES)
+@pytest.mark.parametrize("dtype", OUTPUT_CODES)
 @pytest.mark.parametrize("limit", [10**9, 60, 1])
 def test_safetensors_reads_what_was_written(tmp_path: Path, dtype: str, limit: int) -> None:
     write_all(tmp_path, dtype, limit)
-    found = nano.load(tmp_path)
-    assert found.keys() == {*TENSORS, "buffer"}
-    assert torch.equal(found["buffer"], BUFFER)
+    loaded = nano.load(tmp_path)
+    assert loaded.keys() == {*TENSORS, "buffer"}
+    assert torch.equal(loaded["buffer"], BUFFER)
     for name, tensor in TENSORS.items():
-        assert torch.equal(found[name], tensor.to(getattr(torch, dtype)))
+        assert torch.equal(loaded[name], tensor.to(getattr(torch, dtype)))
 
 
 @pytest.mark.parametrize("error", [None, errno.EOPNOTSUPP])
@@ -93,7 +93,7 @@ def test_metadata_and_alignment(tmp_path: Path) -> None:
 def test_rows_beyond_a_tensor_are_never_written(tmp_path: Path) -> None:
     entries = {"a": ("F32", (2, 2)), "b": ("F32", (2, 2))}
     with (
-        writing(tmp_path, plan_shards(entries, 10**9, {})) as write,
+        open_shards(tmp_path, plan_shards(entries, 10**9, {})) as write,
         pytest.raises(ValueError, match="a has no room for rows 1 to 3"),
     ):
         write("a", 1, torch.ones(2, 2))
@@ -122,10 +122,10 @@ def test_an_index_for_several_files_only(tmp_path: Path) -> None:
 @given(
     sizes=st.lists(st.integers(0, 50), min_size=1, max_size=20),
     limit=st.integers(1, 400),
-    dtype=st.sampled_from(list(CODES)),
+    dtype=st.sampled_from(list(OUTPUT_CODES)),
 )
 def test_shards_hold_every_tensor_once_in_order(sizes: list[int], limit: int, dtype: str) -> None:
-    entries = {f"t{i}": (CODES[dtype], (size,)) for i, size in enumerate(sizes)}
+    entries = {f"t{i}": (OUTPUT_CODES[dtype], (size,)) for i, size in enumerate(sizes)}
     shards = plan_shards(entries, limit, {})
     assert [n for s in shards for n in s.starts] == list(entries)
     for shard in shards:

@@ -13,7 +13,7 @@ from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights import stream
 from simmerge_hub.weights.stream import (
     matrix_shape,
-    opened,
+    open_tensors,
     read_buffer,
     read_rows,
     read_whole,
@@ -46,9 +46,9 @@ def test_matrix_shape(shape: tuple[int, ...], expected: tuple[int, int]) -> None
 
 
 def test_every_dtype_is_read_as_float32(tmp_path: Path) -> None:
-    found = resolve(str(nano.save(tmp_path / "model", MIXED, config={})))
-    whole = read_whole(found)
-    with opened(found) as rows:
+    model = resolve(str(nano.save(tmp_path / "model", MIXED, config={})))
+    whole = read_whole(model)
+    with open_tensors(model) as rows:
         for name, tensor in MIXED.items():
             expected = tensor.float()
             assert whole[name].dtype == torch.float32
@@ -71,12 +71,12 @@ def test_rows_here_and_there_and_by_safetensors(
         "model.layers.1.mlp.down_proj.weight": [(0, 16)],
         "model.norm.weight": [(0, 1)],
     }
-    found, remote = read_rows(here, wanted), read_rows(there, wanted)
+    local, remote = read_rows(here, wanted), read_rows(there, wanted)
     for name, row_ranges in wanted.items():
         whole = nano.load(folder)[name].float()
         matrix = whole.reshape(matrix_shape(whole.shape))
         expected = torch.cat([matrix[low:high] for low, high in row_ranges])
-        assert torch.equal(found[name], expected)
+        assert torch.equal(local[name], expected)
         assert torch.equal(remote[name], expected)
 
 
@@ -85,17 +85,17 @@ def test_only_the_bytes_of_the_rows_are_fetched(
 ) -> None:
     repo = f"{org}/model"
     nano.push(nano.save(tmp_path / "m", {"w": torch.randn(5000, 100)}, config={}), repo)
-    found = resolve(repo)
+    model = resolve(repo)
     asked: list[tuple[int, int]] = []
     read = ranges._read_remote
 
-    def recorded(location, file, span):
+    def record(location, file, span):
         asked.append(span)
         return read(location, file, span)
 
-    monkeypatch.setattr(ranges, "_read_remote", recorded)
-    read_rows(found, {"w": [(0, 2), (4000, 4001)]})
-    start = found.tensors["w"].start
+    monkeypatch.setattr(ranges, "_read_remote", record)
+    read_rows(model, {"w": [(0, 2), (4000, 4001)]})
+    start = model.tensors["w"].start
     assert sorted(asked) == [(start, start + 800), (start + 1_600_000, start + 1_600_400)]
 
 
@@ -105,9 +105,9 @@ def test_an_adapter_is_its_base_plus_its_delta(hub: localhub.Hub, org: str, tmp_
     nano.push(nano.lora(tmp_path / "lora"), f"{org}/lora")
     base, lora = resolve(f"{org}/base"), resolve(f"{org}/lora")
     name, other = (f"model.layers.0.self_attn.{n}_proj.weight" for n in "qk")
-    found = read_rows(lora, {name: [(4, 6), (1, 2)], other: [(0, 1)]}, base)
-    torch.testing.assert_close(found[name], tensors[name][[4, 5, 1]] + 4.0)
-    assert torch.equal(found[other], tensors[other][:1])
+    rows = read_rows(lora, {name: [(4, 6), (1, 2)], other: [(0, 1)]}, base)
+    torch.testing.assert_close(rows[name], tensors[name][[4, 5, 1]] + 4.0)
+    assert torch.equal(rows[other], tensors[other][:1])
     assert shapes(lora, base) == shapes(base)
 
 
@@ -122,7 +122,7 @@ def eight_bit(
 
 
 class TestEightBit:
-    def resolved(self, folder: Path, tensors: dict[str, torch.Tensor]) -> Checkpoint:
+    def resolve(self, folder: Path, tensors: dict[str, torch.Tensor]) -> Checkpoint:
         return resolve(str(nano.save(folder, tensors, config=FP8)))
 
     @pytest.mark.parametrize("kind", [E4M3, torch.float8_e5m2])
@@ -131,14 +131,14 @@ class TestEightBit:
         self, tmp_path: Path, shape: tuple[int, int], kind: torch.dtype
     ) -> None:
         tensors, expected = eight_bit(*shape, kind=kind)
-        found = self.resolved(tmp_path / "m", tensors)
-        assert found.quantized
-        assert shapes(found) == {"a.weight": shape}
+        model = self.resolve(tmp_path / "m", tensors)
+        assert model.quantized
+        assert shapes(model) == {"a.weight": shape}
         ranges = [(low, high) for low in range(shape[0]) for high in range(low, shape[0] + 1)]
         wanted = torch.cat([expected[low:high] for low, high in ranges])
-        assert torch.equal(read_rows(found, {"a.weight": ranges})["a.weight"], wanted)
-        assert torch.equal(read_whole(found)["a.weight"], expected)
-        with opened(found) as rows:
+        assert torch.equal(read_rows(model, {"a.weight": ranges})["a.weight"], wanted)
+        assert torch.equal(read_whole(model)["a.weight"], expected)
+        with open_tensors(model) as rows:
             for low, high in ranges:
                 assert torch.equal(rows["a.weight"].read(low, high), expected[low:high])
                 out = torch.empty(high - low, shape[1])
@@ -162,10 +162,10 @@ class TestEightBit:
         self, tmp_path: Path, shape: tuple[int, ...], scale: torch.Tensor
     ) -> None:
         stored = torch.randn(shape).to(E4M3)
-        found = self.resolved(tmp_path / "m", {"a.weight": stored, "a.weight_scale": scale})
+        model = self.resolve(tmp_path / "m", {"a.weight": stored, "a.weight_scale": scale})
         expected = stored.float() * scale.float()
-        assert torch.equal(read_whole(found)["a.weight"], expected)
-        with opened(found) as rows:
+        assert torch.equal(read_whole(model)["a.weight"], expected)
+        with open_tensors(model) as rows:
             for low in range(matrix_shape(shape)[0]):
                 flat = expected.reshape(matrix_shape(shape))
                 assert torch.equal(rows["a.weight"].read(low, low + 1), flat[low : low + 1])
@@ -178,11 +178,11 @@ class TestEightBit:
             ),
             "e.up_proj_scale_inv": torch.stack([t["a.weight_scale_inv"] for t, _ in parts]),
         }
-        found = self.resolved(tmp_path / "m", tensors)
+        model = self.resolve(tmp_path / "m", tensors)
         expected = torch.stack([whole for _, whole in parts])
-        assert torch.equal(read_whole(found)["e.up_proj"], expected)
+        assert torch.equal(read_whole(model)["e.up_proj"], expected)
         assert torch.equal(
-            read_rows(found, {"e.up_proj": [(1, 3)]})["e.up_proj"], expected[1:].flatten(1)
+            read_rows(model, {"e.up_proj": [(1, 3)]})["e.up_proj"], expected[1:].flatten(1)
         )
 
     def test_scales_that_are_exponents(self, tmp_path: Path) -> None:
@@ -191,9 +191,9 @@ class TestEightBit:
         tensors = {
             "a.weight": stored, "a.weight_scale_inv": exponents.view(torch.float8_e8m0fnu)
         }  # fmt: skip
-        found = self.resolved(tmp_path / "m", tensors)
+        model = self.resolve(tmp_path / "m", tensors)
         expected = stored.double() * 2.0 ** (exponents.double() - 127)
-        assert torch.equal(read_whole(found)["a.weight"], expected.float())
+        assert torch.equal(read_whole(model)["a.weight"], expected.float())
 
     def test_as_transformers_reads_them(self, tmp_path: Path) -> None:
         """The formula of transformers for a matrix whose sides its blocks divide."""
@@ -205,7 +205,7 @@ class TestEightBit:
         op = Fp8Dequantize(SimpleNamespace())
         theirs = op._dequantize_one(*tensors.values(), output_dtype=torch.float32)
         assert torch.equal(theirs, expected)
-        assert torch.equal(read_whole(self.resolved(tmp_path / "m", tensors))["a.weight"], theirs)
+        assert torch.equal(read_whole(self.resolve(tmp_path / "m", tensors))["a.weight"], theirs)
 
     def test_here_and_there_and_in_shards(
         self, hub: localhub.Hub, org: str, tmp_path: Path
@@ -214,34 +214,34 @@ class TestEightBit:
         tensors |= {"norm.weight": torch.ones(8), "b.weight": torch.randn(3, 3)}
         folder = nano.save(tmp_path / "m", tensors, config=FP8, shards=2)
         nano.push(folder, f"{org}/model")
-        found = resolve(f"{org}/model")
-        scale = found.tensors["a.weight"].scale
+        model = resolve(f"{org}/model")
+        scale = model.tensors["a.weight"].scale
         assert scale is not None
-        assert scale.file != found.tensors["a.weight"].file
+        assert scale.file != model.tensors["a.weight"].file
         wanted = {"a.weight": [(2, 7)], "norm.weight": [(0, 1)]}
-        assert torch.equal(read_rows(found, wanted)["a.weight"], expected[2:7])
-        with opened(found, evict=True) as rows:
-            for name in found.tensors:
+        assert torch.equal(read_rows(model, wanted)["a.weight"], expected[2:7])
+        with open_tensors(model, evict=True) as rows:
+            for name in model.tensors:
                 read = rows[name].read(0, 1)
-                rows[name].done()
+                rows[name].release()
                 assert name != "a.weight" or torch.equal(read, expected[:1])
 
     def test_a_scale_is_read_once_by_all_threads(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         tensors, expected = eight_bit(64, 8)
-        found = self.resolved(tmp_path / "m", tensors)
-        scale = found.tensors["a.weight"].scale
+        model = self.resolve(tmp_path / "m", tensors)
+        scale = model.tensors["a.weight"].scale
         assert scale is not None
         starts: list[int] = []
         read_into = stream._read_into
 
-        def recorded(handle: int, data: memoryview, start: int) -> int:
+        def record(handle: int, data: memoryview, start: int) -> int:
             starts.append(start)
             return read_into(handle, data, start)
 
-        monkeypatch.setattr(stream, "_read_into", recorded)
-        with opened(found) as rows, ThreadPoolExecutor(8) as pool:
+        monkeypatch.setattr(stream, "_read_into", record)
+        with open_tensors(model) as rows, ThreadPoolExecutor(8) as pool:
             parts = list(pool.map(lambda i: rows["a.weight"].read(i, i + 1), range(64)))
         assert torch.equal(torch.cat(parts), expected)
         assert starts.count(scale.start) == 1
@@ -249,8 +249,8 @@ class TestEightBit:
 
     def test_what_to_write_them_in(self, tmp_path: Path) -> None:
         tensors, _ = eight_bit(9, 8)
-        found = self.resolved(tmp_path / "m", tensors | MIXED)
-        written = {name: stored_dtype(header) for name, header in found.tensors.items()}
+        model = self.resolve(tmp_path / "m", tensors | MIXED)
+        written = {name: stored_dtype(header) for name, header in model.tensors.items()}
         assert written["a.weight"] == "bfloat16"
         assert [written[n] for n in ("half", "brain", "double", "single")] == [
             "float16", "bfloat16", "float32", "float32"
@@ -264,47 +264,47 @@ class TestBuffers:
         folder = nano.save(tmp_path / "m", tensors, config={})
         nano.push(folder, f"{org}/model")
         for reference in (str(folder), f"{org}/model"):
-            found = resolve(reference)
-            assert set(found.buffers) == {"steps", "mask"}
-            assert read_buffer(found, "steps") == steps.numpy().tobytes()
-            assert read_buffer(found, "mask") == b"\1\0"
+            model = resolve(reference)
+            assert set(model.buffers) == {"steps", "mask"}
+            assert read_buffer(model, "steps") == steps.numpy().tobytes()
+            assert read_buffer(model, "mask") == b"\1\0"
 
     def test_a_huge_one_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tensors = {"w": torch.ones(3), "steps": torch.arange(5)}
-        found = resolve(str(nano.save(tmp_path / "m", tensors, config={})))
+        model = resolve(str(nano.save(tmp_path / "m", tensors, config={})))
         monkeypatch.setattr(stream, "LARGEST_BUFFER", 39)
         with pytest.raises(CheckpointError) as caught:
-            read_buffer(found, "steps")
+            read_buffer(model, "steps")
         assert str(caught.value) == "m: steps is I64 and has 40 bytes, too many for a buffer"
         assert "use the unquantised original" in caught.value.hint
 
 
 def test_a_file_cut_short_while_it_is_read(tmp_path: Path) -> None:
     folder = nano.model(tmp_path / "model")
-    found = resolve(str(folder))
+    model = resolve(str(folder))
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:-8])
-    last = list(found.tensors)[-1]
-    with opened(found) as rows, pytest.raises(CheckpointError, match="ended early"):
-        rows[last].read(0, matrix_shape(found.tensors[last].shape)[0])
+    last = list(model.tensors)[-1]
+    with open_tensors(model) as rows, pytest.raises(CheckpointError, match="ended early"):
+        rows[last].read(0, matrix_shape(model.tensors[last].shape)[0])
 
 
 def test_big_tensors_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One system call reads 2 GB at most."""
-    found = resolve(str(nano.save(tmp_path / "m", {"w": torch.randn(50, 10)}, config={})))
+    model = resolve(str(nano.save(tmp_path / "m", {"w": torch.randn(50, 10)}, config={})))
     preadv = stream.os.preadv
     monkeypatch.setattr(stream.os, "preadv", lambda f, d, at: preadv(f, [d[0][:77]], at))
-    with opened(found) as rows:
+    with open_tensors(model) as rows:
         read = rows["w"].read(0, 50)
     monkeypatch.undo()
-    assert torch.equal(read, read_whole(found)["w"])
+    assert torch.equal(read, read_whole(model)["w"])
 
 
 def test_without_preadv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in some builds of Python for macOS."""
-    found = resolve(str(nano.save(tmp_path / "m", {"w": torch.randn(50, 10)}, config={})))
-    expected = read_whole(found)["w"]
+    model = resolve(str(nano.save(tmp_path / "m", {"w": torch.randn(50, 10)}, config={})))
+    expected = read_whole(model)["w"]
     monkeypatch.delattr(stream.os, "preadv")
     monkeypatch.setattr(stream, "ONE_READ", 77)
-    with opened(found) as rows:
+    with open_tensors(model) as rows:
         assert torch.equal(rows["w"].read(3, 50), expected[3:])

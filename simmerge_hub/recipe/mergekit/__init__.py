@@ -10,7 +10,8 @@ writing     Recipe -> its YAML
 Works on text: no model is looked at, nothing is downloaded.
 """
 
-from simmerge_hub.recipe.mergekit.reading import read, recognised
+from simmerge_hub.recipe.mergekit.document import is_mergekit
+from simmerge_hub.recipe.mergekit.reading import read
 from simmerge_hub.recipe.mergekit.writing import write
 
-__all__ = ["read", "recognised", "write"]
+__all__ = ["is_mergekit", "read", "write"]

@@ -9,17 +9,17 @@ from typing import Any
 import yaml
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.recipe.mergekit.parameters import KNOWN, METHODS
-from simmerge_hub.recipe.mergekit.references import Reference, parsed
+from simmerge_hub.recipe.mergekit.parameters import METHODS, PARAMETER_NAMES
+from simmerge_hub.recipe.mergekit.references import Reference, parse_reference
 from simmerge_hub.recipe.mergekit.refusals import Refusals
 from simmerge_hub.recipe.mergekit.settings import Settings
 from simmerge_hub.recipe.reading import yaml_mapping
 
-KEYS = {"merge_method", "base_model", "models", "slices", "parameters", "dtype", "out_dtype",
-        "tokenizer_source", "tokenizer", "name"}  # fmt: skip
+DOCUMENT_KEYS = {"merge_method", "base_model", "models", "slices", "parameters", "dtype",
+                 "out_dtype", "tokenizer_source", "tokenizer", "name"}  # fmt: skip
 """At the top. `name` is what mergekit-multi calls a document; a single one may have it."""
-DTYPES = ("float32", "float16", "bfloat16")
-IMPOSSIBLE = {
+MERGEKIT_DTYPES = ("float32", "float16", "bfloat16")
+REFUSED_KEYS = {
     "modules": "merge one module at a time, with `models:` or `slices:`",
     "chat_template": "put chat_template.jinja into the merged folder afterwards",
     "tokens": "leave it out: rows of new tokens come from the models that have them",
@@ -61,7 +61,7 @@ class Document:
     tokenizer: str | Reference | None
 
 
-def recognised(text: str) -> bool:
+def is_mergekit(text: str) -> bool:
     """Whether a text is a recipe of mergekit: a YAML mapping with `merge_method`.
 
     Cheap for any text; never raises.
@@ -86,10 +86,10 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
     """
     _refuse_several(text, where)
     data = yaml_mapping(text, where)
-    _check_keys(data, KEYS, "", refusals)
+    _check_keys(data, DOCUMENT_KEYS, "", refusals)
     method = _method(data.get("merge_method"), refusals)
     parts = _parts(data, refusals, where)
-    found = Document(
+    document = Document(
         where=where,
         method=method,
         base=_reference(data, "base_model", "base_model", refusals, where),
@@ -99,12 +99,12 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
         dtype=_dtype(data, refusals),
         tokenizer=_tokenizer(data, refusals, where),
     )
-    if not (found.method and found.parts):
+    if not (document.method and document.parts):
         refusals.settle()
-    return found
+    return document
 
 
-def malformed(where: str, seen: str, hint: str = "") -> RecipeError:
+def document_error(where: str, seen: str, hint: str = "") -> RecipeError:
     """The error for a text that mergekit would refuse as well."""
     return RecipeError(
         f"{where} is no mergekit recipe: {seen}", hint=hint or "docs/reference/mergekit.md"
@@ -137,7 +137,7 @@ def _parts(data: Mapping[str, Any], refusals: Refusals, where: str) -> tuple[Par
     given = [key for key in ("models", "slices", "modules") if data.get(key)]
     if len(given) != 1:
         seen = f"it has {' and '.join(given)}" if given else "it has neither `models` nor `slices`"
-        raise malformed(where, seen, "write exactly one of `models:` and `slices:`")
+        raise document_error(where, seen, "write exactly one of `models:` and `slices:`")
     if given == ["models"]:
         return (Part(entries=_entries(data["models"], "models", False, refusals, where)),)
     slices = _list(data.get("slices") or [], "slices", where)
@@ -157,87 +157,89 @@ def _slice(part: Any, key: str, refusals: Refusals, where: str) -> Part:
 def _entries(
     value: Any, key: str, sliced: bool, refusals: Refusals, where: str
 ) -> tuple[Entry, ...]:
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for index, entry in enumerate(_list(value, key, where)):
         at = f"{key}[{index}]"
         entry = _mapping(entry, at, where)
         _check_keys(entry, {"model", "parameters", *(["layer_range"] * sliced)}, at, refusals)
-        model = parsed(entry.get("model"), f"{at}.model", refusals, where)
-        if any(model == other.model for other in found):
-            raise malformed(where, f"{key} has {model} twice", "merge each model once")
+        model = parse_reference(entry.get("model"), f"{at}.model", refusals, where)
+        if any(model == other.model for other in entries):
+            raise document_error(where, f"{key} has {model} twice", "merge each model once")
         span = _span(entry.get("layer_range"), at, where) if sliced else None
         settings = _settings(entry, at, refusals, where)
-        found.append(Entry(model=model, settings=settings, span=span))
-    if not found:
-        raise malformed(where, f"{key} is empty")
-    return tuple(found)
+        entries.append(Entry(model=model, settings=settings, span=span))
+    if not entries:
+        raise document_error(where, f"{key} is empty")
+    return tuple(entries)
 
 
 def _span(value: Any, key: str, where: str) -> tuple[int, int]:
     if isinstance(value, list) and len(value) == 2 and all(type(n) is int for n in value):
         return value[0], value[1]
     seen = f"{key}.layer_range is {reprlib.repr(value)}"
-    raise malformed(where, seen, "write [first, last]; the last is not included")
+    raise document_error(where, seen, "write [first, last]; the last is not included")
 
 
 def _settings(holder: Mapping[str, Any], key: str, refusals: Refusals, where: str) -> Settings:
     at = f"{key}.parameters" if key else "parameters"
     value = holder.get("parameters")
-    found = _mapping(value, at, where) if value is not None else {}
-    _check_keys(found, KNOWN, at, refusals)
-    return found
+    settings = _mapping(value, at, where) if value is not None else {}
+    _check_keys(settings, PARAMETER_NAMES, at, refusals)
+    return settings
 
 
-def _check_keys(found: Mapping[Any, Any], known: set[str], at: str, refusals: Refusals) -> None:
+def _check_keys(mapping: Mapping[Any, Any], known: set[str], at: str, refusals: Refusals) -> None:
     """Note keys that are not known. mergekit would pass over them: a slip of the pen is lost."""
-    for key in map(str, found):
+    for key in map(str, mapping):
         if key in known:
             continue
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
         advice = f"did you mean {near[0]}?" if near else "leave it out: it is no key of mergekit"
-        refusals.add(f"{at}.{key}" if at else key, IMPOSSIBLE.get(key, advice))
+        refusals.add(f"{at}.{key}" if at else key, REFUSED_KEYS.get(key, advice))
 
 
 def _reference(
     data: Mapping[str, Any], key: str, at: str, refusals: Refusals, where: str
 ) -> Reference | None:
     value = data.get(key)
-    return None if value is None else parsed(value, at, refusals, where)
+    return None if value is None else parse_reference(value, at, refusals, where)
 
 
 def _dtype(data: Mapping[str, Any], refusals: Refusals) -> str:
     """What the output is stored in. All arithmetic is in float32 here, so `dtype` alone is that."""
     for key in ("dtype", "out_dtype"):
-        name = str(data.get(key) or DTYPES[0]).removeprefix("torch.")
-        if name not in DTYPES:
-            refusals.add(f"{key} {reprlib.repr(name)}", f"one of {', '.join(DTYPES)}")
+        name = str(data.get(key) or MERGEKIT_DTYPES[0]).removeprefix("torch.")
+        if name not in MERGEKIT_DTYPES:
+            refusals.add(f"{key} {reprlib.repr(name)}", f"one of {', '.join(MERGEKIT_DTYPES)}")
     return str(data.get("out_dtype") or data.get("dtype") or "").removeprefix("torch.")
 
 
 def _tokenizer(data: Mapping[str, Any], refusals: Refusals, where: str) -> str | Reference | None:
     said, full = data.get("tokenizer_source"), data.get("tokenizer")
     if said and full:
-        raise malformed(where, "it has tokenizer_source and tokenizer", "keep one of the two")
+        raise document_error(where, "it has tokenizer_source and tokenizer", "keep one of the two")
     at = "tokenizer_source"
     if full is not None:
         full, at = _mapping(full, "tokenizer", where), "tokenizer.source"
         for key in ("tokens", "pad_to_multiple_of"):
             if full.get(key):
-                refusals.add(f"tokenizer.{key}", IMPOSSIBLE[key])
+                refusals.add(f"tokenizer.{key}", REFUSED_KEYS[key])
         _check_keys(full, {"source", "tokens", "pad_to_multiple_of"}, "tokenizer", refusals)
         said = full.get("source", "union")
     if said in ("union", "base", None):
         return said
-    return parsed(said, at, refusals, where)
+    return parse_reference(said, at, refusals, where)
 
 
 def _mapping(value: Any, key: str, where: str) -> dict[Any, Any]:
     if isinstance(value, dict):
         return value
-    raise malformed(where, f"{key} is {reprlib.repr(value)}", f"write {key} as `name: value` lines")
+    raise document_error(
+        where, f"{key} is {reprlib.repr(value)}", f"write {key} as `name: value` lines"
+    )
 
 
 def _list(value: Any, key: str, where: str) -> Iterable[Any]:
     if isinstance(value, list):
         return value
-    raise malformed(where, f"{key} is {reprlib.repr(value)}", f"write {key} as a list")
+    raise document_error(where, f"{key} is {reprlib.repr(value)}", f"write {key} as a list")

@@ -124,6 +124,6 @@ METHODS: Mapping[str, Method] = {
     ),
 }
 
-KNOWN = {p.name for method in METHODS.values() for p in method.parameters} | {"int8_mask"}
+PARAMETER_NAMES = {p.name for method in METHODS.values() for p in method.parameters} | {"int8_mask"}
 """Every parameter of mergekit. One that the chosen method does not have changes nothing, there as
 here; `int8_mask` is the dtype its masks are stored in, and changes nothing in any method."""

@@ -5,30 +5,28 @@ from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.errors import RecipeError
+from simmerge_hub.recipe.checks import check
 from simmerge_hub.recipe.mergekit.document import (
     Document,
     Entry,
     Part,
-    malformed,
+    document_error,
     parse,
-    recognised,
 )
 from simmerge_hub.recipe.mergekit.parameters import METHODS, Method, Parameter
 from simmerge_hub.recipe.mergekit.references import Reference, sources
 from simmerge_hub.recipe.mergekit.refusals import Refusals
 from simmerge_hub.recipe.mergekit.settings import (
     RENUMBERED,
-    combined,
-    numbered,
+    combine,
     pointwise,
-    resolved,
+    resolve_setting,
     share_of_second,
+    texts_with_digits,
 )
-from simmerge_hub.recipe.recipe import Recipe, Slice, Source, Step, check
+from simmerge_hub.recipe.recipe import Recipe, Slice, Source, Step
 
-__all__ = ["read", "recognised"]
-
-EPSILON = 1e-8
+MULTISLERP_EPSILON = 1e-8
 """Of multislerp: mergekit adds it to norms. Ours has no need of it."""
 Names = Mapping[Reference, Source]
 
@@ -143,7 +141,7 @@ def _programs(
     offset = 0
     for index, part in enumerate(document.parts):
         at = f"slices[{index}].sources" if document.sliced else "models"
-        merged = _merged(document, part, base, at)
+        merged = _merge_inputs(document, part, base, at)
         values = _values(document, part, merged, offset, refusals)
         parameters = _parameters(document.method, values, len(merged), refusals)
         if METHODS[document.method].base == "optional":
@@ -155,18 +153,18 @@ def _programs(
     return steps, layers
 
 
-def _merged(document: Document, part: Part, base: Reference | None, at: str) -> list[Entry]:
+def _merge_inputs(document: Document, part: Part, base: Reference | None, at: str) -> list[Entry]:
     """What the operator merges, in order. mergekit adds a base that `models:` does not list."""
     policy = METHODS[document.method].base
     own = [entry for entry in part.entries if entry.model == base]
     others = [entry for entry in part.entries if entry.model != base]
     added = [Entry(model=base)] if base and not own and not document.sliced else []
     if policy in ("required", "first") and base is None:
-        raise malformed(
+        raise document_error(
             document.where, f"{document.method} needs a base_model", "add `base_model:`"
         )
     if policy != "ignored" and base and not own and not added:
-        raise malformed(
+        raise document_error(
             document.where, f"base_model {base} is not in {at}", f"add it to {at}, with its layers"
         )
     if policy == "first":
@@ -188,7 +186,7 @@ def _check_count(
     besides = METHODS[document.method].base in ("required", "optional")
     given = ", ".join(str(entry.model) for entry in merged) or "none"
     counted = any(entry.model == base for entry in merged)
-    raise malformed(
+    raise document_error(
         document.where,
         f"{document.method} merges {allowed} {noun}{' besides the base' * besides}, and {at} "
         f"gives {len(merged)}: {given}",
@@ -206,16 +204,16 @@ def _values(
 
     def own(parameter: Parameter, entry: Entry) -> Any:
         of = str(entry.model)
-        value = resolved(parameter, (entry.settings, *scopes), document.where, of)
+        value = resolve_setting(parameter, (entry.settings, *scopes), document.where, of)
         if entry.span and entry.span[0] != offset:
-            for text in numbered(value):
+            for text in texts_with_digits(value):
                 refusals.add(f"filter {text!r} of {parameter.name} of {of}", RENUMBERED)
         return value
 
     return {
         each.name: tuple(own(each, entry) for entry in merged)
         if each.per_model
-        else resolved(each, scopes, document.where)
+        else resolve_setting(each, scopes, document.where)
         for each in METHODS[document.method].parameters
     }
 
@@ -226,30 +224,32 @@ def _parameters(
     """The operator's keyword arguments."""
     if name == "nuslerp":
         return _nuslerp(values, refusals)
-    found = _named(METHODS[name], values)
+    parameters = _rename(METHODS[name], values)
     if name == "multislerp":
-        if values["eps"] != EPSILON:
+        if values["eps"] != MULTISLERP_EPSILON:
             refusals.add("eps", "leave it out: norms need no help here")
         if models == 1:  # which mergekit hands through, whatever its weight
-            found |= {"weights": (1.0,), "normalize": True}
-    return found
+            parameters |= {"weights": (1.0,), "normalize": True}
+    return parameters
 
 
-def _named(method: Method, values: Mapping[str, Any]) -> dict[str, Any]:
+def _rename(method: Method, values: Mapping[str, Any]) -> dict[str, Any]:
     """By our names. Where all models have the same value, it is one value, except for weights."""
-    found = {}
+    parameters = {}
     for parameter in method.parameters:
         value = values[parameter.name]
         alike = parameter.per_model and all(each == value[0] for each in value)
         if parameter.ours:
-            found[parameter.ours] = value[0] if alike and parameter.ours != "weights" else value
-    return found
+            parameters[parameter.ours] = (
+                value[0] if alike and parameter.ours != "weights" else value
+            )
+    return parameters
 
 
 def _nuslerp(values: Mapping[str, Any], refusals: Refusals) -> dict[str, Any]:
     first, second = values["weight"]
-    t = combined(first, second, share_of_second)
-    along = combined(values["nuslerp_flatten"], values["nuslerp_row_wise"], pointwise(_along))
+    t = combine(first, second, share_of_second)
+    along = combine(values["nuslerp_flatten"], values["nuslerp_row_wise"], pointwise(_choose_along))
     if t is None:
         refusals.add(
             "weight of nuslerp",
@@ -263,6 +263,6 @@ def _nuslerp(values: Mapping[str, Any], refusals: Refusals) -> dict[str, Any]:
     return {"t": t, "along": along}
 
 
-def _along(flatten: bool, row_wise: bool) -> str:
+def _choose_along(flatten: bool, row_wise: bool) -> str:
     """mergekit's row_wise transposes before it turns rows, so columns are what turns."""
     return "tensor" if flatten else "column" if row_wise else "row"

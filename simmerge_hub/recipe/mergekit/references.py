@@ -31,7 +31,7 @@ class Reference(NamedTuple):
         return f"{self.model}+{self.lora}" if self.lora else str(self.model)
 
 
-def parsed(value: Any, key: str, refusals: Refusals, where: str) -> Reference:
+def parse_reference(value: Any, key: str, refusals: Refusals, where: str) -> Reference:
     """What a reference names. Raises RecipeError if mergekit would not read it either."""
     if isinstance(value, str):
         model, plus, lora = value.partition("+")
@@ -44,7 +44,7 @@ def parsed(value: Any, key: str, refusals: Refusals, where: str) -> Reference:
         return Reference(
             _place(value.get("model"), key, where), _place(lora, key, where) if lora else None
         )
-    raise _malformed(value, key, where)
+    raise _reference_error(value, key, where)
 
 
 def sources(references: Iterable[Reference], reserved: Iterable[str]) -> dict[Reference, Source]:
@@ -53,7 +53,7 @@ def sources(references: Iterable[Reference], reserved: Iterable[str]) -> dict[Re
     Folders are called what they are called themselves and repositories by their full name, and
     then by number. Of `base+lora` the source is the adapter. Names in `reserved` are not given.
     """
-    found: dict[Reference, Source] = {}
+    by_reference: dict[Reference, Source] = {}
     taken = set(reserved)
     for reference in dict.fromkeys(references):
         source = _source(reference.lora or reference.model)
@@ -62,10 +62,10 @@ def sources(references: Iterable[Reference], reserved: Iterable[str]) -> dict[Re
             number += 1
             name = f"{source.name} ({number})"
         taken.add(name)
-        found[reference] = Source(
+        by_reference[reference] = Source(
             name=name, repo=source.repo, commit=source.commit, folder=source.folder
         )
-    return found
+    return by_reference
 
 
 def _source(place: Place) -> Source:
@@ -86,10 +86,10 @@ def _place(value: Any, key: str, where: str) -> Place:
         path, _, revision = value.partition("@")
         if path:
             return Place(path, revision)
-    raise _malformed(value, key, where)
+    raise _reference_error(value, key, where)
 
 
-def _malformed(value: Any, key: str, where: str) -> RecipeError:
+def _reference_error(value: Any, key: str, where: str) -> RecipeError:
     return RecipeError(
         f"{where}: {key} is {reprlib.repr(value)}",
         hint="name a model as org/name, org/name@revision, a folder's path, or base+lora",

@@ -13,16 +13,16 @@ class Refusals:
     """
 
     sentence: str
-    found: dict[str, str] = field(default_factory=dict)
+    advice: dict[str, str] = field(default_factory=dict)
 
     def add(self, key: str, advice: str) -> None:
         """Note a key; the first advice for it stays."""
-        self.found.setdefault(key, advice)
+        self.advice.setdefault(key, advice)
 
     def settle(self) -> None:
         """RecipeError with every key in the message and its advice in the hint, if there is any."""
-        if self.found:
+        if self.advice:
             raise RecipeError(
-                f"{self.sentence}: {', '.join(self.found)}",
-                hint="; ".join(f"{key}: {advice}" for key, advice in self.found.items()),
+                f"{self.sentence}: {', '.join(self.advice)}",
+                hint="; ".join(f"{key}: {advice}" for key, advice in self.advice.items()),
             )

@@ -5,16 +5,23 @@ from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.recipe import schedule
+from simmerge_hub.recipe.checks import check
 from simmerge_hub.recipe.mergekit.parameters import METHODS, RESCALE, Method
 from simmerge_hub.recipe.mergekit.refusals import Refusals
-from simmerge_hub.recipe.mergekit.settings import RENUMBERED, as_setting, mapped, numbered
-from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Source, Step, check
+from simmerge_hub.recipe.mergekit.settings import (
+    RENUMBERED,
+    map_scalars,
+    scalars,
+    texts_with_digits,
+    to_setting,
+)
+from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Source, Step
 from simmerge_hub.recipe.writing import dump_yaml
 
 Own = dict[str, dict[str, Any]]
 """Model -> parameters that it alone has."""
 ADAPTER = "adapter_config.json"
-RANDOM = ("dare_linear", "dare_ties", "della", "della_linear")
+RANDOM_OPERATORS = ("dare_linear", "dare_ties", "della", "della_linear")
 """Operators that draw numbers, which differ between the two programs."""
 UNSAYABLE = {
     "output": ("model", "mergekit writes whole models only"),
@@ -47,7 +54,7 @@ def write(recipe: Recipe) -> str:
     base = _base(recipe, operator, refusals)
     data: dict[str, Any] = {"merge_method": operator}
     data |= {"base_model": _reference(recipe, base)} if base else {}
-    data |= _body(recipe, base, refusals)
+    data |= _body(recipe, refusals)
     data |= _storage(recipe)
     refusals.settle()
     return "".join(f"# {note}\n" for note in _notes(recipe, base)) + dump_yaml(data)
@@ -104,7 +111,7 @@ def _base(recipe: Recipe, operator: str, refusals: Refusals) -> str:
     return reference
 
 
-def _body(recipe: Recipe, base: str, refusals: Refusals) -> dict[str, Any]:
+def _body(recipe: Recipe, refusals: Refusals) -> dict[str, Any]:
     """`models:` or `slices:`, with their parameters."""
     programs = [program[0] for program in recipe.programs]
     settings = [_settings(step, refusals) for step in programs]
@@ -126,8 +133,8 @@ def _sources(recipe: Recipe, number: int) -> dict[str, tuple[int, int]]:
     """The models of a slice that have a part in it, with their layers; the base if it is needed."""
     part, step = recipe.slices[number], recipe.programs[number][0]
     names = list(step.models)
-    found = operators.check(step.operator, next(schedule.extremes(step.parameters)), len(names))
-    if found.needs_base and recipe.base and recipe.base.name not in names:
+    operator = operators.check(step.operator, next(schedule.extremes(step.parameters)), len(names))
+    if operator.needs_base and recipe.base and recipe.base.name not in names:
         names.append(recipe.base.name)
     whole = next(iter(part.layers.values()))
     return {name: part.layers.get(name, whole) for name in names}
@@ -142,7 +149,7 @@ def _refuse_texts(
     for parameter in METHODS[step.operator].parameters:
         value = step.parameters.get(parameter.ours or "t") if parameter.per_model else None
         for each in value if isinstance(value, tuple | list) else (value,):
-            for text in numbered(each):
+            for text in texts_with_digits(each):
                 refusals.add(f"filter {text!r} of {parameter.name}", RENUMBERED)
 
 
@@ -154,23 +161,23 @@ def _settings(step: Step, refusals: Refusals) -> tuple[dict[str, Any], Own]:
         given["normalize"] = True  # equal shares are, whatever it says
     shared: dict[str, Any] = {}
     own: Own = {}
-    for name, value in _translated(step, method, given, refusals):
+    for name, value in _translate(step, method, given, refusals):
         if isinstance(value, tuple | list):
             for model, each in zip(step.models, value, strict=True):
-                own.setdefault(model, {})[name] = as_setting(each)
+                own.setdefault(model, {})[name] = to_setting(each)
         else:
-            shared[name] = as_setting(value)
+            shared[name] = to_setting(value)
     return shared, own
 
 
-def _translated(
+def _translate(
     step: Step, method: Method, given: Mapping[str, Any], refusals: Refusals
 ) -> Iterator[tuple[str, Any]]:
     if step.operator == "nuslerp":
         t, along = given["t"], given["along"]
-        yield "weight", (mapped(t, lambda share: 1 - share), t)
-        yield "nuslerp_flatten", mapped(along, lambda word: word == "tensor")
-        yield "nuslerp_row_wise", mapped(along, lambda word: word == "column")
+        yield "weight", (map_scalars(t, lambda share: 1 - share), t)
+        yield "nuslerp_flatten", map_scalars(along, lambda word: word == "tensor")
+        yield "nuslerp_row_wise", map_scalars(along, lambda word: word == "column")
         return
     _refuse_parameters(step, given, refusals)
     for parameter in method.parameters:
@@ -178,7 +185,7 @@ def _translated(
         if parameter.ours == "weights" and value is None:
             value = (1.0,) * len(step.models)
         if parameter.words:
-            value = mapped(value, lambda word: word == RESCALE[True])
+            value = map_scalars(value, lambda word: word == RESCALE[True])
         if parameter.ours:
             yield parameter.name, value
 
@@ -187,7 +194,7 @@ def _refuse_parameters(step: Step, given: Mapping[str, Any], refusals: Refusals)
     operator = step.operator
     if given.get("trim") == "model":
         refusals.add("trim: model", "mergekit trims each tensor: use trim: tensor")
-    if "density" in _words(given.get("rescale")):
+    if "density" in scalars(given.get("rescale")):
         refusals.add(f"rescale: density of {operator}", "mergekit has none and l1")
     if operator == "karcher" and given["weights"] and len(set(map(str, given["weights"]))) > 1:
         refusals.add("weights of karcher", "mergekit weighs all models alike")
@@ -197,18 +204,12 @@ def _refuse_parameters(step: Step, given: Mapping[str, Any], refusals: Refusals)
         refusals.add("steps of karcher by depth or name", "give one number")
 
 
-def _words(value: Any) -> set[Any]:
-    found: set[Any] = set()
-    mapped(value, found.add)
-    return found
-
-
 def _entry(
     recipe: Recipe, name: str, own: Mapping[str, Any] | None, span: Sequence[int] = ()
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"model": _reference(recipe, name)}
-    found |= {"layer_range": list(span)} if span else {}
-    return found | ({"parameters": dict(own)} if own else {})
+    entry: dict[str, Any] = {"model": _reference(recipe, name)}
+    entry |= {"layer_range": list(span)} if span else {}
+    return entry | ({"parameters": dict(own)} if own else {})
 
 
 def _reference(recipe: Recipe, name: str) -> str:
@@ -245,7 +246,7 @@ def _notes(recipe: Recipe, base: str) -> Iterator[str]:
     if base != recipe.reference and len(recipe.sources) > 1:
         whose = f"{base}'s" if base else "those of any model"
         yield f"config.json and tokenizer: mergekit takes {whose}, not {recipe.reference}'s."
-    if recipe.operators[0] in RANDOM:
+    if recipe.operators[0] in RANDOM_OPERATORS:
         yield f"Random numbers differ: seed {recipe.seed} here, --random-seed in mergekit."
     if recipe.shard_size != SHARD_SIZE:
         yield f"Shards of {recipe.shard_size} bytes: --out-shard-size in mergekit."

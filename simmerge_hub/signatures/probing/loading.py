@@ -21,7 +21,7 @@ from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import layered
-from simmerge_hub.weights.stream import opened, shapes
+from simmerge_hub.weights.stream import open_tensors, shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -69,7 +69,7 @@ def loaded(
         offload = model_bytes(checkpoint, base, dtype) > SHARE * free_memory(place)
     with ExitStack() as stack:
         if offload:
-            rows = stack.enter_context(opened(checkpoint, base))
+            rows = stack.enter_context(open_tensors(checkpoint, base))
             with _quiet(), _loading(whole.name):
                 model = layered(_folder(whole), rows, getattr(torch, dtype), place)
         else:

@@ -26,7 +26,7 @@ from simmerge_hub.signatures.probing.sketch import (
 from simmerge_hub.signatures.signing import cache
 from simmerge_hub.signatures.signing.sample import Ranges, sampled_rows
 from simmerge_hub.signatures.signing.signature import Request, Signature
-from simmerge_hub.weights.numbers import DTYPES
+from simmerge_hub.weights.numbers import STORED_DTYPES
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
 CHECKED = 32
@@ -125,7 +125,7 @@ def _dtype(request: Request, name: str) -> torch.dtype:
     """What the sample of a tensor is kept in."""
     header = request.checkpoint.tensors.get(name)
     stored = header is not None and request.checkpoint.kind == "full" and not header.scale
-    return DTYPES[header.dtype] if header is not None and stored else torch.float32
+    return STORED_DTYPES[header.dtype] if header is not None and stored else torch.float32
 
 
 def _wrong_content(found: Signature, known: Signature, request: Request) -> str:

@@ -33,7 +33,7 @@ from simmerge_hub.signatures.signing.artifact import (
     undumped,
 )
 from simmerge_hub.signatures.signing.sample import read_sample
-from simmerge_hub.weights.numbers import DTYPES
+from simmerge_hub.weights.numbers import STORED_DTYPES
 from simmerge_hub.weights.stream import shapes
 
 __all__ = [
@@ -195,7 +195,7 @@ def _sampled(request: Request, identity: str, progress: Progress | None) -> Sign
     _check_weights(checkpoint, sampled)
     if checkpoint.kind == "full":
         stored = checkpoint.tensors
-        sampled = {n: t if stored[n].scale else t.to(DTYPES[stored[n].dtype])
+        sampled = {n: t if stored[n].scale else t.to(STORED_DTYPES[stored[n].dtype])
                    for n, t in sampled.items()}  # fmt: skip
     made = Signature(
         name=checkpoint.name,

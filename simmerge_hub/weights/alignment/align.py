@@ -21,7 +21,7 @@ from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.meaning import conflicts, differences
-from simmerge_hub.weights.layers import Placed, depths, layer_of, main_stack, sliced
+from simmerge_hub.weights.layers import Placement, depths, layer_of, main_stack, place_slices
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary
 
@@ -32,7 +32,7 @@ RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Rejection:
     """A tensor of one model that cannot be merged, and the reason."""
 
     name: str
@@ -41,7 +41,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matched:
+class TensorMatch:
     """One tensor of the output.
 
     `origins` says what it is called in each model that has a part in it; `copied` names the model
@@ -64,15 +64,15 @@ class Alignment:
     of its own where the reference has none.
     """
 
-    tensors: Mapping[str, Matched]
-    rejected: tuple[Rejected, ...]
+    tensors: Mapping[str, TensorMatch]
+    rejected: tuple[Rejection, ...]
     notes: tuple[str, ...] = ()
     untied: bool = False
 
     @property
     def shapes(self) -> dict[str, Shape]:
         """Tensor name -> shape."""
-        return {name: found.shape for name, found in self.tensors.items()}
+        return {name: match.shape for name, match in self.tensors.items()}
 
 
 def align(
@@ -100,7 +100,7 @@ def align(
             adapters.check(model, shapes(reference))
     everything = [*([base] if base else []), *models]
     sources = dict(zip(names or [m.name for m in everything], everything, strict=True))
-    work = _Work(
+    matcher = _Matcher(
         sources=sources,
         shapes={name: shapes(model, base) for name, model in sources.items()},
         reference=next(iter(sources)),
@@ -108,32 +108,32 @@ def align(
         resized=vocabulary.tensors if vocabulary else frozenset(),
         rows=vocabulary.size if vocabulary else 0,
     )
-    work.compare_configs()
-    tensors = {n: m for n, p in work.placed(spans).items() if (m := work.match(n, p))}
+    matcher.compare_configs()
+    tensors = {n: m for n, p in matcher.place(spans).items() if (m := matcher.match(n, p))}
     if spans:
-        work.refuse_left_out(tensors, spans)
+        matcher.refuse_left_out(tensors, spans)
     else:
-        tensors |= work.extras()
+        tensors |= matcher.extras()
     return Alignment(
         tensors=tensors,
-        rejected=tuple(work.rejected),
-        notes=tuple(work.notes),
-        untied=work.untied,
+        rejected=tuple(matcher.rejected),
+        notes=tuple(matcher.notes),
+        untied=matcher.untied,
     )
 
 
-def aligned(models: Sequence[Checkpoint], base: Checkpoint | None = None) -> Alignment:
+def align_strict(models: Sequence[Checkpoint], base: Checkpoint | None = None) -> Alignment:
     """`align`, or AlignmentError if anything is rejected: nothing is merged by halves."""
-    found = align(models, base)
-    refuse_rejected(found)
-    return found
+    alignment = align(models, base)
+    refuse_rejections(alignment)
+    return alignment
 
 
-def refuse_rejected(found: Alignment) -> None:
+def refuse_rejections(alignment: Alignment) -> None:
     """AlignmentError that names the first tensor that does not fit, if there is one."""
-    if found.rejected:
-        first = found.rejected[0]
-        more = len(found.rejected) - 1
+    if alignment.rejected:
+        first = alignment.rejected[0]
+        more = len(alignment.rejected) - 1
         others = f" (and {more} more)" if more else ""
         raise AlignmentError(
             f"{first.model} does not fit: {first.name} {first.reason}{others}",
@@ -143,7 +143,7 @@ def refuse_rejected(found: Alignment) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Work:
+class _Matcher:
     """One alignment in the making."""
 
     sources: Mapping[str, Checkpoint]
@@ -152,7 +152,7 @@ class _Work:
     unmatched: str
     resized: frozenset[str]
     rows: int
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     untied: bool = False
 
@@ -164,22 +164,22 @@ class _Work:
                 self.notes += adapters.other_base(model, reference)
             elif model is not reference:
                 self.rejected += [
-                    Rejected(name="config.json", model=name, reason=reason)
+                    Rejection(name="config.json", model=name, reason=reason)
                     for reason in conflicts(reference, model)
                 ]
                 self.notes += differences(reference, model)
 
-    def placed(self, spans: Sequence[Span]) -> dict[str, Placed]:
+    def place(self, spans: Sequence[Span]) -> dict[str, Placement]:
         """Every tensor the output should have."""
         if spans:
             self._refuse_mixed_heads(spans)
-            return sliced(self.shapes, spans)
+            return place_slices(self.shapes, spans)
         names = list(self.shapes[self.reference])
         heads = [n for m in self.sources for n in self.shapes[m] if self._is_new_head(m, n)]
         self.untied = bool(heads) or any(map(self._parts_a_tie, self.sources))
         deep = depths(names)
         return {
-            name: Placed(
+            name: Placement(
                 slice=0, depth=deep.get(name, 0.0), origins=dict.fromkeys(self.sources, name)
             )
             for name in dict.fromkeys([*names, *heads])
@@ -187,21 +187,21 @@ class _Work:
 
     def _refuse_mixed_heads(self, spans: Sequence[Span]) -> None:
         """In slices embedding and head come from different models, which must agree on tying."""
-        told = {m: _says_tied(self.sources[m]) for span in (spans[0], spans[-1]) for m in span}
-        first, wanted = next(iter(told.items()))
-        for model, said in told.items():
+        stated = {m: _stated_tie(self.sources[m]) for span in (spans[0], spans[-1]) for m in span}
+        first, wanted = next(iter(stated.items()))
+        for model, said in stated.items():
             if None not in (said, wanted) and said != wanted:
                 reason = f"says tie_word_embeddings {said}, in {first} {wanted}"
-                self.rejected.append(Rejected(name="config.json", model=model, reason=reason))
+                self.rejected.append(Rejection(name="config.json", model=model, reason=reason))
 
-    def match(self, name: str, placed: Placed) -> Matched | None:
+    def match(self, name: str, placed: Placement) -> TensorMatch | None:
         """The tensor with its name in each model; None (and a reason) if it cannot be merged."""
         leader = self.reference if self.reference in placed.origins else next(iter(placed.origins))
         origins: dict[str, str] = {}
         for model, wanted in placed.origins.items():
-            found = self._stand_in(model, wanted)
-            if found is not None:
-                origins[model] = found
+            stand_in = self._stand_in(model, wanted)
+            if stand_in is not None:
+                origins[model] = stand_in
         wanted = self._shape(leader, origins) if leader in origins else None
         missing = [model for model in placed.origins if model not in origins]
         if wanted is None or (missing and not self._may_miss(name, missing)):
@@ -209,15 +209,15 @@ class _Work:
             return None
         if not self._same_shape(name, wanted, origins, leader):
             return None
-        return Matched(
-            shape=self._resized(name, wanted),
+        return TensorMatch(
+            shape=self._output_shape(name, wanted),
             origins=origins if not missing else {leader: origins[leader]},
             slice=placed.slice,
             depth=placed.depth,
             copied=leader if missing else "",
         )
 
-    def _resized(self, name: str, shape: Shape) -> Shape:
+    def _output_shape(self, name: str, shape: Shape) -> Shape:
         return (self.rows, *shape[1:]) if name in self.resized else shape
 
     def _shape(self, model: str, origins: Mapping[str, str]) -> Shape:
@@ -225,23 +225,23 @@ class _Work:
 
     def _stand_in(self, model: str, name: str) -> str | None:
         """What holds this tensor in a model: itself, or the embedding its head is tied to."""
-        found = self.shapes[model]
-        if name in found:
+        own = self.shapes[model]
+        if name in own:
             return name
-        if layer_of(name) or _says_tied(self.sources[model]) is False:
+        if layer_of(name) or _stated_tie(self.sources[model]) is False:
             return None
         others = [m for m in self.shapes if name in self.shapes[m]]
         twins = self._twins(others[0], name) if others else []
-        held = [twin for twin in twins if twin in found]
+        held = [twin for twin in twins if twin in own]
         return held[0] if len(held) == 1 else None
 
     def _twins(self, model: str, name: str) -> list[str]:
         """Other matrices outside the layers with the same shape: embeddings and heads."""
-        found = self.shapes[model]
+        own = self.shapes[model]
         return [
             other
-            for other, shape in found.items()
-            if other != name and len(shape) == 2 and shape == found[name] and not layer_of(other)
+            for other, shape in own.items()
+            if other != name and len(shape) == 2 and shape == own[name] and not layer_of(other)
         ]
 
     def _is_new_head(self, model: str, name: str) -> bool:
@@ -250,8 +250,8 @@ class _Work:
             name not in self.shapes[self.reference]
             and not layer_of(name)
             and len(self.shapes[model][name]) == 2
-            and _says_tied(self.sources[model]) is not True
-            and _says_tied(self.sources[self.reference]) is not False
+            and _stated_tie(self.sources[model]) is not True
+            and _stated_tie(self.sources[self.reference]) is not False
             and len([t for t in self._twins(model, name) if t in self.shapes[self.reference]]) == 1
         )
 
@@ -259,8 +259,8 @@ class _Work:
         """Whether the reference ties its head, though it stores one, and a model's is its own."""
         stored = self.shapes[self.reference]
         return (
-            _says_tied(self.sources[self.reference]) is True
-            and _says_tied(self.sources[model]) is False
+            _stated_tie(self.sources[self.reference]) is True
+            and _stated_tie(self.sources[model]) is False
             and any(
                 name in self.shapes[model] and not layer_of(name) and len(shape) == 2
                 and self._twins(self.reference, name)
@@ -280,9 +280,9 @@ class _Work:
     def _reject(self, name: str, missing: Sequence[str], leader: str) -> None:
         for model in missing:
             self.rejected.append(
-                Rejected(name=name, model=model, reason=f"is in {leader} only")
+                Rejection(name=name, model=model, reason=f"is in {leader} only")
                 if model != leader
-                else Rejected(name=name, model=model, reason="is not in it")
+                else Rejection(name=name, model=model, reason="is not in it")
             )
 
     def _same_shape(
@@ -296,28 +296,28 @@ class _Work:
             alike = len(shape) == len(wanted) == 2 and shape[1] == wanted[1]
             kind = "has another vocabulary size" if alike else "has another shape"
             reason = f"{kind}: {list(shape)}, in {leader} {list(wanted)}"
-            self.rejected.append(Rejected(name=name, model=model, reason=reason))
+            self.rejected.append(Rejection(name=name, model=model, reason=reason))
         return len(self.rejected) == before
 
-    def extras(self) -> dict[str, Matched]:
+    def extras(self) -> dict[str, TensorMatch]:
         """Tensors that the reference lacks, by the rule for them."""
-        kept: dict[str, Matched] = {}
-        for model, found in self.shapes.items():
-            for name in found:
+        kept: dict[str, TensorMatch] = {}
+        for model, own in self.shapes.items():
+            for name in own:
                 if name in self.shapes[self.reference] or self._is_new_head(model, name):
                     continue
                 if name in kept or self._is_ignored(model, name):
                     continue
                 if name in self.sources[self.reference].buffers:
                     reason = f"is stored as whole numbers in {self.reference}"
-                    self.rejected.append(Rejected(name=name, model=model, reason=reason))
+                    self.rejected.append(Rejection(name=name, model=model, reason=reason))
                 elif self.unmatched == "refuse":
                     reason = f"is not in {self.reference}"
-                    self.rejected.append(Rejected(name=name, model=model, reason=reason))
+                    self.rejected.append(Rejection(name=name, model=model, reason=reason))
                 elif self.unmatched == "keep":
                     self.notes.append(f"{name} is copied from {model}, the first that has it")
-                    shape = self._resized(name, found[name])
-                    kept[name] = Matched(shape=shape, origins={model: name}, copied=model)
+                    shape = self._output_shape(name, own[name])
+                    kept[name] = TensorMatch(shape=shape, origins={model: name}, copied=model)
                 else:
                     self.notes.append(f"{name} of {model} is left out: it is not in the reference")
         return kept
@@ -327,11 +327,11 @@ class _Work:
         if RECOMPUTED.fullmatch(name):
             return True
         twins = [] if layer_of(name) else self._twins(model, name)
-        return _says_tied(self.sources[model]) is True and bool(twins)
+        return _stated_tie(self.sources[model]) is True and bool(twins)
 
-    def refuse_left_out(self, tensors: Mapping[str, Matched], spans: Iterable[Span]) -> None:
+    def refuse_left_out(self, tensors: Mapping[str, TensorMatch], spans: Iterable[Span]) -> None:
         """Reject tensors inside a slice that its first model does not have."""
-        used = {(m, n) for found in tensors.values() for m, n in found.origins.items()}
+        used = {(m, n) for match in tensors.values() for m, n in match.origins.items()}
         known = used | {(r.model, r.name) for r in self.rejected}
         for span in spans:
             for model, (first, end) in span.items():
@@ -341,17 +341,17 @@ class _Work:
                     inside = layer and layer.stack == stack and first <= layer.number < end
                     if inside and (model, name) not in known and self.unmatched != "drop":
                         reason = f"is not in the layers of {next(iter(span))} it is merged with"
-                        self.rejected.append(Rejected(name=name, model=model, reason=reason))
+                        self.rejected.append(Rejection(name=name, model=model, reason=reason))
 
 
-def _says_tied(model: Checkpoint) -> bool | None:
+def _stated_tie(model: Checkpoint) -> bool | None:
     """What a model's config says of its head: tied to the embedding, not, or nothing."""
-    for config in (model.config, *_nested(model.config)):
+    for config in (model.config, *_nested_configs(model.config)):
         said = config.get("tie_word_embeddings")
         if isinstance(said, bool):
             return said
     return None
 
 
-def _nested(config: Mapping[str, object]) -> list[Mapping[str, object]]:
+def _nested_configs(config: Mapping[str, object]) -> list[Mapping[str, object]]:
     return [value for value in config.values() if isinstance(value, dict)]

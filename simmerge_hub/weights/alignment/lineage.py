@@ -16,9 +16,9 @@ from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
-DEEPEST = 8
+GENERATIONS_FOLLOWED = 8
 """How many generations of cards are followed."""
-FAR = 0.9
+DISTANCE_LIMIT = 0.9
 """‖w − w₀‖/‖w₀‖ from which a model is no fine-tune of w₀; unrelated models are near √2."""
 CHECKED_TENSORS, CHECKED_ROWS = 8, 16
 
@@ -35,31 +35,31 @@ def common_base(models: Sequence[Checkpoint], named: str | None = None) -> Check
     """
     lines = [_ancestors(model) for model in models]
     if named is None:
-        shared = _shared(models, lines)
+        shared = _nearest_in_all(models, lines)
         sayers = [m for m, line in zip(models, lines, strict=True) if shared in line]
-        base = _stated(shared, sayers) if shared else None
+        base = _resolve_stated(shared, sayers) if shared else None
     else:
         base = resolve(named)
-        _agree(base, models, lines)
+        _check_named(base, models, lines)
     if base is not None:
-        _verify(base, models)
+        _check_distance(base, models)
     return base
 
 
-def stray(model: Checkpoint, base: Checkpoint) -> str:
+def card_mismatch(model: Checkpoint, base: Checkpoint) -> str:
     """Why a model is no fine-tune of a base by what it says, in words; or "". Headers only."""
     if model.parents == (base.name,):
         return ""
     line = _ancestors(model)
-    if not line or base.name in line or any(_same(base, name) for name in line):
+    if not line or _is_on(line, base):
         return ""
     return f"was made from another base, {line[0]}"
 
 
-def far(model: Checkpoint, base: Checkpoint) -> str:
+def weight_mismatch(model: Checkpoint, base: Checkpoint) -> str:
     """Why a model is no fine-tune of a base by its weights, in words; or ""."""
     try:
-        _verify(base, [model])
+        _check_distance(base, [model])
     except BaseUnknown as error:
         return str(error)
     return ""
@@ -69,7 +69,7 @@ def _ancestors(model: Checkpoint) -> list[str]:
     """Names of the bases of a model, nearest first; a parent that cannot be read ends the line."""
     line: list[str] = []
     current: Checkpoint | None = model
-    while current is not None and len(current.parents) == 1 and len(line) < DEEPEST:
+    while current is not None and len(current.parents) == 1 and len(line) < GENERATIONS_FOLLOWED:
         (parent,) = current.parents
         if parent in (*line, model.name):
             break
@@ -93,7 +93,7 @@ def _reference(name: str, *, local: bool) -> ModelRef:
     return ref
 
 
-def _stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
+def _resolve_stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
     """The base that cards name, or an error that says what to do where it cannot be had."""
     try:
         return resolve(_reference(name, local=not all(m.location.repo for m in models)))
@@ -104,14 +104,14 @@ def _stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
         ) from error
 
 
-def _resolved(name: str) -> Checkpoint | None:
+def _try_resolve(name: str) -> Checkpoint | None:
     try:
         return resolve(name)
     except (HubError, CheckpointError):
         return None
 
 
-def _shared(models: Sequence[Checkpoint], lines: list[list[str]]) -> str | None:
+def _nearest_in_all(models: Sequence[Checkpoint], lines: list[list[str]]) -> str | None:
     """The nearest name on every line that has one; None if no model names a base."""
     stated = [line for line in lines if line]
     if not stated:
@@ -127,34 +127,38 @@ def _shared(models: Sequence[Checkpoint], lines: list[list[str]]) -> str | None:
     )
 
 
-def _agree(base: Checkpoint, models: Sequence[Checkpoint], lines: list[list[str]]) -> None:
+def _check_named(base: Checkpoint, models: Sequence[Checkpoint], lines: list[list[str]]) -> None:
     for model, line in zip(models, lines, strict=True):
-        if line and base.name not in line and not any(_same(base, name) for name in line):
+        if line and not _is_on(line, base):
             raise BaseUnknown(
                 f"--base says {base.name}, but {model.name} says it was made from {line[0]}",
                 hint=f"use --base {line[0]}, or correct base_model on the card of {model.name}",
             )
 
 
-def _same(base: Checkpoint, name: str) -> bool:
+def _is_on(line: list[str], base: Checkpoint) -> bool:
+    return base.name in line or any(_has_same_content(base, name) for name in line)
+
+
+def _has_same_content(base: Checkpoint, name: str) -> bool:
     """Whether a repository of another name (a fork, a local copy) holds the same content."""
-    other = _resolved(name)
+    other = _try_resolve(name)
     return other is not None and digest(other) == digest(base)
 
 
-def _verify(base: Checkpoint, models: Sequence[Checkpoint]) -> None:
+def _check_distance(base: Checkpoint, models: Sequence[Checkpoint]) -> None:
     for model in models:
         if model.kind == "full" and model.location != base.location:
-            found = _remembered(base, model)
-            if found > FAR:
+            apart = _cached_distance(base, model)
+            if apart > DISTANCE_LIMIT:
                 raise BaseUnknown(
                     f"{model.name} is no fine-tune of {base.name}: its weights differ from it by "
-                    f"{found:.2f} of their norm",
+                    f"{apart:.2f} of their norm",
                     hint="name the model it was trained from with --base",
                 )
 
 
-def _remembered(base: Checkpoint, model: Checkpoint) -> float:
+def _cached_distance(base: Checkpoint, model: Checkpoint) -> float:
     """`distance`, measured once for each pair of contents: a second plan reads no weights."""
     contents = hashlib.sha256(f"{digest(base)} {digest(model)}".encode()).hexdigest()
     note = assets_folder("distance", contents) / "distance"
@@ -164,21 +168,21 @@ def _remembered(base: Checkpoint, model: Checkpoint) -> float:
         known = math.nan
     if known >= 0:
         return known
-    found = distance(base, model)
+    measured = distance(base, model)
     part = note.with_name(f".{uuid4().hex}")
-    part.write_text(repr(found))
+    part.write_text(repr(measured))
     part.replace(note)
-    return found
+    return measured
 
 
 def distance(base: Checkpoint, model: Checkpoint) -> float:
     """‖w − w₀‖/‖w₀‖ over the first rows of a few matrices spread over the model's depth."""
-    found = shapes(model)
-    matrices = [n for n, s in shapes(base).items() if len(s) == 2 and found.get(n) == s]
+    of_model = shapes(model)
+    matrices = [n for n, s in shapes(base).items() if len(s) == 2 and of_model.get(n) == s]
     if not matrices:
         return math.inf
     step = max(1, len(matrices) // CHECKED_TENSORS)
-    wanted = {n: [(0, min(CHECKED_ROWS, matrix_shape(found[n])[0]))] for n in matrices[::step]}
+    wanted = {n: [(0, min(CHECKED_ROWS, matrix_shape(of_model[n])[0]))] for n in matrices[::step]}
     ours, theirs = read_rows(base, wanted), read_rows(model, wanted)
     delta = sum(float((theirs[n] - ours[n]).square().sum()) for n in wanted)
     size = sum(float(ours[n].square().sum()) for n in wanted)

@@ -19,7 +19,7 @@ TELLING = ("rope_theta", "rope_scaling", "rope_parameters", "hidden_act", "hidde
 def conflicts(reference: Checkpoint, model: Checkpoint) -> list[str]:
     """Why a model's config forbids merging it with the reference: "says num_attention_heads 4"."""
     return [
-        f"says {key} {_shown(said)}, in {reference.name} {_shown(wanted)}"
+        f"says {key} {_shorten(said)}, in {reference.name} {_shorten(wanted)}"
         for key, wanted, said in _differences(reference.config, model.config, DECISIVE)
     ]
 
@@ -27,7 +27,7 @@ def conflicts(reference: Checkpoint, model: Checkpoint) -> list[str]:
 def differences(reference: Checkpoint, model: Checkpoint) -> list[str]:
     """Sentences about settings of a model that the output will not have."""
     return [
-        f"{model.name} has {key} {_shown(said)}; the output has {_shown(wanted)} of "
+        f"{model.name} has {key} {_shorten(said)}; the output has {_shorten(wanted)} of "
         f"{reference.name}"
         for key, wanted, said in _differences(reference.config, model.config, TELLING)
     ]
@@ -38,7 +38,7 @@ def _differences(
 ) -> Iterator[tuple[str, Any, Any]]:
     """Keys that both state differently, at the top and in the parts of either kind."""
     for key in keys:
-        if key in reference and key in model and not _same(reference[key], model[key]):
+        if key in reference and key in model and not _agree(reference[key], model[key]):
             yield key, reference[key], model[key]
     for name, part in reference.items():
         other = model.get(name)
@@ -47,12 +47,12 @@ def _differences(
                 yield f"{name}.{key}", wanted, said
 
 
-def _same(one: Any, other: Any) -> bool:
+def _agree(one: Any, other: Any) -> bool:
     if one is None or other is None:  # a default that only one of them spells out
         return True
     return bool(one == other)
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -12,10 +12,10 @@ folder       the merged adapter as a folder that PEFT loads
 """
 
 from simmerge_hub.weights.lora.combination import Combine, combination
-from simmerge_hub.weights.lora.folder import AdapterReport, write_adapter
+from simmerge_hub.weights.lora.folder import AdapterReport, adapter_folder, write_adapter
 from simmerge_hub.weights.lora.merge import AdapterMerge, Module, merge_adapters
 
 __all__ = [
     "AdapterMerge", "AdapterReport", "Combine", "Module",
-    "combination", "merge_adapters", "write_adapter",
+    "adapter_folder", "combination", "merge_adapters", "write_adapter",
 ]  # fmt: skip

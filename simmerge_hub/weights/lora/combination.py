@@ -33,23 +33,23 @@ def combination(chosen: Arm, names: Sequence[str], *, seed: int = 0) -> Combine 
         OperatorError: it does not take these adapters, or cannot work on deltas alone, or module by
             module.
     """
-    found = check(chosen.operator, chosen.parameters, len(names))
+    operator = check(chosen.operator, chosen.parameters, len(names))
     if chosen.operator in WEIGHTED:
-        return _weights(chosen, len(names))
-    if found.space != "delta":
+        return _sum_weights(chosen, len(names))
+    if operator.space != "delta":
         raise OperatorError(
             f"{chosen.label} looks at the base's weights too, which adapters do not have",
             hint="use an operator on deltas, such as ties or nuslerp, or merge into a full model",
         )
-    if measures_model(found, chosen.parameters):
+    if measures_model(operator, chosen.parameters):
         raise OperatorError(
             f"{chosen.label} measures all tensors of a model together",
             hint="use trim='tensor', or merge into a full model",
         )
-    return _on_deltas(chosen, tuple(names), seed)
+    return _combine_deltas(chosen, tuple(names), seed)
 
 
-def checked_weights(weights: Sequence[float], adapters: int) -> tuple[float, ...]:
+def check_weights(weights: Sequence[float], adapters: int) -> tuple[float, ...]:
     """One finite weight for each adapter. Raises OperatorError otherwise."""
     if len(weights) != adapters:
         raise OperatorError(
@@ -61,7 +61,7 @@ def checked_weights(weights: Sequence[float], adapters: int) -> tuple[float, ...
     return tuple(map(float, weights))
 
 
-def _on_deltas(chosen: Arm, names: tuple[str, ...], seed: int) -> Combine:
+def _combine_deltas(chosen: Arm, names: tuple[str, ...], seed: int) -> Combine:
     def combine(tensor: str, deltas: list[Tensor]) -> Tensor:
         shape = tuple(deltas[0].shape)
         zero = torch.zeros(1, 1).expand(shape)  # a base of one entry
@@ -71,7 +71,7 @@ def _on_deltas(chosen: Arm, names: tuple[str, ...], seed: int) -> Combine:
     return combine
 
 
-def _weights(chosen: Arm, models: int) -> tuple[float, ...]:
+def _sum_weights(chosen: Arm, models: int) -> tuple[float, ...]:
     """The weights of a weighted sum: what it makes of a one among zeros."""
     zero = torch.zeros(1, 1)
     ones = [list(row.view(models, 1, 1)) for row in torch.eye(models)]

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import hypot
 from pathlib import Path
@@ -16,14 +17,14 @@ from torch import Tensor
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.weights.adapters import PREFIX
-from simmerge_hub.weights.lora.merge import AdapterMerge, Module, merged
+from simmerge_hub.weights.lora.merge import AdapterMerge, Module, compute_factors
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
 from simmerge_hub.weights.partial import partial_folder
-from simmerge_hub.weights.shards import CODES, Entry, Shard, Write, plan_shards, writing
+from simmerge_hub.weights.shards import OUTPUT_CODES, Entry, Shard, Write, open_shards, plan_shards
 
-FILE = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
-SELECTING = ("layers_to_transform", "layers_pattern", "exclude_modules")
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+TARGET_FILTERS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 """Settings of PEFT that narrow `target_modules` down."""
 
 
@@ -57,7 +58,6 @@ def write_adapter(
     overwrite: bool = False,
     durable: bool = True,
     metadata: Mapping[str, str] | None = None,
-    files: Callable[[AdapterReport], Mapping[str, str]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> AdapterReport:
     """Run a merge of adapters.
@@ -71,7 +71,6 @@ def write_adapter(
         overwrite: replace an existing folder, at the end; whose it is, is the caller's to know.
         durable: flush to the disk before the folder appears.
         metadata: more for the safetensors header.
-        files: asked at the end for more text files of the folder, by name.
         progress: called with (module, modules done, modules in all).
 
     Raises:
@@ -79,21 +78,39 @@ def write_adapter(
         RecipeError: the result does not fit the dtype.
         OutputError: `output` exists, or the disk is too full.
     """
-    shard = _shard(merge, metadata or {})
-    target = Path(output)
-    norms: dict[str, tuple[float, float]] = {}
+    with adapter_folder(
+        merge,
+        Path(output),
+        overwrite=overwrite,
+        durable=durable,
+        metadata=metadata or {},
+        progress=progress,
+    ) as (_, report):
+        return report
+
+
+@contextmanager
+def adapter_folder(
+    merge: AdapterMerge,
+    output: Path,
+    *,
+    overwrite: bool,
+    durable: bool,
+    metadata: Mapping[str, str],
+    progress: Callable[[str, int, int], None] | None,
+) -> Iterator[tuple[Path, AdapterReport]]:
+    """The written adapter in a folder that becomes `output` when the block ends, and only then.
+
+    The arguments and errors are those of `write_adapter`. Yields the folder, to put more files
+    into, and what was written.
+    """
+    shard = _shard(merge, metadata)
     with partial_folder(
-        target, identity=uuid4().hex, size=shard.size, overwrite=overwrite, durable=durable
+        output, identity=uuid4().hex, size=shard.size, overwrite=overwrite, durable=durable
     ) as partial:
-        with writing(partial.folder, [shard]) as write:
-            for tensor in merge.whole:
-                _write_whole(merge, tensor, write)
-            for done, module in enumerate(merge.modules, 1):
-                norms[module.name] = _write_module(merge, module, write)
-                if progress:
-                    progress(module.name, done, len(merge.modules))
+        norms = _write_tensors(merge, partial.folder, shard, progress)
         report = AdapterReport(
-            folder=target,
+            folder=output,
             rank=merge.rank,
             dtype=merge.dtype,
             size=shard.size - len(shard.header),
@@ -101,13 +118,12 @@ def write_adapter(
             residues={name: _share(*each) for name, each in norms.items()},
             tokenizer=_copy_tokenizer(merge, partial.folder),
         )
-        texts = {**(files(report) if files else {}), CONFIG: json.dumps(config(merge), indent=2)}
-        for name, text in texts.items():
-            (partial.folder / name).write_text(f"{text.rstrip()}\n", encoding="utf-8")
-    return report
+        yield partial.folder, report
+        text = json.dumps(adapter_config(merge), indent=2) + "\n"
+        (partial.folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
 
 
-def config(merge: AdapterMerge) -> dict[str, Any]:
+def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
     """adapter_config.json: scalings are one, so the deltas are B·A as stored."""
     ranks = {
         f"^{re.escape(module.name)}": module.rank
@@ -127,7 +143,7 @@ def config(merge: AdapterMerge) -> dict[str, Any]:
         "use_dora": False,
         "rank_pattern": ranks,
         "alpha_pattern": ranks,
-        "target_modules": _targets(merge),
+        "target_modules": _target_modules(merge),
         "modules_to_save": trained or None,
         "bias": "none",
         "fan_in_fan_out": any(each.get("fan_in_fan_out") for each in configs),
@@ -136,14 +152,14 @@ def config(merge: AdapterMerge) -> dict[str, Any]:
     }
 
 
-def _targets(merge: AdapterMerge) -> list[str]:
+def _target_modules(merge: AdapterMerge) -> list[str]:
     """The adapters' own lists together; all modules by name where those would say too much."""
     configs = [one.checkpoint.config for one in merge.sources]
-    told = [each.get("target_modules") for each in configs]
+    stated = [each.get("target_modules") for each in configs]
     names = [module.name for module in merge.modules]
-    plain = all(isinstance(each, list) for each in told)
-    if plain and not any(each.get(key) for each in configs for key in SELECTING):
-        union = {target for each in told for target in each or ()}
+    plain = all(isinstance(each, list) for each in stated)
+    if plain and not any(each.get(key) for each in configs for key in TARGET_FILTERS):
+        union = {target for each in stated for target in each or ()}
         if all(_is_target(name, union) for name in names):
             return sorted(union)
     return sorted(names)
@@ -155,14 +171,14 @@ def _is_target(name: str, targets: set[str]) -> bool:
 
 
 def _shard(merge: AdapterMerge, metadata: Mapping[str, str]) -> Shard:
-    code = CODES[merge.dtype]
-    entries: dict[str, Entry] = {t.name: (CODES[t.dtype], t.shape) for t in merge.whole}
+    code = OUTPUT_CODES[merge.dtype]
+    entries: dict[str, Entry] = {t.name: (OUTPUT_CODES[t.dtype], t.shape) for t in merge.whole}
     for module in merge.modules:
         a, b = _stored_names(module)
         out, into = module.shape
         entries |= {a: (code, (module.rank, into)), b: (code, (out, module.rank))}
     (shard,) = plan_shards(entries, 2**63, {"format": "pt", **metadata})
-    return replace(shard, file=FILE)
+    return replace(shard, file=ADAPTER_WEIGHTS)
 
 
 def _stored_names(module: Module) -> tuple[str, str]:
@@ -171,31 +187,49 @@ def _stored_names(module: Module) -> tuple[str, str]:
     return f"{PREFIX}{module.name}.{kind}A{end}", f"{PREFIX}{module.name}.{kind}B{end}"
 
 
+def _write_tensors(
+    merge: AdapterMerge,
+    folder: Path,
+    shard: Shard,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[str, tuple[float, float]]:
+    """Write the weights; module -> the norms of what its rank leaves out and of its delta."""
+    norms: dict[str, tuple[float, float]] = {}
+    with open_shards(folder, [shard]) as write:
+        for tensor in merge.whole:
+            _write_whole(merge, tensor, write)
+        for done, module in enumerate(merge.modules, 1):
+            norms[module.name] = _write_module(merge, module, write)
+            if progress:
+                progress(module.name, done, len(merge.modules))
+    return norms
+
+
 def _write_module(merge: AdapterMerge, module: Module, write: Write) -> tuple[float, float]:
     """Write A and B; the norms of what they leave out and of the whole delta."""
     try:
-        found = merged(merge, module)
+        factors = compute_factors(merge, module)
     except OverflowError as error:
-        raise _overflow(module.name, "float32") from error
-    for name, tensor in zip(_stored_names(module), (found.a, found.b), strict=True):
-        write(name, 0, _rounded(tensor, name, merge.dtype))
-    return found.residue, found.norm
+        raise _overflow_error(module.name, "float32") from error
+    for name, tensor in zip(_stored_names(module), (factors.a, factors.b), strict=True):
+        write(name, 0, _round(tensor, name, merge.dtype))
+    return factors.residue, factors.norm
 
 
 def _write_whole(merge: AdapterMerge, tensor: Whole, write: Write) -> None:
     for low, high in row_blocks(tensor.shape):
         rows = whole_rows(merge.sources, tensor, low, high)
-        write(tensor.name, low, _rounded(rows, tensor.name, tensor.dtype))
+        write(tensor.name, low, _round(rows, tensor.name, tensor.dtype))
 
 
-def _rounded(rows: Tensor, name: str, dtype: str) -> Tensor:
-    found = rows.to(getattr(torch, dtype))
-    if not torch.isfinite(found).all():
-        raise _overflow(name, dtype)
-    return found
+def _round(rows: Tensor, name: str, dtype: str) -> Tensor:
+    rounded = rows.to(getattr(torch, dtype))
+    if not torch.isfinite(rounded).all():
+        raise _overflow_error(name, dtype)
+    return rounded
 
 
-def _overflow(name: str, dtype: str) -> RecipeError:
+def _overflow_error(name: str, dtype: str) -> RecipeError:
     return RecipeError(
         f"merging {name} overflows {dtype}",
         hint="use smaller weights or a smaller scale, or write a wider dtype",

@@ -9,18 +9,18 @@ from torch import Tensor
 from simmerge_hub.errors import AlignmentError, CheckpointError, OperatorError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import Lora
-from simmerge_hub.weights.lora.combination import Combine, checked_weights
-from simmerge_hub.weights.lora.factors import Factors, factored, truncated
+from simmerge_hub.weights.lora.combination import Combine, check_weights
+from simmerge_hub.weights.lora.factors import Factors, factorize, truncate
 from simmerge_hub.weights.lora.sources import (
     Source,
     common_base,
     common_task,
-    downloaded,
+    download,
     read_lora,
-    source,
+    read_source,
 )
-from simmerge_hub.weights.lora.whole import Whole, agreed_whole, settled
-from simmerge_hub.weights.shards import CODES
+from simmerge_hub.weights.lora.whole import Whole, compare_values, match_whole
+from simmerge_hub.weights.shards import OUTPUT_CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +93,12 @@ def merge_adapters(
         raise CheckpointError("there is no adapter to merge", hint="name at least one")
     _check_numbers(rank, dtype)
     function = combine if callable(combine) else None
-    weights = None if callable(combine) else checked_weights(combine, len(adapters))
-    sources = [source(checkpoint) for checkpoint in adapters]
+    weights = None if callable(combine) else check_weights(combine, len(adapters))
+    sources = [read_source(checkpoint) for checkpoint in adapters]
     base, task = common_base(sources), common_task(sources)
-    modules = tuple(_module(sources, name, rank, function) for name in _names(sources))
-    whole = agreed_whole(sources, weights)
-    here = tuple(downloaded(one) for one in sources)
+    modules = tuple(_module(sources, name, rank, function) for name in _module_names(sources))
+    whole = match_whole(sources, weights)
+    here = tuple(download(one) for one in sources)
     return AdapterMerge(
         sources=here,
         combine=function,
@@ -107,39 +107,40 @@ def merge_adapters(
         task=task,
         dtype=dtype or sources[0].dtype,
         modules=modules,
-        whole=tuple(settled(here, tensor) for tensor in whole),
+        whole=tuple(compare_values(here, tensor) for tensor in whole),
     )
 
 
-def merged(merge: AdapterMerge, module: Module) -> Factors:
+def compute_factors(merge: AdapterMerge, module: Module) -> Factors:
     """A and B of one module of the result; computed now.
 
     Raises:
         CheckpointError: an adapter has NaN or Inf in it.
         OverflowError: the result does not fit float32.
     """
-    found = {number: read_lora(merge.sources[number], module.name) for number in module.holders}
+    loras = {number: read_lora(merge.sources[number], module.name) for number in module.holders}
     if merge.weights is not None:
         weights = merge.weights
-        parts = [(weights[i] * lora.scaling, lora.a, lora.b) for i, lora in found.items()]
-        return truncated(parts, module.rank)
+        parts = [(weights[i] * lora.scaling, lora.a, lora.b) for i, lora in loras.items()]
+        return truncate(parts, module.rank)
     assert merge.combine is not None
-    deltas = [_delta(module, found.get(number)) for number in range(len(merge.sources))]
+    deltas = [_dense_delta(module, loras.get(number)) for number in range(len(merge.sources))]
     dense = merge.combine(f"{module.name}.weight", deltas)
     del deltas
-    return factored((dense.T if module.turned else dense).contiguous(), module.rank)
+    return factorize((dense.T if module.turned else dense).contiguous(), module.rank)
 
 
 def _check_numbers(rank: int, dtype: str | None) -> None:
     if rank < 0:
         raise OperatorError(f"{rank} is no rank", hint="give a rank, or 0 for the sum of the ranks")
-    if dtype is not None and dtype not in CODES:
+    if dtype is not None and dtype not in OUTPUT_CODES:
         raise OperatorError(
-            f"adapters cannot be written as {dtype}", hint=f"choose one of: {', '.join(CODES)}"
+            f"adapters cannot be written as {dtype}",
+            hint=f"choose one of: {', '.join(OUTPUT_CODES)}",
         )
 
 
-def _names(sources: Sequence[Source]) -> list[str]:
+def _module_names(sources: Sequence[Source]) -> list[str]:
     """The modules that any adapter has, in the order of the first that has them."""
     return list(dict.fromkeys(name for one in sources for name in one.loras))
 
@@ -147,29 +148,29 @@ def _names(sources: Sequence[Source]) -> list[str]:
 def _module(
     sources: Sequence[Source], name: str, rank: int, combine: Callable[..., Tensor] | None
 ) -> Module:
-    found = {i: one.loras[name] for i, one in enumerate(sources) if name in one.loras}
-    first, *others = found
+    loras = {i: one.loras[name] for i, one in enumerate(sources) if name in one.loras}
+    first, *others = loras
     for other in others:
-        if _seen(found[other]) != _seen(found[first]):
+        if _describe(loras[other]) != _describe(loras[first]):
             raise AlignmentError(
-                f"{sources[first].name} changes {name} as {_seen(found[first])}, "
-                f"{sources[other].name} as {_seen(found[other])}",
+                f"{sources[first].name} changes {name} as {_describe(loras[first])}, "
+                f"{sources[other].name} as {_describe(loras[other])}",
                 hint="they are adapters of different models",
             )
-    shape = (found[first].b.shape[0], found[first].a.shape[1])
-    total = sum(lora.a.shape[0] for lora in found.values())
-    flags = [bool(sources[i].checkpoint.config.get("fan_in_fan_out")) for i in found]
+    shape = (loras[first].b.shape[0], loras[first].a.shape[1])
+    total = sum(lora.a.shape[0] for lora in loras.values())
+    flags = [bool(sources[i].checkpoint.config.get("fan_in_fan_out")) for i in loras]
     return Module(
         name=name,
-        embedding=found[first].embedding,
-        turned=found[first].embedding or any(flags),
+        embedding=loras[first].embedding,
+        turned=loras[first].embedding or any(flags),
         shape=shape,
-        rank=_rank(rank, total, shape, dense=combine is not None),
-        holders=tuple(found),
+        rank=_module_rank(rank, total, shape, dense=combine is not None),
+        holders=tuple(loras),
     )
 
 
-def _rank(asked: int, total: int, shape: tuple[int, int], *, dense: bool) -> int:
+def _module_rank(asked: int, total: int, shape: tuple[int, int], *, dense: bool) -> int:
     """The rank of a module whose adapters have `total` together, 0 being asked for no cut.
 
     What an operator makes of deltas may have any rank. A sum has no larger one than its parts; if
@@ -180,13 +181,13 @@ def _rank(asked: int, total: int, shape: tuple[int, int], *, dense: bool) -> int
     return min(asked, total, *shape) if asked else total
 
 
-def _seen(lora: Lora) -> str:
+def _describe(lora: Lora) -> str:
     """For messages, and to compare."""
     kind = "an embedding " if lora.embedding else ""
     return f"{kind}[{lora.b.shape[0]}, {lora.a.shape[1]}]"
 
 
-def _delta(module: Module, lora: Lora | None) -> Tensor:
+def _dense_delta(module: Module, lora: Lora | None) -> Tensor:
     """ΔW of one adapter as the base stores the tensor, zero where it has none: float32."""
     out, into = module.shape
     if lora is None:

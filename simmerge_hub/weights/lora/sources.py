@@ -39,7 +39,7 @@ class Source:
         return next(stored_dtype(tensors[n]) for n in tensors if _is_factor(n))
 
 
-def source(checkpoint: Checkpoint) -> Source:
+def read_source(checkpoint: Checkpoint) -> Source:
     """An adapter from its headers.
 
     Raises:
@@ -52,31 +52,35 @@ def source(checkpoint: Checkpoint) -> Source:
         )
     adapters.check_kind(checkpoint)
     if checkpoint.buffers:
-        raise adapters.unfoldable(checkpoint, f"holds whole numbers ({min(checkpoint.buffers)})")
+        raise adapters.unfoldable_error(
+            checkpoint, f"holds whole numbers ({min(checkpoint.buffers)})"
+        )
     headers = checkpoint.tensors.items()
     shapes = {name: torch.empty(header.shape, device="meta") for name, header in headers}
     loras, whole = adapters.separate(checkpoint, shapes)
     if not loras:
-        raise adapters.unfoldable(checkpoint, "has no LoRA matrices")
+        raise adapters.unfoldable_error(checkpoint, "has no LoRA matrices")
     if checkpoint.config.get("use_dora") or any(lora.magnitude is not None for lora in loras):
-        raise adapters.unfoldable(checkpoint, "is a DoRA adapter: its delta depends on the base")
+        raise adapters.unfoldable_error(
+            checkpoint, "is a DoRA adapter: its delta depends on the base"
+        )
     names = {adapters.base_name(name): name for name in checkpoint.tensors}
     return Source(
         checkpoint=checkpoint,
         loras={lora.module: lora for lora in loras},
         whole={name: names[name] for name in whole},
-        factors=_factors(checkpoint),
+        factors=_factor_names(checkpoint),
     )
 
 
-def _factors(checkpoint: Checkpoint) -> dict[str, tuple[str, ...]]:
+def _factor_names(checkpoint: Checkpoint) -> dict[str, tuple[str, ...]]:
     """Module -> the names of its tensors in the file."""
-    found: dict[str, tuple[str, ...]] = {}
+    names: dict[str, tuple[str, ...]] = {}
     for name in checkpoint.tensors:
         module, lora, _ = adapters.base_name(name).rpartition(".lora_")
         if lora:
-            found[module] = (*found.get(module, ()), name)
-    return found
+            names[module] = (*names.get(module, ()), name)
+    return names
 
 
 def common_base(sources: Sequence[Source]) -> str | None:
@@ -85,7 +89,7 @@ def common_base(sources: Sequence[Source]) -> str | None:
     Raises:
         AlignmentError: two name different ones.
     """
-    return _agreed(
+    return _common_setting(
         sources,
         "base_model_name_or_path",
         "{} is an adapter of {}, {} of {}",
@@ -100,7 +104,7 @@ def common_task(sources: Sequence[Source]) -> str | None:
     Raises:
         AlignmentError: two name different ones.
     """
-    return _agreed(
+    return _common_setting(
         sources,
         "task_type",
         "{} is for the task {}, {} for {}",
@@ -108,7 +112,7 @@ def common_task(sources: Sequence[Source]) -> str | None:
     )
 
 
-def downloaded(one: Source) -> Source:
+def download(one: Source) -> Source:
     """The same with its files here: adapters are read many times, and whole."""
     checkpoint = one.checkpoint
     files = sorted({header.file for header in checkpoint.tensors.values()})
@@ -138,17 +142,19 @@ def read_lora(one: Source, module: str) -> Lora:
     tensors = read_whole(replace(one.checkpoint, tensors=mine))
     for tensor in tensors.values():
         _check_finite(one, module, tensor)
-    (found,) = adapters.separate(one.checkpoint, tensors)[0]
-    return found
+    (lora,) = adapters.separate(one.checkpoint, tensors)[0]
+    return lora
 
 
-def _agreed(sources: Sequence[Source], key: str, message: str, hint: str) -> str | None:
+def _common_setting(sources: Sequence[Source], key: str, message: str, hint: str) -> str | None:
     """What all configs that state `key` state."""
-    told = [(one.name, str(value)) for one in sources if (value := one.checkpoint.config.get(key))]
-    for other in told[1:]:
-        if other[1] != told[0][1]:
-            raise AlignmentError(message.format(*told[0], *other), hint=hint)
-    return told[0][1] if told else None
+    stated = [
+        (one.name, str(value)) for one in sources if (value := one.checkpoint.config.get(key))
+    ]
+    for other in stated[1:]:
+        if other[1] != stated[0][1]:
+            raise AlignmentError(message.format(*stated[0], *other), hint=hint)
+    return stated[0][1] if stated else None
 
 
 def _check_finite(one: Source, name: str, tensor: Tensor) -> None:

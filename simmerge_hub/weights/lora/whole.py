@@ -16,11 +16,11 @@ from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.weights.lora.sources import Source, read_rows_of
 from simmerge_hub.weights.stream import matrix_shape, stored_dtype
 
-BLOCK = 2**22
+HELD_ENTRIES = 2**22
 """Entries held at a time (at least one row)."""
-UNDERNEATH = ".base_layer."
+BASE_COPY = ".base_layer."
 """In the name of a copy of the base's own tensor, which PEFT saves with an adapted embedding."""
-INSTEAD = "merge the adapters into their base instead: that gives a full model"
+MERGE_INTO_BASE = "merge the adapters into their base instead: that gives a full model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Whole:
     dtype: str
 
 
-def agreed_whole(sources: Sequence[Source], weights: Sequence[float] | None) -> tuple[Whole, ...]:
+def match_whole(sources: Sequence[Source], weights: Sequence[float] | None) -> tuple[Whole, ...]:
     """The whole tensors of the result, from headers; each with its weights, as if all differed.
 
     Args:
@@ -50,19 +50,19 @@ def agreed_whole(sources: Sequence[Source], weights: Sequence[float] | None) -> 
         OperatorError: the weights sum to zero.
     """
     names = dict.fromkeys(name for one in sources for name in one.whole)
-    return tuple(_agreed(sources, name, weights) for name in names)
+    return tuple(_match_tensor(sources, name, weights) for name in names)
 
 
-def settled(sources: Sequence[Source], tensor: Whole) -> Whole:
+def compare_values(sources: Sequence[Source], tensor: Whole) -> Whole:
     """The same without weights where all adapters have the same values; reads them.
 
     Raises:
         AlignmentError: they differ, and cannot be averaged.
     """
-    if all(_same(sources, tensor, low, high) for low, high in row_blocks(tensor.shape)):
+    if all(_have_same_rows(sources, tensor, low, high) for low, high in row_blocks(tensor.shape)):
         return replace(tensor, weights=None)
     if tensor.weights is None:
-        raise _unmergeable(" and ".join(sources[i].name for i in tensor.origins), tensor.name)
+        raise _unmergeable_error(" and ".join(sources[i].name for i in tensor.origins), tensor.name)
     return tensor
 
 
@@ -80,11 +80,11 @@ def whole_rows(sources: Sequence[Source], tensor: Whole, low: int, high: int) ->
 def row_blocks(shape: Sequence[int]) -> list[tuple[int, int]]:
     """The row ranges in which a tensor of this shape is worked through."""
     rows, cols = matrix_shape(shape)
-    step = max(1, BLOCK // max(1, cols))
+    step = max(1, HELD_ENTRIES // max(1, cols))
     return [(low, min(low + step, rows)) for low in range(0, rows, step)]
 
 
-def _agreed(sources: Sequence[Source], name: str, weights: Sequence[float] | None) -> Whole:
+def _match_tensor(sources: Sequence[Source], name: str, weights: Sequence[float] | None) -> Whole:
     origins = {i: one.whole[name] for i, one in enumerate(sources) if name in one.whole}
     first, *others = origins
     header = _header(sources, origins, first)
@@ -94,33 +94,33 @@ def _agreed(sources: Sequence[Source], name: str, weights: Sequence[float] | Non
             raise AlignmentError(
                 f"{sources[first].name} brings {name} as {list(header.shape)}, "
                 f"{sources[other].name} as {list(shape)}",
-                hint="their vocabularies differ; " + INSTEAD,
+                hint="their vocabularies differ; " + MERGE_INTO_BASE,
             )
-    copied = UNDERNEATH in origins[first]
+    copied = BASE_COPY in origins[first]
     if not copied and len(origins) < len(sources):
         without = next(one for i, one in enumerate(sources) if i not in origins)
         raise AlignmentError(
             f"{sources[first].name} brings {name} whole (modules_to_save), {without.name} does not",
-            hint=INSTEAD,
+            hint=MERGE_INTO_BASE,
         )
     return Whole(
         name=origins[first],
         origins=origins,
         shape=header.shape,
-        weights=None if copied or weights is None else _shares(name, weights),
+        weights=None if copied or weights is None else _normalize(name, weights),
         dtype=stored_dtype(header),
     )
 
 
-def _unmergeable(names: str, tensor: str) -> AlignmentError:
-    if UNDERNEATH in tensor:
+def _unmergeable_error(names: str, tensor: str) -> AlignmentError:
+    if BASE_COPY in tensor:
         return AlignmentError(
             f"{names} hold different copies of {tensor}, a tensor of their base",
             hint="adapters of different bases cannot be merged",
         )
     return AlignmentError(
         f"{names} bring {tensor} whole, with different values, and only a mean can merge that",
-        hint="use linear or task_arithmetic, or " + INSTEAD,
+        hint="use linear or task_arithmetic, or " + MERGE_INTO_BASE,
     )
 
 
@@ -128,18 +128,18 @@ def _header(sources: Sequence[Source], origins: Mapping[int, str], number: int) 
     return sources[number].checkpoint.tensors[origins[number]]
 
 
-def _shares(name: str, weights: Sequence[float]) -> tuple[float, ...]:
+def _normalize(name: str, weights: Sequence[float]) -> tuple[float, ...]:
     total = sum(weights)
     if abs(total) < 1e-8:
         raise OperatorError(
             f"the weights {list(weights)} sum to zero, and {name} is stored whole: a mean of it "
             "cannot be taken",
-            hint="give weights with a non-zero sum, or " + INSTEAD,
+            hint="give weights with a non-zero sum, or " + MERGE_INTO_BASE,
         )
     return tuple(weight / total for weight in weights)
 
 
-def _same(sources: Sequence[Source], tensor: Whole, low: int, high: int) -> bool:
+def _have_same_rows(sources: Sequence[Source], tensor: Whole, low: int, high: int) -> bool:
     """Whether these rows are alike in all adapters that have them."""
     parts = (read_rows_of(sources[i], n, low, high) for i, n in tensor.origins.items())
     first = next(parts)

@@ -14,12 +14,12 @@ POSITION = re.compile(r"(.*[._])?pos(ition(s|al)?)?([._].*)?")
 
 
 def vocabulary_tensors(
-    found: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
 ) -> tuple[int | None, frozenset[str]]:
     """How many vocabulary rows a model has, and the names of the tensors that have them.
 
     Args:
-        found: tensor name -> shape, of the whole model.
+        shapes: tensor name -> shape, of the whole model.
         config: its config.json.
 
     Returns:
@@ -28,7 +28,7 @@ def vocabulary_tensors(
     """
     outside = {
         name: shape
-        for name, shape in found.items()
+        for name, shape in shapes.items()
         if 0 < len(shape) < 3 and layer_of(name) is None and not POSITION.fullmatch(name.lower())
     }
     for size in stated_sizes(config):

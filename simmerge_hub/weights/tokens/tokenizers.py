@@ -1,4 +1,4 @@
-"""A tokenizer as tokenizer.json holds it: its tokens and their ids, read, checked and added to.
+"""A tokenizer as tokenizer.json holds it: its tokens and their ids, read and checked.
 
 The file is data from others: it is read as JSON and no tokenizer is run. Ids are those that the
 tokenizers library gives when it loads the file. The library ignores what the file says of the ids
@@ -8,24 +8,24 @@ next free ones in the order of the file. A file that says otherwise contradicts 
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simmerge_hub.errors import AlignmentError, CheckpointError
+from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
-FILE = "tokenizer.json"
-CONFIG = "tokenizer_config.json"
-FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 """What an added token says besides its text and its id; false where it says nothing."""
-FORMATS = re.compile(r"tokenizer\.[^/]*|vocab\.[^/]*|[^/]*\.model|merges\.txt")
+VOCABULARY_FILES = re.compile(r"tokenizer\.[^/]*|vocab\.[^/]*|[^/]*\.model|merges\.txt")
 """Files that hold a vocabulary, in whichever format."""
-KINDS = ("BPE", "WordPiece", "WordLevel")
+MODEL_TYPES = ("BPE", "WordPiece", "WordLevel")
 """Types of models whose vocabulary is a table of ids; a Unigram's is a list with scores."""
 
-GAPS = 2**16
+ID_SLACK = 2**16
 """How far ids may lie beyond what there are tokens and rows for."""
 
 
@@ -54,74 +54,47 @@ def read_tokens(checkpoint: Checkpoint, rows: int | None) -> Tokens:
     Raises:
         CheckpointError: the file cannot be read, or its ids cannot be meant.
     """
-    data, config = _content(checkpoint, FILE), _content(checkpoint, CONFIG)
+    data, config = _read_json(checkpoint, TOKENIZER), _read_json(checkpoint, TOKENIZER_CONFIG)
     try:
-        kind, ids = _ordinary(data)
-        added = _with_added(data, config, ids, len(data["model"]["vocab"]))
+        kind, ids = _read_vocabulary(data)
+        added = _number_added(data, config, ids, len(data["model"]["vocab"]))
         _check_ids(ids, rows)
-    except _Wrong as wrong:
-        raise _damaged(checkpoint, str(wrong)) from None
+    except _Malformed as wrong:
+        raise _damage_error(checkpoint, str(wrong)) from None
     name = checkpoint.name
     return Tokens(model=name, ids=ids, added=added, kind=kind, data=data, config=config)
 
 
-def formats(checkpoint: Checkpoint) -> tuple[str, ...]:
+def vocabulary_files(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The files of a checkpoint that hold its tokens, readable here or not."""
-    return tuple(name for name in checkpoint.tokenizer_files if FORMATS.fullmatch(name))
+    return tuple(name for name in checkpoint.tokenizer_files if VOCABULARY_FILES.fullmatch(name))
 
 
-def extended(source: Tokens, new: Mapping[str, int], donors: Sequence[Tokens]) -> dict[str, str]:
-    """The files of a tokenizer with more tokens.
-
-    Args:
-        source: the tokenizer to extend; nothing of it changes.
-        new: tokens that it lacks -> their ids, which are higher than all of its own.
-        donors: tokenizers that have them; the first that has one says what it is.
-
-    Returns:
-        File name -> content: tokenizer.json, and tokenizer_config.json where it lists added tokens.
-
-    Raises:
-        AlignmentError: an ordinary token would have to go into a Unigram model or one of another
-            kind, whose scores or rules cannot be joined.
-    """
-    added = _added_of(new, donors)
-    ordinary = {token: number for token, number in new.items() if token not in added}
-    _refuse_unjoinable(source, ordinary, donors)
-    listed = [*source.added.values(), *added.values()]
-    model = dict(source.data["model"])
-    if ordinary or (source.kind != "Unigram" and not _is_next(source, min(new.values()))):
-        # With their ids in the model's vocabulary, nothing is renumbered when the file is loaded.
-        every = {entry["content"]: entry["id"] for entry in listed}
-        model["vocab"] = {**model["vocab"], **ordinary, **every}
-    if ordinary and source.kind == "BPE":
-        model["merges"] = [*_merges(source), *_new_merges(source, ordinary, model["vocab"], donors)]
-    files = {FILE: _text({**source.data, "added_tokens": listed, "model": model})}
-    decoder = source.config.get("added_tokens_decoder")
-    if isinstance(decoder, dict):
-        more = {str(e["id"]): {k: v for k, v in e.items() if k != "id"} for e in added.values()}
-        files[CONFIG] = _text({**source.config, "added_tokens_decoder": {**decoder, **more}})
-    return files
+def ids_with_rows(tokens: Tokens, rows: int | None) -> Mapping[str, int]:
+    """The tokens that have a row in a vocabulary of `rows` rows, with their ids."""
+    if rows is None:
+        return tokens.ids
+    return {token: number for token, number in tokens.ids.items() if number < rows}
 
 
-class _Wrong(Exception):
+class _Malformed(Exception):
     """What is wrong with a file, without its name."""
 
 
-def _content(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+def _read_json(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
     """A JSON object that a checkpoint holds; {} if there is no such file."""
     if name not in checkpoint.files:
         return {}
     try:
-        found = json.loads(local_file(checkpoint.location, name).read_bytes())
+        content = json.loads(local_file(checkpoint.location, name).read_bytes())
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise _damaged(checkpoint, "is no JSON object", name)
-    return found
+        content = None
+    if not isinstance(content, dict):
+        raise _damage_error(checkpoint, "is no JSON object", name)
+    return content
 
 
-def _damaged(checkpoint: Checkpoint, seen: str, name: str = FILE) -> CheckpointError:
+def _damage_error(checkpoint: Checkpoint, seen: str, name: str = TOKENIZER) -> CheckpointError:
     return CheckpointError(
         f"{name} of {checkpoint.name} {seen}",
         hint="load its tokenizer with transformers and save_pretrained() it again, or fetch the "
@@ -129,21 +102,21 @@ def _damaged(checkpoint: Checkpoint, seen: str, name: str = FILE) -> CheckpointE
     )
 
 
-def _ordinary(data: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+def _read_vocabulary(data: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
     """The kind of a tokenizer's model, and its tokens without the added ones."""
     model = data.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(model, dict) or not isinstance(vocab, dict | list):
-        raise _Wrong("has no vocabulary")
+        raise _Malformed("has no vocabulary")
     if isinstance(vocab, list):
         if not all(_is_piece(piece) for piece in vocab):
-            raise _Wrong("has a vocabulary that is no list of [piece, score]")
+            raise _Malformed("has a vocabulary that is no list of [piece, score]")
         return "Unigram", {piece: number for number, (piece, _) in enumerate(vocab)}
     for token, number in vocab.items():
         _check_id(token, number)
     kind = model.get("type", "BPE" if "merges" in model else "WordLevel")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise _Wrong(f"has a model of an unknown type, {str(kind)[:40]!r}")
+    if not isinstance(kind, str) or kind not in MODEL_TYPES:
+        raise _Malformed(f"has a model of an unknown type, {str(kind)[:40]!r}")
     return kind, dict(vocab)
 
 
@@ -158,58 +131,58 @@ def _is_piece(piece: Any) -> bool:
 
 def _check_id(token: str, number: Any) -> None:
     if type(number) is not int or number < 0:  # a bool is an int, and is no id
-        raise _Wrong(f"has an id that is none: {str(number)[:40]} for {token[:40]!r}")
+        raise _Malformed(f"has an id that is none: {str(number)[:40]} for {token[:40]!r}")
 
 
-def _with_added(
+def _number_added(
     data: Mapping[str, Any], config: Mapping[str, Any], ids: dict[str, int], size: int
 ) -> dict[str, dict[str, Any]]:
     """Put the added tokens into `ids`, and give them back with their flags, in their order."""
-    found: dict[str, dict[str, Any]] = {}
+    added: dict[str, dict[str, Any]] = {}
     following = size
-    for entry in _entries(data, config, ids):
+    for entry in _added_entries(data, config, ids):
         token, number = entry["content"], entry["id"]
-        if token in found:
+        if token in added:
             continue
         loaded = ids.get(token, following)
         if number != loaded:
-            raise _Wrong(f"says that {token[:40]!r} is {number}, which is loaded as {loaded}")
+            raise _Malformed(f"says that {token[:40]!r} is {number}, which is loaded as {loaded}")
         if token not in ids:
             ids[token] = number
             following = number + 1
-        found[token] = entry
-    return found
+        added[token] = entry
+    return added
 
 
-def _entries(
+def _added_entries(
     data: Mapping[str, Any], config: Mapping[str, Any], ids: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
     """Added tokens: those of tokenizer.json, then those that only tokenizer_config.json knows."""
     listed = data.get("added_tokens") or []
     if not isinstance(listed, list):
-        raise _Wrong("has added_tokens that are no list")
+        raise _Malformed("has added_tokens that are no list")
     known = set(ids)
     for entry in listed:
-        yield (read := _entry(entry))
+        yield (read := _read_entry(entry))
         known.add(read["content"])
     decoder = config.get("added_tokens_decoder")
     stated = decoder if isinstance(decoder, dict) else {}
-    for number in sorted(stated, key=_number):
+    for number in sorted(stated, key=_token_id):
         more = stated[number]
         if isinstance(more, dict) and str(more.get("content")) not in known:
-            yield _entry({**more, "id": _number(number)})
+            yield _read_entry({**more, "id": _token_id(number)})
 
 
-def _number(text: str) -> int:
+def _token_id(text: str) -> int:
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else -1
 
 
-def _entry(entry: Any) -> dict[str, Any]:
+def _read_entry(entry: Any) -> dict[str, Any]:
     token = entry.get("content") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(token, str):
-        raise _Wrong("has an added token without a text")
+        raise _Malformed("has an added token without a text")
     _check_id(token, entry.get("id"))
-    flags = {flag: entry.get(flag) is True for flag in FLAGS}
+    flags = {flag: entry.get(flag) is True for flag in ADDED_TOKEN_FLAGS}
     return {"id": entry["id"], "content": token, **flags}
 
 
@@ -219,84 +192,14 @@ def _check_ids(ids: Mapping[str, int], rows: int | None) -> None:
         seen: dict[int, str] = {}
         for token, number in ids.items():
             if number in seen:
-                raise _Wrong(f"gives the id {number} to {seen[number][:40]!r} and {token[:40]!r}")
+                raise _Malformed(
+                    f"gives the id {number} to {seen[number][:40]!r} and {token[:40]!r}"
+                )
             seen[number] = token
-    bound = (rows or 0) + 2 * len(ids) + GAPS
+    bound = (rows or 0) + 2 * len(ids) + ID_SLACK
     for token, number in ids.items():
         if number >= bound:
             what = f"tokens: {len(ids)}" + (f", rows: {rows}" if rows else "")
-            raise _Wrong(f"gives the id {number} to {token[:40]!r}, far beyond the others ({what})")
-
-
-def _added_of(new: Mapping[str, int], donors: Sequence[Tokens]) -> dict[str, dict[str, Any]]:
-    """The new tokens that are added ones in the first model that has them, with new ids."""
-    found: dict[str, dict[str, Any]] = {}
-    for token, number in new.items():
-        entry = next(donor for donor in donors if token in donor.ids).added.get(token)
-        if entry is not None:
-            found[token] = {**entry, "id": number}
-    return found
-
-
-def _refuse_unjoinable(
-    source: Tokens, ordinary: Mapping[str, int], donors: Sequence[Tokens]
-) -> None:
-    for donor in donors:
-        count = sum(token in donor.ids for token in ordinary)
-        if count and (donor.kind != source.kind or source.kind == "Unigram"):
-            kinds = " and ".join(dict.fromkeys((donor.kind, source.kind)))
-            raise AlignmentError(
-                f"{source.model} lacks ordinary tokens of {donor.model} ({count}), and {kinds} "
-                "tokenizers cannot be joined",
-                hint="write `tokenizer: base`, or the name of one model",
+            raise _Malformed(
+                f"gives the id {number} to {token[:40]!r}, far beyond the others ({what})"
             )
-
-
-def _is_next(tokens: Tokens, number: int) -> bool:
-    """Whether a token that is added to the file as it is would be loaded with this id."""
-    vocab = tokens.data["model"]["vocab"]
-    besides = (entry["id"] for token, entry in tokens.added.items() if token not in vocab)
-    return number == max(len(vocab), max(besides, default=-1) + 1)
-
-
-def _merges(tokens: Tokens) -> list[Any]:
-    """A BPE model's merges as they are written: "a b" or ["a", "b"], all of them alike."""
-    found = tokens.data["model"].get("merges") or []
-    texts = isinstance(found, list) and all(isinstance(merge, str) for merge in found)
-    if not texts and not (isinstance(found, list) and all(_is_pair(merge) for merge in found)):
-        raise CheckpointError(
-            f"{FILE} of {tokens.model} has merges that are no pairs of tokens",
-            hint="load its tokenizer with transformers and save_pretrained() it again",
-        )
-    return found
-
-
-def _is_pair(merge: Any) -> bool:
-    return isinstance(merge, list) and len(merge) == 2 and all(isinstance(m, str) for m in merge)
-
-
-def _new_merges(
-    source: Tokens,
-    ordinary: Mapping[str, int],
-    vocab: Mapping[str, int],
-    donors: Sequence[Tokens],
-) -> list[Any]:
-    """The donors' merges that make the new tokens; after all others, so that those come first."""
-    written = _merges(source)
-    texts = bool(written) and isinstance(written[0], str)
-    prefix = source.data["model"].get("continuing_subword_prefix")
-    start = len(prefix) if isinstance(prefix, str) else 0
-    found: dict[tuple[str, str], None] = {}
-    for donor in donors:
-        for merge in _merges(donor):
-            pair = tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge)
-            if len(pair) != 2 or pair[0] + pair[1][start:] not in ordinary:
-                continue
-            if all(part in vocab and not (texts and " " in part) for part in pair):
-                found[pair] = None
-    return [" ".join(pair) if texts else list(pair) for pair in found]
-
-
-def _text(data: Mapping[str, Any]) -> str:
-    """ASCII: a text with half a surrogate pair can be written nowhere else."""
-    return json.dumps(data, indent=2) + "\n"

@@ -24,12 +24,19 @@ from torch import Tensor
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
-from simmerge_hub.weights.gather import completed, gathered
+from simmerge_hub.weights.gather import fill_origins, gather_rows
 from simmerge_hub.weights.stream import Rows, shapes
 from simmerge_hub.weights.tokens.embeddings import stated_sizes, vocabulary_tensors
-from simmerge_hub.weights.tokens.tokenizers import FILE, Tokens, extended, formats, read_tokens
+from simmerge_hub.weights.tokens.extension import extend_tokenizer
+from simmerge_hub.weights.tokens.tokenizers import (
+    TOKENIZER,
+    Tokens,
+    ids_with_rows,
+    read_tokens,
+    vocabulary_files,
+)
 
-EXAMPLES = 3
+TOKENS_SHOWN = 3
 """Tokens that a note shows."""
 
 
@@ -51,7 +58,7 @@ class Vocabulary:
     notes: tuple[str, ...]
 
 
-def vocabulary(
+def match_vocabularies(
     checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str
 ) -> Vocabulary | None:
     """Match the vocabularies of several models.
@@ -70,28 +77,28 @@ def vocabulary(
         AlignmentError: the vocabularies differ and cannot be told or joined.
         CheckpointError: a tokenizer.json that cannot be read.
     """
-    source = _source(checkpoints, base, choice)
-    models = _models(checkpoints, checkpoints.get(base or ""), source)
-    known = [model for model in models if FILE in model.tokenizer.files]
+    source = _choose_source(checkpoints, base, choice)
+    models = _describe_models(checkpoints, checkpoints.get(base or ""), source)
+    known = [model for model in models if TOKENIZER in model.tokenizer.files]
     heights = {model.rows for model in models if model.rows is not None}
-    if len(heights) < 2 and len({file_sha256(m.tokenizer, FILE) for m in known}) < 2:
+    if len(heights) < 2 and len({file_sha256(m.tokenizer, TOKENIZER) for m in known}) < 2:
         return None
-    tokens = _tokens(known)
-    held = {model.name: _held(tokens[model.name], model.rows) for model in known}
+    tokens = _read_all_tokens(known)
+    held = {model.name: ids_with_rows(tokens[model.name], model.rows) for model in known}
     if len(heights) < 2 and all(ids == held[known[0].name] for ids in held.values()):
         return None
     _refuse_unknown_rows(models)
     notes = []
     for model in models:
         if model.name not in tokens:
-            twin = _twin(model, models, tokens)
+            twin = _find_twin(model, models, tokens)
             tokens[model.name], held[model.name] = tokens[twin], held[twin]
             notes.append(f"{model.name} has no tokenizer: its rows are taken to be those of {twin}")
             source = twin if model.name == source else source
-    return _matched(models, tokens, held, source, choice, notes)
+    return _match(models, tokens, held, source, choice, notes)
 
 
-def rearranged(
+def rearrange(
     vocabulary: Vocabulary, base: str | None, rows: Mapping[str, Rows]
 ) -> dict[str, Rows]:
     """The same vocabulary tensor of every model, with the output's rows.
@@ -110,7 +117,7 @@ def rearranged(
     sources = [rows[name] for name in names]
     donor = names.index(base) if base in names else None
     return {
-        name: gathered(sources, completed(table, place, donor), done=rows[name].done)
+        name: gather_rows(sources, fill_origins(table, place, donor), release=rows[name].release)
         for place, name in enumerate(names)
     }
 
@@ -127,7 +134,7 @@ class _Model:
     tensors: frozenset[str]
 
 
-def _source(checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str) -> str:
+def _choose_source(checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str) -> str:
     """The model whose ids the output has."""
     if choice in ("base", "union"):
         return base or next(iter(checkpoints))
@@ -139,26 +146,29 @@ def _source(checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str
     return choice
 
 
-def _models(
+def _describe_models(
     checkpoints: Mapping[str, Checkpoint], base: Checkpoint | None, source: str
 ) -> list[_Model]:
-    found = []
+    models = []
     for name, checkpoint in checkpoints.items():
-        own = checkpoint.kind == "full" or (name == source and FILE in checkpoint.files)
-        its_shapes = shapes(checkpoint, base)
+        own = checkpoint.kind == "full" or (name == source and TOKENIZER in checkpoint.files)
         whole = base if base and checkpoint.kind == "adapter" else checkpoint
-        rows, tensors = vocabulary_tensors(its_shapes, whole.config)
-        told = checkpoint if own else whole
-        kind = checkpoint.kind
-        found.append(
+        stored = shapes(checkpoint, base)
+        rows, tensors = vocabulary_tensors(stored, whole.config)
+        models.append(
             _Model(
-                name=name, kind=kind, tokenizer=told, shapes=its_shapes, rows=rows, tensors=tensors
+                name=name,
+                kind=checkpoint.kind,
+                tokenizer=checkpoint if own else whole,
+                shapes=stored,
+                rows=rows,
+                tensors=tensors,
             )
         )
-    return found
+    return models
 
 
-def _tokens(models: Sequence[_Model]) -> dict[str, Tokens]:
+def _read_all_tokens(models: Sequence[_Model]) -> dict[str, Tokens]:
     """Model name -> its tokens; adapters share those of their base."""
     read: dict[tuple[ModelRef, int | None], Tokens] = {}
     for model in models:
@@ -166,13 +176,6 @@ def _tokens(models: Sequence[_Model]) -> dict[str, Tokens]:
         if key not in read:
             read[key] = read_tokens(model.tokenizer, model.rows)
     return {model.name: read[model.tokenizer.ref, model.rows] for model in models}
-
-
-def _held(tokens: Tokens, rows: int | None) -> Mapping[str, int]:
-    """The tokens that have a row."""
-    if rows is None:
-        return tokens.ids
-    return {token: number for token, number in tokens.ids.items() if number < rows}
 
 
 def _refuse_unknown_rows(models: Sequence[_Model]) -> None:
@@ -187,22 +190,23 @@ def _refuse_unknown_rows(models: Sequence[_Model]) -> None:
             )
 
 
-def _twin(model: _Model, models: Sequence[_Model], tokens: Mapping[str, Tokens]) -> str:
+def _find_twin(model: _Model, models: Sequence[_Model], tokens: Mapping[str, Tokens]) -> str:
     """The first model with a readable tokenizer and as many rows as one that has none at all."""
     twins = [m.name for m in models if m.name in tokens and m.rows == model.rows]
-    if twins and not formats(model.tokenizer):
+    if twins and not vocabulary_files(model.tokenizer):
         return twins[0]
     seen = "; ".join(
-        f"{m.name}: {m.rows} rows, {', '.join(formats(m.tokenizer)) or 'no tokenizer'}"
+        f"{m.name}: {m.rows} rows, {', '.join(vocabulary_files(m.tokenizer)) or 'no tokenizer'}"
         for m in models
     )
     raise AlignmentError(
-        f"the vocabularies differ, and {model.name} has no {FILE} to tell how ({seen})",
-        hint=f"load its tokenizer with transformers and save_pretrained() it: that writes {FILE}",
+        f"the vocabularies differ, and {model.name} has no {TOKENIZER} to tell how ({seen})",
+        hint="load its tokenizer with transformers and save_pretrained() it: that writes "
+        f"{TOKENIZER}",
     )
 
 
-def _matched(
+def _match(
     models: Sequence[_Model],
     tokens: Mapping[str, Tokens],
     held: Mapping[str, Mapping[str, int]],
@@ -216,15 +220,15 @@ def _matched(
     ids = {**tokens[source].ids, **new}
     used = [n for token, n in ids.items() if any(token in mine for mine in held.values())]
     size = max(chosen.rows or 0, 1 + max(used, default=-1))
-    origins = {name: _origins(ids, mine, size) for name, mine in held.items()}
+    origins = {name: _row_origins(ids, mine, size) for name, mine in held.items()}
     origins = {model.name: origins[model.name] for model in models}
-    origins[source] = _padded(origins[source], ids, chosen.rows or 0)
+    origins[source] = _keep_padding(origins[source], ids, chosen.rows or 0)
     donors = [tokens[model.name] for model in models if model.name != source]
     return Vocabulary(
         size=size,
         origins=origins,
         tensors=_common_tensors(models),
-        files=extended(tokens[source], new, donors) if new else {},
+        files=extend_tokenizer(tokens[source], new, donors) if new else {},
         source=source,
         notes=(*notes, *_notes(models, held, origins, source, tokens[source], new)),
     )
@@ -240,17 +244,17 @@ def _new_tokens(source: Tokens, held: Mapping[str, Mapping[str, int]]) -> dict[s
     return {token: first + place for place, token in enumerate(missing)}
 
 
-def _origins(ids: Mapping[str, int], held: Mapping[str, int], size: int) -> Tensor:
+def _row_origins(ids: Mapping[str, int], held: Mapping[str, int], size: int) -> Tensor:
     """A model's row for each token's row of the output; -1 where it has none."""
     pairs = [(number, held[token]) for token, number in ids.items() if token in held]
-    found = torch.full((size,), -1)
+    origins = torch.full((size,), -1)
     if pairs:
         places, rows = torch.tensor(pairs).T
-        found[places] = rows
-    return found
+        origins[places] = rows
+    return origins
 
 
-def _padded(origins: Tensor, ids: Mapping[str, int], rows: int) -> Tensor:
+def _keep_padding(origins: Tensor, ids: Mapping[str, int], rows: int) -> Tensor:
     """The source's own origins: its rows that are no token's stay where they are."""
     size = len(origins)
     free = torch.ones(size, dtype=torch.bool)
@@ -287,7 +291,8 @@ def _notes(
         extra = [token for token in mine if token not in tokens.ids]
         if extra:
             done = "added" if new else "left out"
-            shown = ", ".join(map(repr, extra[:EXAMPLES])) + (", …" if extra[EXAMPLES:] else "")
+            more = ", …" if extra[TOKENS_SHOWN:] else ""
+            shown = ", ".join(map(repr, extra[:TOKENS_SHOWN])) + more
             yield f"tokens of {model.name} not in {source}, {done}: {len(extra)} ({shown})"
         lacking = sum(token not in mine for token in held[source])
         if lacking:

@@ -20,7 +20,7 @@ from simmerge_hub.errors import CheckpointError, CorruptHeader, OutputError
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files import convert
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.weights.stream import opened, read_buffer, read_whole
+from simmerge_hub.weights.stream import open_tensors, read_buffer, read_whole
 from tests import nano
 
 INDEX = "pytorch_model.bin.index.json"
@@ -96,11 +96,11 @@ class TestConversion:
 
     def test_rows_are_read_where_they_lie(self, tmp_path: Path) -> None:
         found = resolve(str(pickled(tmp_path / "model", nano.weights(), shards=2)))
-        with opened(found, evict=True) as rows:
+        with open_tensors(found, evict=True) as rows:
             for name, tensor in nano.weights().items():
                 matrix = tensor.reshape(1, -1) if tensor.ndim < 2 else tensor
                 assert torch.equal(rows[name].read(0, len(matrix)), matrix)
-                rows[name].done()
+                rows[name].release()
 
     def test_it_is_the_original_but_for_where_its_weights_are(
         self, tmp_path: Path, assets: Path

@@ -8,7 +8,7 @@ import torch
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing import offload
 from simmerge_hub.signatures.probing.offload import layered
-from simmerge_hub.weights.stream import Rows, opened
+from simmerge_hub.weights.stream import Rows, open_tensors
 
 WEIGHTS = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight"}
 
@@ -28,9 +28,9 @@ def watched(checkpoint) -> Iterator[tuple[dict[str, Rows], list[tuple[str, int, 
             read.append((name, low, high))
             return rows.read(low, high, out)
 
-        return Rows(shape=rows.shape, read=reading, done=rows.done)
+        return Rows(shape=rows.shape, read=reading, release=rows.release)
 
-    with opened(checkpoint) as rows:
+    with open_tensors(checkpoint) as rows:
         yield {name: watch(name, each) for name, each in rows.items()}, read
 
 

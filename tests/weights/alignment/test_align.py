@@ -7,7 +7,7 @@ import torch
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.alignment.align import Rejected, align, aligned
+from simmerge_hub.weights.alignment.align import Rejection, align, align_strict
 from tests import nano
 
 
@@ -31,11 +31,11 @@ ONE = {"w": torch.ones(4, 3), "bias": torch.ones(4)}
 )
 def test_reasons(tmp_path: Path, other: dict[str, torch.Tensor], name: str, reason: str) -> None:
     models = [checkpoint(tmp_path / "a", ONE), checkpoint(tmp_path / "b", ONE | other)]
-    found = align(models)
-    assert found.rejected == (Rejected(name=name, model="b", reason=reason),)
-    assert name not in found.shapes
+    alignment = align(models)
+    assert alignment.rejected == (Rejection(name=name, model="b", reason=reason),)
+    assert name not in alignment.shapes
     with pytest.raises(AlignmentError) as caught:
-        aligned(models)
+        align_strict(models)
     assert str(caught.value) == f"b does not fit: {name} {reason}"
     assert caught.value.hint.startswith("merge fine-tunes of one base model; `unmatched: drop`")
 
@@ -43,14 +43,14 @@ def test_reasons(tmp_path: Path, other: dict[str, torch.Tensor], name: str, reas
 def test_a_missing_tensor_and_more(tmp_path: Path) -> None:
     models = [checkpoint(tmp_path / "a", ONE), checkpoint(tmp_path / "b", {"x": torch.ones(1)})]
     with pytest.raises(AlignmentError, match=r"^b does not fit: .* is in a only \(and 2 more\)$"):
-        aligned(models)
+        align_strict(models)
 
 
 def test_what_matches_keeps_the_order_of_the_reference(tmp_path: Path) -> None:
     base = checkpoint(tmp_path / "base", ONE | {"z": torch.ones(2, 2), "a": torch.ones(())})
     model = checkpoint(tmp_path / "b", ONE | {"a": torch.ones(()), "z": torch.ones(2, 2)})
-    assert list(aligned([model], base).shapes) == list(base.tensors)
-    assert aligned([model], base).shapes["a"] == ()
+    assert list(align_strict([model], base).shapes) == list(base.tensors)
+    assert align_strict([model], base).shapes["a"] == ()
 
 
 def test_a_base_stored_in_eight_bits(tmp_path: Path) -> None:
@@ -59,20 +59,20 @@ def test_a_base_stored_in_eight_bits(tmp_path: Path) -> None:
     base = checkpoint(
         tmp_path / "base", eight | {"bias": torch.ones(4), "w.input_scale": torch.ones(1)}
     )
-    found = aligned([checkpoint(tmp_path / "b", ONE)], base)
-    assert found.shapes == {"w": (4, 3), "bias": (4,)}
+    alignment = align_strict([checkpoint(tmp_path / "b", ONE)], base)
+    assert alignment.shapes == {"w": (4, 3), "bias": (4,)}
 
 
 def test_an_adapter_has_the_shapes_of_its_base(tmp_path: Path) -> None:
     base = resolve(str(nano.model(tmp_path / "base")))
     lora = resolve(str(nano.lora(tmp_path / "lora")))
-    assert aligned([lora], base).shapes == {n: h.shape for n, h in base.tensors.items()}
+    assert align_strict([lora], base).shapes == {n: h.shape for n, h in base.tensors.items()}
 
 
 @pytest.mark.parametrize("base", ["none", "adapter"])
 def test_an_adapter_without_a_base(tmp_path: Path, base: str) -> None:
     lora = resolve(str(nano.lora(tmp_path / "lora")))
     with pytest.raises(AlignmentError) as caught:
-        aligned([lora], lora if base == "adapter" else None)
+        align_strict([lora], lora if base == "adapter" else None)
     assert str(caught.value) == "lora is an adapter, and its base is not known"
     assert caught.value.hint == "name the model it was trained on with --base"

@@ -41,43 +41,43 @@ def family(hub: localhub.Hub, org: str, tmp_path: Path) -> Family:
     return Family(org, tmp_path)
 
 
-def named(checkpoint: Checkpoint | None) -> str:
+def name_of(checkpoint: Checkpoint | None) -> str:
     return checkpoint.name.rpartition("/")[2] if checkpoint else "none"
 
 
 def test_the_base_all_cards_name(family: Family) -> None:
     base = family.add("base", base=True)
     models = [family.add("code", "base"), family.add("math", "base")]
-    found = common_base(models)
-    assert found is not None
-    assert (found.name, found.commit) == (base.name, base.commit)
+    common = common_base(models)
+    assert common is not None
+    assert (common.name, common.commit) == (base.name, base.commit)
 
 
 def test_the_nearest_shared_ancestor(family: Family) -> None:
     family.add("root", base=True)
     family.add("chat", "root")
     family.add("code", "chat")
-    assert named(common_base([family.add("x", "code"), family.add("y", "chat")])) == "chat"
-    assert named(common_base([family.add("z", "root"), family.add("w", "code")])) == "root"
+    assert name_of(common_base([family.add("x", "code"), family.add("y", "chat")])) == "chat"
+    assert name_of(common_base([family.add("z", "root"), family.add("w", "code")])) == "root"
 
 
 def test_a_model_and_its_own_ancestor(family: Family) -> None:
     root = family.add("root", base=True)
     chat = family.add("chat", "root")
-    assert named(common_base([chat, family.add("code", "chat")])) == "root"
-    assert named(common_base([root, chat])) == "root"
+    assert name_of(common_base([chat, family.add("code", "chat")])) == "root"
+    assert name_of(common_base([root, chat])) == "root"
 
 
 def test_adapters_name_their_base(family: Family) -> None:
     family.add("base", base=True)
     models = [family.lora("one", "base"), family.lora("two", "base")]
-    assert named(common_base(models)) == "base"
-    assert named(common_base([models[0], family.add("code", "base")])) == "base"
+    assert name_of(common_base(models)) == "base"
+    assert name_of(common_base([models[0], family.add("code", "base")])) == "base"
 
 
 def test_a_model_that_names_none_follows_the_others(family: Family) -> None:
     family.add("base", base=True)
-    assert named(common_base([family.add("code", "base"), family.add("silent")])) == "base"
+    assert name_of(common_base([family.add("code", "base"), family.add("silent")])) == "base"
 
 
 def test_nobody_names_a_base(family: Family) -> None:
@@ -104,7 +104,7 @@ def test_different_bases(family: Family) -> None:
         "merge models with one base, correct base_model on their cards, or, if these are copies "
         "of one model, name it with --base"
     )
-    assert named(common_base(models, f"{org}/one")) == "one"
+    assert name_of(common_base(models, f"{org}/one")) == "one"
 
 
 def test_an_adapter_that_disagrees(family: Family) -> None:
@@ -134,8 +134,8 @@ def test_a_copy_of_the_base_may_be_named(family: Family) -> None:
     family.add("one", base=True)
     model = family.add("a", "one")
     nano.push(nano.save(family.folder / "fork", BASE), f"{family.org}/fork")
-    assert named(common_base([model], f"{family.org}/fork")) == "fork"
-    assert named(common_base([model], str(family.folder / "fork"))) == "fork"
+    assert name_of(common_base([model], f"{family.org}/fork")) == "fork"
+    assert name_of(common_base([model], str(family.folder / "fork"))) == "fork"
 
 
 def test_unrelated_weights_are_no_fine_tune(family: Family) -> None:
@@ -190,7 +190,7 @@ def test_a_card_on_the_hub_never_names_a_folder_of_ours(family: Family) -> None:
 def test_the_card_of_a_folder_may_name_a_folder(tmp_path: Path) -> None:
     base = nano.save(tmp_path / "base", BASE)
     tuned = nano.save(tmp_path / "a", nano.tuned(BASE, 1), card=card(str(base)))
-    assert named(common_base([resolve(str(tuned))])) == "base"
+    assert name_of(common_base([resolve(str(tuned))])) == "base"
 
 
 def test_a_base_that_is_not_there(family: Family) -> None:

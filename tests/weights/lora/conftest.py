@@ -41,7 +41,7 @@ class Workshop:
         """Two adapters of one kind."""
         return [self.adapter(name, seed, **config) for seed, name in enumerate(("code", "math"))]
 
-    def loaded(self, folder: Path, *others: Path) -> Any:
+    def load(self, folder: Path, *others: Path) -> Any:
         """The model with adapters on it: `default`, then `1`, `2` …"""
         from peft import PeftModel
 
@@ -54,11 +54,11 @@ class Workshop:
 
     def deltas(self, folder: Path) -> Deltas:
         """Tensor of the base -> ΔW."""
-        return deltas_of(self.loaded(folder), "default")
+        return deltas_of(self.load(folder), "default")
 
     def peft(self, adapters: Sequence[Checkpoint], weights: Sequence[float], **how: Any) -> Deltas:
         """The deltas that PEFT's own add_weighted_adapter makes."""
-        model = self.loaded(*(self.folder / each.name for each in adapters))
+        model = self.load(*(self.folder / each.name for each in adapters))
         names = ["default", *(str(i) for i in range(1, len(adapters)))]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -68,15 +68,15 @@ class Workshop:
 
 def deltas_of(model: Any, name: str) -> Deltas:
     """ΔW of every module that has this adapter, as the base stores the tensor."""
-    found = {n.removeprefix("base_model.model."): m for n, m in model.named_modules()}
+    modules = {n.removeprefix("base_model.model."): m for n, m in model.named_modules()}
     return {
         f"{module}.weight": each.get_delta_weight(name)
-        for module, each in found.items()
+        for module, each in modules.items()
         if hasattr(each, "lora_A") and (name in each.lora_A or name in each.lora_embedding_A)
     }
 
 
-def summed(weights: Sequence[float], several: Sequence[Deltas]) -> Deltas:
+def add_up(weights: Sequence[float], several: Sequence[Deltas]) -> Deltas:
     """Σ wᵢ ΔWᵢ, zero where an adapter does not have a tensor."""
     total: Deltas = {}
     for weight, deltas in zip(weights, several, strict=True):
@@ -85,10 +85,10 @@ def summed(weights: Sequence[float], several: Sequence[Deltas]) -> Deltas:
     return total
 
 
-def error(found: Deltas, expected: Deltas) -> float:
+def error(actual: Deltas, expected: Deltas) -> float:
     """The Frobenius norm of the difference over all tensors, relative to what is expected."""
-    assert found.keys() == expected.keys()
-    apart = sum(float((found[n] - t).square().sum()) for n, t in expected.items())
+    assert actual.keys() == expected.keys()
+    apart = sum(float((actual[n] - t).square().sum()) for n, t in expected.items())
     return (apart / sum(float(t.square().sum()) for t in expected.values())) ** 0.5
 
 

@@ -23,11 +23,11 @@ def test_as_in_a_full_model(name: str) -> None:
         return
     place = Place(tensor="w", models=NAMES[:models], shape=(12, 9), seed=3)
     expected = merge_tensors(one, base, [base + delta for delta in deltas], place) - base
-    found = combination(one, NAMES[:models], seed=3)
-    if callable(found):
-        merged = found("w", [delta.clone() for delta in deltas])
+    combine = combination(one, NAMES[:models], seed=3)
+    if callable(combine):
+        merged = combine("w", [delta.clone() for delta in deltas])
     else:
-        merged = sum((w * d for w, d in zip(found, deltas, strict=True)), torch.zeros(()))
+        merged = sum((w * d for w, d in zip(combine, deltas, strict=True)), torch.zeros(()))
     # nearswap looks at differences of 1e-4, which base + delta rounds
     tolerance = 1e-3 if name == "nearswap" else 1e-5
     torch.testing.assert_close(merged, expected, rtol=tolerance, atol=tolerance)
@@ -52,14 +52,14 @@ def test_random_draws_belong_to_seed_tensor_and_name() -> None:
     deltas = [torch.ones(8, 8), torch.ones(8, 8)]
     dare = arm("dare_linear")
 
-    def drawn(tensor: str = "w", names: tuple[str, str] = NAMES, seed: int = 0) -> torch.Tensor:
-        found = combination(dare, names, seed=seed)
-        assert callable(found)
-        return found(tensor, [delta.clone() for delta in deltas])
+    def draw(tensor: str = "w", names: tuple[str, str] = NAMES, seed: int = 0) -> torch.Tensor:
+        combine = combination(dare, names, seed=seed)
+        assert callable(combine)
+        return combine(tensor, [delta.clone() for delta in deltas])
 
-    assert torch.equal(drawn(), drawn())
-    others = [drawn("v"), drawn(names=("code", "prose")), drawn(seed=1)]
-    assert not any(torch.equal(drawn(), other) for other in others)
+    assert torch.equal(draw(), draw())
+    others = [draw("v"), draw(names=("code", "prose")), draw(seed=1)]
+    assert not any(torch.equal(draw(), other) for other in others)
 
 
 @pytest.mark.parametrize(

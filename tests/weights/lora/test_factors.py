@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.operators import arm, merge_tensors
-from simmerge_hub.weights.lora.factors import EXACT, Product, concatenated, factored, truncated
+from simmerge_hub.weights.lora.factors import (
+    EXACT_SVD_SIZE,
+    Product,
+    concatenate,
+    factorize,
+    truncate,
+)
 
 
 def products(out: int, into: int, ranks: tuple[int, ...] = (3, 5)) -> list[Product]:
@@ -30,16 +36,16 @@ def best(matrix: Tensor, rank: int) -> float:
 
 
 def test_concatenated_by_hand() -> None:
-    found = concatenated(
+    factors = concatenate(
         [
             (2.0, torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0], [4.0]])),
             (1.0, torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0], [0.0]])),
         ]
     )
-    assert found.a.tolist() == [[2, 0], [0, 1]]
-    assert found.b.tolist() == [[3, 1], [4, 0]]
-    assert found.norm == pytest.approx((36 + 64 + 1) ** 0.5)
-    assert found.residue == 0
+    assert factors.a.tolist() == [[2, 0], [0, 1]]
+    assert factors.b.tolist() == [[3, 1], [4, 0]]
+    assert factors.norm == pytest.approx((36 + 64 + 1) ** 0.5)
+    assert factors.residue == 0
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (6, 30), (40, 5), (4, 4)])
@@ -47,22 +53,22 @@ def test_concatenated_by_hand() -> None:
 def test_truncated_is_the_best_of_its_rank(shape: tuple[int, int], rank: int) -> None:
     several = products(*shape)
     whole = dense(several)
-    found = truncated(several, min(rank, *shape))
-    assert found.a.shape == (min(rank, *shape), shape[1])
-    assert found.norm == pytest.approx(whole.norm().item(), rel=1e-5)
-    assert found.residue == pytest.approx(best(whole, rank), rel=1e-4, abs=1e-4)
-    assert (whole - found.b @ found.a).norm().item() == pytest.approx(found.residue, abs=1e-4)
+    factors = truncate(several, min(rank, *shape))
+    assert factors.a.shape == (min(rank, *shape), shape[1])
+    assert factors.norm == pytest.approx(whole.norm().item(), rel=1e-5)
+    assert factors.residue == pytest.approx(best(whole, rank), rel=1e-4, abs=1e-4)
+    assert (whole - factors.b @ factors.a).norm().item() == pytest.approx(factors.residue, abs=1e-4)
 
 
 def test_a_rank_that_is_not_smaller_changes_nothing() -> None:
     several = products(40, 30)
-    found, whole = truncated(several, 8), concatenated(several)
-    assert torch.equal(found.a, whole.a) and torch.equal(found.b, whole.b)
+    factors, whole = truncate(several, 8), concatenate(several)
+    assert torch.equal(factors.a, whole.a) and torch.equal(factors.b, whole.b)
 
 
 def test_dense_and_thin_agree() -> None:
     several = products(40, 30)
-    thin, thick = truncated(several, 4), factored(dense(several), 4)
+    thin, thick = truncate(several, 4), factorize(dense(several), 4)
     torch.testing.assert_close(thin.a, thick.a, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(thin.b, thick.b, rtol=1e-3, atol=1e-4)
     assert thick.norm == pytest.approx(thin.norm, rel=1e-5)
@@ -70,25 +76,25 @@ def test_dense_and_thin_agree() -> None:
 
 
 def test_signs_are_fixed_and_norms_shared() -> None:
-    found = factored(dense(products(40, 30)), 6)
-    assert (found.b.gather(0, found.b.abs().argmax(0, keepdim=True)) > 0).all()
-    torch.testing.assert_close(found.a.norm(dim=1), found.b.norm(dim=0), rtol=1e-4, atol=1e-5)
+    factors = factorize(dense(products(40, 30)), 6)
+    assert (factors.b.gather(0, factors.b.abs().argmax(0, keepdim=True)) > 0).all()
+    torch.testing.assert_close(factors.a.norm(dim=1), factors.b.norm(dim=0), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("operator", ["ties", "dare_ties"])
 def test_a_sketch_is_nearly_the_best(operator: str) -> None:
     """What sparsifying operators make of deltas has a flat spectrum, the hard case for a sketch."""
-    deltas = [dense([each]) for each in products(EXACT + 60, EXACT + 20, (8, 8))]
+    deltas = [dense([each]) for each in products(EXACT_SVD_SIZE + 60, EXACT_SVD_SIZE + 20, (8, 8))]
     matrix = merge_tensors(arm(operator), torch.zeros(1, 1).expand(deltas[0].shape), deltas)
-    found, again = factored(matrix.clone(), 16), factored(matrix.clone(), 16)
-    assert torch.equal(found.a, again.a) and torch.equal(found.b, again.b)
-    assert best(matrix, 16) <= found.residue * (1 + 1e-5)
-    assert found.residue <= 1.005 * best(matrix, 16)
+    factors, again = factorize(matrix.clone(), 16), factorize(matrix.clone(), 16)
+    assert torch.equal(factors.a, again.a) and torch.equal(factors.b, again.b)
+    assert best(matrix, 16) <= factors.residue * (1 + 1e-5)
+    assert factors.residue <= 1.005 * best(matrix, 16)
 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_zero_is_zero(several: bool) -> None:
     nothing = [(0.0, a, b) for _, a, b in products(8, 6)]
-    found = truncated(nothing, 2) if several else factored(torch.zeros(8, 6), 2)
-    assert not (found.b @ found.a).any()
-    assert (found.norm, found.residue) == (0, 0)
+    factors = truncate(nothing, 2) if several else factorize(torch.zeros(8, 6), 2)
+    assert not (factors.b @ factors.a).any()
+    assert (factors.norm, factors.residue) == (0, 0)

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from simmerge_hub.errors import OutputError, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import arm
-from simmerge_hub.weights.lora import combination, merge_adapters, write_adapter
+from simmerge_hub.weights.lora import adapter_folder, combination, merge_adapters, write_adapter
 from tests import nano
 from tests.weights.lora.conftest import Workshop
 
@@ -22,7 +22,7 @@ UP = "model.layers.{}.mlp.up_proj"
 FILES = {"adapter_config.json", "adapter_model.safetensors"}
 
 
-def stated(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "adapter_config.json").read_text())
 
 
@@ -38,7 +38,7 @@ def test_the_config_scales_by_one(workshop: Make) -> None:
     ]
     report = write_adapter(merge_adapters(two, (1, 1)), shop.folder / "both")
     ranks = {rf"^model\.layers\.{i}\.mlp\.up_proj": 3 for i in range(2)}
-    assert stated(report.folder) == {
+    assert read_config(report.folder) == {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": None,
@@ -56,7 +56,7 @@ def test_the_config_scales_by_one(workshop: Make) -> None:
         "lora_dropout": 0.0,
         "init_lora_weights": True,
     }
-    model = shop.loaded(report.folder)
+    model = shop.load(report.folder)
     scalings = [module.scaling for module in model.modules() if isinstance(module, LoraLayer)]
     assert scalings == [{"default": 1}] * 4
 
@@ -79,7 +79,7 @@ def test_modules_by_name_where_a_list_would_say_too_much(
         shop.adapter("math", 2, r=2, target_modules=["lm_head"]),
     ]
     report = write_adapter(merge_adapters(two, (1, 1)), shop.folder / "both")
-    assert stated(report.folder)["target_modules"] == ["lm_head", UP.format(1), Q.format(1)]
+    assert read_config(report.folder)["target_modules"] == ["lm_head", UP.format(1), Q.format(1)]
     assert shop.deltas(report.folder).keys() == {
         f"{n}.weight" for n in ("lm_head", UP.format(1), Q.format(1))
     }
@@ -88,7 +88,7 @@ def test_modules_by_name_where_a_list_would_say_too_much(
 def test_a_list_that_does_not_name_all_is_not_believed(tmp_path: Path) -> None:
     one = resolve(str(nano.lora(tmp_path / "code", target_modules=["k_proj"])))
     report = write_adapter(merge_adapters([one], (1,)), tmp_path / "out")
-    assert stated(report.folder)["target_modules"] == [Q.format(0)]
+    assert read_config(report.folder)["target_modules"] == [Q.format(0)]
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -96,13 +96,13 @@ def test_a_list_that_does_not_name_all_is_not_believed(tmp_path: Path) -> None:
 def test_the_same_bytes_each_time(workshop: Make, operator: str, rank: int) -> None:
     shop = workshop()
     two = shop.pair(r=3, target_modules=["q_proj", "embed_tokens"])
-    found = set()
+    contents = set()
     for turn in range(2):
         combine = combination(arm(operator), ("code", "math"))
         merge = merge_adapters(two, combine, rank=rank, dtype="bfloat16")
         report = write_adapter(merge, shop.folder / f"out-{turn}")
-        found.add((report.folder / "adapter_model.safetensors").read_bytes())
-    assert len(found) == 1
+        contents.add((report.folder / "adapter_model.safetensors").read_bytes())
+    assert len(contents) == 1
 
 
 def test_dtypes(workshop: Make) -> None:
@@ -143,20 +143,22 @@ def test_what_else_is_in_the_folder(tmp_path: Path) -> None:
     (two / "tokenizer.json").write_text('{"version": "1.0"}')
     (two / "chat_template.jinja").write_text("{{ messages }}")
     merge = merge_adapters([resolve(str(one)), resolve(str(two))], (1, 1))
-    report = write_adapter(
+    with adapter_folder(
         merge,
         tmp_path / "out",
-        files=lambda done: {
-            "README.md": f"# rank {done.rank}\n",
-            "adapter_config.json": "not this",
-        },
+        overwrite=False,
+        durable=True,
         metadata={"simmerge": "recipe"},
-    )
-    found = {path.name for path in report.folder.iterdir()}
-    assert found == FILES | {"README.md", "tokenizer.json", "chat_template.jinja"}
+        progress=None,
+    ) as (folder, report):
+        (folder / "README.md").write_text(f"# rank {report.rank}\n")
+        (folder / "adapter_config.json").write_text("not this")
+        assert not report.folder.exists()
+    names = {path.name for path in report.folder.iterdir()}
+    assert names == FILES | {"README.md", "tokenizer.json", "chat_template.jinja"}
     assert report.tokenizer == "math"
     assert (report.folder / "chat_template.jinja").read_text() == "{{ messages }}"
-    assert stated(report.folder)["peft_type"] == "LORA"
+    assert read_config(report.folder)["peft_type"] == "LORA"
     with safe_open(report.folder / "adapter_model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt", "simmerge": "recipe"}
 

@@ -12,7 +12,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import arm
 from simmerge_hub.weights.lora import combination, merge_adapters, write_adapter
 from tests import nano
-from tests.weights.lora.conftest import Workshop, error, summed
+from tests.weights.lora.conftest import Workshop, add_up, error
 
 Make = Callable[..., Workshop]
 PLAIN: dict[str, Any] = {"r": 3, "lora_alpha": 7, "target_modules": ["q_proj", "up_proj"]}
@@ -48,11 +48,11 @@ def test_a_weighted_sum_is_exact(
     shop = workshop(kind)
     two = [shop.adapter("code", 1, **first), shop.adapter("math", 2, **second)]
     report = write_adapter(merge_adapters(two, weights), shop.folder / "both")
-    expected = summed(weights, [shop.deltas(shop.folder / each.name) for each in two])
+    expected = add_up(weights, [shop.deltas(shop.folder / each.name) for each in two])
     assert error(shop.deltas(report.folder), expected) < 1e-6
     assert report.residue == 0
     # the base and the deltas by hand give the model that PEFT loads
-    by_hand = shop.loaded(report.folder).merge_and_unload().state_dict()
+    by_hand = shop.load(report.folder).merge_and_unload().state_dict()
     for name, tensor in shop.base.named_parameters():  # a tied head is its embedding
         torch.testing.assert_close(
             by_hand[name], tensor + expected.get(name, torch.zeros(())), rtol=1e-5, atol=1e-5
@@ -67,11 +67,11 @@ def test_the_model_answers_as_base_and_deltas(workshop: Make) -> None:
     parts = [shop.deltas(shop.folder / each.name) for each in two]
     by_hand = copy.deepcopy(shop.base)
     with torch.no_grad():
-        for name, delta in summed((0.5, 0.5), parts).items():
+        for name, delta in add_up((0.5, 0.5), parts).items():
             by_hand.get_parameter(name).add_(delta)
-        found = shop.loaded(report.folder).eval()(words).logits
-        torch.testing.assert_close(found, by_hand(words).logits, rtol=1e-4, atol=1e-4)
-        assert not torch.allclose(found, shop.base(words).logits, atol=1e-2)
+        logits = shop.load(report.folder).eval()(words).logits
+        torch.testing.assert_close(logits, by_hand(words).logits, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(logits, shop.base(words).logits, atol=1e-2)
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.7, -0.4)])
@@ -84,7 +84,7 @@ def test_cat_and_svd_as_peft(workshop: Make, weights: tuple[float, float]) -> No
     assert error(shop.deltas(cat.folder), theirs) < 1e-6
     theirs = shop.peft(two, weights, combination_type="svd", svd_rank=2)
     assert error(shop.deltas(cut.folder), theirs) < 1e-5
-    whole = summed(weights, [shop.deltas(shop.folder / each.name) for each in two])
+    whole = add_up(weights, [shop.deltas(shop.folder / each.name) for each in two])
     assert error(shop.deltas(cut.folder), whole) == pytest.approx(cut.residue, rel=1e-4)
     assert cut.rank == 2
     assert cut.worst[1] == max(cut.residues.values()) > cut.residue > 0
@@ -102,7 +102,7 @@ def test_linear_of_peft_is_no_sum_of_deltas(workshop: Make) -> None:
     """A and B are weighted apart there: the cross terms B₁A₂ and B₂A₁ are added too."""
     shop = workshop()
     two = shop.pair(**PLAIN)
-    whole = summed((0.5, 0.5), [shop.deltas(shop.folder / each.name) for each in two])
+    whole = add_up((0.5, 0.5), [shop.deltas(shop.folder / each.name) for each in two])
     assert error(shop.peft(two, (0.5, 0.5), combination_type="linear"), whole) > 0.5
 
 
@@ -110,7 +110,7 @@ def test_cat_of_peft_forgets_that_rslora_divides_by_a_root(workshop: Make) -> No
     """It sets α = r and keeps use_rslora: the sum comes out √r times too large, r = 3 + 3 here."""
     shop = workshop()
     two = shop.pair(**PLAIN, use_rslora=True)
-    whole = summed((1, 1), [shop.deltas(shop.folder / each.name) for each in two])
+    whole = add_up((1, 1), [shop.deltas(shop.folder / each.name) for each in two])
     theirs = shop.peft(two, (1.0, 1.0), combination_type="cat")
     assert error(theirs, whole) == pytest.approx(6**0.5 - 1, rel=1e-4)
     report = write_adapter(merge_adapters(two, (1, 1)), shop.folder / "ours")
@@ -153,7 +153,7 @@ def test_a_module_that_one_does_not_have_is_a_zero_delta(workshop: Make) -> None
     merge = merge_adapters(two, mean)
     report = write_adapter(merge, shop.folder / "both")
     parts = [shop.deltas(shop.folder / each.name) for each in two]
-    assert error(shop.deltas(report.folder), summed((0.5, 0.5), parts)) < 1e-5
+    assert error(shop.deltas(report.folder), add_up((0.5, 0.5), parts)) < 1e-5
     assert seen.keys() == parts[0].keys() | parts[1].keys()
     for name, deltas in seen.items():  # each as the base stores the tensor
         for delta, part in zip(deltas, parts, strict=True):
@@ -183,7 +183,7 @@ def test_one_adapter_can_be_scaled_and_cut(workshop: Make) -> None:
     one = [shop.adapter("code", **PLAIN)]
     report = write_adapter(merge_adapters(one, (2.0,)), shop.folder / "twice")
     assert (
-        error(shop.deltas(report.folder), summed((2.0,), [shop.deltas(shop.folder / "code")]))
+        error(shop.deltas(report.folder), add_up((2.0,), [shop.deltas(shop.folder / "code")]))
         < 1e-6
     )
 

@@ -16,7 +16,7 @@ UNLOAD = "merge it into its base with peft's merge_and_unload() and use the resu
 FACTORS = {f"{AT}.lora_A.weight": torch.ones(2, 16), f"{AT}.lora_B.weight": torch.ones(16, 2)}
 
 
-def refused(folder: Path, tensors: Any = None, **config: Any) -> CheckpointError:
+def refusal(folder: Path, tensors: Any = None, **config: Any) -> CheckpointError:
     """The error for an adapter whose weights are gone when it is looked at."""
     good = resolve(str(nano.lora(folder / "good")))
     bad = resolve(str(nano.lora(folder / "bad", tensors, **config)))
@@ -37,7 +37,7 @@ def refused(folder: Path, tensors: Any = None, **config: Any) -> CheckpointError
     ],
 )
 def test_more_than_a_product(tmp_path: Path, config: dict[str, Any], seen: str) -> None:
-    error = refused(tmp_path, **config)
+    error = refusal(tmp_path, **config)
     assert (str(error), error.hint) == (f"bad {seen}", UNLOAD)
 
 
@@ -50,13 +50,13 @@ def test_more_than_a_product(tmp_path: Path, config: dict[str, Any], seen: str) 
     ],
 )
 def test_more_in_the_file(tmp_path: Path, extra: dict[str, Any], seen: str) -> None:
-    error = refused(tmp_path, FACTORS | extra)
+    error = refusal(tmp_path, FACTORS | extra)
     assert str(error).startswith(f"bad {seen}")
     assert error.hint == UNLOAD
 
 
 def test_nothing_low_rank_in_the_file(tmp_path: Path) -> None:
-    error = refused(tmp_path, {"base_model.model.lm_head.weight": torch.ones(20, 16)})
+    error = refusal(tmp_path, {"base_model.model.lm_head.weight": torch.ones(20, 16)})
     assert str(error) == "bad has no LoRA matrices"
 
 

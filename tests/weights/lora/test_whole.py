@@ -27,40 +27,38 @@ TIES = combination(arm("ties"), ("code", "math"))
 
 
 def pair(folder: Path, code: dict[str, Tensor], math: dict[str, Tensor]) -> list[Checkpoint]:
-    found = {"code": code, "math": math}
-    return [resolve(str(nano.lora(folder / n, FACTORS | t))) for n, t in found.items()]
+    adapters = {"code": code, "math": math}
+    return [resolve(str(nano.lora(folder / n, FACTORS | t))) for n, t in adapters.items()]
 
 
-def written(
-    folder: Path, adapters: list[Checkpoint], combine: Any, **how: Any
-) -> dict[str, Tensor]:
+def write(folder: Path, adapters: list[Checkpoint], combine: Any, **how: Any) -> dict[str, Tensor]:
     return nano.load(write_adapter(merge_adapters(adapters, combine, **how), folder / "out").folder)
 
 
-@pytest.mark.parametrize("block", [16, whole.BLOCK])
+@pytest.mark.parametrize("block", [16, whole.HELD_ENTRIES])
 def test_a_mean_by_weights(tmp_path: Path, monkeypatch: Any, block: int) -> None:
-    monkeypatch.setattr(whole, "BLOCK", block)
+    monkeypatch.setattr(whole, "HELD_ENTRIES", block)
     one, two = torch.randn(20, 16), torch.randn(20, 16)
     small, large = torch.zeros(16), torch.ones(16)
     two_adapters = pair(tmp_path, {HEAD: one, NORM: small}, {HEAD: two, NORM: large})
-    found = written(tmp_path, two_adapters, (3, 1))
-    torch.testing.assert_close(found[HEAD], 0.75 * one + 0.25 * two)
-    assert found[NORM].tolist() == [0.25] * 16
+    merged = write(tmp_path, two_adapters, (3, 1))
+    torch.testing.assert_close(merged[HEAD], 0.75 * one + 0.25 * two)
+    assert merged[NORM].tolist() == [0.25] * 16
 
 
 @pytest.mark.parametrize("combine", [(2, 3), TIES], ids=["sum", "ties"])
 def test_equal_values_are_kept_in_their_dtype(tmp_path: Path, combine: Any) -> None:
     head = torch.randn(20, 16).half()
     adapters = pair(tmp_path, {HEAD: head}, {HEAD: head.float()})
-    found = written(tmp_path, adapters, combine, dtype="bfloat16")
-    assert found[HEAD].dtype == torch.float16
-    assert torch.equal(found[HEAD], head)
-    assert found["base_model.model.lm_head.lora_A.weight"].dtype == torch.bfloat16
+    merged = write(tmp_path, adapters, combine, dtype="bfloat16")
+    assert merged[HEAD].dtype == torch.float16
+    assert torch.equal(merged[HEAD], head)
+    assert merged["base_model.model.lm_head.lora_A.weight"].dtype == torch.bfloat16
 
 
 def test_a_copy_of_the_base_may_be_in_some(tmp_path: Path) -> None:
     under = torch.randn(20, 16)
-    assert torch.equal(written(tmp_path, pair(tmp_path, {}, {UNDER: under}), TIES)[UNDER], under)
+    assert torch.equal(write(tmp_path, pair(tmp_path, {}, {UNDER: under}), TIES)[UNDER], under)
 
 
 def test_only_one_brings_it(tmp_path: Path) -> None:
@@ -119,8 +117,8 @@ def test_peft_loads_what_was_saved_whole(workshop: Callable[..., Workshop]) -> N
     adapters = shop.pair(r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
     report = write_adapter(merge_adapters(adapters, (0.5, 0.5)), shop.folder / "both")
     heads = [
-        shop.loaded(shop.folder / each.name).merge_and_unload().lm_head.weight for each in adapters
+        shop.load(shop.folder / each.name).merge_and_unload().lm_head.weight for each in adapters
     ]
     assert not torch.equal(*heads)
-    found = shop.loaded(report.folder).merge_and_unload().lm_head.weight
-    torch.testing.assert_close(found, (heads[0] + heads[1]) / 2)
+    head = shop.load(report.folder).merge_and_unload().lm_head.weight
+    torch.testing.assert_close(head, (heads[0] + heads[1]) / 2)

@@ -52,5 +52,5 @@ def test_a_model_as_wide_as_its_vocabulary() -> None:
     """Then a norm's bias has as many entries as there are tokens, and is none of theirs."""
     shapes = {"wte.weight": (8, 8), "ln_f.weight": (8,), "ln_f.bias": (8,),
               "lm_head.weight": (8, 8), "lm_head.bias": (8,)}  # fmt: skip
-    _, found = vocabulary_tensors(shapes, {"vocab_size": 8})
-    assert found == {"wte.weight", "lm_head.weight", "lm_head.bias"}
+    _, tensors = vocabulary_tensors(shapes, {"vocab_size": 8})
+    assert tensors == {"wte.weight", "lm_head.weight", "lm_head.bias"}

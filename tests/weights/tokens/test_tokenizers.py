@@ -1,66 +1,31 @@
 """tokenizer.json is believed only where it says what loading it would say."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from simmerge_hub.errors import AlignmentError, CheckpointError
-from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.tokens.tokenizers import Tokens, extended, formats, read_tokens
-from tests import nano
-
-FIRST = {"<unk>": 0, "a": 1, "b": 2}
-
-
-def entry(token: str, number: Any, **flags: bool) -> dict[str, Any]:
-    default = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
-    return {"id": number, "content": token, **default, **flags}
-
-
-def file(model: Mapping[str, Any], added: Any = ()) -> dict[str, Any]:
-    return {
-        "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": list(added) if isinstance(added, tuple) else added,
-        "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None,
-        "decoder": None, "model": model,
-    }  # fmt: skip
-
-
-def words(vocab: Any, **more: Any) -> dict[str, Any]:
-    return {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>", **more}
-
-
-def pairs(vocab: Any, merges: Any) -> dict[str, Any]:
-    return {"type": "BPE", "dropout": None, "unk_token": "<unk>",
-            "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
-            "byte_fallback": False, "vocab": vocab, "merges": merges}  # fmt: skip
-
-
-def pieces(*names: str) -> dict[str, Any]:
-    return {"type": "Unigram", "unk_id": 0, "vocab": [[name, -1.0] for name in names]}
-
-
-def checkpoint(
-    folder: Path, content: Any, config: Mapping[str, Any] | str | None = None
-) -> Checkpoint:
-    nano.save(folder, {"w": torch.ones(1)}, config={}, tokenizer=False)
-    text = content if isinstance(content, str) else json.dumps(content)
-    (folder / "tokenizer.json").write_text(text)
-    if config is not None:
-        stated = config if isinstance(config, str) else json.dumps(config)
-        (folder / "tokenizer_config.json").write_text(stated)
-    return resolve(str(folder))
-
-
-def tokens(folder: Path, content: Any, config: Mapping[str, Any] | None = None) -> Tokens:
-    return read_tokens(checkpoint(folder, content, config), None)
+from simmerge_hub.errors import CheckpointError
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.weights.tokens.tokenizers import (
+    ids_with_rows,
+    read_tokens,
+    vocabulary_files,
+)
+from tests.weights.tokens.conftest import (
+    FIRST,
+    checkpoint,
+    entry,
+    file,
+    pairs,
+    pieces,
+    tokens,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,20 +60,20 @@ def test_what_is_read_is_what_is_loaded(
     content = file(words(vocab), tuple(entry(*each) for each in added))
     loaded = Tokenizer.from_str(json.dumps(content)).get_vocab()
     try:
-        found = tokens(tmp_path_factory.mktemp("t") / "a", content)
+        read = tokens(tmp_path_factory.mktemp("t") / "a", content)
     except CheckpointError:
         unlike = any(loaded[token] != number for token, number in added)
         twice = len(set(loaded.values())) < len(loaded)
         assert unlike or twice
     else:
-        assert found.ids == loaded
+        assert read.ids == loaded
 
 
 def test_flags_of_added_tokens(tmp_path: Path) -> None:
     content = file(words(FIRST), (entry("<x>", 3, special=True, lstrip=True),))
-    found = tokens(tmp_path / "a", content)
-    assert found.added == {"<x>": entry("<x>", 3, special=True, lstrip=True)}
-    assert found.kind == "WordLevel"
+    read = tokens(tmp_path / "a", content)
+    assert read.added == {"<x>": entry("<x>", 3, special=True, lstrip=True)}
+    assert read.kind == "WordLevel"
 
 
 def test_tokens_that_only_the_config_lists(tmp_path: Path) -> None:
@@ -116,8 +81,8 @@ def test_tokens_that_only_the_config_lists(tmp_path: Path) -> None:
     for each in listed.values():
         del each["id"]
     content = file(words(FIRST), (entry("<x>", 3, special=True),))
-    found = tokens(tmp_path / "a", content, {"added_tokens_decoder": listed})
-    assert found.ids == {**FIRST, "<x>": 3, "<y>": 4}
+    read = tokens(tmp_path / "a", content, {"added_tokens_decoder": listed})
+    assert read.ids == {**FIRST, "<x>": 3, "<y>": 4}
 
 
 @pytest.mark.parametrize("missing", ["WordLevel", "BPE"])
@@ -187,121 +152,29 @@ def test_a_hostile_config(tmp_path: Path) -> None:
 
 
 def test_an_id_may_be_as_high_as_the_rows_allow(tmp_path: Path) -> None:
-    found = checkpoint(tmp_path / "a", file(words({"a": 0, "b": 99_999})))
-    assert read_tokens(found, 100_000).ids["b"] == 99_999
+    model = checkpoint(tmp_path / "a", file(words({"a": 0, "b": 99_999})))
+    assert read_tokens(model, 100_000).ids["b"] == 99_999
     with pytest.raises(CheckpointError) as caught:
-        read_tokens(found, 50)
+        read_tokens(model, 50)
     assert str(caught.value) == (
         "tokenizer.json of a gives the id 99999 to 'b', far beyond the others (tokens: 2, rows: 50)"
     )
 
 
 def test_the_formats_of_a_tokenizer(tmp_path: Path) -> None:
-    found = checkpoint(tmp_path / "a", "{}", {})
-    assert formats(found) == ("tokenizer.json",)
+    model = checkpoint(tmp_path / "a", "{}", {})
+    assert vocabulary_files(model) == ("tokenizer.json",)
     for name in ("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"):
         (tmp_path / "a" / name).write_text("")
     (tmp_path / "a" / "tokenizer.json").unlink()
-    assert formats(resolve(str(tmp_path / "a"))) == ("merges.txt", "tokenizer.model", "vocab.json")
-
-
-def loaded(files: Mapping[str, str]) -> Tokenizer:
-    return Tokenizer.from_str(files["tokenizer.json"])
-
-
-def test_added_tokens_are_appended(tmp_path: Path) -> None:
-    source = tokens(tmp_path / "base", file(words(FIRST), (entry("<x>", 3),)))
-    donor = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3, special=True),)))
-    files = extended(source, {"<y>": 4}, [donor])
-    assert list(files) == ["tokenizer.json"]
-    written = json.loads(files["tokenizer.json"])
-    assert written["model"] == source.data["model"]
-    assert written["added_tokens"] == [entry("<x>", 3), entry("<y>", 4, special=True)]
-    assert loaded(files).get_vocab() == {**FIRST, "<x>": 3, "<y>": 4}
-
-
-def test_the_first_model_that_has_a_token_says_what_it_is(tmp_path: Path) -> None:
-    source = tokens(tmp_path / "base", file(words(FIRST)))
-    one = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3, special=True),)))
-    two = tokens(tmp_path / "b", file(words(FIRST), (entry("<y>", 3, lstrip=True),)))
-    files = extended(source, {"<y>": 3}, [one, two])
-    assert json.loads(files["tokenizer.json"])["added_tokens"] == [entry("<y>", 3, special=True)]
-
-
-def test_the_list_in_tokenizer_config_grows_too(tmp_path: Path) -> None:
-    flags = {k: v for k, v in entry("<x>", 3).items() if k != "id"}
-    config = {"added_tokens_decoder": {"3": flags}, "eos_token": "<x>"}
-    source = tokens(tmp_path / "base", file(words(FIRST), (entry("<x>", 3),)), config)
-    donor = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3, rstrip=True),)))
-    files = extended(source, {"<y>": 4}, [donor])
-    assert json.loads(files["tokenizer_config.json"]) == {
-        "eos_token": "<x>",
-        "added_tokens_decoder": {"3": flags, "4": {**flags, "content": "<y>", "rstrip": True}},
-    }
-
-
-def test_ordinary_tokens_keep_all_ids_when_loaded(tmp_path: Path) -> None:
-    source = tokens(tmp_path / "base", file(words(FIRST), (entry("<x>", 3),)))
-    donor = tokens(tmp_path / "a", file(words({**FIRST, "c": 3}), (entry("<y>", 4),)))
-    found = loaded(extended(source, {"c": 4, "<y>": 5}, [donor]))
-    assert found.get_vocab() == {**FIRST, "<x>": 3, "c": 4, "<y>": 5}
-    assert found.encode("a c <y> <x>").ids == [1, 4, 5, 3]
-    assert found.encode("a c <y> q").tokens == ["a", "c", "<y>", "<unk>"]
-
-
-def test_a_vocabulary_with_gaps_keeps_its_ids(tmp_path: Path) -> None:
-    gapped = file(words({"<unk>": 0, "a": 1, "b": 5}), (entry("<x>", 3),))
-    source = tokens(tmp_path / "base", gapped)
-    donor = tokens(tmp_path / "a", file(words(FIRST), (entry("<y>", 3),)))
-    found = loaded(extended(source, {"<y>": 6}, [donor]))
-    assert found.get_vocab() == {"<unk>": 0, "a": 1, "b": 5, "<x>": 3, "<y>": 6}
-
-
-@pytest.mark.parametrize("listed", [True, False])
-def test_merges_of_new_tokens_come_last(tmp_path: Path, listed: bool) -> None:
-    written = [["a", "b"]] if listed else ["a b"]
-    source = tokens(tmp_path / "base", file(pairs({**FIRST, "ab": 3}, written)))
-    vocab = {**FIRST, "ba": 3, "bab": 4, "zz": 5}
-    donor = tokens(tmp_path / "a", file(pairs(vocab, [["b", "a"], ["ba", "b"]])))
-    files = extended(source, {"ba": 4, "bab": 5, "zz": 6}, [donor])
-    merges = json.loads(files["tokenizer.json"])["model"]["merges"]
-    more = [["b", "a"], ["ba", "b"]] if listed else ["b a", "ba b"]
-    assert merges == [*written, *more]
-    found = loaded(files)
-    assert found.encode("ba ab bba").tokens == ["ba", "ab", "b", "ba"]
-    assert found.encode("bab").tokens == ["b", "ab"], "what the source merges comes first"
-
-
-def test_merges_that_are_none(tmp_path: Path) -> None:
-    source = tokens(tmp_path / "base", file(pairs(FIRST, [])))
-    donor = tokens(tmp_path / "a", file(pairs({**FIRST, "ab": 3}, [["a"]])))
-    with pytest.raises(CheckpointError) as caught:
-        extended(source, {"ab": 3}, [donor])
-    assert str(caught.value) == "tokenizer.json of a has merges that are no pairs of tokens"
-
-
-@pytest.mark.parametrize(
-    ("base", "other", "kinds"),
-    [
-        (pieces("<unk>", "a"), pieces("<unk>", "a", "c"), "Unigram"),
-        (words(FIRST), pieces("<unk>", "a", "c"), "Unigram and WordLevel"),
-        (words(FIRST), pairs({**FIRST, "c": 3}, []), "BPE and WordLevel"),
-    ],
-)
-def test_ordinary_tokens_that_cannot_be_joined(
-    tmp_path: Path, base: dict[str, Any], other: dict[str, Any], kinds: str
-) -> None:
-    source, donor = tokens(tmp_path / "base", file(base)), tokens(tmp_path / "a", file(other))
-    with pytest.raises(AlignmentError) as caught:
-        extended(source, {"c": len(source.ids)}, [donor])
-    assert str(caught.value) == (
-        f"base lacks ordinary tokens of a (1), and {kinds} tokenizers cannot be joined"
+    assert vocabulary_files(resolve(str(tmp_path / "a"))) == (
+        "merges.txt",
+        "tokenizer.model",
+        "vocab.json",
     )
-    assert caught.value.hint == "write `tokenizer: base`, or the name of one model"
 
 
-def test_added_tokens_of_a_unigram(tmp_path: Path) -> None:
-    source = tokens(tmp_path / "base", file(pieces("<unk>", "a"), (entry("<x>", 2),)))
-    donor = tokens(tmp_path / "a", file(pieces("<unk>", "a"), (entry("<y>", 2),)))
-    found = loaded(extended(source, {"<y>": 3}, [donor]))
-    assert found.get_vocab() == {"<unk>": 0, "a": 1, "<x>": 2, "<y>": 3}
+def test_tokens_beyond_the_rows_have_none(tmp_path: Path) -> None:
+    read = tokens(tmp_path / "a", file(words(FIRST), (entry("<x>", 3),)))
+    assert ids_with_rows(read, 3) == FIRST
+    assert ids_with_rows(read, None) == {**FIRST, "<x>": 3}

@@ -18,8 +18,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from simmerge_hub.errors import AlignmentError, CheckpointError, RecipeError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights.alignment.align import align
-from simmerge_hub.weights.stream import opened
-from simmerge_hub.weights.tokens.vocabulary import Vocabulary, rearranged, vocabulary
+from simmerge_hub.weights.stream import open_tensors
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies, rearrange
 from tests import nano
 
 BASIC = ("<unk>", "a", "b", "c")
@@ -27,8 +27,8 @@ EMBEDDING, HEAD, BIAS = "model.embed_tokens.weight", "lm_head.weight", "lm_head.
 
 
 def word_level(tokens: Sequence[str], added: Sequence[str | AddedToken] = ()) -> Tokenizer:
-    found = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
-    return _with(found, added)
+    tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
+    return _with(tokenizer, added)
 
 
 def bpe(tokens: Sequence[str], merges: Sequence[tuple[str, str]], added: Sequence[Any] = ()):
@@ -40,10 +40,10 @@ def unigram(tokens: Sequence[str], added: Sequence[str | AddedToken] = ()) -> To
     return _with(Tokenizer(models.Unigram([(t, -1.0) for t in tokens], 0, False)), added)
 
 
-def _with(found: Tokenizer, added: Sequence[str | AddedToken]) -> Tokenizer:
-    found.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
-    found.add_tokens(list(added))
-    return found
+def _with(tokenizer: Tokenizer, added: Sequence[str | AddedToken]) -> Tokenizer:
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    tokenizer.add_tokens(list(added))
+    return tokenizer
 
 
 def save(
@@ -57,13 +57,13 @@ def save(
 ) -> Checkpoint:
     """A model with an embedding, a head and its bias, whose numbers say model and row."""
     numbers = 100.0 * seed + torch.arange(rows)
-    found = tensors or {
+    stored = tensors or {
         EMBEDDING: numbers[:, None] + torch.tensor([0.0, 0.25]),
         HEAD: -numbers[:, None] + torch.tensor([0.0, 0.25]),
         BIAS: numbers,
         "model.norm.weight": torch.ones(2),
     }
-    nano.save(folder, found, config=config or {"vocab_size": rows}, tokenizer=False)
+    nano.save(folder, stored, config=config or {"vocab_size": rows}, tokenizer=False)
     if tokenizer is not None:
         tokenizer.save(str(folder / "tokenizer.json"))
         (folder / "tokenizer_config.json").write_text(
@@ -72,43 +72,43 @@ def save(
     return resolve(str(folder))
 
 
-def merged_rows(
-    found: Vocabulary, checkpoints: Mapping[str, Checkpoint], base: str | None, name: str
+def merge_rows(
+    matched: Vocabulary, checkpoints: Mapping[str, Checkpoint], base: str | None, name: str
 ) -> dict[str, Tensor]:
     with ExitStack() as stack:
         rows = {
-            each: stack.enter_context(opened(c, checkpoints.get(base or "")))[name]
+            each: stack.enter_context(open_tensors(c, checkpoints.get(base or "")))[name]
             for each, c in checkpoints.items()
         }
-        given = rearranged(found, base, rows)
-        high = 1 if name == BIAS else found.size
+        given = rearrange(matched, base, rows)
+        high = 1 if name == BIAS else matched.size
         read = {each: found_rows.read(0, high) for each, found_rows in given.items()}
-    assert all(given[each].shape[0] == found.size for each in given)
+    assert all(given[each].shape[0] == matched.size for each in given)
     return read
 
 
 def first_column(
-    found: Vocabulary, checkpoints: Mapping[str, Checkpoint], base: str | None
+    matched: Vocabulary, checkpoints: Mapping[str, Checkpoint], base: str | None
 ) -> dict[str, list[float]]:
     """The first entry of every embedding row: 100 · seed + row."""
     columns = {
         model: rows[:, 0].tolist()
-        for model, rows in merged_rows(found, checkpoints, base, EMBEDDING).items()
+        for model, rows in merge_rows(matched, checkpoints, base, EMBEDDING).items()
     }
-    heads = merged_rows(found, checkpoints, base, HEAD)
-    biases = merged_rows(found, checkpoints, base, BIAS)
+    heads = merge_rows(matched, checkpoints, base, HEAD)
+    biases = merge_rows(matched, checkpoints, base, BIAS)
     for model, column in columns.items():
         assert heads[model][:, 0].neg().tolist() == pytest.approx(column)
         assert biases[model][0].tolist() == column
     return columns
 
 
-def written(folder: Path, found: Vocabulary, source: Checkpoint) -> PreTrainedTokenizerFast:
+def write(folder: Path, matched: Vocabulary, source: Checkpoint) -> PreTrainedTokenizerFast:
     """The output's tokenizer, as transformers loads it."""
     folder.mkdir()
     for name in source.tokenizer_files:
         copyfile(source.location.folder / name, folder / name)  # type: ignore[operator]
-    for name, text in found.files.items():
+    for name, text in matched.files.items():
         (folder / name).write_text(text)
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
@@ -125,21 +125,21 @@ def chat(tmp_path: Path) -> dict[str, Checkpoint]:
 
 
 def test_union(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "union")
-    assert found is not None
-    assert (found.size, found.source) == (7, "base")
-    assert found.tensors == {EMBEDDING, HEAD, BIAS}
-    assert {name: origin.tolist() for name, origin in found.origins.items()} == {
+    matched = match_vocabularies(chat, "base", "union")
+    assert matched is not None
+    assert (matched.size, matched.source) == (7, "base")
+    assert matched.tensors == {EMBEDDING, HEAD, BIAS}
+    assert {name: origin.tolist() for name, origin in matched.origins.items()} == {
         "base": [0, 1, 2, 3, -1, -1, -1],
         "a": [0, 1, 2, 3, 4, 5, -1],
         "b": [0, 1, 2, 3, 5, -1, 4],
     }
-    assert first_column(found, chat, "base") == {
+    assert first_column(matched, chat, "base") == {
         "base": [100, 101, 102, 103, 254.5, 205, 304],
         "a": [200, 201, 202, 203, 204, 205, 304],
         "b": [300, 301, 302, 303, 305, 205, 304],
     }
-    assert found.notes == (
+    assert matched.notes == (
         "the output has the tokenizer of base; tokens added to it: 3",
         "vocabulary rows of base: 5, of the output: 7",
         "vocabulary rows of a: 6, of the output: 7",
@@ -148,39 +148,39 @@ def test_union(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
         "tokens of b not in base, added: 2 ('<tool>', '<|start|>')",
         "tokens of b whose rows are moved: 2",
     )
-    output = written(tmp_path / "out", found, chat["base"])
+    output = write(tmp_path / "out", matched, chat["base"])
     assert output("a <|start|> c <|end|><tool>")["input_ids"] == [1, 4, 3, 5, 6]
-    assert len(output) == found.size
+    assert len(output) == matched.size
     assert output.added_tokens_decoder[5].lstrip
     assert output.added_tokens_decoder[4].special
     assert output.decode([1, 4, 3], skip_special_tokens=True) == "a c"
 
 
 def test_base(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "base")
-    assert found is not None
-    assert (found.size, found.source, found.files) == (5, "base", {})
-    assert first_column(found, chat, "base") == {
+    matched = match_vocabularies(chat, "base", "base")
+    assert matched is not None
+    assert (matched.size, matched.source, matched.files) == (5, "base", {})
+    assert first_column(matched, chat, "base") == {
         "base": [100, 101, 102, 103, 104],
         "a": [200, 201, 202, 203, 104],
         "b": [300, 301, 302, 303, 104],
     }
-    assert "tokens of a not in base, left out: 2 ('<|start|>', '<|end|>')" in found.notes
-    output = written(tmp_path / "out", found, chat["base"])
+    assert "tokens of a not in base, left out: 2 ('<|start|>', '<|end|>')" in matched.notes
+    output = write(tmp_path / "out", matched, chat["base"])
     assert output("a <|start|>")["input_ids"] == [1, 0]
 
 
 def test_one_model(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "b")
-    assert found is not None
-    assert (found.size, found.source, found.files) == (8, "b", {})
-    assert first_column(found, chat, "base") == {
+    matched = match_vocabularies(chat, "base", "b")
+    assert matched is not None
+    assert (matched.size, matched.source, matched.files) == (8, "b", {})
+    assert first_column(matched, chat, "base") == {
         "base": [100, 101, 102, 103, 304, 254.5, 306, 307],
         "a": [200, 201, 202, 203, 304, 204, 306, 307],
         "b": [300, 301, 302, 303, 304, 305, 306, 307],
     }
-    assert "tokens of b that a lacks: 1" in found.notes
-    output = written(tmp_path / "out", found, chat["b"])
+    assert "tokens of b that a lacks: 1" in matched.notes
+    output = write(tmp_path / "out", matched, chat["b"])
     assert output("<|start|> a")["input_ids"] == [5, 1]
 
 
@@ -188,10 +188,10 @@ def test_without_a_base(chat: dict[str, Checkpoint]) -> None:
     """The first model's ids, and the mean of those that have a token."""
     del chat["base"]
     chat["c"] = chat["a"]
-    found = vocabulary({"b": chat["b"], "a": chat["a"], "c": chat["c"]}, None, "union")
-    assert found is not None
-    assert found.source == "b"
-    columns = first_column(found, chat, None)
+    matched = match_vocabularies({"b": chat["b"], "a": chat["a"], "c": chat["c"]}, None, "union")
+    assert matched is not None
+    assert matched.source == "b"
+    columns = first_column(matched, chat, None)
     assert columns["b"][6] == 205
     assert columns["a"] == [200, 201, 202, 203, 304, 204, 205, 307]
 
@@ -203,10 +203,10 @@ def test_the_same_tokens_at_other_rows(tmp_path: Path) -> None:
         "a": save(tmp_path / "a", word_level(BASIC), 4, seed=1),
         "b": save(tmp_path / "b", word_level(order), 4, seed=2),
     }
-    found = vocabulary(models_, None, "base")
-    assert found is not None
-    assert first_column(found, models_, None)["b"] == [200, 202, 203, 201]
-    assert found.notes[1:] == ("tokens of b whose rows are moved: 3",)
+    matched = match_vocabularies(models_, None, "base")
+    assert matched is not None
+    assert first_column(matched, models_, None)["b"] == [200, 202, 203, 201]
+    assert matched.notes[1:] == ("tokens of b whose rows are moved: 3",)
 
 
 @pytest.mark.parametrize("choice", ["base", "union", "b"])
@@ -215,7 +215,7 @@ def test_vocabularies_that_agree(tmp_path: Path, choice: str) -> None:
         "a": save(tmp_path / "a", word_level(BASIC), 6),
         "b": save(tmp_path / "b", word_level(BASIC), 6),
     }
-    assert vocabulary(same, None, choice) is None
+    assert match_vocabularies(same, None, choice) is None
 
 
 def test_files_that_differ_and_agree(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_files_that_differ_and_agree(tmp_path: Path) -> None:
         "b": save(tmp_path / "b", other, 4),
         "c": save(tmp_path / "c", beyond, 4),
     }
-    assert vocabulary(same, "a", "union") is None
-    assert vocabulary(same, "a", "c") is None
+    assert match_vocabularies(same, "a", "union") is None
+    assert match_vocabularies(same, "a", "c") is None
 
 
 def test_only_the_padding_differs(tmp_path: Path) -> None:
@@ -238,14 +238,14 @@ def test_only_the_padding_differs(tmp_path: Path) -> None:
         "a": save(tmp_path / "a", word_level(BASIC), 6, seed=2),
     }
     for choice in ("base", "union"):
-        found = vocabulary(models_, "base", choice)
-        assert found is not None
-        assert (found.size, found.files) == (4, {})
-        assert first_column(found, models_, "base")["a"] == [200, 201, 202, 203]
-    found = vocabulary(models_, "base", "a")
-    assert found is not None
-    assert found.size == 6
-    assert first_column(found, models_, "base")["base"] == [100, 101, 102, 103, 204, 205]
+        matched = match_vocabularies(models_, "base", choice)
+        assert matched is not None
+        assert (matched.size, matched.files) == (4, {})
+        assert first_column(matched, models_, "base")["a"] == [200, 201, 202, 203]
+    matched = match_vocabularies(models_, "base", "a")
+    assert matched is not None
+    assert matched.size == 6
+    assert first_column(matched, models_, "base")["base"] == [100, 101, 102, 103, 204, 205]
 
 
 def test_a_token_beyond_the_rows_is_missing(tmp_path: Path) -> None:
@@ -253,10 +253,10 @@ def test_a_token_beyond_the_rows_is_missing(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", word_level(BASIC, ["<x>"]), 4, seed=1),
         "a": save(tmp_path / "a", word_level(BASIC, ["<y>", "<x>"]), 6, seed=2),
     }
-    found = vocabulary(models_, "base", "base")
-    assert found is not None
-    assert found.size == 5
-    assert first_column(found, models_, "base")["base"] == [100, 101, 102, 103, 205]
+    matched = match_vocabularies(models_, "base", "base")
+    assert matched is not None
+    assert matched.size == 5
+    assert first_column(matched, models_, "base")["base"] == [100, 101, 102, 103, 205]
 
 
 def test_a_row_that_no_model_has_is_zero(tmp_path: Path) -> None:
@@ -265,14 +265,14 @@ def test_a_row_that_no_model_has_is_zero(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", word_level(BASIC, ["<x>"]), 4, seed=1),
         "a": save(tmp_path / "a", word_level(BASIC, ["<y>"]), 5, seed=2),
     }
-    found = vocabulary(models_, "base", "union")
-    assert found is not None
-    assert first_column(found, models_, "base") == {
+    matched = match_vocabularies(models_, "base", "union")
+    assert matched is not None
+    assert first_column(matched, models_, "base") == {
         "base": [100, 101, 102, 103, 0, 204],
         "a": [200, 201, 202, 203, 0, 204],
     }
-    assert found.notes[-1] == "vocabulary rows that no model has, and are zero: 1"
-    assert written(tmp_path / "out", found, models_["base"])("<y> <x>")["input_ids"] == [5, 4]
+    assert matched.notes[-1] == "vocabulary rows that no model has, and are zero: 1"
+    assert write(tmp_path / "out", matched, models_["base"])("<y> <x>")["input_ids"] == [5, 4]
 
 
 def test_ordinary_tokens_of_bpe(tmp_path: Path) -> None:
@@ -282,10 +282,10 @@ def test_ordinary_tokens_of_bpe(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", bpe(letters, [("a", "b")], ["<x>"]), 5, seed=1),
         "a": save(tmp_path / "a", bpe(more, [("b", "a"), ("ba", "b")], ["<y>"]), 7, seed=2),
     }
-    found = vocabulary(models_, "base", "union")
-    assert found is not None
-    assert first_column(found, models_, "base")["base"] == [100, 101, 102, 103, 104, 204, 205, 206]
-    output = written(tmp_path / "out", found, models_["base"])
+    match = match_vocabularies(models_, "base", "union")
+    assert match is not None
+    assert first_column(match, models_, "base")["base"] == [100, 101, 102, 103, 104, 204, 205, 206]
+    output = write(tmp_path / "out", match, models_["base"])
     assert output("ab ba <x> <y>")["input_ids"] == [3, 5, 4, 7]
 
 
@@ -294,16 +294,16 @@ def test_unigrams(tmp_path: Path) -> None:
         "base": save(tmp_path / "base", unigram(BASIC), 4, seed=1),
         "a": save(tmp_path / "a", unigram(BASIC, ["<x>"]), 5, seed=2),
     }
-    found = vocabulary(models_, "base", "union")
-    assert found is not None
-    assert written(tmp_path / "out", found, models_["base"])("a <x>")["input_ids"] == [1, 4]
+    matched = match_vocabularies(models_, "base", "union")
+    assert matched is not None
+    assert write(tmp_path / "out", matched, models_["base"])("a <x>")["input_ids"] == [1, 4]
     models_["b"] = save(tmp_path / "b", unigram((*BASIC, "d")), 5, seed=3)
     with pytest.raises(AlignmentError) as caught:
-        vocabulary(models_, "base", "union")
+        match_vocabularies(models_, "base", "union")
     assert str(caught.value) == (
         "base lacks ordinary tokens of b (1), and Unigram tokenizers cannot be joined"
     )
-    assert vocabulary(models_, "base", "base") is not None
+    assert match_vocabularies(models_, "base", "base") is not None
 
 
 def test_an_adapter_has_the_rows_of_its_base(tmp_path: Path) -> None:
@@ -316,13 +316,15 @@ def test_an_adapter_has_the_rows_of_its_base(tmp_path: Path) -> None:
     word_level(tokens, ["<x>"]).save(str(model / "tokenizer.json"))
     lora = nano.lora(tmp_path / "lora", base="base")
     checkpoints = {n: resolve(str(f)) for n, f in (("base", base), ("a", model), ("lora", lora))}
-    found = vocabulary(checkpoints, "base", "union")
-    assert found is not None
-    assert torch.equal(found.origins["lora"], found.origins["base"])
-    rows = merged_rows(found, checkpoints, "base", EMBEDDING)
+    matched = match_vocabularies(checkpoints, "base", "union")
+    assert matched is not None
+    assert torch.equal(matched.origins["lora"], matched.origins["base"])
+    rows = merge_rows(matched, checkpoints, "base", EMBEDDING)
     assert torch.equal(rows["lora"], rows["base"])
     assert torch.equal(rows["base"][-1], nano.load(model)[EMBEDDING][-1])
-    assert vocabulary({n: checkpoints[n] for n in ("base", "lora")}, "base", "union") is None
+    assert (
+        match_vocabularies({n: checkpoints[n] for n in ("base", "lora")}, "base", "union") is None
+    )
 
 
 def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
@@ -333,17 +335,17 @@ def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
     renamed = [*tokens[:-1], "<x>"]
     word_level(renamed).save(str(lora / "tokenizer.json"))
     checkpoints = {n: resolve(str(f)) for n, f in (("base", base), ("lora", lora))}
-    assert vocabulary(checkpoints, "base", "base") is None
-    found = vocabulary(checkpoints, "base", "lora")
-    assert found is not None
-    assert (found.source, found.size) == ("lora", nano.VOCABULARY)
-    assert found.origins["lora"].tolist() == list(range(nano.VOCABULARY))
-    assert found.origins["base"].tolist() == [*range(nano.VOCABULARY - 1), -1]
+    assert match_vocabularies(checkpoints, "base", "base") is None
+    matched = match_vocabularies(checkpoints, "base", "lora")
+    assert matched is not None
+    assert (matched.source, matched.size) == ("lora", nano.VOCABULARY)
+    assert matched.origins["lora"].tolist() == list(range(nano.VOCABULARY))
+    assert matched.origins["base"].tolist() == [*range(nano.VOCABULARY - 1), -1]
 
 
 def test_the_alignment_takes_the_new_size(chat: dict[str, Checkpoint]) -> None:
-    found = vocabulary(chat, "base", "union")
-    matched = align([chat["a"], chat["b"]], chat["base"], vocabulary=found)
+    union = match_vocabularies(chat, "base", "union")
+    matched = align([chat["a"], chat["b"]], chat["base"], vocabulary=union)
     assert matched.rejected == ()
     assert matched.shapes[EMBEDDING] == matched.shapes[HEAD] == (7, 2)
     assert matched.shapes[BIAS] == (7,)
@@ -352,30 +354,30 @@ def test_the_alignment_takes_the_new_size(chat: dict[str, Checkpoint]) -> None:
 
 def test_a_model_without_a_tokenizer(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
     chat["plain"] = save(tmp_path / "plain", None, 5, seed=4)
-    found = vocabulary(chat, "base", "union")
-    assert found is not None
-    assert found.notes[0] == "plain has no tokenizer: its rows are taken to be those of base"
-    assert torch.equal(found.origins["plain"], found.origins["base"])
+    matched = match_vocabularies(chat, "base", "union")
+    assert matched is not None
+    assert matched.notes[0] == "plain has no tokenizer: its rows are taken to be those of base"
+    assert torch.equal(matched.origins["plain"], matched.origins["base"])
 
 
 def test_a_base_without_a_tokenizer(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
     chat = {"base": save(tmp_path / "plain", None, 6, seed=1), "a": chat["a"], "b": chat["b"]}
-    found = vocabulary(chat, "base", "base")
-    assert found is not None
-    assert found.source == "a"
-    assert found.origins["base"].tolist() == [0, 1, 2, 3, 4, 5]
+    matched = match_vocabularies(chat, "base", "base")
+    assert matched is not None
+    assert matched.source == "a"
+    assert matched.origins["base"].tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_no_tokenizers(tmp_path: Path) -> None:
     same = {name: save(tmp_path / name, None, 4) for name in "ab"}
-    assert vocabulary(same, None, "base") is None
+    assert match_vocabularies(same, None, "base") is None
     for name in same:
         (tmp_path / name / "tokenizer.model").write_text(name)
     slow = {name: resolve(str(tmp_path / name)) for name in same}
-    assert vocabulary(slow, None, "base") is None
+    assert match_vocabularies(slow, None, "base") is None
     slow["c"] = save(tmp_path / "c", None, 6)
     with pytest.raises(AlignmentError) as caught:
-        vocabulary(slow, None, "base")
+        match_vocabularies(slow, None, "base")
     assert str(caught.value) == (
         "the vocabularies differ, and a has no tokenizer.json to tell how "
         "(a: 4 rows, tokenizer.model; b: 4 rows, tokenizer.model; c: 6 rows, no tokenizer)"
@@ -392,7 +394,7 @@ def test_a_slow_tokenizer_beside_a_readable_one(
     (tmp_path / "slow" / "vocab.txt").write_text("")
     chat["slow"] = resolve(str(tmp_path / "slow"))
     with pytest.raises(AlignmentError, match=r"slow has no tokenizer\.json .*slow: 5 rows, vocab"):
-        vocabulary(chat, "base", "base")
+        match_vocabularies(chat, "base", "base")
 
 
 def test_rows_that_the_config_does_not_state(tmp_path: Path) -> None:
@@ -402,7 +404,7 @@ def test_rows_that_the_config_does_not_state(tmp_path: Path) -> None:
     }
     hint = "correct vocab_size in its config.json, or merge models with one vocabulary"
     with pytest.raises(AlignmentError) as caught:
-        vocabulary(models_, None, "base")
+        match_vocabularies(models_, None, "base")
     assert str(caught.value) == (
         "the vocabularies differ, and no tensor of a has as many rows as its config's vocab_size, "
         "which is 9"
@@ -410,12 +412,12 @@ def test_rows_that_the_config_does_not_state(tmp_path: Path) -> None:
     assert caught.value.hint == hint
     models_["a"] = save(tmp_path / "a", word_level(BASIC), 4, config={"model_type": "x"})
     with pytest.raises(AlignmentError, match="vocab_size, which it does not state"):
-        vocabulary(models_, None, "base")
+        match_vocabularies(models_, None, "base")
 
 
 def test_a_tokenizer_that_is_not_there(chat: dict[str, Checkpoint]) -> None:
     with pytest.raises(RecipeError) as caught:
-        vocabulary(chat, "base", "z")
+        match_vocabularies(chat, "base", "z")
     assert str(caught.value) == "the tokenizer is to be that of 'z', which is not merged"
     assert caught.value.hint == "write base, union or one of: base, a, b"
 
@@ -428,7 +430,7 @@ def test_a_hostile_id(tmp_path: Path, chat: dict[str, Checkpoint]) -> None:
     with pytest.raises(
         CheckpointError, match=rf"gives the id {2**40} to 'a', far beyond .*tokens: 6, rows: 6"
     ):
-        vocabulary(chat, "base", "base")
+        match_vocabularies(chat, "base", "base")
 
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True)
@@ -454,28 +456,28 @@ def test_against_a_look_up_by_token(
         checkpoints[name] = save(folder / name, made, rows, seed=place + 1)
         held[name] = {t: i for t, i in made.get_vocab().items() if i < rows}
     base = "m0" if based else None
-    found = vocabulary(checkpoints, base, choice)
+    matched = match_vocabularies(checkpoints, base, choice)
     heights = {c.tensors[EMBEDDING].shape[0] for c in checkpoints.values()}
     agree = len(heights) == 1 and all(mine == held["m0"] for mine in held.values())
-    assert (found is None) == agree
-    if found is None:
+    assert (matched is None) == agree
+    if matched is None:
         return
-    output = written(folder / "out", found, checkpoints[found.source]).get_vocab()
-    before = json.loads((folder / found.source / "tokenizer.json").read_text())
+    output = write(folder / "out", matched, checkpoints[matched.source]).get_vocab()
+    before = json.loads((folder / matched.source / "tokenizer.json").read_text())
     assert before["model"]["vocab"].items() <= output.items(), "ids of the source never change"
     if choice == "union":
         assert all(mine.keys() <= output.keys() for mine in held.values())
-    columns = first_column(found, checkpoints, base)
-    rows = checkpoints[found.source].tensors[EMBEDDING].shape[0]
+    columns = first_column(matched, checkpoints, base)
+    rows = checkpoints[matched.source].tensors[EMBEDDING].shape[0]
     for token, number in output.items():
         having = {m: 100.0 * (int(m[1]) + 1) + mine[token] for m, mine in held.items()
                   if token in mine}  # fmt: skip
         if not having:
-            assert number >= found.size or all(c[number] == 0 for c in columns.values())
+            assert number >= matched.size or all(c[number] == 0 for c in columns.values())
             continue
         instead = having.get(base or "", sum(having.values()) / len(having))
         for model, column in columns.items():
             assert column[number] == pytest.approx(having.get(model, instead))
-    for number in set(range(min(rows, found.size))) - set(output.values()):
-        own = 100.0 * (int(found.source[1]) + 1) + number
+    for number in set(range(min(rows, matched.size))) - set(output.values()):
+        own = 100.0 * (int(matched.source[1]) + 1) + number
         assert all(column[number] == own for column in columns.values())

@@ -1,93 +1,27 @@
-"""Recipes of mergekit mean the same here: read, refused, written, and merged against its answers.
+"""Recipes of mergekit mean the same here: read, or refused with every reason."""
 
-The YAML beside this file was run through mergekit 0.1.5 by benchmarks/parity_recipes.py.
-"""
-
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
-from benchmarks import parity_recipes
 from simmerge_hub.errors import OperatorError, RecipeError, RepoNotFound, SimmergeError
-from simmerge_hub.merger import merge
-from simmerge_hub.operators import OPERATORS, check
-from simmerge_hub.recipe import Recipe, Slice, Source, Step, load, mergekit, schedule
+from simmerge_hub.operators import OPERATORS
+from simmerge_hub.recipe import Source, Step, mergekit
 from simmerge_hub.recipe.mergekit.parameters import METHODS
-
-FOLDER = Path(__file__).parent / "mergekit"
-PARITY = json.loads((FOLDER / "parity.json").read_text())
-RECIPES = sorted(FOLDER.glob("*.yml"))
-NAMES = ("model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight",
-         "model.layers.2.self_attn.q_proj.weight")  # fmt: skip
-BORDERLINE = {("arcee_fusion", "model.embed_tokens.weight")}
-"""One of 768 entries lies at the threshold: mergekit takes it in float32, and not in float64."""
-DEPTHS = (0.0, 0.2, 1 / 3, 0.5, 0.9, 1.0)
-
-
-def read(text: str = "", **keys: Any) -> Recipe:
-    """A recipe of two models on the Hub, with these keys."""
-    data = {"models": [{"model": "org/a"}, {"model": "org/b"}], **keys}
-    return mergekit.read(text or yaml.safe_dump(data), "m.yml")
-
-
-def parameters(method: str, *, base: str | None = "org/base", **given: Any) -> dict[str, Any]:
-    """What the operator is called with."""
-    head = {"base_model": base} if base else {}
-    [step] = read(merge_method=method, **head, parameters=given).steps
-    assert step.operator == method
-    return dict(step.parameters)
-
-
-def with_own(*own: dict[str, Any], method: str = "ties", **keys: Any) -> dict[str, Any]:
-    """The same with parameters of each model."""
-    models = [{"model": f"org/{n}", "parameters": p} for n, p in zip("abc", own, strict=False)]
-    [step] = read(merge_method=method, base_model="org/base", models=models, **keys).steps
-    return dict(step.parameters)
-
-
-def case(value: Any, text: str = "") -> dict[str, Any]:
-    """A value for tensors with this text in their name."""
-    return {"filter": text, "value": value} if text else {"value": value}
-
-
-def sliced(*slices: dict[str, Any], **keys: Any) -> str:
-    return yaml.safe_dump({"merge_method": "linear", "slices": list(slices), **keys})
-
-
-def source(model: str, first: int, last: int, **own: Any) -> dict[str, Any]:
-    return {"model": model, "layer_range": [first, last]} | ({"parameters": own} if own else {})
-
-
-class TestRecognised:
-    def test_mappings_with_a_method(self) -> None:
-        assert mergekit.recognised("merge_method: linear\n")
-        assert mergekit.recognised('{"models": [], "merge_method": linear}')
-        assert mergekit.recognised("merge_method: a\n---\nmerge_method: b\n")
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "", "simmerge: 1\n", "- merge_method\n", "about: merge_method\n", "merge_method",
-            "a: {merge_method: linear}\n", "merge_method: [\n", "\0merge_method: a\n",
-            "merge_method: " + "[" * 10_000, "? [merge_method]\n: 1\n",
-        ],
-    )  # fmt: skip
-    def test_nothing_else(self, text: str) -> None:
-        assert not mergekit.recognised(text)
-
-    def test_a_file_of_its_is_loaded(self, tmp_path: Path) -> None:
-        path = tmp_path / "m.yml"
-        path.write_text((FOLDER / "karcher.yml").read_text().replace("model: ", "model: org/"))
-        recipe, why = load(path)
-        assert (recipe.operators, why) == (("karcher",), {})
+from tests.recipe.mergekit.conftest import (
+    RECIPES,
+    case,
+    parameters,
+    read,
+    slices_yaml,
+    source,
+    with_own,
+)
 
 
 class TestModels:
@@ -226,7 +160,7 @@ class TestParameters:
         assert parameters("ties", weight="1e-1", density=" 5E-1 ")["density"] == 0.5
 
     def test_the_nearest_scope_counts(self) -> None:
-        text = sliced(
+        text = slices_yaml(
             {
                 "sources": [source("org/a", 0, 2, weight=1), source("org/b", 0, 2)],
                 "parameters": {"weight": 2},
@@ -234,11 +168,11 @@ class TestParameters:
             {"sources": [source("org/a", 2, 4), source("org/b", 2, 4)]},
             parameters={"weight": 3, "normalize": False},
         )
-        found = [step.parameters["weights"] for (step,) in read(text).programs]
-        assert found == [(1.0, 2.0), (3.0, 3.0)]
+        weights = [step.parameters["weights"] for (step,) in read(text).programs]
+        assert weights == [(1.0, 2.0), (3.0, 3.0)]
 
     def test_a_filter_that_matches_nothing_asks_the_next_scope(self) -> None:
-        found = with_own(
+        stated = with_own(
             {"density": [case(0.2, "mlp"), case([0.4, 0.6], "q_proj")]},
             {"density": case(0.3)},
             parameters={
@@ -247,15 +181,15 @@ class TestParameters:
             },
         )
         own = {"mlp": 0.2, "q_proj": {"gradient": (0.4, 0.6)}, "attn": 0.7, "*": 1.0}
-        assert found["density"] == ({"filter": own}, 0.3)
-        assert list(found["density"][0]["filter"]) == list(own)
+        assert stated["density"] == ({"filter": own}, 0.3)
+        assert list(stated["density"][0]["filter"]) == list(own)
 
     @pytest.mark.parametrize("everything", [{}, {"filter": "*"}, {"filter": ""}, {"filter": None}])
     def test_a_case_for_everything_ends_a_filter(self, everything: dict[str, Any]) -> None:
         cases = [{"filter": "mlp", "value": 1}, everything | {"value": 2}]
         cases.append({"filter": "attn", "value": 3})
-        found = parameters("sce", select_topk=[*cases[:1], case(0.5)])
-        assert found == {"density": {"filter": {"mlp": 1.0, "*": 0.5}}}
+        stated = parameters("sce", select_topk=[*cases[:1], case(0.5)])
+        assert stated == {"density": {"filter": {"mlp": 1.0, "*": 0.5}}}
         assert parameters("ram", epsilon=cases) == {"floor": {"filter": {"mlp": 1.0, "*": 2.0}}}
 
     def test_an_empty_list_says_nothing(self) -> None:
@@ -321,8 +255,8 @@ class TestNuslerp:
         ],
     )
     def test_weights_become_a_share(self, first: Any, second: Any, t: Any) -> None:
-        found = with_own({"weight": first}, {"weight": second}, method="nuslerp")
-        assert found["t"] == t
+        stated = with_own({"weight": first}, {"weight": second}, method="nuslerp")
+        assert stated["t"] == t
 
     @pytest.mark.parametrize(
         ("first", "second"),
@@ -359,7 +293,7 @@ class TestNuslerp:
 
 class TestSlices:
     def test_layers_and_steps(self) -> None:
-        text = sliced(
+        text = slices_yaml(
             {"sources": [source("org/a", 0, 2), source("org/b", 1, 3)]},
             {"sources": [source("org/a", 3, 4, weight=2)]},
             base_model="org/c",
@@ -376,20 +310,20 @@ class TestSlices:
 
     def test_steps_that_are_alike_are_written_once(self) -> None:
         part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)]}
-        recipe = read(sliced(part, part, parameters={"weight": 1}))
+        recipe = read(slices_yaml(part, part, parameters={"weight": 1}))
         assert len(recipe.steps) == 1
         assert [part.steps for part in recipe.slices] == [(), ()]
 
     def test_a_base_of_the_slices_alone(self) -> None:
         part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)], "base_model": "org/b"}
-        recipe = read(sliced(part, part, merge_method="ties", parameters={"weight": 1}))
+        recipe = read(slices_yaml(part, part, merge_method="ties", parameters={"weight": 1}))
         assert recipe.reference == "org/b"
         assert recipe.steps[0].models == ("org/a",)
 
     def test_filters_by_layer_where_layers_keep_their_numbers(self) -> None:
         own = [{"filter": "layers.1.", "value": 0}, {"value": 1}]
         part = {"sources": [source("org/a", 0, 2, weight=own), source("org/b", 0, 2, weight=1)]}
-        [step] = read(sliced(part)).steps
+        [step] = read(slices_yaml(part)).steps
         assert step.parameters["weights"][0] == {"filter": {"layers.1.": 0.0, "*": 1.0}}
 
 
@@ -488,7 +422,7 @@ class TestRefused:
             {"sources": [source("org/a", 2, 4)], "base_model": "org/y", "residual_weight": 0.5},
         ]
         with pytest.raises(RecipeError) as refused:
-            read(sliced(*parts, base_model="org/x", parameters={"weight": 1}))
+            read(slices_yaml(*parts, base_model="org/x", parameters={"weight": 1}))
         assert "slices[1].residual_weight, slices[1].base_model" in str(refused.value)
 
     @pytest.mark.parametrize(
@@ -512,7 +446,7 @@ class TestRefused:
     def test_filters_by_layer_where_layers_move(self) -> None:
         own = [{"filter": "layers.5.", "value": 0}, {"value": 1}]
         with pytest.raises(RecipeError, match=r"filter 'layers.5.' of weight of org/a") as refused:
-            read(sliced({"sources": [source("org/a", 4, 8, weight=own)]}))
+            read(slices_yaml({"sources": [source("org/a", 4, 8, weight=own)]}))
         assert "its layers get other numbers" in refused.value.hint
 
     def test_an_eps_of_its_own(self) -> None:
@@ -572,7 +506,7 @@ class TestMalformed:
     )
     def test_slices(self, part: dict[str, Any], seen: str) -> None:
         with pytest.raises(RecipeError, match=seen):
-            read(sliced(part, parameters={"weight": 1}))
+            read(slices_yaml(part, parameters={"weight": 1}))
 
     @pytest.mark.parametrize(
         "value", [None, "much", float("nan"), [[1]], [1, {"value": 1}], {"filter": "mlp"},
@@ -611,7 +545,9 @@ class TestMalformed:
     def test_a_base_that_slices_leave_out(self) -> None:
         part = {"sources": [source("org/a", 0, 2), source("org/b", 0, 2)]}
         with pytest.raises(RecipeError, match=r"org/x is not in slices\[0\]\.sources"):
-            read(sliced(part, merge_method="ties", base_model="org/x", parameters={"weight": 1}))
+            read(
+                slices_yaml(part, merge_method="ties", base_model="org/x", parameters={"weight": 1})
+            )
 
     @pytest.mark.parametrize(
         ("method", "base", "seen", "hint"),
@@ -652,350 +588,3 @@ class TestMalformed:
     def test_no_yaml(self) -> None:
         with pytest.raises(RecipeError, match=r"m\.yml is not YAML"):
             read("merge_method: [\n")
-
-
-def same(one: Recipe, two: Recipe) -> None:
-    """They merge the same: inputs, layers, and every parameter at some names and depths."""
-    assert (one.base, set(one.models)) == (two.base, set(two.models))
-    assert (one.dtype, one.tokenizer) == (two.dtype, two.tokenizer)
-    assert [part.layers for part in one.slices] == [part.layers for part in two.slices]
-    for (a,), (b,) in zip(one.programs, two.programs, strict=True):
-        assert (a.operator, a.models) == (b.operator, b.models)
-        for name in NAMES:
-            for depth in DEPTHS:
-                assert values(a, name, depth) == values(b, name, depth)
-
-
-def values(step: Step, name: str, depth: float) -> dict[str, Any]:
-    """A step's parameters at a tensor: all of them, a value for each model where it may be."""
-    found = {**OPERATORS[step.operator].parameters, **step.parameters}
-    found = schedule.evaluated(found, name, depth)
-    for key in OPERATORS[step.operator].per_model:
-        value = 1.0 if found[key] is None else found[key]
-        found[key] = value if isinstance(value, tuple) else (value,) * len(step.models)
-    if step.operator == "karcher":
-        del found["weights"]
-    return {key: rounded(value) for key, value in found.items()}
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(rounded, value))
-    return round(value, 9) if isinstance(value, float) else value
-
-
-@st.composite
-def scheduled(draw: st.DrawFn, leaf: st.SearchStrategy[Any], texts: list[str]) -> Any:
-    """A value, a gradient, or a filter of those."""
-    plain = leaf | st.lists(leaf, min_size=2, max_size=4).map(lambda v: {"gradient": tuple(v)})
-    found = st.lists(st.sampled_from(texts), unique=True, min_size=1, max_size=2)
-    if draw(st.integers(0, 3)):
-        return draw(plain)
-    return {"filter": {text: draw(plain) for text in [*draw(found), "*"]}}
-
-
-LEAVES: dict[str, st.SearchStrategy[Any]] = {
-    "weights": st.floats(0.1, 2),
-    "density": st.floats(0.3, 0.7),
-    "epsilon": st.floats(0.01, 0.25),
-    "gamma": st.floats(0, 0.5),
-    "tolerance": st.floats(1e-9, 1e-3),
-    "along": st.sampled_from(["tensor", "row", "column"]),
-    "rescale": st.sampled_from(["none", "l1"]),
-}
-
-
-@st.composite
-def steps(draw: st.DrawFn, operator: str, names: list[str], base: str, texts: list[str]) -> Step:
-    """A step that mergekit can be told; its parameters in any form."""
-    found: dict[str, Any] = {}
-    for key, default in OPERATORS[operator].parameters.items():
-        if key in ("origin", "trim", "steps") or (operator == "karcher" and key == "weights"):
-            continue
-        kind = st.booleans() if isinstance(default, bool) else st.floats(0, 1)
-        value = scheduled(LEAVES.get(key, kind), texts)
-        if key in OPERATORS[operator].per_model and (key == "weights" or draw(st.booleans())):
-            found[key] = draw(st.tuples(*[value] * len(names)))
-        elif default is not None and (key == "rescale" or draw(st.booleans())):
-            found[key] = draw(value)
-    if "origin" in OPERATORS[operator].parameters:
-        found["origin"] = "base" if base else "zero"
-    return Step(operator=operator, models=tuple(names), parameters=found)
-
-
-@st.composite
-def recipes(draw: st.DrawFn) -> Recipe:
-    """One step, or slices with the same models."""
-    operator = draw(st.sampled_from(sorted(METHODS)))
-    policy, (least, most) = METHODS[operator].base, OPERATORS[operator].models
-    based = policy in ("required", "first") or draw(st.booleans())
-    whole = not draw(st.booleans())
-    least += operator == "multislerp"  # one model is left as it is by mergekit
-    count = draw(st.integers(least, min(most or 3, 3)))
-    names = [f"org/{letter}" for letter in "abc"[:count]]
-    if based and (policy == "first" or (policy == "ignored" and whole)):
-        names[0] = "org/base"
-    texts = ["mlp", "self_attn", "proj", *(["layers.1."] if whole else [])]
-    commits = st.sampled_from(["", "0123456789abcdef0123456789abcdef01234567"])
-    sources = {n: Source(name=n, repo=n, commit=draw(commits)) for n in ["org/base", *names]}
-    one = steps(operator, names, "org/base" if based else "", texts)
-    layered = names + (["org/base"] if based and policy not in ("first", "ignored") else [])
-    slices = []
-    for _ in range(0 if whole else draw(st.integers(1, 3))):
-        depth, starts = draw(st.integers(1, 4)), draw(st.permutations(range(5)))
-        spans = {name: (at, at + depth) for name, at in zip(layered, starts, strict=False)}
-        slices.append(Slice(layers=spans, steps=(draw(one),)))
-    return Recipe(
-        base=sources["org/base"] if based else None,
-        models=tuple(sources[name] for name in names if not (based and name == "org/base")),
-        steps=(draw(one),) if whole else (),
-        slices=tuple(slices),
-        dtype=draw(st.sampled_from(["", "float32", "float16", "bfloat16"])),
-        tokenizer=draw(st.sampled_from(["base", "union"])),
-    )
-
-
-class TestWritten:
-    @given(recipes())
-    @settings(max_examples=150, deadline=None)
-    def test_it_reads_back(self, recipe: Recipe) -> None:
-        same(mergekit.read(mergekit.write(recipe), "written"), recipe)
-
-    @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-    def test_what_was_read(
-        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for name in ("base", "a", "b", "c", "d", "lora"):
-            (tmp_path / name).mkdir()
-        (tmp_path / "lora" / "adapter_config.json").touch()
-        monkeypatch.chdir(tmp_path)
-        recipe = mergekit.read(path.read_text(), path.name)
-        again = mergekit.read(mergekit.write(recipe), "written")
-        assert (again.steps, again.slices, again.tokenizer) == (
-            recipe.steps,
-            recipe.slices,
-            recipe.tokenizer,
-        )
-
-    def test_how_it_looks(self) -> None:
-        recipe = Recipe(
-            base=Source(name="org/base", repo="org/base", commit="abc"),
-            models=(
-                Source(name="org/a", repo="org/a"),
-                Source(name="b", folder=Path("/models/b"), digest="0" * 64),
-            ),
-            steps=(
-                Step(
-                    operator="ties",
-                    models=("org/a", "b"),
-                    parameters={
-                        "density": ({"filter": {"mlp": 0.3, "*": {"gradient": (0.5, 1)}}}, 0.4)
-                    },
-                ),
-            ),
-            dtype="bfloat16",
-            tokenizer="b",
-            shard_size=10**9,
-        )
-        assert (
-            mergekit.write(recipe)
-            == """\
-# For mergekit 0.1.5.
-# Shards of 1000000000 bytes: --out-shard-size in mergekit.
-merge_method: ties
-base_model: org/base@abc
-models:
-- model: org/a
-  parameters:
-    weight: 1.0
-    density:
-    - filter: mlp
-      value: 0.3
-    - value: [0.5, 1]
-- model: /models/b
-  parameters:
-    weight: 1.0
-    density: 0.4
-parameters:
-  normalize: true
-  lambda: 1.0
-  rescale: false
-dtype: float32
-out_dtype: bfloat16
-tokenizer_source: /models/b
-"""
-        )
-
-    def test_a_base_that_mergekit_would_merge_is_left_out(self) -> None:
-        recipe = Recipe(
-            base=Source(name="org/base", repo="org/base"),
-            models=(Source(name="org/a", repo="org/a"), Source(name="org/b", repo="org/b")),
-            steps=(Step(operator="linear", models=("org/a", "org/b"), parameters={}),),
-        )
-        text = mergekit.write(recipe)
-        assert "base_model" not in text
-        assert (
-            "# config.json and tokenizer: mergekit takes those of any model, not org/base's."
-            in text
-        )
-        slerp = Step(operator="slerp", models=("org/b", "org/a"), parameters={"t": 0.2})
-        text = mergekit.write(Recipe(base=recipe.base, models=recipe.models, steps=(slerp,)))
-        assert "base_model: org/b\n" in text
-        assert "mergekit takes org/b's, not org/base's." in text
-
-    def test_seeds_are_noted(self) -> None:
-        drawn = Step(
-            operator="dare_linear", models=("org/a",), parameters={"rescale": "l1", "density": 0.5}
-        )
-        recipe = Recipe(
-            base=Source(name="org/base", repo="org/base"),
-            models=(Source(name="org/a", repo="org/a"),),
-            steps=(drawn,),
-            seed=3,
-        )
-        assert "Random numbers differ: seed 3 here, --random-seed" in mergekit.write(recipe)
-
-    def test_one_error_names_what_it_cannot_say(self) -> None:
-        sources = {n: Source(name=n, repo=n) for n in ("org/base", "org/a", "org/b")}
-        step = Step(operator="linear", models=("org/a", "org/b"), parameters={}, name="mean")
-        recipe = Recipe(
-            base=sources["org/base"],
-            models=(sources["org/a"], sources["org/b"]),
-            steps=(step, Step(operator="ties", models=("mean", "org/a"), parameters={})),
-            unmatched="keep",
-            custom_code=True,
-        )
-        with pytest.raises(RecipeError) as refused:
-            mergekit.write(recipe)
-        assert str(refused.value) == (
-            "mergekit cannot do what this recipe says: custom_code: True, unmatched: keep, "
-            "several steps, slices with linear and ties"
-        )
-
-    @pytest.mark.parametrize(
-        ("operator", "given", "seen"),
-        [
-            ("ties", {"trim": "model"}, "trim: model"),
-            ("dare_ties", {}, "rescale: density of dare_ties"),
-            ("della", {"rescale": {"gradient": ("l1", "density")}}, "rescale: density of della"),
-            ("karcher", {"weights": (1, 2)}, "weights of karcher"),
-            ("karcher", {"steps": {"gradient": (1, 5)}}, "steps of karcher by depth or name"),
-            ("multislerp", {"models": ("org/base", "org/a")}, "multislerp of the base"),
-            (
-                "multislerp",
-                {"models": ("org/a",), "normalize": False, "weights": (2,)},
-                "one model",
-            ),
-            ("linear", {"models": ("org/a", "org/a", "org/b")}, "linear of a model with itself"),
-        ],
-    )
-    def test_parameters_it_has_not(self, operator: str, given: dict[str, Any], seen: str) -> None:
-        given = dict(given)
-        models = given.pop("models", ("org/a", "org/b"))
-        names = {n for n in models if n != "org/base"}
-        recipe = Recipe(
-            base=Source(name="org/base", repo="org/base"),
-            models=tuple(Source(name=n, repo=n) for n in sorted(names)),
-            steps=(Step(operator=operator, models=models, parameters=given),),
-        )
-        with pytest.raises(RecipeError, match=seen):
-            mergekit.write(recipe)
-
-    def test_slices_it_has_not(self) -> None:
-        def part(first: int, models: tuple[str, ...], **weights: Any) -> Slice:
-            step = Step(operator="linear", models=models, parameters=weights)
-            return Slice(layers=dict.fromkeys(models, (first, first + 2)), steps=(step,))
-
-        sources = tuple(Source(name=n, repo=n) for n in ("org/a", "org/b"))
-        own = ({"filter": {"layers.3.": 1.0, "*": 2.0}}, 1.0)
-        more = Recipe(
-            base=None,
-            models=sources,
-            slices=(part(0, ("org/a",)), part(0, ("org/a", "org/b"), weights=own)),
-        )
-        with pytest.raises(RecipeError, match="a last slice of more models than the first"):
-            mergekit.write(more)
-        moved = Recipe(
-            base=None, models=sources, slices=(part(1, ("org/a", "org/b"), weights=own),)
-        )
-        with pytest.raises(RecipeError, match=r"filter 'layers.3.' of weight"):
-            mergekit.write(moved)
-
-    def test_a_folder_of_another_machine(self) -> None:
-        step = Step(operator="passthrough", models=("a",), parameters={})
-        recipe = Recipe(base=None, models=(Source(name="a", digest="0" * 64),), steps=(step,))
-        with pytest.raises(RecipeError, match="this recipe says: a") as refused:
-            mergekit.write(recipe)
-        assert refused.value.hint == "a: say where it is with `folder:`"
-
-    @pytest.mark.parametrize("operator", sorted(METHODS))
-    def test_defaults_are_ours(self, operator: str) -> None:
-        """What a recipe leaves out is written out, because mergekit's defaults are others."""
-        names = ("org/a", "org/b")[: OPERATORS[operator].models[1] or 2]
-        own = {"rescale": "l1"} if "density" in str(OPERATORS[operator].choices) else {}
-        base = "org/a" if METHODS[operator].base == "first" else "org/base"
-        recipe = Recipe(
-            base=None if METHODS[operator].base == "ignored" else Source(name=base, repo=base),
-            models=tuple(Source(name=n, repo=n) for n in names if n != base),
-            steps=(Step(operator=operator, models=names, parameters=own),),
-        )
-        same(mergekit.read(mergekit.write(recipe), "written"), recipe)
-        check(operator, recipe.steps[0].parameters, len(names))
-
-
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Those that mergekit merged, bit for bit."""
-    folder = tmp_path_factory.mktemp("parity")
-    assert parity_recipes.build(folder) == PARITY["inputs"]
-    return folder
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_whole_merge(
-    path: Path, checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(checkpoints)
-    merge(mergekit.read(path.read_text(), path.name), tmp_path / "out", durable=False)
-    found = parity_recipes.fingerprint(tmp_path / "out", by_token=path.stem.startswith("tokenizer"))
-    wanted = PARITY["outputs"][path.stem]
-    assert found.keys() == wanted.keys()
-    close = 0.02 if path.stem == "out_dtype" else 1e-5
-    for name in wanted:
-        if isinstance(wanted[name], dict):
-            assert found[name].keys() == wanted[name].keys()
-            for token, row in wanted[name].items():
-                assert found[name][token] == pytest.approx(row, abs=close), (name, token)
-        else:
-            shape, products = found[name]
-            assert shape == wanted[name][0], name
-            alike = products == pytest.approx(wanted[name][1], abs=close)
-            assert alike == ((path.stem, name) not in BORDERLINE), name
-
-
-def test_the_last_slice_makes_the_head_with_all_its_models(
-    checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """mergekit would take as many of them as the first slice has."""
-    monkeypatch.chdir(checkpoints)
-    text = sliced(
-        {"sources": [source("a", 0, 2)]},
-        {"sources": [source("a", 2, 4), source("b", 2, 4)]},
-        parameters={"weight": 1},
-    )
-    merge(mergekit.read(text, "m.yml"), tmp_path / "out", durable=False)
-    name = "lm_head.weight"
-    a, b, merged = (
-        load_file(folder / "model.safetensors")[name]
-        for folder in (Path("a"), Path("b"), tmp_path / "out")
-    )
-    torch.testing.assert_close(merged, (a + b) / 2)
-
-
-@pytest.mark.parametrize("operator", ["dare_linear", "dare_ties", "della", "della_linear"])
-def test_random_operators_are_only_translated(operator: str) -> None:
-    """Their draws differ; docs/reference/operators-parity.md compares them on a common mask."""
-    found = parameters(operator, weight=1, density=0.4)
-    assert found["density"] == 0.4
-    assert found["rescale"] == "l1"
-    assert torch.tensor(found["weights"]).tolist() == [1, 1]

@@ -1,0 +1,121 @@
+"""config.json and the files beside the weights, corrected by hand-made layouts."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.merger.files import carry_over, check_config, output_config
+from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.recipe import Recipe, Slice, Source, Step
+from tests import nano
+
+
+def layout(folder: Path, config: dict[str, Any], *slices: Slice, **fields: Any) -> Layout:
+    """Models a and b with this config of theirs, a linear merge of both."""
+    for seed, name in enumerate("ab"):
+        if not (folder / name).exists():
+            nano.save(folder / name, nano.weights(seed), config={**nano.CONFIG, **config})
+    recipe = Recipe(
+        base=None,
+        models=tuple(Source(name=name, folder=folder / name) for name in "ab"),
+        steps=(Step(operator="linear", models=("a", "b"), parameters={}),),
+        slices=slices,
+        **fields,
+    )
+    return lay_out(recipe, {name: resolve(str(folder / name)) for name in "ab"})
+
+
+def test_how_weights_were_stored_is_left_out(tmp_path: Path) -> None:
+    config = {
+        "torch_dtype": "float16",
+        "_name_or_path": "/home/me/secret",
+        "auto_map": {"AutoModel": "modeling.X"},
+        "text_config": {"torch_dtype": "float16", "hidden_size": 3},
+    }
+    out = output_config(layout(tmp_path, config, dtype="bfloat16"))
+    assert out["dtype"] == "bfloat16"
+    assert out["text_config"] == {"hidden_size": 3}
+    assert not out.keys() & {"torch_dtype", "_name_or_path", "auto_map"}
+    assert out["hidden_size"] == nano.WIDTH
+    custom = output_config(layout(tmp_path, config, custom_code=True))
+    assert custom["auto_map"] == {"AutoModel": "modeling.X"}
+
+
+def test_the_reference_s_config_is_not_changed(tmp_path: Path) -> None:
+    one = layout(tmp_path, {"text_config": {"torch_dtype": "float16"}})
+    before = json.dumps(one.reference.config)
+    output_config(one)
+    assert json.dumps(one.reference.config) == before
+
+
+def test_layers_are_counted_and_their_lists_cut(tmp_path: Path) -> None:
+    """Layers 1 and 0 of a; then layer 1 of it again: the list follows them."""
+    config = {"layer_types": ["full", "sliding"], "other": ["x"], "vision": {"num_layers": 2}}
+    slices = [Slice(layers={"a": span, "b": (0, 1)}) for span in ((1, 2), (0, 1), (1, 2))]
+    out = output_config(layout(tmp_path, config, *slices))
+    assert out["num_hidden_layers"] == 3
+    assert out["layer_types"] == ["sliding", "full", "sliding"]
+    assert out["other"] == ["x"]
+    assert out["vision"] == {"num_layers": 2}  # a tower beside it has as many by chance
+
+
+@pytest.mark.parametrize(
+    ("config", "seen"),
+    [
+        ({"is_encoder_decoder": True}, "a is an encoder-decoder"),
+        ({"num_hidden_layers": 7}, r"does not say how many layers it has: none of .* is 2"),
+    ],
+)
+def test_layers_that_cannot_be_counted(tmp_path: Path, config: dict[str, Any], seen: str) -> None:
+    part = Slice(layers={"a": (0, 1), "b": (0, 1)})
+    with pytest.raises(RecipeError, match=seen):
+        check_config(layout(tmp_path, config, part))
+    check_config(layout(tmp_path, config))
+
+
+def test_an_untied_head(tmp_path: Path) -> None:
+    one = layout(tmp_path, {"tie_word_embeddings": True, "text": {"tie_word_embeddings": True}})
+    untied = replace(one, alignment=replace(one.alignment, untied=True))
+    out = output_config(untied)
+    assert out["tie_word_embeddings"] is False
+    assert out["text"] == {"tie_word_embeddings": False}
+    assert output_config(one)["tie_word_embeddings"] is True
+
+
+def test_ids_are_those_of_the_tokenizer_that_is_taken(tmp_path: Path) -> None:
+    config = {"text_config": {"pad_token_id": 7, "eos_token_id": 8}, "pad_token_id": 7}
+    one = layout(tmp_path, config, tokenizer="b")
+    theirs = {"eos_token_id": 5, "cls_token_id": 6, "text_config": {"pad_token_id": 9}}
+    other = replace(one.checkpoints["b"], config=theirs)
+    out = output_config(replace(one, checkpoints={**one.checkpoints, "b": other}))
+    assert (out["bos_token_id"], out["eos_token_id"], out["pad_token_id"]) == (0, 5, 7)
+    assert out["text_config"] == {"pad_token_id": 9, "eos_token_id": 8}
+    assert "cls_token_id" not in out
+
+
+def test_files_that_are_carried_over(tmp_path: Path) -> None:
+    one = layout(tmp_path, {})
+    kept = ("generation_config.json", "LICENSE", "NOTICE.txt", "preprocessor_config.json")
+    for name in (*kept, "modeling_x.py", "README.md", "training_args.bin", "LICENSE.d"):
+        (tmp_path / "a" / name).write_text(name)
+    (tmp_path / "b" / "LICENSE").write_text("of b")
+    out = tmp_path / "out"
+    for custom in (False, True):
+        fields = {"tokenizer": "b", "custom_code": custom}
+        out.mkdir()
+        carry_over(layout(tmp_path, {}, **fields), out)
+        names = {path.name for path in out.iterdir()}
+        assert names == {
+            *kept, "LICENSE.d", "config.json", "tokenizer.json", "tokenizer_config.json",
+            *(["modeling_x.py"] if custom else []),
+        }  # fmt: skip
+        assert (out / "LICENSE").read_text() == "LICENSE"
+        for path in out.iterdir():
+            path.unlink()
+        out.rmdir()
+    assert one.reference.name == "a"

@@ -1,0 +1,148 @@
+"""A folder that appears whole or not at all, and is gone on with after a crash."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.errors import CheckpointError, OutputError
+from simmerge_hub.weights import partial
+from simmerge_hub.weights.partial import DISK_RESERVE, JOURNAL, partial_folder
+
+
+def fill(output: Path, *names: str, identity: str = "x", **how: Any) -> frozenset[str]:
+    """Write these files as finished tensors; what an earlier run had finished."""
+    with partial_folder(output, identity=identity, size=1, **how) as part:
+        for name in names:
+            (part.folder / name).write_text(name)
+            part.finish(name)
+        return part.done
+
+
+def cut_off(output: Path, *names: str, error: BaseException, identity: str = "x") -> None:
+    with (
+        pytest.raises(type(error)),
+        partial_folder(output, identity=identity, size=1) as part,
+    ):
+        for name in names:
+            (part.folder / name).write_text(name)
+            part.finish(name)
+        raise error
+
+
+def contents(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_it_appears_when_the_block_ends(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with partial_folder(out, identity="x", size=1) as part:
+        (part.folder / "a").write_text("a")
+        assert not out.exists()
+        assert part.done == frozenset()
+    assert contents(out) == {"a"}
+    assert contents(out.parent) == {"out"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk"), ValueError("bug")])
+def test_what_was_cut_off_is_gone_on_with(tmp_path: Path, error: BaseException) -> None:
+    out = tmp_path / "out"
+    cut_off(out, "a", 'odd "name"\n', error=error)
+    assert not out.exists()
+    assert fill(out, "b") == {"a", 'odd "name"\n'}
+    assert contents(out) == {"a", 'odd "name"\n', "b"}
+
+
+def test_what_can_never_be_merged_leaves_nothing(tmp_path: Path) -> None:
+    cut_off(tmp_path / "out", "a", error=CheckpointError("NaN", hint="leave it out"))
+    assert contents(tmp_path) == set()
+
+
+def test_another_plan_starts_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cut_off(out, "a", error=KeyboardInterrupt())
+    assert fill(out, "b", identity="y") == frozenset()
+    assert contents(out) == {"b"}
+
+
+def test_another_boot_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    cut_off(out, "a", error=KeyboardInterrupt())
+    monkeypatch.setattr(partial, "_boot_id", lambda: "later")
+    assert fill(out, "b") == frozenset()
+
+
+def test_half_a_line_of_the_journal_is_no_tensor(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cut_off(out, "a", error=KeyboardInterrupt())
+    with open(tmp_path / "out.partial" / JOURNAL, "a") as journal:
+        journal.write('"b')
+    assert fill(out, "c") == {"a"}
+
+
+def test_what_is_there_already(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    fill(out, "a")
+    with pytest.raises(OutputError, match="exists already"):
+        fill(out, "b")
+    fill(out, "b", overwrite=True)
+    assert contents(out) == {"b"}
+    assert contents(tmp_path) == {"out"}
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds something else"):
+        fill(tmp_path / "out", "a")
+    assert (tmp_path / "out.partial" / "thesis.txt").read_text() == "mine"
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with (
+        partial_folder(out, identity="x", size=1),
+        pytest.raises(OutputError, match="another process is writing"),
+    ):
+        fill(out, "b")
+
+
+@pytest.mark.parametrize(("free", "fits"), [(999 + DISK_RESERVE, False), (10**4 + DISK_RESERVE, 1)])
+def test_free_disk_is_checked_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    if fits:
+        with partial_folder(tmp_path / "out", identity="x", size=1000):
+            pass
+        return
+    with (
+        pytest.raises(OutputError, match=r"needs 0\.0 GB"),
+        partial_folder(tmp_path / "out", identity="x", size=1000),
+    ):
+        pytest.fail("nothing may be written")
+    assert contents(tmp_path) == set()
+
+
+def test_files_reach_the_disk_before_the_name_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    fsync = os.fsync
+    rename = Path.rename
+    monkeypatch.setattr(os, "fsync", lambda handle: (calls.append("fsync"), fsync(handle))[1])
+
+    def record(self: Path, target: Path) -> Path:
+        calls.append(target.name)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", record)
+    fill(tmp_path / "out", "a")
+    # a, the journal and the folder; then the folder's own folder, for its new name
+    assert calls == [*["fsync"] * 3, ".out.simmerge-journal", "out", "fsync"]
+    calls.clear()
+    fill(tmp_path / "fast", "a", durable=False)
+    assert calls == [".fast.simmerge-journal", "fast"]
