@@ -11,9 +11,9 @@ from torch.nn.functional import hardshrink
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.averaging import weighted_sum
-from simmerge_hub.operators.consensus import agreeing
 from simmerge_hub.operators.products import row_sums
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator
+from simmerge_hub.operators.sums import add_agreeing
 from simmerge_hub.operators.thresholds import Derived, largest
 
 FAINT = 1e-20
@@ -71,7 +71,7 @@ def sce(chunk: Tensor, found: Energies, *, density: float = 0.1) -> Tensor:
     """
     most = max(found.energies, default=0.0) or 1.0
     shares = [max(e / most, FAINT) for e in found.energies]
-    return agreeing(_selected(chunk, found.threshold), shares, shares)
+    return add_agreeing(_selected(chunk, found.threshold), shares, shares)
 
 
 def _spread(chunk: Tensor) -> Tensor:
