@@ -23,7 +23,7 @@ def test_scale_share_and_factor_multiply() -> None:
 def test_normalised_weights_make_a_mean() -> None:
     merged = add_up("x", parts(), None, scale=1.0, weights=[1.0, 3.0], normalize=True)
     assert merged.tolist() == [[2.5, 0.25, 0.0, -1.5]]
-    with pytest.raises(OperatorError, match="x: the weights .* sum to zero"):
+    with pytest.raises(OperatorError, match=r"x: the weights .* sum to zero"):
         add_up("x", parts(), None, scale=1.0, weights=[1.0, -1.0], normalize=True)
 
 
