@@ -1,4 +1,4 @@
-"""What is asked for on the command line: values that argparse reads, and the many of a plan."""
+"""What commands share: how one is added, options of several, values that argparse reads."""
 
 import argparse
 import contextlib
@@ -7,6 +7,47 @@ from functools import partial
 from typing import Any
 
 REFERENCE = "org/name, org/name@revision or a folder"
+
+
+def command(
+    commands: Any, name: str, run: Callable[..., None], summary: str
+) -> argparse.ArgumentParser:
+    """Add a command that calls `run` with its options, by name."""
+    added: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    added.set_defaults(run=run)
+    return added
+
+
+def group(commands: Any, name: str, summary: str) -> Any:
+    """Add a command that only has commands of its own; returns what these are added to."""
+    added = commands.add_parser(name, help=summary)
+    return added.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def json(command: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    command.add_argument(
+        "--json", action="store_true", dest="as_json", help="print JSON for programs"
+    )
+
+
+def signatures(command: argparse.ArgumentParser) -> None:
+    """Add `--signatures`."""
+    command.add_argument(
+        "--signatures", action="append", default=[], metavar="ORG/REPO",
+        help="also take signatures that others published there, after a spot check (repeat)",
+    )  # fmt: skip
+
+
+def threads(command: argparse.ArgumentParser) -> None:
+    """Add `--threads`."""
+    command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
+
+
+def publishing(command: argparse.ArgumentParser) -> None:
+    """Add what a push to a repository may be told."""
+    command.add_argument("--private", action="store_true", help="if the repository is new")
+    command.add_argument("--pr", action="store_true", dest="create_pr", help="open a pull request")
 
 
 def positive(text: str) -> int:
@@ -148,62 +189,3 @@ def _check(command: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
         command.error("--shortlist goes with --collection or --author")
     if not given["models"] and given["infer"]:
         command.error("--infer-expert is for two models that are named; use --expert TASK=MODEL")
-
-
-def bandit(commands: Any, command: Callable[..., argparse.ArgumentParser]) -> None:
-    """The commands of `bandit`; `command` adds one to a group."""
-    group = commands.add_parser("bandit", help="learn which operator to use from merges you score")
-    verbs = group.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    init = command(verbs, "init", "bandit:init", "start a bandit from measured outcomes")
-    init.add_argument("reference", metavar="STATE", help="org/name or a folder, to be made")
-    init.add_argument(
-        "outcomes", nargs="+", metavar="OUTCOMES",
-        help="what zoo measure wrote; all of them before --features",
-    )  # fmt: skip
-    init.add_argument(
-        "--features", required=True, action="append", metavar="FILE",
-        help="what zoo features wrote (repeat: one for each of OUTCOMES, in their order)",
-    )  # fmt: skip
-    init.add_argument(
-        "--explore", type=float, metavar="X", help="1: Thompson sampling, 0: no exploration"
-    )
-    init.add_argument(
-        "--trust", type=float, metavar="SHARE", help="in the offline forecast, above 0, at most 1"
-    )
-    init.add_argument(
-        "--keep", type=float, metavar="SHARE", help="below 1: old reports fade, by this per report"
-    )
-    init.add_argument("--seed", type=int, metavar="N", help="of every draw")
-    init.add_argument("--private", action="store_true", help="if it is a repository")
-    suggest = command(
-        verbs, "suggest", "bandit:suggest", "suggest an operator for each pair of a table"
-    )
-    suggest.add_argument("reference", metavar="STATE", help="org/name or a folder")
-    suggest.add_argument(
-        "--features", required=True, metavar="FILE", help="pairs and tasks: a table of features"
-    )
-    report = command(
-        verbs, "report", "bandit:report", "report what suggested merges gained, in one commit"
-    )
-    report.add_argument("reference", metavar="STATE", help="org/name or a folder")
-    report.add_argument(
-        "gains", nargs="*", type=amount, metavar="ID=GAIN",
-        help="share of the gap between auxiliary and expert that the merge closed, -1 to 1.5",
-    )  # fmt: skip
-    report.add_argument("--from", dest="file", metavar="FILE", help="lines of ID=GAIN; -: stdin")
-    report.add_argument(
-        "--retrain", action="store_true", help="then train it again, on all that was reported"
-    )
-    add = command(verbs, "add", "bandit:add", "add an arm: an operator with its parameters")
-    add.add_argument("reference", metavar="STATE", help="org/name or a folder")
-    add.add_argument("operator", metavar="OPERATOR", help="simmerge-hub operators lists them")
-    add.add_argument(
-        "--set", action="append", type=parameter, default=[], dest="given", metavar="NAME=VALUE",
-        help="a parameter, as labels of arms show it: density=0.3 (repeat)",
-    )  # fmt: skip
-    status = command(verbs, "status", "bandit:status", "what was learned, and what waits")
-    status.add_argument("reference", metavar="STATE", help="org/name or a folder")
-    for verb in (init, suggest, report, add, status):
-        verb.add_argument(
-            "--json", action="store_true", dest="as_json", help="print JSON for programs"
-        )

@@ -1,9 +1,32 @@
-"""zoo build, publish, measure, features; predictor train."""
+"""zoo build, publish, measure, features."""
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from simmerge_hub.cli import show
+from simmerge_hub.cli import arguments, show
+
+
+def options(commands: Any) -> None:
+    """Add the commands of `simmerge-hub zoo`."""
+    verbs = arguments.group(commands, "zoo", "build and publish the nano models we train on")
+    command = arguments.command(verbs, "build", build, "train a zoo of nano models from its recipe")
+    command.add_argument("recipe", metavar="RECIPE", help="a YAML file like recipes/zoo.yaml")
+    command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to fill")
+    command = arguments.command(
+        verbs, "publish", publish, "push a zoo's models and probes to the Hub"
+    )
+    command.add_argument("namespace", metavar="ORG", help="where to push them")
+    command.add_argument("--dir", dest="folder", metavar="DIR", help="default: the packaged zoo")
+    command = arguments.command(
+        verbs, "measure", measure, "merge and evaluate every pair of a zoo; write a table"
+    )
+    command.add_argument("folder", metavar="DIR", help="what zoo build made")
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help="outcomes (.jsonl)")
+    command = arguments.command(verbs, "features", features, "compute the features of every pair")
+    command.add_argument("folder", metavar="DIR", help="what zoo build made")
+    command.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help="table (.jsonl)")
 
 
 def build(*, recipe: str, output: str) -> None:
@@ -57,28 +80,6 @@ def features(*, folder: str, outcomes: str, output: str) -> None:
         table = zoo_features(Path(folder), measured, progress=step)
     save_features(table, Path(output))
     show.note(f"{len(table.rows)} pairs x {len(table.names)} features -> {output}")
-
-
-def train(*, outcomes: str, features: str, merges: str | None, output: str, as_json: bool) -> None:
-    """`simmerge-hub predictor train`."""
-    from simmerge_hub.selector.predictor import archive
-    from simmerge_hub.selector.tables.features import load_features
-    from simmerge_hub.selector.tables.merges import load_merges
-    from simmerge_hub.selector.tables.outcomes import load_outcomes
-    from simmerge_hub.selector.training.train import train as fit
-
-    with show.status("training"):
-        predictor = fit(
-            load_outcomes(Path(outcomes)),
-            load_features(Path(features)),
-            merges=load_merges(Path(merges)) if merges else None,
-        )
-        archive.save(predictor, Path(output))
-    if as_json:
-        show.data(dict(predictor.report))
-    else:
-        show.report(predictor.report)
-        show.note(f"written to {output}")
 
 
 def packaged() -> Path:
