@@ -65,12 +65,11 @@ def _export(verbs: Any) -> None:
 
 def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
     """`simmerge-hub check`; exit code 1 if the merge cannot be done."""
-    from simmerge_hub.merger import check as look
-    from simmerge_hub.recipe import load
+    from simmerge_hub.publishing.verbs import check as look
     from simmerge_hub.weights.alignment.align import refuse_rejected
 
     with show.status("reading headers"):
-        preflight = look(load(recipe)[0], threads=threads)
+        preflight = look(recipe, threads=threads)
     if as_json:
         show.data(_preflight(preflight))
     else:
