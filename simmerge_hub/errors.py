@@ -19,6 +19,7 @@ SimmergeError
 ├── SignatureError           a signature that must not be believed or compared
 ├── PredictorError           a predictor that cannot be read, trained or applied
 ├── BanditError              a bandit's state or a report to it that must not be believed
+├── RequestError             too few models, one named twice, options that exclude each other
 ├── ObjectiveError           what a plan shall aim at makes no sense, or cannot be reached
 ├── OutputError              a folder that exists, a full disk
 └── MissingExtra             an optional dependency is not installed
@@ -103,6 +104,10 @@ class PredictorError(SimmergeError):
 
 class BanditError(SimmergeError):
     """A bandit's state, or a report to it, that must not be believed; nothing was changed."""
+
+
+class RequestError(SimmergeError):
+    """What is asked for makes no sense: too few models, or options that exclude each other."""
 
 
 class ObjectiveError(SimmergeError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
-from simmerge_hub.errors import BanditError, PredictorError
+from simmerge_hub.errors import BanditError, PredictorError, RequestError
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.bandit.history import Suggestion
@@ -113,7 +113,7 @@ def init(
     from simmerge_hub.selector.tables.rows import stack
 
     if len(outcomes) != len(features):
-        raise BanditError(
+        raise RequestError(
             f"{len(outcomes)} of OUTCOMES and {len(features)} of --features",
             hint="give a table of features for each, in the same order",
         )
@@ -196,7 +196,7 @@ def report(
 
     reported = [*gains, *(_read_gains(file) if file else ())]
     if not reported and not retrain:
-        raise BanditError(
+        raise RequestError(
             "nothing to report", hint=f"simmerge-hub bandit report {reference} s000001=0.81"
         )
     if retrain:
@@ -230,7 +230,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
     if "(" in operator:
         name, _, inside = operator.partition("(")
         sets = " ".join(f"--set {each.strip()}" for each in inside.rstrip(")").split(",") if each)
-        raise BanditError(
+        raise RequestError(
             f"{operator!r} is an arm, and an operator is asked for; nothing was added",
             hint=f"simmerge-hub bandit add {reference} {name} {sets}".rstrip(),
         )
@@ -238,7 +238,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
     if len(parameters) < len(given):
         names = [name for name, _ in given]
         twice = next(name for name in names if names.count(name) > 1)
-        raise BanditError(f"{twice} is set twice; nothing was added", hint="set it once")
+        raise RequestError(f"{twice} is set twice; nothing was added", hint="set it once")
     new = arm(operator, **parameters)
     with show.status("adding"):
         sharing.add(reference, new)

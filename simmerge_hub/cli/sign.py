@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
-from simmerge_hub.errors import OutputError, ProbeError, SignatureError
+from simmerge_hub.errors import OutputError, RequestError
 
 if TYPE_CHECKING:
     from simmerge_hub.signatures.probing.probe import ProbeSet
@@ -77,7 +77,7 @@ def _check(
     models: Sequence[str], signatures: Sequence[str], output: str | None, publishing: bool
 ) -> None:
     if output and len(models) > 1:
-        raise OutputError(
+        raise RequestError(
             f"{output} is one file, and {len(models)} models are to be signed",
             hint="sign one model at a time, or leave -o out: signatures are cached anyway",
         )
@@ -87,7 +87,7 @@ def _check(
             hint=f"make it first: mkdir -p {Path(output).parent}",
         )
     if publishing and signatures:
-        raise SignatureError(
+        raise RequestError(
             "what others published is not ours to publish: --push and --signatures exclude each "
             "other",
             hint="leave --signatures out; what is missing is then computed",
@@ -99,7 +99,7 @@ def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[Probe
 
     if signals == "structural" and probes:
         task, source = probes[0]
-        raise ProbeError(
+        raise RequestError(
             f"probes for {task} are given ({source}), and --signals structural runs none",
             hint="leave out --probes, or sign with --signals full",
         )

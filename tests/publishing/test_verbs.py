@@ -59,6 +59,8 @@ def test_plan_file_to_hub_and_back(pushed: str, tmp_path: Path) -> None:
     )
     card = ModelCard.load(done.repo)
     assert REPO_ID not in card.text
+    assert "simmerge-hub runs one recipe" in card.text
+    assert "pypi.org" not in card.text
     assert f'from_pretrained("{done.repo}", dtype="float32")' in card.text
     assert card.data.base_model == [f"{pushed}/code", f"{pushed}/math"]
     again = merge(done.repo, tmp_path / "again")
@@ -86,7 +88,7 @@ def test_check_takes_what_merge_takes(pushed: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", [check, merge])
 def test_check_and_merge_refuse_the_same(verb: Any, pushed: str, tmp_path: Path) -> None:
     given = () if verb is check else (tmp_path / "out",)
-    with pytest.raises(RecipeError, match="there is no file .*gone.yaml"):
+    with pytest.raises(RecipeError, match=r"there is no file .*gone\.yaml"):
         verb(tmp_path / "gone.yaml", *given)
     with pytest.raises(RecipeError, match="/code has no recipe on its card"):
         verb(f"{pushed}/code", *given)
