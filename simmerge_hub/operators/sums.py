@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from simmerge_hub.operators.averaging import normalized
+from simmerge_hub.operators.averaging import weight_shares
 from simmerge_hub.operators.registry import per_model
 
 TINY = float(torch.finfo(torch.float32).tiny)
@@ -21,7 +21,7 @@ def add_up(
 ) -> Tensor:
     """The weighted sum of the survivors, which are used up."""
     given = per_model(weights, len(survivors))
-    shares = normalized(name, given) if normalize else given
+    shares = weight_shares(name, given) if normalize else given
     gains = factors or [1.0] * len(survivors)
     return add_weighted(survivors, [scale * s * f for s, f in zip(shares, gains, strict=True)])
 

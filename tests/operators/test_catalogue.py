@@ -148,7 +148,7 @@ def test_chunks_do_not_change_a_bit(
     models = models_of(name, base)
     found = operators.check(name, given, len(models))
     place = Place(tensor="w", models=("a", "b"), shape=shape, seed=3)
-    whole, _ = operators.stacked(found, base, models)
+    whole, _ = operators.stack_inputs(found, base, models)
     expected = operators.combine(
         found, whole, operators.measure(found, [whole], given, place), given, place
     )
