@@ -31,9 +31,23 @@ fix: $(READY)  ## what ruff can repair by itself; generated pages
 docs: $(READY)  ## the documentation, served on loopback
 	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
 
-bench: $(READY)  ## every benchmark; writes benchmarks/*.json
-	$(BIN)/python benchmarks/operator_speed.py
+# Not here: catalogue.py and multiway.py, which need a built zoo (`make zoo`), and those that run in
+# an environment of a peer's: bandit_peer.py, parity_recipes.py, parity_reference.py.
+bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of disk); writes benchmarks/*.json
+	$(BIN)/python benchmarks/operator_speed.py --json benchmarks/operator_speed.json
 	$(BIN)/python benchmarks/merge_vs_mergekit.py
+	$(BIN)/python benchmarks/merge_profile.py --work build/bench
+	$(BIN)/python benchmarks/merge_memory.py
+	$(BIN)/python benchmarks/signature_cost.py
+	$(BIN)/python benchmarks/signature_accuracy.py
+	$(BIN)/python benchmarks/signature_merging.py
+	$(BIN)/python benchmarks/selection.py
+	$(BIN)/python benchmarks/selection_plots.py
+	$(BIN)/python benchmarks/selection_cost.py
+	$(BIN)/python benchmarks/bandit.py run
+	$(BIN)/python benchmarks/bandit.py scenarios
+	$(BIN)/python benchmarks/bandit.py curve
+	$(BIN)/python benchmarks/bandit_plot.py
 
 zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about five hours on two cores)
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo

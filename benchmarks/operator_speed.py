@@ -62,7 +62,7 @@ def _cost(name: str, base: torch.Tensor, models: list[torch.Tensor]) -> dict[str
     found = operators.check(operator, given, len(inputs))
     step = CHUNK // COLS
     chunks = [
-        operators.stacked(found, base[i : i + step], [m[i : i + step] for m in inputs])[0]
+        operators.stack_inputs(found, base[i : i + step], [m[i : i + step] for m in inputs])[0]
         for i in range(0, ROWS, step)
     ]
     place = Place(tensor="w", shape=(ROWS, COLS))

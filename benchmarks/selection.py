@@ -4,9 +4,11 @@
     python benchmarks/selection.py --only main cost   # the JSON keeps the other parts
 
 Reads the committed outcomes and features of the zoo. Splits keep models apart: no model is on both
-sides. Everything that is chosen (trees, which model, best fixed operator, baselines' settings) is
-chosen on training rows alone. Intervals resample models. Writes benchmarks/selection.json, and
-benchmarks/selection_plots.py draws it.
+sides. In the part `main` everything that is chosen (trees, which model, best fixed operator,
+baselines' settings) is chosen on training rows alone. The other parts fit with one size of the
+trees for all their splits: the one most folds of `main` chose, so models they test had a say in it.
+Intervals resample models. Writes
+benchmarks/selection.json, and benchmarks/selection_plots.py draws it.
 """
 
 import argparse

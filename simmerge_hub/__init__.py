@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.version import __version__
 
 _HOMES = {
+    "AdapterMerge": "weights.lora",
+    "AdapterReport": "weights.lora",
     "Arm": "operators",
     "Catalogue": "planning.ask.options",
     "Checkpoint": "hub.resolve",
@@ -33,15 +35,32 @@ _HOMES = {
     "SimmergeError": "errors",
     "Sources": "planning.ask.options",
     "Tasks": "planning.ask.options",
-    "check": "merger",
+    "arm": "operators",
+    "check": "publishing.verbs",
+    "combination": "weights.lora",
+    "draw": "publishing.picture",
+    "map": "signatures.map.similarities:map_models",
     "merge": "publishing.verbs",
+    "merge_adapters": "weights.lora",
+    "packaged_predictor": "selector.predictor.origin",
     "plan": "planning.plan",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
     "sign": "signatures.signing.signature",
+    "write_adapter": "weights.lora",
 }
+"""Name -> the module it is in, with its name there if that is another."""
+_MODULES = {
+    "bandit": "selector.bandit.sharing",
+    "errors": "errors",
+    "localhub": "localhub",
+    "mergekit": "recipe.mergekit",
+}
+"""Name -> the module that it is."""
 
 __all__ = [
+    "AdapterMerge",
+    "AdapterReport",
     "Arm",
     "Catalogue",
     "Checkpoint",
@@ -61,33 +80,59 @@ __all__ = [
     "Sources",
     "Tasks",
     "__version__",
+    "arm",
+    "bandit",
     "check",
+    "combination",
+    "draw",
+    "errors",
+    "localhub",
+    "map",
     "merge",
+    "merge_adapters",
+    "mergekit",
+    "packaged_predictor",
     "plan",
     "push",
     "resolve",
     "sign",
+    "write_adapter",
 ]
 
 if TYPE_CHECKING:
+    from simmerge_hub import errors, localhub
     from simmerge_hub.errors import SimmergeError
     from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
-    from simmerge_hub.merger import MergeReport, Preflight, check
-    from simmerge_hub.operators import Arm, Operator
+    from simmerge_hub.merger import MergeReport, Preflight
+    from simmerge_hub.operators import Arm, Operator, arm
     from simmerge_hub.planning.ask.objective import Objective
     from simmerge_hub.planning.ask.options import Catalogue, Search, Sources, Tasks
     from simmerge_hub.planning.plan import Plan, plan
-    from simmerge_hub.publishing.verbs import merge, push
-    from simmerge_hub.recipe import Recipe
+    from simmerge_hub.publishing.picture import draw
+    from simmerge_hub.publishing.verbs import check, merge, push
+    from simmerge_hub.recipe import Recipe, mergekit
+    from simmerge_hub.selector.bandit import sharing as bandit
+    from simmerge_hub.selector.predictor.origin import packaged_predictor
     from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
     from simmerge_hub.signatures.features.vector import Features
+    from simmerge_hub.signatures.map.similarities import map_models as map
     from simmerge_hub.signatures.signing.signature import Signature, sign
+    from simmerge_hub.weights.lora import (
+        AdapterMerge,
+        AdapterReport,
+        combination,
+        merge_adapters,
+        write_adapter,
+    )
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"simmerge_hub.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"simmerge_hub has no {name!r}")
-    return getattr(import_module(f"simmerge_hub.{_HOMES[name]}"), name)
+    module, _, other = _HOMES[name].partition(":")
+    return getattr(import_module(f"simmerge_hub.{module}"), other or name)
 
 
 def __dir__() -> list[str]:

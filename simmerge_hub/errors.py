@@ -19,8 +19,8 @@ SimmergeError
 ├── SignatureError           a signature that must not be believed or compared
 ├── PredictorError           a predictor that cannot be read, trained or applied
 ├── BanditError              a bandit's state or a report to it that must not be believed
-├── PlanError                a plan that cannot be made of what is asked
-│   └── ObjectiveError         what it shall aim at makes no sense, or cannot be reached
+├── RequestError             too few models, one named twice, options that exclude each other
+├── ObjectiveError           what a plan shall aim at makes no sense, or cannot be reached
 ├── OutputError              a folder that exists, a full disk
 └── MissingExtra             an optional dependency is not installed
 """
@@ -106,11 +106,11 @@ class BanditError(SimmergeError):
     """A bandit's state, or a report to it, that must not be believed; nothing was changed."""
 
 
-class PlanError(SimmergeError):
-    """A plan that cannot be made of what is asked."""
+class RequestError(SimmergeError):
+    """What is asked for makes no sense: too few models, or options that exclude each other."""
 
 
-class ObjectiveError(PlanError):
+class ObjectiveError(SimmergeError):
     """What a plan shall aim at makes no sense, or no operator is predicted to reach it."""
 
 

@@ -1,20 +1,100 @@
 """bandit init, suggest, report, add, status."""
 
+import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from simmerge_hub.cli import show
-from simmerge_hub.errors import BanditError, PredictorError
+from simmerge_hub.cli import arguments, show
+from simmerge_hub.errors import BanditError, PredictorError, RequestError
 
 if TYPE_CHECKING:
+    from simmerge_hub.selector.bandit.history import Suggestion
+    from simmerge_hub.selector.bandit.sharing import Asked, State
+    from simmerge_hub.selector.tables.features import FeatureTable
     from simmerge_hub.selector.tables.rows import Rows
 
-WAITING = 10
+STATE = "org/name or a folder"
+WAITING_SHOWN = 10
 """Suggestions without a report that are listed."""
+
+
+def options(commands: Any) -> None:
+    """Add the commands of `simmerge-hub bandit`."""
+    verbs = arguments.group(commands, "bandit", "learn which operator to use from merges you score")
+    for add_options in (_init, _suggest, _report, _add, _status):
+        arguments.json(add_options(verbs))
+
+
+def _init(verbs: Any) -> argparse.ArgumentParser:
+    command = arguments.command(verbs, "init", init, "start a bandit from measured outcomes")
+    command.add_argument("reference", metavar="STATE", help="org/name or a folder, to be made")
+    command.add_argument(
+        "outcomes", nargs="+", metavar="OUTCOMES",
+        help="what zoo measure wrote; all of them before --features",
+    )  # fmt: skip
+    command.add_argument(
+        "--features", required=True, action="append", metavar="FILE",
+        help="what zoo features wrote (repeat: one for each of OUTCOMES, in their order)",
+    )  # fmt: skip
+    command.add_argument(
+        "--explore", type=float, metavar="X", help="1: Thompson sampling, 0: no exploration"
+    )
+    command.add_argument(
+        "--trust", type=float, metavar="SHARE", help="in the offline forecast, above 0, at most 1"
+    )
+    command.add_argument(
+        "--keep", type=float, metavar="SHARE", help="below 1: old reports fade, by this per report"
+    )
+    command.add_argument("--seed", type=int, metavar="N", help="of every draw")
+    command.add_argument("--private", action="store_true", help="if it is a repository")
+    return command
+
+
+def _suggest(verbs: Any) -> argparse.ArgumentParser:
+    command = arguments.command(
+        verbs, "suggest", suggest, "suggest an operator for each pair of a table"
+    )
+    command.add_argument("reference", metavar="STATE", help=STATE)
+    command.add_argument(
+        "--features", required=True, metavar="FILE", help="pairs and tasks: a table of features"
+    )
+    return command
+
+
+def _report(verbs: Any) -> argparse.ArgumentParser:
+    command = arguments.command(
+        verbs, "report", report, "report what suggested merges gained, in one commit"
+    )
+    command.add_argument("reference", metavar="STATE", help=STATE)
+    command.add_argument(
+        "gains", nargs="*", type=arguments.amount, metavar="ID=GAIN",
+        help="share of the gap between auxiliary and expert that the merge closed, -1 to 1.5",
+    )  # fmt: skip
+    command.add_argument("--from", dest="file", metavar="FILE", help="lines of ID=GAIN; -: stdin")
+    command.add_argument(
+        "--retrain", action="store_true", help="then train it again, on all that was reported"
+    )
+    return command
+
+
+def _add(verbs: Any) -> argparse.ArgumentParser:
+    command = arguments.command(verbs, "add", add, "add an arm: an operator with its parameters")
+    command.add_argument("reference", metavar="STATE", help=STATE)
+    command.add_argument("operator", metavar="OPERATOR", help="simmerge-hub operators lists them")
+    command.add_argument(
+        "--set", action="append", type=arguments.parameter, default=[], dest="given",
+        metavar="NAME=VALUE",
+        help="a parameter, as labels of arms show it: density=0.3 (repeat)",
+    )  # fmt: skip
+    return command
+
+
+def _status(verbs: Any) -> argparse.ArgumentParser:
+    command = arguments.command(verbs, "status", status, "what was learned, and what waits")
+    command.add_argument("reference", metavar="STATE", help=STATE)
+    return command
 
 
 def init(
@@ -33,7 +113,7 @@ def init(
     from simmerge_hub.selector.tables.rows import stack
 
     if len(outcomes) != len(features):
-        raise BanditError(
+        raise RequestError(
             f"{len(outcomes)} of OUTCOMES and {len(features)} of --features",
             hint="give a table of features for each, in the same order",
         )
@@ -70,8 +150,21 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
     table = load_features(Path(features))
     if not table.rows:
         raise BanditError(f"{features} holds no pair", hint="write one: simmerge-hub zoo features")
-    asked = [
-        sharing.Asked(
+    with show.status("asking the bandit"):
+        suggestions = sharing.suggest(reference, _questions(table))
+    if as_json:
+        show.data([_fields(suggestion) for suggestion in suggestions])
+        return
+    show.suggestions(suggestions)
+    show.note(f"next: simmerge-hub bandit report {reference} {suggestions[0].id}=GAIN")
+
+
+def _questions(table: "FeatureTable") -> "list[Asked]":
+    """Every pair of a table with its task, in the order of their names."""
+    from simmerge_hub.selector.bandit.sharing import Asked
+
+    return [
+        Asked(
             task=task,
             expert=expert,
             auxiliary=auxiliary,
@@ -83,27 +176,11 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
         )
         for expert, auxiliary, task in sorted(table.rows)
     ]
-    with show.status("asking the bandit"):
-        made = sharing.suggest(reference, asked)
-    if as_json:
-        show.data(
-            [
-                {
-                    "id": s.id, "arm": s.arm, "task": s.task, "expert": s.expert,
-                    "auxiliary": s.auxiliary, "expected": s.expected, "chance": dict(s.chance),
-                }
-                for s in made
-            ]
-        )  # fmt: skip
-        return
-    page = Table()
-    for heading in ("id", "task", "expert + auxiliary", "try", "chance", "expected"):
-        page.add_column(heading, no_wrap=heading in ("id", "try"), overflow="fold")
-    for s in made:
-        cells = (s.id, s.task, f"{s.expert} + {s.auxiliary}", s.arm)
-        page.add_row(*map(escape, cells), f"{s.chance[s.arm]:.0%}", f"{s.expected:.2f}")
-    show.OUT.print(page)
-    show.note(f"next: simmerge-hub bandit report {reference} {made[0].id}=GAIN")
+
+
+def _fields(suggestion: "Suggestion") -> dict[str, Any]:
+    names = ("id", "arm", "task", "expert", "auxiliary", "expected")
+    return {name: getattr(suggestion, name) for name in names} | {"chance": dict(suggestion.chance)}
 
 
 def report(
@@ -117,27 +194,27 @@ def report(
     """`simmerge-hub bandit report`."""
     from simmerge_hub.selector.bandit import sharing
 
-    told = [*gains, *(_lines(file) if file else ())]
-    if not told and not retrain:
-        raise BanditError(
+    reported = [*gains, *(_read_gains(file) if file else ())]
+    if not reported and not retrain:
+        raise RequestError(
             "nothing to report", hint=f"simmerge-hub bandit report {reference} s000001=0.81"
         )
     if retrain:
         sharing.look(reference)  # what cannot be read is refused before anything is reported
-    if told:
+    if reported:
         with show.status("reporting"):
-            sharing.report(reference, told)
+            sharing.report(reference, reported)
     reports, dropped = 0, False
     if retrain:
         with show.status("training"):
             reports, dropped = sharing.retrain(reference)
     if as_json:
-        names = [name for name, _ in told]
+        names = [name for name, _ in reported]
         show.data({"reported": names, "retrained": reports > 0, "outcomes_left_out": dropped})
         return
     noun = "report" if reports == 1 else "reports"
     what = f"; retrained on {reports} {noun}" if reports else "; nothing to retrain on yet"
-    show.note(f"{len(told)} reported to {reference}{what if retrain else ''}")
+    show.note(f"{len(reported)} reported to {reference}{what if retrain else ''}")
     if dropped:
         show.note(
             "the mean of earlier gains told gains better than forecasts did: the offline outcomes "
@@ -153,7 +230,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
     if "(" in operator:
         name, _, inside = operator.partition("(")
         sets = " ".join(f"--set {each.strip()}" for each in inside.rstrip(")").split(",") if each)
-        raise BanditError(
+        raise RequestError(
             f"{operator!r} is an arm, and an operator is asked for; nothing was added",
             hint=f"simmerge-hub bandit add {reference} {name} {sets}".rstrip(),
         )
@@ -161,7 +238,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
     if len(parameters) < len(given):
         names = [name for name, _ in given]
         twice = next(name for name in names if names.count(name) > 1)
-        raise BanditError(f"{twice} is set twice; nothing was added", hint="set it once")
+        raise RequestError(f"{twice} is set twice; nothing was added", hint="set it once")
     new = arm(operator, **parameters)
     with show.status("adding"):
         sharing.add(reference, new)
@@ -176,59 +253,58 @@ def status(*, reference: str, as_json: bool) -> None:
     """`simmerge-hub bandit status`."""
     from simmerge_hub.selector.bandit import sharing
 
-    found = sharing.look(reference)
-    history = found.history
-    original = found.bandit.labels
-    rows = {
-        arm.label: {"suggested": 0, "reported": 0, "gains": [], "added": arm.label not in original}
-        for arm in found.bandit.all_arms(history)
-    }
-    for suggestion in history.suggestions.values():
-        rows[suggestion.arm]["suggested"] += 1
-    for suggestion, gain in history.learned:
-        rows[suggestion.arm]["gains"].append(gain)
-    for row in rows.values():
-        known = row.pop("gains")
-        row["reported"] = len(known)
-        row["mean"] = round(sum(known) / len(known), 4) if known else None
-    waiting = [s.id for s in history.pending]
-    asked = {
-        s.id: {"arm": s.arm, "task": s.task, "expert": s.expert, "auxiliary": s.auxiliary}
-        for s in history.pending
-    }
+    state = sharing.look(reference)
+    rows = _arms(state)
+    pending = state.history.pending
+    waiting = [suggestion.id for suggestion in pending]
     if as_json:
-        show.data({"state": found.where, "arms": rows, "waiting": waiting, "asked": asked})
+        asked = {
+            s.id: {"arm": s.arm, "task": s.task, "expert": s.expert, "auxiliary": s.auxiliary}
+            for s in pending
+        }
+        show.data({"state": state.where, "arms": rows, "waiting": waiting, "asked": asked})
         return
-    page = Table(title=escape(found.where))
-    for heading in ("arm", "suggested", "reported", "mean gain"):
-        page.add_column(heading, justify="left" if heading == "arm" else "right")
-    for label, row in rows.items():
-        mean = "" if row["mean"] is None else f"{row['mean']:.2f}"
-        mark = ", added" if row["added"] else ""
-        page.add_row(escape(label + mark), str(row["suggested"]), str(row["reported"]), mean)
-    show.OUT.print(page)
+    show.arms(state.where, rows)
     if waiting:
-        more = f" and {len(waiting) - WAITING} more" if len(waiting) > WAITING else ""
-        show.note(f"wait for a report: {', '.join(waiting[:WAITING])}{more}")
-        for s in history.pending[:WAITING]:
+        more = f" and {len(waiting) - WAITING_SHOWN} more" if len(waiting) > WAITING_SHOWN else ""
+        show.note(f"wait for a report: {', '.join(waiting[:WAITING_SHOWN])}{more}")
+        for s in pending[:WAITING_SHOWN]:
             show.note(f"{s.id}: {s.arm} of {s.expert} + {s.auxiliary}, on {s.task}")
 
 
-def _lines(file: str) -> list[tuple[str, float]]:
+def _arms(state: "State") -> dict[str, dict[str, Any]]:
+    """Per arm, how often it was suggested and reported, its mean gain, whether it was added."""
+    history = state.history
+    gains: dict[str, list[float]] = {arm.label: [] for arm in state.bandit.all_arms(history)}
+    for suggestion, gain in history.learned:
+        gains[suggestion.arm].append(gain)
+    suggested = Counter(suggestion.arm for suggestion in history.suggestions.values())
+    return {
+        label: {
+            "suggested": suggested[label],
+            "reported": len(known),
+            "added": label not in state.bandit.labels,
+            "mean": round(sum(known) / len(known), 4) if known else None,
+        }
+        for label, known in gains.items()
+    }
+
+
+def _read_gains(file: str) -> list[tuple[str, float]]:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BanditError(f"{file} cannot be read: {error}", hint="lines of ID=GAIN") from error
-    found = []
+    gains = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         name, _, gain = line.strip().partition("=")
         try:
-            found.append((name, float(gain)))
+            gains.append((name, float(gain)))
         except ValueError as error:
             raise BanditError(
                 f"{file}, line {number}: {line.strip()[:40]!r} is not ID=GAIN",
                 hint="write s000001=0.81",
             ) from error
-    return found
+    return gains

@@ -4,14 +4,29 @@ import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from simmerge_hub.cli import show
+from simmerge_hub.cli import arguments, show
 from simmerge_hub.errors import HubError
 
 MODELS = ("nano/code", "nano/math")
 MERGED = "nano/code-math"
-ASKED = 10
+QUESTIONS = 10
 """Prompts of each task the demo asks; the first is shown, all are counted."""
+
+
+def options(commands: Any) -> None:
+    """Add `simmerge-hub localhub` and `simmerge-hub demo`."""
+    command = arguments.command(commands, "localhub", localhub, "serve a Hub on this machine only")
+    command.add_argument("--dir", required=True, metavar="DIR", help="where its state is kept")
+    command.add_argument("--port", type=int, default=0, help="default: a free one")
+    command.add_argument(
+        "--idle", type=float, metavar="SECONDS", help="stop after so long without a request"
+    )
+    command = arguments.command(
+        commands, "demo", demo, "the whole chain on nano models and a local Hub"
+    )
+    command.add_argument("--dir", metavar="DIR", help="keep the Hub and the merge in this folder")
 
 
 def localhub(*, dir: str, port: int, idle: float | None) -> None:
@@ -75,10 +90,14 @@ def _ask() -> None:
     from simmerge_hub.zoo.manifest import load_manifest
 
     tasks = load_manifest(packaged()).tasks
-    asked = [each for name in ("code", "math") for each in questions(name, tasks[name], ASKED)]
+    prompts = [
+        question
+        for name in ("code", "math")
+        for question in questions(name, tasks[name], QUESTIONS)
+    ]
     with show.status("asking"):
-        found = answers([*MODELS, MERGED], asked)
-    show.answers(asked, found)
+        by_model = answers([*MODELS, MERGED], prompts)
+    show.answers(prompts, by_model)
 
 
 def _step(text: str) -> None:

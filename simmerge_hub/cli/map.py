@@ -4,12 +4,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from simmerge_hub.cli import show
+from simmerge_hub.cli import arguments, show
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from simmerge_hub.signatures.map.similarities import Catalogue, Likeness
 
 COLUMNS = {
@@ -21,8 +20,24 @@ COLUMNS = {
 """Measures of the table: heading, decimals."""
 
 
-def run(*, models: Sequence[str], output: str | None, as_json: bool, **options: Any) -> None:
-    """`simmerge-hub map`; `options` are those of `map_models`."""
+def options(commands: Any) -> None:
+    """Add `simmerge-hub map`."""
+    command = arguments.command(
+        commands, "map", run, "compare every pair of many models; signs each model once"
+    )
+    command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
+    command.add_argument("--base", help="what the models were fine-tuned from")
+    command.add_argument(
+        "--signals", choices=["structural", "full"], default="structural",
+        help="full: compare behaviour on probes too, for which each model is downloaded whole",
+    )  # fmt: skip
+    arguments.signatures(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="draw it: .png, .svg or .pdf")
+    arguments.json(command)
+
+
+def run(*, models: Sequence[str], output: str | None, as_json: bool, **settings: Any) -> None:
+    """`simmerge-hub map`; `settings` are those of `map_models`."""
     from simmerge_hub.publishing import picture
 
     if output:
@@ -30,71 +45,72 @@ def run(*, models: Sequence[str], output: str | None, as_json: bool, **options: 
     with show.status("mapping") as say:
         from simmerge_hub.signatures.map.similarities import map_models
 
-        found = map_models(*models, progress=say, note=show.note, **options)
+        catalogue = map_models(*models, progress=say, note=show.note, **settings)
     if output:
-        picture.draw(found, output)
+        picture.draw(catalogue, output)
     if as_json:
-        show.data(found.to_dict())
+        show.data(catalogue.to_dict())
     else:
-        tell(found)
+        page(catalogue)
     if output:
         show.note(f"drawn to {output}")
 
 
-def tell(found: "Catalogue") -> None:
+def page(catalogue: "Catalogue") -> None:
     """Tables of pairs and models, then what they come to in words."""
-    show.OUT.print(_pairs(found))
-    if found.base is not None:
-        show.OUT.print(_models(found))
-    for line in sentences(found):
-        show.OUT.print(line, highlight=False, markup=False, soft_wrap=True)
-    for decided in found.notes:
-        show.OUT.print(f"note: {decided}", highlight=False, markup=False, soft_wrap=True)
-    if found.left_out:
-        left = f"{len(found.left_out)} matrices" if len(found.left_out) > 1 else "one matrix"
-        show.OUT.print(
-            f"note: {left} that not all models have in one shape: {', '.join(found.left_out[:3])}"
-            f"{', …' if len(found.left_out) > 3 else ''}; not compared",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+    show.OUT.print(_pairs(catalogue))
+    if catalogue.base is not None:
+        show.OUT.print(_models(catalogue))
+    for line in sentences(catalogue):
+        show.line(line)
+    for decision in catalogue.notes:
+        show.line(f"note: {decision}")
+    names = catalogue.left_out
+    if names:
+        left = f"{len(names)} matrices" if len(names) > 1 else "one matrix"
+        show.line(
+            f"note: {left} that not all models have in one shape: {', '.join(names[:3])}"
+            f"{', …' if len(names) > 3 else ''}; not compared"
+        )
 
 
-def _pairs(found: "Catalogue") -> Table:
+def _pairs(catalogue: "Catalogue") -> "Table":
     """Every pair, nearest first."""
-    measures = [m for m in COLUMNS if m in found.pairs and (m != "weight_cosine" or not found.base)]
-    table = Table(title=f"{len(found.names)} models, every pair, nearest first")
+    hidden = {"weight_cosine"} if catalogue.base else set()
+    measures = [m for m in COLUMNS if m in catalogue.pairs and m not in hidden]
+    table = show.make_table(title=f"{len(catalogue.names)} models, every pair, nearest first")
     table.add_column("model", overflow="fold")
     table.add_column("model", overflow="fold")
     for measure in measures:
         table.add_column(COLUMNS[measure][0].replace(" ", "\n"), justify="right")  # names need room
-    for pair in found.ranked():
-        values = [(float(found.pairs[m][pair.models]), COLUMNS[m][1]) for m in measures]
+    for pair in catalogue.ranked():
+        values = [(float(catalogue.pairs[m][pair.models]), COLUMNS[m][1]) for m in measures]
         table.add_row(
-            *(escape(found.names[i]) for i in pair.models),
+            *(show.escape(catalogue.names[i]) for i in pair.models),
             *(_number(value, decimals) for value, decimals in values),
         )
     return table
 
 
-def _models(found: "Catalogue") -> Table:
-    table = Table(title=escape(f"How far each went from {found.base}"))
+def _models(catalogue: "Catalogue") -> "Table":
+    table = show.make_table(title=f"How far each went from {catalogue.base}")
     table.add_column("model", overflow="fold")
     table.add_column("delta norm", justify="right")
-    for name, norm in zip(found.names, found.norms, strict=True):
-        table.add_row(escape(name), _number(float(norm), 4))
+    for name, norm in zip(catalogue.names, catalogue.norms, strict=True):
+        table.add_row(show.escape(name), _number(float(norm), 4))
     return table
 
 
-def sentences(found: "Catalogue") -> Iterator[str]:
+def sentences(catalogue: "Catalogue") -> Iterator[str]:
     """The nearest and the farthest pair in plain words; of two models, how alike they are."""
-    what = "have weights that are" if found.base is None else f"changed {found.base}"
-    yield from _ends(found, found.measure, found.ranked(), what)
-    if "js" in found.pairs:
-        yield from _ends(found, "js", found.ranked("js")[::-1], "behave")
+    what = "have weights that are" if catalogue.base is None else f"changed {catalogue.base}"
+    yield from _ends(catalogue, catalogue.measure, catalogue.ranked(), what)
+    if "js" in catalogue.pairs:
+        yield from _ends(catalogue, "js", catalogue.ranked("js")[::-1], "behave")
 
 
 def _ends(
-    found: "Catalogue", measure: str, pairs: "Sequence[Likeness]", what: str
+    catalogue: "Catalogue", measure: str, pairs: "Sequence[Likeness]", what: str
 ) -> Iterator[str]:
     """The first and the last of pairs that have a number, nearest first."""
     heading, decimals = COLUMNS[measure]
@@ -102,9 +118,9 @@ def _ends(
     if not known:
         yield f"no pair has a {heading}"
         return
-    told = {known[0]: f" {what} most alike", known[-1]: f" {what} least alike"}
-    for pair, words in told.items() if len(known) > 1 else [(known[0], "")]:
-        names = " and ".join(found.names[i] for i in pair.models)
+    sentences = {known[0]: f" {what} most alike", known[-1]: f" {what} least alike"}
+    for pair, words in sentences.items() if len(known) > 1 else [(known[0], "")]:
+        names = " and ".join(catalogue.names[i] for i in pair.models)
         yield f"{names}{words}: {heading} {pair.value:z.{decimals}f}"
 
 

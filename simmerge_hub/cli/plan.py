@@ -1,15 +1,125 @@
 """plan: what is asked on the command line, the plan, and where it is written."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from simmerge_hub.cli import show
+from simmerge_hub.cli import arguments, show
 from simmerge_hub.errors import OutputError
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.ask.options import Catalogue
     from simmerge_hub.planning.plan import Plan
+
+
+def options(commands: Any) -> None:
+    """Add `simmerge-hub plan`."""
+    command = arguments.command(
+        commands, "plan", run, "predict how to merge models; merges and evaluates nothing"
+    )
+    command.add_argument("models", nargs="*", metavar="MODEL", help=arguments.REFERENCE)
+    command.add_argument(
+        "--collection", metavar="COLLECTION",
+        help="instead of models: those of a collection on the Hub, org/title-0123456789abcdef…",
+    )  # fmt: skip
+    command.add_argument(
+        "--author", metavar="ORG",
+        help="instead of models: those of ORG on the Hub whose cards name --base",
+    )  # fmt: skip
+    command.add_argument(
+        "--shortlist", type=arguments.positive, metavar="N",
+        help="of a catalogue, search the best N by the scores on their cards; default: 12",
+    )  # fmt: skip
+    command.add_argument("--base", help="what the models were fine-tuned from")
+    command.add_argument(
+        "--expert", action="append", type=arguments.pair, default=[], dest="experts",
+        metavar="TASK=MODEL",
+        help="which model is good at a task, if the cards have no scores (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--infer-expert", action="append", default=[], dest="infer", metavar="TASK",
+        help="infer it from the task's probes instead, with a probability (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--probes", action="append", type=arguments.pair, default=[], metavar="TASK=SOURCE",
+        help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--signals", choices=["full", "structural"], default="full",
+        help="structural: compare weights by a few byte ranges, download no model",
+    )  # fmt: skip
+    command.add_argument(
+        "--objective", choices=["mean", "worst"], default="mean",
+        help="what to make as large as it can be: the mean over tasks, or the worst task",
+    )  # fmt: skip
+    command.add_argument(
+        "--weight", action="append", type=arguments.amount, default=[], dest="weights",
+        metavar="TASK=NUMBER",
+        help="how much a task counts in the mean; 1 if not said (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--keep", action="append", type=arguments.amount, default=[], metavar="TASK=SHARE",
+        help="only operators predicted to keep this share, 0 to 1, of the task's expert (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--min-models", type=arguments.positive, default=2, dest="least", metavar="N",
+        help="of three or more models, merge at least so many; default: 2",
+    )  # fmt: skip
+    command.add_argument(
+        "--max-models", type=arguments.positive, dest="most", metavar="N",
+        help="of three or more models, merge at most so many; default: all, of a catalogue 4",
+    )  # fmt: skip
+    command.add_argument(
+        "--beam", type=int, default=8, metavar="N",
+        help="of four or more models: intermediates of a subset that are built upon; 0: all",
+    )  # fmt: skip
+    command.add_argument(
+        "--step-weights", choices=["even", "predicted"], default="even", dest="step_weights",
+        help="of three or more models: parts of a step count alike or by their numbers of models; "
+             "predicted: other weights are tried in the last step as well",
+    )  # fmt: skip
+    command.add_argument(
+        "--probe-intermediates", type=arguments.positive, dest="probe_intermediates", metavar="K",
+        help="of three or more models: really make the K best merges, one at a time in a temporary "
+             "folder, and run the probes through them before deciding",
+    )  # fmt: skip
+    command.add_argument(
+        "--picture", metavar="FILE",
+        help="of three or more models, draw the merge tree: .png, .svg or .pdf",
+    )  # fmt: skip
+    command.add_argument(
+        "--predictor", metavar="PREDICTOR", help="another one: a file, or org/name[@revision]"
+    )
+    command.add_argument(
+        "--bandit", metavar="STATE",
+        help="let a bandit choose: it may try another arm to learn from it; org/name or a folder",
+    )  # fmt: skip
+    command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
+    arguments.signatures(command)
+    arguments.json(command)
+    command.set_defaults(check=partial(_check, command))
+
+
+def _check(command: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
+    """End with a usage error unless models, a collection or an author are given, and only one."""
+    places = {
+        "MODEL": given["models"],
+        "--collection": given["collection"],
+        "--author": given["author"],
+    }
+    named = [what for what, value in places.items() if value]
+    if not named:
+        command.error("name models, or --collection COLLECTION, or --author ORG --base BASE")
+    if len(named) > 1:
+        command.error(f"{' and '.join(named)} exclude each other: give one of them")
+    if given["author"] and not given["base"]:
+        command.error("--author needs --base: whose fine-tunes shall be looked for?")
+    if given["models"] and given["shortlist"]:
+        command.error("--shortlist goes with --collection or --author")
+    if not given["models"] and given["infer"]:
+        command.error("--infer-expert is for two models that are named; use --expert TASK=MODEL")
 
 
 def run(

@@ -1,8 +1,62 @@
-"""predictor push."""
+"""predictor train, push."""
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from simmerge_hub.cli import show
+from simmerge_hub.cli import arguments, show
+
+
+def options(commands: Any) -> None:
+    """Add the commands of `simmerge-hub predictor`."""
+    verbs = arguments.group(commands, "predictor", "train and publish predictors of utilities")
+    _train(verbs)
+    _push(verbs)
+
+
+def _train(verbs: Any) -> None:
+    command = arguments.command(verbs, "train", train, "train a predictor on measured outcomes")
+    command.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
+    command.add_argument(
+        "--features", required=True, metavar="FILE", help="what zoo features wrote"
+    )
+    command.add_argument(
+        "--merges", metavar="FILE", help="measured merges of three models and more (.jsonl)"
+    )
+    command.add_argument("-o", "--output", required=True, metavar="FILE", help="predictor (.json)")
+    arguments.json(command)
+
+
+def _push(verbs: Any) -> None:
+    command = arguments.command(
+        verbs, "push", push, "push a predictor and a card about it in one commit"
+    )
+    command.add_argument("file", metavar="FILE", help="what predictor train wrote")
+    command.add_argument("repo_id", metavar="REPO", help="org/name")
+    arguments.publishing(command)
+    arguments.json(command)
+
+
+def train(*, outcomes: str, features: str, merges: str | None, output: str, as_json: bool) -> None:
+    """`simmerge-hub predictor train`."""
+    from simmerge_hub.selector.predictor import archive
+    from simmerge_hub.selector.tables.features import load_features
+    from simmerge_hub.selector.tables.merges import load_merges
+    from simmerge_hub.selector.tables.outcomes import load_outcomes
+    from simmerge_hub.selector.training.train import train as fit
+
+    with show.status("training"):
+        predictor = fit(
+            load_outcomes(Path(outcomes)),
+            load_features(Path(features)),
+            merges=load_merges(Path(merges)) if merges else None,
+        )
+        archive.save(predictor, Path(output))
+    if as_json:
+        show.data(dict(predictor.report))
+    else:
+        show.report(predictor.report)
+        show.note(f"written to {output}")
 
 
 def push(*, file: str, repo_id: str, private: bool, create_pr: bool, as_json: bool) -> None:
@@ -14,4 +68,4 @@ def push(*, file: str, repo_id: str, private: bool, create_pr: bool, as_json: bo
     if as_json:
         show.data(asdict(commit))
         return
-    show.note(f"pushed in one commit, {commit.oid[:12]}: {commit.url}")
+    show.commit(commit)

@@ -6,12 +6,39 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.cli import show
-from simmerge_hub.errors import OutputError, ProbeError, SignatureError
+from simmerge_hub.cli import arguments, show
+from simmerge_hub.errors import OutputError, RequestError
 
 if TYPE_CHECKING:
     from simmerge_hub.signatures.probing.probe import ProbeSet
     from simmerge_hub.signatures.signing.signature import Request, Signed
+
+
+def options(commands: Any) -> None:
+    """Add `simmerge-hub sign`."""
+    command = arguments.command(
+        commands, "sign", run, "sign models once, so that plans need not run them; publish it"
+    )
+    command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
+    command.add_argument("--base", help="what an adapter was trained on, if it does not say")
+    command.add_argument(
+        "--probes", action="append", type=arguments.pair, default=[], metavar="TASK=SOURCE",
+        help="prompts of a task: org/dataset[:split[:column]] or a file (repeat); default: ours",
+    )  # fmt: skip
+    command.add_argument(
+        "--signals", choices=["full", "structural"], default="full",
+        help="structural: sample the weights by a few byte ranges, run and download no model",
+    )  # fmt: skip
+    arguments.signatures(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="write the signature as a file")
+    command.add_argument(
+        "--push", action="store_true",
+        help="publish it in the model's repository; a pull request where you may not write",
+    )  # fmt: skip
+    command.add_argument(
+        "--to", metavar="ORG/DATASET", help="publish it in a data set of yours instead"
+    )
+    arguments.json(command)
 
 
 def run(
@@ -30,27 +57,27 @@ def run(
     publishing = push or to is not None
     _check(models, signatures, output, publishing)
     probe_sets = _probe_sets(probes, signals)
-    done = []
+    rows = []
     for model in models:
         began = time.monotonic()
-        request, made = _signed(model, base, probe_sets, signatures)
-        row = _row(request, made, time.monotonic() - began)
+        request, signed = _sign(model, base, probe_sets, signatures)
+        row = _row(request, signed, time.monotonic() - began)
         if output:
-            _save(made, Path(output))
+            _save(signed, Path(output))
         if publishing:
-            row["pushed"] = _push(request, made, to)
-        done.append(row)
+            row["pushed"] = _push(request, signed, to)
+        rows.append(row)
         if not as_json:
             _print(row, publishing)
     if as_json:
-        show.data(done)
+        show.data(rows)
 
 
 def _check(
     models: Sequence[str], signatures: Sequence[str], output: str | None, publishing: bool
 ) -> None:
     if output and len(models) > 1:
-        raise OutputError(
+        raise RequestError(
             f"{output} is one file, and {len(models)} models are to be signed",
             hint="sign one model at a time, or leave -o out: signatures are cached anyway",
         )
@@ -60,7 +87,7 @@ def _check(
             hint=f"make it first: mkdir -p {Path(output).parent}",
         )
     if publishing and signatures:
-        raise SignatureError(
+        raise RequestError(
             "what others published is not ours to publish: --push and --signatures exclude each "
             "other",
             hint="leave --signatures out; what is missing is then computed",
@@ -72,7 +99,7 @@ def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[Probe
 
     if signals == "structural" and probes:
         task, source = probes[0]
-        raise ProbeError(
+        raise RequestError(
             f"probes for {task} are given ({source}), and --signals structural runs none",
             hint="leave out --probes, or sign with --signals full",
         )
@@ -82,12 +109,12 @@ def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[Probe
     return tuple(probe_set(task, source) for task, source in wanted.items())
 
 
-def _signed(
+def _sign(
     model: str, base: str | None, probe_sets: "tuple[ProbeSet, ...]", signatures: Sequence[str]
 ) -> "tuple[Request, Signed]":
     with show.status("signing") as say:
         from simmerge_hub.hub.resolve import resolve
-        from simmerge_hub.signatures.published.shared import signed
+        from simmerge_hub.signatures.published import shared
         from simmerge_hub.signatures.signing.signature import Request
         from simmerge_hub.weights.alignment.lineage import common_base
 
@@ -95,49 +122,48 @@ def _signed(
         checkpoint = resolve(model)
         adapted = common_base([checkpoint], base) if checkpoint.kind == "adapter" else None
         request = Request(checkpoint=checkpoint, base=adapted, probe_sets=probe_sets)
-        made = signed(
+        signed = shared.signed(
             request,
             third_parties=signatures,
             progress=lambda what, step, steps: say(f"{what} ({step}/{steps})"),
             note=show.note,
         )
-    return request, made
+    return request, signed
 
 
-def _row(request: "Request", made: "Signed", seconds: float) -> dict[str, Any]:
+def _row(request: "Request", signed: "Signed", seconds: float) -> dict[str, Any]:
     from simmerge_hub.signatures.published.shared import size_of
 
     return {
         "model": request.checkpoint.name,
         "commit": request.checkpoint.commit,
-        "digest": made.signature.digest,
-        "bytes": size_of(made.signature),
+        "digest": signed.signature.digest,
+        "bytes": size_of(signed.signature),
         "seconds": round(seconds, 3),
-        "parts": dict(made.origins),
+        "parts": dict(signed.origins),
     }
 
 
-def _save(made: "Signed", file: Path) -> None:
+def _save(signed: "Signed", file: Path) -> None:
     from simmerge_hub.signatures.signing.signature import save
 
-    save(made.signature, file)
+    save(signed.signature, file)
 
 
-def _push(request: "Request", made: "Signed", to: str | None) -> dict[str, Any] | None:
+def _push(request: "Request", signed: "Signed", to: str | None) -> dict[str, Any] | None:
     """The commit; None if all of it was published there before."""
     from simmerge_hub.signatures.published.shared import publish
 
     with show.status("publishing"):
-        commit = publish(made.signature, request, to=to)
+        commit = publish(signed.signature, request, to=to)
     return asdict(commit) if commit else None
 
 
 def _print(row: dict[str, Any], publishing: bool) -> None:
-    show.OUT.print(
+    show.line(
         f"{row['model']}: {show.size(row['bytes'])} in {row['seconds']:.1f} s; "
-        f"{show.origins(row['parts'])}",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+        f"{show.origins(row['parts'])}"
+    )
     if publishing and row["pushed"] is None:
         show.note("published there already: nothing was pushed")
     elif publishing:

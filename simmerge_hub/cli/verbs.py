@@ -4,42 +4,94 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.cli import show
+from simmerge_hub.cli import arguments, show
 
 if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
 
 
+RECIPE = "plan.yaml, a recipe (ours or mergekit's), or a merged model on the Hub"
+
+
+def options(commands: Any) -> None:
+    """Add these commands."""
+    _check(commands)
+    _merge(commands)
+    _push(commands)
+    _export(arguments.group(commands, "recipe", "translate recipes"))
+    arguments.json(arguments.command(commands, "operators", operators, "list the merge operators"))
+
+
+def _check(commands: Any) -> None:
+    command = arguments.command(
+        commands, "check", check,
+        "say what a merge would do and cost, or why it cannot be done; reads no weight",
+    )  # fmt: skip
+    command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
+    arguments.threads(command)
+    arguments.json(command)
+
+
+def _merge(commands: Any) -> None:
+    command = arguments.command(commands, "merge", merge, "run a plan or recipe, once")
+    command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
+    command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make")
+    command.add_argument("--overwrite", action="store_true", help="replace DIR when done")
+    arguments.threads(command)
+    command.add_argument(
+        "--evict", action="store_true", help="delete downloaded shards as soon as they are merged"
+    )
+    command.add_argument(
+        "--no-fsync", action="store_false", dest="durable", help="leave flushing to the system"
+    )
+    arguments.json(command)
+
+
+def _push(commands: Any) -> None:
+    command = arguments.command(commands, "push", push, "push a merge and its card in one commit")
+    command.add_argument("folder", metavar="DIR", help="what merge made")
+    command.add_argument("repo_id", metavar="REPO", help="org/name")
+    arguments.publishing(command)
+    arguments.json(command)
+
+
+def _export(verbs: Any) -> None:
+    command = arguments.command(verbs, "export", export, "print a recipe in a tool's format")
+    command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
+    command.add_argument(
+        "--to", choices=["simmerge", "mergekit"], required=True, help="the format to write"
+    )
+
+
 def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
     """`simmerge-hub check`; exit code 1 if the merge cannot be done."""
-    from simmerge_hub.merger import check as look
-    from simmerge_hub.recipe import load
+    from simmerge_hub.publishing.verbs import check as look
     from simmerge_hub.weights.alignment.align import refuse_rejections
 
     with show.status("reading headers"):
-        found = look(load(recipe)[0], threads=threads)
+        preflight = look(recipe, threads=threads)
     if as_json:
-        show.data(_preflight(found))
+        show.data(_preflight(preflight))
     else:
-        show.preflight(found)
-    refuse_rejections(found.layout.alignment)
+        show.preflight(preflight)
+    refuse_rejections(preflight.layout.alignment)
 
 
-def _preflight(found: "Preflight") -> dict[str, Any]:
+def _preflight(plan: "Preflight") -> dict[str, Any]:
     return {
-        "fits": not found.rejected,
-        "tensors": len(found.layout.entries),
-        "rejected": [asdict(each) for each in found.rejected],
-        "notes": list(found.layout.notes),
-        "inputs": [asdict(need) for need in found.needs],
-        "dtype": found.layout.recipe.dtype,
-        "output": found.output,
-        "download": found.download,
-        "disk": found.disk,
-        "disk_evicting": found.disk_evicting,
-        "memory": found.memory,
-        "seconds": round(found.seconds, 3),
-        "threads": found.threads,
+        "fits": not plan.rejected,
+        "tensors": len(plan.layout.entries),
+        "rejected": [asdict(each) for each in plan.rejected],
+        "notes": list(plan.layout.notes),
+        "inputs": [asdict(need) for need in plan.needs],
+        "dtype": plan.layout.recipe.dtype,
+        "output": plan.output,
+        "download": plan.download,
+        "disk": plan.disk,
+        "disk_evicting": plan.disk_evicting,
+        "memory": plan.memory,
+        "seconds": round(plan.seconds, 3),
+        "threads": plan.threads,
     }
 
 
@@ -47,16 +99,16 @@ def export(*, recipe: str, to: str) -> None:
     """`simmerge-hub recipe export`."""
     from simmerge_hub.recipe import load, mergekit
 
-    found, _ = load(recipe)
-    print(mergekit.write(found) if to == "mergekit" else found.to_yaml(), end="")
+    recorded, _ = load(recipe)
+    print(mergekit.write(recorded) if to == "mergekit" else recorded.to_yaml(), end="")
 
 
-def merge(*, recipe: str, output: str, as_json: bool, **options: Any) -> None:
-    """`simmerge-hub merge`; `options` are those of the verb."""
+def merge(*, recipe: str, output: str, as_json: bool, **settings: Any) -> None:
+    """`simmerge-hub merge`; `settings` are those of the verb."""
     with show.progress("merging") as step:
         from simmerge_hub.publishing.verbs import merge as run
 
-        report = run(recipe, output, progress=step, **options)
+        report = run(recipe, output, progress=step, **settings)
     if as_json:
         show.data(
             {
@@ -69,8 +121,8 @@ def merge(*, recipe: str, output: str, as_json: bool, **options: Any) -> None:
             }
         )
         return
-    for decided in report.notes:
-        show.note(f"note: {decided}")
+    for decision in report.notes:
+        show.note(f"note: {decision}")
     show.note(
         f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s "
         f"-> {report.folder}"
@@ -86,7 +138,7 @@ def push(*, folder: str, repo_id: str, private: bool, create_pr: bool, as_json: 
     if as_json:
         show.data(asdict(commit))
         return
-    show.note(f"pushed in one commit, {commit.oid[:12]}: {commit.url}")
+    show.commit(commit)
 
 
 def operators(*, as_json: bool) -> None:

@@ -1,9 +1,41 @@
-"""zoo build, publish, measure, features; predictor train."""
+"""zoo build, publish, measure, features; probes publish."""
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from simmerge_hub.cli import show
+from simmerge_hub.cli import arguments, show
+
+
+def options(commands: Any) -> None:
+    """Add the commands of `simmerge-hub zoo`, and `simmerge-hub probes`."""
+    _zoo(commands)
+    _probes(commands)
+
+
+def _zoo(commands: Any) -> None:
+    verbs = arguments.group(commands, "zoo", "build and publish the nano models we train on")
+    command = arguments.command(verbs, "build", build, "train a zoo of nano models from its recipe")
+    command.add_argument("recipe", metavar="RECIPE", help="a YAML file like recipes/zoo.yaml")
+    command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to fill")
+    command = arguments.command(
+        verbs, "publish", publish, "push a zoo's models and probes to the Hub"
+    )
+    command.add_argument("namespace", metavar="ORG", help="where to push them")
+    command.add_argument("--dir", dest="folder", metavar="DIR", help="default: the packaged zoo")
+    command = arguments.command(
+        verbs, "measure", measure, "merge and evaluate every pair of a zoo; write a table"
+    )
+    command.add_argument("folder", metavar="DIR", help="what zoo build made")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="outcomes (.jsonl or .jsonl.gz)"
+    )
+    command = arguments.command(verbs, "features", features, "compute the features of every pair")
+    command.add_argument("folder", metavar="DIR", help="what zoo build made")
+    command.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="table (.jsonl or .jsonl.gz)"
+    )
 
 
 def build(*, recipe: str, output: str) -> None:
@@ -59,28 +91,27 @@ def features(*, folder: str, outcomes: str, output: str) -> None:
     show.note(f"{len(table.rows)} pairs x {len(table.names)} features -> {output}")
 
 
-def train(*, outcomes: str, features: str, merges: str | None, output: str, as_json: bool) -> None:
-    """`simmerge-hub predictor train`."""
-    from simmerge_hub.selector.predictor import archive
-    from simmerge_hub.selector.tables.features import load_features
-    from simmerge_hub.selector.tables.merges import load_merges
-    from simmerge_hub.selector.tables.outcomes import load_outcomes
-    from simmerge_hub.selector.training.train import train as fit
-
-    with show.status("training"):
-        predictor = fit(
-            load_outcomes(Path(outcomes)),
-            load_features(Path(features)),
-            merges=load_merges(Path(merges)) if merges else None,
-        )
-        archive.save(predictor, Path(output))
-    if as_json:
-        show.data(dict(predictor.report))
-    else:
-        show.report(predictor.report)
-        show.note(f"written to {output}")
-
-
 def packaged() -> Path:
     """The zoo in the package."""
     return Path(str(files("simmerge_hub.zoo").joinpath("nano")))
+
+
+def _probes(commands: Any) -> None:
+    verbs = arguments.group(commands, "probes", "publish our probe prompts")
+    command = arguments.command(
+        verbs, "publish", publish_probes, "push our prompts of five domains as data sets"
+    )
+    command.add_argument("namespace", metavar="ORG", help="where to push them")
+    command.add_argument("--private", action="store_true", help="if a data set is new")
+
+
+def publish_probes(*, namespace: str, private: bool) -> None:
+    """`simmerge-hub probes publish`."""
+    from simmerge_hub.publishing import probes
+
+    with show.status(f"publishing to {namespace}") as say:
+        commits = probes.publish_probes(
+            namespace, private=private, progress=lambda commit: say(commit.repo)
+        )
+    for commit in commits:
+        show.note(f"{commit.repo} {commit.oid[:12]}")

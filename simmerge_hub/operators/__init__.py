@@ -1,7 +1,7 @@
 """THE ARITHMETIC: pure functions on tensors, one family a file, one registry."""
 
 from simmerge_hub.operators import averaging, consensus, selection, spherical, stock
-from simmerge_hub.operators.arms import Arm, arm, as_rows, merge_tensors, stacked
+from simmerge_hub.operators.arms import Arm, arm, as_rows, merge_tensors, stack_inputs
 from simmerge_hub.operators.registry import (
     GLOBAL,
     OPERATORS,
@@ -35,7 +35,7 @@ __all__ = [
     "merge_tensors",
     "selection",
     "spherical",
-    "stacked",
+    "stack_inputs",
     "stock",
 ]
 

@@ -55,29 +55,29 @@ def merge_tensors(
     Returns:
         float32, of the same shape. The arithmetic is the one that streams through files.
     """
-    found = registry.check(chosen.operator, chosen.parameters, len(models), base=base is not None)
+    op = registry.check(chosen.operator, chosen.parameters, len(models), base=base is not None)
     where = place or Place(shape=tuple(models[0].shape))
-    chunk, origin = stacked(
-        found, None if base is None else as_rows(base), [as_rows(t) for t in models]
+    chunk, origin = stack_inputs(
+        op, None if base is None else as_rows(base), [as_rows(t) for t in models]
     )
-    statistics = registry.measure(found, [chunk], chosen.parameters, where)
-    merged = registry.combine(found, chunk, statistics, chosen.parameters, where)
+    statistics = registry.measure(op, [chunk], chosen.parameters, where)
+    merged = registry.combine(op, chunk, statistics, chosen.parameters, where)
     return (merged if origin is None else merged.add_(origin)).reshape(models[0].shape)
 
 
-def stacked(
-    found: Operator, base: Tensor | None, models: list[Tensor]
+def stack_inputs(
+    op: Operator, base: Tensor | None, models: list[Tensor]
 ) -> tuple[Tensor, Tensor | None]:
     """The chunk an operator wants, and what is added to its result (None: nothing).
 
     Args:
-        found: as `check` returned it.
+        op: as `check` returned it.
         base: the base's rows float32 [rows, cols], if there is a base.
         models: the models' rows, alike.
     """
-    if found.space == "weight" or base is None:
+    if op.space == "weight" or base is None:
         return torch.stack(models), None
-    if found.space == "anchored":
+    if op.space == "anchored":
         return torch.stack([base, *models]), None
     return torch.stack(models).sub_(base), base
 

@@ -28,7 +28,7 @@ def linear(
         float32 [rows, cols]: Σ αᵢ wᵢ with Σ αᵢ = 1 ("model soups", Wortsman et al. 2022).
     """
     given = per_model(weights, len(chunk))
-    return weighted_sum(chunk, normalized("linear", given) if normalize else given)
+    return weighted_sum(chunk, weight_shares("linear", given) if normalize else given)
 
 
 @operator(space="delta", paper="arXiv 2212.04089")
@@ -52,7 +52,7 @@ def task_arithmetic(
         float32 [rows, cols], a delta: λ Σ αᵢ τᵢ (Ilharco et al. 2023).
     """
     given = per_model(weights, len(chunk))
-    shares = normalized("task_arithmetic", given) if normalize else given
+    shares = weight_shares("task_arithmetic", given) if normalize else given
     return weighted_sum(chunk, [scale * w for w in shares])
 
 
@@ -78,7 +78,7 @@ def weighted_sum(chunk: Tensor, weights: Sequence[float]) -> Tensor:
     return total
 
 
-def normalized(name: str, weights: Sequence[float]) -> list[float]:
+def weight_shares(name: str, weights: Sequence[float]) -> list[float]:
     """The weights divided by their sum. Raises OperatorError where that is zero."""
     total = sum(weights)
     if abs(total) < 1e-8 * max(map(abs, weights), default=1.0) or not total:

@@ -23,11 +23,11 @@ def words(place: Place, model: int, rows: int, cols: int) -> np.ndarray:
     first, count = place.low * cols, rows * cols
     skipped = first % 4
     generator = np.random.Generator(np.random.PCG64DXSM(_key(place, model)).advance(first // 4))
-    drawn = generator.integers(  # the raw stream; unlike random_raw, other threads run meanwhile
+    quads = generator.integers(  # the raw stream; unlike random_raw, other threads run meanwhile
         0, FULL, size=(skipped + count + 3) // 4, dtype=np.uint64, endpoint=True
     )
-    found = np.ascontiguousarray(drawn, dtype="<u8").view("<u2")
-    return found[skipped : skipped + count].reshape(rows, cols)
+    halves = np.ascontiguousarray(quads, dtype="<u8").view("<u2")
+    return halves[skipped : skipped + count].reshape(rows, cols)
 
 
 def below(share: float | np.ndarray) -> np.ndarray:

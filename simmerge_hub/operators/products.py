@@ -16,10 +16,10 @@ from simmerge_hub.operators.registry import Chunks
 def row_products(chunk: Tensor) -> np.ndarray:
     """⟨i, j⟩ of every row: float64 [rows, models, models] of a chunk [models, rows, cols]."""
     wide = chunk.to(torch.float64).numpy()
-    found = np.empty((chunk.shape[1], len(chunk), len(chunk)))
+    dots = np.empty((chunk.shape[1], len(chunk), len(chunk)))
     for i, j in combinations_with_replacement(range(len(chunk)), 2):
-        found[:, i, j] = found[:, j, i] = np.einsum("rc,rc->r", wide[i], wide[j])
-    return found
+        dots[:, i, j] = dots[:, j, i] = np.einsum("rc,rc->r", wide[i], wide[j])
+    return dots
 
 
 def products(chunks: Chunks) -> np.ndarray:
@@ -41,5 +41,5 @@ def column_products(chunks: Chunks) -> np.ndarray:
 
 
 def row_sums(parts: list[np.ndarray]) -> np.ndarray:
-    """What was found for every row, in float64 [rows, ...] parts, added over all rows at once."""
+    """What is known of every row, in float64 [rows, ...] parts, added over all rows at once."""
     return np.concatenate(parts).sum(axis=0)

@@ -143,62 +143,62 @@ def check(
     If `tried`, it is run once on a single entry, so that what it refuses itself is refused here
     too. With `origin: zero` the operator that is returned works on weights.
     """
-    found = find(name)
+    op = find(name)
     for key, value in parameters.items():
-        if key not in found.parameters:
+        if key not in op.parameters:
             raise OperatorError(
                 f"{name} has no parameter {key!r}",
-                hint=f"it takes: {', '.join(found.parameters) or 'none'}",
+                hint=f"it takes: {', '.join(op.parameters) or 'none'}",
             )
-        _check_value(found, key, value)
-    if parameters.get("origin", found.parameters.get("origin")) == "zero":
-        found = replace(found, space="weight")
-    _check_inputs(found, models, base)
-    for key in found.per_model:
-        _check_length(found, key, parameters.get(key), models)
+        _check_value(op, key, value)
+    if parameters.get("origin", op.parameters.get("origin")) == "zero":
+        op = replace(op, space="weight")
+    _check_inputs(op, models, base)
+    for key in op.per_model:
+        _check_length(op, key, parameters.get(key), models)
     if not tried:
-        return found
-    chunk = torch.ones(models + (found.space == "anchored"), 1, 1)
+        return op
+    chunk = torch.ones(models + (op.space == "anchored"), 1, 1)
     try:
-        combine(found, chunk, measure(found, [chunk], parameters), parameters)
+        combine(op, chunk, measure(op, [chunk], parameters), parameters)
     except (RuntimeError, OverflowError) as error:  # a product of parameters beyond float32
         raise OperatorError(
             f"{name} cannot be run with {dict(parameters)}: {error}", hint="give smaller numbers"
         ) from error
-    return found
+    return op
 
 
-def measures_model(found: Operator, parameters: Mapping[str, Any]) -> bool:
+def measures_model(op: Operator, parameters: Mapping[str, Any]) -> bool:
     """Whether the statistics are of all tensors together: then `measure` takes all their chunks."""
-    return parameters.get("trim", found.parameters.get("trim")) == "model"
+    return parameters.get("trim", op.parameters.get("trim")) == "model"
 
 
 def measure(
-    found: Operator, chunks: Chunks, parameters: Mapping[str, Any], place: Place = HERE
+    op: Operator, chunks: Chunks, parameters: Mapping[str, Any], place: Place = HERE
 ) -> Any:
     """The statistics of one tensor, or None for an operator that needs none.
 
     `chunks` are the tensor's from its first row to its last, and are read only as often as the
     statistics need; `place` says which tensor (its `low` is ignored).
     """
-    if found.statistics is None:
+    if op.statistics is None:
         return None
-    wanted = keywords(found.statistics)
+    wanted = keywords(op.statistics)
     given = {key: value for key, value in parameters.items() if key in wanted}
-    where = {"place": place} if _asks_place(found.statistics) else {}
-    return found.statistics(chunks, **where, **given)
+    where = {"place": place} if _asks_place(op.statistics) else {}
+    return op.statistics(chunks, **where, **given)
 
 
 def combine(
-    found: Operator,
+    op: Operator,
     chunk: Tensor,
     statistics: Any,
     parameters: Mapping[str, Any],
     place: Place = HERE,
 ) -> Tensor:
     """The merged rows of one chunk: float32 [rows, cols]; `place.low` is the first one's index."""
-    where = {"place": place} if _asks_place(found.combine) else {}
-    return found.combine(chunk, statistics, **where, **parameters)
+    where = {"place": place} if _asks_place(op.combine) else {}
+    return op.combine(chunk, statistics, **where, **parameters)
 
 
 def per_model(value: PerModel | None, models: int, default: float = 1.0) -> list[float]:
@@ -224,32 +224,30 @@ def _may_be_a_list(annotation: Any) -> bool:
     return any(get_origin(kind) is Sequence for kind in (annotation, *get_args(annotation)))
 
 
-def _check_inputs(found: Operator, models: int, base: bool) -> None:
-    if found.needs_base and not base:
-        way = ", or say origin: zero" if "origin" in found.parameters else ""
-        raise OperatorError(f"{found.name} needs a base", hint=f"name one with --base{way}")
-    least, most = found.models
+def _check_inputs(op: Operator, models: int, base: bool) -> None:
+    if op.needs_base and not base:
+        way = ", or say origin: zero" if "origin" in op.parameters else ""
+        raise OperatorError(f"{op.name} needs a base", hint=f"name one with --base{way}")
+    least, most = op.models
     if models < least or (most is not None and models > most):
         allowed = f"exactly {least}" if least == most else f"at least {least}"
         noun = "model" if least == most == 1 else "models"
-        aside = " besides the base" if found.needs_base and least == most == 1 else ""
+        aside = " besides the base" if op.needs_base and least == most == 1 else ""
         raise OperatorError(
-            f"{found.name} merges {allowed} {noun}{aside}, but {models} are given",
+            f"{op.name} merges {allowed} {noun}{aside}, but {models} are given",
             hint="use another operator, or merge in several steps",
         )
 
 
-def _check_value(found: Operator, key: str, value: Any) -> None:
-    default, shown = found.parameters[key], f"{found.name}: {key} is {reprlib.repr(value)}"
-    if key in found.choices:
-        if value not in found.choices[key]:
-            raise OperatorError(
-                shown, hint=f"give one of {', '.join(map(str, found.choices[key]))}"
-            )
+def _check_value(op: Operator, key: str, value: Any) -> None:
+    default, shown = op.parameters[key], f"{op.name}: {key} is {reprlib.repr(value)}"
+    if key in op.choices:
+        if value not in op.choices[key]:
+            raise OperatorError(shown, hint=f"give one of {', '.join(map(str, op.choices[key]))}")
     elif isinstance(default, bool):
         if type(value) is not bool:
             raise OperatorError(shown, hint="give true or false")
-    elif key in found.per_model and isinstance(value, list | tuple):
+    elif key in op.per_model and isinstance(value, list | tuple):
         if not all(map(_is_number, value)):
             raise OperatorError(shown, hint="give a list of finite numbers")
     elif default is None:
@@ -264,12 +262,12 @@ def _check_value(found: Operator, key: str, value: Any) -> None:
             raise OperatorError(f"{shown}, and {complaint}", hint=f"give {cure}")
 
 
-def _check_length(found: Operator, key: str, value: Any, models: int) -> None:
+def _check_length(op: Operator, key: str, value: Any, models: int) -> None:
     if isinstance(value, list | tuple) and len(value) != models:
         one = "weight" if key == "weights" else key
         many = key if key == "weights" else f"values of {key}"
         raise OperatorError(
-            f"{found.name}: {len(value)} {many} for {models} models",
+            f"{op.name}: {len(value)} {many} for {models} models",
             hint=f"give one {one} for each model, in the order of the models",
         )
 

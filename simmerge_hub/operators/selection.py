@@ -11,9 +11,9 @@ from torch.nn.functional import hardshrink
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.averaging import weighted_sum
-from simmerge_hub.operators.consensus import agreeing
 from simmerge_hub.operators.products import row_sums
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator
+from simmerge_hub.operators.sums import add_agreeing
 from simmerge_hub.operators.thresholds import Derived, largest
 
 FAINT = 1e-20
@@ -37,30 +37,30 @@ def energies(chunks: Chunks, *, density: float = 0.1) -> Energies:
         moved: dict[int, tuple[int, int]] = {}
 
         def spread(chunk: Tensor, low: int) -> Tensor:
-            found = _spread(chunk)
-            moved[low] = int(found.count_nonzero()), found.numel()
-            return found.unsqueeze(0)
+            spreads = _spread(chunk)
+            moved[low] = int(spreads.count_nonzero()), spreads.numel()
+            return spreads.unsqueeze(0)
 
         def ranks(_: int, entries: int) -> list[int]:
             some, seen = map(sum, zip(*moved.values(), strict=True))
             return [max(1, int(density * (entries * some // max(1, seen))))]
 
-        found = largest(Derived(chunks, spread), ranks)
-        threshold = found[0][0] if found else 0.0
+        thresholds = largest(Derived(chunks, spread), ranks)
+        threshold = thresholds[0][0] if thresholds else 0.0
     squares = []
     for chunk in chunks:
-        wide = [part.to(torch.float64).numpy() for part in _selected(chunk, threshold)]
+        wide = [part.to(torch.float64).numpy() for part in _select(chunk, threshold)]
         squares.append(np.stack([np.einsum("rc,rc->r", w, w) for w in wide], axis=1))
     return Energies(threshold=threshold, energies=row_sums(squares).tolist() if squares else [])
 
 
 @operator(space="delta", paper="arXiv 2408.07990", statistics=energies, exact_on_samples=False)
-def sce(chunk: Tensor, found: Energies, *, density: float = 0.1) -> Tensor:
+def sce(chunk: Tensor, statistics: Energies, *, density: float = 0.1) -> Tensor:
     """Select entries where the models differ, weigh models by energy, erase minority signs.
 
     Args:
         chunk: float32 [models, rows, cols], deltas from the base.
-        found: threshold and energies of the whole tensor.
+        statistics: threshold and energies of the whole tensor.
         density: the share of entries to select by their variance over the models, of those that
             have any; ties with the last are selected too. Where the models do not differ at all,
             everything is.
@@ -69,9 +69,9 @@ def sce(chunk: Tensor, found: Energies, *, density: float = 0.1) -> Tensor:
         float32 [rows, cols], a delta: Σ eᵢτᵢ / Σ eᵢ over the models whose delta has the sign of
         the sum, eᵢ the sum of squares of what was selected (Wan et al. 2024).
     """
-    most = max(found.energies, default=0.0) or 1.0
-    shares = [max(e / most, FAINT) for e in found.energies]
-    return agreeing(_selected(chunk, found.threshold), shares, shares)
+    most = max(statistics.energies, default=0.0) or 1.0
+    shares = [max(e / most, FAINT) for e in statistics.energies]
+    return add_agreeing(_select(chunk, statistics.threshold), shares, shares)
 
 
 def _spread(chunk: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def _spread(chunk: Tensor) -> Tensor:
     return total
 
 
-def _selected(chunk: Tensor, threshold: float) -> list[Tensor]:
+def _select(chunk: Tensor, threshold: float) -> list[Tensor]:
     """Every model's delta where the models spread enough, zero elsewhere; new tensors."""
     if threshold == 0:
         return [delta.clone() for delta in chunk]
@@ -113,8 +113,8 @@ def importances(chunks: Chunks) -> Importance:
     def ranks(_: int, entries: int) -> list[int]:
         return [max(1, entries - int(q * (entries - 1))) for q in (0.25, 0.5, 0.75)]
 
-    found = largest(Derived(chunks, importance), ranks)
-    first, median, third = map(np.float32, found[0] if found else (0, 0, 0))
+    quartiles = largest(Derived(chunks, importance), ranks)
+    first, median, third = map(np.float32, quartiles[0] if quartiles else (0, 0, 0))
     return Importance(
         threshold=float(median + np.float32(1.5) * (third - first)),
         divergences=torch.cat(list(known.values())) if known else torch.empty(0),
@@ -128,27 +128,27 @@ def importances(chunks: Chunks) -> Importance:
     statistics=importances,
     exact_on_samples=False,
 )
-def arcee_fusion(chunk: Tensor, found: Importance, place: Place = HERE) -> Tensor:
+def arcee_fusion(chunk: Tensor, statistics: Importance, place: Place = HERE) -> Tensor:
     """Take over the entries of one model whose change is an outlier in importance.
 
     Args:
         chunk: float32 [2, rows, cols], weights: the base's, then the model's.
-        found: the threshold of importance, |change| · KL(softmax of the model's row ‖ of the
+        statistics: the threshold of importance, |change| · KL(softmax of the model's row ‖ of the
             base's row): median + 1.5 · (third − first quartile) over the whole tensor, exactly.
 
     Returns:
         float32 [rows, cols], weights: the model's where importance reaches the threshold, the
         base's elsewhere.
     """
-    importance = _importance(chunk, found.divergences[place.low :][: chunk.shape[1]])
-    return torch.where(importance >= found.threshold, chunk[1], chunk[0])
+    importance = _importance(chunk, statistics.divergences[place.low :][: chunk.shape[1]])
+    return torch.where(importance >= statistics.threshold, chunk[1], chunk[0])
 
 
 def _divergence(chunk: Tensor) -> Tensor:
     """KL(softmax of the model's row ‖ of the base's), in float64 as it cancels: float32 [rows]."""
     p, q = (t.to(torch.float64).softmax(dim=1).add_(SOFTMAX_FLOOR) for t in chunk.flip(0))
-    found = np.einsum("rc,rc->r", p.numpy(), p.div(q).log_().numpy())
-    return torch.from_numpy(found.astype(np.float32)).clamp_(min=0)
+    divergences = np.einsum("rc,rc->r", p.numpy(), p.div(q).log_().numpy())
+    return torch.from_numpy(divergences.astype(np.float32)).clamp_(min=0)
 
 
 def _importance(chunk: Tensor, divergences: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ def ram(chunk: Tensor, _: None = None, *, floor: float = 1e-5) -> Tensor:
     Returns:
         float32 [rows, cols], a delta: entries that one model moved keep its delta in full.
     """
-    total, movers = _moved(chunk, floor)
+    total, movers = _sum_moved(chunk, floor)
     return total.div_(movers.clamp_min_(1))
 
 
@@ -204,7 +204,7 @@ def overlap(chunks: Chunks, *, floor: float = 1e-5) -> Overlap:
     """Counts over the whole tensor."""
     moved, unique = Counter[int](), Counter[int]()
     for chunk in chunks:
-        movers = _moved(chunk, floor)[1]
+        movers = _sum_moved(chunk, floor)[1]
         alone = torch.eq(movers, 1, out=movers)
         for i, delta in enumerate(chunk):
             kept = hardshrink(delta, floor)
@@ -219,7 +219,7 @@ def overlap(chunks: Chunks, *, floor: float = 1e-5) -> Overlap:
 @operator(space="delta", paper="arXiv 2601.13572", statistics=overlap, exact_on_samples=False)
 def ramplus_tl(
     chunk: Tensor,
-    found: Overlap,
+    statistics: Overlap,
     *,
     boost: float = 0.1,
     ceiling: float = 0.2,
@@ -229,7 +229,7 @@ def ramplus_tl(
 
     Args:
         chunk: float32 [models, rows, cols], deltas from the base.
-        found: how the models' entries overlap in the whole tensor.
+        statistics: how the models' entries overlap in the whole tensor.
         boost: how strongly; mergekit's `r`.
         ceiling: the greatest ratio of shared to unique entries that counts; mergekit's `alpha`.
         floor: a delta of at most this magnitude has not moved; mergekit's `epsilon`.
@@ -238,16 +238,16 @@ def ramplus_tl(
         float32 [rows, cols], a delta: RAM's, times 1 + boost · min(shared / unique, ceiling) of
         the model where it is the only one that moved.
     """
-    total, movers = _moved(chunk, floor)
+    total, movers = _sum_moved(chunk, floor)
     total.div_(movers.clamp_min(1))
     alone = torch.eq(movers, 1, out=movers)
     for i, delta in enumerate(chunk):
-        extra = boost * min(found.shared[i] / max(found.unique[i], 1), ceiling)
+        extra = boost * min(statistics.shared[i] / max(statistics.unique[i], 1), ceiling)
         total.addcmul_(hardshrink(delta, floor), alone, value=extra)
     return total
 
 
-def _moved(chunk: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+def _sum_moved(chunk: Tensor, floor: float) -> tuple[Tensor, Tensor]:
     """The sum of the deltas that moved, and how many did, entry by entry."""
     total, movers = torch.zeros_like(chunk[0]), torch.zeros_like(chunk[0])
     for delta in chunk:

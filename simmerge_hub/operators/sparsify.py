@@ -1,13 +1,13 @@
 """Which entries of a delta survive: the large, all but the largest, or random ones.
 
-A sparsifier is two functions. `measure` finds what it must know of the whole tensor, for every
-model; `apply` gives the surviving entries of some rows, the others zero. Its keyword-only
-arguments become parameters of every operator that is composed with it.
+A sparsifier takes a chunk of every model's delta, float32 [models, rows, cols], and gives one new
+float32 [rows, cols] for each model: the entries that survive, the others zero. What it must know of
+the whole tensor is found before (`trim_thresholds`, `trim_bounds`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.nn.functional import hardshrink
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators import draws
-from simmerge_hub.operators.registry import Chunks, PerModel, Place
+from simmerge_hub.operators.registry import HERE, Chunks, PerModel, Place
 from simmerge_hub.operators.thresholds import largest, magnitude_thresholds
 
 Rescale = Literal["none", "l1"]
@@ -28,58 +28,49 @@ Scope = Literal["tensor", "model"]
 """What a share of the entries is of: each tensor, or the whole model as in the paper of TIES."""
 
 
+Factors = Sequence[float] | None
+"""Per model, what restores the L1 norm of the whole tensor's delta; None: nothing is restored."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sparsifier:
-    """`apply(delta, found, place, model, **options)` -> new float32 [rows, cols].
+class Trim:
+    """Per model, the magnitude from which on entries of the whole tensor survive."""
 
-    `found` is the model's item of `measure(chunks, **options)`, or None; `options` are its own.
-    """
-
-    apply: Callable[..., Tensor]
-    measure: Callable[..., list[Any]] | None = None
+    thresholds: Sequence[float]
+    factors: Factors
 
 
-def trim_largest(
-    delta: Tensor,
-    threshold: float,
-    place: Place,
-    model: int,
-    *,
-    density: PerModel = 0.2,
-    trim: Scope = "tensor",
-) -> Tensor:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Per model, the magnitudes between which entries of the whole tensor survive."""
+
+    bounds: Sequence[tuple[float, float]]
+    factors: Factors
+
+
+def trim_largest(chunk: Tensor, thresholds: Sequence[float]) -> list[Tensor]:
     """The entries with a magnitude at or above the threshold; all that tie with it are kept."""
-    return shrunk(delta, threshold)
+    return [shrink(delta, at) for delta, at in zip(chunk, thresholds, strict=True)]
 
 
-def trim_thresholds(
-    chunks: Chunks, *, density: PerModel = 0.2, trim: Scope = "tensor"
-) -> list[float]:
+def trim_thresholds(chunks: Chunks, *, density: PerModel) -> list[float]:
     """Per model, the magnitude of the smallest delta that trimming to `density` keeps.
 
-    For `trim` "model" the chunks are those of all tensors, one after the other.
+    The chunks are those of one tensor, or of all tensors one after the other (`trim: model`).
     """
     return magnitude_thresholds(chunks, density)
 
 
-def trim_both(
-    delta: Tensor,
-    bounds: tuple[float, float],
-    place: Place,
-    model: int,
-    *,
-    density: PerModel = 0.1,
-    gamma: PerModel = 0.01,
-) -> Tensor:
+def trim_both(chunk: Tensor, bounds: Sequence[tuple[float, float]]) -> list[Tensor]:
     """The entries with a magnitude inside the bounds; all that tie with a bound are kept."""
-    lower, upper = bounds
-    kept = shrunk(delta, lower)
-    return kept if upper == np.inf else kept.sub_(hardshrink(delta, upper))
+    survivors = []
+    for delta, (lower, upper) in zip(chunk, bounds, strict=True):
+        kept = shrink(delta, lower)
+        survivors.append(kept if upper == np.inf else kept.sub_(hardshrink(delta, upper)))
+    return survivors
 
 
-def bounds(
-    chunks: Chunks, *, density: PerModel = 0.1, gamma: PerModel = 0.01
-) -> list[tuple[float, float]]:
+def trim_bounds(chunks: Chunks, *, density: PerModel, gamma: PerModel) -> list[tuple[float, float]]:
     """Per model, the magnitudes between which a share `density` lies, a share `gamma` above.
 
     Fewer of the largest are dropped where `density` would not be reached otherwise.
@@ -91,43 +82,49 @@ def bounds(
         top = min(int(outliers * entries), entries - keep)
         return [] if share == 1 else [top + keep, top + 1]
 
-    found = largest(chunks, ranks)
-    return [(b[0], b[1]) if b else (0.0, np.inf) for b in found]
+    return [(pair[0], pair[1]) if pair else (0.0, np.inf) for pair in largest(chunks, ranks)]
 
 
 def drop(
-    delta: Tensor,
-    _: None,
-    place: Place,
-    model: int,
-    *,
-    density: PerModel = 0.5,
-    rescale: RandomRescale = "density",
-) -> Tensor:
+    chunk: Tensor, place: Place, *, density: PerModel, rescale: RandomRescale = "density"
+) -> list[Tensor]:
     """Each entry with probability `density`."""
-    share = _of(density, model)
+    return [
+        _drop(delta, place, model, _of(density, model), rescale)
+        for model, delta in enumerate(chunk)
+    ]
+
+
+def _drop(delta: Tensor, place: Place, model: int, share: float, rescale: RandomRescale) -> Tensor:
     if share == 1:
         return delta.clone()
     bound = draws.below(share)
     kept = draws.words(place, model, *delta.shape) < bound
-    return _masked(delta, kept, draws.SPAN / float(bound) if rescale == "density" else 1.0)
+    return _mask(delta, kept, draws.SPAN / float(bound) if rescale == "density" else 1.0)
 
 
 def drop_ranked(
-    delta: Tensor,
-    _: None,
+    chunk: Tensor,
     place: Place,
-    model: int,
     *,
-    density: PerModel = 0.5,
-    epsilon: PerModel = 0.15,
+    density: PerModel,
+    epsilon: PerModel,
     rescale: RandomRescale = "density",
-) -> Tensor:
+) -> list[Tensor]:
     """Each entry with a probability that rises with its magnitude's rank in its row.
 
     It goes linearly from density − ε to density + ε; of equal magnitudes the first ranks lowest.
     """
-    share, spread = _of(density, model), _of(epsilon, model)
+    return [
+        _drop_ranked(delta, place, model, (_of(density, model), _of(epsilon, model)), rescale)
+        for model, delta in enumerate(chunk)
+    ]
+
+
+def _drop_ranked(
+    delta: Tensor, place: Place, model: int, shares: tuple[float, float], rescale: RandomRescale
+) -> Tensor:
+    share, spread = shares
     if share == 1:
         return delta.clone()
     if share + spread >= 1 or share - spread <= 0 or spread < 0:
@@ -137,13 +134,81 @@ def drop_ranked(
         )
     rows, cols = delta.shape
     rising = np.linspace(share - spread, share + spread, cols) if cols > 1 else np.array([share])
-    order = _ranking(delta)
-    drawn = draws.words(place, model, rows, cols).ravel().take(order)
+    order = _rank_rows(delta)
+    words = draws.words(place, model, rows, cols).ravel().take(order)
     bounds = draws.below(rising)
     gains = (draws.SPAN / bounds if rescale == "density" else np.ones(cols)).astype(np.float32)
     factors = np.empty(rows * cols, np.float32)
-    factors[order] = np.multiply(drawn < bounds, gains)
+    factors[order] = np.multiply(words < bounds, gains)
     return torch.from_numpy(factors).view(rows, cols).mul_(delta)
+
+
+def measure_trim(
+    chunks: Chunks,
+    place: Place = HERE,
+    *,
+    density: PerModel = 0.2,
+    trim: Scope = "tensor",
+    rescale: Rescale = "none",
+) -> Trim:
+    """The thresholds of TIES; for `trim` "model" the chunks are those of all tensors."""
+    thresholds = trim_thresholds(chunks, density=density)
+    factors = _restore(rescale, chunks, place, lambda c, _: trim_largest(c, thresholds))
+    return Trim(thresholds=thresholds, factors=factors)
+
+
+def measure_band(
+    chunks: Chunks,
+    place: Place = HERE,
+    *,
+    density: PerModel = 0.1,
+    gamma: PerModel = 0.01,
+    rescale: Rescale = "none",
+) -> Band:
+    """The bounds of Breadcrumbs."""
+    bounds = trim_bounds(chunks, density=density, gamma=gamma)
+    factors = _restore(rescale, chunks, place, lambda c, _: trim_both(c, bounds))
+    return Band(bounds=bounds, factors=factors)
+
+
+def measure_drop(
+    chunks: Chunks,
+    place: Place = HERE,
+    *,
+    density: PerModel = 0.5,
+    rescale: RandomRescale = "density",
+) -> Factors:
+    """What DARE must know of a whole tensor; nothing unless it restores the L1 norm."""
+
+    def survivors(chunk: Tensor, here: Place) -> list[Tensor]:
+        return drop(chunk, here, density=density, rescale=rescale)
+
+    return _restore(rescale, chunks, place, survivors)
+
+
+def measure_drop_ranked(
+    chunks: Chunks,
+    place: Place = HERE,
+    *,
+    density: PerModel = 0.5,
+    epsilon: PerModel = 0.15,
+    rescale: RandomRescale = "density",
+) -> Factors:
+    """What DELLA must know of a whole tensor; nothing unless it restores the L1 norm."""
+
+    def survivors(chunk: Tensor, here: Place) -> list[Tensor]:
+        return drop_ranked(chunk, here, density=density, epsilon=epsilon, rescale=rescale)
+
+    return _restore(rescale, chunks, place, survivors)
+
+
+def _restore(
+    rescale: RandomRescale,
+    chunks: Chunks,
+    place: Place,
+    sparsify: Callable[[Tensor, Place], list[Tensor]],
+) -> Factors:
+    return l1_factors(chunks, place, sparsify) if rescale == "l1" else None
 
 
 def l1_factors(chunks: Chunks, place: Place, survivors: Callable[..., list[Tensor]]) -> list[float]:
@@ -165,29 +230,23 @@ def l1_factors(chunks: Chunks, place: Place, survivors: Callable[..., list[Tenso
     return [float(w / k) if k > 0 else 1.0 for w, k in zip(whole, left, strict=True)]
 
 
-def shrunk(tensor: Tensor, threshold: float) -> Tensor:
+def shrink(tensor: Tensor, threshold: float) -> Tensor:
     """The entries with a magnitude at or above the threshold, the others zero; a new tensor."""
     if threshold == 0:
         return tensor.clone()
     return hardshrink(tensor, float(np.nextafter(np.float32(threshold), np.float32(0))))
 
 
-TRIM = Sparsifier(apply=trim_largest, measure=trim_thresholds)
-TRIM_BOTH = Sparsifier(apply=trim_both, measure=bounds)
-DROP = Sparsifier(apply=drop)
-DROP_RANKED = Sparsifier(apply=drop_ranked)
-
-
 def _of(value: PerModel, model: int) -> float:
     return value if isinstance(value, int | float) else value[model]
 
 
-def _masked(delta: Tensor, kept: np.ndarray, gain: float) -> Tensor:
-    found = torch.from_numpy(np.multiply(delta.numpy(), kept))
-    return found if gain == 1 else found.mul_(gain)
+def _mask(delta: Tensor, kept: np.ndarray, gain: float) -> Tensor:
+    survivors = torch.from_numpy(np.multiply(delta.numpy(), kept))
+    return survivors if gain == 1 else survivors.mul_(gain)
 
 
-def _ranking(delta: Tensor) -> np.ndarray:
+def _rank_rows(delta: Tensor) -> np.ndarray:
     """The flat indices of every row's entries from the smallest magnitude to the largest.
 
     Magnitude and column are sorted as one number, so equal magnitudes stay in order.

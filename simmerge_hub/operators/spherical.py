@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators.averaging import normalized, weighted_sum
+from simmerge_hub.operators.averaging import weight_shares, weighted_sum
 from simmerge_hub.operators.products import column_products, products, row_products
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator, per_model
 
@@ -55,12 +55,12 @@ def angle(chunks: Chunks) -> Angle:
     statistics=angle,
     exact_on_samples=False,
 )
-def slerp(chunk: Tensor, found: Angle, *, t: float = 0.5) -> Tensor:
+def slerp(chunk: Tensor, statistics: Angle, *, t: float = 0.5) -> Tensor:
     """Spherical interpolation between two models, tensor by tensor.
 
     Args:
         chunk: float32 [2, rows, cols], weights.
-        found: the angle over the whole flattened tensor.
+        statistics: the angle over the whole flattened tensor.
         t: 0 is the first model, 1 the second.
 
     Returns:
@@ -68,9 +68,9 @@ def slerp(chunk: Tensor, found: Angle, *, t: float = 0.5) -> Tensor:
         plain linear interpolation where |cos θ| > 0.9995 or a norm is zero. At t = ½ this is
         Linear / cos(θ/2) exactly, so between close fine-tunes it is Linear.
     """
-    if min(found.norms) <= ZERO_NORM or abs(found.cosine) > LERP_ABOVE:
+    if min(statistics.norms) <= ZERO_NORM or abs(statistics.cosine) > LERP_ABOVE:
         return weighted_sum(chunk, [1 - t, t])
-    theta = math.acos(found.cosine)
+    theta = math.acos(statistics.cosine)
     return weighted_sum(
         chunk, [math.sin((1 - t) * theta) / math.sin(theta), math.sin(t * theta) / math.sin(theta)]
     )
@@ -95,7 +95,7 @@ def nuslerp_products(
 )
 def nuslerp(
     chunk: Tensor,
-    found: np.ndarray | None,
+    statistics: np.ndarray | None,
     *,
     t: float = 0.5,
     along: Along = "tensor",
@@ -105,7 +105,7 @@ def nuslerp(
 
     Args:
         chunk: float32 [2, rows, cols], deltas from the base (weights with `origin: zero`).
-        found: inner products of the two over the tensor, or of each column.
+        statistics: inner products of the two over the tensor, or of each column.
         t: 0 is the first model, 1 the second; mergekit's is w₂ / (w₁ + w₂).
         along: what is one vector: the flattened tensor, a row, or a column (mergekit's
             `nuslerp_row_wise`, which despite its name turns columns).
@@ -115,11 +115,11 @@ def nuslerp(
         float32 [rows, cols], a delta (weights with `origin: zero`): slerp, linear only where
         sin θ < 1e-6 or one of the two is zero.
     """
-    dots = row_products(chunk) if found is None else found
+    dots = row_products(chunk) if statistics is None else statistics
     first, second = _arc_shares(dots, t)
     if dots.ndim == 2:
         return weighted_sum(chunk, [float(first), float(second)])
-    shape = (-1, 1) if found is None else (1, -1)
+    shape = (-1, 1) if statistics is None else (1, -1)
     shares = [torch.from_numpy(s.astype(np.float32)).view(shape) for s in (first, second)]
     return torch.mul(chunk[0], shares[0]).addcmul_(chunk[1], shares[1])
 
@@ -143,7 +143,7 @@ def _arc_shares(dots: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:
 )
 def multislerp(
     chunk: Tensor,
-    found: np.ndarray,
+    statistics: np.ndarray,
     place: Place = HERE,
     *,
     weights: Sequence[float] | None = None,
@@ -154,7 +154,7 @@ def multislerp(
 
     Args:
         chunk: float32 [models, rows, cols], deltas from the base (weights with `origin: zero`).
-        found: inner products of the models over the whole tensor.
+        statistics: inner products of the models over the whole tensor.
         weights: one per model; equal by default.
         normalize: divide the weights by their sum.
         origin: the centre of the sphere: the base, or zero, which needs no base.
@@ -168,20 +168,20 @@ def multislerp(
         OperatorError: three or more models whose directions cancel out.
     """
     given = per_model(weights, len(chunk))
-    shares = np.array(normalized("multislerp", given) if normalize or not weights else given)
-    norms, units = _units(found)
+    shares = np.array(weight_shares("multislerp", given) if normalize or not weights else given)
+    norms, units = _units(statistics)
     length = math.sqrt(max(0.0, shares @ units @ shares))
     if length > OPPOSITE * np.abs(shares[norms > 0]).sum():
         return _at_norm(chunk, shares / length, norms, float(shares @ norms))
     if len(chunk) > 2 and norms.any():
-        raise _cancelled("multislerp", place)
+        raise _cancellation("multislerp", place)
     return weighted_sum(chunk, shares.tolist())
 
 
 @operator(space="weight", paper="arXiv 2603.04972", statistics=products, exact_on_samples=False)
 def karcher(
     chunk: Tensor,
-    found: np.ndarray,
+    statistics: np.ndarray,
     place: Place = HERE,
     *,
     weights: Sequence[float] | None = None,
@@ -192,7 +192,7 @@ def karcher(
 
     Args:
         chunk: float32 [models, rows, cols], weights.
-        found: inner products of the models over the whole tensor.
+        statistics: inner products of the models over the whole tensor.
         weights: one per model, divided by their sum; equal by default.
         steps: how often the mean is moved at most.
         tolerance: a move by a smaller angle is the last.
@@ -204,8 +204,8 @@ def karcher(
     Raises:
         OperatorError: directions that cancel out, so that no mean is nearest to all.
     """
-    shares = np.array(normalized("karcher", per_model(weights, len(chunk))))
-    norms, units = _units(found)
+    shares = np.array(weight_shares("karcher", per_model(weights, len(chunk))))
+    norms, units = _units(statistics)
     if not norms.any():
         return weighted_sum(chunk, shares.tolist())
     middle = _middle(units, np.where(norms > 0, shares, 0.0), int(steps), tolerance, place)
@@ -219,7 +219,7 @@ def _middle(
     shares = shares / shares.sum()
     length = math.sqrt(max(0.0, shares @ units @ shares))
     if length <= OPPOSITE:
-        raise _cancelled("karcher", place)
+        raise _cancellation("karcher", place)
     middle = shares / length
     for _ in range(steps):
         cosines = np.clip(units @ middle, -1.0, 1.0)
@@ -234,12 +234,12 @@ def _middle(
     return middle
 
 
-def _units(found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _units(dots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The models' norms, and the inner products of their directions (0 for a zero tensor)."""
-    norms = np.sqrt(np.diagonal(found))
+    norms = np.sqrt(np.diagonal(dots))
     norms = np.where(norms > TINY, norms, 0.0)
     safe = np.where(norms > 0, norms, np.inf)
-    return norms, found / np.outer(safe, safe)
+    return norms, dots / np.outer(safe, safe)
 
 
 def _at_norm(chunk: Tensor, direction: np.ndarray, norms: np.ndarray, norm: float) -> Tensor:
@@ -248,7 +248,7 @@ def _at_norm(chunk: Tensor, direction: np.ndarray, norms: np.ndarray, norm: floa
     return weighted_sum(chunk, factors.tolist()).mul_(norm)
 
 
-def _cancelled(name: str, place: Place) -> OperatorError:
+def _cancellation(name: str, place: Place) -> OperatorError:
     where = f" of {place.tensor}" if place.tensor else ""
     return OperatorError(
         f"{name}: the models' directions{where} cancel out, so their mean has none",

@@ -26,12 +26,14 @@ def stock_products(chunks: Chunks, *, filter_wise: bool = False) -> np.ndarray |
     statistics=stock_products,
     exact_on_samples=False,
 )
-def model_stock(chunk: Tensor, found: np.ndarray | None, *, filter_wise: bool = False) -> Tensor:
+def model_stock(
+    chunk: Tensor, statistics: np.ndarray | None, *, filter_wise: bool = False
+) -> Tensor:
     """The mean of the models, drawn to the base the more the deltas disagree.
 
     Args:
         chunk: float32 [models, rows, cols], deltas from the base.
-        found: inner products of the deltas over the whole tensor, unless `filter_wise`.
+        statistics: inner products of the deltas over the whole tensor, unless `filter_wise`.
         filter_wise: one angle for each row instead of one for the tensor.
 
     Returns:
@@ -39,8 +41,8 @@ def model_stock(chunk: Tensor, found: np.ndarray | None, *, filter_wise: bool = 
         mean cosine over pairs (Jang et al. 2024); cos θ = 0 for a pair with a zero delta.
     """
     count = len(chunk)
-    ratio = _ratio(row_products(chunk) if found is None else found, count)
-    if found is not None:
+    ratio = _ratio(row_products(chunk) if statistics is None else statistics, count)
+    if statistics is not None:
         return weighted_sum(chunk, [float(ratio) / count] * count)
     mean = weighted_sum(chunk, [1 / count] * count)
     return mean.mul_(torch.from_numpy(ratio.astype(np.float32)).unsqueeze(1))

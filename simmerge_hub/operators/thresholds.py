@@ -54,15 +54,15 @@ class Magnitudes:
         """Count the entries of a tensor."""
         bits = tensor.contiguous().view(torch.int32).flatten()
         self.entries += len(bits)
-        found = bits if self.window == ALL else self._through_window(bits)
-        self.inside += len(found)
+        inside = bits if self.window == ALL else self._through_window(bits)
+        self.inside += len(inside)
         if self.few is None:
-            self._count(found, len(bits))
+            self._count(inside, len(bits))
         elif self.inside <= FEW:
-            self.few.append(found.numpy() & MAGNITUDE)
+            self.few.append(inside.numpy() & MAGNITUDE)
         else:
             self.counts = np.zeros(BUCKETS, np.int64)
-            for kept in (*map(torch.from_numpy, self.few), found):
+            for kept in (*map(torch.from_numpy, self.few), inside):
                 self._count(kept, len(bits))
             self.few = None
 
@@ -72,11 +72,11 @@ class Magnitudes:
 
     def _through_window(self, bits: Tensor) -> Tensor:
         low, high = self.window
-        found = np.bitwise_and(bits.numpy(), MAGNITUDE)
-        self.above += int(np.count_nonzero(found >= high)) if high <= MAGNITUDE else 0
-        found -= np.int32(low)  # what lies below wraps around, to the far end
-        places = np.flatnonzero(found.view(np.uint32) < np.uint32(high - low))
-        return torch.from_numpy(found.take(places) + np.int32(low))
+        patterns = np.bitwise_and(bits.numpy(), MAGNITUDE)
+        self.above += int(np.count_nonzero(patterns >= high)) if high <= MAGNITUDE else 0
+        patterns -= np.int32(low)  # what lies below wraps around, to the far end
+        places = np.flatnonzero(patterns.view(np.uint32) < np.uint32(high - low))
+        return torch.from_numpy(patterns.take(places) + np.int32(low))
 
     def _count(self, bits: Tensor, among: int) -> None:
         """16-bit halves are counted: they are half the memory, and a conversion drops the rest."""
@@ -84,10 +84,10 @@ class Magnitudes:
         self.counts += torch.bincount(upper, minlength=BUCKETS).numpy()
         if self.odd is not None:
             low = bits.to(torch.int16).numpy() != 0
-            found = int(np.count_nonzero(low))
-            if found * ODD_SHARE > among or found + sum(map(len, self.odd)) > ODD_MOST:
+            count = int(np.count_nonzero(low))
+            if count * ODD_SHARE > among or count + sum(map(len, self.odd)) > ODD_MOST:
                 self.odd = None
-            elif found:
+            elif count:
                 self.odd.append(bits.numpy()[np.flatnonzero(low)] & MAGNITUDE)
 
 
@@ -126,7 +126,7 @@ def magnitude_thresholds(chunks: Chunks, density: PerModel) -> list[float]:
         share = density[model] if isinstance(density, Sequence) else density
         return [max(1, int(share * entries))] if share < 1 else []
 
-    return [found[0] if found else 0.0 for found in largest(chunks, ranks)]
+    return [values[0] if values else 0.0 for values in largest(chunks, ranks)]
 
 
 def largest(chunks: Chunks, ranks: Ranks) -> list[list[float]]:
@@ -139,24 +139,24 @@ def largest(chunks: Chunks, ranks: Ranks) -> list[list[float]]:
     Returns:
         One list per slot; of zeros if the tensor has no entries.
     """
-    slots = _counted(chunks, ranks)
+    slots = _count_slots(chunks, ranks)
     wanted = [
         [rank - slot.above for rank in ranks(i, slot.entries)] for i, slot in enumerate(slots)
     ]
     places = [
-        [_locate(slot.counts, rank) for rank in found] if slot.few is None else []
-        for slot, found in zip(slots, wanted, strict=True)
+        [_locate(slot.counts, rank) for rank in inner] if slot.few is None else []
+        for slot, inner in zip(slots, wanted, strict=True)
     ]
     lower = _lower_halves(chunks, slots, places)
     return [
-        _of_few(slot.few, found)
+        _of_few(slot.few, inner)
         if slot.few is not None
         else [_float((b << LOW_BITS) | _locate(lower[i][b], rank)[0]) for b, rank in places[i]]
-        for i, (slot, found) in enumerate(zip(slots, wanted, strict=True))
+        for i, (slot, inner) in enumerate(zip(slots, wanted, strict=True))
     ]
 
 
-def _counted(chunks: Chunks, ranks: Ranks) -> list[Magnitudes]:
+def _count_slots(chunks: Chunks, ranks: Ranks) -> list[Magnitudes]:
     """Every slot counted near the wanted ranks, or whole where a window slid off them."""
     slots: list[Magnitudes] = []
     for chunk in chunks:
@@ -204,20 +204,20 @@ def _lower_halves(
     chunks: Chunks, slots: list[Magnitudes], places: list[list[tuple[int, int]]]
 ) -> list[dict[int, np.ndarray]]:
     """Per slot and wanted bucket, how often each lower half occurs in it."""
-    found = [{b: np.zeros(1 << LOW_BITS, np.int64) for b, _ in wanted} for wanted in places]
-    for slot, buckets in zip(slots, found, strict=True):
+    histograms = [{b: np.zeros(1 << LOW_BITS, np.int64) for b, _ in wanted} for wanted in places]
+    for slot, buckets in zip(slots, histograms, strict=True):
         if slot.odd is not None and buckets:
             bits = np.concatenate([*slot.odd, np.zeros(0, np.int32)])
             for bucket, counts in buckets.items():
                 counts += _lower(bits, bucket)
                 counts[0] = slot.counts[bucket] - counts.sum()
-    unknown = [i for i, slot in enumerate(slots) if slot.odd is None and found[i]]
+    unknown = [i for i, slot in enumerate(slots) if slot.odd is None and histograms[i]]
     for chunk in chunks if unknown else []:
         for i in unknown:
             bits = chunk[i].contiguous().numpy().view(np.int32).ravel()
-            for bucket, counts in found[i].items():
+            for bucket, counts in histograms[i].items():
                 counts += _lower(bits, bucket)
-    return found
+    return histograms
 
 
 def _lower(bits: np.ndarray, bucket: int) -> np.ndarray:

@@ -223,7 +223,7 @@ def plan(
         note: told what should be kept: bytes to download, signatures that are not believed.
 
     Raises:
-        PlanError: what is asked cannot be had of so many models.
+        RequestError: what is asked cannot be had of so many models.
         SimmergeError: the models cannot be merged, or there is nothing to predict from.
     """
     say = progress or (lambda _: None)

@@ -9,6 +9,7 @@ from typing import Any
 
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
+from simmerge_hub.publishing.home import program
 from simmerge_hub.publishing.licenses import Licence, merged_license
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Why, WhyMerge, WhyTask
@@ -85,7 +86,7 @@ def _summary(recipe: Recipe, why: Why | None) -> str:
     made = f" {what} predicted, without evaluating any candidate." if why else ""
     return (
         f"This model is a merge of the models below.{made} "
-        "[simmerge-hub](https://pypi.org/project/simmerge-hub/) runs one recipe "
+        f"{program()} runs one recipe "
         f"([SimMerge]({PAPER})).\n\n" + "\n".join(lines)
     )
 

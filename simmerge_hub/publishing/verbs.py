@@ -1,11 +1,12 @@
-"""The last two verbs: run a recipe and write its card; push the folder in one commit."""
+"""The last verbs: check a recipe; run it and write its card; push the folder in one commit."""
 
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import OutputError
-from simmerge_hub.merger import MergeReport, Progress
+from simmerge_hub.merger import MergeReport, Preflight, Progress
+from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import REPO_ID, card
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
@@ -16,6 +17,22 @@ if TYPE_CHECKING:
 
 PICTURE = "plan.svg"
 """The merge tree of a plan of many models, beside its card."""
+
+
+def check(what: "Plan | Recipe | str | Path", *, threads: int | None = None) -> Preflight:
+    """Say what a merge would do and cost, or why it cannot be done; reads no weight.
+
+    Args:
+        what: as for `merge`: a Plan, a Recipe, a YAML file of either, or a folder or repository
+            whose card holds a recipe.
+        threads: for the estimates; all cores by default.
+
+    Raises:
+        SimmergeError: an input cannot be resolved, or the recipe cannot be run at all. Tensors
+            that do not fit are not raised but listed in `rejected`.
+    """
+    recipe, _ = load_recipe(what)
+    return check_recipe(recipe, threads=threads)
 
 
 def merge(
@@ -31,7 +48,8 @@ def merge(
     """Run a recipe and write its model card beside the weights.
 
     Args:
-        what: a Plan, a Recipe, a YAML file of either, or a repository whose card holds a recipe.
+        what: a Plan, a Recipe, a YAML file of either, or a folder or repository whose card holds
+            a recipe.
         output: the folder to make; it appears complete or not at all.
         overwrite: replace an existing folder at the end.
         threads: tensors merged at a time; all cores by default.
@@ -43,7 +61,7 @@ def merge(
         The report: pinned recipe, folder, cost. A recipe edited since it was planned loses its
         predictions.
     """
-    recipe, why = _recipe_of(what)
+    recipe, why = load_recipe(what)
     notes = dump_yaml({"why": why.to_dict()}) if why else ""
     picture = PICTURE if why and why.tree and find_spec("matplotlib") else ""
 
@@ -111,7 +129,8 @@ def push(
     )
 
 
-def _recipe_of(what: "Plan | Recipe | str | Path") -> tuple[Recipe, Why | None]:
+def load_recipe(what: "Plan | Recipe | str | Path") -> tuple[Recipe, Why | None]:
+    """The recipe that `check` and `merge` are given in any form, and its `why`."""
     if isinstance(what, Recipe):
         return what, None
     if isinstance(what, str | Path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub.cli.main import main, parser
+from simmerge_hub.errors import RequestError
 
 HEAVY = "{'torch', 'transformers', 'huggingface_hub', 'xgboost', 'peft', 'numpy', 'rich'}"
 
@@ -70,6 +71,28 @@ def test_our_error_exits_with_1_and_a_hint(
         " hint: simmerge-hub plan -o writes one",
     ]
     assert not seen.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sign", "a", "b", "-o", "both"],
+        ["sign", "a", "--push", "--signatures", "org/others"],
+        ["sign", "a", "--signals", "structural", "--probes", "code=prompts.txt"],
+        ["bandit", "init", "state", "one", "two", "--features", "one"],
+        ["bandit", "report", "state"],
+        ["bandit", "add", "state", "ties(density=0.5)"],
+        ["bandit", "add", "state", "ties", "--set", "density=0.1", "--set", "density=0.2"],
+        ["map", "./one"],
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_an_error_of_the_request(arguments: list[str]) -> None:
+    options = vars(parser().parse_args(arguments))
+    run = options.pop("run")
+    with pytest.raises(RequestError) as caught:
+        run(**options)
+    assert caught.value.hint
 
 
 def test_operators_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,9 @@ HOSTILE = "[/x] [red]a[/red]"
 def out(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     written = io.StringIO()
     for name in ("OUT", "REST"):
-        monkeypatch.setattr(show, name, Console(file=written, width=400))
+        lazy = show.LazyConsole(stderr=False)
+        lazy.console = Console(file=written, width=400)
+        monkeypatch.setattr(show, name, lazy)
     return written
 
 

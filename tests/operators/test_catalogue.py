@@ -1,6 +1,7 @@
 """The whole catalogue × what must hold of every operator, and 4×4 answers made by hand."""
 
 import inspect
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,21 +13,30 @@ from torch import Tensor
 
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators import OPERATORS, Arm, Place, merge_tensors, registry
-from simmerge_hub.operators.consensus import COMPOSITIONS
+from simmerge_hub.operators import OPERATORS, Arm, Place, consensus, merge_tensors, registry
 
 MERGEKIT = {
     "linear", "slerp", "nuslerp", "multislerp", "karcher", "task_arithmetic", "ties",
     "dare_linear", "dare_ties", "della", "della_linear", "breadcrumbs", "breadcrumbs_ties",
     "model_stock", "sce", "arcee_fusion", "nearswap", "ram", "ramplus_tl", "passthrough",
 }  # fmt: skip
+SPARSE = {
+    "ties",
+    "breadcrumbs",
+    "breadcrumbs_ties",
+    "dare_linear",
+    "dare_ties",
+    "della",
+    "della_linear",
+}
+"""Operators that keep some entries of each delta."""
 RANDOM = {"dare_linear", "dare_ties", "della", "della_linear"}
 ABSOLUTE = {"ram", "ramplus_tl", "nearswap", "arcee_fusion", "slerp"}
 """Operators defined with a number that has the unit of weights."""
 SUMS = {"task_arithmetic", "dare_linear", "della_linear", "breadcrumbs"}
 """Operators whose result grows with the number of models."""
 WHOLE: dict[str, dict[str, Any]] = {
-    **{name: {"density": 1.0} for name in ("ties", "sce", *COMPOSITIONS)},
+    **{name: {"density": 1.0} for name in ("sce", *SPARSE)},
     "nearswap": {"limit": 100.0},
     "ram": {"floor": 0.0},
     "ramplus_tl": {"floor": 0.0},
@@ -138,7 +148,7 @@ def test_chunks_do_not_change_a_bit(
     models = models_of(name, base)
     found = operators.check(name, given, len(models))
     place = Place(tensor="w", models=("a", "b"), shape=shape, seed=3)
-    whole, _ = operators.stacked(found, base, models)
+    whole, _ = operators.stack_inputs(found, base, models)
     expected = operators.combine(
         found, whole, operators.measure(found, [whole], given, place), given, place
     )
@@ -328,13 +338,24 @@ def test_a_mean_that_has_arrived_is_not_moved_whatever_the_tolerance() -> None:
         torch.testing.assert_close(merged, model)
 
 
-@pytest.mark.parametrize("name", sorted(COMPOSITIONS))
-def test_a_composition_reads_like_an_operator_written_out(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(SPARSE))
+def test_a_sparse_operator_is_a_function_one_finds_and_explains_its_own_parameters(
+    name: str,
+) -> None:
     found = OPERATORS[name]
-    assert found.combine.__name__ == name
-    assert list(found.parameters)[-1] == "normalize"
-    assert found.parameters["normalize"] is COMPOSITIONS[name].elects
-    assert set(inspect.signature(found.combine).parameters) == {
-        "chunk", "known", "place", *found.parameters
-    }  # fmt: skip
+    source = inspect.getsource(consensus)
+    assert found.combine is getattr(consensus, name)
+    assert f"def {name}(" in source
+    assert found.parameters["normalize"] is (name not in SUMS)
+    said = set(re.findall(r"^    (\w+): ", inspect.getdoc(found.combine) or "", re.MULTILINE))
+    assert said == set(inspect.signature(found.combine).parameters)
     assert registry.find(name).paper.startswith("arXiv")
+
+
+@pytest.mark.parametrize("name", sorted(SPARSE))
+def test_what_is_measured_and_what_is_combined_have_the_same_defaults(name: str) -> None:
+    """Whoever gives no density must get one density, in both functions of the operator."""
+    found = OPERATORS[name]
+    assert found.statistics is not None
+    for key, parameter in registry.keywords(found.statistics).items():
+        assert parameter == registry.keywords(found.combine)[key]

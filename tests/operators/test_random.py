@@ -57,17 +57,17 @@ def test_words_are_uniform_and_independent() -> None:
 @pytest.mark.parametrize("density", [0.1, 0.5, 0.9])
 def test_dropping_keeps_the_density_and_the_expectation(density: float) -> None:
     delta = torch.ones(1000, 1000)
-    kept = drop(delta, None, PLACE, 0, density=density)
+    kept = drop(delta[None], PLACE, density=density)[0]
     assert float(kept.count_nonzero()) / 1e6 == pytest.approx(density, abs=0.002)
     assert float(kept.mean()) == pytest.approx(1.0, abs=0.01)
 
 
 def test_large_magnitudes_survive_more_often() -> None:
     delta = torch.arange(1.0, 101.0).repeat(20_000, 1)
-    kept = drop_ranked(delta, None, PLACE, 0, density=0.5, epsilon=0.3, rescale="none") != 0
-    shares = kept.double().mean(dim=0).numpy()
+    (kept,) = drop_ranked(delta[None], PLACE, density=0.5, epsilon=0.3, rescale="none")
+    shares = (kept != 0).double().mean(dim=0).numpy()
     np.testing.assert_allclose(shares, np.linspace(0.2, 0.8, 100), atol=0.02)
-    rescaled = drop_ranked(delta, None, PLACE, 0, density=0.5, epsilon=0.3)
+    (rescaled,) = drop_ranked(delta[None], PLACE, density=0.5, epsilon=0.3)
     np.testing.assert_allclose(rescaled.double().mean(dim=0) / delta[0], 1, atol=0.06)
 
 
@@ -92,7 +92,7 @@ def test_seed_and_names_reach_the_operator() -> None:
 
 def test_a_probability_is_one_that_can_be_drawn_and_is_divided_by_as_such() -> None:
     """0.1 is no 65,536th: the expectation is right because the gain is that of what is drawn."""
-    kept = drop(torch.ones(100, 100), None, PLACE, 0, density=0.1)
+    (kept,) = drop(torch.ones(1, 100, 100), PLACE, density=0.1)
     assert set(kept.unique().tolist()) == {0.0, float(np.float32(65536 / 6554))}
-    least = drop(torch.ones(100, 100), None, PLACE, 0, density=1e-9)
+    (least,) = drop(torch.ones(1, 100, 100), PLACE, density=1e-9)
     assert set(least.unique().tolist()) <= {0.0, 65536.0}

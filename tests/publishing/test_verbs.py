@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from simmerge_hub import localhub
 from simmerge_hub.errors import OutputError, PushFailed, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.publishing.card import REPO_ID
-from simmerge_hub.publishing.verbs import merge, push
-from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, sealed, source
+from simmerge_hub.publishing.verbs import check, load_recipe, merge, push
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, source
 from tests import nano
 
 
@@ -58,12 +59,39 @@ def test_plan_file_to_hub_and_back(pushed: str, tmp_path: Path) -> None:
     )
     card = ModelCard.load(done.repo)
     assert REPO_ID not in card.text
+    assert "simmerge-hub runs one recipe" in card.text
+    assert "pypi.org" not in card.text
     assert f'from_pretrained("{done.repo}", dtype="float32")' in card.text
     assert card.data.base_model == [f"{pushed}/code", f"{pushed}/math"]
     again = merge(done.repo, tmp_path / "again")
     assert again.recipe == report.recipe
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_check_takes_what_merge_takes(pushed: str, tmp_path: Path) -> None:
+    """A Plan, a Recipe, a file, a merged folder and a card say the same."""
+    file = tmp_path / "plan.yaml"
+    file.write_text(plan(pushed))
+    recipe, _ = load(file)
+    merge(file, tmp_path / "out")
+    push(tmp_path / "out", f"{pushed}/again")
+    planned: Any = SimpleNamespace(to_yaml=file.read_text)
+    for what in (planned, recipe, file, str(file), tmp_path / "out", f"{pushed}/again"):
+        looked = check(what, threads=1)
+        assert looked.layout.recipe.fingerprint == recipe.fingerprint
+        assert not looked.rejected
+        assert looked.threads == 1
+        assert load_recipe(what)[0].fingerprint == recipe.fingerprint
+
+
+@pytest.mark.parametrize("verb", [check, merge])
+def test_check_and_merge_refuse_the_same(verb: Any, pushed: str, tmp_path: Path) -> None:
+    given = () if verb is check else (tmp_path / "out",)
+    with pytest.raises(RecipeError, match=r"there is no file .*gone\.yaml"):
+        verb(tmp_path / "gone.yaml", *given)
+    with pytest.raises(RecipeError, match="/code has no recipe on its card"):
+        verb(f"{pushed}/code", *given)
 
 
 def test_an_edited_plan_predicts_nothing(pushed: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import WeakFileLock
 
-from simmerge_hub.errors import OfflineWithoutCache, PushFailed
+from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.client import api
 from simmerge_hub.hub.files.ranges import CONNECTIONS, Location, local_file
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
@@ -68,7 +68,7 @@ class Page:
     def file(self, name: str) -> Path:
         """One file here; downloaded once, as a commit's files never change."""
         if self.files.get(name, 0) > LARGEST_FILE:
-            raise PushFailed(
+            raise HubError(
                 f"{name} of {self.location.name} has {self.files[name]:,} bytes, "
                 "more than a ledger needs",
                 hint="tell its owner, or start another one",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from simmerge_hub.errors import BanditError, ObjectiveError, PlanError, ProbeError
+from simmerge_hub.errors import BanditError, ObjectiveError, ProbeError, RequestError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 
 Progress = Callable[[str], None]
@@ -77,10 +77,10 @@ class Search:
     probe_intermediates: int = 0
 
     def check(self, count: int) -> None:
-        """Raise PlanError unless a merge can have so many of `count` models."""
+        """Raise RequestError unless a merge can have so many of `count` models."""
         most = self.most or count
         if not 2 <= self.least <= min(most, count):
-            raise PlanError(
+            raise RequestError(
                 f"a merge shall have {self.least} to {most} of {count} models",
                 hint="it has at least 2 and at most all: --min-models 2",
             )
@@ -115,17 +115,17 @@ class Ask:
         """Refuse what cannot be had of so many models, or of a catalogue.
 
         Raises:
-            PlanError: fewer than two models, both models and a catalogue, or a merge cannot have
+            RequestError: fewer than two models, both models and a catalogue, or a merge cannot have
                 so many of them.
             ProbeError: probes are needed, and none are run; experts cannot be inferred.
             BanditError, ObjectiveError: a bandit is asked for what it does not know.
         """
         if models and catalogue:
-            raise PlanError(
+            raise RequestError(
                 "both models and a catalogue are given", hint="name models, or a catalogue"
             )
         if models < 2 and not catalogue:
-            raise PlanError(
+            raise RequestError(
                 f"two models make a merge, and {'one is' if models else 'none are'} given",
                 hint="name two fine-tunes of the same base: simmerge-hub plan MODEL MODEL",
             )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from simmerge_hub.errors import PlanError, ProbeError, SimmergeError
+from simmerge_hub.errors import ProbeError, RequestError, SimmergeError
 from simmerge_hub.hub import listing
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Tasks
@@ -50,7 +50,7 @@ def find_few(
         progress: told what is being read.
 
     Raises:
-        PlanError: neither a collection nor an author is named, or both are.
+        RequestError: neither a collection nor an author is named, or both are.
         HubError: there is no such collection, it holds no models, or the Hub is not reached.
         AlignmentError: fewer than two of the models can be merged; the message has every reason.
         ProbeError: there is no task to merge them for.
@@ -79,7 +79,7 @@ def _listed(catalogue: Catalogue, base: str | None) -> listing.Listing:
         return listing.collection(collection)
     if author is not None and base is not None and collection is None:
         return listing.models_of(author, base)
-    raise PlanError(
+    raise RequestError(
         "a catalogue is a collection, or an author and a base",
         hint="--collection org/title-0123456789abcdef01234567, or --author org --base org/base",
     )

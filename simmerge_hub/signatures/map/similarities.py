@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from simmerge_hub.errors import AlignmentError, BaseUnknown
+from simmerge_hub.errors import AlignmentError, BaseUnknown, RequestError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.signatures.map.products import behaviour, compared, norms, sums_of
 from simmerge_hub.signatures.map.tree import Tree, average_linkage
@@ -146,12 +146,13 @@ def map_models(
         note: told what should be kept: bytes to download, signatures that are not believed.
 
     Raises:
-        AlignmentError: fewer than two models, one given twice, or models that do not match.
+        RequestError: fewer than two models, or one given twice.
+        AlignmentError: models that do not match.
         SimmergeError: a model cannot be had, read or run.
     """
     say = progress or (lambda _: None)
     if len(models) < 2:
-        raise AlignmentError(
+        raise RequestError(
             f"a map takes two models or more, and {len(models)} is given",
             hint="name other fine-tunes of the same base",
         )
@@ -247,7 +248,7 @@ def _refuse_twins(models: Sequence[Checkpoint], base: Checkpoint | None) -> None
         other = seen.setdefault(checkpoint.name, checkpoint)
         if other is not checkpoint and other.location == checkpoint.location:
             what = "the base of the others" if checkpoint is base else "given twice"
-            raise AlignmentError(
+            raise RequestError(
                 f"{checkpoint.ref} is {what}", hint="leave it out, and name each model once"
             )
         if other is not checkpoint:

@@ -1,11 +1,12 @@
 """Lines of many writers: none is lost, none is doubled, and nobody's refusal changes anything."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from simmerge_hub.errors import OfflineWithoutCache, PushFailed
+from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.upload import ledger
 from simmerge_hub.hub.upload.ledger import Addition, Page, append, create, demand_free
 
@@ -28,6 +29,14 @@ def test_lines_are_added_and_read_in_order(place: str) -> None:
     assert list(page.lines().values()) == ["one\n", "two\n"]
     assert page.file("head.json").read_bytes() == b"[]"
     assert page.lines({page.segments[0]: "known"})[page.segments[0]] == "known"
+
+
+def test_a_file_too_large_to_read_is_no_push_that_failed(place: str) -> None:
+    create(place, {"head.json": b"{}"}, message="Start")
+    page = replace(Page.read(place), files={"head.json": 2**40})
+    with pytest.raises(HubError, match="more than a ledger needs") as caught:
+        page.file("head.json")
+    assert type(caught.value) is HubError
 
 
 def test_what_refuses_changes_nothing(place: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from simmerge_hub.cli.zoo import packaged
-from simmerge_hub.errors import AlignmentError, BaseUnknown, SignatureError
+from simmerge_hub.errors import AlignmentError, BaseUnknown, RequestError, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.localhub import Hub
 from simmerge_hub.signatures.map.similarities import Catalogue, catalogue, map_models
@@ -224,20 +224,20 @@ def test_the_base_is_found_on_the_cards(hub: Hub, assets: Path) -> None:
     found = map_models("nano/code", "nano/math", "nano/rag-lora")
     assert (found.base, found.notes) == ("nano/base", ())
     assert all(found.commits)
-    with pytest.raises(AlignmentError, match="nano/base is the base of the others"):
+    with pytest.raises(RequestError, match="nano/base is the base of the others"):
         map_models("nano/code", "nano/base")
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_models(count: int) -> None:
-    with pytest.raises(AlignmentError) as stop:
+    with pytest.raises(RequestError) as stop:
         map_models(*["org/a"] * count)
     assert str(stop.value) == f"a map takes two models or more, and {count} is given"
     assert stop.value.hint == "name other fine-tunes of the same base"
 
 
 def test_one_model_twice(folders: list[str]) -> None:
-    with pytest.raises(AlignmentError, match="m1 is given twice"):
+    with pytest.raises(RequestError, match="m1 is given twice"):
         map_models(*folders[1:], folders[2])
 
 

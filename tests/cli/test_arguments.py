@@ -1,0 +1,72 @@
+"""Values as argparse reads them, and options that commands share."""
+
+import argparse
+from typing import Any
+
+import pytest
+
+from simmerge_hub.cli import arguments
+from simmerge_hub.operators import arm
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "two", "١.٥"])
+def test_a_number_above_zero(text: str) -> None:
+    assert arguments.positive("12") == 12
+    with pytest.raises(argparse.ArgumentTypeError, match="is no number above zero"):
+        arguments.positive(text)
+
+
+def test_only_the_first_equals_divides() -> None:
+    assert arguments.pair("code=org/data:train=1") == ("code", "org/data:train=1")
+    for text in ("code", "=x", "code=", "="):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=VALUE"):
+            arguments.pair(text)
+
+
+def test_an_amount_names_what_is_no_number() -> None:
+    assert arguments.amount("math=2") == ("math", 2.0)
+    with pytest.raises(argparse.ArgumentTypeError, match="'two' is no number, in 'math=two'"):
+        arguments.amount("math=two")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("normalize=true", True),
+        ("normalize=False", False),
+        ("steps=100", 100),
+        ("density=0.3", 0.3),
+        ("weights=0.7/0.3", (0.7, 0.3)),
+        ("rescale=l1", "l1"),
+    ],
+)
+def test_parameters_are_read_as_labels_show_them(text: str, value: Any) -> None:
+    name, seen = arguments.parameter(text)
+    assert (name, seen) == (text.partition("=")[0], value)
+    assert type(seen) is type(value)
+
+
+def test_a_label_can_be_typed_again() -> None:
+    weighted = arm("linear", weights=(0.7, 0.3))
+    inside = weighted.label.partition("(")[2].rstrip(")")
+    assert arm("linear", **dict([arguments.parameter(inside)])) == weighted
+
+
+def test_a_command_carries_what_it_runs_and_shared_options_their_names() -> None:
+    parser = argparse.ArgumentParser()
+    group = arguments.group(parser.add_subparsers(), "zoo", "of models")
+
+    def run(**_: Any) -> None: ...
+
+    command = arguments.command(group, "go", run, "go there")
+    for add in (
+        arguments.json, arguments.signatures, arguments.threads, arguments.publishing
+    ):  # fmt: skip
+        add(command)
+    given = ["--json", "--signatures", "a/b", "--signatures", "c/d", "--threads", "2", "--pr"]
+    assert vars(parser.parse_args(["zoo", "go", *given])) == {
+        "run": run, "as_json": True, "signatures": ["a/b", "c/d"], "threads": 2,
+        "create_pr": True, "private": False,
+    }  # fmt: skip
+    with pytest.raises(SystemExit):
+        parser.parse_args(["zoo"])
