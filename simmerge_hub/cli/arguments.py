@@ -83,7 +83,8 @@ def plan(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--objective", choices=["mean", "worst"], default="mean",
-        help="what to make as large as it can be: the mean over tasks, or the worst task",
+        help="what to make as large as it can be, of the utilities (share of a task expert's score "
+             "that the merge keeps): the mean over tasks, or the worst task",
     )  # fmt: skip
     command.add_argument(
         "--weight", action="append", type=amount, default=[], dest="weights", metavar="TASK=NUMBER",
@@ -91,7 +92,8 @@ def plan(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--keep", action="append", type=amount, default=[], metavar="TASK=SHARE",
-        help="only operators predicted to keep this share, 0 to 1, of the task's expert (repeat)",
+        help="only merges predicted to keep this share, 0 to 1, of the score of the task's expert: "
+             "a utility of so much (repeat)",
     )  # fmt: skip
     command.add_argument(
         "--min-models", type=positive, default=2, dest="least", metavar="N",

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from simmerge_hub.planning.objective import Objective
-from simmerge_hub.planning.tasks import Task
 
 from simmerge_hub.cli import plan, show
 from simmerge_hub.operators import Arm, arm
+from simmerge_hub.planning.ask.objective import Objective
+from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import decide
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking

@@ -4,7 +4,7 @@ import pytest
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.find.shortlist import NO_SCORE, Shortlist, shorten
-from tests.planning.test_tasks import model
+from tests.planning.ask.test_tasks import model
 
 
 def names(found: Shortlist) -> list[str]:
