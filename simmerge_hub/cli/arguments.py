@@ -83,8 +83,8 @@ def plan(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--objective", choices=["mean", "worst"], default="mean",
-        help="what to make as large as it can be, of the utilities (share of a task expert's score "
-             "that the merge keeps): the mean over tasks, or the worst task",
+        help="what to make as large as it can be of the shares of the task expert's score that a "
+             "merge keeps: the mean over tasks, or the worst",
     )  # fmt: skip
     command.add_argument(
         "--weight", action="append", type=amount, default=[], dest="weights", metavar="TASK=NUMBER",
@@ -92,8 +92,8 @@ def plan(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--keep", action="append", type=amount, default=[], metavar="TASK=SHARE",
-        help="only merges predicted to keep this share, 0 to 1, of the score of the task's expert: "
-             "a utility of so much (repeat)",
+        help="only merges predicted to keep this share, 0 to 1, of the task expert's score "
+             "(repeat)",
     )  # fmt: skip
     command.add_argument(
         "--min-models", type=positive, default=2, dest="least", metavar="N",
