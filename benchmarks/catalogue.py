@@ -61,20 +61,23 @@ def main() -> None:
 
 def run(what: str, slug: str, *, most: int) -> dict[str, Any]:
     """One plan: how many were found, and where the seconds went."""
-    from simmerge_hub.planning.catalogue import plan_catalogue
+    from simmerge_hub.planning.ask.options import Catalogue, Search
+    from simmerge_hub.planning.plan import plan
 
     began = time.perf_counter()
-    made = plan_catalogue(slug, most=most)
+    made = plan(catalogue=Catalogue(collection=slug), search=Search(most=most))
     seconds = time.perf_counter() - began
+    survey = made.survey
+    assert survey is not None
     return {
         "run": what,
-        "listed": made.listed,
-        "searched": len(made.shortlist),
-        "dropped": len(made.dropped),
-        "tasks": len(made.plan.tasks),
-        "merges_predicted": getattr(made.plan, "scored", 0),
+        "listed": survey.listed,
+        "searched": len(survey.shortlist),
+        "dropped": len(survey.dropped),
+        "tasks": len(made.tasks),
+        "merges_predicted": made.verdict.scored,
         "seconds": {k: round(v, 2) for k, v in {**made.seconds, "all": seconds}.items()},
-        "choice": made.plan.why()["choice"],
+        "choice": made.best.label,
     }
 
 

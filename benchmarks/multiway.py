@@ -47,12 +47,12 @@ from multiway_sets import (
     trees,
 )
 from multiway_train import planted, read_by_training, table, trained
-from simmerge_hub.planning.objective import MEAN
 
 from simmerge_hub.operators import arm
+from simmerge_hub.planning.ask.objective import MEAN
+from simmerge_hub.planning.choice import CAUTION, Choice
 from simmerge_hub.planning.tree import Tree, every, join, leaf
-from simmerge_hub.planning.trees.forecast import Candidate
-from simmerge_hub.planning.trees.search import CAUTION, lean, search
+from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trees.trial import try_first
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
@@ -154,14 +154,14 @@ def _planned(
     return row, picked
 
 
-def _boldly(candidate: Candidate) -> float:
-    """What a candidate is worth without caution."""
-    return sum(belief.mean for belief in candidate.beliefs.values())
+def _boldly(choice: Choice) -> float:
+    """What a merge is worth without caution."""
+    return sum(belief.mean for belief in choice.beliefs.values())
 
 
-def _told(candidate: Candidate) -> list[list[float]]:
+def _told(choice: Choice) -> list[list[float]]:
     """By task: mean and standard deviation."""
-    return [[round(b.mean, 4), round(b.variance**0.5, 4)] for b in candidate.beliefs.values()]
+    return [[round(b.mean, 4), round(b.variance**0.5, 4)] for b in choice.beliefs.values()]
 
 
 def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from simmerge_hub import Plan, Recipe, plan
+from simmerge_hub import Plan, Recipe, Sources, Tasks, plan
 from simmerge_hub.merger import merge
 from simmerge_hub.operators import BALANCED, Arm
 from simmerge_hub.zoo.evaluation import evaluate, exam
@@ -61,8 +61,10 @@ def nano(work: Path) -> dict[str, Any]:
         return plan(
             *(str(NANO / name) for name in ("code", "math")),
             base=str(NANO / "base"),
-            experts={"code": "code", "math": "math"},
-            probes={t: str(NANO / "probes" / f"{t}.jsonl") for t in ("code", "math")},
+            tasks=Tasks(
+                experts={"code": "code", "math": "math"},
+                probes={t: str(NANO / "probes" / f"{t}.jsonl") for t in ("code", "math")},
+            ),
         )
 
     return compared(planned, work, lambda model: [evaluate(model, one) for one in exams])
@@ -75,8 +77,8 @@ def large(folder: Path, work: Path) -> dict[str, Any]:
         return plan(
             *(str(folder / name) for name in ("a", "b")),
             base=str(folder / "base"),
-            experts={"code": "a", "math": "b"},
-            signals="structural",
+            tasks=Tasks(experts={"code": "a", "math": "b"}),
+            sources=Sources(signals="structural"),
         )
 
     ids = torch.zeros(PROMPTS, 64, dtype=torch.int64)

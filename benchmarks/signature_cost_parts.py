@@ -178,7 +178,10 @@ def planning(listed: str, probes: str) -> None:
     """Sign a base and N models (from the cache, if they are there); decide about every pair."""
     from simmerge_hub.hub.resolve import resolve
     from simmerge_hub.operators import BALANCED
-    from simmerge_hub.planning.choice import decide
+    from simmerge_hub.planning.ask.objective import MEAN
+    from simmerge_hub.planning.ask.tasks import Task
+    from simmerge_hub.planning.inputs import Inputs
+    from simmerge_hub.planning.pairs import decide
     from simmerge_hub.selector.predictor import archive
     from simmerge_hub.selector.predictor.origin import packaged_predictor
     from simmerge_hub.signatures.features.vector import features
@@ -194,7 +197,8 @@ def planning(listed: str, probes: str) -> None:
     origin, *signed = [sign(c, base=base, probe_sets=tasks) for c in (base, *checkpoints)]
     ready = time.perf_counter()
     status: dict[str, int] = {}
-    for pair in combinations(signed, 2):
+    for i, j in combinations(range(len(signed)), 2):
+        pair, two = (signed[i], signed[j]), (checkpoints[i], checkpoints[j])
         ranked = {}
         told = effects(*pair, origin, BALANCED)
         moved = told, seen_from_the_other(told)
@@ -207,7 +211,11 @@ def planning(listed: str, probes: str) -> None:
                 effects={a.label: e for a, e in zip(BALANCED, moved[expert], strict=True)},
                 parameters=entries,
             )
-        made = decide(ranked, {t: e == 0 for t, e in zip(PLANNED, EXPERTS, strict=True)})
+        asked = tuple(
+            Task(name=t, expert=two[e].name, probes=None, scores={}, named=True)
+            for t, e in zip(PLANNED, EXPERTS, strict=True)
+        )
+        made = decide(Inputs(models=two, base=base, tasks=asked, dropped={}), ranked, MEAN)
         status[made.status] = status.get(made.status, 0) + 1
     seconds = time.perf_counter() - ready
     count = sum(status.values())

@@ -91,7 +91,7 @@ def signature_decisions() -> str:
         "ordered pairs",
         "same arm",
         "within a tie",
-        "utility lost",
+        "gain lost",
     )
     return table(heads, rows)
 

@@ -77,10 +77,10 @@ def test_card_on_the_hub_says_everything(nano: str, org: str, tmp_path: Path) ->
     info = HfApi().model_info(commit.repo)
     assert card.data.base_model == [f"{nano}/code", f"{nano}/math"]
     assert card.data.to_dict()["base_model_relation"] == "merge"
-    assert {"merge", "simmerge", plan.best.arm.operator} <= set(info.tags or [])
-    assert plan.best.arm.label in card.text
+    assert {"merge", "simmerge", *plan.recipe.operators} <= set(info.tags or [])
+    assert plan.best.label in card.text
     assert str(HfApi().model_info(f"{nano}/code").sha) in card.text
-    assert f"{plan.best.utility:.2f}" in card.text
+    assert f"{plan.verdict.value(plan.best)[0]:.2f}" in card.text
     assert "REPO_ID" not in card.text
     assert str(tmp_path) not in card.text
     assert len(HfApi().list_repo_commits(commit.repo)) == 2  # the empty one, and ours
@@ -100,10 +100,13 @@ def test_plan_edited_by_hand_loses_its_predictions(nano: str, tmp_path: Path) ->
 
 def test_plan_of_folders_says_that_others_cannot_redo_it(tmp_path: Path) -> None:
     zoo = packaged()
-    plan = simmerge_hub.plan(str(zoo / "code"), str(zoo / "math"), base=str(zoo / "base"),
-                             experts={"code": "code", "math": "math"},
-                             probes={t: str(zoo / "probes" / f"{t}.jsonl")
-                                     for t in ("code", "math")})  # fmt: skip
+    tasks = simmerge_hub.Tasks(
+        experts={"code": "code", "math": "math"},
+        probes={t: str(zoo / "probes" / f"{t}.jsonl") for t in ("code", "math")},
+    )
+    plan = simmerge_hub.plan(
+        str(zoo / "code"), str(zoo / "math"), base=str(zoo / "base"), tasks=tasks
+    )
     simmerge_hub.merge(plan, tmp_path / "merged")
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "Others cannot redo this merge" in card
@@ -113,10 +116,10 @@ def test_plan_of_folders_says_that_others_cannot_redo_it(tmp_path: Path) -> None
 def test_plan_json_is_for_programs(nano: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", f"{nano}/code", f"{nano}/math", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["choice"] == found["predictions"][0]["arm"]
+    assert found["choice"] == found["predictions"][0]["merge"]
     assert {t["expert"] for t in found["tasks"]} == {f"{nano}/code", f"{nano}/math"}
     for prediction in found["predictions"]:
-        middle, low, high = prediction["score"]
+        middle, low, high = prediction["utility"]
         assert low <= middle <= high
 
 

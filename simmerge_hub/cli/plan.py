@@ -52,7 +52,8 @@ def options(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "--objective", choices=["mean", "worst"], default="mean",
-        help="what to make as large as it can be: the mean over tasks, or the worst task",
+        help="what to make as large as it can be of the shares of the task expert's score that a "
+             "merge keeps: the mean over tasks, or the worst",
     )  # fmt: skip
     command.add_argument(
         "--weight", action="append", type=arguments.amount, default=[], dest="weights",
@@ -61,7 +62,8 @@ def options(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "--keep", action="append", type=arguments.amount, default=[], metavar="TASK=SHARE",
-        help="only operators predicted to keep this share, 0 to 1, of the task's expert (repeat)",
+        help="only merges predicted to keep this share, 0 to 1, of the task expert's score "
+             "(repeat)",
     )  # fmt: skip
     command.add_argument(
         "--min-models", type=arguments.positive, default=2, dest="least", metavar="N",

@@ -72,8 +72,8 @@ def _merges(plan: "Plan") -> Table:
     widest = max(len(choice.label) for choice in choices)
     needed = widest + 10 + sum(3 + max(18, len(column)) for column in columns)
     roomy = not plan.of_many and show.OUT.width >= needed
-    names = "" if plan.of_many else f", {' + '.join(m.name for m in plan.recipe.models)}"
-    table = Table(title=escape(f"Utility: {UNIT}{names}"))
+    of = "" if plan.of_many else f" of {' + '.join(m.name for m in plan.recipe.models)}"
+    table = Table(title=escape(f"Utility{of}: {UNIT}"))
     table.add_column("merge", overflow="fold", no_wrap=not plan.of_many)
     for column in columns:
         table.add_column(escape(column), justify="right")

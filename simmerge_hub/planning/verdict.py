@@ -1,6 +1,7 @@
 """Merges that were judged -> an order, with the reasons people are told.
 
-Knows nothing about how a merge's utilities were predicted.
+Utilities are shares of the task expert's score that a merge keeps; how they were predicted is not
+known here.
 """
 
 import math

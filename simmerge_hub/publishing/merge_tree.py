@@ -32,7 +32,8 @@ def draw(recipe: Recipe, why: Why, output: str | Path) -> None:
 
     Args:
         recipe: of a plan; its last step is the merge.
-        why: the plan's `why:`, whose `steps` hold the utilities of each merge.
+        why: the plan's `why:`, whose `steps` hold the utilities of each merge: shares of the
+            task expert's score that it keeps, 1 = as good as the expert.
         output: a .png, .svg or .pdf; replaced if it is there.
 
     Raises:

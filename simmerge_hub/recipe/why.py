@@ -202,8 +202,8 @@ def _aim(data: Mapping[str, Any]) -> Aim:
     )
 
 
-def _task(data: Mapping[str, Any]) -> WhyTask:
-    probability = data.get("probability")
+def _task(data: Any) -> WhyTask:
+    probability = _fields(data).get("probability")
     return WhyTask(
         task=_text(data["task"]),
         expert=_text(data["expert"]),
@@ -227,8 +227,9 @@ def _merge(data: Mapping[str, Any]) -> WhyMerge:
     )
 
 
-def _step(data: Mapping[str, Any]) -> WhyStep:
-    return WhyStep(step=_text(data.get("step", "")), tasks=_table(data.get("tasks"), _spread))
+def _step(data: Any) -> WhyStep:
+    step = _fields(data).get("step", "")
+    return WhyStep(step=_text(step), tasks=_table(data.get("tasks"), _spread))
 
 
 def _each(values: Any, read: Callable[[Any], Any]) -> tuple[Any, ...]:
@@ -240,9 +241,13 @@ def _each(values: Any, read: Callable[[Any], Any]) -> tuple[Any, ...]:
 def _table(values: Any, read: Callable[[Any], Any]) -> dict[str, Any]:
     if values is None:
         return {}
+    return {_text(key): read(value) for key, value in _fields(values).items()}
+
+
+def _fields(values: Any) -> dict[Any, Any]:
     if not isinstance(values, dict):
         raise TypeError(values)
-    return {_text(key): read(value) for key, value in values.items()}
+    return values
 
 
 def _spread(values: Any) -> Spread:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from simmerge_hub.cli import catalogue, show
+from simmerge_hub.cli import plan_page, show
 from simmerge_hub.cli.main import main
 from tests.catalogues import Catalogue
 
@@ -106,7 +106,7 @@ def test_two_that_are_left_have_no_tree(
 
 
 def test_reasons_are_folded() -> None:
-    assert catalogue.folded(
+    assert plan_page.fold(
         {
             "a": "2 others state better scores on math",
             "b": "1 other states a better score on math",

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simmerge_hub.planning.objective import Objective
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import BanditError, ObjectiveError
 from simmerge_hub.operators import BALANCED, arm
-from simmerge_hub.planning.plan import plan
+from simmerge_hub.planning.ask.objective import Objective
+from simmerge_hub.planning.ask.options import Sources, Tasks
+from simmerge_hub.planning.plan import Plan, plan
 from simmerge_hub.recipe import parse
 from simmerge_hub.selector.bandit import representation, sharing
 from simmerge_hub.selector.bandit.bandit import start
@@ -21,7 +22,12 @@ from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
 from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
-EXPERTS = {"code": "code", "math": "math"}
+TASKS = Tasks(experts={"code": "code", "math": "math"})
+
+
+def planned(bandit: str | None, base: str | None = BASE) -> Plan:
+    sources = Sources(signals="structural", bandit=bandit)
+    return plan(CODE, MATH, base=base, tasks=TASKS, sources=sources)
 
 
 def outcomes(best: int) -> Rows:
@@ -47,17 +53,18 @@ def test_the_bandit_chooses_and_says_so(
     wanted = {0: 0.5, 6: 1.0}  # linear halves the expert's delta, task arithmetic keeps it
     monkeypatch.setattr(representation, "TREES", 200)
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best)))
-    made = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
-    assert made.best.arm == BALANCED[best]
+    made = planned(state)
+    assert made.best.tree.arm == BALANCED[best]
     recipe, why = parse(made.to_yaml(), "the plan")
+    assert why is not None
     assert recipe.operators == (BALANCED[best].operator,)
-    assert why["choice"] == BALANCED[best].label
-    assert "s000001 for code, s000002 for math" in why["reason"]
-    told = made.decision.because
+    assert why.choice == BALANCED[best].label
+    assert "s000001 for code, s000002 for math" in why.reason
+    told = made.verdict.because
     assert told[0].startswith(f"The bandit bandit tries {BALANCED[best].label}: a chance of ")
-    alone = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural").decision
-    assert (alone.choices[0].arm == BALANCED[best]) == predicted
-    said = (f"By prediction alone it would be {alone.choices[0].arm.label}",)
+    alone = planned(None).verdict
+    assert (alone.choices[0].tree.arm == BALANCED[best]) == predicted
+    said = (f"By prediction alone it would be {alone.best.label}",)
     assert told[3:] == (alone.because if predicted else said)
     found = sharing.look(state)
     first, second = found.history.pending
@@ -94,7 +101,7 @@ def test_a_predictor_that_reads_no_effects_is_given_none(
 
     monkeypatch.setattr(Predictor, "reads_effects", lambda *_: False)
     monkeypatch.setattr(Predictor, "predict", spied)
-    plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
+    planned(state)
     assert given == [{}, {}]
     assert all(None not in s.effects for s in sharing.look(state).history.pending)
 
@@ -106,10 +113,11 @@ def test_an_added_arm_is_planned_like_the_others(
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0)))
     strange = arm("sce", density=0.123)
     sharing.add(state, strange)
-    made = plan(CODE, MATH, base=BASE, experts=EXPERTS, signals="structural", bandit=state)
-    assert made.best.arm == BALANCED[0]
-    (found,) = [choice for choice in made.decision.choices if choice.arm == strange]
-    assert found.low < found.utility < found.high
+    made = planned(state)
+    assert made.best.tree.arm == BALANCED[0]
+    (found,) = [choice for choice in made.verdict.choices if choice.tree.arm == strange]
+    for middle, low, high in found.spreads().values():
+        assert low < middle < high
     assert strange.label in sharing.look(state).history.pending[0].chance
 
 
@@ -120,10 +128,11 @@ def test_only_arms_that_can_be_used_are_suggested(
     monkeypatch.setattr(representation, "TREES", 200)
     best = BALANCED.index(arm("task_arithmetic", scale=0.7))
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best)))
-    made = plan(CODE, MATH, experts=EXPERTS, signals="structural", bandit=state)
-    assert made.best.arm.operator in ("linear", "slerp")
+    made = planned(state, base=None)
+    assert made.best.tree.arm is not None
+    assert made.best.tree.arm.operator in ("linear", "slerp")
     (suggested, _) = sharing.look(state).history.pending
-    assert suggested.arm == made.best.arm.label
+    assert suggested.arm == made.best.label
     assert suggested.chance[BALANCED[best].label] == 0
 
 
@@ -155,5 +164,5 @@ def test_a_bandit_without_a_usable_arm_notes_nothing(
 )
 def test_a_bandit_knows_no_objective_but_the_mean(objective: Objective) -> None:
     with pytest.raises(ObjectiveError, match="tries the best arm for the mean") as caught:
-        plan(CODE, MATH, base=BASE, objective=objective, bandit="org/bandit")
+        plan(CODE, MATH, base=BASE, objective=objective, sources=Sources(bandit="org/bandit"))
     assert caught.value.hint == "leave out --bandit, or --objective, --weight and --keep"

@@ -1,17 +1,21 @@
 """Experts inferred from probes: only when asked, with a probability."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from simmerge_hub.planning.tasks import Task
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import ProbeError
-from simmerge_hub.planning.inference import informed, probability
+from simmerge_hub.planning.ask.options import Sources, Tasks
+from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.inference import infer_experts, probability
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features
+from tests.rankings import inputs
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
 TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl.gz"
@@ -56,32 +60,38 @@ def test_it_is_right_on_the_zoo_as_often_as_it_says() -> None:
 
 def test_a_plan_infers_what_it_is_asked_to() -> None:
     probes = {name: str(packaged() / "probes" / f"{name}.jsonl") for name in ("code", "math")}
-    made = plan(CODE, MATH, base=BASE, infer=["code", "math"], probes=probes)
+    made = plan(CODE, MATH, base=BASE, tasks=Tasks(infer=("code", "math"), probes=probes))
     assert {t.name: t.expert for t in made.tasks} == {"code": "code", "math": "math"}
-    for task in made.why()["tasks"]:
-        assert 0.6 <= task["probability"] <= 0.99
+    for task in made.why().tasks:
+        assert task.probability is not None
+        assert 0.6 <= task.probability <= 0.99
     assert all("inferred with probability" in task.source for task in made.tasks)
 
 
 def test_named_experts_have_no_probability() -> None:
-    named = {"code": "code", "math": "math"}
-    made = plan(CODE, MATH, base=BASE, experts=named, signals="structural")
-    assert not any("probability" in task for task in made.why()["tasks"])
+    named = Tasks(experts={"code": "code", "math": "math"})
+    made = plan(CODE, MATH, base=BASE, tasks=named, sources=Sources(signals="structural"))
+    assert [task.probability for task in made.why().tasks] == [None, None]
     assert {task.source for task in made.tasks} == {"as you say"}
 
 
 def test_probes_must_be_run() -> None:
     with pytest.raises(ProbeError, match="inferred from probes, and none are run"):
-        plan(CODE, MATH, base=BASE, infer=["code"], signals="structural")
+        plan(CODE, MATH, tasks=Tasks(infer=("code",)), sources=Sources(signals="structural"))
 
 
 def test_nothing_stands_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("simmerge_hub.planning.inference.features", lambda *_: features(0.02))
+    unsigned: Any = {"a": None, "b": None}
+    given = replace(inputs({}, names=("a", "b")), dropped={"poetry": "no score"})
     guess = Task(name="rag", expert="a", probes=None, scores={}, probability=0.5)
     with pytest.raises(ProbeError, match=r"no expert can be inferred for rag: neither model") as no:
-        informed([guess], ["a", "b"], {"a": None, "b": None})  # type: ignore[dict-item]
+        infer_experts(replace(given, tasks=(guess,)), unsigned)
     assert no.value.hint == "name it: --expert rag=a"
     named = Task(name="code", expert="b", probes=None, scores={}, named=True)
-    kept, dropped = informed([named, guess], ["a", "b"], {"a": None, "b": None})  # type: ignore[dict-item]
-    assert kept == (named,)
-    assert dropped == {"rag": "neither model stands out on its probes (probability 0.52)"}
+    kept = infer_experts(replace(given, tasks=(named, guess)), unsigned)
+    assert kept.tasks == (named,)
+    assert kept.dropped == {
+        "poetry": "no score",
+        "rag": "neither model stands out on its probes (probability 0.52)",
+    }

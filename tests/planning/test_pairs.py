@@ -1,67 +1,66 @@
-"""Rankings of several tasks -> one decision."""
+"""Rankings of two models on several tasks -> one verdict, in utilities and in the plan's order."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from simmerge_hub.planning.objective import Objective
 
 from simmerge_hub.errors import ObjectiveError, PredictorError
-from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.choice import decide
+from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.choice import Choice
+from simmerge_hub.planning.pairs import decide
+from simmerge_hub.planning.verdict import Verdict
 from simmerge_hub.selector.predictor import archive
-from simmerge_hub.selector.predictor.novelty import Novelty, Status
 from simmerge_hub.selector.predictor.origin import packaged_predictor
-from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
+from simmerge_hub.selector.predictor.ranking import Ranking
+from simmerge_hub.selector.predictor.wording import TIE
+from tests.rankings import DECIDED, LESS, LINEAR, MORE, TIES, inputs, ranking
 
-LINEAR, TIES = arm("linear"), arm("ties", density=0.2)
-MORE, LESS = arm("linear", weights=(0.7, 0.3)), arm("linear", weights=(0.3, 0.7))
+FIRST = {"a": "first", "b": "first"}
+BOTH = {"a": "first", "b": "second"}
 
 
-def ranking(task: str, status: Status = "calibrated", **utilities: float) -> Ranking:
-    arms: dict[str, Arm] = {"linear": LINEAR, "ties": TIES, "more": MORE, "less": LESS}
-    kept = tuple(
-        Prediction(arm=arms[name], task=task, utility=u, low=u - 0.1, high=u + 0.2)
-        for name, u in sorted(utilities.items(), key=lambda item: -item[1])
-    )
-    return Ranking(
-        task=task,
-        status=status,
-        kept=kept,
-        rejected=(),
-        reason="because",
-        contributions=(),
-        novelty=Novelty(status=status, reason="", distance=0.0, outside=0.0, strange=()),
-    )
+def decided(
+    experts: dict[str, str], *rankings: Ranking, objective: Objective = MEAN, **scores: Any
+) -> Verdict:
+    return decide(inputs(experts, scores), {r.task: r for r in rankings}, objective)
+
+
+def by_label(verdict: Verdict) -> dict[str, Choice]:
+    return {choice.label: choice for choice in verdict.choices}
 
 
 def test_the_best_mean_wins_and_its_bounds_are_means() -> None:
-    rankings = {"a": ranking("a", linear=0.9, ties=0.6), "b": ranking("b", linear=0.1, ties=0.6)}
-    best = decide(rankings, {"a": True, "b": False}).best
-    assert best.arm == TIES
-    assert (best.utility, best.low, best.high) == pytest.approx((0.6, 0.5, 0.8))
-    assert best.tasks["b"] == pytest.approx((0.6, 0.5, 0.8))
+    verdict = decided(
+        BOTH,
+        ranking("a", linear=0.9, ties=0.6, width=0.1),
+        ranking("b", linear=0.1, ties=0.6, width=0.2),
+    )
+    best = verdict.best
+    assert best.tree.arm == TIES
+    assert verdict.value(best) == pytest.approx((0.6, 0.45, 0.75))
+    assert best.spreads()["b"] == pytest.approx((0.6, 0.4, 0.8))
 
 
 def test_an_arm_of_the_second_expert_is_turned_round() -> None:
     """0.7 for the expert of b is 0.3 for the first model of the plan."""
-    rankings = {"a": ranking("a", more=0.9, less=0.1), "b": ranking("b", more=0.8, less=0.2)}
-    choices = {c.arm.label: c for c in decide(rankings, {"a": True, "b": False}).choices}
-    assert choices[MORE.label].tasks["a"][0] == 0.9
-    assert choices[MORE.label].tasks["b"][0] == 0.2
-    assert choices[LESS.label].tasks["b"][0] == 0.8
+    verdict = decided(BOTH, ranking("a", more=0.9, less=0.1), ranking("b", more=0.8, less=0.2))
+    choices = by_label(verdict)
+    assert choices[MORE.label].tree.arm == MORE
+    assert choices[MORE.label].spreads()["a"][0] == pytest.approx(0.9)
+    assert choices[MORE.label].spreads()["b"][0] == pytest.approx(0.2)
+    assert choices[LESS.label].spreads()["b"][0] == pytest.approx(0.8)
 
 
 def test_one_task_that_abstains_makes_the_decision_abstain() -> None:
-    rankings = {"a": ranking("a", linear=0.9, ties=0.2), "b": ranking("b", "abstained", ties=0.3)}
-    found = decide(rankings, {"a": True, "b": False})
-    assert (found.status, found.best.arm) == ("abstained", TIES)
-    assert "safe choice" in found.reason
+    verdict = decided(BOTH, ranking("a", linear=0.9, ties=0.2), ranking("b", "abstained", ties=0.3))
+    assert (verdict.status, verdict.best.tree.arm) == ("abstained", TIES)
+    assert "safe choice" in verdict.reason
 
 
 def test_no_arm_for_every_task_is_an_error() -> None:
-    rankings = {"a": ranking("a", linear=0.9), "b": ranking("b", ties=0.3)}
     with pytest.raises(PredictorError, match="no operator is left"):
-        decide(rankings, {"a": True, "b": True})
+        decided(FIRST, ranking("a", linear=0.9), ranking("b", ties=0.3))
 
 
 def test_the_packaged_predictor_can_abstain_for_two_experts() -> None:
@@ -72,60 +71,154 @@ def test_the_packaged_predictor_can_abstain_for_two_experts() -> None:
     assert predictor.familiar.parameters is not None, "it could never say that a size is new"
 
 
+class TestUnit:
+    """A gain is a share of the gap; a utility is a share of the expert's score."""
+
+    HALF = {"a": {"first": 0.8, "second": 0.4}}  # noqa: RUF012
+
+    def test_of_a_model_with_half_the_score_the_merge_keeps_half_and_half_the_gain(self) -> None:
+        verdict = decided({"a": "first"}, ranking("a", linear=0.6, ties=-0.4), **self.HALF)
+        spreads = {label: c.spreads()["a"] for label, c in by_label(verdict).items()}
+        assert spreads[LINEAR.label] == pytest.approx((0.8, 0.75, 0.85))  # 0.5 + 0.5 · 0.6 ± 0.05
+        assert spreads[TIES.label] == pytest.approx((0.3, 0.25, 0.35))
+
+    def test_the_expert_may_be_the_second_model(self) -> None:
+        scores = {"a": {"first": 0.4, "second": 0.8}}
+        verdict = decided({"a": "second"}, ranking("a", linear=0.6), **scores)
+        assert verdict.best.spreads()["a"] == pytest.approx((0.8, 0.75, 0.85))
+
+    def test_where_no_score_is_stated_both_are_the_same(self) -> None:
+        verdict = decided({"a": "first"}, ranking("a", linear=0.6))
+        assert verdict.best.spreads()["a"] == pytest.approx((0.6, 0.5, 0.7))
+
+    def test_what_must_be_kept_is_a_share_of_the_score(self) -> None:
+        """A gain of 0.7 keeps 0.85 of the expert if the other model has half of it."""
+        asked: dict[str, Any] = {"objective": Objective(keep={"a": 0.8})}
+        assert decided({"a": "first"}, ranking("a", linear=0.7), **asked, **self.HALF).best
+        with pytest.raises(ObjectiveError, match=r"no merge is predicted to keep 0\.8 on a"):
+            decided({"a": "first"}, ranking("a", linear=0.7), **asked)
+
+    def test_the_lead_and_what_features_add_are_utilities_too(self) -> None:
+        given = ranking("a", linear=0.6, ties=0.2, contributions=(DECIDED,))
+        standing = decided({"a": "first"}, given, **self.HALF).standings["a"]
+        assert standing.lead == pytest.approx(0.2)
+        assert [c.lead for c in standing.contributions] == [pytest.approx(DECIDED.lead / 2)]
+        assert (
+            standing.reason == "linear over ties(density=0.2) by 0.20, because the delta is small"
+        )
+
+    def test_the_next_best_is_the_one_the_features_were_compared_with(self) -> None:
+        """Half the gap must not tie arms that the predictor told apart."""
+        apart = 1.5 * TIE
+        given = ranking("a", linear=0.6, ties=0.6 - apart, scaled=0.1)
+        standing = decided({"a": "first"}, given, **self.HALF).standings["a"]
+        assert standing.next_best == TIES.label
+        assert standing.lead == pytest.approx(apart / 2)
+        assert "tied" not in standing.reason
+
+    def test_a_model_alone_may_be_better_than_any_merge(self) -> None:
+        """The first keeps 1 of a and 0.9 of b, the second's; no merge comes near."""
+        scores = {"b": {"first": 0.72, "second": 0.8}}
+        verdict = decided(BOTH, ranking("a", linear=0.3), ranking("b", linear=0.1), **scores)
+        assert "first alone has 0.95: no merge is predicted to be better" in verdict.because
+
+
+class TestBestForItAlone:
+    """With --weight or --keep arms are lopsided: a task's best is named as the table names it."""
+
+    RANKINGS = (
+        ranking("a", more=0.9, less=0.02, linear=0.5),
+        ranking("b", more=0.9, less=0.02, linear=0.4),
+    )
+
+    @pytest.mark.parametrize("objective", [Objective(weights={"a": 3}), Objective(keep={"a": 0.4})])
+    def test_its_value_is_the_one_the_table_gives_the_arm(self, objective: Objective) -> None:
+        verdict = decided(BOTH, *self.RANKINGS, objective=objective)
+        for task, arm in {"a": MORE, "b": LESS}.items():
+            best = verdict.standings[task].best
+            assert best is not None
+            label, spread = best
+            assert label == arm.label
+            assert spread == by_label(verdict)[label].spreads()[task]
+            assert spread[0] == max(c.spreads()[task][0] for c in verdict.choices)
+
+    def test_the_reason_that_a_plan_records_names_it_so(self) -> None:
+        reason = decided(BOTH, *self.RANKINGS, objective=Objective(weights={"a": 3})).reason
+        assert f"For a alone: {MORE.label} over linear by 0.40" in reason
+        assert f"For b alone: {LESS.label} over linear by 0.50" in reason
+
+    def test_the_next_best_is_named_so_too(self) -> None:
+        given = ranking("b", linear=0.9, more=0.5, less=0.1)
+        standing = decided({"b": "second"}, given, objective=Objective(keep={"b": 0.1})).standings
+        assert standing["b"].next_best == LESS.label
+
+
 class TestObjectives:
     """Tasks that disagree: linear is for a, ties for b, and unequal weights are a compromise."""
 
-    RANKINGS = {  # noqa: RUF012
-        "a": ranking("a", linear=0.9, ties=0.2, more=0.5),
-        "b": ranking("b", linear=0.1, ties=0.7, more=0.45),
-    }
+    RANKINGS = (
+        ranking("a", linear=0.9, ties=0.2, more=0.5),
+        ranking("b", linear=0.1, ties=0.7, more=0.45),
+    )
 
-    def best(self, **fields: Any) -> Arm:
-        return decide(self.RANKINGS, {"a": True, "b": True}, Objective(**fields)).best.arm
+    def verdict(self, **fields: Any) -> Verdict:
+        return decided(FIRST, *self.RANKINGS, objective=Objective(**fields))
 
     def test_each_takes_another_arm(self) -> None:
-        assert self.best() == LINEAR
-        assert self.best(worst=True) == MORE
-        assert self.best(weights={"b": 3}) == TIES
-        assert self.best(keep={"b": 0.4}) == MORE
-        assert self.best(keep={"b": 0.6}) == TIES
-        assert self.best(keep={"b": 0.4, "a": 0.1}) == MORE
+        wanted = [
+            ({}, LINEAR),
+            ({"worst": True}, MORE),
+            ({"weights": {"b": 3}}, TIES),
+            ({"keep": {"b": 0.4}}, MORE),
+            ({"keep": {"b": 0.6}}, TIES),
+            ({"keep": {"b": 0.4, "a": 0.1}}, MORE),
+        ]
+        for fields, arm in wanted:
+            assert self.verdict(**fields).best.tree.arm == arm
 
     def test_arms_that_keep_too_little_come_last(self) -> None:
-        found = decide(self.RANKINGS, {"a": True, "b": True}, Objective(keep={"b": 0.5}))
-        assert [c.arm for c in found.choices] == [TIES, MORE, LINEAR]
-        assert found.choices[2].missing == {"b": pytest.approx(0.4)}
-        assert "; no other operator keeps as much" in found.because[0]
+        verdict = self.verdict(keep={"b": 0.5})
+        assert [c.tree.arm for c in verdict.choices] == [TIES, MORE, LINEAR]
+        assert verdict.missing(verdict.choices[2]) == {"b": pytest.approx(0.4)}
+        assert "; no other keeps as much" in verdict.because[0]
 
     def test_what_cannot_be_kept_is_one_error(self) -> None:
         with pytest.raises(ObjectiveError) as caught:
-            self.best(keep={"a": 0.8, "b": 0.6})
+            self.verdict(keep={"a": 0.8, "b": 0.6})
         assert str(caught.value) == (
-            "no operator is predicted to keep 0.8 on a and 0.6 on b; the closest is "
+            "no merge is predicted to keep 0.8 on a and 0.6 on b; the closest is "
             f"{MORE.label} with 0.50 on a, 0.45 on b"
         )
         assert "--keep a=0.5 --keep b=0.45" in caught.value.hint
 
     def test_an_abstention_says_that_it_does_not_know(self) -> None:
-        rankings = {"a": ranking("a", "abstained", ties=0.2)}
-        found = decide(rankings, {"a": True}, Objective(keep={"a": 0.8}))
-        assert found.best.arm == TIES
-        assert "Whether it meets the objective is not known" in found.reason
+        given = ranking("a", "abstained", ties=0.2)
+        verdict = decided({"a": "first"}, given, objective=Objective(keep={"a": 0.8}))
+        assert verdict.best.tree.arm == TIES
+        assert "Whether it meets the objective is not known" in verdict.reason
 
     def test_the_front(self) -> None:
-        found = decide(self.RANKINGS, {"a": True, "b": True})
-        assert {c.arm.label for c in found.pareto} == {LINEAR.label, TIES.label, MORE.label}
-        rankings = {
-            "a": ranking("a", linear=0.9, ties=0.2, more=0.5),
-            "b": ranking("b", linear=0.4, ties=0.4, more=0.5),
-        }
-        found = decide(rankings, {"a": True, "b": True})
-        assert [c.pareto for c in found.choices] == [c.arm != TIES for c in found.choices]
+        verdict = self.verdict()
+        assert {c.label for c in verdict.pareto} == {LINEAR.label, TIES.label, MORE.label}
+        verdict = decided(
+            FIRST,
+            ranking("a", linear=0.9, ties=0.2, more=0.5),
+            ranking("b", linear=0.4, ties=0.4, more=0.5),
+        )
+        assert [verdict.on_front(c) for c in verdict.choices] == [
+            c.tree.arm != TIES for c in verdict.choices
+        ]
 
     def test_that_tasks_disagree_is_said(self) -> None:
-        found = decide(self.RANKINGS, {"a": True, "b": True})
         assert "The tasks disagree: b alone would take ties(density=0.2) (0.70 against 0.10)" in (
-            found.reason
+            self.verdict().reason
         )
-        alike = {"a": ranking("a", linear=0.9, ties=0.2), "b": ranking("b", linear=0.9, ties=0.2)}
-        assert "It is the best on every task" in decide(alike, {"a": True, "b": True}).reason
+        alike = [ranking(task, linear=0.9, ties=0.2) for task in "ab"]
+        assert "It is the best on every task" in decided(FIRST, *alike).reason
+
+
+def test_arms_that_were_not_asked_for_say_why() -> None:
+    given = replace(ranking("b", linear=0.5), rejected=((MORE, "not asked for"),))
+    assert decided({"b": "second"}, given).left_out == {
+        LESS.label: "favours one model; considered with --weight or --keep"
+    }

@@ -9,9 +9,10 @@ from simmerge_hub.planning.tree import (
     AT_ONCE,
     Tree,
     at_once,
-    drawn,
+    draw,
     every,
     identity,
+    join,
     leaf,
     pairwise,
     steps,
@@ -77,7 +78,7 @@ def test_steps_name_what_later_steps_use() -> None:
 
 def test_a_tree_is_drawn_as_text() -> None:
     tree = join(LINEAR, join(TIES, A, B), C)
-    assert drawn(tree, {tree.label: "→ 0.5", "c": "(math)"}) == [
+    assert draw(tree, {tree.label: "→ 0.5", "c": "(math)"}) == [
         "linear  → 0.5",
         "├─ ties(density=0.5)",
         "│  ├─ a",

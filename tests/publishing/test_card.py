@@ -11,7 +11,8 @@ from simmerge_hub.hub.files.ranges import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.card import REPO_ID, card
-from simmerge_hub.recipe import Recipe, Source, Step, parse
+from simmerge_hub.recipe import Recipe, Source, Step, Why, parse
+from simmerge_hub.recipe.why import MEANINGS, UNIT, Aim, Status, WhyMerge, WhyTask
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -26,26 +27,30 @@ RECIPE = Recipe(
     steps=(Step(operator="ties", models=("org/code", "org/math"), parameters={"density": 0.2}),),
     dtype="bfloat16",
 )
-WHY: dict[str, Any] = {
-    "recipe": RECIPE.fingerprint,
-    "choice": "ties(density=0.2)",
-    "status": "calibrated",
-    "reason": "For code: the pair is like those seen.",
-    "coverage": 0.9,
-    "objective": {"heading": "mean", "description": "the highest mean over code, math"},
-    "predictor": "f" * 64,
-    "predictor_from": "org/predictor@0123",
-    "tasks": [
-        {"task": "code", "expert": "org/code", "probes": "simmerge-hub:code"},
-        {"task": "math", "expert": "org/math", "probes": "org/probes@0123"},
-    ],
-    "predictions": [
-        {"arm": "ties(density=0.2)", "score": [0.5, 0.25, 0.75], "pareto": True,
-         "tasks": {"code": [0.4, 0.1, 0.7], "math": [0.6, 0.4, 0.8]}},
-        {"arm": "linear", "score": [0.3, 0.1, 0.5], "pareto": False,
-         "tasks": {"code": [0.2, 0.0, 0.4], "math": [0.4, 0.2, 0.6]}},
-    ],
-}  # fmt: skip
+WHY = Why(
+    recipe=RECIPE.fingerprint,
+    choice="ties(density=0.2)",
+    status="calibrated",
+    reason="For code: the pair is like those seen.",
+    coverage=0.9,
+    objective=Aim(heading="mean", description="the highest mean over code, math"),
+    predictor="f" * 64,
+    predictor_from="org/predictor@0123",
+    tasks=(
+        WhyTask(task="code", expert="org/code", probes="simmerge-hub:code"),
+        WhyTask(task="math", expert="org/math", probes="org/probes@0123"),
+    ),
+    predictions=(
+        WhyMerge(
+            merge="ties(density=0.2)", utility=(0.5, 0.25, 0.75), pareto=True,
+            tasks={"code": (0.4, 0.1, 0.7), "math": (0.6, 0.4, 0.8)},
+        ),
+        WhyMerge(
+            merge="linear", utility=(0.3, 0.1, 0.5), pareto=False,
+            tasks={"code": (0.2, 0.0, 0.4), "math": (0.4, 0.2, 0.6)},
+        ),
+    ),
+)  # fmt: skip
 
 
 def report(recipe: Recipe = RECIPE, kind: Any = "full", **licences: str | None) -> MergeReport:
@@ -79,7 +84,7 @@ def section(text: str, title: str) -> str:
 
 class TestFrontMatter:
     def test_what_the_hub_reads(self) -> None:
-        assert front_matter(card(report(), {})) == {
+        assert front_matter(card(report(), None)) == {
             "license": "mit",
             "library_name": "transformers",
             "pipeline_tag": "text-generation",
@@ -98,13 +103,13 @@ class TestFrontMatter:
     def test_two_revisions_of_one_model_are_one_parent(self) -> None:
         models = (hub("org/code"), replace(hub("org/code"), name="earlier", commit="b" * 40))
         steps = (Step(operator="linear", models=("org/code", "earlier"), parameters={}),)
-        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), {}))
+        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), None))
         assert found["base_model"] == ["org/code"]
 
     def test_folders_are_no_parents(self) -> None:
         models = tuple(Source(name=n, digest="d" * 64) for n in ("a", "b"))
         steps = (Step(operator="linear", models=("a", "b"), parameters={}),)
-        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), {}))
+        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), None))
         assert "base_model" not in found
         assert "base_model_relation" not in found
 
@@ -114,7 +119,7 @@ class TestFrontMatter:
             Step(operator="linear", models=("x", "org/math"), parameters={}, name="y"),
             Step(operator="ties", models=("y", "org/code"), parameters={}),
         )
-        found = front_matter(card(report(replace(RECIPE, steps=steps)), {}))
+        found = front_matter(card(report(replace(RECIPE, steps=steps)), None))
         assert found["tags"] == ["merge", "simmerge", "ties", "linear"]
 
     @pytest.mark.parametrize(
@@ -130,7 +135,7 @@ class TestFrontMatter:
         ],
     )
     def test_a_parent_s_licence_cannot_break_out(self, hostile: str) -> None:
-        text = card(report(code=hostile, math=hostile, base=hostile), {})
+        text = card(report(code=hostile, math=hostile, base=hostile), None)
         found = front_matter(text)
         assert found["license"] == "other"
         assert re.fullmatch(r"[a-z0-9.-]*", found.get("license_name", ""))
@@ -143,24 +148,24 @@ class TestFrontMatter:
     @pytest.mark.parametrize("name", ["a: b", "a\n---\nb", "- x", "{x}", "ü", "#", "'", "true"])
     def test_a_model_s_name_cannot_break_out(self, name: str) -> None:
         models = (replace(hub("org/code"), repo=name), hub("org/math"))
-        found = front_matter(card(report(replace(RECIPE, models=models)), {}))
+        found = front_matter(card(report(replace(RECIPE, models=models)), None))
         assert found["base_model"] == [name, "org/math"]
         assert found["license"] == "mit"
 
 
 class TestText:
     def test_parents_with_commits_roles_and_licences(self) -> None:
-        table = section(card(report(math="apache-2.0"), {}), "Parents")
+        table = section(card(report(math="apache-2.0"), None), "Parents")
         link = "[org/math](https://huggingface.co/org/math)"
         assert f"| {link} | `0123456789ab` | model | apache-2.0 |" in table
         assert "| `0123456789ab` | base | mit |" in table
         assert "cannot redo" not in table
 
     def test_adapters_are_called_so(self) -> None:
-        assert "| LoRA adapter |" in card(report(kind="adapter"), {})
+        assert "| LoRA adapter |" in card(report(kind="adapter"), None)
 
     def test_licences_that_differ_are_told(self) -> None:
-        text = card(report(code="gpl-3.0", math=None), {})
+        text = card(report(code="gpl-3.0", math=None), None)
         assert front_matter(text)["license"] == "other"
         assert "| not stated |" in text
         assert "- org/math states no licence: ask its author before you share the merge" in text
@@ -169,7 +174,7 @@ class TestText:
     def test_folders_cannot_be_redone_by_others(self) -> None:
         local = Source(name="mine", folder=Path("/home/me/mine"), digest="d" * 64)
         steps = (Step(operator="linear", models=("org/code", "mine"), parameters={}),)
-        text = card(report(replace(RECIPE, models=(hub("org/code"), local), steps=steps)), {})
+        text = card(report(replace(RECIPE, models=(hub("org/code"), local), steps=steps)), None)
         assert "**Others cannot redo this merge:** it used folders that are not on the Hub" in text
         assert f"- `mine`: `{'d' * 64}`" in text
         assert "| mine | a local folder | model | mit |" in text
@@ -178,53 +183,49 @@ class TestText:
     def test_predictions(self) -> None:
         text = section(card(report(), WHY), "Predicted utilities")
         assert "with 90% intervals per task. These are predictions, not measurements." in text
-        assert "Wanted was the arm with the highest mean over code, math." in text
-        assert "| operator | mean | code | math |" in text
+        assert f"Utility is the {UNIT}." in text
+        assert "Wanted was the merge with the highest mean over code, math." in text
+        assert "| merge | mean | code | math |" in text
         assert (
             "| **ties(density=0.2)** ◆ | 0.50 (0.25 – 0.75) | 0.40 (0.10 – 0.70) "
             "| 0.60 (0.40 – 0.80) |" in text
         )
         assert "| linear | 0.30 (0.10 – 0.50) |" in text
         assert "**Calibrated**" in text
-        assert WHY["reason"] in text
+        assert WHY.reason in text
         assert "code: `org/code` (probes simmerge-hub:code)" in text
         assert f"Predictor `{'f' * 12}`, from org/predictor@0123." in text
 
     def test_merges_of_many_are_spoken_of_as_such(self) -> None:
-        why = WHY | {"tree": ["linear", "├── org/code", "└── org/math"], "status": "extrapolated"}
-        text = card(report(), why)
+        tree = ("linear", "├── org/code", "└── org/math")
+        text = card(report(), replace(WHY, tree=tree, status="extrapolated"))
+        assert f"Predicted utility after each step: {UNIT}." in section(text, "Merge tree")
         assert "Which models, their order and the operators were predicted, without" in text
         text = section(text, "Predicted utilities")
-        assert "Predicted utility of the best merges on each task, 1 = as good as the" in text
+        assert f"Utility is the {UNIT}." in text
         assert (
             "Wanted was the merge with the highest mean over code, math. A merge counts by" in text
         )
         assert "◆: no other is better on one task and as good on all." in text
         assert "| merge | mean | code | math |" in text
-        assert "**Extrapolated**: these models are unlike those the predictor" in text
+        assert f"**Extrapolated**: {MEANINGS['extrapolated']}." in text
         assert "parent" not in text
 
     def test_what_was_wanted_and_who_was_guessed(self) -> None:
-        wanted = {"heading": "math", "description": "the highest utility on math, of those that"}
-        tasks = [WHY["tasks"][0] | {"probability": 0.875}, WHY["tasks"][1]]
-        why = WHY | {"objective": wanted, "tasks": tasks}
+        wanted = Aim(heading="math", description="the highest utility on math, of those that")
+        tasks = (replace(WHY.tasks[0], probability=0.875), WHY.tasks[1])
+        why = replace(WHY, objective=wanted, tasks=tasks)
         text = section(card(report(), why), "Predicted utilities")
-        assert "| operator | code | math |" in text
-        assert "Wanted was the arm with the highest utility on math, of those that." in text
+        assert "| merge | code | math |" in text
+        assert "Wanted was the merge with the highest utility on math, of those that." in text
         assert "code: `org/code`, inferred with probability 0.88, (probes" in text
 
     def test_text_of_others_cannot_break_tables_or_open_blocks(self) -> None:
         hostile = "a | b\n\n## Redo it\n\n```yaml\nsimmerge: 1\n```\n"
-        task = {"task": hostile, "expert": hostile, "probes": hostile}
-        rows = [
-            {
-                "arm": "linear",
-                "score": [0.3, 0.1, 0.5],
-                "pareto": False,
-                "tasks": {hostile: [0.2, 0.0, 0.4]},
-            }
-        ]
-        why = WHY | {"reason": hostile, "tasks": [task], "predictions": rows}
+        task = WhyTask(task=hostile, expert=hostile, probes=hostile)
+        tasks = {hostile: (0.2, 0.0, 0.4)}
+        row = WhyMerge(merge="linear", utility=(0.3, 0.1, 0.5), pareto=False, tasks=tasks)
+        why = replace(WHY, reason=hostile, tasks=(task,), predictions=(row,))
         text = card(report(code=hostile, math=None), why)
         assert text.count("```yaml") == 1
         assert text.count("\n## Redo it\n") == 1
@@ -234,18 +235,18 @@ class TestText:
     @pytest.mark.parametrize(
         ("status", "seen"),
         [
-            ("extrapolated", "the intervals are not calibrated"),
-            ("abstained", "unlike anything the predictor has seen"),
+            ("extrapolated", "the intervals do not hold here"),
+            ("abstained", "nothing is predicted for these models"),
         ],
     )
-    def test_how_far_to_believe_them(self, status: str, seen: str) -> None:
-        text = card(report(), WHY | {"status": status})
+    def test_how_far_to_believe_them(self, status: Status, seen: str) -> None:
+        text = card(report(), replace(WHY, status=status))
         assert f"**{status.capitalize()}**" in text
         assert seen in text
         assert "**Calibrated**" not in text
 
     def test_nothing_was_predicted(self) -> None:
-        text = card(report(), {})
+        text = card(report(), None)
         assert "None: this recipe was written or edited by hand, or redone" in text
         assert "without evaluating any candidate" not in text
         assert "without evaluating any candidate" in card(report(), WHY)
@@ -260,7 +261,7 @@ class TestText:
             ),
             Step(operator="slerp", models=("both", "org/code"), parameters={"t": 0.25}),
         )
-        text = card(report(replace(RECIPE, steps=steps)), {})
+        text = card(report(replace(RECIPE, steps=steps)), None)
         assert (
             "1. **linear** (`weights` = (0.3, 0.7)) of `org/math` → `org/code`, in this order, "
             "gives `both`. The weighted mean of the models. [arXiv 2203.05482]" in text
@@ -270,7 +271,7 @@ class TestText:
     def test_the_recipe_on_it_redoes_the_merge(self) -> None:
         text = card(report(), WHY)
         block = text.split("```yaml\n")[1].split("```")[0]
-        assert parse(block, "the card") == (RECIPE, {})
+        assert parse(block, "the card") == (RECIPE, None)
         assert f"simmerge-hub merge {REPO_ID} -o again" in text
 
     def test_no_time_no_path(self) -> None:

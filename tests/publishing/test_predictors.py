@@ -12,6 +12,7 @@ from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import OutputError, PredictorError
 from simmerge_hub.hub.upload.publish import publish_folder
 from simmerge_hub.localhub import Hub
+from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.publishing.predictor_card import predictor_card
 from simmerge_hub.publishing.predictors import push_predictor
@@ -39,11 +40,10 @@ def test_a_plan_records_the_commit(hub: Hub, org: str) -> None:
     made = plan(
         *models,
         base=str(packaged() / "base"),
-        experts={"code": "code", "math": "math"},
-        signals="structural",
-        predictor=f"{org}/predictor",
+        tasks=Tasks(experts={"code": "code", "math": "math"}),
+        sources=Sources(signals="structural", predictor=f"{org}/predictor"),
     )
-    assert made.why()["predictor_from"] == f"{org}/predictor@{done.oid}"
+    assert made.why().predictor_from == f"{org}/predictor@{done.oid}"
 
 
 def test_from_the_command_line(hub: Hub, org: str, capsys: pytest.CaptureFixture[str]) -> None:

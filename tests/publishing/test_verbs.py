@@ -14,6 +14,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.publishing.card import REPO_ID
 from simmerge_hub.publishing.verbs import check, load_recipe, merge, push
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, source
+from simmerge_hub.recipe.why import Aim, Why, WhyMerge, WhyTask
 from tests import nano
 
 
@@ -27,7 +28,7 @@ def pushed(hub: localhub.Hub, org: str, tmp_path: Path) -> str:
     return org
 
 
-def plan(org: str, **why: Any) -> str:
+def plan(org: str) -> str:
     base, *models = (source(resolve(f"{org}/{n}")) for n in ("base", "code", "math"))
     names = tuple(m.name for m in models)
     recipe = Recipe(
@@ -36,15 +37,22 @@ def plan(org: str, **why: Any) -> str:
         steps=(Step(operator="ties", models=names, parameters={"density": 0.5}),),
         dtype="float32",
     )
-    predicted = {
-        "recipe": recipe.fingerprint, "choice": "ties(density=0.5)", "status": "calibrated",
-        "objective": {"heading": "mean", "description": "the highest mean over code"},
-        "reason": "Because.", "coverage": 0.9, "predictor": "p", "predictor_from": "the package",
-        "tasks": [{"task": "code", "expert": names[0], "probes": "x"}],
-        "predictions": [{"arm": "ties(density=0.5)", "score": [0.5, 0.2, 0.8], "pareto": True,
-                         "tasks": {"code": [0.5, 0.2, 0.8]}}],
-    }  # fmt: skip
-    return recipe.to_yaml() + dump_yaml({"why": sealed(predicted | why)})
+    tasks = {"code": (0.5, 0.2, 0.8)}
+    why = Why(
+        recipe=recipe.fingerprint,
+        choice="ties(density=0.5)",
+        status="calibrated",
+        objective=Aim(heading="mean", description="the highest mean over code"),
+        reason="Because.",
+        coverage=0.9,
+        predictor="p",
+        predictor_from="the package",
+        tasks=(WhyTask(task="code", expert=names[0], probes="x"),),
+        predictions=(
+            WhyMerge(merge="ties(density=0.5)", utility=tasks["code"], tasks=tasks, pareto=True),
+        ),
+    )
+    return recipe.to_yaml() + dump_yaml({"why": why.to_dict()})
 
 
 def test_plan_file_to_hub_and_back(pushed: str, tmp_path: Path) -> None:
@@ -105,7 +113,7 @@ def test_an_edited_plan_predicts_nothing(pushed: str, tmp_path: Path) -> None:
 def test_a_recipe_of_ones_own(pushed: str, tmp_path: Path) -> None:
     recipe, _ = parse(plan(pushed), "x")
     merge(recipe, tmp_path / "out")
-    assert load(tmp_path / "out") == (recipe, {})
+    assert load(tmp_path / "out") == (recipe, None)
 
 
 def test_a_merged_folder_keeps_its_predictions(pushed: str, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """What a merge tree is expected to reach on every task, without making any merge.
 
 Two models are a pair, and the pairwise predictor gives the share g of the gap that a merge closes:
-of a model that reaches u on a task and one that reaches v < u the merge reaches v + g (u − v). A
-tree of three models and more is seen as a whole: on each task its best model there and the plain
-mean of all the others are the pair, and where the tree's merge lies between these two is known from
-sampled weights. (Step by step, with each intermediate's behaviour guessed, plans were worse:
-docs/log.md.) A merge that was really run on the probes has its behaviour looked at as well.
+of a model that keeps u of the task expert's score and one that keeps v < u the merge keeps
+v + g (u − v). A tree of three models and more is seen as a whole: on each task its best model there
+and the plain mean of all the others are the pair, and where the tree's merge lies between these two
+is known from sampled weights. (Step by step, with each intermediate's behaviour guessed, plans were
+worse: docs/log.md.) A merge that was really run on the probes has its behaviour looked at as well.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -140,7 +140,7 @@ class Predictor:
         )
 
     def bulk(self, values: Floats, moved: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
-        """Utilities of many pairs at once, and the half-widths of their intervals.
+        """Gains of many pairs at once, and the half-widths of their intervals.
 
         No pair is judged for novelty and no reason is given: for a search, whose result is then
         explained by `predict`.
@@ -151,15 +151,15 @@ class Predictor:
             arms: what to score, seen from the pair's expert; need not have been trained.
 
         Returns:
-            [pairs, arms] each; utilities in [-1, 1.5].
+            [pairs, arms] each; gains in [-1, 1.5].
         """
-        utilities = self._utilities(values, moved, arms)
+        gains = self._gains(values, moved, arms)
         radii = [self.radii.get(spell(missing(row, self.names))) for row in values]
         widths = [[self._width(found, arm, first=False) for arm in arms] for found in radii]
-        return utilities, np.array(widths, dtype=np.float64).reshape(utilities.shape)
+        return gains, np.array(widths, dtype=np.float64).reshape(gains.shape)
 
     def of_many(self, merges: Merges) -> tuple[Floats, Floats]:
-        """Utilities of merges of three models and more, and the half-widths of their intervals.
+        """Gains of merges of three models and more, and the half-widths of their intervals.
 
         What never saw such merges sees each as one of two, the task's expert and all the others.
 
@@ -167,7 +167,7 @@ class Predictor:
             merges: their gains are not read.
 
         Returns:
-            [merges] each; utilities in [-1, 1.5].
+            [merges] each; gains in [-1, 1.5].
         """
         trained = conditioned.operators(self.arms)
         if self.many is None:
@@ -241,30 +241,30 @@ class Predictor:
     def _predictions(
         self, values: Floats, moved: Floats, task: str, left: Sequence[Arm]
     ) -> tuple[Prediction, ...]:
-        utilities = self._utilities(values[None], moved[None], left)[0]
+        gains = self._gains(values[None], moved[None], left)[0]
         radii = self.radii.get(spell(missing(values, self.names)))
-        order = np.argsort(-utilities, kind="stable")
+        order = np.argsort(-gains, kind="stable")
         widths = [self._width(radii, left[i], first=i == order[0]) for i in order]
         return tuple(
-            Prediction(arm=left[i], task=task, gain=float(utilities[i]), width=width)
+            Prediction(arm=left[i], task=task, gain=float(gains[i]), width=width)
             for i, width in zip(order, widths, strict=True)
         )
 
-    def _utilities(self, values: Floats, moved: Floats, left: Sequence[Arm]) -> Floats:
+    def _gains(self, values: Floats, moved: Floats, left: Sequence[Arm]) -> Floats:
         """[pairs, left]: heads and forest mixed for trained arms, the forest alone for others."""
         own = np.array([self._place(arm) is not None for arm in left])
         share = np.where(own, self.conditioned.share, 1.0)
-        utilities = np.zeros((len(values), len(left)))
+        gains = np.zeros((len(values), len(left)))
         if (share < 1).any():
             forests = [heads.booster(head) for head in self.heads]
             by_heads = heads.predict(forests, self.line, values)
             places = [place for arm in left if (place := self._place(arm)) is not None]
-            utilities[:, own] = (1 - share[own]) * by_heads[:, places]
+            gains[:, own] = (1 - share[own]) * by_heads[:, places]
         if (share > 0).any():
             forest = heads.booster(self.conditioned.forest)
             trained = conditioned.operators(self.arms)
-            utilities += share * conditioned.predict(forest, values, moved, left, trained)
-        return utilities
+            gains += share * conditioned.predict(forest, values, moved, left, trained)
+        return gains
 
     def _width(self, radii: Radii | None, arm: Arm, *, first: bool) -> float:
         place = self._place(arm)

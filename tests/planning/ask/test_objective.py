@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from simmerge_hub.planning.objective import MEAN, Objective, Spread
 
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.operators import ARMS, BALANCED
+from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.recipe.why import Spread
 
 TASKS = ("code", "math", "rag")
 UTILITIES: dict[str, Spread] = {
@@ -56,7 +57,7 @@ def test_what_is_missing() -> None:
 )
 def test_it_is_said_in_plain_words(objective: Objective, said: str) -> None:
     assert objective.describe(TASKS) == said
-    assert objective.to_dict(TASKS)["description"] == said
+    assert objective.aim(TASKS).description == said
 
 
 @pytest.mark.parametrize(

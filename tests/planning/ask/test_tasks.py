@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from simmerge_hub.planning.tasks import Task, tasks_of
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.hub.files.ranges import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
+from simmerge_hub.planning.ask.tasks import Task, tasks_of
 
 
 def model(name: str, **scores: Any) -> Checkpoint:

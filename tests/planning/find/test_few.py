@@ -1,31 +1,50 @@
 """A plan from a catalogue: a shortlist that is signed and searched, and a reason for all others."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from simmerge_hub.planning.catalogue import CataloguePlan, plan_catalogue
-from simmerge_hub.planning.many import ManyPlan
 
-from simmerge_hub.errors import AlignmentError, BaseUnknown, ProbeError
-from simmerge_hub.planning import catalogue
-from simmerge_hub.planning.plan import Plan
+from simmerge_hub.errors import AlignmentError, BaseUnknown, ProbeError, RequestError
+from simmerge_hub.planning import plan as planning
+from simmerge_hub.planning.ask.options import Catalogue, Search, Sources, Tasks
+from simmerge_hub.planning.find.few import Survey
+from simmerge_hub.planning.plan import Plan, plan
 from simmerge_hub.recipe import parse
 from tests import nano
-from tests.catalogues import Catalogue
+from tests.catalogues import Catalogue as Shelf
 
 
 @pytest.fixture
-def made(org: str, tmp_path: Path) -> Catalogue:
-    return Catalogue(org, tmp_path)
+def made(org: str, tmp_path: Path) -> Shelf:
+    return Shelf(org, tmp_path)
 
 
-def planned(made: Catalogue, **how: Any) -> CataloguePlan:
-    return plan_catalogue(made.slug, signals="structural", **how)
+STRUCTURAL = Sources(signals="structural")
 
 
-def filled(made: Catalogue) -> None:
+def planned(
+    made: Shelf,
+    *,
+    shortlist: int = 12,
+    base: str | None = None,
+    experts: Mapping[str, str] | None = None,
+    **search: int,
+) -> tuple[Plan, Survey]:
+    chosen = plan(
+        catalogue=Catalogue(collection=made.slug, shortlist=shortlist),
+        base=base,
+        tasks=Tasks(experts=experts or {}),
+        sources=STRUCTURAL,
+        search=Search(**search),
+    )
+    assert chosen.survey is not None
+    return chosen, chosen.survey
+
+
+def filled(made: Shelf) -> None:
     """Two good at each of three tasks, one good at nothing, and a stranger."""
     for task in ("gsm8k", "humaneval", "squad"):
         for number in range(2):
@@ -35,53 +54,54 @@ def filled(made: Catalogue) -> None:
     made.put("far", far)
 
 
-def test_the_best_few_are_searched_and_the_rest_is_told_why(made: Catalogue) -> None:
+def test_the_best_few_are_searched_and_the_rest_is_told_why(made: Shelf) -> None:
     filled(made)
-    found = planned(made, shortlist=3, most=2)
-    assert isinstance(found.plan, ManyPlan)
-    assert found.base == made.base
-    assert found.listed == 8
+    chosen, survey = planned(made, shortlist=3, most=2)
+    assert chosen.of_many
+    assert survey.base == made.base
+    assert survey.listed == 8
     best = {f"{made.org}/{task}-0": task for task in ("gsm8k", "humaneval", "squad")}
-    assert set(found.shortlist) == set(best)
-    reasons = {name.partition("/")[2]: reason for name, reason in found.dropped.items()}
+    assert set(survey.shortlist) == set(best)
+    reasons = {name.partition("/")[2]: reason for name, reason in survey.dropped.items()}
     assert reasons["gsm8k-1"] == "1 other states a better score on math"
     assert "is no fine-tune of" in reasons["far"]
     assert set(reasons) == {"silent", "far", "gsm8k-1", "humaneval-1", "squad-1"}
-    recipe, why = parse(found.to_yaml(), "the plan")
-    assert recipe == found.plan.recipe
+    recipe, why = parse(chosen.to_yaml(), "the plan")
+    assert recipe == chosen.recipe
     assert len(recipe.models) == 2
-    assert found.dropped.items() <= why["left_out"].items()
-    data = found.to_dict()
-    assert data["catalogue"]["dropped"] == found.dropped
+    assert why is not None
+    assert survey.dropped.items() <= why.left_out.items()
+    data = chosen.to_dict()
+    assert data["catalogue"]["dropped"] == survey.dropped
     assert yaml.safe_load(data["recipe"])
 
 
 def test_of_more_than_a_field_only_the_best_in_pairs_go_on(
-    made: Catalogue, monkeypatch: pytest.MonkeyPatch
+    made: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(made)
-    monkeypatch.setattr(catalogue, "FIELD", 3)
-    found = planned(made, most=3)
-    assert isinstance(found.plan, ManyPlan)
-    beaten = [n for n, why in found.plan.left_out.items() if why.startswith("merges of two")]
-    assert len(found.shortlist) == 6
+    monkeypatch.setattr(planning, "FIELD", 3)
+    chosen, survey = planned(made, most=3)
+    assert chosen.of_many
+    beaten = [n for n, why in chosen.left_out.items() if why.startswith("merges of two")]
+    assert len(survey.shortlist) == 6
     assert len(beaten) == 3
-    assert not set(beaten) & {m.name for m in found.plan.recipe.models}
+    assert not set(beaten) & {m.name for m in chosen.recipe.models}
 
 
-def test_two_that_are_left_are_a_plan_of_two(made: Catalogue) -> None:
+def test_two_that_are_left_are_a_plan_of_two(made: Shelf) -> None:
     made.model("math", gsm8k=0.9)
     made.model("code", humaneval=0.9)
     made.files("gguf", model_gguf="x")
-    found = plan_catalogue(author=made.org, base=made.base, signals="structural")
-    assert isinstance(found.plan, Plan)
-    assert f"{made.org}/gguf" in found.plan.left_out
-    assert found.plan.tasks[0].source == "the only score on the cards, 0.90"
-    with pytest.raises(AlignmentError, match="3 to 4 of 2 models"):
+    pair = plan(catalogue=Catalogue(author=made.org), base=made.base, sources=STRUCTURAL)
+    assert not pair.of_many
+    assert f"{made.org}/gguf" in pair.left_out
+    assert pair.tasks[0].source == "the only score on the cards, 0.90"
+    with pytest.raises(RequestError, match="3 to 4 of 2 models"):
         planned(made, least=3)
 
 
-def test_named_experts_need_no_scores(made: Catalogue) -> None:
+def test_named_experts_need_no_scores(made: Shelf) -> None:
     made.model("a")
     made.model("b")
     made.model("c")
@@ -89,13 +109,13 @@ def test_named_experts_need_no_scores(made: Catalogue) -> None:
         planned(made)
     assert "a, " in str(caught.value)
     assert "--expert TASK=MODEL" in str(caught.value)
-    found = planned(made, experts={"code": "a", "math": f"{made.org}/b"})
-    assert set(found.shortlist) == {f"{made.org}/a", f"{made.org}/b"}
+    _, survey = planned(made, experts={"code": "a", "math": f"{made.org}/b"})
+    assert set(survey.shortlist) == {f"{made.org}/a", f"{made.org}/b"}
     with pytest.raises(ProbeError, match="not among the models"):
         planned(made, experts={"code": "nobody"})
 
 
-def test_an_expert_that_was_dropped(made: Catalogue) -> None:
+def test_an_expert_that_was_dropped(made: Shelf) -> None:
     made.model("a", gsm8k=0.9)
     made.model("b", humaneval=0.9)
     made.files("gguf", model_gguf="x")
@@ -103,15 +123,15 @@ def test_an_expert_that_was_dropped(made: Catalogue) -> None:
         planned(made, experts={"math": "gguf"})
 
 
-def test_probes_of_strangers_that_are_not_there(made: Catalogue) -> None:
+def test_probes_of_strangers_that_are_not_there(made: Shelf) -> None:
     card = made.card(gsm8k=0.9).replace('"gsm8k"', '"gone/data"')
     made.model("a", card=card)
     made.model("b", humaneval=0.9)
     made.model("c", squad=0.9)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalogue, "measured", stop)
+        patch.setattr(planning, "sign_all", stop)
         with pytest.raises(Stopped) as caught:
-            plan_catalogue(made.slug)
+            plan(catalogue=Catalogue(collection=made.slug))
     inputs = caught.value.args[0]
     assert [task.name for task in inputs.tasks] == ["code", "rag"]
     assert "there is no repository gone/data" in inputs.dropped["gone/data"]
@@ -121,14 +141,19 @@ class Stopped(Exception):
     """Carries what would be measured."""
 
 
-def stop(inputs: Any, **_: Any) -> None:
+def stop(inputs: Any, *_: Any, **__: Any) -> None:
     raise Stopped(inputs)
 
 
 def test_what_is_recorded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue, "RECORDED", 2)
-    recorded = catalogue._recorded(dict.fromkeys("abcd", "no"))
-    assert recorded == {"a": "no", "b": "no", "2 more candidates": "too many to record"}
+    monkeypatch.setattr(planning, "RECORDED", 2)
+    dropped = dict.fromkeys("abcd", "no")
+    survey = Survey(place="", base="", listed=4, shortlist={}, dropped=dropped)
+    assert planning._record(survey) == {
+        "a": "no",
+        "b": "no",
+        "2 more candidates": "too many to record",
+    }
 
 
 @pytest.mark.parametrize(
@@ -136,11 +161,12 @@ def test_what_is_recorded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     [{}, {"author": "org"}, {"collection": "org/x", "author": "org", "base": "org/b"}],
 )
 def test_one_catalogue_is_named(given: dict[str, str]) -> None:
-    with pytest.raises(AlignmentError, match="a catalogue is a collection, or an author"):
-        plan_catalogue(**given)
+    base = given.pop("base", None)
+    with pytest.raises(RequestError, match="a catalogue is a collection, or an author"):
+        plan(catalogue=Catalogue(**given), base=base)
 
 
-def test_a_base_that_is_not_theirs(made: Catalogue) -> None:
+def test_a_base_that_is_not_theirs(made: Shelf) -> None:
     made.model("a", gsm8k=0.9)
     made.model("b", humaneval=0.9)
     with pytest.raises(AlignmentError, match="was made from another base") as caught:

@@ -3,12 +3,12 @@
 from typing import Any, ClassVar
 
 import pytest
-from simmerge_hub.planning.objective import MEAN, Objective
 
 from simmerge_hub.operators import arm
+from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.choice import CAUTION, Belief, Choice, in_order
 from simmerge_hub.planning.tree import at_once, every, identity, join, leaf, pairwise
-from simmerge_hub.planning.trees.forecast import Belief, Candidate
-from simmerge_hub.planning.trees.search import in_order, search
+from simmerge_hub.planning.trees.search import search
 
 
 class Known:
@@ -20,21 +20,21 @@ class Known:
         self.models = dict.fromkeys(models)
         self.bad, self.doubt, self.scored = bad, doubt, 0
 
-    def model(self, name: str) -> Candidate:
+    def model(self, name: str) -> Choice:
         good = {m: Belief(mean=float(m == name)) for m in self.models if m != self.bad}
-        return Candidate(tree=leaf(name), beliefs=good)
+        return Choice(tree=leaf(name), beliefs=good, label=name)
 
-    def steps(self, pairs: Any) -> list[Candidate]:
+    def steps(self, pairs: Any) -> list[Choice]:
         return [
             self._merged(join(a, one.tree, other.tree), (one, other))
             for one, other in pairs
             for a in pairwise(one.tree, other.tree)
         ]
 
-    def at_once(self, models: Any) -> list[Candidate]:
+    def at_once(self, models: Any) -> list[Choice]:
         return [self._merged(tree, [self.model(m) for m in models]) for tree in at_once(models)]
 
-    def _merged(self, tree: Any, parts: Any) -> Candidate:
+    def _merged(self, tree: Any, parts: Any) -> Choice:
         self.scored += 1
         factor = self.COST[tree.arm.operator] * (0.5 if self.bad in tree.models else 1)
         variance = self.doubt if tree.arm.operator == "ties" else 0.0
@@ -42,63 +42,65 @@ class Known:
             t: Belief(mean=factor * max(p.beliefs[t].mean for p in parts), variance=variance)
             for t in parts[0].beliefs
         }
-        return Candidate(tree=tree, beliefs=beliefs)
+        return Choice(tree=tree, beliefs=beliefs, label=tree.label)
 
 
-def found(known: Known, **options: Any) -> list[Candidate]:
+def ranked_by(known: Known, **options: Any) -> list[Choice]:
     return search(known, options.pop("objective", MEAN), **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("models", ["ab", "abc", "abcd"])
 def test_without_a_beam_every_tree_is_scored(models: str) -> None:
-    ranked = found(Known(models), least=len(models), beam=0)
+    ranked = ranked_by(Known(models), least=len(models), beam=0)
     assert {identity(c.tree) for c in ranked} == {identity(t) for t in every(models)}
 
 
 def test_up_to_three_models_a_beam_changes_nothing() -> None:
-    assert found(Known("abc"), beam=8) == found(Known("abc"), beam=0)
+    assert ranked_by(Known("abc"), beam=8) == ranked_by(Known("abc"), beam=0)
 
 
 def test_the_best_comes_first_whatever_the_order_of_the_models() -> None:
-    ranked = [found(Known(order)) for order in ("abcd", "dbca")]
+    ranked = [ranked_by(Known(order)) for order in ("abcd", "dbca")]
     assert [c.tree.label for c in ranked[0]] == [c.tree.label for c in ranked[1]]
     assert ranked[0][0].tree.label.startswith("ties(density=0.2)[")
     assert ranked[0][0].tree.shape == "one step"
 
 
 def test_a_harmful_model_is_left_out() -> None:
-    best = found(Known("abcx", bad="x"))[0]
+    best = ranked_by(Known("abcx", bad="x"))[0]
     assert sorted(best.tree.models) == ["a", "b", "c"]
 
 
 def test_subsets_have_the_sizes_asked_for() -> None:
-    sizes = {len(c.tree.models) for c in found(Known("abcd"), least=3, most=3)}
+    sizes = {len(c.tree.models) for c in ranked_by(Known("abcd"), least=3, most=3)}
     assert sizes == {3}
 
 
 def test_what_is_doubtful_is_not_chosen_unless_caution_is_thrown_away() -> None:
-    assert "ties" not in found(Known("abc", doubt=1.0))[0].tree.label
-    assert "ties" in found(Known("abc", doubt=1.0), caution=0.0)[0].tree.label
+    assert "ties" not in ranked_by(Known("abc", doubt=1.0))[0].tree.label
+    assert "ties" in ranked_by(Known("abc", doubt=1.0), caution=0.0)[0].tree.label
 
 
 def test_what_must_be_kept_comes_first() -> None:
-    ranked = found(Known("abc"), objective=Objective(keep={"a": 0.75}))
+    ranked = ranked_by(Known("abc"), objective=Objective(keep={"a": 0.75}))
     assert ranked[0].beliefs["a"].mean >= 0.75
 
 
 def test_many_models_stay_affordable() -> None:
     known = Known("abcdefgh")
-    best = found(known, most=4)[0]
+    best = ranked_by(known, most=4)[0]
     assert 2 <= len(best.tree.models) <= 4
     assert known.scored < 5000
 
 
 @pytest.mark.parametrize(("lead", "first"), [(0.04, "ab"), (0.06, "abx")])
 def test_a_model_that_is_the_best_at_nothing_must_add_something(lead: float, first: str) -> None:
-    plain = Candidate(tree=join(arm("linear"), *map(leaf, "ab")), beliefs={"a": Belief(mean=0.5)})
-    other = Candidate(
-        tree=join(arm("linear"), *map(leaf, "abx")),
+    two, three = (join(arm("linear"), *map(leaf, models)) for models in ("ab", "abx"))
+    plain = Choice(tree=two, beliefs={"a": Belief(mean=0.5)}, label=two.label)
+    other = Choice(
+        tree=three,
         beliefs={"a": Belief(mean=0.5 + lead)},
+        label=three.label,
         idle=frozenset("x"),
     )
-    assert "".join(in_order([plain, other], MEAN)[0].tree.models) == first
+    assert "".join(in_order([plain, other], MEAN, CAUTION)[0].tree.models) == first

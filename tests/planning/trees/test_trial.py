@@ -4,37 +4,46 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from simmerge_hub.planning.many import plan_many
-from simmerge_hub.planning.objective import MEAN
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import ProbeError
-from simmerge_hub.planning.trees.search import in_order
+from simmerge_hub.planning.ask.objective import MEAN
+from simmerge_hub.planning.ask.options import Search, Sources, Tasks
+from simmerge_hub.planning.choice import CAUTION, in_order
+from simmerge_hub.planning.plan import plan
 from simmerge_hub.selector.predictor.origin import find
 
 NAMES = ("code", "math", "multilingual")
 MODELS = [str(packaged() / name) for name in NAMES]
-GIVEN = {"base": str(packaged() / "base"), "experts": dict(zip(NAMES, NAMES, strict=True))}
+BASE = str(packaged() / "base")
+TASKS = Tasks(experts=dict(zip(NAMES, NAMES, strict=True)))
 
 
 def test_the_most_promising_are_made_run_and_decided_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    blind = plan_many(*MODELS, **GIVEN, least=3)
-    made = plan_many(*MODELS, **GIVEN, least=3, probe_intermediates=2)
-    assert set(made.tried) == {c.tree.label for c in blind.candidates[:2]}
-    assert made.why()["tried"] == list(made.tried)
-    assert made.best.tree.label in made.tried
-    before = {c.tree.label: c.beliefs for c in blind.candidates}
-    assert all(before[c.tree.label] != c.beliefs for c in made.candidates[:2])
-    assert list(made.candidates[:2]) == in_order(made.candidates[:2], MEAN)
+    blind = plan(*MODELS, base=BASE, tasks=TASKS, search=Search(least=3))
+    search = Search(least=3, probe_intermediates=2)
+    made = plan(*MODELS, base=BASE, tasks=TASKS, search=search)
+    assert set(made.verdict.tried) == {c.tree.label for c in blind.choices[:2]}
+    assert made.why().tried == made.verdict.tried
+    assert made.best.tree.label in made.verdict.tried
+    before = {c.tree.label: c.beliefs for c in blind.choices}
+    assert all(before[c.tree.label] != c.beliefs for c in made.choices[:2])
+    assert list(made.choices[:2]) == in_order(made.choices[:2], MEAN, CAUTION)
     assert not list(tmp_path.iterdir())
 
 
 def test_without_probes_there_is_nothing_to_try_them_on() -> None:
     with pytest.raises(ProbeError, match="merges are tried on the tasks' probes"):
-        plan_many(*MODELS, **GIVEN, signals="structural", probe_intermediates=1)
+        plan(
+            *MODELS,
+            base=BASE,
+            tasks=TASKS,
+            sources=Sources(signals="structural"),
+            search=Search(probe_intermediates=1),
+        )
 
 
 def test_the_packaged_predictor_knows_merges_of_four_and_those_run_better() -> None:

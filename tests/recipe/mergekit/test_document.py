@@ -29,4 +29,4 @@ class TestRecognised:
         path = tmp_path / "m.yml"
         path.write_text((FOLDER / "karcher.yml").read_text().replace("model: ", "model: org/"))
         recipe, why = load(path)
-        assert (recipe.operators, why) == (("karcher",), {})
+        assert (recipe.operators, why) == (("karcher",), None)

@@ -1,0 +1,101 @@
+"""Gains become utilities in one place; which of two merges comes first."""
+
+import pytest
+
+from simmerge_hub.operators import arm
+from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.choice import (
+    CAUTION,
+    WITHIN,
+    Belief,
+    Choice,
+    from_gain,
+    in_order,
+    unmerged,
+)
+from simmerge_hub.planning.tree import join, leaf
+
+TREE = join(arm("linear"), leaf("a"), leaf("b"))
+
+
+def choice(label: str, variance: float = 0.0, **means: float) -> Choice:
+    beliefs = {task: Belief(mean=mean, variance=variance) for task, mean in means.items()}
+    return Choice(tree=TREE, beliefs=beliefs, label=label)
+
+
+@pytest.mark.parametrize(
+    ("gain", "best", "level", "utility"),
+    [
+        (0.6, 1.0, 0.0, 0.6),  # nothing is known of the others: a gain is a utility
+        (0.6, 1.0, 0.5, 0.8),
+        (1.0, 1.0, 0.5, 1.0),  # all of the gap closed: as good as the expert
+        (0.0, 1.0, 0.5, 0.5),  # none of it: as good as the other
+        (-0.5, 1.0, 0.5, 0.25),
+        (0.5, 0.7, 0.3, 0.5),  # neither is the expert
+    ],
+)
+def test_a_gain_is_a_share_of_the_gap(
+    gain: float, best: float, level: float, utility: float
+) -> None:
+    belief = from_gain(gain, 0.2, best=best, level=level)
+    assert belief.mean == pytest.approx(utility)
+    middle, low, high = belief.spread()
+    assert (middle - low, high - middle) == pytest.approx((0.2 * (best - level),) * 2)
+
+
+def test_the_interval_of_a_predictor_reaches_so_many_deviations() -> None:
+    belief = from_gain(0.5, 0.2)
+    middle, low, high = belief.spread(1.0)
+    assert (low, middle, high) == pytest.approx((0.5 - 0.2 / WITHIN, 0.5, 0.5 + 0.2 / WITHIN))
+
+
+def test_no_utility_is_below_nothing() -> None:
+    assert from_gain(-1.0, 0.1, level=0.2).spread() == (0.0, 0.0, 0.0)
+    assert Belief(mean=1.4, variance=1.0).spread() == (1.4, 0.0, 1.5)
+
+
+def test_a_model_alone_has_what_cards_state() -> None:
+    alone = unmerged("a", {"x": {"a": 0.4, "b": 1.0}, "y": {"b": 1.0}})
+    assert {task: belief.mean for task, belief in alone.beliefs.items()} == {"x": 0.4, "y": 0.0}
+    assert (alone.label, alone.mean) == ("a", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("objective", "caution", "order"),
+    [
+        (MEAN, 0.0, "sure bold low"),
+        (Objective(worst=True), 0.0, "sure low bold"),
+        (Objective(weights={"x": 9}), 0.0, "bold sure low"),
+        (Objective(keep={"y": 0.1}), 0.0, "bold sure low"),
+        (Objective(keep={"y": 0.35}), 0.0, "sure low bold"),
+    ],
+    ids=str,
+)
+def test_the_order(objective: Objective, caution: float, order: str) -> None:
+    choices = [
+        choice("low", x=0.4, y=0.4),
+        choice("bold", x=0.9, y=0.2),
+        choice("sure", x=0.7, y=0.6),
+    ]
+    assert " ".join(c.label for c in in_order(choices, objective, caution)) == order
+
+
+def test_doubt_counts_only_with_caution() -> None:
+    choices = [choice("doubtful", 0.04, x=0.7), choice("sure", x=0.6)]
+    assert [in_order(choices, MEAN, caution)[0].label for caution in (0.0, CAUTION)] == [
+        "doubtful",
+        "sure",
+    ]
+
+
+def test_equal_merges_are_in_order_of_their_names() -> None:
+    choices = [choice("b", x=0.5), choice("a", x=0.5)]
+    assert [c.label for c in in_order(choices, MEAN, 0.0)] == ["a", "b"]
+
+
+def test_one_dominates_another_that_is_nowhere_better() -> None:
+    one, other = choice("one", x=0.5, y=0.5), choice("other", x=0.5, y=0.4)
+    assert one.dominates(other)
+    assert not other.dominates(one)
+    assert not one.dominates(one)
+    assert not one.dominates(choice("apart", x=0.6, y=0.1))
