@@ -20,6 +20,7 @@ _HOMES = {
     "Arm": "operators",
     "Catalogue": "planning.ask.options",
     "Checkpoint": "hub.resolve",
+    "Choice": "planning.choice",
     "Features": "signatures.features.vector",
     "MergeReport": "merger",
     "ModelRef": "hub.resolve",
@@ -35,6 +36,8 @@ _HOMES = {
     "SimmergeError": "errors",
     "Sources": "planning.ask.options",
     "Tasks": "planning.ask.options",
+    "Verdict": "planning.verdict",
+    "Why": "recipe",
     "arm": "operators",
     "check": "publishing.verbs",
     "combination": "weights.lora",
@@ -64,6 +67,7 @@ __all__ = [
     "Arm",
     "Catalogue",
     "Checkpoint",
+    "Choice",
     "Features",
     "MergeReport",
     "ModelRef",
@@ -79,6 +83,8 @@ __all__ = [
     "SimmergeError",
     "Sources",
     "Tasks",
+    "Verdict",
+    "Why",
     "__version__",
     "arm",
     "bandit",
@@ -107,10 +113,12 @@ if TYPE_CHECKING:
     from simmerge_hub.operators import Arm, Operator, arm
     from simmerge_hub.planning.ask.objective import Objective
     from simmerge_hub.planning.ask.options import Catalogue, Search, Sources, Tasks
+    from simmerge_hub.planning.choice import Choice
     from simmerge_hub.planning.plan import Plan, plan
+    from simmerge_hub.planning.verdict import Verdict
     from simmerge_hub.publishing.picture import draw
     from simmerge_hub.publishing.verbs import check, merge, push
-    from simmerge_hub.recipe import Recipe, mergekit
+    from simmerge_hub.recipe import Recipe, Why, mergekit
     from simmerge_hub.selector.bandit import sharing as bandit
     from simmerge_hub.selector.predictor.origin import packaged_predictor
     from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
