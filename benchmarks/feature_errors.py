@@ -9,7 +9,8 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models import heads, mixture
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
-from simmerge_hub.signatures.features.registry import REGISTRY, SIDES
+from simmerge_hub.signatures.features.context import SIDES
+from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.signatures.features.vector import FAMILIES, NAMES, Features
 
 

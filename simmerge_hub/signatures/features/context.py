@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
-from simmerge_hub.signatures.features.registry import SIDES, Needs
 from simmerge_hub.signatures.measures import deltas, geometry
 from simmerge_hub.signatures.measures.comparison import Comparison, comparable, compare, drift
 from simmerge_hub.signatures.measures.distributions import aligned
 from simmerge_hub.signatures.measures.sums import Table
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
+
+Needs = Literal["base", "behaviour", "attention"]
+"""What of a pair may be there or not."""
+SIDES = ("expert", "auxiliary")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

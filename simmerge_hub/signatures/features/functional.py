@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simmerge_hub.signatures.features.context import Pair
-from simmerge_hub.signatures.features.registry import SIDES, feature
+from simmerge_hub.signatures.features.context import SIDES, Pair
+from simmerge_hub.signatures.features.registry import feature
 from simmerge_hub.signatures.measures.blocks import THIRDS
 from simmerge_hub.signatures.measures.comparison import drift
 from simmerge_hub.signatures.measures.ratios import log_ratio, mean

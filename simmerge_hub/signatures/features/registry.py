@@ -6,20 +6,13 @@ numbers. To add one, write the function in the file of its family, say it in phr
 SCHEMA in features.py.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simmerge_hub.signatures.features import phrases
-
-if TYPE_CHECKING:
-    from simmerge_hub.signatures.features.context import Pair
-
-Needs = Literal["base", "behaviour", "attention"]
-SIDES = ("expert", "auxiliary")
+from simmerge_hub.signatures.features.context import SIDES, Needs, Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

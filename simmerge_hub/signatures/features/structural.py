@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from simmerge_hub.signatures.features.context import Pair
-from simmerge_hub.signatures.features.registry import SIDES, feature
+from simmerge_hub.signatures.features.context import SIDES, Pair
+from simmerge_hub.signatures.features.registry import feature
 from simmerge_hub.signatures.measures.blocks import BLOCKS, GROUPS, THIRDS
 from simmerge_hub.signatures.measures.ratios import log_ratio, mean, ratio, root
 from simmerge_hub.signatures.measures.sums import Table

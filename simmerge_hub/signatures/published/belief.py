@@ -150,7 +150,8 @@ def _fault(sketch: Sketch, request: Request) -> str:
     if not (isinstance(sketch.tokens, str) and type(sketch.vocabulary) is int):
         return "has no tokens or vocabulary"
     for name in ARRAYS:
-        if not isinstance(getattr(sketch, name), np.ndarray):
+        array = getattr(sketch, name)
+        if not isinstance(array, np.ndarray) or not array.ndim:
             return f"has no array {name}"
     for name, (dtype, size) in _expected(sketch, asked[sketch.probes]).items():
         array = getattr(sketch, name)

@@ -167,20 +167,18 @@ def _believed(
     if attached is None:
         return None
     try:
-        found = _loaded(attached)
-        wrong = doubt(found, request, known)
-    except SimmergeError as error:
-        wrong = str(error)
-    except Exception as error:  # a header that is sound JSON may still say anything
-        wrong = f"it is no signature ({type(error).__name__})"
-    else:
-        if not wrong:
-            return Found(signature=found, place=attached.location.repo)
-    say(_ignored(attached, wrong))
-    return None
+        signature = _load_attached(attached)
+    except (SimmergeError, OSError) as error:  # huggingface_hub's own errors are OSErrors too
+        say(_ignored(attached, str(error)))
+        return None
+    wrong = doubt(signature, request, known)
+    if wrong:
+        say(_ignored(attached, wrong))
+        return None
+    return Found(signature=signature, place=attached.location.repo)
 
 
-def _loaded(attached: Attachment) -> Signature:
+def _load_attached(attached: Attachment) -> Signature:
     if attached.size > LARGEST:
         raise SignatureError(
             f"it has {attached.size / 1e6:,.0f} MB, and no signature has more than "

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.hub.assets import assets_folder
-from simmerge_hub.signatures.signing.store import SCHEMA
+from simmerge_hub.signatures.signing.store import FILE_SCHEMA
 
 KIND = "signatures"
 LIMIT = 10_000_000_000
@@ -35,12 +35,12 @@ def structure_path(identity: str, entries: int) -> Path:
         identity: the digest of the model's content; of an adapter's and its base's.
         entries: how many are sampled at most.
     """
-    return _folder(identity) / f"structure-{entries}-{SCHEMA}.safetensors"
+    return _folder(identity) / f"structure-{entries}-{FILE_SCHEMA}.safetensors"
 
 
 def sketch_path(identity: str, probes: str, dtype: str) -> Path:
     """Where a model's sketch on the probe set of digest `probes` is cached."""
-    return _folder(identity) / f"probes-{probes[:32]}-{dtype}-{SCHEMA}.safetensors"
+    return _folder(identity) / f"probes-{probes[:32]}-{dtype}-{FILE_SCHEMA}.safetensors"
 
 
 def use(path: Path) -> Path:

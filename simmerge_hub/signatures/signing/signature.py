@@ -24,13 +24,13 @@ from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import cache, store
 from simmerge_hub.signatures.signing.artifact import (
-    DEFAULT,
+    DEFAULT_SETTINGS,
     Settings,
     Signature,
-    dumped,
+    dump_sketch,
     load,
+    load_sketch,
     save,
-    undumped,
 )
 from simmerge_hub.signatures.signing.sample import read_sample
 from simmerge_hub.weights.numbers import DTYPES
@@ -54,7 +54,7 @@ class Request:
     checkpoint: Checkpoint
     base: Checkpoint | None = None
     probe_sets: tuple[ProbeSet, ...] = ()
-    settings: Settings = DEFAULT
+    settings: Settings = DEFAULT_SETTINGS
 
     @property
     def adapted(self) -> Checkpoint | None:
@@ -96,7 +96,7 @@ def sign(
     *,
     base: Checkpoint | None = None,
     probe_sets: Sequence[ProbeSet] = (),
-    settings: Settings = DEFAULT,
+    settings: Settings = DEFAULT_SETTINGS,
     progress: Progress | None = None,
 ) -> Signature:
     """The signature of a model, from the cache as far as it is there; the rest is computed.
@@ -171,7 +171,7 @@ def _cached(request: Request, identity: str) -> tuple[Signature | None, dict[str
     """The structure, and the sketches by task, as far as they are cached."""
     structure = _read(cache.structure_path(identity, request.settings.entries), load)
     paths = {p.task: _sketch_path(request, identity, p) for p in request.probe_sets}
-    sketches = {task: _read(path, _load_sketch) for task, path in paths.items()}
+    sketches = {task: _read(path, _read_sketch) for task, path in paths.items()}
     return structure, {task: sketch for task, sketch in sketches.items() if sketch is not None}
 
 
@@ -231,7 +231,7 @@ def _probed(
         _check_outputs(checkpoint, made[probes.task], probes)
     for probes in missing:
         path = cache.use(_sketch_path(request, identity, probes))
-        store.write(path, *dumped(made[probes.task]))
+        store.write(path, *dump_sketch(made[probes.task]))
     cache.trim()
     return made
 
@@ -248,7 +248,7 @@ def _check_weights(checkpoint: Checkpoint, sampled: Mapping[str, Tensor]) -> Non
 
 def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> None:
     """Refuse a model that gives NaN: its weights may be whole where they are sampled."""
-    _, arrays = dumped(sketch)
+    _, arrays = dump_sketch(sketch)
     for name, array in arrays.items():
         if not np.isfinite(array.numpy()).all():
             raise CheckpointError(
@@ -281,5 +281,5 @@ def _read(path: Path, read: Callable[[Path], R]) -> R | None:
     return found
 
 
-def _load_sketch(path: Path) -> Sketch:
-    return undumped(*store.read(path))
+def _read_sketch(path: Path) -> Sketch:
+    return load_sketch(*store.read(path), path.name)

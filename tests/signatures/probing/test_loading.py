@@ -22,7 +22,7 @@ from simmerge_hub.signatures.probing.loading import (
 )
 from simmerge_hub.signatures.probing.probe import run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
-from simmerge_hub.signatures.signing.artifact import FLOOR
+from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
 
 ARCHITECTURES = [
     "llama",
@@ -44,9 +44,9 @@ def assert_same(one: Sketch, other: Sketch, dtype: str = "float32") -> None:
     assert one.attention.size
     for name in ("logprobs", "entropy", "loss", "hidden"):
         a, b = getattr(one, name), getattr(other, name)
-        assert np.abs(a - b).max() <= FLOOR[dtype] * np.abs(b).max(), name
+        assert np.abs(a - b).max() <= PRECISION_FLOOR[dtype] * np.abs(b).max(), name
     far = np.abs(one.attention.astype(np.float32) - other.attention.astype(np.float32)).max()
-    assert far <= max(1e-3, FLOOR[dtype])
+    assert far <= max(1e-3, PRECISION_FLOOR[dtype])
 
 
 def both(checkpoint: Checkpoint, base: Checkpoint | None, probes, **how) -> list[Sketch]:

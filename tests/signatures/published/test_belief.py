@@ -109,6 +109,15 @@ def test_what_cannot_be(change: Any, reason: str, family: Any, wanted: Request) 
     assert reason in doubt(change(family.expert), wanted)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2), (1, 1, 1, 1, 1)], ids=str)
+@pytest.mark.parametrize("name", belief.ARRAYS)
+def test_an_array_of_any_shape_is_a_reason_and_no_crash(
+    name: str, shape: tuple[int, ...], family: Any, wanted: Request
+) -> None:
+    change = sketched(**{name: lambda a: np.zeros(shape, a.dtype)})
+    assert doubt(change(family.expert), wanted).startswith(f"its sketch of {TASK} has ")
+
+
 @pytest.mark.parametrize(
     ("ids", "reason"),
     [

@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 from simmerge_hub.errors import HubError, PushFailed, RepoNotFound, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.hub.upload import attachments
+from simmerge_hub.hub.upload.attachments import Attachment
 from simmerge_hub.signatures.published import shared
 from simmerge_hub.signatures.published.shared import publish, signed, size_of
 from simmerge_hub.signatures.signing import signature
@@ -143,7 +144,8 @@ class TestDoubt:
                 lambda s: replace(s, sampled={n: t * torch.nan for n, t in s.sampled.items()}),
                 "holds NaN or infinity",
             ),
-            (lambda s: replace(s, shapes={"a": ("b",)}), "its tensors are not those of the model"),
+            (lambda s: replace(s, shapes={"a": (2,)}), "its tensors are not those of the model"),
+            (lambda s: replace(s, shapes={"a": ("b",)}), "its shapes are no lists of sizes"),
         ],
     )
     def test_it_is_ignored_for_a_reason_that_is_told(
@@ -179,7 +181,32 @@ class TestDoubt:
         upload((tmp_path / "odd").read_bytes(), wanted, repo)
         notes: list[str] = []
         signed(replace(wanted, probe_sets=()), note=notes.append)
-        assert "is no signature" in notes[0]
+        assert notes[0].endswith(".safetensors is no signature: its name is of type int")
+
+    def test_a_download_that_fails_is_no_obstacle(
+        self, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: Attachment) -> Path:
+            raise OSError("Consistency check failed: file should be of size 9 but has size 3")
+
+        publish(family.expert, wanted)
+        monkeypatch.setattr(Attachment, "fetch", fail)
+        notes: list[str] = []
+        made = signed(replace(wanted, probe_sets=()), note=notes.append)
+        assert made.origins == {"weights": "computed"}
+        assert "is ignored: Consistency check failed" in notes[0]
+
+    @pytest.mark.parametrize("step", ["load", "doubt"])
+    def test_a_bug_of_ours_is_not_blamed_on_the_file(
+        self, step: str, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise TypeError("a bug")
+
+        publish(family.expert, wanted)
+        monkeypatch.setattr(shared, step, fail)
+        with pytest.raises(TypeError, match="a bug"):
+            signed(wanted)
 
     def test_one_too_large_is_not_downloaded(
         self, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch

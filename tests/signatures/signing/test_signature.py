@@ -13,7 +13,7 @@ import torch
 from simmerge_hub.errors import AlignmentError, CheckpointError, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures.probing.probe import probe_set
-from simmerge_hub.signatures.signing.artifact import FLOOR
+from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
 from simmerge_hub.signatures.signing.signature import Settings, load, save, sign
 from tests import nano
 
@@ -297,7 +297,8 @@ class TestFile:
 
         path = tmp_path / "one.safetensors"
         save(replace(family.expert, settings=Settings(dtype=dtype)), path)
-        assert store.read(path)[0]["floor"] == load(path).settings.floor == FLOOR[dtype] > 0
+        floor = load(path).settings.floor
+        assert store.read(path)[0]["floor"] == floor == PRECISION_FLOOR[dtype] > 0
 
     def test_every_flipped_byte_is_refused(self, file):
         data = file.read_bytes()
@@ -324,7 +325,7 @@ class TestFile:
     def test_another_schema_is_refused(self, family, tmp_path, monkeypatch):
         from simmerge_hub.signatures.signing import store
 
-        monkeypatch.setattr(store, "SCHEMA", 99)
+        monkeypatch.setattr(store, "FILE_SCHEMA", 99)
         save(family.expert, tmp_path / "new.safetensors")
         monkeypatch.undo()
         with pytest.raises(SignatureError, match="its schema is 99"):
@@ -336,9 +337,9 @@ class TestFile:
 
     def test_a_part_of_a_signature_is_refused(self, family, tmp_path):
         from simmerge_hub.signatures.signing import store
-        from simmerge_hub.signatures.signing.artifact import dumped
+        from simmerge_hub.signatures.signing.artifact import dump_sketch
 
-        header, tensors = dumped(family.expert.sketches["strings"])
+        header, tensors = dump_sketch(family.expert.sketches["strings"])
         store.write(tmp_path / "sketch.safetensors", header, tensors)
         with pytest.raises(SignatureError, match="is no signature"):
             load(tmp_path / "sketch.safetensors")
