@@ -10,7 +10,7 @@ from rich.table import Table
 from simmerge_hub.cli import show
 
 if TYPE_CHECKING:
-    from simmerge_hub.signatures.map.similarities import Catalogue, Likeness
+    from simmerge_hub.signatures.map.similarities import ModelMap, Similarity
 
 COLUMNS = {
     "delta_cosine": ("delta cosine", 3),
@@ -41,7 +41,7 @@ def run(*, models: Sequence[str], output: str | None, as_json: bool, **options: 
         show.note(f"drawn to {output}")
 
 
-def tell(found: "Catalogue") -> None:
+def tell(found: "ModelMap") -> None:
     """Tables of pairs and models, then what they come to in words."""
     show.OUT.print(_pairs(found))
     if found.base is not None:
@@ -59,7 +59,7 @@ def tell(found: "Catalogue") -> None:
         )  # fmt: skip
 
 
-def _pairs(found: "Catalogue") -> Table:
+def _pairs(found: "ModelMap") -> Table:
     """Every pair, nearest first."""
     measures = [m for m in COLUMNS if m in found.pairs and (m != "weight_cosine" or not found.base)]
     table = Table(title=f"{len(found.names)} models, every pair, nearest first")
@@ -67,7 +67,7 @@ def _pairs(found: "Catalogue") -> Table:
     table.add_column("model", overflow="fold")
     for measure in measures:
         table.add_column(COLUMNS[measure][0].replace(" ", "\n"), justify="right")  # names need room
-    for pair in found.ranked():
+    for pair in found.rank_pairs():
         values = [(float(found.pairs[m][pair.models]), COLUMNS[m][1]) for m in measures]
         table.add_row(
             *(escape(found.names[i]) for i in pair.models),
@@ -76,7 +76,7 @@ def _pairs(found: "Catalogue") -> Table:
     return table
 
 
-def _models(found: "Catalogue") -> Table:
+def _models(found: "ModelMap") -> Table:
     table = Table(title=escape(f"How far each went from {found.base}"))
     table.add_column("model", overflow="fold")
     table.add_column("delta norm", justify="right")
@@ -85,16 +85,16 @@ def _models(found: "Catalogue") -> Table:
     return table
 
 
-def sentences(found: "Catalogue") -> Iterator[str]:
+def sentences(found: "ModelMap") -> Iterator[str]:
     """The nearest and the farthest pair in plain words; of two models, how alike they are."""
     what = "have weights that are" if found.base is None else f"changed {found.base}"
-    yield from _ends(found, found.measure, found.ranked(), what)
+    yield from _ends(found, found.measure, found.rank_pairs(), what)
     if "js" in found.pairs:
-        yield from _ends(found, "js", found.ranked("js")[::-1], "behave")
+        yield from _ends(found, "js", found.rank_pairs("js")[::-1], "behave")
 
 
 def _ends(
-    found: "Catalogue", measure: str, pairs: "Sequence[Likeness]", what: str
+    found: "ModelMap", measure: str, pairs: "Sequence[Similarity]", what: str
 ) -> Iterator[str]:
     """The first and the last of pairs that have a number, nearest first."""
     heading, decimals = COLUMNS[measure]

@@ -87,7 +87,7 @@ def _signed(
 ) -> "tuple[Request, Signed]":
     with show.status("signing") as say:
         from simmerge_hub.hub.resolve import resolve
-        from simmerge_hub.signatures.published.shared import signed
+        from simmerge_hub.signatures.published.shared import find_or_sign
         from simmerge_hub.signatures.signing.signature import Request
         from simmerge_hub.weights.alignment.lineage import common_base
 
@@ -95,7 +95,7 @@ def _signed(
         checkpoint = resolve(model)
         adapted = common_base([checkpoint], base) if checkpoint.kind == "adapter" else None
         request = Request(checkpoint=checkpoint, base=adapted, probe_sets=probe_sets)
-        made = signed(
+        made = find_or_sign(
             request,
             third_parties=signatures,
             progress=lambda what, step, steps: say(f"{what} ({step}/{steps})"),

@@ -11,16 +11,16 @@ from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.inference import informed, probability
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.selector.tables.features import load_features
-from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA, Features
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
 TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl.gz"
 
 
 def features(entropy_difference: float) -> Features:
-    values = np.zeros(len(NAMES))
-    values[NAMES.index("entropy_difference")] = entropy_difference
-    return Features(names=NAMES, values=values, schema=SCHEMA)
+    values = np.zeros(len(FEATURE_NAMES))
+    values[FEATURE_NAMES.index("entropy_difference")] = entropy_difference
+    return Features(names=FEATURE_NAMES, values=values, schema=FEATURE_SCHEMA)
 
 
 def test_the_surer_model_is_the_likelier_expert() -> None:

@@ -3,7 +3,7 @@
 A feature is a small function of a `Pair` under `@feature(...)`. Its name is the function's, its
 description the docstring's first line; with `sides` or `groups` it is one function for several
 numbers. To add one, write the function in the file of its family, say it in phrases.py, and raise
-SCHEMA in features.py.
+FEATURE_SCHEMA in vector.py.
 """
 
 import inspect
@@ -65,7 +65,7 @@ def feature(
                     needs=frozenset(needs),
                     swap=other,
                     says=phrases.clause(name, side, group),
-                    compute=_bound(compute, *(word for word in (side, group) if word)),
+                    compute=_bind(compute, *(word for word in (side, group) if word)),
                 )
         return compute
 
@@ -76,7 +76,7 @@ def _name(name: str, side: str, group: str) -> str:
     return "_".join(word for word in (name, side) if word) + (f".{group}" if group else "")
 
 
-def _bound(compute: Callable[..., float], *words: str) -> Callable[[Pair], float]:
+def _bind(compute: Callable[..., float], *words: str) -> Callable[[Pair], float]:
     def call(pair: Pair) -> float:
         return compute(pair, *words)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
-from simmerge_hub.signatures.signing.sample import ENTRIES
+from simmerge_hub.signatures.signing.sample import SAMPLE_ENTRIES
 
 PRECISION_FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
 """Compute dtype -> how far a model's sketch may be from itself on another path (whole or by layers,
@@ -39,7 +39,7 @@ SKETCH_DTYPES = (torch.float32, torch.float16, torch.int32, torch.bool)
 class Settings:
     """What signatures must share to be compared: entries sampled at most, compute dtype."""
 
-    entries: int = ENTRIES
+    entries: int = SAMPLE_ENTRIES
     dtype: str = "float32"
 
     @property

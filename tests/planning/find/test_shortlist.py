@@ -1,10 +1,10 @@
 """The best few for every task, and what those that are passed over are told."""
 
 import pytest
+from tests.planning.test_tasks import model
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.find.shortlist import NO_SCORE, Shortlist, shorten
-from tests.planning.test_tasks import model
 
 
 def names(found: Shortlist) -> list[str]:
