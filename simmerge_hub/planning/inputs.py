@@ -7,7 +7,7 @@ from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.ask.tasks import Task, tasks_of
-from simmerge_hub.weights.alignment.align import aligned
+from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import common_base
 
 
@@ -52,7 +52,7 @@ def pin(references: Sequence[str], base: str | None, asked: Tasks) -> Inputs:
     check_names(models, None)
     origin = common_base(models, base)
     check_names(models, origin)
-    aligned(models, origin)
+    align_strict(models, origin)
     tasks, dropped = tasks_of(models, asked.experts, asked.probes, asked.infer)
     return Inputs(models=tuple(models), base=origin, tasks=tasks, dropped=dropped)
 

@@ -16,8 +16,8 @@ from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.planning.ask.options import Progress
 from simmerge_hub.planning.ask.tasks import stated_tasks
-from simmerge_hub.weights.alignment.align import aligned
-from simmerge_hub.weights.alignment.lineage import stray
+from simmerge_hub.weights.alignment.align import align_strict
+from simmerge_hub.weights.alignment.lineage import card_mismatch
 
 WORKERS = 8
 """Repositories that are read at a time."""
@@ -127,9 +127,9 @@ def _read(ref: ModelRef) -> Checkpoint | str:
 def _unfit(model: Checkpoint, base: Checkpoint) -> str:
     """Why a model is no fine-tune of the base, as far as headers and cards say."""
     try:
-        if reason := stray(model, base):
+        if reason := card_mismatch(model, base):
             return spoken(reason)
-        aligned([model], base)
+        align_strict([model], base)
     except SimmergeError as error:
         return spoken(error, model.name)
     except Exception as error:

@@ -16,7 +16,7 @@ from simmerge_hub.planning.find.candidates import WORKERS, Sifted, sift, spoken,
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.probing.probe import probe_set
-from simmerge_hub.weights.alignment.lineage import far
+from simmerge_hub.weights.alignment.lineage import weight_mismatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _shorten(sifted: Sifted, count: int, asked: Tasks) -> tuple[Shortlist, dict[
 
 def _far(model: Checkpoint, base: Checkpoint) -> str:
     try:
-        return spoken(far(model, base), model.name)
+        return spoken(weight_mismatch(model, base), model.name)
     except SimmergeError as error:
         return spoken(error, model.name)
 
