@@ -9,8 +9,9 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models import heads, mixture
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
-from simmerge_hub.signatures.features.registry import REGISTRY, SIDES
-from simmerge_hub.signatures.features.vector import FAMILIES, NAMES, Features
+from simmerge_hub.signatures.features.context import SIDES
+from simmerge_hub.signatures.features.registry import REGISTRY
+from simmerge_hub.signatures.features.vector import FEATURE_FAMILIES, FEATURE_NAMES, Features
 
 
 def family(name: str) -> str:
@@ -30,12 +31,12 @@ def errors(exact: Sequence[Features], found: Sequence[Features]) -> dict[str, An
     values that are known exactly and missing here. A feature without any exact value is left out.
     """
     one, other = (np.array([f.values for f in each]) for each in (exact, found))
-    table: dict[str, Any] = {kind: {} for kind in FAMILIES}
-    for name in dict.fromkeys(map(family, NAMES)):
-        columns = [i for i, n in enumerate(NAMES) if family(n) == name]
+    table: dict[str, Any] = {kind: {} for kind in FEATURE_FAMILIES}
+    for name in dict.fromkeys(map(family, FEATURE_NAMES)):
+        columns = [i for i, n in enumerate(FEATURE_NAMES) if family(n) == name]
         row = _row(one[:, columns], other[:, columns])
         if row:
-            table[REGISTRY[NAMES[columns[0]]].family][name] = row
+            table[REGISTRY[FEATURE_NAMES[columns[0]]].family][name] = row
     return {kind: rows for kind, rows in table.items() if rows}
 
 

@@ -26,8 +26,8 @@ from simmerge_hub.selector.tables.lines import read_text, write_text
 from simmerge_hub.selector.tables.outcomes import load_outcomes
 from simmerge_hub.selector.tables.rows import join
 from simmerge_hub.selector.training.train import digest
-from simmerge_hub.signatures.features.vector import NAMES
-from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.zoo.manifest import Manifest
 
 KEPT = 36
@@ -106,7 +106,7 @@ def table(manifest: Manifest, seconds: float, shard: int) -> bool:
     if shard:
         return False
     lines = [
-        merges.header(NAMES, EFFECTS),
+        merges.header(FEATURE_NAMES, EFFECTS),
         *(line for some in sorted(rows) for line in rows[some]),
     ]
     write_text(MERGES, "".join(json.dumps(line) + "\n" for line in lines))

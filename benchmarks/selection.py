@@ -36,7 +36,7 @@ from simmerge_hub.selector.training.report import judge, report, resampled, spre
 from simmerge_hub.selector.training.train import FOLDS, hold_out, safe_arm
 from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.signatures.features.vector import Features
-from simmerge_hub.signatures.merged.effects import seen_from_the_other
+from simmerge_hub.signatures.merged.effects import swap_effects
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"
@@ -251,7 +251,7 @@ def inferred(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     )
     wrong = ~(sure > 0.5)
     order = [[a.label for a in rows.arms].index(a.swapped().label) for a in rows.arms]
-    turned = seen_from_the_other(rows.effects[:, order])
+    turned = swap_effects(rows.effects[:, order])
     guessed = replace(
         rows,
         values=np.where(wrong[:, None], swapped, rows.values),

@@ -36,9 +36,14 @@ from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
 from simmerge_hub.signatures.features.context import Pair
 from simmerge_hub.signatures.features.registry import REGISTRY
-from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features, features
+from simmerge_hub.signatures.features.vector import (
+    FEATURE_NAMES,
+    FEATURE_SCHEMA,
+    Features,
+    features,
+)
 from simmerge_hub.signatures.measures import deltas
-from simmerge_hub.signatures.measures.sums import Table
+from simmerge_hub.signatures.measures.sums import TensorSums
 from simmerge_hub.signatures.merged.effects import effects
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
@@ -183,21 +188,21 @@ def rows_of_a_matrix(base: Checkpoint, entries: int) -> float:
 class Whole(Pair):
     """A pair whose tables are of every entry, made elsewhere."""
 
-    between_weights: Table
-    of_both: Table
-    of_one: Mapping[str, Table]
+    between_weights: TensorSums
+    of_both: TensorSums
+    of_one: Mapping[str, TensorSums]
 
     @property
-    def weights(self) -> Table:  # type: ignore[override]
+    def weights(self) -> TensorSums:  # type: ignore[override]
         """Sums over the models' weights."""
         return self.between_weights
 
     @property
-    def common(self) -> Table:  # type: ignore[override]
+    def common(self) -> TensorSums:  # type: ignore[override]
         """Sums over both deltas."""
         return self.of_both
 
-    def own(self, side: str) -> Table:
+    def own(self, side: str) -> TensorSums:
         """Sums over one side's delta."""
         return self.of_one[side]
 
@@ -254,14 +259,14 @@ def exact_features(
         readers = [open_tensors(model) for model in models]
         rows = [reader.__enter__() for reader in readers]
 
-        def tables(name: str) -> dict[Any, Table]:
+        def tables(name: str) -> dict[Any, TensorSums]:
             first = _only(origin, name, root[name])
             others = [_only(s, name, r[name]) for s, r in zip(signed, rows, strict=True)]
             moved = [deltas.delta(other, first) for other in others]
-            found: dict[Any, Table] = {i: d.table for i, d in enumerate(moved)}
+            found: dict[Any, TensorSums] = {i: d.sums for i, d in enumerate(moved)}
             for i, j in couples:
-                found["weights", i, j] = deltas.weights_table(others[i], others[j])
-                found["deltas", i, j] = deltas.deltas_table(moved[i], moved[j], first)
+                found["weights", i, j] = deltas.weight_sums(others[i], others[j])
+                found["deltas", i, j] = deltas.delta_sums(moved[i], moved[j], first)
             return found
 
         parts = list(pool.map(tables, shapes(base)))
@@ -287,8 +292,8 @@ def _only(signature: Signature, name: str, rows: Any) -> Signature:
     return replace(signature, sampled={name: whole}, sketches={})
 
 
-def _joined(parts: Sequence[Table]) -> Table:
-    return Table(
+def _joined(parts: Sequence[TensorSums]) -> TensorSums:
+    return TensorSums(
         names=tuple(n for part in parts for n in part.names),
         columns={k: np.concatenate([p.columns[k] for p in parts]) for k in parts[0].columns},
         groups={k: np.concatenate([p.groups[k] for p in parts]) for k in parts[0].groups},
@@ -297,7 +302,7 @@ def _joined(parts: Sequence[Table]) -> Table:
 
 def _features(pair: Pair) -> Features:
     values = [f.compute(pair) if f.needs <= pair.available else math.nan for f in REGISTRY.values()]
-    return Features(names=NAMES, values=np.array(values, np.float64), schema=SCHEMA)
+    return Features(names=FEATURE_NAMES, values=np.array(values, np.float64), schema=FEATURE_SCHEMA)
 
 
 if __name__ == "__main__":

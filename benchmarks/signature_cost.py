@@ -23,7 +23,7 @@ from signature_cost_parts import PARTS, TASK
 from synthetic import TUNINGS, save_adapter, save_base, save_fine_tune, save_noisy
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.signatures.signing.artifact import FLOOR
+from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
 
 HERE = Path(__file__).parent
 PACKAGED = HERE.parent / "simmerge_hub" / "zoo" / "nano"
@@ -123,7 +123,7 @@ def memory(models: Path, work: Path) -> dict[str, Any]:
         "prompts": 64,
         "task": TASK,
         "imports": child("imports", work=work),
-        "floor": FLOOR["float32"],
+        "floor": PRECISION_FLOOR["float32"],
     }
     for what, model in (("model", base), ("adapter", models / "adapter")):
         passes = {}

@@ -185,7 +185,7 @@ def planning(listed: str, probes: str) -> None:
     from simmerge_hub.selector.predictor import archive
     from simmerge_hub.selector.predictor.origin import packaged_predictor
     from simmerge_hub.signatures.features.vector import features
-    from simmerge_hub.signatures.merged.effects import effects, seen_from_the_other
+    from simmerge_hub.signatures.merged.effects import effects, swap_effects
     from simmerge_hub.signatures.probing.probe import probe_set
     from simmerge_hub.signatures.signing.signature import sign
 
@@ -201,7 +201,7 @@ def planning(listed: str, probes: str) -> None:
         pair, two = (signed[i], signed[j]), (checkpoints[i], checkpoints[j])
         ranked = {}
         told = effects(*pair, origin, BALANCED)
-        moved = told, seen_from_the_other(told)
+        moved = told, swap_effects(told)
         for task, expert in zip(PLANNED, EXPERTS, strict=True):
             found = features(pair[expert], pair[1 - expert], origin, task)
             ranked[task] = trained.predict(

@@ -29,9 +29,9 @@ from torch import Tensor
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.operators import OPERATORS, Arm, Place, check, merge_tensors
 from simmerge_hub.signatures.features.vector import Features, features
-from simmerge_hub.signatures.merged.simulation import merged
+from simmerge_hub.signatures.merged.simulation import simulate_merge
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.signing.sample import sampled_rows
+from simmerge_hub.signatures.signing.sample import choose_rows
 from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
 from simmerge_hub.weights.stream import open_tensors, shapes
 
@@ -93,8 +93,8 @@ def nano(work: Path) -> dict[str, Any]:
                 probes,
                 entries,
             )
-            derived = merged(chosen, origin.whole, [m.whole for m in pair])
-            few = merged(chosen, origin.few, [m.few for m in pair])
+            derived = simulate_merge(chosen, origin.whole, [m.whole for m in pair])
+            few = simulate_merge(chosen, origin.few, [m.few for m in pair])
             for task in (one, other):
                 rows["real"].append(features(real.whole, beside.whole, origin.whole, task))
                 rows["whole"].append(features(derived, beside.whole, origin.whole, task))
@@ -155,7 +155,7 @@ def synthetic(folder: Path) -> dict[str, Any]:
     base = resolve(str(folder / "base"))
     models = [resolve(str(folder / name)) for name in PAIR]
     names = [n for n, h in base.tensors.items() if n.startswith(LAYER) and len(h.shape) > 1]
-    rows = sampled_rows(shapes(base))
+    rows = choose_rows(shapes(base))
     gaps: dict[str, list[float]] = {chosen.operator: [] for chosen, _ in arms()}
     for name in names:
         whole = [_whole(c, name) for c in (base, *models)]

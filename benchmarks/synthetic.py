@@ -20,11 +20,11 @@ from torch import Tensor
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.measures.blocks import block_of, layer_of
-from simmerge_hub.signatures.probing.capture import KEPT
+from simmerge_hub.signatures.probing.capture import TOP_TOKENS
 from simmerge_hub.signatures.probing.probe import probe_set
 from simmerge_hub.signatures.probing.sketch import POSITIONS, Sketch
 from simmerge_hub.signatures.signing.artifact import Settings, Signature
-from simmerge_hub.signatures.signing.sample import sampled_rows
+from simmerge_hub.signatures.signing.sample import choose_rows
 from simmerge_hub.weights.numbers import matrix_shape
 
 Shapes = dict[str, tuple[int, ...]]
@@ -233,7 +233,7 @@ def seven_b_signature(seed: int, tasks: tuple[str, ...], move: float) -> Signatu
     """
     shapes = llama_shapes(SEVEN_B)
     sampled = {}
-    for name, rows in sampled_rows(shapes).items():
+    for name, rows in choose_rows(shapes).items():
         size = (sum(high - low for low, high in rows), matrix_shape(shapes[name])[1])
         origin = torch.randn(size, generator=_generator(name, 0))
         own = torch.randn(size, generator=_generator(name, seed))
@@ -254,10 +254,10 @@ def _sketch(seed: int, task: str, move: float) -> Sketch:
         common = of_all.standard_normal(size, np.float32)
         return common + move * own.standard_normal(size, np.float32)
 
-    ids = np.stack([of_all.permutation(words)[: KEPT + 44] for _ in range(places)])
-    scores = -1.2 * np.log(1 + np.arange(KEPT + 44)) + move * own.standard_normal(ids.shape)
+    ids = np.stack([of_all.permutation(words)[: TOP_TOKENS + 44] for _ in range(places)])
+    scores = -1.2 * np.log(1 + np.arange(TOP_TOKENS + 44)) + move * own.standard_normal(ids.shape)
     scores -= np.log(np.exp(scores).sum(1, keepdims=True)) + 0.02
-    order = np.argsort(-scores, axis=1)[:, :KEPT]
+    order = np.argsort(-scores, axis=1)[:, :TOP_TOKENS]
     logprobs = np.take_along_axis(scores, order, 1).astype(np.float32)
     rest = np.maximum(1 - np.exp(logprobs.astype(np.float64)).sum(1), 1e-6)
     attention = np.exp(moved(4, SEVEN_B["num_attention_heads"], 2 * prompts, 100))

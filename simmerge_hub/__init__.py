@@ -23,6 +23,7 @@ _HOMES = {
     "Choice": "planning.choice",
     "Features": "signatures.features.vector",
     "MergeReport": "merger",
+    "ModelMap": "signatures.map.similarities",
     "ModelRef": "hub.resolve",
     "Objective": "planning.ask.objective",
     "Operator": "operators",
@@ -70,6 +71,7 @@ __all__ = [
     "Choice",
     "Features",
     "MergeReport",
+    "ModelMap",
     "ModelRef",
     "Objective",
     "Operator",
@@ -123,6 +125,7 @@ if TYPE_CHECKING:
     from simmerge_hub.selector.predictor.origin import packaged_predictor
     from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
     from simmerge_hub.signatures.features.vector import Features
+    from simmerge_hub.signatures.map.similarities import ModelMap
     from simmerge_hub.signatures.map.similarities import map_models as map
     from simmerge_hub.signatures.signing.signature import Signature, sign
     from simmerge_hub.weights.lora import (

@@ -9,7 +9,7 @@ from simmerge_hub.cli import arguments, show
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from simmerge_hub.signatures.map.similarities import Catalogue, Likeness
+    from simmerge_hub.signatures.map.similarities import ModelMap, Similarity
 
 COLUMNS = {
     "delta_cosine": ("delta cosine", 3),
@@ -45,27 +45,27 @@ def run(*, models: Sequence[str], output: str | None, as_json: bool, **settings:
     with show.status("mapping") as say:
         from simmerge_hub.signatures.map.similarities import map_models
 
-        catalogue = map_models(*models, progress=say, note=show.note, **settings)
+        model_map = map_models(*models, progress=say, note=show.note, **settings)
     if output:
-        picture.draw(catalogue, output)
+        picture.draw(model_map, output)
     if as_json:
-        show.data(catalogue.to_dict())
+        show.data(model_map.to_dict())
     else:
-        page(catalogue)
+        page(model_map)
     if output:
         show.note(f"drawn to {output}")
 
 
-def page(catalogue: "Catalogue") -> None:
+def page(model_map: "ModelMap") -> None:
     """Tables of pairs and models, then what they come to in words."""
-    show.OUT.print(_pairs(catalogue))
-    if catalogue.base is not None:
-        show.OUT.print(_models(catalogue))
-    for line in sentences(catalogue):
+    show.OUT.print(_pairs(model_map))
+    if model_map.base is not None:
+        show.OUT.print(_models(model_map))
+    for line in sentences(model_map):
         show.line(line)
-    for decision in catalogue.notes:
+    for decision in model_map.notes:
         show.line(f"note: {decision}")
-    names = catalogue.left_out
+    names = model_map.left_out
     if names:
         left = f"{len(names)} matrices" if len(names) > 1 else "one matrix"
         show.line(
@@ -74,43 +74,43 @@ def page(catalogue: "Catalogue") -> None:
         )
 
 
-def _pairs(catalogue: "Catalogue") -> "Table":
+def _pairs(model_map: "ModelMap") -> "Table":
     """Every pair, nearest first."""
-    hidden = {"weight_cosine"} if catalogue.base else set()
-    measures = [m for m in COLUMNS if m in catalogue.pairs and m not in hidden]
-    table = show.make_table(title=f"{len(catalogue.names)} models, every pair, nearest first")
+    hidden = {"weight_cosine"} if model_map.base else set()
+    measures = [m for m in COLUMNS if m in model_map.pairs and m not in hidden]
+    table = show.make_table(title=f"{len(model_map.names)} model_map, every pair, nearest first")
     table.add_column("model", overflow="fold")
     table.add_column("model", overflow="fold")
     for measure in measures:
         table.add_column(COLUMNS[measure][0].replace(" ", "\n"), justify="right")  # names need room
-    for pair in catalogue.ranked():
-        values = [(float(catalogue.pairs[m][pair.models]), COLUMNS[m][1]) for m in measures]
+    for pair in model_map.rank_pairs():
+        values = [(float(model_map.pairs[m][pair.models]), COLUMNS[m][1]) for m in measures]
         table.add_row(
-            *(show.escape(catalogue.names[i]) for i in pair.models),
+            *(show.escape(model_map.names[i]) for i in pair.models),
             *(_number(value, decimals) for value, decimals in values),
         )
     return table
 
 
-def _models(catalogue: "Catalogue") -> "Table":
-    table = show.make_table(title=f"How far each went from {catalogue.base}")
+def _models(model_map: "ModelMap") -> "Table":
+    table = show.make_table(title=f"How far each went from {model_map.base}")
     table.add_column("model", overflow="fold")
     table.add_column("delta norm", justify="right")
-    for name, norm in zip(catalogue.names, catalogue.norms, strict=True):
+    for name, norm in zip(model_map.names, model_map.norms, strict=True):
         table.add_row(show.escape(name), _number(float(norm), 4))
     return table
 
 
-def sentences(catalogue: "Catalogue") -> Iterator[str]:
-    """The nearest and the farthest pair in plain words; of two models, how alike they are."""
-    what = "have weights that are" if catalogue.base is None else f"changed {catalogue.base}"
-    yield from _ends(catalogue, catalogue.measure, catalogue.ranked(), what)
-    if "js" in catalogue.pairs:
-        yield from _ends(catalogue, "js", catalogue.ranked("js")[::-1], "behave")
+def sentences(model_map: "ModelMap") -> Iterator[str]:
+    """The nearest and the farthest pair in plain words; of two model_map, how alike they are."""
+    what = "have weights that are" if model_map.base is None else f"changed {model_map.base}"
+    yield from _ends(model_map, model_map.measure, model_map.rank_pairs(), what)
+    if "js" in model_map.pairs:
+        yield from _ends(model_map, "js", model_map.rank_pairs("js")[::-1], "behave")
 
 
 def _ends(
-    catalogue: "Catalogue", measure: str, pairs: "Sequence[Likeness]", what: str
+    model_map: "ModelMap", measure: str, pairs: "Sequence[Similarity]", what: str
 ) -> Iterator[str]:
     """The first and the last of pairs that have a number, nearest first."""
     heading, decimals = COLUMNS[measure]
@@ -120,7 +120,7 @@ def _ends(
         return
     sentences = {known[0]: f" {what} most alike", known[-1]: f" {what} least alike"}
     for pair, words in sentences.items() if len(known) > 1 else [(known[0], "")]:
-        names = " and ".join(catalogue.names[i] for i in pair.models)
+        names = " and ".join(model_map.names[i] for i in pair.models)
         yield f"{names}{words}: {heading} {pair.value:z.{decimals}f}"
 
 

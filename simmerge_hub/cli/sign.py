@@ -114,7 +114,7 @@ def _sign(
 ) -> "tuple[Request, Signed]":
     with show.status("signing") as say:
         from simmerge_hub.hub.resolve import resolve
-        from simmerge_hub.signatures.published import shared
+        from simmerge_hub.signatures.published.shared import find_or_sign
         from simmerge_hub.signatures.signing.signature import Request
         from simmerge_hub.weights.alignment.lineage import common_base
 
@@ -122,7 +122,7 @@ def _sign(
         checkpoint = resolve(model)
         adapted = common_base([checkpoint], base) if checkpoint.kind == "adapter" else None
         request = Request(checkpoint=checkpoint, base=adapted, probe_sets=probe_sets)
-        signed = shared.signed(
+        signed = find_or_sign(
             request,
             third_parties=signatures,
             progress=lambda what, step, steps: say(f"{what} ({step}/{steps})"),

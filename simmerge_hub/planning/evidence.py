@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from simmerge_hub.planning.ask.options import Progress, Sources
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.published.shared import signed
+from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
 
 
@@ -46,7 +46,7 @@ def sign_all(
     signatures: dict[str, Signed] = {}
     for checkpoint in [*inputs.models, *([inputs.base] if inputs.base else [])]:
         progress(f"signing {checkpoint.name}")
-        signatures[checkpoint.name] = signed(
+        signatures[checkpoint.name] = find_or_sign(
             Request(checkpoint=checkpoint, base=inputs.base, probe_sets=tuple(probes.values())),
             third_parties=sources.signatures,
             progress=lambda what, done, total: progress(f"{what} ({done}/{total})"),

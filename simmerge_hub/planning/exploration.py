@@ -13,7 +13,7 @@ from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.verdict import Verdict
 from simmerge_hub.selector.bandit import sharing
 from simmerge_hub.signatures.features.vector import features
-from simmerge_hub.signatures.merged.effects import NAMES
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES
 from simmerge_hub.signatures.signing.signature import Signature
 
 CHANCES = 3
@@ -94,7 +94,7 @@ def _questions(
                 names=pair.names,
                 schema=pair.schema,
                 values=pair.values,
-                effect_names=NAMES,
+                effect_names=EFFECT_NAMES,
                 effects=effects[task.expert],
             )
         )

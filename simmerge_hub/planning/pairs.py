@@ -23,7 +23,7 @@ from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
 from simmerge_hub.signatures.features.vector import features
-from simmerge_hub.signatures.merged.effects import effects, seen_from_the_other
+from simmerge_hub.signatures.merged.effects import effects, swap_effects
 
 Effects = Mapping[str, Mapping[str, np.ndarray]]
 """Expert -> arm label, seen from it -> what the arm does to the pair."""
@@ -167,7 +167,7 @@ def _effects(inputs: Inputs, evidence: Evidence, arms: Sequence[Arm]) -> Effects
     first, second = inputs.names
     known = evidence.signatures
     moves = effects(known[first], known[second], evidence.base, arms)
-    back = seen_from_the_other(moves)
+    back = swap_effects(moves)
     return {
         first: {arm.label: each for arm, each in zip(arms, moves, strict=True)},
         second: {arm.swapped().label: each for arm, each in zip(arms, back, strict=True)},

@@ -36,7 +36,7 @@ from simmerge_hub.recipe.why import Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.origin import Trained
 from simmerge_hub.selector.predictor.ranking import Contribution
-from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA
 from simmerge_hub.signatures.probing.probe import ProbeSet
 
 SHOWN = 10
@@ -231,7 +231,7 @@ def plan(
     ask.check(len(models), catalogue=catalogue is not None)
     began = perf_counter()
     trained = origin.find(sources.predictor)
-    trained.predictor.check(NAMES, SCHEMA)
+    trained.predictor.check(FEATURE_NAMES, FEATURE_SCHEMA)
     say("reading headers")
     inputs, survey = (
         find_few(catalogue, base, ask, progress=say)

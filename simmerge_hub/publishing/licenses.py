@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-PERMISSIVE = (
+PERMISSIVE_LICENSES = (
     "unlicense", "cc0-1.0", "isc", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "afl-3.0",
     "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "apache-2.0",
 )  # fmt: skip
@@ -12,7 +12,7 @@ PERMISSIVE = (
 NO_DERIVATIVES = {"cc-by-nd-4.0", "cc-by-nc-nd-4.0", "cc-by-nc-nd-3.0"}
 """Licences under which a changed work must not be shared."""
 
-KNOWN = frozenset({
+HUB_LICENSES = frozenset({
     "afl-3.0", "agpl-3.0", "apache-2.0", "apple-amlr", "apple-ascl", "artistic-2.0",
     "bigcode-openrail-m", "bigscience-bloom-rail-1.0", "bigscience-openrail-m", "bsd",
     "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "bsl-1.0", "c-uda", "cc", "cc-by-2.0",
@@ -58,19 +58,19 @@ def merged_license(parents: Mapping[str, str | None]) -> Licence:
         if licence and licence.lower() in NO_DERIVATIVES
     ]
     if len(stated) == 1 and not warnings:
-        return _kept(stated.pop())
-    if stated and stated <= set(PERMISSIVE) and not warnings:
-        kept = max(stated, key=PERMISSIVE.index)
+        return _keep_license(stated.pop())
+    if stated and stated <= set(PERMISSIVE_LICENSES) and not warnings:
+        kept = max(stated, key=PERMISSIVE_LICENSES.index)
         return Licence(
-            identifier=kept, warnings=(f"the parents' licences differ ({_list(stated)})",)
+            identifier=kept, warnings=(f"the parents' licences differ ({_enumerate(stated)})",)
         )
     if len(stated) > 1:
-        warnings.append(f"the parents' licences differ ({_list(stated)}): all of them apply")
+        warnings.append(f"the parents' licences differ ({_enumerate(stated)}): all of them apply")
     return Licence(identifier="other", warnings=tuple(warnings))
 
 
-def _kept(licence: str) -> Licence:
-    if licence in KNOWN:
+def _keep_license(licence: str) -> Licence:
+    if licence in HUB_LICENSES:
         return Licence(identifier=licence, warnings=())
     return Licence(
         identifier="other",
@@ -79,5 +79,5 @@ def _kept(licence: str) -> Licence:
     )
 
 
-def _list(names: set[str]) -> str:
+def _enumerate(names: set[str]) -> str:
     return ", ".join(sorted(names))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.publishing.picture import FORMATS, LONGEST, STYLE, check
+from simmerge_hub.publishing.picture import FIGURE_FORMATS, FIGURE_STYLE, LETTERS_SHOWN, check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def render(recipe: Recipe, why: Why, kind: str) -> bytes:
     from matplotlib.figure import Figure
 
     written = io.BytesIO()
-    with style.context(["default", STYLE]), warnings.catch_warnings():
+    with style.context(["default", FIGURE_STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         places = _places(recipe.steps)
         wide = 1 + max(x for x, _ in places.values())
@@ -61,7 +61,7 @@ def render(recipe: Recipe, why: Why, kind: str) -> bytes:
         axes.set_xlim(-0.5, wide - 0.5)
         axes.set_ylim(tall - 0.4, -0.6)
         _write(axes, recipe, why, places)
-        figure.savefig(written, format=kind[1:], metadata=FORMATS[kind], bbox_inches="tight")
+        figure.savefig(written, format=kind[1:], metadata=FIGURE_FORMATS[kind], bbox_inches="tight")
     return written.getvalue()
 
 
@@ -134,4 +134,4 @@ def _weights(step: Step) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name if len(name) <= LETTERS_SHOWN else f"{name[: LETTERS_SHOWN - 1]}…"

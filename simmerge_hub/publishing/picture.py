@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-    from simmerge_hub.signatures.map.similarities import Catalogue
-    from simmerge_hub.signatures.map.tree import Tree
+    from simmerge_hub.signatures.map.linkage import Dendrogram
+    from simmerge_hub.signatures.map.similarities import ModelMap
 
-FORMATS: dict[str, dict[str, None]] = {
+FIGURE_FORMATS: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
     ".svg": {"Date": None},
     ".pdf": {"CreationDate": None},
 }
 """What a figure can be written as, and what to leave out of the file for equal bytes."""
-STYLE: dict[str, Any] = {
+FIGURE_STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "savefig.dpi": 150,
@@ -41,16 +41,16 @@ STYLE: dict[str, Any] = {
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 """Okabe & Ito's, which colour-blind people tell apart; grey for their yellow, too pale on white."""
 MARKERS = "os^DvPX*"
-NOTHING = "#E4E4E4"
+MISSING_COLOUR = "#E4E4E4"
 DELTA_NORM = "delta norm / norm of the base"
-BESIDE: dict[str, Any] = {
+LEGEND_BESIDE: dict[str, Any] = {
     "bbox_to_anchor": (1, 1), "borderaxespad": 0, "fontsize": 8, "frameon": False,
     "loc": "upper left", "title_fontsize": 8,
 }  # fmt: skip
 """A legend at the right of its axes, where it covers nothing."""
-NUMBERED = 16
+MOST_NUMBERED = 16
 """Models up to which cells hold their number."""
-LONGEST = 40
+LETTERS_SHOWN = 40
 """Letters of a name that are shown."""
 
 
@@ -64,7 +64,7 @@ class _Look:
     colours: str
 
 
-LOOKS = {
+MEASURE_LOOKS = {
     "delta_cosine": _Look(label="delta cosine", decimals=3, span=0.1, colours="cividis"),
     "weight_cosine": _Look(label="weight cosine", decimals=4, span=0.001, colours="cividis"),
     "sign_conflict": _Look(label="sign conflict", decimals=2, span=0.1, colours="cividis_r"),
@@ -81,9 +81,9 @@ def check(output: str | Path) -> None:
         MissingExtra: matplotlib is not installed.
     """
     path = Path(output)
-    if path.suffix.lower() not in FORMATS:
+    if path.suffix.lower() not in FIGURE_FORMATS:
         raise OutputError(
-            f"{path.name} is no name for a figure", hint=f"end it in {', '.join(FORMATS)}"
+            f"{path.name} is no name for a figure", hint=f"end it in {', '.join(FIGURE_FORMATS)}"
         )
     if not path.parent.is_dir():
         raise OutputError(
@@ -97,11 +97,11 @@ def check(output: str | Path) -> None:
         )
 
 
-def draw(found: Catalogue, output: str | Path) -> None:
+def draw(model_map: ModelMap, output: str | Path) -> None:
     """Write the map as a figure.
 
     Args:
-        found: at best 2 to 40 models; with more, names become very small.
+        model_map: at best 2 to 40 models; with more, names become very small.
         output: a .png, .svg or .pdf; replaced if it is there.
 
     Raises:
@@ -112,44 +112,48 @@ def draw(found: Catalogue, output: str | Path) -> None:
     from matplotlib import style
 
     kind, written = path.suffix.lower(), io.BytesIO()
-    with style.context(["default", STYLE]), warnings.catch_warnings():
+    with style.context(["default", FIGURE_STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure = _figure(found)
-        figure.savefig(written, format=kind[1:], metadata=FORMATS[kind], bbox_inches="tight")
+        figure = _draw_map(model_map)
+        figure.savefig(written, format=kind[1:], metadata=FIGURE_FORMATS[kind], bbox_inches="tight")
     path.write_bytes(written.getvalue())
 
 
-def _figure(found: Catalogue) -> Figure:
+def _draw_map(model_map: ModelMap) -> Figure:
     """The map above, the profiles below if there are layers. Sizes are in inches."""
     from matplotlib.figure import Figure
 
-    count = len(found.names)
-    maps = [found.measure, *(["js"] if "js" in found.pairs else [])]
-    side, font = min(max(3.0, 0.5 * count), 8.4), 9.0 if count <= NUMBERED else 7.5
-    names = 0.6 * font / 72 * min(LONGEST, max(map(len, found.names)))  # letters are 0.6 em wide
+    count = len(model_map.names)
+    maps = [model_map.measure, *(["js"] if "js" in model_map.pairs else [])]
+    side, font = min(max(3.0, 0.5 * count), 8.4), 9.0 if count <= MOST_NUMBERED else 7.5
+    names = (
+        0.6 * font / 72 * min(LETTERS_SHOWN, max(map(len, model_map.names)))
+    )  # letters are 0.6 em wide
     width = max(8.0, 2.2 + names + len(maps) * (side + 1.1))
-    heights = [side + 1.0, *([2.9] if found.layers else [])]
+    heights = [side + 1.0, *([2.9] if model_map.layers else [])]
     figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     of_what = (
-        f" from {_short(found.base)}: their changes to it" if found.base else ": their weights"
+        f" from {_shorten(model_map.base)}: their changes to it"
+        if model_map.base
+        else ": their weights"
     )
     figure.suptitle(f"{count} models{of_what}", fontsize=11)
     axes = rows[0].subplots(1, 1 + len(maps), width_ratios=[1.4, *[side] * len(maps)])
-    _dendrogram(axes[0], found.tree, LOOKS[found.measure].label)
+    _draw_dendrogram(axes[0], model_map.tree, MEASURE_LOOKS[model_map.measure].label)
     for number, measure in enumerate(maps):
-        _heat_map(rows[0], axes[1 + number], found, measure, font=font, named=number == 0)
-    if found.layers:
-        _profiles(rows[1], found)
+        _draw_heat_map(rows[0], axes[1 + number], model_map, measure, font=font, named=number == 0)
+    if model_map.layers:
+        _draw_profiles(rows[1], model_map)
     return figure
 
 
-def _dendrogram(axes: Axes, tree: Tree, label: str) -> None:
+def _draw_dendrogram(axes: Axes, tree: Dendrogram, label: str) -> None:
     """Branches from the root at the left to the models at the right, in the rows of the map."""
     count = len(tree.order)
     row: dict[int, float] = {model: float(i) for i, model in enumerate(tree.order)}
     height = dict.fromkeys(range(count), 0.0)
-    for number, merge in enumerate(tree.merges, start=count):
+    for number, merge in enumerate(tree.joins, start=count):
         a, b = merge.nodes
         axes.plot(
             [height[a], merge.height, merge.height, height[b]],
@@ -166,37 +170,39 @@ def _dendrogram(axes: Axes, tree: Tree, label: str) -> None:
     axes.set_xlabel(f"1 − {label},\nmean over pairs", fontsize=8)
 
 
-def _heat_map(
-    part: SubFigure, axes: Axes, found: Catalogue, measure: str, *, font: float, named: bool
+def _draw_heat_map(
+    part: SubFigure, axes: Axes, model_map: ModelMap, measure: str, *, font: float, named: bool
 ) -> None:
     """A square of all pairs, in the order of the tree; the models themselves are left grey."""
-    look, order, count = LOOKS[measure], list(found.tree.order), len(found.names)
-    values = found.pairs[measure][np.ix_(order, order)].copy()
+    look, order, count = MEASURE_LOOKS[measure], list(model_map.tree.order), len(model_map.names)
+    values = model_map.pairs[measure][np.ix_(order, order)].copy()
     np.fill_diagonal(values, np.nan)
     low, high = _limits(values, look.span)
     image = axes.pcolormesh(
         _edges(count), _edges(count), np.ma.masked_invalid(values), cmap=look.colours,
-        vmin=low, vmax=high, edgecolors="white", linewidth=1.0 if count <= NUMBERED else 0.4,
+        vmin=low, vmax=high, edgecolors="white", linewidth=1.0 if count <= MOST_NUMBERED else 0.4,
     )  # fmt: skip
-    axes.set_facecolor(NOTHING)
+    axes.set_facecolor(MISSING_COLOUR)
     axes.set_ylim(count - 0.5, -0.5)
     numbers = [str(i + 1) for i in range(count)]
-    names = [f"{_short(found.names[model])}  {n}" for model, n in zip(order, numbers, strict=True)]
+    names = [
+        f"{_shorten(model_map.names[model])}  {n}" for model, n in zip(order, numbers, strict=True)
+    ]
     axes.set_xticks(range(count), numbers, fontsize=font)
     axes.set_yticks(range(count), names if named else numbers, fontsize=font)
     axes.tick_params(length=0)
     axes.set_title(look.label, fontsize=9)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if count <= NUMBERED:
+    if count <= MOST_NUMBERED:
         for i, j in zip(*np.nonzero(~np.eye(count, dtype=bool)), strict=True):
-            _write(axes, image, (int(i), int(j)), float(values[i, j]), look.decimals)
+            _write_number(axes, image, (int(i), int(j)), float(values[i, j]), look.decimals)
     bar = part.colorbar(image, ax=axes, shrink=0.9, aspect=25, pad=0.02)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
 
 
-def _write(axes: Axes, image: Any, at: tuple[int, int], value: float, decimals: int) -> None:
+def _write_number(axes: Axes, image: Any, at: tuple[int, int], value: float, decimals: int) -> None:
     """The number of a cell, black on bright colours and white on dark ones."""
     missing = not np.isfinite(value)
     red, green, blue = image.cmap(image.norm(value))[:3]
@@ -206,39 +212,39 @@ def _write(axes: Axes, image: Any, at: tuple[int, int], value: float, decimals: 
     axes.text(at[1], at[0], text, ha="center", va="center", fontsize=8, color=colour)
 
 
-def _profiles(part: SubFigure, found: Catalogue) -> None:
+def _draw_profiles(part: SubFigure, model_map: ModelMap) -> None:
     """Below: how far each model moved, layer by layer, and how the pairs agree there."""
-    if found.base is None:
-        _pairs_over_depth(part.subplots(), found, ["weight_cosine"])
+    if model_map.base is None:
+        _draw_pairs_over_depth(part.subplots(), model_map, ["weight_cosine"])
         return
     left, right = part.subplots(1, 2)
-    if len(found.names) <= len(COLOURS):
-        _norm_lines(left, found)
+    if len(model_map.names) <= len(COLOURS):
+        _draw_norm_lines(left, model_map)
     else:
-        _norm_rows(part, left, found)
-    _pairs_over_depth(right, found, ["delta_cosine", "sign_conflict"])
+        _draw_norm_rows(part, left, model_map)
+    _draw_pairs_over_depth(right, model_map, ["delta_cosine", "sign_conflict"])
 
 
-def _norm_lines(axes: Axes, found: Catalogue) -> None:
+def _draw_norm_lines(axes: Axes, model_map: ModelMap) -> None:
     """One line a model, numbered as in the map."""
-    for number, model in enumerate(found.tree.order):
+    for number, model in enumerate(model_map.tree.order):
         axes.plot(
-            range(found.layers), found.norm_profile[model], color=COLOURS[number],
+            range(model_map.layers), model_map.norm_profile[model], color=COLOURS[number],
             marker=MARKERS[number], markersize=4, linewidth=1.3, label=str(number + 1),
         )  # fmt: skip
-    axes.set_ylim(0, 1.08 * float(np.nanmax(found.norm_profile, initial=0)) or 1.0)
-    axes.legend(title="model", **BESIDE)
-    _over_depth(axes, found, DELTA_NORM)
+    axes.set_ylim(0, 1.08 * float(np.nanmax(model_map.norm_profile, initial=0)) or 1.0)
+    axes.legend(title="model", **LEGEND_BESIDE)
+    _label_depth(axes, model_map, DELTA_NORM)
 
 
-def _norm_rows(part: SubFigure, axes: Axes, found: Catalogue) -> None:
+def _draw_norm_rows(part: SubFigure, axes: Axes, model_map: ModelMap) -> None:
     """One row a model, numbered as in the map: more lines than colours would be a tangle."""
-    count = len(found.names)
+    count = len(model_map.names)
     image = axes.pcolormesh(
-        _edges(found.layers), _edges(count),
-        np.ma.masked_invalid(found.norm_profile[list(found.tree.order)]), cmap="cividis",
+        _edges(model_map.layers), _edges(count),
+        np.ma.masked_invalid(model_map.norm_profile[list(model_map.tree.order)]), cmap="cividis",
     )  # fmt: skip
-    axes.set_facecolor(NOTHING)
+    axes.set_facecolor(MISSING_COLOUR)
     axes.set_ylim(count - 0.5, -0.5)
     shown = range(0, count, 1 + count // 12)
     axes.set_yticks(shown, [str(i + 1) for i in shown])
@@ -246,32 +252,32 @@ def _norm_rows(part: SubFigure, axes: Axes, found: Catalogue) -> None:
     bar = part.colorbar(image, ax=axes, aspect=25, pad=0.02)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    _over_depth(axes, found, DELTA_NORM)
+    _label_depth(axes, model_map, DELTA_NORM)
 
 
-def _pairs_over_depth(axes: Axes, found: Catalogue, measures: list[str]) -> None:
+def _draw_pairs_over_depth(axes: Axes, model_map: ModelMap, measures: list[str]) -> None:
     """The mean over pairs at each layer, in a band from the lowest pair to the highest."""
-    first, second = np.triu_indices(len(found.names), 1)
-    layers = np.arange(found.layers)
+    first, second = np.triu_indices(len(model_map.names), 1)
+    layers = np.arange(model_map.layers)
     for number, measure in enumerate(measures):
-        values = np.ma.masked_invalid(found.profiles[measure][:, first, second])
+        values = np.ma.masked_invalid(model_map.profiles[measure][:, first, second])
         mean, low, high = values.mean(1), values.min(1), values.max(1)
         colour = COLOURS[number]
         if len(first) > 1:
             axes.fill_between(layers, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(
             layers, mean, color=colour, marker=MARKERS[number], markersize=4, linewidth=1.3,
-            label=LOOKS[measure].label,
+            label=MEASURE_LOOKS[measure].label,
         )  # fmt: skip
-    axes.legend(**BESIDE)
+    axes.legend(**LEGEND_BESIDE)
     spread = f"mean of {len(first)} pairs, and lowest to highest" if len(first) > 1 else "the pair"
-    _over_depth(axes, found, spread)
+    _label_depth(axes, model_map, spread)
 
 
-def _over_depth(axes: Axes, found: Catalogue, title: str) -> None:
+def _label_depth(axes: Axes, model_map: ModelMap, title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_xlim(-0.5, found.layers - 0.5)
+    axes.set_xlim(-0.5, model_map.layers - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
     axes.tick_params(labelsize=8)
     axes.set_xlabel("layer", fontsize=9)
@@ -290,9 +296,9 @@ def _edges(count: int) -> np.ndarray:
     return np.arange(count + 1) - 0.5
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     """A name in one line, its middle left out where it is long."""
     line = " ".join(name.split())
-    if len(line) <= LONGEST:
+    if len(line) <= LETTERS_SHOWN:
         return line
-    return f"{line[: LONGEST // 2 - 1]}…{line[-LONGEST // 2 :]}"
+    return f"{line[: LETTERS_SHOWN // 2 - 1]}…{line[-LETTERS_SHOWN // 2 :]}"

@@ -13,14 +13,14 @@ from simmerge_hub.selector.predictor.novelty import LARGER
 from simmerge_hub.selector.predictor.origin import FILE
 from simmerge_hub.selector.predictor.predictor import Predictor
 
-LARGE = 7_000_000_000
+POPULAR_SIZE = 7_000_000_000
 """Parameters of the models people ask about first."""
-SETS = {
+REPORT_SETS = {
     "sets": "the expert's task alone",
     "pairs": "both tasks of a pair, one merge for both",
 }
 """Where a report keeps its strategies, and what they were judged on."""
-TITLE = "Predictor of merge operators"
+CARD_TITLE = "Predictor of merge operators"
 
 
 def predictor_card(predictor: Predictor, repo_id: str) -> str:
@@ -32,7 +32,7 @@ def predictor_card(predictor: Predictor, repo_id: str) -> str:
     }
     parts = [
         f"---\n{dump_yaml(data)}---",
-        f"# {TITLE}",
+        f"# {CARD_TITLE}",
         _summary(predictor, repo_id),
         _training(predictor),
         _arms(predictor),
@@ -91,20 +91,20 @@ def _arms(predictor: Predictor) -> str:
 
 def _report(report: Mapping[str, Any]) -> Iterator[str]:
     """How it did on models it was not trained on, beside everything simpler."""
-    found = [
+    sections = [
         f"### {cell(name)} operators, {judged}\n\n{_strategies(one)}"
-        for key, judged in SETS.items()
+        for key, judged in REPORT_SETS.items()
         for name, one in _maps(report.get(key)).items()
         if _maps(one.get("strategies"))
     ]
-    if not found:
+    if not sections:
         yield "## On held-out models\n\nThe file holds no report: how good it is is not known."
         return
     yield (
         "## On held-out models\n\nMean share of the gap closed by each way to choose, on models "
         "that were left out of training, with 95 % intervals over models."
     )
-    yield from found
+    yield from sections
 
 
 def _strategies(one: Mapping[str, Any]) -> str:
@@ -139,7 +139,7 @@ def _unknown(predictor: Predictor) -> str:
         "Tasks, domains and ways of fine-tuning other than those above.",
         "Whether the merge is any good otherwise: safety, style, languages nobody evaluated.",
     ]
-    if sizes is None or sizes[1] * LARGER < LARGE:
+    if sizes is None or sizes[1] * LARGER < POPULAR_SIZE:
         lines.insert(0, _beyond(sizes))
     return "## What is not known\n\n" + "\n".join(f"- {line}" for line in lines)
 

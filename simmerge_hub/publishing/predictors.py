@@ -12,7 +12,7 @@ from simmerge_hub.selector.predictor.origin import FILE
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
 
-OURS = {FILE, "README.md", ".gitattributes"}
+PREDICTOR_FILES = {FILE, "README.md", ".gitattributes"}
 
 
 def push_predictor(
@@ -55,7 +55,7 @@ def _refuse_others(repo_id: str) -> None:
         _, present = resolve_files(ModelRef(repo=repo_id))
     except RepoNotFound:
         return
-    others = sorted(set(present) - OURS)
+    others = sorted(set(present) - PREDICTOR_FILES)
     if others:
         raise OutputError(
             f"{repo_id} holds something else: {', '.join(others[:3])}",

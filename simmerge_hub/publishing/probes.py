@@ -12,10 +12,10 @@ from simmerge_hub.signatures.probing.probe import DOMAINS, ProbeSet, probe_set
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
 
-LICENSE = "apache-2.0"
-NAME = "simmerge-probes-{}"
+PROBES_LICENSE = "apache-2.0"
+REPO_NAME = "simmerge-probes-{}"
 """What the data set of a domain is called."""
-CARD = """\
+CARD_TEMPLATE = """\
 ---
 {data}---
 
@@ -48,7 +48,7 @@ def publish_probes(
 
     done: list[Commit] = []
     for domain in DOMAINS:
-        repo, probes = f"{namespace}/{NAME.format(domain)}", probe_set(domain)
+        repo, probes = f"{namespace}/{REPO_NAME.format(domain)}", probe_set(domain)
         with TemporaryDirectory() as staging:
             Path(staging, "probe.jsonl").write_text(_lines(probes), "utf-8")
             Path(staging, "README.md").write_text(_card(probes, repo), "utf-8")
@@ -70,13 +70,13 @@ def _lines(probes: ProbeSet) -> str:
 
 def _card(probes: ProbeSet, repo: str) -> str:
     data = {
-        "license": LICENSE,
+        "license": PROBES_LICENSE,
         "tags": ["simmerge", "probes"],
         "configs": [
             {"config_name": "default", "data_files": [{"split": "probe", "path": "probe.jsonl"}]}
         ],
     }
-    return CARD.format(
+    return CARD_TEMPLATE.format(
         data=dump_yaml(data),
         task=probes.task,
         count=len(probes.prompts),

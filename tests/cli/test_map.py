@@ -14,7 +14,7 @@ from simmerge_hub.cli import map as room
 from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
 from simmerge_hub.cli.zoo import packaged
-from simmerge_hub.signatures.map.similarities import Likeness
+from simmerge_hub.signatures.map.similarities import Similarity
 
 BASE = str(packaged() / "base")
 MODELS = [str(packaged() / name) for name in ("code", "math", "instruct")]
@@ -103,11 +103,11 @@ def test_weights_without_a_base(out: io.StringIO) -> None:
 def found(values: list[float], **more: Any) -> Any:
     """As much of a map of three models as is printed."""
     pairs = [(0, 1), (0, 2), (1, 2)]
-    ranked = tuple(Likeness(models=p, value=v) for p, v in zip(pairs, values, strict=False))
+    ranked = tuple(Similarity(models=p, value=v) for p, v in zip(pairs, values, strict=False))
     return SimpleNamespace(
         names=(HOSTILE, "b", "c"), base="base", measure="delta_cosine", norms=np.zeros(3),
         pairs={"delta_cosine": np.zeros((3, 3))}, notes=(HOSTILE,),
-        left_out=("one", "two", "three", "four"), ranked=lambda measure="": ranked, **more,
+        left_out=("one", "two", "three", "four"), rank_pairs=lambda measure="": ranked, **more,
     )  # fmt: skip
 
 

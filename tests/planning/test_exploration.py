@@ -18,8 +18,8 @@ from simmerge_hub.selector.bandit import representation, sharing
 from simmerge_hub.selector.bandit.bandit import start
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.rows import Rows
-from simmerge_hub.signatures.features.vector import NAMES, SCHEMA
-from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
 TASKS = Tasks(experts={"code": "code", "math": "math"})
@@ -38,8 +38,9 @@ def outcomes(best: int) -> Rows:
     gains[:, best] += 0.5
     return Rows(
         experts=tuple(e for e, _ in pairs), auxiliaries=tuple(a for _, a in pairs),
-        tasks=("t",) * len(pairs), regimes=("r",) * len(pairs), names=NAMES, schema=SCHEMA,
-        arms=BALANCED, values=random.normal(size=(len(pairs), len(NAMES))), gains=gains,
+        tasks=("t",) * len(pairs), regimes=("r",) * len(pairs), names=FEATURE_NAMES,
+        schema=FEATURE_SCHEMA, arms=BALANCED,
+        values=random.normal(size=(len(pairs), len(FEATURE_NAMES))), gains=gains,
         halves=np.full((*gains.shape, 2), np.nan), base_gains=np.zeros(len(pairs)),
         effect_names=EFFECTS,
         effects=random.normal(size=(*gains.shape, len(EFFECTS))),
@@ -146,7 +147,7 @@ def test_a_bandit_without_a_usable_arm_notes_nothing(
             task="t",
             expert="e",
             auxiliary="a",
-            names=NAMES,
+            names=FEATURE_NAMES,
             schema=outcomes(0).schema,
             values=outcomes(0).values[0],
             effect_names=EFFECTS,

@@ -14,7 +14,7 @@ from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inference import infer_experts, probability
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.selector.tables.features import load_features
-from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, Features
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA, Features
 from tests.rankings import inputs
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
@@ -22,9 +22,9 @@ TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.js
 
 
 def features(entropy_difference: float) -> Features:
-    values = np.zeros(len(NAMES))
-    values[NAMES.index("entropy_difference")] = entropy_difference
-    return Features(names=NAMES, values=values, schema=SCHEMA)
+    values = np.zeros(len(FEATURE_NAMES))
+    values[FEATURE_NAMES.index("entropy_difference")] = entropy_difference
+    return Features(names=FEATURE_NAMES, values=values, schema=FEATURE_SCHEMA)
 
 
 def test_the_surer_model_is_the_likelier_expert() -> None:

@@ -22,7 +22,7 @@ from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.recipe import parse
 from simmerge_hub.signatures.published import shared
-from simmerge_hub.signatures.published.shared import signed
+from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Request
 from simmerge_hub.zoo.publish import publish
 
@@ -97,7 +97,7 @@ print(json.dumps({"heavy": sorted(heavy), "signatures": made.to_dict()["signatur
         made = plan(*models)
         for name in made.signatures:
             request = Request(checkpoint=resolve(name), probe_sets=tuple(made.probes.values()))
-            shared.publish(signed(request).signature, request)
+            shared.publish(find_or_sign(request).signature, request)
         theirs = {"HF_ASSETS_CACHE": str(tmp_path / "theirs"), "HF_HOME": str(tmp_path / "home")}
         with recording() as (endpoint, seen):
             found = self.planned(models, **theirs, HF_ENDPOINT=endpoint)

@@ -2,7 +2,12 @@
 
 import pytest
 
-from simmerge_hub.publishing.licenses import KNOWN, NO_DERIVATIVES, PERMISSIVE, merged_license
+from simmerge_hub.publishing.licenses import (
+    HUB_LICENSES,
+    NO_DERIVATIVES,
+    PERMISSIVE_LICENSES,
+    merged_license,
+)
 
 SILENT = "b states no licence: ask its author before you share the merge"
 
@@ -60,9 +65,9 @@ SILENT = "b states no licence: ask its author before you share the merge"
 def test_cases(
     parents: tuple[str | None, str | None], identifier: str, warnings: tuple[str, ...]
 ) -> None:
-    found = merged_license(dict(zip("ab", parents, strict=True)))
-    assert found.identifier == identifier
-    assert found.warnings == warnings
+    licence = merged_license(dict(zip("ab", parents, strict=True)))
+    assert licence.identifier == identifier
+    assert licence.warnings == warnings
 
 
 @pytest.mark.parametrize(
@@ -75,13 +80,13 @@ def test_cases(
     ],
 )
 def test_a_licence_the_hub_does_not_list_is_other_with_a_name(stated: str, name: str) -> None:
-    found = merged_license({"a": stated, "b": stated})
-    assert (found.identifier, found.name) == ("other", name)
-    assert "which the Hub does not list" in found.warnings[0]
+    licence = merged_license({"a": stated, "b": stated})
+    assert (licence.identifier, licence.name) == ("other", name)
+    assert "which the Hub does not list" in licence.warnings[0]
 
 
 def test_every_licence_we_know_something_about_is_one_of_the_hub_s() -> None:
-    assert set(PERMISSIVE) | NO_DERIVATIVES <= KNOWN
+    assert set(PERMISSIVE_LICENSES) | NO_DERIVATIVES <= HUB_LICENSES
 
 
 def test_the_order_of_the_parents_does_not_matter() -> None:

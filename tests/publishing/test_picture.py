@@ -14,7 +14,7 @@ import torch
 
 from simmerge_hub.errors import MissingExtra, OutputError
 from simmerge_hub.publishing import picture
-from simmerge_hub.signatures.map.similarities import Catalogue, catalogue
+from simmerge_hub.signatures.map.similarities import ModelMap, compare_models
 from simmerge_hub.signatures.signing.signature import Settings, Signature
 
 LAYERS, WIDTH = 6, 24
@@ -50,15 +50,17 @@ def size(path: Path) -> tuple[int, int]:
     return struct.unpack(">II", head[16:24])
 
 
-def with_behaviour(found: Catalogue) -> Catalogue:
+def with_behaviour(model_map: ModelMap) -> ModelMap:
     """The map as if all had been probed."""
-    return replace(found, pairs={**found.pairs, "js": 0.1 * (1 - found.pairs["delta_cosine"])})
+    return replace(
+        model_map, pairs={**model_map.pairs, "js": 0.1 * (1 - model_map.pairs["delta_cosine"])}
+    )
 
 
 @pytest.mark.parametrize("count", [2, 5, 9, 17, 40])
 def test_a_figure_for_any_number_of_models(count: int, tmp_path: Path) -> None:
     path = tmp_path / "map.png"
-    picture.draw(catalogue(*models(count)), path)
+    picture.draw(compare_models(*models(count)), path)
     width, height = size(path)
     assert 900 < width < 2600
     assert 700 < height < 2200
@@ -66,9 +68,9 @@ def test_a_figure_for_any_number_of_models(count: int, tmp_path: Path) -> None:
 
 
 def test_behaviour_has_a_map_of_its_own(tmp_path: Path) -> None:
-    found = catalogue(*models(8))
-    picture.draw(found, tmp_path / "one.png")
-    picture.draw(with_behaviour(found), tmp_path / "two.png")
+    model_map = compare_models(*models(8))
+    picture.draw(model_map, tmp_path / "one.png")
+    picture.draw(with_behaviour(model_map), tmp_path / "two.png")
     assert size(tmp_path / "two.png")[0] > 1.4 * size(tmp_path / "one.png")[0]
 
 
@@ -78,10 +80,10 @@ def test_the_same_map_gives_the_same_bytes(
 ) -> None:
     import matplotlib
 
-    found = catalogue(*models(4))
-    picture.draw(found, tmp_path / f"first.{kind}")
+    model_map = compare_models(*models(4))
+    picture.draw(model_map, tmp_path / f"first.{kind}")
     monkeypatch.setitem(matplotlib.rcParams, "font.size", 30)
-    picture.draw(found, tmp_path / f"again.{kind}")
+    picture.draw(model_map, tmp_path / f"again.{kind}")
     first, again = ((tmp_path / f"{n}.{kind}").read_bytes() for n in ("first", "again"))
     assert first == again
     assert not re.search(rb"20\d\d-\d\d-\d\d|CreationDate", first)
@@ -93,8 +95,8 @@ def test_nothing_is_cut_off(tmp_path: Path) -> None:
 
     names = [f"an-organisation-of-some-length/Model-{i}-7B-Instruct" for i in range(12)]
     for count in (2, 12):
-        found = catalogue(*models(count, names))
-        for which in (found, with_behaviour(found)):
+        model_map = compare_models(*models(count, names))
+        for which in (model_map, with_behaviour(model_map)):
             path = tmp_path / "map.png"
             picture.draw(which, path)
             pixels = image.imread(path)[..., :3]
@@ -104,39 +106,39 @@ def test_nothing_is_cut_off(tmp_path: Path) -> None:
 
 def test_any_name_can_be_drawn(tmp_path: Path) -> None:
     names = ["a$b$c_d^e", "名前", "[red]", "two\nlines", "x" * 200]
-    picture.draw(catalogue(*models(5, names)), tmp_path / "map.svg")
+    picture.draw(compare_models(*models(5, names)), tmp_path / "map.svg")
     assert (tmp_path / "map.svg").stat().st_size > 10_000
 
 
 def test_missing_numbers_are_drawn_as_missing(tmp_path: Path) -> None:
     made, base = models(3)
     still = [*made, replace(base, name="copy"), replace(base, name="copy-2")]
-    found = catalogue(still, base)
-    assert np.isnan(found.pairs["delta_cosine"]).any()
-    picture.draw(found, tmp_path / "map.png")
-    picture.draw(catalogue(still[3:], base), tmp_path / "nothing.png")
+    model_map = compare_models(still, base)
+    assert np.isnan(model_map.pairs["delta_cosine"]).any()
+    picture.draw(model_map, tmp_path / "map.png")
+    picture.draw(compare_models(still[3:], base), tmp_path / "nothing.png")
     assert size(tmp_path / "nothing.png")
 
 
 def test_maps_without_base_or_layers(tmp_path: Path) -> None:
     made, _ = models(3)
-    picture.draw(catalogue(made), tmp_path / "map.png")
+    picture.draw(compare_models(made), tmp_path / "map.png")
 
     def flat(model: Signature) -> Signature:
         tensor = next(iter(model.sampled.values()))
         return replace(model, shapes={"w": tuple(tensor.shape)}, sampled={"w": tensor})
 
-    picture.draw(catalogue([flat(model) for model in made]), tmp_path / "flat.png")
+    picture.draw(compare_models([flat(model) for model in made]), tmp_path / "flat.png")
     assert size(tmp_path / "flat.png")[1] < size(tmp_path / "map.png")[1]
 
 
 def test_wrong_outputs(tmp_path: Path) -> None:
-    found = catalogue(*models(2))
+    model_map = compare_models(*models(2))
     with pytest.raises(OutputError, match=r"map\.txt is no name for a figure") as stop:
-        picture.draw(found, tmp_path / "map.txt")
+        picture.draw(model_map, tmp_path / "map.txt")
     assert stop.value.hint == "end it in .png, .svg, .pdf"
     with pytest.raises(OutputError, match=r"there is no folder .*gone to write the figure in"):
-        picture.draw(found, tmp_path / "gone" / "map.png")
+        picture.draw(model_map, tmp_path / "gone" / "map.png")
 
 
 def test_matplotlib_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,9 +26,9 @@ def test_it_is_found_again_pinned(hub: Hub, org: str) -> None:
     done = push_predictor(FILE, f"{org}/predictor")
     ours = archive.text(archive.load(FILE))
     for reference in (f"{org}/predictor", f"{org}/predictor@{done.oid}"):
-        found = origin.find(reference)
-        assert found.origin == f"{org}/predictor@{done.oid}"
-        assert archive.text(found.predictor) == ours
+        trained = origin.find(reference)
+        assert trained.origin == f"{org}/predictor@{done.oid}"
+        assert archive.text(trained.predictor) == ours
     assert set(HfApi().list_repo_files(f"{org}/predictor")) == {
         ".gitattributes", "README.md", "predictor.json",
     }  # fmt: skip

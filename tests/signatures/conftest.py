@@ -89,7 +89,7 @@ def model_of(architecture: str, seed: int = 0) -> PreTrainedModel:
     return model.eval()
 
 
-def moved(model: PreTrainedModel, scale: float, seed: int) -> PreTrainedModel:
+def perturb(model: PreTrainedModel, scale: float, seed: int) -> PreTrainedModel:
     """The model with seeded noise on every tensor, relative to its size, in place."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -133,8 +133,8 @@ def _one_thread() -> Iterator[None]:
 def tiny() -> SimpleNamespace:
     """The functions above, for tests."""
     return SimpleNamespace(
-        configs=CONFIGS, counted=counted, family_of=family_of, letters=letters,
-        model_of=model_of, moved=moved, save=save,
+        configs=CONFIGS, count_passes=count_passes, family_of=family_of, letters=letters,
+        model_of=model_of, perturb=perturb, save=save,
     )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def family_of(architecture: str, folder: Path, probes: ProbeSet) -> Family:
     """Save and sign a base and two fine-tunes of an architecture."""
     scales = {"base": 0.0, "expert": 0.1, "auxiliary": 0.3}
     checkpoints = {
-        name: save(moved(model_of(architecture), scale, seed), folder / name)
+        name: save(perturb(model_of(architecture), scale, seed), folder / name)
         for seed, (name, scale) in enumerate(scales.items())
     }
     signatures = {n: sign(c, probe_sets=[probes]) for n, c in checkpoints.items()}
@@ -179,7 +179,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def count_passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The tasks whose probe pass was run while inside."""
     from simmerge_hub.signatures.signing import signature
 

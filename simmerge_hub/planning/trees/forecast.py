@@ -22,10 +22,10 @@ from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
 from simmerge_hub.selector.tables.rows import Floats
 from simmerge_hub.signatures.features.vector import features
-from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
-from simmerge_hub.signatures.merged.effects import effect_of, effects, seen_from_the_other
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
+from simmerge_hub.signatures.merged.effects import effects, effects_of_merge, swap_effects
 from simmerge_hub.signatures.merged.likeness import likeness
-from simmerge_hub.signatures.merged.simulation import merged
+from simmerge_hub.signatures.merged.simulation import simulate_merge
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
 
@@ -116,7 +116,7 @@ class Forecast:
         for part in tree.parts:
             if part.label not in self.made:
                 self.made[part.label] = self.weights(part)
-        return merged(tree.arm, self.base, [self.made[part.label] for part in tree.parts])
+        return simulate_merge(tree.arm, self.base, [self.made[part.label] for part in tree.parts])
 
     def view(self, models: Sequence[str]) -> list[View]:
         """What the models look like on every task."""
@@ -154,7 +154,11 @@ class Forecast:
     def _mean(self, models: Sequence[str]) -> Signature:
         """The plain mean of models, with its behaviour to first order."""
         signatures = [self.models[name] for name in models]
-        return merged(arm("linear"), self.base, signatures) if len(models) > 1 else signatures[0]
+        return (
+            simulate_merge(arm("linear"), self.base, signatures)
+            if len(models) > 1
+            else signatures[0]
+        )
 
     def _many(self, trees: Sequence[Tree]) -> dict[str, Choice]:
         asked = [
@@ -201,7 +205,9 @@ class Forecast:
     def effects(self, tree: Tree, views: Sequence[View]) -> Floats:
         """[views, effects]: where the tree's merge lies between the expert and the others."""
         whole = self.weights(tree)
-        return np.stack([effect_of(whole, self.models[v.expert], v.rest, self.base) for v in views])
+        return np.stack(
+            [effects_of_merge(whole, self.models[v.expert], v.rest, self.base) for v in views]
+        )
 
     def _pairs(self, trees: Sequence[Tree]) -> dict[str, Choice]:
         """Merges of two models, those of the same two asked about together."""
@@ -230,7 +236,7 @@ class Forecast:
                 view=view,
                 trees=trees,
                 arms=arms if view.expert == models[0] else tuple(a.swapped() for a in arms),
-                moved=moved if view.expert == models[0] else seen_from_the_other(moved),
+                moved=moved if view.expert == models[0] else swap_effects(moved),
             )
             for view in self.view(models)
             if view.gap >= SMALLEST_GAP

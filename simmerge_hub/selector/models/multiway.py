@@ -79,7 +79,7 @@ def learn(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> OfMany:
     return OfMany(
         forest=heads.text(forest),
         networks=networks,
-        likeness=likeness.NAMES,
+        likeness=likeness.LIKENESS_NAMES,
         unrun=unrun,
         run=run,
         merges=len(merges),
@@ -132,7 +132,7 @@ def matrix(merges: Merges, trained: Sequence[str]) -> Floats:
 
 def inputs(features: int, effects: int, trained: Sequence[str]) -> tuple[int, int]:
     """How many numbers the forest and the networks read of a merge."""
-    told = conditioned.size(features, effects, trained) + len(likeness.NAMES)
+    told = conditioned.size(features, effects, trained) + len(likeness.LIKENESS_NAMES)
     return told, told + OWN
 
 
@@ -202,7 +202,7 @@ def _forest(rows: Rows, merges: Merges, trained: Sequence[str], *, seed: int) ->
     from xgboost import DMatrix, train
 
     known, gains = conditioned.examples(rows, seed)
-    unseen = np.full((len(known), len(likeness.NAMES)), np.nan)
+    unseen = np.full((len(known), len(likeness.LIKENESS_NAMES)), np.nan)
     blind = np.random.default_rng(seed).integers(1, len(PATTERNS), len(merges))
     each = (merges, _unrun(merges), _hidden(merges, blind))
     lines = [np.concatenate([known, unseen], axis=1), *(matrix(m, trained)[:, :-OWN] for m in each)]

@@ -165,7 +165,9 @@ def _of_many(entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence
         merges=int(entry["merges"]),
         models=int(entry["models"]),
     )
-    _demand(found.likeness == likeness.NAMES, "it reads other numbers of merges that were run")
+    _demand(
+        found.likeness == likeness.LIKENESS_NAMES, "it reads other numbers of merges that were run"
+    )
     _demand(found.unrun >= 0 and found.run >= 0, "an interval is negative")
     return found
 

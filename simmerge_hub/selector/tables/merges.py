@@ -103,7 +103,7 @@ def header(names: Sequence[str], effects: Sequence[str]) -> dict[str, Any]:
         "schema": SCHEMA,
         "names": list(names),
         "effects": list(effects),
-        "likeness": list(likeness.NAMES),
+        "likeness": list(likeness.LIKENESS_NAMES),
     }
 
 
@@ -131,7 +131,7 @@ def entry(arm: Arm, utility: float, effects: Floats, seen: Floats) -> dict[str, 
 
 
 def _merges(header: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Merges:
-    if tuple(header["likeness"]) != likeness.NAMES:
+    if tuple(header["likeness"]) != likeness.LIKENESS_NAMES:
         raise ValueError("it was made by another version")
     models, tasks, arms, gains = [], [], [], []
     values, effects, seen = [], [], []
@@ -146,7 +146,7 @@ def _merges(header: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> 
             arms.append(arm_from(one["arm"]))
             values.append(own)
             effects.append(_counted(one["effects"], len(header["effects"])))
-            seen.append(_counted(one["likeness"], len(likeness.NAMES)))
+            seen.append(_counted(one["likeness"], len(likeness.LIKENESS_NAMES)))
             gains.append((float(one["utility"]) - level) / (1 - level))
     if not gains:
         raise ValueError("it holds no merge to learn from")

@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
-from simmerge_hub.signatures.features.registry import SIDES, Needs
 from simmerge_hub.signatures.measures import deltas, geometry
 from simmerge_hub.signatures.measures.comparison import Comparison, comparable, compare, drift
-from simmerge_hub.signatures.measures.distributions import aligned
-from simmerge_hub.signatures.measures.sums import Table
+from simmerge_hub.signatures.measures.distributions import align_outcomes
+from simmerge_hub.signatures.measures.sums import TensorSums
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
+
+Needs = Literal["base", "behaviour", "attention"]
+"""What of a pair may be there or not."""
+SIDES = ("expert", "auxiliary")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,17 +40,17 @@ class Pair:
         """What is there; where something a feature needs is not, the feature is missing."""
         models = [self.expert, self.auxiliary] + ([self.base] if self.base else [])
         sketches = [s.sketches.get(self.task) for s in models]
-        found: set[Needs] = {"base"} if self.base else set()
+        needs: set[Needs] = {"base"} if self.base else set()
         first, second = sketches[:2]
         if first is None or second is None or not comparable(first, second):
-            return frozenset(found)
+            return frozenset(needs)
         origin = sketches[-1] if self.base else None
         if self.base and (origin is None or not comparable(first, origin)):
-            return frozenset(found)
-        found.add("behaviour")
+            return frozenset(needs)
+        needs.add("behaviour")
         if all(s is not None and s.attention.shape == first.attention.shape for s in sketches):
-            found |= {"attention"} if first.attention.size else set()
-        return frozenset(found)
+            needs |= {"attention"} if first.attention.size else set()
+        return frozenset(needs)
 
     def sketch(self, side: str) -> Sketch:
         """The sketch of a side's model on the task."""
@@ -79,33 +83,35 @@ class Pair:
     @cached_property
     def fisher_cosines(self) -> tuple[float, float]:
         """Cosine of both log-probability deltas weighted by the base; everywhere, at the ends."""
-        base, *models = aligned([self.base_sketch, *(self.sketch(side) for side in SIDES)]).logprobs
+        base, *models = align_outcomes(
+            [self.base_sketch, *(self.sketch(side) for side in SIDES)]
+        ).logprobs
         weight = np.exp(0.5 * base)
         one, other = (weight * (model - base) for model in models)
         sums = [geometry.dot(a, b) for a, b in ((one, other), (one, one), (other, other))]
         ends = self.sketch("expert").ends
-        found = [geometry.cosine_of(*(s[chosen].sum() for s in sums)) for chosen in (..., ends)]
-        return float(found[0]), float(found[1])
+        cosines = [geometry.cosine_of(*(s[chosen].sum() for s in sums)) for chosen in (..., ends)]
+        return float(cosines[0]), float(cosines[1])
 
     @cached_property
-    def weights(self) -> Table:
+    def weights(self) -> TensorSums:
         """Sums over the models' weights, per tensor they share."""
-        return deltas.weights_table(*self._both)
+        return deltas.weight_sums(*self._both)
 
     @cached_property
-    def common(self) -> Table:
+    def common(self) -> TensorSums:
         """Sums over both deltas, per tensor all share; the same whichever is the expert."""
-        found = (deltas.delta(model, self._base) for model in self._both)
-        return deltas.deltas_table(*found, self._base)
+        both = (deltas.delta(model, self._base) for model in self._both)
+        return deltas.delta_sums(*both, self._base)
 
-    def own(self, side: str) -> Table:
+    def own(self, side: str) -> TensorSums:
         """Sums over one side's delta, per tensor all share."""
         return self._owns[side]
 
     @cached_property
-    def _owns(self) -> dict[str, Table]:
+    def _owns(self) -> dict[str, TensorSums]:
         names = self.common.names
-        return {s: deltas.delta(self.model(s), self._base).table.only(names) for s in SIDES}
+        return {s: deltas.delta(self.model(s), self._base).sums.select(names) for s in SIDES}
 
     @property
     def _both(self) -> list[Signature]:

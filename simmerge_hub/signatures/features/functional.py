@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from simmerge_hub.signatures.features.context import Pair
-from simmerge_hub.signatures.features.registry import SIDES, feature
+from simmerge_hub.signatures.features.context import SIDES, Pair
+from simmerge_hub.signatures.features.registry import feature
 from simmerge_hub.signatures.measures.blocks import THIRDS
 from simmerge_hub.signatures.measures.comparison import drift
+from simmerge_hub.signatures.measures.memo import memoize
 from simmerge_hub.signatures.measures.ratios import log_ratio, mean
-from simmerge_hub.signatures.measures.remember import remembered
 from simmerge_hub.signatures.probing.sketch import Sketch
 
 DEPTHS = ("all", *THIRDS)
@@ -221,16 +221,16 @@ def _at(depth: str, values: np.ndarray, depths: Sequence[float] | np.ndarray) ->
     return mean(values[third == THIRDS.index(depth)])
 
 
-@remembered
+@memoize
 def _loss(sketch: Sketch) -> float:
     return float(sketch.loss.mean(dtype=np.float64))
 
 
-@remembered
+@memoize
 def _entropy(sketch: Sketch) -> float:
     return float(sketch.entropy[sketch.ends].mean(dtype=np.float64))
 
 
-@remembered
+@memoize
 def _confidence(sketch: Sketch) -> float:
     return float(sketch.logprobs[sketch.ends].max(1).mean(dtype=np.float64))

@@ -3,23 +3,16 @@
 A feature is a small function of a `Pair` under `@feature(...)`. Its name is the function's, its
 description the docstring's first line; with `sides` or `groups` it is one function for several
 numbers. To add one, write the function in the file of its family, say it in phrases.py, and raise
-SCHEMA in features.py.
+FEATURE_SCHEMA in vector.py.
 """
-
-from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simmerge_hub.signatures.features import phrases
-
-if TYPE_CHECKING:
-    from simmerge_hub.signatures.features.context import Pair
-
-Needs = Literal["base", "behaviour", "attention"]
-SIDES = ("expert", "auxiliary")
+from simmerge_hub.signatures.features.context import SIDES, Needs, Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +65,7 @@ def feature(
                     needs=frozenset(needs),
                     swap=other,
                     says=phrases.clause(name, side, group),
-                    compute=_bound(compute, *(word for word in (side, group) if word)),
+                    compute=_bind(compute, *(word for word in (side, group) if word)),
                 )
         return compute
 
@@ -83,7 +76,7 @@ def _name(name: str, side: str, group: str) -> str:
     return "_".join(word for word in (name, side) if word) + (f".{group}" if group else "")
 
 
-def _bound(compute: Callable[..., float], *words: str) -> Callable[[Pair], float]:
+def _bind(compute: Callable[..., float], *words: str) -> Callable[[Pair], float]:
     def call(pair: Pair) -> float:
         return compute(pair, *words)
 

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from simmerge_hub.signatures.features.context import Pair
-from simmerge_hub.signatures.features.registry import SIDES, feature
+from simmerge_hub.signatures.features.context import SIDES, Pair
+from simmerge_hub.signatures.features.registry import feature
 from simmerge_hub.signatures.measures.blocks import BLOCKS, GROUPS, THIRDS
 from simmerge_hub.signatures.measures.ratios import log_ratio, mean, ratio, root
-from simmerge_hub.signatures.measures.sums import Table
+from simmerge_hub.signatures.measures.sums import TensorSums
 
 CONFLICTS = ("all", "attention", "mlp", *THIRDS)
 
@@ -109,5 +109,5 @@ def subspace_overlap(pair: Pair) -> float:
     return mean(pair.common.columns["subspace"])
 
 
-def _share(table: Table, part: str, whole: str, group: str) -> float:
+def _share(table: TensorSums, part: str, whole: str, group: str) -> float:
     return ratio(table.total(part, group), table.total(whole, group))

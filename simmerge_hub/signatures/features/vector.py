@@ -14,13 +14,13 @@ from simmerge_hub.signatures.features.registry import REGISTRY, Feature
 from simmerge_hub.signatures.merged.effects import EFFECTS
 from simmerge_hub.signatures.signing.signature import Signature
 
-SCHEMA = 1
+FEATURE_SCHEMA = 1
 """Raised whenever a feature is added, removed, moved or computed otherwise."""
-FAMILIES = {
+FEATURE_FAMILIES = {
     structural.__name__.rpartition(".")[2]: "Weights and deltas",
     functional.__name__.rpartition(".")[2]: "Behaviour on the probes",
 }
-NAMES = tuple(REGISTRY)
+FEATURE_NAMES = tuple(REGISTRY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,10 +52,14 @@ def features(
     """
     pair = Pair(expert=expert, auxiliary=auxiliary, base=base, task=task)
     values = [
-        found.compute(pair) if found.needs <= pair.available else np.nan
-        for found in REGISTRY.values()
+        feature.compute(pair) if feature.needs <= pair.available else np.nan
+        for feature in REGISTRY.values()
     ]
-    return Features(names=NAMES, values=_finite(np.array(values, np.float64)), schema=SCHEMA)
+    return Features(
+        names=FEATURE_NAMES,
+        values=_drop_unusable(np.array(values, np.float64)),
+        schema=FEATURE_SCHEMA,
+    )
 
 
 def page() -> str:
@@ -63,14 +67,15 @@ def page() -> str:
     lines = [
         "# Features",
         "",
-        f"Schema {SCHEMA}, {len(REGISTRY)} features. A *pair* is an expert and an auxiliary;",
+        f"Schema {FEATURE_SCHEMA}, {len(REGISTRY)} features. "
+        "A *pair* is an expert and an auxiliary;",
         "*missing* means NaN, never a made-up number. `swap` says what a feature becomes when the",
         "two models change places. This page is generated from the registry.",
     ]
-    for family, title in FAMILIES.items():
-        found = [f for f in REGISTRY.values() if f.family == family]
+    for family, title in FEATURE_FAMILIES.items():
+        members = [f for f in REGISTRY.values() if f.family == family]
         lines += ["", f"## {title}", "", "| feature | what it is | needs | swap |"]
-        lines += ["|---|---|---|---|", *map(_row, found)]
+        lines += ["|---|---|---|---|", *map(_row, members)]
     lines += [
         "",
         "## What an arm does to a pair",
@@ -84,12 +89,12 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(found: Feature) -> str:
-    needs = ", ".join(sorted(found.needs)) or "weights only"
-    swap = f"`{found.swap}`" if found.swap in REGISTRY else found.swap
-    return f"| `{found.name}` | {found.summary.rstrip('.')} | {needs} | {swap} |"
+def _row(feature: Feature) -> str:
+    needs = ", ".join(sorted(feature.needs)) or "weights only"
+    swap = f"`{feature.swap}`" if feature.swap in REGISTRY else feature.swap
+    return f"| `{feature.name}` | {feature.summary.rstrip('.')} | {needs} | {swap} |"
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
+def _drop_unusable(values: np.ndarray) -> np.ndarray:
     """Missing where a number is none, or too large for the float32 of predictors."""
     return np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan)

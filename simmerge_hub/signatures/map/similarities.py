@@ -12,12 +12,17 @@ import numpy as np
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, RequestError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.signatures.map.products import behaviour, compared, norms, sums_of
-from simmerge_hub.signatures.map.tree import Tree, average_linkage
+from simmerge_hub.signatures.map.linkage import Dendrogram, average_linkage
+from simmerge_hub.signatures.map.pairwise import (
+    behaviour_measures,
+    delta_norms,
+    pair_measures,
+    pair_sums,
+)
 from simmerge_hub.signatures.measures.blocks import block_of
-from simmerge_hub.signatures.measures.deltas import shared
+from simmerge_hub.signatures.measures.deltas import shared_tensors
 from simmerge_hub.signatures.probing.probe import DOMAINS, probe_set
-from simmerge_hub.signatures.published.shared import signed
+from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Note, Request, Signature
 from simmerge_hub.weights.alignment.align import align
 from simmerge_hub.weights.alignment.lineage import common_base
@@ -28,7 +33,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class Similarity:
     """Two models, by number, and how alike they are."""
 
     models: tuple[int, int]
@@ -36,7 +41,7 @@ class Likeness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Catalogue:
+class ModelMap:
     """All pairs of N models with L layers. NaN means missing.
 
     Args:
@@ -59,7 +64,7 @@ class Catalogue:
     profiles: Mapping[str, np.ndarray] = field(repr=False)
     norms: np.ndarray = field(repr=False)
     norm_profile: np.ndarray = field(repr=False)
-    tree: Tree = field(repr=False)
+    tree: Dendrogram = field(repr=False)
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -73,29 +78,29 @@ class Catalogue:
         """How many layers the models have."""
         return self.norm_profile.shape[1]
 
-    def ranked(self, measure: str = "") -> tuple[Likeness, ...]:
+    def rank_pairs(self, measure: str = "") -> tuple[Similarity, ...]:
         """Every pair once, highest first by `measure` (by default the map's); missing ones last."""
         values = self.pairs[measure or self.measure]
-        found = [
-            Likeness(models=(i, j), value=float(values[i, j]))
+        similarities = [
+            Similarity(models=(i, j), value=float(values[i, j]))
             for i, j in combinations(range(len(self.names)), 2)
         ]
-        return tuple(sorted(found, key=lambda pair: (np.isnan(pair.value), -pair.value)))
+        return tuple(sorted(similarities, key=lambda pair: (np.isnan(pair.value), -pair.value)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for programs; None where a number is missing."""
-        known = [pair for pair in self.ranked() if np.isfinite(pair.value)]
+        known = [pair for pair in self.rank_pairs() if np.isfinite(pair.value)]
         return {
             "base": self.base,
             "measure": self.measure,
             "models": [self._model(i) for i in range(len(self.names))],
-            "pairs": [self._pair(*pair.models) for pair in self.ranked()],
-            "nearest": self._named(known[0].models) if known else None,
-            "farthest": self._named(known[-1].models) if known else None,
-            "order": self._named(self.tree.order),
+            "pairs": [self._pair(*pair.models) for pair in self.rank_pairs()],
+            "nearest": self._names_of(known[0].models) if known else None,
+            "farthest": self._names_of(known[-1].models) if known else None,
+            "order": self._names_of(self.tree.order),
             "tree": [
-                {"models": self._named(merge.models), "height": _number(merge.height)}
-                for merge in self.tree.merges
+                {"models": self._names_of(merge.models), "height": _number(merge.height)}
+                for merge in self.tree.joins
             ],
             "left_out": list(self.left_out),
             "notes": list(self.notes),
@@ -112,7 +117,7 @@ class Catalogue:
 
     def _pair(self, i: int, j: int) -> dict[str, Any]:
         return {
-            "models": self._named((i, j)),
+            "models": self._names_of((i, j)),
             **{measure: _number(values[i, j]) for measure, values in self.pairs.items()},
             "layers": {
                 measure: [_number(value) for value in values[:, i, j]]
@@ -120,7 +125,7 @@ class Catalogue:
             },
         }
 
-    def _named(self, models: Sequence[int]) -> list[str]:
+    def _names_of(self, models: Sequence[int]) -> list[str]:
         return [self.names[i] for i in models]
 
 
@@ -131,7 +136,7 @@ def map_models(
     signatures: Sequence[str] = (),
     progress: Progress | None = None,
     note: Note | None = None,
-) -> Catalogue:
+) -> ModelMap:
     """Sign every model once and compare all pairs.
 
     What is signed already, here or by the model's owner on the Hub, is not signed again.
@@ -166,7 +171,7 @@ def map_models(
     def sign(checkpoint: Checkpoint) -> Signature:
         say(f"signing {checkpoint.name}")
         tasks = () if checkpoint is origin else probes
-        return signed(
+        return find_or_sign(
             Request(checkpoint=checkpoint, base=origin, probe_sets=tasks),
             third_parties=signatures,
             progress=lambda what, done, total: say(f"{what} ({done}/{total})"),
@@ -174,14 +179,14 @@ def map_models(
         ).signature
 
     root = sign(origin) if origin else None
-    found = [sign(checkpoint) for checkpoint in checkpoints]
+    signed = [sign(checkpoint) for checkpoint in checkpoints]
     say("comparing")
-    return catalogue(found, root, notes=notes)
+    return compare_models(signed, root, notes=notes)
 
 
-def catalogue(
+def compare_models(
     models: Sequence[Signature], base: Signature | None = None, *, notes: Sequence[str] = ()
-) -> Catalogue:
+) -> ModelMap:
     """All pairs of models from their signatures alone.
 
     Args:
@@ -194,18 +199,18 @@ def catalogue(
         SignatureError: signatures of different settings or probe sets.
     """
     names, left_out = _matrices([*models, *([base] if base else [])])
-    sums = sums_of(names, models, base)
+    sums = pair_sums(names, models, base)
     layers = {what: values[:-1] for what, values in sums.items()}
     whole = {what: values.sum(0) for what, values in sums.items()}
-    pairs = compared(whole) | behaviour(models)
-    return Catalogue(
+    pairs = pair_measures(whole) | behaviour_measures(models)
+    return ModelMap(
         names=tuple(model.name for model in models),
         commits=tuple(model.commit for model in models),
         base=base.name if base else None,
         pairs=pairs,
-        profiles=compared(layers),
-        norms=norms(whole),
-        norm_profile=norms(layers).T,
+        profiles=pair_measures(layers),
+        norms=delta_norms(whole),
+        norm_profile=delta_norms(layers).T,
         tree=average_linkage(np.maximum(1 - np.nan_to_num(pairs[_measure(pairs)]), 0)),
         left_out=left_out,
         notes=tuple(notes),
@@ -214,7 +219,7 @@ def catalogue(
 
 def _matrices(models: Sequence[Signature]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The matrices that can be compared, and those that cannot."""
-    names = tuple(n for n in shared(models) if len(models[0].shapes[n]) > 1)
+    names = tuple(n for n in shared_tensors(models) if len(models[0].shapes[n]) > 1)
     if not names:
         raise AlignmentError(
             f"{' and '.join(m.name for m in models)} have no matrix in common",
@@ -231,14 +236,14 @@ def _base(
 ) -> tuple[Checkpoint | None, tuple[str, ...]]:
     """The common base, or none and the reason: without one there is still something to map."""
     try:
-        found = common_base(models, named)
+        common = common_base(models, named)
     except BaseUnknown as error:
         if named or any(model.kind == "adapter" for model in models):
             raise
         return None, (f"weights are compared, not deltas: {error}",)
-    if found is None:
+    if common is None:
         return None, ("weights are compared, not deltas: no card names a base, nor does --base",)
-    return found, ()
+    return common, ()
 
 
 def _refuse_twins(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:

@@ -29,8 +29,8 @@ def block_of(name: str, shape: Sequence[int]) -> str:
 
 def layer_of(name: str) -> int | None:
     """The number of the layer a tensor lies in; None outside the layers."""
-    found = LAYER.search(name)
-    return int(found[1]) if found else None
+    match = LAYER.search(name)
+    return int(match[1]) if match else None
 
 
 def layer_count(names: Iterable[str]) -> int:

@@ -6,10 +6,10 @@ import numpy as np
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.measures import distributions, geometry
-from simmerge_hub.signatures.measures.remember import remembered
+from simmerge_hub.signatures.measures.memo import memoize
 from simmerge_hub.signatures.probing.sketch import Sketch
 
-FEWEST = 4
+FEWEST_PROMPTS = 4
 """Prompts from which debiased CKA is defined."""
 
 
@@ -51,10 +51,10 @@ def comparable(x: Sketch, y: Sketch) -> bool:
     return same and np.array_equal(x.ends, y.ends)
 
 
-@remembered
+@memoize
 def compare(x: Sketch, y: Sketch) -> Comparison:
     """Compare sketches of the same tokens; remembered as long as both live."""
-    p, q = distributions.aligned([x, y]).logprobs
+    p, q = distributions.align_outcomes([x, y]).logprobs
     forward, backward, js = distributions.divergences(p, q)
     medians, tails = np.quantile((forward, backward, js), (0.5, 0.9), axis=1)
     same = x.hidden.shape == y.hidden.shape
@@ -98,7 +98,7 @@ class Drift:
         )
 
 
-@remembered
+@memoize
 def drift(base: Sketch, model: Sketch) -> Drift:
     """The drift of a model, remembered as long as both sketches live."""
     if base.hidden.shape != model.hidden.shape:
@@ -115,18 +115,18 @@ def _hidden_cosine(x: Sketch, y: Sketch) -> np.ndarray:
     return geometry.cosine_of(dot, _squares(x), _squares(y)).mean(1)
 
 
-@remembered
+@memoize
 def _squares(sketch: Sketch) -> np.ndarray:
     return geometry.dot(sketch.hidden, sketch.hidden)
 
 
 def _cka(x: Sketch, y: Sketch) -> np.ndarray:
-    if len(x.depths) != len(y.depths) or x.ends.sum() < FEWEST:
+    if len(x.depths) != len(y.depths) or x.ends.sum() < FEWEST_PROMPTS:
         return np.full(len(x.depths), np.nan)
     return geometry.cka(_grams(x), _grams(y))
 
 
-@remembered
+@memoize
 def _grams(sketch: Sketch) -> np.ndarray:
     return geometry.centred_gram(sketch.hidden[:, sketch.ends])
 
@@ -141,7 +141,7 @@ def _attention(x: Sketch, y: Sketch) -> dict[str, np.ndarray]:
     }
 
 
-@remembered
+@memoize
 def _rows(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
     """Attention rows as float32 probabilities that sum to 1, and their logarithms."""
     rows = sketch.attention.astype(np.float32)

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.measures import geometry
-from simmerge_hub.signatures.measures.remember import remembered
-from simmerge_hub.signatures.measures.sums import Table, table
+from simmerge_hub.signatures.measures.memo import memoize
+from simmerge_hub.signatures.measures.sums import TensorSums, tensor_sums
 from simmerge_hub.signatures.signing.signature import Signature
 from simmerge_hub.weights.numbers import matrix_shape
 
-DENSITY = 0.2
+TRIM_DENSITY = 0.2
 """Trimming keeps the largest fifth of each tensor's delta, as TIES does by default."""
-DIRECTIONS = 8
+LEADING_DIRECTIONS = 8
 """Leading input directions of a delta that are compared."""
-SUMS = (
+SUMMED_COLUMNS = (
     "product", "moved", "opposed", "kept_both", "kept_opposed", "kept_either", "mass", "lost",
 )  # fmt: skip
 """Columns of what two deltas have in common that are sums over entries."""
@@ -33,7 +33,7 @@ RANK_ROWS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Delta:
-    """One model minus its base, over the tensors of `table`.
+    """One model minus its base, over the tensors of `sums`.
 
     `values` float32, `signs` and `trimmed` int8 (0 where zero or trimmed away) are flat per tensor;
     `kept` is how many entries trimming keeps, and the sum of their magnitudes;
@@ -45,25 +45,27 @@ class Delta:
     trimmed: Mapping[str, np.ndarray]
     kept: Mapping[str, tuple[int, float]]
     inputs: Mapping[str, np.ndarray]
-    table: Table
+    sums: TensorSums
 
 
-@remembered
+@memoize
 def delta(model: Signature, base: Signature) -> Delta:
     """The delta of a model, over the tensors it shares with its base."""
-    names = shared([model, base])
+    names = shared_tensors([model, base])
     weights = {n: _flat(model.sampled[n]) for n in names}
     origin = {n: _flat(base.sampled[n]) for n in names}
     values = {n: weights[n] - origin[n] for n in names}
-    trimmed = {n: _trimmed(v) for n, v in values.items()}
+    trimmed = {n: _trim(v) for n, v in values.items()}
     matrices = {n: _matrix(values[n], base.sampled[n]) for n in names}
-    inputs = {n: geometry.leading_inputs(m, DIRECTIONS) for n, m in matrices.items() if len(m) > 1}
+    inputs = {
+        n: geometry.leading_inputs(m, LEADING_DIRECTIONS) for n, m in matrices.items() if len(m) > 1
+    }
     scale = entries_per_sample(base, names)
     columns = {
         "entries": np.array([v.size for v in values.values()]),
         "square": np.array([_dot(v, v) for v in values.values()]),
         "absolute": np.array([float(np.abs(v).sum()) for v in values.values()]),
-        "kept": np.array([_dot(values[n][t], values[n][t]) for n, t in _masks(trimmed)]),
+        "kept": np.array([_dot(values[n][t], values[n][t]) for n, t in _support(trimmed)]),
         "base": np.array([_dot(v, v) for v in origin.values()]),
     }
     ranks = {
@@ -74,35 +76,38 @@ def delta(model: Signature, base: Signature) -> Delta:
         values=values,
         signs={n: np.sign(v).astype(np.int8) for n, v in values.items()},
         trimmed=trimmed,
-        kept={n: (int(m.sum()), float(np.abs(values[n][m]).sum())) for n, m in _masks(trimmed)},
+        kept={n: (int(m.sum()), float(np.abs(values[n][m]).sum())) for n, m in _support(trimmed)},
         inputs=inputs,
-        table=table(base.shapes, names, {k: scale * c for k, c in columns.items()} | ranks),
+        sums=tensor_sums(base.shapes, names, {k: scale * c for k, c in columns.items()} | ranks),
     )
 
 
-@remembered
-def weights_table(a: Signature, b: Signature) -> Table:
+@memoize
+def weight_sums(a: Signature, b: Signature) -> TensorSums:
     """Squares of both models' weights and of their difference, per tensor they share."""
-    names = shared([a, b])
+    names = shared_tensors([a, b])
     rows = [_squares(_flat(a.sampled[n]), _flat(b.sampled[n])) for n in names]
     columns = entries_per_sample(a, names) * np.array(rows, np.float64).reshape(-1, 3).T
-    return table(a.shapes, names, dict(zip(("first", "second", "distance"), columns, strict=True)))
+    return tensor_sums(
+        a.shapes, names, dict(zip(("first", "second", "distance"), columns, strict=True))
+    )
 
 
-@remembered
-def deltas_table(a: Delta, b: Delta, base: Signature) -> Table:
+@memoize
+def delta_sums(a: Delta, b: Delta, base: Signature) -> TensorSums:
     """What two deltas have in common, per tensor: their product, signs, supports, directions."""
-    names = [n for n in a.table.names if n in b.values]
+    names = [n for n in a.sums.names if n in b.values]
     rows = [_overlap(a, b, n) for n in names]
     scale = entries_per_sample(base, names)
     columns = {
-        key: np.array([row[key] for row in rows], np.float64) * (scale if key in SUMS else 1)
-        for key in (*SUMS, "subspace")
+        key: np.array([row[key] for row in rows], np.float64)
+        * (scale if key in SUMMED_COLUMNS else 1)
+        for key in (*SUMMED_COLUMNS, "subspace")
     }
-    return table(base.shapes, names, columns)
+    return tensor_sums(base.shapes, names, columns)
 
 
-def shared(signatures: Sequence[Signature]) -> tuple[str, ...]:
+def shared_tensors(signatures: Sequence[Signature]) -> tuple[str, ...]:
     """Tensors all have, of one shape, sampled alike; SignatureError for different settings."""
     first, *others = signatures
     if any(s.settings != first.settings for s in others):
@@ -110,10 +115,10 @@ def shared(signatures: Sequence[Signature]) -> tuple[str, ...]:
             f"{' and '.join(s.name for s in signatures)} were signed with different settings",
             hint="sign all of them with the same settings",
         )
-    return tuple(n for n in first.sampled if all(_alike(n, first, other) for other in others))
+    return tuple(n for n in first.sampled if all(_is_shared(n, first, other) for other in others))
 
 
-def _alike(name: str, first: Signature, other: Signature) -> bool:
+def _is_shared(name: str, first: Signature, other: Signature) -> bool:
     sample = other.sampled.get(name)
     return (
         sample is not None
@@ -144,15 +149,15 @@ def _overlap(a: Delta, b: Delta, name: str) -> dict[str, float]:
     }
 
 
-def _trimmed(values: np.ndarray) -> np.ndarray:
+def _trim(values: np.ndarray) -> np.ndarray:
     """Signs of the entries TIES would keep; the same threshold as its, found by partition."""
     magnitude = np.abs(values)
-    place = values.size - max(1, int(DENSITY * values.size))
+    place = values.size - max(1, int(TRIM_DENSITY * values.size))
     threshold = np.partition(magnitude, place)[place]
     return np.where(magnitude >= threshold, np.sign(values), 0).astype(np.int8)
 
 
-def _masks(trimmed: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+def _support(trimmed: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return [(name, signs != 0) for name, signs in trimmed.items()]
 
 
@@ -162,7 +167,7 @@ def _ranks(matrices: Mapping[str, np.ndarray], base: Signature) -> np.ndarray:
     Where fewer rows are sampled than would be looked at in the whole tensor, what those would say
     is estimated: otherwise ranks of a large model would be bounded by the size of its sample.
     """
-    wanted = (_looked_at(matrix_shape(base.shapes[n])[0]) for n in matrices)
+    wanted = (_count_ranked(matrix_shape(base.shapes[n])[0]) for n in matrices)
     return np.array(
         [geometry.effective_rank(m, rows) if len(m) > 1 else np.nan
          for m, rows in zip(matrices.values(), wanted, strict=True)]
@@ -178,7 +183,7 @@ def _stride(rows: int) -> int:
     return -(-rows // RANK_ROWS)
 
 
-def _looked_at(rows: int) -> int:
+def _count_ranked(rows: int) -> int:
     return -(-rows // _stride(rows))
 
 

@@ -11,13 +11,13 @@ from functools import reduce
 
 import numpy as np
 
-from simmerge_hub.signatures.measures.remember import remembered
-from simmerge_hub.signatures.probing.capture import FLOOR
+from simmerge_hub.signatures.measures.memo import memoize
+from simmerge_hub.signatures.probing.capture import LOGPROB_FLOOR
 from simmerge_hub.signatures.probing.sketch import Sketch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aligned:
+class AlignedDistributions:
     """Distributions over the same outcomes.
 
     Args:
@@ -30,12 +30,12 @@ class Aligned:
     ids: np.ndarray
 
 
-def aligned(sketches: Sequence[Sketch]) -> Aligned:
+def align_outcomes(sketches: Sequence[Sketch]) -> AlignedDistributions:
     """The distributions of sketches of the same tokens over outcomes they all know."""
     first = sketches[0]
     if not first.ids.size:
-        return Aligned(logprobs=tuple(s.logprobs for s in sketches), ids=first.ids)
-    flat = [_sorted(s) for s in sketches]
+        return AlignedDistributions(logprobs=tuple(s.logprobs for s in sketches), ids=first.ids)
+    flat = [_sort_tokens(s) for s in sketches]
     common = reduce(lambda a, b: np.intersect1d(a, b, assume_unique=True), (k for k, _ in flat))
     rows = common // first.vocabulary
     starts = np.searchsorted(rows, np.arange(len(first.ids)))
@@ -43,17 +43,17 @@ def aligned(sketches: Sequence[Sketch]) -> Aligned:
     width = int(columns.max(initial=-1)) + 1
     ids = np.full((len(first.ids), width), -1, np.int32)
     ids[rows, columns] = common % first.vocabulary
-    return Aligned(
+    return AlignedDistributions(
         logprobs=tuple(
-            _dense(sketch, values[np.searchsorted(keys, common)], rows, columns, width)
+            _densify(sketch, values[np.searchsorted(keys, common)], rows, columns, width)
             for sketch, (keys, values) in zip(sketches, flat, strict=True)
         ),
         ids=ids,
     )
 
 
-@remembered
-def _sorted(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
+@memoize
+def _sort_tokens(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
     """Every kept token as (position · vocabulary + id), ascending, and its log-probability."""
     rows = np.arange(len(sketch.ids), dtype=np.int64)[:, None]
     keys = (rows * sketch.vocabulary + sketch.ids)[sketch.ids >= 0]
@@ -61,17 +61,17 @@ def _sorted(sketch: Sketch) -> tuple[np.ndarray, np.ndarray]:
     return keys[order], sketch.logprobs[sketch.ids >= 0][order]
 
 
-def _dense(
+def _densify(
     sketch: Sketch, values: np.ndarray, rows: np.ndarray, columns: np.ndarray, width: int
 ) -> np.ndarray:
     """float32 [P, width + 1]: the common tokens, and last the probability of all others."""
-    found = np.full((len(sketch.ids), width + 1), FLOOR, np.float32)
-    found[rows, columns] = values
+    logprobs = np.full((len(sketch.ids), width + 1), LOGPROB_FLOOR, np.float32)
+    logprobs[rows, columns] = values
     own = np.where(sketch.ids >= 0, np.exp(sketch.logprobs.astype(np.float64)), 0).sum(1)
     shared = np.bincount(rows, np.exp(values.astype(np.float64)), minlength=len(own))
     rest = np.exp(sketch.tail.astype(np.float64)) + own - shared
-    found[:, -1] = np.log(np.maximum(rest, np.exp(FLOOR)))
-    return found
+    logprobs[:, -1] = np.log(np.maximum(rest, np.exp(LOGPROB_FLOOR)))
+    return logprobs
 
 
 def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 def divergences(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """KL(p‖q), KL(q‖p) and their JS as `kl` and `js` give them, each exponential taken once."""
     first, second = np.exp(p), np.exp(q)
-    middle = np.log(np.maximum(0.5 * (first + second), np.exp(FLOOR)))
+    middle = np.log(np.maximum(0.5 * (first + second), np.exp(LOGPROB_FLOOR)))
     forward, backward, one, other = (
         np.maximum(np.einsum("...i,...i->...", weight, ratio, dtype=np.float64), 0.0)
         for weight, ratio in (
@@ -94,5 +94,5 @@ def divergences(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
 
 def js(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """½KL(p‖m) + ½KL(q‖m) with m = (p + q)/2, in nats, of log-probabilities [..., outcomes]."""
-    middle = np.log(np.maximum(0.5 * (np.exp(p) + np.exp(q)), np.exp(FLOOR)))
+    middle = np.log(np.maximum(0.5 * (np.exp(p) + np.exp(q)), np.exp(LOGPROB_FLOOR)))
     return 0.5 * (kl(p, middle) + kl(q, middle))

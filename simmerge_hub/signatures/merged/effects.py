@@ -13,7 +13,7 @@ import torch
 
 from simmerge_hub.operators import Arm, Place, as_rows, check, combine, find, measure
 from simmerge_hub.signatures.measures import deltas
-from simmerge_hub.signatures.measures.remember import remembered
+from simmerge_hub.signatures.measures.memo import memoize
 from simmerge_hub.signatures.signing.signature import Signature
 
 
@@ -66,8 +66,8 @@ EFFECTS = {
         base=False,
     ),
 }
-NAMES = tuple(EFFECTS)
-MOST_SHARE = 3.0
+EFFECT_NAMES = tuple(EFFECTS)
+LARGEST_SHARE = 3.0
 """Shares beyond this say only that both deltas are nearly the same."""
 
 
@@ -84,16 +84,16 @@ def effects(
         arms: operators with parameters for two models.
 
     Returns:
-        float64 [arms, NAMES], NaN = missing.
+        float64 [arms, EFFECT_NAMES], NaN = missing.
 
     Raises:
         SignatureError: different settings.
     """
-    names = deltas.shared([expert, auxiliary] + ([base] if base else []))
+    names = deltas.shared_tensors([expert, auxiliary] + ([base] if base else []))
     scale = deltas.entries_per_sample(expert, names)
     called = (expert.name, auxiliary.name)
     usable = [base is not None or find(arm.operator).space == "weight" for arm in arms]
-    checked = [
+    operators = [
         check(arm.operator, arm.parameters, 2, base=base is not None) if use else None
         for arm, use in zip(arms, usable, strict=True)
     ]
@@ -106,33 +106,33 @@ def effects(
         chunks["delta"] = chunks["weight"] - origin
         moved = chunks["delta"].flatten(1).double()
         between = (moved @ moved.T).numpy()
-        for i, (arm, found) in enumerate(zip(arms, checked, strict=True)):
-            if found is None:
+        for i, (arm, operator) in enumerate(zip(arms, operators, strict=True)):
+            if operator is None:
                 continue
-            chunk = chunks[found.space]
-            statistics = measure(found, [chunk], arm.parameters, place)
-            merge = combine(found, chunk, statistics, arm.parameters, place)
-            own = (merge if found.space == "delta" else merge - origin).flatten().double()
+            chunk = chunks[operator.space]
+            statistics = measure(operator, [chunk], arm.parameters, place)
+            merge = combine(operator, chunk, statistics, arm.parameters, place)
+            own = (merge if operator.space == "delta" else merge - origin).flatten().double()
             grams[i, 1:, 1:] += weight * between
             grams[i, 0, 1:] += weight * (moved @ own).numpy()
             grams[i, 0, 0] += weight * float(own @ own)
     grams[:, 1:, 0] = grams[:, 0, 1:]
-    values = np.array([_effects(gram, known=base is not None) for gram in grams])
+    values = np.array([_effects_of_gram(gram, known=base is not None) for gram in grams])
     values[~np.array(usable, bool)] = np.nan
-    return values.reshape(len(arms), len(NAMES))
+    return values.reshape(len(arms), len(EFFECT_NAMES))
 
 
-def effect_of(
+def effects_of_merge(
     merge: Signature, expert: Signature, auxiliary: Signature, base: Signature | None
 ) -> np.ndarray:
-    """Where a merge that was made otherwise lies: float64 [NAMES], as `effects` gives them.
+    """Where a merge that was made otherwise lies: float64 [EFFECT_NAMES], as `effects` gives them.
 
     Raises:
         SignatureError: different settings.
     """
     models = [merge, expert, auxiliary]
-    names = deltas.shared([*models, base] if base else models)
-    moved = [_moved(signature, base or auxiliary) for signature in models]
+    names = deltas.shared_tensors([*models, base] if base else models)
+    moved = [_deltas_from(signature, base or auxiliary) for signature in models]
     gram = np.zeros((3, 3))
     for name, weight in zip(names, deltas.entries_per_sample(expert, names), strict=True):
         rows = [each[name] for each in moved]
@@ -140,11 +140,11 @@ def effect_of(
             for j in range(i + 1):
                 gram[i, j] += weight * float(np.dot(rows[i], rows[j]))
     gram += np.tril(gram, -1).T
-    return np.array(_effects(gram, known=base is not None))
+    return np.array(_effects_of_gram(gram, known=base is not None))
 
 
-@remembered
-def _moved(signature: Signature, origin: Signature) -> dict[str, np.ndarray]:
+@memoize
+def _deltas_from(signature: Signature, origin: Signature) -> dict[str, np.ndarray]:
     """Tensor name -> float32 [sampled entries], how far it is from the origin's."""
     return {
         name: (sample.float() - origin.sampled[name].float()).flatten().numpy()
@@ -153,9 +153,9 @@ def _moved(signature: Signature, origin: Signature) -> dict[str, np.ndarray]:
     }
 
 
-def seen_from_the_other(values: np.ndarray) -> np.ndarray:
-    """The effects [..., NAMES] of the swapped arms on the swapped pair: sides change places."""
-    return values[..., [NAMES.index(_other_side(name)) for name in NAMES]]
+def swap_effects(values: np.ndarray) -> np.ndarray:
+    """Effects [..., EFFECT_NAMES] of the swapped arms on the swapped pair: sides change places."""
+    return values[..., [EFFECT_NAMES.index(_other_side(name)) for name in EFFECT_NAMES]]
 
 
 def _other_side(name: str) -> str:
@@ -164,7 +164,7 @@ def _other_side(name: str) -> str:
     return f"{what}_{other}" if other else name
 
 
-def _effects(gram: np.ndarray, *, known: bool) -> list[float]:
+def _effects_of_gram(gram: np.ndarray, *, known: bool) -> list[float]:
     """Of the products of (merge, expert, auxiliary); measured from a base only if it is `known`."""
     merge, expert, auxiliary = np.diagonal(gram)
     between = np.sqrt(max(expert + auxiliary - 2 * gram[1, 2], 0))
@@ -173,7 +173,7 @@ def _effects(gram: np.ndarray, *, known: bool) -> list[float]:
         for i in (1, 2)
     ]
     if not known or not merge > 0 or not expert > 0 or not auxiliary > 0:
-        return [np.nan] * (len(NAMES) - len(away)) + away
+        return [np.nan] * (len(EFFECT_NAMES) - len(away)) + away
     shares = np.linalg.lstsq(gram[1:, 1:], gram[1:, 0], rcond=1e-10)[0]
     rest = max(merge - shares @ gram[1:, 0], 0) / merge
     return [
@@ -181,7 +181,7 @@ def _effects(gram: np.ndarray, *, known: bool) -> list[float]:
         np.log(merge / auxiliary) / 2,
         gram[0, 1] / np.sqrt(merge * expert),
         gram[0, 2] / np.sqrt(merge * auxiliary),
-        *np.clip(shares, -MOST_SHARE, MOST_SHARE),
+        *np.clip(shares, -LARGEST_SHARE, LARGEST_SHARE),
         np.sqrt(rest),
         *away,
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from simmerge_hub.signatures.measures.comparison import comparable, compare
 from simmerge_hub.signatures.probing.sketch import Sketch
 
-NAMES = (
+LIKENESS_NAMES = (
     "likeness_js",
     "likeness_js_end",
     "likeness_kl",
@@ -25,14 +25,14 @@ NAMES = (
 """Jensen-Shannon divergence and KL(expert‖merge), share of positions with the same most likely
 token, cosine of hidden states over all layers and after the last, debiased CKA; loss on the
 prompts' text and entropy at their ends, the merge's less the expert's."""
-UNKNOWN = np.full(len(NAMES), np.nan)
+UNKNOWN_LIKENESS = np.full(len(LIKENESS_NAMES), np.nan)
 """Of a merge that was not run."""
 
 
 def likeness(merge: Sketch | None, expert: Sketch | None) -> np.ndarray:
-    """float64 [NAMES]; `UNKNOWN` if one was not run, or they were not fed the same tokens."""
+    """float64 [LIKENESS_NAMES]; unknown if one was not run, or they were fed other tokens."""
     if merge is None or expert is None or not comparable(expert, merge):
-        return UNKNOWN
+        return UNKNOWN_LIKENESS
     seen, ends = compare(expert, merge), expert.ends
     parts = [
         part.mean(dtype=np.float64)

@@ -18,16 +18,16 @@ import torch
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.operators import Arm, Place, find, merge_tensors
 from simmerge_hub.signatures.measures.comparison import comparable
-from simmerge_hub.signatures.measures.distributions import aligned
-from simmerge_hub.signatures.probing.capture import FLOOR
+from simmerge_hub.signatures.measures.distributions import align_outcomes
+from simmerge_hub.signatures.probing.capture import LOGPROB_FLOOR
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
 
 FIRST_ORDER = "behaviour: first order in the deltas"
-ESTIMATED = "weights: statistics of whole tensors estimated from sampled rows"
+ESTIMATED_STATISTICS = "weights: statistics of whole tensors estimated from sampled rows"
 
 
-def merged(arm: Arm, base: Signature | None, signatures: Sequence[Signature]) -> Signature:
+def simulate_merge(arm: Arm, base: Signature | None, signatures: Sequence[Signature]) -> Signature:
     """The signature of `arm` applied to the signed models.
 
     Args:
@@ -48,7 +48,9 @@ def merged(arm: Arm, base: Signature | None, signatures: Sequence[Signature]) ->
             f"{' and '.join(s.name for s in inputs)} were signed with different settings",
             hint="sign all of them with the same settings",
         )
-    names = [n for n in signatures[0].sampled if all(_same(n, signatures[0], s) for s in inputs)]
+    names = [
+        n for n in signatures[0].sampled if all(_is_shared(n, signatures[0], s) for s in inputs)
+    ]
     called = tuple(s.name for s in signatures)
     sampled = {
         name: merge_tensors(
@@ -61,7 +63,7 @@ def merged(arm: Arm, base: Signature | None, signatures: Sequence[Signature]) ->
     }
     tasks = _tasks(inputs)
     shares = _shares(sampled, base, signatures) if tasks else np.empty(0)
-    sketches = {t: _moved(t, base, signatures, shares) for t in tasks}
+    sketches = {t: _blend_sketches(t, base, signatures, shares) for t in tasks}
     return Signature(
         name=f"{arm.label}({', '.join(s.name for s in signatures)})",
         commit=None,
@@ -73,26 +75,26 @@ def merged(arm: Arm, base: Signature | None, signatures: Sequence[Signature]) ->
         shapes={name: signatures[0].shapes[name] for name in names},
         sampled=sampled,
         sketches=sketches,
-        approximate=_derived(arm, inputs, sampled, bool(sketches)),
+        approximate=_approximations(arm, inputs, sampled, bool(sketches)),
     )
 
 
-def _same(name: str, one: Signature, other: Signature) -> bool:
+def _is_shared(name: str, one: Signature, other: Signature) -> bool:
     return other.shapes.get(name) == one.shapes[name] and name in other.sampled and (
         other.sampled[name].shape == one.sampled[name].shape
     )  # fmt: skip
 
 
-def _derived(
+def _approximations(
     arm: Arm, inputs: Sequence[Signature], sampled: dict[str, torch.Tensor], sketched: bool
 ) -> tuple[str, ...]:
-    found = [label for s in inputs for label in s.approximate]
+    labels = [label for s in inputs for label in s.approximate]
     whole = all(t.numel() == _entries(inputs[0].shapes[n]) for n, t in sampled.items())
     if not find(arm.operator).exact_on_samples and not whole:
-        found.append(ESTIMATED)
+        labels.append(ESTIMATED_STATISTICS)
     if sketched:
-        found.append(FIRST_ORDER)
-    return tuple(dict.fromkeys(found))
+        labels.append(FIRST_ORDER)
+    return tuple(dict.fromkeys(labels))
 
 
 def _entries(shape: Sequence[int]) -> int:
@@ -123,15 +125,15 @@ def _tasks(inputs: Sequence[Signature]) -> list[str]:
     return [
         task
         for task in first
-        if all(task in s.sketches and _alike(s.sketches[task], first[task]) for s in inputs)
+        if all(task in s.sketches and _is_comparable(s.sketches[task], first[task]) for s in inputs)
     ]
 
 
-def _alike(one: Sketch, other: Sketch) -> bool:
+def _is_comparable(one: Sketch, other: Sketch) -> bool:
     return one.probes == other.probes and comparable(one, other)
 
 
-def _moved(
+def _blend_sketches(
     task: str, base: Signature | None, signatures: Sequence[Signature], shares: np.ndarray
 ) -> Sketch:
     parts = [s.sketches[task] for s in signatures]
@@ -143,8 +145,8 @@ def _moved(
     def blend(arrays: Sequence[np.ndarray]) -> np.ndarray:
         if any(a.shape != arrays[0].shape for a in arrays):
             return np.empty(0, arrays[0].dtype)
-        found = sum(w * a.astype(np.float64) for w, a in zip(weights, arrays, strict=True))
-        return np.asarray(found).astype(arrays[0].dtype)
+        blended = sum(w * a.astype(np.float64) for w, a in zip(weights, arrays, strict=True))
+        return np.asarray(blended).astype(arrays[0].dtype)
 
     logprobs, ids, tail = _distribution(parts, blend)
     attention = np.clip(blend([p.attention for p in parts]).astype(np.float64), 0, None)
@@ -170,10 +172,10 @@ def _moved(
 
 def _distribution(parts: Sequence[Sketch], blend) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The blended distributions: log-probabilities, ids and tail, normalised again."""
-    common = aligned(parts)
+    common = align_outcomes(parts)
     logprobs = blend(common.logprobs).astype(np.float64)
     logprobs -= np.logaddexp.reduce(logprobs, axis=-1, keepdims=True)
-    logprobs = np.maximum(logprobs, FLOOR).astype(np.float32)
+    logprobs = np.maximum(logprobs, LOGPROB_FLOOR).astype(np.float32)
     if not common.ids.size:
         return logprobs, common.ids, parts[0].tail
     return logprobs[:, :-1], common.ids, logprobs[:, -1]

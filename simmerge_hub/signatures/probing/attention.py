@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NAME = "simmerge_probe"
+ATTENTION_NAME = "simmerge_probe"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,7 +32,7 @@ _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 
 @contextmanager
-def recording(layers: frozenset[int], queries: Tensor) -> Iterator[Recorder]:
+def record_attention(layers: frozenset[int], queries: Tensor) -> Iterator[Recorder]:
     """Keep the attention rows of these queries in these layers while inside."""
     recorder = Recorder(layers=layers, queries=queries)
     token = _RECORDER.set(recorder)
@@ -47,9 +47,9 @@ def register() -> str:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
 
-    AttentionInterface.register(NAME, probe_attention)
-    AttentionMaskInterface.register(NAME, eager_mask)
-    return NAME
+    AttentionInterface.register(ATTENTION_NAME, probe_attention)
+    AttentionMaskInterface.register(ATTENTION_NAME, eager_mask)
+    return ATTENTION_NAME
 
 
 def probe_attention(

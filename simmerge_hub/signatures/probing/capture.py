@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simmerge_hub.signatures.probing.attention import recording
+from simmerge_hub.signatures.probing.attention import record_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,12 +22,12 @@ TOKENS = 128
 """Prompts are cut after this many tokens."""
 QUERIES = 2
 """Positions of each prompt whose attention rows are kept, its end included."""
-WIDTH = 256
+SKETCH_WIDTH = 256
 """Wider hidden states are projected to this many numbers, inner products kept on average."""
-EXACT = 4096
+WHOLE_VOCABULARY = 4096
 """Up to this vocabulary distributions are kept whole; above, the KEPT most likely tokens."""
-KEPT = 256
-FLOOR = -80.0
+TOP_TOKENS = 256
+LOGPROB_FLOOR = -80.0
 """The least log-probability kept: e^-80 is nothing, but not minus infinity."""
 
 Arrays = dict[str, np.ndarray]
@@ -53,14 +53,14 @@ class Layers:
 
 def run(model: PreTrainedModel, layers: Layers, batch: Sequence[Prompt]) -> list[Arrays]:
     """One forward pass; per prompt, its part of every array of the sketch."""
-    ids, mask = _padded(batch)
+    ids, mask = _pad(batch)
     queries = torch.tensor([(p.queries * QUERIES)[:QUERIES] for p in batch])
     hidden: dict[int, list[Tensor]] = {}
     hooks = [
-        layers.modules[n].register_forward_hook(_keeper(hidden, n, batch)) for n in layers.hidden
+        layers.modules[n].register_forward_hook(_make_hook(hidden, n, batch)) for n in layers.hidden
     ]
     try:
-        with recording(frozenset(layers.attention), queries) as recorder:
+        with record_attention(frozenset(layers.attention), queries) as recorder:
             logits = model(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
@@ -77,7 +77,7 @@ def run(model: PreTrainedModel, layers: Layers, batch: Sequence[Prompt]) -> list
     ]
 
 
-def _padded(batch: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
+def _pad(batch: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
     """Token ids and mask, int64 [prompts, longest], padded on the right."""
     longest = max(len(p.ids) for p in batch)
     ids = torch.zeros(len(batch), longest, dtype=torch.long)
@@ -88,43 +88,43 @@ def _padded(batch: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _keeper(hidden: dict[int, list[Tensor]], number: int, batch: Sequence[Prompt]) -> Any:
+def _make_hook(hidden: dict[int, list[Tensor]], number: int, batch: Sequence[Prompt]) -> Any:
     """A hook that keeps float32 [positions, width] of each prompt after one layer."""
 
     def keep(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
         states = output[0] if isinstance(output, tuple) else output
         kept = [states[i, list(p.positions)].float().cpu() for i, p in enumerate(batch)]
-        hidden[number] = [_projected(rows) for rows in kept]
+        hidden[number] = [_project(rows) for rows in kept]
 
     return keep
 
 
-def _projected(rows: Tensor) -> Tensor:
+def _project(rows: Tensor) -> Tensor:
     """[rows, width] -> [rows, at most WIDTH] by a seeded Gaussian matrix."""
     width = rows.shape[1]
-    if width <= WIDTH:
+    if width <= SKETCH_WIDTH:
         return rows
     generator = torch.Generator().manual_seed(width)
-    return rows @ (torch.randn(width, WIDTH, generator=generator) / WIDTH**0.5)
+    return rows @ (torch.randn(width, SKETCH_WIDTH, generator=generator) / SKETCH_WIDTH**0.5)
 
 
 def _distribution(logits: Tensor, prompt: Prompt) -> Arrays:
     """From float [tokens, vocabulary]: loss of the prompt, distributions at its positions."""
-    logprobs = logits.float().log_softmax(-1).clamp_min(FLOOR).cpu()
+    logprobs = logits.float().log_softmax(-1).clamp_min(LOGPROB_FLOOR).cpu()
     targets = torch.tensor(prompt.ids[1:])
     loss = -logprobs[:-1].gather(1, targets[:, None]).mean()
     kept = logprobs[list(prompt.positions)]
-    found = {
+    arrays = {
         "loss": loss.reshape(1).numpy(),
         "vocabulary": np.array([kept.shape[1]]),
         "entropy": -(kept.exp() * kept).sum(-1).numpy(),
     }
-    if kept.shape[1] <= EXACT:
-        return found | {"logprobs": kept.numpy()}
-    values, ids = kept.topk(KEPT)
+    if kept.shape[1] <= WHOLE_VOCABULARY:
+        return arrays | {"logprobs": kept.numpy()}
+    values, ids = kept.topk(TOP_TOKENS)
     rest = kept.double().exp().sum(-1) - values.double().exp().sum(-1)
     tail = rest.clamp_min(1e-30).log().float()
-    return found | {
+    return arrays | {
         "logprobs": values.numpy(), "ids": ids.to(torch.int32).numpy(), "tail": tail.numpy()
     }  # fmt: skip
 

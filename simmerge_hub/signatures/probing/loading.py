@@ -20,20 +20,20 @@ from simmerge_hub.hub.assembly import assemble
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
-from simmerge_hub.signatures.probing.offload import layered
+from simmerge_hub.signatures.probing.offload import load_by_layers
 from simmerge_hub.weights.stream import open_tensors, shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SHARE = 0.8
+MEMORY_SHARE = 0.8
 """Of the free memory, what a model may take: the rest is for what runs through it."""
-LEAST, PART = 2**27, 32
+LEAST_BATCH, BATCH_PART = 2**27, 32
 """Bytes of one batch's logits at most: 128 MiB, or one 32nd of the model where that is more."""
 
 
 @contextmanager
-def loaded(
+def open_model(
     checkpoint: Checkpoint,
     base: Checkpoint | None = None,
     *,
@@ -66,14 +66,14 @@ def loaded(
         )
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if offload is None:
-        offload = model_bytes(checkpoint, base, dtype) > SHARE * free_memory(place)
+        offload = model_bytes(checkpoint, base, dtype) > MEMORY_SHARE * free_memory(place)
     with ExitStack() as stack:
         if offload:
             rows = stack.enter_context(open_tensors(checkpoint, base))
-            with _quiet(), _loading(whole.name):
-                model = layered(_folder(whole), rows, getattr(torch, dtype), place)
+            with _silence(), _translate_errors(whole.name):
+                model = load_by_layers(_folder(whole), rows, getattr(torch, dtype), place)
         else:
-            model = _resident(checkpoint, whole, getattr(torch, dtype), place)
+            model = _load_whole(checkpoint, whole, getattr(torch, dtype), place)
         yield model.eval()
 
 
@@ -89,9 +89,9 @@ def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTraine
     from transformers import AutoTokenizer
 
     for holder in (checkpoint, base):
-        if holder is not None and any(_of_tokenizer(name) for name in holder.files):
+        if holder is not None and any(_is_of_tokenizer(name) for name in holder.files):
             folder = _folder(holder)
-            with _loading(f"the tokenizer of {checkpoint.name}"):
+            with _translate_errors(f"the tokenizer of {checkpoint.name}"):
                 return AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
                 )
@@ -120,7 +120,7 @@ def batch_entries(size: int, free: int) -> int:
         free: bytes of free memory, of which an eighth is used at most. It decides only where
             memory is short, so that elsewhere the same batches are run every time.
     """
-    room = min(max(LEAST, size // PART), free // 8) // 4
+    room = min(max(LEAST_BATCH, size // BATCH_PART), free // 8) // 4
     return 1 << max(0, room.bit_length() - 1)
 
 
@@ -130,13 +130,13 @@ def free_memory(device: torch.device | str = "cpu") -> int:
     On Linux what the kernel calls available, less where the process's control group is limited;
     elsewhere half of what the machine has.
     """
-    free = min(_available(Path("/proc/meminfo")), _granted(Path("/sys/fs/cgroup")))
+    free = min(_machine_memory(Path("/proc/meminfo")), _cgroup_memory(Path("/sys/fs/cgroup")))
     if torch.device(device).type == "cuda":
         free = min(free, torch.cuda.mem_get_info(torch.device(device))[0])
     return int(free)
 
 
-def _available(meminfo: Path) -> float:
+def _machine_memory(meminfo: Path) -> float:
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
@@ -144,7 +144,7 @@ def _available(meminfo: Path) -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
 
 
-def _granted(group: Path) -> float:
+def _cgroup_memory(group: Path) -> float:
     """What a control group (version 2) may still take, files it has cached not counted."""
     try:
         limit = int((group / "memory.max").read_text())
@@ -155,24 +155,24 @@ def _granted(group: Path) -> float:
         return float("inf")
 
 
-def _resident(
+def _load_whole(
     checkpoint: Checkpoint, whole: Checkpoint, dtype: torch.dtype, place: torch.device
 ) -> PreTrainedModel:
     """The model whole in memory, as transformers and PEFT load it."""
     from transformers import AutoModelForCausalLM
 
     folder = _folder(whole)
-    with _quiet(), _loading(whole.name):
-        model, found = AutoModelForCausalLM.from_pretrained(
+    with _silence(), _translate_errors(whole.name):
+        model, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False,
             local_files_only=True, attn_implementation="eager", output_loading_info=True,
         )  # type: ignore[misc]  # fmt: skip
-        for name in sorted(found["missing_keys"]):  # transformers would make up its values
+        for name in sorted(report["missing_keys"]):  # transformers would make up its values
             raise ValueError(f"it has no tensor for {name}")
         model.set_attn_implementation(register())
     if checkpoint.kind == "adapter":
         adapter = str(_folder(checkpoint))
-        with _quiet(), _loading(checkpoint.name):
+        with _silence(), _translate_errors(checkpoint.name):
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
@@ -180,7 +180,7 @@ def _resident(
 
 
 @contextmanager
-def _loading(what: str) -> Iterator[None]:
+def _translate_errors(what: str) -> Iterator[None]:
     """Raise what transformers and PEFT raise for a model they cannot load as an error of ours."""
     try:
         yield
@@ -208,7 +208,7 @@ def _remedy(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """No progress bars of transformers', and no word from PEFT about what it will rename."""
     from transformers.utils import logging
 
@@ -228,7 +228,7 @@ def _folder(checkpoint: Checkpoint) -> Path:
     beside = {
         name
         for name in checkpoint.files
-        if "/" not in name and (name.endswith(".json") or _of_tokenizer(name))
+        if "/" not in name and (name.endswith(".json") or _is_of_tokenizer(name))
     }
     if checkpoint.converted is not None:
         return assemble(checkpoint, beside)
@@ -237,5 +237,5 @@ def _folder(checkpoint: Checkpoint) -> Path:
     return paths[0].parent
 
 
-def _of_tokenizer(name: str) -> bool:
+def _is_of_tokenizer(name: str) -> bool:
     return bool(TOKENIZER_FILES.fullmatch(name))

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.core_model_loading import WeightConverter
 
-BLOCK = 2**20
+BLOCK_ENTRIES = 2**20
 """Entries of a tensor read at a time."""
 
 
-def layered(
+def load_by_layers(
     folder: Path, rows: Mapping[str, Rows], dtype: torch.dtype, place: torch.device
 ) -> PreTrainedModel:
     """A model that reads the weights of each module when it runs, and forgets them after.
@@ -50,9 +50,9 @@ def layered(
     """
     from accelerate import cpu_offload
 
-    model = _empty(folder, dtype)
+    model = _build_empty(folder, dtype)
     stored = Stored(model=model, rows=rows, origins=_origins(model, rows), dtype=dtype)
-    _check(stored)
+    _check_stored(stored)
     for name, buffer in model.named_buffers():
         if name in stored.origins:
             buffer.copy_(stored[name])
@@ -87,7 +87,7 @@ class Stored:
     dtype: torch.dtype
 
     def __getitem__(self, name: str) -> Tensor:
-        return _made(name, self.origins[name], self.model, self._read)
+        return _build_parameter(name, self.origins[name], self.model, self._read)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.origins)
@@ -103,13 +103,13 @@ class Stored:
 
     def _read(self, name: str) -> Tensor:
         rows = self.rows[name]
-        found = _space(matrix_shape(rows.shape), self.dtype)
+        values = _allocate(matrix_shape(rows.shape), self.dtype)
         for low, high in _blocks(rows.shape):
-            _fill(found[low:high], rows, low)
-        return found.reshape(rows.shape)
+            _fill(values[low:high], rows, low)
+        return values.reshape(rows.shape)
 
 
-def _empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+def _build_empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     """The model without weights; buffers that are computed (rotary frequencies) are there."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -136,38 +136,38 @@ def _origins(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Origin]:
     prefix, state = model.base_model_prefix, model.state_dict()
     origins: dict[str, Origin] = {}
     for name in sorted(names, key=_natural):  # experts are joined in this order
-        found, pattern = rename_source_key(name, renamings, converters, prefix, state)
-        if found not in state:
-            found, pattern = rename_source_key(name, [], [], prefix, state)
-        if found in state:
+        target, pattern = rename_source_key(name, renamings, converters, prefix, state)
+        if target not in state:
+            target, pattern = rename_source_key(name, [], [], prefix, state)
+        if target in state:
             converter = converter_of[pattern] if pattern else None
-            made_of = Origin(first=found, stored=[], converter=converter)
-            origins.setdefault(found, made_of).stored.append((name, pattern or name))
-    return origins | _others(origins) | _tied(model, origins)
+            made_of = Origin(first=target, stored=[], converter=converter)
+            origins.setdefault(target, made_of).stored.append((name, pattern or name))
+    return origins | _sibling_origins(origins) | _tied_origins(model, origins)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
-def _others(origins: Mapping[str, Origin]) -> dict[str, Origin]:
+def _sibling_origins(origins: Mapping[str, Origin]) -> dict[str, Origin]:
     """The parameters that come of one stored tensor beside the first."""
-    found = {}
+    origins_of_others = {}
     for first, origin in origins.items():
         if origin.converter:
             here, *others = origin.converter.target_patterns
-            found |= {first.replace(here, other): origin for other in others}
-    return found
+            origins_of_others |= {first.replace(here, other): origin for other in others}
+    return origins_of_others
 
 
-def _tied(model: PreTrainedModel, origins: Mapping[str, Origin]) -> dict[str, Origin]:
+def _tied_origins(model: PreTrainedModel, origins: Mapping[str, Origin]) -> dict[str, Origin]:
     """The other names of parameters that are one, of which one is stored."""
     named = list(model.named_parameters(remove_duplicate=False))
     held = {id(p): origins[n] for n, p in named if n in origins}
     return {n: held[id(p)] for n, p in named if n not in origins and id(p) in held}
 
 
-def _check(stored: Stored) -> None:
+def _check_stored(stored: Stored) -> None:
     """Refuse tensors that are missing or of the wrong shape before anything is read."""
 
     def shaped(name: str) -> Tensor:
@@ -176,13 +176,13 @@ def _check(stored: Stored) -> None:
     for name, parameter in stored.model.named_parameters(remove_duplicate=False):
         if name not in stored.origins:
             raise ValueError(f"it has no tensor for {name}")
-        found = _made(name, stored.origins[name], stored.model, shaped)
-        if found.shape != parameter.shape:
-            seen, wanted = list(found.shape), list(parameter.shape)
+        built = _build_parameter(name, stored.origins[name], stored.model, shaped)
+        if built.shape != parameter.shape:
+            seen, wanted = list(built.shape), list(parameter.shape)
             raise ValueError(f"{name} is {seen} in its files, and {wanted} by its config")
 
 
-def _made(
+def _build_parameter(
     name: str, origin: Origin, model: PreTrainedModel, read: Callable[[str], Tensor]
 ) -> Tensor:
     """A parameter, of what `read` gives for the stored tensors it is made of."""
@@ -191,8 +191,8 @@ def _made(
     converter = deepcopy(origin.converter)  # it collects tensors, and is used once
     for source, pattern in origin.stored:
         converter.add_tensor(origin.first, source, pattern, partial(read, source))  # type: ignore[arg-type]
-    found = converter.convert(origin.first, model=model, config=model.config)[name]
-    return found[0] if isinstance(found, list) else found
+    parameter = converter.convert(origin.first, model=model, config=model.config)[name]
+    return parameter[0] if isinstance(parameter, list) else parameter
 
 
 def _stream_embedding(stored: Stored, place: torch.device) -> None:
@@ -207,13 +207,13 @@ def _stream_embedding(stored: Stored, place: torch.device) -> None:
     def before(_module: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         ids, places = inputs[0].unique(return_inverse=True)
         read = torch.cat([rows.read(i, i + 1) for i in ids.tolist()])
-        module.weight = _frozen(read.to(place, stored.dtype))
+        module.weight = _freeze(read.to(place, stored.dtype))
         return places, *inputs[1:]
 
     def after(*_: Any) -> None:
         module.weight = nothing
 
-    nothing = _frozen(torch.empty(0, module.embedding_dim, dtype=stored.dtype, device=place))
+    nothing = _freeze(torch.empty(0, module.embedding_dim, dtype=stored.dtype, device=place))
     remove_hook_from_module(module)
     module.weight = nothing
     module.padding_idx = None  # a row of the whole embedding, and of use in training only
@@ -235,7 +235,7 @@ def _stream_head(stored: Stored, place: torch.device) -> None:
     def forward(input: Tensor) -> Tensor:  # named as in Linear
         logits = input.new_empty(*input.shape[:-1], rows.shape[0])
         blocks = _blocks(rows.shape)
-        space = _space((blocks[0][1], rows.shape[1]), stored.dtype)
+        space = _allocate((blocks[0][1], rows.shape[1]), stored.dtype)
         for low, high in blocks:
             block = _fill(space[: high - low], rows, low)
             logits[..., low:high] = input @ block.to(place).T
@@ -245,17 +245,17 @@ def _stream_head(stored: Stored, place: torch.device) -> None:
     head.forward = forward
 
 
-def _frozen(values: Tensor) -> Parameter:
+def _freeze(values: Tensor) -> Parameter:
     return Parameter(values, requires_grad=False)
 
 
-def _space(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+def _allocate(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """An empty matrix; before a large one is made, what malloc has free goes back to the system.
 
     Large blocks come and go all the time, and what is small and stays is put between them: running
     a model of 1.1 B parameters by layers took 1 GB for such holes.
     """
-    if sys.platform == "linux" and shape[0] * shape[1] >= BLOCK:
+    if sys.platform == "linux" and shape[0] * shape[1] >= BLOCK_ENTRIES:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, and the holes
         if trim:
             trim(0)
@@ -272,5 +272,5 @@ def _fill(space: Tensor, rows: Rows, low: int) -> Tensor:
 def _blocks(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """The row ranges in which a tensor of this shape is read."""
     rows, cols = matrix_shape(shape)
-    step = max(1, BLOCK // max(1, cols))
+    step = max(1, BLOCK_ENTRIES // max(1, cols))
     return [(low, min(low + step, rows)) for low in range(0, rows, step)]

@@ -48,12 +48,12 @@ def probe_set(task: str, source: str | None = None, *, limit: int = PROMPTS) -> 
         ProbeError: no source and no probe set of ours, or a source without prompts.
     """
     if source is None:
-        found, prompts = f"simmerge-hub:{task}", _ours(task)[:limit]
+        origin, prompts = f"simmerge-hub:{task}", _packaged_prompts(task)[:limit]
     else:
         read = texts(source, limit=limit)
-        found, prompts = read.source, read.prompts
+        origin, prompts = read.source, read.prompts
     digest = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
-    return ProbeSet(task=task, source=found, prompts=tuple(prompts), digest=digest)
+    return ProbeSet(task=task, source=origin, prompts=tuple(prompts), digest=digest)
 
 
 def run_probes(
@@ -86,7 +86,7 @@ def run_probes(
 
     tokens = loading.load_tokenizer(checkpoint, base)
     sketches = {}
-    with loading.loaded(checkpoint, base, dtype=dtype, device=device, offload=offload) as model:
+    with loading.open_model(checkpoint, base, dtype=dtype, device=device, offload=offload) as model:
         size = loading.model_bytes(checkpoint, base, dtype)
         entries = loading.batch_entries(size, loading.free_memory(model.device))
         for number, probes in enumerate(probe_sets):
@@ -98,7 +98,7 @@ def run_probes(
     return sketches
 
 
-def _ours(task: str) -> tuple[str, ...]:
+def _packaged_prompts(task: str) -> tuple[str, ...]:
     if task not in DOMAINS:
         raise ProbeError(
             f"there is no probe set of ours for {task!r}",

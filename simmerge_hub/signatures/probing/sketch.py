@@ -97,11 +97,11 @@ def sketch(
     parts: dict[int, Arrays] = {}
     with torch.no_grad():
         for batch in _batches(read, config.vocab_size, entries or BATCH_ENTRIES):
-            found = run(model, layers, [read[i] for i in batch])
-            parts |= dict(zip(batch, found, strict=True))
+            arrays = run(model, layers, [read[i] for i in batch])
+            parts |= dict(zip(batch, arrays, strict=True))
             if progress:
                 progress(len(parts), len(read))
-    return _joined(read, [parts[i] for i in range(len(read))], layers, probes)
+    return _join(read, [parts[i] for i in range(len(read))], layers, probes)
 
 
 def _prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> Prompt:
@@ -149,8 +149,8 @@ def _layers(model: PreTrainedModel) -> Layers:
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
             return Layers(
                 modules=list(module),
-                hidden=_spread(count, HIDDEN_LAYERS),
-                attention=_spread(count, ATTENTION_LAYERS),
+                hidden=_spread_layers(count, HIDDEN_LAYERS),
+                attention=_spread_layers(count, ATTENTION_LAYERS),
             )
     raise ProbeError(
         f"{type(model).__name__} has no list of {count} layers to probe",
@@ -158,13 +158,13 @@ def _layers(model: PreTrainedModel) -> Layers:
     )
 
 
-def _spread(count: int, kept: int) -> list[int]:
+def _spread_layers(count: int, kept: int) -> list[int]:
     """At most `kept` of `count` layers, evenly spread, the last one among them."""
     kept = min(count, kept)
     return [(i + 1) * count // kept - 1 for i in range(kept)]
 
 
-def _joined(
+def _join(
     prompts: Sequence[Prompt], parts: Sequence[Arrays], layers: Layers, probes: str
 ) -> Sketch:
     def join(name: str, axis: int = 0, dtype: Any = np.float32) -> np.ndarray:

@@ -16,7 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simmerge_hub.signatures.probing.capture import EXACT, FLOOR, KEPT, QUERIES, TOKENS, WIDTH
+from simmerge_hub.signatures.probing.capture import (
+    LOGPROB_FLOOR,
+    QUERIES,
+    SKETCH_WIDTH,
+    TOKENS,
+    TOP_TOKENS,
+    WHOLE_VOCABULARY,
+)
 from simmerge_hub.signatures.probing.sketch import (
     ATTENTION_LAYERS,
     HIDDEN_LAYERS,
@@ -24,77 +31,80 @@ from simmerge_hub.signatures.probing.sketch import (
     Sketch,
 )
 from simmerge_hub.signatures.signing import cache
-from simmerge_hub.signatures.signing.sample import Ranges, sampled_rows
+from simmerge_hub.signatures.signing.sample import Ranges, choose_rows
 from simmerge_hub.signatures.signing.signature import Request, Signature
 from simmerge_hub.weights.numbers import STORED_DTYPES
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
-CHECKED = 32
+ROWS_CHECKED = 32
 """Rows of a signature of others that are compared; if a tenth are false, 97 % are found out."""
-ARRAYS = (
+SKETCH_ARRAYS = (
     "logprobs", "ids", "tail", "entropy", "loss", "ends", "hidden", "depths", "attention",
     "attention_depths",
 )  # fmt: skip
 """What of a sketch is an array."""
 SLACK = 1e-3
 """How far probabilities in float32 may sum to more or less than 1; in float16 ten times as far."""
-LARGE = 1e9
+LARGEST_STATE = 1e9
 """No hidden state has such an entry; its square times a whole sketch is still a float32."""
-NEAR = 1e-5
+ADAPTER_TOLERANCE = 1e-5
 """An adapter's rows are computed, not read: they may differ by rounding."""
 
 
-def doubt(found: Signature, request: Request, known: Signature | None = None) -> str:
+def doubt(signature: Signature, request: Request, known: Signature | None = None) -> str:
     """What is wrong with a signature; "" if nothing is.
 
     Args:
-        found: what was published, read by `load`: its schema, content and numbers are sound.
+        signature: what was published, read by `load`: its schema, content and numbers are sound.
         request: what was looked for.
         known: a signature of the same model that is believed; its rows must be the same.
     """
-    if found.digest != request.identity:
+    if signature.digest != request.identity:
         return "it is of a model of other content"
-    if found.settings != request.settings:
-        return f"its settings are {found.settings}, not {request.settings}"
-    sizes = shapes(request.checkpoint, request.adapted)
-    if (found.kind, dict(found.shapes)) != (request.checkpoint.kind, sizes) or found.approximate:
+    if signature.settings != request.settings:
+        return f"its settings are {signature.settings}, not {request.settings}"
+    sizes = shapes(request.checkpoint, request.adapter_base)
+    if (signature.kind, dict(signature.shapes)) != (
+        request.checkpoint.kind,
+        sizes,
+    ) or signature.approximate:
         return "its tensors are not those of the model"
-    rows = sampled_rows(sizes, entries=request.settings.entries)
+    rows = choose_rows(sizes, entries=request.settings.entries)
     return (
-        _wrong_rows(found, request, rows)
-        or (_wrong_content(found, known, request) if known else "")
+        _wrong_rows(signature, request, rows)
+        or (_wrong_content(signature, known, request) if known else "")
         or next(
-            (f"its sketch of {task} {fault}" for task, sketch in found.sketches.items()
-             if (fault := _fault(sketch, request))), "",
+            (f"its sketch of {task} {fault}" for task, sketch in signature.sketches.items()
+             if (fault := _sketch_fault(sketch, request))), "",
         )
     )  # fmt: skip
 
 
-def spot_check(found: Signature, request: Request, commit: str) -> str:
+def spot_check(signature: Signature, request: Request, commit: str) -> str:
     """Compare a few rows with the model's own, read by byte ranges; "" if they are the same.
 
     Which rows is decided by the model's digest, the commit of what was published and a secret of
     this machine: the same ones every time, and its publisher cannot know which.
     """
-    sizes = shapes(request.checkpoint, request.adapted)
-    ranges = sampled_rows(sizes, entries=request.settings.entries)
-    chosen = _chosen(ranges, f"{found.digest} {commit}")
+    sizes = shapes(request.checkpoint, request.adapter_base)
+    ranges = choose_rows(sizes, entries=request.settings.entries)
+    chosen = _draw_places(ranges, f"{signature.digest} {commit}")
     rows = {
         name: [(row, row + 1) for row in (_row(ranges[name], place) for place in places)]
         for name, places in chosen.items()
     }
-    read = read_rows(request.checkpoint, rows, request.adapted)
+    read = read_rows(request.checkpoint, rows, request.adapter_base)
     for name, places in chosen.items():
-        if not _same(found.sampled[name][places], read[name], request):
+        if not _is_same(signature.sampled[name][places], read[name], request):
             return f"rows of {name} are not those of the model"
     return ""
 
 
-def _chosen(ranges: Ranges, text: str) -> dict[str, list[int]]:
+def _draw_places(ranges: Ranges, text: str) -> dict[str, list[int]]:
     """Tensor name -> places in its sample, ascending."""
     names, key = sorted(ranges), cache.secret()
     chosen: dict[str, set[int]] = {}
-    for number in range(CHECKED if names else 0):
+    for number in range(ROWS_CHECKED if names else 0):
         drawn = hmac.digest(key, f"{text} {number}".encode(), "sha256")
         name = names[int.from_bytes(drawn[:8]) % len(names)]
         count = sum(high - low for low, high in ranges[name])
@@ -111,11 +121,14 @@ def _row(ranges: tuple[tuple[int, int], ...], place: int) -> int:
     raise IndexError(place)
 
 
-def _wrong_rows(found: Signature, request: Request, rows: Ranges) -> str:
-    if found.sampled.keys() != rows.keys():
+def _wrong_rows(signature: Signature, request: Request, rows: Ranges) -> str:
+    if signature.sampled.keys() != rows.keys():
         return "other tensors are sampled in it"
-    for name, tensor in found.sampled.items():
-        size = (sum(high - low for low, high in rows[name]), matrix_shape(found.shapes[name])[1])
+    for name, tensor in signature.sampled.items():
+        size = (
+            sum(high - low for low, high in rows[name]),
+            matrix_shape(signature.shapes[name])[1],
+        )
         if tuple(tensor.shape) != size or tensor.dtype != _dtype(request, name):
             return f"{name} is {tensor.dtype} {tuple(tensor.shape)} in it"
     return ""
@@ -128,40 +141,43 @@ def _dtype(request: Request, name: str) -> torch.dtype:
     return STORED_DTYPES[header.dtype] if header is not None and stored else torch.float32
 
 
-def _wrong_content(found: Signature, known: Signature, request: Request) -> str:
+def _wrong_content(signature: Signature, known: Signature, request: Request) -> str:
     for name, tensor in known.sampled.items():
-        if not _same(found.sampled[name], tensor, request):
+        if not _is_same(signature.sampled[name], tensor, request):
             return f"rows of {name} are not those of the model"
     return ""
 
 
-def _same(ours: Tensor, theirs: Tensor, request: Request) -> bool:
+def _is_same(ours: Tensor, theirs: Tensor, request: Request) -> bool:
     first, second = ours.to(torch.float32), theirs.to(torch.float32)
     if request.checkpoint.kind == "full":
         return torch.equal(first, second)
-    return torch.allclose(first, second, rtol=NEAR, atol=NEAR * float(second.abs().max()))
+    return torch.allclose(
+        first, second, rtol=ADAPTER_TOLERANCE, atol=ADAPTER_TOLERANCE * float(second.abs().max())
+    )
 
 
-def _fault(sketch: Sketch, request: Request) -> str:
+def _sketch_fault(sketch: Sketch, request: Request) -> str:
     """What about a sketch cannot be; only sketches that were asked for are looked at."""
     asked = {probes.digest: len(probes.prompts) for probes in request.probe_sets}
     if sketch.probes not in asked:
         return ""
     if not (isinstance(sketch.tokens, str) and type(sketch.vocabulary) is int):
         return "has no tokens or vocabulary"
-    for name in ARRAYS:
-        if not isinstance(getattr(sketch, name), np.ndarray):
+    for name in SKETCH_ARRAYS:
+        array = getattr(sketch, name)
+        if not isinstance(array, np.ndarray) or not array.ndim:
             return f"has no array {name}"
-    for name, (dtype, size) in _expected(sketch, asked[sketch.probes]).items():
+    for name, (dtype, size) in _expected_arrays(sketch, asked[sketch.probes]).items():
         array = getattr(sketch, name)
         if (array.dtype, array.shape) != (dtype, size):
             return f"has {name} of the wrong size or type"
-    sizes = shapes(request.checkpoint, request.adapted).values()
+    sizes = shapes(request.checkpoint, request.adapter_base).values()
     rows = {size[0] for size in sizes if size}
-    return next(_impossible(sketch, asked[sketch.probes], rows), "")
+    return next(_impossibilities(sketch, asked[sketch.probes], rows), "")
 
 
-def _impossible(sketch: Sketch, prompts: int, rows: set[int]) -> Iterator[str]:
+def _impossibilities(sketch: Sketch, prompts: int, rows: set[int]) -> Iterator[str]:
     """What no model gives on so many prompts; `rows` are how many its tensors have."""
     if sketch.vocabulary not in rows:
         yield "has another vocabulary than the model"
@@ -172,52 +188,59 @@ def _impossible(sketch: Sketch, prompts: int, rows: set[int]) -> Iterator[str]:
         yield "has tokens beyond its vocabulary"
     if (np.diff(np.sort(ids)) == 0).any():
         yield "has a token twice"
-    if not (_within(logprobs, FLOOR, SLACK) and _within(sketch.tail, FLOOR, SLACK)):
+    if not (
+        _is_within(logprobs, LOGPROB_FLOOR, SLACK) and _is_within(sketch.tail, LOGPROB_FLOOR, SLACK)
+    ):
         yield "has log-probabilities that are none"
     total = np.exp(logprobs).sum(-1) + (np.exp(sketch.tail) if ids.size else 0)
-    if not _within(total, 1 - SLACK, 1 + SLACK):
+    if not _is_within(total, 1 - SLACK, 1 + SLACK):
         yield "has probabilities that do not sum to 1"
     most = np.log(sketch.vocabulary) + SLACK
-    if not (_within(sketch.entropy, -SLACK, most) and _within(sketch.loss, -SLACK, -FLOOR)):
+    if not (
+        _is_within(sketch.entropy, -SLACK, most) and _is_within(sketch.loss, -SLACK, -LOGPROB_FLOOR)
+    ):
         yield "has an entropy or a loss that is none"
-    if not (_within(sketch.hidden, -LARGE, LARGE) and 0 < sketch.hidden.shape[-1] <= WIDTH):
+    if not (
+        _is_within(sketch.hidden, -LARGEST_STATE, LARGEST_STATE)
+        and 0 < sketch.hidden.shape[-1] <= SKETCH_WIDTH
+    ):
         yield "has hidden states that are none"
-    if not (0 < len(sketch.depths) <= HIDDEN_LAYERS and _ascend(sketch.depths)):
+    if not (0 < len(sketch.depths) <= HIDDEN_LAYERS and _is_ascending(sketch.depths)):
         yield "has layers that the model has not"
-    if sketch.attention.size and not _attends(sketch, prompts):
+    if sketch.attention.size and not _is_attention(sketch, prompts):
         yield "has attention that is none"
 
 
-def _attends(sketch: Sketch, prompts: int) -> bool:
+def _is_attention(sketch: Sketch, prompts: int) -> bool:
     """Whether its attention can be that of a few queries of each prompt."""
     layers, _, queries, keys = sketch.attention.shape
     return (
         layers <= ATTENTION_LAYERS
         and prompts <= queries <= QUERIES * prompts
         and keys <= TOKENS
-        and _ascend(sketch.attention_depths)
-        and _within(sketch.attention, 0, 1)
-        and _within(sketch.attention.astype(np.float32).sum(-1), 0, 1 + 10 * SLACK)
+        and _is_ascending(sketch.attention_depths)
+        and _is_within(sketch.attention, 0, 1)
+        and _is_within(sketch.attention.astype(np.float32).sum(-1), 0, 1 + 10 * SLACK)
     )
 
 
-def _within(values: np.ndarray, low: float, high: float) -> bool:
+def _is_within(values: np.ndarray, low: float, high: float) -> bool:
     return bool(((values >= low) & (values <= high)).all())
 
 
-def _ascend(depths: np.ndarray) -> bool:
-    return _within(depths, 0, 1) and bool((np.diff(depths) > 0).all())
+def _is_ascending(depths: np.ndarray) -> bool:
+    return _is_within(depths, 0, 1) and bool((np.diff(depths) > 0).all())
 
 
-def _expected(sketch: Sketch, prompts: int) -> Mapping[str, tuple[type, tuple[int, ...]]]:
+def _expected_arrays(sketch: Sketch, prompts: int) -> Mapping[str, tuple[type, tuple[int, ...]]]:
     """Array name -> dtype and shape, as they follow from one another."""
-    positions, whole = len(sketch.entropy), sketch.vocabulary <= EXACT
+    positions, whole = len(sketch.entropy), sketch.vocabulary <= WHOLE_VOCABULARY
     attended = sketch.attention.ndim == 4 and sketch.attention.size > 0
     heads = sketch.attention.shape[1:] if attended else ()
     queried = (len(sketch.attention_depths), *heads) if heads else (0,)
     return {
-        "logprobs": (np.float32, (positions, sketch.vocabulary if whole else KEPT)),
-        "ids": (np.int32, (0,) if whole else (positions, KEPT)),
+        "logprobs": (np.float32, (positions, sketch.vocabulary if whole else TOP_TOKENS)),
+        "ids": (np.int32, (0,) if whole else (positions, TOP_TOKENS)),
         "tail": (np.float32, (0,) if whole else (positions,)),
         "entropy": (np.float32, (positions,)),
         "loss": (np.float32, (prompts,)),

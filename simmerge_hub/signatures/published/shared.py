@@ -28,12 +28,12 @@ from simmerge_hub.signatures.signing.signature import (
     save,
 )
 
-FOLDER = "simmerge"
-LARGEST = 2**30
+HUB_FOLDER = "simmerge"
+LARGEST_SIGNATURE = 2**30
 """Bytes of a published signature at most: ten times what one of a 7B model has."""
 
 
-def signed(
+def find_or_sign(
     request: Request,
     *,
     third_parties: Sequence[str] = (),
@@ -55,8 +55,8 @@ def signed(
     """
     say = note or (lambda _: None)
     own = request.checkpoint.location.repo
-    lookups = [partial(_own, own, say)] if own else []
-    lookups += [partial(_others, repo, say) for repo in third_parties]
+    lookups = [partial(_look_beside_model, own, say)] if own else []
+    lookups += [partial(_look_in_repo, repo, say) for repo in third_parties]
     return obtain(request, lookups=lookups, progress=progress, note=note)
 
 
@@ -86,12 +86,12 @@ def publish(signature: Signature, request: Request, *, to: str | None = None) ->
             f"{checkpoint.name} is a folder here, and has no repository to publish a signature in",
             hint="name a data set of yours: --to org/signatures",
         )
-    closed = _closed(request, target if kind == "model" else "")
-    theirs = _published(signature, request, target, kind)
+    closed = _why_closed(request, target if kind == "model" else "")
+    theirs = _find_published(signature, request, target, kind)
     if theirs and _probes(signature) <= _probes(theirs):
         return None
     sketches = {**(theirs.sketches if theirs else {}), **signature.sketches}
-    whole = replace(_anonymous(signature, checkpoint), sketches=sketches)
+    whole = replace(_anonymise(signature, checkpoint), sketches=sketches)
     with TemporaryDirectory() as folder:
         file = Path(folder, "signature.safetensors")
         save(whole, file)
@@ -117,20 +117,22 @@ def size_of(signature: Signature) -> int:
 
 
 def _path(request: Request) -> str:
-    return f"{FOLDER}/{request.identity.replace('+', '-')}.safetensors"
+    return f"{HUB_FOLDER}/{request.identity.replace('+', '-')}.safetensors"
 
 
-def _own(repo: str, say: Note, request: Request, known: Signature | None) -> Found | None:
+def _look_beside_model(
+    repo: str, say: Note, request: Request, known: Signature | None
+) -> Found | None:
     """What the model's owners published beside it."""
     try:
         attached = find(repo, _path(request))
     except HubError as error:
         say(f"{repo}: signatures cannot be looked for: {error}")
         return None
-    return _believed(attached, request, known, say)
+    return _believe(attached, request, known, say)
 
 
-def _others(repo: str, say: Note, request: Request, known: Signature | None) -> Found | None:
+def _look_in_repo(repo: str, say: Note, request: Request, known: Signature | None) -> Found | None:
     """What somebody else published, spot-checked unless the whole sample can be compared."""
     try:
         attached = _find_anywhere(repo, _path(request))
@@ -139,7 +141,7 @@ def _others(repo: str, say: Note, request: Request, known: Signature | None) -> 
     except HubError as error:
         say(f"{repo}: signatures cannot be looked for: {error}")
         return None
-    found = _believed(attached, request, known, say)
+    found = _believe(attached, request, known, say)
     if found is None or attached is None or known is not None:
         return found
     try:
@@ -147,7 +149,7 @@ def _others(repo: str, say: Note, request: Request, known: Signature | None) -> 
     except SimmergeError as error:
         wrong = f"it cannot be checked: {error}"
     if wrong:
-        say(_ignored(attached, wrong))
+        say(_ignored_note(attached, wrong))
         return None
     return found
 
@@ -160,48 +162,46 @@ def _find_anywhere(repo: str, path: str) -> Attachment | None:
         return find(repo, path)
 
 
-def _believed(
+def _believe(
     attached: Attachment | None, request: Request, known: Signature | None, say: Note
 ) -> Found | None:
     """The signature in a file of others, if there is one and it stands every check."""
     if attached is None:
         return None
     try:
-        found = _loaded(attached)
-        wrong = doubt(found, request, known)
-    except SimmergeError as error:
-        wrong = str(error)
-    except Exception as error:  # a header that is sound JSON may still say anything
-        wrong = f"it is no signature ({type(error).__name__})"
-    else:
-        if not wrong:
-            return Found(signature=found, place=attached.location.repo)
-    say(_ignored(attached, wrong))
-    return None
+        signature = _load_attached(attached)
+    except (SimmergeError, OSError) as error:  # huggingface_hub's own errors are OSErrors too
+        say(_ignored_note(attached, str(error)))
+        return None
+    wrong = doubt(signature, request, known)
+    if wrong:
+        say(_ignored_note(attached, wrong))
+        return None
+    return Found(signature=signature, place=attached.location.repo)
 
 
-def _loaded(attached: Attachment) -> Signature:
-    if attached.size > LARGEST:
+def _load_attached(attached: Attachment) -> Signature:
+    if attached.size > LARGEST_SIGNATURE:
         raise SignatureError(
             f"it has {attached.size / 1e6:,.0f} MB, and no signature has more than "
-            f"{LARGEST / 1e6:,.0f}",
+            f"{LARGEST_SIGNATURE / 1e6:,.0f}",
             hint="sign the model here",
         )
     return load(attached.fetch())
 
 
-def _ignored(attached: Attachment, wrong: str) -> str:
+def _ignored_note(attached: Attachment, wrong: str) -> str:
     where = attached.location
     return f"the signature in {where.repo}@{where.commit[:8]} is ignored: {wrong}"
 
 
-def _closed(request: Request, own: str) -> str:
+def _why_closed(request: Request, own: str) -> str:
     """Why the target must be private: a model behind it that not everybody may read; "" if none.
 
     A model's own repository is as open as the model; what a folder here may be shown to is not
     known.
     """
-    for each in (request.checkpoint, request.adapted):
+    for each in (request.checkpoint, request.adapter_base):
         if each is None or (own and each.location.repo == own):
             continue
         if not each.location.repo:
@@ -212,14 +212,14 @@ def _closed(request: Request, own: str) -> str:
     return ""
 
 
-def _anonymous(signature: Signature, checkpoint: Checkpoint) -> Signature:
+def _anonymise(signature: Signature, checkpoint: Checkpoint) -> Signature:
     """Without the name of a folder here."""
     if checkpoint.location.repo:
         return signature
     return replace(signature, name=signature.digest[:12], commit=None)
 
 
-def _published(
+def _find_published(
     signature: Signature, request: Request, target: str, kind: RepoType
 ) -> Signature | None:
     """What is published in the same place already, if its rows are those of this signature."""
@@ -227,7 +227,7 @@ def _published(
         attached = find(target, _path(request), repo_type=kind)
     except RepoNotFound:  # it will be created, or refused
         return None
-    found = _believed(attached, request, signature, lambda _: None)
+    found = _believe(attached, request, signature, lambda _: None)
     return found.signature if found else None
 
 

@@ -5,9 +5,10 @@ And the file it is kept in. Knows nothing about where it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -17,29 +18,37 @@ from torch import Tensor
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
-from simmerge_hub.signatures.signing.sample import ENTRIES
+from simmerge_hub.signatures.signing.sample import SAMPLE_ENTRIES
 
-FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
+PRECISION_FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
 """Compute dtype -> how far a model's sketch may be from itself on another path (whole or by layers,
 batch size, device), as a share of the largest entry: the dtype's precision floor. A smaller
 difference between two models says nothing. Set at 10 to 100 roundings; on a CPU, float32 differs by
 4e-7. Attention, stored in float16, is never known better than to 1e-3."""
+HEADER_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,), "commit": (str, NoneType), "digest": (str,), "kind": (str,),
+    "settings": (dict,), "shapes": (dict,), "sketches": (dict,), "approximate": (list,),
+}  # fmt: skip
+SETTINGS_TYPES = {"entries": (int,), "dtype": (str,)}
+SKETCH_TYPES = {"probes": (str,), "tokens": (str,), "vocabulary": (int,)}
+"""What of a sketch is no array."""
+SKETCH_DTYPES = (torch.float32, torch.float16, torch.int32, torch.bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What signatures must share to be compared: entries sampled at most, compute dtype."""
 
-    entries: int = ENTRIES
+    entries: int = SAMPLE_ENTRIES
     dtype: str = "float32"
 
     @property
     def floor(self) -> float:
         """The precision floor of sketches computed in this dtype, written into the file."""
-        return FLOOR[self.dtype]
+        return PRECISION_FLOOR[self.dtype]
 
 
-DEFAULT = Settings()
+DEFAULT_SETTINGS = Settings()
 """What signatures that are published should have, so that most can be compared."""
 
 
@@ -71,7 +80,7 @@ class Signature:
 
 def save(signature: Signature, path: Path) -> None:
     """Write a signature as one safetensors file."""
-    parts = {task: dumped(sketch) for task, sketch in signature.sketches.items()}
+    parts = {task: dump_sketch(sketch) for task, sketch in signature.sketches.items()}
     header = {
         "name": signature.name, "commit": signature.commit, "digest": signature.digest,
         "kind": signature.kind, "settings": asdict(signature.settings),
@@ -87,41 +96,93 @@ def save(signature: Signature, path: Path) -> None:
 
 
 def load(path: Path) -> Signature:
-    """Read a signature. Raises SignatureError if it must not be believed."""
+    """Read a signature that anybody may have written.
+
+    Raises:
+        SignatureError: it must not be believed, or is no signature.
+    """
     header, tensors = store.read(path)
-    try:
-        return Signature(
-            name=header["name"],
-            commit=header["commit"],
-            digest=header["digest"],
-            kind=header["kind"],
-            settings=Settings(**header["settings"]),
-            shapes={name: tuple(shape) for name, shape in header["shapes"].items()},
-            sampled=_under("sampled/", tensors),
-            sketches={
-                task: undumped(scalars, _under(f"sketch/{task}/", tensors))
-                for task, scalars in header["sketches"].items()
-            },
-            approximate=tuple(header["approximate"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise SignatureError(
-            f"{path.name} is no signature: it lacks {error}", hint="sign the model again"
-        ) from error
+    flaw = next(_header_flaws(header), "")
+    if flaw:
+        raise _refusal(path.name, flaw)
+    return Signature(
+        name=header["name"],
+        commit=header["commit"],
+        digest=header["digest"],
+        kind=header["kind"],
+        settings=Settings(**header["settings"]),
+        shapes={name: tuple(shape) for name, shape in header["shapes"].items()},
+        sampled=_strip_prefix("sampled/", tensors),
+        sketches={
+            task: load_sketch(scalars, _strip_prefix(f"sketch/{task}/", tensors), path.name)
+            for task, scalars in header["sketches"].items()
+        },
+        approximate=tuple(header["approximate"]),
+    )
 
 
-def dumped(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def dump_sketch(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """A sketch as (header, tensors), which is how it is stored."""
     values = {f.name: getattr(sketch, f.name) for f in fields(sketch)}
     arrays = {n: torch.from_numpy(v) for n, v in values.items() if isinstance(v, np.ndarray)}
     return {n: v for n, v in values.items() if n not in arrays}, arrays
 
 
-def undumped(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Sketch:
-    """The sketch that `dumped` took apart; TypeError if something is missing or too much."""
+def load_sketch(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> Sketch:
+    """The sketch that `dump_sketch` took apart; `file` is where it was read, for the error.
+
+    Raises:
+        SignatureError: something is missing, too much, or of another type.
+    """
+    flaw = next(_sketch_flaws(scalars, tensors), "")
+    if flaw:
+        raise _refusal(file, flaw)
     arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
     return Sketch(**scalars, **arrays)
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _header_flaws(header: Mapping[str, Any]) -> Iterator[str]:
+    """Why a header is not one that `save` wrote; of what lies deeper once the rest is right."""
+    yield from _type_flaws(header, HEADER_TYPES)
+    yield from _type_flaws(header["settings"], SETTINGS_TYPES)
+    if header["settings"].keys() > SETTINGS_TYPES.keys():
+        yield "its settings are more than entries and dtype"
+    if not all(_is_shape(shape) for shape in header["shapes"].values()):
+        yield "its shapes are no lists of sizes"
+    if not all(isinstance(scalars, dict) for scalars in header["sketches"].values()):
+        yield "its sketches have no headers"
+    if not all(isinstance(label, str) for label in header["approximate"]):
+        yield "what is approximate in it is not said in words"
+
+
+def _sketch_flaws(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    yield from _type_flaws(scalars, SKETCH_TYPES)
+    arrays = {f.name for f in fields(Sketch)} - SKETCH_TYPES.keys()
+    missing = sorted(arrays - tensors.keys())
+    if missing:
+        yield f"it lacks {missing[0]!r} of a sketch"
+    if scalars.keys() > SKETCH_TYPES.keys() or tensors.keys() > arrays:
+        yield "it has a sketch with more than belongs into one"
+    for name, tensor in tensors.items():
+        if tensor.dtype not in SKETCH_DTYPES or not tensor.ndim:
+            yield f"{name} of a sketch is {tensor.dtype} {tuple(tensor.shape)}"
+
+
+def _type_flaws(values: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> Iterator[str]:
+    for name, allowed in types.items():
+        if name not in values:
+            yield f"it lacks {name!r}"
+        elif type(values[name]) not in allowed:  # a bool is an int, and no size
+            yield f"its {name} is of type {type(values[name]).__name__}"
+
+
+def _is_shape(shape: Any) -> bool:
+    return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+
+
+def _refusal(file: str, flaw: str) -> SignatureError:
+    return SignatureError(f"{file} is no signature: {flaw}", hint="sign the model again")
+
+
+def _strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}

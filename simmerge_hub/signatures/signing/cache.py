@@ -15,12 +15,12 @@ from uuid import uuid4
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.hub.assets import assets_folder
-from simmerge_hub.signatures.signing.store import SCHEMA
+from simmerge_hub.signatures.signing.store import FILE_SCHEMA
 
-KIND = "signatures"
-LIMIT = 10_000_000_000
+CACHE_KIND = "signatures"
+DEFAULT_LIMIT = 10_000_000_000
 """Bytes all cached signatures may take, unless SIMMERGE_CACHE_LIMIT says otherwise."""
-VARIABLE = "SIMMERGE_CACHE_LIMIT"
+LIMIT_VARIABLE = "SIMMERGE_CACHE_LIMIT"
 ABANDONED = 24 * 3600
 """Seconds after which a half-written file belongs to no process any more."""
 
@@ -35,12 +35,12 @@ def structure_path(identity: str, entries: int) -> Path:
         identity: the digest of the model's content; of an adapter's and its base's.
         entries: how many are sampled at most.
     """
-    return _folder(identity) / f"structure-{entries}-{SCHEMA}.safetensors"
+    return _folder(identity) / f"structure-{entries}-{FILE_SCHEMA}.safetensors"
 
 
 def sketch_path(identity: str, probes: str, dtype: str) -> Path:
     """Where a model's sketch on the probe set of digest `probes` is cached."""
-    return _folder(identity) / f"probes-{probes[:32]}-{dtype}-{SCHEMA}.safetensors"
+    return _folder(identity) / f"probes-{probes[:32]}-{dtype}-{FILE_SCHEMA}.safetensors"
 
 
 def use(path: Path) -> Path:
@@ -57,7 +57,7 @@ def trim() -> None:
     Raises:
         SignatureError: the limit in the environment is no number of bytes.
     """
-    left = _stored(_folder("").parent)
+    left = _list_files(_folder("").parent)
     over = sum(size for _, size, _ in left) - limit()
     for _, size, path in sorted(left):
         if over <= 0:
@@ -69,11 +69,11 @@ def trim() -> None:
 
 def limit() -> int:
     """How many bytes all cached signatures may take."""
-    stated = os.environ.get(VARIABLE, str(LIMIT))
+    stated = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT))
     if not stated.isdecimal():
         raise SignatureError(
-            f"{VARIABLE} is {stated!r}, which is no number of bytes",
-            hint=f"set it to a whole number, like {LIMIT}, or unset it",
+            f"{LIMIT_VARIABLE} is {stated!r}, which is no number of bytes",
+            hint=f"set it to a whole number, like {DEFAULT_LIMIT}, or unset it",
         )
     return int(stated)
 
@@ -90,16 +90,16 @@ def secret() -> bytes:
 
 
 def _folder(identity: str) -> Path:
-    return assets_folder(KIND, hashlib.sha256(identity.encode()).hexdigest()[:32])
+    return assets_folder(CACHE_KIND, hashlib.sha256(identity.encode()).hexdigest()[:32])
 
 
-def _stored(folder: Path) -> list[tuple[int, int, Path]]:
+def _list_files(folder: Path) -> list[tuple[int, int, Path]]:
     """(time of last use in ns, bytes, path) of every file that may be deleted."""
-    found = []
+    files = []
     for path in folder.glob("*/*"):
         with contextlib.suppress(FileNotFoundError):  # another process trims as well
             status = path.stat()
             written_now = path.name[0] == "." and time.time() - status.st_mtime < ABANDONED
             if not written_now:
-                found.append((status.st_mtime_ns, status.st_size, path))
-    return found
+                files.append((status.st_mtime_ns, status.st_size, path))
+    return files

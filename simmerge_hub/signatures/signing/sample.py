@@ -13,20 +13,20 @@ from torch import Tensor
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
-ENTRIES = 16_000_000
+SAMPLE_ENTRIES = 16_000_000
 """Entries sampled from a model at most, by default."""
-BIG = 250_000_000
+BIG_MODEL = 250_000_000
 """Entries from which a model counts as big: 1 GB in float32, half of that in bfloat16."""
-SHARE = 200
+BIG_PART = 200
 """Of a big model, one entry in 200 is sampled at most; with what ranges bridge, under 1 %."""
-RUNS = 4
+RUNS_PER_TENSOR = 4
 """A tensor's rows are sampled in this many runs, one in each quarter of the tensor."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 Ranges = dict[str, tuple[tuple[int, int], ...]]
 
 
-def sampled_rows(sizes: Shapes, *, entries: int = ENTRIES) -> Ranges:
+def choose_rows(sizes: Shapes, *, entries: int = SAMPLE_ENTRIES) -> Ranges:
     """Which rows of each tensor to sample.
 
     Args:
@@ -38,15 +38,15 @@ def sampled_rows(sizes: Shapes, *, entries: int = ENTRIES) -> Ranges:
         whose single row exceeds four quotas (fused experts of a big model) is left out.
     """
     quota = _quota(sizes, entries)
-    found = {name: _rows(name, shape, quota) for name, shape in sizes.items()}
-    return {name: rows for name, rows in found.items() if rows}
+    chosen = {name: _rows(name, shape, quota) for name, shape in sizes.items()}
+    return {name: rows for name, rows in chosen.items() if rows}
 
 
 def read_sample(
-    checkpoint: Checkpoint, base: Checkpoint | None = None, *, entries: int = ENTRIES
+    checkpoint: Checkpoint, base: Checkpoint | None = None, *, entries: int = SAMPLE_ENTRIES
 ) -> dict[str, Tensor]:
     """Tensor name -> float32 [sampled rows, cols]; only those rows' bytes are read."""
-    return read_rows(checkpoint, sampled_rows(shapes(checkpoint, base), entries=entries), base)
+    return read_rows(checkpoint, choose_rows(shapes(checkpoint, base), entries=entries), base)
 
 
 def _quota(sizes: Shapes, entries: int) -> int:
@@ -56,7 +56,7 @@ def _quota(sizes: Shapes, entries: int) -> int:
     """
     counts = sorted(_entries(shape) for shape in sizes.values())
     total = sum(counts)
-    left = min(entries, total // SHARE) if total >= BIG else entries
+    left = min(entries, total // BIG_PART) if total >= BIG_MODEL else entries
     for place, count in enumerate(counts):
         share = left // (len(counts) - place)
         if count > share:
@@ -72,18 +72,18 @@ def _rows(name: str, shape: Sequence[int], quota: int) -> tuple[tuple[int, int],
     if cols > 4 * quota:
         return ()
     wanted = max(1, quota // cols)
-    runs = min(RUNS, wanted)
-    found = []
+    runs = min(RUNS_PER_TENSOR, wanted)
+    ranges = []
     for run in range(runs):
         low, high = rows * run // runs, rows * (run + 1) // runs
         length = wanted * (run + 1) // runs - wanted * run // runs
         length = min(length, high - low)
-        start = low + _drawn(f"{name} {rows}x{cols} {run}", high - low - length + 1)
-        found.append((start, start + length))
-    return tuple(found)
+        start = low + _draw(f"{name} {rows}x{cols} {run}", high - low - length + 1)
+        ranges.append((start, start + length))
+    return tuple(ranges)
 
 
-def _drawn(text: str, below: int) -> int:
+def _draw(text: str, below: int) -> int:
     """A number in [0, below) that `text` decides, the same in every version of Python."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) % below
 

@@ -24,13 +24,13 @@ from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import cache, store
 from simmerge_hub.signatures.signing.artifact import (
-    DEFAULT,
+    DEFAULT_SETTINGS,
     Settings,
     Signature,
-    dumped,
+    dump_sketch,
     load,
+    load_sketch,
     save,
-    undumped,
 )
 from simmerge_hub.signatures.signing.sample import read_sample
 from simmerge_hub.weights.numbers import STORED_DTYPES
@@ -54,18 +54,18 @@ class Request:
     checkpoint: Checkpoint
     base: Checkpoint | None = None
     probe_sets: tuple[ProbeSet, ...] = ()
-    settings: Settings = DEFAULT
+    settings: Settings = DEFAULT_SETTINGS
 
     @property
-    def adapted(self) -> Checkpoint | None:
+    def adapter_base(self) -> Checkpoint | None:
         """The base, if it is part of what is signed."""
         return self.base if self.checkpoint.kind == "adapter" else None
 
     @property
     def identity(self) -> str:
         """The digest of the content; of an adapter's and its base's."""
-        adapted = self.adapted
-        return digest(self.checkpoint) + (f"+{digest(adapted)}" if adapted else "")
+        adapter_base = self.adapter_base
+        return digest(self.checkpoint) + (f"+{digest(adapter_base)}" if adapter_base else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def sign(
     *,
     base: Checkpoint | None = None,
     probe_sets: Sequence[ProbeSet] = (),
-    settings: Settings = DEFAULT,
+    settings: Settings = DEFAULT_SETTINGS,
     progress: Progress | None = None,
 ) -> Signature:
     """The signature of a model, from the cache as far as it is there; the rest is computed.
@@ -141,10 +141,10 @@ def obtain(
         AlignmentError, CheckpointError, ProbeError: as `sign`.
     """
     identity = request.identity
-    structure, sketches = _cached(request, identity)
+    structure, sketches = _read_cached(request, identity)
     origins = dict.fromkeys([*([WEIGHTS] if structure else []), *sketches], CACHE)
     for look in lookups:
-        missing = _missing(request, sketches)
+        missing = _missing_probe_sets(request, sketches)
         if structure and not missing:
             break
         found = look(request, structure)
@@ -152,11 +152,13 @@ def obtain(
             continue
         if structure is None:
             structure, origins[WEIGHTS] = found.signature, found.place
-        taken = _taken(missing, found.signature)
+        taken = _pick_sketches(missing, found.signature)
         sketches |= taken
         origins |= dict.fromkeys(taken, found.place)
-    structure = structure or _sampled(request, identity, progress)
-    sketches |= _probed(request, identity, _missing(request, sketches), progress, note)
+    structure = structure or _sample_structure(request, identity, progress)
+    sketches |= _run_missing_probes(
+        request, identity, _missing_probe_sets(request, sketches), progress, note
+    )
     checkpoint = request.checkpoint
     parts = (WEIGHTS, *(p.task for p in request.probe_sets))
     return Signed(
@@ -167,31 +169,31 @@ def obtain(
     )
 
 
-def _cached(request: Request, identity: str) -> tuple[Signature | None, dict[str, Sketch]]:
+def _read_cached(request: Request, identity: str) -> tuple[Signature | None, dict[str, Sketch]]:
     """The structure, and the sketches by task, as far as they are cached."""
-    structure = _read(cache.structure_path(identity, request.settings.entries), load)
+    structure = _read_if_sound(cache.structure_path(identity, request.settings.entries), load)
     paths = {p.task: _sketch_path(request, identity, p) for p in request.probe_sets}
-    sketches = {task: _read(path, _load_sketch) for task, path in paths.items()}
+    sketches = {task: _read_if_sound(path, _read_sketch) for task, path in paths.items()}
     return structure, {task: sketch for task, sketch in sketches.items() if sketch is not None}
 
 
-def _missing(request: Request, sketches: Mapping[str, Sketch]) -> list[ProbeSet]:
+def _missing_probe_sets(request: Request, sketches: Mapping[str, Sketch]) -> list[ProbeSet]:
     return [p for p in request.probe_sets if p.task not in sketches]
 
 
-def _taken(missing: Sequence[ProbeSet], found: Signature) -> dict[str, Sketch]:
+def _pick_sketches(missing: Sequence[ProbeSet], signature: Signature) -> dict[str, Sketch]:
     """What of it is missing: the same prompts count as the same task, whatever it is called."""
-    known = {sketch.probes: sketch for sketch in found.sketches.values()}
+    known = {sketch.probes: sketch for sketch in signature.sketches.values()}
     return {p.task: known[p.digest] for p in missing if p.digest in known}
 
 
-def _sampled(request: Request, identity: str, progress: Progress | None) -> Signature:
+def _sample_structure(request: Request, identity: str, progress: Progress | None) -> Signature:
     """The structural part, read from the weights and cached."""
-    checkpoint, adapted = request.checkpoint, request.adapted
+    checkpoint, adapter_base = request.checkpoint, request.adapter_base
     if progress:
         progress(f"sampling {checkpoint.name}", 0, 1)
     cache.limit()  # a mistake in it is told before the work, not after
-    sampled = read_sample(checkpoint, adapted, entries=request.settings.entries)
+    sampled = read_sample(checkpoint, adapter_base, entries=request.settings.entries)
     _check_weights(checkpoint, sampled)
     if checkpoint.kind == "full":
         stored = checkpoint.tensors
@@ -203,7 +205,7 @@ def _sampled(request: Request, identity: str, progress: Progress | None) -> Sign
         digest=identity,
         kind=checkpoint.kind,
         settings=request.settings,
-        shapes=shapes(checkpoint, adapted),
+        shapes=shapes(checkpoint, adapter_base),
         sampled=sampled,
     )
     save(made, cache.use(cache.structure_path(identity, request.settings.entries)))
@@ -211,7 +213,7 @@ def _sampled(request: Request, identity: str, progress: Progress | None) -> Sign
     return made
 
 
-def _probed(
+def _run_missing_probes(
     request: Request,
     identity: str,
     missing: Sequence[ProbeSet],
@@ -221,17 +223,19 @@ def _probed(
     """Task -> sketch of the missing probe sets, by running the model; cached."""
     if not missing:
         return {}
-    checkpoint, adapted = request.checkpoint, request.adapted
-    size = sum(_to_download(each) for each in (checkpoint, adapted) if each)
+    checkpoint, adapter_base = request.checkpoint, request.adapter_base
+    size = sum(_bytes_to_download(each) for each in (checkpoint, adapter_base) if each)
     if note and size:
         note(f"{checkpoint.name}: {size / 1e6:,.1f} MB are downloaded to run its probes")
     cache.limit()
-    made = run_probes(checkpoint, adapted, missing, dtype=request.settings.dtype, progress=progress)
+    made = run_probes(
+        checkpoint, adapter_base, missing, dtype=request.settings.dtype, progress=progress
+    )
     for probes in missing:
         _check_outputs(checkpoint, made[probes.task], probes)
     for probes in missing:
         path = cache.use(_sketch_path(request, identity, probes))
-        store.write(path, *dumped(made[probes.task]))
+        store.write(path, *dump_sketch(made[probes.task]))
     cache.trim()
     return made
 
@@ -248,7 +252,7 @@ def _check_weights(checkpoint: Checkpoint, sampled: Mapping[str, Tensor]) -> Non
 
 def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> None:
     """Refuse a model that gives NaN: its weights may be whole where they are sampled."""
-    _, arrays = dumped(sketch)
+    _, arrays = dump_sketch(sketch)
     for name, array in arrays.items():
         if not np.isfinite(array.numpy()).all():
             raise CheckpointError(
@@ -257,7 +261,7 @@ def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> 
             )
 
 
-def _to_download(checkpoint: Checkpoint) -> int:
+def _bytes_to_download(checkpoint: Checkpoint) -> int:
     """Bytes of the weight files that are not here yet."""
     files = {header.file for header in checkpoint.tensors.values()}
     away = (f for f in files if not is_cached(checkpoint.weights, f))
@@ -268,18 +272,18 @@ def _sketch_path(request: Request, identity: str, probes: ProbeSet) -> Path:
     return cache.sketch_path(identity, probes.digest, request.settings.dtype)
 
 
-def _read(path: Path, read: Callable[[Path], R]) -> R | None:
+def _read_if_sound(path: Path, read: Callable[[Path], R]) -> R | None:
     """What is in a cached file; None if it is not there, or must not be believed."""
     if not path.exists():
         return None
     try:
-        found = read(path)
+        content = read(path)
     except SignatureError:
         path.unlink(missing_ok=True)
         return None
     cache.use(path)
-    return found
+    return content
 
 
-def _load_sketch(path: Path) -> Sketch:
-    return undumped(*store.read(path))
+def _read_sketch(path: Path) -> Sketch:
+    return load_sketch(*store.read(path), path.name)

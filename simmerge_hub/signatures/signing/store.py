@@ -13,10 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from simmerge_hub.errors import SignatureError
+from simmerge_hub.weights.numbers import STORED_DTYPES
 
-SCHEMA = 1
+FILE_SCHEMA = 1
 """Version of everything in the file; another version is refused."""
-KEY = "simmerge"
+METADATA_KEY = "simmerge"
+READABLE = frozenset({*STORED_DTYPES, "I32", "BOOL"})
+"""Stored dtypes a signature is made of; what others are said to be is refused before it is read."""
 
 
 def write(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -28,11 +31,11 @@ def write(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
         tensors: name -> tensor of any dtype safetensors knows.
     """
     whole = {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
-    stated = {"schema": SCHEMA, "digest": _digest(header, whole), "header": dict(header)}
+    stated = {"schema": FILE_SCHEMA, "digest": _digest(header, whole), "header": dict(header)}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        save_file(whole, part, metadata={KEY: json.dumps(stated)})
+        save_file(whole, part, metadata={METADATA_KEY: json.dumps(stated)})
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -45,33 +48,52 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         SignatureError: it is none, of another version, damaged, or holds NaN or infinity.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            stated = json.loads((file.metadata() or {}).get(KEY, "{}"))
-            # copies: what was checked must not change with the file, which is memory-mapped
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _refused(path, f"it cannot be read ({error})") from error
-    if stated.get("schema") != SCHEMA:
-        raise _refused(path, f"its schema is {stated.get('schema')!r}, not {SCHEMA}")
-    if stated.get("digest") != _digest(stated.get("header"), tensors):
-        raise _refused(path, "its content does not match its digest")
+        stated, tensors = _unpack(path)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise _refusal(path, f"it cannot be read ({error})") from error
+    if stated.get("schema") != FILE_SCHEMA:
+        raise _refusal(path, f"its schema is {stated.get('schema')!r}, not {FILE_SCHEMA}")
+    header = stated.get("header")
+    if not isinstance(header, dict) or stated.get("digest") != _digest(header, tensors):
+        raise _refusal(path, "its content does not match its digest")
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise _refused(path, f"{name} holds NaN or infinity")
-    return stated["header"], tensors
+        if tensor.is_floating_point() and not _is_finite(tensor):
+            raise _refusal(path, f"{name} holds NaN or infinity")
+    return header, tensors
+
+
+def _unpack(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a file states and holds, unchecked; ValueError if it is not of our kind."""
+    with safe_open(path, framework="pt") as file:
+        stated = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+        if not isinstance(stated, dict):
+            raise ValueError("its metadata is no object")
+        names = list(file.keys())
+        for name in names:
+            dtype = file.get_slice(name).get_dtype()
+            if dtype not in READABLE:
+                raise ValueError(f"{name} is {dtype}")
+        # copies: what was checked must not change with the file, which is memory-mapped
+        return stated, {name: file.get_tensor(name).clone() for name in names}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether no entry is NaN or infinite; torch cannot tell of every 8-bit dtype itself."""
+    wide = tensor.to(torch.float32) if tensor.itemsize == 1 else tensor
+    return bool(torch.isfinite(wide).all())
 
 
 def _digest(header: Any, tensors: Mapping[str, Tensor]) -> str:
-    found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    content = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
-        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        content.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         if tensor.numel():
-            found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+            content.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()
 
 
-def _refused(path: Path, seen: str) -> SignatureError:
+def _refusal(path: Path, seen: str) -> SignatureError:
     return SignatureError(
         f"{path.name} cannot be believed: {seen}", hint="delete the file and sign the model again"
     )

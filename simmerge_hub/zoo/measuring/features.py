@@ -8,9 +8,9 @@ import numpy as np
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.outcomes import Key, Outcomes
-from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, features
-from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
-from simmerge_hub.signatures.merged.effects import effects, seen_from_the_other
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA, features
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
+from simmerge_hub.signatures.merged.effects import effects, swap_effects
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signing.signature import Signature, sign
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
@@ -46,15 +46,15 @@ def zoo_features(
         pair = row.expert, row.auxiliary
         if pair not in moved:
             found = effects(*trio, outcomes.arms)
-            back = seen_from_the_other(found)
+            back = swap_effects(found)
             moved[pair] = {a.label: f for a, f in zip(outcomes.arms, found, strict=True)}
             moved[row.auxiliary, row.expert] = {
                 a.swapped().label: f for a, f in zip(outcomes.arms, back, strict=True)
             }
         progress("comparing pairs", done, len(outcomes.rows))
     return FeatureTable(
-        names=NAMES,
-        schema=SCHEMA,
+        names=FEATURE_NAMES,
+        schema=FEATURE_SCHEMA,
         rows=rows,
         effect_names=EFFECTS,
         effects={key: moved[key[0], key[1]] for key in rows},

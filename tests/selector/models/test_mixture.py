@@ -8,7 +8,7 @@ import pytest
 from simmerge_hub.operators import PAPER_ARMS, arm
 from simmerge_hub.selector.models import conditioned, mixture
 from simmerge_hub.selector.tables.rows import join
-from simmerge_hub.signatures.merged.effects import NAMES
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def rows(known):
     outcomes, features = known
     found = join(outcomes, features, outcomes.arms)
     noise = np.random.default_rng(0).normal(scale=0.02, size=found.gains.shape)
-    return replace(found, effect_names=NAMES[:1], effects=(found.gains + noise)[:, :, None])
+    return replace(found, effect_names=EFFECT_NAMES[:1], effects=(found.gains + noise)[:, :, None])
 
 
 def test_what_knows_more_wins_the_contest(rows):
@@ -57,6 +57,8 @@ def test_what_an_arm_is_can_be_told():
 
 
 def test_effects_that_need_a_base_are_hidden_with_it():
-    values = np.ones((2, 3, len(NAMES)))
-    assert np.isnan(conditioned.hidden(values, NAMES, ("base",))).mean() == pytest.approx(7 / 9)
-    assert np.array_equal(conditioned.hidden(values, NAMES, ("attention",)), values)
+    values = np.ones((2, 3, len(EFFECT_NAMES)))
+    assert np.isnan(conditioned.hidden(values, EFFECT_NAMES, ("base",))).mean() == pytest.approx(
+        7 / 9
+    )
+    assert np.array_equal(conditioned.hidden(values, EFFECT_NAMES, ("attention",)), values)

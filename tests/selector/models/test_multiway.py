@@ -21,7 +21,7 @@ from simmerge_hub.selector.tables.outcomes import Outcomes
 from simmerge_hub.selector.tables.rows import Rows, join
 from simmerge_hub.selector.training.train import train
 from simmerge_hub.signatures.merged import likeness
-from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 
 ARMS = (arm("linear"), arm("ties", density=0.5), arm("karcher"))
 SHARE = EFFECTS.index("merge_share_expert")
@@ -50,7 +50,7 @@ def merges(rows: Rows) -> Merges:
     models = tuple(s for s in sets for _ in range(20))
     effects = np.zeros((len(models), len(EFFECTS)))
     effects[:, SHARE] = random.uniform(0, 1, len(models))
-    seen = np.zeros((len(models), len(likeness.NAMES)))
+    seen = np.zeros((len(models), len(likeness.LIKENESS_NAMES)))
     seen[:, 0] = random.normal(0, 0.3, len(models))
     return Merges(
         models=models,
@@ -120,7 +120,7 @@ def test_no_merge_is_in_two_groups(merges: Merges) -> None:
 
 def test_what_was_learned_says_from_how_much(rows: Rows, merges: Merges) -> None:
     found = multiway.learn(rows, merges, seed=0, alpha=0.1)
-    assert (found.merges, found.models, found.likeness) == (len(merges), 3, likeness.NAMES)
+    assert (found.merges, found.models, found.likeness) == (len(merges), 3, likeness.LIKENESS_NAMES)
     assert (found.unrun, found.run) == multiway.half_widths(rows, merges, seed=0, alpha=0.1)
 
 

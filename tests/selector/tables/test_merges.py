@@ -14,7 +14,9 @@ from simmerge_hub.signatures.merged import likeness
 
 
 def line(**changed: object) -> dict[str, object]:
-    one = merges.entry(arm("linear"), 0.6, np.array([0.5]), np.full(len(likeness.NAMES), np.nan))
+    one = merges.entry(
+        arm("linear"), 0.6, np.array([0.5]), np.full(len(likeness.LIKENESS_NAMES), np.nan)
+    )
     return {"models": ["a", "b", "c"], "task": "t", "level": 0.2, "values": [None, 1.0],
             "merges": [one], **changed}  # fmt: skip
 

@@ -4,10 +4,10 @@ import pytest
 
 from simmerge_hub.signatures.features.phrases import LEVELS, PHRASES, phrase
 from simmerge_hub.signatures.features.registry import REGISTRY
-from simmerge_hub.signatures.features.vector import NAMES
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FEATURE_NAMES)
 @pytest.mark.parametrize(("value", "rank"), [(0.0, 0.0), (-1.25, 0.5), (1e4, 1.0)])
 def test_a_feature_is_a_clause(name: str, value: float, rank: float) -> None:
     said = phrase(REGISTRY[name].says, value, rank)
@@ -18,7 +18,7 @@ def test_a_feature_is_a_clause(name: str, value: float, rank: float) -> None:
 
 
 def test_no_phrase_is_left_over() -> None:
-    roots = {name.partition(".")[0] for name in NAMES}
+    roots = {name.partition(".")[0] for name in FEATURE_NAMES}
     roots |= {root.removesuffix(f"_{side}") for root in roots for side in ("expert", "auxiliary")}
     assert roots >= PHRASES.keys()
 

@@ -9,32 +9,38 @@ import torch
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.features.registry import REGISTRY
-from simmerge_hub.signatures.features.vector import NAMES, SCHEMA, _finite, features, page
+from simmerge_hub.signatures.features.vector import (
+    FEATURE_NAMES,
+    FEATURE_SCHEMA,
+    _drop_unusable,
+    features,
+    page,
+)
 from simmerge_hub.signatures.signing.signature import Settings
 
 TASK = "strings"
 
 
-def sketched(signature, **changes):
+def change_sketch(signature, **changes):
     """The signature with changed fields in its sketch."""
     return replace(signature, sketches={TASK: replace(signature.sketches[TASK], **changes)})
 
 
 @pytest.fixture(scope="module")
-def found(family):
+def vector(family):
     return features(family.expert, family.auxiliary, family.base, TASK)
 
 
-def test_between_60_and_120_numbers_in_a_fixed_order(found):
-    assert 60 <= len(NAMES) <= 120
-    assert found.names == NAMES == tuple(REGISTRY)
-    assert (found.values.dtype, found.values.shape, found.schema) == (
-        np.float64, (len(NAMES),), SCHEMA,
+def test_between_60_and_120_numbers_in_a_fixed_order(vector):
+    assert 60 <= len(FEATURE_NAMES) <= 120
+    assert vector.names == FEATURE_NAMES == tuple(REGISTRY)
+    assert (vector.values.dtype, vector.values.shape, vector.schema) == (
+        np.float64, (len(FEATURE_NAMES),), FEATURE_SCHEMA,
     )  # fmt: skip
 
 
-def test_nothing_is_missing_where_everything_is_there(found):
-    assert [n for n in NAMES if np.isnan(found[n])] == []
+def test_nothing_is_missing_where_everything_is_there(vector):
+    assert [n for n in FEATURE_NAMES if np.isnan(vector[n])] == []
 
 
 def test_every_feature_is_described():
@@ -44,10 +50,10 @@ def test_every_feature_is_described():
         assert feature.family in ("structural", "functional")
 
 
-def test_swapping_the_models_swaps_the_features(family, found):
+def test_swapping_the_models_swaps_the_features(family, vector):
     swapped = features(family.auxiliary, family.expert, family.base, TASK)
     for name, feature in REGISTRY.items():
-        other = found[feature.swap] if feature.swap in REGISTRY else found[name]
+        other = vector[feature.swap] if feature.swap in REGISTRY else vector[name]
         wanted = -other if feature.swap == "negated" else other
         assert swapped[name] == pytest.approx(wanted, rel=1e-5, abs=1e-7, nan_ok=True), name
 
@@ -70,34 +76,34 @@ def test_two_of_the_same_model(family):
 
 
 def test_a_model_that_is_the_base_has_no_direction(family):
-    found = features(family.expert, family.base, family.base, TASK)
-    assert found["delta_norm_auxiliary.all"] == 0
-    assert found["drift_kl_auxiliary"] == pytest.approx(0, abs=1e-9)
+    vector = features(family.expert, family.base, family.base, TASK)
+    assert vector["delta_norm_auxiliary.all"] == 0
+    assert vector["drift_kl_auxiliary"] == pytest.approx(0, abs=1e-9)
     for name in ("delta_cosine.all", "delta_log_ratio.all", "trim_energy_auxiliary",
                  "drift_hidden_cosine.all", "drift_fisher_cosine", "subspace_overlap"):  # fmt: skip
-        assert np.isnan(found[name]), name
+        assert np.isnan(vector[name]), name
 
 
-def test_the_larger_delta_shows(found):
-    assert found["delta_norm_expert.all"] == pytest.approx(0.1, rel=0.1)
-    assert found["delta_norm_auxiliary.all"] == pytest.approx(0.3, rel=0.1)
-    assert found["delta_log_ratio.all"] == pytest.approx(np.log(1 / 3), abs=0.05)
-    assert abs(found["delta_cosine.all"]) < 0.05
-    assert found["sign_conflict"] == pytest.approx(0.5, abs=0.05)
+def test_the_larger_delta_shows(vector):
+    assert vector["delta_norm_expert.all"] == pytest.approx(0.1, rel=0.1)
+    assert vector["delta_norm_auxiliary.all"] == pytest.approx(0.3, rel=0.1)
+    assert vector["delta_log_ratio.all"] == pytest.approx(np.log(1 / 3), abs=0.05)
+    assert abs(vector["delta_cosine.all"]) < 0.05
+    assert vector["sign_conflict"] == pytest.approx(0.5, abs=0.05)
     for name in ("drift_kl_log_ratio", "drift_hidden_log_ratio", "drift_attention_log_ratio"):
-        assert found[name] < -0.5, name
+        assert vector[name] < -0.5, name
 
 
 class TestMissing:
-    def test_without_a_base(self, family, found):
+    def test_without_a_base(self, family, vector):
         without = features(family.expert, family.auxiliary, None, TASK)
         for name, feature in REGISTRY.items():
             if "base" in feature.needs:
                 assert np.isnan(without[name]), name
             else:
-                assert without[name] == found[name], name
+                assert without[name] == vector[name], name
 
-    def test_without_probes(self, family, found):
+    def test_without_probes(self, family, vector):
         for missing in ("expert", "auxiliary", "base"):
             trio = {n: family.signatures[n] for n in ("expert", "auxiliary", "base")}
             trio[missing] = replace(trio[missing], sketches={})
@@ -106,17 +112,17 @@ class TestMissing:
                 if "behaviour" in feature.needs:
                     assert np.isnan(without[name]), name
                 else:
-                    assert without[name] == found[name], name
+                    assert without[name] == vector[name], name
 
     def test_with_other_tokens(self, family):
-        other = sketched(family.auxiliary, tokens="other")
+        other = change_sketch(family.auxiliary, tokens="other")
         without = features(family.expert, other, family.base, TASK)
         assert np.isnan(without["js_mean"])
         assert np.isfinite(without["delta_cosine.all"])
 
-    def test_without_attention(self, family, found):
+    def test_without_attention(self, family, vector):
         nothing = np.empty(0, np.float16)
-        other = sketched(
+        other = change_sketch(
             family.auxiliary, attention=nothing, attention_depths=nothing.astype(np.float32)
         )
         without = features(family.expert, other, family.base, TASK)
@@ -125,11 +131,13 @@ class TestMissing:
 
     def test_tied_models_have_no_head(self, tiny, tmp_path, probes):
         tied = tiny.family_of("llama-tied", tmp_path, probes)
-        found = features(tied.expert, tied.auxiliary, tied.base, TASK)
-        assert {n for n in NAMES if np.isnan(found[n])} == {n for n in NAMES if n.endswith(".head")}
+        vector = features(tied.expert, tied.auxiliary, tied.base, TASK)
+        assert {n for n in FEATURE_NAMES if np.isnan(vector[n])} == {
+            n for n in FEATURE_NAMES if n.endswith(".head")
+        }
 
     def test_different_probe_sets_are_refused(self, family):
-        other = sketched(family.auxiliary, probes="other")
+        other = change_sketch(family.auxiliary, probes="other")
         with pytest.raises(SignatureError, match="different probe sets"):
             features(family.expert, other, family.base, TASK)
 
@@ -148,7 +156,7 @@ class TestScale:
     """A model of tiled tensors is the same model, larger."""
 
     @staticmethod
-    def tiled(signature, times):
+    def tile(signature, times):
         sampled = {
             n: t.repeat(times if len(t) > 1 else 1, times) for n, t in signature.sampled.items()
         }
@@ -172,22 +180,22 @@ class TestScale:
             },
         )
 
-    def test_width_vocabulary_and_heads(self, family, found):
-        larger = [self.tiled(family.signatures[n], 3) for n in ("expert", "auxiliary", "base")]
+    def test_width_vocabulary_and_heads(self, family, vector):
+        larger = [self.tile(family.signatures[n], 3) for n in ("expert", "auxiliary", "base")]
         scaled = features(*larger, TASK)
-        for name in NAMES:
+        for name in FEATURE_NAMES:
             # trimming keeps whole entries, and ranks look at 64 rows at most
             slack = 0.03 if name.startswith(("rank", "subspace")) else 2e-3
-            assert scaled[name] == pytest.approx(found[name], rel=0.01, abs=slack), name
+            assert scaled[name] == pytest.approx(vector[name], rel=0.01, abs=slack), name
 
-    def test_depth(self, family, found):
+    def test_depth(self, family, vector):
         scaled = features(*(self.deeper(family.signatures[n])
                             for n in ("expert", "auxiliary", "base")), TASK)  # fmt: skip
-        for name in NAMES:
+        for name in FEATURE_NAMES:
             if name.endswith((".early", ".middle", ".late", ".attention", ".mlp")) or (
                 name.startswith(("hidden", "drift", "attention", "rank", "kl"))
             ):
-                assert scaled[name] == pytest.approx(found[name], rel=0.02, abs=2e-3), name
+                assert scaled[name] == pytest.approx(vector[name], rel=0.02, abs=2e-3), name
 
     @staticmethod
     def deeper(signature):
@@ -209,15 +217,15 @@ class TestScale:
             "attention_depths": np.repeat(sketch.attention_depths, 2),
         }
         return replace(
-            sketched(signature, **twice),
+            change_sketch(signature, **twice),
             sampled={c: t for n, t in signature.sampled.items() for c in copies(n)},
             shapes={c: s for n, s in signature.shapes.items() for c in copies(n)},
         )
 
-    def test_probe_length(self, family, found):
+    def test_probe_length(self, family, vector):
         def longer(signature):
             s = signature.sketches[TASK]
-            return sketched(
+            return change_sketch(
                 signature,
                 **{n: np.tile(getattr(s, n), 2) for n in ("entropy", "loss", "ends")},
                 logprobs=np.tile(s.logprobs, (2, 1)),
@@ -227,9 +235,9 @@ class TestScale:
 
         scaled = features(*(longer(family.signatures[n])
                             for n in ("expert", "auxiliary", "base")), TASK)  # fmt: skip
-        for name in NAMES:
+        for name in FEATURE_NAMES:
             if "cka" not in name:  # repeated prompts are no new evidence, and CKA is debiased
-                assert scaled[name] == pytest.approx(found[name], rel=0.05, abs=1e-3), name
+                assert scaled[name] == pytest.approx(vector[name], rel=0.05, abs=1e-3), name
 
 
 def test_sampling_estimates_what_everything_would_say(tiny, family, tmp_path):
@@ -253,18 +261,20 @@ def test_sampling_estimates_what_everything_would_say(tiny, family, tmp_path):
 )
 def test_other_architectures_miss_only_what_they_lack(architecture, tiny, tmp_path, probes):
     family = tiny.family_of(architecture, tmp_path, probes)
-    found = features(family.expert, family.auxiliary, family.base, TASK)
+    vector = features(family.expert, family.auxiliary, family.base, TASK)
     lacking = {"head": "lm_head.weight", "norm": "model.norm.weight"}
     if architecture == "gpt2":
         lacking["norm"] = "transformer.ln_f.weight"
     blocks = tuple(f".{b}" for b, name in lacking.items() if name not in family.base.sampled)
     assert blocks != (".head", ".norm")
-    assert {n for n in NAMES if np.isnan(found[n])} == {n for n in NAMES if n.endswith(blocks)}
+    assert {n for n in FEATURE_NAMES if np.isnan(vector[n])} == {
+        n for n in FEATURE_NAMES if n.endswith(blocks)
+    }
 
 
 def test_what_no_predictor_can_read_is_missing():
-    found = _finite(np.array([1e39, -1e39, np.inf, np.nan, -2.5]))
-    assert np.array_equal(found, [np.nan] * 4 + [-2.5], equal_nan=True)
+    values = _drop_unusable(np.array([1e39, -1e39, np.inf, np.nan, -2.5]))
+    assert np.array_equal(values, [np.nan] * 4 + [-2.5], equal_nan=True)
 
 
 def test_the_reference_page_is_current():

@@ -14,7 +14,7 @@ from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import AlignmentError, BaseUnknown, RequestError, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.localhub import Hub
-from simmerge_hub.signatures.map.similarities import Catalogue, catalogue, map_models
+from simmerge_hub.signatures.map.similarities import ModelMap, compare_models, map_models
 from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
 from tests import nano
 
@@ -40,40 +40,44 @@ EAST, WEST, NORTH = (
 
 
 def test_a_map_by_hand():
-    found = catalogue([EAST, WEST, NORTH], BASE, notes=["a note"])
+    model_map = compare_models([EAST, WEST, NORTH], BASE, notes=["a note"])
     half = np.sqrt(0.5)
     wanted = np.array([[1, -1, half], [-1, 1, -half], [half, -half, 1]])
-    assert found.measure == "delta_cosine"
-    assert found.pairs["delta_cosine"] == pytest.approx(wanted)
-    assert found.norms == pytest.approx([1, 2, np.sqrt(2)])
-    assert found.norm_profile == pytest.approx(found.norms[:, None])
-    assert [pair.models for pair in found.ranked()] == [(0, 2), (1, 2), (0, 1)]
-    assert [pair.models for pair in found.ranked("sign_conflict")] == [(0, 1), (1, 2), (0, 2)]
-    assert found.tree.order in {(1, 2, 0), (1, 0, 2), (0, 2, 1), (2, 0, 1)}
-    heights = [merge.height for merge in found.tree.merges]
+    assert model_map.measure == "delta_cosine"
+    assert model_map.pairs["delta_cosine"] == pytest.approx(wanted)
+    assert model_map.norms == pytest.approx([1, 2, np.sqrt(2)])
+    assert model_map.norm_profile == pytest.approx(model_map.norms[:, None])
+    assert [pair.models for pair in model_map.rank_pairs()] == [(0, 2), (1, 2), (0, 1)]
+    assert [pair.models for pair in model_map.rank_pairs("sign_conflict")] == [
+        (0, 1),
+        (1, 2),
+        (0, 2),
+    ]
+    assert model_map.tree.order in {(1, 2, 0), (1, 0, 2), (0, 2, 1), (2, 0, 1)}
+    heights = [merge.height for merge in model_map.tree.joins]
     assert heights == pytest.approx([1 - half, 1 + (1 + half) / 2])
-    assert (found.layers, found.left_out, found.notes) == (1, (), ("a note",))
+    assert (model_map.layers, model_map.left_out, model_map.notes) == (1, (), ("a note",))
 
 
 def test_matrices_are_symmetric():
     generator = np.random.default_rng(0)
     models = [signature(str(i), list(map(float, generator.standard_normal(50)))) for i in range(9)]
     for base in (None, signature("base", [0.1] * 50)):
-        found = catalogue(models, base)
-        for values in (*found.pairs.values(), *found.profiles.values()):
+        model_map = compare_models(models, base)
+        for values in (*model_map.pairs.values(), *model_map.profiles.values()):
             assert np.array_equal(values, np.swapaxes(values, -1, -2))
             assert np.abs(values).max() < 1 + 1e-6
 
 
 def test_a_map_as_plain_data():
-    found = json.loads(json.dumps(catalogue([EAST, WEST, NORTH], BASE).to_dict()))
-    assert found["base"] == "base"
-    assert (found["nearest"], found["farthest"]) == (["east", "north"], ["east", "west"])
-    assert sorted(found["order"]) == ["east", "north", "west"]
-    assert found["models"][1] == {
+    data = json.loads(json.dumps(compare_models([EAST, WEST, NORTH], BASE).to_dict()))
+    assert data["base"] == "base"
+    assert (data["nearest"], data["farthest"]) == (["east", "north"], ["east", "west"])
+    assert sorted(data["order"]) == ["east", "north", "west"]
+    assert data["models"][1] == {
         "name": "west", "commit": "c0ffee", "delta_norm": 2.0, "layers": {"delta_norm": [2.0]},
     }  # fmt: skip
-    assert found["pairs"][0] == {
+    assert data["pairs"][0] == {
         "models": ["east", "north"],
         "delta_cosine": 0.707107,
         "sign_conflict": 0.0,
@@ -84,34 +88,34 @@ def test_a_map_as_plain_data():
             "weight_cosine": [round(2 / np.sqrt(6), 6)],
         },
     }
-    assert found["tree"][0]["models"] in (["east", "north"], ["north", "east"])
+    assert data["tree"][0]["models"] in (["east", "north"], ["north", "east"])
 
 
 def test_a_model_that_did_not_move_is_missing_not_faked():
-    found = catalogue([EAST, replace(BASE, name="copy"), WEST], BASE)
-    assert [np.isnan(pair.value) for pair in found.ranked()] == [False, True, True]
-    data = found.to_dict()
+    model_map = compare_models([EAST, replace(BASE, name="copy"), WEST], BASE)
+    assert [np.isnan(pair.value) for pair in model_map.rank_pairs()] == [False, True, True]
+    data = model_map.to_dict()
     assert (data["nearest"], data["farthest"]) == (["east", "west"], ["east", "west"])
     assert [pair["delta_cosine"] for pair in data["pairs"]] == [-1.0, None, None]
     copies = [replace(BASE, name=name) for name in ("one", "two")]
-    assert catalogue(copies, BASE).to_dict()["nearest"] is None
+    assert compare_models(copies, BASE).to_dict()["nearest"] is None
 
 
 def test_without_a_base():
-    found = catalogue([EAST, WEST])
-    assert (found.base, found.measure) == (None, "weight_cosine")
-    assert set(found.pairs) == {"weight_cosine"}
-    assert found.pairs["weight_cosine"][0, 1] == pytest.approx(-1 / np.sqrt(10))
-    data = found.to_dict()
+    model_map = compare_models([EAST, WEST])
+    assert (model_map.base, model_map.measure) == (None, "weight_cosine")
+    assert set(model_map.pairs) == {"weight_cosine"}
+    assert model_map.pairs["weight_cosine"][0, 1] == pytest.approx(-1 / np.sqrt(10))
+    data = model_map.to_dict()
     assert (data["models"][0]["delta_norm"], data["models"][0]["layers"]) == (None, {})
 
 
 def test_what_cannot_be_compared():
     other = replace(EAST, name="other", settings=Settings(entries=7))
     with pytest.raises(SignatureError, match="different settings"):
-        catalogue([EAST, other], BASE)
+        compare_models([EAST, other], BASE)
     with pytest.raises(AlignmentError, match="east and wide have no matrix in common"):
-        catalogue([EAST, signature("wide", [1.0] * 4)])
+        compare_models([EAST, signature("wide", [1.0] * 4)])
 
 
 def test_forty_signed_models_take_seconds():
@@ -123,12 +127,12 @@ def test_forty_signed_models_take_seconds():
         sampled = {n: t.float() + 0.01 * noise[n] for n, t in base.sampled.items()}
         models.append(replace(base, name=f"model-{number}", sampled=sampled))
     before = time.process_time()  # not the clock on the wall: other tests may run beside this one
-    found = catalogue(models, base)
+    model_map = compare_models(models, base)
     assert time.process_time() - before < 10
-    assert len(found.ranked()) == 780
-    assert found.profiles["delta_cosine"].shape == (4, 40, 40)
-    assert np.abs(found.pairs["delta_cosine"] - np.eye(40)).max() < 0.05
-    assert found.pairs["sign_conflict"][0, 1] == pytest.approx(0.5, abs=0.01)
+    assert len(model_map.rank_pairs()) == 780
+    assert model_map.profiles["delta_cosine"].shape == (4, 40, 40)
+    assert np.abs(model_map.pairs["delta_cosine"] - np.eye(40)).max() < 0.05
+    assert model_map.pairs["sign_conflict"][0, 1] == pytest.approx(0.5, abs=0.01)
 
 
 # from references
@@ -150,10 +154,10 @@ def folders(tmp_path: Path, assets: Path) -> list[str]:
 
 def test_folders_with_their_base(folders: list[str]) -> None:
     said: list[str] = []
-    found = map_models(*folders[1:], base=folders[0], progress=said.append)
-    assert (found.names, found.base) == (("m0", "m1", "m2"), "base")
-    assert found.norms == pytest.approx([0.1, 0.2, 0.3], rel=0.05)
-    assert np.abs(found.pairs["delta_cosine"] - np.eye(3)).max() < 0.1
+    model_map = map_models(*folders[1:], base=folders[0], progress=said.append)
+    assert (model_map.names, model_map.base) == (("m0", "m1", "m2"), "base")
+    assert model_map.norms == pytest.approx([0.1, 0.2, 0.3], rel=0.05)
+    assert np.abs(model_map.pairs["delta_cosine"] - np.eye(3)).max() < 0.1
     assert {"reading headers", "signing m0", "signing base", "comparing"} <= set(said)
 
 
@@ -165,9 +169,9 @@ def test_a_second_map_reads_no_weights(folders: list[str], monkeypatch: pytest.M
 
 
 def test_no_base_named_anywhere(folders: list[str]) -> None:
-    found = map_models(*folders[1:])
-    assert found.measure == "weight_cosine"
-    assert found.notes == (
+    model_map = map_models(*folders[1:])
+    assert model_map.measure == "weight_cosine"
+    assert model_map.notes == (
         "weights are compared, not deltas: no card names a base, nor does --base",
     )
 
@@ -176,18 +180,20 @@ def test_cards_that_disagree_leave_weights(folders: list[str]) -> None:
     for folder in folders[1:3]:
         card = f"---\nbase_model: org/{Path(folder).name}-base\n---\n"
         Path(folder, "README.md").write_text(card)
-    found = map_models(*folders[1:])
-    assert found.base is None
-    assert found.notes[0].startswith("weights are compared, not deltas: the models name different")
+    model_map = map_models(*folders[1:])
+    assert model_map.base is None
+    assert model_map.notes[0].startswith(
+        "weights are compared, not deltas: the models name different"
+    )
     with pytest.raises(BaseUnknown, match="--base says base, but m0 says"):
         map_models(*folders[1:], base=folders[0])
 
 
 def test_an_adapter_among_models(folders: list[str], tmp_path: Path) -> None:
     adapter = str(nano.lora(tmp_path / "lora"))
-    found = map_models(folders[1], adapter, base=folders[0])
-    assert found.names == ("m0", "lora")
-    assert found.norm_profile[1, 1] == 0 < found.norm_profile[1, 0]
+    model_map = map_models(folders[1], adapter, base=folders[0])
+    assert model_map.names == ("m0", "lora")
+    assert model_map.norm_profile[1, 1] == 0 < model_map.norm_profile[1, 0]
     with pytest.raises(AlignmentError, match="base"):
         map_models(folders[1], adapter)
 
@@ -203,27 +209,27 @@ def test_vocabularies_of_other_sizes_are_left_out(tmp_path: Path, assets: Path) 
         nano.save(tmp_path / "code", nano.tuned(base, 1)),
         nano.save(tmp_path / "chat", grown),
     ]
-    found = map_models(str(paths[1]), str(paths[2]), base=str(paths[0]))
-    assert set(found.left_out) == {"model.embed_tokens.weight", "lm_head.weight"}
-    assert abs(found.pairs["delta_cosine"][0, 1]) < 0.1
+    model_map = map_models(str(paths[1]), str(paths[2]), base=str(paths[0]))
+    assert set(model_map.left_out) == {"model.embed_tokens.weight", "lm_head.weight"}
+    assert abs(model_map.pairs["delta_cosine"][0, 1]) < 0.1
 
 
 def test_behaviour_of_real_models(assets: Path) -> None:
     names = ("code", "math", "instruct")
     paths = [str(packaged() / name) for name in names]
-    found = map_models(*paths, base=str(packaged() / "base"), signals="full")
-    tasks = {m.removeprefix("js.") for m in found.pairs if m.startswith("js.")}
+    model_map = map_models(*paths, base=str(packaged() / "base"), signals="full")
+    tasks = {m.removeprefix("js.") for m in model_map.pairs if m.startswith("js.")}
     assert tasks == {"code", "math", "multilingual", "rag", "instruct"}
-    assert (found.pairs["js"][np.triu_indices(3, 1)] > 0.001).all()
+    assert (model_map.pairs["js"][np.triu_indices(3, 1)] > 0.001).all()
 
 
 def test_the_base_is_found_on_the_cards(hub: Hub, assets: Path) -> None:
     from simmerge_hub.zoo.publish import publish
 
     publish(packaged(), "nano")
-    found = map_models("nano/code", "nano/math", "nano/rag-lora")
-    assert (found.base, found.notes) == ("nano/base", ())
-    assert all(found.commits)
+    model_map = map_models("nano/code", "nano/math", "nano/rag-lora")
+    assert (model_map.base, model_map.notes) == ("nano/base", ())
+    assert all(model_map.commits)
     with pytest.raises(RequestError, match="nano/base is the base of the others"):
         map_models("nano/code", "nano/base")
 
@@ -256,5 +262,5 @@ def test_models_that_do_not_match(folders: list[str]) -> None:
 
 
 def test_the_result_says_little_of_itself() -> None:
-    assert len(repr(catalogue([EAST, WEST], BASE))) < 300
-    assert isinstance(catalogue([EAST, WEST], BASE), Catalogue)
+    assert len(repr(compare_models([EAST, WEST], BASE))) < 300
+    assert isinstance(compare_models([EAST, WEST], BASE), ModelMap)

@@ -31,28 +31,28 @@ def trio():
 
 def common(trio):
     a, b, base = trio
-    table = deltas.deltas_table(deltas.delta(a, base), deltas.delta(b, base), base)
+    table = deltas.delta_sums(deltas.delta(a, base), deltas.delta(b, base), base)
     return {key: float(column[0]) for key, column in table.columns.items()}
 
 
 def test_one_delta(trio):
     a, _, base = trio
-    found = deltas.delta(a, base).table.columns
-    assert found["square"] == 16 + 9 + 4
-    assert found["absolute"] == 4 + 3 + 4
-    assert found["kept"] == 16 + 9
-    assert found["base"] == 10
-    assert found["entries"] == 10
+    columns = deltas.delta(a, base).sums.columns
+    assert columns["square"] == 16 + 9 + 4
+    assert columns["absolute"] == 4 + 3 + 4
+    assert columns["kept"] == 16 + 9
+    assert columns["base"] == 10
+    assert columns["entries"] == 10
 
 
 def test_two_deltas(trio):
-    found = common(trio)
-    assert found["product"] == -8 + 1 + 1 - 1
-    assert (found["moved"], found["opposed"]) == (4, 2)
+    sums = common(trio)
+    assert sums["product"] == -8 + 1 + 1 - 1
+    assert (sums["moved"], sums["opposed"]) == (4, 2)
     # kept: a has 4 and -3; b has 6 and -2: one shared entry, of opposite signs
-    assert (found["kept_both"], found["kept_opposed"], found["kept_either"]) == (1, 1, 3)
-    assert found["mass"] == 4 + 3 + 6 + 2
-    assert found["lost"] == found["mass"] - (abs(4 - 2) + 3 + 6)
+    assert (sums["kept_both"], sums["kept_opposed"], sums["kept_either"]) == (1, 1, 3)
+    assert sums["mass"] == 4 + 3 + 6 + 2
+    assert sums["lost"] == sums["mass"] - (abs(4 - 2) + 3 + 6)
 
 
 def test_order_does_not_matter(trio):
@@ -62,8 +62,8 @@ def test_order_does_not_matter(trio):
 
 def test_sums_are_scaled_from_the_sample_to_the_tensor(trio):
     a, b, base = (signature(s.sampled[NAME].tolist(), shape=(20, 5)) for s in trio)
-    whole = deltas.delta(*trio[::2]).table.columns
-    sampled = deltas.delta(a, base).table.columns
+    whole = deltas.delta(*trio[::2]).sums.columns
+    sampled = deltas.delta(a, base).sums.columns
     assert sampled["square"] == 10 * whole["square"]
     assert whole["rank"] < 2 < sampled["rank"] <= 5  # what 20 rows of 5 columns would say
     assert common((a, b, base))["product"] == 10 * common(trio)["product"]
@@ -72,24 +72,24 @@ def test_sums_are_scaled_from_the_sample_to_the_tensor(trio):
 def test_trimming_is_that_of_ties():
     values = np.random.default_rng(0).standard_normal(997).astype(np.float32)
     chunk = torch.from_numpy(values).reshape(1, 1, -1)
-    (threshold,) = trim_thresholds([chunk], density=deltas.DENSITY)
-    assert np.array_equal(deltas._trimmed(values) != 0, np.abs(values) >= threshold)
+    (threshold,) = trim_thresholds([chunk], density=deltas.TRIM_DENSITY)
+    assert np.array_equal(deltas._trim(values) != 0, np.abs(values) >= threshold)
 
 
 def test_a_model_that_did_not_move(trio):
     _, b, base = trio
-    found = common((base, b, base))
-    assert found["product"] == found["kept_both"] == found["lost"] == 0
-    assert np.isnan(found["subspace"])
+    sums = common((base, b, base))
+    assert sums["product"] == sums["kept_both"] == sums["lost"] == 0
+    assert np.isnan(sums["subspace"])
 
 
 def test_different_settings_are_refused(trio):
     a, _, base = trio
     other = signature([[1.0] * 5] * 2, entries=100)
     with pytest.raises(SignatureError, match="different settings"):
-        deltas.shared([a, base, other])
+        deltas.shared_tensors([a, base, other])
 
 
 def test_tensors_of_other_shapes_are_not_shared(trio):
     a, _, _ = trio
-    assert deltas.shared([a, signature([[1.0] * 4] * 2)]) == ()
+    assert deltas.shared_tensors([a, signature([[1.0] * 4] * 2)]) == ()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simmerge_hub.signatures.measures.distributions import aligned, divergences, js, kl
+from simmerge_hub.signatures.measures.distributions import align_outcomes, divergences, js, kl
 from simmerge_hub.signatures.probing.sketch import Sketch
 
 seeds = st.integers(0, 2**32 - 1)
@@ -82,18 +82,18 @@ def test_splitting_every_token_in_two_changes_nothing(seed):
 @given(seeds, st.integers(2, 11))
 def test_kept_tokens_give_proper_distributions_and_a_lower_bound(seed, kept):
     p, q = logprobs(seed), logprobs(seed + 1)
-    found = aligned([sketch(p, kept), sketch(q, kept)])
-    for one in found.logprobs:
+    aligned = align_outcomes([sketch(p, kept), sketch(q, kept)])
+    for one in aligned.logprobs:
         assert np.exp(one.astype(np.float64)).sum(1) == pytest.approx(1, abs=1e-5)
     for divergence in (kl, js):
-        low, whole = divergence(*found.logprobs), divergence(p, q)
+        low, whole = divergence(*aligned.logprobs), divergence(p, q)
         assert np.all(low <= whole + 1e-5)
 
 
 def test_all_tokens_kept_is_exact():
     p, q = logprobs(0), logprobs(1)
-    found = aligned([sketch(p, 11), sketch(q, 11)])
-    assert kl(*found.logprobs) == pytest.approx(kl(p, q), abs=1e-5)
+    aligned = align_outcomes([sketch(p, 11), sketch(q, 11)])
+    assert kl(*aligned.logprobs) == pytest.approx(kl(p, q), abs=1e-5)
 
 
 def test_the_error_of_256_kept_of_a_large_vocabulary_is_small():
@@ -103,21 +103,21 @@ def test_the_error_of_256_kept_of_a_large_vocabulary_is_small():
     p = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
     moved = scores + 0.5 * random.standard_normal(scores.shape)
     q = moved - np.logaddexp.reduce(moved, axis=1, keepdims=True)
-    found = aligned([sketch(p, 256), sketch(q, 256)])
-    whole, kept = kl(p, q).mean(), kl(*found.logprobs).mean()
+    aligned = align_outcomes([sketch(p, 256), sketch(q, 256)])
+    whole, kept = kl(p, q).mean(), kl(*aligned.logprobs).mean()
     assert whole > 0.05
     assert 0.9 * whole < kept <= whole + 1e-6
 
 
 def test_three_models_share_their_common_tokens():
     logs = [logprobs(i) for i in range(3)]
-    found = aligned([sketch(x, 6) for x in logs])
+    aligned = align_outcomes([sketch(x, 6) for x in logs])
     for position in range(6):
         tops = [set(np.argsort(-x[position])[:6]) for x in logs]
-        kept = {int(i) for i in found.ids[position] if i >= 0}
+        kept = {int(i) for i in aligned.ids[position] if i >= 0}
         assert kept == set.intersection(*tops)
-        for column, token in enumerate(found.ids[position]):
+        for column, token in enumerate(aligned.ids[position]):
             if token >= 0:
-                assert found.logprobs[1][position, column] == pytest.approx(
+                assert aligned.logprobs[1][position, column] == pytest.approx(
                     logs[1][position, token], abs=1e-5
                 )

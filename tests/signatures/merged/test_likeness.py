@@ -5,29 +5,29 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.signatures.merged.likeness import NAMES, likeness
+from simmerge_hub.signatures.merged.likeness import LIKENESS_NAMES, likeness
 
 TASK = "strings"
 
 
 def of(family: Any, one: str, other: str) -> dict[str, float]:
     sketches = [getattr(family, name).sketches[TASK] for name in (one, other)]
-    return dict(zip(NAMES, likeness(*sketches), strict=True))
+    return dict(zip(LIKENESS_NAMES, likeness(*sketches), strict=True))
 
 
 def test_a_model_is_like_itself(family: Any) -> None:
-    found = of(family, "expert", "expert")
+    values = of(family, "expert", "expert")
     for name in ("js", "js_end", "kl", "kl_end", "loss", "entropy_end"):
-        assert abs(found[f"likeness_{name}"]) < 1e-6
+        assert abs(values[f"likeness_{name}"]) < 1e-6
     for name in ("agreement", "agreement_end", "hidden", "hidden_last"):
-        assert abs(found[f"likeness_{name}"] - 1) < 1e-5
+        assert abs(values[f"likeness_{name}"] - 1) < 1e-5
 
 
 def test_another_model_is_less_like_it(family: Any) -> None:
-    found = of(family, "auxiliary", "expert")
-    assert found["likeness_js"] > 0
-    assert found["likeness_kl"] > found["likeness_js"]
-    assert found["likeness_hidden"] < 1
+    values = of(family, "auxiliary", "expert")
+    assert values["likeness_js"] > 0
+    assert values["likeness_kl"] > values["likeness_js"]
+    assert values["likeness_hidden"] < 1
 
 
 def test_nothing_is_said_of_what_was_not_run_or_fed_other_tokens(family: Any) -> None:

@@ -11,13 +11,17 @@ from simmerge_hub.operators import ARMS, arm, merge_tensors
 from simmerge_hub.signatures.features.vector import features
 from simmerge_hub.signatures.measures.comparison import compare
 from simmerge_hub.signatures.merged import simulation
-from simmerge_hub.signatures.merged.simulation import ESTIMATED, FIRST_ORDER, merged
+from simmerge_hub.signatures.merged.simulation import (
+    ESTIMATED_STATISTICS,
+    FIRST_ORDER,
+    simulate_merge,
+)
 from simmerge_hub.signatures.signing.signature import Settings, sign
 
 TASK = "strings"
 
 
-def built(chosen, family, tiny, folder):
+def build(chosen, family, tiny, folder):
     """The merge itself, saved and signed."""
     from transformers import AutoModelForCausalLM
 
@@ -38,20 +42,20 @@ SETTLED = [one for one in ARMS if one.operator != "dare_ties"]
 
 @pytest.mark.parametrize("chosen", SETTLED, ids=lambda a: a.label)
 def test_structure_is_that_of_the_real_merge(chosen, family, tiny, tmp_path):
-    found = merged(chosen, family.base, [family.expert, family.auxiliary])
-    real = built(chosen, family, tiny, tmp_path / "merge")
-    assert found.sampled.keys() == real.sampled.keys()
+    merge = simulate_merge(chosen, family.base, [family.expert, family.auxiliary])
+    real = build(chosen, family, tiny, tmp_path / "merge")
+    assert merge.sampled.keys() == real.sampled.keys()
     for name, tensor in real.sampled.items():
-        torch.testing.assert_close(found.sampled[name], tensor, atol=1e-6, rtol=1e-5)
-    assert found.kind == "merge"
-    assert found.approximate == (FIRST_ORDER,)
+        torch.testing.assert_close(merge.sampled[name], tensor, atol=1e-6, rtol=1e-5)
+    assert merge.kind == "merge"
+    assert merge.approximate == (FIRST_ORDER,)
 
 
 def test_behaviour_is_nearer_to_the_real_merge_than_its_models_are(tiny, tmp_path, probes):
     """Small deltas, where the first order is most of it."""
     scales = {"base": 0.0, "expert": 0.02, "auxiliary": 0.02}
     checkpoints = {
-        n: tiny.save(tiny.moved(tiny.model_of("llama"), scale, seed), tmp_path / n)
+        n: tiny.save(tiny.perturb(tiny.model_of("llama"), scale, seed), tmp_path / n)
         for seed, (n, scale) in enumerate(scales.items())
     }
     signatures = {n: sign(c, probe_sets=[probes]) for n, c in checkpoints.items()}
@@ -62,18 +66,18 @@ def test_behaviour_is_nearer_to_the_real_merge_than_its_models_are(tiny, tmp_pat
     family = Small()
     family.checkpoints, family.probes = checkpoints, probes
     for chosen in (arm("linear"), arm("task_arithmetic", scale=1.0)):
-        real = built(chosen, family, tiny, tmp_path / chosen.operator).sketches[TASK]
-        found = merged(
+        real = build(chosen, family, tiny, tmp_path / chosen.operator).sketches[TASK]
+        merge = simulate_merge(
             chosen, signatures["base"], [signatures["expert"], signatures["auxiliary"]]
         ).sketches[TASK]
-        error = compare(real, found).js.mean()
+        error = compare(real, merge).js.mean()
         others = [compare(real, s.sketches[TASK]).js.mean() for s in signatures.values()]
         assert error < 0.35 * min(others)
 
 
 def test_one_model_alone_is_itself(family):
-    found = merged(arm("linear"), family.base, [family.expert])
-    sketch, wanted = found.sketches[TASK], family.expert.sketches[TASK]
+    merge = simulate_merge(arm("linear"), family.base, [family.expert])
+    sketch, wanted = merge.sketches[TASK], family.expert.sketches[TASK]
     for name in ("logprobs", "entropy", "loss", "hidden", "attention"):
         assert getattr(sketch, name) == pytest.approx(getattr(wanted, name), abs=2e-3), name
 
@@ -82,7 +86,7 @@ def test_shares_are_the_weights_where_the_merge_is_linear(family):
     models = [family.expert, family.auxiliary]
 
     def shares(chosen):
-        sampled = merged(chosen, family.base, models).sampled
+        sampled = simulate_merge(chosen, family.base, models).sampled
         return simulation._shares(sampled, family.base, models)
 
     assert shares(arm("linear", weights=(0.7, 0.3))) == pytest.approx([0.7, 0.3], abs=1e-4)
@@ -92,14 +96,14 @@ def test_shares_are_the_weights_where_the_merge_is_linear(family):
 
 
 def test_equal_models_share_equally(family):
-    sampled = merged(arm("linear"), family.base, [family.expert, family.expert]).sampled
+    sampled = simulate_merge(arm("linear"), family.base, [family.expert, family.expert]).sampled
     shares = simulation._shares(sampled, family.base, [family.expert, family.expert])
     assert shares == pytest.approx([0.5, 0.5], abs=1e-4)
 
 
 def test_a_merge_has_all_features_and_can_be_merged_again(family):
-    first = merged(arm("ties", density=0.2), family.base, [family.expert, family.auxiliary])
-    second = merged(arm("slerp"), family.base, [first, family.expert])
+    first = simulate_merge(arm("ties", density=0.2), family.base, [family.expert, family.auxiliary])
+    second = simulate_merge(arm("slerp"), family.base, [first, family.expert])
     for signature in (first, second):
         values = features(signature, family.auxiliary, family.base, TASK).values
         assert np.isfinite(values).all()
@@ -109,7 +113,9 @@ def test_a_merge_has_all_features_and_can_be_merged_again(family):
 
 def test_distributions_and_attention_stay_proper(family):
     for chosen in ARMS:
-        sketch = merged(chosen, family.base, [family.expert, family.auxiliary]).sketches[TASK]
+        sketch = simulate_merge(chosen, family.base, [family.expert, family.auxiliary]).sketches[
+            TASK
+        ]
         total = np.exp(sketch.logprobs.astype(np.float64)).sum(1)
         assert total == pytest.approx(1, abs=1e-4)
         rows = sketch.attention.astype(np.float64)
@@ -118,16 +124,16 @@ def test_distributions_and_attention_stay_proper(family):
 
 
 def test_without_a_base_weights_are_averaged(family):
-    found = merged(arm("linear"), None, [family.expert, family.auxiliary])
+    merge = simulate_merge(arm("linear"), None, [family.expert, family.auxiliary])
     name = "lm_head.weight"
     wanted = (family.expert.sampled[name] + family.auxiliary.sampled[name]) / 2
-    torch.testing.assert_close(found.sampled[name], wanted)
-    assert np.isfinite(features(found, family.expert, family.base, TASK).values).all()
+    torch.testing.assert_close(merge.sampled[name], wanted)
+    assert np.isfinite(features(merge, family.expert, family.base, TASK).values).all()
 
 
 def test_an_operator_on_deltas_needs_the_base(family):
     with pytest.raises(OperatorError, match="needs a base"):
-        merged(arm("ties"), None, [family.expert, family.auxiliary])
+        simulate_merge(arm("ties"), None, [family.expert, family.auxiliary])
 
 
 def test_sampled_statistics_are_labelled(family):
@@ -135,13 +141,13 @@ def test_sampled_statistics_are_labelled(family):
         sign(family.checkpoints[n], settings=Settings(entries=3000))
         for n in ("base", "expert", "auxiliary")
     ]
-    assert merged(arm("ties"), few[0], few[1:]).approximate == (ESTIMATED,)
-    assert merged(arm("linear"), few[0], few[1:]).approximate == ()
+    assert simulate_merge(arm("ties"), few[0], few[1:]).approximate == (ESTIMATED_STATISTICS,)
+    assert simulate_merge(arm("linear"), few[0], few[1:]).approximate == ()
 
 
 def test_tasks_not_all_have_are_dropped(family):
     bare = replace(family.auxiliary, sketches={})
-    assert merged(arm("linear"), family.base, [family.expert, bare]).sketches == {}
+    assert simulate_merge(arm("linear"), family.base, [family.expert, bare]).sketches == {}
 
 
 @pytest.mark.parametrize(
@@ -150,23 +156,23 @@ def test_tasks_not_all_have_are_dropped(family):
 def test_tasks_that_cannot_be_compared_are_dropped(family, other):
     sketch = replace(family.auxiliary.sketches[TASK], **other)
     odd = replace(family.auxiliary, sketches={TASK: sketch})
-    assert merged(arm("linear"), family.base, [family.expert, odd]).sketches == {}
+    assert simulate_merge(arm("linear"), family.base, [family.expert, odd]).sketches == {}
 
 
 def test_different_settings_are_refused(family):
     other = replace(family.auxiliary, settings=Settings(entries=7))
     with pytest.raises(SignatureError, match="different settings"):
-        merged(arm("linear"), family.base, [family.expert, other])
+        simulate_merge(arm("linear"), family.base, [family.expert, other])
 
 
 def test_kept_tokens_merge_to_kept_tokens(tiny, tmp_path, probes, monkeypatch, assets):
     from simmerge_hub.signatures.probing import capture
 
-    monkeypatch.setattr(capture, "EXACT", 10)
-    monkeypatch.setattr(capture, "KEPT", 30)
+    monkeypatch.setattr(capture, "WHOLE_VOCABULARY", 10)
+    monkeypatch.setattr(capture, "TOP_TOKENS", 30)
     family = tiny.family_of("llama", tmp_path, probes)
-    found = merged(arm("linear"), family.base, [family.expert, family.auxiliary])
-    sketch = found.sketches[TASK]
+    merge = simulate_merge(arm("linear"), family.base, [family.expert, family.auxiliary])
+    sketch = merge.sketches[TASK]
     total = np.where(sketch.ids >= 0, np.exp(sketch.logprobs.astype(np.float64)), 0).sum(1)
     assert total + np.exp(sketch.tail) == pytest.approx(1, abs=1e-4)
-    assert np.isfinite(features(found, family.expert, family.base, TASK).values).all()
+    assert np.isfinite(features(merge, family.expert, family.base, TASK).values).all()

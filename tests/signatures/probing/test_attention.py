@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from simmerge_hub.signatures.probing.attention import probe_attention, recording
+from simmerge_hub.signatures.probing.attention import probe_attention, record_attention
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_it_is_scaled_dot_product_attention(inputs):
 
 def test_only_asked_rows_of_asked_layers_are_kept(inputs):
     queries = torch.tensor([[1, 4], [2, 2]])
-    with recording(frozenset({1}), queries) as recorder:
+    with record_attention(frozenset({1}), queries) as recorder:
         for layer in (0, 1):
             probe_attention(SimpleNamespace(layer_idx=layer), *inputs)
     assert list(recorder.rows) == [1]
@@ -41,7 +41,7 @@ def test_only_asked_rows_of_asked_layers_are_kept(inputs):
 
 
 def test_nothing_is_kept_outside(inputs):
-    with recording(frozenset({0}), torch.tensor([[1], [1]])) as recorder:
+    with record_attention(frozenset({0}), torch.tensor([[1], [1]])) as recorder:
         pass
     probe_attention(SimpleNamespace(layer_idx=0), *inputs)
     assert not recorder.rows

@@ -17,12 +17,12 @@ from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.loading import (
     batch_entries,
     free_memory,
-    loaded,
     model_bytes,
+    open_model,
 )
 from simmerge_hub.signatures.probing.probe import run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
-from simmerge_hub.signatures.signing.artifact import FLOOR
+from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
 
 ARCHITECTURES = [
     "llama",
@@ -44,9 +44,9 @@ def assert_same(one: Sketch, other: Sketch, dtype: str = "float32") -> None:
     assert one.attention.size
     for name in ("logprobs", "entropy", "loss", "hidden"):
         a, b = getattr(one, name), getattr(other, name)
-        assert np.abs(a - b).max() <= FLOOR[dtype] * np.abs(b).max(), name
+        assert np.abs(a - b).max() <= PRECISION_FLOOR[dtype] * np.abs(b).max(), name
     far = np.abs(one.attention.astype(np.float32) - other.attention.astype(np.float32)).max()
-    assert far <= max(1e-3, FLOOR[dtype])
+    assert far <= max(1e-3, PRECISION_FLOOR[dtype])
 
 
 def both(checkpoint: Checkpoint, base: Checkpoint | None, probes, **how) -> list[Sketch]:
@@ -57,7 +57,7 @@ def both(checkpoint: Checkpoint, base: Checkpoint | None, probes, **how) -> list
 
 def enter(checkpoint: Checkpoint, base: Checkpoint | None = None, **how) -> None:
     """Load a model, and leave it."""
-    with loaded(checkpoint, base, **how):
+    with open_model(checkpoint, base, **how):
         pass
 
 
@@ -121,7 +121,7 @@ def test_both_ways_compute_in_the_dtype_asked_for(tiny, tmp_path, probes, dtype)
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
     assert_same(*both(checkpoint, None, probes, dtype=dtype), dtype)
     for offload in (False, True):
-        with loaded(checkpoint, dtype=dtype, offload=offload) as model, torch.no_grad():
+        with open_model(checkpoint, dtype=dtype, offload=offload) as model, torch.no_grad():
             assert str(model(torch.tensor([[1, 2]])).logits.dtype) == f"torch.{dtype}"
 
 
@@ -137,7 +137,7 @@ def test_a_gpu_says_the_same(tiny, tmp_path, probes, offload):
 @pytest.mark.parametrize("offload", [False, True], ids=PATHS)
 def test_a_model_is_whole_in_memory_or_not_at_all(tiny, tmp_path, offload):
     checkpoint = tiny.save(tiny.model_of("llama-tied"), tmp_path / "model")
-    with loaded(checkpoint, offload=offload) as model:
+    with open_model(checkpoint, offload=offload) as model:
         held = sum(p.nbytes for p in model.parameters() if p.device.type != "meta")
         assert held == (0 if offload else model_bytes(checkpoint, None, "float32"))
 
@@ -147,7 +147,7 @@ def test_free_memory_decides(tiny, tmp_path, monkeypatch, free, device):
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
     size = model_bytes(checkpoint, None, "float32")
     monkeypatch.setattr(loading, "free_memory", lambda *_: free * size)
-    with loaded(checkpoint) as model:
+    with open_model(checkpoint) as model:
         assert model.lm_head.weight.device.type == device
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_left_when_a_run_fails(tiny, tmp_path, scratch):
         raise InterruptedError
 
     before = open_files()
-    with pytest.raises(InterruptedError), loaded(checkpoint, offload=True) as model:
+    with pytest.raises(InterruptedError), open_model(checkpoint, offload=True) as model:
         model.model.layers[1].register_forward_hook(fail)
         model(torch.tensor([[1, 5]]))
     assert open_files() == before
@@ -167,8 +167,8 @@ def test_nothing_is_left_when_a_run_fails(tiny, tmp_path, scratch):
 def open_files() -> list[str]:
     """Weight files this process has open; none where the system does not say."""
     links = Path("/proc/self/fd")
-    found = [os.path.realpath(link) for link in links.iterdir()] if links.exists() else []
-    return [name for name in found if name.endswith(".safetensors")]
+    paths = [os.path.realpath(link) for link in links.iterdir()] if links.exists() else []
+    return [name for name in paths if name.endswith(".safetensors")]
 
 
 @pytest.mark.parametrize("offload", [False, True], ids=PATHS)
@@ -276,20 +276,20 @@ def test_batches_grow_with_the_model_and_shrink_with_memory(size, free, entries)
 def test_free_memory_is_what_the_kernel_says(tmp_path):
     file = tmp_path / "meminfo"
     file.write_text("MemTotal:  2048 kB\nMemFree: 3 kB\nMemAvailable:   1024 kB\n")
-    assert loading._available(file) == 2**20
+    assert loading._machine_memory(file) == 2**20
     file.write_text("MemTotal:  2048 kB\n")
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    assert loading._available(file) == half == loading._available(tmp_path / "none")
+    assert loading._machine_memory(file) == half == loading._machine_memory(tmp_path / "none")
     assert 0 < free_memory() < 2 * half
 
 
 def test_free_memory_is_what_the_control_group_grants(tmp_path):
-    assert loading._granted(tmp_path) == float("inf")
+    assert loading._cgroup_memory(tmp_path) == float("inf")
     (tmp_path / "memory.max").write_text("max\n")
-    assert loading._granted(tmp_path) == float("inf")
+    assert loading._cgroup_memory(tmp_path) == float("inf")
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("800\n")
     (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 100\n")
-    assert loading._granted(tmp_path) == 300
+    assert loading._cgroup_memory(tmp_path) == 300
     (tmp_path / "memory.current").write_text("1200\n")
-    assert loading._granted(tmp_path) == 0
+    assert loading._cgroup_memory(tmp_path) == 0

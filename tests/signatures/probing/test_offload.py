@@ -7,7 +7,7 @@ import torch
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing import offload
-from simmerge_hub.signatures.probing.offload import layered
+from simmerge_hub.signatures.probing.offload import load_by_layers
 from simmerge_hub.weights.stream import Rows, open_tensors
 
 WEIGHTS = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight"}
@@ -36,7 +36,7 @@ def watched(checkpoint) -> Iterator[tuple[dict[str, Rows], list[tuple[str, int, 
 
 def run(checkpoint, rows) -> torch.Tensor:
     folder = checkpoint.location.folder
-    model = layered(folder, rows, torch.float32, torch.device("cpu")).eval()
+    model = load_by_layers(folder, rows, torch.float32, torch.device("cpu")).eval()
     with torch.no_grad():
         return model(torch.tensor([[7, 5, 7, 40]])).logits
 
@@ -52,13 +52,13 @@ def test_each_tensor_is_read_once_and_of_the_embedding_what_is_named(checkpoint,
 
 def test_nothing_is_read_before_it_runs(checkpoint, watched):
     rows, read = watched
-    layered(checkpoint.location.folder, rows, torch.float32, torch.device("cpu"))
+    load_by_layers(checkpoint.location.folder, rows, torch.float32, torch.device("cpu"))
     assert not read
 
 
 def test_one_module_is_in_memory_while_it_runs_and_none_after(checkpoint, watched, monkeypatch):
     rows, _ = watched
-    model = layered(checkpoint.location.folder, rows, torch.float32, torch.device("cpu"))
+    model = load_by_layers(checkpoint.location.folder, rows, torch.float32, torch.device("cpu"))
     held = []
     linear = torch.nn.functional.linear
 
@@ -83,7 +83,7 @@ def present(model) -> list[str]:
 def test_small_blocks_say_the_same(checkpoint, watched, monkeypatch):
     rows, read = watched
     whole = run(checkpoint, rows)
-    monkeypatch.setattr(offload, "BLOCK", 100)
+    monkeypatch.setattr(offload, "BLOCK_ENTRIES", 100)
     read.clear()
     assert run(checkpoint, rows) == pytest.approx(whole, abs=1e-5)
     assert [(low, high) for name, low, high in read if name == WEIGHTS["head"]] == [

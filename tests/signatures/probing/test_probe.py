@@ -25,19 +25,19 @@ def test_ours_are_many_different_unlabelled_prompts(domain):
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_ours_are_pinned_by_their_digest(domain):
-    found = probe_set(domain)
-    assert (found.task, found.source) == (domain, f"simmerge-hub:{domain}")
-    assert len(found.prompts) == PROMPTS
-    assert found == probe_set(domain)
-    assert found.digest != probe_set(domain, limit=10).digest
+    probes = probe_set(domain)
+    assert (probes.task, probes.source) == (domain, f"simmerge-hub:{domain}")
+    assert len(probes.prompts) == PROMPTS
+    assert probes == probe_set(domain)
+    assert probes.digest != probe_set(domain, limit=10).digest
 
 
 def test_a_file(tmp_path):
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"prompt": "one"}\n{"prompt": "two"}\n{"prompt": "three"}\n')
-    found = probe_set("mine", str(path), limit=2)
-    assert found.prompts == ("one", "two")
-    assert found.source == "prompts.jsonl"
+    probes = probe_set("mine", str(path), limit=2)
+    assert probes.prompts == ("one", "two")
+    assert probes.source == "prompts.jsonl"
 
 
 def test_an_unknown_task_without_prompts_is_refused():

@@ -46,43 +46,43 @@ def places(tokenizer, limit=128):
 
 
 def test_distributions_and_loss_are_the_models_own(case, tiny):
-    plain, found = case
+    plain, sketched = case
     prompts = places(tiny.letters())
     wanted = [
         out.logits[0].log_softmax(-1)[list(p.positions)]
         for out, p in zip(plain, prompts, strict=True)
     ]
-    assert found.logprobs == pytest.approx(torch.cat(wanted).numpy(), abs=2e-4)
+    assert sketched.logprobs == pytest.approx(torch.cat(wanted).numpy(), abs=2e-4)
     entropy = -(torch.cat(wanted).exp() * torch.cat(wanted)).sum(1)
-    assert found.entropy == pytest.approx(entropy.numpy(), abs=2e-4)
+    assert sketched.entropy == pytest.approx(entropy.numpy(), abs=2e-4)
     losses = [
         torch.nn.functional.cross_entropy(out.logits[0, :-1], torch.tensor(p.ids[1:])).item()
         for out, p in zip(plain, prompts, strict=True)
     ]
-    assert found.loss == pytest.approx(losses, abs=2e-4)
+    assert sketched.loss == pytest.approx(losses, abs=2e-4)
 
 
 def test_hidden_states_and_attention_are_the_models_own(case, tiny):
-    plain, found = case
+    plain, sketched = case
     prompts = places(tiny.letters())
-    assert found.depths == pytest.approx([1 / 6, 1 / 2, 5 / 6])
+    assert sketched.depths == pytest.approx([1 / 6, 1 / 2, 5 / 6])
     for layer in range(2):  # the last one is normalised in what the model returns
         wanted = [
             out.hidden_states[layer + 1][0, list(p.positions)]
             for out, p in zip(plain, prompts, strict=True)
         ]
-        assert found.hidden[layer] == pytest.approx(torch.cat(wanted).numpy(), abs=2e-3)
-    assert found.attention.shape[:2] == (3, 4)
+        assert sketched.hidden[layer] == pytest.approx(torch.cat(wanted).numpy(), abs=2e-3)
+    assert sketched.attention.shape[:2] == (3, 4)
     column = 0
     for out, p in zip(plain, prompts, strict=True):
         for query in p.queries:
             for layer in range(3):
                 row = out.attentions[layer][0, :, query].numpy()
-                kept = found.attention[layer, :, column]
+                kept = sketched.attention[layer, :, column]
                 assert kept[:, : row.shape[1]] == pytest.approx(row, abs=2e-3)
                 assert not kept[:, row.shape[1] :].any()
             column += 1
-    assert column == found.attention.shape[2]
+    assert column == sketched.attention.shape[2]
 
 
 def test_every_prompt_keeps_its_end_and_a_few_positions(tiny):
@@ -121,21 +121,21 @@ def test_batches_do_not_matter(tiny, monkeypatch):
 def test_large_vocabularies_keep_the_most_likely_tokens(tiny, monkeypatch):
     model, tokenizer = tiny.model_of("llama"), tiny.letters()
     whole = sketch(model, tokenizer, PROMPTS)
-    monkeypatch.setattr(capture, "EXACT", 10)
-    monkeypatch.setattr(capture, "KEPT", 20)
-    found = sketch(model, tokenizer, PROMPTS)
-    assert found.logprobs.shape == found.ids.shape == (len(whole.ends), 20)
-    kept = np.take_along_axis(whole.logprobs, found.ids, 1)
-    assert found.logprobs == pytest.approx(kept, abs=1e-5)
-    assert np.exp(found.logprobs).sum(1) + np.exp(found.tail) == pytest.approx(1, abs=1e-4)
-    assert found.entropy == pytest.approx(whole.entropy, abs=1e-5)
+    monkeypatch.setattr(capture, "WHOLE_VOCABULARY", 10)
+    monkeypatch.setattr(capture, "TOP_TOKENS", 20)
+    cut = sketch(model, tokenizer, PROMPTS)
+    assert cut.logprobs.shape == cut.ids.shape == (len(whole.ends), 20)
+    kept = np.take_along_axis(whole.logprobs, cut.ids, 1)
+    assert cut.logprobs == pytest.approx(kept, abs=1e-5)
+    assert np.exp(cut.logprobs).sum(1) + np.exp(cut.tail) == pytest.approx(1, abs=1e-4)
+    assert cut.entropy == pytest.approx(whole.entropy, abs=1e-5)
 
 
 def test_projection_keeps_inner_products():
     rows = torch.randn(2, 4096, generator=torch.Generator().manual_seed(0))
     rows[1] += rows[0]
-    small = capture._projected(rows)
-    assert small.shape == (2, capture.WIDTH)
+    small = capture._project(rows)
+    assert small.shape == (2, capture.SKETCH_WIDTH)
     wanted = torch.nn.functional.cosine_similarity(rows[0], rows[1], dim=0)
     assert torch.nn.functional.cosine_similarity(small[0], small[1], dim=0) == pytest.approx(
         float(wanted), abs=0.1
@@ -143,11 +143,11 @@ def test_projection_keeps_inner_products():
 
 
 def test_without_replaceable_attention_it_is_missing(tiny):
-    found = sketch(tiny.model_of("llama"), tiny.letters(), PROMPTS)
-    assert not found.attention.size
-    assert not found.attention_depths.size
+    plain = sketch(tiny.model_of("llama"), tiny.letters(), PROMPTS)
+    assert not plain.attention.size
+    assert not plain.attention_depths.size
 
 
 def test_deep_models_keep_some_layers():
-    assert sketches._spread(3, 8) == [0, 1, 2]
-    assert sketches._spread(32, 8) == [3, 7, 11, 15, 19, 23, 27, 31]
+    assert sketches._spread_layers(3, 8) == [0, 1, 2]
+    assert sketches._spread_layers(32, 8) == [3, 7, 11, 15, 19, 23, 27, 31]

@@ -12,8 +12,9 @@ from huggingface_hub import HfApi
 from simmerge_hub.errors import HubError, PushFailed, RepoNotFound, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.hub.upload import attachments
+from simmerge_hub.hub.upload.attachments import Attachment
 from simmerge_hub.signatures.published import shared
-from simmerge_hub.signatures.published.shared import publish, signed, size_of
+from simmerge_hub.signatures.published.shared import find_or_sign, publish, size_of
 from simmerge_hub.signatures.signing import signature
 from simmerge_hub.signatures.signing.signature import Request, Settings, Signature, save, sign
 from tests import nano
@@ -43,10 +44,12 @@ def nothing_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signature, "read_sample", fail)
 
 
-def put(found: Signature, wanted: Request, repo: str, tmp_path: Path, kind: str = "model") -> None:
+def put(
+    signature: Signature, wanted: Request, repo: str, tmp_path: Path, kind: str = "model"
+) -> None:
     """Upload any signature, without the checks of `publish`."""
     file = tmp_path / "any.safetensors"
-    save(found, file)
+    save(signature, file)
     upload(file.read_bytes(), wanted, repo, kind)
 
 
@@ -69,13 +72,13 @@ class TestFinding:
         later = replace(wanted, checkpoint=resolve(repo))
         assert later.identity == before
         for request in (wanted, later):
-            found = signed(request)
-            assert found.origins == {"weights": repo, TASK: repo}
-            assert (found.signature.name, found.signature.commit) == (
+            signed = find_or_sign(request)
+            assert signed.origins == {"weights": repo, TASK: repo}
+            assert (signed.signature.name, signed.signature.commit) == (
                 repo, request.checkpoint.commit,
             )  # fmt: skip
             for name, tensor in family.expert.sampled.items():
-                assert torch.equal(found.signature.sampled[name], tensor)
+                assert torch.equal(signed.signature.sampled[name], tensor)
 
     def test_the_cache_comes_first(
         self, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
@@ -83,11 +86,11 @@ class TestFinding:
         publish(family.expert, wanted)
         sign(wanted.checkpoint, probe_sets=wanted.probe_sets)
         monkeypatch.setattr(shared, "find", None)
-        assert signed(wanted).origins == {"weights": "cache", TASK: "cache"}
+        assert find_or_sign(wanted).origins == {"weights": "cache", TASK: "cache"}
 
     def test_what_is_nowhere_is_computed_and_said_before(self, wanted: Request) -> None:
         notes: list[str] = []
-        assert signed(wanted, note=notes.append).origins == {
+        assert find_or_sign(wanted, note=notes.append).origins == {
             "weights": "computed",
             TASK: "computed",
         }
@@ -95,27 +98,30 @@ class TestFinding:
         assert notes == [
             f"{wanted.checkpoint.name}: {size:,.1f} MB are downloaded to run its probes"
         ]
-        assert signed(wanted, note=notes.append).origins == {"weights": "cache", TASK: "cache"}
+        assert find_or_sign(wanted, note=notes.append).origins == {
+            "weights": "cache",
+            TASK: "cache",
+        }
         assert len(notes) == 1
 
     def test_the_part_that_is_not_published_is_computed(
         self, family: Any, wanted: Request, repo: str
     ) -> None:
         publish(replace(family.expert, sketches={}), wanted)
-        assert signed(wanted).origins == {"weights": repo, TASK: "computed"}
-        assert signed(wanted).origins == {"weights": repo, TASK: "cache"}
+        assert find_or_sign(wanted).origins == {"weights": repo, TASK: "computed"}
+        assert find_or_sign(wanted).origins == {"weights": repo, TASK: "cache"}
 
     def test_what_others_computed_is_never_cached(
         self, family: Any, wanted: Request, assets: Path
     ) -> None:
         publish(family.expert, wanted)
-        signed(wanted)
+        find_or_sign(wanted)
         assert not list(assets.rglob("*.safetensors"))
 
     def test_a_folder_is_not_looked_up(self, family: Any, assets: Path, monkeypatch: Any) -> None:
         monkeypatch.setattr(shared, "find", None)
         request = Request(checkpoint=family.checkpoints["expert"])
-        assert signed(request).origins == {"weights": "computed"}
+        assert find_or_sign(request).origins == {"weights": "computed"}
 
     def test_a_hub_that_refuses_is_no_obstacle(
         self, wanted: Request, repo: str, monkeypatch: pytest.MonkeyPatch
@@ -126,7 +132,7 @@ class TestFinding:
         monkeypatch.setattr(shared, "find", refuse)
         notes: list[str] = []
         request = replace(wanted, probe_sets=())
-        made = signed(request, third_parties=["org/other"], note=notes.append)
+        made = find_or_sign(request, third_parties=["org/other"], note=notes.append)
         assert made.origins == {"weights": "computed"}
         assert notes == [
             f"{at}: signatures cannot be looked for: it is closed" for at in (repo, "org/other")
@@ -143,7 +149,8 @@ class TestDoubt:
                 lambda s: replace(s, sampled={n: t * torch.nan for n, t in s.sampled.items()}),
                 "holds NaN or infinity",
             ),
-            (lambda s: replace(s, shapes={"a": ("b",)}), "its tensors are not those of the model"),
+            (lambda s: replace(s, shapes={"a": (2,)}), "its tensors are not those of the model"),
+            (lambda s: replace(s, shapes={"a": ("b",)}), "its shapes are no lists of sizes"),
         ],
     )
     def test_it_is_ignored_for_a_reason_that_is_told(
@@ -157,7 +164,7 @@ class TestDoubt:
     ) -> None:
         put(change(family.expert), wanted, repo, tmp_path)
         notes: list[str] = []
-        made = signed(replace(wanted, probe_sets=()), note=notes.append)
+        made = find_or_sign(replace(wanted, probe_sets=()), note=notes.append)
         assert made.origins == {"weights": "computed"}
         (note,) = notes
         assert note.startswith(f"the signature in {repo}@")
@@ -167,7 +174,7 @@ class TestDoubt:
     def test_any_other_file_is_ignored(self, wanted: Request, repo: str) -> None:
         upload(b"no safetensors", wanted, repo)
         notes: list[str] = []
-        signed(replace(wanted, probe_sets=()), note=notes.append)
+        find_or_sign(replace(wanted, probe_sets=()), note=notes.append)
         assert "it cannot be read" in notes[0] or "cannot be believed" in notes[0]
 
     def test_a_header_that_says_nonsense_is_ignored(
@@ -178,17 +185,42 @@ class TestDoubt:
         store.write(tmp_path / "odd", {"name": 1, "settings": [], "shapes": 3}, {})
         upload((tmp_path / "odd").read_bytes(), wanted, repo)
         notes: list[str] = []
-        signed(replace(wanted, probe_sets=()), note=notes.append)
-        assert "is no signature" in notes[0]
+        find_or_sign(replace(wanted, probe_sets=()), note=notes.append)
+        assert notes[0].endswith(".safetensors is no signature: its name is of type int")
+
+    def test_a_download_that_fails_is_no_obstacle(
+        self, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_: Attachment) -> Path:
+            raise OSError("Consistency check failed: file should be of size 9 but has size 3")
+
+        publish(family.expert, wanted)
+        monkeypatch.setattr(Attachment, "fetch", fail)
+        notes: list[str] = []
+        made = find_or_sign(replace(wanted, probe_sets=()), note=notes.append)
+        assert made.origins == {"weights": "computed"}
+        assert "is ignored: Consistency check failed" in notes[0]
+
+    @pytest.mark.parametrize("step", ["load", "doubt"])
+    def test_a_bug_of_ours_is_not_blamed_on_the_file(
+        self, step: str, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise TypeError("a bug")
+
+        publish(family.expert, wanted)
+        monkeypatch.setattr(shared, step, fail)
+        with pytest.raises(TypeError, match="a bug"):
+            find_or_sign(wanted)
 
     def test_one_too_large_is_not_downloaded(
         self, family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         publish(family.expert, wanted)
-        monkeypatch.setattr(shared, "LARGEST", 1000)
+        monkeypatch.setattr(shared, "LARGEST_SIGNATURE", 1000)
         monkeypatch.setattr(shared, "load", None)
         notes: list[str] = []
-        signed(replace(wanted, probe_sets=()), note=notes.append)
+        find_or_sign(replace(wanted, probe_sets=()), note=notes.append)
         assert "no signature has more than" in notes[0]
 
 
@@ -199,14 +231,14 @@ class TestOthers:
         nothing_computed: None,
     ) -> None:  # fmt: skip
         put(family.expert, wanted, f"{org}/theirs", tmp_path, kind)
-        made = signed(wanted, third_parties=[f"{org}/theirs"])
+        made = find_or_sign(wanted, third_parties=[f"{org}/theirs"])
         assert made.origins == {"weights": f"{org}/theirs", TASK: f"{org}/theirs"}
 
     def test_those_that_are_not_named_are_not(
         self, family: Any, wanted: Request, org: str, tmp_path: Path
     ) -> None:
         put(family.expert, wanted, f"{org}/theirs", tmp_path, "dataset")
-        assert signed(replace(wanted, probe_sets=())).origins == {"weights": "computed"}
+        assert find_or_sign(replace(wanted, probe_sets=())).origins == {"weights": "computed"}
 
     def test_false_rows_are_found_out_and_the_next_is_asked(
         self, family: Any, wanted: Request, org: str, tmp_path: Path, nothing_computed: None
@@ -215,7 +247,7 @@ class TestOthers:
         put(replace(family.expert, sampled=false), wanted, f"{org}/bad", tmp_path, "dataset")
         put(family.expert, wanted, f"{org}/good", tmp_path, "dataset")
         notes: list[str] = []
-        made = signed(wanted, third_parties=[f"{org}/bad", f"{org}/good"], note=notes.append)
+        made = find_or_sign(wanted, third_parties=[f"{org}/bad", f"{org}/good"], note=notes.append)
         assert set(made.origins.values()) == {f"{org}/good"}
         (note,) = notes
         assert note.startswith(f"the signature in {org}/bad@")
@@ -228,7 +260,7 @@ class TestOthers:
         sampled["model.norm.weight"] = sampled["model.norm.weight"] + 1e-6
         put(replace(family.expert, sampled=sampled), wanted, f"{org}/bad", tmp_path, "dataset")
         sign(wanted.checkpoint)
-        made = signed(wanted, third_parties=[f"{org}/bad"])
+        made = find_or_sign(wanted, third_parties=[f"{org}/bad"])
         assert made.origins == {"weights": "cache", TASK: "computed"}
 
     def test_a_check_that_cannot_be_made_is_no_pass(
@@ -241,13 +273,13 @@ class TestOthers:
         monkeypatch.setattr(shared, "spot_check", refuse)
         notes: list[str] = []
         request = replace(wanted, probe_sets=())
-        made = signed(request, third_parties=[f"{org}/theirs"], note=notes.append)
+        made = find_or_sign(request, third_parties=[f"{org}/theirs"], note=notes.append)
         assert made.origins == {"weights": "computed"}
         assert notes[0].endswith("is ignored: it cannot be checked: no ranges here")
 
     def test_one_that_does_not_exist_is_the_users_mistake(self, wanted: Request, org: str) -> None:
         with pytest.raises(RepoNotFound, match=f"{org}/none"):
-            signed(wanted, third_parties=[f"{org}/none"])
+            find_or_sign(wanted, third_parties=[f"{org}/none"])
 
 
 class TestPublishing:
@@ -262,9 +294,11 @@ class TestPublishing:
         other = replace(family.expert.sketches[TASK], probes="else")
         publish(replace(family.expert, sketches={"other": other}), wanted)
         publish(family.expert, wanted)
-        found = shared._published(family.expert, wanted, wanted.checkpoint.location.repo, "model")
-        assert found is not None
-        assert {t: s.probes for t, s in found.sketches.items()} == {
+        published = shared._find_published(
+            family.expert, wanted, wanted.checkpoint.location.repo, "model"
+        )
+        assert published is not None
+        assert {t: s.probes for t, s in published.sketches.items()} == {
             "other": "else", TASK: family.probes.digest,
         }  # fmt: skip
 
@@ -283,7 +317,7 @@ class TestPublishing:
     ) -> None:
         publish(family.expert, wanted, to=f"{org}/signatures")
         assert HfApi().dataset_info(f"{org}/signatures").private is False
-        made = signed(wanted, third_parties=[f"{org}/signatures"])
+        made = find_or_sign(wanted, third_parties=[f"{org}/signatures"])
         assert set(made.origins.values()) == {f"{org}/signatures"}
 
     @pytest.mark.parametrize(
@@ -319,7 +353,7 @@ class TestPublishing:
         nano.push(nano.lora(tmp_path / "lora", tensors, base=repo), f"{org}/lora")
         base = resolve(repo)
         request = Request(checkpoint=resolve(f"{org}/lora"), base=base)
-        made = signed(request).signature
+        made = find_or_sign(request).signature
         done = publish(made, request)
         assert done is not None
         name = f"simmerge/{request.identity.replace('+', '-')}.safetensors"
@@ -341,9 +375,9 @@ class TestPublishing:
         request = Request(checkpoint=family.checkpoints["expert"], probe_sets=(family.probes,))
         publish(family.expert, request, to=f"{org}/mine")
         assert HfApi().dataset_info(f"{org}/mine").private is True
-        found = attachments.find(f"{org}/mine", shared._path(request), repo_type="dataset")
-        assert found is not None
-        data = found.fetch().read_bytes()
+        attached = attachments.find(f"{org}/mine", shared._path(request), repo_type="dataset")
+        assert attached is not None
+        data = attached.fetch().read_bytes()
         folder = family.checkpoints["expert"].ref.folder
         for secret in (str(folder), folder.name, folder.parent.name, "hf_localhub", "strings.txt"):
             assert secret.encode() not in data

@@ -14,10 +14,10 @@ from simmerge_hub.signatures.signing import cache
 @pytest.fixture(autouse=True)
 def _fresh(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_in_use", set())
-    monkeypatch.delenv(cache.VARIABLE, raising=False)
+    monkeypatch.delenv(cache.LIMIT_VARIABLE, raising=False)
 
 
-def stored(name: str, size: int, age: float) -> Path:
+def store_file(name: str, size: int, age: float) -> Path:
     """A cached file of some bytes, last used so many seconds ago."""
     path = cache.structure_path(name, 10)
     path.write_bytes(bytes(size))
@@ -35,37 +35,41 @@ def test_models_settings_and_probes_have_files_of_their_own() -> None:
 
 
 def test_what_was_used_longest_ago_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    old, older, new = stored("old", 100, 50), stored("older", 100, 90), stored("new", 100, 10)
-    monkeypatch.setenv(cache.VARIABLE, "250")
+    old, older, new = (
+        store_file("old", 100, 50),
+        store_file("older", 100, 90),
+        store_file("new", 100, 10),
+    )
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, "250")
     cache.trim()
     assert [p.exists() for p in (older, old, new)] == [False, True, True]
-    monkeypatch.setenv(cache.VARIABLE, "100")
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, "100")
     cache.trim()
     assert [p.exists() for p in (old, new)] == [False, True]
 
 
 def test_what_this_process_uses_is_never_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    used, other = cache.use(stored("used", 100, 90)), stored("other", 100, 50)
-    monkeypatch.setenv(cache.VARIABLE, "0")
+    used, other = cache.use(store_file("used", 100, 90)), store_file("other", 100, 50)
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, "0")
     cache.trim()
     assert used.exists()
     assert not other.exists()
 
 
 def test_reading_counts_as_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, other = stored("read", 100, 90), stored("other", 100, 50)
+    read, other = store_file("read", 100, 90), store_file("other", 100, 50)
     cache.use(read)
     monkeypatch.setattr(cache, "_in_use", set())  # another process
-    monkeypatch.setenv(cache.VARIABLE, "100")
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, "100")
     cache.trim()
     assert read.exists()
     assert not other.exists()
 
 
 def test_what_another_process_writes_now_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, abandoned = (stored(name, 100, age) for name, age in (("a", 5), ("b", 2 * 24 * 3600)))
+    now, abandoned = (store_file(name, 100, age) for name, age in (("a", 5), ("b", 2 * 24 * 3600)))
     now, abandoned = (p.rename(p.with_name(f".{p.name}.part")) for p in (now, abandoned))
-    monkeypatch.setenv(cache.VARIABLE, "0")
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, "0")
     cache.trim()
     assert now.exists()
     assert not abandoned.exists()
@@ -73,7 +77,7 @@ def test_what_another_process_writes_now_stays(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("stated", ["10GB", "-1", "", "1e9"])
 def test_a_limit_that_is_no_number(stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache.VARIABLE, stated)
+    monkeypatch.setenv(cache.LIMIT_VARIABLE, stated)
     with pytest.raises(SignatureError) as caught:
         cache.trim()
     assert str(caught.value) == f"SIMMERGE_CACHE_LIMIT is {stated!r}, which is no number of bytes"

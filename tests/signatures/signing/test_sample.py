@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmerge_hub.hub.files.ranges import coalesce
-from simmerge_hub.signatures.signing.sample import RUNS, SHARE, sampled_rows
+from simmerge_hub.signatures.signing.sample import BIG_PART, RUNS_PER_TENSOR, choose_rows
 
 SEVEN_B = {
     "model.embed_tokens.weight": (32000, 4096),
@@ -31,11 +31,11 @@ def entries(shapes, rows):
 
 def test_small_models_are_sampled_whole():
     shapes = {"a": (10, 20), "b": (7,), "c": ()}
-    assert sampled_rows(shapes) == {"a": ((0, 10),), "b": ((0, 1),), "c": ((0, 1),)}
+    assert choose_rows(shapes) == {"a": ((0, 10),), "b": ((0, 1),), "c": ((0, 1),)}
 
 
 def test_seven_billion_parameters_give_under_one_percent_and_every_tensor():
-    rows = sampled_rows(SEVEN_B)
+    rows = choose_rows(SEVEN_B)
     total = sum(map(prod, SEVEN_B.values()))
     taken = sum(
         (high - low) * (prod(SEVEN_B[n][1:]) if len(SEVEN_B[n]) > 1 else prod(SEVEN_B[n]))
@@ -43,14 +43,14 @@ def test_seven_billion_parameters_give_under_one_percent_and_every_tensor():
         for low, high in ranges
     )
     assert rows.keys() == SEVEN_B.keys()
-    assert 0.001 < taken / total < 1 / SHARE
-    assert max(map(len, rows.values())) == RUNS
+    assert 0.001 < taken / total < 1 / BIG_PART
+    assert max(map(len, rows.values())) == RUNS_PER_TENSOR
 
 
 def test_a_big_model_of_few_tensors_stays_under_its_share():
     shapes = {f"layers.{i}.w": (4096, 4096) for i in range(20)}
-    taken = sum(entries(shapes, sampled_rows(shapes)).values())
-    assert 0 < taken <= sum(map(prod, shapes.values())) / SHARE
+    taken = sum(entries(shapes, choose_rows(shapes)).values())
+    assert 0 < taken <= sum(map(prod, shapes.values())) / BIG_PART
 
 
 def blocks(hidden: int, layers: int, inner: int, keys: int) -> dict[str, tuple[int, ...]]:
@@ -61,10 +61,10 @@ def blocks(hidden: int, layers: int, inner: int, keys: int) -> dict[str, tuple[i
         "self_attn.k_proj": (keys, hidden), "self_attn.o_proj": (hidden, hidden),
         "self_attn.q_proj": (hidden, hidden), "self_attn.v_proj": (keys, hidden),
     }  # fmt: skip
-    found: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (32_000, hidden)}
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (32_000, hidden)}
     for i in range(layers):
-        found |= {f"model.layers.{i}.{name}.weight": shape for name, shape in sizes.items()}
-    return found
+        shapes |= {f"model.layers.{i}.{name}.weight": shape for name, shape in sizes.items()}
+    return shapes
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def blocks(hidden: int, layers: int, inner: int, keys: int) -> dict[str, tuple[i
 def test_what_is_fetched_of_a_gigabyte_is_under_one_percent(shapes, width):
     """With the gaps that are bridged; as laid out in one file."""
     at, spans = 0, []
-    rows = sampled_rows(shapes)
+    rows = choose_rows(shapes)
     for name, shape in shapes.items():
         cols = shape[-1] * width
         spans += [(at + low * cols, at + high * cols) for low, high in rows.get(name, ())]
@@ -87,7 +87,7 @@ def test_what_is_fetched_of_a_gigabyte_is_under_one_percent(shapes, width):
 
 def test_a_few_more_tokens_change_no_other_tensor():
     larger = SEVEN_B | {"model.embed_tokens.weight": (32064, 4096), "lm_head.weight": (32064, 4096)}
-    before, after = sampled_rows(SEVEN_B), sampled_rows(larger)
+    before, after = choose_rows(SEVEN_B), choose_rows(larger)
     assert {n for n in before if before[n] != after[n]} <= {
         "model.embed_tokens.weight",
         "lm_head.weight",
@@ -96,13 +96,13 @@ def test_a_few_more_tokens_change_no_other_tensor():
 
 def test_rows_depend_on_the_name():
     shapes = {"layers.0.w": (1000, 10), "layers.1.w": (1000, 10)}
-    rows = sampled_rows(shapes, entries=2000)
+    rows = choose_rows(shapes, entries=2000)
     assert rows["layers.0.w"] != rows["layers.1.w"]
 
 
 def test_a_tensor_of_overlong_rows_is_left_out():
     shapes = {"experts": (8, 4_000_000)} | {f"w{i}": (64, 64) for i in range(50)}
-    assert "experts" not in sampled_rows(shapes, entries=100_000)
+    assert "experts" not in choose_rows(shapes, entries=100_000)
 
 
 @settings(deadline=None, max_examples=50)
@@ -113,8 +113,8 @@ def test_a_tensor_of_overlong_rows_is_left_out():
     st.integers(500, 20_000),
 )
 def test_ranges_ascend_inside_the_tensor_and_within_the_budget(shapes, budget):
-    rows = sampled_rows(shapes, entries=budget)
-    assert rows == sampled_rows(shapes, entries=budget)
+    rows = choose_rows(shapes, entries=budget)
+    assert rows == choose_rows(shapes, entries=budget)
     for name, ranges in rows.items():
         edges = [edge for pair in ranges for edge in pair]
         assert edges == sorted(edges)
@@ -127,5 +127,5 @@ def test_ranges_ascend_inside_the_tensor_and_within_the_budget(shapes, budget):
 
 @pytest.mark.parametrize("budget", [1, 10])
 def test_a_hopeless_budget_takes_single_rows_or_nothing(budget):
-    rows = sampled_rows({"a": (100, 8)}, entries=budget)
+    rows = choose_rows({"a": (100, 8)}, entries=budget)
     assert sum(high - low for low, high in rows.get("a", ())) <= 1

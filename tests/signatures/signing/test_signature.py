@@ -13,7 +13,7 @@ import torch
 from simmerge_hub.errors import AlignmentError, CheckpointError, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures.probing.probe import probe_set
-from simmerge_hub.signatures.signing.artifact import FLOOR
+from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
 from simmerge_hub.signatures.signing.signature import Settings, load, save, sign
 from tests import nano
 
@@ -39,36 +39,38 @@ def equal(a, b):
 
 
 def test_the_sample_is_the_checkpoints_own_rows(checkpoint, assets):
-    found = sign(checkpoint)
+    signature = sign(checkpoint)
     from safetensors.torch import load_file
 
     stored = load_file(checkpoint.ref.folder / "model.safetensors")
-    assert found.sampled.keys() == stored.keys()
+    assert signature.sampled.keys() == stored.keys()
     for name, tensor in stored.items():
-        assert torch.equal(found.sampled[name].reshape(tensor.shape), tensor)
-    assert found.sketches == {}
-    assert found.approximate == ()
+        assert torch.equal(signature.sampled[name].reshape(tensor.shape), tensor)
+    assert signature.sketches == {}
+    assert signature.approximate == ()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_sample_keeps_the_stored_dtype(dtype, tiny, tmp_path, assets):
-    found = sign(tiny.save(tiny.model_of("llama").to(dtype), tmp_path / "model"))
-    assert {t.dtype for t in found.sampled.values()} == {dtype}
+    signature = sign(tiny.save(tiny.model_of("llama").to(dtype), tmp_path / "model"))
+    assert {t.dtype for t in signature.sampled.values()} == {dtype}
 
 
 def test_the_sample_of_8_bit_weights_is_what_they_stand_for(tmp_path, assets):
     stored, scale = torch.randn(6, 4).to(torch.float8_e4m3fn), torch.rand(6, 1)
     tensors = {"a.weight": stored, "a.weight_scale": scale, "norm.weight": torch.ones(4).half()}
-    found = sign(resolve(str(nano.save(tmp_path / "model", tensors, config={}))))
-    assert torch.equal(found.sampled["a.weight"], stored.float() * scale)
-    assert found.sampled["norm.weight"].dtype == torch.float16
+    signature = sign(resolve(str(nano.save(tmp_path / "model", tensors, config={}))))
+    assert torch.equal(signature.sampled["a.weight"], stored.float() * scale)
+    assert signature.sampled["norm.weight"].dtype == torch.float16
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_is_signed(architecture, tiny, tmp_path, assets, probes):
-    found = sign(tiny.save(tiny.model_of(architecture), tmp_path / "model"), probe_sets=[probes])
-    assert found.sketches["strings"].attention.size
-    assert sum(t.numel() for t in found.sampled.values()) > 10_000
+    signature = sign(
+        tiny.save(tiny.model_of(architecture), tmp_path / "model"), probe_sets=[probes]
+    )
+    assert signature.sketches["strings"].attention.size
+    assert sum(t.numel() for t in signature.sampled.values()) > 10_000
 
 
 def test_shards_make_no_difference(tiny, tmp_path, assets, probes):
@@ -139,7 +141,7 @@ def test_a_limit_that_is_no_number_is_told_before_anything_is_read(checkpoint, a
 
 class TestCache:
     def test_a_second_sign_runs_nothing(self, checkpoint, assets, probes, tiny, monkeypatch):
-        with tiny.counted(monkeypatch) as run:
+        with tiny.count_passes(monkeypatch) as run:
             first = sign(checkpoint, probe_sets=[probes])
             second = sign(checkpoint, probe_sets=[probes])
         assert run == ["strings"]
@@ -151,7 +153,7 @@ class TestCache:
         (tmp_path / "more.txt").write_text("one two\nthree four\n")
         more = probe_set("more", str(tmp_path / "more.txt"))
         sign(checkpoint, probe_sets=[probes])
-        with tiny.counted(monkeypatch) as run:
+        with tiny.count_passes(monkeypatch) as run:
             both = sign(checkpoint, probe_sets=[probes, more])
         assert run == ["more"]
         assert both.sketches.keys() == {"strings", "more"}
@@ -160,10 +162,10 @@ class TestCache:
         self, checkpoint, assets, probes, tiny, monkeypatch
     ):
         sign(checkpoint, probe_sets=[probes])
-        with tiny.counted(monkeypatch) as run:
-            found = sign(checkpoint, probe_sets=[replace(probes, task="text")])
+        with tiny.count_passes(monkeypatch) as run:
+            signature = sign(checkpoint, probe_sets=[replace(probes, task="text")])
         assert run == []
-        assert found.sketches.keys() == {"text"}
+        assert signature.sketches.keys() == {"text"}
 
     def test_a_copy_elsewhere_is_the_same_model(
         self, checkpoint, assets, probes, tiny, tmp_path, monkeypatch
@@ -172,17 +174,17 @@ class TestCache:
 
         sign(checkpoint, probe_sets=[probes])
         shutil.copytree(checkpoint.ref.folder, tmp_path / "copy")
-        with tiny.counted(monkeypatch) as run:
-            found = sign(resolve(str(tmp_path / "copy")), probe_sets=[probes])
+        with tiny.count_passes(monkeypatch) as run:
+            signature = sign(resolve(str(tmp_path / "copy")), probe_sets=[probes])
         assert run == []
-        assert found.name == "copy"
+        assert signature.name == "copy"
 
     def test_changed_weights_are_another_model(
         self, checkpoint, assets, probes, tiny, tmp_path, monkeypatch
     ):
         sign(checkpoint, probe_sets=[probes])
-        other = tiny.save(tiny.moved(tiny.model_of("llama"), 0.1, 1), checkpoint.ref.folder)
-        with tiny.counted(monkeypatch) as run:
+        other = tiny.save(tiny.perturb(tiny.model_of("llama"), 0.1, 1), checkpoint.ref.folder)
+        with tiny.count_passes(monkeypatch) as run:
             sign(other, probe_sets=[probes])
         assert run == ["strings"]
 
@@ -194,7 +196,7 @@ class TestCache:
             data = bytearray(file.read_bytes())
             data[-3] ^= 255
             file.write_bytes(data)
-        with tiny.counted(monkeypatch) as run:
+        with tiny.count_passes(monkeypatch) as run:
             assert equal(sign(checkpoint, probe_sets=[probes]), first)
         assert run == ["strings"]
 
@@ -287,9 +289,9 @@ class TestFile:
         return tmp_path / "expert.safetensors"
 
     def test_it_comes_back_as_it_was(self, family, file):
-        found = load(file)
-        assert equal(found, family.expert)
-        assert (found.name, found.commit) == (family.expert.name, family.expert.commit)
+        signature = load(file)
+        assert equal(signature, family.expert)
+        assert (signature.name, signature.commit) == (family.expert.name, family.expert.commit)
 
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     def test_it_tells_the_precision_floor(self, family, tmp_path, dtype):
@@ -297,7 +299,8 @@ class TestFile:
 
         path = tmp_path / "one.safetensors"
         save(replace(family.expert, settings=Settings(dtype=dtype)), path)
-        assert store.read(path)[0]["floor"] == load(path).settings.floor == FLOOR[dtype] > 0
+        floor = load(path).settings.floor
+        assert store.read(path)[0]["floor"] == floor == PRECISION_FLOOR[dtype] > 0
 
     def test_every_flipped_byte_is_refused(self, file):
         data = file.read_bytes()
@@ -324,7 +327,7 @@ class TestFile:
     def test_another_schema_is_refused(self, family, tmp_path, monkeypatch):
         from simmerge_hub.signatures.signing import store
 
-        monkeypatch.setattr(store, "SCHEMA", 99)
+        monkeypatch.setattr(store, "FILE_SCHEMA", 99)
         save(family.expert, tmp_path / "new.safetensors")
         monkeypatch.undo()
         with pytest.raises(SignatureError, match="its schema is 99"):
@@ -336,9 +339,9 @@ class TestFile:
 
     def test_a_part_of_a_signature_is_refused(self, family, tmp_path):
         from simmerge_hub.signatures.signing import store
-        from simmerge_hub.signatures.signing.artifact import dumped
+        from simmerge_hub.signatures.signing.artifact import dump_sketch
 
-        header, tensors = dumped(family.expert.sketches["strings"])
+        header, tensors = dump_sketch(family.expert.sketches["strings"])
         store.write(tmp_path / "sketch.safetensors", header, tensors)
         with pytest.raises(SignatureError, match="is no signature"):
             load(tmp_path / "sketch.safetensors")

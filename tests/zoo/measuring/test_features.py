@@ -10,7 +10,7 @@ from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.tables.features import load_features, save_features
 from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
-from simmerge_hub.signatures.merged.effects import NAMES as EFFECTS
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.zoo.measuring.features import zoo_features
 
 ARMS = (arm("linear", weights=(0.7, 0.3)), arm("linear", weights=(0.3, 0.7)), arm("ties"))

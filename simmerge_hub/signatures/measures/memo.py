@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 R = TypeVar("R")
 
 
-def remembered(function: Callable[..., R]) -> Callable[..., R]:
+def memoize(function: Callable[..., R]) -> Callable[..., R]:
     """Remember `function(a)` or `function(a, b)` for hashable-by-identity arguments.
 
     An argument that is no longer used elsewhere is forgotten with all that was made from it; so the

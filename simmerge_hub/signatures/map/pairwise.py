@@ -19,7 +19,7 @@ from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
 
 
-def sums_of(
+def pair_sums(
     names: Sequence[str], models: Sequence[Signature], base: Signature | None
 ) -> dict[str, np.ndarray]:
     """Sums over entries, float64 [L + 1, …]: a row for each layer, the last for all outside them.
@@ -38,24 +38,24 @@ def sums_of(
         place = places - 1 if layer is None else layer
         weights = torch.stack([_flat(model, name) for model in models])
         origin = _flat(base, name) if base else weights.mean(0)
-        found = _products(weights - origin, signs=base is not None)
-        found["weights"] = _squares(weights)
+        terms = _products(weights - origin, signs=base is not None)
+        terms["weights"] = _squares(weights)
         if base:
-            found["base"] = _squares(origin)
+            terms["base"] = _squares(origin)
         scale = prod(models[0].shapes[name]) / weights.shape[1]
-        for what, values in found.items():
+        for what, values in terms.items():
             sums[what][place] += scale * values
     return sums
 
 
 def _products(moved: Tensor, *, signs: bool) -> dict[str, np.ndarray]:
     """Products of every row of float32 [N, entries] with every other, and of their signs."""
-    found = {"product": _gram(moved)}
+    products = {"product": _gram(moved)}
     if signs:
         sign_of = moved.sign()
-        found["moved"] = _gram(sign_of.abs())
-        found["opposed"] = (found["moved"] - _gram(sign_of)) / 2
-    return found
+        products["moved"] = _gram(sign_of.abs())
+        products["opposed"] = (products["moved"] - _gram(sign_of)) / 2
+    return products
 
 
 def _gram(rows: Tensor) -> np.ndarray:
@@ -64,8 +64,8 @@ def _gram(rows: Tensor) -> np.ndarray:
     By torch: on a busy machine the threads of numpy's OpenBLAS wait for each other, up to fifty
     times as long as the product takes.
     """
-    found = (rows @ rows.T).double().numpy()
-    return (found + found.T) / 2
+    gram = (rows @ rows.T).double().numpy()
+    return (gram + gram.T) / 2
 
 
 def _squares(rows: Tensor) -> np.ndarray:
@@ -73,25 +73,25 @@ def _squares(rows: Tensor) -> np.ndarray:
     return rows.double().square().sum(-1).numpy()
 
 
-def compared(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def pair_measures(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Measure -> float64 […, N, N]; of a model with itself 1 for cosines, 0 for conflict."""
     product, weights = sums["product"], sums["weights"]
     own = np.diagonal(product, axis1=-2, axis2=-1)
     distance = _outer(np.add, own) - 2 * product
     size = 2 * np.sqrt(_outer(np.multiply, weights))
-    found = {"weight_cosine": _ratio(_outer(np.add, weights) - distance, size)}
+    measures = {"weight_cosine": _ratio(_outer(np.add, weights) - distance, size)}
     if "base" in sums:
-        found = {
+        measures = {
             "delta_cosine": _ratio(product, np.sqrt(_outer(np.multiply, own))),
             "sign_conflict": _ratio(sums["opposed"], sums["moved"]),
-        } | found
+        } | measures
     itself = np.arange(product.shape[-1])
-    for measure, values in found.items():
+    for measure, values in measures.items():
         values[..., itself, itself] = 0 if measure == "sign_conflict" else 1
-    return found
+    return measures
 
 
-def norms(sums: Mapping[str, np.ndarray]) -> np.ndarray:
+def delta_norms(sums: Mapping[str, np.ndarray]) -> np.ndarray:
     """Norm of each delta over the base's, float64 […, N]; missing where there is no base."""
     own = np.diagonal(sums["product"], axis1=-2, axis2=-1)
     if "base" not in sums:
@@ -99,22 +99,22 @@ def norms(sums: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.sqrt(_ratio(own, np.broadcast_to(sums["base"][..., None], own.shape)))
 
 
-def behaviour(models: Sequence[Signature]) -> dict[str, np.ndarray]:
+def behaviour_measures(models: Sequence[Signature]) -> dict[str, np.ndarray]:
     """Mean Jensen-Shannon divergence of every pair on each task all were probed with, in nats."""
     tasks = [task for task in models[0].sketches if all(task in m.sketches for m in models)]
-    found = {f"js.{task}": _divergences([m.sketches[task] for m in models]) for task in tasks}
-    return {"js": np.mean(list(found.values()), axis=0), **found} if found else {}
+    divergences = {f"js.{task}": _divergences([m.sketches[task] for m in models]) for task in tasks}
+    return {"js": np.mean(list(divergences.values()), axis=0), **divergences} if divergences else {}
 
 
 def _divergences(sketches: Sequence[Sketch]) -> np.ndarray:
-    found = np.zeros((len(sketches), len(sketches)))
+    matrix = np.zeros((len(sketches), len(sketches)))
     for (i, x), (j, y) in combinations(enumerate(sketches), 2):
-        found[i, j] = found[j, i] = _divergence(x, y) if comparable(x, y) else np.nan
-    return found
+        matrix[i, j] = matrix[j, i] = _divergence(x, y) if comparable(x, y) else np.nan
+    return matrix
 
 
 def _divergence(x: Sketch, y: Sketch) -> float:
-    return float(distributions.js(*distributions.aligned([x, y]).logprobs).mean())
+    return float(distributions.js(*distributions.align_outcomes([x, y]).logprobs).mean())
 
 
 def _flat(model: Signature, name: str) -> Tensor:

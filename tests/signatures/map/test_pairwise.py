@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from simmerge_hub.signatures.features.vector import features
-from simmerge_hub.signatures.map.products import behaviour, compared, norms, sums_of
+from simmerge_hub.signatures.map.pairwise import (
+    behaviour_measures,
+    delta_norms,
+    pair_measures,
+    pair_sums,
+)
 from simmerge_hub.signatures.signing.signature import Settings, Signature
 
 FIRST, SECOND = (f"model.layers.{layer}.mlp.up_proj.weight" for layer in (0, 1))
@@ -24,9 +29,9 @@ def signature(name, values, shape=None):
     )  # fmt: skip
 
 
-def same(found, wanted):
+def same(values, wanted):
     """Whether two matrices are equal, missing numbers included."""
-    return found == pytest.approx(np.array(wanted, np.float64), nan_ok=True)
+    return values == pytest.approx(np.array(wanted, np.float64), nan_ok=True)
 
 
 @pytest.fixture
@@ -43,51 +48,51 @@ def trio():
 
 def test_every_layer_by_hand(trio):
     models, base = trio
-    sums = sums_of([FIRST, SECOND], models, base)
+    sums = pair_sums([FIRST, SECOND], models, base)
     layers = {what: values[:-1] for what, values in sums.items()}
-    found = compared(layers)
-    cosines, conflicts = found["delta_cosine"], found["sign_conflict"]
+    measures = pair_measures(layers)
+    cosines, conflicts = measures["delta_cosine"], measures["sign_conflict"]
     assert same(cosines[0], [[1, 0, 1], [0, 1, 0], [1, 0, 1]])
     assert same(conflicts[0], [[0, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0]])
     nan = np.nan  # the second did not move in layer 1, so nothing is opposed to it
     assert same(cosines[1], [[1, nan, -1], [nan, 1, nan], [-1, nan, 1]])
     assert same(conflicts[1], [[0, nan, 1], [nan, 0, nan], [1, nan, 0]])
-    assert norms(layers) == pytest.approx(np.sqrt([[2 / 4, 2 / 4, 8 / 4], [9 / 4, 0, 9 / 4]]))
+    assert delta_norms(layers) == pytest.approx(np.sqrt([[2 / 4, 2 / 4, 8 / 4], [9 / 4, 0, 9 / 4]]))
 
 
 def test_the_whole_is_the_sum_of_its_layers_by_hand(trio):
     models, base = trio
-    sums = sums_of([FIRST, SECOND], models, base)
+    sums = pair_sums([FIRST, SECOND], models, base)
     whole = {what: values.sum(0) for what, values in sums.items()}
-    found = compared(whole)
+    measures = pair_measures(whole)
     # deltas: a = (1, 1, 3), b = (1, −1, 0), c = (2, 2, −3)
-    assert found["delta_cosine"][0, 2] == pytest.approx((2 + 2 - 9) / np.sqrt(11 * 17))
-    assert found["delta_cosine"][0, 1] == 0
-    assert found["sign_conflict"][0, 2] == pytest.approx(1 / 3)
-    assert found["sign_conflict"][1, 2] == pytest.approx(1 / 2)
+    assert measures["delta_cosine"][0, 2] == pytest.approx((2 + 2 - 9) / np.sqrt(11 * 17))
+    assert measures["delta_cosine"][0, 1] == 0
+    assert measures["sign_conflict"][0, 2] == pytest.approx(1 / 3)
+    assert measures["sign_conflict"][1, 2] == pytest.approx(1 / 2)
     a, c = np.array([2, 2, 1, 1, 5]), np.array([3, 3, 1, 1, -1])
     wanted = a @ c / np.sqrt((a @ a) * (c @ c))
-    assert found["weight_cosine"][0, 2] == pytest.approx(wanted)
-    assert norms(whole) == pytest.approx(np.sqrt(np.array([11, 2, 17]) / 8))
+    assert measures["weight_cosine"][0, 2] == pytest.approx(wanted)
+    assert delta_norms(whole) == pytest.approx(np.sqrt(np.array([11, 2, 17]) / 8))
 
 
 def test_without_a_base_weights_are_compared(trio):
     models, base = trio
-    with_base = compared(sums_of([FIRST, SECOND], models, base))
-    sums = sums_of([FIRST, SECOND], models, None)
-    found = compared(sums)
-    assert set(found) == {"weight_cosine"}
-    assert found["weight_cosine"] == pytest.approx(with_base["weight_cosine"], nan_ok=True)
-    assert np.isnan(norms(sums)).all()
+    with_base = pair_measures(pair_sums([FIRST, SECOND], models, base))
+    sums = pair_sums([FIRST, SECOND], models, None)
+    measures = pair_measures(sums)
+    assert set(measures) == {"weight_cosine"}
+    assert measures["weight_cosine"] == pytest.approx(with_base["weight_cosine"], nan_ok=True)
+    assert np.isnan(delta_norms(sums)).all()
 
 
 def test_near_models_keep_their_digits():
     weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
     models = [signature(n, {FIRST: weights + 1e-4 * k}, (64, 64)) for n, k in (("a", 0), ("b", 1))]
-    sums = sums_of([FIRST], models, None)
+    sums = pair_sums([FIRST], models, None)
     x, y = (m.sampled[FIRST].double().reshape(-1).numpy() for m in models)
     wanted = 1 - x @ y / np.sqrt((x @ x) * (y @ y))
-    assert 1 - compared(sums)["weight_cosine"][0, 0, 1] == pytest.approx(wanted, rel=1e-3)
+    assert 1 - pair_measures(sums)["weight_cosine"][0, 0, 1] == pytest.approx(wanted, rel=1e-3)
 
 
 def test_tensors_outside_layers_count_in_the_whole_only(trio):
@@ -95,7 +100,7 @@ def test_tensors_outside_layers_count_in_the_whole_only(trio):
     head = {HEAD: [[1, 0], [0, 0]]}
     models = [signature(m.name, m.sampled | head) for m in models]
     base = signature("base", base.sampled | {HEAD: [[0, 0], [0, 0]]})
-    sums = sums_of([FIRST, SECOND, HEAD], models, base)
+    sums = pair_sums([FIRST, SECOND, HEAD], models, base)
     assert sums["product"].shape == (3, 3, 3)
     assert (sums["product"][-1] == 1).all()
     assert sums["base"].tolist() == [4, 4, 0]
@@ -103,37 +108,37 @@ def test_tensors_outside_layers_count_in_the_whole_only(trio):
 
 def test_sums_are_scaled_from_the_sample_to_the_tensor(trio):
     *models, base = (signature(m.name, m.sampled, (20, 2)) for m in (*trio[0], trio[1]))
-    scaled = sums_of([FIRST, SECOND], models, base)
-    for what, values in sums_of([FIRST, SECOND], *trio).items():
+    scaled = pair_sums([FIRST, SECOND], models, base)
+    for what, values in pair_sums([FIRST, SECOND], *trio).items():
         assert scaled[what] == pytest.approx(10 * values), what
 
 
 def test_the_measures_are_those_of_the_features(family):
     models = [family.expert, family.auxiliary]
     names = [n for n, shape in family.base.shapes.items() if len(shape) > 1]
-    whole = {k: v.sum(0) for k, v in sums_of(names, models, family.base).items()}
-    found = compared(whole) | behaviour(models)
+    whole = {k: v.sum(0) for k, v in pair_sums(names, models, family.base).items()}
+    measures = pair_measures(whole) | behaviour_measures(models)
     wanted = features(*models, family.base, "strings")
-    assert found["delta_cosine"][0, 1] == pytest.approx(wanted["delta_cosine.all"], abs=1e-6)
-    assert found["weight_cosine"][0, 1] == pytest.approx(wanted["weight_cosine"], abs=1e-6)
-    assert found["sign_conflict"][0, 1] == pytest.approx(wanted["sign_conflict"], abs=1e-9)
-    assert found["js"][0, 1] == found["js.strings"][1, 0] == pytest.approx(wanted["js_mean"])
+    assert measures["delta_cosine"][0, 1] == pytest.approx(wanted["delta_cosine.all"], abs=1e-6)
+    assert measures["weight_cosine"][0, 1] == pytest.approx(wanted["weight_cosine"], abs=1e-6)
+    assert measures["sign_conflict"][0, 1] == pytest.approx(wanted["sign_conflict"], abs=1e-9)
+    assert measures["js"][0, 1] == measures["js.strings"][1, 0] == pytest.approx(wanted["js_mean"])
     sides = [wanted[f"delta_norm_{side}.all"] for side in ("expert", "auxiliary")]
-    assert norms(whole) == pytest.approx(sides)
+    assert delta_norms(whole) == pytest.approx(sides)
 
 
 def test_behaviour_is_compared_on_the_tasks_all_were_probed_with(family):
     other = signature("other", {FIRST: [[1, 1], [1, 1]]})
-    assert behaviour([family.expert, other]) == {}
-    found = behaviour([family.expert, family.auxiliary, family.base])
+    assert behaviour_measures([family.expert, other]) == {}
+    divergences = behaviour_measures([family.expert, family.auxiliary, family.base])
     for i, j in itertools.product(range(3), repeat=2):
-        assert found["js"][i, j] == found["js"][j, i]
-        assert (found["js"][i, j] == 0) == (i == j)
+        assert divergences["js"][i, j] == divergences["js"][j, i]
+        assert (divergences["js"][i, j] == 0) == (i == j)
 
 
 def test_other_tokens_are_missing_not_faked(family):
     sketch = replace(family.auxiliary.sketches["strings"], tokens="others")
     stranger = replace(family.auxiliary, sketches={"strings": sketch})
-    found = behaviour([family.expert, family.auxiliary, stranger])["js"]
-    assert np.isnan(found[0, 2]) and np.isnan(found[2, 1])
-    assert np.isfinite(found[0, 1])
+    divergences = behaviour_measures([family.expert, family.auxiliary, stranger])["js"]
+    assert np.isnan(divergences[0, 2]) and np.isnan(divergences[2, 1])
+    assert np.isfinite(divergences[0, 1])

@@ -5,7 +5,7 @@ import pytest
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
-from simmerge_hub.signatures.map.tree import average_linkage
+from simmerge_hub.signatures.map.linkage import average_linkage
 
 
 def random(count: int, seed: int) -> np.ndarray:
@@ -16,40 +16,40 @@ def random(count: int, seed: int) -> np.ndarray:
 
 def test_a_tree_made_by_hand():
     distance = np.array([[0, 4, 1, 6], [4, 0, 3, 2.5], [1, 3, 0, 8], [6, 2.5, 8, 0]])
-    found = average_linkage(distance)
-    assert [(m.nodes, m.height) for m in found.merges] == [
+    tree = average_linkage(distance)
+    assert [(m.nodes, m.height) for m in tree.joins] == [
         ((0, 2), 1),
         ((1, 3), 2.5),
         ((4, 5), (4 + 6 + 3 + 8) / 4),
     ]
-    assert [set(m.models) for m in found.merges] == [{0, 2}, {1, 3}, {0, 1, 2, 3}]
+    assert [set(m.models) for m in tree.joins] == [{0, 2}, {1, 3}, {0, 1, 2, 3}]
     # 2 and 1 are the nearest across the two halves, so they meet in the middle
-    assert found.order == (0, 2, 1, 3)
+    assert tree.order == (0, 2, 1, 3)
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 40])
 def test_heights_are_scipy_s(count):
     distance = random(count, seed=count)
     theirs = hierarchy.linkage(squareform(distance), "average")
-    found = average_linkage(distance)
-    assert [m.height for m in found.merges] == pytest.approx(theirs[:, 2])
-    assert [len(m.models) for m in found.merges] == theirs[:, 3].tolist()
+    tree = average_linkage(distance)
+    assert [m.height for m in tree.joins] == pytest.approx(theirs[:, 2])
+    assert [len(m.models) for m in tree.joins] == theirs[:, 3].tolist()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_merge_is_a_run_of_the_order(seed):
-    found = average_linkage(random(12, seed))
-    assert sorted(found.order) == list(range(12))
-    place = {model: i for i, model in enumerate(found.order)}
-    for merge in found.merges:
+    tree = average_linkage(random(12, seed))
+    assert sorted(tree.order) == list(range(12))
+    place = {model: i for i, model in enumerate(tree.order)}
+    for merge in tree.joins:
         places = sorted(place[model] for model in merge.models)
         assert places == list(range(places[0], places[0] + len(places)))
 
 
 def test_equal_distances_are_joined_in_reading_order():
-    found = average_linkage(np.ones((4, 4)) - np.eye(4))
-    assert [m.nodes for m in found.merges] == [(0, 1), (4, 2), (5, 3)]
-    assert average_linkage(np.zeros((3, 3))).merges[-1].height == 0
+    tree = average_linkage(np.ones((4, 4)) - np.eye(4))
+    assert [m.nodes for m in tree.joins] == [(0, 1), (4, 2), (5, 3)]
+    assert average_linkage(np.zeros((3, 3))).joins[-1].height == 0
 
 
 def test_the_distances_given_are_left_alone():

@@ -6,7 +6,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merge:
+class Join:
     """Two nodes of a tree that become one.
 
     Nodes are numbered: the models from 0, then the merges in their order. `models` are all under
@@ -19,14 +19,14 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class Dendrogram:
     """Models joined by average linkage, nearest first; `order` puts neighbours side by side."""
 
     order: tuple[int, ...]
-    merges: tuple[Merge, ...]
+    joins: tuple[Join, ...]
 
 
-def average_linkage(distance: np.ndarray) -> Tree:
+def average_linkage(distance: np.ndarray) -> Dendrogram:
     """The tree that joins the two nearest nodes again and again (UPGMA, Sokal & Michener 1958).
 
     Args:
@@ -37,7 +37,7 @@ def average_linkage(distance: np.ndarray) -> Tree:
     np.fill_diagonal(gaps, np.inf)
     nodes = list(range(count))
     orders: list[tuple[int, ...]] = [(i,) for i in range(count)]
-    merges: list[Merge] = []
+    joins: list[Join] = []
     for number in range(count, 2 * count - 1):
         a, b = divmod(int(gaps.argmin()), count)  # a < b: the matrix is symmetric
         first, second = orders[a], orders[b]
@@ -46,8 +46,8 @@ def average_linkage(distance: np.ndarray) -> Tree:
         gaps[a] = gaps[:, a] = row
         gaps[a, a] = gaps[b] = gaps[:, b] = np.inf
         nodes[a], orders[a] = number, _side_by_side(first, second, distance)
-        merges.append(Merge(nodes=joined, models=orders[a], height=height))
-    return Tree(order=orders[0], merges=tuple(merges))
+        joins.append(Join(nodes=joined, models=orders[a], height=height))
+    return Dendrogram(order=orders[0], joins=tuple(joins))
 
 
 def _side_by_side(

@@ -2,7 +2,7 @@
 
 import gc
 
-from simmerge_hub.signatures.measures.remember import remembered
+from simmerge_hub.signatures.measures.memo import memoize
 
 
 class Thing:
@@ -12,7 +12,7 @@ class Thing:
 def test_once_for_each_argument_list():
     calls = []
 
-    @remembered
+    @memoize
     def join(*things):
         """Join."""
         calls.append(len(things))
@@ -22,7 +22,7 @@ def test_once_for_each_argument_list():
     assert [join(a), join(b), join(a)] == [1, 2, 1]
     assert join.__doc__ == "Join."
 
-    @remembered
+    @memoize
     def pair(x, y):
         calls.append("pair")
         return (len(calls),)
@@ -34,7 +34,7 @@ def test_once_for_each_argument_list():
 def test_what_is_gone_is_forgotten():
     kept = []
 
-    @remembered
+    @memoize
     def make(thing):
         kept.append(1)
         return 5
