@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simmerge_hub.cli import show
-from simmerge_hub.cli.plan import CHOSEN, line, origins
+from simmerge_hub.cli.plan import CHOSEN, line, origins, status
 from simmerge_hub.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 RAN = "◉"
 SHOWN = 8
 """Merges in the table."""
-MEANING = {
-    "calibrated": ("green", "the intervals hold for models like these"),
-    "extrapolated": ("yellow", "the ranking stands; the intervals do not hold here"),
-    "abstained": ("red", "nothing is predicted for these models; the safe operator is taken"),
-}
 
 
 def refuse_inference(tasks: Sequence[str]) -> None:
@@ -47,8 +42,7 @@ def page(made: "ManyPlan", told: Collection[str] = ()) -> None:
     line("")
     for number, text in enumerate(made.because):
         line(f"{text}.", mark=" " if number else CHOSEN)
-    colour, meaning = MEANING[made.status]
-    show.OUT.print(f"[{colour}]{made.status}[/]: {meaning}", highlight=False)
+    status(made.status)
     for task in made.tasks:
         novelty = made.novelty[task.name]
         line(

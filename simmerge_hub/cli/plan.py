@@ -10,6 +10,7 @@ from rich.table import Table
 
 from simmerge_hub.cli import show
 from simmerge_hub.errors import BanditError, OutputError
+from simmerge_hub.selector.status import MEANING
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.catalogue import CataloguePlan
@@ -17,13 +18,10 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.many import ManyPlan
     from simmerge_hub.planning.plan import Plan
     from simmerge_hub.selector.ranking import Ranking
+    from simmerge_hub.selector.status import Status
 
-STATUS = {
-    "calibrated": ("green", "the intervals hold for pairs like this one"),
-    "extrapolated": ("yellow", "the ranking stands; the intervals do not hold here"),
-    "abstained": ("red", "nothing is predicted for this pair; the safe operator is taken"),
-}
-"""The colour and the meaning of a status."""
+COLOURS = {"calibrated": "green", "extrapolated": "yellow", "abstained": "red"}
+"""Of a status; what it means is `selector.status`'s to say."""
 SEARCH = ("least", "most", "beam", "step_weights", "probe_intermediates")
 """Options of three or more models."""
 CHOSEN, PARETO, SHORT = "➜", "◆", "✗"
@@ -137,18 +135,22 @@ def page(made: "Plan", told: Collection[str] = ()) -> None:
         told: what was left out and is said elsewhere.
     """
     show.OUT.print(_ranking(made))
-    if len(made.tasks) > 1 and made.decision.status != "abstained":
+    if len(made.tasks) > 1:
         line(f"{PARETO} no other arm is better on one task and as good on all", style="dim")
     if any(choice.missing for choice in made.decision.choices):
         line(f"{SHORT} keeps less than is asked for", style="dim")
     for number, text in enumerate(made.decision.because):
         line(f"{text}.", mark=" " if number else CHOSEN)
-    colour, meaning = STATUS[made.decision.status]
-    show.OUT.print(f"[{colour}]{made.decision.status}[/]: {meaning}", highlight=False)
+    status(made.decision.status)
     for task in made.tasks:
         line(f"\n{task.name}: the expert is {task.expert} ({task.source})", style="bold")
         _reasons(made.decision.rankings[task.name])
     origins(made, told)
+
+
+def status(found: "Status") -> None:
+    """How far to believe a plan."""
+    show.OUT.print(f"[{COLOURS[found]}]{found}[/]: {MEANING[found]}", highlight=False)
 
 
 def _ranking(made: "Plan") -> Table:
@@ -184,14 +186,11 @@ def _reasons(ranking: "Ranking") -> None:
     from simmerge_hub.selector.wording import decisive
 
     reasons = decisive(ranking.contributions)
-    if ranking.status == "abstained":
-        line(ranking.reason, mark=" ")
-    else:
-        line(_best(ranking) + (", because (with what each adds)" if reasons else ""), mark=" ")
+    line(_best(ranking) + (", because (with what each adds)" if reasons else ""), mark=" ")
     for each in reasons:
         line(f"{each.says}: {each.lead:+.2f}", mark="  -")
-    if ranking.status == "extrapolated":
-        line(f"extrapolated: {ranking.novelty.reason}", mark=" ")
+    if ranking.status != "calibrated":
+        line(f"{ranking.status}: {ranking.novelty.reason}", mark=" ")
     line(_distance(ranking), mark=" ", style="dim")
 
 
@@ -200,7 +199,7 @@ def _best(ranking: "Ranking") -> str:
 
     best, other = ranking.best, rival(ranking.kept)
     spread = show.interval((best.utility, best.low, best.high))
-    found = f"best for it alone: {best.arm.label}, {spread}"
+    found = f"predicted best for it alone: {best.arm.label}, {spread}"
     if other is None:
         return found
     return f"{found}, over {other.arm.label} by {best.utility - other.utility:.2f}"

@@ -1,8 +1,8 @@
 """Rankings of several tasks -> one decision: the arm that is predicted best for the objective.
 
 A merge has one set of weights, so an arm is judged on all tasks at once; what by is
-`planning.objective`'s. Where one task's ranking abstained, the whole decision abstains and takes
-the safe arm.
+`planning.objective`'s. Whether the best is taken or the safe arm, `selector.trust` says, for the
+farthest of the tasks.
 """
 
 import math
@@ -14,9 +14,8 @@ from simmerge_hub.errors import ObjectiveError, PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.objective import MEAN, Objective, Spread
 from simmerge_hub.selector.ranking import Prediction, Ranking
-
-STATUSES = ("calibrated", "extrapolated", "abstained")
-"""From the best to the worst."""
+from simmerge_hub.selector.status import Status, worst
+from simmerge_hub.selector.trust import Trust, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +46,21 @@ class Choice:
 class Decision:
     """Choices, best first; what was rejected and why; how far to believe it.
 
-    `status` is "calibrated", "extrapolated" (the intervals do not hold here) or "abstained" (the
-    safe arm is taken). `because` says why the first is first, without the tasks' own reasons, which
+    `status` is the worst of the rankings'; `trust` says whether the best is taken or the safe arm,
+    and why (None: nothing to judge by was given). `because` says the same without the tasks' own
+    reasons, which
     are in `rankings`; there an arm's first model is the task's expert. `suggested` maps tasks to
     the ids that a bandit's suggestion of the first has, if a bandit was asked.
     """
 
     choices: tuple[Choice, ...]
     rejected: Mapping[str, str]
-    status: str
+    status: Status
     because: tuple[str, ...]
     rankings: Mapping[str, Ranking]
     objective: Objective = MEAN
     suggested: Mapping[str, str] = field(default_factory=dict)
+    trust: Trust | None = None
 
     @property
     def best(self) -> Choice:
@@ -89,14 +90,14 @@ def decide(
     Args:
         rankings: task -> its ranking, in which an arm's first model is the task's expert.
         first_is_expert: task -> whether that is the first model of the plan too.
-        objective: what the choices are ordered by; those that keep too little come last.
+        objective: what the choices are ordered by; those that keep too little come last. Where the
+            order is not followed, the safe arm comes before all of them.
 
     Raises:
         PredictorError: no arm is left on every task.
         ObjectiveError: it makes no sense for these tasks, or no arm keeps what must be kept.
     """
     objective.check(rankings)
-    status = max((r.status for r in rankings.values()), key=STATUSES.index)
     found = _found(rankings, first_is_expert)
     choices = [
         _choice(arm, tasks, objective) for arm, tasks in found if len(tasks) == len(rankings)
@@ -107,16 +108,51 @@ def decide(
             hint="plan for fewer tasks: --expert TASK=MODEL names them",
         )
     ordered = sorted((replace(c, pareto=_on_the_front(c, choices)) for c in choices), key=_place)
-    if ordered[0].missing and status != "abstained":
+    trust = _trust(rankings, first_is_expert, ordered)
+    followed = trust is None or trust.followed
+    if ordered[0].missing and followed:
         raise _unmet(objective, ordered[0])
+    taken = ordered[0].arm.label if trust is None else trust.chosen
+    because = _because(ordered, objective) if followed else ()
+    ordered.sort(key=lambda choice: choice.arm.label != taken)
     return Decision(
         choices=tuple(ordered),
         rejected=_rejected(rankings, first_is_expert, {c.arm.label for c in ordered}),
-        status=status,
-        because=_because(ordered, objective, status),
+        status=worst(r.status for r in rankings.values()),
+        because=(*because, *_grounds(trust, objective)),
         rankings=rankings,
         objective=objective,
+        trust=trust,
     )
+
+
+def _trust(
+    rankings: Mapping[str, Ranking],
+    first_is_expert: Mapping[str, bool],
+    ordered: Sequence[Choice],
+) -> Trust | None:
+    """Whether the first is taken, by the held-out pairs at least as far as the farthest task."""
+    grounds = [r.grounds for r in rankings.values() if r.grounds is not None]
+    if not grounds:
+        return None
+    leads = {choice.arm.label: _lead(ordered[0], choice) for choice in ordered}
+    both = len(set(first_is_expert.values())) > 1
+    return together(grounds).weigh(list(leads), leads, both=both)
+
+
+def _lead(first: Choice, other: Choice) -> float:
+    """By how much the first is ahead: in what must be kept, else in the objective's value."""
+    short = math.fsum(other.missing.values()) - math.fsum(first.missing.values())
+    return short if short > 0 else first.utility - other.utility
+
+
+def _grounds(trust: Trust | None, objective: Objective) -> tuple[str, ...]:
+    """What the choice stands on, in sentences without their full stops."""
+    if trust is None:
+        return ()
+    said = trust.reason if trust.followed else f"{trust.chosen} is the safe choice: {trust.reason}"
+    asked = not trust.followed and (bool(objective.keep) or objective != MEAN)
+    return (said, *(("Whether it meets the objective is not known",) if asked else ()))
 
 
 def _found(
@@ -189,13 +225,9 @@ def _unmet(objective: Objective, closest: Choice) -> ObjectiveError:
     )
 
 
-def _because(ordered: Sequence[Choice], objective: Objective, status: str) -> tuple[str, ...]:
+def _because(ordered: Sequence[Choice], objective: Objective) -> tuple[str, ...]:
     """Why the first is first, in one to three sentences without their full stops."""
     best, rest = ordered[0], [c for c in ordered[1:] if not c.missing]
-    if status == "abstained":
-        asked = bool(objective.keep) or objective != MEAN
-        unknown = ("Whether it meets the objective is not known",) if asked else ()
-        return (f"{best.arm.label} is the safe choice", *unknown)
     if len(ordered) == 1:
         return (f"{best.arm.label} is the only operator that can be predicted for every task",)
     first = f"{best.arm.label} is predicted to have {objective.describe(best.tasks)}: "

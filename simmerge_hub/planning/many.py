@@ -23,8 +23,9 @@ from simmerge_hub.planning.trees import Tree, drawn, steps
 from simmerge_hub.planning.trial import Run, run_merge, tried
 from simmerge_hub.recipe import Recipe, check, dump_yaml, sealed, source
 from simmerge_hub.selector import origin
-from simmerge_hub.selector.novelty import Novelty, Status
+from simmerge_hub.selector.novelty import Novelty
 from simmerge_hub.selector.origin import Trained
+from simmerge_hub.selector.status import Status
 from simmerge_hub.signatures.features import NAMES, SCHEMA
 from simmerge_hub.signatures.probe import ProbeSet
 from simmerge_hub.signatures.sketch import Sketch
@@ -44,8 +45,8 @@ class ManyPlan:
         probes: task -> what was run.
         candidates: the best trees, best first; what each is expected to reach on every task.
         parts: label of a merge inside the chosen tree -> what is expected of it.
-        status: `calibrated`, `extrapolated` (the ranking stands, intervals do not hold here) or
-            `abstained` (the safe operator merges all at once).
+        status: how far its most unfamiliar pair is believed (`selector.status`); `abstained`: the
+            safe operator merges all experts at once.
         because: why the first is first.
         objective: what was wanted.
         left_out: tasks and models that were dropped, with the reason.
@@ -247,7 +248,7 @@ def predicted(
     if any(n.status == "abstained" for n in novelty.values()):
         experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
         ranked = [verdict.safe(forecast, list(experts)[: options.most])]
-        because = verdict.abstained(ranked[0], novelty)
+        because = verdict.abstained(ranked[0], novelty, trained.predictor)
     else:
         beaten = _narrow(forecast, objective, options)
         ranked = search(

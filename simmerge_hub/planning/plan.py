@@ -5,7 +5,7 @@ Everything here is prediction: no model is merged and none evaluated.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,13 +85,15 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for programs: the `why`, the recipe as YAML text, the signatures' origins.
 
-        `evidence` holds, by task, the features that decided and what each adds to the lead;
+        `evidence` holds, by task, the features that decided and what each adds to the lead; `trust`
+        whether the ranking is followed, its lead over the safe arm, and the error of such leads;
         `suggested`, by task, under which id a bandit is told what the merge gains.
         """
         return {
             **self.why(),
             "recipe": self.recipe.to_yaml(),
             "suggested": dict(self.decision.suggested),
+            "trust": _trust(self.decision),
             "signatures": {name: dict(parts) for name, parts in self.signatures.items()},
             "evidence": {
                 task: [_evidence(each) for each in ranking.contributions]
@@ -283,6 +285,16 @@ def _novelty(ranking: Ranking) -> dict[str, Any]:
     if usual is not None:
         facts |= {"usual_outside": usual.outside, "usual_distance": usual.distance}
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in facts.items()}
+
+
+def _trust(decision: Decision) -> dict[str, Any]:
+    """Whether the ranking is followed, and by what; an error nothing is known of is None."""
+    found = decision.trust
+    if found is None:
+        return {}
+    facts = asdict(found)
+    error = round(found.error, 4) if math.isfinite(found.error) else None
+    return facts | {"lead": round(found.lead, 4), "error": error}
 
 
 def _evidence(found: Contribution) -> dict[str, Any]:

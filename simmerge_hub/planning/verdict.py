@@ -13,12 +13,11 @@ from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.search import CAUTION, IDLE
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.planning.trees import joined, leaf
-from simmerge_hub.selector.novelty import Novelty, Status, judge
+from simmerge_hub.selector.novelty import Novelty
 from simmerge_hub.selector.predictor import Predictor
+from simmerge_hub.selector.status import RANKS, SURER, Status
 from simmerge_hub.signatures.features import features
 
-RANKS: tuple[Status, ...] = ("calibrated", "extrapolated", "abstained")
-"""From the best to the worst."""
 UNKNOWN = Belief(mean=0.0, variance=1.0)
 """What is expected where nothing is predicted."""
 SHAPES = {"one step": "in one step", "chain": "chain", "balanced": "merge of merges"}
@@ -35,12 +34,7 @@ def most_novel(forecast: Forecast, tasks: Sequence[Task], whole: Checkpoint) -> 
     for task in tasks:
         mine = forecast.models[task.expert]
         judged = [
-            judge(
-                known.familiar,
-                features(mine, other, forecast.base, task.name).values,
-                known.names,
-                parameters=entries,
-            )
+            known.judge(features(mine, other, forecast.base, task.name).values, entries)
             for name, other in forecast.models.items()
             if name != task.expert
         ]
@@ -58,20 +52,35 @@ def status(best: Candidate, novelty: Mapping[str, Novelty], predictor: Predictor
 
 
 def safe(forecast: Forecast, models: Sequence[str]) -> Candidate:
-    """Models at once with the predictor's safe arm, or their mean if it cannot do that."""
-    known = forecast.predictor
-    safe = known.arms[known.safe]
-    many = find(safe.operator).models[1] is None
-    if not many or (forecast.base is None and find(safe.operator).needs_base):
-        safe = arm("linear")
-    tree = joined(safe, *map(leaf, sorted(models, key=list(forecast.models).index)))
+    """Models at once, with the arm that did best in the farthest outcomes there are.
+
+    Of those that can merge so many; equal Linear if none of them was measured.
+    """
+    usable = {
+        a.label: a
+        for a in forecast.predictor.arms
+        if find(a.operator).models[1] is None and a == a.swapped()
+        if forecast.base is not None or not find(a.operator).needs_base
+    }
+    label = forecast.predictor.beyond.best(usable)
+    taken = usable[label] if label else arm("linear")
+    tree = joined(taken, *map(leaf, sorted(models, key=list(forecast.models).index)))
     return Candidate(tree=tree, beliefs=dict.fromkeys(forecast.known, UNKNOWN))
 
 
-def abstained(taken: Candidate, novelty: Mapping[str, Novelty]) -> tuple[str, ...]:
-    """Why nothing is predicted, and the safe candidate taken."""
-    why = next(n.reason for n in novelty.values() if n.status == "abstained")
-    return (f"{taken.tree.label} is the safe choice: {why}",)
+def abstained(
+    taken: Candidate, novelty: Mapping[str, Novelty], predictor: Predictor
+) -> tuple[str, ...]:
+    """Why nothing is predicted, which evidence the safe candidate has, and what it lacks."""
+    far = next(n.reason for n in novelty.values() if n.status == "abstained")
+    used = taken.tree.arm.label if taken.tree.arm else ""
+    known = f"{predictor.beyond.says(used)}; " if used in predictor.beyond.gains else ""
+    return (
+        f"{taken.tree.label} is the safe choice: too few held-out models were as far from training "
+        f"({far}), so no ranking is followed",
+        f"Its evidence: {known}merges of more than two were not compared there",
+        SURER,
+    )
 
 
 def reasons(

@@ -11,6 +11,7 @@ from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.publishing.licenses import Licence, merged_license
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
+from simmerge_hub.selector.status import MEANING
 
 REPO_ID = "REPO_ID"
 """Stands for the repository's name until the merge is pushed."""
@@ -84,7 +85,7 @@ def _summary(recipe: Recipe, why: Mapping[str, Any]) -> str:
     what = (
         "Which models, their order and the operators were" if _of_many(why) else "Its operator was"
     )
-    made = f" {what} predicted, without evaluating any candidate." if why else ""
+    made = f" {what} chosen, without evaluating any candidate." if why else ""
     return (
         f"This model is a merge of the models below.{made} "
         "[simmerge-hub](https://pypi.org/project/simmerge-hub/) runs one recipe "
@@ -213,16 +214,7 @@ def _inferred(task: Mapping[str, Any]) -> str:
 
 
 def _status(why: Mapping[str, Any]) -> str:
-    many = _of_many(why)
-    they = "these models are" if many else "the pair is"
-    how = "scale or number" if many else "scale"
-    return {
-        "calibrated": f"**Calibrated**: {they} like those the predictor was calibrated on.",
-        "extrapolated": f"**Extrapolated**: {they} unlike those the predictor was trained on in "
-        f"{how}; the ranking stands, the intervals are not calibrated.",
-        "abstained": f"**Abstained**: {they} unlike anything the predictor has seen; the safe "
-        "operator was taken.",
-    }[why["status"]]
+    return f"**{why['status'].capitalize()}**: {MEANING[why['status']]}."
 
 
 def _interval(values: Sequence[float]) -> str:

@@ -17,6 +17,7 @@ from simmerge_hub.signatures.registry import REGISTRY
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.ranking import Contribution, Prediction
+    from simmerge_hub.selector.trust import Trust
 
 TIE = 0.02
 """Arms whose utilities differ by no more count as equal."""
@@ -27,7 +28,10 @@ NAMED = 3
 
 
 def sentence(
-    kept: "Sequence[Prediction]", contributions: "Sequence[Contribution]", novelty: Novelty
+    kept: "Sequence[Prediction]",
+    contributions: "Sequence[Contribution]",
+    novelty: Novelty,
+    trust: "Trust",
 ) -> str:
     """`slerp (tied with linear) over ties by 0.12, because the expert's delta is small (…)`.
 
@@ -35,6 +39,7 @@ def sentence(
         kept: predictions, highest utility first.
         contributions: the features that decided, strongest first.
         novelty: how far the pair is from the training data; said where it extrapolates.
+        trust: whether the first is taken; said where it is not.
     """
     best, other = kept[0], rival(kept)
     tied = [p.arm.label for p in kept[1:] if best.utility - p.utility <= TIE]
@@ -45,7 +50,8 @@ def sentence(
         because = [c.says for c in decisive(contributions)]
         said += f" over {other.arm.label} by {best.utility - other.utility:.2f}"
         said += f", because {listed(because)}" if because else ""
-    return said + (f"; {novelty.reason}" if novelty.status == "extrapolated" else "")
+    said += f"; {novelty.reason}" if novelty.status == "extrapolated" else ""
+    return said if trust.followed else f"{said}; but {trust.reason}"
 
 
 def rival(kept: "Sequence[Prediction]") -> "Prediction | None":

@@ -14,6 +14,7 @@ from simmerge_hub.planning.objective import Objective
 from simmerge_hub.planning.tasks import Task
 from simmerge_hub.selector.novelty import Limits, Novelty, Status
 from simmerge_hub.selector.ranking import Contribution, Prediction, Ranking
+from simmerge_hub.selector.status import MEANING
 
 HOSTILE = "[/x] [red]a[/red]"
 TIES, SCALED = arm("ties", density=0.2), arm("task_arithmetic", scale=0.7)
@@ -40,7 +41,7 @@ def ranking(
         kept=tuple(kept),
         rejected=(),
         reason=reason,
-        contributions=() if status == "abstained" else (found,),
+        contributions=(found,),
         novelty=Novelty(status=status, reason=reason, distance=0.1, outside=0.02, strange=("g",)),
         usual=Limits(distance=0.25, outside=0.01),
     )
@@ -79,7 +80,7 @@ def test_what_a_plan_says(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "code: the expert is org/a (as you say)" in text
     assert "over task_arithmetic(scale=0.7) by 0.20, because (with what each adds)" in text
     assert "- the delta is small: +0.08" in text
-    assert "calibrated: the intervals hold for pairs like this one" in text
+    assert f"calibrated: {MEANING['calibrated']}" in text
     assert "nearest pair 0.10 mean ranks away (usual up to 0.25)" in text
     assert "predictor: 000000000000, from the package" in text
     assert max(map(len, out.getvalue().splitlines())) <= width
@@ -115,7 +116,7 @@ def test_how_far_to_believe_it(status: Status, monkeypatch: pytest.MonkeyPatch) 
     out = console(monkeypatch, 120)
     plan.page(planned(ranking("code", status, "a new size", ties=0.6)))
     text = " ".join(out.getvalue().split())
-    assert f"{status}: {plan.STATUS[status][1]}" in text
+    assert f"{status}: {MEANING[status]}" in text
     assert "a new size" in text
     assert "2.0% of features out of range (usual up to 1.0%), most of all g" in text
 

@@ -12,6 +12,7 @@ from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.card import REPO_ID, card
 from simmerge_hub.recipe import Recipe, Source, Step, parse
+from simmerge_hub.selector.status import MEANING
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -193,7 +194,7 @@ class TestText:
     def test_merges_of_many_are_spoken_of_as_such(self) -> None:
         why = WHY | {"tree": ["linear", "├── org/code", "└── org/math"], "status": "extrapolated"}
         text = card(report(), why)
-        assert "Which models, their order and the operators were predicted, without" in text
+        assert "Which models, their order and the operators were chosen, without" in text
         text = section(text, "Predicted utilities")
         assert "Predicted utility of the best merges on each task, 1 = as good as the" in text
         assert (
@@ -201,7 +202,7 @@ class TestText:
         )
         assert "◆: no other is better on one task and as good on all." in text
         assert "| merge | mean | code | math |" in text
-        assert "**Extrapolated**: these models are unlike those the predictor" in text
+        assert f"**Extrapolated**: {MEANING['extrapolated']}." in text
         assert "parent" not in text
 
     def test_what_was_wanted_and_who_was_guessed(self) -> None:
@@ -234,14 +235,15 @@ class TestText:
     @pytest.mark.parametrize(
         ("status", "seen"),
         [
-            ("extrapolated", "the intervals are not calibrated"),
-            ("abstained", "unlike anything the predictor has seen"),
+            ("extrapolated", "the intervals do not hold"),
+            ("abstained", "the ranking is not followed, and the safe operator is taken"),
         ],
     )
     def test_how_far_to_believe_them(self, status: str, seen: str) -> None:
         text = card(report(), WHY | {"status": status})
         assert f"**{status.capitalize()}**" in text
         assert seen in text
+        assert "ranking stands" not in text
         assert "**Calibrated**" not in text
 
     def test_nothing_was_predicted(self) -> None:
