@@ -1,5 +1,6 @@
 """A plan from a catalogue: a shortlist that is signed and searched, and a reason for all others."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ import pytest
 import yaml
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, ProbeError
-from simmerge_hub.planning import catalogue
+from simmerge_hub.operators import arm
+from simmerge_hub.planning import catalogue, verdict
 from simmerge_hub.planning.catalogue import CataloguePlan, plan_catalogue
 from simmerge_hub.planning.many import ManyPlan
 from simmerge_hub.planning.plan import Plan
+from simmerge_hub.planning.tasks import Task
 from simmerge_hub.recipe import parse
+from simmerge_hub.selector.novelty import Novelty
 from tests import nano
 from tests.catalogues import Catalogue
 
@@ -56,11 +60,30 @@ def test_the_best_few_are_searched_and_the_rest_is_told_why(made: Catalogue) -> 
     assert yaml.safe_load(data["recipe"])
 
 
+def ordinary(_: Any, tasks: Sequence[Task], __: Any) -> dict[str, Novelty]:
+    """As if models of a few kilobytes were like those of the zoo."""
+    near = Novelty(status="calibrated", distance=0.0, outside=0.0, strange=(), reason="")
+    return {task.name: near for task in tasks}
+
+
+def test_models_unlike_any_that_were_held_out_are_merged_by_equal_linear(made: Catalogue) -> None:
+    filled(made)
+    found = planned(made, most=3).plan
+    assert isinstance(found, ManyPlan)
+    assert (found.status, found.best.tree.arm) == ("abstained", arm("linear"))
+    assert {m.name for m in found.recipe.models} == {task.expert for task in found.tasks}
+    said = found.explain()
+    assert "is the safe choice: too few held-out models were as far from training" in said
+    assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
+    assert "evaluate the merge" in said
+
+
 def test_of_more_than_a_field_only_the_best_in_pairs_go_on(
     made: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(made)
     monkeypatch.setattr(catalogue, "FIELD", 3)
+    monkeypatch.setattr(verdict, "most_novel", ordinary)
     found = planned(made, most=3)
     assert isinstance(found.plan, ManyPlan)
     beaten = [n for n, why in found.plan.left_out.items() if why.startswith("merges of two")]

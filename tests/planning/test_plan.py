@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import torch
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.errors import AlignmentError, ProbeError
@@ -27,6 +28,7 @@ from simmerge_hub.signatures import shared
 from simmerge_hub.signatures.shared import signed
 from simmerge_hub.signatures.signature import Request
 from simmerge_hub.zoo.publish import publish
+from tests import nano
 
 CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
 EXPERTS = {"code": "code", "math": "math"}
@@ -51,6 +53,30 @@ def test_two_folders_of_one_name_are_told_apart_in_words(tmp_path: Path) -> None
     shutil.copytree(MATH, other)
     with pytest.raises(AlignmentError, match="are both called code"):
         plan(CODE, str(other), base=BASE, experts=EXPERTS)
+
+
+@pytest.mark.parametrize("times", [1, 20_000], ids=["far smaller", "larger"])
+def test_models_of_a_size_that_was_never_held_out_take_linear_and_say_so(
+    times: int, tmp_path: Path
+) -> None:
+    """Their features may look ordinary; the number of parameters is enough."""
+    tensors = nano.weights(vocabulary=20 * times, dtype=torch.bfloat16)
+    for name, seed in (("base", 0), ("code", 1), ("math", 2)):
+        found = nano.tuned(tensors, seed, size=0.02) if seed else tensors
+        nano.save(tmp_path / name, found, tokenizer=False)
+    code, math, base = (str(tmp_path / name) for name in ("code", "math", "base"))
+    made = plan(code, math, base=base, experts=EXPERTS, signals="structural")
+    assert made.recipe.steps[0].operator == "linear"
+    assert not made.recipe.steps[0].parameters
+    assert made.decision.status == "abstained"
+    said = made.explain()
+    assert "linear is the safe choice" in said
+    assert "first) is not followed" in said
+    assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
+    assert "evaluate the merge" in said
+    trust = made.to_dict()["trust"]
+    assert (trust["followed"], trust["safe"], trust["error"]) == (False, "linear", None)
+    assert {(p["score"][1], p["score"][2]) for p in made.why()["predictions"]} == {(-1.0, 1.5)}
 
 
 def test_an_expert_may_be_named_as_it_was_given(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,9 +77,19 @@ def test_far_outside_everything(rows, familiar):
     assert set(found.strange) == set(rows.names)
 
 
-def test_nothing_known_abstains(rows, familiar):
-    found = judge(familiar, np.full(len(rows.names), np.nan), rows.names)
-    assert found.status == "abstained"
+def test_nothing_known_is_all_outside(rows, familiar):
+    nothing = np.full(len(rows.names), np.nan)
+    found = judge(familiar, nothing, rows.names, parameters=600_000)
+    assert (found.status, found.outside) == ("extrapolated", 1.0)
+
+
+def test_a_pattern_never_seen_abstains(rows, familiar):
+    never = replace(familiar, limits={})
+    found = judge(never, rows.values[0], rows.names, parameters=600_000)
+    assert (found.status, found.reason) == (
+        "abstained",
+        "pairs complete features were never seen in training",
+    )
 
 
 def test_held_out_rows_are_as_far_as_a_predictor_of_the_others_would_say(rows):

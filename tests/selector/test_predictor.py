@@ -157,6 +157,12 @@ def test_the_safe_arm_can_be_impossible(predictor, pair):
     assert ranked(other, pair).chosen.arm == arm("slerp")
 
 
+def test_features_of_which_nothing_is_known_take_the_safe_arm(predictor, pair):
+    pair.values[:] = np.nan
+    ranking = ranked(predictor, pair)
+    assert (ranking.status, ranking.chosen.arm) == ("abstained", arm("linear"))
+
+
 def test_where_nothing_was_held_out_nothing_is_acted_on(predictor, pair):
     nothing = predictor.record.take(np.empty(0, dtype=np.intp))
     ranking = ranked(replace(predictor, record=nothing), pair)
