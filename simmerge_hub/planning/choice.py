@@ -150,9 +150,8 @@ def _grounds(trust: Trust | None, objective: Objective) -> tuple[str, ...]:
     """What the choice stands on, in sentences without their full stops."""
     if trust is None:
         return ()
-    said = trust.reason if trust.followed else f"{trust.chosen} is the safe choice: {trust.reason}"
     asked = not trust.followed and (bool(objective.keep) or objective != MEAN)
-    return (said, *(("Whether it meets the objective is not known",) if asked else ()))
+    return (*trust.because, *(("Whether it meets the objective is not known",) if asked else ()))
 
 
 def _found(

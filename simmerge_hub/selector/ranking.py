@@ -53,7 +53,7 @@ class Ranking:
             held-out pair was this far from training, and the order of arms shows nothing.
         kept: predictions, highest utility first.
         rejected: arms left out, each with the reason.
-        reason: why the first is first, and what is done about it.
+        reason: why the first is first, and what is taken if it is not; why, `trust` says.
         contributions: the features that decided, strongest first.
         novelty: how far the pair is from the training data.
         usual: what is usual for training pairs; None if such a pair was never seen.

@@ -21,7 +21,7 @@ MEANING: dict[str, str] = {
     ),
 }
 """What each says of a plan."""
-SURER = "To be surer, evaluate the merge, and one with another operator beside it"
+SURER = "To be surer, evaluate this merge, and one with another operator beside it"
 """What helps where the ranking is not followed."""
 
 

@@ -36,7 +36,7 @@ class Trust:
         lead: of the first over the safe arm, as predicted.
         error: by how much such leads were too high on average, at most; infinite without evidence.
         cases, models: how many held-out cases are at least as far away, and of how many models.
-        reason: all of it in words.
+        because: all of it in sentences, without their full stops.
     """
 
     followed: bool
@@ -46,7 +46,12 @@ class Trust:
     error: float
     cases: int
     models: int
-    reason: str
+    because: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """What it stands on, in words."""
+        return ". ".join(self.because)
 
     @property
     def chosen(self) -> str:
@@ -130,19 +135,23 @@ class Grounds:
         followed = safe == first or (trained and leads[safe] > error)
         mean = float(cases.gains[:, self._place(safe)].mean())
         shown = f"{such} held-out cases at least as far from training"
+        high = f"leads no larger were too high by {error:.2f} at most on {shown}"
         if safe == first:
-            reason = f"{safe} is also the safe operator, with {mean:.2f} the best of {shown}"
+            because = f"{first} is also the safe operator, with {mean:.2f} the best of {shown}"
+        elif followed:
+            because = f"It leads {safe}, the safe operator, by {leads[safe]:.2f}; {high}"
         elif not trained:
-            reason = f"{first} was never measured, so {safe} is taken, the best of {shown}"
+            because = f"{safe} is the safe choice, the best of {shown}: {first} was never measured"
         elif math.isinf(error):
-            reason = f"so small a lead was predicted too rarely to judge it, so {safe} is taken"
-        else:
-            reason = (
-                f"its lead of {leads[safe]:.2f} over {safe}, the safe operator, "
-                f"{'exceeds' if followed else 'does not exceed'} the error that leads no larger "
-                f"had on {shown}: {error:.2f} at most"
+            because = (
+                f"{safe} is the safe choice: {first} is ranked first, {leads[safe]:.2f} ahead of "
+                f"it, and leads so small were seen too rarely on held-out models to judge them"
             )
-            reason += "" if followed else f"; so {safe} is taken"
+        else:
+            because = (
+                f"{safe} is the safe choice: {first} is ranked first, {leads[safe]:.2f} ahead of "
+                f"it, but {high}"
+            )
         return Trust(
             followed=followed,
             first=first,
@@ -151,14 +160,14 @@ class Grounds:
             error=error,
             cases=len(cases.first),
             models=cases.models,
-            reason=reason,
+            because=(because,),
         )
 
     def _unknown(self, ranked: Sequence[str], leads: Mapping[str, float], cases: Cases) -> Trust:
         safe = self.beyond.best(ranked)
-        known = f": {self.beyond.says(safe)}" if safe else ", though nothing like it was measured"
+        known = self.beyond.says(safe) if safe else "nothing that can be used here was measured"
         safe = safe or ranked[0]
-        there = "none was" if not cases.models else f"only {cases.models} models were"
+        there = "no held-out pair was" if not cases.models else f"only {cases.models} models were"
         return Trust(
             followed=False,
             first=ranked[0],
@@ -167,10 +176,11 @@ class Grounds:
             error=math.inf,
             cases=len(cases.first),
             models=cases.models,
-            reason=(
-                f"the predictor's ranking ({ranked[0]} first) is not followed, because of held-out "
-                f"pairs {there} as far from training ({self.far}); {safe} is taken as the safe "
-                f"operator{known}. {SURER}"
+            because=(
+                f"{safe} is the safe choice: {known}",
+                f"The predictor's own ranking ({ranked[0]} first) is not followed: {there} as far "
+                f"from training ({self.far})",
+                SURER,
             ),
         )
 

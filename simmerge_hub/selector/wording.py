@@ -39,7 +39,7 @@ def sentence(
         kept: predictions, highest utility first.
         contributions: the features that decided, strongest first.
         novelty: how far the pair is from the training data; said where it extrapolates.
-        trust: whether the first is taken; said where it is not.
+        trust: whether the first is taken; where it is not, its own reason says why.
     """
     best, other = kept[0], rival(kept)
     tied = [p.arm.label for p in kept[1:] if best.utility - p.utility <= TIE]
@@ -51,7 +51,7 @@ def sentence(
         said += f" over {other.arm.label} by {best.utility - other.utility:.2f}"
         said += f", because {listed(because)}" if because else ""
     said += f"; {novelty.reason}" if novelty.status == "extrapolated" else ""
-    return said if trust.followed else f"{said}; but {trust.reason}"
+    return said if trust.followed else f"{said}; not followed: {trust.safe} is the safe choice"
 
 
 def rival(kept: "Sequence[Prediction]") -> "Prediction | None":

@@ -75,7 +75,7 @@ def test_models_unlike_any_that_were_held_out_are_merged_by_equal_linear(made: C
     said = found.explain()
     assert "is the safe choice: too few held-out models were as far from training" in said
     assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
-    assert "evaluate the merge" in said
+    assert "evaluate this merge" in said
 
 
 def test_of_more_than_a_field_only_the_best_in_pairs_go_on(

@@ -94,12 +94,12 @@ def test_one_task_that_is_too_far_makes_the_decision_take_the_safe_arm() -> None
     found = decide(rankings, {"a": True, "b": False})
     assert (found.status, found.best.arm) == ("abstained", TIES)
     assert len(found.choices) == 2, "what was predicted is told all the same"
-    assert found.because[0].startswith(
-        "ties(density=0.2) is the safe choice: the predictor's ranking (linear first) is not "
-        "followed, because of held-out pairs none was as far from training (models of 270,000,000"
+    assert found.because[0].startswith("ties(density=0.2) is the safe choice: on 3 pairs of giants")
+    assert found.because[1] == (
+        "The predictor's own ranking (linear first) is not followed: no held-out pair was as far "
+        "from training (models of 270,000,000 parameters)"
     )
-    assert "on 3 pairs of giants" in found.reason
-    assert "evaluate the merge" in found.reason
+    assert "evaluate this merge" in found.because[2]
 
 
 def test_a_lead_over_the_safe_arm_must_exceed_what_such_leads_were_too_high_by() -> None:
@@ -114,9 +114,9 @@ def test_a_lead_over_the_safe_arm_must_exceed_what_such_leads_were_too_high_by()
 
     small, large = best(0.29), best(0.4)
     assert (small.best.arm, small.status) == (LINEAR, "calibrated")
-    assert small.because[0].startswith("linear is the safe choice: so small a lead was predicted")
+    assert "leads so small were seen too rarely on held-out models" in small.because[0]
     assert large.best.arm == TIES
-    assert "exceeds the error that leads no larger had" in large.because[-1]
+    assert "It leads linear, the safe operator, by 0.40; leads no larger" in large.because[-1]
     assert best(0.301).best.arm == TIES
 
 

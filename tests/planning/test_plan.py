@@ -73,7 +73,7 @@ def test_models_of_a_size_that_was_never_held_out_take_linear_and_say_so(
     assert "linear is the safe choice" in said
     assert "first) is not followed" in said
     assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
-    assert "evaluate the merge" in said
+    assert "evaluate this merge" in said
     trust = made.to_dict()["trust"]
     assert (trust["followed"], trust["safe"], trust["error"]) == (False, "linear", None)
     assert {(p["score"][1], p["score"][2]) for p in made.why()["predictions"]} == {(-1.0, 1.5)}

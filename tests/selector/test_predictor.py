@@ -131,8 +131,9 @@ def test_features_unlike_any_that_were_held_out_take_the_safe_arm(predictor, pai
     assert not ranking.believed
     assert ranking.chosen.arm == arm("linear")
     assert all((p.low, p.high) == (-1, 1.5) for p in ranking.kept)
-    assert "of held-out pairs none was as far from training" in ranking.reason
-    assert "linear is taken as the safe operator: on 11 pairs of LoRA" in ranking.reason
+    assert "no held-out pair was as far from training" in ranking.trust.reason
+    assert ranking.trust.reason.startswith("linear is the safe choice: on 11 pairs of LoRA")
+    assert ranking.reason.endswith("; not followed: linear is the safe choice")
 
 
 @pytest.mark.parametrize("parameters", [270_000_000, 7_000_000_000, None])
@@ -141,8 +142,8 @@ def test_far_larger_models_take_linear_however_ordinary_their_features(predictor
     assert ranking.best.arm.label == "ties(density=0.2)"
     assert ranking.status == "abstained"
     assert ranking.chosen.arm == arm("linear")
-    assert "ranking (ties(density=0.2) first) is not followed" in ranking.reason
-    assert ranking.novelty.reason in ranking.reason
+    assert "ranking (ties(density=0.2) first) is not followed" in ranking.trust.reason
+    assert ranking.novelty.reason in ranking.trust.reason
 
 
 def test_the_safe_arm_far_away_is_read_from_outcomes(predictor, pair):
