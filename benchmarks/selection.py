@@ -25,15 +25,15 @@ from simmerge_hub.planning.inference import probability
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.models.conformal import calibrate, choose
 from simmerge_hub.selector.models.mixture import Size
-from simmerge_hub.selector.predictor import novelty
+from simmerge_hub.selector.models.resampling import resampled, spread
 from simmerge_hub.selector.tables.availability import members
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split, join, splits
 from simmerge_hub.selector.training.baselines import best_fixed
 from simmerge_hub.selector.training.objectives import each_task
-from simmerge_hub.selector.training.report import judge, report, resampled, spread
-from simmerge_hub.selector.training.train import FOLDS, hold_out, safe_arm
+from simmerge_hub.selector.training.scenarios import domains_left_out
+from simmerge_hub.selector.training.train import FOLDS, hold_out
 from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.signatures.features.vector import Features
 from simmerge_hub.signatures.merged.effects import swap_effects
@@ -169,24 +169,9 @@ def unseen_size(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
 
 def unseen_domain(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     """The expert's domain never trained on; auxiliaries kept apart by folds."""
-    domains = np.array([task.partition("/")[0] for task in rows.tasks])
-    home = dict(zip(rows.experts, domains, strict=True))
-    of_auxiliary = np.array([home.get(x, "") for x in rows.auxiliaries])
-    random = np.random.default_rng(SEED)
-    fold = {str(m): i % FOLDS for i, m in enumerate(random.permutation(rows.models))}
-    folds = np.array(
-        [(fold[e], fold[x]) for e, x in zip(rows.experts, rows.auxiliaries, strict=True)]
-    )
-    found, every = {}, []
-    for domain in sorted(set(domains)):
-        kept = []
-        for one in range(FOLDS):
-            test = np.flatnonzero((domains == domain) & (folds[:, 1] == one))
-            apart = (domains != domain) & (of_auxiliary != domain) & (folds != one).all(axis=1)
-            if len(test):
-                kept.append(Split(train=np.flatnonzero(apart), test=test))
-        found[domain] = tried(rows, kept, size)
-        every += kept
+    kept = domains_left_out(rows, FOLDS, seed=SEED)
+    found = {domain: tried(rows, each, size) for domain, each in kept.items()}
+    every = [split for each in kept.values() for split in each]
     return {"unseen domain": found | {"pooled": tried(rows, every, size)}}
 
 
@@ -273,34 +258,6 @@ def swap(column: Floats, rows: Rows, name: str) -> Floats:
     if how in REGISTRY:
         return rows.values[:, rows.names.index(how)]
     return -column if how == "negated" else column
-
-
-def abstention(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
-    """Trained without a regime, asked about it: believing the model, falling back, the safe arm."""
-    columns = sets(rows)["balanced"]
-    found = {}
-    for regime in sorted(set(rows.regimes)):
-        there = np.array([r == regime for r in rows.regimes])
-        known, test = rows.take(np.flatnonzero(~there)), rows.take(np.flatnonzero(there))
-        known, test = known.only(columns), test.only(columns)
-        fitted = mixture.fit(known, size, seed=SEED)
-        guess = mixture.predict(fitted, test.values, test.effects)
-        familiar = novelty.survey(known)
-        status = [novelty.judge(familiar, v, known.names).status for v in test.values]
-        gained = np.take_along_axis(test.gains, guess.argmax(1)[:, None], 1)[:, 0]
-        safe = test.gains[:, safe_arm(known)]
-        planned = np.where(np.array(status) == "abstained", safe, gained)
-        weights = resampled(test.experts, test.auxiliaries, SEED)
-        found[regime] = {
-            "rows": len(test),
-            "safe arm": known.arms[safe_arm(known)].label,
-            "status": {s: status.count(s) / len(status) for s in sorted(set(status))},
-            "believing": spread(gained, weights),
-            "planner": spread(planned, weights),
-            "safe": spread(safe, weights),
-            "planner over safe": spread(planned - safe, weights),
-        }
-    return {"unlike regime": found}
 
 
 def tried(
@@ -417,7 +374,6 @@ PARTS: dict[str, Callable[[Rows, Outcomes, Size], dict[str, Any]]] = {
     "domain": unseen_domain,
     "coverage": coverage,
     "inferred": inferred,
-    "abstention": abstention,
 }
 
 if __name__ == "__main__":

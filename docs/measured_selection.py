@@ -13,6 +13,7 @@ SIMPLER = (
     "xgboost", "oracle by halves", "oracle",
 )  # fmt: skip
 SETS = ("balanced", "paper", "all")
+PACKAGE = BENCHMARKS.parent / "simmerge_hub" / "selector"
 
 
 def selection_strategies() -> str:
@@ -122,21 +123,38 @@ def selection_tokens() -> str:
     return table(("arms", "cases", *CAPTURED), rows)
 
 
-def selection_unlike() -> str:
-    """Asked about a regime that was left out of training."""
-    rows = [
-        (
-            regime.partition("/")[2],
-            ", ".join(f"{name} {share:.0%}" for name, share in each["status"].items()),
-            f"`{each['safe arm']}` {each['safe']['mean']:.3f}",
-            f"{each['believing']['mean']:.3f}",
-            f"{each['planner']['mean']:.3f}",
-            _spread(each["planner over safe"]),
-        )
-        for regime, each in read("selection")["unlike regime"].items()
+def selection_real() -> str:
+    """Fixed arms and the ranking on pairs of a real language model."""
+    found = json.loads((PACKAGE / "real_pairs.json").read_text())
+    ordered = sorted(found["gains"].items(), key=lambda each: -each[1])
+    rows = [(f"always `{label}`", f"{gain:.3f}") for label, gain in ordered]
+    rows += [
+        ("best arm of each pair", f"{found['best arm of each pair']:.3f}"),
+        ("the arm the predictor ranks first", f"{found['ranking of the predictor']:.3f}"),
+        ("**the plan**", f"{read('belief')['real pairs']['plan']:.3f}"),
     ]
-    heads = ("left out", "says", "safe arm", "believing it", "the planner", "planner over safe arm")
+    return table(("choice", "gap closed"), rows)
+
+
+def selection_belief() -> str:
+    """How often a ranking is followed, near and far, and what that gains."""
+    found, rows = read("belief"), []
+    for view, what in (("task", "one task"), ("both", "both tasks")):
+        for kind, each in found["held out"].items():
+            by = each["balanced"][view]
+            rows.append((f"{kind} left out", what, *_followed(by["any evidence"])))
+            rows.append(
+                (f"{kind} left out, nothing of its kind", what, *_followed(by["kind unseen"]))
+            )
+        rows.append(("other zoo", what, *_followed(found["other zoo"]["balanced"][view])))
+    heads = ("cases", "judged on", "how many", "followed", "the plan", "unguarded", "safe arm",
+             "plan over unguarded")  # fmt: skip
     return table(heads, rows)
+
+
+def _followed(each: Mapping[str, Any]) -> tuple[object, ...]:
+    means = (f"{each[name]['mean']:.3f}" for name in ("plan", "unguarded", "safe"))
+    return (each["cases"], f"{each['followed']:.0%}", *means, _spread(each["plan over unguarded"]))
 
 
 def selection_cost() -> str:

@@ -4,6 +4,7 @@ Each task's ranking sees its expert first. Here all are seen in the order of the
 gains become utilities.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -19,9 +20,11 @@ from simmerge_hub.planning.exploration import add_arms, explore
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.verdict import Standing, Verdict, reasons, worst
+from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
+from simmerge_hub.selector.predictor.trust import Trust, together
 from simmerge_hub.signatures.features.vector import features
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
 
@@ -80,21 +83,73 @@ def decide(inputs: Inputs, rankings: Mapping[str, Ranking], objective: Objective
             "no operator is left that can be predicted for every task",
             hint="plan for fewer tasks: --expert TASK=MODEL names them",
         )
-    status = worst([ranking.status for ranking in rankings.values()])
-    if status == "abstained":
-        because = _abstained(choices[0], objective)
-    else:
+    trust = _trust(inputs, rankings, objective, choices)
+    because: tuple[str, ...] = ()
+    if trust is None or trust.followed:
         models = [unmerged(name, inputs.known) for name in inputs.names]
         because = reasons(choices, objective, 0.0, models)
+    if trust is not None:
+        because = (*because, *_grounds(trust, objective))
+        choices.sort(key=lambda choice: choice.label != trust.chosen)
     labels = {choice.label for choice in choices}
     return Verdict(
         choices=tuple(choices),
-        status=status,
+        status=worst([ranking.status for ranking in rankings.values()]),
         because=because,
         objective=objective,
         standings={t.name: _standing(t, rankings[t.name], inputs.names) for t in inputs.tasks},
         left_out={a: why for a, why in _rejected(inputs, rankings).items() if a not in labels},
+        trust=trust,
     )
+
+
+def _trust(
+    inputs: Inputs,
+    rankings: Mapping[str, Ranking],
+    objective: Objective,
+    choices: Sequence[Choice],
+) -> Trust | None:
+    """Whether the first is taken, by the held-out pairs at least as far as the farthest task."""
+    grounds = [each.grounds for each in rankings.values() if each.grounds is not None]
+    if not grounds:
+        return None
+    gains = _gains(inputs, rankings)
+    leads = {c.label: _lead(choices[0], c, gains, objective) for c in choices}
+    both = len({task.expert for task in inputs.tasks}) > 1
+    return together(grounds).weigh(list(leads), leads, both=both)
+
+
+def _gains(inputs: Inputs, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, Spread]]:
+    """Label of an arm -> task -> its predicted gain, the unit that leads are judged in."""
+    gains: dict[str, dict[str, Spread]] = {}
+    for task in inputs.tasks:
+        for each in rankings[task.name].kept:
+            label = _orient(each.arm, task, inputs.names).label
+            gains.setdefault(label, {})[task.name] = (each.gain, each.gain, each.gain)
+    return gains
+
+
+def _lead(
+    first: Choice,
+    other: Choice,
+    gains: Mapping[str, Mapping[str, Spread]],
+    objective: Objective,
+) -> float:
+    """By how much the first is ahead: in what must be kept, else in the objective's gain."""
+    lacks = [math.fsum(objective.missing(c.spreads()).values()) for c in (first, other)]
+    if lacks[1] > lacks[0]:
+        return lacks[1] - lacks[0]
+    values = [objective.value(gains[c.label])[0] for c in (first, other)]
+    return values[0] - values[1]
+
+
+def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:
+    """What the choice stands on, in sentences without their full stops."""
+    if trust.followed:
+        return (trust.reason,)
+    said = (f"{trust.chosen} is the safe choice: {trust.reason}",)
+    asked = bool(objective.keep) or objective != MEAN
+    return (*said, *(("Whether it meets the objective is not known",) if asked else ()))
 
 
 def _level(task: Task, names: Sequence[str]) -> float:
@@ -137,8 +192,6 @@ def _rejected(inputs: Inputs, rankings: Mapping[str, Ranking]) -> dict[str, str]
 
 def _standing(task: Task, ranking: Ranking, names: Sequence[str]) -> Standing:
     """What is best for one task alone, and why, in utilities and in the plan's order."""
-    if ranking.status == "abstained":
-        return Standing(novelty=ranking.novelty, usual=ranking.usual, reason=ranking.reason)
     level = _level(task, names)
     gap = 1.0 - level
     gains = [(_orient(p.arm, task, names).label, p.gain) for p in ranking.kept]
@@ -154,13 +207,6 @@ def _standing(task: Task, ranking: Ranking, names: Sequence[str]) -> Standing:
         contributions=contributions,
         reason=wording.sentence(gains, contributions, ranking.novelty, gap=gap),
     )
-
-
-def _abstained(safe: Choice, objective: Objective) -> tuple[str, ...]:
-    said = (f"{safe.label} is the safe choice",)
-    if objective.keep or objective != MEAN:
-        return (*said, "Whether it meets the objective is not known")
-    return said
 
 
 def _effects(inputs: Inputs, evidence: Evidence, arms: Sequence[Arm]) -> Effects:

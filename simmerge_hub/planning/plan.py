@@ -6,7 +6,7 @@ most promising merges be tried on the probes.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -36,6 +36,7 @@ from simmerge_hub.recipe.why import Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.origin import Trained
 from simmerge_hub.selector.predictor.ranking import Contribution
+from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA
 from simmerge_hub.signatures.probing.probe import ProbeSet
 
@@ -137,13 +138,15 @@ class Plan:
         """Plain data for programs: the `why`, the recipe as YAML text, the signatures' origins.
 
         `evidence` holds, by task, the features that decided and what each adds to the lead;
-        `suggested`, by task, under which id a bandit is told what the merge gains; `catalogue`
-        every candidate.
+        `trust` whether the ranking is followed, its lead over the safe arm, and the error of such
+        leads, both as gains; `suggested`, by task, under which id a bandit is told what the merge
+        gains; `catalogue` every candidate.
         """
         data = {
             **self.why().to_dict(),
             "recipe": self.recipe.to_yaml(),
             "suggested": dict(self.verdict.suggested),
+            "trust": _trust(self.verdict.trust),
             "signatures": {name: dict(parts) for name, parts in self.signatures.items()},
             "evidence": {
                 task: [_evidence(each) for each in standing.contributions]
@@ -312,6 +315,14 @@ def _novelty(standing: Standing) -> dict[str, float | str]:
     if usual is not None:
         facts |= {"usual_outside": usual.outside, "usual_distance": usual.distance}
     return facts
+
+
+def _trust(trust: Trust | None) -> dict[str, Any]:
+    """Whether the ranking is followed, and by what; an error nothing is known of is None."""
+    if trust is None:
+        return {}
+    error = round(trust.error, 4) if math.isfinite(trust.error) else None
+    return asdict(trust) | {"lead": round(trust.lead, 4), "error": error}
 
 
 def _evidence(each: Contribution) -> dict[str, Any]:

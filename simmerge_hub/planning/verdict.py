@@ -14,6 +14,7 @@ from simmerge_hub.planning.choice import IDLE, Choice
 from simmerge_hub.recipe.why import Spread, Status
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.ranking import Contribution
+from simmerge_hub.selector.predictor.trust import Trust
 
 STATUSES: tuple[Status, ...] = ("calibrated", "extrapolated", "abstained")
 """From the best to the worst."""
@@ -54,7 +55,7 @@ class Verdict:
     Args:
         choices: best first.
         status: `calibrated`, `extrapolated` (the intervals do not hold here) or `abstained` (the
-            safe merge is taken).
+            ranking is not followed).
         because: why the first is first.
         objective: what they are ordered by, at `caution` standard deviations below the mean.
         standings: by task.
@@ -63,6 +64,7 @@ class Verdict:
         suggested: task -> the id of a bandit's suggestion, if one was asked.
         tried: labels of the merges that were really made and run on the probes.
         scored: how many merges were predicted.
+        trust: of two models, whether the ranking is followed or the safe arm taken, and why.
     """
 
     choices: tuple[Choice, ...]
@@ -75,6 +77,7 @@ class Verdict:
     suggested: Mapping[str, str] = field(default_factory=dict)
     tried: tuple[str, ...] = ()
     scored: int = 0
+    trust: Trust | None = None
 
     @property
     def best(self) -> Choice:

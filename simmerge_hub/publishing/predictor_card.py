@@ -9,7 +9,6 @@ from typing import Any
 
 from simmerge_hub.publishing.card import PAPER, cell, table
 from simmerge_hub.recipe import dump_yaml
-from simmerge_hub.selector.predictor.novelty import LARGER
 from simmerge_hub.selector.predictor.origin import FILE
 from simmerge_hub.selector.predictor.predictor import Predictor
 
@@ -77,15 +76,18 @@ def _scale(predictor: Predictor) -> str:
 
 
 def _arms(predictor: Predictor) -> str:
-    safe = predictor.arms[predictor.safe].label
+    far = predictor.beyond
+    safe = max(far.gains, key=lambda label: far.gains[label])
     rows = [
         [f"`{arm.label}`", f"{mean:.2f}"]
         for arm, mean in zip(predictor.arms, predictor.means, strict=True)
     ]
     return (
-        "## Operators it knows\n\nWith the mean share of the gap each closed in training. Where a "
-        f"pair is unlike anything seen, `{safe}` is taken.\n\n"
-        + table(["operator", "gap closed"], rows)
+        "## Operators it knows\n\nWith the mean share of the gap each closed in training. Another "
+        "operator than the safe one is taken only where its predicted lead exceeds the error such "
+        "leads had on held-out models at least as far from training; where none were as far, the "
+        f"safe one is `{cell(safe)}`, the best on {far.pairs} {cell(far.of)} ({cell(far.origin)})."
+        "\n\n" + table(["operator", "gap closed"], rows)
     )
 
 
@@ -139,7 +141,7 @@ def _unknown(predictor: Predictor) -> str:
         "Tasks, domains and ways of fine-tuning other than those above.",
         "Whether the merge is any good otherwise: safety, style, languages nobody evaluated.",
     ]
-    if sizes is None or sizes[1] * LARGER < POPULAR_SIZE:
+    if sizes is None or sizes[1] < POPULAR_SIZE:
         lines.insert(0, _beyond(sizes))
     return "## What is not known\n\n" + "\n".join(f"- {line}" for line in lines)
 
@@ -149,9 +151,9 @@ def _beyond(sizes: tuple[int, int] | None) -> str:
     if sizes is None:
         return said + "Evaluate the merge before you rely on it."
     return said + (
-        f"Plans for models more than {LARGER:g} times larger or smaller than those trained on are "
-        "marked *extrapolated*, and their intervals do not hold. Evaluate the merge before you "
-        "rely on it."
+        "Its rankings are not followed for models that differ more in size from those trained on "
+        "than any that were held out; such plans are marked *abstained*. Evaluate the merge before "
+        "you rely on it."
     )
 
 

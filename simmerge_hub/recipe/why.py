@@ -19,9 +19,15 @@ Status = Literal["calibrated", "extrapolated", "abstained"]
 UNIT = "share of the task expert's score that the merge keeps; 1 = as good as the expert"
 """What every utility is, wherever one is shown."""
 MEANINGS: Mapping[Status, str] = {
-    "calibrated": "the intervals hold for models like these",
-    "extrapolated": "the ranking stands; the intervals do not hold here",
-    "abstained": "nothing is predicted for these models; the safe operator is taken",
+    "calibrated": "like the pairs the predictor was calibrated on; the intervals hold",
+    "extrapolated": (
+        "farther from training than is usual; chosen by what held-out pairs at least as far "
+        "showed, and the intervals do not hold"
+    ),
+    "abstained": (
+        "no held-out pair was this far from training; the ranking is not followed, and the safe "
+        "operator is taken"
+    ),
 }
 """What a status says."""
 PARTS = 100_000

@@ -18,8 +18,9 @@ from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trees.trial import Run, run_merge, try_first
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
 from simmerge_hub.recipe.why import Status
-from simmerge_hub.selector.predictor.novelty import Novelty, judge
+from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.predictor.trust import SURER
 from simmerge_hub.signatures.features.vector import features
 from simmerge_hub.signatures.probing.sketch import Sketch
 
@@ -94,11 +95,11 @@ def _abstain(
     """The experts merged at once with the safe arm; nothing is predicted."""
     experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
     safe = _safe(forecast, list(experts)[: options.most])
-    why = next(s.novelty.reason for s in standings.values() if s.novelty.status == "abstained")
+    far = next(s.novelty.reason for s in standings.values() if s.novelty.status == "abstained")
     return Verdict(
         choices=(safe,),
         status="abstained",
-        because=(f"{safe.label} is the safe choice: {why}",),
+        because=_why_safe(safe, far, forecast.predictor),
         objective=objective,
         standings=standings,
         left_out=leave_out([safe], objective, inputs.names, CAUTION),
@@ -113,11 +114,8 @@ def _most_novel(forecast: Forecast, inputs: Inputs) -> dict[str, Novelty]:
     for task in inputs.tasks:
         expert = forecast.models[task.expert]
         judged = [
-            judge(
-                predictor.familiar,
-                features(expert, other, forecast.base, task.name).values,
-                predictor.names,
-                parameters=inputs.parameters,
+            predictor.judge(
+                features(expert, other, forecast.base, task.name).values, inputs.parameters
             )
             for name, other in forecast.models.items()
             if name != task.expert
@@ -136,13 +134,32 @@ def _status(best: Choice, novelty: Mapping[str, Novelty], predictor: Predictor) 
 
 
 def _safe(forecast: Forecast, models: Sequence[str]) -> Choice:
-    """Models at once with the predictor's safe arm, or their mean if it cannot do that."""
-    safe = forecast.predictor.arms[forecast.predictor.safe]
-    many = find(safe.operator).models[1] is None
-    if not many or (forecast.base is None and find(safe.operator).needs_base):
-        safe = arm("linear")
+    """Models at once, with the arm that did best in the farthest outcomes there are.
+
+    Of those that can merge so many; equal Linear if none of them was measured.
+    """
+    usable = {
+        a.label: a
+        for a in forecast.predictor.arms
+        if find(a.operator).models[1] is None and a == a.swapped()
+        if forecast.base is not None or not find(a.operator).needs_base
+    }
+    label = forecast.predictor.beyond.best(usable)
+    safe = usable[label] if label else arm("linear")
     tree = join(safe, *map(leaf, sorted(models, key=list(forecast.models).index)))
     return Choice(tree=tree, beliefs=dict.fromkeys(forecast.known, UNKNOWN), label=tree.label)
+
+
+def _why_safe(safe: Choice, far: str, predictor: Predictor) -> tuple[str, ...]:
+    """Why nothing is predicted, which evidence the safe merge has, and what it lacks."""
+    used = safe.tree.arm.label if safe.tree.arm else ""
+    known = f"{predictor.beyond.says(used)}; " if used in predictor.beyond.gains else ""
+    return (
+        f"{safe.label} is the safe choice: too few held-out models were as far from training "
+        f"({far}), so no ranking is followed",
+        f"Its evidence: {known}merges of more than two were not compared there",
+        SURER,
+    )
 
 
 def _narrow(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -135,7 +135,7 @@ def advantage(gains: Floats) -> Floats:
     return gains - gains.mean(axis=-1, keepdims=True)
 
 
-def side_by_side(work, splits: Sequence[Split]) -> None:
+def side_by_side(work, splits: Sequence[Any]) -> None:
     """Do `work` for every split; forests are fitted outside the interpreter's lock."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(work, splits))

@@ -16,6 +16,7 @@ from simmerge_hub.selector.models.conformal import Radii
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.multiway import OfMany
 from simmerge_hub.selector.models.network import LAYERS, Networks
+from simmerge_hub.selector.predictor import measured, records
 from simmerge_hub.selector.predictor.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.predictor.predictor import Conditioned, Predictor
 from simmerge_hub.selector.tables.availability import PATTERNS, spell
@@ -25,7 +26,7 @@ from simmerge_hub.signatures.merged import likeness
 from simmerge_hub.signatures.merged.effects import EFFECTS
 
 FORMAT = "simmerge-hub predictor"
-SCHEMA = 3
+SCHEMA = 4
 MOST_NETWORKS = 16
 
 
@@ -77,10 +78,11 @@ def text(predictor: Predictor) -> str:
             "parameters": familiar.parameters,
         },
         "means": predictor.means,
-        "safe": predictor.safe,
         "regimes": predictor.regimes,
         "training": predictor.training,
         "report": predictor.report,
+        "record": records.plain(predictor.record),
+        "beyond": asdict(predictor.beyond),
     }
     if predictor.many is not None:
         fields["many"] = asdict(predictor.many) | {
@@ -100,11 +102,9 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
     arms = tuple(arm_from(entry) for entry in fields["arms"])
     trees = tuple(heads.check(head, len(names)) for head in fields["heads"])
     means = tuple(float(mean) for mean in fields["means"])
-    safe = int(fields["safe"])
     _demand(len(set(names)) == len(names) > 0, "feature names repeat or are missing")
     _demand(len({a.label for a in arms}) == len(arms) > 0, "arms repeat or are missing")
     _demand(len(arms) == len(trees) == len(means), "there must be one head and mean per arm")
-    _demand(0 <= safe < len(arms), f"there is no arm {safe} to fall back on")
     _demand(0 < fields["alpha"] < 1, "alpha must lie between 0 and 1")
     return Predictor(
         arms=arms,
@@ -117,10 +117,11 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
         radii={p: _radii(entry, len(arms)) for p, entry in _patterns(fields["radii"])},
         familiar=_familiar(fields["familiar"], len(names)),
         means=means,
-        safe=safe,
         regimes={str(name): int(rows) for name, rows in fields["regimes"].items()},
         training=str(fields["training"]),
         report=dict(fields["report"]),
+        record=records.parsed(fields["record"], arms),
+        beyond=measured.parsed(fields["beyond"]),
         many=_of_many(fields["many"], fields, arms) if "many" in fields else None,
     )
 

@@ -1,39 +1,36 @@
-"""How far a pair is from the training data, and whether its predictions can be believed.
+"""How far a pair is from the training data, in three coordinates that have no common unit.
 
-Two questions, both answered against what is usual between training rows that share no model:
-
+* *Scale*: by what factor its base is larger or smaller than every base in training, as the absolute
+  logarithm of the ratio of parameters; 0 inside the range.
 * *Range*: what share of its features lies outside the range seen in training (a feature counts in
-  part, and in full from one width of the range away)? More than usual makes the prediction an
-  extrapolation; so does a model size far from training's. More than half: unlike anything seen.
+  part, and in full from one width of the range away)?
 * *Company*: among the features inside the range, how far is the nearest training row? Features are
-  compared by rank, so none counts more for its unit. Too far means a combination never seen.
+  compared by rank, so none counts more for its unit.
 
-A pair that is larger or smaller but alike otherwise leaves the range and keeps its company, so a
-difference in scale extrapolates and does not abstain.
+A pair is at least as far as another if it is in no coordinate nearer. Features alone do not warn:
+on a real language model of a hundred times the size they looked ordinary (docs/log.md). What is
+usual is measured between training rows that share no model; a pair beyond it extrapolates.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.tables.availability import PATTERNS, Pattern, hide, missing, spell
 from simmerge_hub.selector.tables.rows import Floats, Rows, apart
-
-Status = Literal["calibrated", "extrapolated", "abstained"]
 
 STRANGE, ALONE = 0.05, 0.01
 """The shares of ordinary pairs that the range may call strange, and the company alone."""
 NEAREST = 3
 """Training rows that make up the company of a pair."""
-MOST = 0.5
-"""The share of features outside the range from which a pair is unlike anything seen."""
 KNOTS = 65
 REFERENCES = 400
-LARGER = 4.0
-"""How many times larger or smaller than in training the models may be and count as alike."""
+DIGITS = 4
+"""Decimals of a coordinate: pairs that differ by less are equally far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,9 @@ class Limits:
 class Novelty:
     """Where a pair stands: `distance` in mean ranks [0, 1], `outside` as a share of its features.
 
-    `strange` names the features outside the training range, farthest first.
+    `scale` is the absolute logarithm of the ratio of parameters to the nearest size in training,
+    infinite if either is not known. `strange` names the features outside the training range,
+    farthest first.
     """
 
     status: Status
@@ -56,6 +55,13 @@ class Novelty:
     outside: float
     strange: tuple[str, ...]
     reason: str
+    scale: float = 0.0
+
+    @property
+    def coordinates(self) -> Floats:
+        """[3]: scale, range, company."""
+        found = np.array([self.scale, self.outside, self.distance], dtype=np.float64)
+        return np.round(found, DIGITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +85,7 @@ def survey(rows: Rows, *, parameters: tuple[int, int] | None = None) -> Familiar
     """Learn what is usual from the training rows."""
     knots = _quantiles(rows.values)
     ranks = np.round(_ranks(rows.values, knots), 2)
-    kept = np.arange(len(rows)) % -(-len(rows) // REFERENCES) == 0
+    kept = _kept(len(rows))
     found = {spell(p): _limits(rows, ranks, kept, p) for p in PATTERNS}
     limits = {name: limit for name, limit in found.items() if limit is not None}
     return Familiar(knots=knots, references=ranks[kept], limits=limits, parameters=parameters)
@@ -94,7 +100,7 @@ def judge(
         familiar: what the training data looked like.
         values: [features], NaN = missing.
         names: of the features.
-        parameters: of the pair's base, where known.
+        parameters: of the pair's base, where known; without them it is infinitely far in scale.
     """
     low, high = familiar.knots[:, 0], familiar.knots[:, -1]
     beyond = _beyond(values, low, high)
@@ -102,7 +108,16 @@ def judge(
     outside = _share(values[None], low, high)[0]
     ranks = np.where(beyond > 0, np.nan, _ranks(values[None], familiar.knots)[0])
     distance = _company(ranks, familiar.references)
-    status, reason = _status(familiar, missing(values, names), distance, outside, parameters)
+    size = scale(parameters, familiar.parameters)
+    usual = familiar.limits.get(spell(missing(values, names)))
+    status, reason = "calibrated", "like the pairs seen in training"
+    if usual is None:
+        status = "abstained"
+        reason = f"pairs {spell(missing(values, names))} features were never seen in training"
+    elif size > 0:
+        status, reason = "extrapolated", _size(parameters, familiar.parameters)
+    elif beyond_usual := _unusual(usual, distance, outside):
+        status, reason = "extrapolated", beyond_usual
     ordered = strange[np.argsort(-beyond[strange], kind="stable")]
     return Novelty(
         status=status,
@@ -110,34 +125,65 @@ def judge(
         outside=outside,
         strange=tuple(names[int(i)] for i in ordered),
         reason=reason,
+        scale=size,
     )
 
 
-def _status(
-    familiar: Familiar, pattern: Pattern, distance: float, outside: float, parameters: int | None
-) -> tuple[Status, str]:
-    limits = familiar.limits.get(spell(pattern))
-    if limits is None:
-        return "abstained", f"pairs {spell(pattern)} features were never seen in training"
-    if outside > MOST:
-        return "abstained", f"{outside:.0%} of the features lie outside the training range"
-    if distance > limits.distance:
-        return "abstained", (
-            f"the nearest training pair is {distance:.2f} mean ranks away, more than the usual "
-            f"{limits.distance:.2f}"
-        )
-    if outside > limits.outside:
-        return "extrapolated", (
+def scale(parameters: float | None, trained: tuple[int, int] | None) -> float:
+    """|log| of how many times larger or smaller than any base in training; 0 in between.
+
+    Infinite if either is not known.
+    """
+    if parameters is None or trained is None:
+        return math.inf
+    least, most = trained
+    return max(0.0, math.log(least / parameters), math.log(parameters / most))
+
+
+def distances(known: Rows, asked: Rows, pattern: Pattern) -> Floats:
+    """[asked rows, 2]: range and company as seen from `known`, the families of `pattern` hidden.
+
+    Args:
+        known: what is trained on.
+        asked: rows that share no model with it.
+        pattern: the families of features that are missing.
+    """
+    knots = _quantiles(known.values)
+    kept = _kept(len(known))
+    references = np.round(_ranks(known.values[kept], knots), 2)
+    values = hide(asked.values, asked.names, pattern)
+    low, high = knots[:, 0], knots[:, -1]
+    ranks = np.where(_beyond(values, low, high) > 0, np.nan, _ranks(values, knots))
+    company = [_company(row, references) for row in ranks]
+    found = np.array([_share(values, low, high), company], dtype=np.float64)
+    return np.round(found.T, DIGITS)
+
+
+def _kept(rows: int) -> NDArray[np.bool_]:
+    """Which of so many rows are kept to compare with."""
+    return np.arange(rows) % -(-rows // REFERENCES) == 0
+
+
+def _size(parameters: int | None, trained: tuple[int, int] | None) -> str:
+    if parameters is None or trained is None:
+        return f"how many parameters {'training' if trained is None else 'its base'} had is unknown"
+    least, most = trained
+    return f"models of {parameters:,} parameters; training saw {least:,} to {most:,}"
+
+
+def _unusual(usual: Limits, distance: float, outside: float) -> str:
+    """Where its features are farther than those of ordinary pairs, in words."""
+    if outside > usual.outside:
+        return (
             f"{outside:.0%} of the features lie outside the training range, more than the usual "
-            f"{limits.outside:.0%}"
+            f"{usual.outside:.0%}"
         )
-    if familiar.parameters is not None and parameters is not None:
-        least, most = familiar.parameters
-        if not least / LARGER <= parameters <= most * LARGER:
-            return "extrapolated", (
-                f"models of {parameters:,} parameters; training saw {least:,} to {most:,}"
-            )
-    return "calibrated", "like the pairs seen in training"
+    if distance > usual.distance:
+        return (
+            f"the nearest training pair is {distance:.2f} mean ranks away, more than the usual "
+            f"{usual.distance:.2f}"
+        )
+    return ""
 
 
 def _limits(rows: Rows, ranks: Floats, kept: NDArray[np.bool_], pattern: Pattern) -> Limits | None:

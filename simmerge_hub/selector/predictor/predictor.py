@@ -17,12 +17,14 @@ from simmerge_hub.selector.models.conformal import WIDEST, Radii
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.multiway import OfMany
 from simmerge_hub.selector.predictor import wording
+from simmerge_hub.selector.predictor.measured import Measured
 from simmerge_hub.selector.predictor.novelty import Familiar, Limits, Novelty, judge
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
+from simmerge_hub.selector.predictor.record import Record
+from simmerge_hub.selector.predictor.trust import Grounds
 from simmerge_hub.selector.predictor.wording import TIE as TIE  # what reports count as equal, too
 from simmerge_hub.selector.tables.availability import missing, spell
 from simmerge_hub.selector.tables.merges import Merges
-from simmerge_hub.selector.tables.outcomes import LOWEST
 from simmerge_hub.selector.tables.rows import Floats
 
 if TYPE_CHECKING:
@@ -66,10 +68,11 @@ class Predictor:
         radii: half-widths by pattern of missing features (`complete`, `without base`, …).
         familiar: what the training data looked like.
         means: each arm's mean share of the gap closed in training.
-        safe: the arm to fall back on, as a place in `arms`.
         regimes: the zoos trained on, with their numbers of rows.
         training: sha256 of the rows trained on.
         report: how it did on held-out models (`selector.report`).
+        record: what was predicted of held-out pairs near and far, and what came of it.
+        beyond: what fixed arms reached farther away than any of them.
         many: for merges of three models and more; None if none were measured.
     """
 
@@ -83,10 +86,11 @@ class Predictor:
     radii: Mapping[str, Radii]
     familiar: Familiar = field(repr=False)
     means: tuple[float, ...]
-    safe: int
     regimes: Mapping[str, int]
     training: str
     report: Mapping[str, Any] = field(repr=False)
+    record: Record = field(repr=False)
+    beyond: Measured = field(repr=False)
     many: OfMany | None = None
 
     def predict(
@@ -106,7 +110,8 @@ class Predictor:
             arms: the arms to rank; all that were trained by default. One that was not trained
                 needs effects, and its interval is that of operators left out of training.
             effects: arm label -> what the arm does to the pair, as `signatures.effects` gives it.
-            parameters: how many the base has, where known: far from training's, it extrapolates.
+            parameters: how many the base has. Where nobody says, no held-out pair counts as being
+                as far away, and the safe arm is chosen.
 
         Raises:
             PredictorError: other features than trained on, effects are missing, or no arm is left.
@@ -120,11 +125,12 @@ class Predictor:
                 "no arm is left: " + "; ".join(f"{a.label}: {why}" for a, why in rejected),
                 hint="name a base with --base, or allow other arms",
             )
-        novelty = judge(self.familiar, values, self.names, parameters=parameters)
-        if novelty.status == "abstained":
-            return self._abstained(task, left, rejected, novelty, self._usual(values))
+        novelty = self.judge(values, parameters)
         moved = np.stack([self._moved(arm, effects) for arm in left])
-        kept = self._predictions(values, moved, task, left)
+        kept = self._predictions(values, moved, task, left, novelty)
+        grounds = self._grounds(values, novelty)
+        leads = {p.arm.label: kept[0].gain - p.gain for p in kept}
+        trust = grounds.weigh(list(leads), leads, both=False)
         contributions = self._contributions(
             values, dict(zip((a.label for a in left), moved, strict=True)), kept
         )
@@ -133,11 +139,24 @@ class Predictor:
             status=novelty.status,
             kept=kept,
             rejected=rejected,
-            reason=wording.sentence(_values(kept), contributions, novelty),
+            reason=wording.sentence(_values(kept), contributions, novelty, trust=trust),
             contributions=contributions,
             novelty=novelty,
             usual=self._usual(values),
+            trust=trust,
+            grounds=grounds,
         )
+
+    def judge(self, values: Floats, parameters: int | None) -> Novelty:
+        """How far a pair is from training; `abstained` if too few held-out models were as far.
+
+        Args:
+            values: [features], in the order of `names`.
+            parameters: of the pair's base.
+        """
+        novelty = judge(self.familiar, values, self.names, parameters=parameters)
+        enough = self._grounds(values, novelty).enough
+        return novelty if enough else replace(novelty, status="abstained")
 
     def bulk(self, values: Floats, moved: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
         """Gains of many pairs at once, and the half-widths of their intervals.
@@ -200,6 +219,16 @@ class Predictor:
         self.check(features.names, features.schema)
         return np.asarray(features.values, dtype=np.float64)
 
+    def _grounds(self, values: Floats, novelty: Novelty) -> Grounds:
+        return Grounds(
+            record=self.record,
+            beyond=self.beyond,
+            pattern=spell(missing(values, self.names)),
+            coordinates=novelty.coordinates,
+            alpha=self.alpha,
+            far=novelty.reason,
+        )
+
     def _usual(self, values: Floats) -> Limits | None:
         return self.familiar.limits.get(spell(missing(values, self.names)))
 
@@ -239,10 +268,11 @@ class Predictor:
         return found
 
     def _predictions(
-        self, values: Floats, moved: Floats, task: str, left: Sequence[Arm]
+        self, values: Floats, moved: Floats, task: str, left: Sequence[Arm], novelty: Novelty
     ) -> tuple[Prediction, ...]:
         gains = self._gains(values[None], moved[None], left)[0]
-        radii = self.radii.get(spell(missing(values, self.names)))
+        known = novelty.status != "abstained"
+        radii = self.radii.get(spell(missing(values, self.names))) if known else None
         order = np.argsort(-gains, kind="stable")
         widths = [self._width(radii, left[i], first=i == order[0]) for i in order]
         return tuple(
@@ -273,33 +303,6 @@ class Predictor:
         if place is None:
             return self.conditioned.unmeasured
         return radii.chosen if first else radii.arms[place]
-
-    def _abstained(
-        self,
-        task: str,
-        left: Sequence[Arm],
-        rejected: tuple[tuple[Arm, str], ...],
-        novelty: Novelty,
-        usual: Limits | None,
-    ) -> Ranking:
-        means = {a.label: mean for a, mean in zip(self.arms, self.means, strict=True)}
-        tried = [a for a in left if a.label in means] or list(left)
-        safe = next(
-            (a for a in tried if a.label == self.arms[self.safe].label),
-            max(tried, key=lambda a: means.get(a.label, LOWEST)),
-        )
-        others = tuple((a, "not predicted for this pair") for a in left if a is not safe)
-        mean = means.get(safe.label, LOWEST)
-        return Ranking(
-            task=task,
-            status="abstained",
-            kept=(Prediction(arm=safe, task=task, gain=mean, width=WIDEST),),
-            rejected=rejected + others,
-            reason=f"{safe.label} as the safe choice: {novelty.reason}",
-            contributions=(),
-            novelty=novelty,
-            usual=usual,
-        )
 
     def _contributions(
         self, values: Floats, moved: Mapping[str, Floats], kept: Sequence[Prediction]

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from simmerge_hub.operators import Arm
+from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
+from simmerge_hub.selector.predictor.trust import Grounds, Trust
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 
 
@@ -57,14 +59,16 @@ class Ranking:
 
     Args:
         task: the task's name.
-        status: `calibrated`; `extrapolated`: the intervals do not hold here; `abstained`: the pair
-            is unlike anything seen, and the one arm kept is the safe one.
+        status: `calibrated`; `extrapolated`: the intervals do not hold here; `abstained`: no
+            held-out pair was this far from training, and the order of arms shows nothing.
         kept: predictions, highest gain first.
         rejected: arms left out, each with the reason.
-        reason: why the first is first, in one sentence.
-        contributions: the features that decided, strongest first; none after abstaining.
+        reason: why the first is first, and what is taken if it is not; why, `trust` says.
+        contributions: the features that decided, strongest first.
         novelty: how far the pair is from the training data.
         usual: what is usual for training pairs; None if such a pair was never seen.
+        trust: whether the first is acted on, or the safe arm; None of a ranking nobody acts on.
+        grounds: what that was judged by; a choice for several tasks is judged anew.
     """
 
     task: str
@@ -75,8 +79,28 @@ class Ranking:
     contributions: tuple[Contribution, ...]
     novelty: Novelty
     usual: Limits | None = None
+    trust: Trust | None = None
+    grounds: Grounds | None = None
 
     @property
     def best(self) -> Prediction:
-        """The prediction to act on."""
+        """The highest prediction; whether it is acted on, `chosen` says."""
         return self.kept[0]
+
+    @property
+    def believed(self) -> bool:
+        """Whether the highest prediction is acted on."""
+        return self.trust is None or self.trust.followed
+
+    @property
+    def safe(self) -> Prediction | None:
+        """The arm that is taken where the order of arms shows nothing, with what is predicted."""
+        return None if self.trust is None else self._of(self.trust.safe)
+
+    @property
+    def chosen(self) -> Prediction:
+        """The prediction of the arm to take."""
+        return self.best if self.trust is None else self._of(self.trust.chosen)
+
+    def _of(self, label: str) -> Prediction:
+        return next(each for each in self.kept if each.arm.label == label)

@@ -17,6 +17,7 @@ from simmerge_hub.signatures.merged.effects import EFFECTS
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.predictor.ranking import Contribution
+    from simmerge_hub.selector.predictor.trust import Trust
 
 TIE = 0.02
 """Arms whose gains differ by no more count as equal."""
@@ -32,6 +33,7 @@ def sentence(
     novelty: Novelty,
     *,
     gap: float = 1.0,
+    trust: "Trust | None" = None,
 ) -> str:
     """`slerp (tied with linear) over ties by 0.12, because the expert's delta is small (…)`.
 
@@ -40,6 +42,7 @@ def sentence(
         contributions: the features that decided, strongest first, in the unit of the lead.
         gap: the lead that is told is so many times that in gain.
         novelty: how far the pair is from the training data; said where it extrapolates.
+        trust: whether the first is taken; where it is not, its own reason says why.
     """
     (best, most), other = values[0], rival(values)
     tied = [label for label, value in values[1:] if most - value <= TIE]
@@ -50,7 +53,10 @@ def sentence(
         because = [c.says for c in decisive(contributions)]
         said += f" over {other[0]} by {gap * (most - other[1]):.2f}"
         said += f", because {listed(because)}" if because else ""
-    return said + (f"; {novelty.reason}" if novelty.status == "extrapolated" else "")
+    said += f"; {novelty.reason}" if novelty.status == "extrapolated" else ""
+    if trust is None or trust.followed:
+        return said
+    return f"{said}; not followed: {trust.safe} is the safe choice"
 
 
 def rival(values: Sequence[tuple[str, float]]) -> tuple[str, float] | None:

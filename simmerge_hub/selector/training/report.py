@@ -14,13 +14,13 @@ import numpy as np
 from simmerge_hub.operators import BALANCED, PAPER_ARMS, Arm
 from simmerge_hub.selector.models.conformal import calibrate, choose, usable_arms
 from simmerge_hub.selector.models.mixture import Size, advantage
+from simmerge_hub.selector.models.resampling import resampled, spread
 from simmerge_hub.selector.predictor.predictor import TIE
 from simmerge_hub.selector.tables.availability import PATTERNS, spell
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split, apart
 from simmerge_hub.selector.training.baselines import BASELINES
 from simmerge_hub.selector.training.objectives import Cases, both_tasks, each_task
 
-RESAMPLES = 1000
 LEAST_HEADROOM = 0.005
 """Where best fixed and oracle are nearer than this, there is nothing to capture."""
 
@@ -211,22 +211,6 @@ def _advantage(predicted: Floats, gains: Floats) -> float:
 def _tied(gains: Floats, reached: Floats) -> float:
     """The share of rows in which `reached` [n] is within 0.02 of the best arm."""
     return float((gains.max(axis=1) - reached <= TIE).mean())
-
-
-def resampled(first: Sequence[str], second: Sequence[str], seed: int) -> Floats:
-    """[resamples, m]: how often each case occurs when the models are drawn with replacement."""
-    models = {name: place for place, name in enumerate(sorted({*first, *second}))}
-    random = np.random.default_rng(seed)
-    drawn = random.multinomial(len(models), [1 / len(models)] * len(models), RESAMPLES)
-    places = [np.array([models[name] for name in names]) for names in (first, second)]
-    counts = (drawn[:, places[0]] * drawn[:, places[1]]).astype(np.float64)
-    return counts[counts.sum(axis=1) > 0]
-
-
-def spread(values: Floats, weights: Floats) -> dict[str, float]:
-    means = weights @ values / weights.sum(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
 
 
 def _ratio(part: Floats, whole: Floats, weights: Floats) -> dict[str, float] | None:

@@ -6,7 +6,7 @@ way without the models they are asked about.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,22 @@ from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import ARMS, Arm
 from simmerge_hub.selector.models import conditioned, heads, mixture, multiway
 from simmerge_hub.selector.models.conformal import Radii, calibrate, radius, usable_arms
+from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.mixture import Size
-from simmerge_hub.selector.predictor import novelty
+from simmerge_hub.selector.predictor import measured, novelty
 from simmerge_hub.selector.predictor.predictor import Conditioned, Predictor
 from simmerge_hub.selector.tables.availability import PATTERNS, hide, missing, spell
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.outcomes import Outcomes
 from simmerge_hub.selector.tables.rows import Floats, Places, Rows, Split, join, splits
+from simmerge_hub.selector.training import scenarios
 from simmerge_hub.selector.training.report import HeldOut, report
 
 FOLDS = 5
 FEWEST_MODELS = 6
+DECIMALS = 9
+"""Of the line and of half-widths: what another processor's last bits do not reach."""
 
 
 def train(
@@ -64,13 +68,15 @@ def train(
             hint="write both with the same version of simmerge-hub",
         )
     held = hold_out(rows, seed=seed)
-    fitted = mixture.fit(rows, mixture.contest(rows, seed=seed), seed=seed)
+    size = mixture.contest(rows, seed=seed)
+    fitted = mixture.fit(rows, size, seed=seed)
+    sizes = scenarios.sizes_of(rows, outcomes.provenance)
     means = rows.gains.mean(axis=0)
     return Predictor(
         arms=rows.arms,
         names=rows.names,
         features=rows.schema,
-        line=fitted.line,
+        line=Linear(**{name: np.round(v, DECIMALS) for name, v in asdict(fitted.line).items()}),
         heads=tuple(heads.text(head) for head in fitted.heads),
         conditioned=Conditioned(
             forest=heads.text(fitted.forest),
@@ -82,10 +88,11 @@ def train(
         radii=_radii(held, alpha),
         familiar=novelty.survey(rows, parameters=_parameters(outcomes.provenance)),
         means=tuple(float(mean) for mean in means),
-        safe=safe_arm(rows),
         regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
         training=digest(rows, merges),
         report=report(held, seed=seed, alpha=alpha),
+        record=scenarios.collect(rows, sizes, held, size, seed=seed),
+        beyond=measured.read(),
         many=multiway.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
     )
 
@@ -139,17 +146,6 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
     )
 
 
-def safe_arm(rows: Rows) -> int:
-    """The arm whose worst regime is best: what to use where nothing is known.
-
-    Among the arms that treat both models alike, if there are any: the others keep one model.
-    """
-    regimes = np.array(rows.regimes)
-    means = [rows.gains[regimes == name].mean(axis=0) for name in sorted(set(rows.regimes))]
-    alike = np.array([arm == arm.swapped() for arm in rows.arms])
-    return int(np.argmax(np.where(alike | ~alike.any(), np.min(means, axis=0), -np.inf)))
-
-
 def digest(rows: Rows, merges: Merges | None = None) -> str:
     """sha256 of what is learned from: keys, names, features, effects and gains; merges of many."""
     found = hashlib.sha256()
@@ -200,7 +196,7 @@ def _renumbered(found: Sequence[Split], tested: Places, rows: int) -> tuple[Spli
 def _unmeasured(held: HeldOut, alpha: float) -> float:
     """The half-width for an arm whose operator was never measured."""
     residuals = np.abs(held.unmeasured - held.rows.gains)
-    return radius(residuals[np.isfinite(residuals)], alpha)
+    return round(radius(residuals[np.isfinite(residuals)], alpha), DECIMALS)
 
 
 def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
@@ -211,7 +207,12 @@ def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
         seen = np.array([missing(row, rows.names) == pattern for row in values])
         usable = usable_arms(rows.arms, pattern)
         if seen.any() and usable.any():
-            found[spell(pattern)] = calibrate(predicted[seen], rows.gains[seen], usable, alpha)
+            wide = calibrate(predicted[seen], rows.gains[seen], usable, alpha)
+            found[spell(pattern)] = Radii(
+                arms=tuple(round(width, DECIMALS) for width in wide.arms),
+                chosen=round(wide.chosen, DECIMALS),
+                rows=wide.rows,
+            )
     return found
 
 

@@ -18,7 +18,9 @@ def test_a_predictor_comes_back_to_the_byte(predictor, pair, tmp_path):
     save(found, tmp_path / "b.json")
     assert (tmp_path / "new" / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     features = pair.given(pair.values)
-    assert found.predict(features, task="t") == predictor.predict(features, task="t")
+    told = {"task": "t", "parameters": 600_000}
+    one, other = (each.predict(features, **told) for each in (found, predictor))
+    assert (one.kept, one.trust, one.reason) == (other.kept, other.trust, other.reason)
 
 
 def test_the_file_is_plain_and_small(stored):
@@ -33,7 +35,15 @@ def test_the_file_is_plain_and_small(stored):
         (lambda f: f.update(schema=99), "has schema 99"),
         (lambda f: f.update(format="pickle"), "is not a file of simmerge-hub predictor"),
         (lambda f: f.pop("familiar"), "damaged"),
-        (lambda f: f.update(safe=17), "no arm 17 to fall back on"),
+        (lambda f: f["record"]["gains"].pop(), "do not fit its rows"),
+        (lambda f: f["record"]["gains"][0].__setitem__(0, None), "an outcome of the record"),
+        (lambda f: f["record"]["gains"][0].__setitem__(0, 151), "shares of the record"),
+        (lambda f: f["record"]["predicted"]["complete"].pop(), "do not fit its rows"),
+        (lambda f: f["record"]["predicted"].pop("complete"), "unknown patterns of features"),
+        (lambda f: f["record"]["experts"].__setitem__(0, -1), "models of the record"),
+        (lambda f: f["record"]["distances"]["complete"][0].__setitem__(0, -1), "distances of"),
+        (lambda f: f["beyond"].update(gains={}), "or there is none"),
+        (lambda f: f["beyond"]["gains"].update(linear=2), "lies outside"),
         (lambda f: f.update(alpha=0), "alpha"),
         (lambda f: f["heads"].pop(), "one head and mean per arm"),
         (lambda f: f["means"].pop(), "one head and mean per arm"),

@@ -11,7 +11,12 @@ from simmerge_hub.selector.tables.availability import hide
 RULE = ("delta_log_ratio.all", "delta_norm_expert.all", "delta_norm_auxiliary.all")
 
 
+SIZE = 600_000
+"""Parameters of the made-up bases."""
+
+
 def ranked(predictor, pair, **options):
+    options = {"parameters": SIZE} | options
     return predictor.predict(pair.given(pair.values), task=pair.task, **options)
 
 
@@ -51,7 +56,8 @@ def test_the_reason_names_what_decided(predictor, pair):
 
 def test_equal_arms_are_called_tied(predictor, pair, known):
     rankings = [
-        predictor.predict(pair.given(values), task="t") for values in known[1].rows.values()
+        predictor.predict(pair.given(values), task="t", parameters=SIZE)
+        for values in known[1].rows.values()
     ]
     tied = [r for r in rankings if r.kept[0].gain - r.kept[1].gain <= TIE]
     assert 0 < len(tied) < len(rankings)
@@ -106,38 +112,69 @@ def test_no_arm_left_is_an_error_with_the_trace(predictor, pair):
         ranked(predictor, pair, arms=[arm("ties", density=0.2)])
 
 
-def test_abstaining_names_the_safe_arm(predictor, pair):
+def test_leads_that_held_out_pairs_bore_out_are_acted_on(predictor, pair, known):
+    column = predictor.names.index("delta_log_ratio.all")
+    pair.values = min(known[1].rows.values(), key=lambda values: float(values[column]))
+    ranking = ranked(predictor, pair)
+    assert ranking.believed
+    assert ranking.chosen == ranking.best
+    assert ranking.safe.arm.label == "ties(density=0.2)"
+    assert ranking.best.arm.label in ("linear", "slerp")
+    assert ranking.trust.lead > ranking.trust.error
+    assert ranking.trust.models >= 9
+
+
+def test_features_unlike_any_that_were_held_out_take_the_safe_arm(predictor, pair):
     pair.values[:] = 1e6
     ranking = ranked(predictor, pair)
     assert ranking.status == "abstained"
-    assert [p.arm for p in ranking.kept] == [predictor.arms[predictor.safe]]
-    assert (ranking.best.low, ranking.best.high) == (-1, 1.5)
-    assert len(ranking.rejected) == len(predictor.arms) - 1
-    assert "as the safe choice" in ranking.reason
-    assert ranking.contributions == ()
+    assert not ranking.believed
+    assert ranking.chosen.arm == arm("linear")
+    assert all((p.low, p.high) == (-1, 1.5) for p in ranking.kept)
+    assert "no held-out pair was as far from training" in ranking.trust.reason
+    assert ranking.trust.reason.startswith("linear is the safe choice: on 11 pairs of LoRA")
+    assert ranking.reason.endswith("; not followed: linear is the safe choice")
+
+
+@pytest.mark.parametrize("parameters", [270_000_000, 7_000_000_000, None])
+def test_far_larger_models_take_linear_however_ordinary_their_features(predictor, pair, parameters):
+    ranking = ranked(predictor, pair, parameters=parameters)
+    assert ranking.best.arm.label == "ties(density=0.2)"
+    assert ranking.status == "abstained"
+    assert ranking.chosen.arm == arm("linear")
+    assert "ranking (ties(density=0.2) first) is not followed" in ranking.trust.reason
+    assert ranking.novelty.reason in ranking.trust.reason
+
+
+def test_the_safe_arm_far_away_is_read_from_outcomes(predictor, pair):
+    other = replace(predictor, beyond=replace(predictor.beyond, gains={"slerp": 0.9}))
+    assert ranked(other, pair, parameters=7_000_000_000).chosen.arm == arm("slerp")
 
 
 def test_the_safe_arm_can_be_impossible(predictor, pair):
-    delta = [a.label for a in predictor.arms].index("ties(density=0.2)")
-    other = replace(predictor, safe=delta)
+    gains = {"ties(density=0.2)": 0.9, "slerp": 0.5}
+    other = replace(predictor, beyond=replace(predictor.beyond, gains=gains))
     pair.values = hide(np.full(len(other.names), 1e6), other.names, ("base",))
-    ranking = ranked(other, pair)
-    assert ranking.status == "abstained"
-    assert ranking.best.arm.label in ("linear", "slerp")
+    assert ranked(other, pair).chosen.arm == arm("slerp")
 
 
-def test_far_larger_models_extrapolate(predictor, pair):
-    ranking = ranked(predictor, pair, parameters=7_000_000_000)
-    assert ranking.status == "extrapolated"
-    assert len(ranking.kept) == len(predictor.arms)
-    assert ranking.reason.endswith(ranking.novelty.reason)
+def test_features_of_which_nothing_is_known_take_the_safe_arm(predictor, pair):
+    pair.values[:] = np.nan
+    ranking = ranked(predictor, pair)
+    assert (ranking.status, ranking.chosen.arm) == ("abstained", arm("linear"))
+
+
+def test_where_nothing_was_held_out_nothing_is_acted_on(predictor, pair):
+    nothing = predictor.record.take(np.empty(0, dtype=np.intp))
+    ranking = ranked(replace(predictor, record=nothing), pair)
+    assert (ranking.status, ranking.chosen.arm) == ("abstained", arm("linear"))
 
 
 def test_other_features_are_refused(predictor, pair):
     features = pair.given(pair.values)
     for wrong in (replace(features, schema=2), replace(features, names=features.names[::-1])):
         with pytest.raises(PredictorError, match="features of schema 1"):
-            predictor.predict(wrong, task="t")
+            predictor.predict(wrong, task="t", parameters=SIZE)
 
 
 def test_a_family_never_seen_has_no_calibration(predictor, pair):

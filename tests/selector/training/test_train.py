@@ -6,7 +6,7 @@ from simmerge_hub.operators import PAPER_ARMS, arm
 from simmerge_hub.selector.models import heads, mixture
 from simmerge_hub.selector.predictor.archive import text
 from simmerge_hub.selector.tables.rows import join
-from simmerge_hub.selector.training.train import hold_out, safe_arm, train
+from simmerge_hub.selector.training.train import hold_out, train
 
 
 def test_it_beats_best_fixed_on_models_it_has_not_seen(predictor):
@@ -79,11 +79,3 @@ def test_too_few_models(make_zoo):
 def test_an_arm_that_was_not_measured(known):
     with pytest.raises(PredictorError, match="the outcomes hold no nuslerp"):
         train(*known, arms=[arm("nuslerp")])
-
-
-def test_the_safe_arm_has_the_best_worst_regime(known):
-    rows = join(*known, PAPER_ARMS)
-    first = np.array([regime == "small-0" for regime in rows.regimes])
-    rows.gains[:] = 0.5
-    rows.gains[first, 1], rows.gains[~first, 1] = 1.5, 0.0
-    assert safe_arm(rows) != 1

@@ -1,0 +1,246 @@
+"""How often a plan believes its ranking, near and far from training, and what that gains or loses.
+
+    python benchmarks/belief.py     # some minutes on two cores; writes benchmarks/belief.json
+
+Three sources, none of which shares a model with what the prediction or its evidence was made from:
+
+* `held out`: the record in the packaged predictor, by what was left out of training. Every case is
+  judged by the rest of the record without its two models; `kind unseen` also leaves all cases of
+  its own kind out of the evidence, as if nothing like it had ever been tried.
+* `other zoo`: the zoo that the packaged predictor has never seen, through `predict` and `decide`.
+* `real pairs`: eleven pairs of a real language model, of which outcomes of fixed arms are known:
+  what the rule takes at that size, whatever the features.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS, Arm
+from simmerge_hub.planning.choice import decide
+from simmerge_hub.selector.models.resampling import resampled, spread
+from simmerge_hub.selector.predictor import archive
+from simmerge_hub.selector.predictor.origin import packaged_predictor
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.predictor.ranking import Ranking
+from simmerge_hub.selector.predictor.record import Cases, Record
+from simmerge_hub.selector.predictor.trust import Grounds, Trust
+from simmerge_hub.selector.tables.features import load_features
+from simmerge_hub.selector.tables.outcomes import load_outcomes
+from simmerge_hub.selector.tables.rows import Rows, join
+from simmerge_hub.selector.training.scenarios import sizes_of
+from simmerge_hub.signatures.features.vector import Features
+
+HERE = Path(__file__).parent
+TABLES = HERE.parent / "recipes" / "outcomes"
+OTHER = "zoo-more"
+SETS = {"balanced": BALANCED, "paper": PAPER_ARMS}
+SEED = 0
+SIZES = (10_000_000, 270_000_000, 7_000_000_000)
+"""Parameters at which the pairs of the other zoo are asked about, as if their bases had them."""
+
+
+def main() -> None:
+    """Run all of it and write the JSON."""
+    predictor = archive.load(packaged_predictor())
+    rows, sizes = other_zoo()
+    rankings = {name: ranked(predictor, rows, sizes, arms) for name, arms in SETS.items()}
+    found = {
+        "predictor": predictor.training,
+        "held out": held_out(predictor),
+        "other zoo": {
+            name: {"task": one_task(rows, sets), "both": both_tasks(rows, sets)}
+            for name, sets in rankings.items()
+        },
+        "real pairs": real_pairs(predictor, rows),
+    }
+    (HERE / "belief.json").write_text(json.dumps(rounded(found), indent=1, sort_keys=True) + "\n")
+
+
+def held_out(predictor: Predictor) -> dict[str, Any]:
+    """Kind of held-out case -> set of arms -> one task or both -> what the rule does."""
+    record, found = predictor.record, {}
+    for kind in dict.fromkeys(record.kinds):
+        mine = np.array([each == kind for each in record.kinds])
+        asked, unseen = both_views(record.take(mine)), both_views(record.take(~mine))
+        known = both_views(record)
+        found[kind] = {
+            name: {
+                view: {
+                    "any evidence": judged(predictor, known[view], asked[view], arms),
+                    "kind unseen": judged(predictor, unseen[view], asked[view], arms),
+                }
+                for view in asked
+            }
+            for name, arms in SETS.items()
+        }
+        print(kind, "done", flush=True)
+    return found
+
+
+def both_views(record: Record) -> dict[str, Cases]:
+    """One task at a time, and both tasks of a pair at once; all features there."""
+    return {"task": record.each_task("complete"), "both": record.both_tasks("complete")}
+
+
+def judged(predictor: Predictor, known: Cases, asked: Cases, arms: Sequence[Arm]) -> dict[str, Any]:
+    """What the rule does with cases, by those known cases that share no model with them."""
+    labels = [arm.label for arm in predictor.arms]
+    places = {arm.label: labels.index(arm.label) for arm in arms}
+    trusts = []
+    for i in range(len(asked.first)):
+        own = [asked.first[i], asked.second[i]]
+        apart = known.take(~(np.isin(known.first, own) | np.isin(known.second, own)))
+        grounds = Grounds(
+            record=predictor.record,
+            beyond=predictor.beyond,
+            pattern="complete",
+            coordinates=asked.distances[i],
+            alpha=predictor.alpha,
+        )
+        told = {label: float(asked.predicted[i, place]) for label, place in places.items()}
+        order = sorted(told, key=lambda label: -told[label])
+        leads = {label: told[order[0]] - told[label] for label in order}
+        trusts.append(grounds.by(apart.beyond(asked.distances[i]), order, leads))
+    gains = [{label: float(row[place]) for label, place in places.items()} for row in asked.gains]
+    return summary(trusts, gains, asked.first.tolist(), asked.second.tolist())
+
+
+def summary(
+    trusts: Sequence[Trust],
+    gains: Sequence[dict[str, float]],
+    first: Sequence[Any],
+    second: Sequence[Any],
+) -> dict[str, Any]:
+    """Gap closed by the plan, by its ranking unguarded and by its safe arm.
+
+    `another arm` counts cases in which the ranking's first is not the safe arm, `followed` those of
+    them in which it is taken, and `gained there` what it gained over the safe arm.
+    """
+    both = list(zip(trusts, gains, strict=True))
+    plan = np.array([gain[trust.chosen] for trust, gain in both])
+    unguarded = np.array([gain[trust.first] for trust, gain in both])
+    safe = np.array([gain[trust.safe] for trust, gain in both])
+    other = np.array([trust.first != trust.safe for trust in trusts])
+    followed = other & np.array([trust.followed for trust in trusts])
+    weights = resampled(first, second, SEED)
+    return {
+        "cases": len(trusts),
+        "plan": spread(plan, weights),
+        "unguarded": spread(unguarded, weights),
+        "safe": spread(safe, weights),
+        "plan over unguarded": spread(plan - unguarded, weights),
+        "plan over safe": spread(plan - safe, weights),
+        "another arm": float(other.mean()),
+        "followed": float(followed.mean()),
+        "gained there": float((plan - safe)[followed].mean()) if followed.any() else None,
+        "no evidence": float(np.mean([np.isinf(t.error) and not t.followed for t in trusts])),
+        "safe arms": counts([trust.safe for trust in trusts]),
+    }
+
+
+def other_zoo() -> tuple[Rows, list[int]]:
+    """The rows of the zoo that was not trained on, and the parameters of their bases."""
+    outcomes = load_outcomes(TABLES / f"{OTHER}.jsonl")
+    rows = join(outcomes, load_features(TABLES / f"{OTHER}-features.jsonl"), ARMS)
+    return rows, sizes_of(rows, outcomes.provenance).astype(int).tolist()
+
+
+def ranked(
+    predictor: Predictor, rows: Rows, sizes: Sequence[int], arms: Sequence[Arm]
+) -> list[Ranking]:
+    """The ranking of every row, as a plan gets it."""
+    labels = [arm.label for arm in rows.arms]
+    return [
+        predictor.predict(
+            Features(names=rows.names, values=rows.values[i], schema=rows.schema),
+            task=rows.tasks[i],
+            arms=arms,
+            effects=dict(zip(labels, rows.effects[i], strict=True)),
+            parameters=sizes[i],
+        )
+        for i in range(len(rows))
+    ]
+
+
+def one_task(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
+    """Every ranking acted on by itself."""
+    trusts = [ranking.trust for ranking in rankings if ranking.trust is not None]
+    gains = [gained(rows, i) for i in range(len(rows))]
+    return summary(trusts, gains, rows.experts, rows.auxiliaries) | {
+        "status": shares([ranking.status for ranking in rankings])
+    }
+
+
+def both_tasks(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
+    """Pairs whose models are each the expert on one task: one decision for both."""
+    pairs: dict[frozenset[str], dict[str, int]] = {}
+    for i, expert in enumerate(rows.experts):
+        pairs.setdefault(frozenset((expert, rows.auxiliaries[i])), {}).setdefault(expert, i)
+    trusts, gains, first, second = [], [], [], []
+    for pair, places in sorted(pairs.items(), key=lambda item: sorted(item[0])):
+        if len(places) < 2:
+            continue
+        a, b = sorted(pair)
+        found = decide(
+            {m: replace(rankings[places[m]], task=m) for m in (a, b)}, {a: True, b: False}
+        )
+        if found.trust is None:
+            raise SystemExit("a decision without grounds")
+        one, two = gained(rows, places[a]), gained(rows, places[b])
+        swapped = {arm.label: arm.swapped().label for arm in rows.arms}
+        trusts.append(found.trust)
+        gains.append({label: (one[label] + two[swapped[label]]) / 2 for label in one})
+        first.append(a)
+        second.append(b)
+    return summary(trusts, gains, first, second)
+
+
+def gained(rows: Rows, place: int) -> dict[str, float]:
+    """Arm label -> share of the gap it closed."""
+    return {arm.label: float(rows.gains[place, i]) for i, arm in enumerate(rows.arms)}
+
+
+def real_pairs(predictor: Predictor, rows: Rows) -> dict[str, Any]:
+    """What is taken at larger sizes, and what that arm reached where it is known."""
+    told = json.loads((HERE.parent / "simmerge_hub/selector/real_pairs.json").read_text())
+    few, taken = rows.take(np.arange(0, len(rows), 8)), {}
+    for size in SIZES:
+        found = ranked(predictor, few, [size] * len(few), BALANCED)
+        taken[f"{size:,} parameters"] = {
+            "status": shares([ranking.status for ranking in found]),
+            "arms": counts([ranking.chosen.arm.label for ranking in found]),
+        }
+    (arm,) = taken[f"{told['parameters']:,} parameters"]["arms"]
+    return {
+        "taken": taken,
+        "pairs": told["pairs"],
+        "plan": told["gains"][arm],
+        "unguarded": told["ranking of the predictor"],
+        "best arm of each pair": told["best arm of each pair"],
+    }
+
+
+def shares(names: Sequence[str]) -> dict[str, float]:
+    """Name -> its share."""
+    return {name: names.count(name) / len(names) for name in sorted(set(names))}
+
+
+def counts(names: Sequence[str]) -> dict[str, int]:
+    """Name -> how often."""
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def rounded(value: Any) -> Any:
+    """Every number to four places."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()

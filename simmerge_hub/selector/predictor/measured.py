@@ -1,0 +1,71 @@
+"""What fixed arms reached on models far beyond every held-out pair, where nothing was predicted.
+
+It says which arm is safe where the record (`selector.record`) has no case as far away.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub.errors import PredictorError
+
+FILE = Path(__file__).parent / "real_pairs.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Outcomes of fixed arms.
+
+    Args:
+        of: what was merged, in words.
+        origin: who measured it, and how.
+        parameters: of the base.
+        pairs: how many.
+        gains: arm label -> mean share of the gap closed.
+    """
+
+    of: str
+    origin: str
+    parameters: int
+    pairs: int
+    gains: Mapping[str, float]
+
+    def best(self, labels: Collection[str]) -> str | None:
+        """The arm of `labels` that reached most; None if none of them was measured."""
+        there = sorted(self.gains.keys() & set(labels))
+        return max(there, key=lambda label: self.gains[label], default=None)
+
+    def says(self, label: str) -> str:
+        """How the arm did there, in words."""
+        return (
+            f"on {self.pairs} {self.of}, the nearest evidence there is, {label} closed "
+            f"{self.gains[label]:.2f} of the gap, the most of those measured that can be used here"
+        )
+
+
+def read(path: Path = FILE) -> Measured:
+    """The outcomes in the package, or those of another file.
+
+    Raises:
+        PredictorError: it holds something else.
+    """
+    try:
+        return parsed(json.loads(path.read_text()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise PredictorError(f"{path.name} holds no outcomes of fixed arms: {error!r}") from error
+
+
+def parsed(entry: Mapping[str, Any]) -> Measured:
+    """The outcomes as plain data describes them. ValueError, LookupError or TypeError if not."""
+    found = Measured(
+        of=str(entry["of"]),
+        origin=str(entry["origin"]),
+        parameters=int(entry["parameters"]),
+        pairs=int(entry["pairs"]),
+        gains={str(label): float(gain) for label, gain in entry["gains"].items()},
+    )
+    if not found.gains or not all(-1 <= gain <= 1.5 for gain in found.gains.values()):
+        raise ValueError("a gain lies outside -1 to 1.5, or there is none")
+    return found

@@ -1,0 +1,81 @@
+"""A record as plain data in a predictor's file, and back, checked before it is believed.
+
+Shares are whole hundredths, so that a few thousand rows stay small; null is an arm that cannot be
+used.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector.predictor.record import Numbers, Record
+from simmerge_hub.selector.tables.availability import PATTERNS, spell
+from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
+from simmerge_hub.selector.tables.rows import Floats
+
+MOST = 100_000
+"""Rows that are read at most."""
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """The record as JSON: the inverse of `parsed`."""
+    return {
+        "kinds": list(record.kinds),
+        "experts": record.experts.tolist(),
+        "auxiliaries": record.auxiliaries.tolist(),
+        "gains": _hundredths(record.gains),
+        "predicted": {name: _hundredths(part) for name, part in record.predicted.items()},
+        "distances": {name: part.tolist() for name, part in record.distances.items()},
+    }
+
+
+def parsed(entry: Mapping[str, Any], arms: Sequence[Arm]) -> Record:
+    """The record that plain data describes.
+
+    Raises:
+        ValueError, TypeError, LookupError: it cannot be believed.
+    """
+    kinds = tuple(str(kind) for kind in entry["kinds"])
+    known = {spell(pattern) for pattern in PATTERNS}
+    if len(kinds) > MOST or not known >= set(entry["predicted"]) == set(entry["distances"]):
+        raise ValueError("the record has unknown patterns of features, or far too many rows")
+    gains = _shares(entry["gains"], len(kinds), len(arms))
+    if np.isnan(gains).any():
+        raise ValueError("an outcome of the record is missing")
+    return Record(
+        arms=tuple(arms),
+        kinds=kinds,
+        experts=_numbers(entry["experts"], len(kinds)),
+        auxiliaries=_numbers(entry["auxiliaries"], len(kinds)),
+        gains=gains,
+        predicted={p: _shares(e, len(kinds), len(arms)) for p, e in entry["predicted"].items()},
+        distances={p: _distances(e, len(kinds)) for p, e in entry["distances"].items()},
+    )
+
+
+def _hundredths(values: Floats) -> list[list[int | None]]:
+    return [[None if math.isnan(v) else round(100 * v) for v in row] for row in values.tolist()]
+
+
+def _shares(given: Any, rows: int, arms: int) -> Floats:
+    found = np.array(given, dtype=np.float64).reshape(-1, arms) / 100
+    if len(found) != rows or ((found < LOWEST) | (found > HIGHEST)).any():
+        raise ValueError("shares of the record do not fit its rows, or are none")
+    return found
+
+
+def _numbers(given: Any, rows: int) -> Numbers:
+    found = np.array(given, dtype=np.intp)
+    if found.shape != (rows,) or (found < 0).any():
+        raise ValueError("models of the record do not fit its rows")
+    return found
+
+
+def _distances(given: Any, rows: int) -> Floats:
+    found = np.array(given, dtype=np.float64).reshape(-1, 3)
+    if len(found) != rows or not np.isfinite(found).all() or (found < 0).any():
+        raise ValueError("distances of the record do not fit its rows, or are none")
+    return found
