@@ -119,7 +119,8 @@ def summary(
     """Gap closed by the plan, by its ranking unguarded and by its safe arm.
 
     `another arm` counts cases in which the ranking's first is not the safe arm, `followed` those of
-    them in which it is taken, and `gained there` what it gained over the safe arm.
+    them in which it is taken, and `gained there` what it gained over the safe arm; in `not judged`
+    too few held-out models were as far, or led by as little.
     """
     both = list(zip(trusts, gains, strict=True))
     plan = np.array([gain[trust.chosen] for trust, gain in both])
@@ -138,7 +139,7 @@ def summary(
         "another arm": float(other.mean()),
         "followed": float(followed.mean()),
         "gained there": float((plan - safe)[followed].mean()) if followed.any() else None,
-        "no evidence": float(np.mean([np.isinf(t.error) and not t.followed for t in trusts])),
+        "not judged": float(np.mean([np.isinf(t.error) and not t.followed for t in trusts])),
         "safe arms": counts([trust.safe for trust in trusts]),
     }
 
