@@ -14,7 +14,7 @@ from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.selector.tables.merges import Merges
-from simmerge_hub.signatures.features.vector import NAMES
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES
 from simmerge_hub.signatures.signing.signature import Settings, Signature
 from tests.rankings import inputs, ranking
 
@@ -40,7 +40,7 @@ def signature(name: str, seed: int) -> Signature:
 class Told:
     """A predictor that knows one gain and one half-width, and what it was asked."""
 
-    names = NAMES
+    names = FEATURE_NAMES
 
     def __init__(self, gain: float, width: float) -> None:
         self.gain, self.width = gain, width
