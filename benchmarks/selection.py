@@ -32,6 +32,7 @@ from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split, join, splits
 from simmerge_hub.selector.training.baselines import best_fixed
 from simmerge_hub.selector.training.objectives import each_task
+from simmerge_hub.selector.training.report import judge, report
 from simmerge_hub.selector.training.scenarios import domains_left_out
 from simmerge_hub.selector.training.train import FOLDS, hold_out
 from simmerge_hub.signatures.features.registry import REGISTRY

@@ -13,7 +13,7 @@ SIMPLER = (
     "xgboost", "oracle by halves", "oracle",
 )  # fmt: skip
 SETS = ("balanced", "paper", "all")
-PACKAGE = BENCHMARKS.parent / "simmerge_hub" / "selector"
+PACKAGE = BENCHMARKS.parent / "simmerge_hub" / "selector" / "predictor"
 
 
 def selection_strategies() -> str:

@@ -1,6 +1,6 @@
 """What fixed arms reached on models far beyond every held-out pair, where nothing was predicted.
 
-It says which arm is safe where the record (`selector.record`) has no case as far away.
+It says which arm is safe where the record (`predictor.record`) has no case as far away.
 """
 
 import json

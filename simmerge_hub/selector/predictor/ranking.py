@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from simmerge_hub.operators import Arm
 from simmerge_hub.recipe.why import Status
-from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
+from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.trust import Grounds, Trust
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 

@@ -1,7 +1,7 @@
 """What was predicted of held-out pairs, what came of it, and how far from training each was.
 
 A table of numbers that a predictor carries with it: the evidence a plan's choice must stand on
-(`selector.trust`). Knows nothing about how it was made (`selector.scenarios`).
+(`predictor.trust`). Knows nothing about how it was made (`training.scenarios`).
 """
 
 from collections.abc import Mapping

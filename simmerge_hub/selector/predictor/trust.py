@@ -5,7 +5,7 @@ their training (in no coordinate nearer), leads no larger than that were too hig
 average. The ranking is followed if the lead exceeds the upper confidence bound of that error,
 models drawn anew; else the safe arm is taken, the fixed one that did best on those pairs. Where too
 few models were held out so far away nothing can be shown, and the safe arm is the one that did best
-in the farthest outcomes there are (`selector.measured`).
+in the farthest outcomes there are (`predictor.measured`).
 """
 
 import math

@@ -1,7 +1,7 @@
 """Held-out pairs near and far: models, a size of base, a regime, a domain left out of training.
 
 Each way of leaving out puts the tested pairs at some distance from what they are predicted by. All
-of it together is the record a plan's choice must stand on (`selector.record`).
+of it together is the record a plan's choice must stand on (`predictor.record`).
 """
 
 from collections.abc import Mapping, Sequence
