@@ -83,7 +83,7 @@ def _summary(recipe: Recipe, why: Why | None) -> str:
         if why and why.tree
         else "Its operator was"
     )
-    made = f" {what} predicted, without evaluating any candidate." if why else ""
+    made = f" {what} chosen by prediction, without evaluating any candidate." if why else ""
     return (
         f"This model is a merge of the models below.{made} "
         f"{program()} runs one recipe "
