@@ -3,19 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from simmerge_hub.hub.files.ranges import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
-from simmerge_hub.selector.predictor.novelty import Limits, Novelty, Status
+from simmerge_hub.recipe.why import Status
+from simmerge_hub.selector.predictor.measured import Measured
+from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
+from simmerge_hub.selector.predictor.record import Record
+from simmerge_hub.selector.predictor.trust import Grounds
 
 LINEAR, TIES, SCALED = arm("linear"), arm("ties", density=0.2), arm("task_arithmetic", scale=0.7)
 MORE, LESS = arm("linear", weights=(0.7, 0.3)), arm("linear", weights=(0.3, 0.7))
 ARMS: dict[str, Arm] = {
     "linear": LINEAR, "ties": TIES, "scaled": SCALED, "more": MORE, "less": LESS,
 }  # fmt: skip
+GIANTS = Measured(
+    of="pairs of giants", origin="a test", parameters=10**9, pairs=3,
+    gains={LINEAR.label: 0.4, TIES.label: 0.9},
+)  # fmt: skip
 DECIDED = Contribution(feature="f", value=1.0, gain=0.1, lead=0.08, says="the delta is small")
 
 
@@ -26,6 +36,7 @@ def ranking(
     reason: str = "because",
     width: float = 0.1,
     contributions: tuple[Contribution, ...] = (),
+    by: Grounds | None = None,
     **gains: float,
 ) -> Ranking:
     """A ranking of the arms that have a gain; an arm's first model is the task's expert."""
@@ -39,9 +50,32 @@ def ranking(
         kept=kept,
         rejected=(),
         reason=reason,
-        contributions=() if status == "abstained" else contributions,
+        contributions=contributions,
         novelty=Novelty(status=status, reason=reason, distance=0.1, outside=0.02, strange=("g",)),
         usual=Limits(distance=0.25, outside=0.01),
+        grounds=by,
+    )
+
+
+def grounds(*, far: bool = False) -> Grounds:
+    """Held-out pairs whose leads of 0.3 over linear, the best fixed arm, were too high by 0.3."""
+    pairs = [(a, b) for a in range(12) for b in range(12) if a != b]
+    rows = len(pairs)
+    return Grounds(
+        record=Record(
+            arms=(LINEAR, TIES, MORE, LESS),
+            kinds=("models",) * rows,
+            experts=np.array([a for a, _ in pairs]),
+            auxiliaries=np.array([b for _, b in pairs]),
+            gains=np.tile([0.5, 0.5, 0.0, 0.0], (rows, 1)),
+            predicted={"complete": np.tile([0.2, 0.5, 0.0, 0.0], (rows, 1))},
+            distances={"complete": np.zeros((rows, 3))},
+        ),
+        beyond=GIANTS,
+        pattern="complete",
+        coordinates=np.array([5.0 if far else 0.0, 0.0, 0.0]),
+        alpha=0.1,
+        far="models of 270,000,000 parameters",
     )
 
 

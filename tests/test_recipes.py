@@ -29,7 +29,7 @@ def test_a_merge_runs_and_is_pinned(path: Path, tmp_path: Path) -> None:
     report = merge(path, tmp_path / "merged")
     assert all(source.commit for source in report.recipe.sources)
     again, why = recipe.load(tmp_path / "merged" / recipe.RECIPE_FILE)
-    assert (again, why) == (report.recipe, {})
+    assert (again, why) == (report.recipe, None)
     assert sum(t.numel() for t in weights(tmp_path / "merged").values()) > 0
 
 

@@ -122,12 +122,10 @@ def _task(task: "Task", standing: "Standing") -> None:
         best = f"best for it alone: {label}, {show.interval(spread)}"
         over = f", over {standing.next_best} by {standing.lead:.2f}" if standing.next_best else ""
         line(f"{best}{over}{', because (with what each adds)' if reasons else ''}", mark=" ")
-    elif standing.novelty.status == "abstained":
-        line(standing.reason or standing.novelty.reason, mark=" ")
     for each in reasons:
         line(f"{each.says}: {each.lead:+.2f}", mark="  -")
-    if standing.novelty.status == "extrapolated":
-        line(f"extrapolated: {standing.novelty.reason}", mark=" ")
+    if standing.novelty.status != "calibrated":
+        line(f"{standing.novelty.status}: {standing.novelty.reason}", mark=" ")
     line(_distance(standing), mark=" ", style="dim")
 
 

@@ -145,11 +145,9 @@ def _lead(
 
 def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:
     """What the choice stands on, in sentences without their full stops."""
-    if trust.followed:
-        return (trust.reason,)
-    said = (f"{trust.chosen} is the safe choice: {trust.reason}",)
-    asked = bool(objective.keep) or objective != MEAN
-    return (*said, *(("Whether it meets the objective is not known",) if asked else ()))
+    asked = not trust.followed and (bool(objective.keep) or objective != MEAN)
+    unknown = ("Whether it meets the objective is not known",) if asked else ()
+    return (*trust.because, *unknown)
 
 
 def _level(task: Task, names: Sequence[str]) -> float:

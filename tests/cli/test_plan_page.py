@@ -75,7 +75,7 @@ def test_what_a_plan_says(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "code: the expert is org/a (as you say)" in text
     assert "over task_arithmetic(scale=0.7) by 0.20, because (with what each adds)" in text
     assert "- the delta is small: +0.08" in text
-    assert "calibrated: the intervals hold for models like these" in text
+    assert "calibrated: like the pairs the predictor was calibrated on; the intervals hold" in text
     assert "nearest pair 0.10 mean ranks away (usual up to 0.25)" in text
     assert "predictor: 000000000000, from the package" in text
     assert max(map(len, out.getvalue().splitlines())) <= width

@@ -14,7 +14,7 @@ from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
 from simmerge_hub.selector.predictor.wording import TIE
-from tests.rankings import DECIDED, LESS, LINEAR, MORE, TIES, inputs, ranking
+from tests.rankings import DECIDED, LESS, LINEAR, MORE, TIES, grounds, inputs, ranking
 
 FIRST = {"a": "first", "b": "first"}
 BOTH = {"a": "first", "b": "second"}
@@ -52,10 +52,53 @@ def test_an_arm_of_the_second_expert_is_turned_round() -> None:
     assert choices[LESS.label].spreads()["b"][0] == pytest.approx(0.8)
 
 
-def test_one_task_that_abstains_makes_the_decision_abstain() -> None:
-    verdict = decided(BOTH, ranking("a", linear=0.9, ties=0.2), ranking("b", "abstained", ties=0.3))
+def test_one_task_that_is_too_far_makes_the_verdict_take_the_safe_arm() -> None:
+    verdict = decided(
+        BOTH,
+        ranking("a", by=grounds(), linear=0.9, ties=0.2),
+        ranking("b", "abstained", by=grounds(far=True), linear=0.8, ties=0.3),
+    )
     assert (verdict.status, verdict.best.tree.arm) == ("abstained", TIES)
-    assert "safe choice" in verdict.reason
+    assert len(verdict.choices) == 2, "what was predicted is told all the same"
+    assert verdict.because[0].startswith(
+        "ties(density=0.2) is the safe choice: on 3 pairs of giants"
+    )
+    assert verdict.because[1] == (
+        "The predictor's own ranking (linear first) is not followed: no held-out pair was as far "
+        "from training (models of 270,000,000 parameters)"
+    )
+    assert "evaluate this merge" in verdict.because[2]
+
+
+def test_a_lead_over_the_safe_arm_must_exceed_what_such_leads_were_too_high_by() -> None:
+    """Judged anew for all tasks at once: the mean lead decides, not those of the tasks."""
+
+    def verdict(ahead: float) -> Verdict:
+        return decided(
+            BOTH,
+            ranking("a", by=grounds(), linear=0.1, ties=0.1 + ahead),
+            ranking("b", by=grounds(), linear=0.1, ties=0.1 + ahead),
+        )
+
+    small, large = verdict(0.29), verdict(0.4)
+    assert (small.best.tree.arm, small.status) == (LINEAR, "calibrated")
+    assert "leads so small were seen too rarely on held-out models" in small.because[0]
+    assert large.best.tree.arm == TIES
+    assert "It leads linear, the safe operator, by 0.40; leads no larger" in large.because[-1]
+    assert verdict(0.301).best.tree.arm == TIES
+
+
+def test_what_must_be_kept_is_a_lead_too() -> None:
+    """The safe arm has the higher value, but would keep 0.4 less than is asked for."""
+    verdict = decided(
+        BOTH,
+        ranking("a", by=grounds(), linear=0.9, ties=0.8),
+        ranking("b", by=grounds(), linear=0.1, ties=0.6),
+        objective=Objective(keep={"b": 0.5}),
+    )
+    assert verdict.best.tree.arm == TIES
+    assert verdict.trust is not None
+    assert verdict.trust.lead == pytest.approx(0.4)
 
 
 def test_no_arm_for_every_task_is_an_error() -> None:
@@ -63,11 +106,11 @@ def test_no_arm_for_every_task_is_an_error() -> None:
         decided(FIRST, ranking("a", linear=0.9), ranking("b", ties=0.3))
 
 
-def test_the_packaged_predictor_can_abstain_for_two_experts() -> None:
-    """Its safe arm must be the same merge seen from either model."""
+def test_the_packaged_predictor_can_take_a_safe_arm_for_two_experts() -> None:
+    """The safe arm must be the same merge seen from either model."""
     predictor = archive.load(packaged_predictor())
-    safe = predictor.arms[predictor.safe]
-    assert safe == safe.swapped()
+    safe = predictor.beyond.best([a.label for a in predictor.arms if a == a.swapped()])
+    assert safe == "linear"
     assert predictor.familiar.parameters is not None, "it could never say that a size is new"
 
 
@@ -192,7 +235,7 @@ class TestObjectives:
         assert "--keep a=0.5 --keep b=0.45" in caught.value.hint
 
     def test_an_abstention_says_that_it_does_not_know(self) -> None:
-        given = ranking("a", "abstained", ties=0.2)
+        given = ranking("a", "abstained", by=grounds(far=True), ties=0.2)
         verdict = decided({"a": "first"}, given, objective=Objective(keep={"a": 0.8}))
         assert verdict.best.tree.arm == TIES
         assert "Whether it meets the objective is not known" in verdict.reason

@@ -14,19 +14,46 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import torch
 
 from simmerge_hub.cli.zoo import packaged
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.localhub import Hub
-from simmerge_hub.planning.ask.options import Sources
+from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.recipe import parse
 from simmerge_hub.signatures.published import shared
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Request
 from simmerge_hub.zoo.publish import publish
+from tests import nano
 
 CODE = str(packaged() / "code")
+
+
+@pytest.mark.parametrize("times", [1, 20_000], ids=["far smaller", "larger"])
+def test_models_of_a_size_that_was_never_held_out_take_linear_and_say_so(
+    times: int, tmp_path: Path
+) -> None:
+    """Their features may look ordinary; the number of parameters is enough."""
+    base_weights = nano.weights(vocabulary=20 * times, dtype=torch.bfloat16)
+    for name, seed in (("base", 0), ("code", 1), ("math", 2)):
+        tensors = nano.tuned(base_weights, seed, size=0.02) if seed else base_weights
+        nano.save(tmp_path / name, tensors, tokenizer=False)
+    code, math, base = (str(tmp_path / name) for name in ("code", "math", "base"))
+    tasks = Tasks(experts={"code": "code", "math": "math"})
+    made = plan(code, math, base=base, tasks=tasks, sources=Sources(signals="structural"))
+    assert made.recipe.steps[0].operator == "linear"
+    assert not made.recipe.steps[0].parameters
+    assert made.verdict.status == "abstained"
+    said = made.explain()
+    assert "linear is the safe choice" in said
+    assert "first) is not followed" in said
+    assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
+    assert "evaluate this merge" in said
+    trust = made.to_dict()["trust"]
+    assert (trust["followed"], trust["safe"], trust["error"]) == (False, "linear", None)
+    assert {spread[1:] for c in made.choices for spread in c.spreads().values()} == {(0.0, 1.5)}
 
 
 def test_structural_signals_download_no_weights(

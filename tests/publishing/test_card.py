@@ -200,7 +200,9 @@ class TestText:
         tree = ("linear", "├── org/code", "└── org/math")
         text = card(report(), replace(WHY, tree=tree, status="extrapolated"))
         assert f"Predicted utility after each step: {UNIT}." in section(text, "Merge tree")
-        assert "Which models, their order and the operators were predicted, without" in text
+        assert (
+            "Which models, their order and the operators were chosen by prediction, without" in text
+        )
         text = section(text, "Predicted utilities")
         assert f"Utility is the {UNIT}." in text
         assert (
@@ -235,8 +237,8 @@ class TestText:
     @pytest.mark.parametrize(
         ("status", "seen"),
         [
-            ("extrapolated", "the intervals do not hold here"),
-            ("abstained", "nothing is predicted for these models"),
+            ("extrapolated", "the intervals do not hold."),
+            ("abstained", "the ranking is not followed"),
         ],
     )
     def test_how_far_to_believe_them(self, status: Status, seen: str) -> None:

@@ -59,4 +59,4 @@ def test_every_set_of_a_report_has_its_table() -> None:
 def test_the_scale_it_is_known_for() -> None:
     unknown = cards._beyond(None)
     assert unknown.endswith("none were measured. Evaluate the merge before you rely on it.")
-    assert "times larger or smaller than those trained on" in cards._beyond((1_000, 2_000))
+    assert "models that differ more in size from those trained on" in cards._beyond((1_000, 2_000))

@@ -84,7 +84,7 @@ def test_check_takes_what_merge_takes(pushed: str, tmp_path: Path) -> None:
     recipe, _ = load(file)
     merge(file, tmp_path / "out")
     push(tmp_path / "out", f"{pushed}/again")
-    planned: Any = SimpleNamespace(to_yaml=file.read_text)
+    planned: Any = SimpleNamespace(recipe=recipe, why=lambda: None)
     for what in (planned, recipe, file, str(file), tmp_path / "out", f"{pushed}/again"):
         looked = check(what, threads=1)
         assert looked.layout.recipe.fingerprint == recipe.fingerprint

@@ -8,11 +8,15 @@ import pytest
 import yaml
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, ProbeError, RequestError
+from simmerge_hub.operators import arm
 from simmerge_hub.planning import plan as planning
 from simmerge_hub.planning.ask.options import Catalogue, Search, Sources, Tasks
 from simmerge_hub.planning.find.few import Survey
+from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.plan import Plan, plan
+from simmerge_hub.planning.trees import judge
 from simmerge_hub.recipe import parse
+from simmerge_hub.selector.predictor.novelty import Novelty
 from tests import nano
 from tests.catalogues import Catalogue as Shelf
 
@@ -76,11 +80,30 @@ def test_the_best_few_are_searched_and_the_rest_is_told_why(made: Shelf) -> None
     assert yaml.safe_load(data["recipe"])
 
 
+def ordinary(_: Any, given: Inputs) -> dict[str, Novelty]:
+    """As if models of a few kilobytes were like those of the zoo."""
+    near = Novelty(status="calibrated", distance=0.0, outside=0.0, strange=(), reason="")
+    return {task.name: near for task in given.tasks}
+
+
+def test_models_unlike_any_that_were_held_out_are_merged_by_equal_linear(made: Shelf) -> None:
+    filled(made)
+    chosen, _ = planned(made, most=3)
+    assert chosen.of_many
+    assert (chosen.verdict.status, chosen.best.tree.arm) == ("abstained", arm("linear"))
+    assert {m.name for m in chosen.recipe.models} == {task.expert for task in chosen.tasks}
+    said = chosen.explain()
+    assert "is the safe choice: too few held-out models were as far from training" in said
+    assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
+    assert "evaluate this merge" in said
+
+
 def test_of_more_than_a_field_only_the_best_in_pairs_go_on(
     made: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(made)
     monkeypatch.setattr(planning, "FIELD", 3)
+    monkeypatch.setattr(judge, "_most_novel", ordinary)
     chosen, survey = planned(made, most=3)
     assert chosen.of_many
     beaten = [n for n, why in chosen.left_out.items() if why.startswith("merges of two")]
