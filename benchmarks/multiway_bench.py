@@ -20,7 +20,7 @@ from simmerge_hub.signatures.probing.sketch import Sketch, sketch
 from simmerge_hub.signatures.signing.signature import Signature, sign
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_model
-from simmerge_hub.zoo.measuring.outcomes import weights_of
+from simmerge_hub.zoo.measuring.members import weights_of
 from simmerge_hub.zoo.tasks import Task, task
 
 BUILD = Path("build")

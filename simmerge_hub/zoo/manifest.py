@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from simmerge_hub.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
 Kind = Literal["base", "full", "adapter"]
 
@@ -38,8 +38,11 @@ class Entry:
         sha256: of the weight file.
         kept: a base, or a specialist that learned its task; others have no folder.
         spec: the fields of its BaseSpec or SpecialistSpec.
-        delta_ratio: ‖model − base‖ / ‖base‖ over all weights, 0 for a base.
-        scores: task -> exact_match, token_accuracy (shares) and nll (nats per answer token).
+        delta_ratio: ‖model − base‖ / ‖base‖ over all weights, 0 for a base. Where the base comes
+            from a package, over the matrices of its blocks: in a Gemma a few norm weights outweigh
+            all the rest.
+        scores: task -> exact_match, token_accuracy (shares) and nll (nats per answer token); all
+            tasks, or those that its pairs are measured on.
     """
 
     kind: Kind
@@ -57,7 +60,8 @@ class Manifest:
     """A zoo on disk. `tasks` maps a task's name to `domain/variant`; `models` are all, kept or not.
 
     `folder` is where it was read from and is not part of the file. `pairs` says which pairs are
-    measured: {"seed": …, "most": {base: count}}; left out, all of them.
+    measured: {"seed": …, "most": {base: count}, "share": {base: share}}; left out, all of them.
+    `dtype` is that of exams.
     """
 
     folder: Path
@@ -69,6 +73,7 @@ class Manifest:
     tasks: Mapping[str, str]
     models: Mapping[str, Entry]
     pairs: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
 
     def path(self, model: str) -> Path:
         """The folder of a model that was kept."""
@@ -112,25 +117,45 @@ def save_manifest(manifest: Manifest) -> None:
     del fields["folder"]
     if not manifest.pairs:
         del fields["pairs"]
+    if manifest.dtype == "float32":
+        del fields["dtype"]
     text = json.dumps({"format": FORMAT, "schema": SCHEMA, **fields}, indent=1)
     partial = manifest.folder / f".{FILE}"
     partial.write_text(text + "\n")
     partial.replace(manifest.folder / FILE)
 
 
-def load_model(manifest: Manifest, model: str) -> LlamaForCausalLM:
+def load_model(manifest: Manifest, model: str) -> PreTrainedModel:
     """A kept model in float32, ready for evaluation; an adapter comes folded into its base."""
     import torch
-    from transformers import LlamaForCausalLM
 
     entry = manifest.models[model]
     folder = manifest.path(model if entry.kind != "adapter" else entry.spec["base"])
-    loaded = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    loaded = load_folder(folder, torch.float32)
     if entry.kind == "adapter":
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, manifest.path(model)).merge_and_unload()  # type: ignore[operator]
     return loaded.eval()
+
+
+def load_folder(folder: Path, dtype: Any) -> PreTrainedModel:
+    """The full model in `folder` in a torch dtype."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+
+
+def cast_for_exams(manifest: Manifest, model: PreTrainedModel) -> PreTrainedModel:
+    """`model` itself, its weights in the dtype that this zoo's exams are taken in."""
+    import torch
+
+    return model.to(getattr(torch, manifest.dtype))  # type: ignore[return-value]
+
+
+def base_of(manifest: Manifest, model: str) -> str:
+    """The base that a model was trained from; a base itself."""
+    return manifest.models[model].spec["base"] if manifest.models[model].kind != "base" else model
 
 
 def digest_of(value: Any) -> str:
@@ -141,4 +166,7 @@ def digest_of(value: Any) -> str:
 def weights_sha256(folder: Path) -> str:
     """sha256 of the weight file in a model or adapter folder, or "" without one."""
     found = sorted(folder.glob("*.safetensors"))
-    return hashlib.sha256(found[0].read_bytes()).hexdigest() if found else ""
+    if not found:
+        return ""
+    with found[0].open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

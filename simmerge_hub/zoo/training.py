@@ -15,14 +15,16 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
+from simmerge_hub.zoo.real.codec import NANO, Codec
 from simmerge_hub.zoo.tasks import PRACTICE, SKILLS, Example, Task, examples
-from simmerge_hub.zoo.tokenizer import BOS, EOS, PAD, VOCABULARY, encode
+from simmerge_hub.zoo.tokenizer import BOS, EOS, PAD, VOCABULARY
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import LlamaForCausalLM, PreTrainedModel
 
 Mode = Literal["full", "mlp", "attention", "lora"]
+Targets = Literal["attention", "mlp", "all"]
 
 CONTEXT = 64
 IGNORED = -100
@@ -59,6 +61,17 @@ class BaseSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackagedSpec:
+    """A base that was not trained here.
+
+    Args:
+        package: the installed distribution that holds it as GGUF (`zoo.real.base`).
+    """
+
+    package: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialistSpec:
     """How a specialist is made from its base.
 
@@ -69,6 +82,8 @@ class SpecialistSpec:
         learning_rate: peak of the schedule (warm-up over a tenth of the steps, then linear to 0).
         steps: optimizer steps of `batch` examples.
         replay: a quarter of each batch comes from the base's own skills.
+        rank: of a LoRA adapter on a base that was not trained here; nano adapters have 8.
+        targets: the matrices it is put beside there: "attention", "mlp" or "all".
     """
 
     base: str
@@ -79,6 +94,8 @@ class SpecialistSpec:
     seed: int
     batch: int = 48
     replay: bool = False
+    rank: int | None = None
+    targets: Targets | None = None
 
 
 @contextmanager
@@ -97,9 +114,9 @@ def threads(count: int) -> Iterator[None]:
 def train_base(
     spec: BaseSpec,
     *,
-    origin: LlamaForCausalLM | None = None,
+    origin: PreTrainedModel | None = None,
     tasks: Mapping[str, Task] | None = None,
-) -> LlamaForCausalLM:
+) -> PreTrainedModel:
     """A model that knows the skills, trained on prompts and answers alike.
 
     Args:
@@ -137,7 +154,7 @@ def _new(spec: BaseSpec) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def train_specialist(base: LlamaForCausalLM, task: Task, spec: SpecialistSpec) -> PreTrainedModel:
+def train_specialist(base: PreTrainedModel, task: Task, spec: SpecialistSpec) -> PreTrainedModel:
     """`base` after it learned `task`; `base` itself is used up.
 
     Returns:
@@ -152,7 +169,9 @@ def train_specialist(base: LlamaForCausalLM, task: Task, spec: SpecialistSpec) -
     return model
 
 
-def tensors(batch: list[Example], *, prompts: bool = False) -> tuple[Tensor, Tensor]:
+def tensors(
+    batch: list[Example], *, prompts: bool = False, codec: Codec = NANO
+) -> tuple[Tensor, Tensor]:
     """Token numbers and labels of `batch`, int64 [len(batch), longest], padded on the right.
 
     Labels stand under the token to be predicted, and are -100 for padding and (unless `prompts`)
@@ -160,12 +179,13 @@ def tensors(batch: list[Example], *, prompts: bool = False) -> tuple[Tensor, Ten
     """
     import torch
 
-    rows = [(encode(example.prompt), [*encode(example.answer), EOS]) for example in batch]
+    encode = codec.encode
+    rows = [(encode(example.prompt), [*encode(example.answer), codec.eos]) for example in batch]
     width = 1 + max(len(prompt) + len(answer) for prompt, answer in rows)
-    ids = torch.full((len(rows), width), PAD)
+    ids = torch.full((len(rows), width), codec.pad)
     labels = torch.full((len(rows), width), IGNORED)
     for i, (prompt, answer) in enumerate(rows):
-        tokens = torch.tensor([BOS, *prompt, *answer])
+        tokens = torch.tensor([codec.bos, *prompt, *answer])
         ids[i, : len(tokens)] = tokens
         start = 1 if prompts else 1 + len(prompt)
         labels[i, start : len(tokens)] = tokens[start:]
@@ -207,7 +227,7 @@ def _lessons(task: Task, spec: SpecialistSpec) -> Iterator[tuple[Tensor, Tensor]
         yield tensors(batch)
 
 
-def _select(base: LlamaForCausalLM, mode: Mode) -> PreTrainedModel:
+def _select(base: PreTrainedModel, mode: Mode) -> PreTrainedModel:
     """`base` with only the weights that `mode` moves left trainable."""
     if mode == "lora":
         from peft import LoraConfig, get_peft_model
@@ -233,7 +253,7 @@ def _optimize(
 
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: pace(step, steps))
     model.train()
     for ids, labels in batches:
         logits = model(input_ids=ids, use_cache=False).logits
@@ -248,7 +268,7 @@ def _optimize(
     model.eval()
 
 
-def _pace(step: int, steps: int) -> float:
+def pace(step: int, steps: int) -> float:
     """Share of the peak learning rate at `step`: warm-up over a tenth, then linear to 0."""
     warm = max(1, steps // 10)
     return (step + 1) / warm if step < warm else (steps - step) / max(1, steps - warm)

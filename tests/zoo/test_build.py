@@ -94,3 +94,16 @@ def test_an_adapter_is_folded_into_its_base(tiny: Manifest) -> None:
     assert [n for n, _ in model.named_parameters()] == [
         n for n, _ in load_model(tiny, "base").named_parameters()
     ]
+
+
+def test_where_a_share_of_pairs_is_drawn_exams_are_those_of_partners(tmp_path: Path) -> None:
+    text = TINY.read_text()
+    for share, asked in ((0.0, {"code"}), (1.0, {"code", "math"})):
+        path = tmp_path / "zoo.yaml"
+        path.write_text(f"{text}pairs: {{seed: 1, share: {{base: {share}}}}}\n")
+        built = build(path, tmp_path / "zoo", only=["code"])
+        assert set(built.models["code"].scores) == asked
+        assert set(built.models["base"].scores) == {"code", "math"}
+        assert built.pairs["share"] == {"base": share}
+    again = _rebuilt(tmp_path / "zoo", path, only=["code"])
+    assert [step.state for step in again] == ["unchanged", "unchanged"]

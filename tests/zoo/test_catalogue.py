@@ -49,6 +49,42 @@ def test_draws_keep_their_ranges() -> None:
         assert rate * spec.steps >= 0.0199
 
 
+def test_the_real_zoo_is_as_wide_as_it_says() -> None:
+    catalogue = load_catalogue(RECIPES / "zoo-real.yaml")
+    specs = catalogue.specialists.values()
+    variants = Counter(task.domain for task in catalogue.tasks.values())
+    assert len(variants) == 5
+    assert min(variants.values()) >= 3
+    assert len(specs) >= 36
+    assert {spec.task for spec in specs} == set(catalogue.tasks)
+    assert {spec.mode for spec in specs} == {"full", "mlp", "attention", "lora"}
+    loras = [spec for spec in specs if spec.mode == "lora"]
+    assert len({spec.rank for spec in loras}) >= 3
+    assert {spec.targets for spec in loras} == {"attention", "mlp", "all"}
+    assert catalogue.evaluation >= 96
+
+
+TEXT = Path(__file__).with_name("real") / "tiny.yaml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("rank: 4, ", "", "sum-lora: it needs a rank and targets"),
+        ("mode: mlp", "mode: mlp, rank: 4", "json: rank and targets are for mode lora"),
+        ("seed: 1,", "seed: 1, replay: true,", "sum: replay is for bases that are trained here"),
+        ("dtype: bfloat16", "dtype: float8", "no dtype 'float8', only float32, bfloat16"),
+    ],
+)
+def test_mistakes_in_a_zoo_of_a_packaged_base_are_named(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    path = tmp_path / "zoo.yaml"
+    path.write_text(TEXT.read_text().replace(old, new, 1))
+    with pytest.raises(RecipeError, match=says):
+        load_catalogue(path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -57,6 +93,7 @@ def test_draws_keep_their_ranges() -> None:
         ("mode: mlp", "mode: half", "no mode 'half', only full, mlp, attention, lora"),
         ("code/rotate-previous", "code/nothing", "no task code/nothing"),
         ("probes: 8", "probs: 8", "probs"),
+        ("mode: mlp", "mode: lora, rank: 4", "math: rank and targets are for bases from a package"),
         ("bases:", "bases: [", "is not a zoo"),
     ],
 )

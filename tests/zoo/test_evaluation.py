@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
@@ -48,10 +49,32 @@ def test_scores_of_a_hand_made_model() -> None:
 
 
 class _Fixed:
-    def __call__(self, input_ids: torch.Tensor, use_cache: bool):
+    """Its hidden states are logits already."""
+
+    lm_head = torch.nn.Identity()
+
+    def model(self, input_ids: torch.Tensor, use_cache: bool):
         logits = torch.zeros(*input_ids.shape, 10)
-        logits[:, 0, 5] = logits[:, 1, 6] = 1.0
-        return type("Output", (), {"logits": logits})
+        logits[:, 0, 5] = 1.0
+        logits[:, 1:, 6] = 1.0
+        return type("Output", (), {"last_hidden_state": logits})
+
+
+def test_likelihoods_are_those_of_a_whole_forward_pass(nano: Manifest) -> None:
+    """However prompts are grouped: more than one group, of different lengths."""
+    model, known = load_model(nano, "code"), task(*nano.tasks["instruct"].split("/"))
+    taken = exam(known, 80)
+    with torch.no_grad():
+        logits = model(input_ids=taken.ids).logits[:, :-1].log_softmax(-1)
+    wanted = taken.labels[:, 1:]
+    chosen = logits.gather(2, wanted.clamp(min=0)[..., None])[..., 0]
+    each = (chosen * (wanted >= 0)).sum(1) / (wanted >= 0).sum(1)
+    score = evaluate(model, taken)
+    assert len({int((row >= 0).sum()) for row in wanted}) > 1
+    assert score.log_likelihood == pytest.approx(
+        (float(each[::2].mean()), float(each[1::2].mean())), abs=2e-4
+    )
+    assert score.nll == pytest.approx(-float(each.mean()), abs=2e-4)
 
 
 def test_an_exam_is_never_trained_on() -> None:

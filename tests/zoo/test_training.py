@@ -6,7 +6,7 @@ from simmerge_hub.zoo.training import (
     IGNORED,
     BaseSpec,
     SpecialistSpec,
-    _pace,
+    pace,
     tensors,
     threads,
     train_base,
@@ -77,8 +77,8 @@ def test_lora_leaves_the_base_alone() -> None:
     assert before.equal(tuned.base_model.model.model.layers[0].mlp.up_proj.base_layer.weight)
 
 
-def test_the_pace_warms_up_and_ends_low() -> None:
-    paces = [_pace(step, 50) for step in range(50)]
+def test_thepace_warms_up_and_ends_low() -> None:
+    paces = [pace(step, 50) for step in range(50)]
     assert max(paces) == 1.0
     assert paces[0] == 0.2
     assert paces[-1] < 0.03

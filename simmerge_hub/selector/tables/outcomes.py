@@ -26,6 +26,8 @@ SMALLEST_GAP = 0.05
 LOWEST, HIGHEST = -1.0, 1.5
 """The range the share of the gap closed is clipped to."""
 
+LATER = ("unmerged", "log_likelihood", "unmerged_log_likelihood")
+"""Fields that tables from before they were measured do not have."""
 Key = tuple[str, str, str]
 """Expert, auxiliary and task: what one row is about."""
 
@@ -47,6 +49,9 @@ class Outcome:
         halves: arm label -> exact match on the even and on the odd prompts, where known. What is
             chosen on one half can be judged on the other.
         unmerged: "expert", "auxiliary", "base" -> its token accuracy on the task, where known.
+        log_likelihood: arm label -> mean log likelihood per answer token of the merge, in nats, on
+            the even and on the odd prompts, where known.
+        unmerged_log_likelihood: "expert", "auxiliary", "base" -> the same on all prompts.
     """
 
     expert: str
@@ -60,6 +65,8 @@ class Outcome:
     secondary: Mapping[str, float] = field(default_factory=dict)
     halves: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     unmerged: Mapping[str, float] = field(default_factory=dict)
+    log_likelihood: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    unmerged_log_likelihood: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -152,8 +159,8 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _outcome(fields: Any, labels: list[str], where: str) -> Outcome:
     try:
-        halves = {k: (float(a), float(b)) for k, (a, b) in fields.pop("halves", {}).items()}
-        row = Outcome(**fields, halves=halves)
+        halves, likelihood = (_halves(fields.pop(n, {})) for n in ("halves", "log_likelihood"))
+        row = Outcome(**fields, halves=halves, log_likelihood=likelihood)
     except (AttributeError, TypeError, ValueError) as error:
         raise PredictorError(f"{where} is not an outcome: {error}") from error
     missing = [label for label in labels if label not in row.utilities]
@@ -168,7 +175,19 @@ def _outcome(fields: Any, labels: list[str], where: str) -> Outcome:
     ):
         if not isinstance(score, int | float) or not math.isfinite(score) or not 0 <= score <= 1:
             raise PredictorError(f"{where}: {score!r} is not a score between 0 and 1")
+    _check_likelihoods(row, where)
     return row
+
+
+def _check_likelihoods(row: Outcome, where: str) -> None:
+    pairs = row.log_likelihood.values()
+    for value in (*(v for both in pairs for v in both), *row.unmerged_log_likelihood.values()):
+        if not isinstance(value, int | float) or not math.isfinite(value) or value > 0:
+            raise PredictorError(f"{where}: {value!r} is not a log likelihood")
+
+
+def _halves(given: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {label: (float(even), float(odd)) for label, (even, odd) in given.items()}
 
 
 def _text(outcomes: Outcomes) -> str:
@@ -184,5 +203,4 @@ def _text(outcomes: Outcomes) -> str:
 
 def _fields(row: Outcome) -> dict[str, Any]:
     """The row as JSON; what is not known is left out, as in tables from before it was measured."""
-    fields = asdict(row)
-    return fields if row.unmerged else {k: v for k, v in fields.items() if k != "unmerged"}
+    return {key: value for key, value in asdict(row).items() if value or key not in LATER}

@@ -1,6 +1,6 @@
 """Features of every measured pair of a zoo: what training sees beside the outcomes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,15 @@ def zoo_features(
         progress: called with (what, done, in all).
     """
     manifest = load_manifest(folder)
-    probes = [probe_set(path, str(manifest.probes(t))) for t, path in manifest.tasks.items()]
+    probes = {path: probe_set(path, str(manifest.probes(t))) for t, path in manifest.tasks.items()}
     names = sorted({n for row in outcomes.rows for n in (row.expert, row.auxiliary)})
     bases = {name: manifest.models[name].spec["base"] for name in names}
     everyone = [*dict.fromkeys(bases.values()), *names]
+    needed = _tasks_by_model(outcomes, bases)
     signatures = {}
     for done, name in enumerate(everyone, 1):
-        signatures[name] = _signature(manifest, name, probes)
+        wanted = [known for task, known in probes.items() if task in needed[name]]
+        signatures[name] = _signature(manifest, name, wanted)
         progress(f"signing {name}", done, len(everyone))
     rows: dict[Key, np.ndarray] = {}
     moved: dict[tuple[str, str], dict[str, np.ndarray]] = {}
@@ -59,6 +61,15 @@ def zoo_features(
         effect_names=EFFECTS,
         effects={key: moved[key[0], key[1]] for key in rows},
     )
+
+
+def _tasks_by_model(outcomes: Outcomes, bases: Mapping[str, str]) -> dict[str, set[str]]:
+    """Model -> the tasks of the rows it is in: where few pairs are measured, few of all."""
+    found: dict[str, set[str]] = {}
+    for row in outcomes.rows:
+        for name in (row.expert, row.auxiliary, bases[row.expert]):
+            found.setdefault(name, set()).add(row.task)
+    return found
 
 
 def _signature(manifest: Manifest, name: str, probes: list[ProbeSet]) -> Signature:

@@ -1,13 +1,14 @@
 """What was measured so far, beside the table that it becomes: a stopped measurement goes on.
 
     {"journal": "<sha256 of zoo, arms and exams>"}
-    {"pair": ["code-1", "math-3"], "rows": [{…}, {…}]}
+    {"pair": ["code-1", "math-3"], "of": "<sha256 of the models>", "rows": [{…}, {…}]}
 
 A line is written at once and whole; a torn last line is dropped, and so is the file of another zoo.
+A zoo may grow, or some of its models be trained again: only their pairs are then dropped.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,38 @@ from simmerge_hub.selector.tables.outcomes import Outcome
 Pair = tuple[str, str]
 
 
-def read(path: Path, digest: str) -> dict[Pair, list[Outcome]]:
+Digest = Callable[[Pair], str | None]
+"""A pair -> what its rows follow from; None if one of the models is no longer there."""
+
+
+def read(path: Path, digest: str, of: Digest) -> dict[Pair, list[Outcome]]:
     """The pairs that the journal at `path` holds; none if it is not there or of something else."""
     lines = list(_lines(path))
     if not lines or lines[0].get("journal") != digest:
         return {}
-    return {_pair(line): [Outcome(**row) for row in line["rows"]] for line in lines[1:]}
+    return {
+        pair: [Outcome(**row) for row in line["rows"]]
+        for line in lines[1:]
+        if line.get("of") == of(pair := _pair(line))
+    }
 
 
-def start(path: Path, digest: str, found: Mapping[Pair, Iterable[Outcome]]) -> None:
-    """A journal that holds `found`, in place of the former one."""
+def start(
+    path: Path, digest: str, rows_by_pair: Mapping[Pair, Iterable[Outcome]], of: Digest
+) -> None:
+    """A journal that holds `rows_by_pair`, in place of the former one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
     fresh.write_text(json.dumps({"journal": digest}) + "\n")
-    for pair, rows in found.items():
-        add(fresh, pair, rows)
+    for pair, rows in rows_by_pair.items():
+        add(fresh, pair, rows, of)
     fresh.replace(path)
 
 
-def add(path: Path, pair: Pair, rows: Iterable[Outcome]) -> None:
+def add(path: Path, pair: Pair, rows: Iterable[Outcome], of: Digest) -> None:
     """One line more."""
-    line = json.dumps({"pair": list(pair), "rows": [asdict(row) for row in rows]})
+    plain = [asdict(row) for row in rows]
+    line = json.dumps({"pair": list(pair), "of": of(pair), "rows": plain})
     with path.open("a") as file:
         file.write(line + "\n")
 

@@ -1,40 +1,46 @@
 """Merge every pair of a zoo with every arm, in memory, and measure what predictors learn from.
 
 A merge of (a, b) with an arm is the merge of (b, a) with the swapped arm, so each unordered pair is
-merged once per arm and examined on the tasks of both.
+merged once per arm and examined on the tasks of both. The models of a pair are read once for all
+arms, and only what they change is merged.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.operators import ARMS, Arm, Place, merge_tensors
+from simmerge_hub.operators import ARMS, Arm
 from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
 from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
-from simmerge_hub.zoo.manifest import Manifest, digest_of, load_manifest, load_model
+from simmerge_hub.zoo.manifest import Manifest, cast_for_exams, digest_of, load_manifest, load_model
 from simmerge_hub.zoo.measuring import journal
 from simmerge_hub.zoo.measuring.design import Pair, families, pairs_of
 from simmerge_hub.zoo.measuring.gates import gate_report
-from simmerge_hub.zoo.tasks import task
+from simmerge_hub.zoo.measuring.members import Weights, changes, merge_into, weights_of
+from simmerge_hub.zoo.real.codec import codec_for
+from simmerge_hub.zoo.real.domains import find_task
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import LlamaForCausalLM
+    from transformers import PreTrainedModel
 
-Weights = dict[str, "Tensor"]
+JOURNAL = 2
+"""Raise it when rows of before are no longer what would be measured now."""
+HELD = 2
+"""Specialists that a measuring process keeps in memory: the two of a pair."""
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
-    """One of a pair: its name, the task it is the expert for, and that task's exam."""
+    """One of a pair: its name, the task it is the expert for, what it changes, and its exam."""
 
     name: str
     task: str
@@ -48,6 +54,7 @@ def measure_outcomes(
     arms: Sequence[Arm] = ARMS,
     models: Iterable[str] | None = None,
     resume: Path | None = None,
+    measure: bool = True,
     progress: Progress = lambda done, total: None,
 ) -> Outcomes:
     """Ordered pairs of kept specialists of one base, on the expert's own task.
@@ -58,69 +65,50 @@ def measure_outcomes(
         models: the specialists to pair; all that were kept by default. The zoo's recipe may say
             that only some of the pairs are measured.
         resume: a file that keeps what is finished, to go on from after a stop.
+        measure: without it the table holds what that file has.
         progress: called with the number of finished pairs and of all.
 
     Returns:
         The table, one row for each (expert, auxiliary). Merges are rounded to bfloat16, as saved
-        models are, and examined in float32.
+        models are, and examined in the zoo's dtype.
     """
     manifest = load_manifest(zoo_folder)
     names = list(manifest.specialists if models is None else models)
     wanted = {b: pairs_of(manifest, b, m) for b, m in families(manifest, names).items()}
     digest = _digest(manifest, arms)
-    known = journal.read(resume, digest) if resume else {}
-    if resume:
-        journal.start(resume, digest, known)
+    digest_pair = partial(_pair_digest, manifest)
+    known = journal.read(resume, digest, digest_pair) if resume else {}
+    if resume and measure:
+        journal.start(resume, digest, known, digest_pair)
     total, rows = sum(map(len, wanted.values())), list[Outcome]()
     for base, pairs in wanted.items():
         rows += [row for pair in pairs for row in known.get(pair, ())]
-        for pair, found in _family(manifest, base, [p for p in pairs if p not in known], arms):
+        missing = [pair for pair in pairs if pair not in known] if measure else []
+        for pair, fresh in _family(manifest, base, missing, arms):
             if resume:
-                journal.add(resume, pair, found)
-            rows += found
+                journal.add(resume, pair, fresh, digest_pair)
+            rows += fresh
             progress(len(rows) // 2, total)
     measured = Outcomes(arms=tuple(arms), rows=tuple(rows))
-    return replace(measured, provenance=_provenance(manifest, measured))
+    return replace(measured, provenance=_provenance(manifest, measured, total))
 
 
-def weights_of(model: LlamaForCausalLM) -> Weights:
-    """The model's weights by name, float32, a tied one once."""
-    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
-
-
-def merge_into(
-    scratch: LlamaForCausalLM, arm: Arm, base: Weights, parents: Mapping[str, Weights]
-) -> LlamaForCausalLM:
-    """`scratch`, now holding the merge of `parents`: float32 weights with bfloat16 values.
-
-    Random numbers belong to the tensor and to the parent's name, with seed 0.
-    """
-    import torch
-
-    with torch.no_grad():
-        for name, weight in scratch.named_parameters():
-            place = Place(tensor=name, models=tuple(parents), shape=tuple(weight.shape))
-            sides = [parent[name] for parent in parents.values()]
-            merged = merge_tensors(arm, base[name], sides, place)
-            weight.copy_(merged.to(torch.bfloat16))
-    return scratch
-
-
-def _exams(manifest: Manifest) -> dict[str, Exam]:
-    named = {name: task(*path.split("/")) for name, path in manifest.tasks.items()}
-    return {name: exam(known, manifest.evaluation) for name, known in named.items()}
+def _exams(manifest: Manifest, base: str) -> dict[str, Exam]:
+    codec, count = codec_for(manifest, base), manifest.evaluation
+    return {n: exam(find_task(path), count, codec=codec) for n, path in manifest.tasks.items()}
 
 
 def _family(
     manifest: Manifest, base: str, pairs: Sequence[Pair], arms: Sequence[Arm]
 ) -> Iterator[tuple[Pair, list[Outcome]]]:
-    """The rows of each of `pairs`, measured by one process per processor; nothing for no pairs."""
-    members = sorted({name for pair in pairs for name in pair})
+    """The rows of each of `pairs`, as they come, measured by one process per processor."""
+    if not pairs:
+        return
     with ProcessPoolExecutor(
         len(os.sched_getaffinity(0)),
         mp_context=get_context("spawn"),
         initializer=_prepare,
-        initargs=(manifest, base, members, arms),
+        initargs=(manifest, base, arms),
     ) as pool:
         yield from zip(pairs, pool.map(_measured, pairs), strict=True)
 
@@ -129,21 +117,28 @@ _bench: dict[str, Callable[[str, str], list[Outcome]]] = {}
 """In a measuring process: how a pair of models is measured."""
 
 
-def _prepare(manifest: Manifest, base: str, members: list[str], arms: Sequence[Arm]) -> None:
-    """Load a family once in a measuring process."""
+def _prepare(manifest: Manifest, base: str, arms: Sequence[Arm]) -> None:
+    """Load a base once in a measuring process."""
     import torch
 
     torch.set_num_threads(1)
-    exams = _exams(manifest)
-    scratch = load_model(manifest, base)
+    exams = _exams(manifest, base)
+    scratch = cast_for_exams(manifest, load_model(manifest, base))
     origin = weights_of(scratch)
-    sides = {name: _side(manifest, name, exams) for name in members}
+
+    @lru_cache(HELD)
+    def side(name: str) -> _Side:
+        known = manifest.models[name].spec["task"]
+        moved = changes(manifest, name, origin)
+        return _Side(name=name, task=known, weights=moved, exam=exams[known])
 
     def measure(first: str, second: str) -> list[Outcome]:
-        one, other = sides[first], sides[second]
-        found = [_examined(scratch, arm, origin, one, other) for arm in arms]
-        forward = {arm.label: score for arm, (score, _) in zip(arms, found, strict=True)}
-        backward = {arm.swapped().label: score for arm, (_, score) in zip(arms, found, strict=True)}
+        one, other = side(first), side(second)
+        scores = [_examine(scratch, arm, origin, one, other) for arm in arms]
+        forward = {arm.label: score for arm, (score, _) in zip(arms, scores, strict=True)}
+        backward = {
+            arm.swapped().label: score for arm, (_, score) in zip(arms, scores, strict=True)
+        }
         return [_row(manifest, one, other, forward), _row(manifest, other, one, backward)]
 
     _bench["measure"] = measure
@@ -153,20 +148,14 @@ def _measured(pair: tuple[str, str]) -> list[Outcome]:
     return _bench["measure"](*pair)
 
 
-def _side(manifest: Manifest, name: str, exams: dict[str, Exam]) -> _Side:
-    known = manifest.models[name].spec["task"]
-    weights = weights_of(load_model(manifest, name))
-    return _Side(name=name, task=known, weights=weights, exam=exams[known])
-
-
-def _examined(
-    scratch: LlamaForCausalLM, arm: Arm, origin: Weights, one: _Side, other: _Side
+def _examine(
+    scratch: PreTrainedModel, arm: Arm, origin: Weights, one: _Side, other: _Side
 ) -> tuple[Score, Score]:
     merged = merge_into(scratch, arm, origin, {one.name: one.weights, other.name: other.weights})
     return evaluate(merged, one.exam), evaluate(merged, other.exam)
 
 
-def _row(manifest: Manifest, expert: _Side, auxiliary: _Side, found: dict[str, Score]) -> Outcome:
+def _row(manifest: Manifest, expert: _Side, auxiliary: _Side, scores: dict[str, Score]) -> Outcome:
     base = manifest.models[expert.name].spec["base"]
     roles = {"expert": expert.name, "auxiliary": auxiliary.name, "base": base}
     own = {role: manifest.models[name].scores[expert.task] for role, name in roles.items()}
@@ -178,23 +167,36 @@ def _row(manifest: Manifest, expert: _Side, auxiliary: _Side, found: dict[str, S
         expert_utility=own["expert"]["exact_match"],
         auxiliary_utility=own["auxiliary"]["exact_match"],
         base_utility=own["base"]["exact_match"],
-        utilities={label: round(mean(score.exact_match), 4) for label, score in found.items()},
-        secondary={label: round(mean(score.token_accuracy), 4) for label, score in found.items()},
-        halves={label: score.exact_match for label, score in found.items()},
-        unmerged={role: scores["token_accuracy"] for role, scores in own.items()},
+        utilities={label: round(mean(score.exact_match), 4) for label, score in scores.items()},
+        secondary={label: round(mean(score.token_accuracy), 4) for label, score in scores.items()},
+        halves={label: score.exact_match for label, score in scores.items()},
+        unmerged={role: alone["token_accuracy"] for role, alone in own.items()},
+        log_likelihood={label: score.log_likelihood for label, score in scores.items()},
+        unmerged_log_likelihood={role: 0.0 - alone["nll"] for role, alone in own.items()},
     )
 
 
 def _digest(manifest: Manifest, arms: Sequence[Arm]) -> str:
-    """Of all that rows follow from; the pairs that are wanted are not part of it."""
-    models = {name: entry.sha256 for name, entry in manifest.models.items()}
-    tasks = dict(manifest.tasks)
-    return digest_of([manifest.name, models, tasks, manifest.evaluation, [a.label for a in arms]])
+    """Of what all rows follow from; the pairs that are wanted are not part of it."""
+    exams = [manifest.evaluation, manifest.dtype]
+    return digest_of([JOURNAL, manifest.name, exams, [a.label for a in arms]])
 
 
-def _provenance(manifest: Manifest, measured: Outcomes) -> dict[str, object]:
+def _pair_digest(manifest: Manifest, pair: Pair) -> str | None:
+    """Digest of the models and tasks that the rows of one pair follow from."""
+    entries = [manifest.models.get(name) for name in pair]
+    if not all(entry and entry.kept for entry in entries):
+        return None
+    specs = [entry.spec for entry in entries if entry]
+    base = manifest.models[specs[0]["base"]]
+    tasks = [manifest.tasks[spec["task"]] for spec in specs]
+    return digest_of([base.sha256, [entry.sha256 for entry in entries if entry], tasks])
+
+
+def _provenance(manifest: Manifest, measured: Outcomes, total: int) -> dict[str, object]:
     kept = {name: entry for name, entry in manifest.models.items() if entry.kept}
-    return {
+    pairs = len(measured.rows) // 2
+    known: dict[str, object] = {
         "zoo": manifest.name,
         "evaluation": manifest.evaluation,
         "models": {name: entry.sha256 for name, entry in kept.items()},
@@ -202,6 +204,7 @@ def _provenance(manifest: Manifest, measured: Outcomes) -> dict[str, object]:
         "versions": dict(manifest.versions),
         "gates": gate_report(measured),
     }
+    return known | ({"unfinished": {"pairs": pairs, "of": total}} if pairs < total else {})
 
 
 def _entries(manifest: Manifest, model: str) -> int:

@@ -64,6 +64,16 @@ def damaged(path, line, change):
         (0, lambda f: f["arms"][0].update(operator="tie"), "there is no operator 'tie'"),
         (1, lambda f: f.update(base_utility=1.2), "line 2: 1.2 is not a score between 0 and 1"),
         (1, lambda f: f.update(base_utility="much"), "'much' is not a score"),
+        (
+            1,
+            lambda f: f.update(log_likelihood={"linear": [-0.5, 0.1]}),
+            "line 2: 0.1 is not a log likelihood",
+        ),
+        (
+            1,
+            lambda f: f.update(unmerged_log_likelihood={"base": "low"}),
+            "'low' is not a log likelihood",
+        ),
         (1, lambda f: f["utilities"].clear(), "has no utility for linear"),
         (1, lambda f: f.pop("task"), "line 2 is not an outcome"),
         (1, lambda f: f.update(halves=[1]), "line 2 is not an outcome"),

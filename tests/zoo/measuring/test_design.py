@@ -31,3 +31,18 @@ def test_pairs_without_a_gap_are_left_out_of_a_draw(nano: Manifest) -> None:
     )
     found = pairs_of(twins, "base", ["code", "twin", "math"])
     assert found == [("code", "math"), ("twin", "math")]
+
+
+def test_a_share_takes_no_pair_away_when_the_zoo_grows(nano: Manifest) -> None:
+    names = list(nano.specialists)
+    some = {
+        share: pairs_of(replace(nano, pairs={"seed": 1, "share": {"base": share}}), "base", names)
+        for share in (0.0, 0.3, 0.7, 1.0)
+    }
+    assert [len(some[share]) for share in (0.0, 1.0)] == [0, 10]
+    assert 0 < len(some[0.3]) < len(some[0.7]) < 10
+    assert some[0.3] == some[0.7][: len(some[0.3])]
+    shared = replace(nano, pairs={"seed": 1, "share": {"base": 0.7}})
+    fewer = pairs_of(shared, "base", names[:3])
+    assert fewer == [pair for pair in some[0.7] if set(pair) <= set(names[:3])]
+    assert pairs_of(shared, "base", names[::-1]) == some[0.7]

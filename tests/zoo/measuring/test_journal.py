@@ -17,10 +17,18 @@ ROW = Outcome(
 
 def test_a_torn_line_and_another_zoo_are_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "table.jsonl.partial"
-    assert journal.read(path, "this") == {}
-    journal.start(path, "this", {("a", "b"): [ROW]})
-    journal.add(path, ("a", "c"), [ROW])
-    assert journal.read(path, "this") == {("a", "b"): [ROW], ("a", "c"): [ROW]}
+    assert journal.read(path, "this", "+".join) == {}
+    journal.start(path, "this", {("a", "b"): [ROW]}, "+".join)
+    journal.add(path, ("a", "c"), [ROW], "+".join)
+    assert journal.read(path, "this", "+".join) == {("a", "b"): [ROW], ("a", "c"): [ROW]}
     path.write_text(path.read_text()[:-5])
-    assert journal.read(path, "this") == {("a", "b"): [ROW]}
-    assert journal.read(path, "other") == {}
+    assert journal.read(path, "this", "+".join) == {("a", "b"): [ROW]}
+    assert journal.read(path, "other", "+".join) == {}
+
+
+def test_pairs_of_a_model_that_changed_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl.partial"
+    journal.start(path, "this", {("a", "b"): [ROW], ("a", "c"): [ROW]}, "+".join)
+    now = {("a", "b"): "a+b", ("a", "c"): "a+another c"}
+    assert journal.read(path, "this", now.get) == {("a", "b"): [ROW]}
+    assert journal.read(path, "this", lambda pair: None) == {}

@@ -6,7 +6,8 @@ import torch
 from simmerge_hub.operators import ARMS, arm
 from simmerge_hub.selector.tables.outcomes import load_outcomes, save_outcomes
 from simmerge_hub.zoo.manifest import Manifest, load_model
-from simmerge_hub.zoo.measuring.outcomes import measure_outcomes, merge_into, weights_of
+from simmerge_hub.zoo.measuring.members import changes, merge_into, weights_of
+from simmerge_hub.zoo.measuring.outcomes import measure_outcomes
 
 MIDDLE = (arm("linear"), arm("linear", weights=(1.0, 0.0)), arm("linear", weights=(0.0, 1.0)))
 
@@ -75,3 +76,44 @@ def test_token_accuracy_of_what_was_not_merged(nano: Manifest) -> None:
     (row, _) = measure_outcomes(nano.folder, arms=MIDDLE, models=["code", "math"]).rows
     assert row.unmerged["expert"] == nano.models[row.expert].scores["code"]["token_accuracy"]
     assert row.unmerged["expert"] > max(row.unmerged["auxiliary"], row.unmerged["base"])
+
+
+def test_only_what_a_specialist_changes_is_merged(tiny: Manifest) -> None:
+    scratch = load_model(tiny, "base")
+    origin = weights_of(scratch)
+    names = ("math", "math-lora")
+    whole = {name: weights_of(load_model(tiny, name)) for name in names}
+    moved = {name: changes(tiny, name, origin) for name in names}
+    assert all(".mlp." in name for name in moved["math"])
+    assert set(moved["math-lora"]) < set(origin)
+    for chosen in ARMS:
+        wanted = weights_of(merge_into(scratch, chosen, origin, whole))
+        found = weights_of(merge_into(scratch, chosen, origin, moved))
+        for name, weight in wanted.items():
+            # bfloat16 keeps 8 bits: folding in another order may move the last one
+            torch.testing.assert_close(found[name], weight, rtol=2**-7, atol=1e-6)
+
+
+def test_what_was_measured_so_far_can_be_written(tiny: Manifest, tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl.partial"
+    measure_outcomes(tiny.folder, arms=MIDDLE, resume=path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(lines[:2]) + "\n")
+    table = measure_outcomes(tiny.folder, arms=MIDDLE, resume=path, measure=False)
+    assert len(table.rows) == 2
+    assert table.provenance["unfinished"] == {"pairs": 1, "of": 3}
+    assert path.read_text().splitlines() == lines[:2]
+    whole = measure_outcomes(tiny.folder, arms=MIDDLE, resume=path)
+    assert len(whole.rows) == 6
+    assert "unfinished" not in whole.provenance
+
+
+def test_likelihoods_of_merges_and_parents(nano: Manifest, tmp_path: Path) -> None:
+    outcomes = measure_outcomes(nano.folder, arms=MIDDLE, models=["code", "math"])
+    for row in outcomes.rows:
+        alone = row.log_likelihood["linear(weights=1/0)"]
+        wanted = row.unmerged_log_likelihood["expert"]
+        assert sum(alone) / 2 == pytest.approx(wanted, abs=2e-4)
+        assert row.unmerged_log_likelihood["base"] < row.unmerged_log_likelihood["expert"]
+    save_outcomes(outcomes, tmp_path / "one.jsonl")
+    assert load_outcomes(tmp_path / "one.jsonl").rows == outcomes.rows

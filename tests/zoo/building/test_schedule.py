@@ -1,6 +1,6 @@
 import pytest
 
-from simmerge_hub.zoo.schedule import in_order
+from simmerge_hub.zoo.building.schedule import in_order
 
 ORIGINS = {"large": None, "skills": None, "half": "skills", "h-1": "half", "s-1": "skills"}
 
