@@ -223,6 +223,23 @@ def _effects(row: Outcome, labels: Sequence[str], features: FeatureTable) -> lis
     return [found.get(label, unknown) for label in labels]
 
 
+def split_half(halves: Floats) -> Floats:
+    """What the arm that is best on one half of the prompts is worth on the other, both ways.
+
+    Unlike the best arm in hindsight it does not profit from chance.
+
+    Args:
+        halves: [n, arms, 2], values on the even and on the odd prompts; of equal ones the first
+            counts as best.
+
+    Returns:
+        [n], the mean of both ways.
+    """
+    rows = np.arange(len(halves))
+    even, odd = halves[..., 0], halves[..., 1]
+    return (odd[rows, even.argmax(axis=1)] + even[rows, odd.argmax(axis=1)]) / 2
+
+
 def _halves(row: Outcome, label: str) -> tuple[float, float]:
     if label not in row.halves:
         return (np.nan, np.nan)

@@ -17,7 +17,7 @@ from simmerge_hub.selector.models.mixture import Size, advantage
 from simmerge_hub.selector.models.resampling import resampled, spread
 from simmerge_hub.selector.predictor.predictor import TIE
 from simmerge_hub.selector.tables.availability import PATTERNS, spell
-from simmerge_hub.selector.tables.rows import Floats, Rows, Split, apart
+from simmerge_hub.selector.tables.rows import Floats, Rows, Split, apart, split_half
 from simmerge_hub.selector.training.baselines import BASELINES
 from simmerge_hub.selector.training.objectives import Cases, both_tasks, each_task
 
@@ -136,8 +136,7 @@ def _achieved(cases: Cases, arms: Sequence[Arm]) -> dict[str, Floats]:
     found |= {f"always {a.label}": cases.gains[:, i] for i, a in enumerate(arms)}
     found |= {name: _gained(cases.gains, scores) for name, scores in cases.scores.items()}
     if np.isfinite(cases.halves).all():
-        even, odd = cases.halves[..., 0], cases.halves[..., 1]
-        found["oracle by halves"] = (_gained(odd, even) + _gained(even, odd)) / 2
+        found["oracle by halves"] = split_half(cases.halves)
     found["oracle"] = cases.gains.max(axis=1)
     return found
 

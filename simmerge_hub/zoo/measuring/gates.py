@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS
-from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
+import numpy as np
 
-SMALLEST_GAP = 0.05
-CLIP = (-1.0, 1.5)
-TIE = 0.02
+from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS
+from simmerge_hub.selector.predictor.wording import TIE
+from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP, Outcome, Outcomes, gap_closed
+from simmerge_hub.selector.tables.rows import split_half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def gates(outcomes: Outcomes, labels: Sequence[str] | None = None) -> Gates:
         best_fixed=best,
         fixed=means[best],
         oracle=fmean(max(values.values()) for values in closed),
-        split_half=fmean(_split_half(row, arms) for row in rows),
+        split_half=float(split_half(np.array([_halves(row, arms) for row in rows])).mean()),
         wins={arm: winners.count(arm) / len(rows) for arm in arms},
     )
 
@@ -110,21 +110,11 @@ def _gates_of(outcomes: Outcomes, rows: Sequence[Outcome], labels: Sequence[str]
     return {key: round(v, 4) if isinstance(v, float) else v for key, v in plain.items()}
 
 
-def gap_closed(row: Outcome, utility: float) -> float:
-    """(utility − auxiliary's) / (expert's − auxiliary's), clipped to [−1, 1.5]."""
-    low, high = CLIP
-    return min(high, max(low, (utility - row.auxiliary_utility) / row.gap))
-
-
 def _is_tie(values: list[float]) -> bool:
     best, *rest = sorted(values, reverse=True)
     return bool(rest) and best - rest[0] < TIE
 
 
-def _split_half(row: Outcome, arms: Sequence[str]) -> float:
-    """Chosen on one half, judged on the other, both ways; ties go to the arm named first."""
-    judged = []
-    for chosen_on, judged_on in ((0, 1), (1, 0)):
-        arm = max(arms, key=lambda label: row.halves[label][chosen_on])
-        judged.append(gap_closed(row, row.halves[arm][judged_on]))
-    return fmean(judged)
+def _halves(row: Outcome, arms: Sequence[str]) -> list[list[float]]:
+    """[arms, 2]: the gap that each arm closes on the even and on the odd prompts."""
+    return [[gap_closed(row, utility) for utility in row.halves[arm]] for arm in arms]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import ARMS, PAPER_ARMS
-from simmerge_hub.selector.tables.rows import Rows, apart, join, splits, stack
+from simmerge_hub.selector.tables.rows import Rows, apart, join, split_half, splits, stack
 
 
 def names(rows, places):
@@ -96,3 +96,8 @@ def test_tables_that_cannot_be_stacked(known):
     ):
         with pytest.raises(PredictorError, match=f"differ in their {told}"):
             stack([rows, replace(renamed(rows), **wrong)])
+
+
+def test_chosen_on_one_half_and_judged_on_the_other() -> None:
+    lucky = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.9, 0.7], [0.2, 0.4]]])
+    assert split_half(lucky).tolist() == pytest.approx([0.0, 0.8])
