@@ -131,7 +131,10 @@ def selection_real() -> str:
     rows += [
         ("best arm of each pair", f"{found['best arm of each pair']:.3f}"),
         ("the arm the predictor ranks first", f"{found['ranking of the predictor']:.3f}"),
-        ("**the plan**", f"{read('belief')['real pairs']['plan']:.3f}"),
+        (
+            "the arm a plan takes there, looked up (no pair was planned)",
+            f"{read('belief')['real pairs']['plan']:.3f}",
+        ),
     ]
     return table(("choice", "gap closed"), rows)
 

@@ -21,8 +21,8 @@ UNIT = "share of the task expert's score that the merge keeps; 1 = as good as th
 MEANINGS: Mapping[Status, str] = {
     "calibrated": "like the pairs the predictor was calibrated on; the intervals hold",
     "extrapolated": (
-        "farther from training than is usual; chosen by what held-out pairs at least as far "
-        "showed, and the intervals do not hold"
+        "farther from training than is usual, or more models than were measured; the intervals "
+        "do not hold"
     ),
     "abstained": (
         "no held-out pair was this far from training; the ranking is not followed, and the safe "
