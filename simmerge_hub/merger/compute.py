@@ -18,6 +18,7 @@ from simmerge_hub import operators
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.operators import Operator, Place
 from simmerge_hub.recipe import Step, schedule
+from simmerge_hub.signatures.probing.feeding import Fed
 from simmerge_hub.weights.stream import Rows, matrix_shape
 
 BLOCK_ENTRIES = 2**18
@@ -29,7 +30,9 @@ class Job:
     """One output tensor to compute.
 
     `name` and `depth` are what parameters are evaluated at, `inputs` the tensor's rows by source,
-    `base` the name of the source deltas are taken from.
+    `base` the name of the source deltas are taken from. `fed` says for each model what passes
+    through the tensor ({}: nothing does; None: nobody looked), and `solved` keeps what was computed
+    from that for all tensors that share it, which one thread merges.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Job:
     base: str | None = None
     depth: float = 0.0
     seed: int = 0
+    fed: Mapping[str, Fed] | None = None
+    solved: dict[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,20 @@ def blocks(shape: Sequence[int]) -> list[tuple[int, int]]:
 def merge_rows(job: Job, whole: WholeModel | None = None) -> Rows:
     """One tensor of a recipe's output, as rows computed when they are read."""
     return _step_results(job, whole)[-1]
+
+
+def transpose(tensor: Rows) -> Rows:
+    """The columns of a matrix as rows; it is read whole when the first is asked for."""
+
+    @cache
+    def whole() -> Tensor:
+        return tensor.read(0, tensor.shape[0]).T.contiguous()
+
+    def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+        rows = whole()[low:high]
+        return rows.clone() if out is None else out.copy_(rows)
+
+    return Rows(shape=tuple(reversed(tensor.shape)), read=read, release=tensor.release)
 
 
 def refuse_nonfinite(tensor: Rows, source: str, name: str) -> Rows:
@@ -133,7 +152,16 @@ def _apply(job: Job, step: Step, known: Mapping[str, Rows]) -> "_Application":
     operator, parameters = check_operator(step, job.name, job.depth, base is not None)
     models = [known[each] for each in step.models]
     where = Place(tensor=job.name, models=step.models, shape=models[0].shape, seed=job.seed)
-    return _Application(operator, parameters, base, models, where)
+    if not operator.activations or job.fed is None:
+        return _Application(operator, parameters, base, models, where)
+    fed = [job.fed[each] for each in step.models] if job.fed else []
+    where = replace(where, seen=tuple(each.matrices for each in fed))
+    if not any(each.transposed for each in fed):
+        return _Application(operator, parameters, base, models, where, job.solved)
+    turned = [transpose(each) for each in models]
+    where = replace(where, shape=turned[0].shape)
+    around = transpose(base) if base else None
+    return _Application(operator, parameters, around, turned, where, job.solved, turned=True)
 
 
 def check_operator(
@@ -167,6 +195,8 @@ class _Application:
     base: Rows | None
     models: list[Rows]
     where: Place
+    solved: dict[Any, Any] = field(default_factory=dict)
+    turned: bool = False
 
     def __iter__(self) -> Iterator[Tensor]:
         for low, high in blocks(self.where.shape):
@@ -179,6 +209,8 @@ class _Application:
         def statistics() -> Any:
             if whole is not None and operators.measures_model(self.operator, self.parameters):
                 return whole.statistics(number)
+            if self.operator.activations:
+                return self._solve_once()
             return operators.measure(self.operator, self, self.parameters, self.where)
 
         def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
@@ -189,7 +221,16 @@ class _Application:
                 merged.add_(origin)
             return merged if out is None else out.copy_(merged)
 
-        return Rows(shape=self.where.shape, read=read)
+        merged = Rows(shape=self.where.shape, read=read)
+        return transpose(merged) if self.turned else merged
+
+    def _solve_once(self) -> Any:
+        """What follows from activations: the same for all tensors of a group."""
+        key = self.operator.name, self.where.models, _as_key(self.parameters), bool(self.where.seen)
+        if key not in self.solved:
+            solved = operators.measure(self.operator, self, self.parameters, self.where)
+            self.solved[key] = solved
+        return self.solved[key]
 
     def _chunk(self, low: int, high: int) -> tuple[Tensor, Tensor | None]:
         """Rows [low, high) of the models stacked, as the operator wants them; the base's."""

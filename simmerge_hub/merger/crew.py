@@ -4,8 +4,11 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Lock
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 def cores() -> int:
@@ -16,29 +19,27 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def work_through(
-    names: Sequence[str], do: Callable[[str], None], threads: int | None = None
-) -> None:
-    """Call `do` with every name.
+def work_through(items: Sequence[T], do: Callable[[T], None], threads: int | None = None) -> None:
+    """Call `do` with every item.
 
     One thread's reading and writing overlaps with another's arithmetic, and what is in flight is
     bounded by the number of threads. After an error no new item is begun.
 
     Args:
-        names: begun in this order.
+        items: begun in this order.
         do: called from the threads; torch itself uses one thread meanwhile.
         threads: all cores by default.
     """
-    waiting, lock, stop = iter(names), Lock(), Event()
+    waiting, lock, stop = iter(items), Lock(), Event()
 
     def work() -> None:
         with torch.inference_mode():
             while not stop.is_set():
                 with lock:
-                    name = next(waiting, None)
-                if name is None:
+                    item = next(waiting, None)
+                if item is None:
                     return
-                do(name)
+                do(item)
 
     def guard() -> None:
         try:

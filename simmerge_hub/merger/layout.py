@@ -184,7 +184,7 @@ def _spans(recipe: Recipe) -> list[Mapping[str, tuple[int, int]]]:
 
 def _needs_base(step: Step) -> bool:
     operator = operators.find(step.operator)
-    return operator.needs_base and step.parameters.get("origin", "base") != "zero"
+    return operators.space_of(operator, step.parameters) != "weight"
 
 
 def _check_tokenizer(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:

@@ -12,10 +12,12 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
+from typing import Any
 
 import torch
 
 from simmerge_hub.errors import OutputError, RecipeError
+from simmerge_hub.merger.activations import Group, open_activations, read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.compute import (
     Job,
@@ -31,6 +33,8 @@ from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
+from simmerge_hub.signatures.probing.feeding import Fed
+from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.partial import Partial, partial_folder
 from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards
@@ -82,6 +86,7 @@ def merge(
             page=page,
             progress=progress,
         )
+    recipe, prompts = read_prompts(recipe)
     layout = lay_out(recipe, checkpoints)
     refuse_rejections(layout.alignment)
     check_config(layout)
@@ -94,7 +99,8 @@ def merge(
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = _FinishTensor(partial, len(layout.entries), progress)
         with open_shards(partial.folder, shards) as write:
-            _write_tensors(layout, partial.done, write, finished, evict=evict, threads=threads)
+            writing = _Writing(layout, partial.done, write, finished, evict, threads)
+            notes_of_activations = _write_tensors(writing, prompts)
         text = layout.recipe.to_yaml(published=True) + notes
         (partial.folder / RECIPE_FILE).write_text(text, encoding="utf-8")
         report = MergeReport(
@@ -105,7 +111,7 @@ def merge(
             size=size,
             seconds=perf_counter() - began,
             versions=versions(),
-            notes=layout.notes,
+            notes=(*layout.notes, *notes_of_activations),
         )
         if page is not None:
             for name, content in page(report).items():
@@ -135,30 +141,51 @@ class _FinishTensor:
                 self._progress(name, self._done, self._total)
 
 
-def _write_tensors(
-    layout: Layout,
-    done: frozenset[str],
-    write: Write,
-    finished: Callable[[str], None],
-    *,
-    evict: bool,
-    threads: int | None,
-) -> None:
-    for name in [name for name in layout.buffers if name not in done]:
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What writing tensors takes: see `merge`. `done` are those of an earlier run."""
+
+    layout: Layout
+    done: frozenset[str]
+    write: Write
+    finished: Callable[[str], None]
+    evict: bool
+    threads: int | None
+
+
+def _write_tensors(to: _Writing, prompts: Mapping[str, Sequence[ProbeSet]]) -> tuple[str, ...]:
+    """Merge and write what is left to do; what was decided about activations, in sentences."""
+    layout = to.layout
+    for name in [name for name in layout.buffers if name not in to.done]:
         stored = bytearray(read_buffer(layout.reference, name))
         if stored:
-            write(name, 0, torch.frombuffer(stored, dtype=torch.uint8)[None])
-        finished(name)
-    left = [name for name in layout.tensors if name not in done]
+            to.write(name, 0, torch.frombuffer(stored, dtype=torch.uint8)[None])
+        to.finished(name)
+    left = [name for name in layout.tensors if name not in to.done]
     with ExitStack() as stack:
-        inputs = _Inputs(layout, _open_inputs(layout, left, evict, stack))
+        inputs = _Inputs(layout, _open_inputs(layout, left, to.evict, stack))
         wholes = [WholeModel(inputs.in_slice(i)) for i in range(len(layout.recipe.programs))]
 
-        def merge_one(name: str) -> None:
-            _write_tensor(layout, inputs, wholes[layout.tensors[name].slice], name, write)
-            finished(name)
+        def merge_group(group: Group, solved: dict[Any, Any]) -> None:
+            for name, fed in group.items():
+                whole = wholes[layout.tensors[name].slice]
+                _write_tensor(layout, inputs.job(name, fed, solved), whole, to.write)
+                to.finished(name)
 
-        work_through(left, merge_one, threads)
+        def merge_one(name: str) -> None:
+            merge_group({name: {}}, {})
+
+        notes: tuple[str, ...] = ()
+        if prompts:
+            known, layers = stack.enter_context(open_activations(layout, prompts))
+            waiting = set(left)
+            for groups in layers:
+                here = [{n: fed for n, fed in g.items() if n in waiting} for g in groups]
+                work_through([g for g in here if g], lambda g: merge_group(g, {}), to.threads)
+                waiting -= {name for group in here for name in group}
+            left, notes = [name for name in left if name in waiting], known.notes
+        work_through(left, merge_one, to.threads)
+    return notes
 
 
 def _open_inputs(
@@ -175,10 +202,8 @@ def _open_inputs(
     }
 
 
-def _write_tensor(
-    layout: Layout, inputs: "_Inputs", whole: WholeModel, name: str, write: Write
-) -> None:
-    job = inputs.job(name)
+def _write_tensor(layout: Layout, job: Job, whole: WholeModel, write: Write) -> None:
+    name = job.name
     rows = merge_rows(job, whole) if job.steps else next(iter(job.inputs.values()))
     dtype = getattr(torch, layout.recipe.dtype)
     for low, high in blocks(rows.shape):
@@ -200,8 +225,10 @@ class _Inputs:
     layout: Layout
     opened: Mapping[str, Mapping[str, Rows]]
 
-    def job(self, name: str) -> Job:
-        """What is needed to compute one output tensor."""
+    def job(
+        self, name: str, fed: Mapping[str, Fed] | None = None, solved: dict[Any, Any] | None = None
+    ) -> Job:
+        """What is needed to compute one output tensor; `fed` and `solved` as a job has them."""
         layout, match = self.layout, self.layout.tensors[name]
         rows = {
             source: refuse_nonfinite(self.opened[source][match.origins[source]], source, name)
@@ -218,6 +245,8 @@ class _Inputs:
             base=base if base in rows else None,
             depth=match.depth,
             seed=layout.recipe.seed,
+            fed=fed,
+            solved={} if solved is None else solved,
         )
 
     def in_slice(self, number: int) -> "_Slice":

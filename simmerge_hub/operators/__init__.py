@@ -1,7 +1,8 @@
 """THE ARITHMETIC: pure functions on tensors, one family a file, one registry."""
 
-from simmerge_hub.operators import averaging, consensus, selection, spherical, stock
+from simmerge_hub.operators import averaging, consensus, regression, selection, spherical, stock
 from simmerge_hub.operators.arms import Arm, arm, as_rows, merge_tensors, stack_inputs
+from simmerge_hub.operators.inputs import LayerInputs, add_inputs, reduce_inputs
 from simmerge_hub.operators.registry import (
     GLOBAL,
     OPERATORS,
@@ -12,6 +13,7 @@ from simmerge_hub.operators.registry import (
     find,
     measure,
     measures_model,
+    space_of,
 )
 
 __all__ = [
@@ -21,8 +23,10 @@ __all__ = [
     "OPERATORS",
     "PAPER_ARMS",
     "Arm",
+    "LayerInputs",
     "Operator",
     "Place",
+    "add_inputs",
     "arm",
     "as_rows",
     "averaging",
@@ -33,7 +37,10 @@ __all__ = [
     "measure",
     "measures_model",
     "merge_tensors",
+    "reduce_inputs",
+    "regression",
     "selection",
+    "space_of",
     "spherical",
     "stack_inputs",
     "stock",

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import OperatorError
+from simmerge_hub.operators.inputs import LayerInputs
 
 Chunks = Iterable[Tensor]
 """Chunks of one tensor: each float32 [inputs, rows, cols]; may be iterated more than once."""
@@ -31,10 +32,15 @@ PerModel = float | Sequence[float]
 RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
     "density": (lambda v: 0 < v <= 1, "would keep no entry", "a share of the entries in (0, 1]"),
     "gamma": (lambda v: 0 <= v < 1, "is no share", "a share of the entries in [0, 1)"),
+    "alpha": (lambda v: 0 <= v <= 1, "is no share", "a factor in [0, 1]"),
+    "ridge": (lambda v: v >= 0, "is negative", "a number of at least 0"),
 }
 """What a parameter of this name may be in every operator: test, complaint, cure."""
 
-GLOBAL = ("origin", "trim")
+SPACES: Mapping[tuple[str, Any], Space] = {("origin", "zero"): "weight", ("others", "sum"): "delta"}
+"""Values of parameters that decide what an operator works on, whatever it says of itself."""
+
+GLOBAL = ("origin", "trim", "others")
 """Parameters that say what an operator sees; the same for all tensors."""
 
 
@@ -43,7 +49,8 @@ class Place:
     """Where a chunk lies, for operators that draw random numbers or look at a tensor's shape.
 
     `models` are the inputs' names in order, `shape` the whole tensor's, `low` the index of the
-    chunk's first row.
+    chunk's first row. `seen` holds for each model what the tensor's matrices were fed (one, or one
+    for each expert): () for a tensor that nothing is fed through, None where nobody looked.
     """
 
     tensor: str = ""
@@ -51,10 +58,13 @@ class Place:
     shape: tuple[int, ...] = ()
     low: int = 0
     seed: int = 0
+    seen: tuple[Sequence[LayerInputs], ...] | None = None
 
 
 HERE = Place()
 """A tensor that is merged for itself: no name, first row, seed 0."""
+UNFED = Place(seen=())
+"""The same of a tensor that nothing is fed through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +77,7 @@ class Operator:
     `choices` are the words a parameter may be, `per_model` the parameters that may be one number
     for each model. `exact_on_samples`: merging sampled rows gives the sampled rows of the merge;
     where it is False they are an estimate (of a statistic, or because random numbers differ).
+    `activations`: the statistics are of what the models' layers are fed, not of chunks.
     """
 
     name: str
@@ -80,6 +91,7 @@ class Operator:
     exact_on_samples: bool = True
     choices: Mapping[str, tuple[Any, ...]] = field(repr=False, default_factory=dict)
     per_model: frozenset[str] = field(repr=False, default=frozenset())
+    activations: bool = False
 
     @property
     def needs_base(self) -> bool:
@@ -97,6 +109,7 @@ def operator(
     models: tuple[int, int | None] = (1, None),
     statistics: Callable[..., Any] | None = None,
     exact_on_samples: bool = True,
+    activations: bool = False,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Declare the decorated function `combine(chunk, statistics, *, ...)` to be an operator."""
 
@@ -115,6 +128,7 @@ def operator(
             exact_on_samples=exact_on_samples,
             choices={k: get_args(a) for k, a in kinds.items() if get_origin(a) is Literal},
             per_model=frozenset(k for k, a in kinds.items() if _may_be_a_list(a)),
+            activations=activations,
         )
         return combine
 
@@ -141,7 +155,7 @@ def check(
     """The operator `name`, if it takes these parameters, this many models and this base.
 
     If `tried`, it is run once on a single entry, so that what it refuses itself is refused here
-    too. With `origin: zero` the operator that is returned works on weights.
+    too. The operator that is returned works on weights or deltas as the parameters say.
     """
     op = find(name)
     for key, value in parameters.items():
@@ -151,8 +165,7 @@ def check(
                 hint=f"it takes: {', '.join(op.parameters) or 'none'}",
             )
         _check_value(op, key, value)
-    if parameters.get("origin", op.parameters.get("origin")) == "zero":
-        op = replace(op, space="weight")
+    op = replace(op, space=space_of(op, parameters))
     _check_inputs(op, models, base)
     for key in op.per_model:
         _check_length(op, key, parameters.get(key), models)
@@ -160,12 +173,20 @@ def check(
         return op
     chunk = torch.ones(models + (op.space == "anchored"), 1, 1)
     try:
-        combine(op, chunk, measure(op, [chunk], parameters), parameters)
+        combine(op, chunk, measure(op, [chunk], parameters, UNFED), parameters, UNFED)
     except (RuntimeError, OverflowError) as error:  # a product of parameters beyond float32
         raise OperatorError(
             f"{name} cannot be run with {dict(parameters)}: {error}", hint="give smaller numbers"
         ) from error
     return op
+
+
+def space_of(op: Operator, parameters: Mapping[str, Any]) -> Space:
+    """What the operator works on with these parameters."""
+    for (key, value), space in SPACES.items():
+        if key in op.parameters and parameters.get(key, op.parameters[key]) == value:
+            return space
+    return op.space
 
 
 def measures_model(op: Operator, parameters: Mapping[str, Any]) -> bool:

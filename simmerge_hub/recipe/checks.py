@@ -28,6 +28,7 @@ def check(recipe: Recipe, where: str = "the recipe") -> None:
         _check_slice(part, recipe, names, where)
     _check_used(recipe, where)
     _check_words(recipe, where)
+    _check_calibration(recipe, where)
 
 
 def recipe_error(where: str, seen: str) -> RecipeError:
@@ -93,6 +94,44 @@ def _refuse_scheduled_share(value: Any) -> None:
             "a share of the whole model (trim: model) cannot differ between tensors",
             hint="give density without gradient or filter, or trim: tensor",
         )
+
+
+LARGEST_ANSWER = 4096
+"""Tokens of an answer that may be asked for."""
+
+
+def _check_calibration(recipe: Recipe, where: str) -> None:
+    """What looks at activations merges models of the recipe, all of which are fed something."""
+    models, stated = [m.name for m in recipe.models], recipe.calibration
+    for name in stated.prompts if stated else ():
+        if name not in models:
+            raise recipe_error(where, f"calibration feeds {name!r}, which is no model of it")
+    if stated and stated.answers > LARGEST_ANSWER:
+        raise recipe_error(where, f"answers is {stated.answers}, and may be {LARGEST_ANSWER}")
+    for step in (step for program in recipe.programs for step in program):
+        if not operators.find(step.operator).activations:
+            continue
+        if recipe.slices or recipe.output == "adapter":
+            what = "slices" if recipe.slices else "`output: adapter`"
+            raise OperatorError(
+                f"{step.operator} looks at what whole models' layers are fed, and the recipe has "
+                f"{what}",
+                hint="merge whole models into a model with it, or use an operator on weights",
+            )
+        for name in step.models:
+            if name not in models:
+                raise OperatorError(
+                    f"{step.operator} merges {name!r}, which was never run: it is no model of the "
+                    "recipe",
+                    hint="merge all models in one step: it takes any number of them",
+                )
+            if stated is None or not stated.prompts.get(name):
+                raise OperatorError(
+                    f"{step.operator} runs each model on unlabelled prompts, and the recipe has "
+                    f"none for {name}",
+                    hint=f"add `calibration: {{prompts: {{{name}: simmerge-hub:math}}}}`, or a "
+                    "dataset or file of prompts",
+                )
 
 
 def _check_slice(part: Slice, recipe: Recipe, names: list[str], where: str) -> None:

@@ -1,12 +1,14 @@
 """A recipe by file, by merged folder, or by the card of a merge on the Hub."""
 
 import re
+from itertools import chain
 from pathlib import Path
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import ModelRef, resolve_files
 from simmerge_hub.recipe import mergekit
+from simmerge_hub.recipe.calibration import FILES
 from simmerge_hub.recipe.reading import parse
 from simmerge_hub.recipe.recipe import Recipe
 from simmerge_hub.recipe.why import Why
@@ -60,5 +62,12 @@ def _parse_published(text: str, where: str) -> tuple[Recipe, Why | None]:
             raise RecipeError(
                 f"{where} asks for the folder {wanted.folder} of this machine",
                 hint="copy the recipe into a file if that is what you want",
+            )
+    for wanted in chain(*(recipe.calibration.prompts.values() if recipe.calibration else ())):
+        if wanted.source.endswith(FILES):
+            raise RecipeError(
+                f"{where} asks for the prompts in {Path(wanted.source).name}, a file of whoever "
+                "merged it",
+                hint="get that file, copy the recipe into a file beside it, and run that",
             )
     return recipe, why

@@ -9,6 +9,7 @@ import yaml
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import ModelRef
+from simmerge_hub.recipe.calibration import ANSWER_TOKENS, FILES, Calibration, Prompts
 from simmerge_hub.recipe.checks import check, recipe_error
 from simmerge_hub.recipe.recipe import (
     OPTIONAL_FIELDS,
@@ -22,7 +23,7 @@ from simmerge_hub.recipe.recipe import (
 from simmerge_hub.recipe.why import Why, read_why
 
 RECIPE_KEYS = {"simmerge", "base", "models", "steps", "slices", "dtype", "tokenizer", "seed",
-               "shard_size", "why", *OPTIONAL_FIELDS}  # fmt: skip
+               "shard_size", "calibration", "why", *OPTIONAL_FIELDS}  # fmt: skip
 SCHEDULE_DEPTH = 5
 """A list of filters of gradients; anything deeper is no schedule, and aliases may be cyclic."""
 _SHORT = reprlib.Repr()
@@ -82,6 +83,7 @@ def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
         rank=_whole(data.get("rank", 0), "rank", where),
         seed=_whole(data.get("seed", 0), "seed", where),
         shard_size=_whole(data.get("shard_size", SHARD_SIZE), "shard_size", where),
+        calibration=_calibration(data.get("calibration"), where, folder),
     )
     check(recipe, where)
     return recipe
@@ -103,6 +105,36 @@ def _source(entry: Any, where: str, folder: Path) -> Source:
         raise recipe_error(where, f"the model {entry!r} has neither `model:` nor `folder:`")
     place = folder / Path(path).expanduser() if path else None
     return Source(name=name, repo=repo, commit=commit, folder=place, digest=digest)
+
+
+def _calibration(entry: Any, where: str, folder: Path) -> Calibration | None:
+    if entry is None:
+        return None
+    sets = entry.get("prompts") if isinstance(entry, dict) else None
+    if (
+        not isinstance(sets, dict)
+        or entry.keys() - {"answers", "prompts"}
+        or not all(isinstance(name, str) for name in sets)
+    ):
+        raise recipe_error(where, f"calibration is written as {_SHORT.repr(entry)}")
+    return Calibration(
+        prompts={name: _prompts(each, where, folder) for name, each in sets.items()},
+        answers=_whole(entry.get("answers", ANSWER_TOKENS), "answers", where),
+    )
+
+
+def _prompts(entry: Any, where: str, folder: Path) -> tuple[Prompts, ...]:
+    prompts = []
+    for each in entry if isinstance(entry, list) else [entry]:
+        stated = {"source": each} if isinstance(each, str) else each
+        if not isinstance(stated, dict) or stated.keys() - {"source", "digest"}:
+            raise recipe_error(where, f"prompts are written as {_SHORT.repr(each)}")
+        source = _text(stated, "source", where)
+        if not source:
+            raise recipe_error(where, f"prompts without a `source:`: {_SHORT.repr(each)}")
+        here = str(folder / source) if source.endswith(FILES) else source
+        prompts.append(Prompts(source=here, digest=_text(stated, "digest", where)))
+    return tuple(prompts)
 
 
 def _slice(entry: Any, where: str) -> Slice:

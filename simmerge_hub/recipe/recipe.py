@@ -7,6 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from simmerge_hub import operators
+from simmerge_hub.recipe import calibration as calibrating
+from simmerge_hub.recipe.calibration import Calibration
 from simmerge_hub.recipe.writing import dump_yaml, to_plain
 
 SHARD_SIZE = 5_000_000_000
@@ -70,7 +73,8 @@ class Recipe:
     "refuse"; "drop": the output has the tensors of the base (or first model), copied from it where
     a model lacks them; "keep": and those that only others have, copied from the first that has
     them. `custom_code` carries over the base's own Python files. With `output` "adapter" LoRA
-    adapters are merged into one of rank `rank` (0: the sum of theirs).
+    adapters are merged into one of rank `rank` (0: the sum of theirs). `calibration` says what
+    operators that look at activations feed the models.
     """
 
     base: Source | None
@@ -85,6 +89,7 @@ class Recipe:
     rank: int = 0
     seed: int = 0
     shard_size: int = SHARD_SIZE
+    calibration: Calibration | None = None
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -100,6 +105,12 @@ class Recipe:
     def programs(self) -> tuple[tuple[Step, ...], ...]:
         """The steps of each slice, or those of the whole."""
         return tuple(s.steps or self.steps for s in self.slices) or (self.steps,)
+
+    @property
+    def sees_activations(self) -> bool:
+        """Whether a step looks at what the models' layers are fed."""
+        steps = chain(*self.programs)
+        return any(operators.find(step.operator).activations for step in steps)
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -124,6 +135,8 @@ def _to_data(recipe: Recipe, published: bool) -> dict[str, Any]:
     data |= {"steps": [_step_data(s) for s in recipe.steps]} if recipe.steps else {}
     data |= {"slices": [_slice_data(s) for s in recipe.slices]} if recipe.slices else {}
     data |= {"dtype": recipe.dtype} if recipe.dtype else {}
+    if recipe.calibration:
+        data["calibration"] = calibrating.to_data(recipe.calibration, published)
     data["tokenizer"] = recipe.tokenizer
     data |= {k: getattr(recipe, k) for k, v in OPTIONAL_FIELDS.items() if getattr(recipe, k) != v}
     return data | {"seed": recipe.seed, "shard_size": recipe.shard_size}

@@ -80,7 +80,8 @@ def effects(
         expert: the first model of every arm.
         auxiliary: the second.
         base: what both were fine-tuned from, if known. Without it an arm on deltas has no effects
-            and the others only those that need no base.
+            and the others only those that need no base. Nor has one that looks at activations,
+            which no signature holds.
         arms: operators with parameters for two models.
 
     Returns:
@@ -92,7 +93,7 @@ def effects(
     names = deltas.shared_tensors([expert, auxiliary] + ([base] if base else []))
     scale = deltas.entries_per_sample(expert, names)
     called = (expert.name, auxiliary.name)
-    usable = [base is not None or find(arm.operator).space == "weight" for arm in arms]
+    usable = [_runs_on_samples(arm, based=base is not None) for arm in arms]
     operators = [
         check(arm.operator, arm.parameters, 2, base=base is not None) if use else None
         for arm, use in zip(arms, usable, strict=True)
@@ -120,6 +121,11 @@ def effects(
     values = np.array([_effects_of_gram(gram, known=base is not None) for gram in grams])
     values[~np.array(usable, bool)] = np.nan
     return values.reshape(len(arms), len(EFFECT_NAMES))
+
+
+def _runs_on_samples(arm: Arm, *, based: bool) -> bool:
+    operator = find(arm.operator)
+    return not operator.activations and (based or operator.space == "weight")
 
 
 def effects_of_merge(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.signatures.probing.attention import record_attention
+from simmerge_hub.signatures.probing.layerwise import pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,7 +54,7 @@ class Layers:
 
 def run(model: PreTrainedModel, layers: Layers, batch: Sequence[Prompt]) -> list[Arrays]:
     """One forward pass; per prompt, its part of every array of the sketch."""
-    ids, mask = _pad(batch)
+    ids, mask = pad([prompt.ids for prompt in batch])
     queries = torch.tensor([(p.queries * QUERIES)[:QUERIES] for p in batch])
     hidden: dict[int, list[Tensor]] = {}
     hooks = [
@@ -75,17 +76,6 @@ def run(model: PreTrainedModel, layers: Layers, batch: Sequence[Prompt]) -> list
         | _attention(recorder.rows, i, p)
         for i, p in enumerate(batch)
     ]
-
-
-def _pad(batch: Sequence[Prompt]) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, int64 [prompts, longest], padded on the right."""
-    longest = max(len(p.ids) for p in batch)
-    ids = torch.zeros(len(batch), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, prompt in enumerate(batch):
-        ids[i, : len(prompt.ids)] = torch.tensor(prompt.ids)
-        mask[i, : len(prompt.ids)] = 1
-    return ids, mask
 
 
 def _make_hook(hidden: dict[int, list[Tensor]], number: int, batch: Sequence[Prompt]) -> Any:

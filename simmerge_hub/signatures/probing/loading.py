@@ -24,7 +24,7 @@ from simmerge_hub.signatures.probing.offload import load_by_layers
 from simmerge_hub.weights.stream import open_tensors, shapes
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 MEMORY_SHARE = 0.8
 """Of the free memory, what a model may take: the rest is for what runs through it."""
@@ -99,6 +99,22 @@ def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTraine
         f"{checkpoint.name} has no tokenizer, so prompts cannot be fed to it",
         hint="add the tokenizer's files to it, or plan with --signals structural",
     )
+
+
+def load_config(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTrainedConfig:
+    """The config of a model's text part; an adapter's is its base's.
+
+    Raises:
+        SignatureError: transformers cannot read it.
+    """
+    from transformers import AutoConfig
+
+    whole = checkpoint if checkpoint.kind == "full" or base is None else base
+    with _translate_errors(whole.name):
+        config = AutoConfig.from_pretrained(
+            _folder(whole), local_files_only=True, trust_remote_code=False
+        )
+        return config.get_text_config()
 
 
 def model_bytes(checkpoint: Checkpoint, base: Checkpoint | None, dtype: str) -> int:

@@ -51,7 +51,7 @@ def load_by_layers(
     from accelerate import cpu_offload
 
     model = _build_empty(folder, dtype)
-    stored = Stored(model=model, rows=rows, origins=_origins(model, rows), dtype=dtype)
+    stored = Stored(model=model, rows=rows, origins=find_origins(model, rows), dtype=dtype)
     _check_stored(stored)
     for name, buffer in model.named_buffers():
         if name in stored.origins:
@@ -124,8 +124,11 @@ def _build_empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
-def _origins(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Origin]:
-    """Which stored tensors each parameter and buffer is made of, by transformers' own rules."""
+def find_origins(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Origin]:
+    """Which of the stored tensors `names` each parameter and buffer of a model is made of.
+
+    By transformers' own rules for loading.
+    """
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 

@@ -20,6 +20,8 @@ DOMAINS = ("code", "math", "multilingual", "rag", "instruct")
 """Tasks that have a probe set of ours."""
 PROMPTS = 64
 """Prompts of a probe set at most."""
+PACKAGED = "simmerge-hub:"
+"""Begins the source of a probe set of ours; the task follows."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""
@@ -40,15 +42,16 @@ def probe_set(task: str, source: str | None = None, *, limit: int = PROMPTS) -> 
 
     Args:
         task: any name; one of DOMAINS where no source is given.
-        source: a dataset `org/name[@revision][:split[:column]]`, or a .jsonl or .txt file; ours
-            by default.
+        source: a dataset `org/name[@revision][:split[:column]]`, a .jsonl or .txt file, or
+            `simmerge-hub:math` for one of ours; ours of this task by default.
         limit: the first `limit` prompts are used.
 
     Raises:
         ProbeError: no source and no probe set of ours, or a source without prompts.
     """
-    if source is None:
-        origin, prompts = f"simmerge-hub:{task}", _packaged_prompts(task)[:limit]
+    if source is None or source.startswith(PACKAGED):
+        ours = task if source is None else source.removeprefix(PACKAGED)
+        origin, prompts = f"{PACKAGED}{ours}", _packaged_prompts(ours)[:limit]
     else:
         read = texts(source, limit=limit)
         origin, prompts = read.source, read.prompts

@@ -17,9 +17,10 @@ import torch
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.signatures.probing.capture import QUERIES, TOKENS, Arrays, Layers, Prompt, run
+from simmerge_hub.signatures.probing.layerwise import decoder_layers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 POSITIONS = 8
 """Positions kept of each prompt, its end included."""
@@ -90,7 +91,7 @@ def sketch(
         ProbeError: a prompt of fewer than two tokens, or a token that the model does not embed.
     """
     config = model.config.get_text_config()
-    longest = min(TOKENS, getattr(config, "max_position_embeddings", TOKENS))
+    longest = longest_prompt(config)
     read = [_prompt(text, tokenizer, longest) for text in prompts]
     _check_embedded(read, model)
     layers = _layers(model)
@@ -104,17 +105,32 @@ def sketch(
     return _join(read, [parts[i] for i in range(len(read))], layers, probes)
 
 
-def _prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> Prompt:
+def longest_prompt(config: PreTrainedConfig) -> int:
+    """Tokens of a prompt that are read at most, for a text model of this config."""
+    return min(TOKENS, getattr(config, "max_position_embeddings", TOKENS))
+
+
+def read_prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> tuple[int, ...]:
+    """The token ids of a prompt, the first `longest` of them.
+
+    Raises:
+        ProbeError: there are fewer than two.
+    """
     ids: list[int] = tokenizer(text, truncation=True, max_length=longest)["input_ids"]  # type: ignore[assignment]
     if len(ids) < 2:
         raise ProbeError(
             f"the prompt {text!r} has fewer than two tokens",
             hint="probe with longer texts: nothing can be predicted from one token",
         )
+    return tuple(ids)
+
+
+def _prompt(text: str, tokenizer: PreTrainedTokenizerBase, longest: int) -> Prompt:
+    ids = read_prompt(text, tokenizer, longest)
     last = len(ids) - 1
     order = sorted(range(1, last), key=lambda i: hashlib.sha256(f"{i} {text}".encode()).digest())
     return Prompt(
-        ids=tuple(ids),
+        ids=ids,
         positions=(*sorted(order[: POSITIONS - 1]), last),
         queries=(*sorted(order[: QUERIES - 1]), last),
     )
@@ -144,17 +160,11 @@ def _batches(prompts: list[Prompt], vocabulary: int, entries: int) -> Iterator[l
 
 def _layers(model: PreTrainedModel) -> Layers:
     """The model's decoder layers, and which of them are kept."""
-    count = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return Layers(
-                modules=list(module),
-                hidden=_spread_layers(count, HIDDEN_LAYERS),
-                attention=_spread_layers(count, ATTENTION_LAYERS),
-            )
-    raise ProbeError(
-        f"{type(model).__name__} has no list of {count} layers to probe",
-        hint="plan with --signals structural: weights alone",
+    modules = decoder_layers(model)
+    return Layers(
+        modules=modules,
+        hidden=_spread_layers(len(modules), HIDDEN_LAYERS),
+        attention=_spread_layers(len(modules), ATTENTION_LAYERS),
     )
 
 

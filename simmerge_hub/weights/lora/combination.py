@@ -36,6 +36,11 @@ def combination(chosen: Arm, names: Sequence[str], *, seed: int = 0) -> Combine 
     operator = check(chosen.operator, chosen.parameters, len(names))
     if chosen.operator in WEIGHTED:
         return _sum_weights(chosen, len(names))
+    if operator.activations:
+        raise OperatorError(
+            f"{chosen.label} looks at what models' layers are fed, which adapters alone do not say",
+            hint="merge into a full model from a recipe, or use an operator on deltas",
+        )
     if operator.space != "delta":
         raise OperatorError(
             f"{chosen.label} looks at the base's weights too, which adapters do not have",

@@ -1,0 +1,67 @@
+"""What a linear layer was fed, kept as far as a merge needs it: its inputs' Gram matrix.
+
+Where there are few tokens beside the layer's width, the inputs themselves are smaller than their
+products with each other, and are kept instead.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+KEPT_ROWS = 6
+"""Inputs are kept where there are this many times more columns than tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerInputs:
+    """The inputs X of one linear layer: either their Gram matrix XᵀX, or X.
+
+    Args:
+        tokens: how many input vectors there were.
+        gram: float32 [width, width], or None if `rows` are kept.
+        rows: float32 [tokens, width], or None.
+    """
+
+    tokens: int
+    gram: Tensor | None = None
+    rows: Tensor | None = None
+
+    @property
+    def width(self) -> int | None:
+        """How many columns the layer has; None where it was fed nothing."""
+        kept = self.gram if self.rows is None else self.rows
+        return kept.shape[1] if kept is not None and self.tokens else None
+
+    @property
+    def diagonal(self) -> Tensor:
+        """Σ x² of every column: float64 [width]."""
+        if self.rows is not None:
+            return self.rows.double().square().sum(0)
+        assert self.gram is not None
+        return self.gram.diagonal().double()
+
+
+def reduce_inputs(inputs: Tensor, *, most: int) -> LayerInputs:
+    """The inputs float32 [tokens, width] of a layer that is fed `most` tokens at most in all."""
+    if most * KEPT_ROWS <= inputs.shape[1]:
+        return LayerInputs(tokens=len(inputs), rows=inputs.clone())
+    return LayerInputs(tokens=len(inputs), gram=inputs.T @ inputs)
+
+
+def add_inputs(parts: Sequence[LayerInputs]) -> LayerInputs:
+    """The inputs of one layer in several batches, all reduced alike, as if they came at once."""
+    first, *others = parts
+    if not others:
+        return first
+    tokens = sum(part.tokens for part in parts)
+    if first.rows is not None:
+        rows = [part.rows for part in parts if part.rows is not None]
+        return LayerInputs(tokens=tokens, rows=torch.cat(rows))
+    assert first.gram is not None
+    total = first.gram.clone()
+    for part in others:
+        assert part.gram is not None
+        total += part.gram
+    return LayerInputs(tokens=tokens, gram=total)

@@ -1,0 +1,202 @@
+"""RegMean: the weights whose outputs are nearest to every model's own, on that model's inputs.
+
+A linear layer W is merged in closed form (Jin et al. 2023, arXiv 2212.09849):
+
+    W = Σᵢ Wᵢ Aᵢ (Σⱼ Aⱼ)⁻¹   with   Aᵢ = αᵢ·Gᵢ off the diagonal, Gᵢ on it,   Gᵢ = XᵢᵀXᵢ,
+
+Xᵢ the inputs that model i feeds this layer. It acts on the columns alone, so whole rows go in and
+whole rows come out. As Mᵢ = Aᵢ(ΣA)⁻¹ sum to one, it is computed as W_n + Σ (Wᵢ − W_n) Mᵢ: equal
+models give themselves, and deltas from a base are merged to the same as weights.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import OperatorError
+from simmerge_hub.operators.averaging import weight_shares, weighted_sum
+from simmerge_hub.operators.inputs import LayerInputs
+from simmerge_hub.operators.registry import HERE, Chunks, Place, operator, per_model
+
+Others = Literal["mean", "sum"]
+Mix = Callable[[int, Tensor], Tensor]
+"""(number of the model, rows float32 [rows, width]) -> the rows times that model's Mᵢ."""
+LEAST_TOKENS = 16
+"""A layer (or expert) that any model feeds fewer tokens is merged as other tensors are."""
+LARGEST_FACTORED_ALPHA = 0.99
+"""Beyond it a sum of few tokens' products is too near to singular for Woodbury's identity."""
+
+
+def solve(
+    chunks: Chunks,
+    place: Place = HERE,
+    *,
+    alpha: float = 0.9,
+    ridge: float = 1e-6,
+    weights: Sequence[float] | None = None,
+) -> tuple[Mix | None, ...]:
+    """How the models' rows are mixed: one for each matrix of a tensor, () where nothing is fed.
+
+    None stands for a matrix that some model fed too few tokens.
+    """
+    del chunks  # what decides is fed through the layer, not in it
+    if place.seen is None:
+        raise OperatorError(
+            "regmean looks at what the models' layers are fed, which is not known here",
+            hint="merge into a full model, from a recipe that has `calibration:`",
+        )
+    if not place.seen:
+        return ()
+    models = len(place.seen)
+    shares = _shares(per_model(weights, models))
+    matrices = zip(*place.seen, strict=True)
+    return tuple(_solve_matrix(seen, shares, alpha, ridge) for seen in matrices)
+
+
+@operator(space="weight", paper="arXiv 2212.09849", statistics=solve, activations=True)
+def regmean(
+    chunk: Tensor,
+    mixes: tuple[Mix | None, ...],
+    place: Place = HERE,
+    *,
+    alpha: float = 0.9,
+    ridge: float = 1e-6,
+    others: Others = "mean",
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    """Regression mean: linear layers that answer each model's own inputs as that model does.
+
+    Args:
+        chunk: float32 [models, rows, cols], weights (deltas with `others: sum`).
+        mixes: what mixes the rows of each of the tensor's matrices.
+        place: where the chunk lies, which says which matrix it belongs to.
+        alpha: the factor of the Gram matrices' off-diagonals; 0 leaves the diagonals alone.
+        ridge: added to the diagonal of every Gram matrix, whose mean diagonal is scaled to 1.
+        others: what becomes of tensors that are no linear layer: the mean, or the sum of deltas.
+        weights: how much each model counts; equal by default.
+
+    Returns:
+        float32 [rows, cols]. Every model's Gram matrix is first scaled to a mean diagonal of 1, so
+        that none counts more for having larger activations.
+    """
+    shares = _shares(per_model(weights, len(chunk)))
+    if not any(mixes):
+        return _merge_other(chunk, shares, others)
+    if len(place.shape) < 3:
+        return _mix_rows(chunk, mixes[0], shares, others)
+    merged = [
+        _mix_rows(_as_matrix(rows, place.shape), mix, shares, others).flatten()
+        for rows, mix in zip(chunk.unbind(1), mixes[place.low :], strict=False)
+    ]
+    return torch.stack(merged)
+
+
+def _as_matrix(rows: Tensor, shape: Sequence[int]) -> Tensor:
+    """One row of a three-dimensional tensor, which is a matrix: [models, rows, cols]."""
+    return rows.reshape(len(rows), *shape[1:])
+
+
+def _mix_rows(chunk: Tensor, mix: Mix | None, shares: Sequence[float], others: Others) -> Tensor:
+    if mix is None:
+        return _merge_other(chunk, shares, others)
+    *rest, last = chunk
+    merged = last.clone()
+    for number, rows in enumerate(rest):
+        merged += mix(number, rows - last)
+    return merged
+
+
+def _merge_other(chunk: Tensor, shares: Sequence[float], others: Others) -> Tensor:
+    if others == "sum":
+        return weighted_sum(chunk, [share * len(shares) for share in shares])
+    return weighted_sum(chunk, shares)
+
+
+def _shares(weights: Sequence[float]) -> list[float]:
+    if min(weights) < 0:
+        raise OperatorError(
+            f"regmean: the weights {list(weights)} are not all positive",
+            hint="a model counts more or less here, never against the others: give weights of at "
+            "least 0",
+        )
+    return weight_shares("regmean", weights)
+
+
+def _solve_matrix(
+    seen: Sequence[LayerInputs], shares: Sequence[float], alpha: float, ridge: float
+) -> Mix | None:
+    scales = [float(each.diagonal.mean()) for each in seen]
+    if min(each.tokens for each in seen) < LEAST_TOKENS or not min(scales) > 0:
+        return None
+    if alpha <= LARGEST_FACTORED_ALPHA and all(each.rows is not None for each in seen):
+        return _solve_few(seen, shares, scales, alpha, ridge)
+    return _solve_gram(seen, shares, scales, alpha, ridge)
+
+
+def _solve_gram(
+    seen: Sequence[LayerInputs],
+    shares: Sequence[float],
+    scales: Sequence[float],
+    alpha: float,
+    ridge: float,
+) -> Mix:
+    """By a Cholesky factor of Σ A in float64: as many tokens as columns, or more."""
+    damped = [
+        _damp(each, share, scale, alpha, ridge)
+        for each, share, scale in zip(seen, shares, scales, strict=True)
+    ]
+    factor, failed = torch.linalg.cholesky_ex(sum(damped[1:], damped[0]))
+    if failed:
+        raise OperatorError(
+            f"regmean: the Gram matrices cannot be inverted with alpha={alpha:g}, ridge={ridge:g}",
+            hint="give a smaller alpha or a larger ridge",
+        )
+    mixers = [torch.cholesky_solve(each, factor).T.float().contiguous() for each in damped[:-1]]
+    return lambda number, rows: rows @ mixers[number]
+
+
+def _damp(each: LayerInputs, share: float, scale: float, alpha: float, ridge: float) -> Tensor:
+    """Aᵢ: float64 [width, width]."""
+    gram = each.gram if each.rows is None else each.rows.double().T @ each.rows.double()
+    assert gram is not None
+    damped = gram.double() * (share * alpha / scale)
+    damped.diagonal().copy_(each.diagonal * (share / scale) + share * ridge)
+    return damped
+
+
+def _solve_few(
+    seen: Sequence[LayerInputs],
+    shares: Sequence[float],
+    scales: Sequence[float],
+    alpha: float,
+    ridge: float,
+) -> Mix:
+    """By Woodbury's identity: no matrix as wide as the layer on both sides is ever formed.
+
+    With A = D + ZᵀZ, D diagonal and Z the tokens: S⁻¹ = D⁻¹ − D⁻¹Zᵀ(1 + ZD⁻¹Zᵀ)⁻¹ZD⁻¹.
+    """
+    tokens = [
+        each.rows * (share * alpha / scale) ** 0.5
+        for each, share, scale in zip(seen, shares, scales, strict=True)
+        if each.rows is not None
+    ]
+    own = [
+        each.diagonal * (share * (1 - alpha) / scale) + share * ridge
+        for each, share, scale in zip(seen, shares, scales, strict=True)
+    ]
+    diagonal = sum(own[1:], own[0])
+    together = torch.cat(tokens).double()
+    inner = (together / diagonal) @ together.T
+    inner.diagonal().add_(1)
+    back = torch.cholesky_solve(together / diagonal, torch.linalg.cholesky(inner)).float()
+    forth, inverse = together.float(), (1 / diagonal).float()
+    damping = [each.float() for each in own]
+
+    def mix(number: int, rows: Tensor) -> Tensor:
+        fed = rows * damping[number] + (rows @ tokens[number].T) @ tokens[number]
+        scaled = fed * inverse
+        return scaled - (scaled @ forth.T) @ back
+
+    return mix
