@@ -61,6 +61,9 @@ ARMS = (
     arm("task_arithmetic", scale=0.4),
     arm("dare_ties", density=0.5),
     arm("sce", density=0.5),
+    arm("regmean", alpha=0.9),
+    arm("regmean", alpha=0.9, weights=(0.7, 0.3)),
+    arm("regmean", alpha=0.9, weights=(0.3, 0.7)),
 )
 """The arms that are measured and predicted: closed under swapping the two models."""
 

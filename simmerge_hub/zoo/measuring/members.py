@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.operators import Arm, Place, as_rows, merge_tensors
+from simmerge_hub.operators import Arm, Place, as_rows, find, merge_tensors
+from simmerge_hub.signatures.probing.answers import continue_greedily
+from simmerge_hub.signatures.probing.feeding import FedLayer, feed_whole
 from simmerge_hub.weights import adapters, stream
-from simmerge_hub.zoo.manifest import Manifest
+from simmerge_hub.zoo.manifest import Manifest, load_model
+from simmerge_hub.zoo.real.codec import Codec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 Weights = Mapping[str, "Tensor"]
 """A tied weight is there once."""
+ANSWER_TOKENS = 16
+"""Tokens of a specialist's own answer that it is fed after each probe, as recipes have it."""
 
 
 def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
@@ -41,8 +47,20 @@ def changes(manifest: Manifest, name: str, base: Weights) -> dict[str, Tensor]:
     return {n: fold(as_rows(base[n]), 0).reshape(shapes[n]) for n, fold in folds.items()}
 
 
+def feed_own_probes(manifest: Manifest, name: str, codec: Codec) -> FedLayer:
+    """What a specialist's linear layers are fed by the probes of its task and its own answers."""
+    model = load_model(manifest, name)
+    lines = manifest.probes(manifest.models[name].spec["task"]).read_text().splitlines()
+    prompts = [(codec.bos, *codec.encode(json.loads(line)["prompt"])) for line in lines]
+    return feed_whole(model, continue_greedily(model, prompts, ANSWER_TOKENS))
+
+
 def merge_into(
-    scratch: PreTrainedModel, arm: Arm, base: Weights, parents: Mapping[str, Weights]
+    scratch: PreTrainedModel,
+    arm: Arm,
+    base: Weights,
+    parents: Mapping[str, Weights],
+    fed: Sequence[FedLayer] = (),
 ) -> PreTrainedModel:
     """`scratch`, now holding the merge of `parents`: bfloat16 values in its own dtype.
 
@@ -52,17 +70,24 @@ def merge_into(
         base: all weights of the base.
         parents: name -> its weights, or only those that differ from the base. What neither changes
             stays as it is in the base: every operator leaves equal weights alone.
+        fed: what each parent's layers are fed, for an arm that looks at it.
 
     Random numbers belong to the tensor and to the parent's name, with seed 0.
     """
     import torch
 
+    sees = find(arm.operator).activations
     with torch.no_grad():
         for name, weight in scratch.named_parameters():
             if not any(name in parent for parent in parents.values()):
                 weight.copy_(base[name])
                 continue
-            place = Place(tensor=name, models=tuple(parents), shape=tuple(weight.shape))
+            place = Place(
+                tensor=name,
+                models=tuple(parents),
+                shape=tuple(weight.shape),
+                seen=tuple(f[name].matrices for f in fed if name in f) if sees else None,
+            )
             sides = [parent.get(name, base[name]) for parent in parents.values()]
             merged = merge_tensors(arm, base[name], sides, place)
             weight.copy_(merged.to(torch.bfloat16))

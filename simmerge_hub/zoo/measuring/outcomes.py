@@ -17,14 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.operators import ARMS, Arm
+from simmerge_hub.operators import ARMS, Arm, find
 from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
+from simmerge_hub.signatures.probing.feeding import FedLayer
 from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, cast_for_exams, digest_of, load_manifest, load_model
 from simmerge_hub.zoo.measuring import journal
 from simmerge_hub.zoo.measuring.design import Pair, families, pairs_of
 from simmerge_hub.zoo.measuring.gates import gate_report
-from simmerge_hub.zoo.measuring.members import Weights, changes, merge_into, weights_of
+from simmerge_hub.zoo.measuring.members import (
+    Weights,
+    changes,
+    feed_own_probes,
+    merge_into,
+    weights_of,
+)
 from simmerge_hub.zoo.real.codec import codec_for
 from simmerge_hub.zoo.real.domains import find_task
 
@@ -40,12 +47,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Side:
-    """One of a pair: its name, the task it is the expert for, what it changes, and its exam."""
+    """One of a pair: its name, the task it is the expert for, what it changes, and its exam;
+    what its layers are fed, if an arm looks at that."""
 
     name: str
     task: str
     weights: Weights
     exam: Exam
+    fed: FedLayer
 
 
 def measure_outcomes(
@@ -122,7 +131,8 @@ def _prepare(manifest: Manifest, base: str, arms: Sequence[Arm]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    exams = _exams(manifest, base)
+    exams, codec = _exams(manifest, base), codec_for(manifest, base)
+    sees = any(find(arm.operator).activations for arm in arms)
     scratch = cast_for_exams(manifest, load_model(manifest, base))
     origin = weights_of(scratch)
 
@@ -130,7 +140,8 @@ def _prepare(manifest: Manifest, base: str, arms: Sequence[Arm]) -> None:
     def side(name: str) -> _Side:
         known = manifest.models[name].spec["task"]
         moved = changes(manifest, name, origin)
-        return _Side(name=name, task=known, weights=moved, exam=exams[known])
+        fed = feed_own_probes(manifest, name, codec) if sees else {}
+        return _Side(name=name, task=known, weights=moved, exam=exams[known], fed=fed)
 
     def measure(first: str, second: str) -> list[Outcome]:
         one, other = side(first), side(second)
@@ -151,7 +162,8 @@ def _measured(pair: tuple[str, str]) -> list[Outcome]:
 def _examine(
     scratch: PreTrainedModel, arm: Arm, origin: Weights, one: _Side, other: _Side
 ) -> tuple[Score, Score]:
-    merged = merge_into(scratch, arm, origin, {one.name: one.weights, other.name: other.weights})
+    parents = {one.name: one.weights, other.name: other.weights}
+    merged = merge_into(scratch, arm, origin, parents, [one.fed, other.fed])
     return evaluate(merged, one.exam), evaluate(merged, other.exam)
 
 
