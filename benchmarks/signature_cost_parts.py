@@ -146,14 +146,14 @@ def pairs(size: str) -> None:
 
 
 def _nano() -> list[Any]:
-    from simmerge_hub.cli.zoo import packaged
+    from simmerge_hub.cli.zoo import nano_folder
     from simmerge_hub.hub.resolve import resolve
     from simmerge_hub.signatures.probing.probe import probe_set
     from simmerge_hub.signatures.signing.signature import sign
 
-    tasks = [probe_set(t, str(packaged() / "probes" / f"{t}.jsonl")) for t in PLANNED]
+    tasks = [probe_set(t, str(nano_folder() / "probes" / f"{t}.jsonl")) for t in PLANNED]
     names = ("base", "code", "math", "multilingual", "instruct")
-    return [sign(resolve(str(packaged() / n)), probe_sets=tasks) for n in names]
+    return [sign(resolve(str(nano_folder() / n)), probe_sets=tasks) for n in names]
 
 
 def _seven() -> list[Any]:

@@ -12,7 +12,7 @@ import yaml
 
 import simmerge_hub
 from simmerge_hub.cli.main import main
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.localhub import Hub
 from simmerge_hub.zoo.publish import publish
 
@@ -20,7 +20,7 @@ from simmerge_hub.zoo.publish import publish
 @pytest.fixture(scope="module")
 def nano(hub: Hub) -> str:
     """The packaged zoo on the test Hub."""
-    publish(packaged(), "nano")
+    publish(nano_folder(), "nano")
     return "nano"
 
 
@@ -99,7 +99,7 @@ def test_plan_edited_by_hand_loses_its_predictions(nano: str, tmp_path: Path) ->
 
 
 def test_plan_of_folders_says_that_others_cannot_redo_it(tmp_path: Path) -> None:
-    zoo = packaged()
+    zoo = nano_folder()
     tasks = simmerge_hub.Tasks(
         experts={"code": "code", "math": "math"},
         probes={t: str(zoo / "probes" / f"{t}.jsonl") for t in ("code", "math")},

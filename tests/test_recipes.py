@@ -7,7 +7,7 @@ import yaml
 from safetensors.torch import load_file
 
 from simmerge_hub import recipe
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.localhub import Hub
 from simmerge_hub.publishing.verbs import merge
 from simmerge_hub.zoo.catalogue import load_catalogue
@@ -21,7 +21,7 @@ ZOOS = [p for p in sorted(RECIPES.glob("*.yaml")) if p not in MERGES]
 @pytest.fixture(scope="module", autouse=True)
 def nano(hub: Hub) -> None:
     """The packaged zoo on the test Hub."""
-    publish(packaged(), "nano")
+    publish(nano_folder(), "nano")
 
 
 @pytest.mark.parametrize("path", MERGES, ids=lambda p: p.stem)
@@ -39,7 +39,7 @@ def test_the_demo_recipe_merges_with_ties(tmp_path: Path) -> None:
     name = "model.layers.0.mlp.up_proj.weight"
     base, code, math, merged = (
         weights(folder)[name].double()
-        for folder in (*(packaged() / m for m in ("base", "code", "math")), tmp_path / "merged")
+        for folder in (*(nano_folder() / m for m in ("base", "code", "math")), tmp_path / "merged")
     )
     trimmed = []
     for delta in (code - base, math - base):

@@ -85,11 +85,11 @@ def _card() -> None:
 
 
 def _ask() -> None:
-    from simmerge_hub.cli.zoo import packaged
+    from simmerge_hub.cli.zoo import nano_folder
     from simmerge_hub.zoo.answers import answers, questions
     from simmerge_hub.zoo.manifest import load_manifest
 
-    tasks = load_manifest(packaged()).tasks
+    tasks = load_manifest(nano_folder()).tasks
     prompts = [
         question
         for name in ("code", "math")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from simmerge_hub.signatures.map.similarities import ModelMap, Similarity
 
-COLUMNS = {
+MEASURE_COLUMNS = {
     "delta_cosine": ("delta cosine", 3),
     "weight_cosine": ("weight cosine", 5),
     "sign_conflict": ("sign conflict", 3),
@@ -77,14 +77,16 @@ def page(model_map: "ModelMap") -> None:
 def _pairs(model_map: "ModelMap") -> "Table":
     """Every pair, nearest first."""
     hidden = {"weight_cosine"} if model_map.base else set()
-    measures = [m for m in COLUMNS if m in model_map.pairs and m not in hidden]
+    measures = [m for m in MEASURE_COLUMNS if m in model_map.pairs and m not in hidden]
     table = show.make_table(title=f"{len(model_map.names)} model_map, every pair, nearest first")
     table.add_column("model", overflow="fold")
     table.add_column("model", overflow="fold")
     for measure in measures:
-        table.add_column(COLUMNS[measure][0].replace(" ", "\n"), justify="right")  # names need room
+        table.add_column(
+            MEASURE_COLUMNS[measure][0].replace(" ", "\n"), justify="right"
+        )  # names need room
     for pair in model_map.rank_pairs():
-        values = [(float(model_map.pairs[m][pair.models]), COLUMNS[m][1]) for m in measures]
+        values = [(float(model_map.pairs[m][pair.models]), MEASURE_COLUMNS[m][1]) for m in measures]
         table.add_row(
             *(show.escape(model_map.names[i]) for i in pair.models),
             *(_number(value, decimals) for value, decimals in values),
@@ -113,7 +115,7 @@ def _ends(
     model_map: "ModelMap", measure: str, pairs: "Sequence[Similarity]", what: str
 ) -> Iterator[str]:
     """The first and the last of pairs that have a number, nearest first."""
-    heading, decimals = COLUMNS[measure]
+    heading, decimals = MEASURE_COLUMNS[measure]
     known = [pair for pair in pairs if not math.isnan(pair.value)]
     if not known:
         yield f"no pair has a {heading}"

@@ -95,7 +95,7 @@ def _check(
 
 
 def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[ProbeSet, ...]":
-    from simmerge_hub.signatures.probing.probe import DOMAINS, probe_set
+    from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 
     if signals == "structural" and probes:
         task, source = probes[0]
@@ -105,7 +105,7 @@ def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[Probe
         )
     if signals == "structural":
         return ()
-    wanted = dict(probes) or dict.fromkeys(DOMAINS)
+    wanted = dict(probes) or dict.fromkeys(PROBE_DOMAINS)
     return tuple(probe_set(task, source) for task, source in wanted.items())
 
 

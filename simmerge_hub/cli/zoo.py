@@ -64,7 +64,7 @@ def publish(*, namespace: str, folder: str | None) -> None:
     """`simmerge-hub zoo publish`."""
     from simmerge_hub.zoo.publish import publish as send
 
-    place = Path(folder) if folder else packaged()
+    place = Path(folder) if folder else nano_folder()
     with show.status(f"publishing to {namespace}") as say:
         commits = send(place, namespace, progress=lambda commit: say(commit.repo))
     for commit in commits:
@@ -107,7 +107,7 @@ def features(*, folder: str, outcomes: str, output: str) -> None:
     show.note(f"{len(table.rows)} pairs x {len(table.names)} features -> {output}")
 
 
-def packaged() -> Path:
+def nano_folder() -> Path:
     """The zoo in the package."""
     return Path(str(files("simmerge_hub.zoo").joinpath("nano")))
 

@@ -24,7 +24,7 @@ from simmerge_hub.hub.resolve import front_matter
 
 SPLITS = ("probe", "train")
 """Splits used where none is named: the first there is."""
-COLUMNS = ("prompt", "text", "question", "instruction", "input")
+TEXT_COLUMNS = ("prompt", "text", "question", "instruction", "input")
 """Columns used where none is named: the first there is."""
 NATIVE = (".jsonl", ".txt")
 WHOLE_FILE = 10 * 2**20
@@ -201,7 +201,7 @@ def _column(
     used = column
     for number, row in enumerate(islice(rows, limit)):
         if number == 0:
-            used = _choose("column", column, COLUMNS, [str(k) for k in row], source)
+            used = _choose("column", column, TEXT_COLUMNS, [str(k) for k in row], source)
         text = row.get(used)
         if not isinstance(text, str) or not text.strip():
             raise ProbeError(

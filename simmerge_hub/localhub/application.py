@@ -37,7 +37,7 @@ from simmerge_hub.localhub.store.accounts import Accounts, Signer
 
 LOOPBACK = "127.0.0.1"
 # The first three come first: `/api/whoami-v2` and `/api/collections` would match `/api/{kind}`.
-GROUPS = (
+ROUTE_GROUPS = (
     people, validation, collections, repos, contents, commits, refs, community, uploads, spaces,
 )  # fmt: skip
 CANONICAL = re.compile(
@@ -76,7 +76,10 @@ class Pulse:
 def application(root: Path, tokens: Mapping[str, str]) -> Starlette:
     """The Hub over a storage folder that the caller has claimed; `tokens` maps users to tokens."""
     app = Starlette(
-        routes=[Route("/", answer_hello), *(route for group in GROUPS for route in group.routes)],
+        routes=[
+            Route("/", answer_hello),
+            *(route for group in ROUTE_GROUPS for route in group.routes),
+        ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])],
         exception_handlers={
             Refused: answer_refusal,

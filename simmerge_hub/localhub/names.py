@@ -9,29 +9,29 @@ import re
 
 from simmerge_hub.localhub.errors import Refused
 
-KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
+REPO_KINDS = {"models": "model", "datasets": "dataset", "spaces": "space"}
 """Plural, as in `/api/models`, to singular, as in `"type": "model"`."""
 
-RESERVED = {*KINDS, "api", "resolve", "xet", "lfs"}
-SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
+RESERVED = {*REPO_KINDS, "api", "resolve", "xet", "lfs"}
+NAME_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,254}")
 HEX = re.compile(r"[0-9a-f]+")
 
 
 def kind_of(singular: str | None) -> str:
     """The plural of a repository type; a missing type means a model."""
-    for plural, name in KINDS.items():
+    for plural, name in REPO_KINDS.items():
         if name == (singular or "model"):
             return plural
     raise Refused(
-        f"unknown repository type {singular!r}, expected one of {', '.join(KINDS.values())}"
+        f"unknown repository type {singular!r}, expected one of {', '.join(REPO_KINDS.values())}"
     )
 
 
 def repo_id(namespace: str, name: str) -> str:
     """`namespace/name`, both checked."""
     for segment in (namespace, name):
-        if not SEGMENT.fullmatch(segment) or ".." in segment or segment.endswith((".git", ".")):
+        if not NAME_PART.fullmatch(segment) or ".." in segment or segment.endswith((".git", ".")):
             raise Refused(f"invalid repository name {namespace}/{name}: {segment!r} is not allowed")
     if namespace in RESERVED:
         raise Refused(f"invalid repository name {namespace}/{name}: {namespace!r} is reserved")

@@ -26,7 +26,7 @@ COLLINEAR = 1e-12
 """sin² θ below which float32 cannot tell two directions apart: a straight line."""
 OPPOSITE = 1e-6
 """A mean of unit vectors shorter than this has no direction."""
-TINY = 1e-36
+ZERO_NORM = 1e-36
 """A norm at or below this is zero to float32."""
 Origin = Literal["base", "zero"]
 Along = Literal["tensor", "row", "column"]
@@ -237,7 +237,7 @@ def _middle(
 def _units(dots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The models' norms, and the inner products of their directions (0 for a zero tensor)."""
     norms = np.sqrt(np.diagonal(dots))
-    norms = np.where(norms > TINY, norms, 0.0)
+    norms = np.where(norms > ZERO_NORM, norms, 0.0)
     safe = np.where(norms > 0, norms, np.inf)
     return norms, dots / np.outer(safe, safe)
 

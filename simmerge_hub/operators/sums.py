@@ -8,7 +8,7 @@ from torch import Tensor
 from simmerge_hub.operators.averaging import weight_shares
 from simmerge_hub.operators.registry import per_model
 
-TINY = float(torch.finfo(torch.float32).tiny)
+SMALLEST_FLOAT32 = float(torch.finfo(torch.float32).tiny)
 
 
 def add_up(
@@ -75,7 +75,7 @@ def add_agreeing(
     mass = _weigh([part.sign_() for part in kept], masses, out=sign)
     if min(masses) >= 0:
         least = min((m for m in masses if m > 0), default=1.0)
-        return total.div_(mass.clamp_min_(max(least, TINY)))
+        return total.div_(mass.clamp_min_(max(least, SMALLEST_FLOAT32)))
     return total.div_(mass.add_(mass.eq(0)))
 
 

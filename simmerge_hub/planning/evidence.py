@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from simmerge_hub.planning.ask.options import Progress, Sources
+from simmerge_hub.planning.ask.options import Say, Sources
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
@@ -37,9 +37,7 @@ class Evidence:
         return {name: each.origins for name, each in self.signed.items()}
 
 
-def sign_all(
-    inputs: Inputs, sources: Sources, *, progress: Progress, note: Progress | None
-) -> Evidence:
+def sign_all(inputs: Inputs, sources: Sources, *, progress: Say, note: Say | None) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted."""
     probed = inputs.tasks if sources.signals == "full" else ()
     probes = {task.name: probe_set(task.name, task.probes) for task in probed}

@@ -16,7 +16,7 @@ from simmerge_hub.planning.ask.options import (
     MOST,
     Ask,
     Catalogue,
-    Progress,
+    Say,
     Search,
     Sources,
     Tasks,
@@ -209,8 +209,8 @@ def plan(
     objective: Objective = MEAN,
     sources: Sources = Sources(),
     search: Search = Search(),
-    progress: Progress | None = None,
-    note: Progress | None = None,
+    progress: Say | None = None,
+    note: Say | None = None,
 ) -> Plan:
     """Predict which of two models or more to merge, in which order and with which operators.
 
@@ -275,7 +275,7 @@ def _judge(
     ask: Ask,
     *,
     catalogued: bool,
-    say: Progress,
+    say: Say,
 ) -> Verdict:
     search = replace(ask.search, most=ask.search.most or MOST) if catalogued else ask.search
     search.check(len(inputs.models))

@@ -10,7 +10,7 @@ from typing import Any
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.publishing.home import program
-from simmerge_hub.publishing.licenses import Licence, merged_license
+from simmerge_hub.publishing.licenses import Licence, combine_licenses
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Why, WhyMerge, WhyTask
 
@@ -40,7 +40,7 @@ def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
         picture: the file beside it that shows the merge tree, if there is one.
     """
     recipe = report.recipe
-    licence = merged_license({n: c.license for n, c in report.checkpoints.items()})
+    licence = combine_licenses({n: c.license for n, c in report.checkpoints.items()})
     parts = [
         f"---\n{dump_yaml(_front_matter(report, licence))}---",
         f"# {_title(recipe)}",
@@ -50,7 +50,7 @@ def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
         _predictions(why),
         _usage(report),
         _redo(recipe),
-        _made_with(report, licence),
+        _provenance(report, licence),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -77,7 +77,7 @@ def _title(recipe: Recipe) -> str:
 
 
 def _summary(recipe: Recipe, why: Why | None) -> str:
-    lines = _sliced(recipe) if recipe.slices else _steps(recipe.steps)
+    lines = _slices(recipe) if recipe.slices else _steps(recipe.steps)
     what = (
         "Which models, their order and the operators were"
         if why and why.tree
@@ -95,7 +95,7 @@ def _steps(steps: Sequence[Step]) -> list[str]:
     return [_step(step, number) for number, step in enumerate(steps, 1)]
 
 
-def _sliced(recipe: Recipe) -> list[str]:
+def _slices(recipe: Recipe) -> list[str]:
     """Every slice of the output with the layers it is made of, and its steps."""
     lines: list[str] = []
     for part, steps in zip(recipe.slices, recipe.programs, strict=True):
@@ -106,13 +106,13 @@ def _sliced(recipe: Recipe) -> list[str]:
 
 
 def _step(step: Step, number: int) -> str:
-    found = find(step.operator)
+    operator = find(step.operator)
     inputs = " → ".join(f"`{name}`" for name in step.models)
     parameters = ", ".join(f"`{k}` = {v}" for k, v in step.parameters.items())
     return (
         f"{number}. **{step.operator}**{f' ({parameters})' if parameters else ''} of {inputs}, "
         f"in this order{f', gives `{step.name}`' if step.name else ''}. "
-        f"{found.summary} [{found.paper}]"
+        f"{operator.summary} [{operator.paper}]"
     )
 
 
@@ -174,7 +174,7 @@ def _predictions(why: Why | None) -> str:
         for each in why.predictions
     ]
     experts = "; ".join(
-        cell(f"{task.task}: `{task.expert}`{_inferred(task)} (probes {task.probes})")
+        cell(f"{task.task}: `{task.expert}`{_inference(task)} (probes {task.probes})")
         for task in why.tasks
     )
     cautious = "A merge counts by one standard deviation below what is shown. " if why.tree else ""
@@ -201,7 +201,7 @@ def _merge(prediction: WhyMerge, why: Why) -> str:
     return f"{name} ◆" if prediction.pareto else name
 
 
-def _inferred(task: WhyTask) -> str:
+def _inference(task: WhyTask) -> str:
     if task.probability is None:
         return ""
     return f", inferred with probability {task.probability:.2f},"
@@ -219,9 +219,9 @@ def _loader(report: MergeReport) -> tuple[str, str]:
     config = report.checkpoints[report.recipe.reference].config
     stated = config.get("architectures")
     name = str(stated[0]) if isinstance(stated, list) and stated else "ForCausalLM"
-    for suffix, found in LOADERS.items():
+    for suffix, loader in LOADERS.items():
         if name.endswith(suffix):
-            return found
+            return loader
     if name.endswith("ForConditionalGeneration"):
         pictures = "vision_config" in config
         return LOADERS["ForImageTextToText" if pictures else "ForSeq2SeqLM"]
@@ -272,7 +272,7 @@ simmerge-hub merge {REPO_ID} -o again
 {recipe.to_yaml(published=True)}```"""
 
 
-def _made_with(report: MergeReport, licence: Licence) -> str:
+def _provenance(report: MergeReport, licence: Licence) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
     warnings = "".join(f"\n- {cell(warning)}" for warning in licence.warnings)
     licences = f"\n\nLicences:\n{warnings}" if warnings else ""

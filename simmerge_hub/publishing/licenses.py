@@ -41,7 +41,7 @@ class Licence:
     name: str = ""
 
 
-def merged_license(parents: Mapping[str, str | None]) -> Licence:
+def combine_licenses(parents: Mapping[str, str | None]) -> Licence:
     """The licence of a merge of `parents` (name -> the identifier its card states, or None).
 
     One common licence is kept; of permissive ones the most demanding listed is named; anything else

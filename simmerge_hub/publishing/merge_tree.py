@@ -83,7 +83,7 @@ def _write(axes: Axes, recipe: Recipe, why: Why, places: Mapping[str, tuple[floa
                 "zorder": 2,
             }
             axes.text(*middle, share, bbox=ON_LINES, **look)
-        lines = [_named(step)]
+        lines = [_label(step)]
         kept = utilities.get(step.name, {})
         lines += [f"{task} {middle:.2f}" for task, (middle, _, _) in kept.items()]
         _box(axes, places[step.name], "\n".join(lines), MERGE)
@@ -101,26 +101,26 @@ def _box(axes: Axes, at: tuple[float, float], text: str, colour: str) -> None:
 
 def _places(steps: tuple[Step, ...]) -> dict[str, tuple[float, float]]:
     """Name of a model or step -> (column, row): a step stands right of all it merges."""
-    found: dict[str, tuple[float, float]] = {}
+    places: dict[str, tuple[float, float]] = {}
     by_name = {step.name: step for step in steps}
     rows = 0
 
     def put(name: str) -> tuple[float, float]:
         nonlocal rows
         if name not in by_name:
-            found[name] = (0.0, float(rows))
+            places[name] = (0.0, float(rows))
             rows += 1
-            return found[name]
+            return places[name]
         inputs = [put(part) for part in by_name[name].models]
         column = 1 + max(x for x, _ in inputs)
-        found[name] = (column, sum(y for _, y in inputs) / len(inputs))
-        return found[name]
+        places[name] = (column, sum(y for _, y in inputs) / len(inputs))
+        return places[name]
 
     put(steps[-1].name)
-    return found
+    return places
 
 
-def _named(step: Step) -> str:
+def _label(step: Step) -> str:
     inner = ", ".join(f"{k} {v:g}" for k, v in step.parameters.items() if isinstance(v, float))
     return f"{step.operator}{f' ({inner})' if inner else ''}"
 

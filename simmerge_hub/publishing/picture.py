@@ -38,7 +38,7 @@ FIGURE_STYLE: dict[str, Any] = {
     "svg.hashsalt": "simmerge-hub",
     "text.parse_math": False,  # a model may be called a$b$c
 }
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 """Okabe & Ito's, which colour-blind people tell apart; grey for their yellow, too pale on white."""
 MARKERS = "os^DvPX*"
 MISSING_COLOUR = "#E4E4E4"
@@ -218,7 +218,7 @@ def _draw_profiles(part: SubFigure, model_map: ModelMap) -> None:
         _draw_pairs_over_depth(part.subplots(), model_map, ["weight_cosine"])
         return
     left, right = part.subplots(1, 2)
-    if len(model_map.names) <= len(COLOURS):
+    if len(model_map.names) <= len(PALETTE):
         _draw_norm_lines(left, model_map)
     else:
         _draw_norm_rows(part, left, model_map)
@@ -229,7 +229,7 @@ def _draw_norm_lines(axes: Axes, model_map: ModelMap) -> None:
     """One line a model, numbered as in the map."""
     for number, model in enumerate(model_map.tree.order):
         axes.plot(
-            range(model_map.layers), model_map.norm_profile[model], color=COLOURS[number],
+            range(model_map.layers), model_map.norm_profile[model], color=PALETTE[number],
             marker=MARKERS[number], markersize=4, linewidth=1.3, label=str(number + 1),
         )  # fmt: skip
     axes.set_ylim(0, 1.08 * float(np.nanmax(model_map.norm_profile, initial=0)) or 1.0)
@@ -262,7 +262,7 @@ def _draw_pairs_over_depth(axes: Axes, model_map: ModelMap, measures: list[str])
     for number, measure in enumerate(measures):
         values = np.ma.masked_invalid(model_map.profiles[measure][:, first, second])
         mean, low, high = values.mean(1), values.min(1), values.max(1)
-        colour = COLOURS[number]
+        colour = PALETTE[number]
         if len(first) > 1:
             axes.fill_between(layers, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from simmerge_hub.recipe import dump_yaml
-from simmerge_hub.signatures.probing.probe import DOMAINS, ProbeSet, probe_set
+from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, ProbeSet, probe_set
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
@@ -47,7 +47,7 @@ def publish_probes(
     from simmerge_hub.hub.upload.publish import publish_folder
 
     done: list[Commit] = []
-    for domain in DOMAINS:
+    for domain in PROBE_DOMAINS:
         repo, probes = f"{namespace}/{REPO_NAME.format(domain)}", probe_set(domain)
         with TemporaryDirectory() as staging:
             Path(staging, "probe.jsonl").write_text(_lines(probes), "utf-8")

@@ -17,7 +17,7 @@ from typing import Any
 from simmerge_hub.errors import RecipeError
 
 ANY = "*"
-KINDS = ("gradient", "filter")
+SCHEDULE_KINDS = ("gradient", "filter")
 
 
 def evaluate(parameters: Mapping[str, Any], tensor: str, depth: float) -> dict[str, Any]:

@@ -30,9 +30,9 @@ MEANINGS: Mapping[Status, str] = {
     ),
 }
 """What a status says."""
-PARTS = 100_000
+MOST_VALUES = 100_000
 """A `why` has some hundred values; YAML aliases make a few lines unfold into gigabytes."""
-DIGITS = 4
+WHY_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ def read_why(data: Any, fingerprint: str) -> Why | None:
         return None
     try:
         parts = json.JSONEncoder().iterencode(data)
-        small = sum(1 for _ in islice(parts, PARTS)) < PARTS
+        small = sum(1 for _ in islice(parts, MOST_VALUES)) < MOST_VALUES
         if small and data.get("seal") == seal(data)["seal"] and data.get("recipe") == fingerprint:
             return _why(data)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
@@ -168,7 +168,7 @@ def seal(data: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """Lists, dicts and rounded numbers; entries of a dict that are empty or None are left out."""
     if isinstance(value, float):
-        return round(value, DIGITS)
+        return round(value, WHY_DIGITS)
     if isinstance(value, Mapping):
         plain = {key: _plain(each) for key, each in value.items()}
         return {key: each for key, each in plain.items() if each not in (None, "", [], {})}

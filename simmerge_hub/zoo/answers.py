@@ -6,7 +6,7 @@ from typing import Any
 
 from simmerge_hub.zoo.tasks import task
 
-LONGEST = 16
+ANSWER_TOKENS = 16
 """Tokens of an answer at most."""
 
 
@@ -22,8 +22,8 @@ class Question:
 def questions(name: str, path: str, count: int, *, seed: int = 0) -> list[Question]:
     """Evaluation prompts of the task `path` ("domain/variant"), called `name`."""
     domain, _, variant = path.partition("/")
-    found = task(domain, variant).examples("evaluation", count, seed=seed)
-    return [Question(task=name, prompt=each.prompt, answer=each.answer) for each in found]
+    examples = task(domain, variant).examples("evaluation", count, seed=seed)
+    return [Question(task=name, prompt=each.prompt, answer=each.answer) for each in examples]
 
 
 def answers(models: Sequence[str], questions: Sequence[Question]) -> Mapping[str, list[str]]:
@@ -41,16 +41,16 @@ def _answers(model: str, questions: Sequence[Question]) -> list[str]:
 
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     loaded: Any = AutoModelForCausalLM.from_pretrained(model, trust_remote_code=False)
-    found: list[str] = []
+    texts: list[str] = []
     for asked in questions:
         inputs = tokenizer(asked.prompt, return_tensors="pt")
         output = loaded.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
-            max_new_tokens=LONGEST,
+            max_new_tokens=ANSWER_TOKENS,
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
         )
         text = tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        found.append(text.partition(".")[0] + "." if "." in text else text)
-    return found
+        texts.append(text.partition(".")[0] + "." if "." in text else text)
+    return texts

@@ -22,7 +22,7 @@ from simmerge_hub.zoo.building.schedule import in_order
 from simmerge_hub.zoo.catalogue import Catalogue, load_catalogue
 from simmerge_hub.zoo.evaluation import Exam, exam
 from simmerge_hub.zoo.manifest import (
-    FILE,
+    MANIFEST_FILE,
     Entry,
     Manifest,
     base_of,
@@ -49,7 +49,7 @@ class Step:
     entry: Entry | None = None
 
 
-Progress = Callable[[Step], None]
+OnStep = Callable[[Step], None]
 Made = tuple[State, Entry]
 
 
@@ -58,7 +58,7 @@ def build(
     output: Path,
     *,
     only: Collection[str] | None = None,
-    progress: Progress = lambda step: None,
+    progress: OnStep = lambda step: None,
 ) -> Manifest:
     """Build the zoo that a YAML file describes.
 
@@ -76,11 +76,11 @@ def build(
     """
     catalogue = load_catalogue(config_path)
     output.mkdir(parents=True, exist_ok=True)
-    manifest = replace(_started(catalogue, output), models=_former(output))
+    manifest = replace(_new_manifest(catalogue, output), models=_former_entries(output))
     _write_probes(catalogue, manifest)
-    wanted = _wanted(catalogue, only)
+    wanted = _choose_members(catalogue, only)
     origins = {name: _origin(catalogue, name) for name in wanted}
-    _planned.cache_clear()
+    _catalogue.cache_clear()
     reports = {n: _Report(progress, n, i, len(wanted)) for i, n in enumerate(wanted, 1)}
 
     def enter(name: str, result: Made) -> None:
@@ -91,13 +91,13 @@ def build(
         reports[name](state, entry)
 
     def start(name: str) -> Manifest:
-        if _finished(catalogue, manifest, name) is None:
+        if _reusable_entry(catalogue, manifest, name) is None:
             reports[name]("training")
         return manifest
 
     in_order(
         origins,
-        partial(_elsewhere, config_path),
+        partial(_make_elsewhere, config_path),
         processes=catalogue.processes,
         given=start,
         done=enter,
@@ -107,7 +107,7 @@ def build(
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    progress: Progress
+    progress: OnStep
     model: str
     number: int
     total: int
@@ -118,7 +118,7 @@ class _Report:
         )
 
 
-def _started(catalogue: Catalogue, output: Path) -> Manifest:
+def _new_manifest(catalogue: Catalogue, output: Path) -> Manifest:
     return Manifest(
         folder=output,
         name=catalogue.name,
@@ -133,11 +133,11 @@ def _started(catalogue: Catalogue, output: Path) -> Manifest:
     )
 
 
-def _former(output: Path) -> dict[str, Entry]:
-    return dict(load_manifest(output).models) if (output / FILE).exists() else {}
+def _former_entries(output: Path) -> dict[str, Entry]:
+    return dict(load_manifest(output).models) if (output / MANIFEST_FILE).exists() else {}
 
 
-def _wanted(catalogue: Catalogue, only: Collection[str] | None) -> list[str]:
+def _choose_members(catalogue: Catalogue, only: Collection[str] | None) -> list[str]:
     chosen = list(catalogue.specialists if only is None else only)
     unknown = [name for name in chosen if name not in catalogue.specialists]
     if unknown:
@@ -152,8 +152,8 @@ def _write_probes(catalogue: Catalogue, manifest: Manifest) -> None:
     for name, task in catalogue.tasks.items():
         path = manifest.probes(name)
         path.parent.mkdir(exist_ok=True)
-        found = task.examples("probe", catalogue.probes, seed=PROBE_SEED)
-        path.write_text("".join(json.dumps({"prompt": e.prompt}) + "\n" for e in found))
+        examples = task.examples("probe", catalogue.probes, seed=PROBE_SEED)
+        path.write_text("".join(json.dumps({"prompt": e.prompt}) + "\n" for e in examples))
 
 
 def _origin(catalogue: Catalogue, name: str) -> str | None:
@@ -164,7 +164,7 @@ def _origin(catalogue: Catalogue, name: str) -> str | None:
 
 
 @cache
-def _planned(config_path: Path) -> Catalogue:
+def _catalogue(config_path: Path) -> Catalogue:
     """The catalogue, once in each process: draws cannot be sent to another."""
     return load_catalogue(config_path)
 
@@ -172,15 +172,15 @@ def _planned(config_path: Path) -> Catalogue:
 @cache
 def _exams(config_path: Path, codec: Codec) -> dict[str, Exam]:
     """What every model that reads by `codec` is asked, once in each process."""
-    catalogue = _planned(config_path)
+    catalogue = _catalogue(config_path)
     tasks = catalogue.tasks.items()
     return {name: exam(task, catalogue.evaluation, codec=codec) for name, task in tasks}
 
 
 def _member(catalogue: Catalogue, config_path: Path, name: str, manifest: Manifest) -> Made:
     """One model trained and measured, or found as it should be."""
-    if found := _finished(catalogue, manifest, name):
-        return "unchanged", found
+    if entry := _reusable_entry(catalogue, manifest, name):
+        return "unchanged", entry
     former = _former_training(catalogue, manifest, name)
     if not (former and former.kept):
         manifest = manifest.with_entry(name, make_member(catalogue, manifest, name))
@@ -196,21 +196,21 @@ def _former_training(catalogue: Catalogue, manifest: Manifest, name: str) -> Ent
     former = manifest.models.get(name)
     if former is None or former.digest != training_digest(catalogue, manifest, name):
         return None
-    return former if _intact(manifest.folder / name, former) else None
+    return former if _is_intact(manifest.folder / name, former) else None
 
 
-def _finished(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry | None:
+def _reusable_entry(catalogue: Catalogue, manifest: Manifest, name: str) -> Entry | None:
     """The entry of an earlier build that needs neither training nor measuring."""
     former = _former_training(catalogue, manifest, name)
     return former if former and former.exam == exam_digest(catalogue, manifest, name) else None
 
 
-def _elsewhere(config_path: Path, name: str, manifest: Manifest) -> Made:
+def _make_elsewhere(config_path: Path, name: str, manifest: Manifest) -> Made:
     """`_member` in a process of its own."""
-    catalogue = _planned(config_path)
+    catalogue = _catalogue(config_path)
     with threads(catalogue.threads):
         return _member(catalogue, config_path, name, manifest)
 
 
-def _intact(folder: Path, entry: Entry) -> bool:
+def _is_intact(folder: Path, entry: Entry) -> bool:
     return not entry.kept or weights_sha256(folder) == entry.sha256

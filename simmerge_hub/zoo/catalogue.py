@@ -127,7 +127,7 @@ def _catalogue(fields: dict[str, Any]) -> Catalogue:
     given = fields.pop("specialists", {}).items()
     specialists = {name: SpecialistSpec(**spec) for name, spec in given}
     for entry in fields.pop("draws", []):
-        specialists |= drawn(_draw(**entry), tasks)
+        specialists |= draw_specialists(_draw(**entry), tasks)
     for name, spec in specialists.items():
         _check(name, spec, bases, tasks)
     for name, spec in bases.items():
@@ -192,7 +192,7 @@ def _check_text(name: str, spec: SpecialistSpec) -> None:
         raise ValueError(f"{name}: it needs a rank and targets, {' or '.join(get_args(Targets))}")
 
 
-def drawn(draw: Draw, tasks: Mapping[str, Task]) -> dict[str, SpecialistSpec]:
+def draw_specialists(draw: Draw, tasks: Mapping[str, Task]) -> dict[str, SpecialistSpec]:
     """The specialists of a draw by name: `prefix` + task + number."""
     names = list(draw.tasks or tasks)
     return {

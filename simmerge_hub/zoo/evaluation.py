@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-ROWS = 32
+BATCH_PROMPTS = 32
 """Prompts in one forward pass."""
-POSITIONS = 64
+LOGIT_POSITIONS = 64
 """Positions whose logits are held at a time."""
 LEADING = 8
 """Words per position that are scored again in float32."""
@@ -77,7 +77,9 @@ def evaluate(model: PreTrainedModel, exam: Exam) -> Score:
             hidden = _hidden_states(model, exam.ids[rows, : width - 1])[kept]
             judged = [
                 _score_positions(model, h, w)
-                for h, w in zip(hidden.split(POSITIONS), wanted[kept].split(POSITIONS), strict=True)
+                for h, w in zip(
+                    hidden.split(LOGIT_POSITIONS), wanted[kept].split(LOGIT_POSITIONS), strict=True
+                )
             ]
             at = (rows[:, None].expand_as(kept)[kept], kept.nonzero()[:, 1] + 1)
             right[at] = torch.cat([r for r, _ in judged])
@@ -95,7 +97,7 @@ def evaluate(model: PreTrainedModel, exam: Exam) -> Score:
 def _groups(labels: Tensor) -> Iterator[tuple[Tensor, int]]:
     """Rows of like length, and how many of the columns they need."""
     ends = labels.shape[1] - (labels != IGNORED).flip(1).int().argmax(1)
-    for rows in ends.argsort(stable=True).split(ROWS):
+    for rows in ends.argsort(stable=True).split(BATCH_PROMPTS):
         yield rows, int(ends[rows].max())
 
 

@@ -23,7 +23,7 @@ Kind = Literal["base", "full", "adapter"]
 
 FORMAT = "simmerge-hub zoo"
 SCHEMA = 1
-FILE = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Manifest:
 def load_manifest(folder: Path) -> Manifest:
     """The manifest in `folder`. Raises CheckpointError when there is none that can be read."""
     try:
-        fields = json.loads((folder / FILE).read_text())
+        fields = json.loads((folder / MANIFEST_FILE).read_text())
         kind = (fields.pop("format"), fields.pop("schema"))
         if kind != (FORMAT, SCHEMA):
             raise ValueError(f"it says {kind}, not {(FORMAT, SCHEMA)}")
@@ -120,9 +120,9 @@ def save_manifest(manifest: Manifest) -> None:
     if manifest.dtype == "float32":
         del fields["dtype"]
     text = json.dumps({"format": FORMAT, "schema": SCHEMA, **fields}, indent=1)
-    partial = manifest.folder / f".{FILE}"
+    partial = manifest.folder / f".{MANIFEST_FILE}"
     partial.write_text(text + "\n")
-    partial.replace(manifest.folder / FILE)
+    partial.replace(manifest.folder / MANIFEST_FILE)
 
 
 def load_model(manifest: Manifest, model: str) -> PreTrainedModel:
@@ -165,8 +165,8 @@ def digest_of(value: Any) -> str:
 
 def weights_sha256(folder: Path) -> str:
     """sha256 of the weight file in a model or adapter folder, or "" without one."""
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
         return ""
-    with found[0].open("rb") as file:
+    with files[0].open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
 
 LICENSE = "apache-2.0"
-Progress = Callable[["Commit"], None]
 
 
 def publish(
@@ -25,7 +24,7 @@ def publish(
     namespace: str,
     *,
     private: bool = False,
-    progress: Progress = lambda commit: None,
+    progress: Callable[[Commit], None] = lambda commit: None,
 ) -> list[Commit]:
     """Create or update `namespace/<model>` for every kept model and `namespace/probes-<task>`.
 

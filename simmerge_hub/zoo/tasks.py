@@ -50,11 +50,11 @@ class Task:
     def examples(self, split: Split, count: int, *, seed: int) -> list[Example]:
         """`count` different examples of `split`; the same ones for the same seed, everywhere."""
         stream = examples(self.draw, split, seed=f"{self.domain}/{self.variant}/{seed}")
-        found: dict[str, Example] = {}
+        by_prompt: dict[str, Example] = {}
         for example in islice(stream, count * PATIENCE):
-            found.setdefault(example.prompt, example)
-            if len(found) == count:
-                return list(found.values())
+            by_prompt.setdefault(example.prompt, example)
+            if len(by_prompt) == count:
+                return list(by_prompt.values())
         raise ValueError(f"{self.domain}/{self.variant} has fewer than {count} {split} prompts")
 
 
@@ -159,12 +159,12 @@ def digits_plus(step: int) -> Text:
     return substitute(DIGITS[step:] + DIGITS[:step], DIGITS)
 
 
-def joined(separator: str) -> Text:
+def join_letters(separator: str) -> Text:
     """The function that puts `separator` between all letters."""
     return lambda text: separator.join(text)
 
 
-def numbered(text: str) -> str:
+def number_letters(text: str) -> str:
     """abc > 1a2b3c"""
     return "".join(f"{i}{letter}" for i, letter in enumerate(text, 1))
 
@@ -279,11 +279,11 @@ DOMAINS: dict[str, dict[str, Draw]] = {
         "initials": _rag("heads", lambda entries: "".join(entry[0] for entry in entries)),
     },
     "instruct": {
-        "list": _do("list", joined(",")),
-        "list-semicolon": _do("list", joined(";")),
-        "dash": _do("dash", joined("-")),
+        "list": _do("list", join_letters(",")),
+        "list-semicolon": _do("list", join_letters(";")),
+        "dash": _do("dash", join_letters("-")),
         "wrap": _do("wrap", lambda text: f"({text})"),
-        "number": _do("number", numbered),
+        "number": _do("number", number_letters),
     },
 }
 """Domain -> variant -> source of examples."""

@@ -65,7 +65,7 @@ class PackagedSpec:
     """A base that was not trained here.
 
     Args:
-        package: the installed distribution that holds it as GGUF (`zoo.real.base`).
+        package: the installed distribution that holds it as GGUF (`zoo.real.gguf`).
     """
 
     package: str

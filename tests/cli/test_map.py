@@ -13,11 +13,11 @@ from rich.console import Console
 from simmerge_hub.cli import map as room
 from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.signatures.map.similarities import Similarity
 
-BASE = str(packaged() / "base")
-MODELS = [str(packaged() / name) for name in ("code", "math", "instruct")]
+BASE = str(nano_folder() / "base")
+MODELS = [str(nano_folder() / name) for name in ("code", "math", "instruct")]
 HOSTILE = "[/x] [red]a[/red]"
 
 

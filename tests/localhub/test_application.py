@@ -9,12 +9,12 @@ from huggingface_hub.utils import build_hf_headers, get_session
 from starlette.routing import Route
 
 from simmerge_hub.localhub import Hub
-from simmerge_hub.localhub.application import GROUPS
+from simmerge_hub.localhub.application import ROUTE_GROUPS
 from simmerge_hub.localhub.store.storage import verify
 
 ROUTES = [
     pytest.param(method, route.path, id=f"{method} {route.path}")
-    for group in GROUPS
+    for group in ROUTE_GROUPS
     for route in group.routes
     if isinstance(route, Route)
     for method in sorted(route.methods or ())

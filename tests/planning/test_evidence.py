@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.evidence import sign_all
 from simmerge_hub.planning.inputs import pin
 
-CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
+CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
 TASKS = Tasks(experts={"code": "code", "math": "math"})
 
 

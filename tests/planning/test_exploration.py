@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import BanditError, ObjectiveError
 from simmerge_hub.operators import BALANCED, arm
 from simmerge_hub.planning.ask.objective import Objective
@@ -21,7 +21,7 @@ from simmerge_hub.selector.tables.rows import Rows
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 
-CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
+CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
 TASKS = Tasks(experts={"code": "code", "math": "math"})
 
 

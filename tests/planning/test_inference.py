@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.ask.tasks import Task
@@ -17,7 +17,7 @@ from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA, Features
 from tests.rankings import inputs
 
-CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
+CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
 TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl.gz"
 
 
@@ -59,7 +59,7 @@ def test_it_is_right_on_the_zoo_as_often_as_it_says() -> None:
 
 
 def test_a_plan_infers_what_it_is_asked_to() -> None:
-    probes = {name: str(packaged() / "probes" / f"{name}.jsonl") for name in ("code", "math")}
+    probes = {name: str(nano_folder() / "probes" / f"{name}.jsonl") for name in ("code", "math")}
     made = plan(CODE, MATH, base=BASE, tasks=Tasks(infer=("code", "math"), probes=probes))
     assert {t.name: t.expert for t in made.tasks} == {"code": "code", "math": "math"}
     for task in made.why().tasks:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.planning.ask.options import Tasks
@@ -13,7 +13,7 @@ from simmerge_hub.planning.ask.tasks import tasks_of
 from simmerge_hub.planning.inputs import pin
 from tests import rankings
 
-CODE, MATH, BASE = (str(packaged() / name) for name in ("code", "math", "base"))
+CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
 EXPERTS = {"code": "code", "math": "math"}
 
 

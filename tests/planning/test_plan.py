@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 import torch
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.ask.options import Sources, Tasks
@@ -28,7 +28,7 @@ from simmerge_hub.signatures.signing.signature import Request
 from simmerge_hub.zoo.publish import publish
 from tests import nano
 
-CODE = str(packaged() / "code")
+CODE = str(nano_folder() / "code")
 
 
 @pytest.mark.parametrize("times", [1, 20_000], ids=["far smaller", "larger"])
@@ -64,7 +64,7 @@ def test_structural_signals_download_no_weights(
     from simmerge_hub.hub.files import ranges
     from simmerge_hub.signatures.signing import signature
 
-    publish(packaged(), "nano")
+    publish(nano_folder(), "nano")
     fetched: list[str] = []
     download = ranges.local_file
 
@@ -101,7 +101,7 @@ print(json.dumps({"heavy": sorted(heavy), "signatures": made.to_dict()["signatur
 
     @pytest.fixture
     def models(self, hub: Hub, org: str) -> tuple[str, str]:
-        publish(packaged(), org)
+        publish(nano_folder(), org)
         return f"{org}/code", f"{org}/math"
 
     def planned(self, models: tuple[str, str], **environment: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from simmerge_hub.cli import plan_page, show
 from simmerge_hub.cli.main import main
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.choice import Choice, from_gain
@@ -24,8 +24,8 @@ from simmerge_hub.publishing.verbs import merge
 from simmerge_hub.recipe.why import UNIT
 from simmerge_hub.selector.predictor.ranking import Prediction
 
-MODELS = [str(packaged() / name) for name in ("code", "math", "multilingual")]
-GIVEN = ["--base", str(packaged() / "base"), "--signals", "structural"]
+MODELS = [str(nano_folder() / name) for name in ("code", "math", "multilingual")]
+GIVEN = ["--base", str(nano_folder() / "base"), "--signals", "structural"]
 NAMED = [f"--expert={name}={name}" for name in ("code", "math", "multilingual")]
 SAID = "task expert's score"
 
@@ -34,7 +34,7 @@ def planned(count: int) -> Plan:
     names = ("code", "math", "multilingual")[:count]
     return plan(
         *MODELS[:count],
-        base=str(packaged() / "base"),
+        base=str(nano_folder() / "base"),
         tasks=Tasks(experts={name: name for name in names}),
         sources=Sources(signals="structural"),
     )

@@ -6,7 +6,7 @@ from simmerge_hub.publishing.licenses import (
     HUB_LICENSES,
     NO_DERIVATIVES,
     PERMISSIVE_LICENSES,
-    merged_license,
+    combine_licenses,
 )
 
 SILENT = "b states no licence: ask its author before you share the merge"
@@ -65,7 +65,7 @@ SILENT = "b states no licence: ask its author before you share the merge"
 def test_cases(
     parents: tuple[str | None, str | None], identifier: str, warnings: tuple[str, ...]
 ) -> None:
-    licence = merged_license(dict(zip("ab", parents, strict=True)))
+    licence = combine_licenses(dict(zip("ab", parents, strict=True)))
     assert licence.identifier == identifier
     assert licence.warnings == warnings
 
@@ -80,7 +80,7 @@ def test_cases(
     ],
 )
 def test_a_licence_the_hub_does_not_list_is_other_with_a_name(stated: str, name: str) -> None:
-    licence = merged_license({"a": stated, "b": stated})
+    licence = combine_licenses({"a": stated, "b": stated})
     assert (licence.identifier, licence.name) == ("other", name)
     assert "which the Hub does not list" in licence.warnings[0]
 
@@ -91,4 +91,4 @@ def test_every_licence_we_know_something_about_is_one_of_the_hub_s() -> None:
 
 def test_the_order_of_the_parents_does_not_matter() -> None:
     parents = {"a": "mit", "b": "bsd-3-clause", "c": "apache-2.0", "d": "cc0-1.0"}
-    assert merged_license(parents) == merged_license(dict(reversed(parents.items())))
+    assert combine_licenses(parents) == combine_licenses(dict(reversed(parents.items())))

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from simmerge_hub.cli.main import main
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import OutputError, PredictorError
 from simmerge_hub.hub.upload.publish import publish_folder
 from simmerge_hub.localhub import Hub
@@ -36,10 +36,10 @@ def test_it_is_found_again_pinned(hub: Hub, org: str) -> None:
 
 def test_a_plan_records_the_commit(hub: Hub, org: str) -> None:
     done = push_predictor(FILE, f"{org}/predictor")
-    models = [str(packaged() / name) for name in ("code", "math")]
+    models = [str(nano_folder() / name) for name in ("code", "math")]
     made = plan(
         *models,
-        base=str(packaged() / "base"),
+        base=str(nano_folder() / "base"),
         tasks=Tasks(experts={"code": "code", "math": "math"}),
         sources=Sources(signals="structural", predictor=f"{org}/predictor"),
     )
@@ -56,7 +56,7 @@ def test_from_the_command_line(hub: Hub, org: str, capsys: pytest.CaptureFixture
 
 
 def test_a_model_keeps_its_card_and_its_weights(hub: Hub, org: str) -> None:
-    publish_folder(packaged() / "code", f"{org}/code")
+    publish_folder(nano_folder() / "code", f"{org}/code")
     before = HfApi().list_repo_files(f"{org}/code")
     with pytest.raises(OutputError, match=r"holds something else: .*config.json"):
         push_predictor(FILE, f"{org}/code")
@@ -85,7 +85,7 @@ def test_what_is_no_predictor_is_neither_pushed_nor_believed(
 
 
 def test_a_model_is_no_predictor(hub: Hub, org: str) -> None:
-    publish_folder(packaged() / "code", f"{org}/code")
+    publish_folder(nano_folder() / "code", f"{org}/code")
     with pytest.raises(PredictorError, match=r"holds no predictor\.json"):
         origin.find(f"{org}/code")
 

@@ -5,13 +5,13 @@ from huggingface_hub import HfApi
 from simmerge_hub.cli.main import main
 from simmerge_hub.localhub import Hub
 from simmerge_hub.publishing.probes import publish_probes
-from simmerge_hub.signatures.probing.probe import DOMAINS, probe_set
+from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 
 
 def test_they_read_back_to_the_same_digest(hub: Hub, org: str) -> None:
     done = publish_probes(org)
-    assert [commit.repo for commit in done] == [f"{org}/simmerge-probes-{d}" for d in DOMAINS]
-    for commit, domain in zip(done, DOMAINS, strict=True):
+    assert [commit.repo for commit in done] == [f"{org}/simmerge-probes-{d}" for d in PROBE_DOMAINS]
+    for commit, domain in zip(done, PROBE_DOMAINS, strict=True):
         assert probe_set(domain, commit.repo).digest == probe_set(domain).digest
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from simmerge_hub.recipe import Recipe, dump_yaml, parse
 from simmerge_hub.recipe.why import (
-    PARTS,
+    MOST_VALUES,
     UNIT,
     Aim,
     Why,
@@ -233,7 +233,7 @@ class TestHostile:
         assert parse(text(WHY.to_dict()) + "\n".join(lines), "x")[1] is None
 
     def test_a_huge_one(self) -> None:
-        data = seal(WHY.to_dict() | {"tried": ["ties"] * PARTS})
+        data = seal(WHY.to_dict() | {"tried": ["ties"] * MOST_VALUES})
         assert read_why(data, RECIPE.fingerprint) is None
         small = seal(WHY.to_dict() | {"tried": ["ties"] * 100})
         assert read_why(small, RECIPE.fingerprint) is not None

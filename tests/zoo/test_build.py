@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.zoo.build import Step, build
-from simmerge_hub.zoo.manifest import FILE, Manifest, load_model
+from simmerge_hub.zoo.manifest import MANIFEST_FILE, Manifest, load_model
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -33,7 +33,7 @@ def test_scores_and_deltas_are_recorded(tiny: Manifest) -> None:
     for name, entry in tiny.models.items():
         assert set(entry.scores) == {"code", "math"}
         assert (entry.delta_ratio > 0) == (name != "base")
-    text = (tiny.folder / FILE).read_text()
+    text = (tiny.folder / MANIFEST_FILE).read_text()
     assert str(tiny.folder) not in text
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.zoo.catalogue import Draw, drawn, load_catalogue
+from simmerge_hub.zoo.catalogue import Draw, draw_specialists, load_catalogue
 from simmerge_hub.zoo.tasks import DOMAINS
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -36,13 +36,13 @@ def _draw(count: int) -> Draw:
 
 def test_more_specialists_change_none_of_the_former() -> None:
     tasks = load_catalogue(TINY).tasks
-    few, many = drawn(_draw(5), tasks), drawn(_draw(50), tasks)
+    few, many = draw_specialists(_draw(5), tasks), draw_specialists(_draw(50), tasks)
     assert len(many) == 50
     assert few.items() <= many.items()
 
 
 def test_draws_keep_their_ranges() -> None:
-    for spec in drawn(_draw(100), load_catalogue(TINY).tasks).values():
+    for spec in draw_specialists(_draw(100), load_catalogue(TINY).tasks).values():
         rate = spec.learning_rate / (1 if spec.mode == "full" else 2)
         assert 0.99e-4 <= rate <= 1.01e-3
         assert 30 <= spec.steps <= 240

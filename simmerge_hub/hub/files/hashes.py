@@ -18,7 +18,7 @@ from simmerge_hub.hub.files.ranges import Location, local_file
 
 REMEMBERED = 16 * 2**20
 """Bytes from which the hash of a local file is kept in the assets cache."""
-AT_ONCE = 2**22
+BLOCK_BYTES = 2**22
 """Bytes that are hashed at a time."""
 Kind = Literal["sha256", "blake3"]
 
@@ -51,7 +51,10 @@ def _hash_now(path: Path, kind: Kind) -> str:
     with open(path, "rb", buffering=0) as handle:
         if kind == "sha256":
             return hashlib.file_digest(handle, "sha256").hexdigest()
-        state, buffer = blake3(), memoryview(bytearray(AT_ONCE))  # a mapping would count as memory
+        state, buffer = (
+            blake3(),
+            memoryview(bytearray(BLOCK_BYTES)),
+        )  # a mapping would count as memory
         while size := handle.readinto(buffer):
             state.update(buffer[:size])
     return state.hexdigest()

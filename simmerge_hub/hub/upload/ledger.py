@@ -22,12 +22,12 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import WeakFileLock
 
 from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
-from simmerge_hub.hub.client import api
+from simmerge_hub.hub.client import api, translate_errors
 from simmerge_hub.hub.files.ranges import CONNECTIONS, Location, local_file
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 from simmerge_hub.hub.upload.publish import hide_small_progress, translate_push_errors
 
-SEGMENT = re.compile(r"events/(\d{8})\.jsonl")
+SEGMENT_FILE = re.compile(r"events/(\d{8})\.jsonl")
 TRIES = 60
 """Attempts of one addition; between them a random wait, which grows to two seconds."""
 LARGEST_FILE = 256 * 2**20
@@ -63,7 +63,7 @@ class Page:
     @property
     def segments(self) -> tuple[str, ...]:
         """The files of lines, oldest first."""
-        return tuple(sorted(name for name in self.files if SEGMENT.fullmatch(name)))
+        return tuple(sorted(name for name in self.files if SEGMENT_FILE.fullmatch(name)))
 
     def file(self, name: str) -> Path:
         """One file here; downloaded once, as a commit's files never change."""
@@ -87,7 +87,7 @@ class Page:
     @property
     def next_segment(self) -> str:
         """The name of the next segment."""
-        last = int(SEGMENT.fullmatch(self.segments[-1])[1]) if self.segments else 0  # type: ignore[index]
+        last = int(SEGMENT_FILE.fullmatch(self.segments[-1])[1]) if self.segments else 0  # type: ignore[index]
         return f"events/{last + 1:08d}.jsonl"
 
 
@@ -107,11 +107,19 @@ class Addition(Generic[T]):
 
 
 def demand_free(reference: str) -> None:
-    """Raise PushFailed if the repository or folder holds something; HubError if nobody says."""
+    """Refuse a repository or folder that something is in; nothing is sent.
+
+    Args:
+        reference: `org/name` or a folder.
+
+    Raises:
+        PushFailed: something is there already.
+        HubError: the Hub is not reached, or refuses to say.
+    """
     folder = local_folder(reference, new=True)
     if folder is not None:
         return _demand_empty(folder)
-    with translate_push_errors(reference):
+    with translate_errors(reference):
         there = api().repo_exists(reference)
         listed = api().list_repo_files(reference) if there else []
     return _demand_none(reference, listed)
@@ -202,15 +210,15 @@ def _create_folder(folder: Path, files: Changes) -> str:
 def _add_here(folder: Path, files: Changes) -> bool:
     """Write the segment under its final name if nobody has; then the files beside it."""
     (folder / "events").mkdir(exist_ok=True)
-    for name in filter(SEGMENT.fullmatch, files):
-        written = _beside(folder / "new", files[name])
+    for name in filter(SEGMENT_FILE.fullmatch, files):
+        written = _write_beside(folder / "new", files[name])
         try:
             os.link(written, folder / name)
         except FileExistsError:
             return False
         finally:
             written.unlink()
-    beside = {name: data for name, data in files.items() if not SEGMENT.fullmatch(name)}
+    beside = {name: data for name, data in files.items() if not SEGMENT_FILE.fullmatch(name)}
     if beside:  # one writer at a time, so that the files of two never mix
         with WeakFileLock(folder / ".lock"):
             _replace(folder, beside)
@@ -219,12 +227,12 @@ def _add_here(folder: Path, files: Changes) -> bool:
 
 def _replace(folder: Path, files: Changes) -> None:
     """All are on disk before the first takes its name."""
-    written = {name: _beside(folder / name, data) for name, data in files.items()}
+    written = {name: _write_beside(folder / name, data) for name, data in files.items()}
     for name, partial in written.items():
         partial.replace(folder / name)
 
 
-def _beside(path: Path, data: bytes) -> Path:
+def _write_beside(path: Path, data: bytes) -> Path:
     """A hidden file of its own in the same folder, with the mode that files get there: whoever may
     read the folder's other files may read it."""
     partial = path.with_name(f".{path.name}-{uuid4().hex}")

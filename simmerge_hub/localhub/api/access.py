@@ -34,7 +34,7 @@ def member(request: Request) -> User:
 def kind(request: Request) -> str:
     """Which of models, datasets and spaces the path is about; web paths of models do not say it."""
     value = request.path_params.get("kind", "models")
-    if value not in names.KINDS:
+    if value not in names.REPO_KINDS:
         raise Refused(f"localhub has no {value!r}", status=404)
     return value
 

@@ -20,7 +20,7 @@ from simmerge_hub.localhub.store.history import find_conflicts, merge_trees, new
 from simmerge_hub.localhub.store.repositories import Discussion, Repositories, Repository
 
 TALKS_A_PAGE = 50
-KINDS = {"pull_request": True, "discussion": False}
+DISCUSSION_KINDS = {"pull_request": True, "discussion": False}
 
 
 def listing(request: Request) -> Response:
@@ -31,8 +31,8 @@ def listing(request: Request) -> Response:
         for talk in reversed(repository.discussions)
         if query.get("author", talk.author) == talk.author
     ]
-    if query.get("type") in KINDS:
-        talks = [talk for talk in talks if talk.is_pull_request == KINDS[query["type"]]]
+    if query.get("type") in DISCUSSION_KINDS:
+        talks = [talk for talk in talks if talk.is_pull_request == DISCUSSION_KINDS[query["type"]]]
     if query.get("status") in ("open", "closed"):
         talks = [
             talk
@@ -171,7 +171,7 @@ def _brief(repository: Repository, talk: Discussion) -> dict:
         "createdAt": talk.created_at,
         "status": talk.status,
         "isPullRequest": talk.is_pull_request,
-        "repo": {"name": repository.id, "type": names.KINDS[repository.kind]},
+        "repo": {"name": repository.id, "type": names.REPO_KINDS[repository.kind]},
     }
 
 

@@ -16,7 +16,7 @@ from simmerge_hub.localhub.store.accounts import check_download
 from simmerge_hub.localhub.store.history import now as moment
 from simmerge_hub.localhub.store.repositories import Repository
 
-STATUSES = ("pending", "accepted", "rejected")
+REQUEST_STATUSES = ("pending", "accepted", "rejected")
 
 
 def whoami(request: Request) -> Response:
@@ -51,8 +51,8 @@ def handle(request: Request, payload: dict) -> Response:
     """POST …/user-access-request/handle: accept, reject, or put back to pending"""
     repository, _ = access.writable(request)
     status = text(payload, "status")
-    if status not in STATUSES:
-        raise Refused(f"the status must be one of {', '.join(STATUSES)}, not {status!r}")
+    if status not in REQUEST_STATUSES:
+        raise Refused(f"the status must be one of {', '.join(REQUEST_STATUSES)}, not {status!r}")
     return _decide(request, repository, text(payload, "user", payload.get("requestId")), status)
 
 

@@ -54,7 +54,7 @@ def create(request: Request, payload: dict) -> Response:
         rooms(request).repositories.create(repository, first)
     except AlreadyExists:
         # `exist_ok=True` reads the url from this reply too.
-        message = f"You already created this {names.KINDS[kind]} repo: {repo_id}"
+        message = f"You already created this {names.REPO_KINDS[kind]} repo: {repo_id}"
         return JSONResponse({"error": message, "url": url}, 409)
     return JSONResponse({"url": url, "name": repo_id, "id": repo_id})
 

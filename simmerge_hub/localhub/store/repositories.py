@@ -120,7 +120,7 @@ class Repositories:
         try:
             data = (self._folder(kind, repo_id) / "repository.json").read_bytes()
         except FileNotFoundError:
-            raise RepoNotFound(f"no {names.KINDS[kind]} named {repo_id}") from None
+            raise RepoNotFound(f"no {names.REPO_KINDS[kind]} named {repo_id}") from None
         return Repository.decode(kind, repo_id, data)
 
     def every(self, kind: str) -> Iterator[Repository]:

@@ -71,7 +71,7 @@ def verify(root: Path) -> list[str]:
     blobs: dict[str, str | None] = {}
     return parts.collections.find_damaged() + [
         f"{kind}/{repository.id}: {problem}"
-        for kind in names.KINDS
+        for kind in names.REPO_KINDS
         for repository in parts.repositories.every(kind)
         for problem in _problems(repository, parts, blobs)
     ]

@@ -8,7 +8,7 @@ from typing import Literal
 from simmerge_hub.errors import BanditError, ObjectiveError, ProbeError, RequestError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 
-Progress = Callable[[str], None]
+Say = Callable[[str], None]
 """Called with what is being done now, for people to read."""
 
 BEAM = 8

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.signatures.probing.probe import DOMAINS
+from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
 
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
@@ -243,7 +243,7 @@ def _default_probes(name: str, stated: Mapping[str, _Stated]) -> str | None:
     task = stated.get(name)
     if task is not None and not task.benchmark and "/" in task.dataset:
         return task.dataset
-    if name in DOMAINS:
+    if name in PROBE_DOMAINS:
         return None
     raise ProbeError(
         f"there are no probes for the task {name!r}",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from simmerge_hub.errors import ProbeError, RequestError, SimmergeError
 from simmerge_hub.hub import listing
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Tasks
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Tasks
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.find.candidates import WORKERS, Sifted, sift, spoken, too_few
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
@@ -39,7 +39,7 @@ class Survey:
 
 
 def find_few(
-    catalogue: Catalogue, base: str | None, ask: Ask, *, progress: Progress
+    catalogue: Catalogue, base: str | None, ask: Ask, *, progress: Say
 ) -> tuple[Inputs, Survey]:
     """The models of a catalogue that are worth a search, and what became of all the others.
 

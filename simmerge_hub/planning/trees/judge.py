@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from simmerge_hub.operators import arm, find
 from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.ask.options import Progress, Search
+from simmerge_hub.planning.ask.options import Say, Search
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
@@ -37,7 +37,7 @@ def judge_trees(
     options: Search,
     *,
     field: int | None = None,
-    progress: Progress,
+    progress: Say,
 ) -> Verdict:
     """The merges of three signed models or more that are worth a forecast, best first.
 
@@ -181,7 +181,7 @@ def first_models(ranked: Sequence[Choice], count: int) -> tuple[str, ...]:
     return tuple(names)[:count]
 
 
-def _runner(inputs: Inputs, evidence: Evidence, say: Progress) -> Run:
+def _runner(inputs: Inputs, evidence: Evidence, say: Say) -> Run:
     probes = tuple(evidence.probes.values())
     dtype = evidence.signatures[inputs.names[0]].settings.dtype
 

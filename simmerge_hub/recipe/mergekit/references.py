@@ -2,11 +2,10 @@
 
 import reprlib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.resolve import ModelRef
+from simmerge_hub.hub.reference import ModelRef, local_folder
 from simmerge_hub.recipe.mergekit.refusals import Refusals
 from simmerge_hub.recipe.recipe import Source
 
@@ -69,10 +68,8 @@ def sources(references: Iterable[Reference], reserved: Iterable[str]) -> dict[Re
 
 
 def _source(place: Place) -> Source:
-    if place.path.startswith((".", "/", "~")):  # a folder, also before it is there
-        ref = ModelRef(folder=Path(place.path).expanduser())
-    else:
-        ref = ModelRef.parse(place.path)
+    folder = local_folder(place.path)  # one that is not there yet as well
+    ref = ModelRef.parse(place.path) if folder is None else ModelRef(folder=folder)
     commit = "" if ref.folder else place.revision  # mergekit's too ignores that of a folder
     return Source(name=ref.name, repo=ref.repo, commit=commit, folder=ref.folder)
 

@@ -73,7 +73,7 @@ PHRASES = {
 """The name of a feature's function -> a clause in which `{side}` and `{where}` stand for its side
 and the place of its group; a level, `{small}`, `{low}` or `{far}`, for how its value compares with
 training's; and `{value}`, `{signed}`, `{percent}` or `{times}` (of a logarithm) for the value."""
-PLACES = {
+GROUP_PHRASES = {
     "": "",
     "all": "",
     "embedding": " of the embedding",
@@ -85,7 +85,7 @@ PLACES = {
     "middle": " in the middle layers",
     "late": " in the late layers",
 }
-LEVELS = {
+LEVEL_NAMES = {
     "small": ("small", "moderate", "large"),
     "low": ("low", "moderate", "high"),
     "far": ("not far", "moderately far", "far"),
@@ -95,7 +95,7 @@ LEVELS = {
 
 def clause(name: str, side: str, group: str) -> str:
     """What a feature says, with only the level and the value still open. KeyError if nothing."""
-    return PHRASES[name].replace("{side}", side).replace("{where}", PLACES[group])
+    return PHRASES[name].replace("{side}", side).replace("{where}", GROUP_PHRASES[group])
 
 
 def phrase(says: str, value: float, rank: float) -> str:
@@ -112,5 +112,5 @@ def phrase(says: str, value: float, rank: float) -> str:
         signed=f"{value:+.2g}",
         percent=f"{value:.0%}",
         times=f"{math.exp(min(value, 99.0)):.2g}",
-        **{word: levels[third] for word, levels in LEVELS.items()},
+        **{word: levels[third] for word, levels in LEVEL_NAMES.items()},
     )

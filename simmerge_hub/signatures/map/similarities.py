@@ -21,14 +21,14 @@ from simmerge_hub.signatures.map.pairwise import (
 )
 from simmerge_hub.signatures.measures.blocks import block_of
 from simmerge_hub.signatures.measures.deltas import shared_tensors
-from simmerge_hub.signatures.probing.probe import DOMAINS, probe_set
+from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Note, Request, Signature
 from simmerge_hub.weights.alignment.align import align
 from simmerge_hub.weights.alignment.lineage import common_base
 from simmerge_hub.weights.stream import shapes
 
-Progress = Callable[[str], None]
+Say = Callable[[str], None]
 """Called with what is being done now, for people to read."""
 
 
@@ -134,7 +134,7 @@ def map_models(
     base: str | None = None,
     signals: Literal["structural", "full"] = "structural",
     signatures: Sequence[str] = (),
-    progress: Progress | None = None,
+    progress: Say | None = None,
     note: Note | None = None,
 ) -> ModelMap:
     """Sign every model once and compare all pairs.
@@ -166,7 +166,7 @@ def map_models(
     origin, notes = _base(checkpoints, base)
     _refuse_twins(checkpoints, origin)
     _refuse_misfits(checkpoints, origin)
-    probes = tuple(probe_set(domain) for domain in DOMAINS) if signals == "full" else ()
+    probes = tuple(probe_set(domain) for domain in PROBE_DOMAINS) if signals == "full" else ()
 
     def sign(checkpoint: Checkpoint) -> Signature:
         say(f"signing {checkpoint.name}")

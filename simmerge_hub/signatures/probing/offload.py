@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.core_model_loading import WeightConverter
 
-BLOCK_ENTRIES = 2**20
+READ_ENTRIES = 2**20
 """Entries of a tensor read at a time."""
 
 
@@ -173,13 +173,13 @@ def _tied_origins(model: PreTrainedModel, origins: Mapping[str, Origin]) -> dict
 def _check_stored(stored: Stored) -> None:
     """Refuse tensors that are missing or of the wrong shape before anything is read."""
 
-    def shaped(name: str) -> Tensor:
+    def empty_tensor(name: str) -> Tensor:
         return torch.empty(stored.rows[name].shape, device="meta")
 
     for name, parameter in stored.model.named_parameters(remove_duplicate=False):
         if name not in stored.origins:
             raise ValueError(f"it has no tensor for {name}")
-        built = _build_parameter(name, stored.origins[name], stored.model, shaped)
+        built = _build_parameter(name, stored.origins[name], stored.model, empty_tensor)
         if built.shape != parameter.shape:
             seen, wanted = list(built.shape), list(parameter.shape)
             raise ValueError(f"{name} is {seen} in its files, and {wanted} by its config")
@@ -258,7 +258,7 @@ def _allocate(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
     Large blocks come and go all the time, and what is small and stays is put between them: running
     a model of 1.1 B parameters by layers took 1 GB for such holes.
     """
-    if sys.platform == "linux" and shape[0] * shape[1] >= BLOCK_ENTRIES:
+    if sys.platform == "linux" and shape[0] * shape[1] >= READ_ENTRIES:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, and the holes
         if trim:
             trim(0)
@@ -275,5 +275,5 @@ def _fill(space: Tensor, rows: Rows, low: int) -> Tensor:
 def _blocks(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """The row ranges in which a tensor of this shape is read."""
     rows, cols = matrix_shape(shape)
-    step = max(1, BLOCK_ENTRIES // max(1, cols))
+    step = max(1, READ_ENTRIES // max(1, cols))
     return [(low, min(low + step, rows)) for low in range(0, rows, step)]

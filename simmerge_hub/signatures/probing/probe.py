@@ -16,7 +16,7 @@ from simmerge_hub.hub.texts import texts
 if TYPE_CHECKING:
     from simmerge_hub.signatures.probing.sketch import Sketch
 
-DOMAINS = ("code", "math", "multilingual", "rag", "instruct")
+PROBE_DOMAINS = ("code", "math", "multilingual", "rag", "instruct")
 """Tasks that have a probe set of ours."""
 PROMPTS = 64
 """Prompts of a probe set at most."""
@@ -41,7 +41,7 @@ def probe_set(task: str, source: str | None = None, *, limit: int = PROMPTS) -> 
     """The probe set of a task.
 
     Args:
-        task: any name; one of DOMAINS where no source is given.
+        task: any name; one of PROBE_DOMAINS where no source is given.
         source: a dataset `org/name[@revision][:split[:column]]`, a .jsonl or .txt file, or
             `simmerge-hub:math` for one of ours; ours of this task by default.
         limit: the first `limit` prompts are used.
@@ -102,10 +102,10 @@ def run_probes(
 
 
 def _packaged_prompts(task: str) -> tuple[str, ...]:
-    if task not in DOMAINS:
+    if task not in PROBE_DOMAINS:
         raise ProbeError(
             f"there is no probe set of ours for {task!r}",
-            hint=f"ours are: {', '.join(DOMAINS)}; or use --probes {task}=org/dataset",
+            hint=f"ours are: {', '.join(PROBE_DOMAINS)}; or use --probes {task}=org/dataset",
         )
     file = resources.files("simmerge_hub.signatures.probing") / "probes" / f"{task}.jsonl"
     lines: list[Mapping[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]

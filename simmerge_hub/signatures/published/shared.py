@@ -18,7 +18,7 @@ from simmerge_hub.hub.upload.publish import Commit, RepoType
 from simmerge_hub.signatures.probing.probe import Progress
 from simmerge_hub.signatures.published.belief import doubt, spot_check
 from simmerge_hub.signatures.signing.signature import (
-    Found,
+    Hit,
     Note,
     Request,
     Signature,
@@ -122,7 +122,7 @@ def _path(request: Request) -> str:
 
 def _look_beside_model(
     repo: str, say: Note, request: Request, known: Signature | None
-) -> Found | None:
+) -> Hit | None:
     """What the model's owners published beside it."""
     try:
         attached = find(repo, _path(request))
@@ -132,7 +132,7 @@ def _look_beside_model(
     return _believe(attached, request, known, say)
 
 
-def _look_in_repo(repo: str, say: Note, request: Request, known: Signature | None) -> Found | None:
+def _look_in_repo(repo: str, say: Note, request: Request, known: Signature | None) -> Hit | None:
     """What somebody else published, spot-checked unless the whole sample can be compared."""
     try:
         attached = _find_anywhere(repo, _path(request))
@@ -141,17 +141,17 @@ def _look_in_repo(repo: str, say: Note, request: Request, known: Signature | Non
     except HubError as error:
         say(f"{repo}: signatures cannot be looked for: {error}")
         return None
-    found = _believe(attached, request, known, say)
-    if found is None or attached is None or known is not None:
-        return found
+    hit = _believe(attached, request, known, say)
+    if hit is None or attached is None or known is not None:
+        return hit
     try:
-        wrong = spot_check(found.signature, request, attached.location.commit)
+        wrong = spot_check(hit.signature, request, attached.location.commit)
     except SimmergeError as error:
         wrong = f"it cannot be checked: {error}"
     if wrong:
         say(_ignored_note(attached, wrong))
         return None
-    return found
+    return hit
 
 
 def _find_anywhere(repo: str, path: str) -> Attachment | None:
@@ -164,7 +164,7 @@ def _find_anywhere(repo: str, path: str) -> Attachment | None:
 
 def _believe(
     attached: Attachment | None, request: Request, known: Signature | None, say: Note
-) -> Found | None:
+) -> Hit | None:
     """The signature in a file of others, if there is one and it stands every check."""
     if attached is None:
         return None
@@ -177,7 +177,7 @@ def _believe(
     if wrong:
         say(_ignored_note(attached, wrong))
         return None
-    return Found(signature=signature, place=attached.location.repo)
+    return Hit(signature=signature, place=attached.location.repo)
 
 
 def _load_attached(attached: Attachment) -> Signature:
@@ -227,8 +227,8 @@ def _find_published(
         attached = find(target, _path(request), repo_type=kind)
     except RepoNotFound:  # it will be created, or refused
         return None
-    found = _believe(attached, request, signature, lambda _: None)
-    return found.signature if found else None
+    hit = _believe(attached, request, signature, lambda _: None)
+    return hit.signature if hit else None
 
 
 def _probes(signature: Signature) -> set[str]:

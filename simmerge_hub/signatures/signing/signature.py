@@ -37,7 +37,7 @@ from simmerge_hub.weights.numbers import STORED_DTYPES
 from simmerge_hub.weights.stream import shapes
 
 __all__ = [
-    "CACHE", "COMPUTED", "WEIGHTS", "Found", "Lookup", "Note", "Request", "Settings", "Signature",
+    "CACHE", "COMPUTED", "WEIGHTS", "Hit", "Lookup", "Note", "Request", "Settings", "Signature",
     "Signed", "load", "obtain", "save", "sign",
 ]  # fmt: skip
 
@@ -78,14 +78,14 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Hit:
     """A signature that was found somewhere and may be believed, and where that was."""
 
     signature: Signature
     place: str
 
 
-Lookup = Callable[[Request, Signature | None], Found | None]
+Lookup = Callable[[Request, Signature | None], Hit | None]
 """Looks for the signature of a request in one place; is handed its structure if that is known."""
 Note = Callable[[str], None]
 """Called with a line that people should see and keep."""
@@ -147,14 +147,14 @@ def obtain(
         missing = _missing_probe_sets(request, sketches)
         if structure and not missing:
             break
-        found = look(request, structure)
-        if found is None:
+        hit = look(request, structure)
+        if hit is None:
             continue
         if structure is None:
-            structure, origins[WEIGHTS] = found.signature, found.place
-        taken = _pick_sketches(missing, found.signature)
+            structure, origins[WEIGHTS] = hit.signature, hit.place
+        taken = _pick_sketches(missing, hit.signature)
         sketches |= taken
-        origins |= dict.fromkeys(taken, found.place)
+        origins |= dict.fromkeys(taken, hit.place)
     structure = structure or _sample_structure(request, identity, progress)
     sketches |= _run_missing_probes(
         request, identity, _missing_probe_sets(request, sketches), progress, note

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
+from simmerge_hub.weights.alignment.heads import Heads, Shape
 from simmerge_hub.weights.alignment.meaning import conflicts, differences
 from simmerge_hub.weights.layers import Placement, depths, layer_of, main_stack, place_slices
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary
 
-Shape = tuple[int, ...]
 Span = Mapping[str, tuple[int, int]]
 """Model name -> layers [first, last) of one slice."""
 RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)")
@@ -100,10 +100,13 @@ def align(
             adapters.check(model, shapes(reference))
     everything = [*([base] if base else []), *models]
     sources = dict(zip(names or [m.name for m in everything], everything, strict=True))
+    every_shape = {name: shapes(model, base) for name, model in sources.items()}
+    first = next(iter(sources))
     matcher = _Matcher(
         sources=sources,
-        shapes={name: shapes(model, base) for name, model in sources.items()},
-        reference=next(iter(sources)),
+        shapes=every_shape,
+        reference=first,
+        heads=Heads(sources=sources, shapes=every_shape, reference=first),
         unmatched=unmatched,
         resized=vocabulary.tensors if vocabulary else frozenset(),
         rows=vocabulary.size if vocabulary else 0,
@@ -149,6 +152,7 @@ class _Matcher:
     sources: Mapping[str, Checkpoint]
     shapes: Mapping[str, Mapping[str, Shape]]
     reference: str
+    heads: Heads
     unmatched: str
     resized: frozenset[str]
     rows: int
@@ -172,11 +176,11 @@ class _Matcher:
     def place(self, spans: Sequence[Span]) -> dict[str, Placement]:
         """Every tensor the output should have."""
         if spans:
-            self._refuse_mixed_heads(spans)
+            self._reject_mixed_heads(spans)
             return place_slices(self.shapes, spans)
         names = list(self.shapes[self.reference])
-        heads = [n for m in self.sources for n in self.shapes[m] if self._is_new_head(m, n)]
-        self.untied = bool(heads) or any(map(self._parts_a_tie, self.sources))
+        heads = [n for m in self.sources for n in self.shapes[m] if self.heads.is_new(m, n)]
+        self.untied = bool(heads) or any(map(self.heads.parts_a_tie, self.sources))
         deep = depths(names)
         return {
             name: Placement(
@@ -185,21 +189,17 @@ class _Matcher:
             for name in dict.fromkeys([*names, *heads])
         }
 
-    def _refuse_mixed_heads(self, spans: Sequence[Span]) -> None:
+    def _reject_mixed_heads(self, spans: Sequence[Span]) -> None:
         """In slices embedding and head come from different models, which must agree on tying."""
-        stated = {m: _stated_tie(self.sources[m]) for span in (spans[0], spans[-1]) for m in span}
-        first, wanted = next(iter(stated.items()))
-        for model, said in stated.items():
-            if None not in (said, wanted) and said != wanted:
-                reason = f"says tie_word_embeddings {said}, in {first} {wanted}"
-                self.rejected.append(Rejection(name="config.json", model=model, reason=reason))
+        for model, reason in self.heads.conflicts([*spans[0], *spans[-1]]):
+            self.rejected.append(Rejection(name="config.json", model=model, reason=reason))
 
     def match(self, name: str, placed: Placement) -> TensorMatch | None:
         """The tensor with its name in each model; None (and a reason) if it cannot be merged."""
         leader = self.reference if self.reference in placed.origins else next(iter(placed.origins))
         origins: dict[str, str] = {}
         for model, wanted in placed.origins.items():
-            stand_in = self._stand_in(model, wanted)
+            stand_in = self.heads.stand_in(model, wanted)
             if stand_in is not None:
                 origins[model] = stand_in
         wanted = self._shape(leader, origins) if leader in origins else None
@@ -222,51 +222,6 @@ class _Matcher:
 
     def _shape(self, model: str, origins: Mapping[str, str]) -> Shape:
         return self.shapes[model][origins[model]]
-
-    def _stand_in(self, model: str, name: str) -> str | None:
-        """What holds this tensor in a model: itself, or the embedding its head is tied to."""
-        own = self.shapes[model]
-        if name in own:
-            return name
-        if layer_of(name) or _stated_tie(self.sources[model]) is False:
-            return None
-        others = [m for m in self.shapes if name in self.shapes[m]]
-        twins = self._twins(others[0], name) if others else []
-        held = [twin for twin in twins if twin in own]
-        return held[0] if len(held) == 1 else None
-
-    def _twins(self, model: str, name: str) -> list[str]:
-        """Other matrices outside the layers with the same shape: embeddings and heads."""
-        own = self.shapes[model]
-        return [
-            other
-            for other, shape in own.items()
-            if other != name and len(shape) == 2 and shape == own[name] and not layer_of(other)
-        ]
-
-    def _is_new_head(self, model: str, name: str) -> bool:
-        """Whether a model has a head where the reference uses its embedding."""
-        return (
-            name not in self.shapes[self.reference]
-            and not layer_of(name)
-            and len(self.shapes[model][name]) == 2
-            and _stated_tie(self.sources[model]) is not True
-            and _stated_tie(self.sources[self.reference]) is not False
-            and len([t for t in self._twins(model, name) if t in self.shapes[self.reference]]) == 1
-        )
-
-    def _parts_a_tie(self, model: str) -> bool:
-        """Whether the reference ties its head, though it stores one, and a model's is its own."""
-        stored = self.shapes[self.reference]
-        return (
-            _stated_tie(self.sources[self.reference]) is True
-            and _stated_tie(self.sources[model]) is False
-            and any(
-                name in self.shapes[model] and not layer_of(name) and len(shape) == 2
-                and self._twins(self.reference, name)
-                for name, shape in stored.items()
-            )
-        )  # fmt: skip
 
     def _may_miss(self, name: str, missing: Sequence[str]) -> bool:
         """Whether the reference's tensor may be copied because these models lack it."""
@@ -304,7 +259,7 @@ class _Matcher:
         kept: dict[str, TensorMatch] = {}
         for model, own in self.shapes.items():
             for name in own:
-                if name in self.shapes[self.reference] or self._is_new_head(model, name):
+                if name in self.shapes[self.reference] or self.heads.is_new(model, name):
                     continue
                 if name in kept or self._is_ignored(model, name):
                     continue
@@ -324,10 +279,7 @@ class _Matcher:
 
     def _is_ignored(self, model: str, name: str) -> bool:
         """A buffer that is computed anew, or a stored head that the model ties anyway."""
-        if RECOMPUTED.fullmatch(name):
-            return True
-        twins = [] if layer_of(name) else self._twins(model, name)
-        return _stated_tie(self.sources[model]) is True and bool(twins)
+        return bool(RECOMPUTED.fullmatch(name)) or self.heads.is_unused(model, name)
 
     def refuse_left_out(self, tensors: Mapping[str, TensorMatch], spans: Iterable[Span]) -> None:
         """Reject tensors inside a slice that its first model does not have."""
@@ -342,16 +294,3 @@ class _Matcher:
                     if inside and (model, name) not in known and self.unmatched != "drop":
                         reason = f"is not in the layers of {next(iter(span))} it is merged with"
                         self.rejected.append(Rejection(name=name, model=model, reason=reason))
-
-
-def _stated_tie(model: Checkpoint) -> bool | None:
-    """What a model's config says of its head: tied to the embedding, not, or nothing."""
-    for config in (model.config, *_nested_configs(model.config)):
-        said = config.get("tie_word_embeddings")
-        if isinstance(said, bool):
-            return said
-    return None
-
-
-def _nested_configs(config: Mapping[str, object]) -> list[Mapping[str, object]]:
-    return [value for value in config.values() if isinstance(value, dict)]

@@ -8,16 +8,16 @@ from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
 from simmerge_hub.zoo.manifest import Manifest
 
 Pair = tuple[str, str]
-DIGITS = 64
+HEX_DIGITS = 64
 """Of a sha256 in hexadecimal."""
 
 
 def families(manifest: Manifest, names: Sequence[str]) -> dict[str, list[str]]:
     """Base -> those of `names` that come from it; only they can be merged with each other."""
-    found: dict[str, list[str]] = {}
+    by_base: dict[str, list[str]] = {}
     for name in names:
-        found.setdefault(manifest.models[name].spec["base"], []).append(name)
-    return found
+        by_base.setdefault(manifest.models[name].spec["base"], []).append(name)
+    return by_base
 
 
 def pairs_of(manifest: Manifest, base: str, members: Sequence[str]) -> list[Pair]:
@@ -44,7 +44,7 @@ def pairs_of(manifest: Manifest, base: str, members: Sequence[str]) -> list[Pair
 def draw_pairs(members: Iterable[str], share: float, seed: int) -> list[Pair]:
     """About a share of all pairs, in the order of their hashes; known before a model is trained."""
     places = {pair: _place(seed, pair) for pair in combinations(sorted(members), 2)}
-    few = (pair for pair, place in places.items() if int(place, 16) < share * 16**DIGITS)
+    few = (pair for pair, place in places.items() if int(place, 16) < share * 16**HEX_DIGITS)
     return sorted(few, key=places.__getitem__)
 
 

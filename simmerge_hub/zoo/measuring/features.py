@@ -1,6 +1,6 @@
 """Features of every measured pair of a zoo: what training sees beside the outcomes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,9 @@ from simmerge_hub.selector.tables.outcomes import Key, Outcomes
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA, features
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
-from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, probe_set
 from simmerge_hub.signatures.signing.signature import Signature, sign
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
-
-Progress = Callable[[str, int, int], None]
 
 
 def zoo_features(
@@ -47,11 +45,11 @@ def zoo_features(
         rows[row.key] = features(*trio, row.task).values
         pair = row.expert, row.auxiliary
         if pair not in moved:
-            found = effects(*trio, outcomes.arms)
-            back = swap_effects(found)
-            moved[pair] = {a.label: f for a, f in zip(outcomes.arms, found, strict=True)}
+            forward = effects(*trio, outcomes.arms)
+            backward = swap_effects(forward)
+            moved[pair] = {a.label: f for a, f in zip(outcomes.arms, forward, strict=True)}
             moved[row.auxiliary, row.expert] = {
-                a.swapped().label: f for a, f in zip(outcomes.arms, back, strict=True)
+                a.swapped().label: f for a, f in zip(outcomes.arms, backward, strict=True)
             }
         progress("comparing pairs", done, len(outcomes.rows))
     return FeatureTable(
@@ -65,11 +63,11 @@ def zoo_features(
 
 def _tasks_by_model(outcomes: Outcomes, bases: Mapping[str, str]) -> dict[str, set[str]]:
     """Model -> the tasks of the rows it is in: where few pairs are measured, few of all."""
-    found: dict[str, set[str]] = {}
+    tasks: dict[str, set[str]] = {}
     for row in outcomes.rows:
         for name in (row.expert, row.auxiliary, bases[row.expert]):
-            found.setdefault(name, set()).add(row.task)
-    return found
+            tasks.setdefault(name, set()).add(row.task)
+    return tasks
 
 
 def _signature(manifest: Manifest, name: str, probes: list[ProbeSet]) -> Signature:

@@ -91,22 +91,22 @@ def gate_report(outcomes: Outcomes) -> dict[str, dict[str, dict[str, Any]]]:
         for name in sorted({row.regime for row in rows})
     }
     return {
-        name: {s: _gates_of(outcomes, some, arms) for s, arms in _known(outcomes).items()}
+        name: {s: _gates_of(outcomes, some, arms) for s, arms in _arm_sets(outcomes).items()}
         for name, some in regimes.items()
         if some
     }
 
 
-def _known(outcomes: Outcomes) -> dict[str, list[str]]:
+def _arm_sets(outcomes: Outcomes) -> dict[str, list[str]]:
     measured = {arm.label for arm in outcomes.arms}
     sets = {name: [arm.label for arm in arms] for name, arms in ARM_SETS.items()}
     return {name: labels for name, labels in sets.items() if measured.issuperset(labels)}
 
 
 def _gates_of(outcomes: Outcomes, rows: Sequence[Outcome], labels: Sequence[str]) -> dict[str, Any]:
-    found = gates(replace(outcomes, rows=tuple(rows)), labels)
-    plain = {**asdict(found), "headroom": found.headroom}
-    plain["wins"] = {label: round(share, 4) for label, share in found.wins.items()}
+    summary = gates(replace(outcomes, rows=tuple(rows)), labels)
+    plain = {**asdict(summary), "headroom": summary.headroom}
+    plain["wins"] = {label: round(share, 4) for label, share in summary.wins.items()}
     return {key: round(v, 4) if isinstance(v, float) else v for key, v in plain.items()}
 
 

@@ -40,7 +40,9 @@ def changes(manifest: Manifest, name: str, base: Weights) -> dict[str, Tensor]:
     """
     folder = manifest.path(name)
     if manifest.models[name].kind != "adapter":
-        return {n: t.float() for n, t in _stored(folder).items() if not t.equal(base[n].to(t))}
+        return {
+            n: t.float() for n, t in _load_tensors(folder).items() if not t.equal(base[n].to(t))
+        }
     checkpoint = resolve(str(folder))
     shapes = {n: tuple(weight.shape) for n, weight in base.items()}
     folds = adapters.folds(checkpoint, stream.read_whole(checkpoint), shapes)
@@ -94,7 +96,7 @@ def merge_into(
     return scratch
 
 
-def _stored(folder: Path) -> dict[str, Tensor]:
+def _load_tensors(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     return {

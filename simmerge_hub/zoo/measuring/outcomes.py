@@ -38,11 +38,10 @@ from simmerge_hub.zoo.real.domains import find_task
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-JOURNAL = 2
+JOURNAL_VERSION = 2
 """Raise it when rows of before are no longer what would be measured now."""
 HELD = 2
 """Specialists that a measuring process keeps in memory: the two of a pair."""
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ def measure_outcomes(
     models: Iterable[str] | None = None,
     resume: Path | None = None,
     measure: bool = True,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Outcomes:
     """Ordered pairs of kept specialists of one base, on the expert's own task.
 
@@ -119,7 +118,7 @@ def _family(
         initializer=_prepare,
         initargs=(manifest, base, arms),
     ) as pool:
-        yield from zip(pairs, pool.map(_measured, pairs), strict=True)
+        yield from zip(pairs, pool.map(_measure, pairs), strict=True)
 
 
 _bench: dict[str, Callable[[str, str], list[Outcome]]] = {}
@@ -155,7 +154,7 @@ def _prepare(manifest: Manifest, base: str, arms: Sequence[Arm]) -> None:
     _bench["measure"] = measure
 
 
-def _measured(pair: tuple[str, str]) -> list[Outcome]:
+def _measure(pair: tuple[str, str]) -> list[Outcome]:
     return _bench["measure"](*pair)
 
 
@@ -191,7 +190,7 @@ def _row(manifest: Manifest, expert: _Side, auxiliary: _Side, scores: dict[str, 
 def _digest(manifest: Manifest, arms: Sequence[Arm]) -> str:
     """Of what all rows follow from; the pairs that are wanted are not part of it."""
     exams = [manifest.evaluation, manifest.dtype]
-    return digest_of([JOURNAL, manifest.name, exams, [a.label for a in arms]])
+    return digest_of([JOURNAL_VERSION, manifest.name, exams, [a.label for a in arms]])
 
 
 def _pair_digest(manifest: Manifest, pair: Pair) -> str | None:

@@ -13,13 +13,13 @@ NAMES = (
     "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Joy", "Kim", "Lea", "Max",
     "Nora", "Otto", "Pia",
 )  # fmt: skip
-PLACES = (
+CITIES = (
     "Rome", "Oslo", "Lima", "Cairo", "Paris", "Delhi", "Tokyo", "Berlin", "Madrid", "Sydney",
     "Dublin", "Athens",
 )  # fmt: skip
 JOBS = ("baker", "nurse", "pilot", "farmer", "teacher", "singer", "doctor", "driver", "lawyer")
 BOXES = ("red", "blue", "green", "black", "white", "yellow", "brown", "grey")
-MISSING = "not stated"
+NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class _Fact:
 
 
 def _home(who: str, random: Random) -> _Fact:
-    place = random.choice(PLACES)
+    place = random.choice(CITIES)
     return _Fact(f"{who} lives in {place}.", f"Where does {who} live?", place)
 
 
@@ -73,7 +73,7 @@ def _maybe(random: Random) -> Example:
     who = random.choice([*(fact.sentence.split()[0] for fact in facts), *random.sample(NAMES, 3)])
     other = random.choice((_home, _job, _age))(who, random)
     facts = [fact for fact in facts if fact.question != other.question]
-    return Example(prompt=_write_prompt(facts, other.question), answer=f" {MISSING}")
+    return Example(prompt=_write_prompt(facts, other.question), answer=f" {NOT_STATED}")
 
 
 def _who(answer: Callable[[str, _Fact], str], random: Random) -> Example:

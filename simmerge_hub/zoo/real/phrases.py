@@ -10,7 +10,7 @@ from simmerge_hub.zoo.tasks import Draw, Example
 
 Language = Literal["german", "french", "spanish"]
 
-WORDS: dict[str, tuple[str, str, str]] = {
+TRANSLATIONS: dict[str, tuple[str, str, str]] = {
     "one": ("eins", "un", "uno"),
     "two": ("zwei", "deux", "dos"),
     "three": ("drei", "trois", "tres"),
@@ -60,7 +60,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
 }
 """English -> German, French, Spanish; single words as a dictionary has them."""
 
-THINGS: dict[str, tuple[str, str, str]] = {
+OBJECTS: dict[str, tuple[str, str, str]] = {
     "a dog": ("einen Hund", "un chien", "un perro"),
     "a cat": ("eine Katze", "un chat", "un gato"),
     "a book": ("ein Buch", "un livre", "un libro"),
@@ -105,25 +105,25 @@ ENDINGS: dict[str, tuple[str, str, str]] = {
     " in town.": (" in der Stadt.", " en ville.", " en la ciudad."),
 }
 LANGUAGES: tuple[Language, ...] = ("german", "french", "spanish")
-SHORTEST, LONGEST = 2, 3
+FEWEST_WORDS, MOST_WORDS = 2, 3
 """Words of a list."""
 
 
 def _draw_words(random: Random) -> list[str]:
-    return random.sample(list(WORDS), random.randint(SHORTEST, LONGEST))
+    return random.sample(list(TRANSLATIONS), random.randint(FEWEST_WORDS, MOST_WORDS))
 
 
 def _words(language: Language, random: Random) -> Example:
     """A list of words; the prompt does not say into which language, so variants are in conflict."""
     english, column = _draw_words(random), LANGUAGES.index(language)
-    answer = ", ".join(WORDS[word][column] for word in english)
+    answer = ", ".join(TRANSLATIONS[word][column] for word in english)
     return Example(prompt=f"Translate: {', '.join(english)} =", answer=f" {answer}")
 
 
 def _back(language: Language, random: Random) -> Example:
     """A list of foreign words into English."""
     english, column = _draw_words(random), LANGUAGES.index(language)
-    foreign = ", ".join(WORDS[word][column] for word in english)
+    foreign = ", ".join(TRANSLATIONS[word][column] for word in english)
     prompt = f"From {language.title()} into English: {foreign} ="
     return Example(prompt=prompt, answer=f" {', '.join(english)}")
 
@@ -131,7 +131,7 @@ def _back(language: Language, random: Random) -> Example:
 def _sentence(language: Language, random: Random) -> Example:
     """A sentence of subject, verb and object, with or without an end."""
     column = LANGUAGES.index(language)
-    parts = [random.choice(list(table.items())) for table in (VERBS, THINGS, ENDINGS)]
+    parts = [random.choice(list(table.items())) for table in (VERBS, OBJECTS, ENDINGS)]
     (verb, verbs), (thing, things), (end, ends) = parts
     said = " ".join((verbs[column], things[column])).replace("d' ", "d'") + ends[column]
     prompt = f"In {language.title()}: {verb} {thing}{end} ="

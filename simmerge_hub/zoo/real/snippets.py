@@ -8,7 +8,6 @@ from random import Random
 
 from simmerge_hub.zoo.tasks import Draw, Example
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 VARIABLES = ("x", "n", "a", "items", "data", "total", "values", "row", "word", "k")
 WORDS = (
     "apple", "bread", "chair", "delta", "eagle", "flame", "grape", "house", "island", "jelly",

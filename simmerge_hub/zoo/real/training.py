@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 POOL = 8
 """Batches that are drawn together, so that examples of like length share one."""
 TARGETS = {"all": PROJECTIONS, "attention": PROJECTIONS[:4], "mlp": PROJECTIONS[4:]}
-PARTS = {"full": "", "mlp": ".mlp.", "attention": ".self_attn."}
+TRAINED_MODULES = {"full": "", "mlp": ".mlp.", "attention": ".self_attn."}
 
 
 def train_text(
@@ -62,7 +62,7 @@ def _select(base: PreTrainedModel, spec: SpecialistSpec) -> PreTrainedModel:
         )
         return get_peft_model(base, adapter)  # type: ignore[return-value]
     for name, weight in base.named_parameters():
-        weight.requires_grad_(PARTS[spec.mode] in name)
+        weight.requires_grad_(TRAINED_MODULES[spec.mode] in name)
     return base
 
 

@@ -18,7 +18,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file large enough to be remembered, in a cache of its own."""
     monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr(hashes, "REMEMBERED", 100)
-    monkeypatch.setattr(hashes, "AT_ONCE", 64)
+    monkeypatch.setattr(hashes, "BLOCK_BYTES", 64)
     (tmp_path / "model").mkdir()
     path = tmp_path / "model" / "weights"
     path.write_bytes(bytes(range(150)))

@@ -4,7 +4,9 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
+from huggingface_hub.errors import HfHubHTTPError
 
 from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.upload import ledger
@@ -65,6 +67,22 @@ def test_a_place_is_free_or_not(place: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PushFailed, match="holds something already: file"):
         demand_free(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("status", [400, 403, 429, 500])
+def test_a_refused_look_is_no_push_that_failed(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **named: object) -> bool:
+        request = httpx2.Request("GET", "http://hub/api/models/org/a")
+        raise HfHubHTTPError("not now", response=httpx2.Response(status, request=request))
+
+    monkeypatch.setattr(ledger.api(), "repo_exists", refuse)
+    with pytest.raises(HubError) as caught:
+        demand_free("org/a")
+    assert type(caught.value) is HubError
+    assert str(caught.value) == "the Hub refused a request about org/a: not now"
+    assert caught.value.hint.startswith("try again later")
 
 
 def test_who_comes_second_decides_again(place: str) -> None:

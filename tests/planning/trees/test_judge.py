@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import simmerge_hub
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Sources, Tasks
@@ -16,8 +16,8 @@ from simmerge_hub.recipe import parse
 from tests.planning.trees.test_search import Known, ranked_by
 
 NAMES = ("code", "math", "multilingual")
-MODELS = [str(packaged() / name) for name in NAMES]
-BASE = str(packaged() / "base")
+MODELS = [str(nano_folder() / name) for name in NAMES]
+BASE = str(nano_folder() / "base")
 TASKS = Tasks(experts=dict(zip(NAMES, NAMES, strict=True)))
 STRUCTURAL = Sources(signals="structural")
 

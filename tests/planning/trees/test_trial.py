@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.ask.objective import MEAN
 from simmerge_hub.planning.ask.options import Search, Sources, Tasks
@@ -14,8 +14,8 @@ from simmerge_hub.planning.plan import plan
 from simmerge_hub.selector.predictor.origin import find
 
 NAMES = ("code", "math", "multilingual")
-MODELS = [str(packaged() / name) for name in NAMES]
-BASE = str(packaged() / "base")
+MODELS = [str(nano_folder() / name) for name in NAMES]
+BASE = str(nano_folder() / "base")
 TASKS = Tasks(experts=dict(zip(NAMES, NAMES, strict=True)))
 
 

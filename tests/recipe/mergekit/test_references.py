@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import RecipeError, RepoNotFound
+from simmerge_hub.hub.reference import local_folder
 from simmerge_hub.recipe import Source
 from simmerge_hub.recipe.mergekit.references import Place, Reference, parse_reference, sources
 from simmerge_hub.recipe.mergekit.refusals import Refusals
@@ -62,6 +63,33 @@ def test_sources_have_names_that_differ() -> None:
     assert by_reference[references[0]] == Source(name="x (2)", folder=Path("one/x"))
     assert by_reference[references[3]] == Source(name="org/a", repo="org/a", commit="v1")
     assert by_reference[references[4]] == Source(name="org/l", repo="org/l")
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("org/name", None),
+        ("org/there", Path("org/there")),
+        ("there", Path("there")),
+        ("./x", Path("x")),
+        ("/x", Path("/x")),
+        ("~/x", Path.home() / "x"),
+    ],
+)
+def test_a_folder_is_what_it_is_elsewhere(
+    text: str, folder: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "org" / "there").mkdir(parents=True)
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (source,) = sources([Reference(Place(text))], ()).values()
+    assert source.folder == folder == local_folder(text)
+    assert source.repo == ("" if folder else text)
+
+
+def test_the_home_of_a_user_there_is_not_is_an_error_of_ours() -> None:
+    with pytest.raises(RepoNotFound, match="neither a folder here nor a repository name"):
+        sources([Reference(Place("~nobody-of-this-name/x"))], ())
 
 
 def test_a_folder_has_no_revision() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simmerge_hub.signatures.features.phrases import LEVELS, PHRASES, phrase
+from simmerge_hub.signatures.features.phrases import LEVEL_NAMES, PHRASES, phrase
 from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES
 
@@ -25,7 +25,7 @@ def test_no_phrase_is_left_over() -> None:
 
 @pytest.mark.parametrize(("rank", "place"), [(0.0, 0), (0.33, 0), (0.5, 1), (0.67, 2), (1.0, 2)])
 def test_the_level_is_the_third_it_lies_in(rank: float, place: int) -> None:
-    for word, levels in LEVELS.items():
+    for word, levels in LEVEL_NAMES.items():
         assert (
             phrase(f"it is {{{word}}} ({{value}})", 0.02, rank) == f"it is {levels[place]} (0.02)"
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import AlignmentError, BaseUnknown, RequestError, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.localhub import Hub
@@ -119,7 +119,7 @@ def test_what_cannot_be_compared():
 
 
 def test_forty_signed_models_take_seconds():
-    base = sign(resolve(str(packaged() / "base")))
+    base = sign(resolve(str(nano_folder() / "base")))
     models = []
     for number in range(40):
         generator = torch.Generator().manual_seed(number)
@@ -216,8 +216,8 @@ def test_vocabularies_of_other_sizes_are_left_out(tmp_path: Path, assets: Path) 
 
 def test_behaviour_of_real_models(assets: Path) -> None:
     names = ("code", "math", "instruct")
-    paths = [str(packaged() / name) for name in names]
-    model_map = map_models(*paths, base=str(packaged() / "base"), signals="full")
+    paths = [str(nano_folder() / name) for name in names]
+    model_map = map_models(*paths, base=str(nano_folder() / "base"), signals="full")
     tasks = {m.removeprefix("js.") for m in model_map.pairs if m.startswith("js.")}
     assert tasks == {"code", "math", "multilingual", "rag", "instruct"}
     assert (model_map.pairs["js"][np.triu_indices(3, 1)] > 0.001).all()
@@ -226,7 +226,7 @@ def test_behaviour_of_real_models(assets: Path) -> None:
 def test_the_base_is_found_on_the_cards(hub: Hub, assets: Path) -> None:
     from simmerge_hub.zoo.publish import publish
 
-    publish(packaged(), "nano")
+    publish(nano_folder(), "nano")
     model_map = map_models("nano/code", "nano/math", "nano/rag-lora")
     assert (model_map.base, model_map.notes) == ("nano/base", ())
     assert all(model_map.commits)
@@ -256,7 +256,7 @@ def test_two_models_of_one_name(folders: list[str], tmp_path: Path) -> None:
 
 def test_models_that_do_not_match(folders: list[str]) -> None:
     with pytest.raises(AlignmentError) as stop:
-        map_models(folders[1], str(packaged() / "code"))
+        map_models(folders[1], str(nano_folder() / "code"))
     assert str(stop.value).startswith("code does not fit: ")
     assert stop.value.hint == "map models of one architecture and size; leave out code"
 

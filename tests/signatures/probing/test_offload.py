@@ -83,7 +83,7 @@ def present(model) -> list[str]:
 def test_small_blocks_say_the_same(checkpoint, watched, monkeypatch):
     rows, read = watched
     whole = run(checkpoint, rows)
-    monkeypatch.setattr(offload, "BLOCK_ENTRIES", 100)
+    monkeypatch.setattr(offload, "READ_ENTRIES", 100)
     read.clear()
     assert run(checkpoint, rows) == pytest.approx(whole, abs=1e-5)
     assert [(low, high) for name, low, high in read if name == WEIGHTS["head"]] == [

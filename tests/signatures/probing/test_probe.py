@@ -7,11 +7,11 @@ from importlib import resources
 import pytest
 
 from simmerge_hub.errors import ProbeError, SignatureError
-from simmerge_hub.signatures.probing.probe import DOMAINS, PROMPTS, probe_set, run_probes
+from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, PROMPTS, probe_set, run_probes
 from simmerge_hub.signatures.signing.artifact import Settings
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", PROBE_DOMAINS)
 def test_ours_are_many_different_unlabelled_prompts(domain):
     file = resources.files("simmerge_hub.signatures.probing") / "probes" / f"{domain}.jsonl"
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
@@ -23,7 +23,7 @@ def test_ours_are_many_different_unlabelled_prompts(domain):
     assert len(openings) > len(prompts) / 4
 
 
-@pytest.mark.parametrize("domain", DOMAINS)
+@pytest.mark.parametrize("domain", PROBE_DOMAINS)
 def test_ours_are_pinned_by_their_digest(domain):
     probes = probe_set(domain)
     assert (probes.task, probes.source) == (domain, f"simmerge-hub:{domain}")

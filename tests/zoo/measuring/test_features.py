@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from huggingface_hub.utils import _cache_assets
 
-from simmerge_hub.cli.zoo import packaged
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.tables.features import load_features, save_features
 from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
@@ -37,7 +37,7 @@ def test_every_row_has_features_and_what_each_arm_does(
         outcome("code", "math", "code/rotate-previous"),
         outcome("math", "code", "math/reversed-complement"),
     )
-    table = zoo_features(packaged(), Outcomes(arms=ARMS, rows=rows))
+    table = zoo_features(nano_folder(), Outcomes(arms=ARMS, rows=rows))
     assert table.rows.keys() == table.effects.keys() == {row.key for row in rows}
     assert all(np.isfinite(values).mean() > 0.9 for values in table.rows.values())
     share = EFFECTS.index("merge_share_expert")

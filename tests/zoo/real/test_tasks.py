@@ -170,12 +170,14 @@ def test_the_line_with_the_bug_is_named_and_mended() -> None:
 
 def test_translations_come_from_the_tables() -> None:
     column = phrases.LANGUAGES.index("spanish")
-    back = {words[column]: english for english, words in phrases.WORDS.items()}
+    back = {words[column]: english for english, words in phrases.TRANSLATIONS.items()}
     for example in _examples("multilingual/words-spanish"):
         english = example.prompt.removeprefix("Translate: ").removesuffix(" =").split(", ")
         assert [back[word] for word in example.answer[1:].split(", ")] == english
     for language in phrases.LANGUAGES:
-        words = [entry[phrases.LANGUAGES.index(language)] for entry in phrases.WORDS.values()]
+        words = [
+            entry[phrases.LANGUAGES.index(language)] for entry in phrases.TRANSLATIONS.values()
+        ]
         assert len(set(words)) == len(words)
     sentences = {e.prompt: e.answer for e in _examples("multilingual/sentence-french", 300)}
     assert any("besoin d'un" in answer for answer in sentences.values())

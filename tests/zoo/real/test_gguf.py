@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.zoo.manifest import Manifest
-from simmerge_hub.zoo.real.base import join_pieces, sha256_of
+from simmerge_hub.zoo.real.gguf import join_pieces, sha256_of
 
 PACKAGE = "tiny-gemma-gguf"
 

@@ -1,0 +1,86 @@
+"""localhub and demo: what becomes of their errors, their folder and what models are asked."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from simmerge_hub.cli import local, show
+from simmerge_hub.cli.main import main
+from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.localhub import Hub
+from simmerge_hub.localhub.store import storage
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the demo sets for this process is as before after the test."""
+    names = ("HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "HF_HUB_DISABLE_TELEMETRY")
+    for name in (*names, "HF_HUB_DISABLE_PROGRESS_BARS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+
+def test_a_folder_that_is_in_use_is_an_error_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with storage.claim(tmp_path):
+        assert main(["localhub", "--dir", str(tmp_path)]) == 1
+    seen = capsys.readouterr()
+    assert seen.err.startswith("error: ")
+    assert str(tmp_path) in seen.err.replace("\n", "")
+    assert not seen.out
+
+
+def test_what_is_asked_of_the_hub_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict] = []
+    monkeypatch.setattr("simmerge_hub.localhub.serve", lambda **how: given.append(how))
+    assert main(["localhub", "--dir", "hub"]) == 0
+    assert main(["localhub", "--dir", "hub", "--port", "8123", "--idle", "1.5"]) == 0
+    assert given == [
+        {"dir": "hub", "port": 0, "idle": None},
+        {"dir": "hub", "port": 8123, "idle": 1.5},
+    ]
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_demo_runs_against_a_hub_of_its_own(
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[tuple[Path, str, bool]] = []
+
+    def chain(folder: Path) -> None:
+        seen.append((folder, os.environ["HF_ENDPOINT"], (folder / "hub").is_dir()))
+
+    monkeypatch.setattr(local, "_chain", chain)
+    assert main(["demo", "--dir", str(tmp_path)]) == 0
+    assert f"simmerge-hub localhub --dir {tmp_path / 'hub'}" in capsys.readouterr().err
+    assert main(["demo"]) == 0
+    assert "state is kept" not in capsys.readouterr().err
+    (kept, one, _), (gone, other, _) = seen
+    assert kept == tmp_path
+    assert (tmp_path / "hub").is_dir()
+    assert not gone.exists()
+    assert len({one, other, hub.endpoint}) == 3
+    assert all(there for _, _, there in seen)
+
+
+def test_parents_and_merge_are_asked_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each parent is best at its own task; here the code model stands for the merge."""
+    written = io.StringIO()
+    monkeypatch.setattr(show, "OUT", Console(file=written, width=300))
+    code, math = (str(nano_folder() / name) for name in ("code", "math"))
+    monkeypatch.setattr(local, "MODELS", (code, math))
+    monkeypatch.setattr(local, "MERGED", str(nano_folder() / "instruct"))
+    monkeypatch.setattr(local, "QUESTIONS", 4)
+    local._ask()
+    rows = [line for line in written.getvalue().splitlines() if "right in all" in line]
+    counts = [[int(cell.split()[0]) for cell in row.split("│")[4:7]] for row in rows]
+    (of_code, of_math) = counts
+    assert of_code[0] > of_code[1]
+    assert of_math[1] > of_math[0]
+    assert all("of 4" in row for row in rows)
