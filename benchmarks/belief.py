@@ -22,7 +22,7 @@ import numpy as np
 
 from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS, Arm
 from simmerge_hub.planning.choice import decide
-from simmerge_hub.selector.models.resampling import resampled, spread
+from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
 from simmerge_hub.selector.predictor.predictor import Predictor
@@ -128,7 +128,7 @@ def summary(
     safe = np.array([gain[trust.safe] for trust, gain in both])
     other = np.array([trust.first != trust.safe for trust in trusts])
     followed = other & np.array([trust.followed for trust in trusts])
-    weights = resampled(first, second, SEED)
+    weights = resample(first, second, SEED)
     return {
         "cases": len(trusts),
         "plan": spread(plan, weights),

@@ -25,7 +25,7 @@ from simmerge_hub.planning.inference import probability
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.models.conformal import calibrate, choose
 from simmerge_hub.selector.models.mixture import Size
-from simmerge_hub.selector.models.resampling import resampled, spread
+from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.tables.availability import members
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
@@ -33,7 +33,7 @@ from simmerge_hub.selector.tables.rows import Floats, Rows, Split, join, splits
 from simmerge_hub.selector.training.baselines import best_fixed
 from simmerge_hub.selector.training.objectives import each_task
 from simmerge_hub.selector.training.report import judge, report
-from simmerge_hub.selector.training.scenarios import domains_left_out
+from simmerge_hub.selector.training.scenarios import leave_domains_out
 from simmerge_hub.selector.training.train import FOLDS, hold_out
 from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.signatures.features.vector import Features
@@ -170,7 +170,7 @@ def unseen_size(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
 
 def unseen_domain(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     """The expert's domain never trained on; auxiliaries kept apart by folds."""
-    kept = domains_left_out(rows, FOLDS, seed=SEED)
+    kept = leave_domains_out(rows, FOLDS, seed=SEED)
     found = {domain: tried(rows, each, size) for domain, each in kept.items()}
     every = [split for each in kept.values() for split in each]
     return {"unseen domain": found | {"pooled": tried(rows, every, size)}}
@@ -201,7 +201,7 @@ def coverage(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
         inside = np.abs(guess - test.gains)
         best = choose(guess, usable)
         of_chosen = np.take_along_axis(inside, best[:, None], axis=1)[:, 0] <= radii.chosen
-        weights = resampled(test.experts, test.auxiliaries, seed)
+        weights = resample(test.experts, test.auxiliaries, seed)
         shares.append(
             {
                 "rows": len(test),
@@ -274,7 +274,7 @@ def tried(
         scores["xgboost"][split.test] = mixture.predict(fitted, test.values, test.effects)
         scores["best fixed"][split.test] = best_fixed(known, test)
 
-    mixture.side_by_side(one, found)
+    mixture.run_in_parallel(one, found)
     places = np.flatnonzero(np.isfinite(scores["xgboost"]).all(axis=1))
     tested = rows.take(places)
     return {

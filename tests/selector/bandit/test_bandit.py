@@ -16,7 +16,7 @@ from simmerge_hub.selector.bandit.bandit import (
     Choice,
     Settings,
     choose,
-    misled,
+    is_misled,
     retrain,
     start,
 )
@@ -153,12 +153,14 @@ def test_a_wrong_warm_start_is_noticed_and_left_out(
 ) -> None:
     wrong = start(replace(offline, gains=offline.gains[:, ::-1] - 0.8))
     history = told(stream, lambda i: ARMS[i % 4].label, forecast=lambda gain: -gain)
-    assert misled(bandit, history)
-    assert not misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: 0.1))
+    assert is_misled(bandit, history)
+    assert not is_misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: 0.1))
     new = {name: replace(s, arm="sce") for name, s in history.suggestions.items()}
-    assert not misled(bandit, replace(history, suggestions=new))
-    assert not misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: gain / 2 + 1))
-    assert not misled(
+    assert not is_misled(bandit, replace(history, suggestions=new))
+    assert not is_misled(
+        bandit, told(stream, lambda i: "linear", forecast=lambda gain: gain / 2 + 1)
+    )
+    assert not is_misled(
         bandit, told(stream.take(np.arange(10)), lambda i: "linear", lambda gain: -gain)
     )
     made = retrain(wrong, history)

@@ -15,7 +15,7 @@ from simmerge_hub.localhub import Hub
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.bandit import representation, sharing
 from simmerge_hub.selector.bandit.bandit import Bandit, start
-from simmerge_hub.selector.bandit.history import read, reported
+from simmerge_hub.selector.bandit.history import read, report_lines
 from simmerge_hub.selector.bandit.sharing import (
     Asked,
     add,
@@ -77,7 +77,7 @@ def test_suggest_report_and_look(place: str, rows: Rows) -> None:
     report(place, [(second.id, 0.7)])
     found = look(place)
     assert [s.id for s in found.history.pending] == [first.id]
-    assert found.history.learned == ((second, 0.7),)
+    assert found.history.reports == ((second, 0.7),)
     beliefs = found.bandit.beliefs(found.history, ("e", "a"))
     assert beliefs.means(beliefs.contexts("e", "a")).all()
 
@@ -283,7 +283,7 @@ def test_eight_processes_report_to_one_repository(
     assert len(page.segments) == 1 + total // BATCH
     # The same reports, one after another in the order of ids.
     (suggestions, *_) = page.lines().items()
-    ordered = reported([(f"s{i:06d}", (i % 100) / 100) for i in range(1, total + 1)])
+    ordered = report_lines([(f"s{i:06d}", (i % 100) / 100) for i in range(1, total + 1)])
     alone = bandit.beliefs(read([suggestions, ("reports", ordered)]), ("e", "a")).belief
     shared = found.bandit.beliefs(found.history, ("e", "a")).belief
     assert np.array_equal(shared.mean, alone.mean)

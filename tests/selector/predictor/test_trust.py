@@ -8,7 +8,7 @@ import pytest
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.predictor.measured import Measured
 from simmerge_hub.selector.predictor.record import Record
-from simmerge_hub.selector.predictor.trust import Grounds, Trust, fewest, together
+from simmerge_hub.selector.predictor.trust import Grounds, Trust, combine, min_models
 
 ARMS = (arm("linear"), arm("ties", density=0.2), arm("slerp"))
 LINEAR, TIES, SLERP = (each.label for each in ARMS)
@@ -114,17 +114,17 @@ def test_features_of_a_pattern_that_was_never_held_out_show_nothing() -> None:
 
 
 def test_too_few_models_show_nothing() -> None:
-    few = np.maximum(TRUE.experts, TRUE.auxiliaries) < fewest(0.1)
+    few = np.maximum(TRUE.experts, TRUE.auxiliaries) < min_models(0.1)
     enough = TRUE.take(few)
     assert weighed(enough, 0.9).followed
-    fewer = enough.take(np.maximum(enough.experts, enough.auxiliaries) < fewest(0.1) - 1)
+    fewer = enough.take(np.maximum(enough.experts, enough.auxiliaries) < min_models(0.1) - 1)
     found = weighed(fewer, 0.9)
-    assert (found.followed, found.models) == (False, fewest(0.1) - 1)
-    assert f"only {fewest(0.1) - 1} models were as far" in found.reason
+    assert (found.followed, found.models) == (False, min_models(0.1) - 1)
+    assert f"only {min_models(0.1) - 1} models were as far" in found.reason
 
 
 def test_the_fewest_models_are_those_a_bound_of_this_level_needs() -> None:
-    assert [fewest(alpha) for alpha in (0.1, 0.05, 0.5)] == [9, 19, 1]
+    assert [min_models(alpha) for alpha in (0.1, 0.05, 0.5)] == [9, 19, 1]
 
 
 def test_only_leads_no_larger_are_such_leads() -> None:
@@ -174,5 +174,5 @@ def test_several_tasks_are_as_far_as_the_farthest_of_them_in_every_coordinate() 
             alpha=0.1,
         )  # fmt: skip
 
-    found = together([at(1.0, 0.0, 0.3), at(0.0, 0.1, 0.2)])
+    found = combine([at(1.0, 0.0, 0.3), at(0.0, 0.1, 0.2)])
     assert found.coordinates.tolist() == [1.0, 0.1, 0.3]

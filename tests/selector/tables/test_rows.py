@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import ARMS, PAPER_ARMS
-from simmerge_hub.selector.tables.rows import Rows, apart, join, split_half, splits, stack
+from simmerge_hub.selector.tables.rows import Rows, join, leave_pairs_out, split_half, splits, stack
 
 
 def names(rows, places):
@@ -42,7 +42,7 @@ def test_the_deal_depends_on_the_seed_only(known):
 
 def test_rows_apart_share_no_model(known):
     rows = join(*known, PAPER_ARMS)
-    for places, others in apart(rows):
+    for places, others in leave_pairs_out(rows):
         assert not names(rows, places) & names(rows, np.flatnonzero(others))
 
 
