@@ -48,20 +48,20 @@ def main() -> None:
     """Run all of it and write the JSON."""
     predictor = archive.load(packaged_predictor())
     rows, sizes = other_zoo()
-    rankings = {name: ranked(predictor, rows, sizes, arms) for name, arms in SETS.items()}
+    rankings = {name: rank(predictor, rows, sizes, arms) for name, arms in SETS.items()}
     found = {
         "predictor": predictor.training,
-        "held out": held_out(predictor),
+        "held out": judge_record(predictor),
         "other zoo": {
             name: {"task": one_task(rows, sets), "both": both_tasks(rows, sets)}
             for name, sets in rankings.items()
         },
         "real pairs": real_pairs(predictor, rows),
     }
-    (HERE / "belief.json").write_text(json.dumps(rounded(found), indent=1, sort_keys=True) + "\n")
+    (HERE / "belief.json").write_text(json.dumps(round_all(found), indent=1, sort_keys=True) + "\n")
 
 
-def held_out(predictor: Predictor) -> dict[str, Any]:
+def judge_record(predictor: Predictor) -> dict[str, Any]:
     """Kind of held-out case -> set of arms -> one task or both -> what the rule does."""
     record, found = predictor.record, {}
     for kind in dict.fromkeys(record.kinds):
@@ -71,8 +71,8 @@ def held_out(predictor: Predictor) -> dict[str, Any]:
         found[kind] = {
             name: {
                 view: {
-                    "any evidence": judged(predictor, known[view], asked[view], arms),
-                    "kind unseen": judged(predictor, unseen[view], asked[view], arms),
+                    "any evidence": judge_cases(predictor, known[view], asked[view], arms),
+                    "kind unseen": judge_cases(predictor, unseen[view], asked[view], arms),
                 }
                 for view in asked
             }
@@ -87,7 +87,9 @@ def both_views(record: Record) -> dict[str, Cases]:
     return {"task": record.each_task("complete"), "both": record.both_tasks("complete")}
 
 
-def judged(predictor: Predictor, known: Cases, asked: Cases, arms: Sequence[Arm]) -> dict[str, Any]:
+def judge_cases(
+    predictor: Predictor, known: Cases, asked: Cases, arms: Sequence[Arm]
+) -> dict[str, Any]:
     """What the rule does with cases, by those known cases that share no model with them."""
     labels = [arm.label for arm in predictor.arms]
     places = {arm.label: labels.index(arm.label) for arm in arms}
@@ -151,7 +153,7 @@ def other_zoo() -> tuple[Rows, list[int]]:
     return rows, sizes_of(rows, outcomes.provenance).astype(int).tolist()
 
 
-def ranked(
+def rank(
     predictor: Predictor, rows: Rows, sizes: Sequence[int], arms: Sequence[Arm]
 ) -> list[Ranking]:
     """The ranking of every row, as a plan gets it."""
@@ -171,7 +173,7 @@ def ranked(
 def one_task(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
     """Every ranking acted on by itself."""
     trusts = [ranking.trust for ranking in rankings if ranking.trust is not None]
-    gains = [gained(rows, i) for i in range(len(rows))]
+    gains = [gains_by_arm(rows, i) for i in range(len(rows))]
     return summary(trusts, gains, rows.experts, rows.auxiliaries) | {
         "status": shares([ranking.status for ranking in rankings])
     }
@@ -192,7 +194,7 @@ def both_tasks(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
         )
         if found.trust is None:
             raise SystemExit("a decision without grounds")
-        one, two = gained(rows, places[a]), gained(rows, places[b])
+        one, two = gains_by_arm(rows, places[a]), gains_by_arm(rows, places[b])
         swapped = {arm.label: arm.swapped().label for arm in rows.arms}
         trusts.append(found.trust)
         gains.append({label: (one[label] + two[swapped[label]]) / 2 for label in one})
@@ -201,7 +203,7 @@ def both_tasks(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
     return summary(trusts, gains, first, second)
 
 
-def gained(rows: Rows, place: int) -> dict[str, float]:
+def gains_by_arm(rows: Rows, place: int) -> dict[str, float]:
     """Arm label -> share of the gap it closed."""
     return {arm.label: float(rows.gains[place, i]) for i, arm in enumerate(rows.arms)}
 
@@ -211,7 +213,7 @@ def real_pairs(predictor: Predictor, rows: Rows) -> dict[str, Any]:
     told = json.loads((HERE.parent / "simmerge_hub/selector/predictor/real_pairs.json").read_text())
     few, taken = rows.take(np.arange(0, len(rows), 8)), {}
     for size in SIZES:
-        found = ranked(predictor, few, [size] * len(few), BALANCED)
+        found = rank(predictor, few, [size] * len(few), BALANCED)
         taken[f"{size:,} parameters"] = {
             "status": shares([ranking.status for ranking in found]),
             "arms": counts([ranking.chosen.arm.label for ranking in found]),
@@ -236,10 +238,10 @@ def counts(names: Sequence[str]) -> dict[str, int]:
     return {name: names.count(name) for name in sorted(set(names))}
 
 
-def rounded(value: Any) -> Any:
+def round_all(value: Any) -> Any:
     """Every number to four places."""
     if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
+        return {key: round_all(inner) for key, inner in value.items()}
     return round(value, 4) if isinstance(value, float) else value
 
 
