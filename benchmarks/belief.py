@@ -13,22 +13,20 @@ Three sources, none of which shares a model with what the prediction or its evid
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS, Arm
-from simmerge_hub.planning.choice import decide
 from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
 from simmerge_hub.selector.predictor.record import Cases, Record
-from simmerge_hub.selector.predictor.trust import Grounds, Trust
+from simmerge_hub.selector.predictor.trust import Grounds, Trust, combine
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import load_outcomes
 from simmerge_hub.selector.tables.rows import Rows, join
@@ -148,8 +146,8 @@ def summary(
 
 def other_zoo() -> tuple[Rows, list[int]]:
     """The rows of the zoo that was not trained on, and the parameters of their bases."""
-    outcomes = load_outcomes(TABLES / f"{OTHER}.jsonl")
-    rows = join(outcomes, load_features(TABLES / f"{OTHER}-features.jsonl"), ARMS)
+    outcomes = load_outcomes(TABLES / f"{OTHER}.jsonl.gz")
+    rows = join(outcomes, load_features(TABLES / f"{OTHER}-features.jsonl.gz"), ARMS)
     return rows, sizes_of(rows, outcomes.provenance).astype(int).tolist()
 
 
@@ -189,18 +187,25 @@ def both_tasks(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
         if len(places) < 2:
             continue
         a, b = sorted(pair)
-        found = decide(
-            {m: replace(rankings[places[m]], task=m) for m in (a, b)}, {a: True, b: False}
-        )
-        if found.trust is None:
-            raise SystemExit("a decision without grounds")
         one, two = gains_by_arm(rows, places[a]), gains_by_arm(rows, places[b])
         swapped = {arm.label: arm.swapped().label for arm in rows.arms}
-        trusts.append(found.trust)
+        trusts.append(decide(rankings[places[a]], rankings[places[b]], swapped))
         gains.append({label: (one[label] + two[swapped[label]]) / 2 for label in one})
         first.append(a)
         second.append(b)
     return summary(trusts, gains, first, second)
+
+
+def decide(one: Ranking, two: Ranking, swapped: Mapping[str, str]) -> Trust:
+    """What a plan does for the mean of both models' tasks, arms as the first ranking has them."""
+    grounds = [ranking.grounds for ranking in (one, two) if ranking.grounds is not None]
+    if len(grounds) < 2:
+        raise SystemExit("a decision without grounds")
+    second = {each.arm.label: each.gain for each in two.kept}
+    means = {e.arm.label: (e.gain + second[swapped[e.arm.label]]) / 2 for e in one.kept}
+    order = sorted(means, key=lambda label: -means[label])
+    leads = {label: means[order[0]] - means[label] for label in order}
+    return combine(grounds).weigh(order, leads, both=True)
 
 
 def gains_by_arm(rows: Rows, place: int) -> dict[str, float]:
