@@ -108,10 +108,10 @@ class Bandit:
         for arm in arms[len(self.arms) :]:
             ties = corrections.add_arm(ties, self._kin(arm))
         labels = [a.label for a in arms]
-        told = self._error_reports(history)
+        reports = self._error_reports(history)
         count = len(arms) - len(self.arms)
         return corrections.believe(
-            labels, ties, models, told, unknown=count, trust=self.settings.trust
+            labels, ties, models, reports, unknown=count, trust=self.settings.trust
         )
 
     def _error_reports(self, history: History) -> list[Report]:
@@ -135,11 +135,11 @@ class Bandit:
         """[n, inputs]: what was known of every arm that was reported, in the order of
         `History.reports`; these operators are told by name."""
         arms = {a.label: a for a in self.all_arms(history)}
-        told = [s for s, _ in history.reports]
+        suggestions = [s for s, _ in history.reports]
         return conditioned.lines(
-            np.array([s.values for s in told], np.float64),
-            np.array([s.effects for s in told], np.float64),
-            [arms[s.arm] for s in told],
+            np.array([s.values for s in suggestions], np.float64),
+            np.array([s.effects for s in suggestions], np.float64),
+            [arms[s.arm] for s in suggestions],
             operators,
         )
 
@@ -225,10 +225,10 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
     kept = _drop_outcomes(bandit) if len(bandit.gains) and is_misled(bandit, history) else bandit
     operators = conditioned.operators(bandit.all_arms(history))
     offline = conditioned.matrix(kept.values, kept.effects, kept.arms, operators)
-    told = np.array([gain for _, gain in history.reports])
+    gains = np.array([gain for _, gain in history.reports])
     represent = representation.fit(
         np.concatenate([offline, bandit.lines(history, operators)]),
-        np.concatenate([kept.gains.reshape(-1), told]),
+        np.concatenate([kept.gains.reshape(-1), gains]),
         operators,
         seed=bandit.settings.seed,
     )

@@ -107,7 +107,7 @@ def believe(
     arms: Sequence[str],
     ties: Floats,
     models: Sequence[str],
-    told: Sequence[Report],
+    reports: Sequence[Report],
     *,
     unknown: int = 0,
     trust: float = 1.0,
@@ -118,7 +118,7 @@ def believe(
         arms: labels.
         ties: of `ties`, a row per arm.
         models: that are asked about.
-        told: reports about these and other models.
+        reports: reports about these and other models.
         unknown: of how many of the arms, the last ones, nothing was measured offline.
         trust: in forecasts, in (0, 1]: effects have 1 / trust times their variance.
     """
@@ -130,23 +130,26 @@ def believe(
         models={name: i for i, name in enumerate(models)},
         belief=posterior.prior(size + unknown, spread=spread),
     )
-    if not told:
+    if not reports:
         return before
-    places = [before.arms.index(t.arm) for t in told]
+    places = [before.arms.index(t.arm) for t in reports]
     own = np.eye(len(arms))[places, len(arms) - unknown :]
     belief = posterior.condition(
         before.belief,
         np.array(
-            [before.contexts(t.expert, t.auxiliary)[a] for t, a in zip(told, places, strict=True)]
+            [
+                before.contexts(t.expert, t.auxiliary)[a]
+                for t, a in zip(reports, places, strict=True)
+            ]
         ),
-        np.array([t.error for t in told]) / NOISE,
-        weights=np.array([t.weight for t in told]),
-        gram=_prior_covariance(told, ties[places], own) * (spread / NOISE) ** 2,
+        np.array([t.error for t in reports]) / NOISE,
+        weights=np.array([t.weight for t in reports]),
+        gram=_prior_covariance(reports, ties[places], own) * (spread / NOISE) ** 2,
     )
     return replace(before, belief=belief)
 
 
-def _prior_covariance(told: Sequence[Report], tied: Floats, own: Floats) -> Floats:
+def _prior_covariance(reports: Sequence[Report], tied: Floats, own: Floats) -> Floats:
     """[n, n]: how errors go together before any is known; `tied` [n, k] are their arms' ties, `own`
     [n, unknown] says which unknown arm each is about."""
     alike = tied @ tied.T
@@ -155,7 +158,7 @@ def _prior_covariance(told: Sequence[Report], tied: Floats, own: Floats) -> Floa
         + LEAD_SPREADS["all"] ** 2 * alike
         + NEW_ARM_SPREAD**2 * (own @ own.T)
     )
-    for names in ([t.expert for t in told], [t.auxiliary for t in told]):
+    for names in ([t.expert for t in reports], [t.auxiliary for t in reports]):
         numbers = np.unique(names, return_inverse=True)[1]
         same = numbers[:, None] == numbers
         covariance = covariance + same * (

@@ -84,9 +84,9 @@ class History:
                 )
             if identifier in seen:
                 before = self.gains.get(identifier)
-                told = "twice in one report" if before is None else f"already, as {before:g}"
+                when = "twice in one report" if before is None else f"already, as {before:g}"
                 raise BanditError(
-                    f"{identifier} was reported {told}; nothing was reported",
+                    f"{identifier} was reported {when}; nothing was reported",
                     hint="leave it out; a report cannot be changed",
                 )
             _check_gain(gain, identifier)

@@ -76,8 +76,8 @@ def suggest(
 
     def decide(page: Page) -> Addition[tuple[Suggestion, ...]]:
         current = reader.state(page)
-        made = tuple(suggestions.suggest(current, asked, together=together, among=among))
-        return Addition(lines=events.suggestion_lines(made), result=made)
+        suggested = tuple(suggestions.suggest(current, asked, together=together, among=among))
+        return Addition(lines=events.suggestion_lines(suggested), result=suggested)
 
     noun = "arm" if len(asked) == 1 else "arms"
     return ledger.append(reference, decide, message=f"Suggest {len(asked)} {noun}")

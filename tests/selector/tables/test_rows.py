@@ -62,14 +62,14 @@ def test_tables_that_do_not_fit(known):
         join(outcomes, replace(features, rows={}), PAPER_ARMS)
 
 
-def renamed(rows: Rows) -> Rows:
+def rename(rows: Rows) -> Rows:
     """The same pairs under other names."""
     return replace(rows, experts=tuple(f"other-{name}" for name in rows.experts))
 
 
 def test_tables_are_stacked_whole(known):
     rows = join(*known, PAPER_ARMS)
-    both = stack([rows, renamed(rows)])
+    both = stack([rows, rename(rows)])
     count = len(rows)
     assert len(both) == 2 * count and both.experts[count] == f"other-{rows.experts[0]}"
     for name in ("values", "gains", "halves", "base_gains", "effects"):
@@ -95,7 +95,7 @@ def test_tables_that_cannot_be_stacked(known):
         (r"arms \(linear\)", {"arms": rows.arms[1:]}),
     ):
         with pytest.raises(PredictorError, match=f"differ in their {told}"):
-            stack([rows, replace(renamed(rows), **wrong)])
+            stack([rows, replace(rename(rows), **wrong)])
 
 
 def test_chosen_on_one_half_and_judged_on_the_other() -> None:

@@ -32,7 +32,7 @@ def collected(rows: Rows, sizes: np.ndarray) -> scenarios.Record:
     return scenarios.collect(rows, sizes, hold_out(rows, seed=0), small, seed=0)
 
 
-def apart(rows: Rows, splits: Iterable[Split]) -> bool:
+def share_no_model(rows: Rows, splits: Iterable[Split]) -> bool:
     sides = [(rows.take(s.train).models, rows.take(s.test).models) for s in splits]
     return bool(sides) and not any(set(one) & set(other) for one, other in sides)
 
@@ -49,7 +49,7 @@ def test_sizes_are_those_of_each_row_s_base(rows: Rows, sizes: np.ndarray) -> No
 def test_a_size_is_asked_about_after_the_others(rows: Rows, sizes: np.ndarray) -> None:
     found = scenarios.leave_sizes_out(sizes)
     assert len(found) == 2
-    assert apart(rows, found)
+    assert share_no_model(rows, found)
     for split in found:
         assert not set(sizes[split.train]) & set(sizes[split.test])
     assert scenarios.leave_sizes_out(np.full(9, 600_000.0)) == []
@@ -61,7 +61,7 @@ def test_a_regime_is_left_out_where_its_size_remains(rows: Rows, sizes: np.ndarr
     for same in (np.full(len(rows), 600_000.0), np.full(len(rows), np.nan)):
         found = scenarios.leave_regimes_out(rows, same)
         assert len(found) == 2
-        assert apart(rows, found)
+        assert share_no_model(rows, found)
 
 
 def test_a_domain_is_never_trained_on(rows: Rows) -> None:
@@ -69,7 +69,7 @@ def test_a_domain_is_never_trained_on(rows: Rows) -> None:
     assert set(found) == {"code", "math", "rag", "instruct"}
     tested = []
     for domain, splits in found.items():
-        assert apart(rows, splits)
+        assert share_no_model(rows, splits)
         for split in splits:
             known = rows.take(split.train)
             names = {*known.tasks, *known.experts, *known.auxiliaries}
