@@ -18,7 +18,7 @@ from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.multiway import MultiwayModel
 from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.measured import Measured
-from simmerge_hub.selector.predictor.novelty import Familiar, Limits, Novelty, judge
+from simmerge_hub.selector.predictor.novelty import Familiar, Novelty, judge
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
 from simmerge_hub.selector.predictor.record import Record
 from simmerge_hub.selector.predictor.scorer import ConditionedForest, Scorer
@@ -132,7 +132,7 @@ class Predictor:
             reason=wording.sentence(_values(kept), contributions, novelty, trust=trust),
             contributions=contributions,
             novelty=novelty,
-            usual=self._usual(values),
+            usual=self.familiar.limits.get(grounds.pattern),
             trust=trust,
             grounds=grounds,
         )
@@ -183,9 +183,8 @@ class Predictor:
             read = [merges.effect_names.index(name) for name in self.conditioned.effects]
             unseen = replace(merges, effects=merges.effects[:, read])
             forest = heads.booster(self.conditioned.forest)
-            return conditioned.predict_lines(forest, multiway.pair_lines(unseen, trained)), np.full(
-                len(merges), self.conditioned.unmeasured
-            )
+            gains = conditioned.predict_lines(forest, multiway.pair_lines(unseen, trained))
+            return gains, np.full(len(merges), self.conditioned.unmeasured)
         was_run = np.isfinite(merges.likeness).any(axis=1)
         return (
             multiway.predict(heads.booster(self.many.forest), self.many.networks, merges, trained),
@@ -218,9 +217,6 @@ class Predictor:
             alpha=self.alpha,
             far=novelty.reason,
         )
-
-    def _usual(self, values: Floats) -> Limits | None:
-        return self.familiar.limits.get(spell(missing(values, self.names)))
 
     def _reject(
         self, values: Floats, arms: Sequence[Arm] | None, effects: Mapping[str, Floats]
