@@ -251,7 +251,7 @@ def band(values) -> dict[str, float]:
     return {"median": round(middle, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def paired(differences: np.ndarray) -> dict[str, float]:
+def paired_difference(differences: np.ndarray) -> dict[str, float]:
     """Mean over seeds, its standard error (streams share rows: too small), share below zero."""
     error = differences.std(ddof=1) / len(differences) ** 0.5
     return {
@@ -283,7 +283,7 @@ def summary(found: list[dict[str, np.ndarray]]) -> dict:
             "last_100_per_round": band(last),
             "last_100_of_headroom": band(last / headroom),
             "over_full_feedback_of_best_fixed": band((sums - full) / (fixed - full)),
-            "over_offline_of_best_fixed": paired((sums - offline) / fixed),
+            "over_offline_of_best_fixed": paired_difference((sums - offline) / fixed),
             "last_100_over_full_of_headroom": band((last - last_full) / headroom),
             "curve": {
                 k: np.round(np.quantile(curves, q, axis=0), 3).tolist()
@@ -299,14 +299,14 @@ def scenario(job: tuple[str, Rows, Sides, int]) -> list[dict[str, float]]:
     return [SCENARIOS[kind](rows, models, seed) for seed in range(seeds)]
 
 
-BEGUN: dict[str, b.Bandit] = {}
+WARM_STARTS: dict[str, b.Bandit] = {}
 
 
-def begun(name: str, offline: Rows, seed: int) -> b.Bandit:
+def warm_start(name: str, offline: Rows, seed: int) -> b.Bandit:
     """A bandit trained once per process; the seed is that of its draws."""
-    if name not in BEGUN:
-        BEGUN[name] = b.start(offline)
-    return replace(BEGUN[name], settings=replace(BEGUN[name].settings, seed=seed))
+    if name not in WARM_STARTS:
+        WARM_STARTS[name] = b.start(offline)
+    return replace(WARM_STARTS[name], settings=replace(WARM_STARTS[name].settings, seed=seed))
 
 
 def new_domain(rows: Rows, models: Sides, seed: int) -> dict[str, float]:
@@ -320,7 +320,7 @@ def new_domain(rows: Rows, models: Sides, seed: int) -> dict[str, float]:
     pool = random.permutation(places(rows, models.streamed))
     before, after = pool[domains[pool] != new][:150], pool[domains[pool] == new]
     rest = pool[domains[pool] != new][150:]
-    bandit = begun(f"without {new}", rows.take(offline), seed)
+    bandit = warm_start(f"without {new}", rows.take(offline), seed)
     regrets, _ = play(bandit, rows, np.concatenate([before, after]), seed=seed, every=50)
     gains = rows.gains[after]
     fixed = (gains.max(1) - gains[:, rows.gains[offline].mean(0).argmax()]).mean()
@@ -331,11 +331,11 @@ def new_domain(rows: Rows, models: Sides, seed: int) -> dict[str, float]:
         "after_60": regrets[210:].mean(),
         "offline_on_new": alone(bandit.represent, rows, after).mean(),
         "old_best_fixed_on_new": fixed, "offline_on_old": old,
-        "learned_after": learned_after(regrets[150:], regrets[50:150].mean() + TIE),
+        "learned_after": rounds_to_learn(regrets[150:], regrets[50:150].mean() + TIE),
     }  # fmt: skip
 
 
-def learned_after(regrets: np.ndarray, level: float, window: int = 20) -> int:
+def rounds_to_learn(regrets: np.ndarray, level: float, window: int = 20) -> int:
     """Rounds until the mean regret of the following `window` is at most `level`; -1: never."""
     means = np.convolve(regrets, np.ones(window) / window, mode="valid")
     below = np.flatnonzero(means <= level)
@@ -351,7 +351,7 @@ def new_operator(column_label: str, known: tuple[str, ...] = ()):
         offline = places(rows, models.offline)
         pool = np.random.default_rng(seed).permutation(places(rows, models.streamed))
         order = pool[:ROUNDS]
-        bandit = begun(f"{column_label} beside {known}", rows.take(offline).only(others), seed)
+        bandit = warm_start(f"{column_label} beside {known}", rows.take(offline).only(others), seed)
         regrets, pulls = play(bandit, rows, order, seed=seed, arrives=(150, column))
         ignored, _ = play(bandit, rows, order, seed=seed)
         mine = pulls[150:] == column
@@ -387,8 +387,8 @@ def wrong_start(rows: Rows, models: Sides, seed: int) -> dict[str, float]:
     )
     pool = places(rows, models.streamed)
     pool = np.random.default_rng(seed).permutation(pool)[:ROUNDS]
-    right = begun("right", offline, seed)
-    wrong = begun("wrong", replace(offline, gains=mixed), seed)
+    right = warm_start("right", offline, seed)
+    wrong = warm_start("wrong", replace(offline, gains=mixed), seed)
     good, bad = (play(x, rows, pool, seed=seed)[0] for x in (right, wrong))
     contexts = cold_contexts(rows, places(rows, models.offline))
     chill = cold(rows, pool, contexts, seed=seed, explore=0.3)
@@ -515,12 +515,12 @@ def scenarios(seeds: int) -> dict:
     jobs = [(kind, rows, models, seeds) for kind in SCENARIOS]
     with ProcessPoolExecutor(2) as workers:
         for kind, results in zip(SCENARIOS, workers.map(scenario, jobs), strict=True):
-            found[kind] = combined(results)
+            found[kind] = combine(results)
             print(kind, found[kind], flush=True)
     return {"scenarios": found}
 
 
-def combined(results: list[dict]) -> dict:
+def combine(results: list[dict]) -> dict:
     numbers = [k for k, v in results[0].items() if not isinstance(v, str)]
     return {"seeds": len(results)} | {k: band([r[k] for r in results]) for k in numbers}
 

@@ -13,22 +13,20 @@ Three sources, none of which shares a model with what the prediction or its evid
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS, Arm
-from simmerge_hub.planning.choice import decide
-from simmerge_hub.selector.models.resampling import resampled, spread
+from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
 from simmerge_hub.selector.predictor.record import Cases, Record
-from simmerge_hub.selector.predictor.trust import Grounds, Trust
+from simmerge_hub.selector.predictor.trust import Grounds, Trust, combine
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import load_outcomes
 from simmerge_hub.selector.tables.rows import Rows, join
@@ -48,20 +46,20 @@ def main() -> None:
     """Run all of it and write the JSON."""
     predictor = archive.load(packaged_predictor())
     rows, sizes = other_zoo()
-    rankings = {name: ranked(predictor, rows, sizes, arms) for name, arms in SETS.items()}
+    rankings = {name: rank(predictor, rows, sizes, arms) for name, arms in SETS.items()}
     found = {
         "predictor": predictor.training,
-        "held out": held_out(predictor),
+        "held out": judge_record(predictor),
         "other zoo": {
             name: {"task": one_task(rows, sets), "both": both_tasks(rows, sets)}
             for name, sets in rankings.items()
         },
         "real pairs": real_pairs(predictor, rows),
     }
-    (HERE / "belief.json").write_text(json.dumps(rounded(found), indent=1, sort_keys=True) + "\n")
+    (HERE / "belief.json").write_text(json.dumps(round_all(found), indent=1, sort_keys=True) + "\n")
 
 
-def held_out(predictor: Predictor) -> dict[str, Any]:
+def judge_record(predictor: Predictor) -> dict[str, Any]:
     """Kind of held-out case -> set of arms -> one task or both -> what the rule does."""
     record, found = predictor.record, {}
     for kind in dict.fromkeys(record.kinds):
@@ -71,8 +69,8 @@ def held_out(predictor: Predictor) -> dict[str, Any]:
         found[kind] = {
             name: {
                 view: {
-                    "any evidence": judged(predictor, known[view], asked[view], arms),
-                    "kind unseen": judged(predictor, unseen[view], asked[view], arms),
+                    "any evidence": judge_cases(predictor, known[view], asked[view], arms),
+                    "kind unseen": judge_cases(predictor, unseen[view], asked[view], arms),
                 }
                 for view in asked
             }
@@ -87,7 +85,9 @@ def both_views(record: Record) -> dict[str, Cases]:
     return {"task": record.each_task("complete"), "both": record.both_tasks("complete")}
 
 
-def judged(predictor: Predictor, known: Cases, asked: Cases, arms: Sequence[Arm]) -> dict[str, Any]:
+def judge_cases(
+    predictor: Predictor, known: Cases, asked: Cases, arms: Sequence[Arm]
+) -> dict[str, Any]:
     """What the rule does with cases, by those known cases that share no model with them."""
     labels = [arm.label for arm in predictor.arms]
     places = {arm.label: labels.index(arm.label) for arm in arms}
@@ -128,7 +128,7 @@ def summary(
     safe = np.array([gain[trust.safe] for trust, gain in both])
     other = np.array([trust.first != trust.safe for trust in trusts])
     followed = other & np.array([trust.followed for trust in trusts])
-    weights = resampled(first, second, SEED)
+    weights = resample(first, second, SEED)
     return {
         "cases": len(trusts),
         "plan": spread(plan, weights),
@@ -146,12 +146,12 @@ def summary(
 
 def other_zoo() -> tuple[Rows, list[int]]:
     """The rows of the zoo that was not trained on, and the parameters of their bases."""
-    outcomes = load_outcomes(TABLES / f"{OTHER}.jsonl")
-    rows = join(outcomes, load_features(TABLES / f"{OTHER}-features.jsonl"), ARMS)
+    outcomes = load_outcomes(TABLES / f"{OTHER}.jsonl.gz")
+    rows = join(outcomes, load_features(TABLES / f"{OTHER}-features.jsonl.gz"), ARMS)
     return rows, sizes_of(rows, outcomes.provenance).astype(int).tolist()
 
 
-def ranked(
+def rank(
     predictor: Predictor, rows: Rows, sizes: Sequence[int], arms: Sequence[Arm]
 ) -> list[Ranking]:
     """The ranking of every row, as a plan gets it."""
@@ -171,7 +171,7 @@ def ranked(
 def one_task(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
     """Every ranking acted on by itself."""
     trusts = [ranking.trust for ranking in rankings if ranking.trust is not None]
-    gains = [gained(rows, i) for i in range(len(rows))]
+    gains = [gains_by_arm(rows, i) for i in range(len(rows))]
     return summary(trusts, gains, rows.experts, rows.auxiliaries) | {
         "status": shares([ranking.status for ranking in rankings])
     }
@@ -187,21 +187,28 @@ def both_tasks(rows: Rows, rankings: Sequence[Ranking]) -> dict[str, Any]:
         if len(places) < 2:
             continue
         a, b = sorted(pair)
-        found = decide(
-            {m: replace(rankings[places[m]], task=m) for m in (a, b)}, {a: True, b: False}
-        )
-        if found.trust is None:
-            raise SystemExit("a decision without grounds")
-        one, two = gained(rows, places[a]), gained(rows, places[b])
+        one, two = gains_by_arm(rows, places[a]), gains_by_arm(rows, places[b])
         swapped = {arm.label: arm.swapped().label for arm in rows.arms}
-        trusts.append(found.trust)
+        trusts.append(decide(rankings[places[a]], rankings[places[b]], swapped))
         gains.append({label: (one[label] + two[swapped[label]]) / 2 for label in one})
         first.append(a)
         second.append(b)
     return summary(trusts, gains, first, second)
 
 
-def gained(rows: Rows, place: int) -> dict[str, float]:
+def decide(one: Ranking, two: Ranking, swapped: Mapping[str, str]) -> Trust:
+    """What a plan does for the mean of both models' tasks, arms as the first ranking has them."""
+    grounds = [ranking.grounds for ranking in (one, two) if ranking.grounds is not None]
+    if len(grounds) < 2:
+        raise SystemExit("a decision without grounds")
+    second = {each.arm.label: each.gain for each in two.kept}
+    means = {e.arm.label: (e.gain + second[swapped[e.arm.label]]) / 2 for e in one.kept}
+    order = sorted(means, key=lambda label: -means[label])
+    leads = {label: means[order[0]] - means[label] for label in order}
+    return combine(grounds).weigh(order, leads, both=True)
+
+
+def gains_by_arm(rows: Rows, place: int) -> dict[str, float]:
     """Arm label -> share of the gap it closed."""
     return {arm.label: float(rows.gains[place, i]) for i, arm in enumerate(rows.arms)}
 
@@ -211,7 +218,7 @@ def real_pairs(predictor: Predictor, rows: Rows) -> dict[str, Any]:
     told = json.loads((HERE.parent / "simmerge_hub/selector/predictor/real_pairs.json").read_text())
     few, taken = rows.take(np.arange(0, len(rows), 8)), {}
     for size in SIZES:
-        found = ranked(predictor, few, [size] * len(few), BALANCED)
+        found = rank(predictor, few, [size] * len(few), BALANCED)
         taken[f"{size:,} parameters"] = {
             "status": shares([ranking.status for ranking in found]),
             "arms": counts([ranking.chosen.arm.label for ranking in found]),
@@ -236,10 +243,10 @@ def counts(names: Sequence[str]) -> dict[str, int]:
     return {name: names.count(name) for name in sorted(set(names))}
 
 
-def rounded(value: Any) -> Any:
+def round_all(value: Any) -> Any:
     """Every number to four places."""
     if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
+        return {key: round_all(inner) for key, inner in value.items()}
     return round(value, 4) if isinstance(value, float) else value
 
 

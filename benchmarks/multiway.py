@@ -31,22 +31,32 @@ from typing import Any
 import numpy as np
 import torch
 from multiway_bench import Bench, Benches, Signatures, append, plant, read
-from multiway_report import CONTROL, PLAN, PROBED, TRIED, WAYS, average, choice, own_choice, report
+from multiway_report import (
+    CONTROL,
+    PLAN,
+    PROBED,
+    TRIED,
+    WAYS,
+    average,
+    choice,
+    choose_alone,
+    report,
+)
 from multiway_sets import (
     BASES,
     SETS,
     chain,
     evenly,
     folds,
-    hashed,
     orders,
-    parsed,
+    parse_label,
     parts,
+    seeded_hash,
     sets,
     tasks_of,
     trees,
 )
-from multiway_train import planted, read_by_training, table, trained
+from multiway_train import plant_all, table, train_without_fold, training_merges
 
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN
@@ -82,7 +92,7 @@ def measure(
         base = manifest.models[chosen[0]].spec["base"]
         bench = benches[base]
         began = time.process_time()
-        plans = read_by_training(trees(chosen)) if part == "across" else trees(chosen)
+        plans = training_merges(trees(chosen)) if part == "across" else trees(chosen)
         found = bench.utilities(chosen, plans)
         cost = round(time.process_time() - began, 2)
         row = {"models": chosen, "base": base, "seconds": cost, "utilities": found}
@@ -114,18 +124,18 @@ def plan(
             continue
         base = measured[chosen]["base"]
         bench = benches[base]
-        row, picked = _planned(chosen, way, signatures, bench)
+        row, picked = _plan_set(chosen, way, signatures, bench)
         if new := [t for t in picked if t.label not in measured[chosen]["utilities"]]:
             row["measured"] = bench.utilities(chosen, new)
         append("multiway-plans", row)
     return True
 
 
-def _planned(
+def _plan_set(
     chosen: tuple[str, ...], way: str, signatures: Signatures, bench: Bench
 ) -> tuple[dict[str, Any], list[Tree]]:
     """What is predicted for a set in one way, and the trees picked: cautious, bold, and tried."""
-    predictor = trained(signatures.manifest, folds(signatures.manifest)[chosen[0]])
+    predictor = train_without_fold(signatures.manifest, folds(signatures.manifest)[chosen[0]])
     forecast = signatures.forecast(chosen, predictor, way)
     began, wall = time.process_time(), time.monotonic()
     found = search(forecast, MEAN, least=len(chosen))
@@ -137,9 +147,9 @@ def _planned(
         "seconds": round(time.process_time() - began, 2),
         "wall": round(time.monotonic() - wall, 2),
         "scored": forecast.scored,
-        "plans": {c.tree.label: _told(c) for c in found},
+        "plans": {c.tree.label: _by_task(c) for c in found},
         "parts": {
-            tree.label: _told(forecast.seen[tree.label])
+            tree.label: _by_task(forecast.seen[tree.label])
             for tree in parts(chosen) if tree.label in forecast.seen
         },
     }  # fmt: skip
@@ -148,7 +158,7 @@ def _planned(
         probes = [signatures.probes[t] for t in tasks_of(signatures.manifest, chosen)]
         began = time.process_time()
         again = try_first(forecast, found, MEAN, PROBED, partial(bench.run, probes=probes))
-        row["tried"] = {c.tree.label: _told(c) for c in again[:PROBED]}
+        row["tried"] = {c.tree.label: _by_task(c) for c in again[:PROBED]}
         row["trying"] = round(time.process_time() - began, 2)
         picked.append(again[0].tree)
     return row, picked
@@ -159,7 +169,7 @@ def _boldly(choice: Choice) -> float:
     return sum(belief.mean for belief in choice.beliefs.values())
 
 
-def _told(choice: Choice) -> list[list[float]]:
+def _by_task(choice: Choice) -> list[list[float]]:
     """By task: mean and standard deviation."""
     return [[round(b.mean, 4), round(b.variance**0.5, 4)] for b in choice.beliefs.values()]
 
@@ -189,7 +199,7 @@ def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
             TRIED: choice(planned[chosen]["tried"], 1.0),
         }
         arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
-        asked = {name: [parsed(label, arms)] for name, label in picked.items()}
+        asked = {name: [parse_label(label, arms)] for name, label in picked.items()}
         asked[CONTROL] = [chain(order, "linear") for order in orders(chosen)]
         asked[f"at once: {SUM.label}"] = [join(SUM, *map(leaf, chosen))]
         found = average(bench.utilities(chosen, [t for some in asked.values() for t in some]))
@@ -198,7 +208,7 @@ def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
     return True
 
 
-def own(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
+def measure_own(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
     """Measure another plan for each task, the best for that one alone, where it was not yet; as
     "each task's expert last" is another merge for each task, too."""
     until = time.monotonic() + seconds
@@ -211,11 +221,11 @@ def own(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
         if chosen not in planned or list(chosen) in [r["models"] for r in read("multiway-own")]:
             continue
         known = measured[chosen]["utilities"] | planned[chosen].get("measured", {})
-        picked = [own_choice(planned[chosen]["plans"], place) for place in range(len(chosen))]
+        picked = [choose_alone(planned[chosen]["plans"], place) for place in range(len(chosen))]
         if new := sorted(set(picked) - set(known)):
             arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
             bench = benches[measured[chosen]["base"]]
-            known |= bench.utilities(chosen, [parsed(label, arms) for label in new])
+            known |= bench.utilities(chosen, [parse_label(label, arms) for label in new])
         values = [known[label][place] for place, label in enumerate(picked)]
         append("multiway-own", {"models": chosen, "picked": picked, "values": values})
     return True
@@ -245,9 +255,11 @@ def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
         if other is None:
             continue
         everyone = (*chosen, other)
-        drawn = sorted(every(everyone), key=lambda t: (len(t.parts) < 4, hashed("harm", t.label)))
+        drawn = sorted(
+            every(everyone), key=lambda t: (len(t.parts) < 4, seeded_hash("harm", t.label))
+        )
         best = max(average(bench.utilities(chosen, drawn[:HARM])).values())
-        predictor = trained(manifest, folds(manifest)[chosen[0]])
+        predictor = train_without_fold(manifest, folds(manifest)[chosen[0]])
         forecast = signatures.forecast(chosen, predictor, others=[other])
         probes = [signatures.probes[t] for t in tasks_of(manifest, chosen)]
         found = search(forecast, MEAN)
@@ -291,7 +303,7 @@ def main() -> None:
     if given.what == "measure":
         done = measure(manifest, given.part, given.sizes, *limits)
     elif given.what == "plant":
-        done = planted(manifest, *limits)
+        done = plant_all(manifest, *limits)
     elif given.what == "table":
         done = table(manifest, *limits)
     elif given.what == "harm":
@@ -299,7 +311,7 @@ def main() -> None:
     elif given.what == "again":
         done = again(manifest, given.sizes, given.seconds)
     elif given.what == "own":
-        done = own(manifest, given.sizes, given.seconds)
+        done = measure_own(manifest, given.sizes, given.seconds)
     elif given.what == "report":
         text = json.dumps(report(manifest), indent=1) + "\n"
         Path(__file__).with_suffix(".json").write_text(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from multiway_sets import folds, hashed, tasks_of
+from multiway_sets import folds, seeded_hash, tasks_of
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from simmerge_hub.hub.resolve import resolve
@@ -50,16 +50,16 @@ class Bench:
         best = {t: self._score(self._weights(expert, made), t) for t, expert in asked.items()}
         found = {}
         for tree in plans:
-            merged = self._merged(tree, made, models)
+            merged = self._merge(tree, made, models)
             found[tree.label] = [round(self._score(merged, t) / best[t], 4) for t in asked]
         return found
 
-    def _merged(self, tree: Tree, made: dict[str, Weights], models: Sequence[str]) -> Weights:
+    def _merge(self, tree: Tree, made: dict[str, Weights], models: Sequence[str]) -> Weights:
         if tree.arm is None:
             return self._weights(tree.models[0], made)
         if tree.label in made:
             return made[tree.label]
-        parts = [self._merged(part, made, models) for part in tree.parts]
+        parts = [self._merge(part, made, models) for part in tree.parts]
         names = tuple(part.label for part in tree.parts)
         found = {
             name: merge_tensors(
@@ -88,7 +88,7 @@ class Bench:
 
     def run(self, tree: Tree, probes: Sequence[ProbeSet]) -> dict[str, Sketch]:
         """What a tree's merge does on probes; merges inside it are made anew every time."""
-        self._load(self._merged(tree, {}, tree.models))
+        self._load(self._merge(tree, {}, tree.models))
         return {
             p.task: sketch(self.scratch, self.tokenizer, p.prompts, probes=p.digest) for p in probes
         }
@@ -139,12 +139,12 @@ def plant(bench: Bench, chosen: Sequence[str], kind: str, strength: float) -> st
     ]  # fmt: skip
     if not others:
         return None
-    other = min(others, key=lambda name: hashed("plant", *chosen, name))
+    other = min(others, key=lambda name: seeded_hash("plant", *chosen, name))
     if kind == "stranger":
         return other
     name = planted_name(kind, chosen)
     theirs = bench._weights(other, {})
-    random = torch.Generator().manual_seed(int(hashed(name)[:8], 16))
+    random = torch.Generator().manual_seed(int(seeded_hash(name)[:8], 16))
     made = {}
     for key, origin in bench.origin.items():
         delta = theirs[key] - origin
@@ -162,7 +162,7 @@ def plant(bench: Bench, chosen: Sequence[str], kind: str, strength: float) -> st
 
 def planted_name(kind: str, chosen: Sequence[str]) -> str:
     """What a model is called that is made to be planted beside a set."""
-    return f"{kind}-{hashed(*chosen)[:8]}"
+    return f"{kind}-{seeded_hash(*chosen)[:8]}"
 
 
 def _others(known: Task) -> Exam:

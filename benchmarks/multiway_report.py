@@ -14,8 +14,8 @@ from multiway_sets import (
     SETS,
     chain,
     controls,
-    hashed,
     orders,
+    seeded_hash,
     sets,
     tasks_of,
     trees,
@@ -59,10 +59,10 @@ def report(manifest: Manifest) -> dict[str, Any]:
                 }
                 for plan in (PLAN, TRIED)
             },
-            "captured": {plan: _captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
-            "own": _own(chosen, measured),
+            "captured": {plan: _headroom_captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
+            "own": _compare_own(chosen, measured),
             "ways": {
-                way: _compared([m for m in chosen if (m, way) in planned], way, measured, planned)
+                way: _compare([m for m in chosen if (m, way) in planned], way, measured, planned)
                 for way in WAYS
                 if any((m, way) in planned for m in chosen)
             },
@@ -110,7 +110,7 @@ def _again() -> dict[str, Any]:
         found[str(size)] = {
             "sets": len(rows),
             "means": {name: _spread(chosen, [s[name] for s in scores]) for name in scores[0]},
-            "captured": {plan: _captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
+            "captured": {plan: _headroom_captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
         }
     return found
 
@@ -133,9 +133,9 @@ def _harm() -> dict[str, Any]:
                 "all_others_kept": sum(
                     set(row["models"]) <= set(row["picked"][name]) for row in some
                 ),
-                "reached": _rounded(np.mean([row["reached"][name] for row in some])),
-                "oracle_without": _rounded(np.mean([row["without"] for row in some])),
-                "oracle_with": _rounded(np.mean([row["with"] for row in some])),
+                "reached": _round(np.mean([row["reached"][name] for row in some])),
+                "oracle_without": _round(np.mean([row["without"] for row in some])),
+                "oracle_with": _round(np.mean([row["with"] for row in some])),
             }
             for least in (0.0, SMALLEST_HARM)
             for kind in ("all", *kinds)
@@ -206,13 +206,13 @@ def _expert_last(models: tuple[str, ...], row: Mapping[str, Any]) -> float:
     """Another merge for each task: that in which its expert comes last, and has half the weight."""
     own = []
     for place, last in enumerate(models):
-        order = sorted((m for m in models if m != last), key=lambda m: hashed("order", m))
+        order = sorted((m for m in models if m != last), key=lambda m: seeded_hash("order", m))
         by_task = {label: values[place] for label, values in row["utilities"].items()}
         own.append(_same(by_task, models, chain((*order, last), "linear")))
     return float(np.mean(own))
 
 
-def own_choice(plans: Mapping[str, Any], place: int) -> str:
+def choose_alone(plans: Mapping[str, Any], place: int) -> str:
     """What comes first for one task alone, one standard deviation below the mean."""
 
     def value(label: str) -> tuple[float, str]:
@@ -222,7 +222,7 @@ def own_choice(plans: Mapping[str, Any], place: int) -> str:
     return min(plans, key=value)
 
 
-def _own(
+def _compare_own(
     chosen: Sequence[tuple[str, ...]], measured: Mapping[Any, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Another plan for each task, against the chain of Linear with each task's expert last."""
@@ -238,7 +238,7 @@ def _own(
     }
 
 
-def _resampled(chosen: Sequence[tuple[str, ...]], whole: bool) -> np.ndarray:
+def _resample(chosen: Sequence[tuple[str, ...]], whole: bool) -> np.ndarray:
     """[2000, sets]: how often each set is drawn with its models.
 
     Either `whole` groups of models are drawn anew (no set is in two), or models one by one: a set
@@ -257,16 +257,16 @@ def _resampled(chosen: Sequence[tuple[str, ...]], whole: bool) -> np.ndarray:
 
 def _spread(chosen: Sequence[tuple[str, ...]], values: Sequence[float]) -> dict[str, float]:
     """Mean with 95 % intervals: from drawing models anew, and from drawing groups of them."""
-    found = {"mean": _rounded(np.mean(values))}
+    found = {"mean": _round(np.mean(values))}
     for whole, prefix in ((False, ""), (True, "group_")):
-        weights = _resampled(chosen, whole)
+        weights = _resample(chosen, whole)
         means = weights @ np.array(values) / weights.sum(axis=1)
         low, high = np.quantile(means, (0.025, 0.975))
-        found |= {f"{prefix}low": _rounded(low), f"{prefix}high": _rounded(high)}
+        found |= {f"{prefix}low": _round(low), f"{prefix}high": _round(high)}
     return found
 
 
-def _captured(
+def _headroom_captured(
     chosen: Sequence[tuple[str, ...]], scores: Sequence[Mapping[str, float]], name: str
 ) -> dict[str, Any]:
     """Share of the way from the best control (in hindsight) to the oracle."""
@@ -274,16 +274,16 @@ def _captured(
     best = max(single, key=lambda n: np.mean([s[n] for s in scores]))
     plan, control, oracle = (np.array([s[n] for s in scores]) for n in (name, best, "oracle"))
     share = (plan - control).sum() / (oracle - control).sum()
-    found = {"control": best, "mean": _rounded(share)}
+    found = {"control": best, "mean": _round(share)}
     for whole, prefix in ((False, ""), (True, "group_")):
-        weights = _resampled(chosen, whole)
+        weights = _resample(chosen, whole)
         shares = (weights @ (plan - control)) / (weights @ (oracle - control))
         low, high = np.quantile(shares, (0.025, 0.975))
-        found |= {f"{prefix}low": _rounded(low), f"{prefix}high": _rounded(high)}
+        found |= {f"{prefix}low": _round(low), f"{prefix}high": _round(high)}
     return found
 
 
-def _compared(
+def _compare(
     chosen: Sequence[tuple[str, ...]],
     way: str,
     measured: Mapping[Any, Mapping[str, Any]],
@@ -344,7 +344,7 @@ def _forecast(
             inside.append(float(pair[0, 1]))
     predicted, true = np.concatenate(tasks, axis=1)
     return _calibration(predicted, np.concatenate(deviations), true) | {
-        "inside": _rounded(np.nanmean(inside))
+        "inside": _round(np.nanmean(inside))
     }
 
 
@@ -353,11 +353,11 @@ def _calibration(predicted: np.ndarray, deviations: np.ndarray, true: np.ndarray
     bins = [(predicted >= low) & (predicted < low + 0.2) for low in np.arange(0, 1, 0.2)]
     return {
         "count": len(predicted),
-        "correlation": _rounded(np.corrcoef(predicted, true)[0, 1]),
-        "coverage": _rounded((np.abs(predicted - true) <= 1.645 * deviations + 1e-9).mean()),
+        "correlation": _round(np.corrcoef(predicted, true)[0, 1]),
+        "coverage": _round((np.abs(predicted - true) <= 1.645 * deviations + 1e-9).mean()),
         "bins": [
-            {"count": int(b.sum()), "predicted": _rounded(predicted[b].mean()),
-             "measured": _rounded(true[b].mean())}
+            {"count": int(b.sum()), "predicted": _round(predicted[b].mean()),
+             "measured": _round(true[b].mean())}
             for b in bins if b.any()
         ],
     }  # fmt: skip
@@ -378,14 +378,14 @@ def _cost(
         for m, r in zip(chosen, rows, strict=True)
     )
     return {
-        "scored_per_second": _rounded(scored / seconds),
-        "seconds_a_set": _rounded(seconds / len(rows)),
-        "seconds_a_measured_plan": _rounded(each / len(rows)),
-        "ratio": _rounded(seconds / whole),
+        "scored_per_second": _round(scored / seconds),
+        "seconds_a_set": _round(seconds / len(rows)),
+        "seconds_a_measured_plan": _round(each / len(rows)),
+        "ratio": _round(seconds / whole),
     }
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     return round(float(value), 4)
 
 

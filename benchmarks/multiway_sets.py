@@ -53,7 +53,7 @@ def sets(manifest: Manifest, size: int, part: str = "test") -> list[tuple[str, .
             for chosen in combinations([n for n in members if place[n] in some], size)
             if {place[n] for n in chosen} == set(some) and _distinct(manifest, chosen)
         ]
-        fitting.sort(key=lambda chosen: hashed("set", *chosen))
+        fitting.sort(key=lambda chosen: seeded_hash("set", *chosen))
         first = SETS["train"][size][base] if part == "test" else 0
         drawn.append(fitting[first : first + count])
     return [each[i] for i in range(max(map(len, drawn))) for each in drawn if i < len(each)]
@@ -72,7 +72,7 @@ def trees(models: Sequence[str]) -> list[Tree]:
     wanted = {identity(tree) for tree in controls(models)}
     kept = [tree for tree in found if tree.shape == "one step" or identity(tree) in wanted]
     others = [tree for tree in found if tree not in kept]
-    others.sort(key=lambda tree: hashed("plan", tree.label))
+    others.sort(key=lambda tree: seeded_hash("plan", tree.label))
     return kept + others[:DRAWN]
 
 
@@ -82,7 +82,7 @@ def parts(models: Sequence[str]) -> list[Tree]:
     return [*map(leaf, models), *(t for pair in pairs for t in every(pair))]
 
 
-def parsed(label: str, arms: Mapping[str, Arm]) -> Tree:
+def parse_label(label: str, arms: Mapping[str, Arm]) -> Tree:
     """The tree of a label; `arms` by theirs."""
     head, inside, rest = label.partition("[")
     if not inside:
@@ -94,7 +94,7 @@ def parsed(label: str, arms: Mapping[str, Arm]) -> Tree:
             found.append("")
         else:
             found[-1] += sign
-    return join(arms[head], *(parsed(part, arms) for part in found))
+    return join(arms[head], *(parse_label(part, arms) for part in found))
 
 
 def evenly(models: Sequence[str]) -> list[Tree]:
@@ -110,7 +110,7 @@ def controls(models: Sequence[str]) -> list[Tree]:
     """Chains of one operator: three seeded orders each, and for Linear every model last."""
     found = [chain(order, label) for order in orders(models) for label in CHAINED]
     for last in models:
-        order = sorted((m for m in models if m != last), key=lambda m: hashed("order", m))
+        order = sorted((m for m in models if m != last), key=lambda m: seeded_hash("order", m))
         found.append(chain((*order, last), "linear"))
     return found
 
@@ -143,5 +143,5 @@ def _distinct(manifest: Manifest, models: Sequence[str]) -> bool:
     )
 
 
-def hashed(*parts: str) -> str:
+def seeded_hash(*parts: str) -> str:
     return hashlib.sha256("/".join((str(SEED), *parts)).encode()).hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, planted_name, read
-from multiway_sets import LEARNING, SEED, SETS, folds, hashed, sets, tasks_of, trees
+from multiway_sets import LEARNING, SEED, SETS, folds, seeded_hash, sets, tasks_of, trees
 
 from simmerge_hub.planning.tree import Tree, every
 from simmerge_hub.selector.models import heads, mixture, multiway
@@ -41,7 +41,7 @@ FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl.gz")
 MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl.gz")
 
 
-def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
+def plant_all(manifest: Manifest, seconds: float, shard: int) -> bool:
     """Plant a harmful model beside every set of three that training reads, for so long, and measure
     merges with it: half of KEPT with all of the set, half with two of it. Whether that is done."""
     until = time.monotonic() + seconds
@@ -53,15 +53,15 @@ def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
             continue
         base = manifest.models[chosen[0]].spec["base"]
         bench = benches[base]
-        random = Random(hashed(*chosen))
+        random = Random(seeded_hash(*chosen))
         (kind,) = random.choices(list(SHARES), list(SHARES.values()))
         strength = random.choice(LEARNED[kind])
         other = plant(bench, chosen, kind, strength)
         if other is None:
             continue
-        drawn = _drawn((*chosen, other), KEPT // 2)
+        drawn = _draw((*chosen, other), KEPT // 2)
         for two in combinations(chosen, 2):
-            drawn += _drawn((*two, other), KEPT // 6)
+            drawn += _draw((*two, other), KEPT // 6)
         row = {
             "models": chosen,
             "base": base,
@@ -74,9 +74,9 @@ def planted(manifest: Manifest, seconds: float, shard: int) -> bool:
     return True
 
 
-def _drawn(models: Sequence[str], count: int) -> list[Tree]:
+def _draw(models: Sequence[str], count: int) -> list[Tree]:
     """A seeded draw of the merges of all of these."""
-    return sorted(every(sorted(models)), key=lambda t: hashed("planted", t.label))[:count]
+    return sorted(every(sorted(models)), key=lambda t: seeded_hash("planted", t.label))[:count]
 
 
 def table(manifest: Manifest, seconds: float, shard: int) -> bool:
@@ -101,7 +101,7 @@ def table(manifest: Manifest, seconds: float, shard: int) -> bool:
                 continue
             if time.monotonic() > until:
                 return False
-            rows[some] = _described(some, row, known, signatures, benches[row["base"]])
+            rows[some] = _describe(some, row, known, signatures, benches[row["base"]])
             append("multiway-table", {"models": some, "lines": rows[some]})
     if shard:
         return False
@@ -131,15 +131,15 @@ def _by_models(row: Mapping[str, Any]) -> dict[tuple[str, ...], list[Tree]]:
     for tree in known:
         if tree.label in row["utilities"]:
             found.setdefault(tuple(sorted(tree.models)), []).append(tree)
-    return {each: read_by_training(some) for each, some in found.items()}
+    return {each: training_merges(some) for each, some in found.items()}
 
 
-def read_by_training(known: Sequence[Tree]) -> list[Tree]:
+def training_merges(known: Sequence[Tree]) -> list[Tree]:
     """KEPT of these, a seeded draw."""
-    return sorted(known, key=lambda tree: hashed("table", tree.label))[:KEPT]
+    return sorted(known, key=lambda tree: seeded_hash("table", tree.label))[:KEPT]
 
 
-def _described(
+def _describe(
     models: tuple[str, ...],
     row: Mapping[str, Any],
     known: Sequence[Tree],
@@ -189,7 +189,7 @@ def _fold_of(manifest: Manifest) -> dict[str, int]:
     return place
 
 
-def trained(manifest: Manifest, fold: int) -> Predictor:
+def train_without_fold(manifest: Manifest, fold: int) -> Predictor:
     """The packaged predictor, fitted anew on pairs and merges that share no model with a fold.
 
     The heads' sizes are the default ones. Half-widths of pairs' intervals, which only say how

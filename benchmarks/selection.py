@@ -25,7 +25,7 @@ from simmerge_hub.planning.inference import probability
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.models.conformal import calibrate, choose
 from simmerge_hub.selector.models.mixture import Size
-from simmerge_hub.selector.models.resampling import resampled, spread
+from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.tables.availability import members
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
@@ -33,7 +33,7 @@ from simmerge_hub.selector.tables.rows import Floats, Rows, Split, join, splits
 from simmerge_hub.selector.training.baselines import best_fixed
 from simmerge_hub.selector.training.objectives import each_task
 from simmerge_hub.selector.training.report import judge, report
-from simmerge_hub.selector.training.scenarios import domains_left_out
+from simmerge_hub.selector.training.scenarios import leave_domains_out
 from simmerge_hub.selector.training.train import FOLDS, hold_out
 from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.signatures.features.vector import Features
@@ -71,7 +71,7 @@ def main() -> None:
     for name in options.only:
         size = Size(**found["size"]) if "size" in found else Size()
         found |= PARTS[name](rows, outcomes, size)
-        file.write_text(json.dumps(rounded(found), indent=1, sort_keys=True) + "\n")
+        file.write_text(json.dumps(round_all(found), indent=1, sort_keys=True) + "\n")
         print(f"{name} done", flush=True)
 
 
@@ -89,7 +89,7 @@ def whole(rows: Rows, outcomes: Outcomes, _: Size) -> dict[str, Any]:
             for picked in [
                 {
                     "xgboost": held.predicted[0][inside][:, columns],
-                    "best fixed": fixed_of(held.rows, held.splits)[inside][:, columns],
+                    "best fixed": best_fixed_scores(held.rows, held.splits)[inside][:, columns],
                 }
             ]
         }
@@ -122,9 +122,11 @@ def ablations(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
             values=rows.values[:, places],
             effects=rows.effects if kept.all() else rows.effects * np.nan,
         )
-        found[name] = {"features": len(places)} | tried(some, splits(some, FOLDS, seed=SEED), size)
+        found[name] = {"features": len(places)} | try_splits(
+            some, splits(some, FOLDS, seed=SEED), size
+        )
     blind = replace(rows, effects=rows.effects * np.nan)
-    found["everything but effects"] = {"features": len(rows.names)} | tried(
+    found["everything but effects"] = {"features": len(rows.names)} | try_splits(
         blind, splits(rows, FOLDS, seed=SEED), size
     )
     return {"ablations": found}
@@ -136,7 +138,7 @@ def curve(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     for share in SHARES:
         kept = [fewer(rows, split, share) for split in splits(rows, FOLDS, seed=SEED)]
         sizes = [len(split.train) for split in kept]
-        found.append({"share": share, "rows": float(np.mean(sizes))} | tried(rows, kept, size))
+        found.append({"share": share, "rows": float(np.mean(sizes))} | try_splits(rows, kept, size))
     return {"learning curve": found}
 
 
@@ -162,18 +164,18 @@ def unseen_size(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
             seen.append(Split(train=split.train, test=test))
     return {
         "unseen size": {
-            "small bases only": tried(rows, small_only, size),
-            "all bases": tried(rows, seen, size),
+            "small bases only": try_splits(rows, small_only, size),
+            "all bases": try_splits(rows, seen, size),
         }
     }
 
 
 def unseen_domain(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     """The expert's domain never trained on; auxiliaries kept apart by folds."""
-    kept = domains_left_out(rows, FOLDS, seed=SEED)
-    found = {domain: tried(rows, each, size) for domain, each in kept.items()}
+    kept = leave_domains_out(rows, FOLDS, seed=SEED)
+    found = {domain: try_splits(rows, each, size) for domain, each in kept.items()}
     every = [split for each in kept.values() for split in each]
-    return {"unseen domain": found | {"pooled": tried(rows, every, size)}}
+    return {"unseen domain": found | {"pooled": try_splits(rows, every, size)}}
 
 
 def coverage(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
@@ -201,7 +203,7 @@ def coverage(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
         inside = np.abs(guess - test.gains)
         best = choose(guess, usable)
         of_chosen = np.take_along_axis(inside, best[:, None], axis=1)[:, 0] <= radii.chosen
-        weights = resampled(test.experts, test.auxiliaries, seed)
+        weights = resample(test.experts, test.auxiliaries, seed)
         shares.append(
             {
                 "rows": len(test),
@@ -228,7 +230,7 @@ def coverage(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     }
 
 
-def inferred(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
+def infer_experts(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     """The expert inferred from the probes instead of named: how often right, what it costs."""
     columns = [swap(rows.values[:, i], rows, name) for i, name in enumerate(rows.names)]
     swapped = np.stack(columns, axis=1)
@@ -247,8 +249,8 @@ def inferred(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     return {
         "inferred experts": {
             "right": float(1 - wrong.mean()),
-            "known": tried(rows, found, size),
-            "inferred": tried(rows, found, size, asked=guessed),
+            "known": try_splits(rows, found, size),
+            "inferred": try_splits(rows, found, size, asked=guessed),
         }
     }
 
@@ -261,7 +263,7 @@ def swap(column: Floats, rows: Rows, name: str) -> Floats:
     return -column if how == "negated" else column
 
 
-def tried(
+def try_splits(
     rows: Rows, found: Sequence[Split], size: Size, *, asked: Rows | None = None
 ) -> dict[str, Any]:
     """Fit on each split's training rows, choose on its test rows; judged by set of arms."""
@@ -274,7 +276,7 @@ def tried(
         scores["xgboost"][split.test] = mixture.predict(fitted, test.values, test.effects)
         scores["best fixed"][split.test] = best_fixed(known, test)
 
-    mixture.side_by_side(one, found)
+    mixture.run_in_parallel(one, found)
     places = np.flatnonzero(np.isfinite(scores["xgboost"]).all(axis=1))
     tested = rows.take(places)
     return {
@@ -291,7 +293,7 @@ def tried(
     }
 
 
-def fixed_of(rows: Rows, found: Sequence[Split]) -> Floats:
+def best_fixed_scores(rows: Rows, found: Sequence[Split]) -> Floats:
     """Each test row's best fixed arm, as scores."""
     scores = np.empty_like(rows.gains)
     for split in found:
@@ -317,7 +319,7 @@ def token_accuracy(
         gains=np.clip(gains[places], -1, 1.5),
         halves=np.full((len(places), len(rows.arms), 2), np.nan),
     )
-    scores = {"xgboost": predicted[places], "best fixed": fixed_of(rows, found)[places]}
+    scores = {"xgboost": predicted[places], "best fixed": best_fixed_scores(rows, found)[places]}
     return {
         name: slim(
             judge(
@@ -358,12 +360,12 @@ def over_splits(means: Sequence[float]) -> dict[str, float]:
     return {"mean": float(np.mean(means)), "low": float(low), "high": float(high)}
 
 
-def rounded(value: Any) -> Any:
+def round_all(value: Any) -> Any:
     """Every number to four places."""
     if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
+        return {key: round_all(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [rounded(inner) for inner in value]
+        return [round_all(inner) for inner in value]
     return round(value, 4) if isinstance(value, float) else value
 
 
@@ -374,7 +376,7 @@ PARTS: dict[str, Callable[[Rows, Outcomes, Size], dict[str, Any]]] = {
     "size": unseen_size,
     "domain": unseen_domain,
     "coverage": coverage,
-    "inferred": inferred,
+    "inferred": infer_experts,
 }
 
 if __name__ == "__main__":

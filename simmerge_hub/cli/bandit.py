@@ -276,7 +276,7 @@ def _arms(state: "State") -> dict[str, dict[str, Any]]:
     """Per arm, how often it was suggested and reported, its mean gain, whether it was added."""
     history = state.history
     gains: dict[str, list[float]] = {arm.label: [] for arm in state.bandit.all_arms(history)}
-    for suggestion, gain in history.learned:
+    for suggestion, gain in history.reports:
         gains[suggestion.arm].append(gain)
     suggested = Counter(suggestion.arm for suggestion in history.suggestions.values())
     return {

@@ -24,7 +24,7 @@ from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
-from simmerge_hub.selector.predictor.trust import Trust, together
+from simmerge_hub.selector.predictor.trust import Trust, combine
 from simmerge_hub.signatures.features.vector import features
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
 
@@ -116,7 +116,7 @@ def _trust(
     gains = _gains(inputs, rankings)
     leads = {c.label: _lead(choices[0], c, gains, objective) for c in choices}
     both = len({task.expert for task in inputs.tasks}) > 1
-    return together(grounds).weigh(list(leads), leads, both=both)
+    return combine(grounds).weigh(list(leads), leads, both=both)
 
 
 def _gains(inputs: Inputs, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, Spread]]:

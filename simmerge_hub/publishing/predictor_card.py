@@ -9,7 +9,7 @@ from typing import Any
 
 from simmerge_hub.publishing.card import PAPER, cell, table
 from simmerge_hub.recipe import dump_yaml
-from simmerge_hub.selector.predictor.origin import FILE
+from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 from simmerge_hub.selector.predictor.predictor import Predictor
 
 POPULAR_SIZE = 7_000_000_000
@@ -49,8 +49,8 @@ def _summary(predictor: Predictor, repo_id: str) -> str:
         "the better and the weaker parent each merge operator closes, without merging or "
         f"evaluating ([SimMerge]({PAPER})).\n\n"
         f"```bash\nsimmerge-hub plan org/code org/math --predictor {repo_id}\n```\n\n"
-        f"`{FILE}` is plain data: gradient-boosted trees as JSON, checked when it is read; nothing "
-        "in it is run."
+        f"`{PREDICTOR_FILE}` is plain data: gradient-boosted trees as JSON, checked when it is "
+        "read; nothing in it is run."
     )
 
 

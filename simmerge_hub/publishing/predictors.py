@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from simmerge_hub.errors import OutputError, RepoNotFound
 from simmerge_hub.publishing.predictor_card import predictor_card
 from simmerge_hub.selector.predictor import archive
-from simmerge_hub.selector.predictor.origin import FILE
+from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
 
-PREDICTOR_FILES = {FILE, "README.md", ".gitattributes"}
+PREDICTOR_FILES = {PREDICTOR_FILE, "README.md", ".gitattributes"}
 
 
 def push_predictor(
@@ -36,7 +36,7 @@ def push_predictor(
     predictor = archive.load(Path(file))
     _refuse_others(repo_id)
     with TemporaryDirectory() as staging:
-        archive.save(predictor, Path(staging, FILE))
+        archive.save(predictor, Path(staging, PREDICTOR_FILE))
         Path(staging, "README.md").write_text(predictor_card(predictor, repo_id), "utf-8")
         return publish_folder(
             staging,

@@ -35,8 +35,8 @@ DOMAINS = ("code", "math", "rag", "instruct")
 def few_trees() -> Iterator[None]:
     """The rule is simple: small forests find it, and the tests are quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(heads, "TREES", (30, 60))
-        patch.setattr(conditioned, "TREES", (30, 60))
+        patch.setattr(heads, "TREE_COUNTS", (30, 60))
+        patch.setattr(conditioned, "TREE_COUNTS", (30, 60))
         yield
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from simmerge_hub.errors import BanditError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.bandit import corrections, representation
-from simmerge_hub.selector.bandit.corrections import Corrections, Told
+from simmerge_hub.selector.bandit.corrections import Corrections, Report
 from simmerge_hub.selector.bandit.history import History
 from simmerge_hub.selector.bandit.representation import Representation
 from simmerge_hub.selector.models import conditioned
@@ -25,7 +25,7 @@ from simmerge_hub.selector.tables.rows import Floats, Rows
 
 DRAWS = 2000
 """Draws that the probability of being best is counted in."""
-ENOUGH = 40
+ENOUGH_REPORTS = 40
 """Reports from which on a warm start is given up if it predicts worse than no prediction."""
 
 ROUNDING = 1e-9
@@ -106,22 +106,22 @@ class Bandit:
         """What the history says about these models; the order of reports does not matter."""
         arms, ties = self.all_arms(history), self.ties
         for arm in arms[len(self.arms) :]:
-            ties = corrections.added(ties, self._kin(arm))
+            ties = corrections.add_arm(ties, self._kin(arm))
         labels = [a.label for a in arms]
-        told = self._told(history)
+        reports = self._error_reports(history)
         count = len(arms) - len(self.arms)
         return corrections.believe(
-            labels, ties, models, told, unknown=count, trust=self.settings.trust
+            labels, ties, models, reports, unknown=count, trust=self.settings.trust
         )
 
-    def _told(self, history: History) -> list[Told]:
+    def _error_reports(self, history: History) -> list[Report]:
         """Reports as errors of today's forecasts; older ones count less if `keep` is below 1."""
-        learned = history.learned
+        learned = history.reports
         if not learned:
             return []
-        forecasts = self.represent.of_lines(self.lines(history, self.represent.operators))
+        forecasts = self.represent.forecast_lines(self.lines(history, self.represent.operators))
         return [
-            Told(
+            Report(
                 arm=s.arm,
                 expert=s.expert,
                 auxiliary=s.auxiliary,
@@ -132,14 +132,14 @@ class Bandit:
         ]
 
     def lines(self, history: History, operators: Sequence[str]) -> Floats:
-        """[n, inputs]: what was known of every arm that was reported, in the order of `learned`;
-        these operators are told by name."""
+        """[n, inputs]: what was known of every arm that was reported, in the order of
+        `History.reports`; these operators are told by name."""
         arms = {a.label: a for a in self.all_arms(history)}
-        told = [s for s, _ in history.learned]
+        suggestions = [s for s, _ in history.reports]
         return conditioned.lines(
-            np.array([s.values for s in told], np.float64),
-            np.array([s.effects for s in told], np.float64),
-            [arms[s.arm] for s in told],
+            np.array([s.values for s in suggestions], np.float64),
+            np.array([s.effects for s in suggestions], np.float64),
+            [arms[s.arm] for s in suggestions],
             operators,
         )
 
@@ -217,25 +217,25 @@ def retrain(bandit: Bandit, history: History) -> Bandit:
     """Train the representation again on offline outcomes and on all reports, of added arms too.
 
     Forecasts of the past are computed from what was known whenever beliefs are, so they follow.
-    Where what was forecast at the time says less than nothing (`misled`), the offline outcomes are
-    left out from now on: the warm start was wrong.
+    Where what was forecast at the time says less than nothing (`is_misled`), the offline outcomes
+    are left out from now on: the warm start was wrong.
     """
     if not history.gains:
         return bandit
-    kept = _without_outcomes(bandit) if len(bandit.gains) and misled(bandit, history) else bandit
+    kept = _drop_outcomes(bandit) if len(bandit.gains) and is_misled(bandit, history) else bandit
     operators = conditioned.operators(bandit.all_arms(history))
     offline = conditioned.matrix(kept.values, kept.effects, kept.arms, operators)
-    told = np.array([gain for _, gain in history.learned])
+    gains = np.array([gain for _, gain in history.reports])
     represent = representation.fit(
         np.concatenate([offline, bandit.lines(history, operators)]),
-        np.concatenate([kept.gains.reshape(-1), told]),
+        np.concatenate([kept.gains.reshape(-1), gains]),
         operators,
         seed=bandit.settings.seed,
     )
     return replace(kept, represent=represent)
 
 
-def _without_outcomes(bandit: Bandit) -> Bandit:
+def _drop_outcomes(bandit: Bandit) -> Bandit:
     return replace(
         bandit,
         ties=np.eye(len(bandit.arms)),
@@ -245,20 +245,20 @@ def _without_outcomes(bandit: Bandit) -> Bandit:
     )
 
 
-def misled(bandit: Bandit, history: History) -> bool:
+def is_misled(bandit: Bandit, history: History) -> bool:
     """Whether gains are told better by the mean of those before than by what was forecast.
 
     By how much forecasts are too high or low on the whole does not count: that is corrected. Nor do
     arms that were added: the offline outcomes know nothing of them.
     """
-    known = [(s.forecast, gain) for s, gain in history.learned if s.arm in bandit.labels]
-    if len(known) < ENOUGH:
+    known = [(s.forecast, gain) for s, gain in history.reports if s.arm in bandit.labels]
+    if len(known) < ENOUGH_REPORTS:
         return False
     forecasts, gains = np.array(known).T
-    return _unforeseen(gains - forecasts) > (1 + ROUNDING) * _unforeseen(gains)
+    return _squared_surprise(gains - forecasts) > (1 + ROUNDING) * _squared_surprise(gains)
 
 
-def _unforeseen(values: Floats) -> float:
+def _squared_surprise(values: Floats) -> float:
     """The sum of squared distances [n] to the mean of the values before."""
     before = np.cumsum(values)[:-1] / np.arange(1, len(values))
     return float(np.square(values[1:] - before).sum())

@@ -22,19 +22,19 @@ from simmerge_hub.selector.tables.rows import Floats
 
 NOISE = 0.25
 """Spread of a reward where all effects are known, in shares of the gap."""
-LEVELS = {"all": 0.1, "one": 0.13}
+LEVEL_SPREADS = {"all": 0.1, "one": 0.13}
 """Spread of the effect that all arms share, in shares of the gap: of all pairs, of one model."""
-LEADS = {"all": 0.01, "one": 0.04}
+LEAD_SPREADS = {"all": 0.01, "one": 0.04}
 """Likewise of an arm's own part; larger ones cost more than reports teach (docs/log.md)."""
-OWN = 0.5
+LEAST_OWN_PART = 0.5
 """At least this much of an added arm's part is its own, and not that of the arms it is like."""
-NEW = 0.15
+NEW_ARM_SPREAD = 0.15
 """Spread of an unknown arm's gain less its forecast, in shares of the gap; three times that of the
 first arms' offline means, with which it would hardly be tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Report:
     """A report: by how much the gain of an arm was above its forecast, and how much it counts."""
 
     arm: str
@@ -65,17 +65,17 @@ class Corrections:
     def contexts(self, expert: str, auxiliary: str) -> Floats:
         """[arms, d]: which effects take part; those of other models than these have no place."""
         size = self.ties.shape[1] + 1
-        found = np.zeros((len(self.arms), size * (1 + 2 * len(self.models)) + self.unknown))
+        contexts = np.zeros((len(self.arms), size * (1 + 2 * len(self.models)) + self.unknown))
         places = [("all", 0)]
         places += [("one", 1 + 2 * self.models[m]) for m in (expert,) if m in self.models]
         places += [("one", 2 + 2 * self.models[m]) for m in (auxiliary,) if m in self.models]
         for kind, place in places:
-            block = found[:, size * place : size * (place + 1)]
-            block[:, 0] = LEVELS[kind] / NOISE
-            block[:, 1:] = LEADS[kind] / NOISE * self.ties
+            block = contexts[:, size * place : size * (place + 1)]
+            block[:, 0] = LEVEL_SPREADS[kind] / NOISE
+            block[:, 1:] = LEAD_SPREADS[kind] / NOISE * self.ties
         for last in range(1, self.unknown + 1):
-            found[-last, -last] = NEW / NOISE
-        return found
+            contexts[-last, -last] = NEW_ARM_SPREAD / NOISE
+        return contexts
 
     def learn(self, context: Floats, error: float) -> "Corrections":
         """After one more reward, in `context` [d], that was `error` above its forecast."""
@@ -107,7 +107,7 @@ def believe(
     arms: Sequence[str],
     ties: Floats,
     models: Sequence[str],
-    told: Sequence[Told],
+    reports: Sequence[Report],
     *,
     unknown: int = 0,
     trust: float = 1.0,
@@ -118,7 +118,7 @@ def believe(
         arms: labels.
         ties: of `ties`, a row per arm.
         models: that are asked about.
-        told: reports about these and other models.
+        reports: reports about these and other models.
         unknown: of how many of the arms, the last ones, nothing was measured offline.
         trust: in forecasts, in (0, 1]: effects have 1 / trust times their variance.
     """
@@ -130,32 +130,41 @@ def believe(
         models={name: i for i, name in enumerate(models)},
         belief=posterior.prior(size + unknown, spread=spread),
     )
-    if not told:
+    if not reports:
         return before
-    places = [before.arms.index(t.arm) for t in told]
+    places = [before.arms.index(t.arm) for t in reports]
     own = np.eye(len(arms))[places, len(arms) - unknown :]
     belief = posterior.condition(
         before.belief,
         np.array(
-            [before.contexts(t.expert, t.auxiliary)[a] for t, a in zip(told, places, strict=True)]
+            [
+                before.contexts(t.expert, t.auxiliary)[a]
+                for t, a in zip(reports, places, strict=True)
+            ]
         ),
-        np.array([t.error for t in told]) / NOISE,
-        weights=np.array([t.weight for t in told]),
-        gram=_together(told, ties[places], own) * (spread / NOISE) ** 2,
+        np.array([t.error for t in reports]) / NOISE,
+        weights=np.array([t.weight for t in reports]),
+        gram=_prior_covariance(reports, ties[places], own) * (spread / NOISE) ** 2,
     )
     return replace(before, belief=belief)
 
 
-def _together(told: Sequence[Told], tied: Floats, own: Floats) -> Floats:
+def _prior_covariance(reports: Sequence[Report], tied: Floats, own: Floats) -> Floats:
     """[n, n]: how errors go together before any is known; `tied` [n, k] are their arms' ties, `own`
     [n, unknown] says which unknown arm each is about."""
     alike = tied @ tied.T
-    found = LEVELS["all"] ** 2 + LEADS["all"] ** 2 * alike + NEW**2 * (own @ own.T)
-    for names in ([t.expert for t in told], [t.auxiliary for t in told]):
+    covariance = (
+        LEVEL_SPREADS["all"] ** 2
+        + LEAD_SPREADS["all"] ** 2 * alike
+        + NEW_ARM_SPREAD**2 * (own @ own.T)
+    )
+    for names in ([t.expert for t in reports], [t.auxiliary for t in reports]):
         numbers = np.unique(names, return_inverse=True)[1]
         same = numbers[:, None] == numbers
-        found = found + same * (LEVELS["one"] ** 2 + LEADS["one"] ** 2 * alike)
-    return found
+        covariance = covariance + same * (
+            LEVEL_SPREADS["one"] ** 2 + LEAD_SPREADS["one"] ** 2 * alike
+        )
+    return covariance
 
 
 def ties(gains: Floats) -> Floats:
@@ -166,13 +175,13 @@ def ties(gains: Floats) -> Floats:
     """
     leads = gains - gains.mean(axis=1, keepdims=True)
     values, vectors = np.linalg.eigh(leads.T @ leads)
-    found = (vectors * np.maximum(values, 0) ** 0.25) @ vectors.T
-    size = np.sqrt(np.square(found).sum(axis=1).mean())
-    return found / size if size > 0 else np.eye(len(found))
+    roots = (vectors * np.maximum(values, 0) ** 0.25) @ vectors.T
+    size = np.sqrt(np.square(roots).sum(axis=1).mean())
+    return roots / size if size > 0 else np.eye(len(roots))
 
 
-def added(before: Floats, kin: Sequence[int]) -> Floats:
+def add_arm(before: Floats, kin: Sequence[int]) -> Floats:
     """Ties with a row for an arm that is like the mean of its kin, and a column that is its own."""
     row = before[list(kin)].mean(axis=0)
-    own = max(1 - float(row @ row), OWN**2) ** 0.5
+    own = max(1 - float(row @ row), LEAST_OWN_PART**2) ** 0.5
     return np.block([[before, np.zeros((len(before), 1))], [row[None], np.array([[own]])]])

@@ -19,7 +19,7 @@ from typing import Any
 
 from simmerge_hub.errors import BanditError, SimmergeError
 from simmerge_hub.operators import Arm
-from simmerge_hub.selector.tables.features import LARGEST
+from simmerge_hub.selector.tables.features import LARGEST_NUMBER
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST, arm_entry, arm_from
 
 ID = re.compile(r"s(\d{6,9})")
@@ -69,7 +69,7 @@ class History:
         return tuple(s for i, s in sorted(self.suggestions.items()) if i not in self.gains)
 
     @property
-    def learned(self) -> tuple[tuple[Suggestion, float], ...]:
+    def reports(self) -> tuple[tuple[Suggestion, float], ...]:
         """Suggestions with what was reported, sorted by id: whatever order they arrived in."""
         return tuple((self.suggestions[i], gain) for i, gain in sorted(self.gains.items()))
 
@@ -84,9 +84,9 @@ class History:
                 )
             if identifier in seen:
                 before = self.gains.get(identifier)
-                told = "twice in one report" if before is None else f"already, as {before:g}"
+                when = "twice in one report" if before is None else f"already, as {before:g}"
                 raise BanditError(
-                    f"{identifier} was reported {told}; nothing was reported",
+                    f"{identifier} was reported {when}; nothing was reported",
                     hint="leave it out; a report cannot be changed",
                 )
             _check_gain(gain, identifier)
@@ -108,13 +108,13 @@ def read(texts: Iterable[tuple[str, str]]) -> History:
             try:
                 _apply(json.loads(line), suggestions, gains, added)
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise _damaged(where, repr(error)) from error
+                raise _damage(where, repr(error)) from error
             except SimmergeError as error:
-                raise _damaged(where, str(error)) from error
+                raise _damage(where, str(error)) from error
     return History(suggestions=suggestions, gains=gains, added=tuple(added))
 
 
-def suggested(found: Sequence[Suggestion]) -> str:
+def suggestion_lines(suggestions: Sequence[Suggestion]) -> str:
     """Lines for suggestions."""
     return "".join(
         _line(
@@ -122,21 +122,21 @@ def suggested(found: Sequence[Suggestion]) -> str:
             auxiliary=s.auxiliary, values=list(s.values), effects=list(s.effects),
             chance=dict(s.chance), forecast=s.forecast, expected=s.expected,
         )
-        for s in found
+        for s in suggestions
     )  # fmt: skip
 
 
-def reported(gains: Sequence[tuple[str, float]]) -> str:
+def report_lines(gains: Sequence[tuple[str, float]]) -> str:
     """Lines for reports."""
     return "".join(_line(kind="reported", id=i, gain=gain) for i, gain in gains)
 
 
-def added(arm: Arm) -> str:
+def arm_line(arm: Arm) -> str:
     """The line for a new arm."""
     return _line(kind="added", arm=arm_entry(arm))
 
 
-def following(history: History, count: int) -> list[str]:
+def next_ids(history: History, count: int) -> list[str]:
     """The next ids."""
     last = max((int(i[1:]) for i in history.suggestions), default=0)
     return [f"s{last + 1 + i:06d}" for i in range(count)]
@@ -147,10 +147,10 @@ def _apply(
 ) -> None:
     kind = event["kind"]
     if kind == "suggested":
-        found = _suggestion(event)
-        if found.id in suggestions:
-            raise ValueError(f"{found.id} is suggested twice")
-        suggestions[found.id] = found
+        suggestion = _suggestion(event)
+        if suggestion.id in suggestions:
+            raise ValueError(f"{suggestion.id} is suggested twice")
+        suggestions[suggestion.id] = suggestion
     elif kind == "reported":
         History(suggestions=suggestions, gains=gains).check([(event["id"], event["gain"])])
         gains[event["id"]] = float(event["gain"])
@@ -183,10 +183,10 @@ def _suggestion(event: Mapping[str, Any]) -> Suggestion:
 
 
 def _numbers(given: Sequence[Any]) -> tuple[float | None, ...]:
-    found = tuple(None if v is None else float(v) for v in given)
-    if not all(v is None or abs(v) <= LARGEST for v in found):
+    numbers = tuple(None if v is None else float(v) for v in given)
+    if not all(v is None or abs(v) <= LARGEST_NUMBER for v in numbers):
         raise ValueError("a number is huge, or none")
-    return found
+    return numbers
 
 
 def _check_gain(gain: Any, identifier: str) -> None:
@@ -199,7 +199,7 @@ def _check_gain(gain: Any, identifier: str) -> None:
         )
 
 
-def _damaged(where: str, why: str) -> BanditError:
+def _damage(where: str, why: str) -> BanditError:
     return BanditError(
         f"{where} cannot be believed: {why}",
         hint="the history is append-only: restore that file from an earlier commit",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-SHAPE = RATE = 6.0
+PRIOR_SHAPE = PRIOR_RATE = 6.0
 """The prior of the noise where nothing else is known: about 1, so rewards are scaled to that."""
 
 
@@ -41,7 +41,9 @@ class Posterior:
 
 def prior(size: int, *, spread: float = 1.0) -> Posterior:
     """The belief before any reward: every weight is 0, give or take `spread` σ."""
-    return Posterior(mean=np.zeros(size), root=spread * np.eye(size), shape=SHAPE, rate=RATE)
+    return Posterior(
+        mean=np.zeros(size), root=spread * np.eye(size), shape=PRIOR_SHAPE, rate=PRIOR_RATE
+    )
 
 
 def update(belief: Posterior, z: Floats, reward: float) -> Posterior:
@@ -103,16 +105,16 @@ def draws(
 
 def widths(belief: Posterior, contexts: Floats) -> Floats:
     """√(zᵀΣz) of contexts [n, d]: the spread of zᵀβ in units of σ."""
-    return np.linalg.norm(_rooted(belief, contexts), axis=1)
+    return np.linalg.norm(_project(belief, contexts), axis=1)
 
 
 def _spread(belief: Posterior, contexts: Floats) -> Floats:
     """[n, n] s with s sᵀ = contexts Σ contextsᵀ, by which n numbers make a draw instead of d."""
-    _, found = np.linalg.qr(_rooted(belief, contexts).T)
-    return found.T
+    _, upper = np.linalg.qr(_project(belief, contexts).T)
+    return upper.T
 
 
-def _rooted(belief: Posterior, contexts: Floats) -> Floats:
+def _project(belief: Posterior, contexts: Floats) -> Floats:
     """contexts root, without the columns that no context has."""
     seen = np.flatnonzero(contexts.any(axis=0))
     return contexts[:, seen] @ belief.root[seen]

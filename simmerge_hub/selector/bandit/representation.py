@@ -32,11 +32,11 @@ class Representation:
     def forecast(self, values: Floats, effects: Floats, arms: Sequence[Arm]) -> Floats:
         """[n, arms]: gains of any arms, from features [n, f] and effects [n, arms, e]."""
         lines = conditioned.matrix(values, effects, arms, self.operators)
-        return self.of_lines(lines).reshape(len(values), len(arms))
+        return self.forecast_lines(lines).reshape(len(values), len(arms))
 
-    def of_lines(self, lines: Floats) -> Floats:
+    def forecast_lines(self, lines: Floats) -> Floats:
         """[n]: gains of lines [n, inputs], in [-1, 1.5]."""
-        return conditioned.of_lines(heads.booster(self.forest), lines)
+        return conditioned.predict_lines(heads.booster(self.forest), lines)
 
 
 def fit(lines: Floats, gains: Floats, operators: Sequence[str], *, seed: int) -> Representation:

@@ -5,11 +5,8 @@ It lives in a folder or a repository, as the two files of `selector.state` and t
 newest page, and again if somebody was quicker.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from typing import Any
-
-import numpy as np
 
 from simmerge_hub.errors import BanditError
 from simmerge_hub.hub.upload import ledger
@@ -17,15 +14,14 @@ from simmerge_hub.hub.upload.ledger import Addition, Page
 from simmerge_hub.operators import Arm, find
 from simmerge_hub.selector.bandit import bandit as learning
 from simmerge_hub.selector.bandit import history as events
-from simmerge_hub.selector.bandit import state
+from simmerge_hub.selector.bandit import state, suggestions
 from simmerge_hub.selector.bandit.bandit import Bandit
-from simmerge_hub.selector.bandit.corrections import Corrections
-from simmerge_hub.selector.bandit.history import History, Suggestion
+from simmerge_hub.selector.bandit.history import Suggestion
+from simmerge_hub.selector.bandit.reader import Reader, State
+from simmerge_hub.selector.bandit.suggestions import Asked
 from simmerge_hub.selector.models import conditioned
-from simmerge_hub.selector.tables.features import LARGEST, plain
-from simmerge_hub.selector.tables.rows import Floats
 
-FARTHEST = 10.0
+LARGEST_PARAMETER = 10.0
 """No scale or weight of an added arm may be larger: forecasts know nothing like it."""
 README = """---
 library_name: simmerge-hub
@@ -44,84 +40,6 @@ It learns which operator to merge two models with, from merges that were made an
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One pair and task to suggest an arm for.
-
-    Args:
-        task, expert, auxiliary: their names.
-        names: of the features.
-        schema: of the features.
-        values: float64 [features], NaN = missing.
-        effect_names: of what arms do to a pair.
-        effects: arm label -> float64 [effects], what the arm does to this pair; of an arm that is
-            left out nothing is known.
-    """
-
-    task: str
-    expert: str
-    auxiliary: str
-    names: tuple[str, ...]
-    schema: int
-    values: Floats
-    effect_names: tuple[str, ...] = ()
-    effects: Mapping[str, Floats] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """A bandit with its history, as they were on one page."""
-
-    where: str
-    bandit: Bandit
-    history: History
-
-
-@dataclass(slots=True)
-class Reader:
-    """Reads pages one after another, and no file twice."""
-
-    reference: str
-    lines: dict[str, str] = field(default_factory=dict)
-    bandits: dict[str, Bandit] = field(default_factory=dict)
-
-    def state(self, page: Page) -> State:
-        """What a page holds. Raises BanditError if it is not a bandit's."""
-        _demand_bandit(page, self.reference)
-        found = State(
-            where=page.location.name, bandit=self._bandit(page), history=self.history(page)
-        )
-        _check(found)
-        return found
-
-    def history(self, page: Page) -> History:
-        """The events of a page, without the bandit's own files."""
-        _demand_bandit(page, self.reference)
-        try:
-            self.lines = page.lines(self.lines)
-        except UnicodeDecodeError as error:
-            raise BanditError(
-                f"the history of {self.reference} cannot be believed: {error}",
-                hint="the history is append-only: restore events/ from an earlier commit",
-            ) from error
-        return events.read(self.lines.items())
-
-    def _bandit(self, page: Page) -> Bandit:
-        paths = [page.file(name) for name in (state.JSON, state.TENSORS)]
-        key = "\n".join(str(path.resolve()) for path in paths)
-        if page.location.folder is not None or key not in self.bandits:
-            self.bandits = {key: state.load(*paths, name=page.location.name)}
-        return self.bandits[key]
-
-
-def _demand_bandit(page: Page, reference: str) -> None:
-    if not {state.JSON, state.TENSORS} <= set(page.files):
-        raise BanditError(
-            f"{reference} holds no bandit",
-            hint=f"start one: simmerge-hub bandit init {reference} OUTCOMES --features FILE",
-        )
-
-
 def init(reference: str, bandit: Bandit, *, private: bool = False) -> str:
     """Put a bandit where none is: a repository `org/name` or a folder. Returns where."""
     card = README.format(repo=reference).encode()
@@ -130,7 +48,7 @@ def init(reference: str, bandit: Bandit, *, private: bool = False) -> str:
 
 
 def look(reference: str) -> State:
-    """The bandit and its history as they are now."""
+    """The bandit and its history as they are current."""
     return Reader(reference).state(Page.read(reference))
 
 
@@ -157,8 +75,9 @@ def suggest(
     reader = Reader(reference)
 
     def decide(page: Page) -> Addition[tuple[Suggestion, ...]]:
-        made = tuple(_suggestions(reader.state(page), asked, together, among))
-        return Addition(lines=events.suggested(made), result=made)
+        current = reader.state(page)
+        suggested = tuple(suggestions.suggest(current, asked, together=together, among=among))
+        return Addition(lines=events.suggestion_lines(suggested), result=suggested)
 
     noun = "arm" if len(asked) == 1 else "arms"
     return ledger.append(reference, decide, message=f"Suggest {len(asked)} {noun}")
@@ -175,7 +94,7 @@ def report(reference: str, gains: Sequence[tuple[str, float]]) -> None:
 
     def decide(page: Page) -> Addition[None]:
         reader.history(page).check(gains)
-        return Addition(lines=events.reported(gains), result=None)
+        return Addition(lines=events.report_lines(gains), result=None)
 
     noun = "outcome" if len(gains) == 1 else "outcomes"
     ledger.append(reference, decide, message=f"Report {len(gains)} {noun}")
@@ -186,14 +105,14 @@ def add(reference: str, arm: Arm) -> None:
 
     Raises:
         BanditError: it is there already, perhaps with its defaults left out or spelled out, or it
-            favours one of the two models, or its scale or weights are beyond FARTHEST.
+            favours one of the two models, or its scale or weights are beyond 10.
         HubError: the repository cannot be read or written.
     """
     numbers = [*conditioned.describe(arm, ()), *(arm.parameters.get("weights") or ())]
-    if any(abs(number) > FARTHEST for number in numbers):
+    if any(abs(number) > LARGEST_PARAMETER for number in numbers):
         raise BanditError(
             f"{arm.label} is far from anything that was measured; a forecast would say nothing",
-            hint=f"scales and weights from {-FARTHEST:g} to {FARTHEST:g}",
+            hint=f"scales and weights from {-LARGEST_PARAMETER:g} to {LARGEST_PARAMETER:g}",
         )
     if arm != arm.swapped():
         raise BanditError(
@@ -203,19 +122,16 @@ def add(reference: str, arm: Arm) -> None:
     reader = Reader(reference)
 
     def decide(page: Page) -> Addition[None]:
-        found = reader.state(page)
-        for known in found.bandit.all_arms(found.history):
-            if known.label == arm.label or _spelled_out(known) == _spelled_out(arm):
-                same = (
-                    ""
-                    if known.label == arm.label
-                    else f"{arm.label} is the same as {known.label}: "
-                )
+        current = reader.state(page)
+        for known in current.bandit.all_arms(current.history):
+            if known.label == arm.label or _spell_out(known) == _spell_out(arm):
+                alias = arm.label != known.label
+                same = f"{arm.label} is the same as {known.label}: " if alias else ""
                 raise BanditError(
                     f"{same}{known.label} is one of the arms already",
                     hint=f"simmerge-hub bandit status {reference} lists them",
                 )
-        return Addition(lines=events.added(arm), result=None)
+        return Addition(lines=events.arm_line(arm), result=None)
 
     ledger.append(reference, decide, message=f"Add {arm.label}")
 
@@ -230,17 +146,17 @@ def retrain(reference: str) -> tuple[int, bool]:
     reader = Reader(reference)
 
     def decide(page: Page) -> Addition[tuple[int, bool]]:
-        found = reader.state(page)
-        if not found.history.gains:
+        current = reader.state(page)
+        if not current.history.gains:
             return Addition(result=(0, False))
-        made = learning.retrain(found.bandit, found.history)
-        dropped = len(made.gains) < len(found.bandit.gains)
-        return Addition(files=state.files(made), result=(len(found.history.gains), dropped))
+        trained = learning.retrain(current.bandit, current.history)
+        dropped = len(trained.gains) < len(current.bandit.gains)
+        return Addition(files=state.files(trained), result=(len(current.history.gains), dropped))
 
     return ledger.append(reference, decide, message="Retrain the representation")
 
 
-def _spelled_out(arm: Arm) -> tuple[str, dict[str, Any]]:
+def _spell_out(arm: Arm) -> tuple[str, dict[str, Any]]:
     """What an arm does: its operator with all parameters, the defaults too.
 
     A number for each model is the same for both here, and equal weights are none where they are
@@ -251,105 +167,3 @@ def _spelled_out(arm: Arm) -> tuple[str, dict[str, Any]]:
     if whole.get("normalize"):
         whole["weights"] = None
     return arm.operator, whole
-
-
-def _check(found: State) -> None:
-    """Raise BanditError unless the history is this bandit's: its arms, as many numbers of each."""
-    labels = {a.label for a in found.bandit.all_arms(found.history)}
-    for s in found.history.suggestions.values():
-        read = (len(found.bandit.names), len(found.bandit.effect_names))
-        if s.arm not in labels or (len(s.values), len(s.effects)) != read:
-            raise BanditError(
-                f"the history of {found.where} is another bandit's: {s.id} suggests {s.arm} "
-                f"from {len(s.values)} features and {len(s.effects)} effects",
-                hint="restore bandit.json and events/ from one commit",
-            )
-
-
-def _suggestions(
-    found: State, asked: Sequence[Asked], together: bool, among: Collection[str] | None
-) -> list[Suggestion]:
-    labels = {a.label for a in found.bandit.all_arms(found.history)}
-    if among is not None and not labels & set(among):
-        raise BanditError(
-            f"the bandit of {found.where} has none of the arms that can be used here: "
-            f"{', '.join(sorted(among))}",
-            hint="plan without --bandit",
-        )
-    for one in asked:
-        _check_asked(found, one)
-    ids = events.following(found.history, len(asked))
-    named = list(zip(ids, asked, strict=True))
-    models = sorted({name for one in asked for name in (one.expert, one.auxiliary)})
-    beliefs = found.bandit.beliefs(found.history, models)
-    groups = [named] if together else [[one] for one in named]
-    return [made for group in groups for made in _group(found, beliefs, group, among)]
-
-
-def _check_asked(found: State, one: Asked) -> None:
-    """Raise BanditError unless the bandit reads these features, and these effects if any."""
-    bandit = found.bandit
-    if one.schema != bandit.schema:
-        raise BanditError(
-            f"the bandit of {found.where} reads features of schema {bandit.schema}, but is given "
-            f"schema {one.schema}",
-            hint="compute them with the version that started the bandit, or start another",
-        )
-    told = [("features", bandit.names, one.names, [one.values])]
-    if bandit.effect_names:
-        every = list(one.effects.values())
-        told.append(("effects of an arm", bandit.effect_names, one.effect_names, every))
-    for what, wanted, names, numbers in told:
-        if names != wanted:
-            same = len(names) == len(wanted)
-            given = "others" if same else str(len(names))
-            raise BanditError(
-                f"the bandit of {found.where} reads {len(wanted)} {what}, but is given {given}",
-                hint="compute them with the version that started the bandit, or start another",
-            )
-        if any(len(n) != len(wanted) or (np.abs(n) > LARGEST).any() for n in numbers):
-            raise BanditError(
-                f"the {what} of {one.expert} + {one.auxiliary} are not {len(wanted)} numbers",
-                hint="compute them again; NaN stands for what is missing",
-            )
-
-
-def _group(
-    found: State,
-    beliefs: Corrections,
-    group: Sequence[tuple[str, Asked]],
-    among: Collection[str] | None,
-) -> list[Suggestion]:
-    """One arm for all of these, the best for their mean."""
-    values = np.array([one.values for _, one in group])
-    unknown = np.full(len(found.bandit.effect_names), np.nan)
-    read = [one.effects if len(unknown) else {} for _, one in group]
-    effects = [[known.get(arm, unknown) for arm in beliefs.arms] for known in read]
-    forecasts = found.bandit.forecasts(values, np.array(effects), found.history)
-    contexts = [beliefs.contexts(one.expert, one.auxiliary) for _, one in group]
-    chosen = learning.choose(
-        found.bandit,
-        beliefs,
-        forecasts.mean(axis=0),
-        np.mean(contexts, axis=0),
-        number=int(group[0][0][1:]),
-        among=among,
-    )
-    place = beliefs.arms.index(chosen.arm)
-    own = forecasts[:, place]
-    expected = own + [beliefs.means(each)[place] for each in contexts]
-    return [
-        Suggestion(
-            id=identifier,
-            arm=chosen.arm,
-            task=one.task,
-            expert=one.expert,
-            auxiliary=one.auxiliary,
-            values=tuple(plain(one.values)),
-            effects=tuple(plain(known.get(chosen.arm, unknown))),
-            chance={k: round(v, 4) for k, v in chosen.chance.items()},
-            forecast=round(float(own[i]), 6),
-            expected=round(float(expected[i]), 6),
-        )
-        for i, ((identifier, one), known) in enumerate(zip(group, read, strict=True))
-    ]

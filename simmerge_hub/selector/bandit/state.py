@@ -82,13 +82,13 @@ def _check_version(fields: Any, name: str) -> None:
 
 
 def _tensors(bandit: Bandit) -> dict[str, np.ndarray]:
-    found = {
+    tensors = {
         "ties": bandit.ties,
         "offline.values": bandit.values,
         "offline.effects": bandit.effects,
         "offline.gains": bandit.gains,
     }
-    return {name: np.ascontiguousarray(value) for name, value in found.items()}
+    return {name: np.ascontiguousarray(value) for name, value in tensors.items()}
 
 
 def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Bandit:
@@ -100,8 +100,8 @@ def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Ban
         raise ValueError("arms repeat, or are fewer than two")
     if any(len(set(each)) != len(each) for each in (names, effect_names, operators)) or not names:
         raise ValueError("names repeat or are missing")
-    values = _shaped(tensors, "offline.values", (-1, len(names)), missing=True)
-    gains = _shaped(tensors, "offline.gains", (len(values), len(arms)))
+    values = _tensor(tensors, "offline.values", (-1, len(names)), missing=True)
+    gains = _tensor(tensors, "offline.gains", (len(values), len(arms)))
     shape = (len(values), len(arms), len(effect_names))
     inputs = conditioned.size(len(names), len(effect_names), operators)
     return Bandit(
@@ -110,24 +110,24 @@ def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Ban
         schema=int(fields["features"]["schema"]),
         effect_names=effect_names,
         represent=Representation(operators=operators, forest=heads.check(fields["forest"], inputs)),
-        ties=_shaped(tensors, "ties", (len(arms), len(arms))),
+        ties=_tensor(tensors, "ties", (len(arms), len(arms))),
         values=values,
-        effects=_shaped(tensors, "offline.effects", shape, missing=True),
+        effects=_tensor(tensors, "offline.effects", shape, missing=True),
         gains=gains,
         settings=Settings(**fields["settings"]),
     )
 
 
-def _shaped(
+def _tensor(
     tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], *, missing: bool = False
 ) -> np.ndarray:
     """A float64 tensor of this shape (-1: any), finite, or NaN where that means missing."""
-    found = tensors[name]
-    fits = len(found.shape) == len(shape) and all(
-        want in (-1, have) for want, have in zip(shape, found.shape, strict=True)
+    tensor = tensors[name]
+    fits = len(tensor.shape) == len(shape) and all(
+        want in (-1, have) for want, have in zip(shape, tensor.shape, strict=True)
     )
-    if found.dtype != np.float64 or not fits:
-        raise ValueError(f"{name} is {found.dtype} {found.shape}, not float64 {shape}")
-    if np.isinf(found).any() or (np.isnan(found).any() and not missing):
+    if tensor.dtype != np.float64 or not fits:
+        raise ValueError(f"{name} is {tensor.dtype} {tensor.shape}, not float64 {shape}")
+    if np.isinf(tensor).any() or (np.isnan(tensor).any() and not missing):
         raise ValueError(f"{name} is not finite")
-    return found
+    return tensor

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xgboost import Booster
 
 SETTINGS = heads.SETTINGS | {"max_depth": 5, "min_child_weight": 5}
-TREES = (100, 200, 300, 400)
+TREE_COUNTS = (100, 200, 300, 400)
 """Numbers of trees that compete inside the training rows."""
 STATIC = ("arm_on_deltas", "arm_density", "arm_scale", "arm_lean")
 
@@ -38,8 +38,8 @@ def fit(rows: Rows, *, trees: int, seed: int) -> "Booster":
 
 def examples(rows: Rows, seed: int) -> tuple[Floats, Floats]:
     """What a forest learns from: lines of `matrix` and the gains, families hidden in half."""
-    values, places, patterns = heads.with_hidden(rows, seed)
-    effects = hidden_each(rows.effects[places], rows.effect_names, patterns)
+    values, places, patterns = heads.augment(rows, seed)
+    effects = hide_each_effects(rows.effects[places], rows.effect_names, patterns)
     inputs = matrix(values, effects, rows.arms, operators(rows.arms))
     return inputs, rows.gains[places].reshape(-1)
 
@@ -63,16 +63,16 @@ def predict(
         trained: the operators that were, as `operators` names them.
         trees: how many trees to use; 0: all.
     """
-    found = of_lines(forest, matrix(values, effects, arms, trained), trees=trees)
-    return found.reshape(len(values), len(arms))
+    gains = predict_lines(forest, matrix(values, effects, arms, trained), trees=trees)
+    return gains.reshape(len(values), len(arms))
 
 
-def of_lines(forest: "Booster", lines: Floats, *, trees: int = 0) -> Floats:
+def predict_lines(forest: "Booster", lines: Floats, *, trees: int = 0) -> Floats:
     """[n]: the same for lines [n, …] like those the forest learned from."""
     from xgboost import DMatrix
 
-    found = forest.predict(DMatrix(lines, nthread=1), iteration_range=(0, trees))
-    return np.clip(found.astype(np.float64), LOWEST, HIGHEST)
+    gains = forest.predict(DMatrix(lines, nthread=1), iteration_range=(0, trees))
+    return np.clip(gains.astype(np.float64), LOWEST, HIGHEST)
 
 
 def matrix(values: Floats, effects: Floats, arms: Sequence[Arm], trained: Sequence[str]) -> Floats:
@@ -124,31 +124,31 @@ def operators(arms: Sequence[Arm]) -> tuple[str, ...]:
     return tuple(sorted({arm.operator for arm in arms}))
 
 
-def hidden(effects: Floats, names: Sequence[str], pattern: Pattern) -> Floats:
+def hide_effects(effects: Floats, names: Sequence[str], pattern: Pattern) -> Floats:
     """A copy of `effects` [..., names] without those that need a family of `pattern`."""
     gone = np.array([EFFECTS[name].base and "base" in pattern for name in names], bool)
     return np.where(gone, np.nan, effects)
 
 
-def hidden_each(effects: Floats, names: Sequence[str], patterns: Places) -> Floats:
+def hide_each_effects(effects: Floats, names: Sequence[str], patterns: Places) -> Floats:
     """A copy of `effects` [n, ..., names], each row without what needs families of its pattern."""
-    found = effects.copy()
+    hidden = effects.copy()
     for number, pattern in enumerate(PATTERNS):
-        found[patterns == number] = hidden(effects[patterns == number], names, pattern)
-    return found
+        hidden[patterns == number] = hide_effects(effects[patterns == number], names, pattern)
+    return hidden
 
 
 def masks(names: Sequence[str], effects: Sequence[str], count: int) -> Floats:
     """[patterns, count]: for each pattern of missing families 0 where a line of so many numbers,
     which starts with these features and effects, has none; 1 elsewhere."""
-    found = np.ones((len(PATTERNS), count))
-    for row, pattern in zip(found, PATTERNS, strict=True):
+    rows = np.ones((len(PATTERNS), count))
+    for row, pattern in zip(rows, PATTERNS, strict=True):
         known = [
             hide(np.ones(len(names)), names, pattern),
-            hidden(np.ones(len(effects)), effects, pattern),
+            hide_effects(np.ones(len(effects)), effects, pattern),
         ]
         row[: len(names) + len(effects)] = np.isfinite(np.concatenate(known))
-    return found
+    return rows
 
 
 def _number(value: object) -> float:

@@ -34,7 +34,7 @@ SETTINGS = {
     "colsample_bytree": 0.4,
     "nthread": 1,
 }
-TREES = (10, 25, 50, 100, 150)
+TREE_COUNTS = (10, 25, 50, 100, 150)
 """Numbers of trees that compete inside the training rows."""
 COLUMNS = (
     "base_weights",
@@ -55,7 +55,7 @@ def fit(rows: Rows, line: Linear, *, trees: int, seed: int) -> "list[Booster]":
     """One head per arm, trained on `rows` and on copies of them with families hidden."""
     from xgboost import DMatrix, train
 
-    values, places, _ = with_hidden(rows, seed)
+    values, places, _ = augment(rows, seed)
     rest = rows.gains[places] - linear.predict(line, values)
     data = [DMatrix(values, label=column, nthread=1) for column in rest.T]
 
@@ -90,11 +90,11 @@ def contributions(head: "Booster", values: Floats) -> Floats:
     """
     from xgboost import DMatrix
 
-    found = head.predict(DMatrix(values[None], nthread=1), pred_contribs=True)
-    return np.asarray(found[0, :-1], dtype=np.float64)
+    shap = head.predict(DMatrix(values[None], nthread=1), pred_contribs=True)
+    return np.asarray(shap[0, :-1], dtype=np.float64)
 
 
-def with_hidden(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
+def augment(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
     """Every row as it is, and once more with a seeded pattern of families hidden.
 
     Returns:

@@ -13,7 +13,7 @@ from simmerge_hub.selector.tables.rows import Floats, Rows, Split
 
 PENALTIES = (10.0, 100.0, 1000.0, 10000.0)
 """Penalties that compete inside the training rows."""
-FARTHEST = 5.0
+CUTOFF = 5.0
 """Values are cut off so many standard deviations from the training mean."""
 
 
@@ -40,7 +40,7 @@ def fit(rows: Rows, penalty: float) -> Linear:
     mean[there] = np.nanmean(rows.values[:, there], axis=0)
     spread[there] = np.nanstd(rows.values[:, there], axis=0)
     spread[spread <= 0] = 1.0
-    known, intercept = standardised(rows.values, mean, spread), rows.gains.mean(axis=0)
+    known, intercept = standardise(rows.values, mean, spread), rows.gains.mean(axis=0)
     gram = known.T @ known + penalty * np.eye(known.shape[1])
     weights = np.linalg.solve(gram, known.T @ (rows.gains - intercept))
     return Linear(mean=mean, spread=spread, weights=weights, intercept=intercept)
@@ -48,18 +48,18 @@ def fit(rows: Rows, penalty: float) -> Linear:
 
 def predict(line: Linear, values: Floats) -> Floats:
     """[rows, arms] from values [rows, features]; not clipped."""
-    return line.intercept + standardised(values, line.mean, line.spread) @ line.weights
+    return line.intercept + standardise(values, line.mean, line.spread) @ line.weights
 
 
 def contributions(line: Linear, values: Floats) -> Floats:
     """[features, arms]: what each feature of `values` [features] adds to each arm's prediction."""
-    return standardised(values, line.mean, line.spread)[:, None] * line.weights
+    return standardise(values, line.mean, line.spread)[:, None] * line.weights
 
 
-def best_penalty(rows: Rows, found: Sequence[Split]) -> float:
+def best_penalty(rows: Rows, inner: Sequence[Split]) -> float:
     """The penalty with the least squared error on the test rows of splits of `rows`."""
     errors = np.zeros(len(PENALTIES))
-    for split in found:
+    for split in inner:
         known, test = rows.take(split.train), rows.take(split.test)
         for i, penalty in enumerate(PENALTIES):
             guess = predict(fit(known, penalty), test.values)
@@ -67,6 +67,6 @@ def best_penalty(rows: Rows, found: Sequence[Split]) -> float:
     return PENALTIES[int(np.argmin(errors))]
 
 
-def standardised(values: Floats, mean: Floats, spread: Floats) -> Floats:
+def standardise(values: Floats, mean: Floats, spread: Floats) -> Floats:
     """`values` [..., features] in units of spread from the mean, cut off; missing: 0."""
-    return np.clip(np.nan_to_num((values - mean) / spread), -FARTHEST, FARTHEST)
+    return np.clip(np.nan_to_num((values - mean) / spread), -CUTOFF, CUTOFF)

@@ -62,34 +62,34 @@ def contest(rows: Rows, *, seed: int) -> Size:
     The share is judged by the squared error of the *advantage*, what is left of an arm's gain after
     taking the row's mean over arms: a choice between arms depends on nothing else.
     """
-    found = splits(rows, INNER_FOLDS, seed=seed, across=False)
-    if not found:
+    inner = splits(rows, INNER_FOLDS, seed=seed, across=False)
+    if not inner:
         return Size()
-    penalty = linear.best_penalty(rows, found)
-    by_heads = np.full((len(heads.TREES), *rows.gains.shape), np.nan)
-    by_forest = np.full((len(conditioned.TREES), *rows.gains.shape), np.nan)
+    penalty = linear.best_penalty(rows, inner)
+    by_heads = np.full((len(heads.TREE_COUNTS), *rows.gains.shape), np.nan)
+    by_forest = np.full((len(conditioned.TREE_COUNTS), *rows.gains.shape), np.nan)
 
     def one(split: Split) -> None:
         known, test = rows.take(split.train), rows.take(split.test)
         line = linear.fit(known, penalty)
-        own = heads.fit(known, line, trees=heads.TREES[-1], seed=seed)
-        for i, trees in enumerate(heads.TREES):
+        own = heads.fit(known, line, trees=heads.TREE_COUNTS[-1], seed=seed)
+        for i, trees in enumerate(heads.TREE_COUNTS):
             by_heads[i, split.test] = heads.predict(own, line, test.values, trees=trees)
-        forest = conditioned.fit(known, trees=conditioned.TREES[-1], seed=seed)
+        forest = conditioned.fit(known, trees=conditioned.TREE_COUNTS[-1], seed=seed)
         trained = conditioned.operators(known.arms)
-        for i, trees in enumerate(conditioned.TREES):
+        for i, trees in enumerate(conditioned.TREE_COUNTS):
             by_forest[i, split.test] = conditioned.predict(
                 forest, test.values, test.effects, test.arms, trained, trees=trees
             )
 
-    side_by_side(one, found)
-    best = [_least(found, rows.gains) for found in (by_heads, by_forest)]
-    mixed = np.stack([_mixed(by_heads[best[0]], by_forest[best[1]], share) for share in SHARES])
+    run_in_parallel(one, inner)
+    best = [_best_candidate(candidates, rows.gains) for candidates in (by_heads, by_forest)]
+    mixed = np.stack([_mix(by_heads[best[0]], by_forest[best[1]], share) for share in SHARES])
     return Size(
         penalty=penalty,
-        heads=heads.TREES[best[0]],
-        conditioned=conditioned.TREES[best[1]],
-        share=SHARES[_least(advantage(mixed), advantage(rows.gains))],
+        heads=heads.TREE_COUNTS[best[0]],
+        conditioned=conditioned.TREE_COUNTS[best[1]],
+        share=SHARES[_best_candidate(advantage(mixed), advantage(rows.gains))],
     )
 
 
@@ -113,18 +113,18 @@ def predict(mixture: Mixture, values: Floats, effects: Floats) -> Floats:
         values: [rows, features].
         effects: [rows, arms, effects], of the arms trained.
     """
-    return _mixed(*parts(mixture, values, effects), mixture.share)
+    return _mix(*parts(mixture, values, effects), mixture.share)
 
 
 def parts(mixture: Mixture, values: Floats, effects: Floats) -> tuple[Floats, Floats]:
     """The same from the heads alone, and from the arm-conditioned forest alone."""
     return (
         heads.predict(mixture.heads, mixture.line, values),
-        unmeasured(mixture, values, effects, mixture.arms),
+        predict_arms(mixture, values, effects, mixture.arms),
     )
 
 
-def unmeasured(mixture: Mixture, values: Floats, effects: Floats, arms: Sequence[Arm]) -> Floats:
+def predict_arms(mixture: Mixture, values: Floats, effects: Floats, arms: Sequence[Arm]) -> Floats:
     """[rows, arms]: predictions for any arms, measured or not, from what they do to the pair."""
     trained = conditioned.operators(mixture.arms)
     return conditioned.predict(mixture.forest, values, effects, arms, trained)
@@ -135,16 +135,16 @@ def advantage(gains: Floats) -> Floats:
     return gains - gains.mean(axis=-1, keepdims=True)
 
 
-def side_by_side(work, splits: Sequence[Any]) -> None:
+def run_in_parallel(work, splits: Sequence[Any]) -> None:
     """Do `work` for every split; forests are fitted outside the interpreter's lock."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(work, splits))
 
 
-def _mixed(by_heads: Floats, by_forest: Floats, share: float) -> Floats:
+def _mix(by_heads: Floats, by_forest: Floats, share: float) -> Floats:
     return (1 - share) * by_heads + share * by_forest
 
 
-def _least(candidates: Floats, truth: Floats) -> int:
+def _best_candidate(candidates: Floats, truth: Floats) -> int:
     """The candidate [candidates, rows, arms] with the least squared error; NaN: not tested."""
     return int(np.argmin(np.nansum(np.square(candidates - truth), axis=(1, 2))))

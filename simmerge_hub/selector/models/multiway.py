@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 TREES = 300
 STEPS, BATCH, DROPOUT = 2000, 32, 0.3
 """Of the networks' training: steps, groups of merges in each, dropout."""
-LEADS = 5.0
+LEAD_WEIGHT = 5.0
 """How much the errors inside a group count beside that of its mean."""
-HIDDEN = 0.5
+HIDDEN_SHARE = 0.5
 """The share of groups that a pattern of missing features is drawn for; none missing is one, too."""
 NETWORKS = 2
-OWN = 2
+NETWORK_INPUTS = 2
 """Inputs that only the networks read, the last ones: whether it was run, of how many models."""
 DECIMALS = 5
 """Of weights; the file is half as large for it."""
-FOLDS = 4
+GROUP_FOLDS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfMany:
+class MultiwayModel:
     """What predicts merges of three models and more, as it is stored.
 
     Args:
@@ -65,7 +65,7 @@ class OfMany:
     models: int
 
 
-def learn(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> OfMany:
+def learn(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> MultiwayModel:
     """What predicts merges of three models and more, with its intervals.
 
     Args:
@@ -76,7 +76,7 @@ def learn(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> OfMany:
     """
     unrun, run = half_widths(rows, merges, seed=seed, alpha=alpha)
     forest, networks = fit(rows, merges, seed=seed)
-    return OfMany(
+    return MultiwayModel(
         forest=heads.text(forest),
         networks=networks,
         likeness=likeness.LIKENESS_NAMES,
@@ -112,28 +112,28 @@ def predict(
         trained: the operators of the pairs, as `conditioned.operators` names them.
     """
     seen = matrix(merges, trained)
-    grown = conditioned.of_lines(forest, seen[:, :-OWN])
+    grown = conditioned.predict_lines(forest, seen[:, :-NETWORK_INPUTS])
     said = np.clip(networks.outputs(seen)[:, 0], LOWEST, HIGHEST)
     return (grown + said) / 2
 
 
-def described(merges: Merges, trained: Sequence[str]) -> Floats:
+def pair_lines(merges: Merges, trained: Sequence[str]) -> Floats:
     """[n, features + effects + what the arms are]: as `conditioned` sees an arm."""
     return conditioned.lines(merges.values, merges.effects, merges.arms, trained)
 
 
 def matrix(merges: Merges, trained: Sequence[str]) -> Floats:
-    """[n, inputs]: `described`, what the merge did on the probes, whether it was run, and of how
+    """[n, inputs]: `pair_lines`, what the merge did on the probes, whether it was run, and of how
     many models it is. The networks read all of it, the forest all but the last OWN."""
     run = np.isfinite(merges.likeness).any(axis=1, keepdims=True).astype(np.float64)
     counts = np.array([[len(models)] for models in merges.models])
-    return np.concatenate([described(merges, trained), merges.likeness, run, counts], axis=1)
+    return np.concatenate([pair_lines(merges, trained), merges.likeness, run, counts], axis=1)
 
 
 def inputs(features: int, effects: int, trained: Sequence[str]) -> tuple[int, int]:
     """How many numbers the forest and the networks read of a merge."""
     told = conditioned.size(features, effects, trained) + len(likeness.LIKENESS_NAMES)
-    return told, told + OWN
+    return told, told + NETWORK_INPUTS
 
 
 def half_widths(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> tuple[float, float]:
@@ -157,7 +157,7 @@ def half_widths(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> tuple
         if not apart or not len(known):
             continue
         fitted = fit(rows.take(np.array(apart)), known, seed=seed)
-        unrun.append(np.abs(predict(*fitted, _unrun(test), operators) - test.gains))
+        unrun.append(np.abs(predict(*fitted, _hide_likeness(test), operators) - test.gains))
         run.append(np.abs(predict(*fitted, test, operators) - test.gains))
     none = np.empty(0)
     return radius(np.concatenate([none, *unrun]), alpha), radius(
@@ -167,32 +167,32 @@ def half_widths(rows: Rows, merges: Merges, *, seed: int, alpha: float) -> tuple
 
 def groups(sets: Sequence[Sequence[str]]) -> list[frozenset[str]]:
     """Models that share a set, directly or through others': no set is in two groups."""
-    found: list[frozenset[str]] = []
+    tied: list[frozenset[str]] = []
     for models in dict.fromkeys(map(tuple, sets)):
-        touched = [group for group in found if group & set(models)]
-        found = [group for group in found if group not in touched]
-        found.append(frozenset(models).union(*touched))
-    return sorted(found, key=sorted)
+        touched = [group for group in tied if group & set(models)]
+        tied = [group for group in tied if group not in touched]
+        tied.append(frozenset(models).union(*touched))
+    return sorted(tied, key=sorted)
 
 
-def _deal(found: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+def _deal(parts: Sequence[frozenset[str]]) -> list[frozenset[str]]:
     """The groups, put together into at most FOLDS; the models of the only one."""
-    if len(found) == 1:
-        found = [frozenset({model}) for model in sorted(found[0])]
-    dealt = [found[i::FOLDS] for i in range(min(FOLDS, len(found)))]
+    if len(parts) == 1:
+        parts = [frozenset({model}) for model in sorted(parts[0])]
+    dealt = [parts[i::GROUP_FOLDS] for i in range(min(GROUP_FOLDS, len(parts)))]
     return [frozenset().union(*part) for part in dealt]
 
 
-def _unrun(merges: Merges) -> Merges:
+def _hide_likeness(merges: Merges) -> Merges:
     return replace(merges, likeness=np.full_like(merges.likeness, np.nan))
 
 
-def _hidden(merges: Merges, patterns: Places) -> Merges:
+def _hide(merges: Merges, patterns: Places) -> Merges:
     """As if not run, with a pattern of families hidden from each."""
     return replace(
-        _unrun(merges),
+        _hide_likeness(merges),
         values=hide_each(merges.values, merges.names, patterns),
-        effects=conditioned.hidden_each(merges.effects, merges.effect_names, patterns),
+        effects=conditioned.hide_each_effects(merges.effects, merges.effect_names, patterns),
     )
 
 
@@ -204,20 +204,23 @@ def _forest(rows: Rows, merges: Merges, trained: Sequence[str], *, seed: int) ->
     known, gains = conditioned.examples(rows, seed)
     unseen = np.full((len(known), len(likeness.LIKENESS_NAMES)), np.nan)
     blind = np.random.default_rng(seed).integers(1, len(PATTERNS), len(merges))
-    each = (merges, _unrun(merges), _hidden(merges, blind))
-    lines = [np.concatenate([known, unseen], axis=1), *(matrix(m, trained)[:, :-OWN] for m in each)]
+    each = (merges, _hide_likeness(merges), _hide(merges, blind))
+    lines = [
+        np.concatenate([known, unseen], axis=1),
+        *(matrix(m, trained)[:, :-NETWORK_INPUTS] for m in each),
+    ]
     labels = [gains, *(m.gains for m in each)]
     data = DMatrix(np.concatenate(lines), label=np.concatenate(labels), nthread=1)
     return train(conditioned.SETTINGS | {"seed": seed}, data, num_boost_round=TREES)
 
 
 def _networks(merges: Merges, trained: Sequence[str], *, seed: int) -> Networks:
-    lines = np.concatenate([matrix(_unrun(merges), trained), matrix(merges, trained)])
+    lines = np.concatenate([matrix(_hide_likeness(merges), trained), matrix(merges, trained)])
     knots = network.quantiles(lines)
     ranked = network.ranks(lines, knots)
     masks = conditioned.masks(merges.names, merges.effect_names, lines.shape[1])
     gains = np.tile(merges.gains, 2)
-    together = _together(merges)
+    together = _task_groups(merges)
     together += [places + len(merges) for places in together]
     made = (
         _train(ranked, gains, together, masks, seed=1000 * seed + number)
@@ -226,17 +229,19 @@ def _networks(merges: Merges, trained: Sequence[str], *, seed: int) -> Networks:
     return Networks(knots=knots, networks=tuple(made))
 
 
-def _together(merges: Merges) -> list[Places]:
+def _task_groups(merges: Merges) -> list[Places]:
     """The places of merges of the same models on the same task."""
-    found: dict[tuple[object, ...], list[int]] = {}
+    by_task: dict[tuple[object, ...], list[int]] = {}
     for place, key in enumerate(zip(merges.models, merges.tasks, strict=True)):
-        found.setdefault(key, []).append(place)
-    return [np.array(places) for places in found.values()]
+        by_task.setdefault(key, []).append(place)
+    return [np.array(places) for places in by_task.values()]
 
 
 def _train(
     ranked: Floats, gains: Floats, together: Sequence[Places], masks: Floats, *, seed: int
 ) -> Network:
-    how = Training(steps=STEPS, batch=BATCH, dropout=DROPOUT, leads=LEADS, hidden=HIDDEN)
-    found = network.train_on_groups(ranked, gains, together, how, masks=masks, seed=seed)
-    return {layer: weights.round(DECIMALS) for layer, weights in found.items()}
+    how = Training(
+        steps=STEPS, batch=BATCH, dropout=DROPOUT, leads=LEAD_WEIGHT, hidden=HIDDEN_SHARE
+    )
+    weights_by_layer = network.train_on_groups(ranked, gains, together, how, masks=masks, seed=seed)
+    return {layer: weights.round(DECIMALS) for layer, weights in weights_by_layer.items()}

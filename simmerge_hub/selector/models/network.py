@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WIDTHS = (128, 32)
 """Units of the two hidden layers."""
-DECAY, RATE = 0.1, 3e-3
+WEIGHT_DECAY, LEARNING_RATE = 0.1, 3e-3
 """Of training: weight decay (AdamW), highest learning rate (one cycle)."""
 KNOTS = 33
 """Quantiles kept per feature: a value becomes its rank among what was seen."""
@@ -41,25 +41,25 @@ def shapes(features: int, count: int) -> dict[str, tuple[int, ...]]:
 
 def quantiles(values: Floats) -> Floats:
     """[features, 33]: what ranks are measured by; zeros where a feature was never seen."""
-    found = np.zeros((values.shape[1], KNOTS))
-    for column, knots in zip(values.T, found, strict=True):
+    knots = np.zeros((values.shape[1], KNOTS))
+    for column, row in zip(values.T, knots, strict=True):
         seen = column[np.isfinite(column)]
         if len(seen):
-            knots[:] = np.quantile(seen, np.linspace(0, 1, KNOTS))
-    return found
+            row[:] = np.quantile(seen, np.linspace(0, 1, KNOTS))
+    return knots
 
 
 def ranks(values: Floats, knots: Floats) -> Floats:
     """[n, f]: each value's rank among the knots, scaled to unit variance; 0 where it is missing or
     the feature never varied, so that nothing is known of what it says."""
-    found = np.zeros(values.shape)
+    ranked = np.zeros(values.shape)
     for i, steps in enumerate(knots):
         if steps[0] == steps[-1]:
             continue
         column = values[:, i]
         places = (np.searchsorted(steps, column) + np.searchsorted(steps, column, "right")) / 2
-        found[:, i] = np.where(np.isfinite(column), places / KNOTS - 0.5, 0.0)
-    return found * np.sqrt(12)
+        ranked[:, i] = np.where(np.isfinite(column), places / KNOTS - 0.5, 0.0)
+    return ranked * np.sqrt(12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +109,10 @@ def train(
         model = nn.Sequential(
             first, nn.SiLU(), nn.Dropout(dropout), second, nn.SiLU(), nn.Dropout(dropout), last
         )
-        optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
         for _ in range(steps):
             optimizer.zero_grad()
             loss(model).backward()

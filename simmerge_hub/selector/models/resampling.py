@@ -9,7 +9,7 @@ from simmerge_hub.selector.tables.rows import Floats
 RESAMPLES = 1000
 
 
-def resampled(
+def resample(
     first: Sequence[str] | Sequence[int], second: Sequence[str] | Sequence[int], seed: int
 ) -> Floats:
     """[resamples, m]: how often each case occurs when the models are drawn with replacement."""
@@ -28,6 +28,6 @@ def spread(values: Floats, weights: Floats) -> dict[str, float]:
     return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
 
 
-def at_most(values: Floats, weights: Floats, alpha: float) -> float:
+def upper_bound(values: Floats, weights: Floats, alpha: float) -> float:
     """What the mean of `values` [m] exceeds with probability `alpha`: a one-sided upper bound."""
     return float(np.quantile(weights @ values / weights.sum(axis=1), 1 - alpha))

@@ -14,13 +14,14 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models import conditioned, heads, multiway, network
 from simmerge_hub.selector.models.conformal import Radii
 from simmerge_hub.selector.models.linear import Linear
-from simmerge_hub.selector.models.multiway import OfMany
+from simmerge_hub.selector.models.multiway import MultiwayModel
 from simmerge_hub.selector.models.network import LAYERS, Networks
 from simmerge_hub.selector.predictor import measured, records
 from simmerge_hub.selector.predictor.novelty import KNOTS, Familiar, Limits
-from simmerge_hub.selector.predictor.predictor import Conditioned, Predictor
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.predictor.scorer import ConditionedForest
 from simmerge_hub.selector.tables.availability import PATTERNS, spell
-from simmerge_hub.selector.tables.features import LARGEST
+from simmerge_hub.selector.tables.features import LARGEST_NUMBER
 from simmerge_hub.selector.tables.outcomes import arm_entry, arm_from, check_header
 from simmerge_hub.signatures.merged import likeness
 from simmerge_hub.signatures.merged.effects import EFFECTS
@@ -87,12 +88,12 @@ def text(predictor: Predictor) -> str:
     if predictor.many is not None:
         fields["many"] = asdict(predictor.many) | {
             "forest": json.loads(predictor.many.forest),
-            "networks": _of_networks(predictor.many.networks),
+            "networks": _networks_entry(predictor.many.networks),
         }
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
 
 
-def _of_networks(given: Networks) -> dict[str, Any]:
+def _networks_entry(given: Networks) -> dict[str, Any]:
     nets = [{layer: net[layer].tolist() for layer in LAYERS} for net in given.networks]
     return {"knots": given.knots.tolist(), "networks": nets}
 
@@ -112,7 +113,7 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
         features=int(fields["features"]["schema"]),
         line=_line(fields["line"], len(names), len(arms)),
         heads=trees,
-        conditioned=_conditioned(fields["conditioned"], arms, len(names)),
+        conditioned=_conditioned_forest(fields["conditioned"], arms, len(names)),
         alpha=float(fields["alpha"]),
         radii={p: _radii(entry, len(arms)) for p, entry in _patterns(fields["radii"])},
         familiar=_familiar(fields["familiar"], len(names)),
@@ -120,9 +121,9 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
         regimes={str(name): int(rows) for name, rows in fields["regimes"].items()},
         training=str(fields["training"]),
         report=dict(fields["report"]),
-        record=records.parsed(fields["record"], arms),
-        beyond=measured.parsed(fields["beyond"]),
-        many=_of_many(fields["many"], fields, arms) if "many" in fields else None,
+        record=records.parse(fields["record"], arms),
+        beyond=measured.parse(fields["beyond"]),
+        many=_multiway(fields["many"], fields, arms) if "many" in fields else None,
     )
 
 
@@ -133,31 +134,35 @@ def _line(entry: Mapping[str, Any], features: int, arms: int) -> Linear:
         "weights": (features, arms),
         "intercept": (arms,),
     }
-    found = {name: _numbers(entry[name], shape, name) for name, shape in shapes.items()}
-    _demand(bool((found["spread"] > 0).all()), "a spread is not positive")
-    return Linear(**found)
+    columns = {name: _numbers(entry[name], shape, name) for name, shape in shapes.items()}
+    _demand(bool((columns["spread"] > 0).all()), "a spread is not positive")
+    return Linear(**columns)
 
 
-def _conditioned(entry: Mapping[str, Any], arms: Sequence[Arm], features: int) -> Conditioned:
+def _conditioned_forest(
+    entry: Mapping[str, Any], arms: Sequence[Arm], features: int
+) -> ConditionedForest:
     effects = tuple(str(name) for name in entry["effects"])
     told = features + len(effects) + len(conditioned.STATIC) + len(conditioned.operators(arms))
-    found = Conditioned(
+    stored = ConditionedForest(
         forest=heads.check(entry["forest"], told),
         effects=effects,
         share=float(entry["share"]),
         unmeasured=float(entry["unmeasured"]),
     )
     _demand(set(effects) <= set(EFFECTS), "it reads unknown effects")
-    _demand(0 <= found.share <= 1, "the forest's share is no share")
-    _demand(found.unmeasured >= 0, "an interval is negative")
-    return found
+    _demand(0 <= stored.share <= 1, "the forest's share is no share")
+    _demand(stored.unmeasured >= 0, "an interval is negative")
+    return stored
 
 
-def _of_many(entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence[Arm]) -> OfMany:
+def _multiway(
+    entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence[Arm]
+) -> MultiwayModel:
     features = len(fields["features"]["names"])
     effects = len(fields["conditioned"]["effects"])
     of_forest, of_networks = multiway.inputs(features, effects, conditioned.operators(arms))
-    found = OfMany(
+    model = MultiwayModel(
         forest=heads.check(entry["forest"], of_forest),
         networks=_networks(entry["networks"], of_networks),
         likeness=tuple(str(name) for name in entry["likeness"]),
@@ -167,10 +172,10 @@ def _of_many(entry: Mapping[str, Any], fields: Mapping[str, Any], arms: Sequence
         models=int(entry["models"]),
     )
     _demand(
-        found.likeness == likeness.LIKENESS_NAMES, "it reads other numbers of merges that were run"
+        model.likeness == likeness.LIKENESS_NAMES, "it reads other numbers of merges that were run"
     )
-    _demand(found.unrun >= 0 and found.run >= 0, "an interval is negative")
-    return found
+    _demand(model.unrun >= 0 and model.run >= 0, "an interval is negative")
+    return model
 
 
 def _networks(entry: Mapping[str, Any], inputs: int) -> Networks:
@@ -186,21 +191,23 @@ def _networks(entry: Mapping[str, Any], inputs: int) -> Networks:
 
 
 def _numbers(given: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    found = np.array(given, dtype=np.float64)
-    _demand(found.shape == shape, f"{name} has shape {found.shape}, not {shape}")
-    _demand(bool((np.abs(found) <= LARGEST).all()), f"{name} holds no number, or a huge one")
-    return found
+    numbers = np.array(given, dtype=np.float64)
+    _demand(numbers.shape == shape, f"{name} has shape {numbers.shape}, not {shape}")
+    _demand(
+        bool((np.abs(numbers) <= LARGEST_NUMBER).all()), f"{name} holds no number, or a huge one"
+    )
+    return numbers
 
 
 def _radii(entry: Mapping[str, Any], arms: int) -> Radii:
-    found = Radii(
+    radii = Radii(
         arms=tuple(float(width) for width in entry["arms"]),
         chosen=float(entry["chosen"]),
         rows=int(entry["rows"]),
     )
-    _demand(len(found.arms) == arms, "there must be one interval per arm")
-    _demand(all(width >= 0 for width in (*found.arms, found.chosen)), "an interval is negative")
-    return found
+    _demand(len(radii.arms) == arms, "there must be one interval per arm")
+    _demand(all(width >= 0 for width in (*radii.arms, radii.chosen)), "an interval is negative")
+    return radii
 
 
 def _familiar(entry: Mapping[str, Any], features: int) -> Familiar:

@@ -11,7 +11,7 @@ from typing import Any
 
 from simmerge_hub.errors import PredictorError
 
-FILE = Path(__file__).parent / "real_pairs.json"
+REAL_PAIRS = Path(__file__).parent / "real_pairs.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,27 +45,27 @@ class Measured:
         )
 
 
-def read(path: Path = FILE) -> Measured:
+def read(path: Path = REAL_PAIRS) -> Measured:
     """The outcomes in the package, or those of another file.
 
     Raises:
         PredictorError: it holds something else.
     """
     try:
-        return parsed(json.loads(path.read_text()))
+        return parse(json.loads(path.read_text()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise PredictorError(f"{path.name} holds no outcomes of fixed arms: {error!r}") from error
 
 
-def parsed(entry: Mapping[str, Any]) -> Measured:
+def parse(entry: Mapping[str, Any]) -> Measured:
     """The outcomes as plain data describes them. ValueError, LookupError or TypeError if not."""
-    found = Measured(
+    outcomes = Measured(
         of=str(entry["of"]),
         origin=str(entry["origin"]),
         parameters=int(entry["parameters"]),
         pairs=int(entry["pairs"]),
         gains={str(label): float(gain) for label, gain in entry["gains"].items()},
     )
-    if not found.gains or not all(-1 <= gain <= 1.5 for gain in found.gains.values()):
+    if not outcomes.gains or not all(-1 <= gain <= 1.5 for gain in outcomes.gains.values()):
         raise ValueError("a gain lies outside -1 to 1.5, or there is none")
-    return found
+    return outcomes

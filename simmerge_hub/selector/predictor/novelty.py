@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.tables.availability import PATTERNS, Pattern, hide, missing, spell
-from simmerge_hub.selector.tables.rows import Floats, Rows, apart
+from simmerge_hub.selector.tables.rows import Floats, Rows, leave_pairs_out
 
 STRANGE, ALONE = 0.05, 0.01
 """The shares of ordinary pairs that the range may call strange, and the company alone."""
@@ -29,7 +29,7 @@ NEAREST = 3
 """Training rows that make up the company of a pair."""
 KNOTS = 65
 REFERENCES = 400
-DIGITS = 4
+DECIMALS = 4
 """Decimals of a coordinate: pairs that differ by less are equally far."""
 
 
@@ -60,8 +60,8 @@ class Novelty:
     @property
     def coordinates(self) -> Floats:
         """[3]: scale, range, company."""
-        found = np.array([self.scale, self.outside, self.distance], dtype=np.float64)
-        return np.round(found, DIGITS)
+        coordinates = np.array([self.scale, self.outside, self.distance], dtype=np.float64)
+        return np.round(coordinates, DECIMALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +85,9 @@ def survey(rows: Rows, *, parameters: tuple[int, int] | None = None) -> Familiar
     """Learn what is usual from the training rows."""
     knots = _quantiles(rows.values)
     ranks = np.round(_ranks(rows.values, knots), 2)
-    kept = _kept(len(rows))
-    found = {spell(p): _limits(rows, ranks, kept, p) for p in PATTERNS}
-    limits = {name: limit for name, limit in found.items() if limit is not None}
+    kept = _reference_rows(len(rows))
+    by_pattern = {spell(p): _limits(rows, ranks, kept, p) for p in PATTERNS}
+    limits = {name: limit for name, limit in by_pattern.items() if limit is not None}
     return Familiar(knots=knots, references=ranks[kept], limits=limits, parameters=parameters)
 
 
@@ -149,17 +149,17 @@ def distances(known: Rows, asked: Rows, pattern: Pattern) -> Floats:
         pattern: the families of features that are missing.
     """
     knots = _quantiles(known.values)
-    kept = _kept(len(known))
+    kept = _reference_rows(len(known))
     references = np.round(_ranks(known.values[kept], knots), 2)
     values = hide(asked.values, asked.names, pattern)
     low, high = knots[:, 0], knots[:, -1]
     ranks = np.where(_beyond(values, low, high) > 0, np.nan, _ranks(values, knots))
     company = [_company(row, references) for row in ranks]
-    found = np.array([_share(values, low, high), company], dtype=np.float64)
-    return np.round(found.T, DIGITS)
+    coordinates = np.array([_share(values, low, high), company], dtype=np.float64)
+    return np.round(coordinates.T, DECIMALS)
 
 
-def _kept(rows: int) -> NDArray[np.bool_]:
+def _reference_rows(rows: int) -> NDArray[np.bool_]:
     """Which of so many rows are kept to compare with."""
     return np.arange(rows) % -(-rows // REFERENCES) == 0
 
@@ -192,7 +192,7 @@ def _limits(rows: Rows, ranks: Floats, kept: NDArray[np.bool_], pattern: Pattern
     seen = np.array([missing(row, rows.names) == pattern for row in values])
     ranks = hide(ranks, rows.names, pattern)
     distances, outside = [], []
-    for places, others in apart(rows):
+    for places, others in leave_pairs_out(rows):
         asked, others = places[seen[places]], others & seen
         if not len(asked) or not (others & kept).any():
             continue
@@ -214,9 +214,9 @@ def _usual(measures: list[float], level: float) -> float:
 def _quantiles(values: Floats) -> Floats:
     """[features, 65]; zeros for a feature that was never there."""
     there = np.isfinite(values).any(axis=0)
-    found = np.zeros((values.shape[1], KNOTS))
-    found[there] = np.nanquantile(values[:, there], np.linspace(0, 1, KNOTS), axis=0).T
-    return found
+    knots = np.zeros((values.shape[1], KNOTS))
+    knots[there] = np.nanquantile(values[:, there], np.linspace(0, 1, KNOTS), axis=0).T
+    return knots
 
 
 def _ranks(values: Floats, knots: Floats) -> Floats:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.hub.files.ranges import local_file
-from simmerge_hub.hub.reference import ModelRef, resolve_files
+from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.predictor import Predictor
 
-FILE = "predictor.json"
+PREDICTOR_FILE = "predictor.json"
 """What the file is called in a repository."""
 PACKAGED = "the package"
-LARGEST = 200 * 2**20
+LARGEST_FILE = 200 * 2**20
 """Bytes of the largest file that is downloaded; the packaged one has 3 MB."""
 
 
@@ -39,20 +39,19 @@ def find(reference: str | Path | None = None) -> Trained:
 
     Raises:
         PredictorError: there is none, or it cannot be believed.
-        HubError: the repository cannot be read.
+        HubError: the repository cannot be read, or it is neither a path nor a repository's name.
     """
     if reference is None:
-        return _packaged()
-    place = Path(reference).expanduser()
-    file = place / FILE if place.is_dir() else place
-    if file.is_file():
-        return Trained(predictor=archive.load(file), origin="a local file")
-    if place.is_dir() or not _is_repository(str(reference)):
+        return _load_packaged()
+    file = _local_file(str(reference))
+    if file is None:
+        return _from_hub(ModelRef.parse(str(reference)))
+    if not file.is_file():
         raise PredictorError(
             f"there is no predictor {file}",
             hint="name a file, or a repository: org/name or org/name@revision",
         )
-    return _from_hub(ModelRef.parse(str(reference)))
+    return Trained(predictor=archive.load(file), origin="a local file")
 
 
 def packaged_predictor() -> Path:
@@ -61,30 +60,38 @@ def packaged_predictor() -> Path:
 
 
 @cache
-def _packaged() -> Trained:
+def _load_packaged() -> Trained:
     """Read once: it belongs to the package, and does not change while that runs."""
     return Trained(predictor=archive.load(packaged_predictor()), origin=PACKAGED)
 
 
 def _from_hub(ref: ModelRef) -> Trained:
     location, present = resolve_files(ref)
-    entry = present.get(FILE)
+    entry = present.get(PREDICTOR_FILE)
     if entry is None:
         raise PredictorError(
-            f"{ref} holds no {FILE}: it is no predictor",
+            f"{ref} holds no {PREDICTOR_FILE}: it is no predictor",
             hint="simmerge-hub predictor push makes such a repository",
         )
-    if entry.size > LARGEST:
+    if entry.size > LARGEST_FILE:
         raise PredictorError(
-            f"{FILE} of {ref} has {entry.size:,} bytes, which no predictor needs",
+            f"{PREDICTOR_FILE} of {ref} has {entry.size:,} bytes, which no predictor needs",
             hint="tell its author, or name another predictor",
         )
     pinned = f"{location.repo}@{location.commit}"
-    predictor = archive.load(local_file(location, FILE), name=f"{FILE} of {pinned}")
+    predictor = archive.load(
+        local_file(location, PREDICTOR_FILE), name=f"{PREDICTOR_FILE} of {pinned}"
+    )
     return Trained(predictor=predictor, origin=pinned)
 
 
-def _is_repository(text: str) -> bool:
-    """Whether it can only be meant as one: a slash inside, and no ending of a file."""
-    repo = text.partition("@")[0]
-    return "/" in repo and not text.startswith((".", "/", "~")) and not repo.endswith(".json")
+def _local_file(text: str) -> Path | None:
+    """The file that a reference means, or None if it means a repository.
+
+    What is a folder is `hub.reference`'s to say; besides, a file may be here, or be meant by its
+    ending.
+    """
+    place = local_folder(text, new=True)
+    if place is None and (Path(text).is_file() or text.partition("@")[0].endswith(".json")):
+        place = Path(text)
+    return place / PREDICTOR_FILE if place is not None and place.is_dir() else place

@@ -12,15 +12,16 @@ import numpy as np
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm, find
-from simmerge_hub.selector.models import conditioned, heads, linear, multiway
+from simmerge_hub.selector.models import conditioned, heads, multiway
 from simmerge_hub.selector.models.conformal import WIDEST, Radii
 from simmerge_hub.selector.models.linear import Linear
-from simmerge_hub.selector.models.multiway import OfMany
+from simmerge_hub.selector.models.multiway import MultiwayModel
 from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.measured import Measured
-from simmerge_hub.selector.predictor.novelty import Familiar, Limits, Novelty, judge
+from simmerge_hub.selector.predictor.novelty import Familiar, Novelty, judge
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
 from simmerge_hub.selector.predictor.record import Record
+from simmerge_hub.selector.predictor.scorer import ConditionedForest, Scorer
 from simmerge_hub.selector.predictor.trust import Grounds
 from simmerge_hub.selector.predictor.wording import TIE as TIE  # what reports count as equal, too
 from simmerge_hub.selector.tables.availability import missing, spell
@@ -32,25 +33,8 @@ if TYPE_CHECKING:
 
 NOT_ASKED = "not asked for"
 """Why an arm that was trained is not ranked where others were named."""
-NAMED = 5
+CONTRIBUTIONS_KEPT = 5
 """Features named as the reason for a choice."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditioned:
-    """The arm-conditioned forest as it is stored, and what it is used for.
-
-    Args:
-        forest: XGBoost's JSON.
-        effects: the names of the effects it reads, in order.
-        share: its share of a trained arm's prediction; the rest is the arm's head's.
-        unmeasured: half-width of the interval of an arm that was not trained.
-    """
-
-    forest: str = field(repr=False)
-    effects: tuple[str, ...]
-    share: float
-    unmeasured: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +65,7 @@ class Predictor:
     features: int
     line: Linear = field(repr=False)
     heads: tuple[str, ...] = field(repr=False)
-    conditioned: Conditioned = field(repr=False)
+    conditioned: ConditionedForest = field(repr=False)
     alpha: float
     radii: Mapping[str, Radii]
     familiar: Familiar = field(repr=False)
@@ -91,7 +75,13 @@ class Predictor:
     report: Mapping[str, Any] = field(repr=False)
     record: Record = field(repr=False)
     beyond: Measured = field(repr=False)
-    many: OfMany | None = None
+    many: MultiwayModel | None = None
+
+    @property
+    def _scorer(self) -> Scorer:
+        return Scorer(
+            arms=self.arms, line=self.line, heads=self.heads, conditioned=self.conditioned
+        )
 
     def predict(
         self,
@@ -116,8 +106,8 @@ class Predictor:
         Raises:
             PredictorError: other features than trained on, effects are missing, or no arm is left.
         """
-        values = self._aligned(features)
-        rejected = self._rejected(values, arms, effects)
+        values = self._vector(features)
+        rejected = self._reject(values, arms, effects)
         gone = {a.label for a, _ in rejected}
         left = [a for a in (self.arms if arms is None else arms) if a.label not in gone]
         if not left:
@@ -126,14 +116,14 @@ class Predictor:
                 hint="name a base with --base, or allow other arms",
             )
         novelty = self.judge(values, parameters)
-        moved = np.stack([self._moved(arm, effects) for arm in left])
-        kept = self._predictions(values, moved, task, left, novelty)
+        by_arm = {arm.label: self._arm_effects(arm, effects) for arm in left}
+        kept = self._predictions(
+            values, np.stack([by_arm[a.label] for a in left]), task, left, novelty
+        )
         grounds = self._grounds(values, novelty)
         leads = {p.arm.label: kept[0].gain - p.gain for p in kept}
         trust = grounds.weigh(list(leads), leads, both=False)
-        contributions = self._contributions(
-            values, dict(zip((a.label for a in left), moved, strict=True)), kept
-        )
+        contributions = self._contributions(values, by_arm, kept)
         return Ranking(
             task=task,
             status=novelty.status,
@@ -142,7 +132,7 @@ class Predictor:
             reason=wording.sentence(_values(kept), contributions, novelty, trust=trust),
             contributions=contributions,
             novelty=novelty,
-            usual=self._usual(values),
+            usual=self.familiar.limits.get(grounds.pattern),
             trust=trust,
             grounds=grounds,
         )
@@ -155,10 +145,10 @@ class Predictor:
             parameters: of the pair's base.
         """
         novelty = judge(self.familiar, values, self.names, parameters=parameters)
-        enough = self._grounds(values, novelty).enough
+        enough = self._grounds(values, novelty).is_enough
         return novelty if enough else replace(novelty, status="abstained")
 
-    def bulk(self, values: Floats, moved: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
+    def bulk(self, values: Floats, effects: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
         """Gains of many pairs at once, and the half-widths of their intervals.
 
         No pair is judged for novelty and no reason is given: for a search, whose result is then
@@ -166,15 +156,15 @@ class Predictor:
 
         Args:
             values: [pairs, features], in the order of `names`.
-            moved: [pairs, arms, effects], what each arm does to each pair.
+            effects: [pairs, arms, effects], what each arm does to each pair.
             arms: what to score, seen from the pair's expert; need not have been trained.
 
         Returns:
             [pairs, arms] each; gains in [-1, 1.5].
         """
-        gains = self._gains(values, moved, arms)
+        gains = self._scorer.gains(values, effects, arms)
         radii = [self.radii.get(spell(missing(row, self.names))) for row in values]
-        widths = [[self._width(found, arm, first=False) for arm in arms] for found in radii]
+        widths = [[self._width(each, arm, first=False) for arm in arms] for each in radii]
         return gains, np.array(widths, dtype=np.float64).reshape(gains.shape)
 
     def of_many(self, merges: Merges) -> tuple[Floats, Floats]:
@@ -193,9 +183,8 @@ class Predictor:
             read = [merges.effect_names.index(name) for name in self.conditioned.effects]
             unseen = replace(merges, effects=merges.effects[:, read])
             forest = heads.booster(self.conditioned.forest)
-            return conditioned.of_lines(forest, multiway.described(unseen, trained)), np.full(
-                len(merges), self.conditioned.unmeasured
-            )
+            gains = conditioned.predict_lines(forest, multiway.pair_lines(unseen, trained))
+            return gains, np.full(len(merges), self.conditioned.unmeasured)
         was_run = np.isfinite(merges.likeness).any(axis=1)
         return (
             multiway.predict(heads.booster(self.many.forest), self.many.networks, merges, trained),
@@ -204,7 +193,7 @@ class Predictor:
 
     def reads_effects(self, arms: Sequence[Arm]) -> bool:
         """Whether `predict` must be told what these arms do to the pair."""
-        return self.conditioned.share > 0 or any(self._place(arm) is None for arm in arms)
+        return self.conditioned.share > 0 or any(self._scorer.place(arm) is None for arm in arms)
 
     def check(self, names: Sequence[str], schema: int) -> None:
         """PredictorError unless it reads these features."""
@@ -215,7 +204,7 @@ class Predictor:
                 hint="train it again on signatures made by this version",
             )
 
-    def _aligned(self, features: "Features") -> Floats:
+    def _vector(self, features: "Features") -> Floats:
         self.check(features.names, features.schema)
         return np.asarray(features.values, dtype=np.float64)
 
@@ -229,27 +218,24 @@ class Predictor:
             far=novelty.reason,
         )
 
-    def _usual(self, values: Floats) -> Limits | None:
-        return self.familiar.limits.get(spell(missing(values, self.names)))
-
-    def _rejected(
+    def _reject(
         self, values: Floats, arms: Sequence[Arm] | None, effects: Mapping[str, Floats]
     ) -> tuple[tuple[Arm, str], ...]:
         known = {a.label for a in self.arms}
         asked = known if arms is None else {a.label for a in arms}
         without_base = "base" in missing(values, self.names)
         everything = [*self.arms, *(a for a in arms or () if a.label not in known)]
-        found = []
+        rejected = []
         for one in everything:
             if one.label not in asked:
-                found.append((one, NOT_ASKED))
+                rejected.append((one, NOT_ASKED))
             elif without_base and find(one.operator).space == "delta":
-                found.append((one, "works on deltas, and there is no common base"))
+                rejected.append((one, "works on deltas, and there is no common base"))
             elif one.label not in known and one.label not in effects:
-                found.append((one, "not trained"))
-        return tuple(found)
+                rejected.append((one, "not trained"))
+        return tuple(rejected)
 
-    def _moved(self, arm: Arm, effects: Mapping[str, Floats]) -> Floats:
+    def _arm_effects(self, arm: Arm, effects: Mapping[str, Floats]) -> Floats:
         """The arm's effects [effects]; NaN if they are not given and nothing reads them."""
         wanted = len(self.conditioned.effects)
         if arm.label not in effects:
@@ -259,18 +245,18 @@ class Predictor:
                     hint="give effects=, as simmerge_hub.signatures.merged.effects computes them",
                 )
             return np.full(wanted, np.nan)
-        found = np.asarray(effects[arm.label], dtype=np.float64)
-        if found.shape != (wanted,):
+        numbers = np.asarray(effects[arm.label], dtype=np.float64)
+        if numbers.shape != (wanted,):
             raise PredictorError(
-                f"the predictor reads {wanted} effects of an arm, but is given {found.size}",
+                f"the predictor reads {wanted} effects of an arm, but is given {numbers.size}",
                 hint="train it again on signatures made by this version",
             )
-        return found
+        return numbers
 
     def _predictions(
-        self, values: Floats, moved: Floats, task: str, left: Sequence[Arm], novelty: Novelty
+        self, values: Floats, effects: Floats, task: str, left: Sequence[Arm], novelty: Novelty
     ) -> tuple[Prediction, ...]:
-        gains = self._gains(values[None], moved[None], left)[0]
+        gains = self._scorer.gains(values[None], effects[None], left)[0]
         known = novelty.status != "abstained"
         radii = self.radii.get(spell(missing(values, self.names))) if known else None
         order = np.argsort(-gains, kind="stable")
@@ -280,24 +266,8 @@ class Predictor:
             for i, width in zip(order, widths, strict=True)
         )
 
-    def _gains(self, values: Floats, moved: Floats, left: Sequence[Arm]) -> Floats:
-        """[pairs, left]: heads and forest mixed for trained arms, the forest alone for others."""
-        own = np.array([self._place(arm) is not None for arm in left])
-        share = np.where(own, self.conditioned.share, 1.0)
-        gains = np.zeros((len(values), len(left)))
-        if (share < 1).any():
-            forests = [heads.booster(head) for head in self.heads]
-            by_heads = heads.predict(forests, self.line, values)
-            places = [place for arm in left if (place := self._place(arm)) is not None]
-            gains[:, own] = (1 - share[own]) * by_heads[:, places]
-        if (share > 0).any():
-            forest = heads.booster(self.conditioned.forest)
-            trained = conditioned.operators(self.arms)
-            gains += share * conditioned.predict(forest, values, moved, left, trained)
-        return gains
-
     def _width(self, radii: Radii | None, arm: Arm, *, first: bool) -> float:
-        place = self._place(arm)
+        place = self._scorer.place(arm)
         if radii is None:
             return WIDEST
         if place is None:
@@ -305,16 +275,16 @@ class Predictor:
         return radii.chosen if first else radii.arms[place]
 
     def _contributions(
-        self, values: Floats, moved: Mapping[str, Floats], kept: Sequence[Prediction]
+        self, values: Floats, effects: Mapping[str, Floats], kept: Sequence[Prediction]
     ) -> tuple[Contribution, ...]:
         best, rival = kept[0].arm, wording.rival(_values(kept))
-        of_best = lead = self._shap(values, moved[best.label], best)
+        of_best = lead = self._scorer.shap(values, effects[best.label], best)
         if rival is not None:
             other = next(p.arm for p in kept if p.arm.label == rival[0])
-            lead = of_best - self._shap(values, moved[other.label], other)
+            lead = of_best - self._scorer.shap(values, effects[other.label], other)
         names = (*self.names, *self.conditioned.effects)
-        seen = np.concatenate([values, moved[best.label]])
-        strongest = np.argsort(-np.abs(lead), kind="stable")[:NAMED]
+        seen = np.concatenate([values, effects[best.label]])
+        strongest = np.argsort(-np.abs(lead), kind="stable")[:CONTRIBUTIONS_KEPT]
         return tuple(
             Contribution(
                 feature=names[i],
@@ -326,29 +296,6 @@ class Predictor:
             for i in strongest
             if lead[i] != 0
         )
-
-    def _shap(self, values: Floats, moved: Floats, arm: Arm) -> Floats:
-        """[features + effects]: what each adds to the arm's prediction.
-
-        What the forest makes of the arm's own description is in neither, like the constant term.
-        """
-        place = self._place(arm)
-        share = 1.0 if place is None else self.conditioned.share
-        found = np.zeros(len(values) + len(moved))
-        if place is not None and share < 1:
-            own = heads.contributions(heads.booster(self.heads[place]), values)
-            own += linear.contributions(self.line, values)[:, place]
-            found[: len(values)] = (1 - share) * own
-        if share > 0:
-            forest = heads.booster(self.conditioned.forest)
-            trained = conditioned.operators(self.arms)
-            line = conditioned.matrix(values[None], moved[None, None], [arm], trained)[0]
-            found += share * heads.contributions(forest, line)[: len(found)]
-        return found
-
-    def _place(self, arm: Arm) -> int | None:
-        labels = [a.label for a in self.arms]
-        return labels.index(arm.label) if arm.label in labels else None
 
 
 def _values(kept: Sequence[Prediction]) -> list[tuple[str, float]]:

@@ -106,7 +106,7 @@ class Record:
         """One case per pair of which both were the expert: the mean of its rows, arms written for
         the model of the lower number, as far from training as the farther row."""
         rows, members = self.each_task(pattern), self.pairs()
-        if not len(rows.first) or not members or not self.closed:
+        if not len(rows.first) or not members or not self.is_closed:
             return rows.take(np.empty(0, dtype=np.intp))
         labels = [arm.label for arm in self.arms]
         swapped = [labels.index(arm.swapped().label) for arm in self.arms]
@@ -122,20 +122,20 @@ class Record:
         )
 
     @property
-    def closed(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether the arms are closed under swapping the two models."""
         labels = {arm.label for arm in self.arms}
         return labels == {arm.swapped().label for arm in self.arms}
 
     def pairs(self) -> list[list[int]]:
         """Places of the rows of each pair of which both models were the expert, by kind."""
-        found: dict[tuple[str, int, int], list[int]] = {}
+        by_pair: dict[tuple[str, int, int], list[int]] = {}
         both = zip(self.kinds, self.experts.tolist(), self.auxiliaries.tolist(), strict=True)
         for place, (kind, expert, auxiliary) in enumerate(both):
             key = (kind, min(expert, auxiliary), max(expert, auxiliary))
-            found.setdefault(key, []).append(place)
+            by_pair.setdefault(key, []).append(place)
         return [
             places
-            for (_, *pair), places in sorted(found.items())
+            for (_, *pair), places in sorted(by_pair.items())
             if {int(self.experts[i]) for i in places} == set(pair)
         ]

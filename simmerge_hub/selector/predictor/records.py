@@ -16,12 +16,12 @@ from simmerge_hub.selector.tables.availability import PATTERNS, spell
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.tables.rows import Floats
 
-MOST = 100_000
+LARGEST_RECORD = 100_000
 """Rows that are read at most."""
 
 
 def plain(record: Record) -> dict[str, Any]:
-    """The record as JSON: the inverse of `parsed`."""
+    """The record as JSON: the inverse of `parse`."""
     return {
         "kinds": list(record.kinds),
         "experts": record.experts.tolist(),
@@ -32,7 +32,7 @@ def plain(record: Record) -> dict[str, Any]:
     }
 
 
-def parsed(entry: Mapping[str, Any], arms: Sequence[Arm]) -> Record:
+def parse(entry: Mapping[str, Any], arms: Sequence[Arm]) -> Record:
     """The record that plain data describes.
 
     Raises:
@@ -40,7 +40,9 @@ def parsed(entry: Mapping[str, Any], arms: Sequence[Arm]) -> Record:
     """
     kinds = tuple(str(kind) for kind in entry["kinds"])
     known = {spell(pattern) for pattern in PATTERNS}
-    if len(kinds) > MOST or not known >= set(entry["predicted"]) == set(entry["distances"]):
+    if len(kinds) > LARGEST_RECORD or not known >= set(entry["predicted"]) == set(
+        entry["distances"]
+    ):
         raise ValueError("the record has unknown patterns of features, or far too many rows")
     gains = _shares(entry["gains"], len(kinds), len(arms))
     if np.isnan(gains).any():
@@ -61,21 +63,21 @@ def _hundredths(values: Floats) -> list[list[int | None]]:
 
 
 def _shares(given: Any, rows: int, arms: int) -> Floats:
-    found = np.array(given, dtype=np.float64).reshape(-1, arms) / 100
-    if len(found) != rows or ((found < LOWEST) | (found > HIGHEST)).any():
+    shares = np.array(given, dtype=np.float64).reshape(-1, arms) / 100
+    if len(shares) != rows or ((shares < LOWEST) | (shares > HIGHEST)).any():
         raise ValueError("shares of the record do not fit its rows, or are none")
-    return found
+    return shares
 
 
 def _numbers(given: Any, rows: int) -> Numbers:
-    found = np.array(given, dtype=np.intp)
-    if found.shape != (rows,) or (found < 0).any():
+    models = np.array(given, dtype=np.intp)
+    if models.shape != (rows,) or (models < 0).any():
         raise ValueError("models of the record do not fit its rows")
-    return found
+    return models
 
 
 def _distances(given: Any, rows: int) -> Floats:
-    found = np.array(given, dtype=np.float64).reshape(-1, 3)
-    if len(found) != rows or not np.isfinite(found).all() or (found < 0).any():
+    distances = np.array(given, dtype=np.float64).reshape(-1, 3)
+    if len(distances) != rows or not np.isfinite(distances).all() or (distances < 0).any():
         raise ValueError("distances of the record do not fit its rows, or are none")
-    return found
+    return distances

@@ -16,7 +16,7 @@ from functools import reduce
 import numpy as np
 
 from simmerge_hub.operators import Arm
-from simmerge_hub.selector.models.resampling import at_most, resampled
+from simmerge_hub.selector.models.resampling import resample, upper_bound
 from simmerge_hub.selector.predictor.measured import Measured
 from simmerge_hub.selector.predictor.record import Cases, Record
 from simmerge_hub.selector.tables.rows import Floats
@@ -85,9 +85,9 @@ class Grounds:
         return self.record.each_task(self.pattern).beyond(self.coordinates)
 
     @property
-    def enough(self) -> bool:
+    def is_enough(self) -> bool:
         """Whether anything can be shown so far away."""
-        return self.reach().models >= fewest(self.alpha)
+        return self.reach().models >= min_models(self.alpha)
 
     def weigh(self, ranked: Sequence[str], leads: Mapping[str, float], *, both: bool) -> Trust:
         """Whether the first of some arms is taken, or the safe one.
@@ -103,8 +103,8 @@ class Grounds:
     def by(self, cases: Cases, ranked: Sequence[str], leads: Mapping[str, float]) -> Trust:
         """The same by these held-out cases."""
         arms = [(i, a) for i, a in enumerate(self.record.arms) if a.label in ranked]
-        if cases.models < fewest(self.alpha) or not arms:
-            return self._unknown(ranked, leads, cases)
+        if cases.models < min_models(self.alpha) or not arms:
+            return self._abstain(ranked, leads, cases)
         safe = self._safe(arms, cases)
         if safe == ranked[0]:
             return self._trust(ranked, leads, safe, cases, error=0.0, such=len(cases.first))
@@ -164,7 +164,7 @@ class Grounds:
             because=(because,),
         )
 
-    def _unknown(self, ranked: Sequence[str], leads: Mapping[str, float], cases: Cases) -> Trust:
+    def _abstain(self, ranked: Sequence[str], leads: Mapping[str, float], cases: Cases) -> Trust:
         safe = self.beyond.best(ranked)
         known = self.beyond.says(safe) if safe else "nothing that can be used here was measured"
         safe = safe or ranked[0]
@@ -186,7 +186,7 @@ class Grounds:
         )
 
 
-def fewest(alpha: float) -> int:
+def min_models(alpha: float) -> int:
     """The fewest models that a bound of this level can rest on.
 
     With n exchangeable errors, the next one exceeds the largest of them with probability 1/(n + 1):
@@ -195,12 +195,12 @@ def fewest(alpha: float) -> int:
     return math.ceil(1 / alpha - 1 - 1e-9)
 
 
-def together(grounds: Sequence[Grounds]) -> Grounds:
+def combine(grounds: Sequence[Grounds]) -> Grounds:
     """What a choice for several tasks at once is judged by: in every coordinate the farthest, with
     the features that fewest of them have."""
     farthest = max(grounds, key=lambda each: (len(each.pattern), tuple(each.coordinates)))
     coordinates = reduce(np.maximum, (each.coordinates for each in grounds))
-    far = next((g.far for g in grounds if not g.enough), farthest.far)
+    far = next((g.far for g in grounds if not g.is_enough), farthest.far)
     return Grounds(
         record=farthest.record,
         beyond=farthest.beyond,
@@ -225,7 +225,7 @@ def _error(
     true = cases.gains[there, best] - cases.gains[:, safe]
     such = predicted <= lead
     few = cases.take(such)
-    if cases.take(such & (predicted > 0)).models < fewest(alpha):
+    if cases.take(such & (predicted > 0)).models < min_models(alpha):
         return math.inf, len(few.first)
-    weights = resampled(few.first.tolist(), few.second.tolist(), SEED)
-    return at_most((predicted - true)[such], weights, alpha), len(few.first)
+    weights = resample(few.first.tolist(), few.second.tolist(), SEED)
+    return upper_bound((predicted - true)[such], weights, alpha), len(few.first)

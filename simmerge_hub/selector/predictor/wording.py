@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 TIE = 0.02
 """Arms whose gains differ by no more count as equal."""
-LEAST = 0.005
+LEAST_LEAD = 0.005
 """A lead below this is shown as +0.00, and is no reason."""
-NAMED = 3
+REASONS_SHOWN = 3
 """Reasons that are named."""
 
 
@@ -52,7 +52,7 @@ def sentence(
     elif other[0] not in tied:
         because = [c.says for c in decisive(contributions)]
         said += f" over {other[0]} by {gap * (most - other[1]):.2f}"
-        said += f", because {listed(because)}" if because else ""
+        said += f", because {join_with_and(because)}" if because else ""
     said += f"; {novelty.reason}" if novelty.status == "extrapolated" else ""
     if trust is None or trust.followed:
         return said
@@ -67,11 +67,11 @@ def rival(values: Sequence[tuple[str, float]]) -> tuple[str, float] | None:
 
 def decisive(contributions: "Sequence[Contribution]") -> "list[Contribution]":
     """The few that speak for the best arm, strongest first; parts of one feature count once."""
-    found: dict[str, Contribution] = {}
+    by_feature: dict[str, Contribution] = {}
     for each in contributions:
-        if each.lead >= LEAST and not math.isnan(each.value):
-            found.setdefault(each.feature.partition(".")[0], each)
-    return list(found.values())[:NAMED]
+        if each.lead >= LEAST_LEAD and not math.isnan(each.value):
+            by_feature.setdefault(each.feature.partition(".")[0], each)
+    return list(by_feature.values())[:REASONS_SHOWN]
 
 
 def says(name: str, value: float, knots: Floats) -> str:
@@ -93,7 +93,7 @@ def says(name: str, value: float, knots: Floats) -> str:
     return phrase(known.says, value, float(below + up_to) / (2 * len(quantiles)))
 
 
-def listed(parts: Sequence[str]) -> str:
+def join_with_and(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last

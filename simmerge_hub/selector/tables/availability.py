@@ -32,7 +32,7 @@ PATTERNS: tuple[Pattern, ...] = (
 def members(names: Sequence[str]) -> NDArray[np.bool_]:
     """[families, names]: which features need which family; one may need several."""
     needs = [REGISTRY[name].needs if name in REGISTRY else frozenset() for name in names]
-    return np.array([[family in found for found in needs] for family in FAMILIES])
+    return np.array([[family in families for families in needs] for family in FAMILIES])
 
 
 def hide(values: Floats, names: Sequence[str], pattern: Pattern) -> Floats:
@@ -55,8 +55,8 @@ def missing(values: Floats, names: Sequence[str]) -> Pattern:
     A feature that needs two families says nothing about either by being missing, so only a family
     without any finite feature counts.
     """
-    found = members(names)
-    absent = found.any(axis=1) & ~(found & np.isfinite(values)).any(axis=1)
+    needs = members(names)
+    absent = needs.any(axis=1) & ~(needs & np.isfinite(values)).any(axis=1)
     return tuple(FAMILIES[i] for i in np.flatnonzero(absent))
 
 

@@ -26,7 +26,7 @@ from simmerge_hub.selector.tables.outcomes import Key, check_header
 FORMAT = "simmerge-hub features"
 SCHEMA = 1
 Vector = NDArray[np.float64]
-LARGEST = 1e12
+LARGEST_NUMBER = 1e12
 """Beyond any number that features or weights have; keeps sums finite."""
 DIGITS = 6
 """Significant digits kept in the file: more than sampling and probes can tell apart."""
@@ -79,8 +79,8 @@ def load_features(path: Path) -> FeatureTable:
         raise PredictorError(f"{path}: two rows for {' + '.join(twice)}", hint="keep one of them")
     for key, values in rows.items():
         _check(values, names, f"{path}: {' + '.join(key)}")
-        for label, found in effects.get(key, {}).items():
-            _check(found, effect_names, f"{path}: {' + '.join(key)}, effects of {label}:")
+        for label, vector in effects.get(key, {}).items():
+            _check(vector, effect_names, f"{path}: {' + '.join(key)}, effects of {label}:")
     return FeatureTable(
         names=names, schema=schema, rows=rows, effect_names=effect_names, effects=effects
     )
@@ -97,8 +97,8 @@ def _key(entry: Mapping[str, Any]) -> Key:
 
 def _entry(table: FeatureTable, key: Key) -> dict[str, Any]:
     entry = dict(zip(("expert", "auxiliary", "task"), key, strict=True))
-    found = {label: plain(values) for label, values in table.effects.get(key, {}).items()}
-    return entry | {"values": plain(table.rows[key])} | ({"effects": found} if found else {})
+    effects = {label: plain(values) for label, values in table.effects.get(key, {}).items()}
+    return entry | {"values": plain(table.rows[key])} | ({"effects": effects} if effects else {})
 
 
 def plain(values: Vector, digits: int = DIGITS) -> list[float | None]:

@@ -4,7 +4,7 @@ import gzip
 import zlib
 from pathlib import Path
 
-LARGEST = 2**30
+LARGEST_TABLE = 2**30
 """Characters of a table at most: forty times the largest of ours; a few bytes unfold into more."""
 
 
@@ -19,10 +19,10 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8")
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            text = file.read(LARGEST + 1)
+            text = file.read(LARGEST_TABLE + 1)
     except (EOFError, zlib.error) as error:
         raise ValueError(f"it is not compressed whole: {error}") from error
-    if len(text) > LARGEST:
+    if len(text) > LARGEST_TABLE:
         raise ValueError("it is longer than 1 GiB")
     return text
 

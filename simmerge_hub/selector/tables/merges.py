@@ -139,14 +139,14 @@ def _merges(header: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> 
         level = float(line["level"])
         if 1 - level < SMALLEST_GAP:
             continue
-        own = _counted(line["values"], len(header["names"]))
+        own = _vector(line["values"], len(header["names"]))
         for one in line["merges"]:
             models.append(tuple(str(name) for name in line["models"]))
             tasks.append(str(line["task"]))
             arms.append(arm_from(one["arm"]))
             values.append(own)
-            effects.append(_counted(one["effects"], len(header["effects"])))
-            seen.append(_counted(one["likeness"], len(likeness.LIKENESS_NAMES)))
+            effects.append(_vector(one["effects"], len(header["effects"])))
+            seen.append(_vector(one["likeness"], len(likeness.LIKENESS_NAMES)))
             gains.append((float(one["utility"]) - level) / (1 - level))
     if not gains:
         raise ValueError("it holds no merge to learn from")
@@ -163,8 +163,8 @@ def _merges(header: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-def _counted(given: Sequence[float | None], count: int) -> Floats:
-    found = numbers(given)
-    if len(found) != count or np.isinf(found).any():
+def _vector(given: Sequence[float | None], count: int) -> Floats:
+    vector = numbers(given)
+    if len(vector) != count or np.isinf(vector).any():
         raise ValueError(f"{count} finite or missing numbers are needed")
-    return found
+    return vector

@@ -26,7 +26,7 @@ SMALLEST_GAP = 0.05
 LOWEST, HIGHEST = -1.0, 1.5
 """The range the share of the gap closed is clipped to."""
 
-LATER = ("unmerged", "log_likelihood", "unmerged_log_likelihood")
+LATER_FIELDS = ("unmerged", "log_likelihood", "unmerged_log_likelihood")
 """Fields that tables from before they were measured do not have."""
 Key = tuple[str, str, str]
 """Expert, auxiliary and task: what one row is about."""
@@ -203,4 +203,4 @@ def _text(outcomes: Outcomes) -> str:
 
 def _fields(row: Outcome) -> dict[str, Any]:
     """The row as JSON; what is not known is left out, as in tables from before it was measured."""
-    return {key: value for key, value in asdict(row).items() if value or key not in LATER}
+    return {key: value for key, value in asdict(row).items() if value or key not in LATER_FIELDS}

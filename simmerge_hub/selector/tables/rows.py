@@ -14,7 +14,7 @@ from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP, Outcome, Outcome
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
-COMMON = {
+COMMON_FIELDS = {
     "schema": "schema of features",
     "names": "features",
     "effect_names": "effects of arms",
@@ -149,7 +149,7 @@ def stack(parts: Sequence[Rows]) -> Rows:
     """
     first, seen = parts[0], set[tuple[str, str, str]]()
     for part in parts:
-        for field, what in COMMON.items():
+        for field, what in COMMON_FIELDS.items():
             one, other = getattr(first, field), getattr(part, field)
             if one != other:
                 raise PredictorError(
@@ -163,7 +163,7 @@ def stack(parts: Sequence[Rows]) -> Rows:
                 f"two tables hold {' + '.join(min(twice))}", hint="leave it out of one of them"
             )
         seen |= keys
-    columns = [each.name for each in fields(Rows) if each.name not in COMMON]
+    columns = [each.name for each in fields(Rows) if each.name not in COMMON_FIELDS]
     return replace(first, **{c: _end_to_end([getattr(p, c) for p in parts]) for c in columns})
 
 
@@ -192,7 +192,7 @@ def splits(rows: Rows, folds: int, *, seed: int, across: bool = True) -> list[Sp
     ]
 
 
-def apart(rows: Rows) -> Iterator[tuple[Places, NDArray[np.bool_]]]:
+def leave_pairs_out(rows: Rows) -> Iterator[tuple[Places, NDArray[np.bool_]]]:
     """Per set of rows about the same two models: their places, and which rows share neither."""
     experts, auxiliaries = np.array(rows.experts), np.array(rows.auxiliaries)
     pairs = [frozenset(pair) for pair in zip(rows.experts, rows.auxiliaries, strict=True)]
@@ -218,9 +218,9 @@ def _end_to_end(columns: Sequence[Any]) -> Any:
 
 
 def _effects(row: Outcome, labels: Sequence[str], features: FeatureTable) -> list[Floats]:
-    found = features.effects.get(row.key, {})
+    by_arm = features.effects.get(row.key, {})
     unknown = np.full(len(features.effect_names), np.nan)
-    return [found.get(label, unknown) for label in labels]
+    return [by_arm.get(label, unknown) for label in labels]
 
 
 def split_half(halves: Floats) -> Floats:

@@ -17,7 +17,7 @@ Setting = TypeVar("Setting", int, float)
 Baseline = Callable[[Rows, Rows], Floats]
 """(training rows, test rows) -> [test rows, arms], scores."""
 
-FEWEST = 5
+FEWEST_ROWS = 5
 """Rows that a group or a side of a threshold must hold to have an arm of its own."""
 NORMS = ("delta_norm", "delta_log_ratio")
 """Beginnings of the names of features that are norms of deltas, or ratios of them."""
@@ -44,21 +44,21 @@ def best_fixed(train: Rows, test: Rows) -> Floats:
 
 def per_task(train: Rows, test: Rows) -> Floats:
     """The best arm of each task in training; of all rows for a task not seen."""
-    return _grouped(train, test, train.tasks, test.tasks)
+    return _group_means(train, test, train.tasks, test.tasks)
 
 
 def label_only(train: Rows, test: Rows) -> Floats:
     """The best arm for each (domain of the task, domain of the auxiliary): no signals at all."""
-    return _grouped(train, test, _labels(train), _labels(test))
+    return _group_means(train, test, _labels(train), _labels(test))
 
 
 def norm_rule(train: Rows, test: Rows) -> Floats:
     """One threshold on one norm, an arm below and an arm above: the best such rule in training."""
     scores, best = best_fixed(train, test), float(train.gains.sum(axis=0).max())
     for column in [i for i, n in enumerate(train.names) if n.startswith(NORMS)]:
-        found = _threshold(train.values[:, column], train.gains)
-        if found is not None and found[0] > best:
-            best, cut, below, above = found
+        rule = _threshold(train.values[:, column], train.gains)
+        if rule is not None and rule[0] > best:
+            best, cut, below, above = rule
             scores = np.where((test.values[:, column] <= cut)[:, None], below, above)
     return scores
 
@@ -99,13 +99,13 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-def _grouped(
+def _group_means(
     train: Rows, test: Rows, seen: Sequence[Hashable], asked: Sequence[Hashable]
 ) -> Floats:
     groups: dict[Hashable, list[int]] = {}
     for place, group in enumerate(seen):
         groups.setdefault(group, []).append(place)
-    means = {g: train.gains[p].mean(axis=0) for g, p in groups.items() if len(p) >= FEWEST}
+    means = {g: train.gains[p].mean(axis=0) for g, p in groups.items() if len(p) >= FEWEST_ROWS}
     overall = train.gains.mean(axis=0)
     return np.array([means.get(group, overall) for group in asked])
 
@@ -121,7 +121,7 @@ def _threshold(values: Floats, gains: Floats) -> tuple[float, float, Floats, Flo
     """The best total, the cut, and the sums at or below and above it; missing counts above."""
     order = np.argsort(values, kind="stable")
     ordered, below = values[order], np.cumsum(gains[order], axis=0)
-    places = np.arange(FEWEST - 1, len(values) - FEWEST)
+    places = np.arange(FEWEST_ROWS - 1, len(values) - FEWEST_ROWS)
     places = places[ordered[places] < ordered[places + 1]]
     if not len(places):
         return None
@@ -142,15 +142,15 @@ def _best(
 
 
 def _nearest(train: Rows, test: Rows, k: int) -> Floats:
-    known, asked = _standardised(train, test)
+    known, asked = _standardise(train, test)
     squares = np.square(asked[:, None] - known[None]).sum(axis=2)
     return train.gains[np.argsort(squares, axis=1, kind="stable")[:, :k]].mean(axis=1)
 
 
-def _standardised(train: Rows, test: Rows) -> tuple[Floats, Floats]:
+def _standardise(train: Rows, test: Rows) -> tuple[Floats, Floats]:
     """Both in units of the training rows' spread; missing values are the mean."""
     scale = linear.fit(train, linear.PENALTIES[-1])
     known, asked = (
-        linear.standardised(rows.values, scale.mean, scale.spread) for rows in (train, test)
+        linear.standardise(rows.values, scale.mean, scale.spread) for rows in (train, test)
     )
     return known, asked

@@ -71,17 +71,17 @@ def both_tasks(rows: Rows, scores: Mapping[str, Floats]) -> Cases | None:
         regimes=tuple(rows.regimes[places[0]] for places in members.values()),
         gains=mean(rows.gains),
         halves=mean(rows.halves),
-        scores={name: mean(found) for name, found in scores.items()},
+        scores={name: mean(values) for name, values in scores.items()},
     )
 
 
 def _members(rows: Rows) -> dict[tuple[str, str], list[int]]:
     """Both names, sorted -> the places of their rows, where both roles occur."""
-    found: dict[tuple[str, str], list[int]] = {}
+    pairs: dict[tuple[str, str], list[int]] = {}
     for place, pair in enumerate(zip(rows.experts, rows.auxiliaries, strict=True)):
-        found.setdefault((min(pair), max(pair)), []).append(place)
+        pairs.setdefault((min(pair), max(pair)), []).append(place)
     return {
         pair: places
-        for pair, places in sorted(found.items())
+        for pair, places in sorted(pairs.items())
         if {rows.experts[i] for i in places} == set(pair)
     }

@@ -14,10 +14,10 @@ import numpy as np
 from simmerge_hub.operators import BALANCED, PAPER_ARMS, Arm
 from simmerge_hub.selector.models.conformal import calibrate, choose, usable_arms
 from simmerge_hub.selector.models.mixture import Size, advantage
-from simmerge_hub.selector.models.resampling import resampled, spread
+from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.predictor.predictor import TIE
 from simmerge_hub.selector.tables.availability import PATTERNS, spell
-from simmerge_hub.selector.tables.rows import Floats, Rows, Split, apart, split_half
+from simmerge_hub.selector.tables.rows import Floats, Rows, Split, leave_pairs_out, split_half
 from simmerge_hub.selector.training.baselines import BASELINES
 from simmerge_hub.selector.training.objectives import Cases, both_tasks, each_task
 
@@ -67,7 +67,7 @@ def report(held: HeldOut, *, seed: int, alpha: float) -> dict[str, Any]:
         both = both_tasks(chosen, scores)
         if both is not None:
             pairs[name] = judge(both, chosen.arms, seed)
-    found = {
+    fields = {
         "rows": len(rows),
         "models": len(rows.models),
         "regimes": _counts(rows.regimes),
@@ -76,39 +76,39 @@ def report(held: HeldOut, *, seed: int, alpha: float) -> dict[str, Any]:
         "base closes": float(rows.base_gains.mean()),
         "sets": tasks,
         "pairs": pairs,
-        "coverage": _coverage(held, alpha, resampled(rows.experts, rows.auxiliaries, seed)),
+        "coverage": _coverage(held, alpha, resample(rows.experts, rows.auxiliaries, seed)),
     }
-    return _rounded(found | {"unmeasured": _unmeasured(held)})
+    return _round(fields | {"unmeasured": _unmeasured_accuracy(held)})
 
 
 def _sets(rows: Rows) -> dict[str, list[int]]:
     """The sets of arms that are judged, as columns."""
-    found = {"all": list(range(len(rows.arms)))}
+    sets = {"all": list(range(len(rows.arms)))}
     for name, arms in (("balanced", BALANCED), ("paper", PAPER_ARMS)):
         members = {a.label for a in arms}
         columns = [i for i, a in enumerate(rows.arms) if a.label in members]
-        if len(columns) > 1 and columns not in found.values():
-            found[name] = columns
-    return found
+        if len(columns) > 1 and columns not in sets.values():
+            sets[name] = columns
+    return sets
 
 
 def _scores(rows: Rows, held: HeldOut, columns: Sequence[int]) -> dict[str, Floats]:
     """Strategy -> [n, arms], from rows that share no model with a row."""
-    found: dict[str, Floats] = {}
+    scores: dict[str, Floats] = {}
     for name, baseline in BASELINES.items():
-        found[name] = np.empty_like(rows.gains)
+        scores[name] = np.empty_like(rows.gains)
         for part in held.splits:
-            found[name][part.test] = baseline(rows.take(part.train), rows.take(part.test))
-    found["xgboost"] = held.predicted[0][:, columns]
-    found |= {f"xgboost, {name}": part[:, columns] for name, part in held.single.items()}
-    found["xgboost, shuffled features"] = held.shuffled[:, columns]
-    return found
+            scores[name][part.test] = baseline(rows.take(part.train), rows.take(part.test))
+    scores["xgboost"] = held.predicted[0][:, columns]
+    scores |= {f"xgboost, {name}": part[:, columns] for name, part in held.single.items()}
+    scores["xgboost, shuffled features"] = held.shuffled[:, columns]
+    return scores
 
 
 def judge(cases: Cases, arms: Sequence[Arm], seed: int) -> dict[str, Any]:
     """Every strategy's result, and what is left to win."""
-    weights = resampled(cases.first, cases.second, seed)
-    achieved = _achieved(cases, arms)
+    weights = resample(cases.first, cases.second, seed)
+    achieved = _strategy_gains(cases, arms)
     top = achieved.get("oracle by halves", achieved["oracle"])
     best, mine = achieved["best fixed"], achieved["xgboost"]
     return {
@@ -124,39 +124,41 @@ def judge(cases: Cases, arms: Sequence[Arm], seed: int) -> dict[str, Any]:
         "headroom": float(top.mean() - best.mean()),
         "headroom captured": _ratio(mine - best, top - best, weights),
         "regret": spread(achieved["oracle"] - mine, weights),
-        "tie share": _tied(cases.gains, np.sort(cases.gains, axis=1)[:, -2]),
-        "right or tied": _tied(cases.gains, mine),
+        "tie share": _tie_share(cases.gains, np.sort(cases.gains, axis=1)[:, -2]),
+        "right or tied": _tie_share(cases.gains, mine),
         "advantage r2": _advantage(cases.scores["xgboost"], cases.gains),
     }
 
 
-def _achieved(cases: Cases, arms: Sequence[Arm]) -> dict[str, Floats]:
+def _strategy_gains(cases: Cases, arms: Sequence[Arm]) -> dict[str, Floats]:
     """Strategy -> [m], the share of the gap closed by what it chooses."""
-    found = {"random": cases.gains.mean(axis=1)}
-    found |= {f"always {a.label}": cases.gains[:, i] for i, a in enumerate(arms)}
-    found |= {name: _gained(cases.gains, scores) for name, scores in cases.scores.items()}
+    gains = {"random": cases.gains.mean(axis=1)}
+    gains |= {f"always {a.label}": cases.gains[:, i] for i, a in enumerate(arms)}
+    gains |= {name: _chosen_gains(cases.gains, scores) for name, scores in cases.scores.items()}
     if np.isfinite(cases.halves).all():
-        found["oracle by halves"] = split_half(cases.halves)
-    found["oracle"] = cases.gains.max(axis=1)
-    return found
+        gains["oracle by halves"] = split_half(cases.halves)
+    gains["oracle"] = cases.gains.max(axis=1)
+    return gains
 
 
 def _coverage(held: HeldOut, alpha: float, weights: Floats) -> dict[str, Any]:
     """Per pattern: intervals from the rows that share no model with a row, tried on that row."""
-    found = {}
+    coverage = {}
     for pattern, predicted in zip(PATTERNS, held.predicted, strict=True):
         usable = usable_arms(held.rows.arms, pattern)
         if usable.any() and np.isfinite(predicted).all():
-            found[spell(pattern)] = _held(held.rows, predicted, usable, alpha, weights)
-    return found
+            coverage[spell(pattern)] = _pattern_coverage(
+                held.rows, predicted, usable, alpha, weights
+            )
+    return coverage
 
 
-def _held(
+def _pattern_coverage(
     rows: Rows, predicted: Floats, usable: np.ndarray, alpha: float, weights: Floats
 ) -> dict[str, Any]:
     residuals, best = np.abs(predicted - rows.gains), choose(predicted, usable)
     arms, chosen, width = np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows))
-    for places, others in apart(rows):
+    for places, others in leave_pairs_out(rows):
         radii = calibrate(predicted[others], rows.gains[others], usable, alpha)
         arms[places] = (residuals[places] <= radii.arms).mean(axis=1)
         chosen[places] = residuals[places, best[places]] <= radii.chosen
@@ -168,13 +170,13 @@ def _held(
     }
 
 
-def _unmeasured(held: HeldOut) -> dict[str, Any]:
+def _unmeasured_accuracy(held: HeldOut) -> dict[str, Any]:
     """Per operator left out of training: how often its arms are ranked right against the others.
 
     Counted are pairs of an arm of the operator and one of another that differ by more than a tie;
     chance is one half.
     """
-    rows, found = held.rows, {}
+    rows, accuracy = held.rows, {}
     tried = np.isfinite(held.unmeasured).all(axis=1)
     known = held.single["conditioned"]
     for name in sorted({a.operator for a in rows.arms}):
@@ -187,8 +189,8 @@ def _unmeasured(held: HeldOut) -> dict[str, Any]:
         apart_by = np.abs(truth) > TIE
         if apart_by.any():
             right = (np.sign(guess) == np.sign(truth))[apart_by]
-            found[name] = {"compared": int(apart_by.sum()), "right": float(right.mean())}
-    return found
+            accuracy[name] = {"compared": int(apart_by.sum()), "right": float(right.mean())}
+    return accuracy
 
 
 def _spell(size: Size) -> str:
@@ -196,7 +198,7 @@ def _spell(size: Size) -> str:
     return f"{own}; forest of {size.conditioned} trees, share {size.share:g}"
 
 
-def _gained(gains: Floats, scores: Floats) -> Floats:
+def _chosen_gains(gains: Floats, scores: Floats) -> Floats:
     return np.take_along_axis(gains, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
@@ -207,7 +209,7 @@ def _advantage(predicted: Floats, gains: Floats) -> float:
     return float(1 - np.square(error).sum() / max(np.square(truth).sum(), 1e-12))
 
 
-def _tied(gains: Floats, reached: Floats) -> float:
+def _tie_share(gains: Floats, reached: Floats) -> float:
     """The share of rows in which `reached` [n] is within 0.02 of the best arm."""
     return float((gains.max(axis=1) - reached <= TIE).mean())
 
@@ -225,9 +227,9 @@ def _counts(names: Sequence[str]) -> dict[str, int]:
     return {name: names.count(name) for name in sorted(set(names))}
 
 
-def _rounded(value: Any) -> Any:
+def _round(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
+        return {key: _round(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_rounded(inner) for inner in value]
+        return [_round(inner) for inner in value]
     return round(value, 4) if isinstance(value, float) else value

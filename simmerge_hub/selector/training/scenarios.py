@@ -18,11 +18,11 @@ from simmerge_hub.selector.tables.availability import PATTERNS, Pattern, hide, m
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split
 from simmerge_hub.selector.training.report import HeldOut
 
-FOLDS = 3
+AUXILIARY_FOLDS = 3
 """Of auxiliaries, where a domain is left out."""
 FEWEST_MODELS = 6
 """Fewer are not trained on."""
-PAIRS = 400
+PAIRS_PER_KIND = 400
 """Pairs of each kind that are kept."""
 
 
@@ -30,29 +30,29 @@ def sizes_of(rows: Rows, provenance: Mapping[str, Any]) -> Floats:
     """[n]: the parameters of each row's base; NaN where the outcomes do not say."""
     stated = provenance.get("parameters")
     if isinstance(stated, Mapping):
-        found = [stated.get(r, stated.get(r.rpartition("/")[2], np.nan)) for r in rows.regimes]
+        sizes = [stated.get(r, stated.get(r.rpartition("/")[2], np.nan)) for r in rows.regimes]
     else:
-        found = [stated[0] if stated and len(set(stated)) == 1 else np.nan] * len(rows)
-    return np.array(found, dtype=np.float64)
+        sizes = [stated[0] if stated and len(set(stated)) == 1 else np.nan] * len(rows)
+    return np.array(sizes, dtype=np.float64)
 
 
-def sizes_left_out(sizes: Floats) -> list[Split]:
+def leave_sizes_out(sizes: Floats) -> list[Split]:
     """Each size of base asked about after training on all the others."""
     known = np.unique(sizes[np.isfinite(sizes)])
-    return [_apart(sizes == size) for size in known] if len(known) > 1 else []
+    return [_split(sizes == size) for size in known] if len(known) > 1 else []
 
 
-def regimes_left_out(rows: Rows, sizes: Floats) -> list[Split]:
+def leave_regimes_out(rows: Rows, sizes: Floats) -> list[Split]:
     """Each regime asked about after training on the others, if a base of its size is among them."""
-    regimes, found, sizes = np.array(rows.regimes), [], np.nan_to_num(sizes)
+    regimes, parts, sizes = np.array(rows.regimes), [], np.nan_to_num(sizes)
     for regime in sorted(set(rows.regimes)):
         there = regimes == regime
         if not there.all() and set(sizes[there].tolist()) <= set(sizes[~there].tolist()):
-            found.append(_apart(there))
-    return found
+            parts.append(_split(there))
+    return parts
 
 
-def domains_left_out(rows: Rows, folds: int, *, seed: int) -> dict[str, list[Split]]:
+def leave_domains_out(rows: Rows, folds: int, *, seed: int) -> dict[str, list[Split]]:
     """Domain -> its experts' rows, asked about after training on rows of other domains only.
 
     Auxiliaries are kept apart by folds.
@@ -87,11 +87,13 @@ def collect(rows: Rows, sizes: Floats, held: HeldOut, size: Size, *, seed: int) 
         seed: of folds and fits.
     """
     others = {
-        "size": sizes_left_out(sizes),
-        "regime": regimes_left_out(rows, sizes),
-        "domain": [s for part in domains_left_out(rows, FOLDS, seed=seed).values() for s in part],
+        "size": leave_sizes_out(sizes),
+        "regime": leave_regimes_out(rows, sizes),
+        "domain": [
+            s for part in leave_domains_out(rows, AUXILIARY_FOLDS, seed=seed).values() for s in part
+        ],
     }
-    asked = [(kind, split) for kind, found in others.items() for split in found]
+    asked = [(kind, split) for kind, parts in others.items() for split in parts]
     asked = [(kind, s) for kind, s in asked if len(rows.take(s.train).models) >= FEWEST_MODELS]
     predicted = {}
 
@@ -99,9 +101,9 @@ def collect(rows: Rows, sizes: Floats, held: HeldOut, size: Size, *, seed: int) 
         split = asked[number][1]
         known, test = rows.take(split.train), rows.take(split.test)
         fitted = mixture.fit(known, size, seed=seed)
-        predicted[number] = np.stack([_predicted(fitted, test, p) for p in PATTERNS])
+        predicted[number] = np.stack([_predict(fitted, test, p) for p in PATTERNS])
 
-    mixture.side_by_side(one, range(len(asked)))
+    mixture.run_in_parallel(one, range(len(asked)))
     at = _places(rows, held.rows)
     near = [
         _part(
@@ -114,10 +116,10 @@ def collect(rows: Rows, sizes: Floats, held: HeldOut, size: Size, *, seed: int) 
         for s in held.splits
     ]
     far = [_part(kind, rows, sizes, s, predicted[i]) for i, (kind, s) in enumerate(asked)]
-    return _thinned(_joined([*near, *far]))
+    return _thin(_concatenate([*near, *far]))
 
 
-def _apart(there: np.ndarray) -> Split:
+def _split(there: np.ndarray) -> Split:
     return Split(train=np.flatnonzero(~there), test=np.flatnonzero(there))
 
 
@@ -129,10 +131,10 @@ def _places(rows: Rows, some: Rows) -> np.ndarray:
     return np.array([keys[k] for k in zip(some.experts, some.auxiliaries, some.tasks, strict=True)])
 
 
-def _predicted(fitted: mixture.Mixture, test: Rows, pattern: Pattern) -> Floats:
+def _predict(fitted: mixture.Mixture, test: Rows, pattern: Pattern) -> Floats:
     """[test rows, arms]"""
     values = hide(test.values, test.names, pattern)
-    effects = conditioned.hidden(test.effects, test.effect_names, pattern)
+    effects = conditioned.hide_effects(test.effects, test.effect_names, pattern)
     return mixture.predict(fitted, values, effects)
 
 
@@ -141,7 +143,7 @@ def _part(kind: str, rows: Rows, sizes: Floats, split: Split, predicted: Floats)
     known, test = rows.take(split.train), rows.take(split.test)
     numbers = {name: number for number, name in enumerate(rows.models)}
     scale = _scale(sizes[split.test], sizes[split.train])
-    usable = {p: usable_arms(rows.arms, p) for p in PATTERNS if _shown(rows, p)}
+    usable = {p: usable_arms(rows.arms, p) for p in PATTERNS if _is_distinct(rows, p)}
     return Record(
         arms=rows.arms,
         kinds=(kind,) * len(test),
@@ -161,7 +163,7 @@ def _part(kind: str, rows: Rows, sizes: Floats, split: Split, predicted: Floats)
     )
 
 
-def _shown(rows: Rows, pattern: Pattern) -> bool:
+def _is_distinct(rows: Rows, pattern: Pattern) -> bool:
     """Whether rows without these families can be told from others."""
     return missing(hide(rows.values, rows.names, pattern)[0], rows.names) == pattern
 
@@ -172,11 +174,11 @@ def _scale(asked: Floats, trained: Floats) -> Floats:
     if not len(known):
         return np.zeros(len(asked))
     ends = (int(known.min()), int(known.max()))
-    found = [novelty.scale(each, ends) if np.isfinite(each) else 0.0 for each in asked.tolist()]
-    return np.round(found, novelty.DIGITS)
+    scales = [novelty.scale(each, ends) if np.isfinite(each) else 0.0 for each in asked.tolist()]
+    return np.round(scales, novelty.DECIMALS)
 
 
-def _joined(parts: Sequence[Record]) -> Record:
+def _concatenate(parts: Sequence[Record]) -> Record:
     first = parts[0]
     return Record(
         arms=first.arms,
@@ -193,7 +195,7 @@ def _joined(parts: Sequence[Record]) -> Record:
     )
 
 
-def _thinned(record: Record) -> Record:
+def _thin(record: Record) -> Record:
     """At most so many pairs of each kind, evenly spread."""
     by_kind: dict[str, dict[frozenset[int], list[int]]] = {}
     both = zip(record.kinds, record.experts.tolist(), record.auxiliaries.tolist(), strict=True)
@@ -201,7 +203,7 @@ def _thinned(record: Record) -> Record:
         by_kind.setdefault(kind, {}).setdefault(frozenset(pair), []).append(place)
     kept = []
     for pairs in by_kind.values():
-        step = -(-len(pairs) // PAIRS)
+        step = -(-len(pairs) // PAIRS_PER_KIND)
         ordered = sorted(pairs, key=sorted)
         kept += [place for pair in ordered[::step] for place in pairs[pair]]
     return record.take(np.array(kept))

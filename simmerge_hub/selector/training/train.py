@@ -16,9 +16,10 @@ from simmerge_hub.operators import ARMS, Arm
 from simmerge_hub.selector.models import conditioned, heads, mixture, multiway
 from simmerge_hub.selector.models.conformal import Radii, calibrate, radius, usable_arms
 from simmerge_hub.selector.models.linear import Linear
-from simmerge_hub.selector.models.mixture import Size
+from simmerge_hub.selector.models.mixture import Mixture, Size
 from simmerge_hub.selector.predictor import measured, novelty
-from simmerge_hub.selector.predictor.predictor import Conditioned, Predictor
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.predictor.scorer import ConditionedForest
 from simmerge_hub.selector.tables.availability import PATTERNS, hide, missing, spell
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.merges import Merges
@@ -26,9 +27,9 @@ from simmerge_hub.selector.tables.outcomes import Outcomes
 from simmerge_hub.selector.tables.rows import Floats, Places, Rows, Split, join, splits
 from simmerge_hub.selector.training import scenarios
 from simmerge_hub.selector.training.report import HeldOut, report
+from simmerge_hub.selector.training.scenarios import FEWEST_MODELS
 
 FOLDS = 5
-FEWEST_MODELS = 6
 DECIMALS = 9
 """Of the line and of half-widths: what another processor's last bits do not reach."""
 
@@ -57,6 +58,33 @@ def train(
         PredictorError: the tables do not fit together, or there are too few models.
     """
     rows = join(outcomes, features, arms)
+    _check(rows, merges)
+    held = hold_out(rows, seed=seed)
+    size = mixture.contest(rows, seed=seed)
+    fitted = mixture.fit(rows, size, seed=seed)
+    sizes = scenarios.sizes_of(rows, outcomes.provenance)
+    return Predictor(
+        arms=rows.arms,
+        names=rows.names,
+        features=rows.schema,
+        line=_round_line(fitted.line),
+        heads=tuple(heads.text(head) for head in fitted.heads),
+        conditioned=_conditioned_forest(fitted, rows, held, alpha),
+        alpha=alpha,
+        radii=_radii(held, alpha),
+        familiar=novelty.survey(rows, parameters=_parameters(outcomes.provenance)),
+        means=tuple(rows.gains.mean(axis=0).tolist()),
+        regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
+        training=digest(rows, merges),
+        report=report(held, seed=seed, alpha=alpha),
+        record=scenarios.collect(rows, sizes, held, size, seed=seed),
+        beyond=measured.read(),
+        many=multiway.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
+    )
+
+
+def _check(rows: Rows, merges: Merges | None) -> None:
+    """PredictorError unless there are enough models and both tables have the same features."""
     if len(rows.models) < FEWEST_MODELS:
         raise PredictorError(
             f"{len(rows.models)} models are too few: some are held out, and others must remain",
@@ -67,33 +95,20 @@ def train(
             "the table of merges has other features than that of pairs",
             hint="write both with the same version of simmerge-hub",
         )
-    held = hold_out(rows, seed=seed)
-    size = mixture.contest(rows, seed=seed)
-    fitted = mixture.fit(rows, size, seed=seed)
-    sizes = scenarios.sizes_of(rows, outcomes.provenance)
-    means = rows.gains.mean(axis=0)
-    return Predictor(
-        arms=rows.arms,
-        names=rows.names,
-        features=rows.schema,
-        line=Linear(**{name: np.round(v, DECIMALS) for name, v in asdict(fitted.line).items()}),
-        heads=tuple(heads.text(head) for head in fitted.heads),
-        conditioned=Conditioned(
-            forest=heads.text(fitted.forest),
-            effects=rows.effect_names,
-            share=fitted.share,
-            unmeasured=_unmeasured(held, alpha),
-        ),
-        alpha=alpha,
-        radii=_radii(held, alpha),
-        familiar=novelty.survey(rows, parameters=_parameters(outcomes.provenance)),
-        means=tuple(float(mean) for mean in means),
-        regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
-        training=digest(rows, merges),
-        report=report(held, seed=seed, alpha=alpha),
-        record=scenarios.collect(rows, sizes, held, size, seed=seed),
-        beyond=measured.read(),
-        many=multiway.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
+
+
+def _round_line(line: Linear) -> Linear:
+    return Linear(**{name: np.round(numbers, DECIMALS) for name, numbers in asdict(line).items()})
+
+
+def _conditioned_forest(
+    fitted: Mixture, rows: Rows, held: HeldOut, alpha: float
+) -> ConditionedForest:
+    return ConditionedForest(
+        forest=heads.text(fitted.forest),
+        effects=rows.effect_names,
+        share=fitted.share,
+        unmeasured=_unmeasured_radius(held, alpha),
     )
 
 
@@ -103,8 +118,8 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
     Raises:
         PredictorError: no split leaves anything to train on.
     """
-    found = splits(rows, folds, seed=seed)
-    if not found:
+    all_splits = splits(rows, folds, seed=seed)
+    if not all_splits:
         raise PredictorError(
             "no model can be held out: every training row shares one with every test row",
             hint="measure outcomes of more pairs of models",
@@ -113,16 +128,16 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
     single = {name: np.full(rows.gains.shape, np.nan) for name in ("heads", "conditioned")}
     shuffled, unmeasured = np.full(rows.gains.shape, np.nan), np.full(rows.gains.shape, np.nan)
     sizes = {}
-    mixed = _mixed_up(rows, seed)
+    mixed = _shuffle_features(rows, seed)
     within = {s.test.tobytes() for s in splits(rows, folds, seed=seed, across=False)}
 
-    def one(split: Split) -> None:
+    def predict_split(split: Split) -> None:
         known, test = rows.take(split.train), rows.take(split.test)
         size = sizes[split.test.tobytes()] = mixture.contest(known, seed=seed)
         fitted = mixture.fit(known, size, seed=seed)
         for i, pattern in enumerate(PATTERNS):
             asked = hide(test.values, rows.names, pattern)
-            seen = conditioned.hidden(test.effects, rows.effect_names, pattern)
+            seen = conditioned.hide_effects(test.effects, rows.effect_names, pattern)
             predicted[i, split.test] = mixture.predict(fitted, asked, seen)
         parts = mixture.parts(fitted, test.values, test.effects)
         for name, part in zip(single, parts, strict=True):
@@ -131,46 +146,46 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
         asked, seen = mixed.values[split.test], mixed.effects[split.test]
         shuffled[split.test] = mixture.predict(fooled, asked, seen)
         if split.test.tobytes() in within:
-            unmeasured[split.test] = _without_operator(known, test, size, seed=seed)
+            unmeasured[split.test] = _predict_without_operator(known, test, size, seed=seed)
 
-    mixture.side_by_side(one, found)
+    mixture.run_in_parallel(predict_split, all_splits)
     tested = np.flatnonzero(np.isfinite(predicted[0]).all(axis=1))
     return HeldOut(
         rows=rows.take(tested),
-        splits=_renumbered(found, tested, len(rows)),
+        splits=_renumber(all_splits, tested, len(rows)),
         predicted=predicted[:, tested],
         single={name: part[tested] for name, part in single.items()},
         shuffled=shuffled[tested],
         unmeasured=unmeasured[tested],
-        sizes=tuple(sizes[split.test.tobytes()] for split in found),
+        sizes=tuple(sizes[split.test.tobytes()] for split in all_splits),
     )
 
 
 def digest(rows: Rows, merges: Merges | None = None) -> str:
     """sha256 of what is learned from: keys, names, features, effects and gains; merges of many."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     keys = zip(rows.experts, rows.auxiliaries, rows.tasks, rows.regimes, strict=True)
     for part in (*keys, rows.names, rows.effect_names, [a.label for a in rows.arms]):
-        found.update("\0".join(part).encode() + b"\n")
+        sha.update("\0".join(part).encode() + b"\n")
     for numbers in (rows.values, rows.effects, rows.gains):
-        found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+        sha.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
     if merges is not None:
         for part in (*merges.models, merges.tasks, [a.label for a in merges.arms]):
-            found.update("\0".join(part).encode() + b"\n")
+            sha.update("\0".join(part).encode() + b"\n")
         for numbers in (merges.values, merges.effects, merges.likeness, merges.gains):
-            found.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
-    return found.hexdigest()
+            sha.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+    return sha.hexdigest()
 
 
-def _mixed_up(rows: Rows, seed: int) -> Rows:
+def _shuffle_features(rows: Rows, seed: int) -> Rows:
     """The rows with another row's features each: what is learned from them is luck."""
     mixed = np.random.default_rng(seed).permutation(len(rows))
     return replace(rows, values=rows.values[mixed], effects=rows.effects[mixed])
 
 
-def _without_operator(known: Rows, test: Rows, size: Size, *, seed: int) -> Floats:
+def _predict_without_operator(known: Rows, test: Rows, size: Size, *, seed: int) -> Floats:
     """[test rows, arms]: every operator's arms predicted by what never saw that operator."""
-    found = np.full(test.gains.shape, np.nan)
+    predicted = np.full(test.gains.shape, np.nan)
     for name in conditioned.operators(known.arms):
         places = [i for i, arm in enumerate(known.arms) if arm.operator == name]
         others = [i for i, arm in enumerate(known.arms) if arm.operator != name]
@@ -178,22 +193,22 @@ def _without_operator(known: Rows, test: Rows, size: Size, *, seed: int) -> Floa
             seen = known.only(others)
             forest = conditioned.fit(seen, trees=size.conditioned, seed=seed)
             trained, asked = conditioned.operators(seen.arms), test.only(places)
-            found[:, places] = conditioned.predict(
+            predicted[:, places] = conditioned.predict(
                 forest, asked.values, asked.effects, asked.arms, trained
             )
-    return found
+    return predicted
 
 
-def _renumbered(found: Sequence[Split], tested: Places, rows: int) -> tuple[Split, ...]:
+def _renumber(parts: Sequence[Split], tested: Places, rows: int) -> tuple[Split, ...]:
     """The splits' places among the rows that were tested."""
     place = np.full(rows, -1)
     place[tested] = np.arange(len(tested))
     return tuple(
-        Split(train=place[s.train][place[s.train] >= 0], test=place[s.test]) for s in found
+        Split(train=place[s.train][place[s.train] >= 0], test=place[s.test]) for s in parts
     )
 
 
-def _unmeasured(held: HeldOut, alpha: float) -> float:
+def _unmeasured_radius(held: HeldOut, alpha: float) -> float:
     """The half-width for an arm whose operator was never measured."""
     residuals = np.abs(held.unmeasured - held.rows.gains)
     return round(radius(residuals[np.isfinite(residuals)], alpha), DECIMALS)
@@ -201,19 +216,19 @@ def _unmeasured(held: HeldOut, alpha: float) -> float:
 
 def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
     """Intervals for every pattern of missing features that the rows can show."""
-    rows, found = held.rows, {}
+    rows, radii = held.rows, {}
     for pattern, predicted in zip(PATTERNS, held.predicted, strict=True):
         values = hide(rows.values, rows.names, pattern)
         seen = np.array([missing(row, rows.names) == pattern for row in values])
         usable = usable_arms(rows.arms, pattern)
         if seen.any() and usable.any():
             wide = calibrate(predicted[seen], rows.gains[seen], usable, alpha)
-            found[spell(pattern)] = Radii(
+            radii[spell(pattern)] = Radii(
                 arms=tuple(round(width, DECIMALS) for width in wide.arms),
                 chosen=round(wide.chosen, DECIMALS),
                 rows=wide.rows,
             )
-    return found
+    return radii
 
 
 def _parameters(provenance: Mapping[str, Any]) -> tuple[int, int] | None:

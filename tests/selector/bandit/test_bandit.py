@@ -16,7 +16,7 @@ from simmerge_hub.selector.bandit.bandit import (
     Choice,
     Settings,
     choose,
-    misled,
+    is_misled,
     retrain,
     start,
 )
@@ -49,7 +49,7 @@ def bandit(offline: Rows) -> Bandit:
     return start(offline)
 
 
-def told(
+def tell(
     rows: Rows, picks: Callable[[int], str], forecast: Callable[[float], float] = lambda gain: gain
 ) -> History:
     """Every row as a suggestion that was reported, with what was forecast of that gain."""
@@ -75,7 +75,7 @@ def forecast(bandit: Bandit, values: np.ndarray) -> np.ndarray:
     return bandit.represent.forecast(values, no_effects(len(values), bandit), bandit.arms)
 
 
-def asked(bandit: Bandit, history: History, rows: Rows, place: int) -> Choice:
+def ask(bandit: Bandit, history: History, rows: Rows, place: int) -> Choice:
     names = rows.experts[place], rows.auxiliaries[place]
     beliefs = bandit.beliefs(history, names)
     forecasts = bandit.forecasts(rows.values[[place]], no_effects(1, bandit, history), history)[0]
@@ -85,7 +85,7 @@ def asked(bandit: Bandit, history: History, rows: Rows, place: int) -> Choice:
 def regret(bandit: Bandit, history: History, rows: Rows) -> float:
     greedy = replace(bandit, settings=replace(bandit.settings, explore=0.0))
     labels = [a.label for a in rows.arms]
-    chosen = [labels.index(asked(greedy, history, rows, i).arm) for i in range(len(rows))]
+    chosen = [labels.index(ask(greedy, history, rows, i).arm) for i in range(len(rows))]
     return float((rows.gains.max(1) - rows.gains[np.arange(len(rows)), chosen]).mean())
 
 
@@ -98,18 +98,18 @@ def test_it_starts_as_the_offline_forecast(bandit: Bandit, stream: Rows) -> None
     greedy = replace(bandit, settings=Settings(explore=0.0))
     best = forecast(bandit, stream.values).argmax(axis=1)
     for place in range(0, len(stream), 7):
-        assert asked(greedy, EMPTY, stream, place).arm == bandit.labels[best[place]]
+        assert ask(greedy, EMPTY, stream, place).arm == bandit.labels[best[place]]
 
 
 def test_chances_add_up_and_say_who_is_likely(bandit: Bandit, stream: Rows) -> None:
-    found = asked(bandit, EMPTY, stream, 0)
+    found = ask(bandit, EMPTY, stream, 0)
     assert sum(found.chance.values()) == pytest.approx(1)
     assert set(found.chance) == {a.label for a in ARMS}
-    assert found == asked(bandit, EMPTY, stream, 0)
+    assert found == ask(bandit, EMPTY, stream, 0)
 
 
 def test_beliefs_do_not_depend_on_the_order_of_reports(bandit: Bandit, stream: Rows) -> None:
-    history = told(stream, lambda i: ARMS[i % 4].label)
+    history = tell(stream, lambda i: ARMS[i % 4].label)
     mixed = list(history.gains.items())
     random.Random(1).shuffle(mixed)
     other = replace(history, gains=dict(mixed))
@@ -119,14 +119,14 @@ def test_beliefs_do_not_depend_on_the_order_of_reports(bandit: Bandit, stream: R
 
 
 def test_old_reports_fade(bandit: Bandit, stream: Rows) -> None:
-    history = told(stream, lambda i: "linear")
+    history = tell(stream, lambda i: "linear")
     fading = replace(bandit, settings=replace(bandit.settings, keep=0.9))
     count = fading.beliefs(history, ()).belief.shape - bandit.beliefs(EMPTY, ()).belief.shape
     assert count == pytest.approx(0.5 * (1 - 0.9 ** len(stream)) / (1 - 0.9))
 
 
 def test_less_trust_in_forecasts_is_corrected_faster(bandit: Bandit, stream: Rows) -> None:
-    history = told(stream.take(np.arange(5)), lambda i: "linear")
+    history = tell(stream.take(np.arange(5)), lambda i: "linear")
     wary = replace(bandit, settings=replace(bandit.settings, trust=0.2))
     names = stream.experts[0], stream.auxiliaries[0]
     moved = []
@@ -139,7 +139,7 @@ def test_less_trust_in_forecasts_is_corrected_faster(bandit: Bandit, stream: Row
 def test_retraining_recomputes_the_past_and_leaves_the_state_alone(
     bandit: Bandit, stream: Rows
 ) -> None:
-    history = told(stream, lambda i: ARMS[i % 4].label)
+    history = tell(stream, lambda i: ARMS[i % 4].label)
     made = retrain(bandit, history)
     before, after = (forecast(b, stream.values) for b in (bandit, made))
     assert not np.array_equal(before, after)
@@ -152,14 +152,16 @@ def test_a_wrong_warm_start_is_noticed_and_left_out(
     bandit: Bandit, offline: Rows, stream: Rows
 ) -> None:
     wrong = start(replace(offline, gains=offline.gains[:, ::-1] - 0.8))
-    history = told(stream, lambda i: ARMS[i % 4].label, forecast=lambda gain: -gain)
-    assert misled(bandit, history)
-    assert not misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: 0.1))
+    history = tell(stream, lambda i: ARMS[i % 4].label, forecast=lambda gain: -gain)
+    assert is_misled(bandit, history)
+    assert not is_misled(bandit, tell(stream, lambda i: "linear", forecast=lambda gain: 0.1))
     new = {name: replace(s, arm="sce") for name, s in history.suggestions.items()}
-    assert not misled(bandit, replace(history, suggestions=new))
-    assert not misled(bandit, told(stream, lambda i: "linear", forecast=lambda gain: gain / 2 + 1))
-    assert not misled(
-        bandit, told(stream.take(np.arange(10)), lambda i: "linear", lambda gain: -gain)
+    assert not is_misled(bandit, replace(history, suggestions=new))
+    assert not is_misled(
+        bandit, tell(stream, lambda i: "linear", forecast=lambda gain: gain / 2 + 1)
+    )
+    assert not is_misled(
+        bandit, tell(stream.take(np.arange(10)), lambda i: "linear", lambda gain: -gain)
     )
     made = retrain(wrong, history)
     assert len(made.gains) == 0
@@ -175,7 +177,7 @@ def test_an_added_arm_is_forecast_from_what_it_is(bandit: Bandit, stream: Rows) 
     apart = np.abs(found[:, [4]] - found[:, :4]).mean(axis=0)
     assert apart[kin] < 0.02 < 0.1 < apart[others].min()
     assert np.isfinite(found).all()
-    assert set(asked(bandit, history, stream, 0).chance) > {near.label, stranger.label}
+    assert set(ask(bandit, history, stream, 0).chance) > {near.label, stranger.label}
 
 
 def test_what_an_arm_does_to_a_pair_decides(offline: Rows, stream: Rows) -> None:
@@ -199,7 +201,7 @@ def with_effects(rows: Rows, arms: int) -> Rows:
 def test_an_added_arm_is_learned_by_retraining(bandit: Bandit, stream: Rows) -> None:
     """Of the added arm alone something was reported: it rises, the others hardly do."""
     new = arm("sce", density=0.5)
-    history = replace(told(stream, lambda _: "linear", lambda _: 1.4), added=(new,))
+    history = replace(tell(stream, lambda _: "linear", lambda _: 1.4), added=(new,))
     good = replace(
         history,
         suggestions={i: replace(s, arm=new.label) for i, s in history.suggestions.items()},
@@ -216,9 +218,9 @@ def test_an_added_arm_is_learned_by_retraining(bandit: Bandit, stream: Rows) -> 
 def test_a_forest_is_grown_again_from_what_was_read(
     bandit: Bandit, stream: Rows, tmp_path: Path
 ) -> None:
-    found = state.load(*saved(tmp_path, state.files(bandit)), name="here")
+    found = state.load(*save(tmp_path, state.files(bandit)), name="here")
     assert np.array_equal(forecast(bandit, stream.values), forecast(found, stream.values))
-    history = told(stream, lambda i: ARMS[i % 4].label)
+    history = tell(stream, lambda i: ARMS[i % 4].label)
     one, other = (forecast(retrain(b, history), stream.values) for b in (bandit, found))
     assert np.array_equal(one, other)
     assert not np.array_equal(one, forecast(found, stream.values))
@@ -228,7 +230,7 @@ def test_a_wrong_warm_start_forgets_effects_too(offline: Rows, stream: Rows) -> 
     """Some effects of what was reported are missing."""
     rows, new = with_effects(offline, len(ARMS)), with_effects(stream, len(ARMS))
     wrong = start(replace(rows, gains=rows.gains[:, ::-1] - 0.8))
-    history = told(stream, lambda i: ARMS[i % 4].label, lambda gain: -gain)
+    history = tell(stream, lambda i: ARMS[i % 4].label, lambda gain: -gain)
     known = replace(
         history,
         suggestions={
@@ -255,7 +257,7 @@ def test_without_any_feature_there_is_a_forecast(bandit: Bandit, stream: Rows) -
     assert np.isfinite(forecast(bandit, values)).all()
 
 
-def saved(folder: Path, files: dict[str, bytes]) -> tuple[Path, Path]:
+def save(folder: Path, files: dict[str, bytes]) -> tuple[Path, Path]:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     return folder / state.JSON, folder / state.TENSORS
@@ -266,7 +268,7 @@ def test_files_hold_all_of_it(offline: Rows, tmp_path: Path) -> None:
     rows.effects[0, 0, 0] = np.nan
     bandit = start(rows)
     files = state.files(bandit)
-    found = state.load(*saved(tmp_path, files), name="here")
+    found = state.load(*save(tmp_path, files), name="here")
     assert state.files(found) == files
     before, after = (
         b.represent.forecast(rows.values, rows.effects, b.arms) for b in (bandit, found)
@@ -294,4 +296,4 @@ def test_files_that_are_not_believed(
     assert old in files[state.JSON]
     files[state.JSON] = files[state.JSON].replace(old, new, 1)
     with pytest.raises((BanditError, PredictorError), match=message):
-        state.load(*saved(tmp_path, files), name="here")
+        state.load(*save(tmp_path, files), name="here")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from simmerge_hub.selector.bandit.corrections import Corrections, Told, added, believe, ties
+from simmerge_hub.selector.bandit.corrections import Corrections, Report, add_arm, believe, ties
 
 ARMS = ("linear", "slerp", "ties")
 TIED = ties(np.array([[0.5, 0.5, 0.1], [0.2, 0.25, 0.6], [0.4, 0.4, 0.3], [0.1, 0.15, 0.5]]))
 
 
-def after(*told: Told, models: tuple[str, ...] = ("a", "b", "c", "d")) -> Corrections:
+def after(*told: Report, models: tuple[str, ...] = ("a", "b", "c", "d")) -> Corrections:
     return believe(ARMS, TIED, models, told)
 
 
@@ -17,8 +17,8 @@ def error(found: Corrections, arm: str, expert: str, auxiliary: str) -> float:
     return float(found.means(found.contexts(expert, auxiliary))[found.arms.index(arm)])
 
 
-def bad(arm: str = "linear", expert: str = "a", auxiliary: str = "b") -> Told:
-    return Told(arm=arm, expert=expert, auxiliary=auxiliary, error=-0.5, weight=1.0)
+def bad(arm: str = "linear", expert: str = "a", auxiliary: str = "b") -> Report:
+    return Report(arm=arm, expert=expert, auxiliary=auxiliary, error=-0.5, weight=1.0)
 
 
 def test_nothing_told_is_no_correction() -> None:
@@ -45,14 +45,14 @@ def test_all_at_once_is_one_after_another(count: int) -> None:
     random = np.random.default_rng(0)
     arms, tied = [*ARMS, "new", "newer"][: 3 + count], TIED
     for _ in range(count):
-        tied = added(tied, [0, 1, 2])
+        tied = add_arm(tied, [0, 1, 2])
     told = [
-        Told(arm=str(random.choice(arms)), expert=str(e), auxiliary=str(a),
+        Report(arm=str(random.choice(arms)), expert=str(e), auxiliary=str(a),
              error=float(random.normal()), weight=1.0)
         for e, a in random.choice(list("abcd"), size=(40, 2))
     ]  # fmt: skip
 
-    def after(*told: Told, models: tuple[str, ...] = ("a", "b", "c", "d")) -> Corrections:
+    def after(*told: Report, models: tuple[str, ...] = ("a", "b", "c", "d")) -> Corrections:
         return believe(arms, tied, models, told, unknown=count)
 
     found = after()
@@ -75,18 +75,18 @@ def test_an_unknown_model_has_the_effects_of_all_pairs() -> None:
 
 def test_ties_have_unit_size_and_an_added_arm_too() -> None:
     assert np.square(TIED).sum(axis=1).mean() == pytest.approx(1)
-    more = added(TIED, [0, 1])
+    more = add_arm(TIED, [0, 1])
     assert more.shape == (4, 4)
     assert more[3] @ more[0] > more[3] @ more[2]
     assert np.array_equal(ties(np.ones((3, 2))), np.eye(2))
 
 
 def test_an_added_arm_is_tried_and_kept_if_it_is_better() -> None:
-    arms, tied = (*ARMS, "new"), added(TIED, [0, 1, 2])
+    arms, tied = (*ARMS, "new"), add_arm(TIED, [0, 1, 2])
 
-    def about(error: float) -> list[Told]:
+    def about(error: float) -> list[Report]:
         return [
-            Told(arm="new", expert=f"e{i}", auxiliary=f"a{i}", error=error, weight=1.0)
+            Report(arm="new", expert=f"e{i}", auxiliary=f"a{i}", error=error, weight=1.0)
             for i in range(20)
         ]
 
@@ -106,8 +106,8 @@ def test_an_added_arm_is_tried_and_kept_if_it_is_better() -> None:
 
 def test_an_added_arm_is_never_explored_more_than_in_full() -> None:
     """Its own effect and the shared ones go together once reports about one pair are many."""
-    arms, tied = (*ARMS, "new"), added(TIED, [0, 1, 2])
-    told = [Told(arm=arm, expert="e", auxiliary="a", error=0.1, weight=1.0) for arm in arms * 50]
+    arms, tied = (*ARMS, "new"), add_arm(TIED, [0, 1, 2])
+    told = [Report(arm=arm, expert="e", auxiliary="a", error=0.1, weight=1.0) for arm in arms * 50]
     found = believe(arms, tied, ("e", "a"), told, unknown=1)
     context = found.contexts("e", "a")
     sizes = [

@@ -11,11 +11,11 @@ from simmerge_hub.operators import arm
 from simmerge_hub.selector.bandit.history import (
     History,
     Suggestion,
-    added,
-    following,
+    arm_line,
+    next_ids,
     read,
-    reported,
-    suggested,
+    report_lines,
+    suggestion_lines,
 )
 
 
@@ -28,31 +28,31 @@ def suggestion(number: int, **changes: Any) -> Suggestion:
     return Suggestion(**fields | changes)
 
 
-TWO = suggested([suggestion(1), suggestion(2)])
+TWO = suggestion_lines([suggestion(1), suggestion(2)])
 
 
 def test_what_is_written_is_read() -> None:
     new = arm("ties", density=0.1)
-    history = read([("a", TWO + added(new)), ("b", reported([("s000002", 0.8)]))])
+    history = read([("a", TWO + arm_line(new)), ("b", report_lines([("s000002", 0.8)]))])
     assert history.suggestions["s000001"] == suggestion(1)
     assert [s.id for s in history.pending] == ["s000001"]
-    assert history.learned == ((suggestion(2), 0.8),)
+    assert history.reports == ((suggestion(2), 0.8),)
     assert history.added == (new,)
-    assert following(history, 2) == ["s000003", "s000004"]
-    assert following(read([]), 1) == ["s000001"]
+    assert next_ids(history, 2) == ["s000003", "s000004"]
+    assert next_ids(read([]), 1) == ["s000001"]
 
 
 def test_what_was_written_before_forecasts_were_kept() -> None:
-    history = read([("a", suggested([suggestion(1)]).replace('"forecast": 0.3, ', ""))])
+    history = read([("a", suggestion_lines([suggestion(1)]).replace('"forecast": 0.3, ', ""))])
     assert history.suggestions["s000001"] == suggestion(1, forecast=0.4)
 
 
 def test_the_order_of_reports_carries_no_meaning() -> None:
-    lines = suggested([suggestion(i) for i in range(1, 30)])
-    reports = [reported([(f"s{i:06d}", i / 30)]) for i in range(1, 30)]
+    lines = suggestion_lines([suggestion(i) for i in range(1, 30)])
+    reports = [report_lines([(f"s{i:06d}", i / 30)]) for i in range(1, 30)]
     whole = read([("a", lines), ("b", "".join(reports))])
     random.Random(0).shuffle(reports)
-    assert read([("a", lines), ("b", "".join(reports))]).learned == whole.learned
+    assert read([("a", lines), ("b", "".join(reports))]).reports == whole.reports
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_order_of_reports_carries_no_meaning() -> None:
     ],
 )
 def test_reports_that_are_refused(gains: list[tuple[str, float]], message: str) -> None:
-    history = read([("a", TWO), ("b", reported([("s000001", 0.8)]))])
+    history = read([("a", TWO), ("b", report_lines([("s000001", 0.8)]))])
     with pytest.raises(BanditError, match=message) as caught:
         history.check(gains)
     assert caught.value.hint
@@ -81,7 +81,7 @@ def test_reports_that_are_refused(gains: list[tuple[str, float]], message: str) 
         ('{"kind": "guessed"}', "unknown kind 'guessed'"),
         ('{"kind": "reported", "id": "s000007", "gain": 0.1}', "nothing was suggested as"),
         ('{"kind": "added", "arm": {"operator": "nothing", "parameters": {}}}', "nothing"),
-        (suggested([suggestion(1, id="7")]), "'7' is no id"),
+        (suggestion_lines([suggestion(1, id="7")]), "'7' is no id"),
         (TWO.splitlines()[0].replace("0.5", "1e999"), "a number is huge"),
         (TWO.splitlines()[0].replace("0.1", "1e39"), "a number is huge"),
         (TWO.splitlines()[0].replace("0.4", "1e300"), "is no gain to expect"),
@@ -99,4 +99,4 @@ def test_lines_that_are_not_believed(line: str, message: str) -> None:
 
 def test_lines_are_plain_json() -> None:
     assert [json.loads(line)["kind"] for line in TWO.splitlines()] == ["suggested"] * 2
-    assert History(suggestions={}, gains={}).learned == ()
+    assert History(suggestions={}, gains={}).reports == ()

@@ -15,7 +15,7 @@ from simmerge_hub.localhub import Hub
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.bandit import representation, sharing
 from simmerge_hub.selector.bandit.bandit import Bandit, start
-from simmerge_hub.selector.bandit.history import read, reported
+from simmerge_hub.selector.bandit.history import read, report_lines
 from simmerge_hub.selector.bandit.sharing import (
     Asked,
     add,
@@ -57,7 +57,7 @@ def place(request: pytest.FixtureRequest, org: str, tmp_path: Path, bandit: Band
     return init(where, bandit)
 
 
-def asked(rows: Rows, count: int) -> list[Asked]:
+def ask(rows: Rows, count: int) -> list[Asked]:
     return [
         Asked(
             task="t",
@@ -72,18 +72,18 @@ def asked(rows: Rows, count: int) -> list[Asked]:
 
 
 def test_suggest_report_and_look(place: str, rows: Rows) -> None:
-    first, second = suggest(place, asked(rows, 2))
+    first, second = suggest(place, ask(rows, 2))
     assert (first.id, second.id) == ("s000001", "s000002")
     report(place, [(second.id, 0.7)])
     found = look(place)
     assert [s.id for s in found.history.pending] == [first.id]
-    assert found.history.learned == ((second, 0.7),)
+    assert found.history.reports == ((second, 0.7),)
     beliefs = found.bandit.beliefs(found.history, ("e", "a"))
     assert beliefs.means(beliefs.contexts("e", "a")).all()
 
 
 def test_a_refused_report_changes_nothing(place: str, rows: Rows) -> None:
-    (made,) = suggest(place, asked(rows, 1))
+    (made,) = suggest(place, ask(rows, 1))
     report(place, [(made.id, 0.5)])
     before = Page.read(place)
     for gains in ([(made.id, 0.5)], [("s000099", 0.5)], [(made.id, 9.0)]):
@@ -94,7 +94,7 @@ def test_a_refused_report_changes_nothing(place: str, rows: Rows) -> None:
 
 
 def test_tasks_of_one_pair_get_one_arm(place: str, rows: Rows) -> None:
-    made = suggest(place, asked(rows, 3), together=True)
+    made = suggest(place, ask(rows, 3), together=True)
     assert len({s.arm for s in made}) == 1
     assert [s.id for s in made] == ["s000001", "s000002", "s000003"]
     bandit = look(place).bandit
@@ -108,7 +108,7 @@ def test_tasks_of_one_pair_get_one_arm(place: str, rows: Rows) -> None:
 def test_an_arm_is_added_once(place: str, rows: Rows) -> None:
     new = arm("sce", density=0.5)
     add(place, new)
-    assert new.label in suggest(place, asked(rows, 1))[0].chance
+    assert new.label in suggest(place, ask(rows, 1))[0].chance
     with pytest.raises(BanditError, match="one of the arms already"):
         add(place, new)
     with pytest.raises(BanditError, match="treats the two models differently"):
@@ -128,7 +128,7 @@ def test_an_arm_far_from_anything_measured_is_refused(place: str) -> None:
 def test_others_may_read_what_is_added(rows: Rows, bandit: Bandit, tmp_path: Path) -> None:
     """A segment has the mode of any new file, and nothing else is left in the folder."""
     place = init(str(tmp_path / "bandit"), bandit)
-    suggest(place, asked(rows, 1))
+    suggest(place, ask(rows, 1))
     (lines,) = (tmp_path / "bandit" / "events").iterdir()
     (tmp_path / "new").write_text("")
     assert lines.stat().st_mode == (tmp_path / "new").stat().st_mode
@@ -137,7 +137,7 @@ def test_others_may_read_what_is_added(rows: Rows, bandit: Bandit, tmp_path: Pat
 
 def test_events_that_are_no_text(rows: Rows, bandit: Bandit, tmp_path: Path) -> None:
     place = init(str(tmp_path / "bandit"), bandit)
-    suggest(place, asked(rows, 1))
+    suggest(place, ask(rows, 1))
     (lines,) = (tmp_path / "bandit" / "events").iterdir()
     lines.write_bytes(b"\xff\xfe")
     with pytest.raises(BanditError, match="cannot be believed: 'utf-8'"):
@@ -149,7 +149,7 @@ def test_retraining_says_if_outcomes_are_left_out(
 ) -> None:
     monkeypatch.setattr(representation, "TREES", 200)
     place = init(str(tmp_path / "bandit"), bandit)
-    made = suggest(place, asked(rows, 50))
+    made = suggest(place, ask(rows, 50))
     report(place, [(s.id, -0.9) for s in made])
     assert retrain(place) == (50, True)
 
@@ -168,7 +168,7 @@ def test_retraining_keeps_the_history(
 ) -> None:
     monkeypatch.setattr(representation, "TREES", 200)
     assert retrain(place) == (0, False)
-    made = suggest(place, asked(rows, 8))
+    made = suggest(place, ask(rows, 8))
     report(place, [(s.id, 0.5) for s in made])
     before = look(place)
     assert retrain(place) == (8, False)
@@ -186,7 +186,7 @@ def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Row
     with pytest.raises(BanditError, match="holds no bandit") as caught:
         look(str(tmp_path / "empty"))
     assert "bandit init" in caught.value.hint
-    (whole,) = asked(rows, 1)
+    (whole,) = ask(rows, 1)
     few = replace(whole, names=rows.names[:3], values=rows.values[0][:3])
     with pytest.raises(BanditError, match="reads 11 features, but is given 3"):
         suggest(place, [few])
@@ -207,7 +207,7 @@ def test_effects_are_checked_where_they_are_read(
     effects = np.random.default_rng(0).uniform(size=(len(rows), len(ARMS), 2))
     reads = start(replace(rows, effect_names=("one", "other"), effects=effects))
     place = init(str(tmp_path / "reads"), reads)
-    (one,) = asked(rows, 1)
+    (one,) = ask(rows, 1)
     with pytest.raises(BanditError, match="reads 2 effects of an arm, but is given 0"):
         suggest(place, [one])
     told = replace(one, effect_names=("one", "other"), effects={ARMS[0].label: np.zeros(3)})
@@ -226,7 +226,7 @@ def test_a_bandit_of_an_earlier_version_is_named(
     bandit: Bandit, rows: Rows, tmp_path: Path
 ) -> None:
     place = init(str(tmp_path / "bandit"), bandit)
-    (made,) = suggest(place, asked(rows, 1))
+    (made,) = suggest(place, ask(rows, 1))
     (lines,) = (tmp_path / "bandit" / "events").iterdir()
     lines.write_text(lines.read_text().replace('"effects": [], ', ""))
     assert look(place).history.pending == (made,)
@@ -250,7 +250,7 @@ def test_the_history_of_another_bandit(
     old: str, new: str, bandit: Bandit, rows: Rows, tmp_path: Path
 ) -> None:
     place = init(str(tmp_path / "bandit"), bandit)
-    suggest(place, asked(rows, 30))
+    suggest(place, ask(rows, 30))
     (lines,) = (tmp_path / "bandit" / "events").iterdir()
     text = lines.read_text()
     assert old in text
@@ -264,7 +264,7 @@ def test_eight_processes_report_to_one_repository(
 ) -> None:
     reference = init(f"{org}/bandit", bandit)
     total = PROCESSES * EACH
-    suggest(reference, asked(rows, total))
+    suggest(reference, ask(rows, total))
     environment = os.environ | {"PYTHONPATH": str(Path(sharing.__file__).parents[3])}
     running = [
         subprocess.Popen(
@@ -283,7 +283,7 @@ def test_eight_processes_report_to_one_repository(
     assert len(page.segments) == 1 + total // BATCH
     # The same reports, one after another in the order of ids.
     (suggestions, *_) = page.lines().items()
-    ordered = reported([(f"s{i:06d}", (i % 100) / 100) for i in range(1, total + 1)])
+    ordered = report_lines([(f"s{i:06d}", (i % 100) / 100) for i in range(1, total + 1)])
     alone = bandit.beliefs(read([suggestions, ("reports", ordered)]), ("e", "a")).belief
     shared = found.bandit.beliefs(found.history, ("e", "a")).belief
     assert np.array_equal(shared.mean, alone.mean)

@@ -55,7 +55,7 @@ def test_contributions_add_up_to_the_prediction(rows, line, fitted):
 
 
 def test_every_row_is_seen_whole_and_with_something_hidden(rows):
-    values, places, patterns = heads.with_hidden(rows, seed=0)
+    values, places, patterns = heads.augment(rows, seed=0)
     whole, hidden = values[: len(rows)], values[len(rows) :]
     assert np.array_equal(whole, rows.values)
     assert np.isnan(hidden).any(axis=1).all()

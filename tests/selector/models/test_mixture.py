@@ -34,7 +34,7 @@ def test_an_arm_that_was_not_trained_is_ranked_by_what_it_does(rows):
     seen = rows.only([0, 2, 3])
     fitted = mixture.fit(seen, mixture.Size(heads=30, conditioned=60, share=1.0), seed=0)
     unseen = rows.only([1])
-    guess = mixture.unmeasured(fitted, unseen.values, unseen.effects, unseen.arms)[:, 0]
+    guess = mixture.predict_arms(fitted, unseen.values, unseen.effects, unseen.arms)[:, 0]
     assert np.corrcoef(guess, unseen.gains[:, 0])[0, 1] > 0.9
 
 
@@ -58,7 +58,7 @@ def test_what_an_arm_is_can_be_told():
 
 def test_effects_that_need_a_base_are_hidden_with_it():
     values = np.ones((2, 3, len(EFFECT_NAMES)))
-    assert np.isnan(conditioned.hidden(values, EFFECT_NAMES, ("base",))).mean() == pytest.approx(
-        7 / 9
-    )
-    assert np.array_equal(conditioned.hidden(values, EFFECT_NAMES, ("attention",)), values)
+    assert np.isnan(
+        conditioned.hide_effects(values, EFFECT_NAMES, ("base",))
+    ).mean() == pytest.approx(7 / 9)
+    assert np.array_equal(conditioned.hide_effects(values, EFFECT_NAMES, ("attention",)), values)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.selector.predictor.measured import FILE, read
+from simmerge_hub.selector.predictor.measured import REAL_PAIRS, read
 
 
 def test_the_package_s_outcomes_say_equal_linear_and_who_measured_it() -> None:
@@ -24,6 +24,6 @@ def test_the_package_s_outcomes_say_equal_linear_and_who_measured_it() -> None:
 @pytest.mark.parametrize("change", [{"gains": {}}, {"gains": {"linear": 7}}, {"pairs": "many"}])
 def test_other_files_are_refused(change: dict[str, object], tmp_path: Path) -> None:
     file = tmp_path / "a.json"
-    file.write_text(json.dumps(json.loads(FILE.read_text()) | change))
+    file.write_text(json.dumps(json.loads(REAL_PAIRS.read_text()) | change))
     with pytest.raises(PredictorError, match=r"a\.json holds no outcomes of fixed arms"):
         read(file)

@@ -15,13 +15,13 @@ SIZE = 600_000
 """Parameters of the made-up bases."""
 
 
-def ranked(predictor, pair, **options):
+def rank(predictor, pair, **options):
     options = {"parameters": SIZE} | options
     return predictor.predict(pair.given(pair.values), task=pair.task, **options)
 
 
 def test_the_best_comes_first_with_an_interval(predictor, pair):
-    ranking = ranked(predictor, pair)
+    ranking = rank(predictor, pair)
     assert ranking.status == "calibrated"
     assert ranking.best.arm.label == "ties(density=0.2)"
     utilities = [p.gain for p in ranking.kept]
@@ -33,7 +33,7 @@ def test_the_best_comes_first_with_an_interval(predictor, pair):
 
 
 def test_the_first_has_the_interval_of_a_chosen_arm(predictor, pair):
-    best, second = ranked(predictor, pair).kept[:2]
+    best, second = rank(predictor, pair).kept[:2]
     radii = predictor.radii["complete"]
     place = [a.label for a in predictor.arms].index(second.arm.label)
     assert best.gain - best.low == pytest.approx(radii.chosen)
@@ -41,7 +41,7 @@ def test_the_first_has_the_interval_of_a_chosen_arm(predictor, pair):
 
 
 def test_the_reason_names_what_decided(predictor, pair):
-    ranking = ranked(predictor, pair)
+    ranking = rank(predictor, pair)
     strongest = ranking.contributions[0]
     assert strongest.feature in RULE
     assert strongest.lead > 0
@@ -68,7 +68,7 @@ def test_equal_arms_are_called_tied(predictor, pair, known):
 
 def test_without_a_base_arms_on_deltas_are_rejected(predictor, pair):
     pair.values = hide(pair.values, predictor.names, ("base",))
-    ranking = ranked(predictor, pair)
+    ranking = rank(predictor, pair)
     assert {p.arm.label for p in ranking.kept} == {"linear", "slerp"}
     assert {a.label: why for a, why in ranking.rejected} == dict.fromkeys(
         ("ties(density=0.2)", "task_arithmetic(scale=1)"),
@@ -77,7 +77,7 @@ def test_without_a_base_arms_on_deltas_are_rejected(predictor, pair):
 
 
 def test_arms_can_be_chosen(predictor, pair):
-    ranking = ranked(predictor, pair, arms=[arm("linear"), arm("nuslerp")])
+    ranking = rank(predictor, pair, arms=[arm("linear"), arm("nuslerp")])
     assert [p.arm.label for p in ranking.kept] == ["linear"]
     assert ranking.reason == "linear is the only arm that can be used"
     why = {a.label: reason for a, reason in ranking.rejected}
@@ -86,7 +86,7 @@ def test_arms_can_be_chosen(predictor, pair):
 
 def test_an_arm_that_was_not_trained_is_scored_from_what_it_does(predictor, pair):
     arms = [arm("linear"), arm("nuslerp")]
-    ranking = ranked(predictor, pair, arms=arms, effects={"nuslerp": np.empty(0)})
+    ranking = rank(predictor, pair, arms=arms, effects={"nuslerp": np.empty(0)})
     assert {p.arm.label for p in ranking.kept} == {"linear", "nuslerp"}
     (unseen,) = (p for p in ranking.kept if p.arm.label == "nuslerp")
     assert unseen.high - unseen.gain == pytest.approx(predictor.conditioned.unmeasured)
@@ -100,22 +100,22 @@ def test_effects_that_are_read_must_be_given(predictor, pair):
         conditioned=replace(predictor.conditioned, effects=("merge_rest",), share=0.5),
     )
     with pytest.raises(PredictorError, match=r"must be told what .* does to the pair"):
-        ranked(reading, pair)
+        rank(reading, pair)
     given = {a.label: np.zeros(2) for a in reading.arms}
     with pytest.raises(PredictorError, match="reads 1 effects of an arm, but is given 2"):
-        ranked(reading, pair, effects=given)
+        rank(reading, pair, effects=given)
 
 
 def test_no_arm_left_is_an_error_with_the_trace(predictor, pair):
     pair.values = hide(pair.values, predictor.names, ("base",))
     with pytest.raises(PredictorError, match=r"no arm is left: .*ties.*no common base"):
-        ranked(predictor, pair, arms=[arm("ties", density=0.2)])
+        rank(predictor, pair, arms=[arm("ties", density=0.2)])
 
 
 def test_leads_that_held_out_pairs_bore_out_are_acted_on(predictor, pair, known):
     column = predictor.names.index("delta_log_ratio.all")
     pair.values = min(known[1].rows.values(), key=lambda values: float(values[column]))
-    ranking = ranked(predictor, pair)
+    ranking = rank(predictor, pair)
     assert ranking.believed
     assert ranking.chosen == ranking.best
     assert ranking.safe.arm.label == "ties(density=0.2)"
@@ -126,7 +126,7 @@ def test_leads_that_held_out_pairs_bore_out_are_acted_on(predictor, pair, known)
 
 def test_features_unlike_any_that_were_held_out_take_the_safe_arm(predictor, pair):
     pair.values[:] = 1e6
-    ranking = ranked(predictor, pair)
+    ranking = rank(predictor, pair)
     assert ranking.status == "abstained"
     assert not ranking.believed
     assert ranking.chosen.arm == arm("linear")
@@ -138,7 +138,7 @@ def test_features_unlike_any_that_were_held_out_take_the_safe_arm(predictor, pai
 
 @pytest.mark.parametrize("parameters", [270_000_000, 7_000_000_000, None])
 def test_far_larger_models_take_linear_however_ordinary_their_features(predictor, pair, parameters):
-    ranking = ranked(predictor, pair, parameters=parameters)
+    ranking = rank(predictor, pair, parameters=parameters)
     assert ranking.best.arm.label == "ties(density=0.2)"
     assert ranking.status == "abstained"
     assert ranking.chosen.arm == arm("linear")
@@ -148,25 +148,25 @@ def test_far_larger_models_take_linear_however_ordinary_their_features(predictor
 
 def test_the_safe_arm_far_away_is_read_from_outcomes(predictor, pair):
     other = replace(predictor, beyond=replace(predictor.beyond, gains={"slerp": 0.9}))
-    assert ranked(other, pair, parameters=7_000_000_000).chosen.arm == arm("slerp")
+    assert rank(other, pair, parameters=7_000_000_000).chosen.arm == arm("slerp")
 
 
 def test_the_safe_arm_can_be_impossible(predictor, pair):
     gains = {"ties(density=0.2)": 0.9, "slerp": 0.5}
     other = replace(predictor, beyond=replace(predictor.beyond, gains=gains))
     pair.values = hide(np.full(len(other.names), 1e6), other.names, ("base",))
-    assert ranked(other, pair).chosen.arm == arm("slerp")
+    assert rank(other, pair).chosen.arm == arm("slerp")
 
 
 def test_features_of_which_nothing_is_known_take_the_safe_arm(predictor, pair):
     pair.values[:] = np.nan
-    ranking = ranked(predictor, pair)
+    ranking = rank(predictor, pair)
     assert (ranking.status, ranking.chosen.arm) == ("abstained", arm("linear"))
 
 
 def test_where_nothing_was_held_out_nothing_is_acted_on(predictor, pair):
     nothing = predictor.record.take(np.empty(0, dtype=np.intp))
-    ranking = ranked(replace(predictor, record=nothing), pair)
+    ranking = rank(replace(predictor, record=nothing), pair)
     assert (ranking.status, ranking.chosen.arm) == ("abstained", arm("linear"))
 
 
@@ -179,5 +179,5 @@ def test_other_features_are_refused(predictor, pair):
 
 def test_a_family_never_seen_has_no_calibration(predictor, pair):
     other = replace(predictor, radii={})
-    ranking = ranked(other, pair)
+    ranking = rank(other, pair)
     assert all((p.low, p.high) == (-1, 1.5) for p in ranking.kept)

@@ -8,7 +8,7 @@ import pytest
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.predictor.measured import Measured
 from simmerge_hub.selector.predictor.record import Record
-from simmerge_hub.selector.predictor.trust import Grounds, Trust, fewest, together
+from simmerge_hub.selector.predictor.trust import Grounds, Trust, combine, min_models
 
 ARMS = (arm("linear"), arm("ties", density=0.2), arm("slerp"))
 LINEAR, TIES, SLERP = (each.label for each in ARMS)
@@ -37,7 +37,7 @@ def record(predicted: Any, gains: Any, far: Any = FAR) -> Record:
     )
 
 
-def weighed(known: Record, lead: float, at: Any = (0.0, 0.0, 0.1), **options: Any) -> Trust:
+def weigh(known: Record, lead: float, at: Any = (0.0, 0.0, 0.1), **options: Any) -> Trust:
     """Linear is ranked first, and leads TIES and SLERP by so much."""
     grounds = Grounds(
         record=known,
@@ -57,7 +57,7 @@ TRUE = record((0.6, 0.5, 0.5), (0.45, 0.5, 0.2))
 
 @pytest.mark.parametrize("both", [False, True])
 def test_a_lead_above_the_error_of_such_leads_is_acted_on(both: bool) -> None:
-    found = weighed(TRUE, 0.2, both=both)
+    found = weigh(TRUE, 0.2, both=both)
     assert (found.followed, found.safe, found.chosen) == (True, TIES, LINEAR)
     assert found.error == pytest.approx(0.15)
     assert found.reason.startswith(f"It leads {TIES}, the safe operator, by 0.20; leads no larger")
@@ -65,7 +65,7 @@ def test_a_lead_above_the_error_of_such_leads_is_acted_on(both: bool) -> None:
 
 @pytest.mark.parametrize("both", [False, True])
 def test_a_lead_below_it_takes_the_safe_arm(both: bool) -> None:
-    found = weighed(TRUE, 0.14, both=both)
+    found = weigh(TRUE, 0.14, both=both)
     assert (found.followed, found.chosen) == (False, TIES)
     assert found.reason.startswith(
         f"{TIES} is the safe choice: linear is ranked first, 0.14 ahead of it, but leads no larger "
@@ -78,22 +78,22 @@ def test_the_bound_is_above_the_mean_error_where_models_differ() -> None:
     known = record((0.6, 0.5, 0.5), (0.5, 0.5, 0.2))
     known.gains[:, :1] += luck[known.experts]
     mean = float((0.1 - (known.gains[:, 0] - known.gains[:, 1])).mean())
-    assert weighed(known, 0.2).error > mean + 0.03
+    assert weigh(known, 0.2).error > mean + 0.03
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_evidence_that_is_nearer_in_one_coordinate_shows_nothing(place: int) -> None:
     at = np.array(FAR)
-    assert weighed(TRUE, 0.9, at).followed
+    assert weigh(TRUE, 0.9, at).followed
     at[place] += 0.001
-    found = weighed(TRUE, 0.9, at)
+    found = weigh(TRUE, 0.9, at)
     assert (found.followed, found.chosen, found.cases) == (False, LINEAR, 0)
     assert np.isinf(found.error)
 
 
 def test_beyond_all_evidence_the_safe_arm_is_the_best_of_the_farthest_outcomes() -> None:
     leads = {TIES: 0.0, SLERP: 0.3, LINEAR: 0.4}
-    found = weighed(TRUE, 0, (9.0, 0, 0), leads=leads)
+    found = weigh(TRUE, 0, (9.0, 0, 0), leads=leads)
     assert (found.followed, found.first, found.chosen) == (False, TIES, LINEAR)
     assert "on 3 pairs of giants, the nearest evidence there is, linear closed 0.90" in found.reason
     assert (
@@ -105,26 +105,26 @@ def test_beyond_all_evidence_the_safe_arm_is_the_best_of_the_farthest_outcomes()
 
 def test_the_safe_arm_is_one_that_can_be_used() -> None:
     leads = {SLERP: 0.0, TIES: 0.1}
-    assert weighed(TRUE, 0, (9.0, 0, 0), leads=leads).chosen == TIES
-    assert weighed(TRUE, 0, leads={SLERP: 0.0, LINEAR: 0.01}).chosen == LINEAR
+    assert weigh(TRUE, 0, (9.0, 0, 0), leads=leads).chosen == TIES
+    assert weigh(TRUE, 0, leads={SLERP: 0.0, LINEAR: 0.01}).chosen == LINEAR
 
 
 def test_features_of_a_pattern_that_was_never_held_out_show_nothing() -> None:
-    assert weighed(TRUE, 0.9, pattern="without base").cases == 0
+    assert weigh(TRUE, 0.9, pattern="without base").cases == 0
 
 
 def test_too_few_models_show_nothing() -> None:
-    few = np.maximum(TRUE.experts, TRUE.auxiliaries) < fewest(0.1)
+    few = np.maximum(TRUE.experts, TRUE.auxiliaries) < min_models(0.1)
     enough = TRUE.take(few)
-    assert weighed(enough, 0.9).followed
-    fewer = enough.take(np.maximum(enough.experts, enough.auxiliaries) < fewest(0.1) - 1)
-    found = weighed(fewer, 0.9)
-    assert (found.followed, found.models) == (False, fewest(0.1) - 1)
-    assert f"only {fewest(0.1) - 1} models were as far" in found.reason
+    assert weigh(enough, 0.9).followed
+    fewer = enough.take(np.maximum(enough.experts, enough.auxiliaries) < min_models(0.1) - 1)
+    found = weigh(fewer, 0.9)
+    assert (found.followed, found.models) == (False, min_models(0.1) - 1)
+    assert f"only {min_models(0.1) - 1} models were as far" in found.reason
 
 
 def test_the_fewest_models_are_those_a_bound_of_this_level_needs() -> None:
-    assert [fewest(alpha) for alpha in (0.1, 0.05, 0.5)] == [9, 19, 1]
+    assert [min_models(alpha) for alpha in (0.1, 0.05, 0.5)] == [9, 19, 1]
 
 
 def test_only_leads_no_larger_are_such_leads() -> None:
@@ -133,16 +133,16 @@ def test_only_leads_no_larger_are_such_leads() -> None:
     large = np.arange(len(known)) % 2 == 0
     known.predicted["complete"][large] = (0.9, 0.1, 0.1)
     known.gains[large] = (-0.6, 0.4, 0.1)
-    assert weighed(known, 0.12).followed
-    assert weighed(known, 0.12).error < 0.1
-    assert not weighed(known, 0.8).followed
-    assert not weighed(known, 0.05).followed
-    assert "too rarely" in weighed(known, 0.05).reason
+    assert weigh(known, 0.12).followed
+    assert weigh(known, 0.12).error < 0.1
+    assert not weigh(known, 0.8).followed
+    assert not weigh(known, 0.05).followed
+    assert "too rarely" in weigh(known, 0.05).reason
 
 
 def test_an_arm_that_was_never_measured_is_not_taken() -> None:
     leads = {"nuslerp": 0.0, TIES: 0.9, LINEAR: 0.9}
-    found = weighed(TRUE, 0, leads=leads)
+    found = weigh(TRUE, 0, leads=leads)
     assert (found.followed, found.chosen) == (False, TIES)
     assert "nuslerp was never measured" in found.reason
 
@@ -160,7 +160,7 @@ def test_the_safe_arm_treats_both_models_alike() -> None:
         predicted=known.predicted,
         distances=known.distances,
     )
-    found = weighed(known, 0, leads={each.label: 0.0 for each in lean})
+    found = weigh(known, 0, leads={each.label: 0.0 for each in lean})
     assert found.safe == "linear"
     both = known.both_tasks("complete")
     assert np.allclose(both.gains[:, :2].mean(), 0.5)
@@ -174,5 +174,5 @@ def test_several_tasks_are_as_far_as_the_farthest_of_them_in_every_coordinate() 
             alpha=0.1,
         )  # fmt: skip
 
-    found = together([at(1.0, 0.0, 0.3), at(0.0, 0.1, 0.2)])
+    found = combine([at(1.0, 0.0, 0.3), at(0.0, 0.1, 0.2)])
     assert found.coordinates.tolist() == [1.0, 0.1, 0.3]

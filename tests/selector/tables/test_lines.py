@@ -39,7 +39,7 @@ def test_a_table_cut_short_or_plain_under_a_wrong_name_is_refused(tmp_path: Path
 def test_a_few_bytes_do_not_unfold_without_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "LARGEST", 1000)
+    monkeypatch.setattr(lines, "LARGEST_TABLE", 1000)
     write_text(tmp_path / "t.gz", "x" * 1001)
     with pytest.raises(ValueError, match="longer"):
         read_text(tmp_path / "t.gz")

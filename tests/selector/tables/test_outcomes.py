@@ -45,7 +45,7 @@ def test_the_gap_closed_is_clipped():
     assert gap_closed(replace(ROW, expert_utility=0.2), 1.0) == 1.5
 
 
-def damaged(path, line, change):
+def damage(path, line, change):
     save_outcomes(TABLE, path)
     lines = path.read_text().splitlines()
     fields = json.loads(lines[line])
@@ -81,7 +81,7 @@ def damaged(path, line, change):
 )
 def test_damage_is_named(tmp_path, line, change, says):
     with pytest.raises(PredictorError, match=says):
-        load_outcomes(damaged(tmp_path / "table.jsonl", line, change))
+        load_outcomes(damage(tmp_path / "table.jsonl", line, change))
 
 
 def test_files_that_are_no_tables(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import ARMS, PAPER_ARMS
-from simmerge_hub.selector.tables.rows import Rows, apart, join, split_half, splits, stack
+from simmerge_hub.selector.tables.rows import Rows, join, leave_pairs_out, split_half, splits, stack
 
 
 def names(rows, places):
@@ -42,7 +42,7 @@ def test_the_deal_depends_on_the_seed_only(known):
 
 def test_rows_apart_share_no_model(known):
     rows = join(*known, PAPER_ARMS)
-    for places, others in apart(rows):
+    for places, others in leave_pairs_out(rows):
         assert not names(rows, places) & names(rows, np.flatnonzero(others))
 
 
@@ -62,14 +62,14 @@ def test_tables_that_do_not_fit(known):
         join(outcomes, replace(features, rows={}), PAPER_ARMS)
 
 
-def renamed(rows: Rows) -> Rows:
+def rename(rows: Rows) -> Rows:
     """The same pairs under other names."""
     return replace(rows, experts=tuple(f"other-{name}" for name in rows.experts))
 
 
 def test_tables_are_stacked_whole(known):
     rows = join(*known, PAPER_ARMS)
-    both = stack([rows, renamed(rows)])
+    both = stack([rows, rename(rows)])
     count = len(rows)
     assert len(both) == 2 * count and both.experts[count] == f"other-{rows.experts[0]}"
     for name in ("values", "gains", "halves", "base_gains", "effects"):
@@ -95,7 +95,7 @@ def test_tables_that_cannot_be_stacked(known):
         (r"arms \(linear\)", {"arms": rows.arms[1:]}),
     ):
         with pytest.raises(PredictorError, match=f"differ in their {told}"):
-            stack([rows, replace(renamed(rows), **wrong)])
+            stack([rows, replace(rename(rows), **wrong)])
 
 
 def test_chosen_on_one_half_and_judged_on_the_other() -> None:

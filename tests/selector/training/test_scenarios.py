@@ -32,7 +32,7 @@ def collected(rows: Rows, sizes: np.ndarray) -> scenarios.Record:
     return scenarios.collect(rows, sizes, hold_out(rows, seed=0), small, seed=0)
 
 
-def apart(rows: Rows, splits: Iterable[Split]) -> bool:
+def share_no_model(rows: Rows, splits: Iterable[Split]) -> bool:
     sides = [(rows.take(s.train).models, rows.take(s.test).models) for s in splits]
     return bool(sides) and not any(set(one) & set(other) for one, other in sides)
 
@@ -47,29 +47,29 @@ def test_sizes_are_those_of_each_row_s_base(rows: Rows, sizes: np.ndarray) -> No
 
 
 def test_a_size_is_asked_about_after_the_others(rows: Rows, sizes: np.ndarray) -> None:
-    found = scenarios.sizes_left_out(sizes)
+    found = scenarios.leave_sizes_out(sizes)
     assert len(found) == 2
-    assert apart(rows, found)
+    assert share_no_model(rows, found)
     for split in found:
         assert not set(sizes[split.train]) & set(sizes[split.test])
-    assert scenarios.sizes_left_out(np.full(9, 600_000.0)) == []
-    assert scenarios.sizes_left_out(np.full(9, np.nan)) == []
+    assert scenarios.leave_sizes_out(np.full(9, 600_000.0)) == []
+    assert scenarios.leave_sizes_out(np.full(9, np.nan)) == []
 
 
 def test_a_regime_is_left_out_where_its_size_remains(rows: Rows, sizes: np.ndarray) -> None:
-    assert scenarios.regimes_left_out(rows, sizes) == [], "those are sizes left out"
+    assert scenarios.leave_regimes_out(rows, sizes) == [], "those are sizes left out"
     for same in (np.full(len(rows), 600_000.0), np.full(len(rows), np.nan)):
-        found = scenarios.regimes_left_out(rows, same)
+        found = scenarios.leave_regimes_out(rows, same)
         assert len(found) == 2
-        assert apart(rows, found)
+        assert share_no_model(rows, found)
 
 
 def test_a_domain_is_never_trained_on(rows: Rows) -> None:
-    found = scenarios.domains_left_out(rows, 3, seed=0)
+    found = scenarios.leave_domains_out(rows, 3, seed=0)
     assert set(found) == {"code", "math", "rag", "instruct"}
     tested = []
     for domain, splits in found.items():
-        assert apart(rows, splits)
+        assert share_no_model(rows, splits)
         for split in splits:
             known = rows.take(split.train)
             names = {*known.tasks, *known.experts, *known.auxiliaries}
@@ -123,8 +123,8 @@ def test_both_tasks_of_a_pair_are_what_reports_judge(
 def test_a_large_record_is_thinned_by_pairs(
     collected: scenarios.Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scenarios, "PAIRS", 20)
-    found = scenarios._thinned(collected)
+    monkeypatch.setattr(scenarios, "PAIRS_PER_KIND", 20)
+    found = scenarios._thin(collected)
     for kind in set(collected.kinds):
         one = found.take(np.array([each == kind for each in found.kinds]))
         assert 14 <= len(one.pairs()) <= 20
