@@ -113,9 +113,9 @@ def test_the_whole_round(
     assert main(["bandit", "suggest", state, "--features", tables[2]]) == 0
     assert "chance" in capsys.readouterr().out
     assert main(["bandit", "status", state, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["waiting"] == list(found["asked"]) == ["s000003", "s000004"]
-    assert sum(row["reported"] for row in found["arms"].values()) == 2
+    status = json.loads(capsys.readouterr().out)
+    assert status["waiting"] == list(status["asked"]) == ["s000003", "s000004"]
+    assert sum(row["reported"] for row in status["arms"].values()) == 2
     assert main(["bandit", "status", state]) == 0
     said = capsys.readouterr()
     assert "wait for a report: s000003, s000004" in said.err

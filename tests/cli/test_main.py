@@ -14,18 +14,18 @@ HEAVY = "{'torch', 'transformers', 'huggingface_hub', 'xgboost', 'peft', 'numpy'
 
 def commands() -> list[list[str]]:
     """Every command path of the parser."""
-    found: list[list[str]] = []
+    paths: list[list[str]] = []
 
     def walk(one, path: list[str]) -> None:
         for action in one._actions:
             for name, inner in (
                 (action.choices or {}).items() if hasattr(action, "add_parser") else ()
             ):
-                found.append([*path, name])
+                paths.append([*path, name])
                 walk(inner, [*path, name])
 
     walk(parser(), [])
-    return found
+    return paths
 
 
 @pytest.mark.parametrize("path", [[], *commands()], ids=" ".join)

@@ -43,11 +43,11 @@ def test_every_pair_is_printed(out: io.StringIO) -> None:
 
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["map", *MODELS, "--base", BASE, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [model["name"] for model in found["models"]] == ["code", "math", "instruct"]
-    assert len(found["pairs"]) == 3
-    assert len(found["pairs"][0]["layers"]["sign_conflict"]) == 4
-    assert found["nearest"] in [pair["models"] for pair in found["pairs"]]
+    page = json.loads(capsys.readouterr().out)
+    assert [model["name"] for model in page["models"]] == ["code", "math", "instruct"]
+    assert len(page["pairs"]) == 3
+    assert len(page["pairs"][0]["layers"]["sign_conflict"]) == 4
+    assert page["nearest"] in [pair["models"] for pair in page["pairs"]]
 
 
 def test_a_figure_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_weights_without_a_base(out: io.StringIO) -> None:
     assert "delta" not in said.replace("not deltas", "")
 
 
-def found(values: list[float], **more: Any) -> Any:
+def model_map(values: list[float], **more: Any) -> Any:
     """As much of a map of three models as is printed."""
     pairs = [(0, 1), (0, 2), (1, 2)]
     ranked = tuple(Similarity(models=p, value=v) for p, v in zip(pairs, values, strict=False))
@@ -112,15 +112,15 @@ def found(values: list[float], **more: Any) -> Any:
 
 
 def test_two_models_in_words() -> None:
-    assert list(room.sentences(found([0.25]))) == [f"{HOSTILE} and b: delta cosine 0.250"]
+    assert list(room.sentences(model_map([0.25]))) == [f"{HOSTILE} and b: delta cosine 0.250"]
 
 
 def test_no_number_in_words() -> None:
-    assert list(room.sentences(found([float("nan")]))) == ["no pair has a delta cosine"]
+    assert list(room.sentences(model_map([float("nan")]))) == ["no pair has a delta cosine"]
 
 
 def test_behaviour_in_words() -> None:
-    probed = found([0.5, 0.25, 0.125])
+    probed = model_map([0.5, 0.25, 0.125])
     probed.pairs["js"] = np.zeros((3, 3))
     assert list(room.sentences(probed))[2:] == [
         "b and c behave most alike: JS 0.1250",
@@ -129,7 +129,7 @@ def test_behaviour_in_words() -> None:
 
 
 def test_names_are_printed_as_they_are(out: io.StringIO) -> None:
-    room.page(found([0.5, 0.25, 0.125]))
+    room.page(model_map([0.5, 0.25, 0.125]))
     assert out.getvalue().count(HOSTILE) == 5
     left = "4 matrices that not all models have in one shape: one, two, three, …; not compared"
     assert f"note: {left}" in out.getvalue()

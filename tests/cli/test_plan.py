@@ -63,9 +63,9 @@ def test_a_collection(
     assert f"{made.org}/gguf: has no safetensors weights" in file.read_text()
     capsys.readouterr()
     assert main([*plan, "--shortlist", "2", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["catalogue"]
-    assert found["listed"] == 9
-    assert len(found["shortlist"]) + len(found["dropped"]) == 9
+    listing = json.loads(capsys.readouterr().out)["catalogue"]
+    assert listing["listed"] == 9
+    assert len(listing["shortlist"]) + len(listing["dropped"]) == 9
 
 
 def test_text_of_strangers_moves_no_cursor(made: Catalogue, out: io.StringIO) -> None:

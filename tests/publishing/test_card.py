@@ -103,15 +103,15 @@ class TestFrontMatter:
     def test_two_revisions_of_one_model_are_one_parent(self) -> None:
         models = (hub("org/code"), replace(hub("org/code"), name="earlier", commit="b" * 40))
         steps = (Step(operator="linear", models=("org/code", "earlier"), parameters={}),)
-        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), None))
-        assert found["base_model"] == ["org/code"]
+        front = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), None))
+        assert front["base_model"] == ["org/code"]
 
     def test_folders_are_no_parents(self) -> None:
         models = tuple(Source(name=n, digest="d" * 64) for n in ("a", "b"))
         steps = (Step(operator="linear", models=("a", "b"), parameters={}),)
-        found = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), None))
-        assert "base_model" not in found
-        assert "base_model_relation" not in found
+        front = front_matter(card(report(replace(RECIPE, models=models, steps=steps)), None))
+        assert "base_model" not in front
+        assert "base_model_relation" not in front
 
     def test_every_operator_is_a_tag_once(self) -> None:
         steps = (
@@ -119,8 +119,8 @@ class TestFrontMatter:
             Step(operator="linear", models=("x", "org/math"), parameters={}, name="y"),
             Step(operator="ties", models=("y", "org/code"), parameters={}),
         )
-        found = front_matter(card(report(replace(RECIPE, steps=steps)), None))
-        assert found["tags"] == ["merge", "simmerge", "ties", "linear"]
+        front = front_matter(card(report(replace(RECIPE, steps=steps)), None))
+        assert front["tags"] == ["merge", "simmerge", "ties", "linear"]
 
     @pytest.mark.parametrize(
         "hostile",
@@ -136,10 +136,10 @@ class TestFrontMatter:
     )
     def test_a_parent_s_licence_cannot_break_out(self, hostile: str) -> None:
         text = card(report(code=hostile, math=hostile, base=hostile), None)
-        found = front_matter(text)
-        assert found["license"] == "other"
-        assert re.fullmatch(r"[a-z0-9.-]*", found.get("license_name", ""))
-        assert found["library_name"] == "transformers"
+        front = front_matter(text)
+        assert front["license"] == "other"
+        assert re.fullmatch(r"[a-z0-9.-]*", front.get("license_name", ""))
+        assert front["library_name"] == "transformers"
         table = section(text, "Parents")
         rows = [line for line in table.splitlines() if line.startswith("|")]
         assert len(rows) == 5
@@ -148,9 +148,9 @@ class TestFrontMatter:
     @pytest.mark.parametrize("name", ["a: b", "a\n---\nb", "- x", "{x}", "ü", "#", "'", "true"])
     def test_a_model_s_name_cannot_break_out(self, name: str) -> None:
         models = (replace(hub("org/code"), repo=name), hub("org/math"))
-        found = front_matter(card(report(replace(RECIPE, models=models)), None))
-        assert found["base_model"] == [name, "org/math"]
-        assert found["license"] == "mit"
+        front = front_matter(card(report(replace(RECIPE, models=models)), None))
+        assert front["base_model"] == [name, "org/math"]
+        assert front["license"] == "mit"
 
 
 class TestText:

@@ -32,7 +32,7 @@ def test_splits_share_no_prompt(domain: str, variant: str) -> None:
         {e.prompt for e in known.examples(split, 100, seed=0)}
         for split in ("train", "probe", "evaluation")
     ]
-    assert [len(found) for found in prompts] == [100, 100, 100]
+    assert [len(texts) for texts in prompts] == [100, 100, 100]
     assert not prompts[0] & prompts[1]
     assert not prompts[0] & prompts[2]
     assert not prompts[1] & prompts[2]

@@ -95,8 +95,8 @@ class TestConversion:
         assert all(torch.equal(tensors[n], t) for n, t in MIXED.items())
 
     def test_rows_are_read_where_they_lie(self, tmp_path: Path) -> None:
-        found = resolve(str(pickled(tmp_path / "model", nano.weights(), shards=2)))
-        with open_tensors(found, evict=True) as rows:
+        checkpoint = resolve(str(pickled(tmp_path / "model", nano.weights(), shards=2)))
+        with open_tensors(checkpoint, evict=True) as rows:
             for name, tensor in nano.weights().items():
                 matrix = tensor.reshape(1, -1) if tensor.ndim < 2 else tensor
                 assert torch.equal(rows[name].read(0, len(matrix)), matrix)

@@ -9,9 +9,9 @@ def _scored(nano: Manifest, most: int) -> Manifest:
 
 
 def test_without_a_limit_all_pairs_of_one_base(nano: Manifest) -> None:
-    found = families(nano, list(nano.specialists))
-    assert list(found) == ["base"]
-    assert len(pairs_of(nano, "base", found["base"])) == 10
+    by_base = families(nano, list(nano.specialists))
+    assert list(by_base) == ["base"]
+    assert len(pairs_of(nano, "base", by_base["base"])) == 10
 
 
 def test_a_limit_takes_the_same_pairs_and_a_higher_one_more(nano: Manifest) -> None:
@@ -29,8 +29,8 @@ def test_pairs_without_a_gap_are_left_out_of_a_draw(nano: Manifest) -> None:
     twins = replace(
         nano, models={**nano.models, "twin": code}, pairs={"seed": 1, "most": {"base": 99}}
     )
-    found = pairs_of(twins, "base", ["code", "twin", "math"])
-    assert found == [("code", "math"), ("twin", "math")]
+    pairs = pairs_of(twins, "base", ["code", "twin", "math"])
+    assert pairs == [("code", "math"), ("twin", "math")]
 
 
 def test_a_share_takes_no_pair_away_when_the_zoo_grows(nano: Manifest) -> None:

@@ -41,9 +41,9 @@ def test_every_row_has_features_and_what_each_arm_does(
     assert table.rows.keys() == table.effects.keys() == {row.key for row in rows}
     assert all(np.isfinite(values).mean() > 0.9 for values in table.rows.values())
     share = EFFECTS.index("merge_share_expert")
-    for found in table.effects.values():
-        assert found.keys() == {a.label for a in ARMS}
-        assert found[ARMS[0].label][share] == pytest.approx(0.7, abs=1e-4)
-        assert found[ARMS[1].label][share] == pytest.approx(0.3, abs=1e-4)
+    for by_arm in table.effects.values():
+        assert by_arm.keys() == {a.label for a in ARMS}
+        assert by_arm[ARMS[0].label][share] == pytest.approx(0.7, abs=1e-4)
+        assert by_arm[ARMS[1].label][share] == pytest.approx(0.3, abs=1e-4)
     save_features(table, tmp_path / "features.jsonl")
     assert load_features(tmp_path / "features.jsonl").effects.keys() == table.effects.keys()

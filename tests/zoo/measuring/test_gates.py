@@ -27,27 +27,27 @@ def _row(
 
 
 def test_headroom_where_winners_flip() -> None:
-    found = gates(Outcomes(arms=ARMS, rows=(_row("a", 0.9, 0.1), _row("b", 0.2, 0.6))))
-    assert (found.rows, found.best_fixed, found.fixed) == (2, LINEAR, pytest.approx(0.55))
-    assert found.oracle == found.split_half == pytest.approx(0.75)
-    assert found.headroom == pytest.approx(0.2)
-    assert found.wins == {LINEAR: 0.5, TIES: 0.5}
-    assert found.tie_share == 0
+    gate = gates(Outcomes(arms=ARMS, rows=(_row("a", 0.9, 0.1), _row("b", 0.2, 0.6))))
+    assert (gate.rows, gate.best_fixed, gate.fixed) == (2, LINEAR, pytest.approx(0.55))
+    assert gate.oracle == gate.split_half == pytest.approx(0.75)
+    assert gate.headroom == pytest.approx(0.2)
+    assert gate.wins == {LINEAR: 0.5, TIES: 0.5}
+    assert gate.tie_share == 0
 
 
 def test_chance_gives_an_oracle_but_no_headroom() -> None:
     lucky = _row("a", 0.5, 0.5, halves={LINEAR: (1.0, 0.0), TIES: (0.0, 1.0)})
-    found = gates(Outcomes(arms=ARMS, rows=(lucky,)))
-    assert found.split_half == 0
-    assert found.headroom == pytest.approx(-0.5)
-    assert found.tie_share == 1
+    gate = gates(Outcomes(arms=ARMS, rows=(lucky,)))
+    assert gate.split_half == 0
+    assert gate.headroom == pytest.approx(-0.5)
+    assert gate.tie_share == 1
 
 
 def test_what_the_base_closes_and_rows_without_a_gap() -> None:
     rows = (_row("a", 0.5, 0.5, low=0.2, base=0.6), _row("b", 1.0, 1.0, low=0.99))
-    found = gates(Outcomes(arms=ARMS, rows=rows))
-    assert found.rows == 1
-    assert found.base_closes == pytest.approx(0.5)
+    gate = gates(Outcomes(arms=ARMS, rows=rows))
+    assert gate.rows == 1
+    assert gate.base_closes == pytest.approx(0.5)
 
 
 def test_arms_can_be_named() -> None:
@@ -64,10 +64,10 @@ def test_a_report_of_every_regime_and_set_of_arms() -> None:
     labels = [a.label for a in PAPER_ARMS]
 
     def row(name: str, regime: str, *values: float) -> Outcome:
-        found = dict(zip(labels, values, strict=True))
-        halves = {label: (v, v) for label, v in found.items()}
+        utilities = dict(zip(labels, values, strict=True))
+        halves = {label: (v, v) for label, v in utilities.items()}
         plain = _row(name, 0, 0)
-        return replace(plain, regime=regime, utilities=found, halves=halves)
+        return replace(plain, regime=regime, utilities=utilities, halves=halves)
 
     rows = (row("a", "one", 0.9, 0.8, 0.1), row("b", "two", 0.2, 0.1, 0.6))
     report = gate_report(Outcomes(arms=PAPER_ARMS, rows=rows))

@@ -88,10 +88,10 @@ def test_only_what_a_specialist_changes_is_merged(tiny: Manifest) -> None:
     assert set(moved["math-lora"]) < set(origin)
     for chosen in ARMS:
         wanted = weights_of(merge_into(scratch, chosen, origin, whole))
-        found = weights_of(merge_into(scratch, chosen, origin, moved))
+        weights = weights_of(merge_into(scratch, chosen, origin, moved))
         for name, weight in wanted.items():
             # bfloat16 keeps 8 bits: folding in another order may move the last one
-            torch.testing.assert_close(found[name], weight, rtol=2**-7, atol=1e-6)
+            torch.testing.assert_close(weights[name], weight, rtol=2**-7, atol=1e-6)
 
 
 def test_what_was_measured_so_far_can_be_written(tiny: Manifest, tmp_path: Path) -> None:

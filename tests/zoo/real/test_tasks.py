@@ -46,9 +46,9 @@ def test_splits_share_no_prompt_and_are_large_enough(path: str) -> None:
     known = find_task(path)
     sizes = {"train": 300, "probe": 64, "evaluation": 128}
     prompts = {s: {e.prompt for e in known.examples(s, n, seed=0)} for s, n in sizes.items()}  # type: ignore[arg-type]
-    assert {s: len(found) for s, found in prompts.items()} == sizes
-    for split, found in prompts.items():
-        assert {split_of(prompt) for prompt in found} == {split}
+    assert {s: len(texts) for s, texts in prompts.items()} == sizes
+    for split, texts in prompts.items():
+        assert {split_of(prompt) for prompt in texts} == {split}
 
 
 @pytest.mark.parametrize("path", EVERY)
