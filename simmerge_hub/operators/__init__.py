@@ -19,6 +19,7 @@ from simmerge_hub.operators.registry import (
 __all__ = [
     "ARMS",
     "BALANCED",
+    "FED_ARMS",
     "GLOBAL",
     "OPERATORS",
     "PAPER_ARMS",
@@ -61,11 +62,15 @@ ARMS = (
     arm("task_arithmetic", scale=0.4),
     arm("dare_ties", density=0.5),
     arm("sce", density=0.5),
+)
+"""The arms on weights alone that are measured and predicted: closed under swapping the models."""
+
+FED_ARMS = (
     arm("regmean", alpha=0.9),
     arm("regmean", alpha=0.9, weights=(0.7, 0.3)),
     arm("regmean", alpha=0.9, weights=(0.3, 0.7)),
 )
-"""The arms that are measured and predicted: closed under swapping the two models."""
+"""Those that look at what the models' layers are fed; closed in the same way."""
 
 BALANCED = tuple(one for one in ARMS if one == one.swapped())
 """Those that treat both models alike. A plan for the tasks of both chooses among these: the others

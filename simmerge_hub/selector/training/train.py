@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.operators import ARMS, Arm
+from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models import conditioned, heads, mixture, multiway
 from simmerge_hub.selector.models.conformal import Radii, calibrate, radius, usable_arms
 from simmerge_hub.selector.models.linear import Linear
@@ -39,7 +39,7 @@ def train(
     features: FeatureTable,
     *,
     merges: Merges | None = None,
-    arms: Sequence[Arm] = ARMS,
+    arms: Sequence[Arm] | None = None,
     seed: int = 0,
     alpha: float = 0.1,
 ) -> Predictor:
@@ -50,14 +50,14 @@ def train(
         features: the features of every pair and task in them.
         merges: measured merges of three models and more; without any, such merges are predicted
             as if they were pairs.
-        arms: what to choose between; all must have been measured.
+        arms: what to choose between; all that were measured by default.
         seed: of folds, subsampling and hidden families.
         alpha: intervals are to hold a share of 1 − alpha of outcomes.
 
     Raises:
         PredictorError: the tables do not fit together, or there are too few models.
     """
-    rows = join(outcomes, features, arms)
+    rows = join(outcomes, features, arms or outcomes.arms)
     _check(rows, merges)
     held = hold_out(rows, seed=seed)
     size = mixture.contest(rows, seed=seed)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.operators import ARMS, Arm, find
+from simmerge_hub.operators import ARMS, FED_ARMS, Arm, find
 from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
 from simmerge_hub.signatures.probing.feeding import FedLayer
 from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
@@ -59,7 +59,7 @@ class _Side:
 def measure_outcomes(
     zoo_folder: Path,
     *,
-    arms: Sequence[Arm] = ARMS,
+    arms: Sequence[Arm] = (*ARMS, *FED_ARMS),
     models: Iterable[str] | None = None,
     resume: Path | None = None,
     measure: bool = True,

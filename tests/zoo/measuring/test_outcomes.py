@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from simmerge_hub.operators import ARMS, arm
+from simmerge_hub.operators import ARMS, FED_ARMS, arm
 from simmerge_hub.selector.tables.outcomes import load_outcomes, save_outcomes
 from simmerge_hub.zoo.manifest import Manifest, load_model
 from simmerge_hub.zoo.measuring.members import changes, merge_into, weights_of
@@ -20,7 +20,7 @@ def test_every_ordered_pair_has_a_row(tiny: Manifest, tmp_path: Path) -> None:
         (a, b) for a in names for b in names if a != b
     }
     assert counts == [(1, 3), (2, 3), (3, 3)]
-    assert [a.label for a in outcomes.arms] == [a.label for a in ARMS]
+    assert [a.label for a in outcomes.arms] == [a.label for a in (*ARMS, *FED_ARMS)]
     save_outcomes(outcomes, tmp_path / "one.jsonl")
     assert load_outcomes(tmp_path / "one.jsonl").digest == outcomes.digest
     assert measure_outcomes(tiny.folder).digest == outcomes.digest
