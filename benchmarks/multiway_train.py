@@ -165,7 +165,7 @@ def _described(
         merges.line(
             models,
             view.task,
-            view.level,
+            view.gap.level,
             view.values,
             [
                 merges.entry(

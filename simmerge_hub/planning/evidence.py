@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from simmerge_hub.planning.ask.options import Progress, Sources
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.signatures.features.vector import Features, features
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
@@ -30,6 +31,11 @@ class Evidence:
     def base(self) -> Signature | None:
         """The base's signature."""
         return None if self.origin is None else self.signed[self.origin].signature
+
+    def compare(self, expert: str, auxiliary: str, task: str) -> Features:
+        """The features of two models on a task."""
+        known = self.signatures
+        return features(known[expert], known[auxiliary], self.base, task)
 
     @property
     def origins(self) -> dict[str, Mapping[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from simmerge_hub.operators import arm, find
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Progress, Search
-from simmerge_hub.planning.choice import CAUTION, Belief, Choice
+from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import Tree, join, leaf, recipe_of
@@ -71,14 +71,14 @@ def judge_trees(
     if options.probe_intermediates:
         run = _runner(inputs, evidence, progress)
         ranked = try_first(forecast, ranked, objective, options.probe_intermediates, run)
-    best = ranked[0]
+    best, order = ranked[0], Order(objective=objective, caution=CAUTION)
     return Verdict(
         choices=tuple(ranked),
         status=_status(best, novelty, predictor),
-        because=reasons(ranked, objective, CAUTION, [forecast.model(m) for m in forecast.models]),
+        because=reasons(ranked, order, [forecast.model(m) for m in forecast.models]),
         objective=objective,
         standings=standings,
-        left_out={**leave_out(ranked, objective, inputs.names, CAUTION), **beaten},
+        left_out={**leave_out(ranked, order, inputs.names), **beaten},
         parts={merge.label: forecast.seen.get(merge.label, best) for merge in best.tree.merges},
         tried=tuple(forecast.ran),
         scored=forecast.scored,
@@ -102,7 +102,7 @@ def _abstain(
         because=_why_safe(safe, far, forecast.predictor),
         objective=objective,
         standings=standings,
-        left_out=leave_out([safe], objective, inputs.names, CAUTION),
+        left_out=leave_out([safe], Order(objective=objective, caution=CAUTION), inputs.names),
         parts={safe.label: safe},
     )
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import merge
 from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.choice import CAUTION, Choice, in_order
+from simmerge_hub.planning.choice import CAUTION, Choice, Order
 from simmerge_hub.planning.tree import Tree
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.recipe import Recipe
@@ -28,8 +28,6 @@ def try_first(
     objective: Objective,
     count: int,
     run: Run,
-    *,
-    caution: float = CAUTION,
 ) -> list[Choice]:
     """The first `count` merges of three models and more are run and forecast again.
 
@@ -39,7 +37,7 @@ def try_first(
     Args:
         forecast: where `ranked` comes from; remembers what was run.
         ranked: choices, best first.
-        objective, caution: what they are put in order by.
+        objective: what they are put in order by, with CAUTION.
         count: how many are run; a merge of two is forecast as a pair, and not run.
         run: see `Run`.
     """
@@ -48,7 +46,8 @@ def try_first(
         forecast.ran[ranked[i].tree.label] = run(ranked[i].tree)
     last = max(places, default=-1) + 1
     again = forecast.trees(choice.tree for choice in ranked[:last])
-    return in_order(again, objective, caution) + list(ranked[last:])
+    order = Order(objective=objective, caution=CAUTION)
+    return [*order.sort(again), *ranked[last:]]
 
 
 def run_merge(recipe: Recipe, probes: Sequence[ProbeSet], *, dtype: str) -> Mapping[str, Sketch]:

@@ -1,15 +1,15 @@
 """From a catalogue to checkpoints that can be merged: what is kept, and why the others are not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
 
-from simmerge_hub.errors import AlignmentError, BaseUnknown
+from simmerge_hub.errors import AlignmentError, BaseUnknown, HubError
 from simmerge_hub.hub import listing as hub
-from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.planning.find import candidates
-from simmerge_hub.planning.find.candidates import Sifted, grouped, sift, spoken
+from simmerge_hub.planning.find.candidates import Sifted, group_reasons, sift, spoken
 from tests import nano
 from tests.catalogues import Catalogue
 
@@ -123,24 +123,52 @@ def test_fewer_than_two_are_left(made: Catalogue) -> None:
     assert reason.endswith("and 2 more: has no safetensors weights (it has model.gguf)")
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (HubError("{repo}: the Hub refused a request"), "the Hub refused a request"),
+        (PermissionError("no"), "cannot be read (PermissionError)"),
+    ],
+    ids=["ours", "of a file"],
+)
+@pytest.mark.parametrize("step", ["resolve", "align_strict"])
 def test_what_breaks_on_one_does_not_end_the_others(
-    made: Catalogue, monkeypatch: pytest.MonkeyPatch
+    made: Catalogue, step: str, error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "abc":
         made.model(name)
-
-    def read(ref, *, convert):
-        if ref.repo.endswith("/b"):
-            raise ZeroDivisionError
-        return resolve(ref, convert=convert)
-
-    monkeypatch.setattr(candidates, "resolve", read)
-    found = sifted(made)
+    text = str(error).format(repo=f"{made.org}/b")
+    fail(step, type(error)(text), monkeypatch)
+    found = sifted(made, made.base)
     assert names(found) == ["a", "c"]
-    assert found.dropped == {f"{made.org}/b": "cannot be read (ZeroDivisionError)"}
+    assert found.dropped == {f"{made.org}/b": reason}
+
+
+@pytest.mark.parametrize("step", ["resolve", "card_mismatch", "align_strict", "file_sha256"])
+def test_a_bug_of_ours_is_no_fault_of_a_repository(
+    made: Catalogue, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        made.model(name)
+    fail(step, TypeError("a bug"), monkeypatch)
+    with pytest.raises(TypeError, match="a bug"):
+        sifted(made, made.base)
+
+
+def fail(step: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a step end in an error for the repository `b`, and for no other."""
+    work = getattr(candidates, step)
+
+    def broken(first: Any, *rest: Any, **options: Any) -> Any:
+        one = first[0] if isinstance(first, list) else first
+        if getattr(one, "name", "").endswith("/b"):
+            raise error
+        return work(first, *rest, **options)
+
+    monkeypatch.setattr(candidates, step, broken)
 
 
 def test_reasons_are_safe_to_print() -> None:
     assert spoken("org/a is \x1b[31mred\x9b2J\n", "org/a") == "is  [31mred 2J "
     assert len(spoken("x" * 5000)) == 300
-    assert grouped({"a": "r", "b": "s", "c": "r"}) == {"r": ["a", "c"], "s": ["b"]}
+    assert group_reasons({"a": "r", "b": "s", "c": "r"}) == {"r": ["a", "c"], "s": ["b"]}

@@ -3,6 +3,7 @@
 import pytest
 
 from simmerge_hub.errors import ProbeError
+from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.find.shortlist import NO_SCORE, Shortlist, shorten
 from tests.planning.ask.test_tasks import model
 
@@ -51,7 +52,7 @@ def test_a_task_without_room_is_left_out() -> None:
 
 def test_named_experts_are_always_taken() -> None:
     silent = model("silent")
-    found = shorten([*MATHS, silent], 1, {"code": "org/silent", "math": "math-5"})
+    found = shorten([*MATHS, silent], 1, Tasks(experts={"code": "org/silent", "math": "math-5"}))
     assert names(found) == ["math-5", "silent"]
     assert (
         found.passed["org/math-0"] == "is the best on math by its card, and the shortlist is full"
@@ -61,7 +62,7 @@ def test_named_experts_are_always_taken() -> None:
 
 
 def test_scores_on_other_tasks_than_those_asked_for() -> None:
-    found = shorten([*MATHS[:2], *CODES], 12, {"math": "math-0"})
+    found = shorten([*MATHS[:2], *CODES], 12, Tasks(experts={"math": "math-0"}))
     assert found.passed["org/code-0"] == "its card states scores only for code, not for math"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.planning.choice import CAUTION, Belief, Choice, in_order
+from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.tree import at_once, every, identity, join, leaf, pairwise
 from simmerge_hub.planning.trees.search import search
 
@@ -103,4 +103,5 @@ def test_a_model_that_is_the_best_at_nothing_must_add_something(lead: float, fir
         label=three.label,
         idle=frozenset("x"),
     )
-    assert "".join(in_order([plain, other], MEAN, CAUTION)[0].tree.models) == first
+    order = Order(objective=MEAN, caution=CAUTION)
+    assert "".join(order.sort([plain, other])[0].tree.models) == first
