@@ -13,6 +13,7 @@ import numpy as np
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice, Gap, Order, unmerged
 from simmerge_hub.planning.evidence import Evidence
@@ -37,28 +38,21 @@ Effects = Mapping[str, Mapping[str, np.ndarray]]
 """Expert -> arm label, seen from it -> what the arm does to the pair."""
 
 
-def judge_pair(
-    inputs: Inputs,
-    evidence: Evidence,
-    predictor: Predictor,
-    objective: Objective,
-    *,
-    bandit: str | None = None,
-) -> Verdict:
+def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask) -> Verdict:
     """Every arm that may merge two signed models, best first.
 
     Args:
         inputs: the two models; who is the expert for each task is known.
         evidence: their signatures.
         predictor: of gains.
-        objective: what the arms are ordered by.
-        bandit: a folder or `org/name` of a bandit, whose suggestion comes first.
+        ask: what the arms are ordered by, and the bandit whose suggestion comes first.
 
     Raises:
         PredictorError: no arm is left on every task.
         ObjectiveError: no arm keeps what must be kept.
     """
-    arms = objective.candidates([task.name for task in inputs.tasks])
+    bandit = ask.sources.bandit
+    arms = ask.objective.candidates([task.name for task in inputs.tasks])
     if bandit is not None:
         arms = add_arms(arms, bandit)
     reads = predictor.reads_effects(arms)
@@ -73,10 +67,8 @@ def judge_pair(
         )
         for task in inputs.tasks
     }
-    verdict = decide(inputs, rankings, objective)
-    if bandit is not None:
-        verdict = explore(verdict, bandit, inputs, evidence, moves)
-    return verdict
+    verdict = decide(inputs, rankings, ask.objective)
+    return explore(verdict, bandit, inputs, evidence, moves) if bandit is not None else verdict
 
 
 def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:

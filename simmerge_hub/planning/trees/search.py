@@ -14,7 +14,7 @@ from simmerge_hub.planning.choice import CAUTION, Choice, Order
 from simmerge_hub.planning.tree import identity, leaning, splits
 from simmerge_hub.planning.trees.forecast import Forecast
 
-WIDEST = 24
+WIDEST_LEVEL = 24
 """Of all subsets of one size, where there are more than EXHAUSTIVE models."""
 EXHAUSTIVE = 4
 
@@ -89,7 +89,7 @@ def _narrow(level: Table, order: Order, beam: int, models: int) -> Table:
     if not beam or models <= EXHAUSTIVE:
         return best
     whole = order.sort(choice for choices in best.values() for choice in choices)
-    kept = {choice.tree.label for choice in whole[:WIDEST]}
+    kept = {choice.tree.label for choice in whole[:WIDEST_LEVEL]}
     return {
         subset: [choice for choice in choices if choice.tree.label in kept]
         for subset, choices in best.items()
