@@ -117,9 +117,7 @@ class Plan:
             predictor=self.predictor,
             predictor_from=self.predictor_from,
             tasks=tuple(map(self._task, self.tasks)),
-            predictions=tuple(
-                self._merge(c) for c in self.choices[: MERGES_RECORDED if many else None]
-            ),
+            predictions=tuple(map(self._merge, shown)),
             left_out=self.left_out,
             tree=tuple(self.tree) if many else (),
             steps=self._steps() if many else (),
