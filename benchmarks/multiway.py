@@ -51,7 +51,7 @@ from multiway_train import planted, read_by_training, table, trained
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN
 from simmerge_hub.planning.choice import CAUTION, Choice
-from simmerge_hub.planning.tree import Tree, every, join, leaf
+from simmerge_hub.planning.tree import Tree, enumerate_trees, join, leaf
 from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trees.trial import try_first
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
@@ -139,8 +139,8 @@ def _planned(
         "scored": forecast.scored,
         "plans": {c.tree.label: _told(c) for c in found},
         "parts": {
-            tree.label: _told(forecast.seen[tree.label])
-            for tree in parts(chosen) if tree.label in forecast.seen
+            tree.label: _told(forecast.latest[tree.label])
+            for tree in parts(chosen) if tree.label in forecast.latest
         },
     }  # fmt: skip
     picked = [found[0].tree, max(found, key=_boldly).tree]
@@ -188,7 +188,7 @@ def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
             PLAN: choice(planned[chosen]["plans"], 1.0),
             TRIED: choice(planned[chosen]["tried"], 1.0),
         }
-        arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
+        arms = {m.arm.label: m.arm for tree in enumerate_trees(chosen) for m in tree.merges}
         asked = {name: [parsed(label, arms)] for name, label in picked.items()}
         asked[CONTROL] = [chain(order, "linear") for order in orders(chosen)]
         asked[f"at once: {SUM.label}"] = [join(SUM, *map(leaf, chosen))]
@@ -213,7 +213,7 @@ def own(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
         known = measured[chosen]["utilities"] | planned[chosen].get("measured", {})
         picked = [own_choice(planned[chosen]["plans"], place) for place in range(len(chosen))]
         if new := sorted(set(picked) - set(known)):
-            arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
+            arms = {m.arm.label: m.arm for tree in enumerate_trees(chosen) for m in tree.merges}
             bench = benches[measured[chosen]["base"]]
             known |= bench.utilities(chosen, [parsed(label, arms) for label in new])
         values = [known[label][place] for place, label in enumerate(picked)]
@@ -245,7 +245,9 @@ def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
         if other is None:
             continue
         everyone = (*chosen, other)
-        drawn = sorted(every(everyone), key=lambda t: (len(t.parts) < 4, hashed("harm", t.label)))
+        drawn = sorted(
+            enumerate_trees(everyone), key=lambda t: (len(t.parts) < 4, hashed("harm", t.label))
+        )
         best = max(average(bench.utilities(chosen, drawn[:HARM])).values())
         predictor = trained(manifest, folds(manifest)[chosen[0]])
         forecast = signatures.forecast(chosen, predictor, others=[other])

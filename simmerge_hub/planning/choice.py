@@ -112,7 +112,7 @@ class Choice:
         return min(leads) >= 0 and max(leads) > 0
 
 
-def unmerged(model: str, known: Mapping[str, Mapping[str, float]]) -> Choice:
+def model_alone(model: str, known: Mapping[str, Mapping[str, float]]) -> Choice:
     """A model by itself; `known`: task -> model -> utility, 0 where nothing is stated."""
     beliefs = {task: Belief(mean=own.get(model, 0.0)) for task, own in known.items()}
     return Choice(tree=leaf(model), beliefs=beliefs, label=model)

@@ -15,7 +15,7 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.ask.tasks import Task
-from simmerge_hub.planning.choice import Choice, Gap, Order, unmerged
+from simmerge_hub.planning.choice import Choice, Gap, Order, model_alone
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.exploration import add_arms, explore
 from simmerge_hub.planning.inputs import Inputs
@@ -88,11 +88,13 @@ def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:
     trust = _trust(inputs, rankings, objective, _leads(choices, predictions, gaps, objective))
     because: tuple[str, ...] = ()
     if trust is None or trust.followed:
-        because = reasons(choices, order, [unmerged(name, inputs.known) for name in inputs.names])
+        because = reasons(
+            choices, order, [model_alone(name, inputs.known) for name in inputs.names]
+        )
     if trust is not None:
         because = (*because, *_grounds(trust, objective))
         choices.sort(key=lambda choice: choice.label != trust.chosen)
-    left_out = _rejected(rankings)
+    left_out = _rejections(rankings)
     return Verdict(
         choices=tuple(choices),
         status=worst([ranking.status for ranking in rankings.values()]),
@@ -186,7 +188,7 @@ def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:
     return (*trust.because, *unknown)
 
 
-def _rejected(rankings: Rankings) -> dict[str, str]:
+def _rejections(rankings: Rankings) -> dict[str, str]:
     """Arms and why; those that were not asked for favour one model."""
     favours = "favours one model; considered with --weight or --keep"
     return {

@@ -23,7 +23,7 @@ AT_ONCE = (
     arm("karcher"),
 )
 """What three or more models are merged with in one step."""
-LEANING = (0.3, 0.4, 0.6, 0.7)
+LEANING_WEIGHTS = (0.3, 0.4, 0.6, 0.7)
 """Weights of a last step's first part that are tried where its weights are predicted."""
 WEIGHT_DIGITS = 6
 """Weights that agree to so many digits are the same."""
@@ -89,14 +89,14 @@ def pairwise(first: Tree, second: Tree, *, base: bool = True) -> tuple[Arm, ...]
     return _usable(PAIRWISE if one == other else (*PAIRWISE, by_number), base)
 
 
-def leaning(tree: Tree) -> list[Tree]:
+def vary_weights(tree: Tree) -> list[Tree]:
     """The same tree with other weights in its last step; none if that cannot lean."""
     if tree.arm is None or len(tree.parts) != 2 or tree.arm.operator not in ("linear", "ties"):
         return []
     kept = {name: value for name, value in tree.arm.parameters.items() if name != "weights"}
     return [
         join(arm(tree.arm.operator, **kept, weights=(weight, 1 - weight)), *tree.parts)
-        for weight in LEANING
+        for weight in LEANING_WEIGHTS
     ]
 
 
@@ -127,7 +127,7 @@ def splits(models: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]
     return [(first, tuple(m for m in models if m not in first)) for first in firsts]
 
 
-def every(models: Sequence[str]) -> list[Tree]:
+def enumerate_trees(models: Sequence[str]) -> list[Tree]:
     """All distinct merges of all of these models: those in one step first, then chains and halves.
 
     With four models there are hundreds.
@@ -137,7 +137,7 @@ def every(models: Sequence[str]) -> list[Tree]:
     in_steps = (
         join(chosen, first, second)
         for one, other in splits(models)
-        for first, second in product(every(one), every(other))
+        for first, second in product(enumerate_trees(one), enumerate_trees(other))
         for chosen in pairwise(first, second)
     )
     distinct: dict[Hashable, Tree] = {}

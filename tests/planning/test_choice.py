@@ -11,7 +11,7 @@ from simmerge_hub.planning.choice import (
     Choice,
     Gap,
     Order,
-    unmerged,
+    model_alone,
 )
 from simmerge_hub.planning.tree import join, leaf
 
@@ -68,7 +68,7 @@ def test_no_utility_is_below_nothing() -> None:
 
 
 def test_a_model_alone_has_what_cards_state() -> None:
-    alone = unmerged("a", {"x": {"a": 0.4, "b": 1.0}, "y": {"b": 1.0}})
+    alone = model_alone("a", {"x": {"a": 0.4, "b": 1.0}, "y": {"b": 1.0}})
     assert {task: belief.mean for task, belief in alone.beliefs.items()} == {"x": 0.4, "y": 0.0}
     assert (alone.label, alone.mean) == ("a", 0.2)
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN
-from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order, unmerged
+from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order, model_alone
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.verdict import Verdict, leave_out, reasons, worst
 
 KNOWN = {"a": {"a": 1.0}, "b": {"b": 1.0}}
 CAREFUL, BOLD = (Order(objective=MEAN, caution=caution) for caution in (CAUTION, 0.0))
-ALONE = [unmerged(model, KNOWN) for model in "ab"]
+ALONE = [model_alone(model, KNOWN) for model in "ab"]
 
 
 def merge(first: str, second: str, a: float, b: float | None = None) -> Choice:

@@ -87,7 +87,7 @@ def tasks_of(
     Raises:
         ProbeError: nobody says who is good at what, or a named expert is not among the models.
     """
-    stated = _stated(models)
+    stated = _read_cards(models)
     experts = {task: _match(task, name, models) for task, name in asked.experts.items()}
     _check_open(asked.infer, experts)
     dropped: dict[str, str] = {}
@@ -134,7 +134,7 @@ def _nobody_says(models: Sequence[Checkpoint], dropped: Mapping[str, str]) -> Pr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stated:
+class _CardTask:
     """What the cards say of one task."""
 
     scores: dict[str, float]
@@ -142,17 +142,17 @@ class _Stated:
     benchmark: bool
 
 
-def stated_tasks(model: Checkpoint) -> tuple[str, ...]:
+def tasks_on_card(model: Checkpoint) -> tuple[str, ...]:
     """The tasks its card states a score for, by the names that `tasks_of` gives them."""
-    return tuple(_stated([model]))
+    return tuple(_read_cards([model]))
 
 
-def _stated(models: Sequence[Checkpoint]) -> dict[str, _Stated]:
-    tasks: dict[str, _Stated] = {}
+def _read_cards(models: Sequence[Checkpoint]) -> dict[str, _CardTask]:
+    tasks: dict[str, _CardTask] = {}
     for model in models:
         for name, dataset, score in _results(model.card):
             domain = BENCHMARKS.get(dataset.rpartition("/")[2].lower())
-            new = _Stated(scores={}, dataset=dataset, benchmark=domain is not None)
+            new = _CardTask(scores={}, dataset=dataset, benchmark=domain is not None)
             tasks.setdefault(domain or name, new).scores.setdefault(model.name, score)
     return tasks
 
@@ -187,7 +187,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _from_scores(
-    stated: Mapping[str, _Stated], rivals: int = 0
+    stated: Mapping[str, _CardTask], rivals: int = 0
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Task -> expert, and task -> why it has none. Among so many rivals the last place counts."""
     chosen: dict[str, str] = {}
@@ -205,7 +205,7 @@ def _from_scores(
     return chosen, dropped
 
 
-def _without_probes(tasks: Collection[str], stated: Mapping[str, _Stated]) -> dict[str, str]:
+def _without_probes(tasks: Collection[str], stated: Mapping[str, _CardTask]) -> dict[str, str]:
     """The tasks that there are no probes for, and why."""
     dropped: dict[str, str] = {}
     for name in tasks:
@@ -233,7 +233,7 @@ def _same_folder(name: str, model: Checkpoint) -> bool:
     return model.ref.folder is not None and Path(name).resolve() == model.ref.folder.resolve()
 
 
-def _default_probes(name: str, stated: Mapping[str, _Stated]) -> str | None:
+def _default_probes(name: str, stated: Mapping[str, _CardTask]) -> str | None:
     """A dataset a card evaluates on, unless it is a benchmark or a domain of the package."""
     task = stated.get(name)
     if task is not None and not task.benchmark and "/" in task.dataset:

@@ -17,7 +17,7 @@ from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.planning.ask.options import Progress
-from simmerge_hub.planning.ask.tasks import stated_tasks
+from simmerge_hub.planning.ask.tasks import tasks_on_card
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import card_mismatch
 
@@ -33,7 +33,7 @@ NAMES_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
+class Candidates:
     """The candidates that fit a base, in the catalogue's order, and why the others do not."""
 
     base: Checkpoint
@@ -41,7 +41,7 @@ class Sifted:
     dropped: Mapping[str, str]
 
 
-def sift(listed: Listing, base: str | None = None, *, progress: Progress) -> Sifted:
+def sift(listed: Listing, base: str | None = None, *, progress: Progress) -> Candidates:
     """Read what a catalogue lists, find the base, and drop what cannot be merged with the rest.
 
     Args:
@@ -76,7 +76,7 @@ def sift(listed: Listing, base: str | None = None, *, progress: Progress) -> Sif
     kept = tuple(model for model in models if model.name not in dropped)
     if len(kept) < 2:
         raise too_few(listed.place, kept, dropped)
-    return Sifted(base=origin, kept=kept, dropped=dropped)
+    return Candidates(base=origin, kept=kept, dropped=dropped)
 
 
 def try_each(
@@ -95,7 +95,7 @@ def try_each(
         try:
             return work(item), None
         except SimmergeError as error:
-            return None, spoken(error, item.name)
+            return None, printable(error, item.name)
         except OSError as error:
             return None, f"cannot be read ({type(error).__name__})"
 
@@ -105,7 +105,8 @@ def try_each(
             outcomes.append(outcome)
             if say:
                 say(len(outcomes))
-    reasons = {item.name: why for item, (_, why) in zip(items, outcomes, strict=True) if why}
+    pairs = zip(items, outcomes, strict=True)
+    reasons = {item.name: why for item, (_, why) in pairs if why is not None}
     return [result for result, why in outcomes if why is None], reasons
 
 
@@ -115,7 +116,7 @@ def refuse(reason: str) -> None:
         raise AlignmentError(reason)
 
 
-def spoken(text: object, name: str = "") -> str:
+def printable(text: object, name: str = "") -> str:
     """A reason that may be printed: no control characters, not too long, without the name."""
     plain = "".join(c if c.isprintable() else " " for c in str(text))
     short = plain if len(plain) <= LONGEST_REASON else f"{plain[: LONGEST_REASON - 1]}…"
@@ -153,7 +154,7 @@ def _copies(models: Sequence[Checkpoint], base: Checkpoint) -> dict[str, str]:
     """The models that add nothing to the others; of equal ones that with scores is kept."""
     hashed, dropped = try_each(models, lambda model: (model, _weights(model)))
     first: dict[Any, Checkpoint] = {_weights(base): base}
-    for model, weights in sorted(hashed, key=lambda each: not stated_tasks(each[0])):
+    for model, weights in sorted(hashed, key=lambda each: not tasks_on_card(each[0])):
         other = first.setdefault(weights, model)
         if other is base:
             dropped[model.name] = f"has the weights of {base.name} itself"
@@ -193,6 +194,6 @@ def _most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
         return listed or resolve(ModelRef(repo=first))
     except SimmergeError as error:
         raise BaseUnknown(
-            f"most of {place} are made from {first}, which cannot be read: {spoken(error)}",
+            f"most of {place} are made from {first}, which cannot be read: {printable(error)}",
             hint="name a copy of it with --base",
         ) from error

@@ -10,7 +10,14 @@ from simmerge_hub.errors import ProbeError, RequestError, SimmergeError
 from simmerge_hub.hub import listing
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Tasks
-from simmerge_hub.planning.find.candidates import Sifted, refuse, sift, spoken, too_few, try_each
+from simmerge_hub.planning.find.candidates import (
+    Candidates,
+    printable,
+    refuse,
+    sift,
+    too_few,
+    try_each,
+)
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.probing.probe import probe_set
@@ -54,7 +61,7 @@ def find_few(
         ProbeError: there is no task to merge them for.
     """
     progress("asking the Hub")
-    listed = _listed(catalogue, base)
+    listed = _list(catalogue, base)
     sifted = sift(listed, base, progress=progress)
     progress("comparing scores")
     short, dropped = _shorten(sifted, catalogue.shortlist, ask.tasks)
@@ -74,7 +81,7 @@ def find_few(
     return inputs, survey
 
 
-def _listed(catalogue: Catalogue, base: str | None) -> listing.Listing:
+def _list(catalogue: Catalogue, base: str | None) -> listing.Listing:
     collection, author = catalogue.collection, catalogue.author
     if collection is not None and author is None:
         return listing.collection(collection)
@@ -86,7 +93,7 @@ def _listed(catalogue: Catalogue, base: str | None) -> listing.Listing:
     )
 
 
-def _shorten(sifted: Sifted, count: int, asked: Tasks) -> tuple[Shortlist, dict[str, str]]:
+def _shorten(sifted: Candidates, count: int, asked: Tasks) -> tuple[Shortlist, dict[str, str]]:
     """The shortlist, and all that are not on it. Whose weights are no fine-tune's is replaced."""
     left, dropped = list(sifted.kept), dict(sifted.dropped)
     checked: set[str] = set()
@@ -128,11 +135,11 @@ def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
         except SimmergeError as error:
             if task.named or task.name in ask.tasks.probes:
                 raise
-            dropped[task.name] = spoken(error)
+            dropped[task.name] = printable(error)
     if not tasks:
         seen = "; ".join(f"{task}: {why}" for task, why in dropped.items())
         raise ProbeError(
-            f"there is no task to merge these models for ({spoken(seen)})",
+            f"there is no task to merge these models for ({printable(seen)})",
             hint="name an expert and probes: --expert TASK=MODEL --probes TASK=org/dataset",
         )
     return Inputs(models=short.models, base=base, tasks=tuple(tasks), dropped=dropped)

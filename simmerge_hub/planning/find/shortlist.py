@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning.ask.options import Tasks
-from simmerge_hub.planning.ask.tasks import Task, stated_tasks, tasks_of
+from simmerge_hub.planning.ask.tasks import Task, tasks_of, tasks_on_card
 
 GOOD = 0.5
 """A model is good at a task from this share of the best score on."""
@@ -44,7 +44,7 @@ def shorten(models: Sequence[Checkpoint], count: int, asked: Tasks = Tasks()) ->
     Raises:
         ProbeError: no task has an expert, or a named expert is not among the models.
     """
-    passed = {} if asked.experts else {m.name: NO_SCORE for m in models if not stated_tasks(m)}
+    passed = {} if asked.experts else {m.name: NO_SCORE for m in models if not tasks_on_card(m)}
     known = [model for model in models if model.name not in passed]
     if len(known) < 2:
         return Shortlist(models=tuple(known), tasks=(), passed=passed, dropped={})
@@ -90,7 +90,7 @@ def _why(model: Checkpoint, tasks: Sequence[Task]) -> str:
     """Why a model is passed over: the task it is nearest to the top of, and who is above it."""
     own = [task for task in tasks if model.name in task.scores]
     if not own:
-        stated = stated_tasks(model)
+        stated = tasks_on_card(model)
         told = f"only for {', '.join(stated[:TASKS_SHOWN])}, not" if stated else "none"
         wanted = ", ".join(task.name for task in tasks[:TASKS_SHOWN])
         return f"its card states scores {told} for {wanted}"

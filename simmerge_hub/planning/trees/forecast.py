@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.choice import Choice, Gap, unmerged
+from simmerge_hub.planning.choice import Choice, Gap, model_alone
 from simmerge_hub.planning.tree import Tree, at_once, join, pairwise
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
@@ -61,10 +61,10 @@ class Forecast:
         models: name -> signature.
         known: task -> model -> utility relative to the task's expert, 1 for the expert; 0 where
             nothing is stated.
-        made: label of a tree inside others -> the signature of its weights.
+        intermediates: label of a tree inside others -> the signature of its weights.
         views: models -> what they look like on each task.
-        ran: label of a tree -> task -> what its merge did on the task's probes.
-        seen: label of a tree -> what was expected of it last.
+        runs: label of a tree -> task -> what its merge did on the task's probes.
+        latest: label of a tree -> what was expected of it last.
         scored: how many merges were predicted.
     """
 
@@ -72,15 +72,15 @@ class Forecast:
     base: Signature | None
     models: Mapping[str, Signature]
     known: Mapping[str, Mapping[str, float]]
-    made: dict[str, Signature] = field(default_factory=dict)
+    intermediates: dict[str, Signature] = field(default_factory=dict)
     views: dict[tuple[str, ...], list[View]] = field(default_factory=dict)
-    ran: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
-    seen: dict[str, Choice] = field(default_factory=dict)
+    runs: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
+    latest: dict[str, Choice] = field(default_factory=dict)
     scored: int = 0
 
     def model(self, name: str) -> Choice:
         """A model by itself."""
-        return unmerged(name, self.known)
+        return model_alone(name, self.known)
 
     def steps(self, pairs: Iterable[tuple[Choice, Choice]]) -> list[Choice]:
         """Each pair of trees merged with each of its arms."""
@@ -108,22 +108,24 @@ class Forecast:
         self.scored += len(beliefs)
         idle = self._idle()
         for tree in asked:
-            self.seen[tree.label] = Choice(
+            self.latest[tree.label] = Choice(
                 tree=tree,
                 beliefs=beliefs[tree.label],
                 label=tree.label,
                 idle=idle.intersection(tree.models),
             )
-        return [self.seen[tree.label] for tree in asked]
+        return [self.latest[tree.label] for tree in asked]
 
     def weights(self, tree: Tree) -> Signature:
         """The signature of a tree's merge, without behaviour; its parts' are kept, it is not."""
         if tree.arm is None:
             return replace(self.models[tree.models[0]], sketches={})
         for part in tree.parts:
-            if part.label not in self.made:
-                self.made[part.label] = self.weights(part)
-        return simulate_merge(tree.arm, self.base, [self.made[part.label] for part in tree.parts])
+            if part.label not in self.intermediates:
+                self.intermediates[part.label] = self.weights(part)
+        return simulate_merge(
+            tree.arm, self.base, [self.intermediates[part.label] for part in tree.parts]
+        )
 
     def view(self, models: Sequence[str]) -> list[View]:
         """What the models look like on every task."""
@@ -135,7 +137,7 @@ class Forecast:
     def likeness(self, tree: Tree, view: View) -> Floats:
         """How much the tree's merge behaves like the expert, if it was run."""
         own = self.models[view.expert].sketches.get(view.task)
-        return likeness(self.ran.get(tree.label, {}).get(view.task), own)
+        return likeness(self.runs.get(tree.label, {}).get(view.task), own)
 
     def effects(self, tree: Tree, views: Sequence[View]) -> Floats:
         """[views, effects]: where the tree's merge lies between the expert and the others."""
@@ -207,8 +209,10 @@ class Forecast:
                 groups.setdefault(tuple(a.label for a in question.arms), []).append(question)
         for group in groups.values():
             values = np.stack([question.view.values for question in group])
-            moved = np.stack([question.moved for question in group])
-            answers = zip(group, *self.predictor.bulk(values, moved, group[0].arms), strict=True)
+            arm_effects = np.stack([question.effects for question in group])
+            answers = zip(
+                group, *self.predictor.bulk(values, arm_effects, group[0].arms), strict=True
+            )
             for question, gains, widths in answers:
                 for tree, gain, width in zip(question.trees, gains, widths, strict=True):
                     yield tree, question.view, gain, width
@@ -217,9 +221,9 @@ class Forecast:
         """For every task on which the two differ: all arms, seen from its better model."""
         arms = tuple(tree.arm for tree in trees if tree.arm)
         first, second = (self.models[name] for name in models)
-        moved = effects(first, second, self.base, arms)
-        ahead = (arms, moved)
-        behind = (tuple(a.swapped() for a in arms), swap_effects(moved))
+        arm_effects = effects(first, second, self.base, arms)
+        ahead = (arms, arm_effects)
+        behind = (tuple(a.swapped() for a in arms), swap_effects(arm_effects))
         return [
             _Question(view, trees, *(ahead if view.expert == models[0] else behind))
             for view in self._apart(models)
@@ -232,4 +236,4 @@ class _Question(NamedTuple):
     view: View
     trees: Sequence[Tree]
     arms: tuple[Arm, ...]
-    moved: Floats
+    effects: Floats

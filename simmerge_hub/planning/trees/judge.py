@@ -66,8 +66,8 @@ def judge_trees(
         objective=ask.objective,
         standings={task: Standing(novelty=each) for task, each in novelty.items()},
         left_out={**leave_out(ranked, order, inputs.names), **beaten},
-        parts={merge.label: forecast.seen.get(merge.label, best) for merge in best.tree.merges},
-        tried=tuple(forecast.ran),
+        parts={merge.label: forecast.latest.get(merge.label, best) for merge in best.tree.merges},
+        tried=tuple(forecast.runs),
         scored=forecast.scored,
     )
 

@@ -11,7 +11,7 @@ from itertools import combinations, product
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import BEAM
 from simmerge_hub.planning.choice import CAUTION, Choice, Order
-from simmerge_hub.planning.tree import identity, leaning, splits
+from simmerge_hub.planning.tree import identity, splits, vary_weights
 from simmerge_hub.planning.trees.forecast import Forecast
 
 WIDEST_LEVEL = 24
@@ -58,7 +58,7 @@ def lean(
     forecast: Forecast, ranked: Sequence[Choice], objective: Objective, *, count: int = BEAM
 ) -> list[Choice]:
     """The choices, and the first `count` of them with other weights in their last steps."""
-    others = forecast.trees(tree for c in ranked[:count] for tree in leaning(c.tree))
+    others = forecast.trees(tree for c in ranked[:count] for tree in vary_weights(c.tree))
     return Order(objective=objective, caution=CAUTION).sort([*ranked, *others])
 
 

@@ -45,7 +45,7 @@ def try_first(
     """
     places = [i for i, choice in enumerate(ranked) if len(choice.tree.models) > 2][:count]
     for i in places:
-        forecast.ran[ranked[i].tree.label] = run(ranked[i].tree)
+        forecast.runs[ranked[i].tree.label] = run(ranked[i].tree)
     last = max(places, default=-1) + 1
     again = forecast.trees(choice.tree for choice in ranked[:last])
     order = Order(objective=objective, caution=CAUTION)

@@ -172,4 +172,4 @@ def test_forecasts_are_counted_and_remembered() -> None:
     choice = merge(of, "abc")
     merge(of, "ab")
     assert of.scored == 2
-    assert of.seen[choice.tree.label] is choice
+    assert of.latest[choice.tree.label] is choice
