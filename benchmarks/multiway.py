@@ -61,7 +61,7 @@ from multiway_train import plant_all, table, train_without_fold, training_merges
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN
 from simmerge_hub.planning.choice import CAUTION, Choice
-from simmerge_hub.planning.tree import Tree, every, join, leaf
+from simmerge_hub.planning.tree import Tree, enumerate_trees, join, leaf
 from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trees.trial import try_first
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
@@ -149,8 +149,8 @@ def _plan_set(
         "scored": forecast.scored,
         "plans": {c.tree.label: _by_task(c) for c in found},
         "parts": {
-            tree.label: _by_task(forecast.seen[tree.label])
-            for tree in parts(chosen) if tree.label in forecast.seen
+            tree.label: _told(forecast.latest[tree.label])
+            for tree in parts(chosen) if tree.label in forecast.latest
         },
     }  # fmt: skip
     picked = [found[0].tree, max(found, key=_boldly).tree]
@@ -198,8 +198,8 @@ def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
             PLAN: choice(planned[chosen]["plans"], 1.0),
             TRIED: choice(planned[chosen]["tried"], 1.0),
         }
-        arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
-        asked = {name: [parse_label(label, arms)] for name, label in picked.items()}
+        arms = {m.arm.label: m.arm for tree in enumerate_trees(chosen) for m in tree.merges}
+        asked = {name: [parsed(label, arms)] for name, label in picked.items()}
         asked[CONTROL] = [chain(order, "linear") for order in orders(chosen)]
         asked[f"at once: {SUM.label}"] = [join(SUM, *map(leaf, chosen))]
         found = average(bench.utilities(chosen, [t for some in asked.values() for t in some]))
@@ -223,7 +223,7 @@ def measure_own(manifest: Manifest, sizes: Sequence[int], seconds: float) -> boo
         known = measured[chosen]["utilities"] | planned[chosen].get("measured", {})
         picked = [choose_alone(planned[chosen]["plans"], place) for place in range(len(chosen))]
         if new := sorted(set(picked) - set(known)):
-            arms = {m.arm.label: m.arm for tree in every(chosen) for m in tree.merges}
+            arms = {m.arm.label: m.arm for tree in enumerate_trees(chosen) for m in tree.merges}
             bench = benches[measured[chosen]["base"]]
             known |= bench.utilities(chosen, [parse_label(label, arms) for label in new])
         values = [known[label][place] for place, label in enumerate(picked)]
@@ -256,7 +256,7 @@ def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
             continue
         everyone = (*chosen, other)
         drawn = sorted(
-            every(everyone), key=lambda t: (len(t.parts) < 4, seeded_hash("harm", t.label))
+            enumerate_trees(everyone), key=lambda t: (len(t.parts) < 4, hashed("harm", t.label))
         )
         best = max(average(bench.utilities(chosen, drawn[:HARM])).values())
         predictor = train_without_fold(manifest, folds(manifest)[chosen[0]])

@@ -6,7 +6,7 @@ from itertools import combinations
 from random import Random
 
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.tree import Tree, every, identity, join, leaf
+from simmerge_hub.planning.tree import Tree, enumerate_trees, identity, join, leaf
 from simmerge_hub.zoo.manifest import Manifest
 
 FOLDS = 4
@@ -66,7 +66,7 @@ def tasks_of(manifest: Manifest, models: Sequence[str]) -> dict[str, str]:
 
 def trees(models: Sequence[str]) -> list[Tree]:
     """The plans that are measured: all of three models; of four, controls and a seeded draw."""
-    found = every(models)
+    found = enumerate_trees(models)
     if len(models) < 4:
         return found
     wanted = {identity(tree) for tree in controls(models)}
@@ -79,7 +79,7 @@ def trees(models: Sequence[str]) -> list[Tree]:
 def parts(models: Sequence[str]) -> list[Tree]:
     """The models of a set and the intermediates of its plans that are merges of two."""
     pairs = combinations(sorted(models), 2)
-    return [*map(leaf, models), *(t for pair in pairs for t in every(pair))]
+    return [*map(leaf, models), *(t for pair in pairs for t in enumerate_trees(pair))]
 
 
 def parse_label(label: str, arms: Mapping[str, Arm]) -> Tree:

@@ -14,7 +14,7 @@ import numpy as np
 from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, planted_name, read
 from multiway_sets import LEARNING, SEED, SETS, folds, seeded_hash, sets, tasks_of, trees
 
-from simmerge_hub.planning.tree import Tree, every
+from simmerge_hub.planning.tree import Tree, enumerate_trees
 from simmerge_hub.selector.models import heads, mixture, multiway
 from simmerge_hub.selector.models.mixture import Size
 from simmerge_hub.selector.predictor import origin
@@ -76,7 +76,7 @@ def plant_all(manifest: Manifest, seconds: float, shard: int) -> bool:
 
 def _draw(models: Sequence[str], count: int) -> list[Tree]:
     """A seeded draw of the merges of all of these."""
-    return sorted(every(sorted(models)), key=lambda t: seeded_hash("planted", t.label))[:count]
+    return sorted(enumerate_trees(sorted(models)), key=lambda t: hashed("planted", t.label))[:count]
 
 
 def table(manifest: Manifest, seconds: float, shard: int) -> bool:
@@ -124,7 +124,7 @@ def _by_models(row: Mapping[str, Any]) -> dict[tuple[str, ...], list[Tree]]:
     if "planted" in row:
         whole = (*models, row["planted"])
         some = [tuple(sorted((*two, row["planted"]))) for two in combinations(models, 2)]
-        known = [t for each in (whole, *some) for t in every(sorted(each))]
+        known = [t for each in (whole, *some) for t in enumerate_trees(sorted(each))]
     else:
         known = trees(models)
     found: dict[tuple[str, ...], list[Tree]] = {}
@@ -160,12 +160,12 @@ def _describe(
     experts = list(asked.values())
     probes = [signatures.probes[t] for t, expert in asked.items() if expert in models]
     for tree in known:
-        forecast.ran[tree.label] = bench.run(tree, probes)
+        forecast.runs[tree.label] = bench.run(tree, probes)
     return [
         merges.line(
             models,
             view.task,
-            view.level,
+            view.gap.level,
             view.values,
             [
                 merges.entry(

@@ -19,6 +19,16 @@ def options(commands: Any) -> None:
     command = arguments.command(
         commands, "plan", run, "predict how to merge models; merges and evaluates nothing"
     )
+    for add in (_add_models, _add_tasks, _add_objective, _add_search, _add_sources):
+        add(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
+    arguments.signatures(command)
+    arguments.json(command)
+    command.set_defaults(check=partial(_check, command))
+
+
+def _add_models(command: argparse.ArgumentParser) -> None:
+    """Which models: named, or those of a catalogue."""
     command.add_argument("models", nargs="*", metavar="MODEL", help=arguments.REFERENCE)
     command.add_argument(
         "--collection", metavar="COLLECTION",
@@ -33,6 +43,10 @@ def options(commands: Any) -> None:
         help="of a catalogue, search the best N by the scores on their cards; default: 12",
     )  # fmt: skip
     command.add_argument("--base", help="what the models were fine-tuned from")
+
+
+def _add_tasks(command: argparse.ArgumentParser) -> None:
+    """What they are merged for, and what is compared."""
     command.add_argument(
         "--expert", action="append", type=arguments.pair, default=[], dest="experts",
         metavar="TASK=MODEL",
@@ -50,6 +64,10 @@ def options(commands: Any) -> None:
         "--signals", choices=["full", "structural"], default="full",
         help="structural: compare weights by a few byte ranges, download no model",
     )  # fmt: skip
+
+
+def _add_objective(command: argparse.ArgumentParser) -> None:
+    """What merges are judged by."""
     command.add_argument(
         "--objective", choices=["mean", "worst"], default="mean",
         help="what to make as large as it can be of the shares of the task expert's score that a "
@@ -65,6 +83,10 @@ def options(commands: Any) -> None:
         help="only merges predicted to keep this share, 0 to 1, of the task expert's score "
              "(repeat)",
     )  # fmt: skip
+
+
+def _add_search(command: argparse.ArgumentParser) -> None:
+    """How far to search among three models or more, and where the tree is drawn."""
     command.add_argument(
         "--min-models", type=arguments.positive, default=2, dest="least", metavar="N",
         help="of three or more models, merge at least so many; default: 2",
@@ -91,6 +113,10 @@ def options(commands: Any) -> None:
         "--picture", metavar="FILE",
         help="of three or more models, draw the merge tree: .png, .svg or .pdf",
     )  # fmt: skip
+
+
+def _add_sources(command: argparse.ArgumentParser) -> None:
+    """Who predicts, and who may try another arm."""
     command.add_argument(
         "--predictor", metavar="PREDICTOR", help="another one: a file, or org/name[@revision]"
     )
@@ -98,10 +124,6 @@ def options(commands: Any) -> None:
         "--bandit", metavar="STATE",
         help="let a bandit choose: it may try another arm to learn from it; org/name or a folder",
     )  # fmt: skip
-    command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
-    arguments.signatures(command)
-    arguments.json(command)
-    command.set_defaults(check=partial(_check, command))
 
 
 def _check(command: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:

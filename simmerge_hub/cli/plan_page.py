@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simmerge_hub.cli import show
+from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.find.shortlist import GOOD
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Status
 
@@ -147,21 +148,15 @@ def _origins(plan: "Plan") -> None:
     """What was left out, and what the plan was made from."""
     line("")
     told = plan.survey.dropped if plan.survey else {}
-    for reason, names in _group({w: r for w, r in plan.left_out.items() if w not in told}).items():
+    for reason, names in group_reasons(
+        {w: r for w, r in plan.left_out.items() if w not in told}
+    ).items():
         line(f"left out: {', '.join(names)}: {reason}", style="dim")
-    alike = _group({name: show.origins(parts) for name, parts in plan.signatures.items()})
+    alike = group_reasons({name: show.origins(parts) for name, parts in plan.signatures.items()})
     for origin, names in alike.items():
         several = "signature" if len(names) == 1 else "signatures"
         line(f"{several} of {', '.join(names)}: {origin}", style="dim")
     line(f"predictor: {plan.predictor[:12]}, from {plan.predictor_from}", style="dim")
-
-
-def _group(reasons: Mapping[str, str]) -> dict[str, list[str]]:
-    """Reason -> the names it holds for."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
-    return names
 
 
 def _survey(survey: "Survey", plan: "Plan") -> None:

@@ -2,7 +2,7 @@
 
 *Utility* has one meaning: the share of the task expert's score that a merge keeps, 1 = as good as
 the expert. Predictors are trained on gains, shares of the gap between the expert and the rest;
-`from_gain` is the one place where a gain becomes a utility.
+`Gap` is the one place where a gain becomes a utility.
 """
 
 import math
@@ -13,7 +13,7 @@ from statistics import fmean
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.tree import Tree, leaf
 from simmerge_hub.recipe.why import Spread
-from simmerge_hub.selector.tables.outcomes import HIGHEST
+from simmerge_hub.selector.tables.outcomes import HIGHEST, SMALLEST_GAP
 
 WITHIN = 1.645
 """Standard deviations of a normal error that the predictor's 90 % intervals reach."""
@@ -42,17 +42,43 @@ class Belief:
         return middle, low, high
 
 
-def from_gain(gain: float, width: float, *, best: float = 1.0, level: float = 0.0) -> Belief:
-    """A predicted gain as a utility: of a task's best model, which reaches `best`, and the others,
-    which reach `level`, the merge reaches level + gain · (best − level).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """What a task's best model is ahead of the others, in shares of the task expert's score.
+
+    Models that are less than SMALLEST_GAP apart do not differ: predictors never learned from such
+    pairs, so no gain means anything there, and any merge is expected in the middle between them.
 
     Args:
-        gain: share of the gap that the merge closes, in [-1, 1.5].
-        width: half-width of its 90 % interval.
-        best, level: utilities; where no score of the others is known, their level is 0.
+        best, level: utilities of the best model and of the others; where no score of the others is
+            known, their level is 0.
     """
-    gap = best - level
-    return Belief(mean=float(level + gain * gap), variance=float((gap * width / WITHIN) ** 2))
+
+    best: float = 1.0
+    level: float = 0.0
+
+    @property
+    def size(self) -> float:
+        """The utility that a gain of 1 is worth; 0 where the models do not differ."""
+        size = self.best - self.level
+        return size if size >= SMALLEST_GAP else 0.0
+
+    def belief(self, gain: float, width: float) -> Belief:
+        """A predicted gain as a utility: level + gain · (best − level).
+
+        Args:
+            gain: share of the gap that the merge closes, in [-1, 1.5].
+            width: half-width of its 90 % interval.
+        """
+        if not self.size:
+            return self.middle
+        mean, deviation = self.level + gain * self.size, self.size * width / WITHIN
+        return Belief(mean=float(mean), variance=float(deviation**2))
+
+    @property
+    def middle(self) -> Belief:
+        """What is expected where the models do not differ."""
+        return Belief(mean=(self.best + self.level) / 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,20 +112,39 @@ class Choice:
         return min(leads) >= 0 and max(leads) > 0
 
 
-def unmerged(model: str, known: Mapping[str, Mapping[str, float]]) -> Choice:
+def model_alone(model: str, known: Mapping[str, Mapping[str, float]]) -> Choice:
     """A model by itself; `known`: task -> model -> utility, 0 where nothing is stated."""
     beliefs = {task: Belief(mean=own.get(model, 0.0)) for task, own in known.items()}
     return Choice(tree=leaf(model), beliefs=beliefs, label=model)
 
 
-def in_order(choices: Iterable[Choice], objective: Objective, caution: float) -> list[Choice]:
-    """Best first: by what must be kept, then the objective with caution, less IDLE for every model
-    that is the best at no task, then the mean, then the label."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What merges are put in order by.
 
-    def place(choice: Choice) -> tuple[float, float, float, str]:
-        spreads = choice.spreads(caution)
-        short = math.fsum(objective.missing(spreads).values())
-        value = objective.value(spreads)[1] - IDLE * len(choice.idle)
-        return short, -value, -choice.mean, choice.label
+    Args:
+        objective: what a merge is judged by.
+        caution: so many standard deviations below the mean of every task.
+    """
 
-    return sorted(choices, key=place)
+    objective: Objective
+    caution: float
+
+    def value(self, choice: Choice) -> float:
+        """The objective's value, with caution."""
+        return self.objective.value(choice.spreads(self.caution))[1]
+
+    def missing(self, choice: Choice) -> dict[str, float]:
+        """Task -> how much it falls short of what must be kept."""
+        return self.objective.missing(choice.spreads(self.caution))
+
+    def sort(self, choices: Iterable[Choice]) -> list[Choice]:
+        """Best first: by what must be kept, then the value, less IDLE for every model that is the
+        best at no task, then the mean, then the label."""
+
+        def place(choice: Choice) -> tuple[float, float, float, str]:
+            short = math.fsum(self.missing(choice).values())
+            value = self.value(choice) - IDLE * len(choice.idle)
+            return short, -value, -choice.mean, choice.label
+
+        return sorted(choices, key=place)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from simmerge_hub.planning.ask.options import Say, Sources
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.signatures.features.vector import Features, features
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
@@ -14,41 +15,37 @@ from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
 class Evidence:
     """What was measured: the probes by task, and by name every model's signature and the base's.
 
-    `origin` is the base's name, if there is a base.
+    `base` is the base's own, if there is a base; `origins` says by name where the parts of each
+    signature came from.
     """
 
     probes: Mapping[str, ProbeSet]
-    signed: Mapping[str, Signed]
-    origin: str | None = None
+    signatures: Mapping[str, Signature]
+    base: Signature | None
+    origins: Mapping[str, Mapping[str, str]]
 
-    @property
-    def signatures(self) -> dict[str, Signature]:
-        """Name -> signature."""
-        return {name: each.signature for name, each in self.signed.items()}
-
-    @property
-    def base(self) -> Signature | None:
-        """The base's signature."""
-        return None if self.origin is None else self.signed[self.origin].signature
-
-    @property
-    def origins(self) -> dict[str, Mapping[str, str]]:
-        """Name -> where the parts of the signature came from."""
-        return {name: each.origins for name, each in self.signed.items()}
+    def compare(self, expert: str, auxiliary: str, task: str) -> Features:
+        """The features of two models on a task."""
+        known = self.signatures
+        return features(known[expert], known[auxiliary], self.base, task)
 
 
 def sign_all(inputs: Inputs, sources: Sources, *, progress: Say, note: Say | None) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted."""
     probed = inputs.tasks if sources.signals == "full" else ()
     probes = {task.name: probe_set(task.name, task.probes) for task in probed}
-    signatures: dict[str, Signed] = {}
+    signed: dict[str, Signed] = {}
     for checkpoint in [*inputs.models, *([inputs.base] if inputs.base else [])]:
         progress(f"signing {checkpoint.name}")
-        signatures[checkpoint.name] = find_or_sign(
+        signed[checkpoint.name] = find_or_sign(
             Request(checkpoint=checkpoint, base=inputs.base, probe_sets=tuple(probes.values())),
             third_parties=sources.signatures,
             progress=lambda what, done, total: progress(f"{what} ({done}/{total})"),
             note=note,
         )
-    origin = inputs.base.name if inputs.base else None
-    return Evidence(probes=probes, signed=signatures, origin=origin)
+    return Evidence(
+        probes=probes,
+        signatures={name: each.signature for name, each in signed.items()},
+        base=signed[inputs.base.name].signature if inputs.base else None,
+        origins={name: each.origins for name, each in signed.items()},
+    )

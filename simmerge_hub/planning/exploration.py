@@ -12,7 +12,6 @@ from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.verdict import Verdict
 from simmerge_hub.selector.bandit import sharing
-from simmerge_hub.signatures.features.vector import features
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES
 from simmerge_hub.signatures.signing.signature import Signature
 
@@ -84,8 +83,8 @@ def _questions(
     names = {model.name: _name(model, known[model.name]) for model in inputs.models}
     asked = []
     for task in inputs.tasks:
-        (auxiliary,) = [name for name in inputs.names if name != task.expert]
-        pair = features(known[task.expert], known[auxiliary], evidence.base, task.name)
+        auxiliary = inputs.partner(task.expert)
+        pair = evidence.compare(task.expert, auxiliary, task.name)
         asked.append(
             sharing.Asked(
                 task=task.name,

@@ -33,6 +33,11 @@ class Inputs:
         """Task -> model -> its utility without any merge, where cards state it."""
         return {task.name: task.relative for task in self.tasks}
 
+    def partner(self, model: str) -> str:
+        """Of two models, the other one."""
+        (other,) = [name for name in self.names if name != model]
+        return other
+
     @property
     def parameters(self) -> int | None:
         """How many the base (or the first model) has; None for an adapter."""
@@ -53,7 +58,7 @@ def pin(references: Sequence[str], base: str | None, asked: Tasks) -> Inputs:
     origin = common_base(models, base)
     check_names(models, origin)
     align_strict(models, origin)
-    tasks, dropped = tasks_of(models, asked.experts, asked.probes, asked.infer)
+    tasks, dropped = tasks_of(models, asked)
     return Inputs(models=tuple(models), base=origin, tasks=tasks, dropped=dropped)
 
 

@@ -13,62 +13,65 @@ import numpy as np
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.ask.tasks import Task
-from simmerge_hub.planning.choice import Belief, Choice, from_gain, in_order, unmerged
+from simmerge_hub.planning.choice import Choice, Gap, Order, model_alone
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.exploration import add_arms, explore
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.verdict import Standing, Verdict, reasons, worst
-from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
-from simmerge_hub.selector.predictor.ranking import Ranking
-from simmerge_hub.selector.predictor.trust import Trust, combine
-from simmerge_hub.signatures.features.vector import features
+from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
+from simmerge_hub.selector.predictor.trust import Trust, together
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
 
+ALIKE = "the two models are equally good at it, and so is any merge of them"
+"""What is said of a task on which there is nothing to gain."""
+
+Rankings = Mapping[str, Ranking]
+"""By task."""
+Predictions = Mapping[str, Mapping[str, Prediction]]
+"""Label of an arm -> task -> what is predicted."""
 Effects = Mapping[str, Mapping[str, np.ndarray]]
 """Expert -> arm label, seen from it -> what the arm does to the pair."""
 
 
-def judge_pair(
-    inputs: Inputs,
-    evidence: Evidence,
-    predictor: Predictor,
-    objective: Objective,
-    *,
-    bandit: str | None = None,
-) -> Verdict:
+def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask) -> Verdict:
     """Every arm that may merge two signed models, best first.
 
     Args:
         inputs: the two models; who is the expert for each task is known.
         evidence: their signatures.
         predictor: of gains.
-        objective: what the arms are ordered by.
-        bandit: a folder or `org/name` of a bandit, whose suggestion comes first.
+        ask: what the arms are ordered by, and the bandit whose suggestion comes first.
 
     Raises:
         PredictorError: no arm is left on every task.
         ObjectiveError: no arm keeps what must be kept.
     """
-    arms = objective.candidates([task.name for task in inputs.tasks])
+    bandit = ask.sources.bandit
+    arms = ask.objective.candidates([task.name for task in inputs.tasks])
     if bandit is not None:
         arms = add_arms(arms, bandit)
     reads = predictor.reads_effects(arms)
     moves = _effects(inputs, evidence, arms) if reads or bandit is not None else {}
     rankings = {
-        task.name: _rank(task, inputs, evidence, predictor, arms, moves if reads else {})
+        task.name: predictor.predict(
+            evidence.compare(task.expert, inputs.partner(task.expert), task.name),
+            task=task.name,
+            arms=arms,
+            effects=moves[task.expert] if reads else {},
+            parameters=inputs.parameters,
+        )
         for task in inputs.tasks
     }
-    verdict = decide(inputs, rankings, objective)
-    if bandit is not None:
-        verdict = explore(verdict, bandit, inputs, evidence, moves)
-    return verdict
+    verdict = decide(inputs, rankings, ask.objective)
+    return explore(verdict, bandit, inputs, evidence, moves) if bandit is not None else verdict
 
 
-def decide(inputs: Inputs, rankings: Mapping[str, Ranking], objective: Objective) -> Verdict:
+def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:
     """One ranking per task -> one verdict.
 
     Args:
@@ -77,70 +80,105 @@ def decide(inputs: Inputs, rankings: Mapping[str, Ranking], objective: Objective
         objective: what the arms are ordered by; those that keep too little come last.
     """
     objective.check(rankings)
-    choices = in_order(_choices(inputs, rankings), objective, caution=0.0)
-    if not choices:
-        raise PredictorError(
-            "no operator is left that can be predicted for every task",
-            hint="plan for fewer tasks: --expert TASK=MODEL names them",
-        )
-    trust = _trust(inputs, rankings, objective, choices)
+    order = Order(objective=objective, caution=0.0)
+    rankings = {t.name: _orient(rankings[t.name], t, inputs.names) for t in inputs.tasks}
+    gaps = {t.name: _gap(t, inputs.partner(t.expert)) for t in inputs.tasks}
+    predictions = _join_tasks(rankings)
+    choices = order.sort(_choices(inputs.names, predictions, gaps))
+    trust = _trust(inputs, rankings, objective, _leads(choices, predictions, gaps, objective))
     because: tuple[str, ...] = ()
     if trust is None or trust.followed:
-        models = [unmerged(name, inputs.known) for name in inputs.names]
-        because = reasons(choices, objective, 0.0, models)
+        because = reasons(
+            choices, order, [model_alone(name, inputs.known) for name in inputs.names]
+        )
     if trust is not None:
         because = (*because, *_grounds(trust, objective))
         choices.sort(key=lambda choice: choice.label != trust.chosen)
-    labels = {choice.label for choice in choices}
+    left_out = _rejections(rankings)
     return Verdict(
         choices=tuple(choices),
         status=worst([ranking.status for ranking in rankings.values()]),
         because=because,
         objective=objective,
-        standings={t.name: _standing(t, rankings[t.name], inputs.names) for t in inputs.tasks},
-        left_out={a: why for a, why in _rejected(inputs, rankings).items() if a not in labels},
+        standings={task: _standing(each, gaps[task]) for task, each in rankings.items()},
+        left_out={label: why for label, why in left_out.items() if label not in predictions},
         trust=trust,
     )
 
 
-def _trust(
-    inputs: Inputs,
-    rankings: Mapping[str, Ranking],
-    objective: Objective,
+def _orient(ranking: Ranking, task: Task, names: Sequence[str]) -> Ranking:
+    """A ranking whose arms have the task's expert first, in the order of the plan's models."""
+    if task.expert == names[0]:
+        return ranking
+    return replace(
+        ranking,
+        kept=tuple(replace(each, arm=each.arm.swapped()) for each in ranking.kept),
+        rejected=tuple((arm.swapped(), why) for arm, why in ranking.rejected),
+    )
+
+
+def _gap(task: Task, other: str) -> Gap:
+    """Between the expert and the other model, whose utility is 0 where no card states its score."""
+    return Gap(level=task.relative.get(other, 0.0))
+
+
+def _join_tasks(rankings: Rankings) -> Predictions:
+    """The arms that are predicted for every task."""
+    predictions: dict[str, dict[str, Prediction]] = {}
+    for task, ranking in rankings.items():
+        for each in ranking.kept:
+            predictions.setdefault(each.arm.label, {})[task] = each
+    whole = {arm: own for arm, own in predictions.items() if len(own) == len(rankings)}
+    if not whole:
+        raise PredictorError(
+            "no operator is left that can be predicted for every task",
+            hint="plan for fewer tasks: --expert TASK=MODEL names them",
+        )
+    return whole
+
+
+def _choices(
+    names: Sequence[str], predictions: Predictions, gaps: Mapping[str, Gap]
+) -> list[Choice]:
+    """The arms as merges of the two models, with their utilities."""
+    return [
+        Choice(
+            tree=join(next(iter(own.values())).arm, *map(leaf, names)),
+            beliefs={task: gaps[task].belief(each.gain, each.width) for task, each in own.items()},
+            label=label,
+        )
+        for label, own in predictions.items()
+    ]
+
+
+def _leads(
     choices: Sequence[Choice],
+    predictions: Predictions,
+    gaps: Mapping[str, Gap],
+    objective: Objective,
+) -> dict[str, float]:
+    """Label -> by how much the first is ahead: in what must be kept, else in the objective's gain.
+
+    Of a task on which the models do not differ, no arm gains anything.
+    """
+
+    def gain(label: str) -> float:
+        own = {t: each.gain if gaps[t].size else 0.0 for t, each in predictions[label].items()}
+        return objective.value({task: (value, value, value) for task, value in own.items()})[0]
+
+    first = choices[0].label
+    lacks = {c.label: math.fsum(objective.missing(c.spreads()).values()) for c in choices}
+    more = {label: lack - lacks[first] for label, lack in lacks.items()}
+    return {label: more[label] if more[label] > 0 else gain(first) - gain(label) for label in more}
+
+
+def _trust(
+    inputs: Inputs, rankings: Rankings, objective: Objective, leads: Mapping[str, float]
 ) -> Trust | None:
     """Whether the first is taken, by the held-out pairs at least as far as the farthest task."""
     grounds = [each.grounds for each in rankings.values() if each.grounds is not None]
-    if not grounds:
-        return None
-    gains = _gains(inputs, rankings)
-    leads = {c.label: _lead(choices[0], c, gains, objective) for c in choices}
     both = len({task.expert for task in inputs.tasks}) > 1
-    return combine(grounds).weigh(list(leads), leads, both=both)
-
-
-def _gains(inputs: Inputs, rankings: Mapping[str, Ranking]) -> dict[str, dict[str, Spread]]:
-    """Label of an arm -> task -> its predicted gain, the unit that leads are judged in."""
-    gains: dict[str, dict[str, Spread]] = {}
-    for task in inputs.tasks:
-        for each in rankings[task.name].kept:
-            label = _orient(each.arm, task, inputs.names).label
-            gains.setdefault(label, {})[task.name] = (each.gain, each.gain, each.gain)
-    return gains
-
-
-def _lead(
-    first: Choice,
-    other: Choice,
-    gains: Mapping[str, Mapping[str, Spread]],
-    objective: Objective,
-) -> float:
-    """By how much the first is ahead: in what must be kept, else in the objective's gain."""
-    lacks = [math.fsum(objective.missing(c.spreads()).values()) for c in (first, other)]
-    if lacks[1] > lacks[0]:
-        return lacks[1] - lacks[0]
-    values = [objective.value(gains[c.label])[0] for c in (first, other)]
-    return values[0] - values[1]
+    return together(grounds).weigh(list(leads), leads, both=both) if grounds else None
 
 
 def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:
@@ -150,60 +188,31 @@ def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:
     return (*trust.because, *unknown)
 
 
-def _level(task: Task, names: Sequence[str]) -> float:
-    """The utility of the model that is not the expert; 0 where no card states its score."""
-    return next(task.relative.get(model, 0.0) for model in names if model != task.expert)
-
-
-def _orient(arm: Arm, task: Task, names: Sequence[str]) -> Arm:
-    """An arm whose first model is the task's expert, in the order of the plan's models."""
-    return arm if task.expert == names[0] else arm.swapped()
-
-
-def _choices(inputs: Inputs, rankings: Mapping[str, Ranking]) -> list[Choice]:
-    """The arms that are predicted for every task, with their utilities."""
-    arms: dict[str, Arm] = {}
-    beliefs: dict[str, dict[str, Belief]] = {}
-    for task in inputs.tasks:
-        level = _level(task, inputs.names)
-        for each in rankings[task.name].kept:
-            arm = _orient(each.arm, task, inputs.names)
-            arms.setdefault(arm.label, arm)
-            belief = from_gain(each.gain, each.width, level=level)
-            beliefs.setdefault(arm.label, {})[task.name] = belief
-    return [
-        Choice(tree=join(arm, *map(leaf, inputs.names)), beliefs=beliefs[label], label=label)
-        for label, arm in arms.items()
-        if len(beliefs[label]) == len(inputs.tasks)
-    ]
-
-
-def _rejected(inputs: Inputs, rankings: Mapping[str, Ranking]) -> dict[str, str]:
+def _rejections(rankings: Rankings) -> dict[str, str]:
     """Arms and why; those that were not asked for favour one model."""
     favours = "favours one model; considered with --weight or --keep"
     return {
-        _orient(arm, task, inputs.names).label: favours if why == NOT_ASKED else why
-        for task in inputs.tasks
-        for arm, why in rankings[task.name].rejected
+        arm.label: favours if why == NOT_ASKED else why
+        for ranking in rankings.values()
+        for arm, why in ranking.rejected
     }
 
 
-def _standing(task: Task, ranking: Ranking, names: Sequence[str]) -> Standing:
-    """What is best for one task alone, and why, in utilities and in the plan's order."""
-    level = _level(task, names)
-    gap = 1.0 - level
-    gains = [(_orient(p.arm, task, names).label, p.gain) for p in ranking.kept]
-    contributions = tuple(replace(c, lead=gap * c.lead) for c in ranking.contributions)
+def _standing(ranking: Ranking, gap: Gap) -> Standing:
+    """What is best for one task alone, and why, in utilities."""
+    if not gap.size:
+        return Standing(novelty=ranking.novelty, usual=ranking.usual, reason=ALIKE)
+    gains = [(each.arm.label, each.gain) for each in ranking.kept]
+    contributions = tuple(replace(c, lead=gap.size * c.lead) for c in ranking.contributions)
     other = wording.rival(gains)
-    belief = from_gain(ranking.best.gain, ranking.best.width, level=level)
     return Standing(
         novelty=ranking.novelty,
         usual=ranking.usual,
-        best=(gains[0][0], belief.spread()),
+        best=(gains[0][0], gap.belief(ranking.best.gain, ranking.best.width).spread()),
         next_best=other[0] if other else "",
-        lead=gap * (gains[0][1] - other[1]) if other else 0.0,
+        lead=gap.size * (gains[0][1] - other[1]) if other else 0.0,
         contributions=contributions,
-        reason=wording.sentence(gains, contributions, ranking.novelty, gap=gap),
+        reason=wording.sentence(gains, contributions, ranking.novelty, gap=gap.size),
     )
 
 
@@ -216,24 +225,3 @@ def _effects(inputs: Inputs, evidence: Evidence, arms: Sequence[Arm]) -> Effects
         first: {arm.label: each for arm, each in zip(arms, moves, strict=True)},
         second: {arm.swapped().label: each for arm, each in zip(arms, back, strict=True)},
     }
-
-
-def _rank(
-    task: Task,
-    inputs: Inputs,
-    evidence: Evidence,
-    predictor: Predictor,
-    arms: Sequence[Arm],
-    moves: Effects,
-) -> Ranking:
-    """The arms for (expert, auxiliary, task); an arm's first model is the expert."""
-    (auxiliary,) = [name for name in inputs.names if name != task.expert]
-    known = evidence.signatures
-    pair = features(known[task.expert], known[auxiliary], evidence.base, task.name)
-    return predictor.predict(
-        pair,
-        task=task.name,
-        arms=arms,
-        effects=moves.get(task.expert, {}),
-        parameters=inputs.parameters,
-    )

@@ -5,22 +5,14 @@ most promising merges be tried on the probes.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.planning.ask.options import (
-    FIELD,
-    MOST,
-    Ask,
-    Catalogue,
-    Say,
-    Search,
-    Sources,
-    Tasks,
-)
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Search, Sources, Tasks
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.evidence import Evidence, sign_all
@@ -28,21 +20,21 @@ from simmerge_hub.planning.find.few import Survey, find_few
 from simmerge_hub.planning.inference import infer_experts
 from simmerge_hub.planning.inputs import Inputs, pin
 from simmerge_hub.planning.pairs import judge_pair
-from simmerge_hub.planning.tree import draw, recipe_of
+from simmerge_hub.planning.tree import Tree, draw, recipe_of
 from simmerge_hub.planning.trees.judge import judge_trees
 from simmerge_hub.planning.verdict import Standing, Verdict
 from simmerge_hub.recipe import Recipe, dump_yaml
-from simmerge_hub.recipe.why import Why, WhyMerge, WhyStep, WhyTask
+from simmerge_hub.recipe.why import Spread, Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor import origin
-from simmerge_hub.selector.predictor.origin import Trained
+from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA
 from simmerge_hub.signatures.probing.probe import ProbeSet
 
-SHOWN = 10
+MERGES_RECORDED = 10
 """Merges of three models and more that a plan records."""
-RECORDED = 100
+REASONS_RECORDED = 100
 """Candidates of a catalogue whose reasons a plan records."""
 
 
@@ -98,11 +90,9 @@ class Plan:
     def tree(self) -> list[str]:
         """The chosen tree as lines of text, with the utility of every merge in it on its tasks."""
         notes = {task.expert: f"({task.name})" for task in self.tasks}
-        for label, choice in self._parts().items():
-            spreads = choice.spreads()
-            own = [task.name for task in self.tasks if task.expert in choice.tree.models]
-            told = ", ".join(f"{task} {spreads[task][0]:.2f}" for task in own)
-            notes[label] = f"→ {told}" if told else ""
+        for merge in self.best.tree.merges:
+            own = ", ".join(f"{task} {each[0]:.2f}" for task, each in self._own(merge).items())
+            notes[merge.label] = f"→ {own}" if own else ""
         return draw(self.best.tree, notes)
 
     def explain(self) -> str:
@@ -115,8 +105,8 @@ class Plan:
 
     def why(self) -> Why:
         """What was predicted and from what; `recipe` ties it to its recipe."""
-        verdict = self.verdict
-        many = self.of_many
+        verdict, many = self.verdict, self.of_many
+        shown = self.choices[:MERGES_RECORDED] if many else self.choices
         return Why(
             recipe=self.recipe.fingerprint,
             choice=self.best.label,
@@ -126,11 +116,11 @@ class Plan:
             coverage=self.coverage,
             predictor=self.predictor,
             predictor_from=self.predictor_from,
-            tasks=tuple(self._task(task) for task in self.tasks),
-            predictions=tuple(self._merge(c) for c in self.choices[: SHOWN if many else None]),
+            tasks=tuple(map(self._task, self.tasks)),
+            predictions=tuple(map(self._merge, shown)),
             left_out=self.left_out,
             tree=tuple(self.tree) if many else (),
-            steps=tuple(self._steps()) if many else (),
+            steps=self._steps() if many else (),
             tried=verdict.tried,
         )
 
@@ -155,20 +145,12 @@ class Plan:
             "scored": self.verdict.scored,
             "seconds": {what: round(each, 3) for what, each in self.seconds.items()},
         }
-        if self.survey is None:
-            return data
-        found = {name: dict(scores) for name, scores in self.survey.shortlist.items()}
-        catalogue = {
-            "place": self.survey.place,
-            "base": self.survey.base,
-            "listed": self.survey.listed,
-            "shortlist": found,
-            "dropped": dict(self.survey.dropped),
-        }
-        return {**data, "catalogue": catalogue}
+        return data | ({"catalogue": asdict(self.survey)} if self.survey else {})
 
-    def _parts(self) -> Mapping[str, Choice]:
-        return self.verdict.parts or {self.best.tree.label: self.best}
+    def _own(self, merge: Tree) -> dict[str, Spread]:
+        """What a merge in the chosen tree is expected to keep on its models' own tasks."""
+        spreads = self.verdict.parts.get(merge.label, self.best).spreads()
+        return {t.name: spreads[t.name] for t in self.tasks if t.expert in merge.models}
 
     def _task(self, task: Task) -> WhyTask:
         probes = self.probes.get(task.name)
@@ -191,14 +173,9 @@ class Plan:
             missing=self.verdict.missing(choice),
         )
 
-    def _steps(self) -> list[WhyStep]:
-        """For every step of the recipe, what its merge is expected to keep on its own tasks."""
-        steps = []
-        for step, merge in zip(self.recipe.steps, self.best.tree.merges, strict=True):
-            spreads = self._parts()[merge.label].spreads()
-            own = {t.name: spreads[t.name] for t in self.tasks if t.expert in merge.models}
-            steps.append(WhyStep(step=step.name, tasks=own))
-        return steps
+    def _steps(self) -> tuple[WhyStep, ...]:
+        merges = zip(self.recipe.steps, self.best.tree.merges, strict=True)
+        return tuple(WhyStep(step=step.name, tasks=self._own(merge)) for step, merge in merges)
 
 
 def plan(
@@ -229,79 +206,71 @@ def plan(
         RequestError: what is asked cannot be had of so many models.
         SimmergeError: the models cannot be merged, or there is nothing to predict from.
     """
-    say = progress or (lambda _: None)
-    ask = Ask(tasks=tasks, objective=objective, sources=sources, search=search)
-    ask.check(len(models), catalogue=catalogue is not None)
+    ask = Ask(catalogue=catalogue, tasks=tasks, objective=objective, sources=sources, search=search)
+    ask.check(len(models))
+    return _make(models, base, ask, progress or (lambda _: None), note)
+
+
+def _make(
+    models: Sequence[str], base: str | None, ask: Ask, say: Progress, note: Progress | None
+) -> Plan:
+    """References -> inputs -> evidence -> verdict -> plan, each in a room of its own."""
     began = perf_counter()
-    trained = origin.find(sources.predictor)
+    trained = origin.find(ask.sources.predictor)
     trained.predictor.check(FEATURE_NAMES, FEATURE_SCHEMA)
     say("reading headers")
-    inputs, survey = (
-        find_few(catalogue, base, ask, progress=say)
-        if catalogue
-        else (pin(models, base, tasks), None)
-    )
-    objective.check([task.name for task in inputs.tasks])
+    inputs, survey = _find_inputs(models, base, ask, say)
     read = perf_counter()
-    evidence = sign_all(inputs, sources, progress=say, note=note)
+    evidence = sign_all(inputs, ask.sources, progress=say, note=note)
     signed = perf_counter()
     say("predicting")
     inputs = infer_experts(inputs, evidence.signatures)
-    verdict = _judge(inputs, evidence, trained, ask, catalogued=catalogue is not None, say=say)
-    left_out = {**inputs.dropped, **verdict.left_out, **_record(survey)}
+    verdict = _judge(inputs, evidence, trained.predictor, ask, say)
+    seconds = {"reading": read - began, "signing": signed - read}
     return Plan(
         recipe=recipe_of(verdict.best.tree, inputs.models, inputs.base),
         tasks=inputs.tasks,
         probes=evidence.probes,
         verdict=verdict,
-        left_out=left_out,
+        left_out={**inputs.dropped, **verdict.left_out, **_record(survey)},
         predictor=trained.predictor.training,
         predictor_from=trained.origin,
         coverage=1 - trained.predictor.alpha,
         signatures=evidence.origins,
-        seconds={
-            "reading": read - began,
-            "signing": signed - read,
-            "predicting": perf_counter() - signed,
-        },
+        seconds=seconds | {"predicting": perf_counter() - signed},
         survey=survey,
     )
 
 
+def _find_inputs(
+    models: Sequence[str], base: str | None, ask: Ask, say: Progress
+) -> tuple[Inputs, Survey | None]:
+    """The models that are named, or the best few of a catalogue; with tasks that are aimed at."""
+    if ask.catalogue:
+        inputs, survey = find_few(ask.catalogue, base, ask, progress=say)
+    else:
+        inputs, survey = pin(models, base, ask.tasks), None
+    ask.objective.check([task.name for task in inputs.tasks])
+    ask.check_size(len(inputs.models))
+    return inputs, survey
+
+
 def _judge(
-    inputs: Inputs,
-    evidence: Evidence,
-    trained: Trained,
-    ask: Ask,
-    *,
-    catalogued: bool,
-    say: Say,
+    inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, say: Progress
 ) -> Verdict:
-    search = replace(ask.search, most=ask.search.most or MOST) if catalogued else ask.search
-    search.check(len(inputs.models))
     if len(inputs.models) == 2:
-        return judge_pair(
-            inputs, evidence, trained.predictor, ask.objective, bandit=ask.sources.bandit
-        )
-    return judge_trees(
-        inputs,
-        evidence,
-        trained.predictor,
-        ask.objective,
-        search,
-        field=FIELD if catalogued else None,
-        progress=say,
-    )
+        return judge_pair(inputs, evidence, predictor, ask)
+    return judge_trees(inputs, evidence, predictor, ask, progress=say)
 
 
 def _record(survey: Survey | None) -> dict[str, str]:
     """The first of the candidates that are left out; of the rest the number."""
-    if survey is None:
-        return {}
-    dropped = dict(list(survey.dropped.items())[:RECORDED])
-    if len(survey.dropped) > RECORDED:
-        dropped[f"{len(survey.dropped) - RECORDED} more candidates"] = "too many to record"
-    return dropped
+    dropped = dict(survey.dropped) if survey else {}
+    more = len(dropped) - REASONS_RECORDED
+    if more <= 0:
+        return dropped
+    first = dict(islice(dropped.items(), REASONS_RECORDED))
+    return {**first, f"{more} more candidates": "too many to record"}
 
 
 def _novelty(standing: Standing) -> dict[str, float | str]:

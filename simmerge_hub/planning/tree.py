@@ -5,8 +5,9 @@ does not matter to arms that treat their inputs alike, and a tree of sums (linea
 is nothing but a weight for each model.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, product
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
@@ -22,9 +23,9 @@ AT_ONCE = (
     arm("karcher"),
 )
 """What three or more models are merged with in one step."""
-LEANING = (0.3, 0.4, 0.6, 0.7)
+LEANING_WEIGHTS = (0.3, 0.4, 0.6, 0.7)
 """Weights of a last step's first part that are tried where its weights are predicted."""
-DIGITS = 6
+WEIGHT_DIGITS = 6
 """Weights that agree to so many digits are the same."""
 
 
@@ -84,20 +85,18 @@ def pairwise(first: Tree, second: Tree, *, base: bool = True) -> tuple[Arm, ...]
         base: whether there is one, which arms on deltas need.
     """
     one, other = len(first.models), len(second.models)
-    found = PAIRWISE
-    if one != other:
-        found += (arm("linear", weights=(one / (one + other), other / (one + other))),)
-    return tuple(a for a in found if base or not find(a.operator).needs_base)
+    by_number = arm("linear", weights=(one / (one + other), other / (one + other)))
+    return _usable(PAIRWISE if one == other else (*PAIRWISE, by_number), base)
 
 
-def leaning(tree: Tree) -> list[Tree]:
+def vary_weights(tree: Tree) -> list[Tree]:
     """The same tree with other weights in its last step; none if that cannot lean."""
     if tree.arm is None or len(tree.parts) != 2 or tree.arm.operator not in ("linear", "ties"):
         return []
     kept = {name: value for name, value in tree.arm.parameters.items() if name != "weights"}
     return [
         join(arm(tree.arm.operator, **kept, weights=(weight, 1 - weight)), *tree.parts)
-        for weight in LEANING
+        for weight in LEANING_WEIGHTS
     ]
 
 
@@ -109,7 +108,7 @@ def identity(tree: Tree) -> Hashable:
     """
     shares = _shares(tree)
     if shares is not None:
-        return "sum", tuple(sorted((m, round(s, DIGITS)) for m, s in shares.items()))
+        return "sum", tuple(sorted((m, round(s, WEIGHT_DIGITS)) for m, s in shares.items()))
     assert tree.arm is not None
     parts = [identity(part) for part in tree.parts]
     alike = len(parts) > 2 or tree.arm == tree.arm.swapped()
@@ -121,61 +120,54 @@ def splits(models: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]
 
     Two models are divided once; which part comes first is of no account.
     """
-    found = [
-        (tuple(m for m in models if m != last), (last,))
-        for last in (models if len(models) > 2 else models[1:])
-    ]
+    last = models if len(models) > 2 else models[1:]
+    firsts = [tuple(m for m in models if m != one) for one in last]
     if len(models) == 4:
-        first, *others = models
-        halves = [(first, other) for other in others]
-        found += [(half, tuple(m for m in models if m not in half)) for half in halves]
-    return found
+        firsts += [(models[0], other) for other in models[1:]]
+    return [(first, tuple(m for m in models if m not in first)) for first in firsts]
 
 
-def every(models: Sequence[str]) -> list[Tree]:
+def enumerate_trees(models: Sequence[str]) -> list[Tree]:
     """All distinct merges of all of these models: those in one step first, then chains and halves.
 
     With four models there are hundreds.
     """
     if len(models) == 1:
         return [leaf(models[0])]
-    found: dict[Hashable, Tree] = {}
-    for tree in at_once(models):
-        found.setdefault(identity(tree), tree)
-    for one, other in splits(models):
-        for first in every(one):
-            for second in every(other):
-                for chosen in pairwise(first, second):
-                    tree = join(chosen, first, second)
-                    found.setdefault(identity(tree), tree)
-    return list(found.values())
+    in_steps = (
+        join(chosen, first, second)
+        for one, other in splits(models)
+        for first, second in product(enumerate_trees(one), enumerate_trees(other))
+        for chosen in pairwise(first, second)
+    )
+    distinct: dict[Hashable, Tree] = {}
+    for tree in chain(at_once(models), in_steps):
+        distinct.setdefault(identity(tree), tree)
+    return list(distinct.values())
 
 
 def at_once(models: Sequence[str], *, base: bool = True) -> list[Tree]:
     """The merges of three or more models in one step; without a base, of weights only."""
-    if len(models) < 3:
-        return []
-    arms = [a for a in AT_ONCE if base or not find(a.operator).needs_base]
+    arms = _usable(AT_ONCE, base) if len(models) > 2 else ()
     return [join(chosen, *map(leaf, models)) for chosen in arms]
 
 
 def steps(tree: Tree) -> tuple[Step, ...]:
     """The tree as the steps of a recipe, one a merge; all but the last have a name."""
     names: dict[str, str] = {}
-    found = []
+    listed = []
     for number, merge in enumerate(tree.merges, 1):
         assert merge.arm is not None
-        name = names[merge.label] = "" if merge is tree else f"step-{number}"
-        inputs = tuple(names.get(part.label, part.models[0]) for part in merge.parts)
-        found.append(
+        names[merge.label] = "" if merge is tree else f"step-{number}"
+        listed.append(
             Step(
                 operator=merge.arm.operator,
-                models=inputs,
+                models=tuple(names.get(part.label, part.models[0]) for part in merge.parts),
                 parameters=merge.arm.parameters,
-                name=name,
+                name=names[merge.label],
             )
         )
-    return tuple(found)
+    return tuple(listed)
 
 
 def recipe_of(tree: Tree, models: Sequence[Checkpoint], base: Checkpoint | None) -> Recipe:
@@ -192,18 +184,19 @@ def recipe_of(tree: Tree, models: Sequence[Checkpoint], base: Checkpoint | None)
 
 def draw(tree: Tree, notes: Mapping[str, str]) -> list[str]:
     """The tree as lines of text, the last merge first; `notes` by label."""
-    return list(_lines(tree, notes, "", ""))
-
-
-def _lines(tree: Tree, notes: Mapping[str, str], first: str, rest: str) -> Iterator[str]:
-    what = tree.models[0] if tree.arm is None else tree.arm.label
     note = notes.get(tree.label, "")
-    yield f"{first}{what}{f'  {note}' if note else ''}"
+    what = tree.models[0] if tree.arm is None else tree.arm.label
+    lines = [f"{what}  {note}" if note else what]
     for part in tree.parts:
-        last = part is tree.parts[-1]
-        yield from _lines(
-            part, notes, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  ")
-        )
+        branch, rest = ("└─ ", "   ") if part is tree.parts[-1] else ("├─ ", "│  ")
+        first, *others = draw(part, notes)
+        lines += [branch + first, *(rest + line for line in others)]
+    return lines
+
+
+def _usable(arms: Sequence[Arm], base: bool) -> tuple[Arm, ...]:
+    """Without a base, the arms on weights."""
+    return tuple(a for a in arms if base or not find(a.operator).needs_base)
 
 
 def _shares(tree: Tree) -> dict[str, float] | None:
@@ -214,11 +207,11 @@ def _shares(tree: Tree) -> dict[str, float] | None:
     parts = [_shares(part) for part in tree.parts]
     if weights is None or any(part is None for part in parts):
         return None
-    found: dict[str, float] = {}
+    total: dict[str, float] = {}
     for weight, part in zip(weights, parts, strict=True):
         for model, share in (part or {}).items():
-            found[model] = found.get(model, 0.0) + weight * share
-    return found
+            total[model] = total.get(model, 0.0) + weight * share
+    return total
 
 
 def _weights(chosen: Arm, count: int) -> tuple[float, ...] | None:

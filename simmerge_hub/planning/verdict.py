@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.planning.choice import IDLE, Choice
+from simmerge_hub.planning.choice import IDLE, Choice, Order
 from simmerge_hub.recipe.why import Spread, Status
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.ranking import Contribution
@@ -113,70 +113,49 @@ def worst(statuses: Sequence[Status]) -> Status:
     return STATUSES[max((STATUSES.index(status) for status in statuses), default=0)]
 
 
-def reasons(
-    ranked: Sequence[Choice], objective: Objective, caution: float, models: Sequence[Choice]
-) -> tuple[str, ...]:
+def reasons(ranked: Sequence[Choice], order: Order, models: Sequence[Choice]) -> tuple[str, ...]:
     """Why the first is first, in sentences without their full stops.
 
     Args:
         ranked: best first.
-        objective, caution: what they are in order by.
+        order: what they are in order by.
         models: every model by itself.
 
     Raises:
         ObjectiveError: not even the first keeps what must be kept.
     """
-    best = ranked[0]
-    spreads = best.spreads(caution)
-    if objective.missing(spreads):
+    best, objective = ranked[0], order.objective
+    if order.missing(best):
         raise _unmet(objective, best)
-    middle, value, _ = objective.value(spreads)
-    cautious = caution > 0
-    said = [
-        f"{best.label} is predicted to have {objective.describe(best.beliefs)} "
-        f"of {len(ranked)} {'merge' if len(ranked) == 1 else 'merges'}: {middle:.2f}"
-        + (f" ({value:.2f} with one standard deviation taken off)" if cautious else "")
-        + _others(ranked, objective, caution)
-    ]
-    said += _overlap(ranked, objective) if not cautious else []
-    said += _disagreement(ranked)
-    if lost := [task for task, belief in best.beliefs.items() if belief.mean < LOST]:
-        said.append(f"Next to nothing is expected to be kept of {', '.join(lost)}")
-    said += _idle(ranked, objective, caution)
-    alone = {model.label: objective.value(model.spreads())[0] for model in models}
-    single = max(sorted(alone), key=lambda model: alone[model])
-    if alone[single] >= value:
-        careful = " with caution" if cautious else ""
-        said.append(
-            f"{single} alone has {alone[single]:.2f}: no merge is predicted to be better{careful}"
-        )
-    return tuple(said)
+    lost = ", ".join(task for task, belief in best.beliefs.items() if belief.mean < LOST)
+    return (
+        _first(ranked, order),
+        *(_overlap(ranked, objective) if not order.caution else ()),
+        *_disagreement(ranked),
+        *([f"Next to nothing is expected to be kept of {lost}"] if lost else ()),
+        *_idle(ranked, order),
+        *_alone(best, order, models),
+    )
 
 
-def leave_out(
-    ranked: Sequence[Choice], objective: Objective, names: Sequence[str], caution: float
-) -> dict[str, str]:
+def leave_out(ranked: Sequence[Choice], order: Order, names: Sequence[str]) -> dict[str, str]:
     """Models that the best merge does without, with what the best merge with them would reach."""
-    best, reasons = ranked[0], {}
-    own = objective.value(best.spreads(caution))[1]
-    for name in names:
-        if name in best.tree.models:
-            continue
-        other = next((c for c in ranked if name in c.tree.models), None)
-        if len(ranked) == 1:
-            reasons[name] = "nothing is predicted, and the experts of the first tasks are taken"
-            continue
-        if other is None:
-            reasons[name] = "no merge with it was among the best of its size"
-            continue
-        value = objective.value(other.spreads(caution))[1]
-        reasons[name] = (
-            f"with caution, the best merge with it is predicted to reach {value:.2f}, "
-            f"without {own:.2f}"
-        )
-        if name in other.idle and own <= value <= own + IDLE * len(other.idle):
-            reasons[name] += f"; it is the best at no task, and must add {IDLE}"
-    return reasons
+    without = [name for name in names if name not in ranked[0].tree.models]
+    return {name: _why_without(name, ranked, order) for name in without}
+
+
+def _why_without(name: str, ranked: Sequence[Choice], order: Order) -> str:
+    if len(ranked) == 1:
+        return "nothing is predicted, and the experts of the first tasks are taken"
+    other = next((choice for choice in ranked if name in choice.tree.models), None)
+    if other is None:
+        return "no merge with it was among the best of its size"
+    own, value = order.value(ranked[0]), order.value(other)
+    idle = name in other.idle and own <= value <= own + IDLE * len(other.idle)
+    return (
+        f"with caution, the best merge with it is predicted to reach {value:.2f}, without {own:.2f}"
+        + (f"; it is the best at no task, and must add {IDLE}" if idle else "")
+    )
 
 
 def _unmet(objective: Objective, closest: Choice) -> ObjectiveError:
@@ -193,36 +172,47 @@ def _unmet(objective: Objective, closest: Choice) -> ObjectiveError:
     )
 
 
-def _others(ranked: Sequence[Choice], objective: Objective, caution: float) -> str:
+def _first(ranked: Sequence[Choice], order: Order) -> str:
+    """The first, by what it is judged, and who follows."""
+    best, objective = ranked[0], order.objective
+    taken_off = f" ({order.value(best):.2f} with one standard deviation taken off)"
+    return (
+        f"{best.label} is predicted to have {objective.describe(best.beliefs)} "
+        f"of {len(ranked)} {'merge' if len(ranked) == 1 else 'merges'}: "
+        f"{objective.value(best.spreads())[0]:.2f}"
+        f"{taken_off if order.caution else ''}{_others(ranked, order)}"
+    )
+
+
+def _others(ranked: Sequence[Choice], order: Order) -> str:
     """The next best, and the best of other shapes."""
-    best, rest = ranked[0], [c for c in ranked[1:] if not objective.missing(c.spreads(caution))]
+    best, rest = ranked[0], [choice for choice in ranked[1:] if not order.missing(choice)]
     if len(ranked) == 1:
         return "; no other can be predicted for every task"
     if not rest:
         return "; no other keeps as much"
     shapes = {choice.tree.shape: choice for choice in reversed(rest)}
-    said = [f"next {rest[0].label}, {objective.value(rest[0].spreads(caution))[1]:.2f}"]
-    said += [
-        f"the best {SHAPES[shape]} {objective.value(choice.spreads(caution))[1]:.2f}"
+    others = {f"next {rest[0].label},": rest[0]} | {
+        f"the best {SHAPES[shape]}": choice
         for shape, choice in sorted(shapes.items())
         if shape not in (best.tree.shape, rest[0].tree.shape)
-    ]
-    return f"; {', '.join(said)}"
+    }
+    return "; " + ", ".join(f"{name} {order.value(each):.2f}" for name, each in others.items())
 
 
-def _overlap(ranked: Sequence[Choice], objective: Objective) -> list[str]:
-    rest = [c for c in ranked[1:] if not objective.missing(c.spreads())]
+def _overlap(ranked: Sequence[Choice], objective: Objective) -> tuple[str, ...]:
+    rest = [choice for choice in ranked[1:] if not objective.missing(choice.spreads())]
     low = objective.value(ranked[0].spreads())[1]
     if rest and objective.value(rest[0].spreads())[2] > low:
-        return ["The intervals overlap: on one pair, another may turn out better"]
-    return []
+        return ("The intervals overlap: on one pair, another may turn out better",)
+    return ()
 
 
-def _disagreement(ranked: Sequence[Choice]) -> list[str]:
+def _disagreement(ranked: Sequence[Choice]) -> tuple[str, ...]:
     """Which merge each task would take, where that is not the same one."""
     best = ranked[0]
     if len(best.beliefs) < 2 or len(ranked) < 2:
-        return []
+        return ()
     wanted = {task: max(ranked, key=lambda c: c.beliefs[task].mean) for task in best.beliefs}
     others = [
         f"{task} alone would take {c.label} ({c.spreads()[task][0]:.2f} against "
@@ -230,19 +220,29 @@ def _disagreement(ranked: Sequence[Choice]) -> list[str]:
         for task, c in wanted.items()
         if c.beliefs[task].mean > best.beliefs[task].mean
     ]
-    if others:
-        return [f"The tasks disagree: {'; '.join(others)}"]
-    return ["It is the best on every task"]
+    return (
+        f"The tasks disagree: {'; '.join(others)}" if others else "It is the best on every task",
+    )
 
 
-def _idle(ranked: Sequence[Choice], objective: Objective, caution: float) -> list[str]:
+def _idle(ranked: Sequence[Choice], order: Order) -> tuple[str, ...]:
     """What would be first if a model that is the best at no task counted like any other."""
-    values = {c.label: objective.value(c.spreads(caution))[1] for c in ranked if c.idle}
-    label = max(values, key=lambda label: values[label], default="")
-    own = objective.value(ranked[0].spreads(caution))[1]
-    if not label or own >= values[label] or ranked[0].idle:
-        return []
-    return [
-        f"{label} has {values[label]:.2f}, but holds a model that is the best at no task, and "
-        f"which must add {IDLE}"
-    ]
+    idle = max((choice for choice in ranked if choice.idle), key=order.value, default=None)
+    if idle is None or ranked[0].idle or order.value(idle) <= order.value(ranked[0]):
+        return ()
+    return (
+        f"{idle.label} has {order.value(idle):.2f}, but holds a model that is the best at no task, "
+        f"and which must add {IDLE}",
+    )
+
+
+def _alone(best: Choice, order: Order, models: Sequence[Choice]) -> tuple[str, ...]:
+    """Whether the best model by itself, of which nothing is taken off, is as good."""
+    values = {model.label: order.objective.value(model.spreads())[0] for model in models}
+    single = max(sorted(values), key=lambda model: values[model])
+    if values[single] < order.value(best):
+        return ()
+    careful = " with caution" if order.caution else ""
+    return (
+        f"{single} alone has {values[single]:.2f}: no merge is predicted to be better{careful}",
+    )

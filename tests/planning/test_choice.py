@@ -9,9 +9,9 @@ from simmerge_hub.planning.choice import (
     WITHIN,
     Belief,
     Choice,
-    from_gain,
-    in_order,
-    unmerged,
+    Gap,
+    Order,
+    model_alone,
 )
 from simmerge_hub.planning.tree import join, leaf
 
@@ -37,25 +37,38 @@ def choice(label: str, variance: float = 0.0, **means: float) -> Choice:
 def test_a_gain_is_a_share_of_the_gap(
     gain: float, best: float, level: float, utility: float
 ) -> None:
-    belief = from_gain(gain, 0.2, best=best, level=level)
+    belief = Gap(best=best, level=level).belief(gain, 0.2)
     assert belief.mean == pytest.approx(utility)
     middle, low, high = belief.spread()
     assert (middle - low, high - middle) == pytest.approx((0.2 * (best - level),) * 2)
 
 
 def test_the_interval_of_a_predictor_reaches_so_many_deviations() -> None:
-    belief = from_gain(0.5, 0.2)
+    belief = Gap().belief(0.5, 0.2)
     middle, low, high = belief.spread(1.0)
     assert (low, middle, high) == pytest.approx((0.5 - 0.2 / WITHIN, 0.5, 0.5 + 0.2 / WITHIN))
 
 
+@pytest.mark.parametrize(("level", "apart"), [(0.94, True), (0.96, False), (1.0, False)])
+@pytest.mark.parametrize("gain", [-1.0, 0.5, 1.0])
+def test_models_that_do_not_differ_have_no_gap_to_gain_in(
+    level: float, apart: bool, gain: float
+) -> None:
+    """A twentieth is the smallest gap that was learned from; below, a merge lies in the middle."""
+    gap = Gap(level=level)
+    assert gap.size == pytest.approx(1 - level if apart else 0.0)
+    belief = gap.belief(gain, 0.2)
+    assert belief.mean == pytest.approx(level + gain * (1 - level) if apart else (1 + level) / 2)
+    assert (belief.variance > 0) is apart
+
+
 def test_no_utility_is_below_nothing() -> None:
-    assert from_gain(-1.0, 0.1, level=0.2).spread() == (0.0, 0.0, 0.0)
+    assert Gap(level=0.2).belief(-1.0, 0.1).spread() == (0.0, 0.0, 0.0)
     assert Belief(mean=1.4, variance=1.0).spread() == (1.4, 0.0, 1.5)
 
 
 def test_a_model_alone_has_what_cards_state() -> None:
-    alone = unmerged("a", {"x": {"a": 0.4, "b": 1.0}, "y": {"b": 1.0}})
+    alone = model_alone("a", {"x": {"a": 0.4, "b": 1.0}, "y": {"b": 1.0}})
     assert {task: belief.mean for task, belief in alone.beliefs.items()} == {"x": 0.4, "y": 0.0}
     assert (alone.label, alone.mean) == ("a", 0.2)
 
@@ -77,12 +90,17 @@ def test_the_order(objective: Objective, caution: float, order: str) -> None:
         choice("bold", x=0.9, y=0.2),
         choice("sure", x=0.7, y=0.6),
     ]
-    assert " ".join(c.label for c in in_order(choices, objective, caution)) == order
+    assert (
+        " ".join(c.label for c in Order(objective=objective, caution=caution).sort(choices))
+        == order
+    )
 
 
 def test_doubt_counts_only_with_caution() -> None:
     choices = [choice("doubtful", 0.04, x=0.7), choice("sure", x=0.6)]
-    assert [in_order(choices, MEAN, caution)[0].label for caution in (0.0, CAUTION)] == [
+    assert [
+        Order(objective=MEAN, caution=caution).sort(choices)[0].label for caution in (0.0, CAUTION)
+    ] == [
         "doubtful",
         "sure",
     ]
@@ -90,7 +108,7 @@ def test_doubt_counts_only_with_caution() -> None:
 
 def test_equal_merges_are_in_order_of_their_names() -> None:
     choices = [choice("b", x=0.5), choice("a", x=0.5)]
-    assert [c.label for c in in_order(choices, MEAN, 0.0)] == ["a", "b"]
+    assert [c.label for c in Order(objective=MEAN, caution=0.0).sort(choices)] == ["a", "b"]
 
 
 def test_one_dominates_another_that_is_nowhere_better() -> None:

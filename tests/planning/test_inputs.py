@@ -39,10 +39,10 @@ def test_two_folders_of_one_name_are_told_apart_in_words(tmp_path: Path) -> None
 
 def test_an_expert_may_be_named_as_it_was_given(tmp_path: Path) -> None:
     models = [resolve(CODE), resolve(MATH)]
-    tasks, _ = tasks_of(models, {"code": CODE, "math": "math"})
+    tasks, _ = tasks_of(models, Tasks(experts={"code": CODE, "math": "math"}))
     assert {t.name: t.expert for t in tasks} == EXPERTS
     with pytest.raises(ProbeError, match="not among the models"):
-        tasks_of(models, {"code": str(tmp_path)})
+        tasks_of(models, Tasks(experts={"code": str(tmp_path)}))
 
 
 def test_what_is_pinned_has_its_base_its_tasks_and_its_size() -> None:

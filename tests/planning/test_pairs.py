@@ -166,6 +166,35 @@ class TestUnit:
         assert "first alone has 0.95: no merge is predicted to be better" in verdict.because
 
 
+class TestNoGap:
+    """On b the first model has 0.98 of the expert's score: as a tree, a pair lies in between."""
+
+    SCORES = {"b": {"first": 0.784, "second": 0.8}}  # noqa: RUF012
+    RANKINGS = (
+        ranking("a", by=grounds(), linear=0.1, ties=0.9),
+        ranking("b", by=grounds(), linear=1.0, ties=-0.5, contributions=(DECIDED,)),
+    )
+
+    def test_every_arm_keeps_as_much_of_it_and_the_other_task_decides(self) -> None:
+        verdict = decided(BOTH, *self.RANKINGS, **self.SCORES)
+        assert [c.spreads()["b"] for c in verdict.choices] == [(0.99, 0.99, 0.99)] * 2
+        assert verdict.best.tree.arm == TIES
+
+    def test_no_arm_leads_on_it(self) -> None:
+        """The mean lead is half of that on a, 0.8; counting b it would be -0.35."""
+        trust = decided(BOTH, *self.RANKINGS, **self.SCORES).trust
+        assert trust is not None
+        assert (trust.first, trust.safe) == (TIES.label, LINEAR.label)
+        assert trust.lead == pytest.approx(0.4)
+
+    def test_it_is_said(self) -> None:
+        standing = decided(BOTH, *self.RANKINGS, **self.SCORES).standings["b"]
+        assert (standing.best, standing.next_best, standing.lead) == (None, "", 0.0)
+        assert (
+            standing.reason == "the two models are equally good at it, and so is any merge of them"
+        )
+
+
 class TestBestForItAlone:
     """With --weight or --keep arms are lopsided: a task's best is named as the table names it."""
 

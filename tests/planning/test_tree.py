@@ -10,7 +10,7 @@ from simmerge_hub.planning.tree import (
     Tree,
     at_once,
     draw,
-    every,
+    enumerate_trees,
     identity,
     join,
     leaf,
@@ -24,15 +24,15 @@ LINEAR, TIES, SUM = arm("linear"), arm("ties", density=0.5), arm("task_arithmeti
 
 @pytest.mark.parametrize(("models", "count"), [("a", 1), ("ab", 3), ("abc", 36), ("abcd", 606)])
 def test_every_distinct_tree_is_found_once(models: str, count: int) -> None:
-    found = every(models)
+    found = enumerate_trees(models)
     assert len(found) == len({identity(tree) for tree in found}) == count
     assert all(sorted(tree.models) == list(models) for tree in found)
 
 
 def test_the_order_models_are_given_in_changes_nothing() -> None:
-    wanted = {identity(tree) for tree in every("abc")}
+    wanted = {identity(tree) for tree in enumerate_trees("abc")}
     for order in permutations("abc"):
-        assert {identity(tree) for tree in every(order)} == wanted
+        assert {identity(tree) for tree in enumerate_trees(order)} == wanted
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from simmerge_hub.cli.main import main
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Sources, Tasks
-from simmerge_hub.planning.choice import Choice, from_gain
+from simmerge_hub.planning.choice import Choice, Gap
 from simmerge_hub.planning.plan import Plan, plan
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.verdict import Verdict
@@ -81,7 +81,7 @@ def test_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [merge_tree.draw, Plan, Objective, Choice, Verdict, Forecast, from_gain], ids=str
+    "place", [merge_tree.draw, Plan, Objective, Choice, Verdict, Forecast, Gap], ids=str
 )
 def test_documentation_in_the_code(place: Callable[..., object]) -> None:
     """Where the object's own text does not say it, its module's does."""

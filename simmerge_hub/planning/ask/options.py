@@ -15,7 +15,7 @@ BEAM = 8
 """Intermediates of a subset of models that are built upon."""
 SHORTLIST = 12
 """Models of a catalogue that are signed and searched."""
-MOST = 4
+LARGEST_MERGE = 4
 """Models that a merge of a catalogue may have: larger ones were not measured."""
 FIELD = 5
 """Models of a catalogue of which all subsets are searched; of more, all pairs are."""
@@ -76,15 +76,6 @@ class Search:
     step_weights: Literal["even", "predicted"] = "even"
     probe_intermediates: int = 0
 
-    def check(self, count: int) -> None:
-        """Raise RequestError unless a merge can have so many of `count` models."""
-        most = self.most or count
-        if not 2 <= self.least <= min(most, count):
-            raise RequestError(
-                f"a merge shall have {self.least} to {most} of {count} models",
-                hint="it has at least 2 and at most all: --min-models 2",
-            )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
@@ -104,15 +95,27 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """All that is asked of a plan, besides the models."""
+    """All that is asked of a plan, besides models that are named."""
 
+    catalogue: Catalogue | None = None
     tasks: Tasks = Tasks()
     objective: Objective = MEAN
     sources: Sources = Sources()
     search: Search = Search()
 
-    def check(self, models: int, *, catalogue: bool = False) -> None:
-        """Refuse what cannot be had of so many models, or of a catalogue.
+    @property
+    def most(self) -> int | None:
+        """How many models the merge may have, if not all."""
+        return self.search.most or (LARGEST_MERGE if self.catalogue else None)
+
+    @property
+    def field(self) -> int | None:
+        """Of more models than this, all pairs are searched first, and only the models of the best
+        pairs go on."""
+        return FIELD if self.catalogue else None
+
+    def check(self, models: int) -> None:
+        """Refuse what cannot be had of so many models that are named, or of a catalogue.
 
         Raises:
             RequestError: fewer than two models, both models and a catalogue, or a merge cannot have
@@ -120,11 +123,11 @@ class Ask:
             ProbeError: probes are needed, and none are run; experts cannot be inferred.
             BanditError, ObjectiveError: a bandit is asked for what it does not know.
         """
-        if models and catalogue:
+        if models and self.catalogue:
             raise RequestError(
                 "both models and a catalogue are given", hint="name models, or a catalogue"
             )
-        if models < 2 and not catalogue:
+        if models < 2 and not self.catalogue:
             raise RequestError(
                 f"two models make a merge, and {'one is' if models else 'none are'} given",
                 hint="name two fine-tunes of the same base: simmerge-hub plan MODEL MODEL",
@@ -136,13 +139,22 @@ class Ask:
             )
         if models != 2:
             self._check_many()
-        if not catalogue:
-            self.search.check(models)
+        if not self.catalogue:
+            self.check_size(models)
         if self.sources.bandit is not None and self.objective != MEAN:
             raise ObjectiveError(
                 "a bandit tries the best arm for the mean over tasks, and another objective is "
                 "named",
                 hint="leave out --bandit, or --objective, --weight and --keep",
+            )
+
+    def check_size(self, models: int) -> None:
+        """Raise RequestError unless a merge can have so many of these models."""
+        least, most = self.search.least, self.most or models
+        if not 2 <= least <= min(most, models):
+            raise RequestError(
+                f"a merge shall have {least} to {most} of {models} models",
+                hint="it has at least 2 and at most all: --min-models 2",
             )
 
     def _check_many(self) -> None:

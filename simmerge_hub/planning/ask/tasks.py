@@ -6,18 +6,19 @@ that is left out is left out for a stated reason.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
+from simmerge_hub.planning.ask.options import Tasks
+from simmerge_hub.signatures.probing.probe import DOMAINS
 
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
-LONGEST = 80
+LONGEST_NAME = 80
 """Characters of a task's name."""
 BENCHMARKS = {
     "humaneval": "code", "mbpp": "code", "livecodebench": "code", "bigcodebench": "code",
@@ -70,21 +71,15 @@ class Task:
 
 
 def tasks_of(
-    models: Sequence[Checkpoint],
-    experts: Mapping[str, str] | None = None,
-    probes: Mapping[str, str] | None = None,
-    infer: Sequence[str] = (),
-    *,
-    rivals: bool = False,
+    models: Sequence[Checkpoint], asked: Tasks = Tasks(), *, rivals: bool = False
 ) -> tuple[tuple[Task, ...], dict[str, str]]:
     """The tasks these models are merged for; and those left out, with the reason.
 
     Args:
         models: what is merged.
-        experts: task -> the model that is good at it; replaces what the cards say.
-        probes: task -> where its probes come from; replaces the default.
-        infer: tasks whose expert is to be inferred, whatever the cards say; the first model stands
-            in for it, with a probability of ½.
+        asked: experts replace what the cards say, probes the default; where the expert is to be
+            inferred, whatever the cards say, the first model stands in for it, with a probability
+            of ½.
         rivals: whether several models may be good at the same task, and cards of strangers state
             what they like: the best is the expert of a task at which not all are alike, and where
             no score is stated none is expected; a task without probes is left out.
@@ -92,34 +87,30 @@ def tasks_of(
     Raises:
         ProbeError: nobody says who is good at what, or a named expert is not among the models.
     """
-    stated = _stated(models)
-    chosen = {t: _match(t, name, models) for t, name in (experts or {}).items()}
+    stated = _read_cards(models)
+    experts = {task: _match(task, name, models) for task, name in asked.experts.items()}
+    _check_open(asked.infer, experts)
     dropped: dict[str, str] = {}
-    _check_open(infer, chosen)
-    if not chosen:
-        chosen, dropped = _from_scores(stated, len(models) if rivals else 0)
+    if not experts:
+        experts, dropped = _from_scores(stated, len(models) if rivals else 0)
         if rivals:
-            chosen, without = _with_probes(chosen, probes or {}, stated)
-            dropped |= without
-    chosen |= dict.fromkeys(infer, models[0].name)
-    dropped = {task: why for task, why in dropped.items() if task not in infer}
-    if not chosen:
-        seen = f" ({'; '.join(f'{t}: {why}' for t, why in dropped.items())})" if dropped else ""
-        raise ProbeError(
-            f"nobody says which model is good at what: the cards have no telling scores{seen}",
-            hint=f"name the experts: --expert code={models[0].name} --expert math=…; or have them "
-            "inferred: --infer-expert code",
-        )
+            unprobed = _without_probes(experts.keys() - asked.probes.keys(), stated)
+            experts = {task: name for task, name in experts.items() if task not in unprobed}
+            dropped |= unprobed
+    experts |= dict.fromkeys(asked.infer, models[0].name)
+    dropped = {task: why for task, why in dropped.items() if task not in asked.infer}
+    if not experts:
+        raise _nobody_says(models, dropped)
     tasks = tuple(
         Task(
             name=name,
             expert=expert,
-            probes=(probes or {}).get(name) or _default_probes(name, stated),
+            probes=asked.probes.get(name) or _default_probes(name, stated),
             scores=stated[name].scores if name in stated else {},
-            named=bool(experts) and name not in infer,
-            probability=0.5 if name in infer else None,
+            named=name in asked.experts,
+            probability=0.5 if name in asked.infer else None,
         )
-        for name, expert in chosen.items()
+        for name, expert in experts.items()
     )
     return tasks, dropped
 
@@ -133,8 +124,17 @@ def _check_open(infer: Sequence[str], named: Mapping[str, str]) -> None:
             )
 
 
+def _nobody_says(models: Sequence[Checkpoint], dropped: Mapping[str, str]) -> ProbeError:
+    seen = f" ({'; '.join(f'{t}: {why}' for t, why in dropped.items())})" if dropped else ""
+    return ProbeError(
+        f"nobody says which model is good at what: the cards have no telling scores{seen}",
+        hint=f"name the experts: --expert code={models[0].name} --expert math=…; or have them "
+        "inferred: --infer-expert code",
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Stated:
+class _CardTask:
     """What the cards say of one task."""
 
     scores: dict[str, float]
@@ -142,27 +142,24 @@ class _Stated:
     benchmark: bool
 
 
-def stated_tasks(model: Checkpoint) -> tuple[str, ...]:
+def tasks_on_card(model: Checkpoint) -> tuple[str, ...]:
     """The tasks its card states a score for, by the names that `tasks_of` gives them."""
-    return tuple(_stated([model]))
+    return tuple(_read_cards([model]))
 
 
-def _stated(models: Sequence[Checkpoint]) -> dict[str, _Stated]:
-    found: dict[str, _Stated] = {}
+def _read_cards(models: Sequence[Checkpoint]) -> dict[str, _CardTask]:
+    tasks: dict[str, _CardTask] = {}
     for model in models:
         for name, dataset, score in _results(model.card):
             domain = BENCHMARKS.get(dataset.rpartition("/")[2].lower())
-            task = found.setdefault(
-                domain or name,
-                _Stated(scores={}, dataset=dataset, benchmark=domain is not None),
-            )
-            task.scores.setdefault(model.name, score)
-    return found
+            new = _CardTask(scores={}, dataset=dataset, benchmark=domain is not None)
+            tasks.setdefault(domain or name, new).scores.setdefault(model.name, score)
+    return tasks
 
 
 def _results(card: Mapping[str, Any]) -> list[tuple[str, str, float]]:
     """(task name, dataset, score in 0–1) of every evaluation result on a card."""
-    found: list[tuple[str, str, float]] = []
+    results: list[tuple[str, str, float]] = []
     for entry in _dicts(card.get("model-index")):
         for result in _dicts(entry.get("results")):
             dataset = result.get("dataset")
@@ -172,13 +169,13 @@ def _results(card: Mapping[str, Any]) -> list[tuple[str, str, float]]:
                 kind = str(dataset.get("type") or dataset.get("name") or "")
                 name = _readable(str(dataset.get("name") or kind)).lower().replace(" ", "-")
                 score = numbers[0] / 100 if numbers[0] > 1.5 else numbers[0]
-                found.append((name, kind, float(score)))
-    return found
+                results.append((name, kind, float(score)))
+    return results
 
 
 def _readable(name: str) -> str:
     """What a card calls a data set, without what would move a terminal's cursor."""
-    return "".join(filter(str.isprintable, name))[:LONGEST]
+    return "".join(filter(str.isprintable, name))[:LONGEST_NAME]
 
 
 def _is_score(value: Any) -> TypeGuard[int | float]:
@@ -190,7 +187,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _from_scores(
-    stated: Mapping[str, _Stated], rivals: int = 0
+    stated: Mapping[str, _CardTask], rivals: int = 0
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Task -> expert, and task -> why it has none. Among so many rivals the last place counts."""
     chosen: dict[str, str] = {}
@@ -208,26 +205,24 @@ def _from_scores(
     return chosen, dropped
 
 
-def _with_probes(
-    chosen: Mapping[str, str], probes: Mapping[str, str], stated: Mapping[str, _Stated]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The tasks there are probes for, and the others with the reason."""
+def _without_probes(tasks: Collection[str], stated: Mapping[str, _CardTask]) -> dict[str, str]:
+    """The tasks that there are no probes for, and why."""
     dropped: dict[str, str] = {}
-    for name in chosen.keys() - probes.keys():
+    for name in tasks:
         try:
             _default_probes(name, stated)
         except ProbeError as error:
             dropped[name] = f"{error}: {error.hint}"
-    return {task: expert for task, expert in chosen.items() if task not in dropped}, dropped
+    return dropped
 
 
 def _match(task: str, name: str, models: Sequence[Checkpoint]) -> str:
     """The model a user calls `name`: as it was given, by its name, or by the name's last part."""
     whole = [m for m in models if name in (m.name, str(m.ref)) or _same_folder(name, m)]
-    found = whole or [m for m in models if name == m.name.rpartition("/")[2]]
-    if len(found) == 1:
-        return found[0].name
-    seen = "several of the models" if found else "not among the models"
+    matches = whole or [m for m in models if name == m.name.rpartition("/")[2]]
+    if len(matches) == 1:
+        return matches[0].name
+    seen = "several of the models" if matches else "not among the models"
     raise ProbeError(
         f"the expert for {task} is said to be {name}, which is {seen}",
         hint=f"name one of: {', '.join(m.name for m in models)}",
@@ -238,7 +233,7 @@ def _same_folder(name: str, model: Checkpoint) -> bool:
     return model.ref.folder is not None and Path(name).resolve() == model.ref.folder.resolve()
 
 
-def _default_probes(name: str, stated: Mapping[str, _Stated]) -> str | None:
+def _default_probes(name: str, stated: Mapping[str, _CardTask]) -> str | None:
     """A dataset a card evaluates on, unless it is a benchmark or a domain of the package."""
     task = stated.get(name)
     if task is not None and not task.benchmark and "/" in task.dataset:

@@ -1,34 +1,39 @@
 """What a catalogue lists -> checkpoints that can be merged, each kept or dropped with a reason.
 
 Reads headers, and nothing else of the weights. A repository is what a stranger put on the Hub:
-whatever is wrong with one of them is its reason, and does not end the others.
+whatever is wrong with one of them is its reason, and does not end the others; what is wrong with
+this program does.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
-from simmerge_hub.planning.ask.options import Say
-from simmerge_hub.planning.ask.tasks import stated_tasks
+from simmerge_hub.planning.ask.options import Progress
+from simmerge_hub.planning.ask.tasks import tasks_on_card
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import card_mismatch
 
+Item = TypeVar("Item", ModelRef, Checkpoint)
+Result = TypeVar("Result")
+
 WORKERS = 8
 """Repositories that are read at a time."""
-LONGEST = 300
+LONGEST_REASON = 300
 """Characters of a reason."""
-NAMED = 6
+NAMES_SHOWN = 6
 """Names that stand beside a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
+class Candidates:
     """The candidates that fit a base, in the catalogue's order, and why the others do not."""
 
     base: Checkpoint
@@ -36,7 +41,7 @@ class Sifted:
     dropped: Mapping[str, str]
 
 
-def sift(listed: Listing, base: str | None = None, *, progress: Say) -> Sifted:
+def sift(listed: Listing, base: str | None = None, *, progress: Progress) -> Candidates:
     """Read what a catalogue lists, find the base, and drop what cannot be merged with the rest.
 
     Args:
@@ -50,52 +55,88 @@ def sift(listed: Listing, base: str | None = None, *, progress: Say) -> Sifted:
     """
     dropped = dict(listed.dropped)
     known = resolve(base) if base is not None else None
-    wanted = [r for r in listed.references if known is None or r.repo != known.name]
-    found = _each(wanted, _read, lambda done: progress(f"reading headers ({done}/{len(wanted)})"))
-    read: list[Checkpoint] = []
-    for ref, result in zip(wanted, found, strict=True):
-        if isinstance(result, str):
-            dropped[ref.repo] = result
-        else:
-            read.append(result)
+    wanted = [ref for ref in listed.references if known is None or ref.repo != known.name]
+    read, unread = try_each(
+        wanted,
+        partial(resolve, convert=False),
+        lambda done: progress(f"reading headers ({done}/{len(wanted)})"),
+    )
+    dropped |= unread
     if len(read) < 2:
         raise too_few(listed.place, read, dropped)
     origin = known or _most_named(listed.place, read)
     models = [model for model in read if model.name != origin.name]
-    reasons = _each(
+    _, unfit = try_each(
         models,
-        lambda model: _unfit(model, origin),
+        partial(_check_fit, base=origin),
         lambda done: progress(f"comparing headers ({done}/{len(models)})"),
     )
-    dropped |= {m.name: reason for m, reason in zip(models, reasons, strict=True) if reason}
+    dropped |= unfit
     dropped |= _copies([model for model in models if model.name not in dropped], origin)
     kept = tuple(model for model in models if model.name not in dropped)
     if len(kept) < 2:
         raise too_few(listed.place, kept, dropped)
-    return Sifted(base=origin, kept=kept, dropped=dropped)
+    return Candidates(base=origin, kept=kept, dropped=dropped)
 
 
-def spoken(text: object, name: str = "") -> str:
+def try_each(
+    items: Sequence[Item], work: Callable[[Item], Result], say: Callable[[int], None] | None = None
+) -> tuple[list[Result], dict[str, str]]:
+    """The results of `work`, in the order of the items, and by name why some items have none.
+
+    Args:
+        items: some are worked on at a time.
+        work: what is done with each. Errors of ours and of files are reasons; any other error is a
+            bug, and is raised.
+        say: told how many are done.
+    """
+
+    def attempt(item: Item) -> tuple[Result | None, str | None]:
+        try:
+            return work(item), None
+        except SimmergeError as error:
+            return None, printable(error, item.name)
+        except OSError as error:
+            return None, f"cannot be read ({type(error).__name__})"
+
+    outcomes: list[tuple[Any, str | None]] = []
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for outcome in pool.map(attempt, items):
+            outcomes.append(outcome)
+            if say:
+                say(len(outcomes))
+    pairs = zip(items, outcomes, strict=True)
+    reasons = {item.name: why for item, (_, why) in pairs if why is not None}
+    return [result for result, why in outcomes if why is None], reasons
+
+
+def refuse(reason: str) -> None:
+    """AlignmentError if there is a reason."""
+    if reason:
+        raise AlignmentError(reason)
+
+
+def printable(text: object, name: str = "") -> str:
     """A reason that may be printed: no control characters, not too long, without the name."""
     plain = "".join(c if c.isprintable() else " " for c in str(text))
-    short = plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
+    short = plain if len(plain) <= LONGEST_REASON else f"{plain[: LONGEST_REASON - 1]}…"
     return short.removeprefix(f"{name} ").removeprefix(f"{name}: ") if name else short
 
 
-def grouped(dropped: Mapping[str, str]) -> dict[str, list[str]]:
+def group_reasons(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     """Reason -> the names it holds for."""
-    found: dict[str, list[str]] = {}
-    for name, reason in dropped.items():
-        found.setdefault(reason, []).append(name)
-    return found
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return names
 
 
 def too_few(place: str, left: Sequence[Checkpoint], dropped: Mapping[str, str]) -> AlignmentError:
     """The error that no merge is left to plan, with every reason."""
     lines = []
-    for reason, names in grouped(dropped).items():
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        lines.append(f"\n  {', '.join(names[:NAMED])}{more}: {reason}")
+    for reason, names in group_reasons(dropped).items():
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        lines.append(f"\n  {', '.join(names[:NAMES_SHOWN])}{more}: {reason}")
     kept = f"only {left[0].name} is left" if left else "none is left"
     return AlignmentError(
         f"two models make a merge, and of {place} {kept}{''.join(lines)}",
@@ -103,53 +144,19 @@ def too_few(place: str, left: Sequence[Checkpoint], dropped: Mapping[str, str]) 
     )
 
 
-def _each(items: Sequence[Any], work: Callable[[Any], Any], say: Callable[[int], None]) -> list:
-    """`work` on every item, some at a time, in their order."""
-
-    def counted(results: Iterator[Any]) -> Iterator[Any]:
-        for done, result in enumerate(results, 1):
-            say(done)
-            yield result
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return list(counted(pool.map(work, items)))
-
-
-def _read(ref: ModelRef) -> Checkpoint | str:
-    try:
-        return resolve(ref, convert=False)
-    except SimmergeError as error:
-        return spoken(error, ref.repo)
-    except Exception as error:  # what strangers put on the Hub may break anything
-        return f"cannot be read ({type(error).__name__})"
-
-
-def _unfit(model: Checkpoint, base: Checkpoint) -> str:
-    """Why a model is no fine-tune of the base, as far as headers and cards say."""
-    try:
-        if reason := card_mismatch(model, base):
-            return spoken(reason)
-        align_strict([model], base)
-    except SimmergeError as error:
-        return spoken(error, model.name)
-    except Exception as error:
-        return f"cannot be compared with {base.name} ({type(error).__name__})"
-    return ""
+def _check_fit(model: Checkpoint, base: Checkpoint) -> None:
+    """AlignmentError if a model is no fine-tune of the base, as far as headers and cards say."""
+    refuse(card_mismatch(model, base))
+    align_strict([model], base)
 
 
 def _copies(models: Sequence[Checkpoint], base: Checkpoint) -> dict[str, str]:
     """The models that add nothing to the others; of equal ones that with scores is kept."""
-    dropped: dict[str, str] = {}
-    first: dict[Any, Checkpoint] = {}
-    same = _weights(base)
-    for model in sorted(models, key=lambda model: not stated_tasks(model)):
-        try:
-            weights = _weights(model)
-        except SimmergeError as error:
-            dropped[model.name] = spoken(error, model.name)
-            continue
+    hashed, dropped = try_each(models, lambda model: (model, _weights(model)))
+    first: dict[Any, Checkpoint] = {_weights(base): base}
+    for model, weights in sorted(hashed, key=lambda each: not tasks_on_card(each[0])):
         other = first.setdefault(weights, model)
-        if weights == same:
+        if other is base:
             dropped[model.name] = f"has the weights of {base.name} itself"
         elif other is not model:
             dropped[model.name] = f"has the same weights as {other.name}"
@@ -187,6 +194,6 @@ def _most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
         return listed or resolve(ModelRef(repo=first))
     except SimmergeError as error:
         raise BaseUnknown(
-            f"most of {place} are made from {first}, which cannot be read: {spoken(error)}",
+            f"most of {place} are made from {first}, which cannot be read: {printable(error)}",
             hint="name a copy of it with --base",
         ) from error

@@ -4,15 +4,20 @@ Many are listed and read, few are signed. Every model that is not among them is 
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from simmerge_hub.errors import ProbeError, RequestError, SimmergeError
 from simmerge_hub.hub import listing
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Tasks
-from simmerge_hub.planning.ask.tasks import Task
-from simmerge_hub.planning.find.candidates import WORKERS, Sifted, sift, spoken, too_few
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Tasks
+from simmerge_hub.planning.find.candidates import (
+    Candidates,
+    printable,
+    refuse,
+    sift,
+    too_few,
+    try_each,
+)
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.probing.probe import probe_set
@@ -56,7 +61,7 @@ def find_few(
         ProbeError: there is no task to merge them for.
     """
     progress("asking the Hub")
-    listed = _listed(catalogue, base)
+    listed = _list(catalogue, base)
     sifted = sift(listed, base, progress=progress)
     progress("comparing scores")
     short, dropped = _shorten(sifted, catalogue.shortlist, ask.tasks)
@@ -67,13 +72,16 @@ def find_few(
         place=listed.place,
         base=sifted.base.name,
         listed=len(sifted.kept) + len(sifted.dropped),
-        shortlist={name: _scores(name, inputs.tasks) for name in inputs.names},
+        shortlist={
+            name: {task.name: task.scores[name] for task in inputs.tasks if name in task.scores}
+            for name in inputs.names
+        },
         dropped=dropped,
     )
     return inputs, survey
 
 
-def _listed(catalogue: Catalogue, base: str | None) -> listing.Listing:
+def _list(catalogue: Catalogue, base: str | None) -> listing.Listing:
     collection, author = catalogue.collection, catalogue.author
     if collection is not None and author is None:
         return listing.collection(collection)
@@ -85,42 +93,35 @@ def _listed(catalogue: Catalogue, base: str | None) -> listing.Listing:
     )
 
 
-def _shorten(sifted: Sifted, count: int, asked: Tasks) -> tuple[Shortlist, dict[str, str]]:
+def _shorten(sifted: Candidates, count: int, asked: Tasks) -> tuple[Shortlist, dict[str, str]]:
     """The shortlist, and all that are not on it. Whose weights are no fine-tune's is replaced."""
     left, dropped = list(sifted.kept), dict(sifted.dropped)
     checked: set[str] = set()
     while True:
         _check_experts(asked.experts, left, dropped)
-        short = shorten(left, count, asked.experts, asked.probes)
+        short = shorten(left, count, asked)
         new = [model for model in short.models if model.name not in checked]
         if not new:
             return short, {**dropped, **short.passed}
-        with ThreadPoolExecutor(WORKERS) as pool:
-            reasons = list(pool.map(lambda model: _far(model, sifted.base), new))
+        _, far = try_each(new, lambda model: refuse(weight_mismatch(model, sifted.base)))
         checked |= {model.name for model in new}
-        dropped |= {m.name: why for m, why in zip(new, reasons, strict=True) if why}
+        dropped |= far
         left = [model for model in left if model.name not in dropped]
-
-
-def _far(model: Checkpoint, base: Checkpoint) -> str:
-    try:
-        return spoken(weight_mismatch(model, base), model.name)
-    except SimmergeError as error:
-        return spoken(error, model.name)
 
 
 def _check_experts(
     experts: Mapping[str, str], left: Sequence[Checkpoint], dropped: Mapping[str, str]
 ) -> None:
     """ProbeError if an expert that is named was dropped: the reason is known."""
-    there = {text for m in left for text in (m.name, m.name.rpartition("/")[2])}
+    gone = {text: name for name in dropped for text in (name.rpartition("/")[2], name)}
+    there = {text for m in left for text in (m.name.rpartition("/")[2], m.name)}
     for task, expert in experts.items():
-        for name, reason in dropped.items():
-            if expert in (name, name.rpartition("/")[2]) and expert not in there:
-                raise ProbeError(
-                    f"the expert for {task}, {name}, cannot be merged: {reason}",
-                    hint="name another one",
-                )
+        if expert in gone.keys() - there:
+            name = gone[expert]
+            raise ProbeError(
+                f"the expert for {task}, {name}, cannot be merged: {dropped[name]}",
+                hint="name another one",
+            )
 
 
 def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
@@ -134,15 +135,11 @@ def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
         except SimmergeError as error:
             if task.named or task.name in ask.tasks.probes:
                 raise
-            dropped[task.name] = spoken(error)
+            dropped[task.name] = printable(error)
     if not tasks:
         seen = "; ".join(f"{task}: {why}" for task, why in dropped.items())
         raise ProbeError(
-            f"there is no task to merge these models for ({spoken(seen)})",
+            f"there is no task to merge these models for ({printable(seen)})",
             hint="name an expert and probes: --expert TASK=MODEL --probes TASK=org/dataset",
         )
     return Inputs(models=short.models, base=base, tasks=tuple(tasks), dropped=dropped)
-
-
-def _scores(name: str, tasks: Sequence[Task]) -> dict[str, float]:
-    return {task.name: task.scores[name] for task in tasks if name in task.scores}

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.planning.ask.tasks import Task, stated_tasks, tasks_of
+from simmerge_hub.planning.ask.options import Tasks
+from simmerge_hub.planning.ask.tasks import Task, tasks_of, tasks_on_card
 
 GOOD = 0.5
 """A model is good at a task from this share of the best score on."""
-NAMED = 5
+TASKS_SHOWN = 5
 """Tasks that a reason names."""
 NO_SCORE = (
     "its card states no score for any task, so nothing is known that it is good at: "
@@ -32,30 +33,24 @@ class Shortlist:
     dropped: Mapping[str, str]
 
 
-def shorten(
-    models: Sequence[Checkpoint],
-    count: int,
-    experts: Mapping[str, str] | None = None,
-    probes: Mapping[str, str] | None = None,
-) -> Shortlist:
+def shorten(models: Sequence[Checkpoint], count: int, asked: Tasks = Tasks()) -> Shortlist:
     """Take the best for every task, then the second best, and so on, until there are enough.
 
     Args:
         models: that can be merged with each other.
         count: how many to take at most.
-        experts: task -> the model that is good at it; its tasks are the only ones then.
-        probes: task -> where its probes come from.
+        asked: if it names experts, their tasks are the only ones.
 
     Raises:
         ProbeError: no task has an expert, or a named expert is not among the models.
     """
-    passed = {} if experts else {m.name: NO_SCORE for m in models if not stated_tasks(m)}
+    passed = {} if asked.experts else {m.name: NO_SCORE for m in models if not tasks_on_card(m)}
     known = [model for model in models if model.name not in passed]
     if len(known) < 2:
         return Shortlist(models=tuple(known), tasks=(), passed=passed, dropped={})
-    tasks, dropped = tasks_of(known, experts, probes, rivals=True)
-    ranks = {task.name: _ranked(task) for task in tasks}
-    taken = _taken(ranks, count, [task.expert for task in tasks if task.named])
+    tasks, dropped = tasks_of(known, asked, rivals=True)
+    ranks = {task.name: _rank(task) for task in tasks}
+    taken = _take(ranks, count, [task.expert for task in tasks if task.named])
     passed |= {m.name: _why(m, tasks) for m in known if m.name not in taken}
     chosen = tuple(model for model in known if model.name in taken)
     room = len({names[0] for names in ranks.values()})
@@ -65,13 +60,13 @@ def shorten(
         if names[0] not in taken
     }
     if len(chosen) > 1:
-        tasks, lost = tasks_of(chosen, experts, probes, rivals=True)
+        tasks, lost = tasks_of(chosen, asked, rivals=True)
         dropped |= lost
     tasks = tuple(task for task in tasks if task.name not in full)
     return Shortlist(models=chosen, tasks=tasks, passed=passed, dropped={**dropped, **full})
 
 
-def _ranked(task: Task) -> list[str]:
+def _rank(task: Task) -> list[str]:
     """The models that are good at a task, the expert first."""
     scores = task.scores
     best = max(scores.values(), default=0.0)
@@ -79,7 +74,7 @@ def _ranked(task: Task) -> list[str]:
     return [task.expert, *sorted(good, key=lambda name: (-scores[name], name))]
 
 
-def _taken(ranks: Mapping[str, Sequence[str]], count: int, named: Sequence[str]) -> set[str]:
+def _take(ranks: Mapping[str, Sequence[str]], count: int, named: Sequence[str]) -> set[str]:
     """The best of every task, then the seconds …; tasks with many good models come first."""
     taken = set(named)
     tasks = sorted(ranks, key=lambda task: (-len(ranks[task]), task))
@@ -95,9 +90,10 @@ def _why(model: Checkpoint, tasks: Sequence[Task]) -> str:
     """Why a model is passed over: the task it is nearest to the top of, and who is above it."""
     own = [task for task in tasks if model.name in task.scores]
     if not own:
-        stated = stated_tasks(model)
-        told = f"only for {', '.join(stated[:NAMED])}, not" if stated else "none"
-        return f"its card states scores {told} for {', '.join(task.name for task in tasks[:NAMED])}"
+        stated = tasks_on_card(model)
+        told = f"only for {', '.join(stated[:TASKS_SHOWN])}, not" if stated else "none"
+        wanted = ", ".join(task.name for task in tasks[:TASKS_SHOWN])
+        return f"its card states scores {told} for {wanted}"
 
     def above(task: Task) -> int:
         return sum(score > task.scores[model.name] for score in task.scores.values())

@@ -6,20 +6,23 @@ v + g (u − v). A tree of three models and more is seen as a whole: on each tas
 and the plain mean of all the others are the pair, and where the tree's merge lies between these two
 is known from sampled weights. (Step by step, with each intermediate's behaviour guessed, plans were
 worse: docs/log.md.) A merge that was really run on the probes has its behaviour looked at as well.
+
+Every pair here has its arm's own interval. The interval that a plan of two models gives the arm
+ranked first comes from the errors of first places on one pair; a tree is the best of many pairs,
+which no held-out errors are known of, so it is judged with CAUTION instead.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.choice import Belief, Choice, from_gain, unmerged
+from simmerge_hub.planning.choice import Choice, Gap, model_alone
 from simmerge_hub.planning.tree import Tree, at_once, join, pairwise
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
-from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
 from simmerge_hub.selector.tables.rows import Floats
 from simmerge_hub.signatures.features.vector import features
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
@@ -41,17 +44,11 @@ class View:
     expert: str
     rest: Signature
     values: Floats
-    best: float
-    level: float
+    gap: Gap
 
-    @property
-    def gap(self) -> float:
-        """How much there is to gain."""
-        return self.best - self.level
 
-    def belief(self, gain: float, width: float) -> Belief:
-        """A gain and the half-width of its interval as a utility."""
-        return from_gain(gain, width, best=self.best, level=self.level)
+Answer = tuple[Tree, View, float, float]
+"""A tree on a task, its gain, and the half-width of its interval."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,10 +61,10 @@ class Forecast:
         models: name -> signature.
         known: task -> model -> utility relative to the task's expert, 1 for the expert; 0 where
             nothing is stated.
-        made: label of a tree inside others -> the signature of its weights.
+        intermediates: label of a tree inside others -> the signature of its weights.
         views: models -> what they look like on each task.
-        ran: label of a tree -> task -> what its merge did on the task's probes.
-        seen: label of a tree -> what was expected of it last.
+        runs: label of a tree -> task -> what its merge did on the task's probes.
+        latest: label of a tree -> what was expected of it last.
         scored: how many merges were predicted.
     """
 
@@ -75,15 +72,15 @@ class Forecast:
     base: Signature | None
     models: Mapping[str, Signature]
     known: Mapping[str, Mapping[str, float]]
-    made: dict[str, Signature] = field(default_factory=dict)
+    intermediates: dict[str, Signature] = field(default_factory=dict)
     views: dict[tuple[str, ...], list[View]] = field(default_factory=dict)
-    ran: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
-    seen: dict[str, Choice] = field(default_factory=dict)
+    runs: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
+    latest: dict[str, Choice] = field(default_factory=dict)
     scored: int = 0
 
     def model(self, name: str) -> Choice:
         """A model by itself."""
-        return unmerged(name, self.known)
+        return model_alone(name, self.known)
 
     def steps(self, pairs: Iterable[tuple[Choice, Choice]]) -> list[Choice]:
         """Each pair of trees merged with each of its arms."""
@@ -101,22 +98,34 @@ class Forecast:
     def trees(self, asked: Iterable[Tree]) -> list[Choice]:
         """What is expected of these trees."""
         asked = list(asked)
-        found = self._pairs([t for t in asked if len(t.models) == 2])
-        found |= self._many([t for t in asked if len(t.models) > 2])
-        self.scored += len(found)
+        beliefs = {t.label: {v.task: v.gap.middle for v in self.view(t.models)} for t in asked}
+        answers = (
+            *self._pairs([tree for tree in asked if len(tree.models) == 2]),
+            *self._many([tree for tree in asked if len(tree.models) > 2]),
+        )
+        for tree, view, gain, width in answers:
+            beliefs[tree.label][view.task] = view.gap.belief(gain, width)
+        self.scored += len(beliefs)
         idle = self._idle()
-        for label, each in found.items():
-            self.seen[label] = replace(each, idle=idle.intersection(each.tree.models))
-        return [self.seen[tree.label] for tree in asked]
+        for tree in asked:
+            self.latest[tree.label] = Choice(
+                tree=tree,
+                beliefs=beliefs[tree.label],
+                label=tree.label,
+                idle=idle.intersection(tree.models),
+            )
+        return [self.latest[tree.label] for tree in asked]
 
     def weights(self, tree: Tree) -> Signature:
         """The signature of a tree's merge, without behaviour; its parts' are kept, it is not."""
         if tree.arm is None:
             return replace(self.models[tree.models[0]], sketches={})
         for part in tree.parts:
-            if part.label not in self.made:
-                self.made[part.label] = self.weights(part)
-        return simulate_merge(tree.arm, self.base, [self.made[part.label] for part in tree.parts])
+            if part.label not in self.intermediates:
+                self.intermediates[part.label] = self.weights(part)
+        return simulate_merge(
+            tree.arm, self.base, [self.intermediates[part.label] for part in tree.parts]
+        )
 
     def view(self, models: Sequence[str]) -> list[View]:
         """What the models look like on every task."""
@@ -128,7 +137,18 @@ class Forecast:
     def likeness(self, tree: Tree, view: View) -> Floats:
         """How much the tree's merge behaves like the expert, if it was run."""
         own = self.models[view.expert].sketches.get(view.task)
-        return likeness(self.ran.get(tree.label, {}).get(view.task), own)
+        return likeness(self.runs.get(tree.label, {}).get(view.task), own)
+
+    def effects(self, tree: Tree, views: Sequence[View]) -> Floats:
+        """[views, effects]: where the tree's merge lies between the expert and the others."""
+        whole = self.weights(tree)
+        return np.stack(
+            [effects_of_merge(whole, self.models[v.expert], v.rest, self.base) for v in views]
+        )
+
+    def _apart(self, models: Sequence[str]) -> list[View]:
+        """The tasks on which the models differ; elsewhere a merge lies in the middle."""
+        return [view for view in self.view(models) if view.gap.size]
 
     def _idle(self) -> frozenset[str]:
         """The models that are the best at no task, nor its expert (which has 1, others may have
@@ -147,112 +167,73 @@ class Forecast:
             expert=expert,
             rest=rest,
             values=features(self.models[expert], rest, self.base, task).values,
-            best=known.get(expert, 0.0),
-            level=float(np.mean([known.get(name, 0.0) for name in others])),
+            gap=Gap(
+                best=known.get(expert, 0.0),
+                level=float(np.mean([known.get(name, 0.0) for name in others])),
+            ),
         )
 
     def _mean(self, models: Sequence[str]) -> Signature:
         """The plain mean of models, with its behaviour to first order."""
-        signatures = [self.models[name] for name in models]
-        return (
-            simulate_merge(arm("linear"), self.base, signatures)
-            if len(models) > 1
-            else signatures[0]
-        )
+        first, *others = (self.models[name] for name in models)
+        return simulate_merge(arm("linear"), self.base, [first, *others]) if others else first
 
-    def _many(self, trees: Sequence[Tree]) -> dict[str, Choice]:
-        asked = [
-            (tree, view)
-            for tree in trees
-            for view in self.view(tree.models)
-            if view.gap >= SMALLEST_GAP
-        ]
-        beliefs = self._between(trees)
-        if asked:
-            answers = zip(*self.predictor.of_many(self._merges(asked)), strict=True)
-            for (tree, view), (gain, width) in zip(asked, answers, strict=True):
-                beliefs[tree.label][view.task] = view.belief(gain, width)
-        return {t.label: Choice(tree=t, beliefs=beliefs[t.label], label=t.label) for t in trees}
-
-    def _between(self, trees: Sequence[Tree]) -> dict[str, dict[str, Belief]]:
-        """Label -> task -> the middle between the best model and the others: right where they do
-        not differ, and replaced where they do."""
-        return {
-            tree.label: {
-                v.task: Belief(mean=(v.best + v.level) / 2) for v in self.view(tree.models)
-            }
-            for tree in trees
-        }
-
-    def _merges(self, asked: Sequence[tuple[Tree, View]]) -> Merges:
-        """What the predictor is told of trees on tasks; those of a tree come together."""
-        by_tree = [
-            (tree, [view for _, view in same])
-            for tree, same in groupby(asked, key=lambda each: each[0])
-        ]
-        return Merges(
-            models=tuple(tree.models for tree, _ in asked),
-            tasks=tuple(view.task for _, view in asked),
-            arms=tuple(tree.arm or arm("linear") for tree, _ in asked),
+    def _many(self, trees: Sequence[Tree]) -> Iterator[Answer]:
+        """Merges of three models and more."""
+        asked = [(tree, views) for tree in trees if (views := self._apart(tree.models))]
+        lines = [(tree, view) for tree, views in asked for view in views]
+        if not lines:
+            return
+        merges = Merges(
+            models=tuple(tree.models for tree, _ in lines),
+            tasks=tuple(view.task for _, view in lines),
+            arms=tuple(tree.arm or arm("linear") for tree, _ in lines),
             names=self.predictor.names,
             effect_names=EFFECTS,
-            values=np.stack([view.values for _, view in asked]),
-            effects=np.concatenate([self.effects(tree, views) for tree, views in by_tree]),
-            likeness=np.stack([self.likeness(tree, view) for tree, view in asked]),
-            gains=np.full(len(asked), np.nan),
+            values=np.stack([view.values for _, view in lines]),
+            effects=np.concatenate([self.effects(tree, views) for tree, views in asked]),
+            likeness=np.stack([self.likeness(tree, view) for tree, view in lines]),
+            gains=np.full(len(lines), np.nan),
         )
+        for line, gain, width in zip(lines, *self.predictor.of_many(merges), strict=True):
+            yield (*line, gain, width)
 
-    def effects(self, tree: Tree, views: Sequence[View]) -> Floats:
-        """[views, effects]: where the tree's merge lies between the expert and the others."""
-        whole = self.weights(tree)
-        return np.stack(
-            [effects_of_merge(whole, self.models[v.expert], v.rest, self.base) for v in views]
-        )
-
-    def _pairs(self, trees: Sequence[Tree]) -> dict[str, Choice]:
-        """Merges of two models, those of the same two asked about together."""
+    def _pairs(self, trees: Sequence[Tree]) -> Iterator[Answer]:
+        """Merges of two models; what is asked about the same arms is asked together."""
         by_models: dict[tuple[str, ...], list[Tree]] = {}
         for tree in trees:
             by_models.setdefault(tree.models, []).append(tree)
-        beliefs = self._between(trees)
         groups: dict[tuple[str, ...], list[_Question]] = {}
         for models, same in by_models.items():
             for question in self._questions(models, same):
-                arms = tuple(a.label for a in question.arms)
-                groups.setdefault(arms, []).append(question)
+                groups.setdefault(tuple(a.label for a in question.arms), []).append(question)
         for group in groups.values():
-            for question, *answer in zip(group, *self._asked(group), strict=True):
-                for tree, gain, width in zip(question.trees, *answer, strict=True):
-                    beliefs[tree.label][question.view.task] = question.view.belief(gain, width)
-        return {t.label: Choice(tree=t, beliefs=beliefs[t.label], label=t.label) for t in trees}
+            values = np.stack([question.view.values for question in group])
+            arm_effects = np.stack([question.effects for question in group])
+            answers = zip(
+                group, *self.predictor.bulk(values, arm_effects, group[0].arms), strict=True
+            )
+            for question, gains, widths in answers:
+                for tree, gain, width in zip(question.trees, gains, widths, strict=True):
+                    yield tree, question.view, gain, width
 
     def _questions(self, models: Sequence[str], trees: Sequence[Tree]) -> "list[_Question]":
         """For every task on which the two differ: all arms, seen from its better model."""
         arms = tuple(tree.arm for tree in trees if tree.arm)
         first, second = (self.models[name] for name in models)
-        moved = effects(first, second, self.base, arms)
+        arm_effects = effects(first, second, self.base, arms)
+        ahead = (arms, arm_effects)
+        behind = (tuple(a.swapped() for a in arms), swap_effects(arm_effects))
         return [
-            _Question(
-                view=view,
-                trees=trees,
-                arms=arms if view.expert == models[0] else tuple(a.swapped() for a in arms),
-                moved=moved if view.expert == models[0] else swap_effects(moved),
-            )
-            for view in self.view(models)
-            if view.gap >= SMALLEST_GAP
+            _Question(view, trees, *(ahead if view.expert == models[0] else behind))
+            for view in self._apart(models)
         ]
 
-    def _asked(self, group: "Sequence[_Question]") -> tuple[Floats, Floats]:
-        values = np.stack([question.view.values for question in group])
-        moved = np.stack([question.moved for question in group])
-        return self.predictor.bulk(values, moved, group[0].arms)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
+class _Question(NamedTuple):
     """Merges of the same two models on a task, with their arms and effects seen from its expert."""
 
     view: View
     trees: Sequence[Tree]
     arms: tuple[Arm, ...]
-    moved: Floats
+    effects: Floats

@@ -7,22 +7,19 @@ most promising merges be tried on the probes.
 from collections.abc import Mapping, Sequence
 
 from simmerge_hub.operators import arm, find
-from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.ask.options import Say, Search
-from simmerge_hub.planning.choice import CAUTION, Belief, Choice
+from simmerge_hub.planning.ask.options import Ask, Progress
+from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
-from simmerge_hub.planning.tree import Tree, join, leaf, recipe_of
+from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trees.search import lean, search
-from simmerge_hub.planning.trees.trial import Run, run_merge, try_first
+from simmerge_hub.planning.trees.trial import Run, runner, try_first
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
 from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.trust import SURER
-from simmerge_hub.signatures.features.vector import features
-from simmerge_hub.signatures.probing.sketch import Sketch
 
 BEATEN = "merges of two others are predicted to do better than any of two with it"
 UNKNOWN = Belief(mean=0.0, variance=1.0)
@@ -30,14 +27,7 @@ UNKNOWN = Belief(mean=0.0, variance=1.0)
 
 
 def judge_trees(
-    inputs: Inputs,
-    evidence: Evidence,
-    predictor: Predictor,
-    objective: Objective,
-    options: Search,
-    *,
-    field: int | None = None,
-    progress: Say,
+    inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, *, progress: Progress
 ) -> Verdict:
     """The merges of three signed models or more that are worth a forecast, best first.
 
@@ -45,10 +35,8 @@ def judge_trees(
         inputs: the models, and the tasks.
         evidence: their signatures.
         predictor: of pairs, and of merges of many.
-        objective: what trees are judged by; a task whose expert is left out counts too.
-        options: how far to search.
-        field: of more models than this, all pairs are tried first, and only the models of the best
-            pairs go on.
+        ask: what trees are judged by (a task whose expert is left out counts too), and how far to
+            search.
         progress: told which merge is tried.
 
     Raises:
@@ -60,66 +48,37 @@ def judge_trees(
         models={name: evidence.signatures[name] for name in inputs.names},
         known=inputs.known,
     )
-    novelty = _most_novel(forecast, inputs)
-    standings = {task: Standing(novelty=each) for task, each in novelty.items()}
-    if any(each.status == "abstained" for each in novelty.values()):
-        return _abstain(forecast, inputs, objective, options, standings)
-    beaten = _narrow(forecast, objective, options, field)
-    ranked = search(forecast, objective, least=options.least, most=options.most, beam=options.beam)
-    if options.step_weights == "predicted":
-        ranked = lean(forecast, ranked, objective)
-    if options.probe_intermediates:
-        run = _runner(inputs, evidence, progress)
-        ranked = try_first(forecast, ranked, objective, options.probe_intermediates, run)
+    order = Order(objective=ask.objective, caution=CAUTION)
+    novelty = _most_novel(inputs, evidence, predictor)
+    far = [each.reason for each in novelty.values() if each.status == "abstained"]
+    if far:
+        ranked, beaten = [_safe(forecast, inputs, ask)], {}
+        because = _why_safe(ranked[0], far[0], predictor)
+    else:
+        beaten = _narrow(forecast, ask)
+        ranked = _rank(forecast, ask, runner(inputs, evidence, progress))
+        because = reasons(ranked, order, [forecast.model(name) for name in forecast.models])
     best = ranked[0]
     return Verdict(
         choices=tuple(ranked),
         status=_status(best, novelty, predictor),
-        because=reasons(ranked, objective, CAUTION, [forecast.model(m) for m in forecast.models]),
-        objective=objective,
-        standings=standings,
-        left_out={**leave_out(ranked, objective, inputs.names, CAUTION), **beaten},
-        parts={merge.label: forecast.seen.get(merge.label, best) for merge in best.tree.merges},
-        tried=tuple(forecast.ran),
+        because=because,
+        objective=ask.objective,
+        standings={task: Standing(novelty=each) for task, each in novelty.items()},
+        left_out={**leave_out(ranked, order, inputs.names), **beaten},
+        parts={merge.label: forecast.latest.get(merge.label, best) for merge in best.tree.merges},
+        tried=tuple(forecast.runs),
         scored=forecast.scored,
     )
 
 
-def _abstain(
-    forecast: Forecast,
-    inputs: Inputs,
-    objective: Objective,
-    options: Search,
-    standings: Mapping[str, Standing],
-) -> Verdict:
-    """The experts merged at once with the safe arm; nothing is predicted."""
-    experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
-    safe = _safe(forecast, list(experts)[: options.most])
-    far = next(s.novelty.reason for s in standings.values() if s.novelty.status == "abstained")
-    return Verdict(
-        choices=(safe,),
-        status="abstained",
-        because=_why_safe(safe, far, forecast.predictor),
-        objective=objective,
-        standings=standings,
-        left_out=leave_out([safe], objective, inputs.names, CAUTION),
-        parts={safe.label: safe},
-    )
-
-
-def _most_novel(forecast: Forecast, inputs: Inputs) -> dict[str, Novelty]:
+def _most_novel(inputs: Inputs, evidence: Evidence, predictor: Predictor) -> dict[str, Novelty]:
     """Task -> where its expert's most unfamiliar pair stands."""
-    predictor = forecast.predictor
     novelty = {}
     for task in inputs.tasks:
-        expert = forecast.models[task.expert]
-        judged = [
-            predictor.judge(
-                features(expert, other, forecast.base, task.name).values, inputs.parameters
-            )
-            for name, other in forecast.models.items()
-            if name != task.expert
-        ]
+        others = [name for name in inputs.names if name != task.expert]
+        pairs = [evidence.compare(task.expert, other, task.name).values for other in others]
+        judged = [predictor.judge(values, inputs.parameters) for values in pairs]
         novelty[task.name] = max(judged, key=lambda n: (STATUSES.index(n.status), n.distance))
     return novelty
 
@@ -133,11 +92,13 @@ def _status(best: Choice, novelty: Mapping[str, Novelty], predictor: Predictor) 
     return worst(statuses if measured else [*statuses, "extrapolated"])
 
 
-def _safe(forecast: Forecast, models: Sequence[str]) -> Choice:
-    """Models at once, with the arm that did best in the farthest outcomes there are.
+def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
+    """The experts merged at once with the arm that did best in the farthest outcomes there are.
 
-    Of those that can merge so many; equal Linear if none of them was measured.
+    Of the arms that can merge so many; equal Linear if none of them was measured.
     """
+    experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
+    models = list(experts)[: ask.most]
     usable = {
         a.label: a
         for a in forecast.predictor.arms
@@ -146,7 +107,7 @@ def _safe(forecast: Forecast, models: Sequence[str]) -> Choice:
     }
     label = forecast.predictor.beyond.best(usable)
     safe = usable[label] if label else arm("linear")
-    tree = join(safe, *map(leaf, sorted(models, key=list(forecast.models).index)))
+    tree = join(safe, *(leaf(name) for name in inputs.names if name in models))
     return Choice(tree=tree, beliefs=dict.fromkeys(forecast.known, UNKNOWN), label=tree.label)
 
 
@@ -162,17 +123,16 @@ def _why_safe(safe: Choice, far: str, predictor: Predictor) -> tuple[str, ...]:
     )
 
 
-def _narrow(
-    forecast: Forecast, objective: Objective, options: Search, field: int | None
-) -> dict[str, str]:
+def _narrow(forecast: Forecast, ask: Ask) -> dict[str, str]:
     """Of more models than the field, go on with those of the best pairs; the others, and why."""
-    if not field or len(forecast.models) <= field or (options.most or field) <= 2:
+    field, options = ask.field, ask.search
+    if not field or len(forecast.models) <= field or (ask.most or field) <= 2:
         return {}
-    pairs = search(forecast, objective, most=2, beam=options.beam)
-    going = set(first_models(pairs, max(field, options.least)))
-    beaten = dict.fromkeys(forecast.models.keys() - going, BEATEN)
+    pairs = search(forecast, ask.objective, most=2, beam=options.beam)
+    going = first_models(pairs, max(field, options.least))
+    beaten = dict.fromkeys(sorted(forecast.models.keys() - set(going)), BEATEN)
     forecast.models = {name: each for name, each in forecast.models.items() if name in going}
-    return dict(sorted(beaten.items()))
+    return beaten
 
 
 def first_models(ranked: Sequence[Choice], count: int) -> tuple[str, ...]:
@@ -181,12 +141,12 @@ def first_models(ranked: Sequence[Choice], count: int) -> tuple[str, ...]:
     return tuple(names)[:count]
 
 
-def _runner(inputs: Inputs, evidence: Evidence, say: Say) -> Run:
-    probes = tuple(evidence.probes.values())
-    dtype = evidence.signatures[inputs.names[0]].settings.dtype
-
-    def run(tree: Tree) -> Mapping[str, Sketch]:
-        say(f"trying {tree.label}")
-        return run_merge(recipe_of(tree, inputs.models, inputs.base), probes, dtype=dtype)
-
-    return run
+def _rank(forecast: Forecast, ask: Ask, run: Run) -> list[Choice]:
+    """The trees that a search finds, best first, by all means that are asked for."""
+    objective, options = ask.objective, ask.search
+    ranked = search(forecast, objective, least=options.least, most=ask.most, beam=options.beam)
+    if options.step_weights == "predicted":
+        ranked = lean(forecast, ranked, objective)
+    if options.probe_intermediates:
+        ranked = try_first(forecast, ranked, objective, options.probe_intermediates, run)
+    return ranked

@@ -10,15 +10,17 @@ from itertools import combinations, product
 
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import BEAM
-from simmerge_hub.planning.choice import CAUTION, Choice, in_order
-from simmerge_hub.planning.tree import identity, leaning, splits
+from simmerge_hub.planning.choice import CAUTION, Choice, Order
+from simmerge_hub.planning.tree import identity, splits, vary_weights
 from simmerge_hub.planning.trees.forecast import Forecast
 
-WIDEST = 24
+WIDEST_LEVEL = 24
 """Of all subsets of one size, where there are more than EXHAUSTIVE models."""
 EXHAUSTIVE = 4
 
 Subset = frozenset[str]
+Table = dict[Subset, list[Choice]]
+"""Models -> their trees."""
 
 
 def search(
@@ -40,49 +42,34 @@ def search(
         beam: intermediates of a subset that are built upon; 0: all.
         caution: see `objective`.
     """
+    order = Order(objective=objective, caution=caution)
     models = sorted(forecast.models)
-    most = min(most or len(models), len(models))
-    table: dict[Subset, list[Choice]] = {Subset({m}): [forecast.model(m)] for m in models}
-    found: list[Choice] = []
-
-    for size in range(2, most + 1):
+    table: Table = {Subset({m}): [forecast.model(m)] for m in models}
+    ranked: list[Choice] = []
+    for size in range(2, min(most or len(models), len(models)) + 1):
         level = _level(forecast, table, models, size)
         if size >= least:
-            found += [choice for each in level.values() for choice in each]
-        for subset, choices in level.items():
-            table[subset] = in_order(choices, objective, caution)[: beam or None]
-        if beam and len(models) > EXHAUSTIVE:
-            whole = [choice for subset in level for choice in table[subset]]
-            kept = {c.tree.label for c in in_order(whole, objective, caution)[:WIDEST]}
-            for subset in level:
-                table[subset] = [c for c in table[subset] if c.tree.label in kept]
-    return in_order(found, objective, caution)
+            ranked += [choice for each in level.values() for choice in each]
+        table |= _narrow(level, order, beam, len(models))
+    return order.sort(ranked)
 
 
 def lean(
-    forecast: Forecast,
-    ranked: Sequence[Choice],
-    objective: Objective,
-    *,
-    count: int = BEAM,
-    caution: float = CAUTION,
+    forecast: Forecast, ranked: Sequence[Choice], objective: Objective, *, count: int = BEAM
 ) -> list[Choice]:
     """The choices, and the first `count` of them with other weights in their last steps."""
-    others = forecast.trees(tree for c in ranked[:count] for tree in leaning(c.tree))
-    return in_order([*ranked, *others], objective, caution)
+    others = forecast.trees(tree for c in ranked[:count] for tree in vary_weights(c.tree))
+    return Order(objective=objective, caution=CAUTION).sort([*ranked, *others])
 
 
-def _level(
-    forecast: Forecast, table: dict[Subset, list[Choice]], models: Sequence[str], size: int
-) -> dict[Subset, list[Choice]]:
+def _level(forecast: Forecast, table: Table, models: Sequence[str], size: int) -> Table:
     """Subset of this size -> its distinct trees, of what is known of smaller ones."""
     pairs: list[tuple[Choice, Choice]] = []
     level: dict[Subset, dict[Hashable, Choice]] = {}
     for chosen in combinations(models, size):
         before = len(pairs)
         for one, other in splits(chosen):
-            parts = (table.get(Subset(one), ()), table.get(Subset(other), ()))
-            pairs += product(*parts)
+            pairs += product(table.get(Subset(one), ()), table.get(Subset(other), ()))
         if len(pairs) > before or size == 2:
             _keep(level, forecast.at_once(chosen))
     _keep(level, forecast.steps(pairs))
@@ -94,3 +81,16 @@ def _keep(level: dict[Subset, dict[Hashable, Choice]], choices: Iterable[Choice]
     for choice in choices:
         tree = choice.tree
         level.setdefault(Subset(tree.models), {}).setdefault(identity(tree), choice)
+
+
+def _narrow(level: Table, order: Order, beam: int, models: int) -> Table:
+    """The trees that larger subsets are built of, best first."""
+    best = {subset: order.sort(choices)[: beam or None] for subset, choices in level.items()}
+    if not beam or models <= EXHAUSTIVE:
+        return best
+    whole = order.sort(choice for choices in best.values() for choice in choices)
+    kept = {choice.tree.label for choice in whole[:WIDEST_LEVEL]}
+    return {
+        subset: [choice for choice in choices if choice.tree.label in kept]
+        for subset, choices in best.items()
+    }

@@ -11,11 +11,13 @@ from tempfile import TemporaryDirectory
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import merge
 from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.choice import CAUTION, Choice, in_order
-from simmerge_hub.planning.tree import Tree
+from simmerge_hub.planning.ask.options import Progress
+from simmerge_hub.planning.choice import CAUTION, Choice, Order
+from simmerge_hub.planning.evidence import Evidence
+from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.planning.tree import Tree, recipe_of
 from simmerge_hub.planning.trees.forecast import Forecast
-from simmerge_hub.recipe import Recipe
-from simmerge_hub.signatures.probing.probe import ProbeSet, run_probes
+from simmerge_hub.signatures.probing.probe import run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 
 Run = Callable[[Tree], Mapping[str, Sketch]]
@@ -28,8 +30,6 @@ def try_first(
     objective: Objective,
     count: int,
     run: Run,
-    *,
-    caution: float = CAUTION,
 ) -> list[Choice]:
     """The first `count` merges of three models and more are run and forecast again.
 
@@ -39,30 +39,37 @@ def try_first(
     Args:
         forecast: where `ranked` comes from; remembers what was run.
         ranked: choices, best first.
-        objective, caution: what they are put in order by.
+        objective: what they are put in order by, with CAUTION.
         count: how many are run; a merge of two is forecast as a pair, and not run.
         run: see `Run`.
     """
     places = [i for i, choice in enumerate(ranked) if len(choice.tree.models) > 2][:count]
     for i in places:
-        forecast.ran[ranked[i].tree.label] = run(ranked[i].tree)
+        forecast.runs[ranked[i].tree.label] = run(ranked[i].tree)
     last = max(places, default=-1) + 1
     again = forecast.trees(choice.tree for choice in ranked[:last])
-    return in_order(again, objective, caution) + list(ranked[last:])
+    order = Order(objective=objective, caution=CAUTION)
+    return [*order.sort(again), *ranked[last:]]
 
 
-def run_merge(recipe: Recipe, probes: Sequence[ProbeSet], *, dtype: str) -> Mapping[str, Sketch]:
-    """Merge into a temporary folder and run the probes through the result.
+def runner(inputs: Inputs, evidence: Evidence, progress: Progress) -> Run:
+    """Merges trees of these models into a temporary folder, and runs their probes through it.
+
+    It raises SimmergeError as `merge` and `run_probes` do; nothing is left behind.
 
     Args:
-        recipe: what to merge.
-        probes: what to run.
-        dtype: what to compute in; that of the models' signatures.
-
-    Raises:
-        SimmergeError: as `merge` and `run_probes`; nothing is left behind.
+        inputs: the models.
+        evidence: the probes, and the signatures, whose dtype is computed in.
+        progress: told which merge is tried.
     """
-    with TemporaryDirectory(prefix="simmerge-") as folder:
-        made = Path(folder) / "merge"
-        merge(recipe, made, durable=False)
-        return run_probes(resolve(str(made)), None, probes, dtype=dtype)
+    probes = tuple(evidence.probes.values())
+    dtype = evidence.signatures[inputs.names[0]].settings.dtype
+
+    def run(tree: Tree) -> Mapping[str, Sketch]:
+        progress(f"trying {tree.label}")
+        with TemporaryDirectory(prefix="simmerge-") as folder:
+            made = Path(folder) / "merge"
+            merge(recipe_of(tree, inputs.models, inputs.base), made, durable=False)
+            return run_probes(resolve(str(made)), None, probes, dtype=dtype)
+
+    return run

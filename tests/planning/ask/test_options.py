@@ -67,4 +67,4 @@ def test_what_can_be_had(models: int, given: dict[str, Any]) -> None:
 
 def test_a_catalogue_needs_no_models() -> None:
     """How many it leaves is not known yet, and checked later."""
-    Ask(search=Search(least=3)).check(0, catalogue=True)
+    Ask(catalogue=SHELF, search=Search(least=3)).check(0)

@@ -8,6 +8,7 @@ import pytest
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.hub.files.ranges import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
+from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.ask.tasks import Task, tasks_of
 
 
@@ -88,7 +89,7 @@ def test_the_reasons_are_in_the_error() -> None:
 @pytest.mark.parametrize("name", ["org/b", "b"])
 def test_the_user_names_the_experts(name: str) -> None:
     models = [model("a", gsm8k=0.9), model("b", gsm8k=0.1)]
-    tasks, dropped = tasks_of(models, {"math": name, "code": "a"})
+    tasks, dropped = tasks_of(models, Tasks(experts={"math": name, "code": "a"}))
     assert [(t.name, t.expert) for t in tasks] == [("math", "org/b"), ("code", "org/a")]
     assert tasks[0].scores == {"org/a": 0.9, "org/b": 0.1}
     assert dropped == {}
@@ -96,7 +97,7 @@ def test_the_user_names_the_experts(name: str) -> None:
 
 def test_an_expert_who_is_not_there() -> None:
     with pytest.raises(ProbeError) as caught:
-        tasks_of([model("a"), model("b")], {"code": "org/c"})
+        tasks_of([model("a"), model("b")], Tasks(experts={"code": "org/c"}))
     assert str(caught.value) == (
         "the expert for code is said to be org/c, which is not among the models"
     )
@@ -106,10 +107,10 @@ def test_an_expert_who_is_not_there() -> None:
 def test_probes_of_a_task_of_the_users_own() -> None:
     models = [model("a"), model("b")]
     with pytest.raises(ProbeError) as caught:
-        tasks_of(models, {"poetry": "a"})
+        tasks_of(models, Tasks(experts={"poetry": "a"}))
     assert str(caught.value) == "there are no probes for the task 'poetry'"
     assert caught.value.hint == "give a dataset of prompts: --probes poetry=org/dataset"
-    tasks, _ = tasks_of(models, {"poetry": "a"}, {"poetry": "org/poems"})
+    tasks, _ = tasks_of(models, Tasks(experts={"poetry": "a"}, probes={"poetry": "org/poems"}))
     assert tasks[0].probes == "org/poems"
 
 

@@ -10,6 +10,7 @@ import yaml
 from simmerge_hub.errors import AlignmentError, BaseUnknown, ProbeError, RequestError
 from simmerge_hub.operators import arm
 from simmerge_hub.planning import plan as planning
+from simmerge_hub.planning.ask import options
 from simmerge_hub.planning.ask.options import Catalogue, Search, Sources, Tasks
 from simmerge_hub.planning.find.few import Survey
 from simmerge_hub.planning.inputs import Inputs
@@ -80,7 +81,7 @@ def test_the_best_few_are_searched_and_the_rest_is_told_why(made: Shelf) -> None
     assert yaml.safe_load(data["recipe"])
 
 
-def ordinary(_: Any, given: Inputs) -> dict[str, Novelty]:
+def ordinary(given: Inputs, *_: Any) -> dict[str, Novelty]:
     """As if models of a few kilobytes were like those of the zoo."""
     near = Novelty(status="calibrated", distance=0.0, outside=0.0, strange=(), reason="")
     return {task.name: near for task in given.tasks}
@@ -102,7 +103,7 @@ def test_of_more_than_a_field_only_the_best_in_pairs_go_on(
     made: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(made)
-    monkeypatch.setattr(planning, "FIELD", 3)
+    monkeypatch.setattr(options, "FIELD", 3)
     monkeypatch.setattr(judge, "_most_novel", ordinary)
     chosen, survey = planned(made, most=3)
     assert chosen.of_many
@@ -169,7 +170,7 @@ def stop(inputs: Any, *_: Any, **__: Any) -> None:
 
 
 def test_what_is_recorded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "RECORDED", 2)
+    monkeypatch.setattr(planning, "REASONS_RECORDED", 2)
     dropped = dict.fromkeys("abcd", "no")
     survey = Survey(place="", base="", listed=4, shortlist={}, dropped=dropped)
     assert planning._record(survey) == {

@@ -150,6 +150,17 @@ def test_a_pair_has_the_utility_that_a_plan_of_two_gives_it() -> None:
     assert more.missing(of_three.spreads()) == pytest.approx({"code": 0.04})
 
 
+def test_of_models_that_do_not_differ_a_pair_and_a_tree_say_the_same() -> None:
+    of_two = decide(
+        inputs({"code": "a"}, {"code": {"a": 0.5, "b": 0.49}}, names=("a", "b")),
+        {"code": ranking("code", linear=0.1, width=0.2)},
+        Objective(),
+    ).best
+    of_three = merge(forecast(0.1, 0.2, {"code": {"a": 1.0, "b": 0.98, "c": 0.0}}), "ab")
+    for choice in (of_two, of_three):
+        assert choice.spreads()["code"] == pytest.approx((0.99, 0.99, 0.99))
+
+
 def test_a_model_that_is_the_best_at_no_task_is_idle() -> None:
     of = forecast()
     assert merge(of, "abc").idle == {"b"}
@@ -161,4 +172,4 @@ def test_forecasts_are_counted_and_remembered() -> None:
     choice = merge(of, "abc")
     merge(of, "ab")
     assert of.scored == 2
-    assert of.seen[choice.tree.label] is choice
+    assert of.latest[choice.tree.label] is choice

@@ -6,8 +6,8 @@ import pytest
 
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.planning.choice import CAUTION, Belief, Choice, in_order
-from simmerge_hub.planning.tree import at_once, every, identity, join, leaf, pairwise
+from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
+from simmerge_hub.planning.tree import at_once, enumerate_trees, identity, join, leaf, pairwise
 from simmerge_hub.planning.trees.search import search
 
 
@@ -52,7 +52,7 @@ def ranked_by(known: Known, **options: Any) -> list[Choice]:
 @pytest.mark.parametrize("models", ["ab", "abc", "abcd"])
 def test_without_a_beam_every_tree_is_scored(models: str) -> None:
     ranked = ranked_by(Known(models), least=len(models), beam=0)
-    assert {identity(c.tree) for c in ranked} == {identity(t) for t in every(models)}
+    assert {identity(c.tree) for c in ranked} == {identity(t) for t in enumerate_trees(models)}
 
 
 def test_up_to_three_models_a_beam_changes_nothing() -> None:
@@ -103,4 +103,5 @@ def test_a_model_that_is_the_best_at_nothing_must_add_something(lead: float, fir
         label=three.label,
         idle=frozenset("x"),
     )
-    assert "".join(in_order([plain, other], MEAN, CAUTION)[0].tree.models) == first
+    order = Order(objective=MEAN, caution=CAUTION)
+    assert "".join(order.sort([plain, other])[0].tree.models) == first

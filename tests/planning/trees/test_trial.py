@@ -9,7 +9,7 @@ from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.ask.objective import MEAN
 from simmerge_hub.planning.ask.options import Search, Sources, Tasks
-from simmerge_hub.planning.choice import CAUTION, in_order
+from simmerge_hub.planning.choice import CAUTION, Order
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.selector.predictor.origin import find
 
@@ -31,7 +31,8 @@ def test_the_most_promising_are_made_run_and_decided_on(
     assert made.best.tree.label in made.verdict.tried
     before = {c.tree.label: c.beliefs for c in blind.choices}
     assert all(before[c.tree.label] != c.beliefs for c in made.choices[:2])
-    assert list(made.choices[:2]) == in_order(made.choices[:2], MEAN, CAUTION)
+    order = Order(objective=MEAN, caution=CAUTION)
+    assert list(made.choices[:2]) == order.sort(made.choices[:2])
     assert not list(tmp_path.iterdir())
 
 
