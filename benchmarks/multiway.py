@@ -51,7 +51,6 @@ from multiway_sets import (
     orders,
     parse_label,
     parts,
-    seeded_hash,
     sets,
     tasks_of,
     trees,
@@ -149,7 +148,7 @@ def _plan_set(
         "scored": forecast.scored,
         "plans": {c.tree.label: _by_task(c) for c in found},
         "parts": {
-            tree.label: _told(forecast.latest[tree.label])
+            tree.label: _by_task(forecast.latest[tree.label])
             for tree in parts(chosen) if tree.label in forecast.latest
         },
     }  # fmt: skip
@@ -199,7 +198,7 @@ def again(manifest: Manifest, sizes: Sequence[int], seconds: float) -> bool:
             TRIED: choice(planned[chosen]["tried"], 1.0),
         }
         arms = {m.arm.label: m.arm for tree in enumerate_trees(chosen) for m in tree.merges}
-        asked = {name: [parsed(label, arms)] for name, label in picked.items()}
+        asked = {name: [parse_label(label, arms)] for name, label in picked.items()}
         asked[CONTROL] = [chain(order, "linear") for order in orders(chosen)]
         asked[f"at once: {SUM.label}"] = [join(SUM, *map(leaf, chosen))]
         found = average(bench.utilities(chosen, [t for some in asked.values() for t in some]))
@@ -256,7 +255,8 @@ def harm(manifest: Manifest, part: str, seconds: float, shard: int) -> bool:
             continue
         everyone = (*chosen, other)
         drawn = sorted(
-            enumerate_trees(everyone), key=lambda t: (len(t.parts) < 4, hashed("harm", t.label))
+            enumerate_trees(everyone),
+            key=lambda t: (len(t.parts) < 4, seeded_hash("harm", t.label)),
         )
         best = max(average(bench.utilities(chosen, drawn[:HARM])).values())
         predictor = train_without_fold(manifest, folds(manifest)[chosen[0]])

@@ -76,7 +76,9 @@ def plant_all(manifest: Manifest, seconds: float, shard: int) -> bool:
 
 def _draw(models: Sequence[str], count: int) -> list[Tree]:
     """A seeded draw of the merges of all of these."""
-    return sorted(enumerate_trees(sorted(models)), key=lambda t: hashed("planted", t.label))[:count]
+    return sorted(enumerate_trees(sorted(models)), key=lambda t: seeded_hash("planted", t.label))[
+        :count
+    ]
 
 
 def table(manifest: Manifest, seconds: float, shard: int) -> bool:

@@ -24,7 +24,7 @@ from simmerge_hub.planning.verdict import Standing, Verdict, reasons, worst
 from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
 from simmerge_hub.selector.predictor.ranking import Prediction, Ranking
-from simmerge_hub.selector.predictor.trust import Trust, together
+from simmerge_hub.selector.predictor.trust import Trust, combine
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
 
 ALIKE = "the two models are equally good at it, and so is any merge of them"
@@ -178,7 +178,7 @@ def _trust(
     """Whether the first is taken, by the held-out pairs at least as far as the farthest task."""
     grounds = [each.grounds for each in rankings.values() if each.grounds is not None]
     both = len({task.expert for task in inputs.tasks}) > 1
-    return together(grounds).weigh(list(leads), leads, both=both) if grounds else None
+    return combine(grounds).weigh(list(leads), leads, both=both) if grounds else None
 
 
 def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:

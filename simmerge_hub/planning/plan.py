@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Search, Sources, Tasks
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Search, Sources, Tasks
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.evidence import Evidence, sign_all
@@ -211,9 +211,7 @@ def plan(
     return _make(models, base, ask, progress or (lambda _: None), note)
 
 
-def _make(
-    models: Sequence[str], base: str | None, ask: Ask, say: Progress, note: Progress | None
-) -> Plan:
+def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say | None) -> Plan:
     """References -> inputs -> evidence -> verdict -> plan, each in a room of its own."""
     began = perf_counter()
     trained = origin.find(ask.sources.predictor)
@@ -243,7 +241,7 @@ def _make(
 
 
 def _find_inputs(
-    models: Sequence[str], base: str | None, ask: Ask, say: Progress
+    models: Sequence[str], base: str | None, ask: Ask, say: Say
 ) -> tuple[Inputs, Survey | None]:
     """The models that are named, or the best few of a catalogue; with tasks that are aimed at."""
     if ask.catalogue:
@@ -255,9 +253,7 @@ def _find_inputs(
     return inputs, survey
 
 
-def _judge(
-    inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, say: Progress
-) -> Verdict:
+def _judge(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, say: Say) -> Verdict:
     if len(inputs.models) == 2:
         return judge_pair(inputs, evidence, predictor, ask)
     return judge_trees(inputs, evidence, predictor, ask, progress=say)

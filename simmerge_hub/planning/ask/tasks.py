@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning.ask.options import Tasks
-from simmerge_hub.signatures.probing.probe import DOMAINS
+from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
 
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""

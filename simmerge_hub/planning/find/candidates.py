@@ -16,7 +16,7 @@ from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
-from simmerge_hub.planning.ask.options import Progress
+from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.ask.tasks import tasks_on_card
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import card_mismatch
@@ -41,7 +41,7 @@ class Candidates:
     dropped: Mapping[str, str]
 
 
-def sift(listed: Listing, base: str | None = None, *, progress: Progress) -> Candidates:
+def sift(listed: Listing, base: str | None = None, *, progress: Say) -> Candidates:
     """Read what a catalogue lists, find the base, and drop what cannot be merged with the rest.
 
     Args:

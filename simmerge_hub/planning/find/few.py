@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from simmerge_hub.errors import ProbeError, RequestError, SimmergeError
 from simmerge_hub.hub import listing
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.planning.ask.options import Ask, Catalogue, Progress, Tasks
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Tasks
 from simmerge_hub.planning.find.candidates import (
     Candidates,
     printable,

@@ -7,7 +7,7 @@ most promising merges be tried on the probes.
 from collections.abc import Mapping, Sequence
 
 from simmerge_hub.operators import arm, find
-from simmerge_hub.planning.ask.options import Ask, Progress
+from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
@@ -27,7 +27,7 @@ UNKNOWN = Belief(mean=0.0, variance=1.0)
 
 
 def judge_trees(
-    inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, *, progress: Progress
+    inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, *, progress: Say
 ) -> Verdict:
     """The merges of three signed models or more that are worth a forecast, best first.
 

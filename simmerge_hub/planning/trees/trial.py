@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import merge
 from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.ask.options import Progress
+from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.choice import CAUTION, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
@@ -52,7 +52,7 @@ def try_first(
     return [*order.sort(again), *ranked[last:]]
 
 
-def runner(inputs: Inputs, evidence: Evidence, progress: Progress) -> Run:
+def runner(inputs: Inputs, evidence: Evidence, progress: Say) -> Run:
     """Merges trees of these models into a temporary folder, and runs their probes through it.
 
     It raises SimmergeError as `merge` and `run_probes` do; nothing is left behind.
