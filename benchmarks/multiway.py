@@ -51,6 +51,7 @@ from multiway_sets import (
     orders,
     parse_label,
     parts,
+    seeded_hash,
     sets,
     tasks_of,
     trees,
