@@ -55,7 +55,6 @@ def explore(
     asked = _questions(inputs, evidence, effects)
     suggested = sharing.suggest(reference, asked, together=True, among=among)
     arm, chance = suggested[0].arm, suggested[0].chance
-    first = [choice for choice in verdict.choices if choice.label == arm]
     alone = verdict.best.label
     reasons = verdict.because if alone == arm else (f"By prediction alone it would be {alone}",)
     likely = sorted(among & chance.keys(), key=lambda label: (-chance[label], label))[:CHANCES]
@@ -63,7 +62,7 @@ def explore(
     ids = ", ".join(f"{s.id} for {s.task}" for s in suggested)
     return replace(
         verdict,
-        choices=(*first, *(choice for choice in verdict.choices if choice.label != arm)),
+        choices=tuple(sorted(verdict.choices, key=lambda choice: choice.label != arm)),
         because=(
             f"The bandit {ModelRef.parse(reference).name} tries {arm}: a chance of "
             f"{_share(chance[arm])} to be the best",

@@ -82,7 +82,10 @@ def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:
     objective.check(rankings)
     order = Order(objective=objective, caution=0.0)
     rankings = {t.name: _orient(rankings[t.name], t, inputs.names) for t in inputs.tasks}
-    gaps = {t.name: _gap(t, inputs.partner(t.expert)) for t in inputs.tasks}
+    gaps = {
+        task.name: Gap(level=task.relative.get(inputs.partner(task.expert), 0.0))
+        for task in inputs.tasks
+    }
     predictions = _join_tasks(rankings)
     choices = order.sort(_choices(inputs.names, predictions, gaps))
     trust = _trust(inputs, rankings, objective, _leads(choices, predictions, gaps, objective))
@@ -115,11 +118,6 @@ def _orient(ranking: Ranking, task: Task, names: Sequence[str]) -> Ranking:
         kept=tuple(replace(each, arm=each.arm.swapped()) for each in ranking.kept),
         rejected=tuple((arm.swapped(), why) for arm, why in ranking.rejected),
     )
-
-
-def _gap(task: Task, other: str) -> Gap:
-    """Between the expert and the other model, whose utility is 0 where no card states its score."""
-    return Gap(level=task.relative.get(other, 0.0))
 
 
 def _join_tasks(rankings: Rankings) -> Predictions:

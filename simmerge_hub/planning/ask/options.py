@@ -17,8 +17,6 @@ SHORTLIST = 12
 """Models of a catalogue that are signed and searched."""
 LARGEST_MERGE = 4
 """Models that a merge of a catalogue may have: larger ones were not measured."""
-FIELD = 5
-"""Models of a catalogue of which all subsets are searched; of more, all pairs are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +105,6 @@ class Ask:
     def most(self) -> int | None:
         """How many models the merge may have, if not all."""
         return self.search.most or (LARGEST_MERGE if self.catalogue else None)
-
-    @property
-    def field(self) -> int | None:
-        """Of more models than this, all pairs are searched first, and only the models of the best
-        pairs go on."""
-        return FIELD if self.catalogue else None
 
     def check(self, models: int) -> None:
         """Refuse what cannot be had of so many models that are named, or of a catalogue.

@@ -80,7 +80,9 @@ def sift(listed: Listing, base: str | None = None, *, progress: Say) -> Candidat
 
 
 def try_each(
-    items: Sequence[Item], work: Callable[[Item], Result], say: Callable[[int], None] | None = None
+    items: Sequence[Item],
+    work: Callable[[Item], Result],
+    say: Callable[[int], None] = lambda _: None,
 ) -> tuple[list[Result], dict[str, str]]:
     """The results of `work`, in the order of the items, and by name why some items have none.
 
@@ -103,8 +105,7 @@ def try_each(
     with ThreadPoolExecutor(WORKERS) as pool:
         for outcome in pool.map(attempt, items):
             outcomes.append(outcome)
-            if say:
-                say(len(outcomes))
+            say(len(outcomes))
     pairs = zip(items, outcomes, strict=True)
     reasons = {item.name: why for item, (_, why) in pairs if why is not None}
     return [result for result, why in outcomes if why is None], reasons

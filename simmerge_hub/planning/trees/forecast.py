@@ -20,7 +20,7 @@ import numpy as np
 
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.choice import Choice, Gap, model_alone
-from simmerge_hub.planning.tree import Tree, at_once, join, pairwise
+from simmerge_hub.planning.tree import Tree
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.rows import Floats
@@ -81,19 +81,6 @@ class Forecast:
     def model(self, name: str) -> Choice:
         """A model by itself."""
         return model_alone(name, self.known)
-
-    def steps(self, pairs: Iterable[tuple[Choice, Choice]]) -> list[Choice]:
-        """Each pair of trees merged with each of its arms."""
-        base = self.base is not None
-        return self.trees(
-            join(a, one.tree, other.tree)
-            for one, other in pairs
-            for a in pairwise(one.tree, other.tree, base=base)
-        )
-
-    def at_once(self, models: Sequence[str]) -> list[Choice]:
-        """All of three or more models merged in one step, with each arm that can."""
-        return self.trees(at_once(models, base=self.base is not None))
 
     def trees(self, asked: Iterable[Tree]) -> list[Choice]:
         """What is expected of these trees."""

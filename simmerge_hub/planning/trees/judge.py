@@ -1,8 +1,4 @@
-"""Three models or more -> which of them to merge, in which order and with which operators.
-
-Everything here is prediction: nothing is evaluated, and nothing is merged unless the user lets the
-most promising merges be tried on the probes.
-"""
+"""Three models or more -> which of them to merge, in which order and with which operators."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +17,8 @@ from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.trust import SURER
 
+FIELD = 5
+"""Models of a catalogue of which all subsets are searched; of more, all pairs are."""
 BEATEN = "merges of two others are predicted to do better than any of two with it"
 UNKNOWN = Belief(mean=0.0, variance=1.0)
 """What is expected where nothing is predicted."""
@@ -124,12 +122,11 @@ def _why_safe(safe: Choice, far: str, predictor: Predictor) -> tuple[str, ...]:
 
 
 def _narrow(forecast: Forecast, ask: Ask) -> dict[str, str]:
-    """Of more models than the field, go on with those of the best pairs; the others, and why."""
-    field, options = ask.field, ask.search
-    if not field or len(forecast.models) <= field or (ask.most or field) <= 2:
+    """Of a larger catalogue, go on with the models of the best pairs; the others, and why."""
+    if not ask.catalogue or len(forecast.models) <= FIELD or ask.most == 2:
         return {}
-    pairs = search(forecast, ask.objective, most=2, beam=options.beam)
-    going = first_models(pairs, max(field, options.least))
+    pairs = search(forecast, ask.objective, most=2, beam=ask.search.beam)
+    going = first_models(pairs, max(FIELD, ask.search.least))
     beaten = dict.fromkeys(sorted(forecast.models.keys() - set(going)), BEATEN)
     forecast.models = {name: each for name, each in forecast.models.items() if name in going}
     return beaten

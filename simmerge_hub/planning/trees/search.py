@@ -5,13 +5,21 @@ Every distinct tree of up to three models is scored; beyond, of each subset only
 intermediates are built upon, and with more than four models only the best of all subsets of a size.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from itertools import combinations, product
 
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import BEAM
 from simmerge_hub.planning.choice import CAUTION, Choice, Order
-from simmerge_hub.planning.tree import identity, splits, vary_weights
+from simmerge_hub.planning.tree import (
+    Tree,
+    at_once,
+    identity,
+    join,
+    pairwise,
+    splits,
+    vary_weights,
+)
 from simmerge_hub.planning.trees.forecast import Forecast
 
 WIDEST_LEVEL = 24
@@ -64,23 +72,22 @@ def lean(
 
 def _level(forecast: Forecast, table: Table, models: Sequence[str], size: int) -> Table:
     """Subset of this size -> its distinct trees, of what is known of smaller ones."""
-    pairs: list[tuple[Choice, Choice]] = []
-    level: dict[Subset, dict[Hashable, Choice]] = {}
+    base = forecast.base is not None
+    one_step: list[Tree] = []
+    steps: list[Tree] = []
     for chosen in combinations(models, size):
-        before = len(pairs)
-        for one, other in splits(chosen):
-            pairs += product(table.get(Subset(one), ()), table.get(Subset(other), ()))
-        if len(pairs) > before or size == 2:
-            _keep(level, forecast.at_once(chosen))
-    _keep(level, forecast.steps(pairs))
+        before = len(steps)
+        for parts in splits(chosen):
+            for one, other in product(*(table.get(Subset(part), ()) for part in parts)):
+                arms = pairwise(one.tree, other.tree, base=base)
+                steps += [join(arm, one.tree, other.tree) for arm in arms]
+        if len(steps) > before:
+            one_step += at_once(chosen, base=base)
+    level: dict[Subset, dict[Hashable, Choice]] = {}
+    for choice in forecast.trees([*one_step, *steps]):  # of equal ones that with the fewest steps
+        same = level.setdefault(Subset(choice.tree.models), {})
+        same.setdefault(identity(choice.tree), choice)
     return {subset: list(each.values()) for subset, each in level.items()}
-
-
-def _keep(level: dict[Subset, dict[Hashable, Choice]], choices: Iterable[Choice]) -> None:
-    """Of trees that give the same merge the first, which has the fewest steps."""
-    for choice in choices:
-        tree = choice.tree
-        level.setdefault(Subset(tree.models), {}).setdefault(identity(tree), choice)
 
 
 def _narrow(level: Table, order: Order, beam: int, models: int) -> Table:

@@ -10,7 +10,6 @@ import yaml
 from simmerge_hub.errors import AlignmentError, BaseUnknown, ProbeError, RequestError
 from simmerge_hub.operators import arm
 from simmerge_hub.planning import plan as planning
-from simmerge_hub.planning.ask import options
 from simmerge_hub.planning.ask.options import Catalogue, Search, Sources, Tasks
 from simmerge_hub.planning.find.few import Survey
 from simmerge_hub.planning.inputs import Inputs
@@ -103,7 +102,7 @@ def test_of_more_than_a_field_only_the_best_in_pairs_go_on(
     made: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filled(made)
-    monkeypatch.setattr(options, "FIELD", 3)
+    monkeypatch.setattr(judge, "FIELD", 3)
     monkeypatch.setattr(judge, "_most_novel", ordinary)
     chosen, survey = planned(made, most=3)
     assert chosen.of_many

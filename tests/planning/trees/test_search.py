@@ -7,7 +7,7 @@ import pytest
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
-from simmerge_hub.planning.tree import at_once, enumerate_trees, identity, join, leaf, pairwise
+from simmerge_hub.planning.tree import Tree, enumerate_trees, identity, join, leaf
 from simmerge_hub.planning.trees.search import search
 
 
@@ -15,6 +15,8 @@ class Known:
     """Every step costs what its arm says; a bad model halves whatever it is merged with."""
 
     COST: ClassVar = {"linear": 0.6, "ties": 0.8, "task_arithmetic": 0.7, "karcher": 0.5}
+
+    base = True
 
     def __init__(self, models: str, bad: str = "", doubt: float = 0.0) -> None:
         self.models = dict.fromkeys(models)
@@ -24,18 +26,14 @@ class Known:
         good = {m: Belief(mean=float(m == name)) for m in self.models if m != self.bad}
         return Choice(tree=leaf(name), beliefs=good, label=name)
 
-    def steps(self, pairs: Any) -> list[Choice]:
-        return [
-            self._merged(join(a, one.tree, other.tree), (one, other))
-            for one, other in pairs
-            for a in pairwise(one.tree, other.tree)
-        ]
+    def trees(self, asked: list[Tree]) -> list[Choice]:
+        self.scored += len(asked)
+        return [self._forecast(tree) for tree in asked]
 
-    def at_once(self, models: Any) -> list[Choice]:
-        return [self._merged(tree, [self.model(m) for m in models]) for tree in at_once(models)]
-
-    def _merged(self, tree: Any, parts: Any) -> Choice:
-        self.scored += 1
+    def _forecast(self, tree: Tree) -> Choice:
+        if tree.arm is None:
+            return self.model(tree.models[0])
+        parts = [self._forecast(part) for part in tree.parts]
         factor = self.COST[tree.arm.operator] * (0.5 if self.bad in tree.models else 1)
         variance = self.doubt if tree.arm.operator == "ties" else 0.0
         beliefs = {
