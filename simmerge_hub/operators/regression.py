@@ -176,9 +176,9 @@ def _solve_few(
 ) -> Mix | None:
     """By Woodbury's identity: no matrix as wide as the layer on both sides is ever formed.
 
-    With S = ΣA = D + ZᵀZ, D diagonal and Z the tokens of all models: ZS⁻¹ = K = (1 + ZD⁻¹Zᵀ)⁻¹ZD⁻¹
-    and S⁻¹ = D⁻¹ − D⁻¹ZᵀK. Of a model's A = Dᵢ + ZᵢᵀZᵢ the second part is ZᵢᵀKᵢ, without a difference
-    of large numbers: a few huge activations do not hide the others.
+    With S = ΣA = D + ZᵀZ, D diagonal, Z the tokens of all models, and K = (1 + ZD⁻¹Zᵀ)⁻¹ZD⁻¹:
+    S⁻¹ = D⁻¹ − D⁻¹ZᵀK and ZS⁻¹ = K. A model's ZᵢᵀZᵢ gives ZᵢᵀKᵢ, without a difference of large
+    numbers: a few huge activations do not hide the others.
     """
     tokens = [
         each.rows.double() * (share * alpha / scale) ** 0.5
