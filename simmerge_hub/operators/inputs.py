@@ -4,7 +4,6 @@ Where there are few tokens beside the layer's width, the inputs themselves are s
 products with each other, and are kept instead.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,18 +49,10 @@ def reduce_inputs(inputs: Tensor, *, most: int) -> LayerInputs:
     return LayerInputs(tokens=len(inputs), gram=inputs.T @ inputs)
 
 
-def add_inputs(parts: Sequence[LayerInputs]) -> LayerInputs:
-    """The inputs of one layer in several batches, all reduced alike, as if they came at once."""
-    first, *others = parts
-    if not others:
-        return first
-    tokens = sum(part.tokens for part in parts)
-    if first.rows is not None:
-        rows = [part.rows for part in parts if part.rows is not None]
-        return LayerInputs(tokens=tokens, rows=torch.cat(rows))
-    assert first.gram is not None
-    total = first.gram.clone()
-    for part in others:
-        assert part.gram is not None
-        total += part.gram
-    return LayerInputs(tokens=tokens, gram=total)
+def add_inputs(total: LayerInputs, inputs: Tensor) -> LayerInputs:
+    """`total` and more inputs of its layer; a Gram matrix is added to in place, and never twice."""
+    tokens = total.tokens + len(inputs)
+    if total.rows is not None:
+        return LayerInputs(tokens=tokens, rows=torch.cat([total.rows, inputs]))
+    assert total.gram is not None
+    return LayerInputs(tokens=tokens, gram=total.gram.addmm_(inputs.T, inputs))

@@ -25,8 +25,6 @@ Mix = Callable[[int, Tensor], Tensor]
 """(number of the model, rows float32 [rows, width]) -> the rows times that model's Mᵢ."""
 LEAST_TOKENS = 16
 """A layer (or expert) that any model feeds fewer tokens is merged as other tensors are."""
-LARGEST_FACTORED_ALPHA = 0.99
-"""Beyond it a sum of few tokens' products is too near to singular for Woodbury's identity."""
 
 
 def solve(
@@ -52,7 +50,7 @@ def solve(
     models = len(place.seen)
     shares = _shares(per_model(weights, models))
     matrices = zip(*place.seen, strict=True)
-    return tuple(_solve_matrix(seen, shares, alpha, ridge) for seen in matrices)
+    return tuple(_solve_matrix(seen, shares, alpha, ridge, place.tensor) for seen in matrices)
 
 
 @operator(space="weight", paper="arXiv 2212.09849", statistics=solve, activations=True)
@@ -125,14 +123,20 @@ def _shares(weights: Sequence[float]) -> list[float]:
 
 
 def _solve_matrix(
-    seen: Sequence[LayerInputs], shares: Sequence[float], alpha: float, ridge: float
+    seen: Sequence[LayerInputs], shares: Sequence[float], alpha: float, ridge: float, tensor: str
 ) -> Mix | None:
     scales = [float(each.diagonal.mean()) for each in seen]
     if min(each.tokens for each in seen) < LEAST_TOKENS or not min(scales) > 0:
         return None
-    if alpha <= LARGEST_FACTORED_ALPHA and all(each.rows is not None for each in seen):
-        return _solve_few(seen, shares, scales, alpha, ridge)
-    return _solve_gram(seen, shares, scales, alpha, ridge)
+    few = all(each.rows is not None for each in seen)
+    mix = (_solve_few if few else _solve_gram)(seen, shares, scales, alpha, ridge)
+    if mix is None:
+        raise OperatorError(
+            f"regmean: the Gram matrices of {tensor or 'a tensor'} cannot be inverted with "
+            f"alpha={alpha:g}, ridge={ridge:g}",
+            hint="give a smaller alpha or a larger ridge",
+        )
+    return mix
 
 
 def _solve_gram(
@@ -141,7 +145,7 @@ def _solve_gram(
     scales: Sequence[float],
     alpha: float,
     ridge: float,
-) -> Mix:
+) -> Mix | None:
     """By a Cholesky factor of Σ A in float64: as many tokens as columns, or more."""
     damped = [
         _damp(each, share, scale, alpha, ridge)
@@ -149,10 +153,7 @@ def _solve_gram(
     ]
     factor, failed = torch.linalg.cholesky_ex(sum(damped[1:], damped[0]))
     if failed:
-        raise OperatorError(
-            f"regmean: the Gram matrices cannot be inverted with alpha={alpha:g}, ridge={ridge:g}",
-            hint="give a smaller alpha or a larger ridge",
-        )
+        return None
     mixers = [torch.cholesky_solve(each, factor).T.float().contiguous() for each in damped[:-1]]
     return lambda number, rows: rows @ mixers[number]
 
@@ -172,13 +173,15 @@ def _solve_few(
     scales: Sequence[float],
     alpha: float,
     ridge: float,
-) -> Mix:
+) -> Mix | None:
     """By Woodbury's identity: no matrix as wide as the layer on both sides is ever formed.
 
-    With A = D + ZᵀZ, D diagonal and Z the tokens: S⁻¹ = D⁻¹ − D⁻¹Zᵀ(1 + ZD⁻¹Zᵀ)⁻¹ZD⁻¹.
+    With S = ΣA = D + ZᵀZ, D diagonal, Z the tokens of all models, and K = (1 + ZD⁻¹Zᵀ)⁻¹ZD⁻¹:
+    S⁻¹ = D⁻¹ − D⁻¹ZᵀK and ZS⁻¹ = K. A model's ZᵢᵀZᵢ gives ZᵢᵀKᵢ, without a difference of large
+    numbers: a few huge activations do not hide the others.
     """
     tokens = [
-        each.rows * (share * alpha / scale) ** 0.5
+        each.rows.double() * (share * alpha / scale) ** 0.5
         for each, share, scale in zip(seen, shares, scales, strict=True)
         if each.rows is not None
     ]
@@ -187,16 +190,22 @@ def _solve_few(
         for each, share, scale in zip(seen, shares, scales, strict=True)
     ]
     diagonal = sum(own[1:], own[0])
-    together = torch.cat(tokens).double()
+    if not float(diagonal.min()) > 0:
+        return None
+    together = torch.cat(tokens)
     inner = (together / diagonal) @ together.T
     inner.diagonal().add_(1)
-    back = torch.cholesky_solve(together / diagonal, torch.linalg.cholesky(inner)).float()
-    forth, inverse = together.float(), (1 / diagonal).float()
-    damping = [each.float() for each in own]
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    if failed:
+        return None
+    solved = torch.cholesky_solve(together / diagonal, factor).float()
+    parts = solved.split([len(each) for each in tokens])
+    every, each_own = together.float(), [(each / diagonal).float() for each in own]
+    turned = [each.float().T for each in tokens]
 
     def mix(number: int, rows: Tensor) -> Tensor:
-        fed = rows * damping[number] + (rows @ tokens[number].T) @ tokens[number]
-        scaled = fed * inverse
-        return scaled - (scaled @ forth.T) @ back
+        damped = rows * each_own[number]
+        mixed = damped.addmm_(damped @ every.T, solved, alpha=-1)
+        return mixed.addmm_(rows @ turned[number], parts[number])
 
     return mix

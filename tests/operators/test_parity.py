@@ -33,6 +33,10 @@ NAMED = {
 """Answers that differ, and the reason as the page has it."""
 
 
+OURS_ALONE = {"regmean"}
+"""Operators that mergekit lacks."""
+
+
 def apart(case: dict[str, Any], key: str, monkeypatch: pytest.MonkeyPatch) -> float:
     """The greatest difference, relative to mergekit's greatest entry; random ones on one mask."""
     shape, dtype = key.split()
@@ -58,7 +62,7 @@ def test_mergekit_answers_alike(
 
 
 def test_every_operator_is_compared() -> None:
-    assert {case["operator"] for case in REFERENCE["cases"]} == OPERATORS.keys()
+    assert {case["operator"] for case in REFERENCE["cases"]} == OPERATORS.keys() - OURS_ALONE
 
 
 def test_the_page_has_every_operator_and_every_reason() -> None:
@@ -75,7 +79,7 @@ def table() -> str:
         "| operator | recipes compared | float32 inputs | bfloat16 inputs |",
         "|---|---|---|---|",
     ]
-    for name in sorted(OPERATORS):
+    for name in sorted(OPERATORS.keys() - OURS_ALONE):
         cases = [case for case in REFERENCE["cases"] if case["operator"] == name]
         reasons = {reason for (method, _), reason in NAMED.items() if method == name}
         rounding = "differs: " + ", ".join(reasons) if reasons else f"{BFLOAT16:g}"

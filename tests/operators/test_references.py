@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from simmerge_hub.operators import OPERATORS, Arm, draws, merge_tensors
-from simmerge_hub.operators.registry import HERE
+from simmerge_hub.operators.registry import HERE, Place
+from tests.activations import seen_by, tokens_of
 
 Array = np.ndarray
 SHAPES = [(6, 7), (9,), (3, 2, 4)]
@@ -270,12 +271,52 @@ def ramplus_tl(
     return merged
 
 
+def regmean(
+    base: Array,
+    models: list[Array],
+    *,
+    alpha: float = 0.9,
+    ridge: float = 1e-6,
+    others: str = "mean",
+    weights: Any = None,
+) -> Array:
+    """Every matrix on what `tokens_of` feeds it; a vector is no matrix."""
+    shares = share(weights, len(models))
+    if base.ndim == 1 and others == "sum":
+        return base + sum(
+            s * len(models) * d for s, d in zip(shares, deltas(base, models), strict=True)
+        )
+    if base.ndim == 1:
+        return linear(base, models, weights=weights)
+    if base.ndim == 3:
+        merged = [
+            regress([m[i] for m in models], shares, i, alpha, ridge) for i in range(len(base))
+        ]
+        return np.stack(merged)
+    return regress(models, shares, 0, alpha, ridge)
+
+
+def regress(
+    models: list[Array], shares: list[float], number: int, alpha: float, ridge: float
+) -> Array:
+    """Σ WᵢAᵢ (ΣA)⁻¹."""
+    width, damped = models[0].shape[1], []
+    for name, part in zip("abc", shares, strict=False):
+        tokens = tokens_of(name, width, number).double().numpy()
+        gram = tokens.T @ tokens
+        gram /= np.trace(gram) / width
+        gram *= np.where(np.eye(width, dtype=bool), 1.0, alpha)
+        damped.append(part * (gram + ridge * np.eye(width)))
+    total = sum(w @ a for w, a in zip(models, damped, strict=True))
+    return total @ np.linalg.inv(sum(damped))
+
+
 REFERENCES: dict[str, Callable[..., Array]] = {
     f.__name__: f
     for f in (
         linear, task_arithmetic, passthrough, slerp, nuslerp, multislerp, karcher, ties,
         breadcrumbs, breadcrumbs_ties, dare_linear, dare_ties, della, della_linear, model_stock,
-        sce, arcee_fusion, nearswap, ram, ramplus_tl,
+        sce, arcee_fusion, nearswap, ram, ramplus_tl, regmean,
     )
 }  # fmt: skip
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -305,6 +346,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "nearswap": [{"limit": 0.05}],
     "ram": [{"floor": 0.05}],
     "ramplus_tl": [{"floor": 0.05, "boost": 0.5, "ceiling": 2.0}],
+    "regmean": [
+        {"alpha": 0.0},
+        {"alpha": 1.0},
+        {"alpha": 0.7, "ridge": 0.3, "weights": (1, 2, 3)},
+        {"others": "sum", "weights": (1, 2, 0)},
+    ],
 }
 CASES = [
     pytest.param(name, given, shape, id=f"{name}-{number}-{shape}")
@@ -326,13 +373,19 @@ def test_the_operator_is_its_definition(
     base = random.normal(size=shape).astype(np.float32)
     count = min(3, OPERATORS[name].models[1] or 3)
     models = [base + random.normal(size=shape).astype(np.float32) * 0.1 for _ in range(count)]
+    seen = seen_by("abc"[:count], shape) if OPERATORS[name].activations else None
     merged = merge_tensors(
-        Arm(operator=name, parameters=given), torch.tensor(base), [torch.tensor(m) for m in models]
+        Arm(operator=name, parameters=given),
+        torch.tensor(base),
+        [torch.tensor(m) for m in models],
+        Place(shape=shape, seen=seen),
     )
     wide = [m.astype(np.float64) for m in models]
     # A delta is the float32 difference, as it is for the operator.
     exact = [base.astype(np.float64) + (m - base).astype(np.float64) for m in models]
-    works_on_weights = name in {"linear", "passthrough", "slerp", "karcher"} or "origin" in given
+    works_on_weights = (
+        name in {"linear", "passthrough", "slerp", "karcher", "regmean"} or "origin" in given
+    )
     expected = REFERENCES[name](
         base.astype(np.float64), wide if works_on_weights else exact, **given
     )

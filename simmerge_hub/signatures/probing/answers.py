@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,17 +55,43 @@ def read_answers(
 def continue_greedily(
     model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], tokens: int
 ) -> Sequences:
-    """Each prompt and its likeliest continuation, up to the end token or `tokens` more tokens."""
-    answered: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for batch in batches(list(dict.fromkeys(prompts))):
-        answered |= dict(zip(map(tuple, batch), _continue_batch(model, batch, tokens), strict=True))
+    """Each prompt and its likeliest continuation, up to the end token or `tokens` more tokens.
+
+    None is longer than the model's positions.
+    """
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    by_room: dict[int, list[tuple[int, ...]]] = {}
+    for prompt in dict.fromkeys(prompts):
+        room = tokens if positions is None else min(tokens, max(0, positions - len(prompt)))
+        by_room.setdefault(room, []).append(prompt)
+    answered = {prompt: prompt for prompt in by_room.pop(0, [])}
+    with _greedy(model) as ends:
+        for room, alike in by_room.items():
+            for batch in batches(alike):
+                answers = _continue_batch(model, batch, room, ends)
+                answered |= dict(zip(map(tuple, batch), answers, strict=True))
     return [answered[prompt] for prompt in prompts]
 
 
-def _continue_batch(model: Any, batch: Sequence[Sequence[int]], tokens: int) -> Sequences:
+@contextmanager
+def _greedy(model: Any) -> Iterator[list[int]]:
+    """The model's own end tokens; of how it is meant to be sampled nothing else counts inside."""
     from transformers import GenerationConfig
 
-    longest, ends = max(map(len, batch)), _end_tokens(model)
+    stated, ends = model.generation_config, _end_tokens(model)
+    model.generation_config = GenerationConfig()
+    try:
+        yield ends
+    finally:
+        model.generation_config = stated
+
+
+def _continue_batch(
+    model: Any, batch: Sequence[Sequence[int]], tokens: int, ends: list[int]
+) -> Sequences:
+    from transformers import GenerationConfig
+
+    longest = max(map(len, batch))
     ids = torch.zeros(len(batch), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(batch):  # padded on the left: all go on at the same place

@@ -94,7 +94,8 @@ def _hooks(model: PreTrainedModel, record: _Record, name: str, module: Module) -
     if isinstance(module, Linear | Conv1D):
         if not _is_tied(model, module):
             record.transposed |= {f"{name}.weight"} if isinstance(module, Conv1D) else set()
-            yield module.register_forward_pre_hook(partial(_feed_module, record, f"{name}.weight"))
+            feeding = partial(_feed_module, record, f"{name}.weight")
+            yield module.register_forward_pre_hook(feeding, with_kwargs=True)
     elif _has_own_matrices(module):
         yield module.register_forward_pre_hook(partial(_enter, record, name))
         yield module.register_forward_hook(partial(_leave, record))
@@ -114,8 +115,10 @@ def _has_own_matrices(module: Module) -> bool:
     return own and not type(module).__module__.startswith("torch.nn")
 
 
-def _feed_module(record: _Record, name: str, _module: Module, inputs: tuple[Any, ...]) -> None:
-    record.add(name, 0, 1, inputs[0])
+def _feed_module(
+    record: _Record, name: str, _module: Module, inputs: tuple[Any, ...], named: Mapping[str, Any]
+) -> None:
+    record.add(name, 0, 1, next(iter((*inputs, *named.values()))))
 
 
 def _enter(
@@ -140,9 +143,9 @@ def _leave(record: _Record, *_: Any) -> None:
 
 @dataclass(slots=True, eq=False)
 class _Sum:
-    """The inputs of one matrix so far: a part for each batch."""
+    """The inputs of one matrix so far."""
 
-    parts: list[LayerInputs] = field(default_factory=list)
+    inputs: LayerInputs | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -180,16 +183,20 @@ class _Record:
             self.sums[name, number] = self.last[1]
             return
         total = self.sums.setdefault((name, number), _Sum())
-        total.parts.append(reduce_inputs(self._real_tokens(inputs), most=self.most))
+        real = self._real_tokens(inputs)
+        if total.inputs is None:
+            total.inputs = reduce_inputs(real, most=self.most)
+        else:
+            total.inputs = add_inputs(total.inputs, real)
         self.last = inputs, total
 
     def take(self) -> FedLayer:
         """What was fed; nothing of it is kept here."""
-        joined = {id(s): add_inputs(s.parts) for s in self.sums.values()}
-        joined[id(None)] = LayerInputs(tokens=0, rows=torch.zeros(0, 1))
+        nothing = LayerInputs(tokens=0, rows=torch.zeros(0, 1))
+        inputs = {key: total.inputs or nothing for key, total in self.sums.items()}
         fed = {
             name: Fed(
-                matrices=tuple(joined[id(self.sums.get((name, i)))] for i in range(matrices)),
+                matrices=tuple(inputs.get((name, i), nothing) for i in range(matrices)),
                 transposed=name in self.transposed,
             )
             for name, matrices in self.matrices.items()
@@ -200,8 +207,10 @@ class _Record:
     def _real_tokens(self, inputs: Tensor) -> Tensor:
         """float32 [tokens, width] on the CPU, without padding where the shape tells which it is."""
         flat = inputs.detach().reshape(-1, inputs.shape[-1]).float().cpu()
-        mask = self.mask.bool().flatten()
-        return flat[mask] if len(flat) == len(mask) and not self.inside else flat
+        whole = inputs.shape[:-1] == self.mask.shape
+        if whole or (len(flat) == self.mask.numel() and not self.inside):
+            return flat[self.mask.bool().flatten()]
+        return flat
 
 
 class _Products(TorchFunctionMode):
@@ -216,7 +225,8 @@ class _Products(TorchFunctionMode):
     ) -> Any:
         if func is torch.nn.functional.linear and self._record.inside:
             name, module = self._record.inside[-1]
-            _feed_parameter(self._record, name, module, *args[:2])
+            given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
+            _feed_parameter(self._record, name, module, given["input"], given["weight"])
         return func(*args, **(kwargs or {}))
 
 

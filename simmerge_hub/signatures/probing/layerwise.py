@@ -31,9 +31,10 @@ def decoder_layers(model: PreTrainedModel) -> list[torch.nn.Module]:
         ProbeError: it has no list of as many modules as its config says it has layers.
     """
     count = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return list(module)
+    for part in (model.get_decoder(), model):  # a vision tower may have as many layers
+        for module in part.modules():
+            if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+                return list(module)
     raise ProbeError(
         f"{type(model).__name__} has no list of {count} layers to probe",
         hint="plan with --signals structural: weights alone",
@@ -96,6 +97,8 @@ def _advance_all(lanes: Sequence[_Lane], layers: int) -> Iterator[int]:
     for number in range(layers):
         for lane in lanes:
             lane.advance()
+            while number == layers - 1 and not lane.finished:
+                lane.advance()  # a layer that is passed more than once
         yield number
 
 
@@ -112,7 +115,10 @@ def _skip_head(*_: Any) -> None:
 
 
 class _Lane:
-    """One batch on its way through the model, in a thread that runs only inside `advance`."""
+    """One batch on its way through the model, in a thread that runs only inside `advance`.
+
+    `finished` says whether its pass has ended, well or not.
+    """
 
     _here = threading.local()
 
@@ -123,7 +129,7 @@ class _Lane:
         enter: Callable[[Tensor], Any],
     ) -> None:
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
-        self._abandoned = self._finished = False
+        self._abandoned = self.finished = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(
             target=self._run, args=(model, sequences, enter), daemon=True
@@ -137,7 +143,7 @@ class _Lane:
 
     def advance(self) -> None:
         """Run until the next pause or the end; raises what the pass raised."""
-        if not self._finished:
+        if not self.finished:
             self._go.release()
             self._stopped.acquire()
         if self._error is not None:
@@ -170,5 +176,5 @@ class _Lane:
         except BaseException as error:
             self._error = error
         finally:
-            self._finished = True
+            self.finished = True
             self._stopped.release()

@@ -1,0 +1,224 @@
+"""What layers are told to be fed is what plain forward passes, prompt by prompt, feed them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from simmerge_hub.operators import LayerInputs
+from simmerge_hub.signatures.probing import layerwise
+from simmerge_hub.signatures.probing.feeding import Fed, feed, feed_whole
+from simmerge_hub.signatures.probing.loading import open_model
+from tests.activations import PlainInputs, plain_inputs
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+EXPERTS: dict[str, Any] = {
+    "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+}  # fmt: skip
+
+
+def config(name: str, **more: Any) -> Callable[[], Any]:
+    return lambda: getattr(transformers, f"{name}Config")(**{**SHAPE, **more})
+
+
+MORE: dict[str, Callable[[], Any]] = {
+    "qwen3-moe": config("Qwen3Moe", head_dim=8, mlp_only_layers=[0], **EXPERTS),
+    "qwen2-moe": config("Qwen2Moe", shared_expert_intermediate_size=24, **EXPERTS),
+    "deepseek-v3": config(
+        "DeepseekV3", n_routed_experts=4, num_experts_per_tok=2, moe_intermediate_size=24,
+        n_group=1, topk_group=1, first_k_dense_replace=1, q_lora_rank=16, kv_lora_rank=16,
+        qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8, num_key_value_heads=4,
+        n_shared_experts=1,
+    ),
+    "mamba": lambda: transformers.MambaConfig(
+        vocab_size=96, hidden_size=32, state_size=4, num_hidden_layers=3, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2,
+    ),
+    "jamba": config(
+        "Jamba", num_experts=4, num_experts_per_tok=2, attn_layer_period=2, attn_layer_offset=1,
+        expert_layer_period=2, expert_layer_offset=1, mamba_d_state=4, mamba_dt_rank=4,
+    ),
+    "gpt-neox": config("GPTNeoX"),
+}  # fmt: skip
+ARCHITECTURES = ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", *MORE]
+UNFED = {
+    "embed_tokens", "wte", "wpe", "conv1d", "A_log", "embeddings", "embed_in", "dt_proj",
+}  # fmt: skip
+"""Parts of names of parameters with rows and columns that nothing is multiplied with."""
+SEQUENCES = [
+    tuple(3 + (7 * i + 11 * j) % 90 for j in range(length))
+    for i, length in enumerate((5, 9, 12, 7, 5, 20, 3, 8))
+]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+def make(tiny: Any, architecture: str) -> PreTrainedModel:
+    if architecture in tiny.configs:
+        return tiny.model_of(architecture)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(MORE[architecture](), attn_implementation="eager")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1 and "A_log" not in name:
+                weight.copy_(0.2 * torch.randn_like(weight))
+    return model.eval()
+
+
+def gram_of(inputs: LayerInputs) -> Tensor:
+    if inputs.gram is not None:
+        return inputs.gram
+    assert inputs.rows is not None
+    return inputs.rows.T @ inputs.rows
+
+
+def compare(fed: dict[str, Fed], plain: PlainInputs, model: PreTrainedModel) -> None:
+    """The same parameters, each fed as many tokens, with the same products."""
+    matrices = {(n, i): m for n, each in fed.items() for i, m in enumerate(each.matrices)}
+    head = model.get_output_embeddings().weight
+    tied = {n for n, p in model.named_parameters() if p is head and not n.endswith("head.weight")}
+    wanted = {key: tokens for key, tokens in plain.inputs.items() if key[0] not in tied}
+    assert {key for key, m in matrices.items() if m.tokens} == wanted.keys()
+    for key, tokens in wanted.items():
+        assert matrices[key].tokens == len(tokens), key
+        expected = tokens.T @ tokens
+        largest = float(expected.abs().max())
+        torch.testing.assert_close(
+            gram_of(matrices[key]), expected, rtol=0, atol=1e-5 * largest, msg=str(key)
+        )
+    assert {name for name, each in fed.items() if each.transposed} == plain.turned
+    names = {n for n, p in model.named_parameters() if p.ndim > 1} - fed.keys() - tied
+    assert not {name for name in names if not UNFED & set(name.split("."))}
+
+
+def per_layer(model: PreTrainedModel) -> list[dict[str, Fed]]:
+    with feed(model, SEQUENCES) as layers:
+        return [dict(layer) for layer in layers]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_layers_are_fed_what_plain_passes_feed_them(tiny, architecture: str) -> None:
+    """All sequences in one batch, with as much padding as there can be."""
+    model = make(tiny, architecture)
+    plain = plain_inputs(model, SEQUENCES)
+    compare(dict(feed_whole(model, SEQUENCES)), plain, model)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mixtral", "jamba", "gpt2"])
+def test_batches_do_not_matter(tiny, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layerwise, "BATCH_TOKENS", 20)
+    assert len(layerwise.batches(SEQUENCES)) > 3
+    model = make(tiny, architecture)
+    plain = plain_inputs(model, SEQUENCES)
+    compare(dict(feed_whole(model, SEQUENCES)), plain, model)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_by_layers_it_is_the_same(tiny, architecture: str, tmp_path, monkeypatch) -> None:
+    """Weights come and go, and experts are joined from what is stored."""
+    monkeypatch.setattr(layerwise, "BATCH_TOKENS", 40)
+    checkpoint = tiny.save(make(tiny, architecture), tmp_path / "model")
+    with open_model(checkpoint, offload=False) as model:
+        whole = per_layer(model)
+    with open_model(checkpoint, offload=True) as model:
+        by_layers = per_layer(model)
+    assert [set(layer) for layer in whole] == [set(layer) for layer in by_layers]
+    for layer, again in zip(whole, by_layers, strict=True):
+        for name, fed in layer.items():
+            for one, two in zip(fed.matrices, again[name].matrices, strict=True):
+                assert one.tokens == two.tokens, name
+                if one.tokens:
+                    scale = float(gram_of(one).abs().max())
+                    torch.testing.assert_close(
+                        gram_of(one), gram_of(two), rtol=0, atol=1e-5 * scale, msg=name
+                    )
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2", "mixtral", "mamba"])
+def test_each_layer_comes_in_its_turn(tiny, architecture: str) -> None:
+    """What is outside the layers comes with the first or the last."""
+    layers = per_layer(make(tiny, architecture))
+    assert len(layers) == 3
+    for number, layer in enumerate(layers):
+        inside = {name for name in layer if any(part.isdigit() for part in name.split("."))}
+        assert inside
+        assert all(f".{number}." in name for name in inside)
+        outside = layer.keys() - inside
+        assert not outside or number == 2
+
+
+def test_layers_fed_with_one_tensor_share_what_is_kept(tiny) -> None:
+    layer = per_layer(tiny.model_of("llama"))[1]
+    kept = {name.split(".")[-2]: id(fed.matrices[0]) for name, fed in layer.items()}
+    assert kept["q_proj"] == kept["k_proj"] == kept["v_proj"]
+    assert kept["gate_proj"] == kept["up_proj"]
+    assert len(set(kept.values())) == 4
+
+
+@pytest.mark.parametrize("count", [5, 7])
+def test_a_few_tokens_are_kept_as_they_are(tiny, count: int) -> None:
+    """Of 7 the products are smaller than six times as many rows of 32 columns."""
+    layers = feed_whole(tiny.model_of("llama"), [SEQUENCES[5][:count]])
+    down = layers["model.layers.0.mlp.down_proj.weight"].matrices[0]  # of 48 columns
+    up = layers["model.layers.0.mlp.up_proj.weight"].matrices[0]
+    assert down.rows is not None
+    assert (up.rows is not None) == (count == 5)
+
+
+def test_an_expert_nobody_chose_was_fed_nothing(tiny) -> None:
+    fed = feed_whole(tiny.model_of("mixtral"), [SEQUENCES[-2]])
+    counts = [m.tokens for m in fed["model.layers.0.mlp.experts.down_proj"].matrices]
+    assert len(counts) == 4
+    assert sum(counts) == 2 * 3
+    assert 0 in counts
+
+
+def test_hooks_and_the_way_experts_run_are_as_before(tiny) -> None:
+    model = tiny.model_of("mixtral")
+    before = model.get_experts_implementation()
+    feed_whole(model, SEQUENCES)
+    assert model.get_experts_implementation() == before
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
+    with pytest.raises(RuntimeError, match="on purpose"), feed(model, SEQUENCES) as layers:
+        next(layers)
+        raise RuntimeError("on purpose")
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
+    assert model.get_experts_implementation() == before
+
+
+def test_a_linear_layer_may_be_fed_by_keyword(tiny) -> None:
+    model = tiny.model_of("llama")
+    inner = model.model.layers[1].mlp
+    plain = plain_inputs(model, SEQUENCES)
+
+    def forward(states: Tensor) -> Tensor:
+        return inner.down_proj(
+            input=inner.act_fn(inner.gate_proj(input=states)) * inner.up_proj(states)
+        )
+
+    inner.forward = forward
+    compare(dict(feed_whole(model, SEQUENCES)), plain, model)
+
+
+def test_a_vision_tower_is_not_taken_for_the_decoder() -> None:
+    """Both have three layers; the text passes through one."""
+    model = AutoModelForCausalLM.from_config(
+        transformers.Gemma3Config(
+            text_config={**SHAPE, "head_dim": 8},
+            vision_config={
+                "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+                "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+            },
+            mm_tokens_per_image=4,
+        )
+    ).eval()  # fmt: skip
+    layers = per_layer(model)
+    assert [sum("layers" in name for name in layer) for layer in layers] == [7, 7, 7]
+    assert not any("vision" in name for layer in layers for name in layer)
