@@ -86,7 +86,11 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
 
 
 def _add_search(command: argparse.ArgumentParser) -> None:
-    """How far to search among three models or more, and where the tree is drawn."""
+    """How far to search, and where the tree is drawn."""
+    command.add_argument(
+        "--balanced", action="store_true",
+        help="of two models: only merges that treat both alike, with equal weights",
+    )  # fmt: skip
     command.add_argument(
         "--min-models", type=arguments.positive, default=2, dest="least", metavar="N",
         help="of three or more models, merge at least so many; default: 2",

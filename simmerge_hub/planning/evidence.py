@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from simmerge_hub.planning.ask.options import Say, Sources
+from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.recipe.calibration import FILES, Prompts
 from simmerge_hub.signatures.features.vector import Features, features
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
@@ -28,6 +31,25 @@ class Evidence:
         """The features of two models on a task."""
         known = self.signatures
         return features(known[expert], known[auxiliary], self.base, task)
+
+
+def prompts_by_model(inputs: Inputs, evidence: Evidence) -> dict[str, tuple[Prompts, ...]]:
+    """What each model is fed where its activations count: the prompts of the tasks it is the expert
+    for, or of all tasks if it is the expert for none."""
+    prompts = {task.name: _prompts(task, evidence) for task in inputs.tasks if evidence.probes}
+    return {
+        name: tuple(prompts[t.name] for t in inputs.tasks if t.expert == name)
+        or tuple(prompts.values())
+        for name in (inputs.names if prompts else ())
+    }
+
+
+def _prompts(task: Task, evidence: Evidence) -> Prompts:
+    """Where a task's prompts are; a file of this machine by its whole path."""
+    known = evidence.probes[task.name]
+    stated = task.probes or ""
+    where = str(Path(stated).expanduser().resolve()) if stated.endswith(FILES) else known.source
+    return Prompts(source=where, digest=known.digest)
 
 
 def sign_all(inputs: Inputs, sources: Sources, *, progress: Say, note: Say | None) -> Evidence:

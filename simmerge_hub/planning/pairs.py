@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.operators import Arm
+from simmerge_hub.operators import ARMS, FED_ARMS, Arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.ask.tasks import Task
@@ -29,6 +29,9 @@ from simmerge_hub.signatures.merged.effects import effects, swap_effects
 
 ALIKE = "the two models are equally good at it, and so is any merge of them"
 """What is said of a task on which there is nothing to gain."""
+
+WITHOUT_PROMPTS = "runs the models on prompts, which --signals structural leaves out"
+UNBALANCED = "favours one model, and --balanced leaves such merges out"
 
 Rankings = Mapping[str, Ranking]
 """By task."""
@@ -52,7 +55,7 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
         ObjectiveError: no arm keeps what must be kept.
     """
     bandit = ask.sources.bandit
-    arms = ask.objective.candidates([task.name for task in inputs.tasks])
+    arms, unusable = candidates(predictor, ask)
     if bandit is not None:
         arms = add_arms(arms, bandit)
     reads = predictor.reads_effects(arms)
@@ -68,7 +71,23 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
         for task in inputs.tasks
     }
     verdict = decide(inputs, rankings, ask.objective)
+    verdict = replace(verdict, left_out={**verdict.left_out, **unusable})
     return explore(verdict, bandit, inputs, evidence, moves) if bandit is not None else verdict
+
+
+def candidates(predictor: Predictor, ask: Ask) -> tuple[tuple[Arm, ...], dict[str, str]]:
+    """The arms that two models may be merged with, and those that cannot be used, with the reason.
+
+    What looks at activations is predicted only by a predictor that was trained on it, and needs
+    prompts.
+    """
+    trained = [arm for arm in FED_ARMS if arm in predictor.arms]
+    every = [arm for arm in (*ARMS, *trained) if not ask.search.balanced or arm == arm.swapped()]
+    if ask.sources.signals == "full":
+        return tuple(every), {}
+    return tuple(arm for arm in every if arm not in trained), {
+        arm.label: WITHOUT_PROMPTS for arm in every if arm in trained
+    }
 
 
 def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:
@@ -188,9 +207,8 @@ def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:
 
 def _rejections(rankings: Rankings) -> dict[str, str]:
     """Arms and why; those that were not asked for favour one model."""
-    favours = "favours one model; considered with --weight or --keep"
     return {
-        arm.label: favours if why == NOT_ASKED else why
+        arm.label: UNBALANCED if why == NOT_ASKED else why
         for ranking in rankings.values()
         for arm, why in ranking.rejected
     }

@@ -15,7 +15,7 @@ from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Search, Sources, Tasks
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice
-from simmerge_hub.planning.evidence import Evidence, sign_all
+from simmerge_hub.planning.evidence import Evidence, prompts_by_model, sign_all
 from simmerge_hub.planning.find.few import Survey, find_few
 from simmerge_hub.planning.inference import infer_experts
 from simmerge_hub.planning.inputs import Inputs, pin
@@ -226,7 +226,9 @@ def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say
     verdict = _judge(inputs, evidence, trained.predictor, ask, say)
     seconds = {"reading": read - began, "signing": signed - read}
     return Plan(
-        recipe=recipe_of(verdict.best.tree, inputs.models, inputs.base),
+        recipe=recipe_of(
+            verdict.best.tree, inputs.models, inputs.base, prompts_by_model(inputs, evidence)
+        ),
         tasks=inputs.tasks,
         probes=evidence.probes,
         verdict=verdict,

@@ -6,13 +6,15 @@ is nothing but a weight for each model.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, product
+from types import MappingProxyType
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import common_dtype
 from simmerge_hub.operators import Arm, arm, find
 from simmerge_hub.recipe import Recipe, Step, check, source
+from simmerge_hub.recipe.calibration import Calibration, Prompts
 
 PAIRWISE = (arm("linear"), arm("ties", density=0.5), arm("task_arithmetic", scale=1.0))
 """What two parts are merged with, at equal weights."""
@@ -170,14 +172,28 @@ def steps(tree: Tree) -> tuple[Step, ...]:
     return tuple(listed)
 
 
-def recipe_of(tree: Tree, models: Sequence[Checkpoint], base: Checkpoint | None) -> Recipe:
-    """The recipe that makes the tree's merge, of its models only."""
+def recipe_of(
+    tree: Tree,
+    models: Sequence[Checkpoint],
+    base: Checkpoint | None,
+    prompts: Mapping[str, tuple[Prompts, ...]] = MappingProxyType({}),
+) -> Recipe:
+    """The recipe that makes the tree's merge, of its models only.
+
+    Args:
+        tree: what is merged with what.
+        models, base: the checkpoints to choose from.
+        prompts: what each model is fed where an arm looks at activations.
+    """
+    fed = {name: some for name, some in prompts.items() if name in tree.models}
     recipe = Recipe(
         base=source(base) if base else None,
         models=tuple(source(model) for model in models if model.name in tree.models),
         steps=steps(tree),
         dtype=common_dtype(base or models[0]),
     )
+    if recipe.sees_activations:
+        recipe = replace(recipe, calibration=Calibration(prompts=fed))
     check(recipe, "the plan")
     return recipe
 

@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from simmerge_hub.errors import ObjectiveError
-from simmerge_hub.operators import ARMS, BALANCED, Arm
 from simmerge_hub.recipe.why import Aim, Spread
 
 
@@ -58,19 +57,6 @@ class Objective:
             raise ObjectiveError(
                 "no task has a weight above 0", hint="give one of them weight, or leave weights out"
             )
-
-    def lopsided(self, tasks: Collection[str]) -> bool:
-        """Whether it treats the tasks unequally."""
-        return bool(self.keep) or self._weighted(tasks)
-
-    def candidates(self, tasks: Collection[str]) -> tuple[Arm, ...]:
-        """The arms worth predicting.
-
-        Arms that favour one of the models keep its tasks by giving up the other's. Nobody who
-        wants all tasks alike asks for that, so they are candidates only under unequal weights or
-        where a task must be kept.
-        """
-        return ARMS if self.lopsided(tasks) else BALANCED
 
     def judged(self, tasks: Collection[str]) -> tuple[str, ...]:
         """The tasks that decide between arms: those not to be kept, or all if there are none."""

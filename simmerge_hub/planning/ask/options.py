@@ -55,9 +55,11 @@ class Sources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How far to search among merges of three models and more.
+    """How far to search: among operators for two models, among trees for three and more.
 
     Args:
+        balanced: of two models, only merges that treat both alike; otherwise one may count more
+            than the other where that is predicted to keep more.
         least, most: how many models the merge may have; at least two, at most all (of a catalogue
             four).
         beam: intermediates of a subset that are built upon, with four models or more; 0: all.
@@ -68,6 +70,7 @@ class Search:
             is evaluated.
     """
 
+    balanced: bool = False
     least: int = 2
     most: int | None = None
     beam: int = BEAM

@@ -102,6 +102,7 @@ def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
         for a in forecast.predictor.arms
         if find(a.operator).models[1] is None and a == a.swapped()
         if forecast.base is not None or not find(a.operator).needs_base
+        if ask.sources.signals == "full" or not find(a.operator).activations
     }
     label = forecast.predictor.beyond.best(usable)
     safe = usable[label] if label else arm("linear")

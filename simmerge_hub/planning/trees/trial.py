@@ -13,7 +13,7 @@ from simmerge_hub.merger import merge
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.choice import CAUTION, Choice, Order
-from simmerge_hub.planning.evidence import Evidence
+from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import Tree, recipe_of
 from simmerge_hub.planning.trees.forecast import Forecast
@@ -64,12 +64,13 @@ def runner(inputs: Inputs, evidence: Evidence, progress: Say) -> Run:
     """
     probes = tuple(evidence.probes.values())
     dtype = evidence.signatures[inputs.names[0]].settings.dtype
+    prompts = prompts_by_model(inputs, evidence)
 
     def run(tree: Tree) -> Mapping[str, Sketch]:
         progress(f"trying {tree.label}")
         with TemporaryDirectory(prefix="simmerge-") as folder:
             made = Path(folder) / "merge"
-            merge(recipe_of(tree, inputs.models, inputs.base), made, durable=False)
+            merge(recipe_of(tree, inputs.models, inputs.base, prompts), made, durable=False)
             return run_probes(resolve(str(made)), None, probes, dtype=dtype)
 
     return run
