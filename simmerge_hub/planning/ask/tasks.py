@@ -180,7 +180,7 @@ def _readable(name: str) -> str:
 
 def _is_score(value: Any) -> TypeGuard[int | float]:
     number = isinstance(value, int | float) and type(value) is not bool
-    return number and abs(value) <= sys.float_info.max  # neither is NaN, nor 10**400
+    return number and abs(value) <= sys.float_info.max  # NaN and 10**400 are none
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
