@@ -5,7 +5,7 @@ between the models. Where the user asks for it, probes decide (`planning.inferen
 that is left out is left out for a stated reason.
 """
 
-import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +179,8 @@ def _readable(name: str) -> str:
 
 
 def _is_score(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
+    number = isinstance(value, int | float) and type(value) is not bool
+    return number and abs(value) <= sys.float_info.max  # NaN and 10**400 are none
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -135,8 +135,9 @@ def test_a_data_set_on_a_card_gives_the_probes() -> None:
         [{"results": [{"dataset": {"type": "gsm8k"}, "metrics": [{"value": True}]}]}],
         [{"results": [{"dataset": {"type": "gsm8k"}, "metrics": [{"value": float("nan")}]}]}],
         [{"results": [{"dataset": {"type": None}, "metrics": None}]}],
+        [{"results": [{"dataset": {"type": "gsm8k"}, "metrics": [{"value": 10**400}]}]}],
     ],
-    ids=range(12),
+    ids=range(13),
 )  # fmt: skip
 def test_odd_cards_are_ignored(index: Any, tmp_path: Path) -> None:
     from dataclasses import replace
