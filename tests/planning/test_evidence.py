@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.operators import FED_ARMS, arm
 from simmerge_hub.planning.ask.options import Sources, Tasks
-from simmerge_hub.planning.evidence import sign_all
+from simmerge_hub.planning.evidence import prompts_by_model, sign_all
 from simmerge_hub.planning.inputs import pin
+from simmerge_hub.planning.tree import join, leaf, recipe_of
+from simmerge_hub.recipe.calibration import Prompts
 
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
 TASKS = Tasks(experts={"code": "code", "math": "math"})
@@ -38,3 +41,29 @@ def test_full_signals_run_the_probes_of_every_task() -> None:
     assert evidence.base is None
     for signature in evidence.signatures.values():
         assert set(signature.sketches) == {"code", "math"}
+
+
+def test_each_model_is_fed_the_prompts_it_is_the_expert_for(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("one two three\nfour five six\n")
+    asked = Tasks(experts=TASKS.experts, probes={"math": str(mine)})
+    inputs = pin([CODE, MATH], BASE, asked)
+    evidence = sign_all(inputs, Sources(), progress=print, note=None)
+    prompts = prompts_by_model(inputs, evidence)
+    digests = {task: probes.digest for task, probes in evidence.probes.items()}
+    assert prompts == {
+        "code": (Prompts(source="simmerge-hub:code", digest=digests["code"]),),
+        "math": (Prompts(source=str(mine), digest=digests["math"]),),
+    }
+    tree = join(FED_ARMS[0], leaf("code"), leaf("math"))
+    recipe = recipe_of(tree, inputs.models, inputs.base, prompts)
+    assert recipe.calibration is not None and recipe.calibration.prompts == prompts
+    plain = recipe_of(join(arm("linear"), *tree.parts), inputs.models, inputs.base, prompts)
+    assert plain.calibration is None
+
+
+def test_a_model_that_is_the_expert_for_nothing_is_fed_all_prompts() -> None:
+    inputs = pin([CODE, MATH], BASE, Tasks(experts={"code": "code"}))
+    evidence = sign_all(inputs, Sources(), progress=print, note=None)
+    prompts = prompts_by_model(inputs, evidence)
+    assert [each.source for each in prompts["math"]] == ["simmerge-hub:code"]

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from simmerge_hub.errors import ObjectiveError, PredictorError
+from simmerge_hub.operators import ARMS, FED_ARMS
 from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.ask.options import Ask, Search, Sources
 from simmerge_hub.planning.choice import Choice
-from simmerge_hub.planning.pairs import decide
+from simmerge_hub.planning.pairs import WITHOUT_PROMPTS, candidates, decide
 from simmerge_hub.planning.verdict import Verdict
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
@@ -292,5 +294,26 @@ class TestObjectives:
 def test_arms_that_were_not_asked_for_say_why() -> None:
     given = replace(ranking("b", linear=0.5), rejected=((MORE, "not asked for"),))
     assert decided({"b": "second"}, given).left_out == {
-        LESS.label: "favours one model; considered with --weight or --keep"
+        LESS.label: "favours one model, and --balanced leaves such merges out"
     }
+
+
+class TestCandidates:
+    """Every arm competes; what sees activations needs a predictor that knows it, and prompts."""
+
+    TRAINED = replace(packaged_predictor().predictor, arms=(*ARMS, *FED_ARMS))
+
+    def test_all_arms_unless_balanced_ones_are_asked_for(self) -> None:
+        every, left = candidates(self.TRAINED, Ask())
+        assert (every, left) == ((*ARMS, *FED_ARMS), {})
+        alike, left = candidates(self.TRAINED, Ask(search=Search(balanced=True)))
+        assert left == {} and set(alike) == {a for a in every if a == a.swapped()}
+
+    def test_what_sees_activations_is_for_predictors_that_learned_it(self) -> None:
+        known = replace(self.TRAINED, arms=ARMS)
+        assert candidates(known, Ask()) == (ARMS, {})
+
+    def test_without_prompts_it_is_left_out_with_the_reason(self) -> None:
+        arms, left = candidates(self.TRAINED, Ask(sources=Sources(signals="structural")))
+        assert arms == ARMS
+        assert left == {arm.label: WITHOUT_PROMPTS for arm in FED_ARMS}

@@ -5,29 +5,18 @@ between the models. Where the user asks for it, probes decide (`planning.inferen
 that is left out is left out for a stated reason.
 """
 
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
 
 from simmerge_hub.errors import ProbeError
+from simmerge_hub.hub.evaluations import Evaluation, read_evaluations
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
 
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
-LONGEST_NAME = 80
-"""Characters of a task's name."""
-BENCHMARKS = {
-    "humaneval": "code", "mbpp": "code", "livecodebench": "code", "bigcodebench": "code",
-    "gsm8k": "math", "math": "math", "aime": "math", "mgsm": "multilingual",
-    "flores": "multilingual", "belebele": "multilingual", "mmmlu": "multilingual",
-    "squad": "rag", "nq": "rag", "triviaqa": "rag", "hotpotqa": "rag", "ragbench": "rag",
-    "ifeval": "instruct", "mt-bench": "instruct", "alpacaeval": "instruct",
-}  # fmt: skip
-"""Well-known benchmarks and the domain whose probes stand for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +76,7 @@ def tasks_of(
     Raises:
         ProbeError: nobody says who is good at what, or a named expert is not among the models.
     """
-    stated = _read_cards(models)
+    stated = read_evaluations(models)
     experts = {task: _match(task, name, models) for task, name in asked.experts.items()}
     _check_open(asked.infer, experts)
     dropped: dict[str, str] = {}
@@ -133,62 +122,13 @@ def _nobody_says(models: Sequence[Checkpoint], dropped: Mapping[str, str]) -> Pr
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CardTask:
-    """What the cards say of one task."""
-
-    scores: dict[str, float]
-    dataset: str
-    benchmark: bool
-
-
 def tasks_on_card(model: Checkpoint) -> tuple[str, ...]:
     """The tasks its card states a score for, by the names that `tasks_of` gives them."""
-    return tuple(_read_cards([model]))
-
-
-def _read_cards(models: Sequence[Checkpoint]) -> dict[str, _CardTask]:
-    tasks: dict[str, _CardTask] = {}
-    for model in models:
-        for name, dataset, score in _results(model.card):
-            domain = BENCHMARKS.get(dataset.rpartition("/")[2].lower())
-            new = _CardTask(scores={}, dataset=dataset, benchmark=domain is not None)
-            tasks.setdefault(domain or name, new).scores.setdefault(model.name, score)
-    return tasks
-
-
-def _results(card: Mapping[str, Any]) -> list[tuple[str, str, float]]:
-    """(task name, dataset, score in 0–1) of every evaluation result on a card."""
-    results: list[tuple[str, str, float]] = []
-    for entry in _dicts(card.get("model-index")):
-        for result in _dicts(entry.get("results")):
-            dataset = result.get("dataset")
-            values = [m.get("value") for m in _dicts(result.get("metrics"))]
-            numbers = [v for v in values if _is_score(v)]
-            if isinstance(dataset, dict) and numbers:
-                kind = str(dataset.get("type") or dataset.get("name") or "")
-                name = _readable(str(dataset.get("name") or kind)).lower().replace(" ", "-")
-                score = numbers[0] / 100 if numbers[0] > 1.5 else numbers[0]
-                results.append((name, kind, float(score)))
-    return results
-
-
-def _readable(name: str) -> str:
-    """What a card calls a data set, without what would move a terminal's cursor."""
-    return "".join(filter(str.isprintable, name))[:LONGEST_NAME]
-
-
-def _is_score(value: Any) -> TypeGuard[int | float]:
-    number = isinstance(value, int | float) and type(value) is not bool
-    return number and abs(value) <= sys.float_info.max  # NaN and 10**400 are none
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+    return tuple(read_evaluations([model]))
 
 
 def _from_scores(
-    stated: Mapping[str, _CardTask], rivals: int = 0
+    stated: Mapping[str, Evaluation], rivals: int = 0
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Task -> expert, and task -> why it has none. Among so many rivals the last place counts."""
     chosen: dict[str, str] = {}
@@ -206,7 +146,7 @@ def _from_scores(
     return chosen, dropped
 
 
-def _without_probes(tasks: Collection[str], stated: Mapping[str, _CardTask]) -> dict[str, str]:
+def _without_probes(tasks: Collection[str], stated: Mapping[str, Evaluation]) -> dict[str, str]:
     """The tasks that there are no probes for, and why."""
     dropped: dict[str, str] = {}
     for name in tasks:
@@ -234,7 +174,7 @@ def _same_folder(name: str, model: Checkpoint) -> bool:
     return model.ref.folder is not None and Path(name).resolve() == model.ref.folder.resolve()
 
 
-def _default_probes(name: str, stated: Mapping[str, _CardTask]) -> str | None:
+def _default_probes(name: str, stated: Mapping[str, Evaluation]) -> str | None:
     """A dataset a card evaluates on, unless it is a benchmark or a domain of the package."""
     task = stated.get(name)
     if task is not None and not task.benchmark and "/" in task.dataset:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from simmerge_hub.errors import ObjectiveError
-from simmerge_hub.operators import ARMS, BALANCED
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.recipe.why import Spread
 
@@ -58,24 +57,6 @@ def test_what_is_missing() -> None:
 def test_it_is_said_in_plain_words(objective: Objective, said: str) -> None:
     assert objective.describe(TASKS) == said
     assert objective.aim(TASKS).description == said
-
-
-@pytest.mark.parametrize(
-    ("objective", "lopsided"),
-    [
-        (MEAN, False),
-        (Objective(worst=True), False),
-        (Objective(weights=dict.fromkeys(TASKS, 2)), False),
-        (Objective(weights={"code": 2}), True),
-        (Objective(keep={"code": 0.8}), True),
-    ],
-    ids=str,
-)
-def test_arms_that_favour_a_model_are_for_unequal_objectives(
-    objective: Objective, lopsided: bool
-) -> None:
-    assert objective.lopsided(TASKS) == lopsided
-    assert objective.candidates(TASKS) == (ARMS if lopsided else BALANCED)
 
 
 @pytest.mark.parametrize(
