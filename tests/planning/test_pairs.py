@@ -301,13 +301,13 @@ def test_arms_that_were_not_asked_for_say_why() -> None:
 class TestCandidates:
     """Every arm competes; what sees activations needs a predictor that knows it, and prompts."""
 
-    TRAINED = replace(packaged_predictor().predictor, arms=(*ARMS, *FED_ARMS))
+    TRAINED = replace(archive.load(packaged_predictor()), arms=(*ARMS, *FED_ARMS))
 
     def test_all_arms_unless_balanced_ones_are_asked_for(self) -> None:
         every, left = candidates(self.TRAINED, Ask())
         assert (every, left) == ((*ARMS, *FED_ARMS), {})
         alike, left = candidates(self.TRAINED, Ask(search=Search(balanced=True)))
-        assert left == {} and set(alike) == {a for a in every if a == a.swapped()}
+        assert left == {} and alike == tuple(a for a in every if a == a.swapped())
 
     def test_what_sees_activations_is_for_predictors_that_learned_it(self) -> None:
         known = replace(self.TRAINED, arms=ARMS)
