@@ -97,7 +97,7 @@ def test_a_predictor_that_reads_no_effects_is_given_none(
     def spied(self: Predictor, *args: Any, effects: Any, **rest: Any) -> Any:
         given.append(effects)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Predictor, "_moved", lambda *_: np.full(len(EFFECTS), np.nan))
+            patch.setattr(Predictor, "_arm_effects", lambda *_: np.full(len(EFFECTS), np.nan))
             return predict(self, *args, effects=effects, **rest)
 
     monkeypatch.setattr(Predictor, "reads_effects", lambda *_: False)
