@@ -73,7 +73,7 @@ def lean(
 def _level(forecast: Forecast, table: Table, models: Sequence[str], size: int) -> Table:
     """Subset of this size -> its distinct trees, of what is known of smaller ones."""
     base = forecast.base is not None
-    one_step: list[Tree] = []
+    one_step: list[Choice] = []
     steps: list[Tree] = []
     for chosen in combinations(models, size):
         before = len(steps)
@@ -82,9 +82,9 @@ def _level(forecast: Forecast, table: Table, models: Sequence[str], size: int) -
                 arms = pairwise(one.tree, other.tree, base=base)
                 steps += [join(arm, one.tree, other.tree) for arm in arms]
         if len(steps) > before:
-            one_step += at_once(chosen, base=base)
+            one_step += forecast.trees(at_once(chosen, base=base))
     level: dict[Subset, dict[Hashable, Choice]] = {}
-    for choice in forecast.trees([*one_step, *steps]):  # of equal ones that with the fewest steps
+    for choice in (*one_step, *forecast.trees(steps)):  # of equals that with the fewest steps
         same = level.setdefault(Subset(choice.tree.models), {})
         same.setdefault(identity(choice.tree), choice)
     return {subset: list(each.values()) for subset, each in level.items()}
