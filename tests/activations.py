@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor
 from torch.nn import functional
 
 from simmerge_hub.operators import LayerInputs, reduce_inputs
+from tests.signatures import conftest as signatures
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TOKENS = 40
+SHAPE: dict[str, Any] = {
+    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+EXPERTS: dict[str, Any] = {
+    "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+}  # fmt: skip
+
+
+def config(name: str, **more: Any) -> Callable[[], Any]:
+    return lambda: getattr(transformers, f"{name}Config")(**{**SHAPE, **more})
+
+
+CONFIGS: dict[str, Callable[[], Any]] = {
+    "qwen3-moe": config("Qwen3Moe", head_dim=8, mlp_only_layers=[0], **EXPERTS),
+    "qwen2-moe": config("Qwen2Moe", shared_expert_intermediate_size=24, **EXPERTS),
+    "deepseek-v3": config(
+        "DeepseekV3", n_routed_experts=4, num_experts_per_tok=2, moe_intermediate_size=24,
+        n_group=1, topk_group=1, first_k_dense_replace=1, q_lora_rank=16, kv_lora_rank=16,
+        qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8, num_key_value_heads=4,
+        n_shared_experts=1,
+    ),
+    "mamba": lambda: transformers.MambaConfig(
+        vocab_size=96, hidden_size=32, state_size=4, num_hidden_layers=3, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2,
+    ),
+    "jamba": config(
+        "Jamba", num_experts=4, num_experts_per_tok=2, attn_layer_period=2, attn_layer_offset=1,
+        expert_layer_period=2, expert_layer_offset=1, mamba_d_state=4, mamba_dt_rank=4,
+    ),
+    "gpt-neox": config("GPTNeoX"),
+    "gemma3-vision": lambda: transformers.Gemma3Config(
+        text_config={**SHAPE, "head_dim": 8},
+        vision_config={
+            "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
+            "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
+        },
+        mm_tokens_per_image=4,
+    ),
+}  # fmt: skip
+"""Architectures beside those of the signatures' tests."""
 
 
 def tokens_of(name: str, width: int, number: int = 0, count: int = TOKENS) -> Tensor:
@@ -91,3 +135,18 @@ def _matrices(model: PreTrainedModel) -> dict[tuple[int, tuple[int, ...]], tuple
         each = parameter if parameter.ndim == 3 else [parameter] if parameter.ndim == 2 else []
         owners |= {(m.data_ptr(), tuple(m.shape)): (name, i) for i, m in enumerate(each)}
     return owners
+
+
+def random_model(architecture: str, seed: int = 0) -> PreTrainedModel:
+    """A tiny model of random weights, large enough that they matter."""
+    from transformers import AutoModelForCausalLM
+
+    if architecture in signatures.CONFIGS:
+        return signatures.model_of(architecture, seed)
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(CONFIGS[architecture](), attn_implementation="eager")
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.ndim > 1 and "A_log" not in name:
+                weight.copy_(0.2 * torch.randn_like(weight))
+    return model.eval()

@@ -7,6 +7,7 @@ not merged again, but the models run again from their first layer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 KEEPING_COLUMNS = ("MergeModulelist", "Concatenate", "Chunk", "Split", "SplitModulelist")
 """What transformers may do with stored tensors on loading that leaves their columns columns."""
+
+PLACES_NAMED = 4
+"""Places in a model that a note names."""
 
 Group = Mapping[str, Mapping[str, Fed]]
 """Output tensors whose layers share their inputs -> model -> what the layer was fed."""
@@ -116,7 +120,9 @@ def _count(names: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:2]) + (", …" if len(names) > 2 else "")
+    """The tensors, or the lists of layers or experts that they are in, the first few of them."""
+    places = list(dict.fromkeys(re.sub(r"\.\d+\..*", "", name) for name in names))
+    return ", ".join(places[:PLACES_NAMED]) + (", …" if len(places) > PLACES_NAMED else "")
 
 
 @contextmanager

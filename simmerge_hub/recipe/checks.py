@@ -110,6 +110,7 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
         raise recipe_error(where, f"answers is {stated.answers}, and may be {LARGEST_ANSWER}")
     for step in (step for program in recipe.programs for step in program):
         if not operators.find(step.operator).activations:
+            _refuse_whole_model(step, recipe)
             continue
         if recipe.slices or recipe.output == "adapter":
             what = "slices" if recipe.slices else "`output: adapter`"
@@ -132,6 +133,16 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
                     hint=f"add `calibration: {{prompts: {{{name}: simmerge-hub:math}}}}`, or a "
                     "dataset or file of prompts",
                 )
+
+
+def _refuse_whole_model(step: Step, recipe: Recipe) -> None:
+    """What looks at all tensors first finds none of those that wait for activations."""
+    if step.parameters.get("trim") == "model" and recipe.sees_activations:
+        raise OperatorError(
+            f"{step.operator} with `trim: model` looks at all tensors before the first is merged, "
+            "and another step of the recipe waits for activations",
+            hint="say `trim: tensor`, or merge in two recipes",
+        )
 
 
 def _check_slice(part: Slice, recipe: Recipe, names: list[str], where: str) -> None:

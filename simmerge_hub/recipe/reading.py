@@ -132,7 +132,7 @@ def _prompts(entry: Any, where: str, folder: Path) -> tuple[Prompts, ...]:
         source = _text(stated, "source", where)
         if not source:
             raise recipe_error(where, f"prompts without a `source:`: {_SHORT.repr(each)}")
-        here = str(folder / source) if source.endswith(FILES) else source
+        here = str(folder / Path(source).expanduser()) if source.endswith(FILES) else source
         prompts.append(Prompts(source=here, digest=_text(stated, "digest", where)))
     return tuple(prompts)
 

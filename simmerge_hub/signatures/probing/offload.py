@@ -46,7 +46,7 @@ def load_by_layers(
         place: where to compute.
 
     Raises:
-        ValueError: the stored tensors are not those of the model, or it has no plain embedding.
+        ValueError: the stored tensors are not those of the model.
     """
     from accelerate import cpu_offload
 
@@ -59,8 +59,8 @@ def load_by_layers(
     cpu_offload(model, place, state_dict=stored)  # type: ignore[arg-type]
     _stream_head(stored, place)
     _stream_embedding(stored, place)
-    if model.device.type == "meta":  # its first parameter, by which it says where it computes
-        raise ValueError(f"{type(model).__name__} does not begin with a plain embedding")
+    if model.device.type == "meta":  # that of its first parameter: of a vision tower, which waits
+        model.register_parameter("place", _freeze(torch.empty(0, dtype=dtype, device=place)))
     return model
 
 

@@ -1,54 +1,18 @@
 """What layers are told to be fed is what plain forward passes, prompt by prompt, feed them."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
-import transformers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from simmerge_hub.operators import LayerInputs
 from simmerge_hub.signatures.probing import layerwise
 from simmerge_hub.signatures.probing.feeding import Fed, feed, feed_whole
 from simmerge_hub.signatures.probing.loading import open_model
-from tests.activations import PlainInputs, plain_inputs
+from tests.activations import CONFIGS, PlainInputs, plain_inputs, random_model
 
-SHAPE: dict[str, Any] = {
-    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
-    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
-EXPERTS: dict[str, Any] = {
-    "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
-}  # fmt: skip
-
-
-def config(name: str, **more: Any) -> Callable[[], Any]:
-    return lambda: getattr(transformers, f"{name}Config")(**{**SHAPE, **more})
-
-
-MORE: dict[str, Callable[[], Any]] = {
-    "qwen3-moe": config("Qwen3Moe", head_dim=8, mlp_only_layers=[0], **EXPERTS),
-    "qwen2-moe": config("Qwen2Moe", shared_expert_intermediate_size=24, **EXPERTS),
-    "deepseek-v3": config(
-        "DeepseekV3", n_routed_experts=4, num_experts_per_tok=2, moe_intermediate_size=24,
-        n_group=1, topk_group=1, first_k_dense_replace=1, q_lora_rank=16, kv_lora_rank=16,
-        qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8, num_key_value_heads=4,
-        n_shared_experts=1,
-    ),
-    "mamba": lambda: transformers.MambaConfig(
-        vocab_size=96, hidden_size=32, state_size=4, num_hidden_layers=3, pad_token_id=0,
-        bos_token_id=1, eos_token_id=2,
-    ),
-    "jamba": config(
-        "Jamba", num_experts=4, num_experts_per_tok=2, attn_layer_period=2, attn_layer_offset=1,
-        expert_layer_period=2, expert_layer_offset=1, mamba_d_state=4, mamba_dt_rank=4,
-    ),
-    "gpt-neox": config("GPTNeoX"),
-}  # fmt: skip
-ARCHITECTURES = ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", *MORE]
+ARCHITECTURES = ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", *CONFIGS]
+ARCHITECTURES.remove("gemma3-vision")
 UNFED = {
     "embed_tokens", "wte", "wpe", "conv1d", "A_log", "embeddings", "embed_in", "dt_proj",
 }  # fmt: skip
@@ -58,18 +22,6 @@ SEQUENCES = [
     for i, length in enumerate((5, 9, 12, 7, 5, 20, 3, 8))
 ]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-
-
-def make(tiny: Any, architecture: str) -> PreTrainedModel:
-    if architecture in tiny.configs:
-        return tiny.model_of(architecture)
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(MORE[architecture](), attn_implementation="eager")
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1 and "A_log" not in name:
-                weight.copy_(0.2 * torch.randn_like(weight))
-    return model.eval()
 
 
 def gram_of(inputs: LayerInputs) -> Tensor:
@@ -106,7 +58,7 @@ def per_layer(model: PreTrainedModel) -> list[dict[str, Fed]]:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_layers_are_fed_what_plain_passes_feed_them(tiny, architecture: str) -> None:
     """All sequences in one batch, with as much padding as there can be."""
-    model = make(tiny, architecture)
+    model = random_model(architecture)
     plain = plain_inputs(model, SEQUENCES)
     compare(dict(feed_whole(model, SEQUENCES)), plain, model)
 
@@ -115,7 +67,7 @@ def test_layers_are_fed_what_plain_passes_feed_them(tiny, architecture: str) -> 
 def test_batches_do_not_matter(tiny, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layerwise, "BATCH_TOKENS", 20)
     assert len(layerwise.batches(SEQUENCES)) > 3
-    model = make(tiny, architecture)
+    model = random_model(architecture)
     plain = plain_inputs(model, SEQUENCES)
     compare(dict(feed_whole(model, SEQUENCES)), plain, model)
 
@@ -124,7 +76,7 @@ def test_batches_do_not_matter(tiny, architecture: str, monkeypatch: pytest.Monk
 def test_by_layers_it_is_the_same(tiny, architecture: str, tmp_path, monkeypatch) -> None:
     """Weights come and go, and experts are joined from what is stored."""
     monkeypatch.setattr(layerwise, "BATCH_TOKENS", 40)
-    checkpoint = tiny.save(make(tiny, architecture), tmp_path / "model")
+    checkpoint = tiny.save(random_model(architecture), tmp_path / "model")
     with open_model(checkpoint, offload=False) as model:
         whole = per_layer(model)
     with open_model(checkpoint, offload=True) as model:
@@ -144,7 +96,7 @@ def test_by_layers_it_is_the_same(tiny, architecture: str, tmp_path, monkeypatch
 @pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2", "mixtral", "mamba"])
 def test_each_layer_comes_in_its_turn(tiny, architecture: str) -> None:
     """What is outside the layers comes with the first or the last."""
-    layers = per_layer(make(tiny, architecture))
+    layers = per_layer(random_model(architecture))
     assert len(layers) == 3
     for number, layer in enumerate(layers):
         inside = {name for name in layer if any(part.isdigit() for part in name.split("."))}
@@ -209,16 +161,6 @@ def test_a_linear_layer_may_be_fed_by_keyword(tiny) -> None:
 
 def test_a_vision_tower_is_not_taken_for_the_decoder() -> None:
     """Both have three layers; the text passes through one."""
-    model = AutoModelForCausalLM.from_config(
-        transformers.Gemma3Config(
-            text_config={**SHAPE, "head_dim": 8},
-            vision_config={
-                "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
-                "num_attention_heads": 2, "image_size": 28, "patch_size": 14,
-            },
-            mm_tokens_per_image=4,
-        )
-    ).eval()  # fmt: skip
-    layers = per_layer(model)
+    layers = per_layer(random_model("gemma3-vision"))
     assert [sum("layers" in name for name in layer) for layer in layers] == [7, 7, 7]
     assert not any("vision" in name for layer in layers for name in layer)
