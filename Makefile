@@ -38,6 +38,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/merge_vs_mergekit.py
 	$(BIN)/python benchmarks/merge_profile.py --work build/bench
 	$(BIN)/python benchmarks/merge_memory.py
+	$(BIN)/python benchmarks/regmean_memory.py
 	$(BIN)/python benchmarks/signature_cost.py
 	$(BIN)/python benchmarks/signature_accuracy.py
 	$(BIN)/python benchmarks/signature_merging.py

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from simmerge_hub.hub.upload.publish import Commit
     from simmerge_hub.merger import Preflight
+    from simmerge_hub.merger.passes import Passes
     from simmerge_hub.operators import Operator
     from simmerge_hub.selector.bandit.history import Suggestion
     from simmerge_hub.zoo.answers import Question
@@ -143,7 +144,8 @@ def preflight(plan: "Preflight") -> None:
         OUT.print(f"... and {len(plan.rejected) - MISFITS_SHOWN} more", markup=False)
     for decision in plan.layout.notes:
         OUT.print(f"note: {decision}", highlight=False, markup=False)
-    lines = {
+    lines = {"runs": _passes(plan.passes)} if plan.passes else {}
+    lines |= {
         "output": f"{len(plan.layout.entries):,} tensors, {size(plan.output)}",
         "disk": f"{size(plan.disk)}, with --evict {size(plan.disk_evicting)}",
         "memory": f"about {size(plan.memory)} at {plan.threads} threads",
@@ -152,6 +154,15 @@ def preflight(plan: "Preflight") -> None:
     }
     for what, text in lines.items():
         OUT.print(f"[bold]{what:7}[/] {text}", highlight=False)
+
+
+def _passes(passes: "Passes") -> str:
+    """What running the models takes."""
+    answers = f"answered with up to {passes.answers} tokens each, " if passes.answers else ""
+    return (
+        f"{', '.join(passes.models)} on {passes.prompts:,} prompts in all, {answers}"
+        f"about {passes.tokens:,} tokens: {passes.count} forward passes"
+    )
 
 
 def size(count: int) -> str:

@@ -92,6 +92,7 @@ def _preflight(plan: "Preflight") -> dict[str, Any]:
         "memory": plan.memory,
         "seconds": round(plan.seconds, 3),
         "threads": plan.threads,
+        "runs": asdict(plan.passes) if plan.passes else None,
     }
 
 

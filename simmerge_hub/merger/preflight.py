@@ -1,10 +1,10 @@
-"""What a merge would do and what it would cost, from headers alone: nothing is downloaded or run.
+"""What a merge would do and what it would cost, from headers alone: nothing is run, no weight read.
 
 The time is that of the arithmetic, measured here on one block of random numbers with every program
 of the recipe; reading, writing and downloading come on top, and their bytes are stated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
@@ -14,10 +14,12 @@ import torch
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger.activations import read_prompts
 from simmerge_hub.merger.compute import BLOCK_ENTRIES, Job, merge_rows
 from simmerge_hub.merger.crew import cores
 from simmerge_hub.merger.files import check_config
 from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.merger.passes import Passes, count_passes
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
 from simmerge_hub.weights.alignment.align import Rejection
@@ -44,7 +46,8 @@ class Preflight:
     """The answer of `check`: whether it fits, and the cost. All sizes in bytes.
 
     `disk` counts the output and what is downloaded; `disk_evicting` the same with --evict, which
-    keeps two files of an input at most. `seconds` is the arithmetic on `threads` threads.
+    keeps two files of an input at most. `seconds` is the arithmetic on `threads` threads. `passes`
+    says what of it is for running the models, where the merge sees activations.
     """
 
     layout: Layout
@@ -54,6 +57,7 @@ class Preflight:
     memory: int
     seconds: float
     threads: int
+    passes: Passes | None = None
 
     @property
     def download(self) -> int:
@@ -88,19 +92,33 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
             "`check` looks at merges into a model, and the recipe says `output: adapter`",
             hint="run it: merge checks the headers of all adapters before it computes anything",
         )
-    layout = lay_out(recipe, fetch_all(recipe, hashed=False), pins=False)
+    checkpoints = fetch_all(recipe, hashed=False)
+    recipe, prompts = read_prompts(recipe)
+    layout = lay_out(recipe, checkpoints, pins=False)
     check_config(layout)
     count = threads or cores()
     wanted = layout.tensors_to_read(layout.tensors)
+    for name in _whole(layout, prompts):
+        wanted[name] = list(layout.checkpoints[name].tensors)
+    passes = count_passes(layout, prompts, count)
     return Preflight(
         layout=layout,
         rejected=layout.alignment.rejected,
         needs=tuple(_need(name, c, wanted[name]) for name, c in layout.checkpoints.items()),
         output=sum(_output_bytes(layout, shape) for shape in layout.alignment.shapes.values()),
-        memory=_memory_bytes(layout, count),
-        seconds=_arithmetic_seconds(layout) / count,
+        memory=_memory_bytes(layout, count) + (passes.memory if passes else 0),
+        seconds=_arithmetic_seconds(layout) / count + (passes.seconds if passes else 0),
         threads=count,
+        passes=passes,
     )
+
+
+def _whole(layout: Layout, models: Iterable[str]) -> set[str]:
+    """The inputs that are read whole, for they are run; of an adapter also the base."""
+    run = set(models)
+    if any(layout.checkpoints[name].kind == "adapter" for name in run) and layout.recipe.base:
+        run.add(layout.recipe.base.name)
+    return run
 
 
 def _need(name: str, checkpoint: Checkpoint, wanted: list[str]) -> Need:
@@ -159,7 +177,8 @@ def _seconds_per_entry(layout: Layout, program: int) -> float:
         for i, name in enumerate(layout.checkpoints)
     }
     base = layout.recipe.base.name if layout.recipe.base else None
-    job = Job(name="", steps=steps, inputs={n: _rows(t) for n, t in stored.items()}, base=base)
+    job = Job(name="", steps=steps, inputs={n: _rows(t) for n, t in stored.items()}, base=base,
+              fed={})  # fmt: skip
     took = []
     with torch.inference_mode():
         for _ in range(2):

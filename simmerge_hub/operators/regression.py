@@ -146,23 +146,34 @@ def _solve_gram(
     alpha: float,
     ridge: float,
 ) -> Mix | None:
-    """By a Cholesky factor of Σ A in float64: as many tokens as columns, or more."""
-    damped = [
-        _damp(each, share, scale, alpha, ridge)
-        for each, share, scale in zip(seen, shares, scales, strict=True)
-    ]
-    factor, failed = torch.linalg.cholesky_ex(sum(damped[1:], damped[0]))
+    """By a Cholesky factor of Σ A in float64: as many tokens as columns, or more.
+
+    At most three matrices in float64 are held at a time, whatever the number of models.
+    """
+    given = list(zip(seen, shares, scales, strict=True))
+    total = _damp(*given[0], alpha, ridge)
+    for each in given[1:]:
+        total += _damp(*each, alpha, ridge)
+    factor, failed = torch.linalg.cholesky_ex(total)
+    del total
     if failed:
         return None
-    mixers = [torch.cholesky_solve(each, factor).T.float().contiguous() for each in damped[:-1]]
+    mixers = [
+        torch.cholesky_solve(_damp(*each, alpha, ridge), factor).T.float().contiguous()
+        for each in given[:-1]
+    ]
     return lambda number, rows: rows @ mixers[number]
 
 
 def _damp(each: LayerInputs, share: float, scale: float, alpha: float, ridge: float) -> Tensor:
     """Aᵢ: float64 [width, width]."""
-    gram = each.gram if each.rows is None else each.rows.double().T @ each.rows.double()
-    assert gram is not None
-    damped = gram.double() * (share * alpha / scale)
+    if each.rows is None:
+        assert each.gram is not None
+        damped = each.gram.double()
+    else:
+        rows = each.rows.double()
+        damped = rows.T @ rows
+    damped.mul_(share * alpha / scale)
     damped.diagonal().copy_(each.diagonal * (share / scale) + share * ridge)
     return damped
 

@@ -1,0 +1,187 @@
+"""What running the models of a merge costs, from headers and prompts: nothing is run.
+
+Which tensors are linear layers is not known before a model is run: all with rows and columns count,
+and those of one module that are equally wide as fed with at most two different inputs. Tokens are
+estimated from characters, for tokenizers may not be here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, prod
+from time import perf_counter
+
+import torch
+
+from simmerge_hub.merger.layout import Layout
+from simmerge_hub.operators.inputs import KEPT_ROWS
+from simmerge_hub.recipe.calibration import Calibration
+from simmerge_hub.signatures.probing.capture import TOKENS
+from simmerge_hub.signatures.probing.layerwise import BATCH_TOKENS
+from simmerge_hub.signatures.probing.loading import MEMORY_SHARE, free_memory, model_bytes
+from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.weights.layers import layer_of
+
+CHARACTERS = 4
+"""Characters of a token, on average."""
+LIBRARY_BYTES = 330 * 2**20
+"""Bytes that transformers and accelerate take, once imported, beside Python and torch."""
+STATES = 8
+"""Matrices as large as a batch's widest activations that a layer holds while it runs."""
+PRODUCT = 768
+"""Rows and columns of the matrices that are multiplied to see how fast that is here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """The cost of running models for their activations, on top of that of merging.
+
+    `models` are run: each once, and `answers` times more for the tokens of its answers. `prompts`
+    and `tokens` are of all models together, the latter estimated, answers included. `memory` is in
+    bytes: the largest layer of the models and the solution of its widest matrix, or a whole model
+    while it answers. `seconds` are those of the arithmetic.
+    """
+
+    models: tuple[str, ...]
+    prompts: int
+    tokens: int
+    answers: int
+    memory: int
+    seconds: float
+
+    @property
+    def count(self) -> int:
+        """Forward passes of all models."""
+        return len(self.models) * (1 + self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """Some tensors of one module and width: how many matrices' inputs, and entries in all."""
+
+    width: int
+    kinds: int
+    entries: int
+
+
+def count_passes(
+    layout: Layout, prompts: Mapping[str, Sequence[ProbeSet]], threads: int
+) -> Passes | None:
+    """What it costs to run a layout's models on their prompts; None if no model is run."""
+    calibration = layout.recipe.calibration
+    if not prompts or calibration is None:
+        return None
+    lengths = {name: _estimate_lengths(sets, calibration) for name, sets in prompts.items()}
+    tokens = sum(map(sum, lengths.values()))
+    layers = _group_by_layer(layout)
+    return Passes(
+        models=tuple(prompts),
+        prompts=sum(map(len, lengths.values())),
+        tokens=tokens,
+        answers=calibration.answers,
+        memory=max(
+            _layer_bytes(layout, layers, [sum(each) for each in lengths.values()], threads),
+            _answering_bytes(layout, tuple(prompts)) if calibration.answers else 0,
+        ),
+        seconds=_seconds(layers, [sum(each) for each in lengths.values()], calibration.answers),
+    )
+
+
+def _estimate_lengths(sets: Sequence[ProbeSet], calibration: Calibration) -> list[int]:
+    """Tokens of each different prompt with its answer."""
+    texts = dict.fromkeys(text for each in sets for text in each.prompts)
+    return [min(TOKENS, ceil(len(text) / CHARACTERS) + 1) + calibration.answers for text in texts]
+
+
+def _group_by_layer(layout: Layout) -> list[list[_Inputs]]:
+    """The matrices of each layer, and of everything outside layers, by what feeds them."""
+    words = layout.vocabulary.tensors if layout.vocabulary else ()
+    layers: dict[tuple[str, int], dict[tuple[str, int], list[tuple[int, ...]]]] = {}
+    for name, match in layout.tensors.items():
+        if len(match.shape) not in (2, 3) or match.copied or name in words:
+            continue
+        place = layer_of(name)
+        layer = (place.stack, place.number) if place else ("", 0)
+        module = name.rsplit(".", 2)[0] if place else name
+        layers.setdefault(layer, {}).setdefault((module, match.shape[-1]), []).append(match.shape)
+    return [
+        [
+            _Inputs(
+                width=width,
+                kinds=sum(shape[0] if len(shape) == 3 else 1 for shape in shapes[:2]),
+                entries=sum(map(prod, shapes)),
+            )
+            for (_, width), shapes in groups.items()
+        ]
+        for groups in layers.values()
+    ]
+
+
+def _layer_bytes(
+    layout: Layout, layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], threads: int
+) -> int:
+    """Of the layer that takes most, with the hidden states of all models."""
+    widest = max((each.width for layer in layers for each in layer), default=1)
+    hidden = min((each.width for layer in layers for each in layer), default=1)
+    states = 4 * (sum(tokens) * hidden + STATES * min(BATCH_TOKENS, max(tokens)) * widest)
+    return LIBRARY_BYTES + states + max(_bytes_of(layer, tokens, threads) for layer in layers)
+
+
+def _bytes_of(layer: Sequence[_Inputs], tokens: Sequence[int], threads: int) -> int:
+    """What is kept of the inputs; and then a module's weights, or what is solved at a time."""
+    kept = sum(
+        4 * each.kinds * each.width * _rows_kept(each.width, t) for each in layer for t in tokens
+    )
+    solved = sorted((_solution_bytes(each, tokens) for each in layer), reverse=True)
+    weights = 2 * 4 * max(each.entries for each in layer)
+    return kept + max(weights, sum(solved[:threads]))
+
+
+def _solution_bytes(inputs: _Inputs, tokens: Sequence[int]) -> int:
+    width, models = inputs.width, len(tokens)
+    if _are_few(width, tokens):
+        return 4 * 8 * width * sum(tokens) + 2 * 8 * sum(tokens) ** 2
+    return width**2 * (3 * 8 + 4 * (models - 1))
+
+
+def _are_few(width: int, tokens: Sequence[int]) -> bool:
+    return all(_rows_kept(width, each) < width for each in tokens)
+
+
+def _rows_kept(width: int, tokens: int) -> int:
+    """Of a matrix's inputs: themselves, or their products with each other."""
+    return tokens if tokens * KEPT_ROWS <= width else width
+
+
+def _answering_bytes(layout: Layout, models: Sequence[str]) -> int:
+    """A model that answers is whole in memory if it fits, and else run by layers."""
+    sizes = [model_bytes(layout.checkpoints[name], layout.base, "float32") for name in models]
+    room = MEMORY_SHARE * free_memory()
+    return LIBRARY_BYTES + max((size for size in sizes if size <= room), default=0)
+
+
+def _seconds(layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], answers: int) -> float:
+    """One product of matrices is measured here, in each precision."""
+    single, double = _measure_product(torch.float32), _measure_product(torch.float64)
+    fed, more, total = sum(tokens), len(tokens) - 1, 0.0
+    for each in (each for layer in layers for each in layer):
+        runs = 2 * each.entries * fed * (2 if answers else 1)
+        few = _are_few(each.width, tokens)
+        kept = 0 if few else 2 * each.kinds * each.width**2 * fed
+        mixed = 2 * each.entries * more * (2 * fed if few else each.width)
+        solved = (
+            each.kinds * (2 * each.width * fed**2 + fed**3 / 3)
+            if few
+            else each.kinds * each.width**3 * (1 / 3 + 2 * more)
+        )
+        total += (runs + kept + mixed) / single + solved / double
+    return total
+
+
+def _measure_product(dtype: torch.dtype) -> float:
+    """Floating-point operations a second: the better of two products."""
+    matrix, took = torch.randn(PRODUCT, PRODUCT).to(dtype), []
+    for _ in range(2):
+        began = perf_counter()
+        torch.mm(matrix, matrix)
+        took.append(perf_counter() - began)
+    return 2 * PRODUCT**3 / min(took)
