@@ -46,6 +46,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/selection_plots.py
 	$(BIN)/python benchmarks/selection_cost.py
 	$(BIN)/python benchmarks/belief.py
+	$(BIN)/python benchmarks/activations.py
 	$(BIN)/python benchmarks/bandit.py run
 	$(BIN)/python benchmarks/bandit.py scenarios
 	$(BIN)/python benchmarks/bandit.py curve
@@ -53,8 +54,8 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 
 zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about five hours on two cores)
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo
-	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v2.jsonl.gz
-	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v2.jsonl.gz -o recipes/outcomes/zoo-v2-features.jsonl.gz
+	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v3.jsonl.gz
+	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v3.jsonl.gz -o recipes/outcomes/zoo-v3-features.jsonl.gz
 	$(BIN)/simmerge-hub zoo build recipes/zoo-more.yaml -o build/zoo-more
 	$(BIN)/simmerge-hub zoo measure build/zoo-more -o recipes/outcomes/zoo-more.jsonl.gz
 	$(BIN)/simmerge-hub zoo features build/zoo-more recipes/outcomes/zoo-more.jsonl.gz -o recipes/outcomes/zoo-more-features.jsonl.gz
@@ -63,4 +64,4 @@ zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predic
 	$(BIN)/python benchmarks/multiway.py plant build/zoo
 	rm -f recipes/outcomes/zoo-v2-merges.jsonl.gz
 	$(BIN)/python benchmarks/multiway.py table build/zoo
-	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v2.jsonl.gz --features recipes/outcomes/zoo-v2-features.jsonl.gz --merges recipes/outcomes/zoo-v2-merges.jsonl.gz -o simmerge_hub/selector/predictor/default.json
+	$(BIN)/simmerge-hub predictor train recipes/outcomes/zoo-v3.jsonl.gz --features recipes/outcomes/zoo-v3-features.jsonl.gz --merges recipes/outcomes/zoo-v2-merges.jsonl.gz -o simmerge_hub/selector/predictor/default.json

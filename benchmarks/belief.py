@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS, Arm
+from simmerge_hub.operators import ARMS, BALANCED, FED_ARMS, PAPER_ARMS, Arm
 from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
@@ -36,7 +36,9 @@ from simmerge_hub.signatures.features.vector import Features
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"
 OTHER = "zoo-more"
-SETS = {"balanced": BALANCED, "paper": PAPER_ARMS}
+SETS = {"balanced": BALANCED, "paper": PAPER_ARMS, "all": (*ARMS, *FED_ARMS)}
+"""Which arms compete: `all` is what a plan chooses between; in the other zoo, where those that see
+activations were not measured, the rest of them."""
 SEED = 0
 SIZES = (10_000_000, 270_000_000, 7_000_000_000)
 """Parameters at which the pairs of the other zoo are asked about, as if their bases had them."""
@@ -46,7 +48,8 @@ def main() -> None:
     """Run all of it and write the JSON."""
     predictor = archive.load(packaged_predictor())
     rows, sizes = other_zoo()
-    rankings = {name: rank(predictor, rows, sizes, arms) for name, arms in SETS.items()}
+    measured = {n: [arm for arm in arms if arm in rows.arms] for n, arms in SETS.items()}
+    rankings = {name: rank(predictor, rows, sizes, arms) for name, arms in measured.items()}
     found = {
         "predictor": predictor.training,
         "held out": judge_record(predictor),
@@ -156,12 +159,13 @@ def rank(
 ) -> list[Ranking]:
     """The ranking of every row, as a plan gets it."""
     labels = [arm.label for arm in rows.arms]
+    unknown = {arm.label: np.full(rows.effects.shape[-1], np.nan) for arm in arms}
     return [
         predictor.predict(
             Features(names=rows.names, values=rows.values[i], schema=rows.schema),
             task=rows.tasks[i],
             arms=arms,
-            effects=dict(zip(labels, rows.effects[i], strict=True)),
+            effects=unknown | dict(zip(labels, rows.effects[i], strict=True)),
             parameters=sizes[i],
         )
         for i in range(len(rows))
@@ -218,7 +222,7 @@ def real_pairs(predictor: Predictor, rows: Rows) -> dict[str, Any]:
     told = json.loads((HERE.parent / "simmerge_hub/selector/predictor/real_pairs.json").read_text())
     few, taken = rows.take(np.arange(0, len(rows), 8)), {}
     for size in SIZES:
-        found = rank(predictor, few, [size] * len(few), BALANCED)
+        found = rank(predictor, few, [size] * len(few), [*BALANCED, FED_ARMS[0]])
         taken[f"{size:,} parameters"] = {
             "status": shares([ranking.status for ranking in found]),
             "arms": counts([ranking.chosen.arm.label for ranking in found]),

@@ -122,6 +122,7 @@ PARTS: dict[str, Callable[[], str]] = {
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,
         selection.selection_tokens, selection.selection_real, selection.selection_belief,
+        selection.activations, selection.packaged,
         selection.zoo_gates,
         selection.zoo_more_gates,
         selection.selection_cost,

@@ -139,17 +139,44 @@ def selection_real() -> str:
     return table(("choice", "gap closed"), rows)
 
 
+def activations() -> str:
+    """The best fixed arm and the oracle of each set of arms, on both tasks of a pair."""
+    found, rows = read("activations"), []
+    for regime, each in found.items():
+        name = regime.rpartition("/")[2]
+        for arms, sets in each["sets"].items():
+            best = sets["best fixed"]
+            spreads = (_spread(sets[what]) for what in ("gap closed", "oracle"))
+            rows.append((name, each["cases"], arms, f"`{best}`", *spreads))
+    return table(("regime", "pairs", "arms", "best fixed", "it closes", "oracle"), rows)
+
+
+def packaged() -> str:
+    """What the packaged predictor's report says of both tasks of a pair, all arms."""
+    report = json.loads((PACKAGE / "default.json").read_text())["report"]
+    rows = []
+    for arms in ("all", "balanced"):
+        found = report["pairs"][arms]["strategies"]
+        kept = {n: each for n, each in found.items() if not n.startswith("always")}
+        name = {"all": "all", "balanced": "weights alone, equal"}[arms]
+        rows += [
+            (name, strategy, _spread(each))
+            for strategy, each in sorted(kept.items(), key=lambda item: item[1]["mean"])
+        ]
+    return table(("arms", "strategy", "gap closed"), rows)
+
+
 def selection_belief() -> str:
     """How often a ranking is followed, near and far, and what that gains."""
     found, rows = read("belief"), []
-    for view, what in (("task", "one task"), ("both", "both tasks")):
+    for view, what, arms in (("task", "one task", "balanced"), ("both", "both tasks", "all")):
         for kind, each in found["held out"].items():
-            by = each["balanced"][view]
+            by = each[arms][view]
             rows.append((f"{kind} left out", what, *_followed(by["any evidence"])))
             rows.append(
                 (f"{kind} left out, nothing of its kind", what, *_followed(by["kind unseen"]))
             )
-        rows.append(("other zoo", what, *_followed(found["other zoo"]["balanced"][view])))
+        rows.append(("other zoo", what, *_followed(found["other zoo"][arms][view])))
     heads = ("cases", "judged on", "how many", "followed", "the plan", "unguarded", "safe arm",
              "plan over unguarded")  # fmt: skip
     return table(heads, rows)

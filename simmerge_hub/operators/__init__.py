@@ -73,5 +73,4 @@ FED_ARMS = (
 """Those that look at what the models' layers are fed; closed in the same way."""
 
 BALANCED = tuple(one for one in ARMS if one == one.swapped())
-"""Those that treat both models alike. A plan for the tasks of both chooses among these: the others
-keep one model's tasks by giving up the other's, which a mean over tasks would reward."""
+"""Those on weights alone that treat both models alike: what a bandit chooses between."""
