@@ -17,7 +17,7 @@ import torch
 
 from simmerge_hub import operators
 from simmerge_hub.operators import OPERATORS, Place
-from simmerge_hub.operators.thresholds import magnitude_thresholds
+from simmerge_hub.operators.sparse.thresholds import magnitude_thresholds
 
 ROWS, COLS, CHUNK = 512, 4096, 2**18
 SETTINGS: dict[str, dict] = {

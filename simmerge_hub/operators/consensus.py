@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from simmerge_hub.operators.registry import HERE, PerModel, Place, operator
-from simmerge_hub.operators.sparsify import (
+from simmerge_hub.operators.sparse.sparsify import (
     Band,
     Factors,
     RandomRescale,
@@ -26,7 +26,7 @@ from simmerge_hub.operators.sparsify import (
     trim_both,
     trim_largest,
 )
-from simmerge_hub.operators.sums import add_up, elect
+from simmerge_hub.operators.sparse.sums import add_up, elect
 
 
 @operator(space="delta", paper="arXiv 2306.01708", statistics=measure_trim, exact_on_samples=False)

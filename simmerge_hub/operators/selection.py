@@ -13,8 +13,8 @@ from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.averaging import weighted_sum
 from simmerge_hub.operators.products import row_sums
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator
-from simmerge_hub.operators.sums import add_agreeing
-from simmerge_hub.operators.thresholds import Derived, largest
+from simmerge_hub.operators.sparse.sums import add_agreeing
+from simmerge_hub.operators.sparse.thresholds import Derived, largest
 
 FAINT = 1e-20
 """The least energy of a model relative to the greatest, so that float32 holds both."""

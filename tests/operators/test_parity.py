@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from simmerge_hub.operators import OPERATORS, Arm, draws, merge_tensors
+from simmerge_hub.operators import OPERATORS, Arm, merge_tensors
+from simmerge_hub.operators.sparse import draws
 
 REFERENCE = json.loads(Path(__file__).with_name("parity.json").read_text())
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "operators-parity.md"

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from simmerge_hub.operators import OPERATORS, Arm, draws, merge_tensors
+from simmerge_hub.operators import OPERATORS, Arm, merge_tensors
 from simmerge_hub.operators.registry import HERE, Place
+from simmerge_hub.operators.sparse import draws
 from tests.activations import seen_by, tokens_of
 
 Array = np.ndarray

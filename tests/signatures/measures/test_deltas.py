@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from simmerge_hub.errors import SignatureError
-from simmerge_hub.operators.sparsify import trim_thresholds
+from simmerge_hub.operators.sparse.sparsify import trim_thresholds
 from simmerge_hub.signatures.measures import deltas
 from simmerge_hub.signatures.signing.signature import Settings, Signature
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from simmerge_hub.operators.thresholds import magnitude_thresholds
+from simmerge_hub.operators.sparse.thresholds import magnitude_thresholds
 
 TINY = 2.0**-149
 FLOATS = st.one_of(

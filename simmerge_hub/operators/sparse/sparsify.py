@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import hardshrink
 
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators import draws
 from simmerge_hub.operators.registry import HERE, Chunks, PerModel, Place
-from simmerge_hub.operators.thresholds import largest, magnitude_thresholds
+from simmerge_hub.operators.sparse import draws
+from simmerge_hub.operators.sparse.thresholds import largest, magnitude_thresholds
 
 Rescale = Literal["none", "l1"]
 """What survives is left as it is, or scaled to the L1 norm of the whole delta."""

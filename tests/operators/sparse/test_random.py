@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmerge_hub.operators import Arm, Place, draws, merge_tensors
-from simmerge_hub.operators.sparsify import drop, drop_ranked
+from simmerge_hub.operators import Arm, Place, merge_tensors
+from simmerge_hub.operators.sparse import draws
+from simmerge_hub.operators.sparse.sparsify import drop, drop_ranked
 
 PLACE = Place(tensor="layers.0.w", models=("code", "math"), shape=(50, 7), seed=1)
 

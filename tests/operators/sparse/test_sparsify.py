@@ -6,7 +6,7 @@ import torch
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.registry import Place
-from simmerge_hub.operators.sparsify import (
+from simmerge_hub.operators.sparse.sparsify import (
     drop_ranked,
     l1_factors,
     measure_band,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators.sums import add_agreeing, add_up, add_weighted, elect
+from simmerge_hub.operators.sparse.sums import add_agreeing, add_up, add_weighted, elect
 
 
 def parts() -> list[torch.Tensor]:
