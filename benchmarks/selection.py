@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS
-from simmerge_hub.planning.inference import probability
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.models.conformal import calibrate, choose
 from simmerge_hub.selector.models.mixture import Size
 from simmerge_hub.selector.models.resampling import resample, spread
+from simmerge_hub.selector.predictor.expert import probability
 from simmerge_hub.selector.tables.availability import members
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
