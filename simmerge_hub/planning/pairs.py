@@ -70,8 +70,7 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
         )
         for task in inputs.tasks
     }
-    alike = [arm for arm in unlearned(predictor, ask) if arm == arm.swapped()]
-    verdict = decide(inputs, rankings, ask.objective, alike)
+    verdict = decide(inputs, rankings, ask.objective)
     verdict = replace(verdict, left_out={**verdict.left_out, **unusable})
     return explore(verdict, bandit, inputs, evidence, moves) if bandit is not None else verdict
 
@@ -91,22 +90,13 @@ def candidates(predictor: Predictor, ask: Ask) -> tuple[tuple[Arm, ...], dict[st
     }
 
 
-def unlearned(predictor: Predictor, ask: Ask) -> list[Arm]:
-    """The arms that can be used here, and that the predictor did not learn."""
-    return [a for a in FED_ARMS if a not in predictor.arms and ask.sources.signals == "full"]
-
-
-def decide(
-    inputs: Inputs, rankings: Rankings, objective: Objective, unpredicted: Sequence[Arm] = ()
-) -> Verdict:
+def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:
     """One ranking per task -> one verdict.
 
     Args:
         inputs: the two models, and the tasks.
         rankings: task -> its ranking, in which an arm's first model is the task's expert.
         objective: what the arms are ordered by; those that keep too little come last.
-        unpredicted: arms that can be used as well; one comes first where no ranking is followed and
-            it did best of what was measured.
     """
     objective.check(rankings)
     order = Order(objective=objective, caution=0.0)
@@ -117,8 +107,7 @@ def decide(
     }
     predictions = _join_tasks(rankings)
     choices = order.sort(_choices(inputs.names, predictions, gaps))
-    leads = _leads(choices, predictions, gaps, objective)
-    trust = _trust(inputs, rankings, leads, [arm.label for arm in unpredicted])
+    trust = _trust(inputs, rankings, objective, _leads(choices, predictions, gaps, objective))
     because: tuple[str, ...] = ()
     if trust is None or trust.followed:
         because = reasons(
@@ -126,8 +115,6 @@ def decide(
         )
     if trust is not None:
         because = (*because, *_grounds(trust, objective))
-        safe = [arm for arm in unpredicted if arm.label == trust.chosen]
-        choices += [_measured_elsewhere(arm, inputs.names, rankings, gaps) for arm in safe]
         choices.sort(key=lambda choice: choice.label != trust.chosen)
     left_out = _rejections(rankings)
     return Verdict(
@@ -139,19 +126,6 @@ def decide(
         left_out={label: why for label, why in left_out.items() if label not in predictions},
         trust=trust,
     )
-
-
-def _measured_elsewhere(
-    arm: Arm, names: Sequence[str], rankings: Rankings, gaps: Mapping[str, Gap]
-) -> Choice:
-    """An arm that nothing predicts: what it reached in the farthest outcomes there are, with the
-    widest interval of those that are predicted."""
-    beliefs = {}
-    for task, ranking in rankings.items():
-        assert ranking.grounds is not None
-        width = max(each.width for each in ranking.kept)
-        beliefs[task] = gaps[task].belief(ranking.grounds.beyond.gains[arm.label], width)
-    return Choice(tree=join(arm, *map(leaf, names)), beliefs=beliefs, label=arm.label)
 
 
 def _orient(ranking: Ranking, task: Task, names: Sequence[str]) -> Ranking:
@@ -216,14 +190,12 @@ def _leads(
 
 
 def _trust(
-    inputs: Inputs, rankings: Rankings, leads: Mapping[str, float], unpredicted: Sequence[str]
+    inputs: Inputs, rankings: Rankings, objective: Objective, leads: Mapping[str, float]
 ) -> Trust | None:
     """Whether the first is taken, by the held-out pairs at least as far as the farthest task."""
     grounds = [each.grounds for each in rankings.values() if each.grounds is not None]
     both = len({task.expert for task in inputs.tasks}) > 1
-    if not grounds:
-        return None
-    return combine(grounds).weigh(list(leads), leads, both=both, unpredicted=unpredicted)
+    return combine(grounds).weigh(list(leads), leads, both=both) if grounds else None
 
 
 def _grounds(trust: Trust, objective: Objective) -> tuple[str, ...]:

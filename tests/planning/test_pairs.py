@@ -18,7 +18,6 @@ from simmerge_hub.selector.predictor.ranking import Ranking
 from simmerge_hub.selector.predictor.wording import TIE
 from tests.rankings import DECIDED, LESS, LINEAR, MORE, TIES, grounds, inputs, ranking
 
-FED = FED_ARMS[0]
 FIRST = {"a": "first", "b": "first"}
 BOTH = {"a": "first", "b": "second"}
 
@@ -71,23 +70,6 @@ def test_one_task_that_is_too_far_makes_the_verdict_take_the_safe_arm() -> None:
         "from training (models of 270,000,000 parameters)"
     )
     assert "evaluate this merge" in verdict.because[2]
-
-
-def test_too_far_the_safe_arm_may_be_one_that_nothing_predicts() -> None:
-    far = grounds(far=True)
-    far = replace(far, beyond=replace(far.beyond, gains={**far.beyond.gains, FED.label: 1.0}))
-    rankings = [
-        ranking("a", "abstained", by=far, width=0.2, linear=0.9, ties=0.2),
-        ranking("b", "abstained", by=far, width=0.3, linear=0.8, ties=0.3),
-    ]
-    known = inputs(BOTH, {"b": {"first": 0.2, "second": 0.8}})
-    verdict = decide(known, {r.task: r for r in rankings}, MEAN, [FED])
-    assert (verdict.best.label, verdict.status) == (FED.label, "abstained")
-    assert verdict.best.spreads()["a"] == pytest.approx((1.0, 0.8, 1.2))
-    assert verdict.best.tree.models == ("first", "second")
-    assert verdict.because[0].startswith(f"{FED.label} is the safe choice: on 3 pairs of giants")
-    without = decide(known, {r.task: r for r in rankings}, MEAN)
-    assert FED.label not in [choice.label for choice in without.choices]
 
 
 def test_a_lead_over_the_safe_arm_must_exceed_what_such_leads_were_too_high_by() -> None:

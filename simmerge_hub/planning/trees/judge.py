@@ -7,7 +7,6 @@ from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
-from simmerge_hub.planning.pairs import unlearned
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trees.search import lean, search
@@ -98,15 +97,14 @@ def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
     """
     experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
     models = list(experts)[: ask.most]
-    predictor = forecast.predictor
     usable = {
         a.label: a
-        for a in (*predictor.arms, *unlearned(predictor, ask))
+        for a in forecast.predictor.arms
         if find(a.operator).models[1] is None and a == a.swapped()
         if forecast.base is not None or not find(a.operator).needs_base
         if ask.sources.signals == "full" or not find(a.operator).activations
     }
-    label = predictor.beyond.best(usable)
+    label = forecast.predictor.beyond.best(usable)
     safe = usable[label] if label else arm("linear")
     tree = join(safe, *(leaf(name) for name in inputs.names if name in models))
     return Choice(tree=tree, beliefs=dict.fromkeys(forecast.known, UNKNOWN), label=tree.label)

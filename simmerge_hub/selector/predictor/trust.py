@@ -89,37 +89,22 @@ class Grounds:
         """Whether anything can be shown so far away."""
         return self.reach().models >= min_models(self.alpha)
 
-    def weigh(
-        self,
-        ranked: Sequence[str],
-        leads: Mapping[str, float],
-        *,
-        both: bool,
-        unpredicted: Sequence[str] = (),
-    ) -> Trust:
+    def weigh(self, ranked: Sequence[str], leads: Mapping[str, float], *, both: bool) -> Trust:
         """Whether the first of some arms is taken, or the safe one.
 
         Args:
             ranked: labels of the arms that can be used, best first.
             leads: label -> the predicted lead of the first over this arm.
             both: judge by pairs on both their tasks at once, instead of one task.
-            unpredicted: arms that can be used too, which nothing is predicted of: one of them is
-                the safe arm where no held-out pair is as far and it did best of what was measured.
         """
         one = self.record.both_tasks if both else self.record.each_task
-        return self.by(one(self.pattern).beyond(self.coordinates), ranked, leads, unpredicted)
+        return self.by(one(self.pattern).beyond(self.coordinates), ranked, leads)
 
-    def by(
-        self,
-        cases: Cases,
-        ranked: Sequence[str],
-        leads: Mapping[str, float],
-        unpredicted: Sequence[str] = (),
-    ) -> Trust:
+    def by(self, cases: Cases, ranked: Sequence[str], leads: Mapping[str, float]) -> Trust:
         """The same by these held-out cases."""
         arms = [(i, a) for i, a in enumerate(self.record.arms) if a.label in ranked]
         if cases.models < min_models(self.alpha) or not arms:
-            return self._abstain(ranked, leads, cases, unpredicted)
+            return self._abstain(ranked, leads, cases)
         safe = self._safe(arms, cases)
         if safe == ranked[0]:
             return self._trust(ranked, leads, safe, cases, error=0.0, such=len(cases.first))
@@ -179,14 +164,8 @@ class Grounds:
             because=(because,),
         )
 
-    def _abstain(
-        self,
-        ranked: Sequence[str],
-        leads: Mapping[str, float],
-        cases: Cases,
-        unpredicted: Sequence[str],
-    ) -> Trust:
-        safe = self.beyond.best([*ranked, *unpredicted])
+    def _abstain(self, ranked: Sequence[str], leads: Mapping[str, float], cases: Cases) -> Trust:
+        safe = self.beyond.best(ranked)
         known = self.beyond.says(safe) if safe else "nothing that can be used here was measured"
         safe = safe or ranked[0]
         there = "no held-out pair was" if not cases.models else f"only {cases.models} models were"
@@ -194,7 +173,7 @@ class Grounds:
             followed=False,
             first=ranked[0],
             safe=safe,
-            lead=leads.get(safe, 0.0),
+            lead=leads[safe],
             error=math.inf,
             cases=len(cases.first),
             models=cases.models,

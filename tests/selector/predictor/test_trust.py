@@ -48,7 +48,7 @@ def weigh(known: Record, lead: float, at: Any = (0.0, 0.0, 0.1), **options: Any)
         far="it is a giant",
     )
     leads = options.pop("leads", {LINEAR: 0.0, TIES: lead, SLERP: lead})
-    return grounds.weigh(list(leads), leads, both=options.pop("both", False), **options)
+    return grounds.weigh(list(leads), leads, both=options.pop("both", False))
 
 
 TRUE = record((0.6, 0.5, 0.5), (0.45, 0.5, 0.2))
@@ -101,15 +101,6 @@ def test_beyond_all_evidence_the_safe_arm_is_the_best_of_the_farthest_outcomes()
     )
     assert "from training (it is a giant)" in found.reason
     assert found.because[-1].startswith("To be surer, evaluate this merge")
-
-
-def test_beyond_all_evidence_the_safe_arm_may_be_one_that_nothing_predicts() -> None:
-    few: dict[str, Any] = {"leads": {TIES: 0.0, SLERP: 0.3}}
-    taken = weigh(TRUE, 0, (9.0, 0, 0), unpredicted=[LINEAR], **dict(few))
-    assert (taken.followed, taken.chosen, taken.lead) == (False, LINEAR, 0.0)
-    assert weigh(TRUE, 0, (9.0, 0, 0), **dict(few)).chosen != LINEAR
-    near = weigh(TRUE, 0, unpredicted=[LINEAR], **dict(few))
-    assert near.chosen != LINEAR, "what was shown there decides, not what was measured elsewhere"
 
 
 def test_the_safe_arm_is_one_that_can_be_used() -> None:
