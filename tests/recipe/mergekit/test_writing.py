@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.operators import OPERATORS, check
 from simmerge_hub.recipe import Recipe, Slice, Source, Step, mergekit, schedule
+from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.recipe.mergekit.parameters import METHODS
 from tests.recipe.mergekit.conftest import RECIPES
 
@@ -291,6 +292,22 @@ tokenizer_source: /models/b
         with pytest.raises(RecipeError, match="this recipe says: a") as refused:
             mergekit.write(recipe)
         assert refused.value.hint == "a: say where it is with `folder:`"
+
+    def test_what_looks_at_activations(self) -> None:
+        names = ("org/a", "org/b")
+        recipe = Recipe(
+            base=None,
+            models=tuple(Source(name=n, repo=n) for n in names),
+            steps=(Step(operator="regmean", models=names, parameters={}),),
+            calibration=Calibration(
+                prompts=dict.fromkeys(names, (Prompts(source="simmerge-hub:math"),))
+            ),
+        )
+        with pytest.raises(
+            RecipeError, match="cannot do what this recipe says: regmean"
+        ) as refused:
+            mergekit.write(recipe)
+        assert refused.value.hint.startswith("regmean: merge it here")
 
     @pytest.mark.parametrize("operator", sorted(METHODS))
     def test_defaults_are_ours(self, operator: str) -> None:

@@ -1,5 +1,7 @@
 """Every operator merges deltas as it merges models, or says why it cannot."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -17,6 +19,11 @@ def test_as_in_a_full_model(name: str) -> None:
     models = min(OPERATORS[name].models[1] or 2, 2)
     base, *deltas = (torch.randn(12, 9, generator=generator) for _ in range(models + 1))
     one = Arm(operator=name, parameters={})
+    if OPERATORS[name].activations:
+        for others in ("mean", "sum"):
+            with pytest.raises(OperatorError, match="looks at what models' layers are fed"):
+                combination(replace(one, parameters={"others": others}), NAMES)
+        return
     if name in NEED_THE_BASE:
         with pytest.raises(OperatorError, match="looks at the base's weights too"):
             combination(one, NAMES[:models])
