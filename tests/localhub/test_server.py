@@ -169,7 +169,9 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "simmerge_hub.localhub.server", raising=False)
+    for name in [n for n in sys.modules if n.startswith("simmerge_hub.localhub.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("simmerge_hub.localhub.server", raising=False)
     with pytest.raises(
         localhub.LocalhubError, match=r"needs uvicorn.*pip install 'simmerge-hub\[localhub\]'"
     ):
