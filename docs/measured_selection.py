@@ -130,7 +130,10 @@ def selection_real() -> str:
     rows = [(f"always `{label}`", f"{gain:.3f}") for label, gain in ordered]
     rows += [
         ("best arm on weights alone of each pair", f"{found['best arm of each pair']:.3f}"),
-        ("the arm that a predictor of arms on weights alone ranked first", f"{found['ranking of the predictor']:.3f}"),
+        (
+            "the arm that a predictor of arms on weights alone ranked first",
+            f"{found['ranking of the predictor']:.3f}",
+        ),
         (
             "the arm a plan takes there, looked up (no pair was planned)",
             f"{read('belief')['real pairs']['plan']:.3f}",
