@@ -72,17 +72,18 @@ def count_passes(
         return None
     lengths = {name: _estimate_lengths(sets, calibration) for name, sets in prompts.items()}
     tokens = sum(map(sum, lengths.values()))
-    layers = _group_by_layer(layout)
+    layers, counts = _group_by_layer(layout), [sum(each) for each in lengths.values()]
+    states = _state_bytes(layers, counts)
+    held = _layer_bytes(layers, counts, threads)
+    if calibration.answers:
+        held = max(held, _answering_bytes(layout, tuple(prompts)))
     return Passes(
         models=tuple(prompts),
         prompts=sum(map(len, lengths.values())),
         tokens=tokens,
         answers=calibration.answers,
-        memory=max(
-            _layer_bytes(layout, layers, [sum(each) for each in lengths.values()], threads),
-            _answering_bytes(layout, tuple(prompts)) if calibration.answers else 0,
-        ),
-        seconds=_seconds(layers, [sum(each) for each in lengths.values()], calibration.answers),
+        memory=LIBRARY_BYTES + states + held,
+        seconds=_seconds(layers, counts, calibration.answers),
     )
 
 
@@ -116,14 +117,16 @@ def _group_by_layer(layout: Layout) -> list[list[_Inputs]]:
     ]
 
 
-def _layer_bytes(
-    layout: Layout, layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], threads: int
-) -> int:
-    """Of the layer that takes most, with the hidden states of all models."""
-    widest = max((each.width for layer in layers for each in layer), default=1)
-    hidden = min((each.width for layer in layers for each in layer), default=1)
-    states = 4 * (sum(tokens) * hidden + STATES * min(BATCH_TOKENS, max(tokens)) * widest)
-    return LIBRARY_BYTES + states + max(_bytes_of(layer, tokens, threads) for layer in layers)
+def _state_bytes(layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int]) -> int:
+    """Hidden states of all models between layers, and of the batch that runs in one."""
+    widths = [each.width for layer in layers for each in layer]
+    running = STATES * min(BATCH_TOKENS, max(tokens)) * max(widths, default=1)
+    return 4 * (sum(tokens) * min(widths, default=1) + running)
+
+
+def _layer_bytes(layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], threads: int) -> int:
+    """Of the layer that takes most."""
+    return max((_bytes_of(layer, tokens, threads) for layer in layers), default=0)
 
 
 def _bytes_of(layer: Sequence[_Inputs], tokens: Sequence[int], threads: int) -> int:
@@ -156,7 +159,7 @@ def _answering_bytes(layout: Layout, models: Sequence[str]) -> int:
     """A model that answers is whole in memory if it fits, and else run by layers."""
     sizes = [model_bytes(layout.checkpoints[name], layout.base, "float32") for name in models]
     room = MEMORY_SHARE * free_memory()
-    return LIBRARY_BYTES + max((size for size in sizes if size <= room), default=0)
+    return max((size for size in sizes if size <= room), default=0)
 
 
 def _seconds(layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], answers: int) -> float:

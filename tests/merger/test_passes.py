@@ -147,7 +147,9 @@ def test_a_model_that_answers_is_whole_in_memory_if_it_fits(
         return cost.memory
 
     by_layers = answering(10**10, 10**9)
-    assert answering(10**9, 10**10) == passes.LIBRARY_BYTES + 10**9 > by_layers
+    whole = answering(10**9, 10**10)
+    assert passes.LIBRARY_BYTES + 10**9 < whole < passes.LIBRARY_BYTES + 1.01 * 10**9
+    assert by_layers < whole
 
 
 def test_the_command_says_it(family: Path, capsys: pytest.CaptureFixture[str]) -> None:
