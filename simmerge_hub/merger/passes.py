@@ -156,10 +156,18 @@ def _rows_kept(width: int, tokens: int) -> int:
 
 
 def _answering_bytes(layout: Layout, models: Sequence[str]) -> int:
-    """A model that answers is whole in memory if it fits, and else run by layers."""
-    sizes = [model_bytes(layout.checkpoints[name], layout.base, "float32") for name in models]
-    room = MEMORY_SHARE * free_memory()
-    return max((size for size in sizes if size <= room), default=0)
+    """A model that answers is whole in memory if it fits, and else run by layers.
+
+    While it is loaded the pages of its files count too.
+    """
+    sizes = []
+    for name in models:
+        checkpoint = layout.checkpoints[name]
+        size = model_bytes(checkpoint, layout.base, "float32")
+        whole = checkpoint if checkpoint.kind == "full" else layout.base or checkpoint
+        stored = sum(header.end - header.start for header in whole.tensors.values())
+        sizes.append(size + stored if size <= MEMORY_SHARE * free_memory() else 0)
+    return max(sizes)
 
 
 def _seconds(layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], answers: int) -> float:
