@@ -83,7 +83,7 @@ def count_passes(
         tokens=tokens,
         answers=calibration.answers,
         memory=LIBRARY_BYTES + states + held,
-        seconds=_seconds(layers, counts, calibration.answers),
+        seconds=_seconds(layers, counts, calibration.answers, threads),
     )
 
 
@@ -170,22 +170,37 @@ def _answering_bytes(layout: Layout, models: Sequence[str]) -> int:
     return max(sizes)
 
 
-def _seconds(layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], answers: int) -> float:
-    """One product of matrices is measured here, in each precision."""
+def _seconds(
+    layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], answers: int, threads: int
+) -> float:
+    """Models run on all cores; what is solved and mixed for one matrix is one thread's work."""
+    run, together = (2 if answers else 1) * sum(tokens), _measure_product(torch.float32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     single, double = _measure_product(torch.float32), _measure_product(torch.float64)
-    fed, more, total = sum(tokens), len(tokens) - 1, 0.0
-    for each in (each for layer in layers for each in layer):
-        runs = 2 * each.entries * fed * (2 if answers else 1)
-        few = _are_few(each.width, tokens)
-        kept = 0 if few else 2 * each.kinds * each.width**2 * fed
-        mixed = 2 * each.entries * more * (2 * fed if few else each.width)
-        solved = (
-            each.kinds * (2 * each.width * fed**2 + fed**3 / 3)
-            if few
-            else each.kinds * each.width**3 * (1 / 3 + 2 * more)
-        )
-        total += (runs + kept + mixed) / single + solved / double
+    torch.set_num_threads(before)
+    total = 0.0
+    for layer in layers:
+        solved = [_solving(each, tokens, single, double) for each in layer]
+        total += max(max(solved), sum(solved) / threads) if solved else 0
+        total += sum(2 * each.entries * run + _keeping(each, tokens) for each in layer) / together
     return total
+
+
+def _keeping(inputs: _Inputs, tokens: Sequence[int]) -> float:
+    """Operations for the products of a layer's inputs with each other."""
+    few = _are_few(inputs.width, tokens)
+    return 0 if few else 2 * inputs.kinds * inputs.width**2 * sum(tokens)
+
+
+def _solving(inputs: _Inputs, tokens: Sequence[int], single: float, double: float) -> float:
+    """Seconds to solve for what mixes the rows, and to mix them."""
+    width, fed, more = inputs.width, sum(tokens), len(tokens) - 1
+    if _are_few(width, tokens):
+        solved, mixed = 4 * width * fed**2 + fed**3 / 3, 6 * inputs.entries * more * fed
+    else:
+        solved, mixed = width**3 * (1 / 3 + 2 * more), 2 * inputs.entries * more * width
+    return inputs.kinds * solved / double + mixed / single
 
 
 def _measure_product(dtype: torch.dtype) -> float:
