@@ -82,11 +82,6 @@ class Checkpoint:
         return self.converted or self.location
 
     @property
-    def quantized(self) -> bool:
-        """Whether weights are stored in 8-bit floats; what is read of them is not."""
-        return any(header.scale for header in self.tensors.values())
-
-    @property
     def license(self) -> str | None:
         """The licence its card states; several are joined by commas."""
         return ", ".join(_texts(self.card.get("license"))) or None

@@ -2,7 +2,7 @@
 
 A linear layer W is merged in closed form (Jin et al. 2023, arXiv 2212.09849):
 
-    W = Σᵢ Wᵢ Aᵢ (Σⱼ Aⱼ)⁻¹   with   Aᵢ = αᵢ·Gᵢ off the diagonal, Gᵢ on it,   Gᵢ = XᵢᵀXᵢ,
+    W = Σᵢ Wᵢ Aᵢ (Σⱼ Aⱼ)⁻¹   with   Aᵢ = α·Gᵢ off the diagonal, Gᵢ on it,   Gᵢ = XᵢᵀXᵢ,
 
 Xᵢ the inputs that model i feeds this layer. It acts on the columns alone, so whole rows go in and
 whole rows come out. As Mᵢ = Aᵢ(ΣA)⁻¹ sum to one, it is computed as W_n + Σ (Wᵢ − W_n) Mᵢ: equal
@@ -25,6 +25,9 @@ Mix = Callable[[int, Tensor], Tensor]
 """(number of the model, rows float32 [rows, width]) -> the rows times that model's Mᵢ."""
 LEAST_TOKENS = 16
 """A layer (or expert) that any model feeds fewer tokens is merged as other tensors are."""
+LEAST_PIVOT = 2e-3
+"""Share of a column's own sum of squares that the columns before it must leave unexplained. Gram
+matrices are float32: far below it their rounding makes a tenth of the merge."""
 
 
 def solve(
@@ -132,9 +135,9 @@ def _solve_matrix(
     mix = (_solve_few if few else _solve_gram)(seen, shares, scales, alpha, ridge)
     if mix is None:
         raise OperatorError(
-            f"regmean: the Gram matrices of {tensor or 'a tensor'} cannot be inverted with "
-            f"alpha={alpha:g}, ridge={ridge:g}",
-            hint="give a smaller alpha or a larger ridge",
+            f"regmean: the Gram matrices of {tensor or 'a tensor'} cannot be inverted exactly "
+            f"enough with alpha={alpha:g}, ridge={ridge:g}",
+            hint="give alpha 0.9, or a larger ridge: 0.01",
         )
     return mix
 
@@ -154,9 +157,10 @@ def _solve_gram(
     total = _damp(*given[0], alpha, ridge)
     for each in given[1:]:
         total += _damp(*each, alpha, ridge)
+    columns = total.diagonal().clone()
     factor, failed = torch.linalg.cholesky_ex(total)
     del total
-    if failed:
+    if failed or (factor.diagonal().square() / columns).min() < LEAST_PIVOT:
         return None
     mixers = [
         torch.cholesky_solve(_damp(*each, alpha, ridge), factor).T.float().contiguous()

@@ -64,7 +64,7 @@ class Gap:
         return size if size >= SMALLEST_GAP else 0.0
 
     def belief(self, gain: float, width: float) -> Belief:
-        """A predicted gain as a utility: level + gain · (best − level).
+        """A predicted gain as a utility: level + gain · (best − level), which is never below 0.
 
         Args:
             gain: share of the gap that the merge closes, in [-1, 1.5].
@@ -72,7 +72,8 @@ class Gap:
         """
         if not self.size:
             return self.middle
-        mean, deviation = self.level + gain * self.size, self.size * width / WITHIN
+        mean = min(HIGHEST, max(0.0, self.level + gain * self.size))
+        deviation = self.size * width / WITHIN
         return Belief(mean=float(mean), variance=float(deviation**2))
 
     @property

@@ -1,10 +1,12 @@
 """What makes a recipe impossible, before any input is read."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.recipe import schedule
+from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.recipe.recipe import Recipe, Slice, Step
 from simmerge_hub.weights.shards import OUTPUT_CODES
 
@@ -126,13 +128,19 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
                     "recipe",
                     hint="merge all models in one step: it takes any number of them",
                 )
-            if stated is None or not stated.prompts.get(name):
-                raise OperatorError(
-                    f"{step.operator} runs each model on unlabelled prompts, and the recipe has "
-                    f"none for {name}",
-                    hint=f"add `calibration: {{prompts: {{{name}: simmerge-hub:math}}}}`, or a "
-                    "dataset or file of prompts",
-                )
+        prompts = {name: stated.prompts.get(name, ()) if stated else () for name in step.models}
+        if unfed := [name for name, some in prompts.items() if not some]:
+            shown = ", ".join(f"{name}: {_first_source(some)}" for name, some in prompts.items())
+            raise OperatorError(
+                f"{step.operator} runs each model on unlabelled prompts, and the recipe has none "
+                f"for {' and '.join(unfed)}",
+                hint=f"write `calibration: {{prompts: {{{shown}}}}}` with prompts of what each is "
+                "good at: ours of another task, a dataset or a file",
+            )
+
+
+def _first_source(prompts: Sequence[Prompts]) -> str:
+    return prompts[0].source if prompts else "simmerge-hub:math"
 
 
 def _refuse_whole_model(step: Step, recipe: Recipe) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 from simmerge_hub.errors import RecipeError
 
 ANY = "*"
-SCHEDULE_KINDS = ("gradient", "filter")
 
 
 def evaluate(parameters: Mapping[str, Any], tensor: str, depth: float) -> dict[str, Any]:

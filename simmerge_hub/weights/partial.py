@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from simmerge_hub.errors import CheckpointError, OutputError, RecipeError
+from simmerge_hub.errors import CheckpointError, OperatorError, OutputError, RecipeError
 
 JOURNAL = ".journal"
 DISK_RESERVE = 64 * 2**20
@@ -64,7 +64,7 @@ def partial_folder(
             done = _resume(folder, journal, f"{identity} {_boot_id()}")
             try:
                 yield Partial(folder=folder, done=done, journal=journal)
-            except (CheckpointError, RecipeError):
+            except (CheckpointError, OperatorError, RecipeError):
                 shutil.rmtree(folder)
                 raise
         _replace(folder, output, durable)

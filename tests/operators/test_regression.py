@@ -103,6 +103,20 @@ def test_fewer_tokens_than_columns(alpha: float, size: float) -> None:
         close(merged, expected, atol=1e-5 * largest)
 
 
+def test_gram_matrices_too_near_to_singular_are_refused_and_the_hint_helps() -> None:
+    """Their rounding in float32 would come out as a tenth of the merge, without a word."""
+    models, shape = models_of(2, 5, 150), (5, 150)
+    tokens = [tokens_of(n, 150, count=40) for n in "ab"]
+    where = place([gram(t) for t in tokens], shape)
+    with pytest.raises(OperatorError, match="cannot be inverted exactly enough") as refused:
+        merge(models, where, alpha=1.0)
+    assert refused.value.hint == "give alpha 0.9, or a larger ridge: 0.01"
+    for parameters in ({"alpha": 0.9}, {"alpha": 1.0, "ridge": 0.01}):
+        expected = defined(models, tokens, **parameters)
+        largest = float(expected.abs().max())
+        close(merge(models, where, **parameters), expected, atol=1e-3 * largest)
+
+
 def test_without_off_diagonals_it_is_a_mean_weighted_column_by_column() -> None:
     a, b = models_of(2)
     tokens = [tokens_of(n, WIDTH).double() for n in "ab"]
@@ -250,7 +264,7 @@ def test_what_cannot_be_inverted_is_refused(kept: Any) -> None:
     for each in tokens:
         each[:, 3] = 0
     with pytest.raises(
-        OperatorError, match=r"of w cannot be inverted with alpha=0\.9, ridge=0"
+        OperatorError, match=r"of w cannot be inverted exactly enough with alpha=0\.9, ridge=0"
     ) as caught:
         merge(models_of(2), place([kept(t) for t in tokens]), ridge=0.0)
     assert "larger ridge" in caught.value.hint

@@ -63,7 +63,7 @@ def test_models_that_do_not_differ_have_no_gap_to_gain_in(
 
 
 def test_no_utility_is_below_nothing() -> None:
-    assert Gap(level=0.2).belief(-1.0, 0.1).spread() == (0.0, 0.0, 0.0)
+    assert Gap(level=0.2).belief(-1.0, 0.1).spread() == pytest.approx((0.0, 0.0, 0.08))
     assert Belief(mean=1.4, variance=1.0).spread() == (1.4, 0.0, 1.5)
 
 

@@ -129,11 +129,12 @@ def test_what_is_written_wrongly(calibration: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "message", "hint"),
     [
-        ({"calibration": None}, "and the recipe has none for org/a", "org/a: simmerge-hub:math"),
+        ({"calibration": None}, "and the recipe has none for org/a and org/b",
+         "{org/a: simmerge-hub:math, org/b: simmerge-hub:math}"),
         (
             {"calibration": {"prompts": {"org/a": "simmerge-hub:math"}}},
             "and the recipe has none for org/b",
-            "{org/b: simmerge-hub:math}",
+            "{org/a: simmerge-hub:math, org/b: simmerge-hub:math}",
         ),
         (
             {"calibration": {"prompts": FED | {"org/b": []}}},
@@ -177,8 +178,14 @@ def test_the_hint_for_missing_prompts_works() -> None:
     with pytest.raises(OperatorError) as caught:
         read(written({"prompts": {}}))
     stated = yaml.safe_load(caught.value.hint.split("`")[1])
-    with pytest.raises(OperatorError, match="none for org/b"):
-        read(written(stated["calibration"]))
+    assert set(read(written(stated["calibration"])).calibration.prompts) == {"org/a", "org/b"}
+
+
+def test_the_hint_keeps_the_prompts_that_are_stated() -> None:
+    with pytest.raises(OperatorError, match=r"has none for org/b$") as caught:
+        read(written({"prompts": {"org/a": "org/mine"}}))
+    stated = yaml.safe_load(caught.value.hint.split("`")[1])["calibration"]["prompts"]
+    assert stated["org/a"] == "org/mine" and stated["org/b"]
 
 
 def test_it_needs_no_base() -> None:

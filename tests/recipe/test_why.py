@@ -19,20 +19,8 @@ from simmerge_hub.recipe.why import (
     read_why,
     seal,
 )
+from tests.recipe.conftest import GOOD
 
-GOOD = """\
-simmerge: 1
-base: {model: org/base, commit: abc}
-models:
-- {model: org/a, commit: def}
-- {model: org/b}
-steps:
-- operator: ties
-  models: [org/a, org/b]
-  parameters: {density: 0.2, weights: [1, 2.5]}
-dtype: bfloat16
-seed: 3
-"""
 SPREAD = (0.5, 0.2, 0.8)
 RECIPE: Recipe = parse(GOOD, "x")[0]
 WHY = Why(

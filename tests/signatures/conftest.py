@@ -76,6 +76,20 @@ def save(model: PreTrainedModel, folder: Path, **how: Any) -> Checkpoint:
     return resolve(str(folder))
 
 
+ARCHITECTURES = [
+    "llama",
+    "llama-tied",
+    "qwen3",
+    "gemma3",
+    "mistral",
+    "mixtral",
+    "olmo",
+    "olmo2",
+    "gpt2",
+]
+"""Small models that every way to load and run them is tried on."""
+
+
 def model_of(architecture: str, seed: int = 0) -> PreTrainedModel:
     """A random model; larger weights than usual, so that its outputs are far from uniform."""
     torch.manual_seed(seed)

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from simmerge_hub.errors import CheckpointError, OutputError
+from simmerge_hub.errors import (
+    CheckpointError,
+    OperatorError,
+    OutputError,
+    RecipeError,
+    SimmergeError,
+)
 from simmerge_hub.weights import partial
 from simmerge_hub.weights.partial import DISK_RESERVE, JOURNAL, partial_folder
 
@@ -55,8 +61,9 @@ def test_what_was_cut_off_is_gone_on_with(tmp_path: Path, error: BaseException) 
     assert contents(out) == {"a", 'odd "name"\n', "b"}
 
 
-def test_what_can_never_be_merged_leaves_nothing(tmp_path: Path) -> None:
-    cut_off(tmp_path / "out", "a", error=CheckpointError("NaN", hint="leave it out"))
+@pytest.mark.parametrize("kind", [CheckpointError, OperatorError, RecipeError])
+def test_what_can_never_be_merged_leaves_nothing(tmp_path: Path, kind: type[SimmergeError]) -> None:
+    cut_off(tmp_path / "out", "a", error=kind("NaN", hint="leave it out"))
     assert contents(tmp_path) == set()
 
 

@@ -88,11 +88,6 @@ class Ranking:
         return self.kept[0]
 
     @property
-    def believed(self) -> bool:
-        """Whether the highest prediction is acted on."""
-        return self.trust is None or self.trust.followed
-
-    @property
     def safe(self) -> Prediction | None:
         """The arm that is taken where the order of arms shows nothing, with what is predicted."""
         return None if self.trust is None else self._of(self.trust.safe)

@@ -116,7 +116,7 @@ def test_leads_that_held_out_pairs_bore_out_are_acted_on(predictor, pair, known)
     column = predictor.names.index("delta_log_ratio.all")
     pair.values = min(known[1].rows.values(), key=lambda values: float(values[column]))
     ranking = rank(predictor, pair)
-    assert ranking.believed
+    assert ranking.trust.followed
     assert ranking.chosen == ranking.best
     assert ranking.safe.arm.label == "ties(density=0.2)"
     assert ranking.best.arm.label in ("linear", "slerp")
@@ -128,7 +128,7 @@ def test_features_unlike_any_that_were_held_out_take_the_safe_arm(predictor, pai
     pair.values[:] = 1e6
     ranking = rank(predictor, pair)
     assert ranking.status == "abstained"
-    assert not ranking.believed
+    assert not ranking.trust.followed
     assert ranking.chosen.arm == arm("linear")
     assert all((p.low, p.high) == (-1, 1.5) for p in ranking.kept)
     assert "no held-out pair was as far from training" in ranking.trust.reason

@@ -23,18 +23,8 @@ from simmerge_hub.signatures.probing.loading import (
 from simmerge_hub.signatures.probing.probe import run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
+from tests.signatures.conftest import ARCHITECTURES
 
-ARCHITECTURES = [
-    "llama",
-    "llama-tied",
-    "qwen3",
-    "gemma3",
-    "mistral",
-    "mixtral",
-    "olmo",
-    "olmo2",
-    "gpt2",
-]
 PATHS = ["resident", "offloaded"]
 
 

@@ -9,19 +9,9 @@ from simmerge_hub.signatures.probing import capture
 from simmerge_hub.signatures.probing import sketch as sketches
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.sketch import POSITIONS, sketch
+from tests.signatures.conftest import ARCHITECTURES
 
 PROMPTS = ["sort dbca>", "ab", "reverse the letters of abcdefgh, then say why>", "count aabba>"]
-ARCHITECTURES = [
-    "llama",
-    "llama-tied",
-    "qwen3",
-    "gemma3",
-    "mistral",
-    "mixtral",
-    "olmo",
-    "olmo2",
-    "gpt2",
-]
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
