@@ -110,6 +110,7 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
             raise recipe_error(where, f"calibration feeds {name!r}, which is no model of it")
     if stated and stated.answers > LARGEST_ANSWER:
         raise recipe_error(where, f"answers is {stated.answers}, and may be {LARGEST_ANSWER}")
+    _refuse_two_ways(recipe)
     for step in (step for program in recipe.programs for step in program):
         if not operators.find(step.operator).activations:
             _refuse_whole_model(step, recipe)
@@ -137,6 +138,22 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
                 hint=f"write `calibration: {{prompts: {{{shown}}}}}` with prompts of what each is "
                 "good at: ours of another task, a dataset or a file",
             )
+
+
+def _refuse_two_ways(recipe: Recipe) -> None:
+    """The models run once, so all steps that look at that see the same inputs."""
+    steps = [step for program in recipe.programs for step in program]
+    ways = {
+        step.parameters.get("inputs", "models")
+        for step in steps
+        if operators.find(step.operator).activations
+    }
+    if len(ways) > 1:
+        raise OperatorError(
+            "one step looks at what the models' own layers leave (inputs: models), another at what "
+            "the merge's leave (inputs: merge)",
+            hint="say the same `inputs:` in all steps",
+        )
 
 
 def _first_source(prompts: Sequence[Prompts]) -> str:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Module, Parameter
+from torch.nn import Embedding, Linear, Module, Parameter
 from torch.overrides import TorchFunctionMode
 
 from simmerge_hub.operators import LayerInputs, add_inputs, reduce_inputs
-from simmerge_hub.signatures.probing.layerwise import stop_between_layers
+from simmerge_hub.signatures.probing.layerwise import decoder_layers, stop_between_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,18 +45,20 @@ FedLayer = Mapping[str, Fed]
 
 @contextmanager
 def feed(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]]
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], *, again: bool = False
 ) -> Iterator[Iterator[FedLayer]]:
     """Run the sequences through the model; after each of its layers tell what that was fed.
 
     Args:
         model: in evaluation mode, whole in memory or by layers.
         sequences: token ids of each.
+        again: after a layer is told it runs once more on the same inputs, unrecorded, with the
+            weights it has by then, and only what it leaves then is fed to the next.
 
     Yields:
         An iterator with an entry for each decoder layer. Linear layers outside them come with the
-        first or the last. The output head is not run; it is told with the last layer unless its
-        weight is the embedding's.
+        first or the last; with `again` one entry more holds those after the last layer. The output
+        head is not run; it is told with the last entry unless its weight is the embedding's.
     """
     record = _Record(most=sum(map(len, sequences)))
     with ExitStack() as stack:
@@ -64,8 +66,26 @@ def feed(
         for name, module in model.named_modules():
             for hook in _hooks(model, record, name, module):
                 stack.callback(hook.remove)
-        layers = stack.enter_context(stop_between_layers(model, sequences, record.spanning))
+        second = record.muted if again else None
+        layers = stack.enter_context(stop_between_layers(model, sequences, record.spanning, second))
         yield (record.take() for _ in layers)
+
+
+def parameters_outside(model: PreTrainedModel) -> list[str]:
+    """Parameters outside the decoder layers that no linear layer multiplies with: embeddings too.
+
+    They can be replaced before a model is run.
+    """
+    inside = {id(p) for layer in decoder_layers(model) for p in layer.parameters()}
+    multiplied = {
+        f"{name}.{own}"
+        for name, module in model.named_modules()
+        if _is_linear(module) or _has_own_matrices(module)
+        for own, p in module.named_parameters(recurse=False)
+        if p.ndim > 1 and not _is_tied(model, module)
+    }
+    named = model.named_parameters(remove_duplicate=False)
+    return [name for name, p in named if id(p) not in inside and name not in multiplied]
 
 
 def feed_whole(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> FedLayer:
@@ -89,16 +109,20 @@ def _experts_one_by_one(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _hooks(model: PreTrainedModel, record: _Record, name: str, module: Module) -> Iterator[Any]:
-    from transformers.pytorch_utils import Conv1D
-
-    if isinstance(module, Linear | Conv1D):
+    if _is_linear(module):
         if not _is_tied(model, module):
-            record.transposed |= {f"{name}.weight"} if isinstance(module, Conv1D) else set()
+            record.transposed |= set() if isinstance(module, Linear) else {f"{name}.weight"}
             feeding = partial(_feed_module, record, f"{name}.weight")
             yield module.register_forward_pre_hook(feeding, with_kwargs=True)
     elif _has_own_matrices(module):
         yield module.register_forward_pre_hook(partial(_enter, record, name))
         yield module.register_forward_hook(partial(_leave, record))
+
+
+def _is_linear(module: Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Linear | Conv1D)
 
 
 def _is_tied(model: PreTrainedModel, module: Module) -> bool:
@@ -112,7 +136,11 @@ def _is_tied(model: PreTrainedModel, module: Module) -> bool:
 def _has_own_matrices(module: Module) -> bool:
     """Whether a module multiplies with parameters of its own: a router, fused experts."""
     own = any(p.ndim in (2, 3) for p in module.parameters(recurse=False))
-    return own and not type(module).__module__.startswith("torch.nn")
+    return (
+        own
+        and not isinstance(module, Embedding)
+        and not type(module).__module__.startswith("torch.nn")
+    )
 
 
 def _feed_module(
@@ -157,6 +185,7 @@ class _Record:
     matrices: dict[str, int] = field(default_factory=dict)
     transposed: set[str] = field(default_factory=set)
     last: tuple[Tensor, _Sum] | None = None
+    silent: bool = False
     _batch: Any = field(default_factory=threading.local)
 
     @property
@@ -176,8 +205,19 @@ class _Record:
         with _Products(self):
             yield
 
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Nothing is recorded inside."""
+        self.silent = True
+        try:
+            yield
+        finally:
+            self.silent = False
+
     def add(self, name: str, number: int, matrices: int, inputs: Tensor) -> None:
         """What matrix `number` of the `matrices` of a parameter is fed: [..., width]."""
+        if self.silent:
+            return
         self.matrices[name] = matrices
         if self.last is not None and self.last[0] is inputs:
             self.sums[name, number] = self.last[1]
