@@ -154,6 +154,18 @@ def activations() -> str:
     return table(("regime", "pairs", "arms", "best fixed", "it closes", "oracle"), rows)
 
 
+def activation_ablation() -> str:
+    """What RegMean needs, each setting beside the others that differ from it in one thing."""
+    found = read("activation_ablation")["settings"]
+    rows = []
+    for label, each in found.items():
+        alpha, inputs, others, prompts, answers = (part.split()[:2] for part in label.split(", "))
+        settings = (alpha[1], inputs[1], others[1], prompts[0], answers[0])
+        rows.append((*settings, _spread(each)))
+    heads = ("alpha", "inputs", "others", "prompts", "tokens of answers", "gap closed (95 %)")
+    return table(heads, rows)
+
+
 def packaged() -> str:
     """What the packaged predictor's report says of both tasks of a pair, all arms."""
     report = json.loads((PACKAGE / "default.json").read_text())["report"]
