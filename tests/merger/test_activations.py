@@ -493,7 +493,7 @@ def test_notes_say_what_was_fed_and_what_was_not(
     assert "model.embed_tokens.weight" in unfed
 
 
-@pytest.mark.parametrize("kind", ["slices", "adapter", "chained"])
+@pytest.mark.parametrize("kind", ["slices", "chained"])
 def test_what_cannot_be_is_refused_before_anything_is_fetched(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,8 +502,6 @@ def test_what_cannot_be_is_refused_before_anything_is_fetched(
     if kind == "slices":
         part = simmerge_hub.recipe.Slice(layers={"a": (0, 1), "b": (0, 1)}, steps=steps)
         wanted = replace(wanted, steps=(), slices=(part,))
-    elif kind == "adapter":
-        wanted = replace(wanted, output="adapter")
     else:
         first = Step(operator="linear", models=BOTH, parameters={}, name="mean")
         again = Step(operator="regmean", models=("mean", "b"), parameters={})
