@@ -122,7 +122,9 @@ def merge_by_hand(
                 scarce.add(name)
                 continue
             regressed.add(name)
-            if first.ndim == 3:
+            if first.ndim == 3 and name in fed[0].turned:
+                mean[number] = regress([t[number].T for t in tensors], inputs, alpha).T
+            elif first.ndim == 3:
                 mean[number] = regress([t[number] for t in tensors], inputs, alpha)
             elif name in fed[0].turned:
                 merged[name] = regress([t.T for t in tensors], inputs, alpha).T
@@ -181,7 +183,7 @@ def compare(
 @pytest.mark.parametrize(
     "architecture",
     ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", "qwen3-moe", "deepseek-v3",
-     "jamba", "gpt-neox"],
+     "jamba", "gpt-neox", "gpt-oss", "llama4"],
 )  # fmt: skip
 def test_a_merge_of_two_is_the_arithmetic_on_plain_passes(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -201,7 +203,17 @@ def test_a_merge_of_two_is_the_arithmetic_on_plain_passes(
 
 @pytest.mark.parametrize(
     "architecture",
-    ["llama", "llama-tied", "gemma3", "gpt2", "mixtral", "deepseek-v3", "jamba", "gpt-neox"],
+    [
+        "llama",
+        "llama-tied",
+        "gemma3",
+        "gpt2",
+        "mixtral",
+        "deepseek-v3",
+        "jamba",
+        "gpt-neox",
+        "llama4",
+    ],
 )
 def test_a_merge_may_be_fed_what_it_leaves_itself(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
