@@ -505,6 +505,16 @@ def test_notes_say_what_was_fed_and_what_was_not(
     assert "model.embed_tokens.weight" in unfed
 
 
+def test_prompts_that_look_alike_are_named(tmp_path: Path) -> None:
+    make_family(tmp_path, "llama")
+    wanted = recipe(tmp_path)
+    assert wanted.calibration
+    prompts = dict.fromkeys(BOTH, wanted.calibration.prompts["a"])
+    same = replace(wanted, calibration=Calibration(prompts=prompts))
+    notes = merge(same, tmp_path / "out").notes
+    assert [note for note in notes if note.startswith("the prompts of a and b look alike")]
+
+
 @pytest.mark.parametrize("kind", ["slices", "chained"])
 def test_what_cannot_be_is_refused_before_anything_is_fetched(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
