@@ -25,7 +25,7 @@ from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
 from simmerge_hub.signatures.probing.loading import open_model
-from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike, probe_set
 from simmerge_hub.weights.stream import Rows
 
 if TYPE_CHECKING:
@@ -86,12 +86,14 @@ class Activations:
             machine give another merge.
         unfed: tensors with rows and columns that no prompt passes through.
         scarce: tensors of which a matrix was fed too few tokens.
+        alike: pairs of models whose prompts look alike.
     """
 
     tokens: dict[str, int]
     digest: str
     unfed: list[str]
     scarce: list[str]
+    alike: list[tuple[str, str]]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -100,6 +102,11 @@ class Activations:
         lines = [
             f"tokens fed, each model's own answers included: {fed} (sha256 {self.digest[:16]}); "
             "another machine may answer or round otherwise, and then merges to other bytes"
+        ]
+        lines += [
+            f"the prompts of {one} and {other} look alike: where they are the same the merge "
+            "cannot tell the tasks apart, and gives one kind of answer to both"
+            for one, other in self.alike
         ]
         if self.unfed:
             lines.append(
@@ -151,6 +158,7 @@ def open_activations(
         digest=sha256(repr(sequences).encode()).hexdigest(),
         unfed=[],
         scarce=[],
+        alike=look_alike({name: prompts[name] for name in models}),
     )
     with ExitStack() as stack:
         runs = []

@@ -75,6 +75,7 @@ def merge(
     target = Path(output).expanduser().resolve()  # a link stays; what it points to is made
     _check_output(recipe, target, overwrite)
     checkpoints = fetch_all(recipe)
+    recipe, prompts = read_prompts(recipe)
     if recipe.output == "adapter":
         return write_merged_adapter(
             recipe,
@@ -85,8 +86,8 @@ def merge(
             notes=notes,
             page=page,
             progress=progress,
+            prompts=prompts,
         )
-    recipe, prompts = read_prompts(recipe)
     layout = lay_out(recipe, checkpoints)
     refuse_rejections(layout.alignment)
     check_config(layout)

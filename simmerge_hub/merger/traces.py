@@ -69,7 +69,7 @@ def _fits(fed: Fed, shape: Sequence[int]) -> bool:
     """Whether a stored tensor of this shape has a column for each number it was fed."""
     if len(shape) not in (2, 3) or len(fed.matrices) != (shape[0] if len(shape) == 3 else 1):
         return False
-    width = shape[0] if fed.transposed else shape[-1]
+    width = shape[-2] if fed.transposed else shape[-1]
     return all(each.width in (width, None) for each in fed.matrices)
 
 

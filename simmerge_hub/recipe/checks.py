@@ -115,13 +115,14 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
         if not operators.find(step.operator).activations:
             _refuse_whole_model(step, recipe)
             continue
-        if recipe.slices or recipe.output == "adapter":
-            what = "slices" if recipe.slices else "`output: adapter`"
+        if recipe.slices:
             raise OperatorError(
                 f"{step.operator} looks at what whole models' layers are fed, and the recipe has "
-                f"{what}",
+                "slices",
                 hint="merge whole models into a model with it, or use an operator on weights",
             )
+        if recipe.output == "adapter":
+            _check_fed_adapters(step, recipe)
         for name in step.models:
             if name not in models:
                 raise OperatorError(
@@ -138,6 +139,21 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
                 hint=f"write `calibration: {{prompts: {{{shown}}}}}` with prompts of what each is "
                 "good at: ours of another task, a dataset or a file",
             )
+
+
+def _check_fed_adapters(step: Step, recipe: Recipe) -> None:
+    """Adapters are run on their base, each as it is."""
+    if recipe.base is None:
+        raise OperatorError(
+            f"{step.operator} runs the models, and the recipe says `output: adapter` and no base",
+            hint="add a `base:` to the recipe: the model that the adapters were trained on",
+        )
+    if recipe.feeds_merge:
+        raise OperatorError(
+            f"{step.operator} with `inputs: merge` runs the merged model, which a recipe with "
+            "`output: adapter` does not make",
+            hint="leave out `inputs:`, or `output:` for a full model",
+        )
 
 
 def _refuse_two_ways(recipe: Recipe) -> None:

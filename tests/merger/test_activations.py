@@ -122,7 +122,9 @@ def merge_by_hand(
                 scarce.add(name)
                 continue
             regressed.add(name)
-            if first.ndim == 3:
+            if first.ndim == 3 and name in fed[0].turned:
+                mean[number] = regress([t[number].T for t in tensors], inputs, alpha).T
+            elif first.ndim == 3:
                 mean[number] = regress([t[number] for t in tensors], inputs, alpha)
             elif name in fed[0].turned:
                 merged[name] = regress([t.T for t in tensors], inputs, alpha).T
@@ -181,7 +183,7 @@ def compare(
 @pytest.mark.parametrize(
     "architecture",
     ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", "qwen3-moe", "deepseek-v3",
-     "jamba", "gpt-neox"],
+     "jamba", "gpt-neox", "gpt-oss", "llama4"],
 )  # fmt: skip
 def test_a_merge_of_two_is_the_arithmetic_on_plain_passes(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -201,7 +203,17 @@ def test_a_merge_of_two_is_the_arithmetic_on_plain_passes(
 
 @pytest.mark.parametrize(
     "architecture",
-    ["llama", "llama-tied", "gemma3", "gpt2", "mixtral", "deepseek-v3", "jamba", "gpt-neox"],
+    [
+        "llama",
+        "llama-tied",
+        "gemma3",
+        "gpt2",
+        "mixtral",
+        "deepseek-v3",
+        "jamba",
+        "gpt-neox",
+        "llama4",
+    ],
 )
 def test_a_merge_may_be_fed_what_it_leaves_itself(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -493,7 +505,17 @@ def test_notes_say_what_was_fed_and_what_was_not(
     assert "model.embed_tokens.weight" in unfed
 
 
-@pytest.mark.parametrize("kind", ["slices", "adapter", "chained"])
+def test_prompts_that_look_alike_are_named(tmp_path: Path) -> None:
+    make_family(tmp_path, "llama")
+    wanted = recipe(tmp_path)
+    assert wanted.calibration
+    prompts = dict.fromkeys(BOTH, wanted.calibration.prompts["a"])
+    same = replace(wanted, calibration=Calibration(prompts=prompts))
+    notes = merge(same, tmp_path / "out").notes
+    assert [note for note in notes if note.startswith("the prompts of a and b look alike")]
+
+
+@pytest.mark.parametrize("kind", ["slices", "chained"])
 def test_what_cannot_be_is_refused_before_anything_is_fetched(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,8 +524,6 @@ def test_what_cannot_be_is_refused_before_anything_is_fetched(
     if kind == "slices":
         part = simmerge_hub.recipe.Slice(layers={"a": (0, 1), "b": (0, 1)}, steps=steps)
         wanted = replace(wanted, steps=(), slices=(part,))
-    elif kind == "adapter":
-        wanted = replace(wanted, output="adapter")
     else:
         first = Step(operator="linear", models=BOTH, parameters={}, name="mean")
         again = Step(operator="regmean", models=("mean", "b"), parameters={})

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import Embedding, Linear, Module, Parameter
-from torch.overrides import TorchFunctionMode
+from torch.nn import Embedding, Linear, Module
 
 from simmerge_hub.operators import LayerInputs, add_inputs, reduce_inputs
 from simmerge_hub.signatures.probing.layerwise import decoder_layers, stop_between_layers
+from simmerge_hub.signatures.probing.products import Products, own_products
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +32,8 @@ class Fed:
 
     Args:
         matrices: one entry, or one for each expert of a three-dimensional parameter.
-        transposed: the parameter is [inputs, outputs], as GPT-2's `Conv1D` has it.
+        transposed: its matrices are [inputs, outputs], as GPT-2's `Conv1D` has them, and the
+            experts of GPT-OSS and Llama 4.
     """
 
     matrices: tuple[LayerInputs, ...]
@@ -116,7 +117,7 @@ def _hooks(model: PreTrainedModel, record: _Record, name: str, module: Module) -
             yield module.register_forward_pre_hook(feeding, with_kwargs=True)
     elif _has_own_matrices(module):
         yield module.register_forward_pre_hook(partial(_enter, record, name))
-        yield module.register_forward_hook(partial(_leave, record))
+        yield module.register_forward_hook(record.leave)
 
 
 def _is_linear(module: Module) -> bool:
@@ -153,20 +154,22 @@ def _enter(
     record: _Record, name: str, module: Module, inputs: tuple[Any, ...]
 ) -> tuple[Any, ...] | None:
     """Padding is made zero here: which of a batch's tokens an expert gets is not seen inside."""
-    record.inside.append((name, module))
+    record.enter(name, module)
     if not inputs or not isinstance(inputs[0], Tensor) or not inputs[0].is_floating_point():
         return None
     states = inputs[0]
     mask = record.mask.to(states.device, states.dtype)
     if states.ndim == 3 and states.shape[:2] == mask.shape:
         return states * mask[..., None], *inputs[1:]
-    if states.ndim == 2 and len(states) == mask.numel():
-        return states * mask.reshape(-1, 1), *inputs[1:]
+    if states.ndim == 2 and len(states) in (mask.numel(), mask.numel() * _experts(module)):
+        times = len(states) // mask.numel()  # as often as there are experts, where each is fed all
+        return states * mask.reshape(-1, 1).repeat(times, 1), *inputs[1:]
     return None
 
 
-def _leave(record: _Record, *_: Any) -> None:
-    record.inside.pop()
+def _experts(module: Module) -> int:
+    """How many matrices a module's fused parameters hold."""
+    return next((len(p) for p in module.parameters(recurse=False) if p.ndim == 3), 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -198,11 +201,21 @@ class _Record:
         """The modules with matrices of their own that this thread is inside of."""
         return self._batch.inside
 
+    def enter(self, name: str, module: Module) -> None:
+        """This thread enters a module with matrices of its own."""
+        self.inside.append((name, module))
+        self._batch.rows = None
+
+    def leave(self, *_: Any) -> None:
+        """This thread leaves it."""
+        self.inside.pop()
+        self._batch.rows = None
+
     @contextmanager
     def spanning(self, mask: Tensor) -> Iterator[None]:
         """While a batch runs in this thread."""
-        self._batch.mask, self._batch.inside = mask, []
-        with _Products(self):
+        self._batch.mask, self._batch.inside, self._batch.rows = mask, [], None
+        with Products(self.feed_product):
             yield
 
     @contextmanager
@@ -230,6 +243,17 @@ class _Record:
             total.inputs = add_inputs(total.inputs, real)
         self.last = inputs, total
 
+    def feed_product(self, func: Any, arguments: Sequence[Any]) -> None:
+        """A product, where it is with matrices that the module this thread is in has itself."""
+        if not self.inside:
+            return
+        name, module = self.inside[-1]
+        for product in own_products(module, func, arguments):
+            if product.transposed:
+                self.transposed.add(f"{name}.{product.parameter}")
+            inputs = self._real_rows(product.number, product.inputs)
+            self.add(f"{name}.{product.parameter}", product.number, product.matrices, inputs)
+
     def take(self) -> FedLayer:
         """What was fed; nothing of it is kept here."""
         nothing = LayerInputs(tokens=0, rows=torch.zeros(0, 1))
@@ -252,39 +276,16 @@ class _Record:
             return flat[self.mask.bool().flatten()]
         return flat
 
+    def _real_rows(self, number: int, inputs: Tensor) -> Tensor:
+        """The inputs [tokens, width] of an expert that are not of padding.
 
-class _Products(TorchFunctionMode):
-    """Notices products with a matrix that is a parameter, or one of several in a parameter."""
-
-    def __init__(self, record: _Record) -> None:
-        super().__init__()
-        self._record = record
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is torch.nn.functional.linear and self._record.inside:
-            name, module = self._record.inside[-1]
-            given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
-            _feed_parameter(self._record, name, module, given["input"], given["weight"])
-        return func(*args, **(kwargs or {}))
-
-
-def _feed_parameter(
-    record: _Record, name: str, module: Module, inputs: Tensor, weight: Tensor
-) -> None:
-    for own, parameter in module.named_parameters(recurse=False):
-        if not _is_part(weight, parameter):
-            continue
-        whole = parameter if parameter.ndim == 3 else parameter[None]
-        number = (weight.storage_offset() - parameter.storage_offset()) // whole.stride(0)
+        Padding is made zero where it enters. A bias may hide that from the expert's later matrices,
+        which are fed the same tokens in the same order.
+        """
         flat = inputs.reshape(-1, inputs.shape[-1])
-        record.add(f"{name}.{own}", number, len(whole), flat[flat.abs().sum(-1) > 0])  # no padding
-
-
-def _is_part(weight: Tensor, parameter: Parameter) -> bool:
-    return (
-        weight.shape == parameter.shape[-2:]
-        and weight.untyped_storage().data_ptr() == parameter.untyped_storage().data_ptr()
-        and weight.stride() == parameter.stride()[-2:]
-    )
+        real = flat.abs().sum(-1) > 0
+        before, kept = self._batch.rows or (None, real)
+        if before == number and len(kept) == len(real):
+            real &= kept
+        self._batch.rows = number, real
+        return flat[real]

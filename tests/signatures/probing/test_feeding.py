@@ -15,6 +15,7 @@ ARCHITECTURES = ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", *C
 ARCHITECTURES.remove("gemma3-vision")
 UNFED = {
     "embed_tokens", "wte", "wpe", "conv1d", "A_log", "embeddings", "embed_in", "dt_proj",
+    "gate_up_proj_bias", "down_proj_bias",
 }  # fmt: skip
 """Parts of names of parameters with rows and columns that nothing is multiplied with."""
 SEQUENCES = [
