@@ -37,7 +37,7 @@ from simmerge_hub.signatures.probing.feeding import Fed
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.partial import Partial, partial_folder
-from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards
+from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards, written_digests
 from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
 
@@ -94,7 +94,12 @@ def merge(
     size = sum(shard.size for shard in shards)
     identity = sha256(repr((shards, versions())).encode()).hexdigest()
     with partial_folder(
-        target, identity=identity, size=size, overwrite=overwrite, durable=durable
+        target,
+        identity=identity,
+        size=size,
+        digest=written_digests(shards),
+        overwrite=overwrite,
+        durable=durable,
     ) as partial:
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = _FinishTensor(partial, len(layout.entries), progress)

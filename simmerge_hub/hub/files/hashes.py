@@ -9,7 +9,7 @@ import re
 import threading
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from blake3 import blake3
 
@@ -51,10 +51,14 @@ def _hash_now(path: Path, kind: Kind) -> str:
     with open(path, "rb", buffering=0) as handle:
         if kind == "sha256":
             return hashlib.file_digest(handle, "sha256").hexdigest()
-        state, buffer = (
-            blake3(),
-            memoryview(bytearray(BLOCK_BYTES)),
-        )  # a mapping would count as memory
-        while size := handle.readinto(buffer):
-            state.update(buffer[:size])
+        return hash_span(handle, 0, path.stat().st_size)
+
+
+def hash_span(handle: BinaryIO, start: int, end: int) -> str:
+    """The BLAKE3 of bytes [start, end) of an open file, or of those of them that there are."""
+    state, buffer = blake3(), memoryview(bytearray(min(BLOCK_BYTES, end - start)))
+    handle.seek(start)
+    while start < end and (size := handle.readinto(buffer[: end - start])):  # type: ignore[attr-defined]
+        state.update(buffer[:size])
+        start += size
     return state.hexdigest()

@@ -20,7 +20,15 @@ from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Module, compute_factors
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
 from simmerge_hub.weights.partial import partial_folder
-from simmerge_hub.weights.shards import OUTPUT_CODES, Entry, Shard, Write, open_shards, plan_shards
+from simmerge_hub.weights.shards import (
+    OUTPUT_CODES,
+    Entry,
+    Shard,
+    Write,
+    open_shards,
+    plan_shards,
+    written_digests,
+)
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -106,7 +114,12 @@ def adapter_folder(
     """
     shard = _shard(merge, metadata)
     with partial_folder(
-        output, identity=uuid4().hex, size=shard.size, overwrite=overwrite, durable=durable
+        output,
+        identity=uuid4().hex,  # small enough to be made anew
+        size=shard.size,
+        digest=written_digests([shard]),
+        overwrite=overwrite,
+        durable=durable,
     ) as partial:
         norms = _write_tensors(merge, partial.folder, shard, progress)
         report = AdapterReport(
