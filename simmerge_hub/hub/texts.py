@@ -18,7 +18,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from simmerge_hub.errors import MissingExtra, ProbeError
-from simmerge_hub.hub.client import api, offline, translate_errors
+from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.ranges import Location, local_file, stream_file
 from simmerge_hub.hub.resolve import front_matter
 
@@ -87,7 +87,7 @@ def _from_hub(repo: str, revision: str | None, split: str, column: str, limit: i
 
 
 def _listing(repo: str, revision: str | None) -> tuple[Location, list[str]]:
-    with translate_errors(repo, revision):
+    with translate_answers(repo, revision):
         if offline():
             folder = Path(
                 snapshot_download(

@@ -279,7 +279,16 @@ def _provenance(report: MergeReport, licence: Licence) -> str:
     notes = "".join(f"\n- {cell(note)}" for note in report.notes)
     decided = f"\n\nDecided by rule:\n{notes}" if notes else ""
     made = f"{report.tensors} tensors in {report.recipe.dtype}, made with {versions}."
-    return made + decided + licences
+    return made + _checked(report) + decided + licences
+
+
+def _checked(report: MergeReport) -> str:
+    """Whether the weights that were merged are those the Hub states."""
+    remote = [c for c in report.checkpoints.values() if c.location.repo]
+    unchecked = [f"{c.name}/{file}" for c in remote for file in c.unchecked]
+    if unchecked:
+        return f" The Hub states no digest of {cell(', '.join(unchecked))}."
+    return " Every weight file has the digest that the Hub states." if remote else ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
