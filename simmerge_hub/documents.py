@@ -9,6 +9,7 @@ Knows nothing about what the data means, and imports nothing of ours.
 import json
 import re
 from collections.abc import Hashable, Mapping
+from math import isfinite
 from typing import Any
 
 import yaml
@@ -36,12 +37,13 @@ class SeveralDocuments(DocumentError):
     """A YAML text of more than one document."""
 
 
-def read_json(text: bytes | str, *, largest: int = LARGEST_JSON) -> Any:
+def read_json(text: bytes | str, *, largest: int = LARGEST_JSON, finite: bool = False) -> Any:
     """The value a JSON text is.
 
     Args:
         text: as bytes (UTF-8, a byte order mark may be there) or decoded.
         largest: bytes it may have.
+        finite: refuse NaN and infinities, which configs may have.
 
     Raises:
         DocumentError: it is no JSON, too large or too deep, has a key twice, or a text that is not
@@ -51,7 +53,8 @@ def read_json(text: bytes | str, *, largest: int = LARGEST_JSON) -> Any:
     if len(data) > largest:
         raise DocumentError(f"it has {len(data):,} bytes, more than {largest:,}")
     try:
-        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique)
+        hooks = {"parse_constant": _finite, "parse_float": _finite} if finite else {}
+        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, **hooks)
         _check_depth(value)
         if HALF_PAIR.search(data):
             json.dumps(value, ensure_ascii=False).encode()
@@ -66,9 +69,11 @@ def read_json(text: bytes | str, *, largest: int = LARGEST_JSON) -> Any:
     return value
 
 
-def read_json_object(text: bytes | str, *, largest: int = LARGEST_JSON) -> dict[str, Any]:
+def read_json_object(
+    text: bytes | str, *, largest: int = LARGEST_JSON, finite: bool = False
+) -> dict[str, Any]:
     """`read_json` of an object; DocumentError for any other value."""
-    value = read_json(text, largest=largest)
+    value = read_json(text, largest=largest, finite=finite)
     if not isinstance(value, dict):
         raise DocumentError("it is not a JSON object")
     return value
@@ -108,6 +113,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise DocumentError(f"{_short(twice)} is there twice")
     return values
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not isfinite(number):
+        raise DocumentError(f"{_short(written)} is not a finite number")
+    return number
 
 
 def _check_depth(value: Any) -> None:

@@ -1,6 +1,5 @@
 """A recipe by file, by merged folder, or by the card of a merge on the Hub."""
 
-import re
 from itertools import chain
 from pathlib import Path
 
@@ -44,11 +43,12 @@ def _read_card(reference: str) -> str:
     ref = ModelRef.parse(reference)
     location, files = resolve_files(ref)
     if "README.md" in files:
-        card = local_file(location, "README.md").read_text(encoding="utf-8")
+        card = local_file(location, "README.md").read_text(encoding="utf-8", errors="replace")
         _, heading, below = f"\n{card}".rpartition("\n## Redo it\n")
-        block = re.search(r"^```yaml\n(simmerge:.*?)^```$", below, re.DOTALL | re.MULTILINE)
-        if heading and block:
-            return block[1]
+        _, fence, block = f"\n{below}".partition("\n```yaml\nsimmerge:")
+        recipe, end, _ = f"simmerge:{block}\n".partition("\n```\n")
+        if heading and fence and end:
+            return f"{recipe}\n"
     raise RecipeError(
         f"{reference} has no recipe on its card",
         hint="only models pushed by simmerge-hub can be redone; to merge models, plan first",

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from simmerge_hub.documents import DocumentError, read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import ModelRef
 from simmerge_hub.recipe.calibration import ANSWER_TOKENS, FILES, Calibration, Prompts
@@ -56,9 +55,11 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
 def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
     """The mapping a YAML text is; {} for any other value."""
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{where} is not YAML: {error}", hint="check its indentation") from None
+        data = read_yaml(text)
+    except DocumentError as error:
+        raise RecipeError(
+            f"{where} cannot be read as YAML: {error}", hint="correct that line; a key stands once"
+        ) from None
     return data if isinstance(data, dict) else {}
 
 
