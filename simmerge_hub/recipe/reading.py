@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.documents import DocumentError, read_yaml
+from simmerge_hub.documents import DocumentError, SeveralDocuments, read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import ModelRef
 from simmerge_hub.recipe.calibration import ANSWER_TOKENS, FILES, Calibration, Prompts
@@ -56,6 +56,11 @@ def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
     """The mapping a YAML text is; {} for any other value."""
     try:
         data = read_yaml(text)
+    except SeveralDocuments:
+        raise RecipeError(
+            f"{where} holds several documents, as for mergekit-multi",
+            hint="write one recipe with several `steps:`; they need no models in between on disk",
+        ) from None
     except DocumentError as error:
         raise RecipeError(
             f"{where} cannot be read as YAML: {error}", hint="correct that line; a key stands once"

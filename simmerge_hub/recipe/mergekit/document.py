@@ -83,7 +83,6 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
         RecipeError: it is none that mergekit reads. Or its method is unknown or it has no inputs
             that could be looked at: then `refusals` are settled.
     """
-    _refuse_several(text, where)
     data = yaml_mapping(text, where)
     _check_keys(data, DOCUMENT_KEYS, "", refusals)
     method = _method(data.get("merge_method"), refusals)
@@ -108,18 +107,6 @@ def document_error(where: str, seen: str, hint: str = "") -> RecipeError:
     return RecipeError(
         f"{where} is no mergekit recipe: {seen}", hint=hint or "docs/reference/mergekit.md"
     )
-
-
-def _refuse_several(text: str, where: str) -> None:
-    try:
-        read_yaml(text)
-    except SeveralDocuments:
-        raise RecipeError(
-            f"{where} holds several documents, as for mergekit-multi",
-            hint="write one recipe with several `steps:`; they need no models in between on disk",
-        ) from None
-    except DocumentError:
-        return  # the reader says it better
 
 
 def _method(name: Any, refusals: Refusals) -> str:
