@@ -24,6 +24,7 @@ from simmerge_hub.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
+from simmerge_hub.literal import without_credentials
 from simmerge_hub.version import __version__
 
 ANSWER_SECONDS = 30.0
@@ -31,8 +32,6 @@ ANSWER_SECONDS = 30.0
 COMMIT_SECONDS = 300.0
 """How long it may take to make a commit of many files."""
 COMMIT_HASH = re.compile("[0-9a-f]{7,64}")
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-"""`user:password@` of an address."""
 
 
 def _make_client() -> httpx2.Client:
@@ -77,11 +76,6 @@ set_client_factory(_make_client)
 def endpoint() -> str:
     """The Hub's address, without a name and password that may be in it."""
     return without_credentials(constants.ENDPOINT)
-
-
-def without_credentials(text: str) -> str:
-    """A text whose addresses have no names and passwords."""
-    return CREDENTIALS.sub("", text)
 
 
 @cache

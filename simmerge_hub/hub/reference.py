@@ -64,12 +64,17 @@ def local_folder(text: str, *, new: bool = False) -> Path | None:
     Raises:
         RepoNotFound: `~user/…` of a user there is not.
     """
-    try:
-        folder = Path(text).expanduser()
-    except RuntimeError as error:  # the home of a user there is not
-        raise _neither(text) from error
+    folder = home_path(text)
     only_a_path = text.startswith((".", "/", "~")) or (new and "/" not in text)
     return folder if only_a_path or _is_there(folder) else None
+
+
+def home_path(text: str | Path) -> Path:
+    """A path with `~` and `~user` written out; RepoNotFound for a user there is not."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise _neither(str(text)) from error
 
 
 def _is_there(folder: Path) -> bool:

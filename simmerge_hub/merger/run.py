@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from simmerge_hub.errors import OutputError, RecipeError
+from simmerge_hub.hub.reference import home_path
 from simmerge_hub.merger.activations import Group, open_activations, read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.compute import (
@@ -72,7 +73,7 @@ def merge(
     """
     began = perf_counter()
     check_recipe(recipe)
-    target = Path(output).expanduser().resolve()  # a link stays; what it points to is made
+    target = home_path(output).resolve()  # a link stays; what it points to is made
     _check_output(recipe, target, overwrite)
     checkpoints = fetch_all(recipe)
     if recipe.output == "adapter":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simmerge_hub.errors import MissingExtra, OutputError
+from simmerge_hub.hub.assets import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,7 @@ FIGURE_STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "savefig.dpi": 150,
+    "text.parse_math": False,
     "savefig.pad_inches": 0.15,
     "svg.hashsalt": "simmerge-hub",
     "text.parse_math": False,  # a model may be called a$b$c
@@ -116,7 +118,7 @@ def draw(model_map: ModelMap, output: str | Path) -> None:
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = _draw_map(model_map)
         figure.savefig(written, format=kind[1:], metadata=FIGURE_FORMATS[kind], bbox_inches="tight")
-    path.write_bytes(written.getvalue())
+    replace_file(path, written.getvalue())
 
 
 def _draw_map(model_map: ModelMap) -> Figure:

@@ -24,7 +24,7 @@ from huggingface_hub import (
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, tqdm
 
 from simmerge_hub.errors import CheckpointError, HubError, RepoNotFound, RevisionNotFound
-from simmerge_hub.hub.client import translate_answers
+from simmerge_hub.hub.client import first_line, translate_answers
 from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.version import __version__
 
@@ -138,18 +138,24 @@ _downloaded: set[Path] = set()
 def _download(location: Location, file: str) -> Path:
     if not _is_plain(file):
         raise HubError(f"{location.name} lists {ascii(file)[:100]}, which is no name of a file")
-    with translate_answers(location.repo, location.commit):
-        return Path(
-            hf_hub_download(
-                location.repo,
-                file,
-                revision=location.commit,
-                repo_type=location.repo_type,
-                library_name="simmerge-hub",
-                library_version=__version__,
-                tqdm_class=LargeOnly,
+    try:
+        with translate_answers(location.repo, location.commit):
+            return Path(
+                hf_hub_download(
+                    location.repo,
+                    file,
+                    revision=location.commit,
+                    repo_type=location.repo_type,
+                    library_name="simmerge-hub",
+                    library_version=__version__,
+                    tqdm_class=LargeOnly,
+                )
             )
-        )
+    except RuntimeError as error:  # what hf_xet raises, be it the network or a full disk
+        raise HubError(
+            f"{file} of {location.repo} cannot be downloaded: {first_line(error)}",
+            hint="check the network, and the space left for the cache",
+        ) from error
 
 
 def inside(folder: Path, file: str) -> Path:

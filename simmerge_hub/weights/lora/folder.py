@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.ranges import REPO, local_file
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Module, compute_factors
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
@@ -148,7 +148,7 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
     return {
         "peft_type": "LORA",
         "task_type": merge.task,
-        "base_model_name_or_path": merge.base,
+        "base_model_name_or_path": _public(merge.base),
         "inference_mode": True,
         "r": merge.rank,
         "lora_alpha": merge.rank,
@@ -163,6 +163,12 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
         "lora_dropout": 0.0,
         "init_lora_weights": True,
     }
+
+
+def _public(base: str | None) -> str | None:
+    """The base if it is a repository's name; where a folder lies here is nobody's business."""
+    public = base is not None and REPO.fullmatch(base) and "/" in base and not Path(base).exists()
+    return base if public and not base.startswith(".") else None
 
 
 def _target_modules(merge: AdapterMerge) -> list[str]:
