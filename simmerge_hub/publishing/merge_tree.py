@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simmerge_hub.hub.assets import replace_file
 from simmerge_hub.literal import printable
 from simmerge_hub.publishing.picture import FIGURE_FORMATS, FIGURE_STYLE, LETTERS_SHOWN, check
 

@@ -35,7 +35,6 @@ FIGURE_STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "savefig.dpi": 150,
-    "text.parse_math": False,
     "savefig.pad_inches": 0.15,
     "svg.hashsalt": "simmerge-hub",
     "text.parse_math": False,  # a model may be called a$b$c
