@@ -16,6 +16,9 @@ from simmerge_hub.hub.assets import replace_file
 from simmerge_hub.recipe import load
 from tests import nano
 
+HEAD = "simmerge: 1\nmodels: "
+STEPS = "\nsteps: [{operator: passthrough, models: [org/x]}]\n"
+
 
 def chain(folder: Path, steps: int, operator: str = "linear", again: str = "s{0}, s{0}") -> Path:
     """A recipe whose steps each use the former twice."""
@@ -132,9 +135,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "recipe",
     [
-        "simmerge: !!int ''", 'simmerge: "\\UFFFFFFFF"', "simmerge: 1\nsimmerge: 1", "[" * 5000, "\x00",
-        "simmerge: 1\nmodels: [org/x@/etc/passwd]\nsteps: [{operator: passthrough, models: [org/x]}]",
-        "simmerge: 1\nmodels: [{model: org/x, commit: ../../x}]\nsteps: [{operator: passthrough, models: [org/x]}]",
+        "simmerge: !!int ''", 'simmerge: "\\UFFFFFFFF"', "simmerge: 1\nsimmerge: 1", "[" * 5000,
+        "\x00", f"{HEAD}[org/x@/etc/passwd]{STEPS}", f"{HEAD}[{{model: org/x, commit: ../x}}]{STEPS}",
         "merge_method: linear\nmodels: [{model: org/x@/etc/x, parameters: {weight: 1}}]",
         "merge_method: linear\nmerge_method: ties\n",
     ],

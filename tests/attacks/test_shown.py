@@ -25,10 +25,11 @@ from tests import nano
 from tests.publishing.test_card import RECIPE, WHY, report
 
 HOSTILE = (
-    "<img src=x onerror=alert(1)> <script>x</script> [click](http://evil.example) ![p](//evil.example/p) "
-    "``` </td> | a | <!-- \x1b[31m\x1b]8;;http://evil.example\x07 \u202egnp.exe\u202c http://evil.example "
-    "\\[a](javascript:x) &lt;b&gt; www.evil.example <http://evil.example> `x` $$x$$\n\n# A heading\n---"
-)  # fmt: skip
+    "<img src=x onerror=alert(1)> <script>x</script> [click](http://evil.example) "
+    "![p](//evil.example/p) ``` </td> | a | <!-- \x1b[31m\x1b]8;;http://evil.example\x07 "
+    "\u202egnp.exe\u202c http://evil.example \\[a](javascript:x) &lt;b&gt; www.evil.example "
+    "<http://evil.example> `x` $$x$$\n\n# A heading\n---"
+)
 
 
 def active(markdown: str) -> list[str]:
@@ -116,8 +117,8 @@ def test_a_card_s_base_on_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
 def test_everything_that_rich_shows(capsys: pytest.CaptureFixture[str]) -> None:
     table = show.make_table(HOSTILE, title=HOSTILE)
     table.add_row(show.escape(HOSTILE))
-    for given in (HOSTILE, table):
-        show.OUT.print(given, markup=False)
+    for shown in (HOSTILE, table):
+        show.OUT.print(shown, markup=False)
     show.line(HOSTILE)
     show.note(HOSTILE)
     show.data({"a": HOSTILE, "b": "\x9b \u202e \ud800 \U000e0041"})
