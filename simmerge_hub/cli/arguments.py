@@ -3,7 +3,10 @@
 import argparse
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from simmerge_hub.errors import OutputError
 
 REFERENCE = "org/name, org/name@revision or a folder"
 
@@ -87,3 +90,24 @@ def _value(text: str) -> bool | int | float | str:
         with contextlib.suppress(ValueError):
             return number(text)
     return text
+
+
+def check_output(output: str | None, what: str) -> None:
+    """Before any work: whether a file can be written there.
+
+    Raises:
+        OutputError: there is no such folder, or it is one itself.
+    """
+    if output is None:
+        return
+    path = Path(output)
+    if path.is_dir():
+        raise OutputError(
+            f"{output} is a folder, not a file to write the {what} in",
+            hint=f"name a file: {path / what}",
+        )
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"there is no folder {path.parent} to write the {what} in",
+            hint=f"make it first: mkdir -p {path.parent}",
+        )

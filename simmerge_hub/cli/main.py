@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from simmerge_hub.cli import bandit, local, plan, predictor, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
 from simmerge_hub.errors import SimmergeError
+from simmerge_hub.literal import printable, without_credentials
 from simmerge_hub.version import __version__
 
 DESCRIPTION = "Predict how to merge fine-tuned language models, merge them once, push the result."
@@ -49,9 +50,9 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         run(**options)
     except SimmergeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _report("error", str(error))
         if error.hint:
-            print(f" hint: {error.hint}", file=sys.stderr)
+            _report(" hint", error.hint)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing is half-written; a merge goes on if run again", file=sys.stderr)
@@ -60,9 +61,14 @@ def main(given: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {_say(error)}", file=sys.stderr)
+        _report("error", _say(error))
         return 1
     return 0
+
+
+def _report(what: str, text: str) -> None:
+    """A message that may quote others: nothing in it is acted on, or names a password."""
+    print(f"{what}: {without_credentials(printable(text))}", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -173,7 +173,7 @@ def run(
     **search: Any,
 ) -> None:
     """`simmerge-hub plan`; `search` are the fields of `Search` that are given."""
-    _check_output(output)
+    arguments.check_output(output, "plan")
     if picture:
         _check_picture(picture, many=len(models) != 2)
     with show.status("planning") as say:
@@ -197,7 +197,9 @@ def run(
     if picture:
         _draw(plan, picture)
     if output:
-        Path(output).write_text(plan.to_yaml(), encoding="utf-8")
+        from simmerge_hub.hub.assets import replace_file
+
+        replace_file(Path(output), plan.to_yaml().encode())
     if as_json:
         show.data(plan.to_dict())
         return
@@ -216,14 +218,6 @@ def _catalogue(
     if collection is None and author is None:
         return None
     return Catalogue(collection=collection, author=author, shortlist=shortlist or SHORTLIST)
-
-
-def _check_output(output: str | None) -> None:
-    if output and not Path(output).parent.is_dir():
-        raise OutputError(
-            f"there is no folder {Path(output).parent} to write the plan in",
-            hint=f"make it first: mkdir -p {Path(output).parent}",
-        )
 
 
 def _draw(plan: "Plan", picture: str) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from simmerge_hub.literal import CONTROL, escaped_json, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -34,8 +36,19 @@ class LazyConsole:
     def console(self) -> "Console":
         """The console itself."""
         from rich.console import Console
+        from rich.segment import Segment
 
-        return Console(stderr=self.stderr)
+        class Quiet(Console):
+            """A console that hands no text on which a terminal acts."""
+
+            def render(self, *given: Any, **how: Any) -> "Iterable[Segment]":
+                for segment in super().render(*given, **how):
+                    if segment.control or not CONTROL.search(segment.text):
+                        yield segment
+                    else:
+                        yield Segment(printable(segment.text), segment.style)
+
+        return Quiet(stderr=self.stderr)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.console, name)
@@ -54,7 +67,7 @@ MISFITS_SHOWN = 20
 
 def data(value: Any) -> None:
     """JSON to stdout, for programs."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(escaped_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def escape(text: str) -> str:

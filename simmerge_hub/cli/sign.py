@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
-from simmerge_hub.errors import OutputError, RequestError
+from simmerge_hub.errors import RequestError
 
 if TYPE_CHECKING:
     from simmerge_hub.signatures.probing.probe import ProbeSet
@@ -81,11 +81,7 @@ def _check(
             f"{output} is one file, and {len(models)} models are to be signed",
             hint="sign one model at a time, or leave -o out: signatures are cached anyway",
         )
-    if output and not Path(output).parent.is_dir():
-        raise OutputError(
-            f"there is no folder {Path(output).parent} to write the signature in",
-            hint=f"make it first: mkdir -p {Path(output).parent}",
-        )
+    arguments.check_output(output, "signature")
     if publishing and signatures:
         raise RequestError(
             "what others published is not ours to publish: --push and --signatures exclude each "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 from huggingface_hub import cached_assets_path
 
@@ -13,6 +14,16 @@ from huggingface_hub import cached_assets_path
 def assets_folder(kind: str, name: str) -> Path:
     """The folder for cached files of one kind, made if it is not there (under HF_ASSETS_CACHE)."""
     return cached_assets_path("simmerge-hub", namespace=kind, subfolder=name)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file of the user's in one step: a full disk leaves what was there, and no half."""
+    part = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

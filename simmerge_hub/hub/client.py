@@ -1,13 +1,19 @@
-"""The way in: one API object, and huggingface_hub's errors translated into ours with a hint."""
+"""The way in: one API object, a client that believes no server, huggingface_hub's errors as ours.
+
+A server may be anybody, or stand behind a proxy that is: every request has a time-out, and what the
+client makes paths of (ETag, commit) is checked before it does.
+"""
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 
 import httpx2
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, set_client_factory
 from huggingface_hub import errors as hf
+from huggingface_hub.utils._http import default_client_factory
 
 from simmerge_hub.errors import (
     CheckpointError,
@@ -18,7 +24,58 @@ from simmerge_hub.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
+from simmerge_hub.literal import without_credentials
 from simmerge_hub.version import __version__
+
+ANSWER_SECONDS = 30.0
+"""How long a server may be silent."""
+COMMIT_SECONDS = 300.0
+"""How long it may take to make a commit of many files."""
+COMMIT_HASH = re.compile("[0-9a-f]{7,64}")
+
+
+def _make_client() -> httpx2.Client:
+    client = default_client_factory()
+    hooks = client.event_hooks
+    client.event_hooks = {
+        "request": [*hooks["request"], _limit_time],
+        "response": [*hooks["response"], _check_names],
+    }
+    return client
+
+
+def _limit_time(request: httpx2.Request) -> None:
+    """huggingface_hub asks most things without a time-out."""
+    longest = ANSWER_SECONDS if request.method in ("GET", "HEAD") else COMMIT_SECONDS
+    asked = request.extensions.get("timeout", {})
+    request.extensions["timeout"] = {
+        key: min(asked.get(key) or longest, longest) for key in ("connect", "read", "write", "pool")
+    }
+
+
+def _check_names(response: httpx2.Response) -> None:
+    """huggingface_hub calls files in its cache by these headers."""
+    commit = response.headers.get("X-Repo-Commit")
+    tags = [response.headers.get(name, "") for name in ("ETag", "X-Linked-Etag")]
+    if any(".." in tag or "\\" in tag or tag.strip('W/"')[:1] == "." for tag in tags) or (
+        commit is not None and not COMMIT_HASH.fullmatch(commit)
+    ):
+        raise HubError(
+            f"{_host(response)} answers with headers that no Hub sends",
+            hint="do not use this server; check HF_ENDPOINT",
+        )
+
+
+def _host(response: httpx2.Response) -> str:
+    return response.request.url.host or "the server"
+
+
+set_client_factory(_make_client)
+
+
+def endpoint() -> str:
+    """The Hub's address, without a name and password that may be in it."""
+    return without_credentials(constants.ENDPOINT)
 
 
 @cache
@@ -40,7 +97,7 @@ def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
     except hf.GatedRepoError as error:
         raise GatedRepo(
             f"{repo} is gated, and this account has no access yet",
-            hint=f"ask for it at {constants.ENDPOINT}/{repo}, then: hf auth login",
+            hint=f"ask for it at {endpoint()}/{repo}, then: hf auth login",
         ) from error
     except hf.RepositoryNotFoundError as error:
         raise RepoNotFound(
@@ -50,7 +107,7 @@ def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
     except hf.RevisionNotFoundError as error:
         raise RevisionNotFound(
             f"{repo} has no revision {revision or 'main'!r}",
-            hint=f"branches, tags and commits are listed at {constants.ENDPOINT}/{repo}/tree/main",
+            hint=f"branches, tags and commits are listed at {endpoint()}/{repo}/tree/main",
         ) from error
     except (hf.OfflineModeIsEnabled, hf.LocalEntryNotFoundError) as error:
         raise _unreachable(repo, error) from error
@@ -64,10 +121,34 @@ def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
             f"{repo!r} is neither a folder here nor a repository name",
             hint="write org/name, org/name@revision or the path of a folder",
         ) from error
-    except (httpx2.TransportError, ConnectionError) as error:
-        raise _down(error) from error
     except hf.HfHubHTTPError as error:
         raise _refusal(repo, error) from error
+    except (httpx2.TransportError, httpx2.InvalidURL, ConnectionError) as error:
+        raise _down(error) from error
+    except httpx2.HTTPError as error:  # a loop of redirects, an encoding that is none
+        raise _unreadable(repo, error) from error
+
+
+@contextlib.contextmanager
+def translate_answers(repo: str, revision: str | None = None) -> Iterator[None]:
+    """`translate_errors` where the Hub is asked and nothing else is done.
+
+    What the client cannot make sense of is the answer's fault: a login page, another kind of JSON.
+    """
+    try:
+        with translate_errors(repo, revision):
+            yield
+    except (
+        AssertionError, AttributeError, LookupError, TypeError, ValueError, RecursionError
+    ) as error:  # fmt: skip
+        raise _unreadable(repo, error) from error
+
+
+def _unreadable(repo: str, error: Exception) -> HubError:
+    return HubError(
+        f"what {endpoint()} says about {repo} cannot be read ({type(error).__name__})",
+        hint="it answers, but not as a Hub: check HF_ENDPOINT, a proxy or a login page",
+    )
 
 
 def _refusal(repo: str, error: hf.HfHubHTTPError) -> HubError:
@@ -90,7 +171,7 @@ def _unreachable(repo: str, error: Exception) -> HubError:
 
 def _down(error: Exception) -> EndpointDown:
     return EndpointDown(
-        f"nothing answers at {constants.ENDPOINT} ({type(error).__name__})",
+        f"nothing answers at {endpoint()} ({type(error).__name__})",
         hint="check the network"
         + (" and HF_ENDPOINT" if os.environ.get("HF_ENDPOINT") else "")
         + ", or work from the cache with HF_HUB_OFFLINE=1",
@@ -98,5 +179,5 @@ def _down(error: Exception) -> EndpointDown:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without its request id and advice."""
-    return str(error).strip().partition("\n")[0]
+    """What an error says, without its request id and advice, and without passwords."""
+    return without_credentials(str(error).strip().partition("\n")[0])

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from blake3 import blake3
 
-from simmerge_hub.hub.files.hashes import hash_file
+from simmerge_hub.hub.files.hashes import hash_path
+from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
 
@@ -27,7 +28,10 @@ def folder_digest(checkpoint: Checkpoint) -> str:
 
     It costs a quarter of the time, and for a folder nobody states a sha256.
     """
-    hashes = {n: hash_file(checkpoint.location, n, "blake3") for n in _counted_files(checkpoint)}
+    hashes = {
+        name: hash_path(local_file(checkpoint.location, name), "blake3")
+        for name in _counted_files(checkpoint)
+    }
     text = "".join(f"{name} {file_hash}\n" for name, file_hash in hashes.items())
     return f"blake3:{blake3(text.encode()).hexdigest()}"
 
@@ -41,13 +45,13 @@ def hash_together(checkpoints: Iterable[Checkpoint]) -> None:
         for name in _counted_files(checkpoint)
     }
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda file: hash_file(file[0], file[1], "blake3"), waiting))
+        list(pool.map(lambda file: hash_path(local_file(*file), "blake3"), waiting))
 
 
 def file_sha256(checkpoint: Checkpoint, name: str) -> str:
     """The sha256 of one of its files: what the Hub states, or that of the file here."""
     stated = checkpoint.files[name].sha256
-    return stated or hash_file(checkpoint.location, name, "sha256")
+    return stated or hash_path(local_file(checkpoint.location, name), "sha256")
 
 
 def _counted_files(checkpoint: Checkpoint) -> list[str]:

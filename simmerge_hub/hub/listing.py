@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from huggingface_hub import errors as hf
 
 from simmerge_hub.errors import HubError, RepoNotFound
-from simmerge_hub.hub.client import api, translate_errors
+from simmerge_hub.hub.client import api, endpoint, translate_errors
 from simmerge_hub.hub.reference import ModelRef
 
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{0,200}[0-9a-f]{24}", re.ASCII)
@@ -103,7 +103,7 @@ def models_of(author: str, base: str) -> Listing:
     if not names:
         raise HubError(
             f"{author} has no model whose card says base_model: {named.repo}",
-            hint=f"see what there is: {constants.ENDPOINT}/{author}; models whose cards do not say "
+            hint=f"see what there is: {endpoint()}/{author}; models whose cards do not say "
             "it can be named: simmerge-hub plan MODEL MODEL --base BASE",
         )
     return _listing(place, names, {})

@@ -1,25 +1,34 @@
 """A reference -> the files it names: a repository pinned to a commit, or a folder here."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.file_download import repo_folder_name
 
-from simmerge_hub.errors import RepoNotFound
-from simmerge_hub.hub.client import api, offline, translate_errors
-from simmerge_hub.hub.files.ranges import Location
+from simmerge_hub.errors import HubError, RepoNotFound
+from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
+from simmerge_hub.hub.files.ranges import REPO, FileEntry, Location, check_names, inside
+
+DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
-    """What a user names: a repository with an optional revision, or a folder here."""
+    """What a user names: a repository with an optional revision, or a folder here.
+
+    Raises:
+        RepoNotFound, RevisionNotFound: a name that no repository or revision has.
+    """
 
     repo: str = ""
     revision: str | None = None
     folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_names(self.repo, self.revision or "")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -28,7 +37,7 @@ class ModelRef:
         if folder is not None and _is_there(folder):
             return cls(folder=folder)
         repo, _, revision = text.partition("@")
-        if folder is not None or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repo):
+        if folder is not None or not REPO.fullmatch(repo):
             raise _neither(text)
         return cls(repo=repo, revision=revision or None)
 
@@ -55,12 +64,17 @@ def local_folder(text: str, *, new: bool = False) -> Path | None:
     Raises:
         RepoNotFound: `~user/…` of a user there is not.
     """
-    try:
-        folder = Path(text).expanduser()
-    except RuntimeError as error:  # the home of a user there is not
-        raise _neither(text) from error
+    folder = home_path(text)
     only_a_path = text.startswith((".", "/", "~")) or (new and "/" not in text)
     return folder if only_a_path or _is_there(folder) else None
+
+
+def home_path(text: str | Path) -> Path:
+    """A path with `~` and `~user` written out; RepoNotFound for a user there is not."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise _neither(str(text)) from error
 
 
 def _is_there(folder: Path) -> bool:
@@ -77,35 +91,36 @@ def _neither(text: str) -> RepoNotFound:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileEntry:
-    """A file of a checkpoint: its size in bytes, and its sha256 where the Hub states it."""
-
-    size: int
-    sha256: str | None = None
-
-
 def resolve_files(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
     """Pin a reference to a commit and list its files; raises HubError."""
     if ref.folder is not None:
         return _folder_listing(ref.folder)
     if offline():
         return _cached_listing(ref)
-    with translate_errors(ref.repo, ref.revision):
+    with translate_answers(ref.repo, ref.revision):
         info = api().model_info(ref.repo, revision=ref.revision, files_metadata=True)
-    assert info.sha is not None
+    if not (isinstance(info.sha, str) and COMMIT_HASH.fullmatch(info.sha)):
+        raise HubError(f"the Hub states no commit of {ref.repo}", hint="check HF_ENDPOINT")
     _remember(ref, info.sha)
-    files = {
-        s.rfilename: FileEntry(size=s.size or 0, sha256=s.lfs.sha256 if s.lfs else None)
-        for s in info.siblings or ()
-    }
-    return Location(repo=info.id, commit=info.sha), files
+    files = {str(s.rfilename): _entry(s) for s in info.siblings or ()}
+    return Location(repo=info.id, commit=info.sha, stated=files), files
+
+
+def _entry(sibling: Any) -> FileEntry:
+    """What the Hub states of a file: the digest of its content, as LFS and Xet or git have it."""
+    size = sibling.size if isinstance(sibling.size, int) and sibling.size >= 0 else 0
+    large = sibling.lfs
+    stated = large.sha256 if large is not None else sibling.blob_id
+    known = isinstance(stated, str) and DIGEST.fullmatch(stated)
+    return FileEntry(
+        size=size, **{"sha256" if large is not None else "git": stated if known else None}
+    )
 
 
 def _remember(ref: ModelRef, commit: str) -> None:
     """Note in huggingface_hub's cache which commit a branch or tag is, for offline use."""
     revision = ref.revision or "main"
-    if revision != commit and ".." not in revision:
+    if revision != commit:
         repository = repo_folder_name(repo_id=ref.repo, repo_type="model")
         path = Path(constants.HF_HUB_CACHE, repository, "refs", revision)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,15 +128,28 @@ def _remember(ref: ModelRef, commit: str) -> None:
 
 
 def _cached_listing(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
-    with translate_errors(ref.repo, ref.revision):
+    with translate_answers(ref.repo, ref.revision):
         snapshot = Path(snapshot_download(ref.repo, revision=ref.revision, local_files_only=True))
     _, files = _folder_listing(snapshot)
-    return Location(folder=snapshot, repo=ref.repo, commit=snapshot.name), files
+    files = {name: replace(e, sha256=_blob(snapshot / name)) for name, e in files.items()}
+    return Location(folder=snapshot, repo=ref.repo, commit=snapshot.name, stated=files), files
+
+
+def _blob(path: Path) -> str | None:
+    """The sha256 that a large file in huggingface_hub's cache is called by."""
+    name = path.readlink().name if path.is_symlink() else ""
+    return name if len(name) == 64 and DIGEST.fullmatch(name) else None
 
 
 def _folder_listing(folder: Path) -> tuple[Location, dict[str, FileEntry]]:
     if not folder.is_dir():
         raise RepoNotFound(f"there is no folder {folder}", hint="check the path of the model")
-    files = {p.name: FileEntry(size=p.stat().st_size) for p in sorted(folder.iterdir())
-             if p.is_file() and not p.name.startswith(".")}  # fmt: skip
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        if path.is_symlink():
+            inside(folder, path.name)  # where it leads, and whether anything is there
+        if path.is_file():
+            files[path.name] = FileEntry(size=path.stat().st_size)
     return Location(folder=folder), files

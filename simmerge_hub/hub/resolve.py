@@ -3,14 +3,12 @@
 Weights in .bin files are the exception: they have no headers, so they are converted first.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import yaml
-
+from simmerge_hub.documents import DocumentError, read_json_object, read_yaml
 from simmerge_hub.errors import (
     CheckpointError,
     CorruptHeader,
@@ -19,7 +17,7 @@ from simmerge_hub.errors import (
 )
 from simmerge_hub.hub.files.convert import convert_pickles
 from simmerge_hub.hub.files.formats import refuse_quantised, sort_tensors
-from simmerge_hub.hub.files.hashes import hash_file
+from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.hub.files.headers import (
     LENGTH_BYTES,
     TensorHeader,
@@ -27,8 +25,8 @@ from simmerge_hub.hub.files.headers import (
     parse_header,
     parse_index,
 )
-from simmerge_hub.hub.files.ranges import Location, local_file, read_spans
-from simmerge_hub.hub.reference import FileEntry, ModelRef, resolve_files
+from simmerge_hub.hub.files.ranges import FileEntry, Location, local_file, read_spans
+from simmerge_hub.hub.reference import ModelRef, resolve_files
 
 __all__ = ["Checkpoint", "FileEntry", "ModelRef", "front_matter", "resolve", "resolve_files"]
 
@@ -43,6 +41,10 @@ LAYOUTS: tuple[tuple[Kind, str], ...] = (
 )
 """Where weights may be, in the order of preference: what they are, and the file to begin with."""
 CONFIGS = {"full": "config.json", "adapter": "adapter_config.json"}
+LARGEST_CONFIG = 10 * 2**20
+"""Bytes; configs with long tables of labels have one."""
+LARGEST_TEXT = 50 * 2**20
+"""Bytes of a card or config that is downloaded at all."""
 TOKENIZER_FILES = re.compile(
     r"(tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.[^/]*|merges\.txt"
     r"|[^/]*\.model|chat_template[^/]*)"
@@ -92,6 +94,13 @@ class Checkpoint:
         return tuple(name for name in self.files if TOKENIZER_FILES.fullmatch(name))
 
     @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Its weight files that are from a Hub which states no digest of them."""
+        files = self.pickles or {header.file for header in self.tensors.values()}
+        unstated = (f for f in files if not (self.files[f].sha256 or self.files[f].git))
+        return tuple(sorted(unstated)) if self.location.repo else ()
+
+    @property
     def parents(self) -> tuple[str, ...]:
         """What it says it was made from: its adapter config first, else its card's base_model."""
         named = self.config.get("base_model_name_or_path") if self.kind == "adapter" else None
@@ -123,7 +132,7 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
             hint="name it among the models of a plan to have it converted",
         )
     pickles = {
-        f: files[f].sha256 or hash_file(location, f, "sha256")
+        f: files[f].sha256 or hash_path(local_file(location, f), "sha256")
         for f in stored.files
         if f.endswith(".bin")
     }
@@ -149,11 +158,11 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
 
 
 def front_matter(readme: str) -> dict[str, Any]:
-    """The YAML between the first two `---` lines of a card; {} where there is none."""
+    """The YAML between the first two `---` lines of a card; {} where there is none to believe."""
     match = re.match(r"\ufeff?---\r?\n(.*?)\r?\n---", readme, re.DOTALL)
     try:
-        data = yaml.safe_load(match[1]) if match else None
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2024-13-01
+        data = read_yaml(match[1]) if match else None
+    except DocumentError:
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -245,14 +254,12 @@ def _json(
     ref: ModelRef, location: Location, files: Mapping[str, FileEntry], name: str
 ) -> dict[str, Any]:
     try:
-        value = json.loads(_text(location, files, name) or "null")
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
+        return read_json_object(_bytes(location, files, name), largest=LARGEST_CONFIG)
+    except DocumentError as error:
         raise CheckpointError(
-            f"{ref} has no readable {name}", hint="a checkpoint is what save_pretrained() writes"
-        )
-    return value
+            f"{ref} has no readable {name}: {error if name in files else 'it is not there'}",
+            hint="a checkpoint is what save_pretrained() writes",
+        ) from None
 
 
 def _texts(stated: Any) -> tuple[str, ...]:
@@ -262,6 +269,11 @@ def _texts(stated: Any) -> tuple[str, ...]:
 
 
 def _text(location: Location, files: Mapping[str, FileEntry], name: str) -> str:
-    if name not in files:
-        return ""
-    return local_file(location, name).read_text(encoding="utf-8", errors="replace")
+    return _bytes(location, files, name).decode(errors="replace")
+
+
+def _bytes(location: Location, files: Mapping[str, FileEntry], name: str) -> bytes:
+    """A text file whole; empty where there is none, or none that anybody would write."""
+    if name not in files or files[name].size > LARGEST_TEXT:
+        return b""
+    return local_file(location, name).read_bytes()

@@ -18,8 +18,9 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from simmerge_hub.errors import MissingExtra, ProbeError
-from simmerge_hub.hub.client import api, offline, translate_errors
+from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.ranges import Location, local_file, stream_file
+from simmerge_hub.hub.reference import home_path
 from simmerge_hub.hub.resolve import front_matter
 
 SPLITS = ("probe", "train")
@@ -58,7 +59,7 @@ def texts(reference: str, *, limit: int) -> Texts:
         MissingExtra: a format that needs the `datasets` library, which is not installed.
         HubError: no such dataset or revision, or no way to it.
     """
-    path = Path(reference).expanduser()
+    path = home_path(reference)
     if path.suffix in NATIVE and path.is_file():
         here = Location(folder=path.parent)
         prompts, _ = _read(here, [path.name], "", limit, path.name)
@@ -87,7 +88,7 @@ def _from_hub(repo: str, revision: str | None, split: str, column: str, limit: i
 
 
 def _listing(repo: str, revision: str | None) -> tuple[Location, list[str]]:
-    with translate_errors(repo, revision):
+    with translate_answers(repo, revision):
         if offline():
             folder = Path(
                 snapshot_download(

@@ -66,8 +66,15 @@ def serve(
         raise LocalhubError(
             f"localhub needs {error.name}, which is not installed: {hint}"
         ) from None
-    root = Path(dir).expanduser().resolve()
+    root = _root(dir)
     server.run(root, port=port, idle=idle, tokens=tokens or {}, exit_with_parent=exit_with_parent)
+
+
+def _root(dir: str | Path) -> Path:
+    try:
+        return Path(dir).expanduser().resolve()
+    except RuntimeError as error:  # the home of a user there is not
+        raise LocalhubError(f"{dir} cannot be a folder: {error}") from None
 
 
 @contextmanager
@@ -82,7 +89,7 @@ def running(
     It also stops when this process dies, however that happens. What it logs is in `localhub.log` in
     the folder. Arguments and errors as for `serve`.
     """
-    root = Path(dir).expanduser().resolve()
+    root = _root(dir)
     root.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "simmerge_hub.localhub", f"--dir={root}", f"--port={port}"]
     command += [f"--token={name}={token}" for name, token in (tokens or {}).items()]

@@ -34,6 +34,7 @@ from simmerge_hub.localhub.api.exchange import Rooms
 from simmerge_hub.localhub.errors import Refused
 from simmerge_hub.localhub.store import storage
 from simmerge_hub.localhub.store.accounts import Accounts, Signer
+from simmerge_hub.localhub.store.uploads import Uploads
 
 LOOPBACK = "127.0.0.1"
 # The first three come first: `/api/whoami-v2` and `/api/collections` would match `/api/{kind}`.
@@ -93,6 +94,7 @@ def application(root: Path, tokens: Mapping[str, str]) -> Starlette:
         repositories=parts.repositories,
         collections=parts.collections,
         xorbs=parts.xorbs,
+        uploads=Uploads(),
         accounts=Accounts(tokens),
         signer=Signer(),
         instance=uuid4().hex,

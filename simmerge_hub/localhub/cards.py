@@ -5,13 +5,13 @@ From these come the tags, library, task and base models that a repository is lis
 Pure functions on text and names; knows nothing about requests or storage.
 """
 
-import json
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import yaml
+from simmerge_hub.documents import DocumentError, plain, read_yaml
 
 FRONT_MATTER = re.compile(
     r"\A---[ \t]*\r?\n(.*?)(?:\r?\n)?^---[ \t]*\r?$", re.DOTALL | re.MULTILINE
@@ -43,17 +43,17 @@ class InvalidCard(ValueError):
     """The front matter cannot be understood."""
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def front_matter(readme: str) -> dict[str, Any]:
     """The metadata at the top of a README as JSON values, or nothing; InvalidCard when broken."""
     match = FRONT_MATTER.match(readme.lstrip("\ufeff"))
     try:
-        card = yaml.safe_load(match.group(1)) if match else {}
-    except yaml.YAMLError as error:
+        card = read_yaml(match.group(1)) if match else {}
+    except DocumentError as error:
         raise InvalidCard(f"the metadata is not valid YAML: {error}") from None
     if not isinstance(card or {}, dict):
         raise InvalidCard("the metadata must be a mapping of keys to values")
-    return json.loads(json.dumps(card or {}, default=str))
+    return plain(card or {})
 
 
 def check(readme: str) -> list[str]:
@@ -65,7 +65,10 @@ def check(readme: str) -> list[str]:
     wrong = [
         key for key, types in SCHEMA.items() if not isinstance(card.get(key, types[0]()), types)
     ]
-    return [f'"{key}" must be {_type_names(SCHEMA[key])}, not {card[key]!r}' for key in wrong]
+    return [
+        f'"{key}" must be {_type_names(SCHEMA[key])}, not {reprlib.repr(card[key])}'
+        for key in wrong
+    ]
 
 
 def safe_front_matter(readme: str) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def safe_front_matter(readme: str) -> dict[str, Any]:
 
 def library(card: Mapping[str, Any], files: Iterable[str], config: Mapping[str, Any]) -> str | None:
     """The library that loads the model: named by the card, else guessed from its files."""
-    if card.get("library_name"):
+    if isinstance(card.get("library_name"), str) and card["library_name"]:
         return card["library_name"]
     if "adapter_config.json" in files:
         return "peft"
@@ -87,9 +90,9 @@ def library(card: Mapping[str, Any], files: Iterable[str], config: Mapping[str, 
 
 def task(card: Mapping[str, Any], config: Mapping[str, Any]) -> str | None:
     """The task of a model: named by the card, else guessed from its architecture."""
-    if card.get("pipeline_tag"):
+    if isinstance(card.get("pipeline_tag"), str) and card["pipeline_tag"]:
         return card["pipeline_tag"]
-    heads = " ".join(config.get("architectures") or [])
+    heads = " ".join(as_list(config.get("architectures")))
     return next((task for head, task in TASKS.items() if heads.endswith(head)), None)
 
 

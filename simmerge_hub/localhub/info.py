@@ -4,7 +4,6 @@ Puts together settings, one snapshot, the card and the weights' headers. Knows n
 requests.
 """
 
-import json
 import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,13 +11,16 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
+from simmerge_hub.documents import DocumentError, plain, read_json_object
 from simmerge_hub.localhub import cards
 from simmerge_hub.localhub.store.blobs import Blobs
 from simmerge_hub.localhub.store.history import Commit, Entry, Files
 from simmerge_hub.localhub.store.repositories import Repository
 
 LARGEST_TEXT_FILE = 2**20
-LARGEST_HEADER = 25 * 2**20
+LARGEST_HEADER = 4 * 2**20
+"""Bytes of a header that is read to count weights; ten times what one of a large model has."""
+MOST_DIMENSIONS = 64
 
 
 def describe(
@@ -114,10 +116,9 @@ def _text(files: Files, path: str, blobs: Blobs) -> str:
 
 def _config(files: Files, blobs: Blobs) -> dict[str, Any]:
     try:
-        config = json.loads(_text(files, "config.json", blobs) or "{}")
-    except ValueError:
+        return plain(read_json_object(_text(files, "config.json", blobs) or "{}"))
+    except DocumentError:
         return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _parameters(files: Files, blobs: Blobs) -> dict[str, Any] | None:
@@ -137,9 +138,19 @@ def _header_counts(sha256: str, blobs: Blobs) -> tuple[tuple[str, int], ...]:
     try:
         with blobs.path(sha256).open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, LARGEST_HEADER)))
+            header = read_json_object(file.read(min(length, LARGEST_HEADER)))
         for tensor in [header[name] for name in header if name != "__metadata__"]:
-            counts[tensor["dtype"]] += prod(tensor["shape"])
+            counts[tensor["dtype"]] += _entries(tensor["shape"])
     except (struct.error, ValueError, KeyError, TypeError):
         return ()
+    if not all(isinstance(dtype, str) for dtype in counts):
+        return ()
     return tuple(counts.items())
+
+
+def _entries(shape: Any) -> int:
+    """How many numbers a tensor of a shape holds; ValueError if it is none."""
+    whole = isinstance(shape, list) and len(shape) <= MOST_DIMENSIONS
+    if not whole or not all(type(n) is int and 0 <= n < 2**63 for n in shape):
+        raise ValueError("no shape")
+    return prod(shape)

@@ -67,11 +67,10 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise LocalhubError(
-            f"cannot listen on port {port}: {error.strerror}; choose another --port"
-        ) from None
+        why = getattr(error, "strerror", None) or "ports are numbers from 0 to 65535"
+        raise LocalhubError(f"cannot listen on port {port}: {why}; choose another --port") from None
     listener.listen(128)
     return listener
 

@@ -125,12 +125,17 @@ def decode(data: bytes, chunk: Chunk) -> bytes:
     if chunk.scheme not in (0, 1, 2):
         raise Refused(f"unknown Xet compression scheme {chunk.scheme}")
     try:
-        plain = lz4.frame.decompress(data) if chunk.scheme else data
+        plain = _unpack(data, chunk.size) if chunk.scheme else data
     except RuntimeError as error:
         raise Refused(f"damaged chunk in Xet xorb: {error}") from None
     if len(plain) != chunk.size:
         raise Refused(f"chunk of {len(plain)} bytes in Xet xorb, expected {chunk.size}")
     return ungroup(plain) if chunk.scheme == 2 else plain
+
+
+def _unpack(data: bytes, size: int) -> bytes:
+    """An LZ4 frame, as far as one byte more than it should have: a few bytes unfold into much."""
+    return lz4.frame.LZ4FrameDecompressor().decompress(data, max_length=size + 1)
 
 
 def ungroup(data: bytes) -> bytes:

@@ -137,15 +137,36 @@ def is_finite(rows: Tensor) -> bool:
     return all(isfinite(bound.item()) for bound in torch.aminmax(rows))
 
 
-def _step_results(job: Job, whole: WholeModel | None) -> list[Rows]:
-    """The result of every step."""
+def _step_results(job: Job, whole: WholeModel | None, until: int | None = None) -> list[Rows]:
+    """The result of every step, or of those before step number `until`."""
     known = dict(job.inputs)
     results: list[Rows] = []
-    for number, step in enumerate(job.steps):
+    for number, step in enumerate(job.steps[:until]):
         applied = _apply(job, step, known)
-        results.append(applied.rows(number, whole))
+        rows = applied.rows(number, whole)
+        used = sum(other.models.count(step.name) for other in job.steps[number + 1 :])
+        results.append(_keep_block(rows) if used > 1 else rows)
         known[step.name] = results[-1]
     return results
+
+
+def _keep_block(rows: Rows) -> Rows:
+    """The same rows; the last block that was read is kept for the other steps that read it.
+
+    Without it a chain of steps that each use two others doubles the work with every step. A job is
+    one thread's.
+    """
+    kept: dict[tuple[int, int], Tensor] = {}
+
+    def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+        if (low, high) not in kept:
+            block = rows.read(low, high)
+            kept.clear()
+            kept[low, high] = block
+        block = kept[low, high]
+        return block.clone() if out is None else out.copy_(block)
+
+    return Rows(shape=rows.shape, read=read, release=rows.release)
 
 
 def _measure_all(whole: WholeModel, number: int) -> Any:
@@ -156,10 +177,9 @@ def _measure_all(whole: WholeModel, number: int) -> Any:
 
 
 def _apply_at(job: Job, number: int, whole: WholeModel) -> "_Application":
-    known = dict(job.inputs)
-    for before, step in enumerate(job.steps[:number]):
-        known[step.name] = _apply(job, step, known).rows(before, whole)
-    return _apply(job, job.steps[number], known)
+    before = _step_results(job, whole, number)
+    named = zip((step.name for step in job.steps), before, strict=False)
+    return _apply(job, job.steps[number], {**job.inputs, **dict(named)})
 
 
 def _apply(job: Job, step: Step, known: Mapping[str, Rows]) -> "_Application":

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from simmerge_hub.errors import OutputError, RecipeError
+from simmerge_hub.hub.reference import home_path
 from simmerge_hub.merger.activations import Group, open_activations, read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.compute import (
@@ -37,7 +38,7 @@ from simmerge_hub.signatures.probing.feeding import Fed
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.partial import Partial, partial_folder
-from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards
+from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards, written_digests
 from simmerge_hub.weights.stream import Rows, open_shards_to_read, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
 
@@ -72,7 +73,7 @@ def merge(
     """
     began = perf_counter()
     check_recipe(recipe)
-    target = Path(output).expanduser().resolve()  # a link stays; what it points to is made
+    target = home_path(output).resolve()  # a link stays; what it points to is made
     _check_output(recipe, target, overwrite)
     checkpoints = fetch_all(recipe)
     recipe, prompts = read_prompts(recipe)
@@ -95,7 +96,12 @@ def merge(
     size = sum(shard.size for shard in shards)
     identity = sha256(repr((shards, versions())).encode()).hexdigest()
     with partial_folder(
-        target, identity=identity, size=size, overwrite=overwrite, durable=durable
+        target,
+        identity=identity,
+        size=size,
+        digest=written_digests(shards),
+        overwrite=overwrite,
+        durable=durable,
     ) as partial:
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = _FinishTensor(partial, len(layout.entries), progress)

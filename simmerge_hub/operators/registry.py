@@ -34,6 +34,7 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
     "gamma": (lambda v: 0 <= v < 1, "is no share", "a share of the entries in [0, 1)"),
     "alpha": (lambda v: 0 <= v <= 1, "is no share", "a factor in [0, 1]"),
     "ridge": (lambda v: v >= 0, "is negative", "a number of at least 0"),
+    "steps": (lambda v: 0 <= v <= 1000, "is no number of steps", "a number from 0 to 1000"),
 }
 """What a parameter of this name may be in every operator: test, complaint, cure."""
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from simmerge_hub.hub.reference import home_path
 from simmerge_hub.planning.ask.options import Say, Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
@@ -48,7 +48,7 @@ def _prompts(task: Task, evidence: Evidence) -> Prompts:
     """Where a task's prompts are; a file of this machine by its whole path."""
     known = evidence.probes[task.name]
     stated = task.probes or ""
-    where = str(Path(stated).expanduser().resolve()) if stated.endswith(FILES) else known.source
+    where = str(home_path(stated).resolve()) if stated.endswith(FILES) else known.source
     return Prompts(source=where, digest=known.digest)
 
 

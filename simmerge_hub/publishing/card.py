@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.publishing.home import program
@@ -72,7 +73,7 @@ def _front_matter(report: MergeReport, licence: Licence) -> dict[str, Any]:
 
 
 def _title(recipe: Recipe) -> str:
-    names = [m.name.rpartition("/")[2] for m in recipe.models]
+    names = [literal(m.name.rpartition("/")[2]) for m in recipe.models]
     return f"{' + '.join(names)}, merged with {' and '.join(recipe.operators)}"
 
 
@@ -99,7 +100,7 @@ def _slices(recipe: Recipe) -> list[str]:
     """Every slice of the output with the layers it is made of, and its steps."""
     lines: list[str] = []
     for part, steps in zip(recipe.slices, recipe.programs, strict=True):
-        taken = " and ".join(f"`{n}` {a} to {b - 1}" for n, (a, b) in part.layers.items())
+        taken = " and ".join(f"{code(n)} {a} to {b - 1}" for n, (a, b) in part.layers.items())
         lines += ["", f"The next {part.depth} layers are made of layers {taken}:", ""]
         lines += _steps(steps)
     return lines
@@ -107,11 +108,11 @@ def _slices(recipe: Recipe) -> list[str]:
 
 def _step(step: Step, number: int) -> str:
     operator = find(step.operator)
-    inputs = " → ".join(f"`{name}`" for name in step.models)
-    parameters = ", ".join(f"`{k}` = {v}" for k, v in step.parameters.items())
+    inputs = " → ".join(code(name) for name in step.models)
+    parameters = ", ".join(f"`{k}` = {literal(str(v))}" for k, v in step.parameters.items())
     return (
         f"{number}. **{step.operator}**{f' ({parameters})' if parameters else ''} of {inputs}, "
-        f"in this order{f', gives `{step.name}`' if step.name else ''}. "
+        f"in this order{f', gives {code(step.name)}' if step.name else ''}. "
         f"{operator.summary} [{operator.paper}]"
     )
 
@@ -119,14 +120,13 @@ def _step(step: Step, number: int) -> str:
 def _parents(report: MergeReport) -> str:
     recipe = report.recipe
     rows = [
-        [_link(s), _pin(s), _role(s, report), report.checkpoints[s.name].license or "not stated"]
-        for s in recipe.sources
+        [_link(s), _pin(s), _role(s, report), literal(_license(s, report))] for s in recipe.sources
     ]
     parents = f"## Parents\n\n{table(['model', 'commit', 'role', 'licence'], rows)}"
     local = [s for s in recipe.sources if not s.repo]
     if not local:
         return parents
-    digests = "\n".join(f"- `{s.name}`: `{s.digest}`" for s in local)
+    digests = "\n".join(f"- {code(s.name)}: {code(s.digest)}" for s in local)
     return (
         f"{parents}\n\n**Others cannot redo this merge:** it used folders that are not on the Hub, "
         f"known only by their digest.\n\n{digests}"
@@ -134,11 +134,17 @@ def _parents(report: MergeReport) -> str:
 
 
 def _link(source: Source) -> str:
-    return f"[{source.repo}](https://huggingface.co/{source.repo})" if source.repo else source.name
+    if REPOSITORY.fullmatch(source.repo):
+        return f"[{source.repo}](https://huggingface.co/{source.repo})"
+    return literal(source.repo or source.name)
+
+
+def _license(source: Source, report: MergeReport) -> str:
+    return report.checkpoints[source.name].license or "not stated"
 
 
 def _pin(source: Source) -> str:
-    return f"`{source.commit[:12]}`" if source.commit else "a local folder"
+    return code(source.commit[:12]) if source.commit else "a local folder"
 
 
 def _role(source: Source, report: MergeReport) -> str:
@@ -151,11 +157,12 @@ def _tree(why: Why | None, picture: str) -> str:
     """The merge tree of a plan of many models, with what every merge in it should keep."""
     if why is None or not why.tree:
         return ""
-    shown = "\n".join(line.replace("```", "'''").replace("\n", " ") for line in why.tree)
+    shown = "\n".join(printable(line).replace("\n", " ") for line in why.tree)
+    block = fence(shown)
     image = f"\n\n![The merge tree]({picture})" if picture else ""
     return (
         f"## Merge tree\n\nPredicted utility after each step: {UNIT}.\n\n"
-        f"```text\n{shown}\n```{image}"
+        f"{block}text\n{shown}\n{block}{image}"
     )
 
 
@@ -167,14 +174,15 @@ def _predictions(why: Why | None) -> str:
         )
     tasks = [task.task for task in why.tasks]
     heading, wanted = why.objective.heading, why.objective.description
-    columns = [heading] if heading not in tasks else []
+    columns = [literal(heading)] if heading not in tasks else []
     rows = [
         [_merge(each, why), *(_interval(each.utility) for _ in columns)]
         + [_interval(each.tasks[task]) for task in tasks]
         for each in why.predictions
     ]
     experts = "; ".join(
-        cell(f"{task.task}: `{task.expert}`{_inference(task)} (probes {task.probes})")
+        f"{literal(task.task)}: {code(task.expert)}{_inference(task)} "
+        f"(probes {literal(task.probes)})"
         for task in why.tasks
     )
     cautious = "A merge counts by one standard deviation below what is shown. " if why.tree else ""
@@ -183,21 +191,21 @@ def _predictions(why: Why | None) -> str:
             "## Predicted utilities",
             f"Utility is the {UNIT}. Shown with {why.coverage:.0%} intervals per task. These are "
             "predictions, not measurements.",
-            f"Wanted was the merge with {cell(wanted)}. {cautious}Bounds of a value over several "
-            "tasks are made of theirs, and are no calibrated interval. ◆: no other is better on "
-            "one task and as good on all.",
-            table(["merge", *columns, *tasks], rows),
-            f"**{why.status.capitalize()}**: {MEANINGS[why.status]}. {cell(why.reason)}",
-            f"Experts — {experts}. Predictor `{why.predictor[:12]}`, "
-            f"from {cell(why.predictor_from)}.",
+            f"Wanted was the merge with {literal(wanted)}. {cautious}Bounds of a value over "
+            "several tasks are made of theirs, and are no calibrated interval. ◆: no other is "
+            "better on one task and as good on all.",
+            table(["merge", *columns, *map(literal, tasks)], rows),
+            f"**{why.status.capitalize()}**: {MEANINGS[why.status]}. {literal(why.reason)}",
+            f"Experts — {experts}. Predictor {code(why.predictor[:12])}, "
+            f"from {literal(why.predictor_from)}.",
         ]
     )
 
 
 def _merge(prediction: WhyMerge, why: Why) -> str:
     """The merge's name: the chosen one bold, those that are on the front marked."""
-    label = prediction.merge
-    name = f"**{label}**" if label == why.choice else label
+    label = literal(prediction.merge)
+    name = f"**{label}**" if prediction.merge == why.choice else label
     return f"{name} ◆" if prediction.pareto else name
 
 
@@ -259,6 +267,8 @@ model = PeftModel.from_pretrained(model, "{REPO_ID}")
 
 
 def _redo(recipe: Recipe) -> str:
+    text = recipe.to_yaml(published=True)
+    block = fence(text)
     return f"""## Redo it
 
 The recipe pins every input; running it again gives the same bytes (same versions, same processor
@@ -268,18 +278,27 @@ type):
 simmerge-hub merge {REPO_ID} -o again
 ```
 
-```yaml
-{recipe.to_yaml(published=True)}```"""
+{block}yaml
+{text}{block}"""
 
 
 def _provenance(report: MergeReport, licence: Licence) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    warnings = "".join(f"\n- {cell(warning)}" for warning in licence.warnings)
+    warnings = "".join(f"\n- {literal(warning)}" for warning in licence.warnings)
     licences = f"\n\nLicences:\n{warnings}" if warnings else ""
-    notes = "".join(f"\n- {cell(note)}" for note in report.notes)
+    notes = "".join(f"\n- {literal(note)}" for note in report.notes)
     decided = f"\n\nDecided by rule:\n{notes}" if notes else ""
     made = f"{report.tensors} tensors in {report.recipe.dtype}, made with {versions}."
-    return made + decided + licences
+    return made + _checked(report) + decided + licences
+
+
+def _checked(report: MergeReport) -> str:
+    """Whether the weights that were merged are those the Hub states."""
+    remote = [c for c in report.checkpoints.values() if c.location.repo]
+    unchecked = [f"{c.name}/{file}" for c in remote for file in c.unchecked]
+    if unchecked:
+        return f" The Hub states no digest of {literal(', '.join(unchecked))}."
+    return " Every weight file has the digest that the Hub states." if remote else ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -290,5 +309,5 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Text of others, such as a parent's licence or task, must not end a table or open a block."""
-    return " ".join(text.split()).replace("|", "\\|").replace("```", "'''")
+    """Markdown that must not end its cell or table."""
+    return " ".join(text.split()).replace("|", "\\|")

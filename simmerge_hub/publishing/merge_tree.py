@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simmerge_hub.hub.assets import replace_file
+from simmerge_hub.literal import printable
 from simmerge_hub.publishing.picture import FIGURE_FORMATS, FIGURE_STYLE, LETTERS_SHOWN, check
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ WIDTH, HEIGHT = 3.0, 0.85
 BOX: dict[str, Any] = {"boxstyle": "round,pad=0.4", "edgecolor": "0.35", "linewidth": 0.8}
 ON_LINES: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 MODEL, MERGE = "#EAF2F8", "#FDF3E3"
+
+
+LARGEST = 40.0
+"""Inches of a figure; a recipe of a stranger may have a hundred steps."""
 
 
 def draw(recipe: Recipe, why: Why, output: str | Path) -> None:
@@ -41,7 +47,7 @@ def draw(recipe: Recipe, why: Why, output: str | Path) -> None:
     """
     path = Path(output)
     check(path)
-    path.write_bytes(render(recipe, why, path.suffix.lower()))
+    replace_file(path, render(recipe, why, path.suffix.lower()))
 
 
 def render(recipe: Recipe, why: Why, kind: str) -> bytes:
@@ -55,7 +61,8 @@ def render(recipe: Recipe, why: Why, kind: str) -> bytes:
         places = _places(recipe.steps)
         wide = 1 + max(x for x, _ in places.values())
         tall = 1 + max(y for _, y in places.values())
-        figure = Figure(figsize=(WIDTH * wide, max(2.0, HEIGHT * tall + 0.3)))
+        size = (WIDTH * wide, max(2.0, HEIGHT * tall + 0.3))
+        figure = Figure(figsize=(min(size[0], LARGEST), min(size[1], LARGEST)))
         axes = figure.subplots()
         axes.set_axis_off()
         axes.set_xlim(-0.5, wide - 0.5)
@@ -85,7 +92,7 @@ def _write(axes: Axes, recipe: Recipe, why: Why, places: Mapping[str, tuple[floa
             axes.text(*middle, share, bbox=ON_LINES, **look)
         lines = [_label(step)]
         kept = utilities.get(step.name, {})
-        lines += [f"{task} {middle:.2f}" for task, (middle, _, _) in kept.items()]
+        lines += [f"{printable(task)} {middle:.2f}" for task, (middle, _, _) in kept.items()]
         _box(axes, places[step.name], "\n".join(lines), MERGE)
     for model in recipe.models:
         own = ", ".join(skills.get(model.name, ()))
@@ -95,7 +102,13 @@ def _write(axes: Axes, recipe: Recipe, why: Why, places: Mapping[str, tuple[floa
 
 def _box(axes: Axes, at: tuple[float, float], text: str, colour: str) -> None:
     axes.text(
-        *at, text, fontsize=8, ha="center", va="center", zorder=3, bbox={**BOX, "facecolor": colour}
+        *at,
+        printable(text),
+        fontsize=8,
+        ha="center",
+        va="center",
+        zorder=3,
+        bbox={**BOX, "facecolor": colour},
     )
 
 
@@ -107,6 +120,8 @@ def _places(steps: tuple[Step, ...]) -> dict[str, tuple[float, float]]:
 
     def put(name: str) -> tuple[float, float]:
         nonlocal rows
+        if name in places:
+            return places[name]
         if name not in by_name:
             places[name] = (0.0, float(rows))
             rows += 1
@@ -128,9 +143,11 @@ def _label(step: Step) -> str:
 def _weights(step: Step) -> list[str]:
     """What is written on the way from each input to the step: its weight."""
     given = step.parameters.get("weights")
-    if given is None:
-        given = [1 / len(step.models) if step.operator == "linear" else None] * len(step.models)
-    return ["" if weight is None else f"{weight:.2f}" for weight in given]
+    if given is None and step.operator == "linear":
+        given = 1 / len(step.models)
+    listed = isinstance(given, Sequence) and len(given) == len(step.models)
+    weights = given if listed else [given] * len(step.models)
+    return [f"{weight:.2f}" if isinstance(weight, int | float) else "" for weight in weights]
 
 
 def _short(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simmerge_hub.errors import MissingExtra, OutputError
+from simmerge_hub.hub.assets import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +117,7 @@ def draw(model_map: ModelMap, output: str | Path) -> None:
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = _draw_map(model_map)
         figure.savefig(written, format=kind[1:], metadata=FIGURE_FORMATS[kind], bbox_inches="tight")
-    path.write_bytes(written.getvalue())
+    replace_file(path, written.getvalue())
 
 
 def _draw_map(model_map: ModelMap) -> Figure:

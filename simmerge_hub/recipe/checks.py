@@ -12,6 +12,8 @@ from simmerge_hub.weights.shards import OUTPUT_CODES
 
 UNPRINTED = set("`|<>")
 """Characters that names must not have: they mean something on a card."""
+MOST_STEPS = 100
+"""Of one program: what a step is made of is computed again whenever it is measured."""
 UNMATCHED = ("refuse", "drop", "keep")
 OUTPUTS = ("model", "adapter")
 
@@ -41,6 +43,8 @@ def recipe_error(where: str, seen: str) -> RecipeError:
 def _check_program(steps: tuple[Step, ...], names: list[str], base: bool, where: str) -> None:
     if not steps:
         raise recipe_error(where, "it has no step")
+    if len(steps) > MOST_STEPS:
+        raise recipe_error(where, f"it has {len(steps):,} steps, more than {MOST_STEPS}")
     known = list(names)
     for step in steps:
         _check_step(step, known, base, where)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import local_file
-from simmerge_hub.hub.resolve import ModelRef, resolve_files
+from simmerge_hub.hub.reference import ModelRef, home_path, resolve_files
 from simmerge_hub.recipe import mergekit
 from simmerge_hub.recipe.calibration import FILES
 from simmerge_hub.recipe.reading import parse
 from simmerge_hub.recipe.recipe import Recipe
 from simmerge_hub.recipe.why import Why
 
+FENCE = re.compile("`{3,}yaml")
 RECIPE_FILE = "simmerge.yaml"
 """The recipe's name beside the weights it made."""
 
@@ -24,7 +25,7 @@ def load(reference: str | Path) -> tuple[Recipe, Why | None]:
         reference: a YAML file (ours or mergekit's), a merged folder, or a repository whose card
             holds a recipe.
     """
-    path = Path(reference).expanduser()
+    path = home_path(reference)
     path = path / RECIPE_FILE if (path / RECIPE_FILE).is_file() else path
     if path.is_file():
         return _load_file(path)
@@ -44,15 +45,23 @@ def _read_card(reference: str) -> str:
     ref = ModelRef.parse(reference)
     location, files = resolve_files(ref)
     if "README.md" in files:
-        card = local_file(location, "README.md").read_text(encoding="utf-8")
+        card = local_file(location, "README.md").read_text(encoding="utf-8", errors="replace")
         _, heading, below = f"\n{card}".rpartition("\n## Redo it\n")
-        block = re.search(r"^```yaml\n(simmerge:.*?)^```$", below, re.DOTALL | re.MULTILINE)
-        if heading and block:
-            return block[1]
+        recipe = _block(below.split("\n")) if heading else ""
+        if recipe.startswith("simmerge:"):
+            return recipe
     raise RecipeError(
         f"{reference} has no recipe on its card",
         hint="only models pushed by simmerge-hub can be redone; to merge models, plan first",
     )
+
+
+def _block(lines: list[str]) -> str:
+    """The first block of YAML; its fence is longer than any run of backticks in it."""
+    opening = next((i for i, line in enumerate(lines) if FENCE.fullmatch(line)), len(lines))
+    fence = lines[opening].removesuffix("yaml") if opening < len(lines) else ""
+    rest = lines[opening + 1 :]
+    return "".join(f"{line}\n" for line in rest[: rest.index(fence)]) if fence in rest else ""
 
 
 def _parse_published(text: str, where: str) -> tuple[Recipe, Why | None]:

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from simmerge_hub.documents import DocumentError, SeveralDocuments, read_yaml
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.resolve import ModelRef
+from simmerge_hub.hub.reference import ModelRef, home_path
 from simmerge_hub.recipe.calibration import ANSWER_TOKENS, FILES, Calibration, Prompts
 from simmerge_hub.recipe.checks import check, recipe_error
 from simmerge_hub.recipe.recipe import (
@@ -56,9 +55,16 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
 def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
     """The mapping a YAML text is; {} for any other value."""
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{where} is not YAML: {error}", hint="check its indentation") from None
+        data = read_yaml(text)
+    except SeveralDocuments:
+        raise RecipeError(
+            f"{where} holds several documents, as for mergekit-multi",
+            hint="write one recipe with several `steps:`; they need no models in between on disk",
+        ) from None
+    except DocumentError as error:
+        raise RecipeError(
+            f"{where} cannot be read as YAML: {error}", hint="correct that line; a key stands once"
+        ) from None
     return data if isinstance(data, dict) else {}
 
 
@@ -103,7 +109,7 @@ def _source(entry: Any, where: str, folder: Path) -> Source:
     name = name or repo or Path(path).name
     if not name:
         raise recipe_error(where, f"the model {entry!r} has neither `model:` nor `folder:`")
-    place = folder / Path(path).expanduser() if path else None
+    place = folder / home_path(path) if path else None
     return Source(name=name, repo=repo, commit=commit, folder=place, digest=digest)
 
 
@@ -132,7 +138,7 @@ def _prompts(entry: Any, where: str, folder: Path) -> tuple[Prompts, ...]:
         source = _text(stated, "source", where)
         if not source:
             raise recipe_error(where, f"prompts without a `source:`: {_SHORT.repr(each)}")
-        here = str(folder / Path(source).expanduser()) if source.endswith(FILES) else source
+        here = str(folder / home_path(source)) if source.endswith(FILES) else source
         prompts.append(Prompts(source=here, digest=_text(stated, "digest", where)))
     return tuple(prompts)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.adapter_config import check_settings, match_pattern, unknown_settings
 
 Fold = Callable[[Tensor, int], Tensor]
 """(float32 rows [n, cols] of the base, index of the first) -> those rows of the adapted model."""
@@ -30,6 +31,7 @@ UNFOLDABLE = (
     "use_qalora", "velora_config",
 )  # fmt: skip
 """Settings of PEFT that make a LoRA more, or other, than a product of two matrices."""
+MAGNITUDE = ".lora_magnitude_vector"
 LORA = re.compile(r"(.+)\.lora_(embedding_)?A(\.weight)?")
 
 
@@ -77,8 +79,9 @@ def check_kind(checkpoint: Checkpoint) -> None:
     if config.get("peft_type") != "LORA":
         kind = config.get("peft_type")
         raise unfoldable_error(
-            checkpoint, f"is a {kind} adapter; only LoRA (rsLoRA, DoRA) can be folded in"
+            checkpoint, f"is a {kind!s:.40} adapter; only LoRA (rsLoRA, DoRA) can be folded in"
         )
+    check_settings(checkpoint.name, config)
     if config.get("bias", "none") != "none":
         raise unfoldable_error(checkpoint, f"trains biases too (bias={config['bias']!r})")
     started = str(config.get("init_lora_weights"))
@@ -89,6 +92,19 @@ def check_kind(checkpoint: Checkpoint) -> None:
     for key in UNFOLDABLE:
         if config.get(key):
             raise unfoldable_error(checkpoint, f"is a LoRA of a special kind ({key})")
+    _check_magnitudes(checkpoint)
+
+
+def _check_magnitudes(checkpoint: Checkpoint) -> None:
+    """A DoRA without its vectors, or vectors that PEFT would pass over, is another model."""
+    adapted = {match[1] for name in checkpoint.tensors if (match := LORA.fullmatch(name))}
+    scaled = {name.partition(MAGNITUDE)[0] for name in checkpoint.tensors if MAGNITUDE in name}
+    if checkpoint.config.get("use_dora"):
+        if lacking := sorted(adapted - scaled):
+            raise unfoldable_error(checkpoint, f"says use_dora, and lacks {lacking[0]}{MAGNITUDE}")
+    elif scaled:
+        first = min(scaled)
+        raise unfoldable_error(checkpoint, f"has {first}{MAGNITUDE}, and does not say use_dora")
 
 
 def unfoldable_error(checkpoint: Checkpoint, seen: str) -> CheckpointError:
@@ -161,9 +177,9 @@ def _take_lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> Lo
     if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
         seen = f"A {list(a.shape)} and B {list(b.shape) if b is not None else 'missing'}"
         raise unfoldable_error(checkpoint, f"has no pair of matrices for {module}: {seen}")
-    magnitude = left.pop(f"{module}.lora_magnitude_vector", None)
+    magnitude = left.pop(f"{module}{MAGNITUDE}", None)
     if magnitude is None:
-        magnitude = left.pop(f"{module}.lora_magnitude_vector.weight", None)
+        magnitude = left.pop(f"{module}{MAGNITUDE}.weight", None)
     return Lora(
         module=module,
         embedding=bool(matched[2]),
@@ -227,16 +243,8 @@ def _compose(first: Fold, second: Fold) -> Fold:
 
 
 def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
-    alpha = _match_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
+    alpha = match_pattern(config.get("alpha_pattern"), module, config.get("lora_alpha", 8))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-
-
-def _match_pattern(pattern: Mapping[str, float] | None, module: str, default: float) -> float:
-    """PEFT's rule: the first key that the module's name ends with, as a regular expression."""
-    for key, value in (pattern or {}).items():
-        if re.match(rf"(.*\.)?({key})$", module):
-            return value
-    return default
 
 
 def other_base(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
@@ -247,6 +255,15 @@ def other_base(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
     if named == base.ref.repo:
         return []
     return [f"{checkpoint.name} says its base is {named}, and is added to {base.name}"]
+
+
+def ignored_settings(checkpoint: Checkpoint) -> list[str]:
+    """A sentence if an adapter's config says what only a newer PEFT knows; [] if not."""
+    unknown = unknown_settings(checkpoint.config)
+    listed = ", ".join(unknown[:3])
+    return [f"{checkpoint.name} has settings of a newer PEFT, not followed: {listed}"] * bool(
+        unknown
+    )
 
 
 def base_name(name: str) -> str:

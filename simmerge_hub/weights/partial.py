@@ -1,14 +1,16 @@
 """OUT.partial/: a folder that becomes OUT by one rename, and can be continued after a crash.
 
-A journal inside names the finished tensors. It belongs to one plan of work (`identity`): another
-plan, or a machine that was restarted since (unwritten pages may be lost), starts anew.
+A journal inside names the finished tensors with the digests of their data. It belongs to one plan
+of work (`identity`): another plan starts anew. Nothing it says is believed that the folder does not
+show: files may have been deleted or cut short, and pages lost when the machine went down.
 """
 
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from simmerge_hub.errors import CheckpointError, OperatorError, OutputError, Rec
 JOURNAL = ".journal"
 DISK_RESERVE = 64 * 2**20
 """Bytes of disk that must stay free beside the output."""
+Digest = Callable[[Path, str], str]
+"""The digest of a tensor's data as it lies in a folder; "" where it is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +31,23 @@ class Partial:
     folder: Path
     done: frozenset[str]
     journal: int
+    digest: Digest
 
     def finish(self, name: str) -> None:
         """A tensor is written; it will not be done again. One write call: a line or nothing."""
-        os.write(self.journal, f"{json.dumps(name)}\n".encode())
+        line = json.dumps([name, self.digest(self.folder, name)])
+        os.write(self.journal, f"{line}\n".encode())
 
 
 @contextmanager
 def partial_folder(
-    output: Path, *, identity: str, size: int, overwrite: bool = False, durable: bool = True
+    output: Path,
+    *,
+    identity: str,
+    size: int,
+    digest: Digest,
+    overwrite: bool = False,
+    durable: bool = True,
 ) -> Iterator[Partial]:
     """A folder to fill that becomes `output` when the block ends, and only then.
 
@@ -46,6 +58,7 @@ def partial_folder(
         output: the folder to make.
         identity: what is being made; an earlier run is continued only if it made the same.
         size: bytes that will be written; free disk is checked first.
+        digest: of a tensor in the folder; what an earlier run finished must still have its own.
         overwrite: replace an existing folder, at the end.
         durable: flush to the disk before the rename.
 
@@ -61,9 +74,9 @@ def partial_folder(
         _check_disk(folder, output, size)
         folder.mkdir(exist_ok=True)
         with _open_journal(folder) as journal:
-            done = _resume(folder, journal, f"{identity} {_boot_id()}")
+            done = _resume(folder, journal, identity, digest)
             try:
-                yield Partial(folder=folder, done=done, journal=journal)
+                yield Partial(folder=folder, done=done, journal=journal, digest=digest)
             except (CheckpointError, OperatorError, RecipeError):
                 shutil.rmtree(folder)
                 raise
@@ -109,44 +122,69 @@ def _check_paths(output: Path, folder: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
         )
-    if folder.exists() and any(folder.iterdir()) and not (folder / JOURNAL).exists():
+    if folder.is_symlink() or (folder.exists() and not _is_ours(folder)):
         raise OutputError(
             f"{folder}, where {output.name} would be made, holds something else",
             hint="move it away, or choose another output folder",
         )
 
 
+def _is_ours(folder: Path) -> bool:
+    journal = folder / JOURNAL
+    return folder.is_dir() and (
+        not any(folder.iterdir()) or (journal.is_file() and not journal.is_symlink())
+    )
+
+
 @contextmanager
 def _open_journal(folder: Path) -> Iterator[int]:
-    handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    handle = os.open(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     try:
         yield handle
     finally:
         os.close(handle)
 
 
-def _resume(folder: Path, journal: int, identity: str) -> frozenset[str]:
+def _resume(folder: Path, journal: int, identity: str, digest: Digest) -> frozenset[str]:
     """The tensors an earlier run of the same work finished; otherwise the folder is emptied."""
     text = os.pread(journal, os.fstat(journal).st_size, 0)
     whole = text[: text.rfind(b"\n") + 1]
     os.ftruncate(journal, len(whole))  # a crash may have cut the last line short
     first, *lines = whole.decode(errors="replace").splitlines() or [""]
     if first == identity:
-        return frozenset(json.loads(line) for line in lines)
+        return _finished(folder, lines, digest)
     for path in folder.iterdir():
         if path.name != JOURNAL:
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     os.ftruncate(journal, 0)
     os.write(journal, f"{identity}\n".encode())
     return frozenset()
 
 
-def _boot_id() -> str:
-    """Changes when the machine restarts, where the system says so."""
+def _finished(folder: Path, lines: list[str], digest: Digest) -> frozenset[str]:
+    """The tensors in the lines of a journal whose data are what it says; all cores look."""
+    stated = dict(filter(None, map(_entry, lines)))
+
+    def is_there(name: str) -> bool:
+        try:
+            return digest(folder, name) == stated[name] != ""
+        except (KeyError, OSError):  # no tensor of this work, or a file that cannot be read
+            return False
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        there = pool.map(is_there, stated)
+        return frozenset(name for name, holds in zip(stated, there, strict=True) if holds)
+
+
+def _entry(line: str) -> tuple[str, str] | None:
+    """(tensor, digest) of a line of the journal; None for any other text."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return "-"
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(entry, list) and len(entry) == 2 and all(isinstance(e, str) for e in entry):
+        return entry[0], entry[1]
+    return None
 
 
 def _check_disk(folder: Path, output: Path, size: int) -> None:
@@ -162,7 +200,7 @@ def _check_disk(folder: Path, output: Path, size: int) -> None:
 def _replace(folder: Path, output: Path, durable: bool) -> None:
     """`folder` becomes `output`. A crash in between leaves one of the two complete."""
     if durable:
-        for path in [*folder.iterdir(), folder]:
+        for path in [*folder.rglob("*"), folder]:
             _sync(path)
     journal, old = _journal_path(output), _replaced_path(output)
     (folder / JOURNAL).rename(journal)

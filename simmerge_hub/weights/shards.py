@@ -7,7 +7,7 @@ the model, tensors may be written in any order, and a shard can be continued aft
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from simmerge_hub.hub.files.hashes import hash_span
 from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES, TensorHeader, parse_header
 
 OUTPUT_CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -50,6 +51,13 @@ class Shard:
         """What its header says of its tensors."""
         return parse_header(self.header[LENGTH_BYTES:], self.size, self.file)
 
+    @property
+    def spans(self) -> Iterator[tuple[str, int, int]]:
+        """Each tensor with the first and the last (exclusive) byte of its data."""
+        ends = [*list(self.starts.values())[1:], self.size]
+        for (name, start), end in zip(self.starts.items(), ends, strict=True):
+            yield name, start, end
+
 
 def plan_shards(
     entries: Mapping[str, Entry], limit: int, metadata: Mapping[str, str]
@@ -81,12 +89,13 @@ def open_shards(folder: Path, shards: list[Shard]) -> Iterator[Write]:
         places: dict[str, tuple[int, int, int]] = {}
         for shard in shards:
             path = folder / shard.file
+            if path.is_symlink():  # nobody's file is written into through a link
+                path.unlink()
             mode = "r+b" if path.exists() else "w+b"
             handle = stack.enter_context(open(path, mode)).fileno()
             _reserve(handle, shard.size)
             os.pwrite(handle, shard.header, 0)
-            ends = [*list(shard.starts.values())[1:], shard.size]
-            for (name, start), end in zip(shard.starts.items(), ends, strict=True):
+            for name, start, end in shard.spans:
                 places[name] = (handle, start, end)
 
         def write(name: str, low: int, rows: Tensor) -> None:
@@ -102,6 +111,24 @@ def open_shards(folder: Path, shards: list[Shard]) -> Iterator[Write]:
         yield write
     if len(shards) > 1:
         (folder / "model.safetensors.index.json").write_text(_index(shards))
+
+
+def written_digests(shards: list[Shard]) -> Callable[[Path, str], str]:
+    """What gives the BLAKE3 of a tensor's data as it lies in a folder; "" where it cannot be there.
+
+    It cannot where the shard is missing, is no plain file, or has another size than it was given.
+    """
+    places = {name: (shard, start, end) for shard in shards for name, start, end in shard.spans}
+
+    def digest(folder: Path, name: str) -> str:
+        shard, start, end = places[name]
+        path = folder / shard.file
+        if path.is_symlink() or not path.is_file() or path.stat().st_size != shard.size:
+            return ""
+        with open(path, "rb", buffering=0) as handle:
+            return hash_span(handle, start, end)
+
+    return digest
 
 
 def _data_size(entry: Entry) -> int:

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
 from simmerge_hub.hub.files.headers import BITS, TensorHeader
-from simmerge_hub.hub.files.ranges import read_spans
+from simmerge_hub.hub.files.ranges import Location, local_file, read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.numbers import decode, matrix_shape, scale_grid
@@ -84,9 +84,17 @@ def read_rows(
 
 def read_whole(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Every tensor as it is stored, float32 in its own shape: for adapters, which are small."""
+    checkpoint = download(checkpoint)
     wanted = {n: [(0, matrix_shape(h.shape)[0])] for n, h in checkpoint.tensors.items()}
     stored = _read_stored(checkpoint, wanted)
     return {name: t.reshape(checkpoint.tensors[name].shape) for name, t in stored.items()}
+
+
+def download(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with its weights here, whole, and each held against the digest the Hub states."""
+    files = sorted({header.file for header in checkpoint.tensors.values()})
+    folders = [local_file(checkpoint.weights, file).parent for file in files]
+    return replace(checkpoint, converted=Location(folder=folders[0])) if folders else checkpoint
 
 
 @contextmanager
@@ -172,7 +180,7 @@ def stored_dtype(header: TensorHeader) -> str:
 
 
 def read_buffer(checkpoint: Checkpoint, name: str) -> bytes:
-    """The stored bytes of one of `checkpoint.buffers`, whole; only they are fetched.
+    """The stored bytes of one of `checkpoint.buffers`, whole; its file is downloaded.
 
     Raises:
         CheckpointError: it is larger than any buffer should be.
@@ -186,7 +194,8 @@ def read_buffer(checkpoint: Checkpoint, name: str) -> bytes:
             hint="whole numbers are copied, not merged; if these are packed weights, use the "
             "unquantised original",
         )
-    (data,) = read_spans(checkpoint.weights, header.file, [(header.start, header.end)])
+    folder = Location(folder=local_file(checkpoint.weights, header.file).parent)
+    (data,) = read_spans(folder, header.file, [(header.start, header.end)])
     return data
 
 

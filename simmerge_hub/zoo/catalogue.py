@@ -32,6 +32,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args
 
+from simmerge_hub.documents import read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.zoo.real.domains import find_task
 from simmerge_hub.zoo.tasks import DOMAINS, Task, task
@@ -108,12 +109,11 @@ class Catalogue:
 
 def load_catalogue(path: Path) -> Catalogue:
     """Read and check the YAML at `path`. Raises RecipeError naming the entry that is wrong."""
-    import yaml
 
     try:
-        fields = yaml.safe_load(path.read_text())
+        fields = read_yaml(path.read_text())
         return _catalogue(fields)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecipeError(
             f"{path} is not a zoo: {error}", hint="compare it with recipes/zoo-demo.yaml"
         ) from error

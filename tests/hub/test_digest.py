@@ -72,7 +72,7 @@ def test_folders_are_hashed_together_and_each_file_once(
     HfApi().upload_folder(repo_id=f"{org}/model", folder_path=folder)
     checkpoints = [resolve(str(folder)), resolve(str(folder)), resolve(f"{org}/model")]
     hashed: list[str] = []
-    monkeypatch.setattr(module, "hash_file", lambda _, file, kind: hashed.append(f"{kind} {file}"))
+    monkeypatch.setattr(module, "hash_path", lambda p, kind: hashed.append(f"{kind} {p.name}"))
     hash_together(checkpoints)
     assert sorted(hashed) == [
         "blake3 config.json", "blake3 model.safetensors", "blake3 tokenizer.json",

@@ -56,8 +56,8 @@ WHY = Why(
 def report(recipe: Recipe = RECIPE, kind: Any = "full", **licences: str | None) -> MergeReport:
     checkpoints = {
         s.name: Checkpoint(
-            ref=ModelRef(repo=s.repo or "x"),
-            location=Location(repo=s.repo),
+            ref=ModelRef(repo="org/x"),  # which cannot be called what a recipe may call it
+            location=Location(repo="org/x" if s.repo else ""),
             commit=s.commit,
             kind="full" if s is recipe.base else kind,
             config={},
@@ -280,7 +280,10 @@ class TestText:
         text = card(report(), WHY)
         assert "123" not in text.replace(COMMIT, "").replace(COMMIT[:12], "").replace("@0123", "")
         assert "/home" not in text
-        assert "291 tensors in bfloat16, made with simmerge-hub 0.1.0, torch 2.13.0." in text
+        assert (
+            "291 tensors in bfloat16, made with simmerge-hub 0.1.0, torch 2.13.0. "
+            "Every weight file has the digest that the Hub states.\n"
+        ) in text
 
     def test_the_same_merge_has_the_same_card(self) -> None:
         assert card(report(), WHY) == card(replace(report(), seconds=9.9), WHY)

@@ -122,17 +122,18 @@ class TestRefused:
             "\tsimmerge: 1",
             "simmerge: !!python/object/apply:os.system ['touch /tmp/pwned']",
             "simmerge: !!python/name:os.system",
-            "simmerge: 2024-13-45",
+            "simmerge: !!int ''",
+            "simmerge: 1\nsimmerge: 1",
             "simmerge: \x00",
             "[" * 500,
         ],
-        ids=range(8),
+        ids=range(9),
     )
     def test_what_is_no_yaml(self, text: str) -> None:
         with pytest.raises(RecipeError) as caught:
             read(text)
-        assert str(caught.value).startswith("plan.yaml is not YAML: ")
-        assert caught.value.hint == "check its indentation"
+        assert str(caught.value).startswith("plan.yaml cannot be read as YAML: ")
+        assert caught.value.hint == "correct that line; a key stands once"
 
     @pytest.mark.parametrize("at", ["models", "steps", "seed", "base", "dtype", "extra"])
     def test_a_yaml_bomb_is_never_written_out(self, at: str) -> None:

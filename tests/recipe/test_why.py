@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simmerge_hub.errors import RecipeError
 from simmerge_hub.recipe import Recipe, dump_yaml, parse
 from simmerge_hub.recipe.why import (
     MOST_VALUES,
@@ -200,7 +201,10 @@ class TestHostile:
         ids=str,
     )
     def test_a_sealed_why_that_no_card_can_print(self, broken: dict[str, Any]) -> None:
-        assert parse(forged(**broken), "x")[1] is None
+        try:
+            assert parse(forged(**broken), "x")[1] is None
+        except RecipeError as error:  # what no YAML of ours holds either
+            assert "a number has 401 characters" in str(error)
 
     @pytest.mark.parametrize("gone", sorted(WHY.to_dict()))
     def test_a_why_that_lacks_something(self, gone: str) -> None:
@@ -209,16 +213,17 @@ class TestHostile:
         sealed = data if gone == "seal" else seal(data)
         assert parse(text(sealed), "x")[1] is None
 
-    @pytest.mark.parametrize(
-        "odd", ["2024-01-01", "{1: a, b: c}", "&x [*x]", "!!binary aGk="], ids=range(4)
-    )
+    @pytest.mark.parametrize("odd", ["2024-01-01", "{1: a, b: c}", "!!binary aGk="], ids=range(3))
     def test_what_json_cannot_hold(self, odd: str) -> None:
         assert parse(f"{text(WHY.to_dict())}  left_out: {odd}\n", "x")[1] is None
 
     def test_a_bomb_inside_is_not_exploded(self) -> None:
         lines = ["  a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
         lines += [f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
-        assert parse(text(WHY.to_dict()) + "\n".join(lines), "x")[1] is None
+        with pytest.raises(RecipeError, match="unfolds into more than"):
+            parse(text(WHY.to_dict()) + "\n".join(lines), "x")
+        with pytest.raises(RecipeError, match="refers to itself"):
+            parse(f"{text(WHY.to_dict())}  left_out: &x [*x]\n", "x")
 
     def test_a_huge_one(self) -> None:
         data = seal(WHY.to_dict() | {"tried": ["ties"] * MOST_VALUES})

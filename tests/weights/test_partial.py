@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from simmerge_hub.errors import (
     RecipeError,
     SimmergeError,
 )
-from simmerge_hub.weights import partial
 from simmerge_hub.weights.partial import DISK_RESERVE, JOURNAL, partial_folder
+
+
+def digest(folder: Path, name: str) -> str:
+    """Tensors are files here."""
+    path = folder / name
+    return sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 def fill(output: Path, *names: str, identity: str = "x", **how: Any) -> frozenset[str]:
     """Write these files as finished tensors; what an earlier run had finished."""
-    with partial_folder(output, identity=identity, size=1, **how) as part:
+    with partial_folder(output, identity=identity, size=1, digest=digest, **how) as part:
         for name in names:
             (part.folder / name).write_text(name)
             part.finish(name)
@@ -30,7 +36,7 @@ def fill(output: Path, *names: str, identity: str = "x", **how: Any) -> frozense
 def cut_off(output: Path, *names: str, error: BaseException, identity: str = "x") -> None:
     with (
         pytest.raises(type(error)),
-        partial_folder(output, identity=identity, size=1) as part,
+        partial_folder(output, identity=identity, size=1, digest=digest) as part,
     ):
         for name in names:
             (part.folder / name).write_text(name)
@@ -44,7 +50,7 @@ def contents(folder: Path) -> set[str]:
 
 def test_it_appears_when_the_block_ends(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    with partial_folder(out, identity="x", size=1) as part:
+    with partial_folder(out, identity="x", size=1, digest=digest) as part:
         (part.folder / "a").write_text("a")
         assert not out.exists()
         assert part.done == frozenset()
@@ -74,11 +80,36 @@ def test_another_plan_starts_anew(tmp_path: Path) -> None:
     assert contents(out) == {"b"}
 
 
-def test_another_boot_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", ["a deleted file", "a shorter file", "other bytes"])
+def test_what_is_not_there_any_more_is_done_again(tmp_path: Path, damage: str) -> None:
+    out, path = tmp_path / "out", tmp_path / "out.partial" / "abc"
+    cut_off(out, "abc", "d", error=KeyboardInterrupt())
+    path.write_text("ab" if damage == "a shorter file" else "abx")
+    if damage == "a deleted file":
+        path.unlink()
+    assert fill(out, "abc") == {"d"}
+
+
+@pytest.mark.parametrize(
+    "line", ["{}", '["d"]', '["d", 1]', '"d"', "[" * 10**5, '["d", ""]', '["other", "x"]', "\0"]
+)
+def test_odd_lines_of_a_journal_are_no_tensors(tmp_path: Path, line: str) -> None:
     out = tmp_path / "out"
     cut_off(out, "a", error=KeyboardInterrupt())
-    monkeypatch.setattr(partial, "_boot_id", lambda: "later")
-    assert fill(out, "b") == frozenset()
+    with open(tmp_path / "out.partial" / JOURNAL, "a") as journal:
+        journal.write(f"{line}\n")
+    assert fill(out, "d") == {"a"}
+
+
+def test_a_folder_that_is_a_link_is_left_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("thesis.txt", JOURNAL):
+        (theirs / name).write_text("mine")
+    (tmp_path / "out.partial").symlink_to(theirs)
+    with pytest.raises(OutputError, match="holds something else"):
+        fill(tmp_path / "out", "a")
+    assert contents(theirs) == {"thesis.txt", JOURNAL}
 
 
 def test_half_a_line_of_the_journal_is_no_tensor(tmp_path: Path) -> None:
@@ -110,7 +141,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with (
-        partial_folder(out, identity="x", size=1),
+        partial_folder(out, identity="x", size=1, digest=digest),
         pytest.raises(OutputError, match="another process is writing"),
     ):
         fill(out, "b")
@@ -123,12 +154,12 @@ def test_free_disk_is_checked_first(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
     if fits:
-        with partial_folder(tmp_path / "out", identity="x", size=1000):
+        with partial_folder(tmp_path / "out", identity="x", size=1000, digest=digest):
             pass
         return
     with (
         pytest.raises(OutputError, match=r"needs 0\.0 GB"),
-        partial_folder(tmp_path / "out", identity="x", size=1000),
+        partial_folder(tmp_path / "out", identity="x", size=1000, digest=digest),
     ):
         pytest.fail("nothing may be written")
     assert contents(tmp_path) == set()

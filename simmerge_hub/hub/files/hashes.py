@@ -1,7 +1,4 @@
-"""Hashes of whole files: each is computed once, and that of a large file kept until it changes.
-
-Knows where a file lies, nothing of what is in it.
-"""
+"""Hashes of whole files here: each is computed once, that of a large file kept until it changes."""
 
 import hashlib
 import os
@@ -9,23 +6,23 @@ import re
 import threading
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from blake3 import blake3
 
 from simmerge_hub.hub.assets import assets_folder
-from simmerge_hub.hub.files.ranges import Location, local_file
 
 REMEMBERED = 16 * 2**20
 """Bytes from which the hash of a local file is kept in the assets cache."""
 BLOCK_BYTES = 2**22
 """Bytes that are hashed at a time."""
-Kind = Literal["sha256", "blake3"]
+Kind = Literal["sha256", "blake3", "git"]
+"""`git`: the SHA-1 that git names a file's content by."""
 
 
-def hash_file(location: Location, file: str, kind: Kind) -> str:
-    """The hash of a whole file in hexadecimal digits; a remote one is downloaded for it."""
-    path = local_file(location, file).resolve()
+def hash_path(file: Path, kind: Kind) -> str:
+    """The hash of a whole file in hexadecimal digits."""
+    path = file.resolve()
     status = path.stat()
     return _hash(path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
@@ -38,7 +35,7 @@ def _hash(path: Path, kind: Kind, size: int, mtime: int, ctime: int, inode: int)
     identity = f"{path} {size} {mtime} {ctime} {inode}"
     folder = assets_folder(kind, hashlib.sha256(identity.encode()).hexdigest())
     note = folder / kind
-    if note.is_file() and re.fullmatch("[0-9a-f]{64}", known := note.read_text()):
+    if note.is_file() and re.fullmatch("[0-9a-f]{40,64}", known := note.read_text()):
         return known
     computed = _hash_now(path, kind)
     part = folder / f"part-{os.getpid()}-{threading.get_ident()}"
@@ -51,10 +48,18 @@ def _hash_now(path: Path, kind: Kind) -> str:
     with open(path, "rb", buffering=0) as handle:
         if kind == "sha256":
             return hashlib.file_digest(handle, "sha256").hexdigest()
-        state, buffer = (
-            blake3(),
-            memoryview(bytearray(BLOCK_BYTES)),
-        )  # a mapping would count as memory
-        while size := handle.readinto(buffer):
-            state.update(buffer[:size])
+        size = path.stat().st_size
+        if kind == "git":
+            state = hashlib.sha1(b"blob %d\0" % size)
+            return hashlib.file_digest(handle, lambda: state).hexdigest()
+        return hash_span(handle, 0, size)
+
+
+def hash_span(handle: BinaryIO, start: int, end: int) -> str:
+    """The BLAKE3 of bytes [start, end) of an open file, or of those of them that there are."""
+    state, buffer = blake3(), memoryview(bytearray(min(BLOCK_BYTES, end - start)))
+    handle.seek(start)
+    while start < end and (size := handle.readinto(buffer[: end - start])):  # type: ignore[attr-defined]
+        state.update(buffer[:size])
+        start += size
     return state.hexdigest()

@@ -5,13 +5,13 @@ the file, is no JSON object, names an unknown dtype, or describes data that does
 section exactly; an index if it names a file outside its own folder.
 """
 
-import json
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from simmerge_hub.documents import DocumentError, read_json_object
 from simmerge_hub.errors import CorruptHeader
 
 LENGTH_BYTES = 8
@@ -127,27 +127,9 @@ def _plain_name(name: str, ending: str) -> bool:
 
 def _json_object(text: bytes, file: str) -> dict[str, Any]:
     try:
-        value = json.loads(text, object_pairs_hook=_refuse_duplicates)
-    except _DuplicateKey as error:
-        raise _corrupt(file, f"{reprlib.repr(str(error))} is there twice") from None
-    except (ValueError, RecursionError):
-        raise _corrupt(file, "it is not JSON") from None
-    if not isinstance(value, dict):
-        raise _corrupt(file, "it is not a JSON object")
-    return value
-
-
-class _DuplicateKey(Exception):
-    """A key that an object has twice: readers may differ on which one counts."""
-
-
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in values:
-            raise _DuplicateKey(key)
-        values[key] = value
-    return values
+        return read_json_object(text)
+    except DocumentError as error:
+        raise _corrupt(file, str(error)) from None
 
 
 def _corrupt(file: str, seen: str) -> CorruptHeader:

@@ -18,7 +18,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
 from simmerge_hub.errors import PushFailed
-from simmerge_hub.hub.client import api, offline, translate_errors
+from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.ranges import Location, local_file
 from simmerge_hub.hub.upload.publish import (
     Commit,
@@ -55,7 +55,7 @@ def find(repo: str, path: str, *, repo_type: RepoType = "model") -> Attachment |
     Raises:
         HubError: the repository cannot be read.
     """
-    with translate_errors(repo):
+    with translate_answers(repo):
         if offline():
             return _find_cached(repo, path, repo_type)
         url = hf_hub_url(repo, path, repo_type=repo_type)
@@ -73,7 +73,7 @@ def find(repo: str, path: str, *, repo_type: RepoType = "model") -> Attachment |
 
 def audience(repo: str) -> Audience:
     """Who may read a model's files: everybody, whom its owners let in, or its owners."""
-    with translate_errors(repo):
+    with translate_answers(repo):
         info = api().model_info(repo)
     if info.private:
         return "private"

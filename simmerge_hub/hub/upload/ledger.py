@@ -22,7 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import WeakFileLock
 
 from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
-from simmerge_hub.hub.client import api, translate_errors
+from simmerge_hub.hub.client import api, translate_answers
 from simmerge_hub.hub.files.ranges import CONNECTIONS, Location, local_file
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 from simmerge_hub.hub.upload.publish import hide_small_progress, translate_push_errors
@@ -119,7 +119,7 @@ def demand_free(reference: str) -> None:
     folder = local_folder(reference, new=True)
     if folder is not None:
         return _demand_empty(folder)
-    with translate_errors(reference):
+    with translate_answers(reference):
         there = api().repo_exists(reference)
         listed = api().list_repo_files(reference) if there else []
     return _demand_none(reference, listed)

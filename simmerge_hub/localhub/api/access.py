@@ -72,6 +72,26 @@ def committable(request: Request) -> tuple[Repository, User]:
     return writable(request)
 
 
+def may_commit(request: Request, user: User, sha256: str) -> bool:
+    """Whether the user may use a stored object: they have sent it, or may read a file it is."""
+    store = rooms(request)
+    if user.owner or (user.name, sha256) in store.uploads:
+        return True
+    return any(
+        _may_download(user, repository) and store.repositories.holds(repository, sha256)
+        for kind in names.REPO_KINDS
+        for repository in store.repositories.every(kind)
+    )
+
+
+def _may_download(user: User, repository: Repository) -> bool:
+    try:
+        check_download(user, repository)
+    except Refused:
+        return False
+    return True
+
+
 def revision(request: Request) -> str:
     """The revision in the path, `main` without one."""
     return (

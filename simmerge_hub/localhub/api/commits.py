@@ -15,6 +15,7 @@ from starlette.routing import Route
 from simmerge_hub.localhub import names
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import (
+    LARGEST_BODY,
     flag,
     json_object,
     objects,
@@ -43,6 +44,9 @@ from simmerge_hub.localhub.store.history import (
 from simmerge_hub.localhub.store.repositories import SHORTEST_ID, Repository
 
 LARGEST_REGULAR = 10 * 2**20
+LARGEST_COMMIT = 512 * 2**20
+"""Bytes of a commit with its regular files; it is read by those who may commit."""
+MOST_PATTERNS = 1000
 LARGE_MARK = "filter=lfs"
 
 
@@ -74,8 +78,11 @@ def _large_patterns(files: Files, blobs: Blobs) -> list[str]:
     """The name patterns that the repository's `.gitattributes` marks as large."""
     if ".gitattributes" not in files:
         return []
+    if files[".gitattributes"].size > LARGEST_BODY:
+        return []
     lines = blobs.read(files[".gitattributes"].sha256).decode(errors="replace").splitlines()
-    return [line.split()[0] for line in lines if LARGE_MARK in line.split()[1:]]
+    patterns = [line.split()[0] for line in lines if LARGE_MARK in line.split()[1:]]
+    return patterns[:MOST_PATTERNS]
 
 
 def commit(request: Request, body: bytes) -> Response:
@@ -83,7 +90,7 @@ def commit(request: Request, body: bytes) -> Response:
     repository, user = access.committable(request)
     lines = [json_object(line) for line in body.splitlines() if line.strip()]
     header = next((_value(line) for line in lines if line.get("key") == "header"), {})
-    edits = list(_edits(lines, rooms(request).blobs))
+    edits = list(_edits(request, lines, user))
 
     def add_commit(now: Repository) -> Repository:
         parent = _parent(request, now, text(header, "parentCommit", ""))
@@ -143,7 +150,8 @@ def _title(header: dict) -> str:
     return text(header, "summary", "").strip() or "Update"
 
 
-def _edits(lines: list[dict], blobs: Blobs) -> Iterator[Edit]:
+def _edits(request: Request, lines: list[dict], user: User) -> Iterator[Edit]:
+    blobs = rooms(request).blobs
     for line in lines:
         value = _value(line)
         match line.get("key"):
@@ -152,7 +160,7 @@ def _edits(lines: list[dict], blobs: Blobs) -> Iterator[Edit]:
             case "file":
                 yield _regular(value, blobs)
             case "lfsFile":
-                yield _large(value, blobs)
+                yield _large(request, value, user)
             case "deletedFile":
                 yield Remove(_path(value))
             case "deletedFolder":
@@ -174,10 +182,11 @@ def _decode(content: str) -> bytes:
         raise Refused("content that is not valid base64") from None
 
 
-def _large(value: dict, blobs: Blobs) -> Put:
+def _large(request: Request, value: dict, user: User) -> Put:
     path, sha256 = _path(value), names.sha256(text(value, "oid"))
-    size = blobs.size(sha256)
-    if size is None or value.get("size", size) != size:
+    size = rooms(request).blobs.size(sha256)
+    known = size is not None and value.get("size", size) == size
+    if size is None or not known or not access.may_commit(request, user, sha256):
         raise Refused(f"{path} was not uploaded: no object {sha256} of {value.get('size')} bytes")
     return Put(path, lfs_entry(sha256, size))
 
@@ -210,10 +219,14 @@ def squash(request: Request, payload: dict) -> Response:
 routes = [
     Route(
         "/api/{kind}/{namespace}/{name}/preupload/{revision}",
-        with_json(preupload),
+        with_json(preupload, authorise=access.committable),
         methods=["POST"],
     ),
-    Route("/api/{kind}/{namespace}/{name}/commit/{revision}", with_bytes(commit), methods=["POST"]),
+    Route(
+        "/api/{kind}/{namespace}/{name}/commit/{revision}",
+        with_bytes(commit, authorise=access.committable, most=LARGEST_COMMIT),
+        methods=["POST"],
+    ),
     Route(
         "/api/{kind}/{namespace}/{name}/super-squash/{revision}",
         with_json(squash),

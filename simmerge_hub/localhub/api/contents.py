@@ -137,7 +137,7 @@ routes = [
     Route("/api/{kind}/{namespace}/{name}/tree/{revision}/{path:path}", tree),
     Route(
         "/api/{kind}/{namespace}/{name}/paths-info/{revision}",
-        with_bytes(paths_info),
+        with_bytes(paths_info, authorise=access.readable),
         methods=["POST"],
     ),
     Route("/api/{kind}/{namespace}/{name}/commits/{revision}", commits),

@@ -3,7 +3,6 @@
 Knows nothing about repositories or who may see them; see `access` for that.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,14 +12,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from simmerge_hub.localhub.errors import Refused
-from simmerge_hub.localhub.store.accounts import Accounts, Signer
+from simmerge_hub.documents import DocumentError, read_json_object
+from simmerge_hub.localhub.errors import Refused, TooLarge
+from simmerge_hub.localhub.store.accounts import Accounts, Signer, check_login
 from simmerge_hub.localhub.store.blobs import Blobs
 from simmerge_hub.localhub.store.collections import Collections
 from simmerge_hub.localhub.store.repositories import Repositories
+from simmerge_hub.localhub.store.uploads import Uploads
 from simmerge_hub.localhub.xet import Xorbs
 
 ITEMS_A_PAGE = 1000
+LARGEST_BODY = 16 * 2**20
+"""Bytes of a request that is read whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class Rooms:
     accounts: Accounts
     signer: Signer
     xorbs: Xorbs
+    uploads: Uploads
     instance: str
 
 
@@ -47,33 +51,62 @@ def rooms(request: Request) -> Rooms:
     return request.app.state.rooms
 
 
-def with_bytes(handler: Handler) -> Callable:
-    """An endpoint that reads the whole body, then calls `handler(request, body)` in a thread."""
+def logged_in(request: Request) -> None:
+    """LoginRequired or BadToken unless the request carries somebody's token."""
+    check_login(rooms(request).accounts.user(request.headers.get("authorization")))
+
+
+def with_bytes(
+    handler: Handler,
+    *,
+    authorise: Callable[[Request], object] = logged_in,
+    most: int = LARGEST_BODY,
+) -> Callable:
+    """An endpoint that reads the whole body, then calls `handler(request, body)` in a thread.
+
+    Not a byte is read before `authorise` has let the request pass, and never more than `most`.
+    """
 
     async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(handler, request, await request.body())
+        await run_in_threadpool(authorise, request)
+        return await run_in_threadpool(handler, request, await _body(request, most))
 
     return endpoint
 
 
-def with_json(handler: Handler) -> Callable:
+async def _body(request: Request, most: int) -> bytes:
+    body = bytearray()
+    async for data in request.stream():
+        body += data
+        if len(body) > most:
+            raise TooLarge(f"more than {most} bytes")
+    return bytes(body)
+
+
+def anybody(request: Request) -> None:
+    """Lets every request pass."""
+
+
+def with_json(
+    handler: Handler,
+    *,
+    authorise: Callable[[Request], object] = logged_in,
+    most: int = LARGEST_BODY,
+) -> Callable:
     """An endpoint that reads a JSON object (an empty body counts as one) and passes it on."""
 
     def parse_first(request: Request, body: bytes) -> Response:
         return handler(request, json_object(body or b"{}"))
 
-    return with_bytes(parse_first)
+    return with_bytes(parse_first, authorise=authorise, most=most)
 
 
 def json_object(data: bytes) -> dict[str, Any]:
     """A JSON object; Refused when it is anything else."""
     try:
-        value = json.loads(data)
-    except ValueError:
-        raise Refused("expected JSON") from None
-    if not isinstance(value, dict):
-        raise Refused("expected a JSON object")
-    return value
+        return read_json_object(data, finite=True)
+    except DocumentError as error:
+        raise Refused(f"expected a JSON object: {error}") from None
 
 
 def text(payload: dict[str, Any], key: str, default: str | None = None) -> str:
@@ -114,7 +147,7 @@ def flag(request: Request, name: str) -> bool:
 def number(request: Request, name: str, default: int, most: int) -> int:
     """A query parameter that is a number from 0 to `most`."""
     value = request.query_params.get(name, str(default))
-    if not value.isdecimal():
+    if not value.isdecimal() or len(value) > 12:
         raise Refused(f"{name!r} must be a number, not {value!r}")
     return min(int(value), most)
 

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from simmerge_hub.localhub import cards
-from simmerge_hub.localhub.api.exchange import text, with_json
+from simmerge_hub.localhub.api.exchange import anybody, text, with_json
 
 
 def validate(request: Request, payload: dict) -> Response:
@@ -17,4 +17,7 @@ def validate(request: Request, payload: dict) -> Response:
     return JSONResponse({"errors": errors, "warnings": warnings}, 400 if errors else 200)
 
 
-routes = [Route("/api/validate-yaml", with_json(validate), methods=["POST"])]
+LARGEST_CARD = 2**18
+"""Bytes of a card that is looked at: the client asks without a token."""
+_endpoint = with_json(validate, authorise=anybody, most=LARGEST_CARD)
+routes = [Route("/api/validate-yaml", _endpoint, methods=["POST"])]

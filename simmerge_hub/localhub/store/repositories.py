@@ -190,6 +190,19 @@ class Repositories:
             yield commit
             oid = commit.parent
 
+    def holds(self, repository: Repository, sha256: str) -> bool:
+        """Whether a file of any commit that a reference leads to has this content."""
+        seen: set[str] = set()
+        pending = set(repository.references().values())
+        while pending - seen:
+            oid = (pending - seen).pop()
+            seen.add(oid)
+            commit = self.commit(repository, oid)
+            if any(entry.sha256 == sha256 for entry in commit.files.values()):
+                return True
+            pending |= {commit.parent} if commit.parent else set()
+        return False
+
     def _folder(self, kind: str, repo_id: str) -> Path:
         namespace, _, name = repo_id.partition("/")
         return self._root / kind / names.repo_id(namespace, name)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
+from simmerge_hub.documents import DocumentError, SeveralDocuments, read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.recipe.mergekit.parameters import METHODS, PARAMETER_NAMES
 from simmerge_hub.recipe.mergekit.references import Reference, parse_reference
@@ -69,12 +68,12 @@ def is_mergekit(text: str) -> bool:
     if "merge_method" not in text:
         return False
     try:
-        first = next(yaml.compose_all(text, Loader=yaml.SafeLoader), None)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        data = read_yaml(text)
+    except SeveralDocuments:
+        return True
+    except DocumentError:
         return False
-    return isinstance(first, yaml.MappingNode) and any(
-        key.value == "merge_method" for key, _ in first.value
-    )
+    return isinstance(data, dict) and "merge_method" in data
 
 
 def parse(text: str, where: str, refusals: Refusals) -> Document:
@@ -84,7 +83,6 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
         RecipeError: it is none that mergekit reads. Or its method is unknown or it has no inputs
             that could be looked at: then `refusals` are settled.
     """
-    _refuse_several(text, where)
     data = yaml_mapping(text, where)
     _check_keys(data, DOCUMENT_KEYS, "", refusals)
     method = _method(data.get("merge_method"), refusals)
@@ -109,19 +107,6 @@ def document_error(where: str, seen: str, hint: str = "") -> RecipeError:
     return RecipeError(
         f"{where} is no mergekit recipe: {seen}", hint=hint or "docs/reference/mergekit.md"
     )
-
-
-def _refuse_several(text: str, where: str) -> None:
-    try:
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
-        documents = sum(isinstance(event, yaml.DocumentStartEvent) for event in events)
-    except (yaml.YAMLError, ValueError):
-        return  # the parser says it better
-    if documents > 1:
-        raise RecipeError(
-            f"{where} holds several documents, as for mergekit-multi",
-            hint="write one recipe with several `steps:`; they need no models in between on disk",
-        )
 
 
 def _method(name: Any, refusals: Refusals) -> str:

@@ -17,12 +17,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simmerge_hub.documents import read_json
 from simmerge_hub.errors import BanditError, SimmergeError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.features import LARGEST_NUMBER
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST, arm_entry, arm_from
 
 ID = re.compile(r"s(\d{6,9})")
+LONGEST_LINE = 2**20
+"""Bytes of an event."""
 MOST_EXPECTED = 10.0
 """No gain is expected to be as far from 0."""
 
@@ -106,7 +109,9 @@ def read(texts: Iterable[tuple[str, str]]) -> History:
         for number, line in enumerate(text.splitlines(), 1):
             where = f"{name}, line {number}"
             try:
-                _apply(json.loads(line), suggestions, gains, added)
+                _apply(
+                    read_json(line, largest=LONGEST_LINE, finite=True), suggestions, gains, added
+                )
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 raise _damage(where, repr(error)) from error
             except SimmergeError as error:

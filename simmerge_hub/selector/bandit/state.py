@@ -16,10 +16,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from simmerge_hub.documents import read_json
 from simmerge_hub.errors import BanditError, PredictorError, SimmergeError
 from simmerge_hub.selector.bandit.bandit import Bandit, Settings
 from simmerge_hub.selector.bandit.representation import Representation
-from simmerge_hub.selector.models import conditioned, heads
+from simmerge_hub.selector.models import conditioned, forest
 from simmerge_hub.selector.tables.outcomes import arm_entry, arm_from, check_header
 
 FORMAT = "simmerge-hub bandit"
@@ -54,7 +55,7 @@ def load(written: Path, tensors: Path, *, name: str) -> Bandit:
     """
     hint = "restore both files from one commit, or start another: simmerge-hub bandit init"
     try:
-        fields = json.loads(written.read_text("utf-8"))
+        fields = read_json(written.read_bytes(), finite=True)
         _check_version(fields, f"{JSON} of {name}")
         data = tensors.read_bytes()
         if hashlib.sha256(data).hexdigest() != fields["tensors"]:
@@ -109,7 +110,9 @@ def _bandit(fields: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Ban
         names=names,
         schema=int(fields["features"]["schema"]),
         effect_names=effect_names,
-        represent=Representation(operators=operators, forest=heads.check(fields["forest"], inputs)),
+        represent=Representation(
+            operators=operators, forest=forest.check(fields["forest"], inputs)
+        ),
         ties=_tensor(tensors, "ties", (len(arms), len(arms))),
         values=values,
         effects=_tensor(tensors, "offline.effects", shape, missing=True),

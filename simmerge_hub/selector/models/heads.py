@@ -36,19 +36,6 @@ SETTINGS = {
 }
 TREE_COUNTS = (10, 25, 50, 100, 150)
 """Numbers of trees that compete inside the training rows."""
-COLUMNS = (
-    "base_weights",
-    "default_left",
-    "left_children",
-    "loss_changes",
-    "parents",
-    "right_children",
-    "split_conditions",
-    "split_indices",
-    "split_type",
-    "sum_hessian",
-)
-"""What XGBoost's JSON holds for every node of a tree."""
 
 
 def fit(rows: Rows, line: Linear, *, trees: int, seed: int) -> "list[Booster]":
@@ -122,59 +109,5 @@ def booster(head: str) -> "Booster":
     return loaded
 
 
-def check(head: Any, features: int) -> str:
-    """The text of a head read from a file, if it is a sound forest over so many features.
-
-    XGBoost follows the arrays of a model without looking, so they are checked before it does.
-    Raises KeyError, TypeError or ValueError saying what is wrong.
-    """
-    learner, forest = head["learner"], head["learner"]["gradient_booster"]
-    shape, model = learner["learner_model_param"], forest["model"]
-    if forest["name"] != "gbtree" or learner["objective"]["name"] != SETTINGS["objective"]:
-        raise ValueError("not a regression by trees")
-    if (int(shape["num_feature"]), int(shape["num_target"]), int(shape["num_class"])) != (
-        features,
-        1,
-        0,
-    ):
-        raise ValueError(f"not one number from {features} features")
-    if not np.isfinite(float(shape["base_score"].strip("[]"))):
-        raise ValueError("its base score is not finite")
-    count = len(model["trees"])
-    if (
-        int(model["gbtree_model_param"]["num_trees"]) != count
-        or int(model["gbtree_model_param"]["num_parallel_tree"]) != 1
-        or model["tree_info"] != [0] * count
-        or model["iteration_indptr"] != list(range(count + 1))
-        or any(model["cats"].values())
-    ):
-        raise ValueError("trees are missing")
-    for number, tree in enumerate(model["trees"]):
-        if tree["id"] != number or not _sound(tree, features):
-            raise ValueError(f"tree {number} is damaged")
-    return _canonical(head)
-
-
 def _canonical(head: Any) -> str:
     return json.dumps(head, separators=(",", ":"), sort_keys=True)
-
-
-def _sound(tree: dict[str, Any], features: int) -> bool:
-    """Every column holds one finite number per node, and the children make one tree of them."""
-    nodes = int(tree["tree_param"]["num_nodes"])
-    columns = {name: np.asarray(tree[name], dtype=np.float64) for name in COLUMNS}
-    if nodes < 1 or any(c.shape != (nodes,) or not np.isfinite(c).all() for c in columns.values()):
-        return False
-    left, right = columns["left_children"], columns["right_children"]
-    inner = left != -1
-    children = np.concatenate([left[inner], right[inner]])
-    parents = np.tile(np.flatnonzero(inner), 2)
-    return (
-        np.array_equal(np.sort(children), np.arange(1, nodes))
-        and np.array_equal(columns["parents"][children.astype(int)], parents)
-        and bool((children > parents).all() and (right[~inner] == -1).all())
-        and bool(np.isin(columns["split_indices"], np.arange(features)).all())
-        and bool(np.isin(columns["default_left"], (0, 1)).all())
-        and not any(columns["split_type"])
-        and not any(tree[name] for name in tree if name.startswith("categories"))
-    )

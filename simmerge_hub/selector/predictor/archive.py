@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from simmerge_hub.documents import read_json
 from simmerge_hub.errors import PredictorError, SimmergeError
 from simmerge_hub.operators import Arm
-from simmerge_hub.selector.models import conditioned, heads, multiway, network
+from simmerge_hub.selector.models import conditioned, forest, multiway, network
 from simmerge_hub.selector.models.conformal import Radii
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.multiway import MultiwayModel
@@ -28,6 +29,8 @@ from simmerge_hub.signatures.merged.effects import EFFECTS
 
 FORMAT = "simmerge-hub predictor"
 SCHEMA = 4
+LARGEST_FILE = 200 * 2**20
+"""Bytes of the largest file that is read; the packaged one has 3 MB."""
 MOST_NETWORKS = 16
 
 
@@ -46,8 +49,8 @@ def load(path: Path, *, name: str = "") -> Predictor:
     called = name or str(path)
     hint = "download it again, or train one with simmerge-hub predictor train"
     try:
-        fields = json.loads(path.read_text(), parse_constant=_finite, parse_float=_finite)
-    except (OSError, ValueError, RecursionError) as error:
+        fields = read_json(path.read_bytes(), largest=LARGEST_FILE, finite=True)
+    except (OSError, ValueError) as error:
         raise PredictorError(f"{called} is not a predictor: {error}", hint=hint) from error
     check_header(fields, FORMAT, SCHEMA, called)
     try:
@@ -101,7 +104,7 @@ def _networks_entry(given: Networks) -> dict[str, Any]:
 def _predictor(fields: Mapping[str, Any]) -> Predictor:
     names = tuple(str(name) for name in fields["features"]["names"])
     arms = tuple(arm_from(entry) for entry in fields["arms"])
-    trees = tuple(heads.check(head, len(names)) for head in fields["heads"])
+    trees = tuple(forest.check(head, len(names)) for head in fields["heads"])
     means = tuple(float(mean) for mean in fields["means"])
     _demand(len(set(names)) == len(names) > 0, "feature names repeat or are missing")
     _demand(len({a.label for a in arms}) == len(arms) > 0, "arms repeat or are missing")
@@ -145,7 +148,7 @@ def _conditioned_forest(
     effects = tuple(str(name) for name in entry["effects"])
     told = features + len(effects) + len(conditioned.STATIC) + len(conditioned.operators(arms))
     stored = ConditionedForest(
-        forest=heads.check(entry["forest"], told),
+        forest=forest.check(entry["forest"], told),
         effects=effects,
         share=float(entry["share"]),
         unmeasured=float(entry["unmeasured"]),
@@ -163,7 +166,7 @@ def _multiway(
     effects = len(fields["conditioned"]["effects"])
     of_forest, of_networks = multiway.inputs(features, effects, conditioned.operators(arms))
     model = MultiwayModel(
-        forest=heads.check(entry["forest"], of_forest),
+        forest=forest.check(entry["forest"], of_forest),
         networks=_networks(entry["networks"], of_networks),
         likeness=tuple(str(name) for name in entry["likeness"]),
         unrun=float(entry["unrun"]),
@@ -243,10 +246,3 @@ def _nulls(values: np.ndarray) -> list[list[float | None]]:
 def _demand(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)
-
-
-def _finite(written: str) -> float:
-    number = float(written)
-    if not math.isfinite(number):
-        raise ValueError(f"{written} is not a finite number")
-    return number

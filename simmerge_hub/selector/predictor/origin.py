@@ -18,8 +18,6 @@ from simmerge_hub.selector.predictor.predictor import Predictor
 PREDICTOR_FILE = "predictor.json"
 """What the file is called in a repository."""
 PACKAGED = "the package"
-LARGEST_FILE = 200 * 2**20
-"""Bytes of the largest file that is downloaded; the packaged one has 3 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,7 @@ def _from_hub(ref: ModelRef) -> Trained:
             f"{ref} holds no {PREDICTOR_FILE}: it is no predictor",
             hint="simmerge-hub predictor push makes such a repository",
         )
-    if entry.size > LARGEST_FILE:
+    if entry.size > archive.LARGEST_FILE:
         raise PredictorError(
             f"{PREDICTOR_FILE} of {ref} has {entry.size:,} bytes, which no predictor needs",
             hint="tell its author, or name another predictor",

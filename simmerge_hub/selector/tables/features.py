@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.selector.tables.lines import read_text, write_text
+from simmerge_hub.selector.tables.lines import read_lines, write_text
 from simmerge_hub.selector.tables.outcomes import Key, check_header
 
 FORMAT = "simmerge-hub features"
@@ -62,7 +62,7 @@ def save_features(table: FeatureTable, path: Path) -> None:
 def load_features(path: Path) -> FeatureTable:
     """Read and check the table at `path`. Raises PredictorError naming the line that is wrong."""
     try:
-        header, *entries = [json.loads(line) for line in read_text(path).splitlines()]
+        header, *entries = [entry for _, entry in read_lines(path)]
     except (OSError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of features: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)
@@ -72,7 +72,7 @@ def load_features(path: Path) -> FeatureTable:
         effect_names = tuple(str(name) for name in header.get("effects", ()))
         rows = {_key(e): numbers(e["values"]) for e in entries}
         effects = {_key(e): _by_arm(e["effects"]) for e in entries if "effects" in e}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of features: {error!r}") from error
     if len(rows) < len(entries):
         twice = next(key for key, count in Counter(map(_key, entries)).items() if count > 1)

@@ -3,6 +3,9 @@
 import gzip
 import zlib
 from pathlib import Path
+from typing import Any
+
+from simmerge_hub.documents import read_json_object
 
 LARGEST_TABLE = 2**30
 """Characters of a table at most: forty times the largest of ours; a few bytes unfold into more."""
@@ -25,6 +28,23 @@ def read_text(path: Path) -> str:
     if len(text) > LARGEST_TABLE:
         raise ValueError("it is longer than 1 GiB")
     return text
+
+
+def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The objects of a table with the numbers of their lines; empty lines are left out.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text, too long, or a line, which is named, is no JSON object.
+    """
+    entries: list[tuple[int, dict[str, Any]]] = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        try:
+            if line.strip():
+                entries.append((number, read_json_object(line)))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from None
+    return entries
 
 
 def write_text(path: Path, text: str) -> None:

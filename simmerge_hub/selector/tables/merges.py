@@ -1,6 +1,5 @@
 """The table of measured merges of three models and more, which training reads beside the pairs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.features import numbers, plain
-from simmerge_hub.selector.tables.lines import read_text
+from simmerge_hub.selector.tables.lines import read_lines
 from simmerge_hub.selector.tables.outcomes import (
     HIGHEST,
     LOWEST,
@@ -86,13 +85,13 @@ def load_merges(path: Path) -> Merges:
         PredictorError: it is no such table.
     """
     try:
-        header, *entries = [json.loads(line) for line in read_text(path).splitlines()]
+        header, *entries = [entry for _, entry in read_lines(path)]
     except (OSError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of merges: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)
     try:
         return _merges(header, entries)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise PredictorError(f"{path} is not a table of merges: {error!r}") from error
 
 

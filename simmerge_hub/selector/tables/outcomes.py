@@ -10,14 +10,14 @@ This module knows nothing about models or features.
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import PredictorError, SimmergeError
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.selector.tables.lines import read_text, write_text
+from simmerge_hub.selector.tables.lines import read_lines, write_text
 
 FORMAT = "simmerge-hub outcomes"
 SCHEMA = 1
@@ -105,12 +105,14 @@ def save_outcomes(outcomes: Outcomes, path: Path) -> None:
 
 def load_outcomes(path: Path) -> Outcomes:
     """Read and check the table at `path`. Raises PredictorError naming the line that is wrong."""
-    lines = _lines(path)
-    header = next(lines, (1, {}))[1]
+    try:
+        (_, header), *lines = read_lines(path) or [(1, {})]
+    except (OSError, ValueError) as error:
+        raise PredictorError(f"{path} cannot be read: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)
     try:
         arms = tuple(arm_from(entry) for entry in header["arms"])
-    except (KeyError, TypeError, SimmergeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, SimmergeError) as error:
         raise PredictorError(f"{path}, line 1: arms that cannot be read: {error}") from error
     labels = [a.label for a in arms]
     rows = tuple(_outcome(fields, labels, f"{path}, line {number}") for number, fields in lines)
@@ -143,25 +145,12 @@ def check_header(header: Any, format: str, schema: int, path: Path | str) -> Non
         )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        text = read_text(path)
-    except (OSError, ValueError) as error:
-        raise PredictorError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except ValueError as error:
-            raise PredictorError(f"{path}, line {number} is not JSON: {error}") from error
-
-
-def _outcome(fields: Any, labels: list[str], where: str) -> Outcome:
+def _outcome(fields: dict[str, Any], labels: list[str], where: str) -> Outcome:
     try:
         halves, likelihood = (_halves(fields.pop(n, {})) for n in ("halves", "log_likelihood"))
         row = Outcome(**fields, halves=halves, log_likelihood=likelihood)
-    except (AttributeError, TypeError, ValueError) as error:
+        _check_kinds(row)
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise PredictorError(f"{where} is not an outcome: {error}") from error
     missing = [label for label in labels if label not in row.utilities]
     if missing:
@@ -173,16 +162,30 @@ def _outcome(fields: Any, labels: list[str], where: str) -> Outcome:
         *row.secondary.values(),
         *row.unmerged.values(),
     ):
-        if not isinstance(score, int | float) or not math.isfinite(score) or not 0 <= score <= 1:
+        if not _is_number(score) or not 0 <= score <= 1:
             raise PredictorError(f"{where}: {score!r} is not a score between 0 and 1")
     _check_likelihoods(row, where)
     return row
 
 
+def _check_kinds(row: Outcome) -> None:
+    """TypeError unless names are texts, and tables tables."""
+    for name in ("expert", "auxiliary", "task", "regime"):
+        if not isinstance(getattr(row, name), str):
+            raise TypeError(f"its {name} is no text")
+    for name in ("utilities", "secondary", "unmerged", "unmerged_log_likelihood"):
+        if not isinstance(getattr(row, name), dict):
+            raise TypeError(f"its {name} is no object")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
 def _check_likelihoods(row: Outcome, where: str) -> None:
     pairs = row.log_likelihood.values()
     for value in (*(v for both in pairs for v in both), *row.unmerged_log_likelihood.values()):
-        if not isinstance(value, int | float) or not math.isfinite(value) or value > 0:
+        if not _is_number(value) or value > 0:
             raise PredictorError(f"{where}: {value!r} is not a log likelihood")
 
 

@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from simmerge_hub.errors import SignatureError
+from simmerge_hub.documents import read_json_object
+from simmerge_hub.errors import OutputError, SignatureError
 from simmerge_hub.weights.numbers import STORED_DTYPES
 
 FILE_SCHEMA = 1
@@ -37,6 +38,10 @@ def write(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) 
     try:
         save_file(whole, part, metadata={METADATA_KEY: json.dumps(stated)})
         part.replace(path)
+    except SafetensorError as error:  # what it says of a full disk
+        raise OutputError(
+            f"{path} cannot be written: {error}", hint="free some space, or write to another disk"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -65,9 +70,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _unpack(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a file states and holds, unchecked; ValueError if it is not of our kind."""
     with safe_open(path, framework="pt") as file:
-        stated = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-        if not isinstance(stated, dict):
-            raise ValueError("its metadata is no object")
+        stated = read_json_object((file.metadata() or {}).get(METADATA_KEY, "{}"))
         names = list(file.keys())
         for name in names:
             dtype = file.get_slice(name).get_dtype()

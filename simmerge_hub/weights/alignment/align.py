@@ -166,6 +166,7 @@ class _Matcher:
         for name, model in self.sources.items():
             if model.kind == "adapter":
                 self.notes += adapters.other_base(model, reference)
+                self.notes += adapters.ignored_settings(model)
             elif model is not reference:
                 self.rejected += [
                     Rejection(name="config.json", model=name, reason=reason)

@@ -16,12 +16,20 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.ranges import REPO, local_file
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
 from simmerge_hub.weights.partial import partial_folder
-from simmerge_hub.weights.shards import OUTPUT_CODES, Entry, Shard, Write, open_shards, plan_shards
+from simmerge_hub.weights.shards import (
+    OUTPUT_CODES,
+    Entry,
+    Shard,
+    Write,
+    open_shards,
+    plan_shards,
+    written_digests,
+)
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -109,7 +117,12 @@ def adapter_folder(
     """
     shard = _shard(merge, metadata)
     with partial_folder(
-        output, identity=uuid4().hex, size=shard.size, overwrite=overwrite, durable=durable
+        output,
+        identity=uuid4().hex,  # small enough to be made anew
+        size=shard.size,
+        digest=written_digests([shard]),
+        overwrite=overwrite,
+        durable=durable,
     ) as partial:
         norms = _write_tensors(merge, partial.folder, shard, mixes, progress)
         report = AdapterReport(
@@ -138,7 +151,7 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
     return {
         "peft_type": "LORA",
         "task_type": merge.task,
-        "base_model_name_or_path": merge.base,
+        "base_model_name_or_path": _public(merge.base),
         "inference_mode": True,
         "r": merge.rank,
         "lora_alpha": merge.rank,
@@ -153,6 +166,12 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
         "lora_dropout": 0.0,
         "init_lora_weights": True,
     }
+
+
+def _public(base: str | None) -> str | None:
+    """The base if it is a repository's name; where a folder lies here is nobody's business."""
+    public = base is not None and REPO.fullmatch(base) and "/" in base and not Path(base).exists()
+    return base if public and not base.startswith(".") else None
 
 
 def _target_modules(merge: AdapterMerge) -> list[str]:

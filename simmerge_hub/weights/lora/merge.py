@@ -1,7 +1,7 @@
 """What a merged adapter will be, from headers; then its modules, computed one by one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -15,12 +15,12 @@ from simmerge_hub.weights.lora.sources import (
     Source,
     common_base,
     common_task,
-    download,
     read_lora,
     read_source,
 )
 from simmerge_hub.weights.lora.whole import Whole, compare_values, match_whole
 from simmerge_hub.weights.shards import OUTPUT_CODES
+from simmerge_hub.weights.stream import download
 
 Mix = Callable[[int, Tensor], Tensor]
 """(number of an adapter, rows float32 [n, in]) -> the rows times that adapter's Mᵢ [in, in].
@@ -104,7 +104,7 @@ def merge_adapters(
     base, task = common_base(sources), common_task(sources)
     modules = tuple(_module(sources, name, rank, function) for name in _module_names(sources))
     whole = match_whole(sources, weights)
-    here = tuple(download(one) for one in sources)
+    here = tuple(replace(one, checkpoint=download(one.checkpoint)) for one in sources)
     return AdapterMerge(
         sources=here,
         combine=function,

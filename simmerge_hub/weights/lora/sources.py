@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
-from simmerge_hub.hub.files.ranges import Location, local_file
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.adapters import Lora
@@ -110,14 +109,6 @@ def common_task(sources: Sequence[Source]) -> str | None:
         "{} is for the task {}, {} for {}",
         "adapters for different tasks sit in models of different classes",
     )
-
-
-def download(one: Source) -> Source:
-    """The same with its files here: adapters are read many times, and whole."""
-    checkpoint = one.checkpoint
-    files = sorted({header.file for header in checkpoint.tensors.values()})
-    paths = [local_file(checkpoint.weights, file) for file in files]
-    return replace(one, checkpoint=replace(checkpoint, converted=Location(folder=paths[0].parent)))
 
 
 def read_rows_of(one: Source, name: str, low: int, high: int) -> Tensor:

@@ -9,8 +9,7 @@ from blake3 import blake3
 from huggingface_hub.utils import _cache_assets
 
 from simmerge_hub.hub.files import hashes
-from simmerge_hub.hub.files.hashes import hash_file
-from simmerge_hub.hub.files.ranges import Location
+from simmerge_hub.hub.files.hashes import hash_path
 
 
 @pytest.fixture
@@ -28,12 +27,14 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def compute(file: Path, kind: hashes.Kind) -> str:
     """As a new process would: nothing is known but what is on disk."""
     hashes._hash.cache_clear()
-    return hash_file(Location(folder=file.parent), file.name, kind)
+    return hash_path(file, kind)
 
 
-def test_both_kinds_are_those_of_the_content(file: Path) -> None:
+def test_all_kinds_are_those_of_the_content(file: Path) -> None:
     assert compute(file, "sha256") == hashlib.sha256(bytes(range(150))).hexdigest()
     assert compute(file, "blake3") == blake3(bytes(range(150))).hexdigest()
+    stored = b"blob 150\0" + bytes(range(150))
+    assert compute(file, "git") == hashlib.sha1(stored).hexdigest()
 
 
 def test_a_large_file_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

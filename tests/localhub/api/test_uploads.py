@@ -96,8 +96,14 @@ def test_lfs_refuses_other_bytes_than_promised(api: HfApi, repo: str) -> None:
 def test_lfs_slips_cannot_be_forged_or_reused(api: HfApi, repo: str) -> None:
     href = lfs_action(api, repo, b"one object")
     other = hashlib.sha256(b"another").hexdigest()
-    slip = href.rpartition("/")[2]
-    for url in (f"{api.endpoint}/lfs/{other}/{slip}", f"{href}0", f"{api.endpoint}/lfs/{other}/x"):
+    user, slip = href.split("/")[-2:]
+    lfs = f"{api.endpoint}/lfs"
+    for url in (
+        f"{lfs}/{other}/{user}/{slip}",
+        f"{href}0",
+        f"{lfs}/{other}/{user}/x",
+        href.replace(f"/{user}/", "/visitor/"),
+    ):
         assert get_session().put(url, content=b"another").status_code == 401
 
 

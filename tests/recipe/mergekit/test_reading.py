@@ -586,5 +586,5 @@ class TestMalformed:
             assert str(error)
 
     def test_no_yaml(self) -> None:
-        with pytest.raises(RecipeError, match=r"m\.yml is not YAML"):
+        with pytest.raises(RecipeError, match=r"m\.yml cannot be read as YAML"):
             read("merge_method: [\n")
