@@ -22,10 +22,14 @@ STEPS = "\nsteps: [{operator: passthrough, models: [org/x]}]\n"
 
 def chain(folder: Path, steps: int, operator: str = "linear", again: str = "s{0}, s{0}") -> Path:
     """A recipe whose steps each use the former twice."""
-    lines = ["- {operator: linear, models: [a, b], name: s0}"]
-    for i in range(steps - 2):
-        lines.append(f"- {{operator: {operator}, models: [{again.format(i)}], name: s{i + 1}}}")
-    lines.append(f"- {{operator: linear, models: [s{steps - 2}, a]}}")
+    lines = [
+        "- {operator: linear, models: [a, b], name: s0}",
+        *(
+            f"- {{operator: {operator}, models: [{again.format(i)}], name: s{i + 1}}}"
+            for i in range(steps - 2)
+        ),
+        f"- {{operator: linear, models: [s{steps - 2}, a]}}",
+    ]
     path = folder / "m.yaml"
     path.write_text(
         "simmerge: 1\nmodels: [{folder: a}, {folder: b}]\nsteps:\n" + "\n".join(lines) + "\n"
@@ -136,7 +140,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     "recipe",
     [
         "simmerge: !!int ''", 'simmerge: "\\UFFFFFFFF"', "simmerge: 1\nsimmerge: 1", "[" * 5000,
-        "\x00", f"{HEAD}[org/x@/etc/passwd]{STEPS}", f"{HEAD}[{{model: org/x, commit: ../x}}]{STEPS}",
+        "\x00", f"{HEAD}[org/x@/etc/passwd]{STEPS}",
+        f"{HEAD}[{{model: org/x, commit: ../x}}]{STEPS}",
         "merge_method: linear\nmodels: [{model: org/x@/etc/x, parameters: {weight: 1}}]",
         "merge_method: linear\nmerge_method: ties\n",
     ],
