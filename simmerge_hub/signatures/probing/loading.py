@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers
-from simmerge_hub.weights.stream import open_tensors, shapes
+from simmerge_hub.weights.stream import Rows, open_tensors, shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.8
 """Of the free memory, what a model may take: the rest is for what runs through it."""
 LEAST_BATCH, BATCH_PART = 2**27, 32
-"""Bytes of one batch's logits at most: 128 MiB, or one 32nd of the model where that is more."""
+"""Bytes of logits made at a time at most: 128 MiB, or one 32nd of the model where that is more."""
 
 
 @contextmanager
@@ -40,6 +40,7 @@ def open_model(
     dtype: str = "float32",
     device: str | None = None,
     offload: bool | None = None,
+    rows: Mapping[str, Rows] | None = None,
 ) -> Iterator[PreTrainedModel]:
     """The model in evaluation mode while inside, with attention that can be recorded.
 
@@ -53,6 +54,7 @@ def open_model(
         device: where to compute; a GPU where torch finds one by default.
         offload: whether weights stay on the disk but for the layer that runs; by default if the
             model would take more than 80 % of the free memory.
+        rows: by layers, what is read instead of the checkpoint's own tensors, of the same names.
 
     Raises:
         SignatureError: transformers or PEFT cannot load it.
@@ -69,7 +71,7 @@ def open_model(
         offload = model_bytes(checkpoint, base, dtype) > MEMORY_SHARE * free_memory(place)
     with ExitStack() as stack:
         if offload:
-            rows = stack.enter_context(open_tensors(checkpoint, base))
+            rows = rows or stack.enter_context(open_tensors(checkpoint, base))
             with _silence(), _translate_errors(whole.name):
                 model = load_by_layers(_folder(whole), rows, getattr(torch, dtype), place)
         else:
@@ -128,13 +130,13 @@ def model_bytes(checkpoint: Checkpoint, base: Checkpoint | None, dtype: str) -> 
 
 
 def batch_entries(size: int, free: int) -> int:
-    """Logits (prompts × tokens × vocabulary) of one batch at most, a power of two.
+    """Logits (positions × vocabulary) made at a time at most, a power of two.
 
     Args:
-        size: bytes of the model in its compute dtype. A batch takes little beside it, and as
-            batches are what a model on disk is read for, a large model gets larger ones.
+        size: bytes of the model in its compute dtype. Logits take little beside it, and as the
+            head of a model on disk is read for them, a large model gets more at a time.
         free: bytes of free memory, of which an eighth is used at most. It decides only where
-            memory is short, so that elsewhere the same batches are run every time.
+            memory is short, so that elsewhere the same ones are made every time.
     """
     room = min(max(LEAST_BATCH, size // BATCH_PART), free // 8) // 4
     return 1 << max(0, room.bit_length() - 1)
