@@ -102,7 +102,8 @@ def probe(base: str, model: str, how: str, keep: str) -> None:
     checkpoint, whole = resolve(model), resolve(base)
     began = time.perf_counter()
     adapted = whole if checkpoint.kind == "adapter" else None
-    made = run_probes(checkpoint, adapted, [probe_set(TASK)], offload=how == "offloaded")[TASK]
+    probed = run_probes(checkpoint, adapted, [probe_set(TASK)], offload=how == "offloaded")
+    made = probed.sketches[TASK]
     seconds = time.perf_counter() - began
     np.savez(keep, **{name: getattr(made, name) for name in COMPARED})
     say(seconds=round(seconds, 1))

@@ -41,6 +41,14 @@ def signatures(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def dose(command: argparse.ArgumentParser) -> None:
+    """Add `--no-dose`."""
+    command.add_argument(
+        "--no-dose", action="store_false", dest="dose",
+        help="do not read models' own answers at parts of their delta; spares running their base",
+    )  # fmt: skip
+
+
 def threads(command: argparse.ArgumentParser) -> None:
     """Add `--threads`."""
     command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
-from simmerge_hub.errors import RequestError
+from simmerge_hub.errors import BaseUnknown, RequestError
 
 if TYPE_CHECKING:
+    from simmerge_hub.hub.resolve import Checkpoint
     from simmerge_hub.signatures.probing.probe import ProbeSet
     from simmerge_hub.signatures.signing.signature import Request, Signed
 
@@ -20,7 +21,7 @@ def options(commands: Any) -> None:
         commands, "sign", run, "sign models once, so that plans need not run them; publish it"
     )
     command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
-    command.add_argument("--base", help="what an adapter was trained on, if it does not say")
+    command.add_argument("--base", help="what it was trained from, if it does not say")
     command.add_argument(
         "--probes", action="append", type=arguments.pair, default=[], metavar="TASK=SOURCE",
         help="prompts of a task: org/dataset[:split[:column]] or a file (repeat); default: ours",
@@ -29,6 +30,7 @@ def options(commands: Any) -> None:
         "--signals", choices=["full", "structural"], default="full",
         help="structural: sample the weights by a few byte ranges, run and download no model",
     )  # fmt: skip
+    arguments.dose(command)
     arguments.signatures(command)
     command.add_argument("-o", "--output", metavar="FILE", help="write the signature as a file")
     command.add_argument(
@@ -47,6 +49,7 @@ def run(
     base: str | None,
     probes: Sequence[tuple[str, str]],
     signals: str,
+    dose: bool,
     signatures: Sequence[str],
     output: str | None,
     push: bool,
@@ -60,7 +63,7 @@ def run(
     rows = []
     for model in models:
         began = time.monotonic()
-        request, signed = _sign(model, base, probe_sets, signatures)
+        request, signed = _sign(model, base, probe_sets, signatures, dose=dose)
         row = _row(request, signed, time.monotonic() - began)
         if output:
             _save(signed, Path(output))
@@ -106,7 +109,12 @@ def _probe_sets(probes: Sequence[tuple[str, str]], signals: str) -> "tuple[Probe
 
 
 def _sign(
-    model: str, base: str | None, probe_sets: "tuple[ProbeSet, ...]", signatures: Sequence[str]
+    model: str,
+    base: str | None,
+    probe_sets: "tuple[ProbeSet, ...]",
+    signatures: Sequence[str],
+    *,
+    dose: bool,
 ) -> "tuple[Request, Signed]":
     with show.status("signing") as say:
         from simmerge_hub.hub.resolve import resolve
@@ -116,8 +124,16 @@ def _sign(
 
         say(f"reading the headers of {model}")
         checkpoint = resolve(model)
-        adapted = common_base([checkpoint], base) if checkpoint.kind == "adapter" else None
-        request = Request(checkpoint=checkpoint, base=adapted, probe_sets=probe_sets)
+        if checkpoint.kind == "adapter":
+            origin = common_base([checkpoint], base)
+        else:
+            origin = _delta_origin(checkpoint, base) if dose and probe_sets else None
+        request = Request(
+            checkpoint=checkpoint,
+            base=origin,
+            probe_sets=probe_sets,
+            dosed=frozenset(p.task for p in probe_sets if dose),
+        )
         signed = find_or_sign(
             request,
             third_parties=signatures,
@@ -125,6 +141,24 @@ def _sign(
             note=show.note,
         )
     return request, signed
+
+
+def _delta_origin(checkpoint: "Checkpoint", named: str | None) -> "Checkpoint | None":
+    """What a full model was trained from, so that parts of its delta can be run; None if unknown.
+
+    A base that nobody named need not be had: the model is then signed without it.
+    """
+    from simmerge_hub.weights.alignment.lineage import common_base
+
+    try:
+        base, why = common_base([checkpoint], named), "its base is not known"
+    except BaseUnknown as error:
+        if named:
+            raise
+        base, why = None, str(error)
+    if base is None:
+        show.note(f"{checkpoint.name}: no part of its delta is run: {why}")
+    return base
 
 
 def _row(request: "Request", signed: "Signed", seconds: float) -> dict[str, Any]:
@@ -136,6 +170,7 @@ def _row(request: "Request", signed: "Signed", seconds: float) -> dict[str, Any]
         "digest": signed.signature.digest,
         "bytes": size_of(signed.signature),
         "seconds": round(seconds, 3),
+        "tokens_per_second": round(signed.speed, 1) if signed.speed else None,
         "parts": dict(signed.origins),
     }
 
@@ -156,9 +191,11 @@ def _push(request: "Request", signed: "Signed", to: str | None) -> dict[str, Any
 
 
 def _print(row: dict[str, Any], publishing: bool) -> None:
+    speed = row["tokens_per_second"]
     show.line(
         f"{row['model']}: {show.size(row['bytes'])} in {row['seconds']:.1f} s; "
         f"{show.origins(row['parts'])}"
+        + (f"; {speed:,.0f} tokens of probes a second" if speed else "")
     )
     if publishing and row["pushed"] is None:
         show.note("published there already: nothing was pushed")

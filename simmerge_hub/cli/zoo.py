@@ -42,6 +42,11 @@ def _zoo(commands: Any) -> None:
     command.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="table (.jsonl or .jsonl.gz)"
     )
+    arguments.dose(command)
+    command.add_argument(
+        "--cross", action="store_true",
+        help="run the mean of every pair too, on the answers of its expert",
+    )  # fmt: skip
 
 
 def build(*, recipe: str, output: str) -> None:
@@ -94,7 +99,7 @@ def measure(*, folder: str, output: str, so_far: bool) -> None:
     show.gates(outcomes.provenance["gates"])
 
 
-def features(*, folder: str, outcomes: str, output: str) -> None:
+def features(*, folder: str, outcomes: str, output: str, dose: bool, cross: bool) -> None:
     """`simmerge-hub zoo features`."""
     from simmerge_hub.selector.tables.features import save_features
     from simmerge_hub.selector.tables.outcomes import load_outcomes
@@ -102,7 +107,7 @@ def features(*, folder: str, outcomes: str, output: str) -> None:
 
     measured = load_outcomes(Path(outcomes))
     with show.progress("features") as step:
-        table = zoo_features(Path(folder), measured, progress=step)
+        table = zoo_features(Path(folder), measured, dose=dose, cross=cross, progress=step)
     save_features(table, Path(output))
     show.note(f"{len(table.rows)} pairs x {len(table.names)} features -> {output}")
 

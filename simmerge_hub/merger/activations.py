@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.layout import Layout
-from simmerge_hub.merger.traces import refresh_buffers, stored_by_layer, trace_layers
+from simmerge_hub.merger.traces import let_stand_in, refresh_buffers, stored_by_layer, trace_layers
 from simmerge_hub.operators.regression import LEAST_TOKENS
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.recipe.calibration import Calibration, Prompts
@@ -26,7 +26,7 @@ from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
 from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike, probe_set
-from simmerge_hub.weights.stream import Rows
+from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -166,8 +166,10 @@ def open_activations(
             merged: dict[str, Rows] = {}
             checkpoint = layout.checkpoints[name]
             stored = (layout.base if checkpoint.kind == "adapter" else checkpoint) or checkpoint
+            own = stack.enter_context(open_tensors(checkpoint, layout.base))
+            rows = let_stand_in(own, merged)
             model = stack.enter_context(
-                open_model(checkpoint, layout.base, offload=True, replaced=merged)
+                open_model(checkpoint, layout.base, offload=True, rows=rows)
             )
             again = layout.recipe.feeds_merge
             fed = stack.enter_context(feed(model, sequences[name], again=again))

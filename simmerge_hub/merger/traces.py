@@ -89,6 +89,18 @@ def stored_by_layer(model: PreTrainedModel, checkpoint: Checkpoint) -> list[list
     ]
 
 
+def let_stand_in(own: Mapping[str, Rows], merged: Mapping[str, Rows]) -> dict[str, Rows]:
+    """A model's stored tensors; what `merged` has by the time a tensor is read stands for it."""
+    return {name: _replaceable(name, rows, merged) for name, rows in own.items()}
+
+
+def _replaceable(name: str, own: Rows, merged: Mapping[str, Rows]) -> Rows:
+    def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+        return merged.get(name, own).read(low, high, out)
+
+    return Rows(shape=own.shape, read=read, release=own.release)
+
+
 def refresh_buffers(
     model: PreTrainedModel, checkpoint: Checkpoint, merged: Mapping[str, Rows]
 ) -> None:

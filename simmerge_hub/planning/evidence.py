@@ -1,16 +1,18 @@
 """Models -> signatures: from caches, from what is published, else computed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from simmerge_hub.hub.reference import home_path
 from simmerge_hub.planning.ask.options import Say, Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.recipe.calibration import FILES, Prompts
-from simmerge_hub.signatures.features.vector import Features, features
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, Features, features, reads
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.probing.response import Cross
 from simmerge_hub.signatures.published.shared import find_or_sign
+from simmerge_hub.signatures.signing import responses
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
 
 
@@ -19,18 +21,24 @@ class Evidence:
     """What was measured: the probes by task, and by name every model's signature and the base's.
 
     `base` is the base's own, if there is a base; `origins` says by name where the parts of each
-    signature came from.
+    signature came from; `names` are the features that the predictor reads; `cross` has by task
+    what the mean of two models makes of its expert's answers, where the predictor reads that.
     """
 
     probes: Mapping[str, ProbeSet]
     signatures: Mapping[str, Signature]
     base: Signature | None
     origins: Mapping[str, Mapping[str, str]]
+    names: tuple[str, ...] = FEATURE_NAMES
+    cross: Mapping[str, Cross] = field(default_factory=dict)
 
     def compare(self, expert: str, auxiliary: str, task: str) -> Features:
         """The features of two models on a task."""
         known = self.signatures
-        return features(known[expert], known[auxiliary], self.base, task)
+        cross = {"expert": self.cross[task]} if task in self.cross else {}
+        return features(
+            known[expert], known[auxiliary], self.base, task, names=self.names, cross=cross
+        )
 
 
 def prompts_by_model(inputs: Inputs, evidence: Evidence) -> dict[str, tuple[Prompts, ...]]:
@@ -52,22 +60,60 @@ def _prompts(task: Task, evidence: Evidence) -> Prompts:
     return Prompts(source=where, digest=known.digest)
 
 
-def sign_all(inputs: Inputs, sources: Sources, *, progress: Say, note: Say | None) -> Evidence:
-    """Sign the models and the base, and run the probes of the tasks if they are wanted."""
+def sign_all(
+    inputs: Inputs,
+    sources: Sources,
+    *,
+    names: Sequence[str] = FEATURE_NAMES,
+    progress: Say,
+    note: Say | None,
+) -> Evidence:
+    """Sign the models and the base, and run the probes of the tasks if they are wanted.
+
+    Experts answer the probes of their tasks only if one of the features `names` needs it.
+    """
     probed = inputs.tasks if sources.signals == "full" else ()
     probes = {task.name: probe_set(task.name, task.probes) for task in probed}
+    dosed = probed if reads(names, "dose") or reads(names, "cross") else ()
+    requests = {
+        each.name: Request(
+            checkpoint=each,
+            base=inputs.base,
+            probe_sets=tuple(probes.values()),
+            dosed=frozenset(t.name for t in dosed if t.expert == each.name or t.probability),
+        )
+        for each in [*inputs.models, *([inputs.base] if inputs.base else [])]
+    }
     signed: dict[str, Signed] = {}
-    for checkpoint in [*inputs.models, *([inputs.base] if inputs.base else [])]:
-        progress(f"signing {checkpoint.name}")
-        signed[checkpoint.name] = find_or_sign(
-            Request(checkpoint=checkpoint, base=inputs.base, probe_sets=tuple(probes.values())),
+    for name, request in requests.items():
+        progress(f"signing {name}")
+        signed[name] = find_or_sign(
+            request,
             third_parties=sources.signatures,
             progress=lambda what, done, total: progress(f"{what} ({done}/{total})"),
             note=note,
         )
+    pair = len(inputs.models) == 2 and reads(names, "cross")
     return Evidence(
+        names=tuple(names),
+        cross=_cross(inputs, requests, signed, note) if pair else {},
         probes=probes,
         signatures={name: each.signature for name, each in signed.items()},
         base=signed[inputs.base.name].signature if inputs.base else None,
         origins={name: each.origins for name, each in signed.items()},
     )
+
+
+def _cross(
+    inputs: Inputs, requests: Mapping[str, Request], signed: Mapping[str, Signed], note: Say | None
+) -> dict[str, Cross]:
+    """Task -> what the mean of the two models makes of its expert's answers, if it is known."""
+    answered = {}
+    for task in (t for t in inputs.tasks if t.probability is None):
+        response = signed[task.expert].signature.responses.get(task.name)
+        partner = requests[inputs.partner(task.expert)]
+        if response is not None:
+            answered[task.name] = responses.cross(
+                requests[task.expert], partner, task.name, response, note=note
+            )
+    return {task: cross for task, cross in answered.items() if cross is not None}

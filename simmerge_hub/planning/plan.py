@@ -29,7 +29,7 @@ from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
-from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA
+from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, KNOWN
 from simmerge_hub.signatures.probing.probe import ProbeSet
 
 MERGES_RECORDED = 10
@@ -215,11 +215,12 @@ def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say
     """References -> inputs -> evidence -> verdict -> plan, each in a room of its own."""
     began = perf_counter()
     trained = origin.find(ask.sources.predictor)
-    trained.predictor.check(FEATURE_NAMES, FEATURE_SCHEMA)
+    names = trained.predictor.names
+    trained.predictor.check([name for name in names if name in KNOWN], FEATURE_SCHEMA)
     say("reading headers")
     inputs, survey = _find_inputs(models, base, ask, say)
     read = perf_counter()
-    evidence = sign_all(inputs, ask.sources, progress=say, note=note)
+    evidence = sign_all(inputs, ask.sources, names=names, progress=say, note=note)
     signed = perf_counter()
     say("predicting")
     inputs = infer_experts(inputs, evidence.signatures)

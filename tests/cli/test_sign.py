@@ -88,3 +88,28 @@ def test_probes_that_would_not_be_run_are_refused(
     options = ["--signals", "structural", "--probes", f"words={tmp_path / 'words.txt'}"]
     assert main(["sign", repo, *options]) == 1
     assert "--signals structural runs none" in capsys.readouterr().err
+
+
+def test_a_model_is_read_at_parts_of_its_delta(
+    org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    (tmp_path / "words.txt").write_text("w1 w2 w3\nw4 w5 w6 w7\n")
+    weights = nano.weights()
+    base = nano.save(tmp_path / "base", weights)
+    model = nano.save(tmp_path / "model", nano.tuned(weights, 1, size=0.02))
+    command = ["sign", str(model), "--probes", f"words={tmp_path / 'words.txt'}"]
+    assert main([*command, "--no-dose"]) == 0
+    seen = capsys.readouterr()
+    assert "delta" not in seen.err
+    assert seen.out.rstrip().endswith(" tokens of probes a second")
+    assert main(command) == 0
+    seen = capsys.readouterr()
+    assert "model: no part of its delta is run: its base is not known" in seen.err
+    assert seen.out.rstrip().endswith("; weights, words from the cache")
+    assert main([*command, "--base", str(base)]) == 0
+    assert "; weights, words from the cache; dose of words computed" in capsys.readouterr().out
+    assert main([*command, "--base", str(base), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["parts"] == dict.fromkeys(("weights", "words", "dose of words"), "cache")
+    assert row["tokens_per_second"] is None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from simmerge_hub.cli.zoo import nano_folder
@@ -11,6 +12,7 @@ from simmerge_hub.planning.evidence import prompts_by_model, sign_all
 from simmerge_hub.planning.inputs import pin
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 from simmerge_hub.recipe.calibration import Prompts
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, names_of
 
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
 TASKS = Tasks(experts={"code": "code", "math": "math"})
@@ -67,3 +69,25 @@ def test_a_model_that_is_the_expert_for_nothing_is_fed_all_prompts() -> None:
     evidence = sign_all(inputs, Sources(), progress=print, note=None)
     prompts = prompts_by_model(inputs, evidence)
     assert [each.source for each in prompts["math"]] == ["simmerge-hub:code"]
+
+
+def test_experts_answer_only_for_a_predictor_that_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("rot abc>\nrot abcd>\nadd 12>\nadd 123>\n")
+    probes = dict.fromkeys(("code", "math"), str(tmp_path / "few.txt"))
+    inputs = pin([CODE, MATH], BASE, Tasks(experts=TASKS.experts, probes=probes))
+    plain = sign_all(inputs, Sources(), progress=print, note=None)
+    assert plain.names == FEATURE_NAMES == plain.compare("code", "math", "code").names
+    assert not any(each.responses for each in plain.signatures.values())
+    names = names_of(["dose", "cross"])
+    evidence = sign_all(inputs, Sources(), names=names, progress=print, note=None)
+    answered = {name: set(each.responses) for name, each in evidence.signatures.items()}
+    assert answered == {"code": {"code"}, "math": {"math"}, "base": set()}
+    told = evidence.compare("math", "code", "math")
+    assert told.names == names
+    assert 0 <= told["dose_area_expert"] <= 1 and 0 <= told["cross_tokens_expert"] <= 1
+    common = plain.compare("math", "code", "math").values
+    assert np.array_equal(told.values[: len(FEATURE_NAMES)], common, equal_nan=True)
+    structural = sign_all(
+        inputs, Sources(signals="structural"), names=names, progress=print, note=None
+    )
+    assert not any(each.responses for each in structural.signatures.values())

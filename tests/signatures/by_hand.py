@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from simmerge_hub.signatures.probing.response import DOSES, Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.artifact import Settings, Signature
 
@@ -34,4 +35,18 @@ def signature(name: str, weight: list[list[float]], sketch: Sketch | None = None
         name=name, commit=None, digest=name, kind="full", settings=Settings(),
         shapes={QUERY: tuple(tensor.shape)}, sampled={QUERY: tensor},
         sketches={TASK: sketch} if sketch else {},
+    )  # fmt: skip
+
+
+def response(
+    kept: list[list[int]], logliks: list[float], *, lengths: list[int] | None = None, base: str = ""
+) -> Response:
+    """Answers of `lengths` tokens; at each dose which are kept, and how likely each token is."""
+    tokens = len(kept[0])
+    return Response(
+        probes="p", base=base, doses=np.array(DOSES, np.float32),
+        answers=np.zeros(tokens, np.int32),
+        lengths=np.array([tokens] if lengths is None else lengths, np.int32),
+        kept=np.array(kept, bool).reshape(len(DOSES), tokens),
+        logliks=np.repeat(np.array(logliks, np.float32)[:, None], tokens, axis=1),
     )  # fmt: skip

@@ -159,7 +159,9 @@ class Forecast:
             task=task,
             expert=expert,
             rest=rest,
-            values=features(self.models[expert], rest, self.base, task).values,
+            values=features(
+                self.models[expert], rest, self.base, task, names=self.predictor.names
+            ).values,
             gap=Gap(
                 best=known.get(expert, 0.0),
                 level=float(np.mean([known.get(name, 0.0) for name in others])),

@@ -76,6 +76,6 @@ def runner(inputs: Inputs, evidence: Evidence, progress: Say) -> Run:
         with TemporaryDirectory(prefix="simmerge-") as folder:
             made = Path(folder) / "merge"
             merge(recipe_of(tree, inputs.models, inputs.base, prompts), made, durable=False)
-            return run_probes(resolve(str(made)), None, probes, dtype=dtype)
+            return run_probes(resolve(str(made)), None, probes, dtype=dtype).sketches
 
     return run

@@ -13,7 +13,7 @@ import numpy as np
 
 from simmerge_hub.operators import Arm, find
 from simmerge_hub.selector.models import heads
-from simmerge_hub.selector.tables.availability import PATTERNS, Pattern, hide
+from simmerge_hub.selector.tables.availability import Pattern, hide, patterns
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.tables.rows import Floats, Places, Rows
 from simmerge_hub.signatures.merged.effects import EFFECTS
@@ -38,8 +38,9 @@ def fit(rows: Rows, *, trees: int, seed: int) -> "Booster":
 
 def examples(rows: Rows, seed: int) -> tuple[Floats, Floats]:
     """What a forest learns from: lines of `matrix` and the gains, families hidden in half."""
-    values, places, patterns = heads.augment(rows, seed)
-    effects = hide_each_effects(rows.effects[places], rows.effect_names, patterns)
+    values, places, drawn = heads.augment(rows, seed)
+    known = patterns(rows.names)
+    effects = hide_each_effects(rows.effects[places], rows.effect_names, drawn, known)
     inputs = matrix(values, effects, rows.arms, operators(rows.arms))
     return inputs, rows.gains[places].reshape(-1)
 
@@ -130,19 +131,24 @@ def hide_effects(effects: Floats, names: Sequence[str], pattern: Pattern) -> Flo
     return np.where(gone, np.nan, effects)
 
 
-def hide_each_effects(effects: Floats, names: Sequence[str], patterns: Places) -> Floats:
-    """A copy of `effects` [n, ..., names], each row without what needs families of its pattern."""
+def hide_each_effects(
+    effects: Floats, names: Sequence[str], drawn: Places, known: Sequence[Pattern]
+) -> Floats:
+    """A copy of `effects` [n, ..., names], each row without what needs families of its pattern.
+
+    `drawn` [n] has the place of each row's pattern in `known`.
+    """
     hidden = effects.copy()
-    for number, pattern in enumerate(PATTERNS):
-        hidden[patterns == number] = hide_effects(effects[patterns == number], names, pattern)
+    for number, pattern in enumerate(known):
+        hidden[drawn == number] = hide_effects(effects[drawn == number], names, pattern)
     return hidden
 
 
 def masks(names: Sequence[str], effects: Sequence[str], count: int) -> Floats:
     """[patterns, count]: for each pattern of missing families 0 where a line of so many numbers,
     which starts with these features and effects, has none; 1 elsewhere."""
-    rows = np.ones((len(PATTERNS), count))
-    for row, pattern in zip(rows, PATTERNS, strict=True):
+    rows = np.ones((len(patterns(names)), count))
+    for row, pattern in zip(rows, patterns(names), strict=True):
         known = [
             hide(np.ones(len(names)), names, pattern),
             hide_effects(np.ones(len(effects)), effects, pattern),

@@ -17,7 +17,7 @@ import numpy as np
 
 from simmerge_hub.selector.models import linear
 from simmerge_hub.selector.models.linear import Linear
-from simmerge_hub.selector.tables.availability import PATTERNS, hide_each
+from simmerge_hub.selector.tables.availability import hide_each, patterns
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.tables.rows import Floats, Places, Rows
 
@@ -86,12 +86,12 @@ def augment(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
 
     Returns:
         float64 [2n, features]; for each, the place of its row in `rows` and of its pattern in
-        `PATTERNS`.
+        `patterns(rows.names)`.
     """
-    drawn = np.random.default_rng(seed).integers(1, len(PATTERNS), len(rows))
+    drawn = np.random.default_rng(seed).integers(1, len(patterns(rows.names)), len(rows))
     hidden = hide_each(rows.values, rows.names, drawn)
-    patterns = np.concatenate([np.zeros_like(drawn), drawn])
-    return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2), patterns
+    drawn_of_all = np.concatenate([np.zeros_like(drawn), drawn])
+    return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2), drawn_of_all
 
 
 def text(head: "Booster") -> str:

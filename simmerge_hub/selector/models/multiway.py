@@ -18,7 +18,7 @@ import numpy as np
 from simmerge_hub.selector.models import conditioned, heads, network
 from simmerge_hub.selector.models.conformal import radius
 from simmerge_hub.selector.models.network import Network, Networks, Training
-from simmerge_hub.selector.tables.availability import PATTERNS, hide_each
+from simmerge_hub.selector.tables.availability import hide_each, patterns
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.tables.rows import Floats, Places, Rows
@@ -187,12 +187,14 @@ def _hide_likeness(merges: Merges) -> Merges:
     return replace(merges, likeness=np.full_like(merges.likeness, np.nan))
 
 
-def _hide(merges: Merges, patterns: Places) -> Merges:
+def _hide(merges: Merges, drawn: Places) -> Merges:
     """As if not run, with a pattern of families hidden from each."""
     return replace(
         _hide_likeness(merges),
-        values=hide_each(merges.values, merges.names, patterns),
-        effects=conditioned.hide_each_effects(merges.effects, merges.effect_names, patterns),
+        values=hide_each(merges.values, merges.names, drawn),
+        effects=conditioned.hide_each_effects(
+            merges.effects, merges.effect_names, drawn, patterns(merges.names)
+        ),
     )
 
 
@@ -203,7 +205,7 @@ def _forest(rows: Rows, merges: Merges, trained: Sequence[str], *, seed: int) ->
 
     known, gains = conditioned.examples(rows, seed)
     unseen = np.full((len(known), len(likeness.LIKENESS_NAMES)), np.nan)
-    blind = np.random.default_rng(seed).integers(1, len(PATTERNS), len(merges))
+    blind = np.random.default_rng(seed).integers(1, len(patterns(merges.names)), len(merges))
     each = (merges, _hide_likeness(merges), _hide(merges, blind))
     lines = [
         np.concatenate([known, unseen], axis=1),

@@ -21,7 +21,7 @@ from simmerge_hub.selector.predictor import measured, records
 from simmerge_hub.selector.predictor.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.scorer import ConditionedForest
-from simmerge_hub.selector.tables.availability import PATTERNS, spell
+from simmerge_hub.selector.tables.availability import spellings
 from simmerge_hub.selector.tables.features import LARGEST_NUMBER
 from simmerge_hub.selector.tables.outcomes import arm_entry, arm_from, check_header
 from simmerge_hub.signatures.merged import likeness
@@ -234,7 +234,7 @@ def _familiar(entry: Mapping[str, Any], features: int) -> Familiar:
 
 
 def _patterns(entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    unknown = set(entries) - {spell(pattern) for pattern in PATTERNS}
+    unknown = set(entries) - spellings()
     _demand(not unknown, f"unknown patterns of missing features: {', '.join(sorted(unknown))}")
     return list(entries.items())
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simmerge_hub.recipe.why import Status
-from simmerge_hub.selector.tables.availability import PATTERNS, Pattern, hide, missing, spell
+from simmerge_hub.selector.tables.availability import Pattern, hide, missing, patterns, spell
 from simmerge_hub.selector.tables.rows import Floats, Rows, leave_pairs_out
 
 STRANGE, ALONE = 0.05, 0.01
@@ -86,7 +86,7 @@ def survey(rows: Rows, *, parameters: tuple[int, int] | None = None) -> Familiar
     knots = _quantiles(rows.values)
     ranks = np.round(_ranks(rows.values, knots), 2)
     kept = _reference_rows(len(rows))
-    by_pattern = {spell(p): _limits(rows, ranks, kept, p) for p in PATTERNS}
+    by_pattern = {spell(p): _limits(rows, ranks, kept, p) for p in patterns(rows.names)}
     limits = {name: limit for name, limit in by_pattern.items() if limit is not None}
     return Familiar(knots=knots, references=ranks[kept], limits=limits, parameters=parameters)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.predictor.record import Numbers, Record
-from simmerge_hub.selector.tables.availability import PATTERNS, spell
+from simmerge_hub.selector.tables.availability import spellings
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 from simmerge_hub.selector.tables.rows import Floats
 
@@ -39,7 +39,7 @@ def parse(entry: Mapping[str, Any], arms: Sequence[Arm]) -> Record:
         ValueError, TypeError, LookupError: it cannot be believed.
     """
     kinds = tuple(str(kind) for kind in entry["kinds"])
-    known = {spell(pattern) for pattern in PATTERNS}
+    known = spellings()
     if len(kinds) > LARGEST_RECORD or not known >= set(entry["predicted"]) == set(
         entry["distances"]
     ):

@@ -12,7 +12,7 @@ import numpy as np
 from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.tables.rows import Floats
 from simmerge_hub.signatures.features.phrases import phrase
-from simmerge_hub.signatures.features.registry import REGISTRY
+from simmerge_hub.signatures.features.vector import KNOWN
 from simmerge_hub.signatures.merged.effects import EFFECTS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def says(name: str, value: float, knots: Floats) -> str:
     """
     if name in EFFECTS and math.isfinite(value):
         return phrase(EFFECTS[name].says, value, 0.5)
-    known = REGISTRY.get(name)
+    known = KNOWN.get(name)
     if known is None or math.isnan(value):
         return f"{name} is {value:.3g}"
     (quantiles,) = knots

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
+from simmerge_hub.selector.tables.availability import Floats, measured_columns
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP, Outcome, Outcomes, gap_closed
 
-Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 COMMON_FIELDS = {
     "schema": "schema of features",
@@ -101,7 +101,8 @@ def join(outcomes: Outcomes, features: FeatureTable, arms: Sequence[Arm]) -> Row
     """The rows of `outcomes` that can be learned from, with their features.
 
     Left out are rows where the expert is not at least 0.05 better than the auxiliary: there is no
-    gap to close, or the roles are the other way round (the swapped row holds it then).
+    gap to close, or the roles are the other way round (the swapped row holds it then). Left out
+    are also features of optional families that no row has anything of.
 
     Raises:
         PredictorError: an arm was not measured, features are missing, or no row is left.
@@ -124,15 +125,17 @@ def join(outcomes: Outcomes, features: FeatureTable, arms: Sequence[Arm]) -> Row
         )
     kept.sort(key=lambda row: row.key)
     labels = [a.label for a in arms]
+    values = np.array([features.rows[row.key] for row in kept])
+    measured = measured_columns(values, features.names)
     return Rows(
         experts=tuple(row.expert for row in kept),
         auxiliaries=tuple(row.auxiliary for row in kept),
         tasks=tuple(row.task for row in kept),
         regimes=tuple(row.regime for row in kept),
-        names=features.names,
+        names=tuple(name for name, one in zip(features.names, measured, strict=True) if one),
         schema=features.schema,
         arms=tuple(arms),
-        values=np.array([features.rows[row.key] for row in kept]),
+        values=values[:, measured],
         gains=np.array([[gap_closed(row, row.utilities[la]) for la in labels] for row in kept]),
         halves=np.array([[_halves(row, label) for label in labels] for row in kept]),
         base_gains=np.array([gap_closed(row, row.base_utility) for row in kept]),

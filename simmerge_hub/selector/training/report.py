@@ -16,7 +16,7 @@ from simmerge_hub.selector.models.conformal import calibrate, choose, usable_arm
 from simmerge_hub.selector.models.mixture import Size, advantage
 from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.predictor.predictor import TIE
-from simmerge_hub.selector.tables.availability import PATTERNS, spell
+from simmerge_hub.selector.tables.availability import patterns, spell
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split, leave_pairs_out, split_half
 from simmerge_hub.selector.training.baselines import BASELINES
 from simmerge_hub.selector.training.objectives import Cases, both_tasks, each_task
@@ -144,7 +144,7 @@ def _strategy_gains(cases: Cases, arms: Sequence[Arm]) -> dict[str, Floats]:
 def _coverage(held: HeldOut, alpha: float, weights: Floats) -> dict[str, Any]:
     """Per pattern: intervals from the rows that share no model with a row, tried on that row."""
     coverage = {}
-    for pattern, predicted in zip(PATTERNS, held.predicted, strict=True):
+    for pattern, predicted in zip(patterns(held.rows.names), held.predicted, strict=True):
         usable = usable_arms(held.rows.arms, pattern)
         if usable.any() and np.isfinite(predicted).all():
             coverage[spell(pattern)] = _pattern_coverage(

@@ -14,7 +14,7 @@ from simmerge_hub.selector.models.conformal import usable_arms
 from simmerge_hub.selector.models.mixture import Size
 from simmerge_hub.selector.predictor import novelty
 from simmerge_hub.selector.predictor.record import Record
-from simmerge_hub.selector.tables.availability import PATTERNS, Pattern, hide, missing, spell
+from simmerge_hub.selector.tables.availability import Pattern, hide, missing, patterns, spell
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split
 from simmerge_hub.selector.training.report import HeldOut
 
@@ -101,7 +101,7 @@ def collect(rows: Rows, sizes: Floats, held: HeldOut, size: Size, *, seed: int) 
         split = asked[number][1]
         known, test = rows.take(split.train), rows.take(split.test)
         fitted = mixture.fit(known, size, seed=seed)
-        predicted[number] = np.stack([_predict(fitted, test, p) for p in PATTERNS])
+        predicted[number] = np.stack([_predict(fitted, test, p) for p in patterns(rows.names)])
 
     mixture.run_in_parallel(one, range(len(asked)))
     at = _places(rows, held.rows)
@@ -143,7 +143,7 @@ def _part(kind: str, rows: Rows, sizes: Floats, split: Split, predicted: Floats)
     known, test = rows.take(split.train), rows.take(split.test)
     numbers = {name: number for number, name in enumerate(rows.models)}
     scale = _scale(sizes[split.test], sizes[split.train])
-    usable = {p: usable_arms(rows.arms, p) for p in PATTERNS if _is_distinct(rows, p)}
+    usable = {p: usable_arms(rows.arms, p) for p in patterns(rows.names) if _is_distinct(rows, p)}
     return Record(
         arms=rows.arms,
         kinds=(kind,) * len(test),
@@ -152,7 +152,7 @@ def _part(kind: str, rows: Rows, sizes: Floats, split: Split, predicted: Floats)
         gains=np.round(test.gains, 2),
         predicted={
             spell(p): np.where(usable[p], np.round(part, 2), np.nan)
-            for p, part in zip(PATTERNS, predicted, strict=True)
+            for p, part in zip(patterns(rows.names), predicted, strict=True)
             if p in usable and usable[p].any()
         },
         distances={

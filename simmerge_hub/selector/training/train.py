@@ -20,7 +20,7 @@ from simmerge_hub.selector.models.mixture import Mixture, Size
 from simmerge_hub.selector.predictor import measured, novelty
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.scorer import ConditionedForest
-from simmerge_hub.selector.tables.availability import PATTERNS, hide, missing, spell
+from simmerge_hub.selector.tables.availability import hide, missing, patterns, spell
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.outcomes import Outcomes
@@ -130,7 +130,7 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
             "no model can be held out: every training row shares one with every test row",
             hint="measure outcomes of more pairs of models",
         )
-    predicted = np.full((len(PATTERNS), *rows.gains.shape), np.nan)
+    predicted = np.full((len(patterns(rows.names)), *rows.gains.shape), np.nan)
     single = {name: np.full(rows.gains.shape, np.nan) for name in ("heads", "conditioned")}
     shuffled, unmeasured = np.full(rows.gains.shape, np.nan), np.full(rows.gains.shape, np.nan)
     sizes = {}
@@ -141,7 +141,7 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
         known, test = rows.take(split.train), rows.take(split.test)
         size = sizes[split.test.tobytes()] = mixture.contest(known, seed=seed)
         fitted = mixture.fit(known, size, seed=seed)
-        for i, pattern in enumerate(PATTERNS):
+        for i, pattern in enumerate(patterns(rows.names)):
             asked = hide(test.values, rows.names, pattern)
             seen = conditioned.hide_effects(test.effects, rows.effect_names, pattern)
             predicted[i, split.test] = mixture.predict(fitted, asked, seen)
@@ -223,7 +223,7 @@ def _unmeasured_radius(held: HeldOut, alpha: float) -> float:
 def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
     """Intervals for every pattern of missing features that the rows can show."""
     rows, radii = held.rows, {}
-    for pattern, predicted in zip(PATTERNS, held.predicted, strict=True):
+    for pattern, predicted in zip(patterns(rows.names), held.predicted, strict=True):
         values = hide(rows.values, rows.names, pattern)
         seen = np.array([missing(row, rows.names) == pattern for row in values])
         usable = usable_arms(rows.arms, pattern)

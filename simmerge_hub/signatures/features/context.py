@@ -1,6 +1,7 @@
 """What the features of one ordered pair are computed from; every part is made when first asked."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -10,22 +11,27 @@ from simmerge_hub.signatures.measures import deltas, geometry
 from simmerge_hub.signatures.measures.comparison import Comparison, comparable, compare, drift
 from simmerge_hub.signatures.measures.distributions import align_outcomes
 from simmerge_hub.signatures.measures.sums import TensorSums
+from simmerge_hub.signatures.probing.response import Cross, Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
 
-Needs = Literal["base", "behaviour", "attention"]
+Needs = Literal["base", "behaviour", "attention", "dose", "cross"]
 """What of a pair may be there or not."""
 SIDES = ("expert", "auxiliary")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pair:
-    """An expert and an auxiliary for a task, with their base if there is one."""
+    """An expert and an auxiliary for a task, with their base if there is one.
+
+    `cross` has by side what the mean of both models makes of that side's answers, where it was run.
+    """
 
     expert: Signature
     auxiliary: Signature
     base: Signature | None
     task: str
+    cross: Mapping[str, Cross] = field(default_factory=dict)
 
     def model(self, side: str) -> Signature:
         """The model on a side: `expert` or `auxiliary`."""
@@ -41,6 +47,8 @@ class Pair:
         models = [self.expert, self.auxiliary] + ([self.base] if self.base else [])
         sketches = [s.sketches.get(self.task) for s in models]
         needs: set[Needs] = {"base"} if self.base else set()
+        if any(self.response(side) for side in SIDES):
+            needs |= {"dose", "cross"} if self.cross else {"dose"}
         first, second = sketches[:2]
         if first is None or second is None or not comparable(first, second):
             return frozenset(needs)
@@ -55,6 +63,12 @@ class Pair:
     def sketch(self, side: str) -> Sketch:
         """The sketch of a side's model on the task."""
         return self.model(side).sketches[self.task]
+
+    def response(self, side: str) -> Response | None:
+        """The response of a side's model on the task to doses of its delta from this base."""
+        response = self.model(side).responses.get(self.task)
+        origin = self.base.digest if self.base else None
+        return response if response and response.base == origin else None
 
     @property
     def base_sketch(self) -> Sketch:

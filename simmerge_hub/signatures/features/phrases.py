@@ -69,6 +69,30 @@ PHRASES = {
     "drift_loss": "the change of the {side}'s loss on the prompts is {low} ({signed} nats)",
     "drift_entropy":
         "the change of the {side}'s doubt where answers begin is {low} ({signed} nats)",
+    "dose_answers":
+        "the share of its own answers that the {side} keeps{where} is {low} ({percent})",
+    "dose_tokens":
+        "the share of tokens of its own answers that the {side} keeps{where} is {low} ({percent})",
+    "dose_loglik":
+        "the log-likelihood of the {side}'s own answers{where} is {low} ({signed} nats a token)",
+    "dose_gain":
+        "what the {side}'s delta adds to the log-likelihood of its answers is {small} "
+        "({signed} nats a token)",
+    "dose_half":
+        "the share of the {side}'s delta that half of its skill takes is {low} ({percent})",
+    "dose_area":
+        "what the {side} keeps of its own answers at parts of its delta is {low} ({percent})",
+    "cross_answers":
+        "the share of the {side}'s answers that the mean of both models keeps is {low} ({percent})",
+    "cross_tokens":
+        "the share of tokens of the {side}'s answers that the mean of both models keeps is {low} "
+        "({percent})",
+    "cross_loglik":
+        "the log-likelihood of the {side}'s answers by the mean of both models is {low} "
+        "({signed} nats a token)",
+    "cross_regained":
+        "the part of the {side}'s log-likelihood that the mean of both models has is {low} "
+        "({percent})",
 }  # fmt: skip
 """The name of a feature's function -> a clause in which `{side}` and `{where}` stand for its side
 and the place of its group; a level, `{small}`, `{low}` or `{far}`, for how its value compares with
@@ -84,6 +108,10 @@ GROUP_PHRASES = {
     "early": " in the early layers",
     "middle": " in the middle layers",
     "late": " in the late layers",
+    "s03": " at 0.3 of its delta",
+    "s05": " at half of its delta",
+    "s07": " at 0.7 of its delta",
+    "s15": " at 1.5 times its delta",
 }
 LEVEL_NAMES = {
     "small": ("small", "moderate", "large"),

@@ -3,7 +3,7 @@
 A feature is a small function of a `Pair` under `@feature(...)`. Its name is the function's, its
 description the docstring's first line; with `sides` or `groups` it is one function for several
 numbers. To add one, write the function in the file of its family, say it in phrases.py, and raise
-FEATURE_SCHEMA in vector.py.
+FEATURE_SCHEMA in vector.py unless it is optional.
 """
 
 import inspect
@@ -34,6 +34,8 @@ class Feature:
 
 
 REGISTRY: dict[str, Feature] = {}
+OPTIONAL: dict[str, Feature] = {}
+"""Features that a predictor may have been trained without: only those it reads are computed."""
 
 
 def feature(
@@ -41,6 +43,7 @@ def feature(
     swap: Literal["same", "negated"] = "same",
     sides: bool = False,
     groups: Sequence[str] = (),
+    optional: bool = False,
 ) -> Callable[[Callable[..., float]], Callable[..., float]]:
     """Declare a function of a pair to be a feature.
 
@@ -49,7 +52,9 @@ def feature(
         swap: how it changes when the models change places.
         sides: it takes `expert` or `auxiliary` as second argument, and is one feature for each.
         groups: it takes one of these as last argument, and is one feature for each.
+        optional: it is read only by predictors that were trained with it.
     """
+    entries = OPTIONAL if optional else REGISTRY
 
     def register(compute: Callable[..., float]) -> Callable[..., float]:
         name, summary = compute.__name__, (inspect.getdoc(compute) or "").partition("\n")[0]
@@ -58,7 +63,7 @@ def feature(
             for group in groups or ("",):
                 own = _name(name, side, group)
                 other = _name(name, SIDES[1 - SIDES.index(side)], group) if side else swap
-                REGISTRY[own] = Feature(
+                entries[own] = Feature(
                     name=own,
                     summary=summary,
                     family=family,

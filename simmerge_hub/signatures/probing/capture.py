@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.signatures.probing.attention import record_attention
+from simmerge_hub.signatures.probing.head import HeadInputs, run_to_head
 from simmerge_hub.signatures.probing.layerwise import pad
 
 if TYPE_CHECKING:
@@ -52,8 +53,13 @@ class Layers:
     attention: Sequence[int]
 
 
-def run(model: PreTrainedModel, layers: Layers, batch: Sequence[Prompt]) -> list[Arrays]:
-    """One forward pass; per prompt, its part of every array of the sketch."""
+def run(
+    model: PreTrainedModel, layers: Layers, batch: Sequence[Prompt], entries: int
+) -> list[Arrays]:
+    """One forward pass; per prompt, its part of every array of the sketch.
+
+    `entries` logits (positions × vocabulary) are made at a time at most, of one position at least.
+    """
     ids, mask = pad([prompt.ids for prompt in batch])
     queries = torch.tensor([(p.queries * QUERIES)[:QUERIES] for p in batch])
     hidden: dict[int, list[Tensor]] = {}
@@ -62,19 +68,18 @@ def run(model: PreTrainedModel, layers: Layers, batch: Sequence[Prompt]) -> list
     ]
     try:
         with record_attention(frozenset(layers.attention), queries) as recorder:
-            logits = model(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                use_cache=False,
-            ).logits
+            before_head = run_to_head(model, ids, mask)
     finally:
         for hook in hooks:
             hook.remove()
+    step = max(1, entries // model.config.get_text_config().vocab_size)
     return [
-        _distribution(logits[i, : len(p.ids)], p)
+        distribution
         | {"hidden": np.stack([hidden[n][i].numpy() for n in sorted(hidden)])}
         | _attention(recorder.rows, i, p)
-        for i, p in enumerate(batch)
+        for i, (p, distribution) in enumerate(
+            zip(batch, _distributions(before_head, mask, batch, step), strict=True)
+        )
     ]
 
 
@@ -98,24 +103,46 @@ def _project(rows: Tensor) -> Tensor:
     return rows @ (torch.randn(width, SKETCH_WIDTH, generator=generator) / SKETCH_WIDTH**0.5)
 
 
-def _distribution(logits: Tensor, prompt: Prompt) -> Arrays:
-    """From float [tokens, vocabulary]: loss of the prompt, distributions at its positions."""
-    logprobs = logits.float().log_softmax(-1).clamp_min(LOGPROB_FLOOR).cpu()
-    targets = torch.tensor(prompt.ids[1:])
-    loss = -logprobs[:-1].gather(1, targets[:, None]).mean()
-    kept = logprobs[list(prompt.positions)]
-    arrays = {
-        "loss": loss.reshape(1).numpy(),
-        "vocabulary": np.array([kept.shape[1]]),
-        "entropy": -(kept.exp() * kept).sum(-1).numpy(),
-    }
-    if kept.shape[1] <= WHOLE_VOCABULARY:
-        return arrays | {"logprobs": kept.numpy()}
-    values, ids = kept.topk(TOP_TOKENS)
-    rest = kept.double().exp().sum(-1) - values.double().exp().sum(-1)
-    tail = rest.clamp_min(1e-30).log().float()
-    return arrays | {
-        "logprobs": values.numpy(), "ids": ids.to(torch.int32).numpy(), "tail": tail.numpy()
+def _distributions(
+    before_head: HeadInputs, mask: Tensor, batch: Sequence[Prompt], step: int
+) -> list[Arrays]:
+    """Per prompt its loss, and the distributions at its positions; of `step` positions at a time.
+
+    Only every token's own log-probability and what is kept outlive the step.
+    """
+    states = before_head.states[mask.bool().to(before_head.states.device)]
+    targets = torch.tensor([token for p in batch for token in (*p.ids[1:], 0)])
+    kept = torch.tensor([i in p.positions for p in batch for i in range(len(p.ids))])
+    own, parts = [], []
+    for low in range(0, len(states), step):
+        high = low + step
+        logits = before_head.logits(states[low:high]).float()
+        logprobs = logits.log_softmax(-1).clamp_min_(LOGPROB_FLOOR)
+        wanted = targets[low:high, None].to(logprobs.device)
+        own.append(logprobs.gather(1, wanted)[:, 0].cpu())
+        parts.append(_reduce(logprobs[kept[low:high].to(logprobs.device)].cpu()))
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    logliks = torch.cat(own).split([len(p.ids) for p in batch])
+    rows = zip(*(part.split([len(p.positions) for p in batch]) for part in whole.values()),
+               strict=True)  # fmt: skip
+    return [
+        {"loss": -loglik[:-1].mean(0, keepdim=True).numpy()}
+        | {name: each.numpy() for name, each in zip(whole, row, strict=True)}
+        for loglik, row in zip(logliks, rows, strict=True)
+    ]
+
+
+def _reduce(logprobs: Tensor) -> dict[str, Tensor]:
+    """What is kept of log-probabilities [positions, vocabulary]: one row of each a position."""
+    sizes = torch.full((len(logprobs),), logprobs.shape[1])
+    entropy = -(logprobs.exp() * logprobs).sum(-1)
+    if logprobs.shape[1] <= WHOLE_VOCABULARY:
+        return {"vocabulary": sizes, "entropy": entropy, "logprobs": logprobs}
+    values, ids = logprobs.topk(TOP_TOKENS)
+    rest = logprobs.double().exp().sum(-1) - values.double().exp().sum(-1)
+    return {
+        "vocabulary": sizes, "entropy": entropy, "logprobs": values,
+        "ids": ids.to(torch.int32), "tail": rest.clamp_min(1e-30).log().float(),
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MEMORY_SHARE = 0.8
 """Of the free memory, what a model may take: the rest is for what runs through it."""
 LEAST_BATCH, BATCH_PART = 2**27, 32
-"""Bytes of one batch's logits at most: 128 MiB, or one 32nd of the model where that is more."""
+"""Bytes of logits made at a time at most: 128 MiB, or one 32nd of the model where that is more."""
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def open_model(
     dtype: str = "float32",
     device: str | None = None,
     offload: bool | None = None,
-    replaced: Mapping[str, Rows] | None = None,
+    rows: Mapping[str, Rows] | None = None,
 ) -> Iterator[PreTrainedModel]:
     """The model in evaluation mode while inside, with attention that can be recorded.
 
@@ -54,8 +54,7 @@ def open_model(
         device: where to compute; a GPU where torch finds one by default.
         offload: whether weights stay on the disk but for the layer that runs; by default if the
             model would take more than 80 % of the free memory.
-        replaced: by layers, tensors that are read instead of the model's own of these names; they
-            may be added while it runs.
+        rows: by layers, what is read instead of the checkpoint's own tensors, of the same names.
 
     Raises:
         SignatureError: transformers or PEFT cannot load it.
@@ -72,21 +71,12 @@ def open_model(
         offload = model_bytes(checkpoint, base, dtype) > MEMORY_SHARE * free_memory(place)
     with ExitStack() as stack:
         if offload:
-            rows = stack.enter_context(open_tensors(checkpoint, base))
-            if replaced is not None:
-                rows = {name: _replaceable(name, each, replaced) for name, each in rows.items()}
+            rows = rows or stack.enter_context(open_tensors(checkpoint, base))
             with _silence(), _translate_errors(whole.name):
                 model = load_by_layers(_folder(whole), rows, getattr(torch, dtype), place)
         else:
             model = _load_whole(checkpoint, whole, getattr(torch, dtype), place)
         yield model.eval()
-
-
-def _replaceable(name: str, own: Rows, replaced: Mapping[str, Rows]) -> Rows:
-    def read(low: int, high: int, out: torch.Tensor | None = None) -> torch.Tensor:
-        return replaced.get(name, own).read(low, high, out)
-
-    return Rows(shape=own.shape, read=read, release=own.release)
 
 
 def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTrainedTokenizerBase:
@@ -140,13 +130,13 @@ def model_bytes(checkpoint: Checkpoint, base: Checkpoint | None, dtype: str) -> 
 
 
 def batch_entries(size: int, free: int) -> int:
-    """Logits (prompts × tokens × vocabulary) of one batch at most, a power of two.
+    """Logits (positions × vocabulary) made at a time at most, a power of two.
 
     Args:
-        size: bytes of the model in its compute dtype. A batch takes little beside it, and as
-            batches are what a model on disk is read for, a large model gets larger ones.
+        size: bytes of the model in its compute dtype. Logits take little beside it, and as the
+            head of a model on disk is read for them, a large model gets more at a time.
         free: bytes of free memory, of which an eighth is used at most. It decides only where
-            memory is short, so that elsewhere the same batches are run every time.
+            memory is short, so that elsewhere the same ones are made every time.
     """
     room = min(max(LEAST_BATCH, size // BATCH_PART), free // 8) // 4
     return 1 << max(0, room.bit_length() - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,18 @@ class ProbeSet:
     source: str
     prompts: tuple[str, ...]
     digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What one model left behind: task -> sketch; how many tokens it read in how many seconds.
+
+    Loading the model is not timed.
+    """
+
+    sketches: dict[str, Sketch]
+    tokens: int
+    seconds: float
 
 
 def probe_set(task: str, source: str | None = None, *, limit: int = PROMPTS) -> ProbeSet:
@@ -99,7 +112,7 @@ def run_probes(
     device: str | None = None,
     offload: bool | None = None,
     progress: Progress | None = None,
-) -> dict[str, Sketch]:
+) -> Probed:
     """Load a model once and run every probe set through it in one forward pass each.
 
     Args:
@@ -112,24 +125,29 @@ def run_probes(
             model does not fit into the free memory.
         progress: called as probe sets go by.
 
-    Returns:
-        Task -> sketch.
+    Raises:
+        ProbeError: a prompt of fewer than two tokens, there is no tokenizer, or not this model's.
+        SignatureError: transformers or PEFT cannot load the model.
     """
     from simmerge_hub.signatures.probing import loading
-    from simmerge_hub.signatures.probing.sketch import sketch
+    from simmerge_hub.signatures.probing.sketch import longest_prompt, read_prompt, sketch
 
-    tokens = loading.load_tokenizer(checkpoint, base)
-    sketches = {}
+    tokenizer = loading.load_tokenizer(checkpoint, base)
+    sketches, tokens, seconds = {}, 0, 0.0
     with loading.open_model(checkpoint, base, dtype=dtype, device=device, offload=offload) as model:
         size = loading.model_bytes(checkpoint, base, dtype)
         entries = loading.batch_entries(size, loading.free_memory(model.device))
         for number, probes in enumerate(probe_sets):
             if progress:
                 progress(f"probing {checkpoint.name} with {probes.task}", number, len(probe_sets))
+            began = time.perf_counter()
             sketches[probes.task] = sketch(
-                model, tokens, probes.prompts, probes=probes.digest, entries=entries
+                model, tokenizer, probes.prompts, probes=probes.digest, entries=entries
             )
-    return sketches
+            seconds += time.perf_counter() - began
+            longest = longest_prompt(model.config.get_text_config())
+            tokens += sum(len(read_prompt(text, tokenizer, longest)) for text in probes.prompts)
+    return Probed(sketches=sketches, tokens=tokens, seconds=seconds)
 
 
 def _packaged_prompts(task: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import torch
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.signatures.probing.capture import QUERIES, TOKENS, Arrays, Layers, Prompt, run
-from simmerge_hub.signatures.probing.layerwise import decoder_layers
+from simmerge_hub.signatures.probing.layerwise import BATCH_TOKENS, decoder_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -27,8 +27,8 @@ POSITIONS = 8
 HIDDEN_LAYERS = 8
 ATTENTION_LAYERS = 4
 """Layers kept, evenly spread with the last one among them; all of a shallower model."""
-BATCH_ENTRIES = 32_000_000
-"""Prompts × tokens × vocabulary of one batch at most, where no other limit is given."""
+LOGIT_ENTRIES = 2**25
+"""Logits (positions × vocabulary) made at a time, where no other limit is given: 128 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -83,8 +83,9 @@ def sketch(
         tokenizer: the model's own; prompts are fed raw, without a chat template.
         prompts: unlabelled texts of at least two tokens.
         probes: the probe set's digest, kept in the sketch.
-        entries: prompts × tokens × vocabulary of one batch at most; one prompt is always run.
-            Batches change nothing beyond rounding: prompts are padded on the right and masked.
+        entries: logits (positions × vocabulary) made at a time at most, of one position at least.
+            Neither this nor batches change anything beyond rounding: prompts are padded on the
+            right and masked.
         progress: called with (prompts done, prompts).
 
     Raises:
@@ -97,8 +98,8 @@ def sketch(
     layers = _layers(model)
     parts: dict[int, Arrays] = {}
     with torch.no_grad():
-        for batch in _batches(read, config.vocab_size, entries or BATCH_ENTRIES):
-            arrays = run(model, layers, [read[i] for i in batch])
+        for batch in _batches(read):
+            arrays = run(model, layers, [read[i] for i in batch], entries or LOGIT_ENTRIES)
             parts |= dict(zip(batch, arrays, strict=True))
             if progress:
                 progress(len(parts), len(read))
@@ -146,11 +147,11 @@ def _check_embedded(prompts: Sequence[Prompt], model: PreTrainedModel) -> None:
         )
 
 
-def _batches(prompts: list[Prompt], vocabulary: int, entries: int) -> Iterator[list[int]]:
-    """Numbers of prompts of similar length, as many as `entries` logits allow."""
+def _batches(prompts: list[Prompt]) -> Iterator[list[int]]:
+    """Numbers of prompts of similar length, of BATCH_TOKENS together at most."""
     batch: list[int] = []
     for i in sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids)):
-        if batch and (len(batch) + 1) * len(prompts[i].ids) * vocabulary > entries:
+        if batch and (len(batch) + 1) * len(prompts[i].ids) > BATCH_TOKENS:
             yield batch
             batch = []
         batch.append(i)

@@ -24,6 +24,7 @@ from simmerge_hub.signatures.probing.capture import (
     TOP_TOKENS,
     WHOLE_VOCABULARY,
 )
+from simmerge_hub.signatures.probing.response import ANSWER_TOKENS, DOSES, Response
 from simmerge_hub.signatures.probing.sketch import (
     ATTENTION_LAYERS,
     HIDDEN_LAYERS,
@@ -76,6 +77,11 @@ def doubt(signature: Signature, request: Request, known: Signature | None = None
         or next(
             (f"its sketch of {task} {fault}" for task, sketch in signature.sketches.items()
              if (fault := _sketch_fault(sketch, request))), "",
+        )
+        or next(
+            (f"its response to doses on {task} {fault}"
+             for task, response in signature.responses.items()
+             if (fault := _response_fault(response, request))), "",
         )
     )  # fmt: skip
 
@@ -209,6 +215,33 @@ def _impossibilities(sketch: Sketch, prompts: int, rows: set[int]) -> Iterator[s
         yield "has layers that the model has not"
     if sketch.attention.size and not _is_attention(sketch, prompts):
         yield "has attention that is none"
+
+
+def _response_fault(response: Response, request: Request) -> str:
+    """What about a response cannot be; only those that were asked for are looked at."""
+    asked = {probes.digest: len(probes.prompts) for probes in request.missing({})}
+    if response.probes not in asked or response.base != request.origin:
+        return ""
+    tokens, doses, lengths = len(response.answers), len(DOSES), response.lengths
+    expected = {
+        "doses": (np.float32, (doses,)), "answers": (np.int32, (tokens,)),
+        "lengths": (np.int32, (asked[response.probes],)), "kept": (np.bool_, (doses, tokens)),
+        "logliks": (np.float32, (doses, tokens)),
+    }  # fmt: skip
+    for name, (dtype, size) in expected.items():
+        array = getattr(response, name)
+        if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (dtype, size):
+            return f"has {name} of the wrong size or type"
+    if not np.array_equal(response.doses, np.array(DOSES, np.float32)):
+        return "is to other doses"
+    if not _is_within(lengths, 0, ANSWER_TOKENS) or lengths.sum() != tokens:
+        return "has answers of other lengths than it says"
+    if not _is_within(response.logliks, LOGPROB_FLOOR, SLACK):
+        return "has log-likelihoods that are none"
+    rows = {size[0] for size in shapes(request.checkpoint, request.adapter_base).values() if size}
+    return (
+        "" if _is_within(response.answers, 0, max(rows) - 1) else "has tokens beyond any vocabulary"
+    )
 
 
 def _is_attention(sketch: Sketch, prompts: int) -> bool:

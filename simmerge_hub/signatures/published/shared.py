@@ -88,10 +88,13 @@ def publish(signature: Signature, request: Request, *, to: str | None = None) ->
         )
     closed = _why_closed(request, target if kind == "model" else "")
     theirs = _find_published(signature, request, target, kind)
-    if theirs and _probes(signature) <= _probes(theirs):
+    if theirs and _parts(signature) <= _parts(theirs):
         return None
-    sketches = {**(theirs.sketches if theirs else {}), **signature.sketches}
-    whole = replace(_anonymise(signature, checkpoint), sketches=sketches)
+    whole = replace(
+        _anonymise(signature, checkpoint),
+        sketches={**(theirs.sketches if theirs else {}), **signature.sketches},
+        responses={**(theirs.responses if theirs else {}), **signature.responses},
+    )
     with TemporaryDirectory() as folder:
         file = Path(folder, "signature.safetensors")
         save(whole, file)
@@ -109,7 +112,7 @@ def size_of(signature: Signature) -> int:
     """Bytes of all it holds."""
     arrays = [
         getattr(sketch, name)
-        for sketch in signature.sketches.values()
+        for sketch in (*signature.sketches.values(), *signature.responses.values())
         for name in sketch.__dataclass_fields__
     ]
     sampled = sum(tensor.nbytes for tensor in signature.sampled.values())
@@ -231,5 +234,7 @@ def _find_published(
     return hit.signature if hit else None
 
 
-def _probes(signature: Signature) -> set[str]:
-    return {sketch.probes for sketch in signature.sketches.values()}
+def _parts(signature: Signature) -> set[tuple[str, ...]]:
+    """What it holds beside weights: sketches by their probes, responses by those and their base."""
+    sketches = {(sketch.probes,) for sketch in signature.sketches.values()}
+    return sketches | {(each.probes, each.base) for each in signature.responses.values()}

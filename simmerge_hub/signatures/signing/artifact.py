@@ -9,17 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from simmerge_hub.errors import SignatureError
+from simmerge_hub.signatures.probing.response import Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
 from simmerge_hub.signatures.signing.sample import SAMPLE_ENTRIES
 
+P = TypeVar("P", Sketch, Response)
 PRECISION_FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
 """Compute dtype -> how far a model's sketch may be from itself on another path (whole or by layers,
 batch size, device), as a share of the largest entry: the dtype's precision floor. A smaller
@@ -32,7 +34,9 @@ HEADER_TYPES: dict[str, tuple[type, ...]] = {
 SETTINGS_TYPES = {"entries": (int,), "dtype": (str,)}
 SKETCH_TYPES = {"probes": (str,), "tokens": (str,), "vocabulary": (int,)}
 """What of a sketch is no array."""
-SKETCH_DTYPES = (torch.float32, torch.float16, torch.int32, torch.bool)
+RESPONSE_TYPES = {"probes": (str,), "base": (str,)}
+"""What of a response is no array."""
+ARRAY_DTYPES = (torch.float32, torch.float16, torch.int32, torch.bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Signature:
         sampled: tensor name -> [sampled rows, cols], in the dtype it is stored in where that is
             exact, else float32.
         sketches: task -> sketch.
+        responses: task -> the model's answers, and what parts of its delta make of them; empty
+            where that was not asked for.
         approximate: what in it was not measured but derived, in words; empty for a real model.
     """
 
@@ -75,23 +81,28 @@ class Signature:
     shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
     sampled: Mapping[str, Tensor] = field(repr=False)
     sketches: Mapping[str, Sketch] = field(default_factory=dict, repr=False)
+    responses: Mapping[str, Response] = field(default_factory=dict, repr=False)
     approximate: tuple[str, ...] = ()
 
 
 def save(signature: Signature, path: Path) -> None:
     """Write a signature as one safetensors file."""
-    parts = {task: dump_sketch(sketch) for task, sketch in signature.sketches.items()}
+    sketches = {task: dump_part(sketch) for task, sketch in signature.sketches.items()}
+    responses = {task: dump_part(response) for task, response in signature.responses.items()}
     header = {
         "name": signature.name, "commit": signature.commit, "digest": signature.digest,
         "kind": signature.kind, "settings": asdict(signature.settings),
         "floor": signature.settings.floor,
         "shapes": {name: list(shape) for name, shape in signature.shapes.items()},
-        "sketches": {task: header for task, (header, _) in parts.items()},
+        "sketches": {task: header for task, (header, _) in sketches.items()},
         "approximate": list(signature.approximate),
     }  # fmt: skip
+    if responses:
+        header["responses"] = {task: header for task, (header, _) in responses.items()}
     tensors = {f"sampled/{name}": tensor for name, tensor in signature.sampled.items()}
-    for task, (_, arrays) in parts.items():
-        tensors |= {f"sketch/{task}/{name}": array for name, array in arrays.items()}
+    for kind, parts in (("sketch", sketches), ("response", responses)):
+        for task, (_, arrays) in parts.items():
+            tensors |= {f"{kind}/{task}/{name}": array for name, array in arrays.items()}
     store.write(path, header, tensors)
 
 
@@ -117,28 +128,47 @@ def load(path: Path) -> Signature:
             task: load_sketch(scalars, _strip_prefix(f"sketch/{task}/", tensors), path.name)
             for task, scalars in header["sketches"].items()
         },
+        responses={
+            task: load_response(scalars, _strip_prefix(f"response/{task}/", tensors), path.name)
+            for task, scalars in header.get("responses", {}).items()
+        },
         approximate=tuple(header["approximate"]),
     )
 
 
-def dump_sketch(sketch: Sketch) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A sketch as (header, tensors), which is how it is stored."""
-    values = {f.name: getattr(sketch, f.name) for f in fields(sketch)}
+def dump_part(part: Sketch | Response) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A sketch or a response as (header, tensors), which is how it is stored."""
+    values = {f.name: getattr(part, f.name) for f in fields(part)}
     arrays = {n: torch.from_numpy(v) for n, v in values.items() if isinstance(v, np.ndarray)}
     return {n: v for n, v in values.items() if n not in arrays}, arrays
 
 
 def load_sketch(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> Sketch:
-    """The sketch that `dump_sketch` took apart; `file` is where it was read, for the error.
+    """The sketch that `dump_part` took apart; `file` is where it was read, for the error.
 
     Raises:
         SignatureError: something is missing, too much, or of another type.
     """
-    flaw = next(_sketch_flaws(scalars, tensors), "")
+    return _load_part(Sketch, SKETCH_TYPES, scalars, tensors, file)
+
+
+def load_response(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> Response:
+    """The response that `dump_part` took apart; as `load_sketch`."""
+    return _load_part(Response, RESPONSE_TYPES, scalars, tensors, file)
+
+
+def _load_part(
+    kind: type[P],
+    types: Mapping[str, tuple[type, ...]],
+    scalars: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    file: str,
+) -> P:
+    flaw = next(_part_flaws(kind, types, scalars, tensors), "")
     if flaw:
         raise _refusal(file, flaw)
     arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return Sketch(**scalars, **arrays)
+    return kind(**scalars, **arrays)
 
 
 def _header_flaws(header: Mapping[str, Any]) -> Iterator[str]:
@@ -151,21 +181,30 @@ def _header_flaws(header: Mapping[str, Any]) -> Iterator[str]:
         yield "its shapes are no lists of sizes"
     if not all(isinstance(scalars, dict) for scalars in header["sketches"].values()):
         yield "its sketches have no headers"
+    responses = header.get("responses", {})
+    if not isinstance(responses, dict) or not all(isinstance(r, dict) for r in responses.values()):
+        yield "its responses have no headers"
     if not all(isinstance(label, str) for label in header["approximate"]):
         yield "what is approximate in it is not said in words"
 
 
-def _sketch_flaws(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    yield from _type_flaws(scalars, SKETCH_TYPES)
-    arrays = {f.name for f in fields(Sketch)} - SKETCH_TYPES.keys()
+def _part_flaws(
+    kind: type[Sketch] | type[Response],
+    types: Mapping[str, tuple[type, ...]],
+    scalars: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+) -> Iterator[str]:
+    what = kind.__name__.lower()
+    yield from _type_flaws(scalars, types)
+    arrays = {f.name for f in fields(kind)} - types.keys()
     missing = sorted(arrays - tensors.keys())
     if missing:
-        yield f"it lacks {missing[0]!r} of a sketch"
-    if scalars.keys() > SKETCH_TYPES.keys() or tensors.keys() > arrays:
-        yield "it has a sketch with more than belongs into one"
+        yield f"it lacks {missing[0]!r} of a {what}"
+    if scalars.keys() > types.keys() or tensors.keys() > arrays:
+        yield f"it has a {what} with more than belongs into one"
     for name, tensor in tensors.items():
-        if tensor.dtype not in SKETCH_DTYPES or not tensor.ndim:
-            yield f"{name} of a sketch is {tensor.dtype} {tuple(tensor.shape)}"
+        if tensor.dtype not in ARRAY_DTYPES or not tensor.ndim:
+            yield f"{name} of a {what} is {tensor.dtype} {tuple(tensor.shape)}"
 
 
 def _type_flaws(values: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> Iterator[str]:

@@ -10,17 +10,22 @@ import hashlib
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.signatures.signing.store import FILE_SCHEMA
 
+R = TypeVar("R")
 CACHE_KIND = "signatures"
 DEFAULT_LIMIT = 10_000_000_000
 """Bytes all cached signatures may take, unless SIMMERGE_CACHE_LIMIT says otherwise."""
 LIMIT_VARIABLE = "SIMMERGE_CACHE_LIMIT"
+RESPONSE_SCHEMA = 1
+"""Raised whenever responses are measured otherwise: other doses, longer answers."""
 ABANDONED = 24 * 3600
 """Seconds after which a half-written file belongs to no process any more."""
 
@@ -41,6 +46,37 @@ def structure_path(identity: str, entries: int) -> Path:
 def sketch_path(identity: str, probes: str, dtype: str) -> Path:
     """Where a model's sketch on the probe set of digest `probes` is cached."""
     return _folder(identity) / f"probes-{probes[:32]}-{dtype}-{FILE_SCHEMA}.safetensors"
+
+
+def response_path(identity: str, origin: str, probes: str, dtype: str) -> Path:
+    """Where a model's response on the probe set of digest `probes` is cached.
+
+    Args:
+        identity: the digest of the model's content.
+        origin: that of the base's, from which its delta counts.
+        probes, dtype: as in `sketch_path`.
+    """
+    name = f"dose-{probes[:32]}-{origin[:32]}-{dtype}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
+    return _folder(identity) / f"{name}.safetensors"
+
+
+def cross_path(identity: str, partner: str, probes: str, dtype: str) -> Path:
+    """Where it is cached what the mean with a model of digest `partner` makes of its answers."""
+    name = f"cross-{probes[:32]}-{partner[:32]}-{dtype}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
+    return _folder(identity) / f"{name}.safetensors"
+
+
+def read_if_sound(path: Path, read: Callable[[Path], R]) -> R | None:
+    """What is in a cached file; None if it is not there, or must not be believed."""
+    if not path.exists():
+        return None
+    try:
+        content = read(path)
+    except SignatureError:
+        path.unlink(missing_ok=True)
+        return None
+    use(path)
+    return content
 
 
 def use(path: Path) -> Path:

@@ -7,30 +7,39 @@ more places to look in hands them to `obtain` as functions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from simmerge_hub.errors import CheckpointError, SignatureError
-from simmerge_hub.hub.digest import digest
-from simmerge_hub.hub.files.ranges import is_cached
+from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, run_probes
+from simmerge_hub.signatures.probing.probe import Probed, ProbeSet, Progress, run_probes
+from simmerge_hub.signatures.probing.response import Response
 from simmerge_hub.signatures.probing.sketch import Sketch
-from simmerge_hub.signatures.signing import cache, store
+from simmerge_hub.signatures.signing import cache, responses, store
 from simmerge_hub.signatures.signing.artifact import (
     DEFAULT_SETTINGS,
     Settings,
     Signature,
-    dump_sketch,
+    dump_part,
     load,
     load_sketch,
     save,
+)
+from simmerge_hub.signatures.signing.request import (
+    CACHE,
+    COMPUTED,
+    DOSE,
+    WEIGHTS,
+    Hit,
+    Lookup,
+    Note,
+    Request,
+    Signed,
 )
 from simmerge_hub.signatures.signing.sample import read_sample
 from simmerge_hub.weights.numbers import STORED_DTYPES
@@ -41,55 +50,6 @@ __all__ = [
     "Signed", "load", "obtain", "save", "sign",
 ]  # fmt: skip
 
-R = TypeVar("R")
-WEIGHTS = "weights"
-"""What the structural part is called where its origin is told; a sketch is called by its task."""
-CACHE, COMPUTED = "cache", "computed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is to be signed: a model, or an adapter and its base; which probe sets, and how."""
-
-    checkpoint: Checkpoint
-    base: Checkpoint | None = None
-    probe_sets: tuple[ProbeSet, ...] = ()
-    settings: Settings = DEFAULT_SETTINGS
-
-    @property
-    def adapter_base(self) -> Checkpoint | None:
-        """The base, if it is part of what is signed."""
-        return self.base if self.checkpoint.kind == "adapter" else None
-
-    @property
-    def identity(self) -> str:
-        """The digest of the content; of an adapter's and its base's."""
-        adapter_base = self.adapter_base
-        return digest(self.checkpoint) + (f"+{digest(adapter_base)}" if adapter_base else "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
-    """A signature, and where each part came from: `weights` or a task -> cache, computed, or a
-    repository."""
-
-    signature: Signature
-    origins: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """A signature that was found somewhere and may be believed, and where that was."""
-
-    signature: Signature
-    place: str
-
-
-Lookup = Callable[[Request, Signature | None], Hit | None]
-"""Looks for the signature of a request in one place; is handed its structure if that is known."""
-Note = Callable[[str], None]
-"""Called with a line that people should see and keep."""
-
 
 def sign(
     checkpoint: Checkpoint,
@@ -97,16 +57,18 @@ def sign(
     base: Checkpoint | None = None,
     probe_sets: Sequence[ProbeSet] = (),
     settings: Settings = DEFAULT_SETTINGS,
+    dosed: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Signature:
     """The signature of a model, from the cache as far as it is there; the rest is computed.
 
     Args:
         checkpoint: a full model or an adapter, here or on the Hub.
-        base: the model an adapter belongs to; not needed for a full model.
+        base: the model an adapter belongs to; of a full model needed for `dosed` only.
         probe_sets: tasks to sketch. Without any the structural part alone is made, from byte
             ranges: no weights are downloaded.
         settings: signatures of different settings are never compared.
+        dosed: tasks whose answers the model is asked for, to be read at parts of its delta.
         progress: called with (what, steps done, steps in all).
 
     Raises:
@@ -115,8 +77,9 @@ def sign(
         ProbeError: a probe set the model cannot be run on.
     """
     request = Request(
-        checkpoint=checkpoint, base=base, probe_sets=tuple(probe_sets), settings=settings
-    )
+        checkpoint=checkpoint, base=base, probe_sets=tuple(probe_sets), settings=settings,
+        dosed=frozenset(dosed),
+    )  # fmt: skip
     return obtain(request, progress=progress).signature
 
 
@@ -142,10 +105,12 @@ def obtain(
     """
     identity = request.identity
     structure, sketches = _read_cached(request, identity)
+    answered = responses.read_cached(request, identity)
     origins = dict.fromkeys([*([WEIGHTS] if structure else []), *sketches], CACHE)
+    origins |= dict.fromkeys(_doses(answered), CACHE)
     for look in lookups:
-        missing = _missing_probe_sets(request, sketches)
-        if structure and not missing:
+        missing, unanswered = _missing_probe_sets(request, sketches), request.missing(answered)
+        if structure and not missing and not unanswered:
             break
         hit = look(request, structure)
         if hit is None:
@@ -153,27 +118,39 @@ def obtain(
         if structure is None:
             structure, origins[WEIGHTS] = hit.signature, hit.place
         taken = _pick_sketches(missing, hit.signature)
-        sketches |= taken
-        origins |= dict.fromkeys(taken, hit.place)
+        told = responses.pick(unanswered, hit.signature, request.origin)
+        sketches, answered = sketches | taken, answered | told
+        origins |= dict.fromkeys([*taken, *_doses(told)], hit.place)
     structure = structure or _sample_structure(request, identity, progress)
-    sketches |= _run_missing_probes(
+    probed = _run_missing_probes(
         request, identity, _missing_probe_sets(request, sketches), progress, note
     )
+    sketches |= probed.sketches
+    answered |= responses.measure(
+        request, identity, request.missing(answered), progress=progress, note=note
+    )
     checkpoint = request.checkpoint
-    parts = (WEIGHTS, *(p.task for p in request.probe_sets))
+    parts = (WEIGHTS, *(p.task for p in request.probe_sets), *_doses(answered))
     return Signed(
         signature=replace(
-            structure, name=checkpoint.name, commit=checkpoint.commit, sketches=sketches
+            structure, name=checkpoint.name, commit=checkpoint.commit, sketches=sketches,
+            responses=answered,
         ),
         origins={part: origins.get(part, COMPUTED) for part in parts},
-    )
+        speed=probed.tokens / probed.seconds if probed.tokens else None,
+    )  # fmt: skip
+
+
+def _doses(answered: Mapping[str, Response]) -> list[str]:
+    """What responses are called where their origins are told."""
+    return [DOSE.format(task=task) for task in answered]
 
 
 def _read_cached(request: Request, identity: str) -> tuple[Signature | None, dict[str, Sketch]]:
     """The structure, and the sketches by task, as far as they are cached."""
-    structure = _read_if_sound(cache.structure_path(identity, request.settings.entries), load)
+    structure = cache.read_if_sound(cache.structure_path(identity, request.settings.entries), load)
     paths = {p.task: _sketch_path(request, identity, p) for p in request.probe_sets}
-    sketches = {task: _read_if_sound(path, _read_sketch) for task, path in paths.items()}
+    sketches = {task: cache.read_if_sound(path, _read_sketch) for task, path in paths.items()}
     return structure, {task: sketch for task, sketch in sketches.items() if sketch is not None}
 
 
@@ -219,25 +196,23 @@ def _run_missing_probes(
     missing: Sequence[ProbeSet],
     progress: Progress | None,
     note: Note | None,
-) -> dict[str, Sketch]:
-    """Task -> sketch of the missing probe sets, by running the model; cached."""
+) -> Probed:
+    """The sketches of the missing probe sets, by running the model; cached."""
     if not missing:
-        return {}
+        return Probed(sketches={}, tokens=0, seconds=0.0)
     checkpoint, adapter_base = request.checkpoint, request.adapter_base
-    size = sum(_bytes_to_download(each) for each in (checkpoint, adapter_base) if each)
-    if note and size:
-        note(f"{checkpoint.name}: {size / 1e6:,.1f} MB are downloaded to run its probes")
+    request.announce_download(adapter_base, note)
     cache.limit()
-    made = run_probes(
+    probed = run_probes(
         checkpoint, adapter_base, missing, dtype=request.settings.dtype, progress=progress
     )
     for probes in missing:
-        _check_outputs(checkpoint, made[probes.task], probes)
+        _check_outputs(checkpoint, probed.sketches[probes.task], probes)
     for probes in missing:
         path = cache.use(_sketch_path(request, identity, probes))
-        store.write(path, *dump_sketch(made[probes.task]))
+        store.write(path, *dump_part(probed.sketches[probes.task]))
     cache.trim()
-    return made
+    return probed
 
 
 def _check_weights(checkpoint: Checkpoint, sampled: Mapping[str, Tensor]) -> None:
@@ -252,7 +227,7 @@ def _check_weights(checkpoint: Checkpoint, sampled: Mapping[str, Tensor]) -> Non
 
 def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> None:
     """Refuse a model that gives NaN: its weights may be whole where they are sampled."""
-    _, arrays = dump_sketch(sketch)
+    _, arrays = dump_part(sketch)
     for name, array in arrays.items():
         if not np.isfinite(array.numpy()).all():
             raise CheckpointError(
@@ -261,28 +236,8 @@ def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> 
             )
 
 
-def _bytes_to_download(checkpoint: Checkpoint) -> int:
-    """Bytes of the weight files that are not here yet."""
-    files = {header.file for header in checkpoint.tensors.values()}
-    away = (f for f in files if not is_cached(checkpoint.weights, f))
-    return sum(checkpoint.files[f].size for f in away)
-
-
 def _sketch_path(request: Request, identity: str, probes: ProbeSet) -> Path:
     return cache.sketch_path(identity, probes.digest, request.settings.dtype)
-
-
-def _read_if_sound(path: Path, read: Callable[[Path], R]) -> R | None:
-    """What is in a cached file; None if it is not there, or must not be believed."""
-    if not path.exists():
-        return None
-    try:
-        content = read(path)
-    except SignatureError:
-        path.unlink(missing_ok=True)
-        return None
-    cache.use(path)
-    return content
 
 
 def _read_sketch(path: Path) -> Sketch:

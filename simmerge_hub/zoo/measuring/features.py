@@ -7,17 +7,24 @@ import numpy as np
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.selector.tables.features import FeatureTable
-from simmerge_hub.selector.tables.outcomes import Key, Outcomes
-from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA, features
+from simmerge_hub.selector.tables.outcomes import Key, Outcome, Outcomes
+from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, features, names_of
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, probe_set
-from simmerge_hub.signatures.signing.signature import Signature, sign
-from simmerge_hub.zoo.manifest import Manifest, load_manifest
+from simmerge_hub.signatures.probing.response import Cross
+from simmerge_hub.signatures.signing import responses
+from simmerge_hub.signatures.signing.signature import Request, Signature, obtain
+from simmerge_hub.zoo.manifest import Manifest, base_of, load_manifest
 
 
 def zoo_features(
-    folder: Path, outcomes: Outcomes, *, progress: Progress = lambda what, done, total: None
+    folder: Path,
+    outcomes: Outcomes,
+    *,
+    dose: bool = True,
+    cross: bool = False,
+    progress: Progress = lambda what, done, total: None,
 ) -> FeatureTable:
     """The features of every row of `outcomes`: one signature per model, then pairs.
 
@@ -25,6 +32,9 @@ def zoo_features(
         folder: the zoo that was measured.
         outcomes: its table; each row's (expert, auxiliary, task) becomes a row of features, with
             what each arm does to the pair.
+        dose: every model answers the probes of the tasks it is an expert for, and its answers are
+            read at parts of its delta.
+        cross: of every row, both models are run as their mean on the expert's answers.
         progress: called with (what, done, in all).
     """
     manifest = load_manifest(folder)
@@ -33,16 +43,20 @@ def zoo_features(
     bases = {name: manifest.models[name].spec["base"] for name in names}
     everyone = [*dict.fromkeys(bases.values()), *names]
     needed = _tasks_by_model(outcomes, bases)
-    signatures = {}
+    known_best = _tasks_by_expert(outcomes) if dose or cross else {}
+    requests, signatures = {}, {}
     for done, name in enumerate(everyone, 1):
-        wanted = [known for task, known in probes.items() if task in needed[name]]
-        signatures[name] = _signature(manifest, name, wanted)
+        wanted = tuple(known for task, known in probes.items() if task in needed[name])
+        requests[name] = _request(manifest, name, wanted, known_best.get(name, frozenset()))
+        signatures[name] = obtain(requests[name]).signature
         progress(f"signing {name}", done, len(everyone))
+    columns = names_of([*(["dose"] if known_best else []), *(["cross"] if cross else [])])
     rows: dict[Key, np.ndarray] = {}
     moved: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for done, row in enumerate(outcomes.rows, 1):
         trio = signatures[row.expert], signatures[row.auxiliary], signatures[bases[row.expert]]
-        rows[row.key] = features(*trio, row.task).values
+        told = _cross(row, requests, signatures) if cross else {}
+        rows[row.key] = features(*trio, row.task, names=columns, cross=told).values
         pair = row.expert, row.auxiliary
         if pair not in moved:
             forward = effects(*trio, outcomes.arms)
@@ -53,7 +67,7 @@ def zoo_features(
             }
         progress("comparing pairs", done, len(outcomes.rows))
     return FeatureTable(
-        names=FEATURE_NAMES,
+        names=columns,
         schema=FEATURE_SCHEMA,
         rows=rows,
         effect_names=EFFECTS,
@@ -70,9 +84,28 @@ def _tasks_by_model(outcomes: Outcomes, bases: Mapping[str, str]) -> dict[str, s
     return tasks
 
 
-def _signature(manifest: Manifest, name: str, probes: list[ProbeSet]) -> Signature:
+def _tasks_by_expert(outcomes: Outcomes) -> dict[str, frozenset[str]]:
+    """Model -> the tasks of the rows it is the expert of."""
+    experts = {row.expert for row in outcomes.rows}
+    return {e: frozenset(r.task for r in outcomes.rows if r.expert == e) for e in experts}
+
+
+def _request(
+    manifest: Manifest, name: str, probes: tuple[ProbeSet, ...], dosed: frozenset[str]
+) -> Request:
     checkpoint = resolve(str(manifest.path(name)))
     base: Checkpoint | None = None
-    if checkpoint.kind == "adapter":
-        base = resolve(str(manifest.path(manifest.models[name].spec["base"])))
-    return sign(checkpoint, base=base, probe_sets=probes)
+    if checkpoint.kind == "adapter" or dosed:
+        base = resolve(str(manifest.path(base_of(manifest, name))))
+    return Request(checkpoint=checkpoint, base=base, probe_sets=probes, dosed=dosed)
+
+
+def _cross(
+    row: Outcome, requests: Mapping[str, Request], signatures: Mapping[str, Signature]
+) -> dict[str, Cross]:
+    """What the mean of a row's models makes of the expert's answers."""
+    response = signatures[row.expert].responses.get(row.task)
+    if response is None:
+        return {}
+    told = responses.cross(requests[row.expert], requests[row.auxiliary], row.task, response)
+    return {"expert": told} if told else {}

@@ -3,14 +3,13 @@
 import pytest
 
 from simmerge_hub.signatures.features.phrases import LEVEL_NAMES, PHRASES, phrase
-from simmerge_hub.signatures.features.registry import REGISTRY
-from simmerge_hub.signatures.features.vector import FEATURE_NAMES
+from simmerge_hub.signatures.features.vector import KNOWN
 
 
-@pytest.mark.parametrize("name", FEATURE_NAMES)
+@pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize(("value", "rank"), [(0.0, 0.0), (-1.25, 0.5), (1e4, 1.0)])
 def test_a_feature_is_a_clause(name: str, value: float, rank: float) -> None:
-    said = phrase(REGISTRY[name].says, value, rank)
+    said = phrase(KNOWN[name].says, value, rank)
     assert not set("{}") & set(said)
     assert said[0].islower()
     assert not said.endswith(".")
@@ -18,7 +17,7 @@ def test_a_feature_is_a_clause(name: str, value: float, rank: float) -> None:
 
 
 def test_no_phrase_is_left_over() -> None:
-    roots = {name.partition(".")[0] for name in FEATURE_NAMES}
+    roots = {name.partition(".")[0] for name in KNOWN}
     roots |= {root.removesuffix(f"_{side}") for root in roots for side in ("expert", "auxiliary")}
     assert roots >= PHRASES.keys()
 
@@ -32,9 +31,9 @@ def test_the_level_is_the_third_it_lies_in(rank: float, place: int) -> None:
 
 
 def test_the_side_the_group_and_the_logarithm() -> None:
-    norm = REGISTRY["delta_norm_auxiliary.attention"].says
+    norm = KNOWN["delta_norm_auxiliary.attention"].says
     assert phrase(norm, 0.0213, 0.1) == (
         "the auxiliary's delta in the attention blocks is small (0.021 of the base)"
     )
-    ratio = REGISTRY["delta_log_ratio.all"].says
+    ratio = KNOWN["delta_log_ratio.all"].says
     assert phrase(ratio, 0.6931, 0.1) == "the expert's delta is 2 times the auxiliary's"

@@ -36,6 +36,21 @@ def test_sides_and_groups_are_features_each(entries: dict[str, Feature]) -> None
     assert last.says.startswith("the auxiliary's delta in the late layers is ")
 
 
+def test_optional_features_stand_apart(
+    entries: dict[str, Feature], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optional: dict[str, Feature] = {}
+    monkeypatch.setattr(registry, "OPTIONAL", optional)
+
+    @feature("dose", optional=True)
+    def dose_area(pair: Pair) -> float:
+        """An area."""
+        return 0.5
+
+    assert entries == {}
+    assert [(name, one.needs) for name, one in optional.items()] == [("dose_area", {"dose"})]
+
+
 def test_one_number_keeps_its_name_and_its_swap(entries: dict[str, Feature]) -> None:
     @feature("behaviour", swap="negated")
     def loss_difference(pair: Pair) -> float:

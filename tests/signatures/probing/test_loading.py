@@ -42,7 +42,7 @@ def assert_same(one: Sketch, other: Sketch, dtype: str = "float32") -> None:
 def both(checkpoint: Checkpoint, base: Checkpoint | None, probes, **how) -> list[Sketch]:
     """Sketches of a model in memory, and by layers."""
     runs = [run_probes(checkpoint, base, [probes], offload=o, **how) for o in (False, True)]
-    return [sketch for run in runs for sketch in run.values()]
+    return [sketch for run in runs for sketch in run.sketches.values()]
 
 
 def enter(checkpoint: Checkpoint, base: Checkpoint | None = None, **how) -> None:
@@ -102,7 +102,7 @@ def test_by_layers_an_adapter_is_folded_in(tiny, tmp_path, probes, scratch, arch
     lora = adapter(base, tmp_path / "lora", **config)
     resident, offloaded = both(lora, base, probes)
     assert_same(offloaded, resident)
-    (plain,) = run_probes(base, None, [probes]).values()
+    (plain,) = run_probes(base, None, [probes]).sketches.values()
     assert np.abs(plain.hidden - offloaded.hidden).max() > 0.01
 
 
@@ -119,8 +119,10 @@ def test_both_ways_compute_in_the_dtype_asked_for(tiny, tmp_path, probes, dtype)
 @pytest.mark.parametrize("offload", [False, True], ids=PATHS)
 def test_a_gpu_says_the_same(tiny, tmp_path, probes, offload):
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
-    (here,) = run_probes(checkpoint, None, [probes], device="cpu").values()
-    (there,) = run_probes(checkpoint, None, [probes], device="cuda", offload=offload).values()
+    (here,) = run_probes(checkpoint, None, [probes], device="cpu").sketches.values()
+    (there,) = run_probes(
+        checkpoint, None, [probes], device="cuda", offload=offload
+    ).sketches.values()
     assert_same(there, here)
 
 

@@ -65,8 +65,10 @@ def test_a_model_without_tokenizer_is_refused(tiny, tmp_path, probes):
 def test_progress_is_told(tiny, tmp_path, probes):
     told = []
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
-    run_probes(checkpoint, None, [probes], progress=lambda *step: told.append(step))
+    probed = run_probes(checkpoint, None, [probes], progress=lambda *step: told.append(step))
     assert told == [("probing model with strings", 0, 1)]
+    assert probed.tokens == sum(len(f"{prompt}<") for prompt in probes.prompts)  # `<bos>` is one
+    assert 0 < probed.seconds < 60
 
 
 def test_a_model_in_bin_files_behaves_like_its_twin(tiny, tmp_path, assets, probes):
@@ -80,7 +82,7 @@ def test_a_model_in_bin_files_behaves_like_its_twin(tiny, tmp_path, assets, prob
     (tmp_path / "old" / "model.safetensors").unlink()
     torch.save(model.state_dict(), tmp_path / "old" / "pytorch_model.bin")
     old = resolve(str(tmp_path / "old"))
-    (first,), (second,) = (run_probes(c, None, [probes]).values() for c in (twin, old))
+    (first,), (second,) = (run_probes(c, None, [probes]).sketches.values() for c in (twin, old))
     assert (first.hidden == second.hidden).all()
 
 
@@ -126,24 +128,24 @@ def test_an_odd_tokenizer_is_named(tiny, tmp_path, probes, file, text):
 
 
 @pytest.mark.parametrize("offload", [False, True], ids=["resident", "offloaded"])
-def test_batches_are_as_large_as_memory_allows_and_say_the_same(
+def test_as_many_logits_are_made_at_a_time_as_memory_allows(
     tiny, tmp_path, probes, monkeypatch, offload
 ):
     from simmerge_hub.signatures.probing import loading, sketch
 
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
-    (whole,) = run_probes(checkpoint, None, [probes], offload=offload).values()
-    sizes = []
+    (whole,) = run_probes(checkpoint, None, [probes], offload=offload).sketches.values()
+    asked = []
     real = sketch.run
 
-    def counting(model, layers, batch):
-        sizes.append(len(batch))
-        return real(model, layers, batch)
+    def counting(model, layers, batch, entries):
+        asked.append(entries)
+        return real(model, layers, batch, entries)
 
     monkeypatch.setattr(sketch, "run", counting)
-    monkeypatch.setattr(loading, "free_memory", lambda *_: 2**17)
-    (small,) = run_probes(checkpoint, None, [probes], offload=offload).values()
-    assert len(sizes) > 1 and sum(sizes) == len(probes.prompts)
+    monkeypatch.setattr(loading, "free_memory", lambda *_: 2**15)
+    (small,) = run_probes(checkpoint, None, [probes], offload=offload).sketches.values()
+    assert asked == [2**10]  # ten positions of a vocabulary of 96
     for name in ("logprobs", "entropy", "loss", "hidden"):
         far = abs(getattr(small, name) - getattr(whole, name)).max()
         assert far <= Settings().floor * abs(getattr(whole, name)).max()

@@ -100,12 +100,29 @@ def test_batches_do_not_matter(tiny, monkeypatch):
     model.set_attn_implementation(register())
     whole = sketch(model, tokenizer, PROMPTS)
     calls = []
-    monkeypatch.setattr(sketches, "BATCH_ENTRIES", 1)
+    monkeypatch.setattr(sketches, "BATCH_TOKENS", 1)
     single = sketch(model, tokenizer, PROMPTS, progress=lambda done, n: calls.append((done, n)))
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert single.tokens == whole.tokens
-    for name in ("logprobs", "hidden", "attention", "loss", "ends"):
-        assert getattr(single, name) == pytest.approx(getattr(whole, name), abs=1e-3)
+    assert_same(single, whole)
+
+
+@pytest.mark.parametrize(("entries", "positions"), [(1, 1), (96 * 5 + 7, 5)])
+def test_logits_are_made_of_a_few_positions_at_a_time(tiny, entries, positions):
+    model, tokenizer = tiny.model_of("llama"), tiny.letters()
+    model.set_attn_implementation(register())
+    whole = sketch(model, tokenizer, PROMPTS)
+    made = []
+    model.lm_head.register_forward_hook(lambda *given: made.append(given[-1].shape[1]))
+    assert_same(sketch(model, tokenizer, PROMPTS, entries=entries), whole)
+    assert max(made) == positions
+    assert sum(made) == sum(len(tokenizer(p)["input_ids"]) for p in PROMPTS)  # and none of padding
+
+
+def assert_same(one, other):
+    """Two sketches of one model, to rounding."""
+    assert one.tokens == other.tokens
+    for name in ("logprobs", "hidden", "attention", "entropy", "loss", "ends"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-3)
 
 
 def test_large_vocabularies_keep_the_most_likely_tokens(tiny, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from simmerge_hub.signatures.features.vector import features
+from simmerge_hub.signatures.probing.response import Response
 from simmerge_hub.signatures.published import belief
 from simmerge_hub.signatures.published.belief import doubt, spot_check
 from simmerge_hub.signatures.signing import cache
@@ -221,3 +222,35 @@ def test_rows_of_an_adapter_may_differ_by_rounding() -> None:
     assert not belief._is_same(near, row, full)  # type: ignore[arg-type]
     assert belief._is_same(near, row, adapter)  # type: ignore[arg-type]
     assert not belief._is_same(row * 1.001, row, adapter)  # type: ignore[arg-type]
+
+
+def change_response(**arrays: Any) -> Callable[[Response], Response]:
+    """The response with some parts changed."""
+    return lambda told: replace(told, **{n: f(getattr(told, n)) for n, f in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (change_response(), ""),
+        (change_response(base=lambda _: "other"), ""),  # nobody asked for it, and it is not used
+        (change_response(doses=lambda a: a + 1), "is to other doses"),
+        (change_response(doses=lambda a: a[:3]), "has doses of the wrong size or type"),
+        (change_response(kept=lambda a: a[:, :-1]), "has kept of the wrong size or type"),
+        (change_response(logliks=lambda a: a.astype(np.float16)), "has logliks of the wrong size"),
+        (change_response(logliks=lambda a: -a + 1), "has log-likelihoods that are none"),
+        (change_response(lengths=lambda a: a + 1), "has answers of other lengths than it says"),
+        (change_response(lengths=lambda a: a[:-1]), "has lengths of the wrong size or type"),
+        (change_response(answers=lambda a: a + 10**6), "has tokens beyond any vocabulary"),
+    ],
+)
+def test_a_response_that_cannot_be_is_refused(
+    change: Callable[[Response], Response], reason: str, family: Any, wanted: Request
+) -> None:
+    base = family.checkpoints["base"]
+    asked = replace(wanted, base=base, dosed=frozenset({TASK}))
+    signature = sign(asked.checkpoint, base=base, probe_sets=[family.probes], dosed=[TASK])
+    told = replace(signature, responses={TASK: change(signature.responses[TASK])})
+    said = doubt(told, asked)
+    assert said.startswith(f"its response to doses on {TASK} {reason}" if reason else "")
+    assert bool(said) == bool(reason)

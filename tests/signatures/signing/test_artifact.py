@@ -13,7 +13,7 @@ from torch import Tensor
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
-from simmerge_hub.signatures.signing.artifact import Settings, Signature, dump_sketch, load, save
+from simmerge_hub.signatures.signing.artifact import Settings, Signature, dump_part, load, save
 
 ODD: tuple[Any, ...] = (None, True, -1, 1.5, "text", [], {}, [None], {"a": None})
 
@@ -54,9 +54,9 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     for name in ("name", "commit", "digest", "kind", "settings", "shapes", "approximate"):
         assert getattr(after, name) == getattr(before, name)
     assert after.sampled["w"].tolist() == [[1.0, 2.0]]
-    scalars, arrays = dump_sketch(after.sketches["t"])
+    scalars, arrays = dump_part(after.sketches["t"])
     assert scalars == {"probes": "p", "tokens": "t", "vocabulary": 2}
-    for name, array in dump_sketch(before.sketches["t"])[1].items():
+    for name, array in dump_part(before.sketches["t"])[1].items():
         assert arrays[name].dtype == array.dtype
         assert torch.equal(arrays[name], array)
 

@@ -339,9 +339,9 @@ class TestFile:
 
     def test_a_part_of_a_signature_is_refused(self, family, tmp_path):
         from simmerge_hub.signatures.signing import store
-        from simmerge_hub.signatures.signing.artifact import dump_sketch
+        from simmerge_hub.signatures.signing.artifact import dump_part
 
-        header, tensors = dump_sketch(family.expert.sketches["strings"])
+        header, tensors = dump_part(family.expert.sketches["strings"])
         store.write(tmp_path / "sketch.safetensors", header, tensors)
         with pytest.raises(SignatureError, match="is no signature"):
             load(tmp_path / "sketch.safetensors")

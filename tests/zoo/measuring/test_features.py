@@ -10,6 +10,7 @@ from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.tables.features import load_features, save_features
 from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
+from simmerge_hub.signatures.features.vector import FEATURE_NAMES, names_of
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.zoo.measuring.features import zoo_features
 
@@ -37,7 +38,8 @@ def test_every_row_has_features_and_what_each_arm_does(
         outcome("code", "math", "code/rotate-previous"),
         outcome("math", "code", "math/reversed-complement"),
     )
-    table = zoo_features(nano_folder(), Outcomes(arms=ARMS, rows=rows))
+    table = zoo_features(nano_folder(), Outcomes(arms=ARMS, rows=rows), dose=False)
+    assert table.names == FEATURE_NAMES
     assert table.rows.keys() == table.effects.keys() == {row.key for row in rows}
     assert all(np.isfinite(values).mean() > 0.9 for values in table.rows.values())
     share = EFFECTS.index("merge_share_expert")
@@ -47,3 +49,20 @@ def test_every_row_has_features_and_what_each_arm_does(
         assert by_arm[ARMS[1].label][share] == pytest.approx(0.3, abs=1e-4)
     save_features(table, tmp_path / "features.jsonl")
     assert load_features(tmp_path / "features.jsonl").effects.keys() == table.effects.keys()
+
+
+def test_experts_answer_their_own_tasks_and_the_mean_of_both_is_asked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path / "assets"))
+    row = outcome("instruct", "rag-lora", "instruct/dash")
+    table = zoo_features(nano_folder(), Outcomes(arms=ARMS, rows=(row,)), cross=True)
+    assert table.names == names_of(["dose", "cross"])
+    told = dict(zip(table.names, table.rows[row.key].tolist(), strict=True))
+    optional = {name for name in table.names if name not in FEATURE_NAMES}
+    assert {n for n in optional if np.isfinite(told[n])} == {n for n in optional if "expert" in n}
+    assert 0.6 < told["dose_answers_expert.s05"] < 1 == told["dose_answers_expert.s07"]
+    assert 0.1 < told["dose_half_expert"] < 0.3
+    assert told["cross_answers_expert"] < told["dose_answers_expert.s05"]  # the other is in the way
+    again = zoo_features(nano_folder(), Outcomes(arms=ARMS, rows=(row,)), cross=True)
+    assert np.array_equal(again.rows[row.key], table.rows[row.key], equal_nan=True)

@@ -1,0 +1,111 @@
+"""Models on the line between two, first + share · (second − first): run, and never written.
+
+Where both ends and what is between them fit into memory they are held there; elsewhere every layer
+is read from the files of both and put together when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.signatures.probing import loading
+from simmerge_hub.weights.stream import Rows, open_tensors, shapes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Source = tuple[Checkpoint, Checkpoint | None]
+"""A full model and None, or an adapter and its base."""
+COPIES = 3
+"""Models held at most where all is in memory: both ends, and what of the second differs."""
+
+
+def why_apart(first: Source, second: Source) -> str:
+    """Why there is no line between two models, in words; "" if there is. Headers only."""
+    one, other = shapes(*first), shapes(*second)
+    differing = [n for n in sorted({*one, *other}) if one.get(n) != other.get(n)]
+    if not differing:
+        return ""
+    return f"{differing[0]} is not of one shape in {first[0].name} and {second[0].name}"
+
+
+def models_between(
+    first: Source,
+    second: Source,
+    shares: Sequence[float],
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    offload: bool | None = None,
+) -> Generator[PreTrainedModel]:
+    """A model for each share in turn: at 0 the first, at 1 the second, to the last bit.
+
+    Each holds until the next is asked for.
+
+    Args:
+        first, second: of the same tensors (`why_apart`); config and tokenizer are the second's.
+        shares: any numbers, below 0 and above 1 too.
+        dtype: what to compute in; what is between is made in float32 and rounded once.
+        device: a GPU where torch finds one by default.
+        offload: whether weights stay on the disk but for the layer that runs; by default if
+            COPIES models would take more than 80 % of the free memory.
+
+    Raises:
+        SignatureError, CheckpointError, AlignmentError: as `loading.open_model`.
+    """
+    if offload is None:
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        size = COPIES * loading.model_bytes(*second, dtype)
+        offload = size > loading.MEMORY_SHARE * loading.free_memory(place)
+    if offload:
+        return _by_layers(first, second, shares, dtype, device)
+    return _in_memory(first, second, shares, dtype, device)
+
+
+def _in_memory(
+    first: Source, second: Source, shares: Sequence[float], dtype: str, device: str | None
+) -> Generator[PreTrainedModel]:
+    with (
+        loading.open_model(*first, dtype=dtype, device=device, offload=False) as start,
+        loading.open_model(*second, dtype=dtype, device=device, offload=False) as end,
+    ):
+        moved = [
+            (weight, start.get_parameter(name), weight.detach().clone())
+            for name, weight in end.named_parameters()
+            if not weight.equal(start.get_parameter(name))
+        ]
+        for share in shares:
+            with torch.no_grad():
+                for weight, low, high in moved:
+                    weight.copy_(low.float().lerp(high.float(), share))
+            yield end
+
+
+def _by_layers(
+    first: Source, second: Source, shares: Sequence[float], dtype: str, device: str | None
+) -> Generator[PreTrainedModel]:
+    for share in shares:
+        with ExitStack() as stack:
+            one, other = (stack.enter_context(open_tensors(*each)) for each in (first, second))
+            rows = _between(one, other, share)
+            model = loading.open_model(*second, dtype=dtype, device=device, offload=True, rows=rows)
+            yield stack.enter_context(model)
+
+
+def _between(
+    first: Mapping[str, Rows], second: Mapping[str, Rows], share: float
+) -> dict[str, Rows]:
+    def blend(one: Rows, other: Rows) -> Rows:
+        def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+            rows = one.read(low, high).lerp(other.read(low, high), share)
+            return rows if out is None else out.copy_(rows)
+
+        return Rows(shape=other.shape, read=read)
+
+    return {name: blend(first[name], rows) for name, rows in second.items()}

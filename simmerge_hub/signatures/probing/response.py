@@ -1,0 +1,49 @@
+"""What is kept of a model's answers to its probes, read at parts of its delta."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DOSES = (0.0, 0.3, 0.5, 0.7, 1.0, 1.5)
+"""Shares of its delta that a model is run at."""
+ANSWER_TOKENS = 16
+"""Tokens of an answer at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class Response:
+    """One model's answers to one probe set, and what base + s·Δ makes of them.
+
+    N prompts, T tokens in all answers, S doses.
+
+    Args:
+        probes: digest of the probe set.
+        base: digest of the base's content.
+        doses: float32 [S], the s, ascending.
+        answers: int32 [T], the model's greedy answers one after the other, end tokens included.
+        lengths: int32 [N], tokens of each answer; 0 where the prompt leaves no room for one.
+        kept: bool [S, T], whether the token is the likeliest after the prompt and the answer so
+            far.
+        logliks: float32 [S, T], log-likelihood of the token there, in nats.
+    """
+
+    probes: str
+    base: str
+    doses: np.ndarray
+    answers: np.ndarray
+    lengths: np.ndarray
+    kept: np.ndarray
+    logliks: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cross:
+    """What base + ½Δa + ½Δb, the mean of two models, makes of the answers of one of them.
+
+    Args:
+        kept: bool [T], of that model's response, whether the token is the mean's likeliest there.
+        logliks: float32 [T], log-likelihood of the token there, in nats.
+    """
+
+    kept: np.ndarray
+    logliks: np.ndarray

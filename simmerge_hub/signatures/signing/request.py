@@ -1,0 +1,99 @@
+"""What is asked of signing, what comes back, and who else may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.files.ranges import is_cached
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.signatures.probing.response import Response
+from simmerge_hub.signatures.signing.artifact import DEFAULT_SETTINGS, Settings, Signature
+
+WEIGHTS = "weights"
+"""What the structural part is called where its origin is told; a sketch is called by its task."""
+CACHE, COMPUTED = "cache", "computed"
+DOSE = "dose of {task}"
+"""What a response is called where its origin is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be signed: a model, or an adapter and its base; which probe sets, and how.
+
+    `dosed` are the tasks of those probe sets whose answers the model is asked for, to be read at
+    parts of its delta; without a base, or for the base itself, there is no delta.
+    """
+
+    checkpoint: Checkpoint
+    base: Checkpoint | None = None
+    probe_sets: tuple[ProbeSet, ...] = ()
+    settings: Settings = DEFAULT_SETTINGS
+    dosed: frozenset[str] = frozenset()
+
+    @property
+    def adapter_base(self) -> Checkpoint | None:
+        """The base, if it is part of what is signed."""
+        return self.base if self.checkpoint.kind == "adapter" else None
+
+    @property
+    def identity(self) -> str:
+        """The digest of the content; of an adapter's and its base's."""
+        adapter_base = self.adapter_base
+        return digest(self.checkpoint) + (f"+{digest(adapter_base)}" if adapter_base else "")
+
+    @property
+    def origin(self) -> str:
+        """The digest of the base's content; "" where there is no delta."""
+        if self.base is None or self.checkpoint.location == self.base.location:
+            return ""
+        return digest(self.base)
+
+    def missing(self, responses: Mapping[str, Response]) -> list[ProbeSet]:
+        """The probe sets of tasks that are to be dosed and are not."""
+        asked = self.dosed - responses.keys() if self.origin else ()
+        return [probes for probes in self.probe_sets if probes.task in asked]
+
+    def announce_download(self, base: Checkpoint | None, note: Note | None) -> None:
+        """Say how many bytes of weights are fetched to run the model, and a base beside it."""
+        size = sum(_bytes_to_download(each) for each in (self.checkpoint, base) if each)
+        if note and size:
+            note(f"{self.checkpoint.name}: {size / 1e6:,.1f} MB are downloaded to run its probes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A signature, and where each part came from.
+
+    Args:
+        signature: of the model.
+        origins: `weights`, a task, or `dose of` a task -> cache, computed, or a repository.
+        speed: tokens a second of the pass over its probes; None if none was run.
+    """
+
+    signature: Signature
+    origins: Mapping[str, str]
+    speed: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A signature that was found somewhere and may be believed, and where that was."""
+
+    signature: Signature
+    place: str
+
+
+Lookup = Callable[[Request, Signature | None], Hit | None]
+"""Looks for the signature of a request in one place; is handed its structure if that is known."""
+Note = Callable[[str], None]
+"""Called with a line that people should see and keep."""
+
+
+def _bytes_to_download(checkpoint: Checkpoint) -> int:
+    """Bytes of the weight files that are not here yet."""
+    files = {header.file for header in checkpoint.tensors.values()}
+    away = (f for f in files if not is_cached(checkpoint.weights, f))
+    return sum(checkpoint.files[f].size for f in away)

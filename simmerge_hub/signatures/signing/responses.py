@@ -1,0 +1,127 @@
+"""A model's response to doses of its delta: from the cache, from what is published, or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from simmerge_hub.errors import CheckpointError
+from simmerge_hub.signatures.probing.between import why_apart
+from simmerge_hub.signatures.probing.dose import measure_responses, score_mean
+from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
+from simmerge_hub.signatures.probing.response import Cross, Response
+from simmerge_hub.signatures.signing import cache, store
+from simmerge_hub.signatures.signing.artifact import Signature, dump_part, load_response
+from simmerge_hub.signatures.signing.request import Note, Request
+
+CROSS_ARRAYS = ("kept", "logliks")
+
+
+def read_cached(request: Request, identity: str) -> dict[str, Response]:
+    """Task -> response, of those asked for that are cached."""
+    cached = {
+        probes.task: cache.read_if_sound(_path(request, identity, probes), _read)
+        for probes in request.missing({})
+    }
+    return {task: response for task, response in cached.items() if response is not None}
+
+
+def pick(missing: Sequence[ProbeSet], signature: Signature, origin: str) -> dict[str, Response]:
+    """What of it is missing: of the same prompts and the same base."""
+    known = {(each.probes, each.base): each for each in signature.responses.values()}
+    return {p.task: known[p.digest, origin] for p in missing if (p.digest, origin) in known}
+
+
+def measure(
+    request: Request,
+    identity: str,
+    missing: Sequence[ProbeSet],
+    *,
+    progress: Progress | None,
+    note: Note | None,
+) -> dict[str, Response]:
+    """Task -> response of the missing probe sets, by running the model and its base; cached.
+
+    Of a model whose tensors are not those of its base there is none, and a note says so.
+    """
+    checkpoint, base = request.checkpoint, request.base
+    if not missing or base is None:
+        return {}
+    apart = why_apart((base, None), (checkpoint, request.adapter_base))
+    if apart:
+        if note:
+            note(f"{checkpoint.name}: no part of its delta can be run: {apart}")
+        return {}
+    request.announce_download(base, note)
+    cache.limit()
+    measured = measure_responses(
+        checkpoint, base, missing,
+        origin=request.origin, dtype=request.settings.dtype, progress=progress,
+    )  # fmt: skip
+    _check_outputs(request, measured)
+    for probes in missing:
+        path = cache.use(_path(request, identity, probes))
+        store.write(path, *dump_part(measured[probes.task]))
+    cache.trim()
+    return measured
+
+
+def cross(
+    request: Request, partner: Request, task: str, response: Response, *, note: Note | None = None
+) -> Cross | None:
+    """What the mean of a model and its partner makes of the model's answers; cached.
+
+    Both are run, loaded together or by layers. None where they are not of the same tensors.
+
+    Args:
+        request: the model that answered, with the probe set of the task.
+        partner: the other model.
+        task: whose probes were answered.
+        response: the model's, on this task.
+        note: told what is downloaded, or why nothing can be run.
+    """
+    own, other = ((r.checkpoint, r.adapter_base) for r in (request, partner))
+    apart = why_apart(other, own)
+    if apart:
+        if note:
+            note(f"{own[0].name}: the mean with {other[0].name} cannot be run: {apart}")
+        return None
+    (probes,) = (p for p in request.probe_sets if p.task == task)
+    dtype = request.settings.dtype
+    path = cache.cross_path(request.identity, partner.identity, probes.digest, dtype)
+    cached = cache.read_if_sound(path, _read_cross)
+    if cached is not None:
+        return cached
+    request.announce_download(other[0], note)
+    measured = score_mean(own, other, probes, response, dtype=dtype)
+    arrays = {name: torch.from_numpy(getattr(measured, name)) for name in CROSS_ARRAYS}
+    store.write(cache.use(path), {}, arrays)
+    cache.trim()
+    return measured
+
+
+def _read_cross(path: Path) -> Cross:
+    _, arrays = store.read(path)
+    return Cross(**{name: arrays[name].numpy() for name in CROSS_ARRAYS})
+
+
+def _check_outputs(request: Request, measured: Mapping[str, Response]) -> None:
+    """Refuse numbers that a reader would not believe: some part of the delta gives NaN."""
+    for task, response in measured.items():
+        if not np.isfinite(response.logliks).all():
+            raise CheckpointError(
+                f"{request.checkpoint.name} gives NaN or infinity on its answers to the probes of "
+                f"{task}, at a part of its delta",
+                hint="sign it without its response to doses: --no-dose",
+            )
+
+
+def _path(request: Request, identity: str, probes: ProbeSet) -> Path:
+    return cache.response_path(identity, request.origin, probes.digest, request.settings.dtype)
+
+
+def _read(path: Path) -> Response:
+    return load_response(*store.read(path), path.name)
