@@ -116,12 +116,16 @@ def _sign(
         from simmerge_hub.hub.resolve import resolve
         from simmerge_hub.signatures.published.shared import find_or_sign
         from simmerge_hub.signatures.signing.signature import Request
-        from simmerge_hub.weights.alignment.lineage import common_base
+        from simmerge_hub.weights.alignment.lineage import base_notes, common_base
+        from simmerge_hub.weights.loaded.conform import conform
 
         say(f"reading the headers of {model}")
         checkpoint = resolve(model)
         adapted = common_base([checkpoint], base) if checkpoint.kind == "adapter" else None
-        request = Request(checkpoint=checkpoint, base=adapted, probe_sets=probe_sets)
+        alike = conform([checkpoint], adapted)
+        for sentence in (*base_notes([checkpoint], adapted), *alike.notes):
+            show.note(sentence)
+        request = Request(checkpoint=alike.models[0], base=alike.base, probe_sets=probe_sets)
         signed = find_or_sign(
             request,
             third_parties=signatures,

@@ -1,6 +1,7 @@
 """A reference -> the files it names: a repository pinned to a commit, or a folder here."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,6 +12,9 @@ from huggingface_hub.file_download import repo_folder_name
 from simmerge_hub.errors import RepoNotFound
 from simmerge_hub.hub.client import api, offline, translate_errors
 from simmerge_hub.hub.files.ranges import Location
+
+FOLDERS_DEEP = 1
+"""How deep folders inside that of a model are listed: templates and modules lie in such ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +126,17 @@ def _cached_listing(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
 def _folder_listing(folder: Path) -> tuple[Location, dict[str, FileEntry]]:
     if not folder.is_dir():
         raise RepoNotFound(f"there is no folder {folder}", hint="check the path of the model")
-    files = {p.name: FileEntry(size=p.stat().st_size) for p in sorted(folder.iterdir())
-             if p.is_file() and not p.name.startswith(".")}  # fmt: skip
+    files = {p.relative_to(folder).as_posix(): FileEntry(size=p.stat().st_size)
+             for p in _visible_files(folder, FOLDERS_DEEP)}  # fmt: skip
     return Location(folder=folder), files
+
+
+def _visible_files(folder: Path, depth: int) -> Iterator[Path]:
+    """The files of a folder and of folders inside it; nothing hidden, and no linked folder."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_file():
+            yield path
+        elif depth and path.is_dir() and not path.is_symlink():
+            yield from _visible_files(path, depth - 1)

@@ -49,7 +49,7 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
             f"{RECIPE_VERSION}",
             hint="upgrade: pip install -U simmerge-hub",
         )
-    recipe = _recipe(data, where, folder or Path())
+    recipe = _recipe(data, where, folder or Path(), RECIPE_KEYS | anchored_keys(text))
     return recipe, read_why(data.get("why"), recipe.fingerprint)
 
 
@@ -62,8 +62,27 @@ def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
-    if extra := data.keys() - RECIPE_KEYS:
+def anchored_keys(text: str) -> set[str]:
+    """Keys at the top of a YAML text whose values have anchors: there to be referred to."""
+    keys: set[str] = set()
+    depth, key, waiting = 0, "", True
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if depth == 1 and waiting and isinstance(event, yaml.ScalarEvent):
+            key, waiting = event.value, False
+            continue
+        if depth and getattr(event, "anchor", None) and not isinstance(event, yaml.AliasEvent):
+            keys.add(key)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth == 1:
+            waiting = True  # the whole has begun, or a value has ended
+    return keys
+
+
+def _recipe(data: dict[Any, Any], where: str, folder: Path, known: set[str]) -> Recipe:
+    if extra := data.keys() - known:
         raise recipe_error(where, f"it has unknown keys: {', '.join(sorted(map(str, extra)))}")
     slices = data.get("slices") or []
     steps = data.get("steps", [] if slices else None)
@@ -76,7 +95,7 @@ def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
         steps=tuple(_step(s, where) for s in steps or ()),
         slices=tuple(_slice(s, where) for s in slices),
         dtype=_text(data, "dtype", where),
-        tokenizer=_text(data, "tokenizer", where) or "base",
+        tokenizer=_text(data, "tokenizer", where) or "auto",
         unmatched=_text(data, "unmatched", where) or "refuse",
         custom_code=_flag(data, "custom_code", where),
         output=_text(data, "output", where) or "model",

@@ -237,7 +237,7 @@ def _storage(recipe: Recipe) -> dict[str, Any]:
     data |= {"out_dtype": recipe.dtype} if recipe.dtype not in ("", "float32") else {}
     if recipe.tokenizer == "union":
         data["tokenizer_source"] = "union"
-    elif recipe.tokenizer != "base":
+    elif recipe.tokenizer not in ("auto", "base"):
         data["tokenizer_source"] = _reference(recipe, recipe.tokenizer)
     return data
 
