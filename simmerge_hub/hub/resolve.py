@@ -48,7 +48,7 @@ VARIANT = re.compile(r"(?:model|diffusion_pytorch_model)(?:\.safetensors\.index)
 CONFIGS = {"full": "config.json", "adapter": "adapter_config.json"}
 TOKENIZER_FILES = re.compile(
     r"(tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.[^/]*|merges\.txt"
-    r"|[^/]*\.model|chat_template[^/]*)"
+    r"|[^/]*\.model|chat_template[^/]*|tekken\.json|[^/]*\.(tiktoken|spm|codes))"
 )
 
 

@@ -40,16 +40,17 @@ def carry_over(layout: Layout, folder: Path) -> None:
 
 
 def _write_generation_config(layout: Layout, folder: Path) -> None:
-    """That of the model whose tokenizer is taken; an adapter has none, and may end otherwise."""
-    main, chosen = layout.reference, layout.speaker
+    """That of the model whose tokenizer is taken, or the reference's with that one's ids."""
+    main, chosen, path = layout.reference, layout.speaker, folder / GENERATION_CONFIG
     if GENERATION_CONFIG in chosen.files:
         _copy(chosen, [GENERATION_CONFIG], folder)
-    elif chosen.kind == "adapter" and GENERATION_CONFIG in main.files:
-        end = end_token_id(chosen)
-        path = folder / GENERATION_CONFIG
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        if end is not None and isinstance(stated, dict):
-            path.write_text(_json(stated | {"eos_token_id": end}), encoding="utf-8")
+    elif GENERATION_CONFIG in main.files:
+        ids = _token_ids(chosen)
+        known = {key: ids[key] for key in SPECIAL_TOKEN_IDS if key in ids}
+        try:
+            path.write_text(_json({**json.loads(path.read_bytes()), **known}), encoding="utf-8")
+        except (ValueError, TypeError):  # no JSON object, as it was
+            return
 
 
 def output_config(layout: Layout) -> dict[str, Any]:

@@ -220,7 +220,8 @@ def _dtype(data: Mapping[str, Any], refusals: Refusals) -> str:
 def _check_template(data: Mapping[str, Any], refusals: Refusals) -> None:
     """`auto` is the template that the models have, which is taken here with their tokenizer."""
     chosen = data.get("chat_template")
-    if chosen is None or (chosen == "auto" and not data.get("tokenizer_source")):
+    named = data.get("tokenizer_source") or data.get("tokenizer")
+    if chosen is None or (chosen == "auto" and not named):
         return
     refusals.add("chat_template", REFUSED_KEYS["chat_template"])
 
