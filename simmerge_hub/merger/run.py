@@ -42,7 +42,6 @@ from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards
 from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
 
-
 CARRIED_FOLDERS = re.compile(r"additional_chat_templates|\d+_\w+")
 """Folders that a merge makes: chat templates, modules of sentence-transformers."""
 

@@ -88,8 +88,8 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
     """
     _refuse_several(text, where)
     data = yaml_mapping(text, where)
-    _check_keys(data, DOCUMENT_KEYS | anchored_keys(text), "", refusals)
     _check_template(data, refusals)
+    _check_keys(data, DOCUMENT_KEYS | anchored_keys(text), "", refusals)
     method = _method(data.get("merge_method"), refusals)
     parts = _parts(data, refusals, where)
     document = Document(

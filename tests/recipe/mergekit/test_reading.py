@@ -370,7 +370,8 @@ class TestOutput:
     def test_keys_that_are_there_for_their_anchors(self) -> None:
         text = (
             "factor: &half 0.5\nshared: &more\n  parameters: {weight: *half}\n"
-            "merge_method: linear\nmodels:\n- model: org/a\n  <<: *more\n- model: org/b\n  <<: *more\n"
+            "merge_method: linear\nmodels:\n"
+            "- model: org/a\n  <<: *more\n- model: org/b\n  <<: *more\n"
         )
         assert mergekit.read(text, "m.yml").steps[0].parameters["weights"] == (0.5, 0.5)
         with pytest.raises(RecipeError, match="cannot be done here: factor"):

@@ -81,7 +81,9 @@ def test_configs_are_compared_as_transformers_reads_them(
     theirs: dict[str, Any],
     keys: list[str],
 ) -> None:
-    reference, model = (with_config(c, **LLAMA, **more) for c, more in zip(pair, (ours, theirs)))
+    reference, model = (
+        with_config(c, **LLAMA, **more) for c, more in zip(pair, (ours, theirs), strict=True)
+    )
     assert [s.split()[2] for s in differences(reference, model)] == keys
     assert conflicts(reference, model) == []
 
