@@ -106,6 +106,28 @@ def read_yaml(text: str) -> Any:
             loader.dispose()
 
 
+def anchored_keys(text: str) -> set[str]:
+    """Keys at the top of a YAML text whose values have anchors: there to be referred to.
+
+    `text` is one that `read_yaml` took.
+    """
+    keys: set[str] = set()
+    depth, key, waiting = 0, "", True
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if depth == 1 and waiting and isinstance(event, yaml.ScalarEvent):
+            key, waiting = event.value, False
+            continue
+        if depth and getattr(event, "anchor", None) and not isinstance(event, yaml.AliasEvent):
+            keys.add(key)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth == 1:
+            waiting = True  # the whole has begun, or a value has ended
+    return keys
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):

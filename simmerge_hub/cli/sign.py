@@ -120,7 +120,8 @@ def _sign(
         from simmerge_hub.hub.resolve import resolve
         from simmerge_hub.signatures.published.shared import find_or_sign
         from simmerge_hub.signatures.signing.signature import Request
-        from simmerge_hub.weights.alignment.lineage import common_base
+        from simmerge_hub.weights.alignment.lineage import base_notes, common_base
+        from simmerge_hub.weights.loaded.conform import conform
 
         say(f"reading the headers of {model}")
         checkpoint = resolve(model)
@@ -128,9 +129,12 @@ def _sign(
             origin = common_base([checkpoint], base)
         else:
             origin = _delta_origin(checkpoint, base) if dose and probe_sets else None
+        alike = conform([checkpoint], origin)
+        for sentence in (*base_notes([checkpoint], origin), *alike.notes):
+            show.note(sentence)
         request = Request(
-            checkpoint=checkpoint,
-            base=origin,
+            checkpoint=alike.models[0],
+            base=alike.base,
             probe_sets=probe_sets,
             dosed=frozenset(p.task for p in probe_sets if dose),
         )

@@ -1,6 +1,7 @@
 """A reference -> the files it names: a repository pinned to a commit, or a folder here."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,9 @@ from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
 from simmerge_hub.hub.files.ranges import REPO, FileEntry, Location, check_names, inside
 
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+
+FOLDERS_DEEP = 1
+"""How deep folders inside that of a model are listed: templates and modules lie in such ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +149,21 @@ def _folder_listing(folder: Path) -> tuple[Location, dict[str, FileEntry]]:
     if not folder.is_dir():
         raise RepoNotFound(f"there is no folder {folder}", hint="check the path of the model")
     files = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.is_dir():
-            continue
+    for path in _visible_files(folder, FOLDERS_DEEP):
+        name = path.relative_to(folder).as_posix()
         if path.is_symlink():
-            inside(folder, path.name)  # where it leads, and whether anything is there
+            inside(folder, name)  # where it leads, and whether anything is there
         if path.is_file():
-            files[path.name] = FileEntry(size=path.stat().st_size)
+            files[name] = FileEntry(size=path.stat().st_size)
     return Location(folder=folder), files
+
+
+def _visible_files(folder: Path, depth: int) -> Iterator[Path]:
+    """The files of a folder and of folders inside it; nothing hidden, and no linked folder."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if not path.is_dir():
+            yield path
+        elif depth and path.is_dir() and not path.is_symlink():
+            yield from _visible_files(path, depth - 1)

@@ -4,7 +4,7 @@ Weights in .bin files are the exception: they have no headers, so they are conve
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +16,7 @@ from simmerge_hub.errors import (
     OfflineWithoutCache,
 )
 from simmerge_hub.hub.files.convert import convert_pickles
-from simmerge_hub.hub.files.formats import refuse_quantised, sort_tensors
+from simmerge_hub.hub.files.formats import quantization, refuse_quantised, sort_tensors
 from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.hub.files.headers import (
     LENGTH_BYTES,
@@ -40,6 +40,9 @@ LAYOUTS: tuple[tuple[Kind, str], ...] = (
     ("full", "pytorch_model.bin.index.json"),
 )
 """Where weights may be, in the order of preference: what they are, and the file to begin with."""
+SHARD = re.compile(r"model-\d+-of-(\d+)\.safetensors")
+VARIANT = re.compile(r"(?:model|diffusion_pytorch_model)(?:\.safetensors\.index)?\.(\w+)"
+                     r"(?:-\d+-of-\d+)?\.(?:safetensors|json)")  # fmt: skip
 CONFIGS = {"full": "config.json", "adapter": "adapter_config.json"}
 LARGEST_CONFIG = 10 * 2**20
 """Bytes; configs with long tables of labels have one."""
@@ -47,7 +50,7 @@ LARGEST_TEXT = 50 * 2**20
 """Bytes of a card or config that is downloaded at all."""
 TOKENIZER_FILES = re.compile(
     r"(tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.[^/]*|merges\.txt"
-    r"|[^/]*\.model|chat_template[^/]*)"
+    r"|[^/]*\.model|chat_template[^/]*|tekken\.json|[^/]*\.(tiktoken|spm|codes))"
 )
 
 
@@ -58,7 +61,9 @@ class Checkpoint:
     `commit` is None for a folder. `config` is config.json, or adapter_config.json for an adapter.
     `tensors` is in file order and holds what can be merged; `buffers` the whole-number and bool
     tensors. `card` is the front matter of README.md. `pickles` names the .bin files that hold the
-    weights, and `converted` says where those lie as safetensors.
+    weights, and `converted` says where those lie as safetensors. `naming` tells the names in
+    `tensors` from those in the files, if they are others; `targets` are the base's names for what
+    an adapter names otherwise.
     """
 
     ref: ModelRef
@@ -72,6 +77,8 @@ class Checkpoint:
     buffers: Mapping[str, TensorHeader] = field(default_factory=dict, repr=False)
     pickles: tuple[str, ...] = ()
     converted: Location | None = None
+    naming: str = ""
+    targets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -157,6 +164,20 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
     )
 
 
+def quantised_origin(ref: ModelRef) -> str | None:
+    """What the card of a quantised copy says it was made from; None if it is none, or says none.
+
+    Raises:
+        HubError: as `resolve`.
+        CheckpointError: it has no config.json.
+    """
+    location, files = resolve_files(ref)
+    if not quantization(_json(ref, location, files, CONFIGS["full"])):
+        return None
+    originals = _texts(front_matter(_text(location, files, "README.md")).get("base_model"))
+    return originals[0] if len(originals) == 1 else None
+
+
 def front_matter(readme: str) -> dict[str, Any]:
     """The YAML between the first two `---` lines of a card; {} where there is none to believe."""
     match = re.match(r"\ufeff?---\r?\n(.*?)\r?\n---", readme, re.DOTALL)
@@ -188,7 +209,20 @@ def _find_weights(
                     raise _incomplete(location, f"the index names {shard}, which is not there")
             return kind, _WeightFiles(shards, index)
     _refuse_partial_cache(location)
+    if shards := _shards_without_index(location, files):
+        return "full", _WeightFiles(shards, {})
     raise _no_weights(ref, files, originals)
+
+
+def _shards_without_index(location: Location, files: Mapping[str, FileEntry]) -> list[str]:
+    """model-00001-of-00003.safetensors and so on, if all are there: their headers are the index."""
+    shards = sorted(name for name in files if SHARD.fullmatch(name))
+    counts = {int(SHARD.fullmatch(name)[1]) for name in shards}  # type: ignore[index]
+    if len(counts) > 1 or (counts and counts != {len(shards)}):
+        raise _incomplete(
+            location, f"of {max(counts)} shards {len(shards)} are there, and no index"
+        )
+    return shards
 
 
 def _index(location: Location, name: str) -> dict[str, str]:
@@ -199,6 +233,12 @@ def _index(location: Location, name: str) -> dict[str, str]:
 def _no_weights(
     ref: ModelRef, files: Mapping[str, FileEntry], originals: tuple[str, ...]
 ) -> NoSafetensors:
+    stored = [f for f in files if f.endswith(".safetensors")]
+    if stored:
+        return NoSafetensors(
+            f"{ref} has no model.safetensors; it has {', '.join(stored[:3])}",
+            hint=_advise(stored),
+        )
     others = [f for f in files if f.endswith((".bin", ".gguf", ".pt", ".pth", ".ckpt"))]
     seen = f"it has {', '.join(others[:3])}" if others else f"it has {len(files)} files"
     hint = "load it with transformers and save_pretrained() it again: that writes safetensors"
@@ -206,6 +246,24 @@ def _no_weights(
         named = f", {', '.join(originals)}" if originals else ""
         hint = f"GGUF cannot be merged; use the original repository{named}"
     return NoSafetensors(f"{ref} has no safetensors weights ({seen})", hint=hint)
+
+
+def _advise(stored: Sequence[str]) -> str:
+    """What to do with safetensors files of other names."""
+    variant = next((m[1] for f in stored if (m := VARIANT.fullmatch(f))), None)
+    if variant:
+        return (
+            f"it is stored as a variant: load it with from_pretrained(…, variant={variant!r}) and "
+            "save_pretrained() it again, or rename the files without it"
+        )
+    if any(f.startswith("consolidated") for f in stored):
+        return (
+            "these are weights in the layout of Mistral's or Meta's own code, under other names: "
+            "use the repository that transformers loads, or convert it"
+        )
+    if any("adapter" in f for f in stored):
+        return "an adapter needs its adapter_config.json beside it"
+    return "if it is one whole model, rename the file to model.safetensors"
 
 
 def _incomplete(location: Location, seen: str) -> CorruptHeader:

@@ -94,7 +94,7 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
                 f"{model.name} is a full model, and the recipe says `output: adapter`",
                 hint="merge adapters only, or leave out `output:`",
             )
-    if recipe.tokenizer != "base":
+    if recipe.tokenizer not in ("auto", "base"):
         raise RecipeError(
             f"the recipe says `output: adapter` and `tokenizer: {recipe.tokenizer}`",
             hint="leave out `tokenizer:`: the first adapter's is copied",

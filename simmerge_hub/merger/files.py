@@ -1,8 +1,7 @@
 """The files beside the weights that from_pretrained needs, carried over and corrected."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -11,40 +10,47 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger.kinds import Origin, carry_kinds
 from simmerge_hub.merger.layout import Layout
-from simmerge_hub.weights.layers import main_stack
+from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
+from simmerge_hub.weights.tokens.speech import end_token_id
 
-CARRIED_FILES = re.compile(
-    r"(generation_config|preprocessor_config|processor_config|video_preprocessor_config"
-    r"|image_processor_config|feature_extractor_config)\.json"
-    r"|(LICEN[SC]E|NOTICE|USE_POLICY)[^/]*"
-)
-CODE_FILES = re.compile(r"[A-Za-z_][\w]*\.py")
 GENERATION_CONFIG = "generation_config.json"
 SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
-LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-"""What configs call the number of layers."""
+EXTRA_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
+"""What configs call the number of heads that predict further tokens, which slices leave out."""
 DROPPED_KEYS = ("torch_dtype", "_name_or_path", *CONFIG_KEYS)
 """Of a config: an old name, a path, and how weights were stored before they were dequantised."""
 
 
 def carry_over(layout: Layout, folder: Path) -> None:
     """Write config.json, the tokenizer and the other files of a model into `folder`."""
-    main = layout.reference
+    main, chosen, words = layout.reference, layout.speaker, layout.vocabulary
     (folder / "config.json").write_text(_json(output_config(layout)), encoding="utf-8")
-    names = [name for name in main.files if CARRIED_FILES.fullmatch(name)]
-    if layout.recipe.custom_code:
-        names += [name for name in main.files if CODE_FILES.fullmatch(name)]
-    _copy(main, names, folder)
-    words, chosen = layout.vocabulary, _tokenizer_source(layout)
-    _copy(chosen, chosen.tokenizer_files, folder)
-    if chosen is not main and GENERATION_CONFIG in chosen.files:  # it states ids of special tokens
-        _copy(chosen, [GENERATION_CONFIG], folder)
+    carried = layout.carried
+    _copy(main, carried.of_reference, folder)
+    _copy(chosen, carried.of_speaker, folder)
+    if chosen is not main:  # it states ids of special tokens
+        _write_generation_config(layout, folder)
     for name, text in (words.files if words else {}).items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def _write_generation_config(layout: Layout, folder: Path) -> None:
+    """That of the model whose tokenizer is taken, or the reference's with that one's ids."""
+    main, chosen, path = layout.reference, layout.speaker, folder / GENERATION_CONFIG
+    if GENERATION_CONFIG in chosen.files:
+        _copy(chosen, [GENERATION_CONFIG], folder)
+    elif GENERATION_CONFIG in main.files:
+        ids = _token_ids(chosen)
+        known = {key: ids[key] for key in SPECIAL_TOKEN_IDS if key in ids}
+        try:
+            path.write_text(_json({**json.loads(path.read_bytes()), **known}), encoding="utf-8")
+        except (ValueError, TypeError):  # no JSON object, as it was
+            return
 
 
 def output_config(layout: Layout) -> dict[str, Any]:
@@ -64,8 +70,8 @@ def output_config(layout: Layout) -> dict[str, Any]:
     if layout.vocabulary:
         before, _ = vocabulary_tensors(shapes(main), main.config)
         _set_vocabulary(config, before, layout.vocabulary.size)
-    if (chosen := _tokenizer_source(layout)) is not main:
-        for part, stated in _pair_parts(config, chosen.config):
+    if (chosen := layout.speaker) is not main:
+        for part, stated in _pair_parts(config, _token_ids(chosen)):
             part |= {key: stated[key] for key in SPECIAL_TOKEN_IDS if key in part and key in stated}
     if layout.alignment.untied:
         for part in _parts(config):
@@ -89,16 +95,17 @@ def _pair_parts(
     return [(config, other), *((a, b) for a, b in inside if isinstance(b, Mapping))]
 
 
-def _tokenizer_source(layout: Layout) -> Checkpoint:
-    """The model whose tokenizer files, and so whose ids of tokens, the output has."""
-    if layout.vocabulary:
-        return layout.checkpoints[layout.vocabulary.source]
-    named = layout.recipe.tokenizer
-    return layout.reference if named in ("base", "union") else layout.checkpoints[named]
+def _token_ids(chosen: Checkpoint) -> Mapping[str, Any]:
+    """The config that states ids of special tokens; of an adapter what its tokenizer says."""
+    if chosen.kind == "full":
+        return chosen.config
+    end = end_token_id(chosen)
+    return {} if end is None else {"eos_token_id": end}
 
 
-def _copy(source: Checkpoint, names: Iterator[str] | Any, folder: Path) -> None:
+def _copy(source: Checkpoint, names: Iterable[str], folder: Path) -> None:
     for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
         copyfile(local_file(source.location, name), folder / name)
 
 
@@ -129,19 +136,38 @@ def _set_layers(config: dict[str, Any], layout: Layout) -> None:
             f"{layout.reference.name} is an encoder-decoder: its two stacks cannot be sliced",
             hint="leave out `slices:`",
         )
-    _, before = main_stack(shapes(layout.reference))
+    _, before = main_stack(shapes(layout.reference), layout.reference.config)
     after = sum(part.depth for part in layout.recipe.slices)
     counted = [(p, key) for p in _parts(config) for key in LAYER_COUNTS if p.get(key) == before]
     text = [(part, key) for part, key in counted if "vocab_size" in part]
-    for part, key in text or counted:  # a vision tower may have as many layers
-        part[key] = after
-        part |= _layer_lists(part, before, layout)
     if not counted:
         raise RecipeError(
             f"the config of {layout.reference.name} does not say how many layers it has: none of "
             f"{', '.join(LAYER_COUNTS)} is {before}",
             hint="leave out `slices:`",
         )
+    for part, key in text or counted:  # a vision tower may have as many layers
+        part[key] = after
+        part |= _layer_lists(part, before, layout)
+        part |= {key: 0 for key in EXTRA_HEADS if part.get(key)}
+    part = (text or counted)[0][0]
+    part |= carry_kinds(config, part, _origins(layout))
+
+
+def _origins(layout: Layout) -> list[Origin]:
+    """Where each layer of the output comes from: the first model that its slice names."""
+    leaders = [next(iter(part.layers.items())) for part in layout.recipe.slices]
+    return [
+        Origin(_own_layers(layout, name), number)
+        for name, span in leaders
+        for number in range(*span)
+    ]
+
+
+def _own_layers(layout: Layout, name: str) -> Checkpoint:
+    """The model whose config says what its layers are; an adapter's are its base's."""
+    checkpoint = layout.checkpoints[name]
+    return checkpoint if checkpoint.kind == "full" or not layout.base else layout.base
 
 
 def _layer_lists(part: Mapping[str, Any], before: int, layout: Layout) -> dict[str, list[Any]]:

@@ -7,11 +7,14 @@ from simmerge_hub import operators
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger.carried import Carried, choose_files
 from simmerge_hub.merger.compute import check_operator
 from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.weights.alignment.align import Alignment, TensorMatch, align
+from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.shards import OUTPUT_CODES
 from simmerge_hub.weights.stream import stored_dtype
+from simmerge_hub.weights.tokens.speech import choose_speaker
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
 
 
@@ -20,6 +23,7 @@ class Layout:
     """A merge in headers: the pinned recipe, its inputs, and every tensor of the output.
 
     `buffers` are integer and truth-valued tensors, copied from the reference as they are stored.
+    `chosen` is the input whose tokenizer the output has ("": the reference), `said` why.
     """
 
     recipe: Recipe
@@ -27,6 +31,8 @@ class Layout:
     alignment: Alignment
     buffers: Mapping[str, TensorHeader]
     vocabulary: Vocabulary | None
+    chosen: str = ""
+    said: tuple[str, ...] = ()
 
     @property
     def tensors(self) -> Mapping[str, TensorMatch]:
@@ -44,6 +50,23 @@ class Layout:
         return self.checkpoints[self.recipe.reference]
 
     @property
+    def speaker(self) -> Checkpoint:
+        """Whose tokenizer files, and so whose ids of tokens, the output has."""
+        name = self.vocabulary.source if self.vocabulary else self.chosen
+        return self.checkpoints[name or self.recipe.reference]
+
+    @property
+    def carried(self) -> Carried:
+        """The files beside the weights."""
+        words = self.vocabulary
+        return choose_files(
+            self.reference,
+            self.speaker,
+            custom_code=self.recipe.custom_code,
+            rewritten=frozenset(words.files if words else ()),
+        )
+
+    @property
     def entries(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Output tensor -> safetensors dtype and shape, in the order they are written."""
         code = OUTPUT_CODES[self.recipe.dtype]
@@ -55,7 +78,8 @@ class Layout:
     def notes(self) -> tuple[str, ...]:
         """What was decided by rule, in sentences."""
         words = self.vocabulary.notes if self.vocabulary else ()
-        return (*self.alignment.notes, *words, *self._narrowing_notes())
+        files = self.carried.notes
+        return (*self.alignment.notes, *self.said, *words, *files, *self._narrowing_notes())
 
     def _narrowing_notes(self) -> list[str]:
         """Tensors the reference stores in float32, where the output is narrower."""
@@ -131,14 +155,21 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
                 f"{model.name} is an adapter, and the recipe has no base",
                 hint="add a `base:` to the recipe: the model it was trained on",
             )
-    _check_tokenizer(recipe, checkpoints)
+    alike = conform(models, base)
+    base, models = alike.base, list(alike.models)
+    names = [source.name for source in recipe.sources]
+    checkpoints = dict(zip(names, [*([base] if base else []), *models], strict=True))
+    chosen, said = _choose_speaker(recipe, checkpoints)
     words = match_vocabularies(
-        checkpoints, recipe.base.name if recipe.base else None, recipe.tokenizer
+        checkpoints,
+        recipe.base.name if recipe.base else None,
+        "union" if recipe.tokenizer == "union" else chosen,
+        source=chosen,
     )
     alignment = align(
         models,
         base,
-        names=[s.name for s in recipe.sources],
+        names=names,
         spans=_spans(recipe),
         unmatched=recipe.unmatched,
         vocabulary=words,
@@ -147,9 +178,11 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
     layout = Layout(
         recipe=pin(recipe, checkpoints, dtype) if pins else replace(recipe, dtype=dtype),
         checkpoints=checkpoints,
-        alignment=alignment,
+        alignment=replace(alignment, notes=(*alike.notes, *alignment.notes)),
         buffers=checkpoints[recipe.reference].buffers,
         vocabulary=words,
+        chosen=chosen,
+        said=tuple(said),
     )
     _try_parameters(layout)
     return layout
@@ -187,9 +220,20 @@ def _needs_base(step: Step) -> bool:
     return operators.space_of(operator, step.parameters) != "weight"
 
 
-def _check_tokenizer(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
-    named = recipe.tokenizer
-    if named not in ("base", "union") and not checkpoints[named].tokenizer_files:
-        raise RecipeError(
-            f"{named} has no tokenizer files", hint="name another model under `tokenizer:`, or base"
-        )
+def _choose_speaker(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> tuple[str, list[str]]:
+    """The input whose tokenizer the output has, and why."""
+    named, home = recipe.tokenizer, recipe.reference
+    models = {model.name: checkpoints[model.name] for model in recipe.models}
+    chosen, why = choose_speaker(models, home, checkpoints)
+    if named in ("auto", "union"):
+        return chosen, why
+    if named == "base":
+        said = f"{chosen} and what is merged with it have another tokenizer, chat template or end "
+        return home, [f"{said}token than {home}: `tokenizer: {chosen}` takes it"] * (chosen != home)
+    if checkpoints[named].tokenizer_files:
+        return named, []
+    if checkpoints[named].kind == "adapter" and recipe.base:
+        return recipe.base.name, [f"{named} has no tokenizer: the output has that of its base"]
+    raise RecipeError(
+        f"{named} has no tokenizer files", hint="name another model under `tokenizer:`, or base"
+    )

@@ -5,6 +5,7 @@ written to its final place. Memory does not grow with the model, and the bytes d
 alone: not on threads, on block sizes, or on a crash in between.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ from simmerge_hub.weights.partial import Partial, partial_folder
 from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards, written_digests
 from simmerge_hub.weights.stream import Rows, open_shards_to_read, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
+
+CARRIED_FOLDERS = re.compile(r"additional_chat_templates|\d+_\w+")
+"""Folders that a merge makes: chat templates, modules of sentence-transformers."""
 
 
 def merge(
@@ -294,7 +298,8 @@ def _check_output(recipe: Recipe, output: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
         )
-    if folders := sorted(path.name for path in output.iterdir() if path.is_dir()):
+    inside = (path.name for path in output.iterdir() if path.is_dir())
+    if folders := sorted(name for name in inside if not CARRIED_FOLDERS.fullmatch(name)):
         raise OutputError(
             f"{output} holds {folders[0]}, which no merge made and --overwrite would delete",
             hint="move it away, or choose another folder",

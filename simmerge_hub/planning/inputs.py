@@ -8,20 +8,23 @@ from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.ask.tasks import Task, tasks_of
 from simmerge_hub.weights.alignment.align import align_strict
-from simmerge_hub.weights.alignment.lineage import common_base
+from simmerge_hub.weights.alignment.lineage import base_notes, common_base
+from simmerge_hub.weights.loaded.conform import conform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
     """Pinned models that fit together, their base, and the tasks they are merged for.
 
-    `dropped` maps the tasks that are left out to the reason.
+    `dropped` maps the tasks that are left out to the reason; `notes` are sentences about what was
+    taken for what.
     """
 
     models: tuple[Checkpoint, ...]
     base: Checkpoint | None
     tasks: tuple[Task, ...]
     dropped: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -57,9 +60,17 @@ def pin(references: Sequence[str], base: str | None, asked: Tasks) -> Inputs:
     check_names(models, None)
     origin = common_base(models, base)
     check_names(models, origin)
-    align_strict(models, origin)
+    said = base_notes(models, origin)
+    alike = conform(models, origin)
+    align_strict(alike.models, alike.base)
     tasks, dropped = tasks_of(models, asked)
-    return Inputs(models=tuple(models), base=origin, tasks=tasks, dropped=dropped)
+    return Inputs(
+        models=alike.models,
+        base=alike.base,
+        tasks=tasks,
+        dropped=dropped,
+        notes=(*said, *alike.notes),
+    )
 
 
 def check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:

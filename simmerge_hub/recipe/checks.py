@@ -193,8 +193,15 @@ def _refuse_whole_model(step: Step, recipe: Recipe) -> None:
 def _check_slice(part: Slice, recipe: Recipe, names: list[str], where: str) -> None:
     if any(s.parameters.get("trim") == "model" for s in part.steps or recipe.steps):
         raise recipe_error(where, "trim: model looks at a whole model, and the recipe has slices")
+    for name, (first, last) in part.layers.items():
+        if first < 0 or last <= first:
+            raise recipe_error(
+                where,
+                f"a slice takes layers [{first}, {last}] of {name}: write [first, end], counted "
+                "from 0 and without the end, as in [0, 2] for the first two",
+            )
     lengths = {last - first for first, last in part.layers.values()}
-    if len(lengths) != 1 or min(lengths) < 1 or any(f < 0 for f, _ in part.layers.values()):
+    if len(lengths) != 1:
         shown = ", ".join(f"{name} {list(span)}" for name, span in part.layers.items())
         raise recipe_error(where, f"a slice takes different numbers of layers: {shown or 'none'}")
     used = {name for step in part.steps or recipe.steps for name in step.models}
@@ -218,9 +225,9 @@ def _check_words(recipe: Recipe, where: str) -> None:
         raise recipe_error(
             where, f"dtype is {recipe.dtype!r}; write one of {', '.join(OUTPUT_CODES)}"
         )
-    if recipe.tokenizer not in {"base", "union", *(m.name for m in recipe.models)}:
+    if recipe.tokenizer not in {"auto", "base", "union", *(m.name for m in recipe.models)}:
         raise recipe_error(
-            where, f"tokenizer is {recipe.tokenizer!r}; write base, union or a model's name"
+            where, f"tokenizer is {recipe.tokenizer!r}; write auto, base, union or a model's name"
         )
     if recipe.unmatched not in UNMATCHED:
         raise recipe_error(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.documents import DocumentError, SeveralDocuments, read_yaml
+from simmerge_hub.documents import DocumentError, SeveralDocuments, anchored_keys, read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.reference import ModelRef, home_path
 from simmerge_hub.recipe.calibration import ANSWER_TOKENS, FILES, Calibration, Prompts
@@ -48,7 +48,7 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
             f"{RECIPE_VERSION}",
             hint="upgrade: pip install -U simmerge-hub",
         )
-    recipe = _recipe(data, where, folder or Path())
+    recipe = _recipe(data, where, folder or Path(), RECIPE_KEYS | anchored_keys(text))
     return recipe, read_why(data.get("why"), recipe.fingerprint)
 
 
@@ -68,8 +68,8 @@ def yaml_mapping(text: str, where: str) -> dict[Any, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
-    if extra := data.keys() - RECIPE_KEYS:
+def _recipe(data: dict[Any, Any], where: str, folder: Path, known: set[str]) -> Recipe:
+    if extra := data.keys() - known:
         raise recipe_error(where, f"it has unknown keys: {', '.join(sorted(map(str, extra)))}")
     slices = data.get("slices") or []
     steps = data.get("steps", [] if slices else None)
@@ -82,7 +82,7 @@ def _recipe(data: dict[Any, Any], where: str, folder: Path) -> Recipe:
         steps=tuple(_step(s, where) for s in steps or ()),
         slices=tuple(_slice(s, where) for s in slices),
         dtype=_text(data, "dtype", where),
-        tokenizer=_text(data, "tokenizer", where) or "base",
+        tokenizer=_text(data, "tokenizer", where) or "auto",
         unmatched=_text(data, "unmatched", where) or "refuse",
         custom_code=_flag(data, "custom_code", where),
         output=_text(data, "output", where) or "model",

@@ -68,8 +68,9 @@ class Slice:
 class Recipe:
     """Everything a merge needs. The last step's result is the output.
 
-    `dtype` is the output's ("" until it is known); `tokenizer` "base", "union" or a model's name;
-    `shard_size` in bytes. `unmatched` says what happens to tensors that not all models have:
+    `dtype` is the output's ("" until it is known); `tokenizer` "auto" (that of the merged
+    models where they share one, else the base's), "base", "union" or a model's name; `shard_size`
+    in bytes. `unmatched` says what happens to tensors that not all models have:
     "refuse"; "drop": the output has the tensors of the base (or first model), copied from it where
     a model lacks them; "keep": and those that only others have, copied from the first that has
     them. `custom_code` carries over the base's own Python files. With `output` "adapter" LoRA
@@ -82,7 +83,7 @@ class Recipe:
     steps: tuple[Step, ...] = ()
     slices: tuple[Slice, ...] = ()
     dtype: str = ""
-    tokenizer: str = "base"
+    tokenizer: str = "auto"
     unmatched: str = "refuse"
     custom_code: bool = False
     output: str = "model"

@@ -32,6 +32,10 @@ UNFOLDABLE = (
 )  # fmt: skip
 """Settings of PEFT that make a LoRA more, or other, than a product of two matrices."""
 MAGNITUDE = ".lora_magnitude_vector"
+ADAPTER_NAME = re.compile(
+    r"(\.(?:lora_(?:embedding_)?[AB]|lora_magnitude_vector|modules_to_save))\.(?!weight$|bias$)[^.]+(?=\.|$)"
+)
+"""The name of an adapter within that of a tensor."""
 LORA = re.compile(r"(.+)\.lora_(embedding_)?A(\.weight)?")
 
 
@@ -52,12 +56,13 @@ def folds(
     check_kind(checkpoint)
     loras, whole = separate(checkpoint, tensors)
     by_tensor: dict[str, Fold] = {}
-    for name, tensor in whole.items():
+    for own, tensor in whole.items():
+        name = checkpoint.targets.get(own, own)
         _check_shape(checkpoint, name, tuple(tensor.shape), shapes)
         by_tensor[name] = _replacement_fold(tensor)
     transposed = _transposed_modules(checkpoint, loras, shapes)
     for lora in loras:
-        name, turned = f"{lora.module}.weight", lora.embedding or lora.module in transposed
+        name, turned = _target(checkpoint, lora), lora.embedding or lora.module in transposed
         rows, right = (lora.a.T, lora.b.T) if turned else (lora.b, lora.a)
         _check_shape(checkpoint, name, (rows.shape[0], right.shape[1]), shapes)
         if lora.magnitude is not None and turned:
@@ -67,10 +72,24 @@ def folds(
     return by_tensor
 
 
+def changed_tensors(checkpoint: Checkpoint) -> set[str]:
+    """What an adapter changes, by the names of parameters in memory; from its headers.
+
+    Raises:
+        CheckpointError: it is of a kind that cannot be folded.
+    """
+    check_kind(checkpoint)
+    loras, whole = separate(checkpoint, _empty_tensors(checkpoint))
+    return {f"{lora.module}.weight" for lora in loras} | whole.keys()
+
+
 def check(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """What `folds` refuses, refused from headers alone."""
-    headers = checkpoint.tensors.items()
-    folds(checkpoint, {n: torch.empty(h.shape, device="meta") for n, h in headers}, shapes)
+    folds(checkpoint, _empty_tensors(checkpoint), shapes)
+
+
+def _empty_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    return {n: torch.empty(h.shape, device="meta") for n, h in checkpoint.tensors.items()}
 
 
 def check_kind(checkpoint: Checkpoint) -> None:
@@ -123,10 +142,8 @@ def _check_shape(
 ) -> None:
     if name not in shapes:
         raise AlignmentError(
-            f"the adapter {checkpoint.name} changes {name}, which its base does not have, "
-            "or ties to another tensor",
-            hint="name the model the adapter was trained on with --base; a tied head must be "
-            "untied first",
+            f"the adapter {checkpoint.name} changes {name}, which its base does not have",
+            hint="name the model the adapter was trained on with --base, or as `base:` of a recipe",
         )
     if shape != shapes[name]:
         raise AlignmentError(
@@ -165,7 +182,16 @@ def separate(
         CheckpointError: A or B is missing, or they do not multiply.
     """
     left = {base_name(name): tensor for name, tensor in tensors.items()}
+    if len(left) < len(tensors):
+        raise unfoldable_error(checkpoint, "holds several adapters in one file")
     loras = [_take_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
+    for name in left:
+        if ".lora_" in name:
+            raise CheckpointError(
+                f"{checkpoint.name} holds {name}, which is no tensor of a LoRA as PEFT stores it",
+                hint="export it for PEFT with the tool that trained it: PEFT stores "
+                "….lora_A.weight [r, in] and ….lora_B.weight [out, r]",
+            )
     return loras, left
 
 
@@ -197,7 +223,11 @@ def _transposed_modules(
 
     `fan_in_fan_out` is one flag for all modules, and PEFT leaves it as the last module had it.
     """
-    transposed = {m.module: _is_transposed(m, shapes) for m in loras if not m.embedding}
+    transposed = {
+        m.module: _is_transposed(m, shapes.get(_target(checkpoint, m)))
+        for m in loras
+        if not m.embedding
+    }
     flag = bool(checkpoint.config.get("fan_in_fan_out"))
     squares = [module for module, turned in transposed.items() if turned is None]
     if squares and any(turned is (not flag) for turned in transposed.values()):
@@ -207,10 +237,16 @@ def _transposed_modules(
     return {module for module, turned in transposed.items() if (flag if turned is None else turned)}
 
 
-def _is_transposed(lora: Lora, shapes: Mapping[str, tuple[int, ...]]) -> bool | None:
-    """Whether the base's tensor is the transpose of B·A; None where it is square."""
+def _is_transposed(lora: Lora, shape: tuple[int, ...] | None) -> bool | None:
+    """Whether the base's tensor of this shape is the transpose of B·A; None where it is square."""
     out, into = lora.b.shape[0], lora.a.shape[1]
-    return None if out == into else shapes.get(f"{lora.module}.weight") == (into, out)
+    return None if out == into else shape == (into, out)
+
+
+def _target(checkpoint: Checkpoint, lora: Lora) -> str:
+    """What the base calls the tensor that an adapted module has."""
+    name = f"{lora.module}.weight"
+    return checkpoint.targets.get(name, name)
 
 
 def _partner(name: str) -> str:
@@ -267,6 +303,11 @@ def ignored_settings(checkpoint: Checkpoint) -> list[str]:
 
 
 def base_name(name: str) -> str:
-    """The base's name of a stored tensor; PEFT saves adapted embeddings as `base_layer` too."""
-    short = name.removeprefix(PREFIX).replace(".modules_to_save.", ".")
-    return short.replace(".base_layer.", ".")
+    """What a stored tensor's parameter is called in memory.
+
+    PEFT saves adapted embeddings as `base_layer` too; savers that know nothing of PEFT leave the
+    adapter's name in (`.lora_A.default.weight`), and torch.compile's and data-parallel wrappers.
+    """
+    short = name.replace("_orig_mod.", "").removeprefix("module.").removeprefix(PREFIX)
+    short = ADAPTER_NAME.sub(r"\1", short)
+    return short.replace(".modules_to_save.", ".").replace(".base_layer.", ".")

@@ -9,9 +9,12 @@ slices are of it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from simmerge_hub.errors import AlignmentError
+
+LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+"""What configs call the number of layers."""
 
 
 class Layer(NamedTuple):
@@ -31,17 +34,23 @@ def layer_of(name: str) -> Layer | None:
     return Layer(".".join(parts[:at]), int(parts[at]), ".".join(parts[at + 1 :]))
 
 
-def depths(names: Sequence[str]) -> dict[str, float]:
+def depths(
+    shapes: Mapping[str, Sequence[int]], config: Mapping[str, Any] | None = None
+) -> dict[str, float]:
     """Tensor name -> its depth in its stack: 0 for the first layer, 1 for the last (or only) one.
 
-    Tensors outside layers lie at 0, as in mergekit.
+    Tensors outside layers lie at 0, as in mergekit; layers of the main stack that the config does
+    not count (heads that predict further tokens) at 1.
     """
-    places = {name: layer_of(name) for name in names}
-    last: dict[str, int] = {}
+    places = {name: layer_of(name) for name in shapes}
+    counts: dict[str, int] = {}
     for layer in filter(None, places.values()):
-        last[layer.stack] = max(last.get(layer.stack, 0), layer.number)
+        counts[layer.stack] = max(counts.get(layer.stack, 0), layer.number + 1)
+    if counts:
+        stack, count = main_stack(shapes, config)
+        counts[stack] = count
     return {
-        name: depth(layer.number, last[layer.stack] + 1) if layer else 0.0
+        name: min(1.0, depth(layer.number, counts[layer.stack])) if layer else 0.0
         for name, layer in places.items()
     }
 
@@ -51,8 +60,14 @@ def depth(number: int, count: int) -> float:
     return number / (count - 1) if count > 1 else 1.0
 
 
-def main_stack(shapes: Mapping[str, Sequence[int]]) -> tuple[str, int]:
-    """The stack that holds the most entries, and how many layers it has."""
+def main_stack(
+    shapes: Mapping[str, Sequence[int]], config: Mapping[str, Any] | None = None
+) -> tuple[str, int]:
+    """The stack that holds the most entries, and how many layers it has.
+
+    Where more are stored than `config` states, those after them are no layers of the model: heads
+    that predict further tokens are stored so.
+    """
     entries: dict[str, int] = {}
     counts: dict[str, int] = {}
     for name, shape in shapes.items():
@@ -65,7 +80,16 @@ def main_stack(shapes: Mapping[str, Sequence[int]]) -> tuple[str, int]:
             hint="leave out `slices:`",
         )
     stack = max(entries, key=lambda name: entries[name])
-    return stack, counts[stack]
+    return stack, _stated_count(config or {}, counts[stack])
+
+
+def _stated_count(config: Mapping[str, Any], stored: int) -> int:
+    """How many of `stored` layers the text model's config counts."""
+    parts = [config, *(value for value in config.values() if isinstance(value, dict))]
+    stated = [
+        p[k] for p in parts if "vocab_size" in p for k in LAYER_COUNTS if type(p.get(k)) is int
+    ]
+    return stated[0] if stated and 0 < stated[0] < stored else stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +104,14 @@ class Placement:
 def place_slices(
     shapes: Mapping[str, Mapping[str, Sequence[int]]],
     spans: Sequence[Mapping[str, tuple[int, int]]],
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Placement]:
     """The tensors of a model put together from slices of the main stack, in order.
 
     Args:
         shapes: model name -> tensor name -> shape.
         spans: for each slice, model name -> layers [first, last).
+        configs: model name -> config.json, which says how many of the stored layers are counted.
 
     Returns:
         Output tensor name -> where it comes from. Tensors outside the stack come from the first
@@ -94,7 +120,8 @@ def place_slices(
     Raises:
         AlignmentError: a model has no such layers.
     """
-    stacks = {name: main_stack(tensors) for name, tensors in shapes.items()}
+    known = configs or {}
+    stacks = {name: main_stack(tensors, known.get(name)) for name, tensors in shapes.items()}
     placements: dict[str, Placement] = {}
     for name in _names_outside(spans[0], shapes, stacks):
         if _is_early(name):

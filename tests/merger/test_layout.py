@@ -300,7 +300,7 @@ class TestSlices:
         [
             ({"a": (0, 3), "b": (0, 3)}, "a slice takes layers 0 to 3 of a, which has 2"),
             ({"a": (0, 2), "b": (0, 1)}, "a slice takes different numbers of layers"),
-            ({"a": (1, 1), "b": (1, 1)}, "a slice takes different numbers of layers"),
+            ({"a": (1, 1), "b": (1, 1)}, r"a slice takes layers \[1, 1\] of a"),
             ({"a": (0, 2)}, "a slice uses b, and does not say which layers of it"),
             ({"a": (0, 2), "b": (0, 2), "c": (0, 2)}, "a slice takes layers of 'c', which is no"),
             ({}, "a slice takes different numbers of layers: none"),

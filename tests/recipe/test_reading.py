@@ -28,7 +28,7 @@ class TestRefused:
             (change(shard_size=1.5), "shard_size is 1.5, and must be a whole number"),
             (change(dtype="int8"), "dtype is 'int8'; write one of float32, float16, bfloat16"),
             (change(dtype=16), "dtype is 16: write it as text"),
-            (change(tokenizer="org/x"), "tokenizer is 'org/x'; write base, union or a model"),
+            (change(tokenizer="org/x"), "tokenizer is 'org/x'; write auto, base, union or a model"),
             (change(tokenizer=["a"]), "tokenizer is ['a']: write it as text"),
             (change(base=3), "a model is written as 3"),
             (change(models=[3]), "a model is written as 3"),

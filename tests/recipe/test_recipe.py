@@ -34,7 +34,7 @@ def test_what_a_recipe_says() -> None:
             ),
         ),
         dtype="bfloat16",
-        tokenizer="base",
+        tokenizer="auto",
         seed=3,
         shard_size=SHARD_SIZE,
     )

@@ -30,7 +30,7 @@ def test_the_layer_of_a_name(name: str, layer: Layer | None) -> None:
 
 def test_depth_runs_over_each_stack() -> None:
     names = ["embed.weight", "a.0.w", "a.1.w", "a.2.w", "b.0.w", "norm.weight"]
-    assert depths(names) == {
+    assert depths(dict.fromkeys(names, (1,))) == {
         "embed.weight": 0.0, "a.0.w": 0.0, "a.1.w": 0.5, "a.2.w": 1.0, "b.0.w": 1.0,
         "norm.weight": 0.0,
     }  # fmt: skip

@@ -22,6 +22,7 @@ from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.signatures.probing.probe import probe_set
 from simmerge_hub.weights.alignment.lineage import weight_mismatch
+from simmerge_hub.weights.loaded.conform import conform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,4 +143,11 @@ def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
             f"there is no task to merge these models for ({printable(seen)})",
             hint="name an expert and probes: --expert TASK=MODEL --probes TASK=org/dataset",
         )
-    return Inputs(models=short.models, base=base, tasks=tuple(tasks), dropped=dropped)
+    alike = conform(short.models, base)
+    return Inputs(
+        models=alike.models,
+        base=alike.base,
+        tasks=tuple(tasks),
+        dropped=dropped,
+        notes=alike.notes,
+    )

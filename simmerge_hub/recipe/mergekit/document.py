@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from simmerge_hub.documents import DocumentError, SeveralDocuments, read_yaml
+from simmerge_hub.documents import DocumentError, SeveralDocuments, anchored_keys, read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.recipe.mergekit.parameters import METHODS, PARAMETER_NAMES
 from simmerge_hub.recipe.mergekit.references import Reference, parse_reference
@@ -15,12 +15,14 @@ from simmerge_hub.recipe.mergekit.settings import Settings
 from simmerge_hub.recipe.reading import yaml_mapping
 
 DOCUMENT_KEYS = {"merge_method", "base_model", "models", "slices", "parameters", "dtype",
-                 "out_dtype", "tokenizer_source", "tokenizer", "name"}  # fmt: skip
+                 "out_dtype", "tokenizer_source", "tokenizer", "chat_template",
+                 "name"}  # fmt: skip
 """At the top. `name` is what mergekit-multi calls a document; a single one may have it."""
 MERGEKIT_DTYPES = ("float32", "float16", "bfloat16")
 REFUSED_KEYS = {
     "modules": "merge one module at a time, with `models:` or `slices:`",
-    "chat_template": "put chat_template.jinja into the merged folder afterwards",
+    "chat_template": "leave it out for the one that the models share, or put chat_template.jinja "
+    "into the merged folder afterwards",
     "tokens": "leave it out: rows of new tokens come from the models that have them",
     "pad_to_multiple_of": "leave it out, and pad with resize_token_embeddings() afterwards",
     "residual_weight": "leave it out: mergekit 0.1.5 ignores it too",
@@ -84,7 +86,8 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
             that could be looked at: then `refusals` are settled.
     """
     data = yaml_mapping(text, where)
-    _check_keys(data, DOCUMENT_KEYS, "", refusals)
+    _check_template(data, refusals)
+    _check_keys(data, DOCUMENT_KEYS | anchored_keys(text), "", refusals)
     method = _method(data.get("merge_method"), refusals)
     parts = _parts(data, refusals, where)
     document = Document(
@@ -197,6 +200,15 @@ def _dtype(data: Mapping[str, Any], refusals: Refusals) -> str:
         if name not in MERGEKIT_DTYPES:
             refusals.add(f"{key} {reprlib.repr(name)}", f"one of {', '.join(MERGEKIT_DTYPES)}")
     return str(data.get("out_dtype") or data.get("dtype") or "").removeprefix("torch.")
+
+
+def _check_template(data: Mapping[str, Any], refusals: Refusals) -> None:
+    """`auto` is the template that the models have, which is taken here with their tokenizer."""
+    chosen = data.get("chat_template")
+    named = data.get("tokenizer_source") or data.get("tokenizer")
+    if chosen is None or (chosen == "auto" and not named):
+        return
+    refusals.add("chat_template", REFUSED_KEYS["chat_template"])
 
 
 def _tokenizer(data: Mapping[str, Any], refusals: Refusals, where: str) -> str | Reference | None:

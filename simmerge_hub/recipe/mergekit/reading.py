@@ -120,13 +120,16 @@ def _names(document: Document, home: Reference | None, base: Reference | None) -
 def _tokenizer(document: Document, home: Reference | None, names: Names, refusals: Refusals) -> str:
     chosen = document.tokenizer
     if not isinstance(chosen, Reference):
-        return chosen or "base"
-    chosen = Reference(chosen.model)  # an adapter's tokenizer is its base's, there
+        return chosen or "auto"
+    adapters = [each for each in names if each.lora and chosen.model in (each.lora, each.model)]
+    if chosen not in names and adapters and not chosen.lora:  # an adapter is named without its base
+        (chosen, *_) = [each for each in adapters if each.lora == chosen.model] or [home]
     if chosen == home:
         return "base"
     if chosen not in names:
         refusals.add(
-            f"the tokenizer of {chosen}", "name base_model or one of the models that are merged"
+            f"the tokenizer of {chosen}",
+            f"name base_model or one of the models that are merged: {', '.join(map(str, names))}",
         )
         return "base"
     return names[chosen].name

@@ -235,9 +235,9 @@ def _place(source: Source) -> str:
 def _storage(recipe: Recipe) -> dict[str, Any]:
     data: dict[str, Any] = {"dtype": "float32"} if recipe.dtype else {}
     data |= {"out_dtype": recipe.dtype} if recipe.dtype not in ("", "float32") else {}
-    if recipe.tokenizer == "union":
-        data["tokenizer_source"] = "union"
-    elif recipe.tokenizer != "base":
+    if recipe.tokenizer in ("union", "base"):
+        data["tokenizer_source"] = recipe.tokenizer
+    elif recipe.tokenizer != "auto":
         data["tokenizer_source"] = _reference(recipe, recipe.tokenizer)
     return data
 

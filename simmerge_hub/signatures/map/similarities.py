@@ -25,7 +25,8 @@ from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Note, Request, Signature
 from simmerge_hub.weights.alignment.align import align
-from simmerge_hub.weights.alignment.lineage import common_base
+from simmerge_hub.weights.alignment.lineage import base_notes, common_base
+from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.stream import shapes
 
 Say = Callable[[str], None]
@@ -165,6 +166,8 @@ def map_models(
     checkpoints = [resolve(model) for model in models]
     origin, notes = _base(checkpoints, base)
     _refuse_twins(checkpoints, origin)
+    alike = conform(checkpoints, origin)
+    checkpoints, origin, notes = list(alike.models), alike.base, (*notes, *alike.notes)
     _refuse_misfits(checkpoints, origin)
     probes = tuple(probe_set(domain) for domain in PROBE_DOMAINS) if signals == "full" else ()
 
@@ -243,7 +246,7 @@ def _base(
         return None, (f"weights are compared, not deltas: {error}",)
     if common is None:
         return None, ("weights are compared, not deltas: no card names a base, nor does --base",)
-    return common, ()
+    return common, tuple(base_notes(models, common))
 
 
 def _refuse_twins(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.nn import Embedding, Linear, Module, Parameter
 
 from simmerge_hub.signatures.probing.attention import register
+from simmerge_hub.weights.loaded.origins import Origin, find_origins
 from simmerge_hub.weights.numbers import matrix_shape
 from simmerge_hub.weights.stream import Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-    from transformers.core_model_loading import WeightConverter
 
 READ_ENTRIES = 2**20
 """Entries of a tensor read at a time."""
@@ -62,19 +62,6 @@ def load_by_layers(
     if model.device.type == "meta":  # that of its first parameter: of a vision tower, which waits
         model.register_parameter("place", _freeze(torch.empty(0, dtype=dtype, device=place)))
     return model
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """What a parameter is made of: stored tensors, as (name, the pattern it matches).
-
-    `converter` is what transformers makes of several tensors (the experts of a layer become one),
-    and `first` the first parameter it makes; it is None for a tensor that is used as it is.
-    """
-
-    first: str
-    stored: list[tuple[str, str]]
-    converter: WeightConverter | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,52 +109,6 @@ def _build_empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     model.tie_weights()  # what was tied before has been replaced
     model.set_attn_implementation(register())
     return model
-
-
-def find_origins(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Origin]:
-    """Which of the stored tensors `names` each parameter and buffer of a model is made of.
-
-    By transformers' own rules for loading.
-    """
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
-
-    transforms = get_model_conversion_mapping(model)
-    renamings = [t for t in transforms if isinstance(t, WeightRenaming)]
-    converters = [t for t in transforms if isinstance(t, WeightConverter)]
-    converter_of = {p: c for c in converters for p in c.source_patterns}
-    prefix, state = model.base_model_prefix, model.state_dict()
-    origins: dict[str, Origin] = {}
-    for name in sorted(names, key=_natural):  # experts are joined in this order
-        target, pattern = rename_source_key(name, renamings, converters, prefix, state)
-        if target not in state:
-            target, pattern = rename_source_key(name, [], [], prefix, state)
-        if target in state:
-            converter = converter_of[pattern] if pattern else None
-            made_of = Origin(first=target, stored=[], converter=converter)
-            origins.setdefault(target, made_of).stored.append((name, pattern or name))
-    return origins | _sibling_origins(origins) | _tied_origins(model, origins)
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
-
-
-def _sibling_origins(origins: Mapping[str, Origin]) -> dict[str, Origin]:
-    """The parameters that come of one stored tensor beside the first."""
-    origins_of_others = {}
-    for first, origin in origins.items():
-        if origin.converter:
-            here, *others = origin.converter.target_patterns
-            origins_of_others |= {first.replace(here, other): origin for other in others}
-    return origins_of_others
-
-
-def _tied_origins(model: PreTrainedModel, origins: Mapping[str, Origin]) -> dict[str, Origin]:
-    """The other names of parameters that are one, of which one is stored."""
-    named = list(model.named_parameters(remove_duplicate=False))
-    held = {id(p): origins[n] for n, p in named if n in origins}
-    return {n: held[id(p)] for n, p in named if n not in origins and id(p) in held}
 
 
 def _check_stored(stored: Stored) -> None:

@@ -40,9 +40,9 @@ class Request:
 
     @property
     def identity(self) -> str:
-        """The digest of the content; of an adapter's and its base's."""
-        adapter_base = self.adapter_base
-        return digest(self.checkpoint) + (f"+{digest(adapter_base)}" if adapter_base else "")
+        """The digest of the content; of an adapter's and its base's; under which names it is."""
+        several = [self.checkpoint, *([self.adapter_base] if self.adapter_base else [])]
+        return "+".join(digest(c) + (f":{c.naming}" if c.naming else "") for c in several)
 
     @property
     def origin(self) -> str:

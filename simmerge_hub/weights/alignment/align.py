@@ -16,13 +16,15 @@ The reference is the base, or else the first model. The rules, in order:
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.heads import Heads, Shape
-from simmerge_hub.weights.alignment.meaning import conflicts, differences
+from simmerge_hub.weights.alignment.meaning import conflicts, differences, label_conflicts
 from simmerge_hub.weights.layers import Placement, depths, layer_of, main_stack, place_slices
+from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary
 
@@ -33,11 +35,12 @@ RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A tensor of one model that cannot be merged, and the reason."""
+    """A tensor of one model that cannot be merged, and the reason; `missing`: not all have it."""
 
     name: str
     model: str
     reason: str
+    missing: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +64,15 @@ class Alignment:
     """The tensors of the output, in the file order of the reference; what does not match.
 
     `notes` are sentences about what was decided by rule; `untied` says that the output has a head
-    of its own where the reference has none.
+    of its own where the reference has none. `mostly` says whether most of every model's weights
+    match.
     """
 
     tensors: Mapping[str, TensorMatch]
     rejected: tuple[Rejection, ...]
     notes: tuple[str, ...] = ()
     untied: bool = False
+    mostly: bool = True
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -93,6 +98,9 @@ def align(
         spans: the layers each slice of the output takes of each model; () for the whole.
         unmatched: "refuse", "drop" or "keep"; see above.
         vocabulary: how vocabulary rows correspond, where they differ.
+
+    Raises:
+        AlignmentError: with "drop" or "keep", if most of a model's weights match nothing.
     """
     reference = base or models[0]
     for model in models:
@@ -117,17 +125,30 @@ def align(
         matcher.refuse_left_out(tensors, spans)
     else:
         tensors |= matcher.extras()
+    strangers = [] if spans else matcher.strangers(tensors)
+    if strangers and unmatched != "refuse":
+        raise _stranger_error(*strangers[0])
     return Alignment(
         tensors=tensors,
         rejected=tuple(matcher.rejected),
         notes=tuple(matcher.notes),
         untied=matcher.untied,
+        mostly=not strangers,
+    )
+
+
+def _stranger_error(model: str, share: float) -> AlignmentError:
+    return AlignmentError(
+        f"{share:.0%} of the weights of {model} have a counterpart in all other models: "
+        "`unmatched:` is for a few tensors that not all have",
+        hint=f"merge fine-tunes of one model, as transformers stores them, or leave out {model}",
     )
 
 
 def align_strict(models: Sequence[Checkpoint], base: Checkpoint | None = None) -> Alignment:
     """`align`, or AlignmentError if anything is rejected: nothing is merged by halves."""
-    alignment = align(models, base)
+    alike = conform(models, base)
+    alignment = align(alike.models, alike.base)
     refuse_rejections(alignment)
     return alignment
 
@@ -140,8 +161,9 @@ def refuse_rejections(alignment: Alignment) -> None:
         others = f" (and {more} more)" if more else ""
         raise AlignmentError(
             f"{first.model} does not fit: {first.name} {first.reason}{others}",
-            hint="merge fine-tunes of one base model; `unmatched: drop` or `keep` in the recipe "
-            "allows tensors that not all have",
+            hint="merge fine-tunes of one base model"
+            + "; `unmatched: drop` or `keep` in the recipe allows tensors that not all have"
+            * (alignment.mostly and all(each.missing for each in alignment.rejected)),
         )
 
 
@@ -173,16 +195,20 @@ class _Matcher:
                     for reason in conflicts(reference, model)
                 ]
                 self.notes += differences(reference, model)
+        full = {name: m for name, m in self.sources.items() if m.kind == "full"}
+        for name, reason in label_conflicts(full):
+            self.rejected.append(Rejection(name="config.json", model=name, reason=reason))
 
     def place(self, spans: Sequence[Span]) -> dict[str, Placement]:
         """Every tensor the output should have."""
         if spans:
             self._reject_mixed_heads(spans)
-            return place_slices(self.shapes, spans)
+            configs = {name: model.config for name, model in self.sources.items()}
+            return place_slices(self.shapes, spans, configs)
         names = list(self.shapes[self.reference])
         heads = [n for m in self.sources for n in self.shapes[m] if self.heads.is_new(m, n)]
         self.untied = bool(heads) or any(map(self.heads.parts_a_tie, self.sources))
-        deep = depths(names)
+        deep = depths(self.shapes[self.reference], self.sources[self.reference].config)
         return {
             name: Placement(
                 slice=0, depth=deep.get(name, 0.0), origins=dict.fromkeys(self.sources, name)
@@ -236,9 +262,12 @@ class _Matcher:
     def _reject(self, name: str, missing: Sequence[str], leader: str) -> None:
         for model in missing:
             self.rejected.append(
-                Rejection(name=name, model=model, reason=f"is in {leader} only")
-                if model != leader
-                else Rejection(name=name, model=model, reason="is not in it")
+                Rejection(
+                    name=name,
+                    model=model,
+                    reason=f"is in {leader} only" if model != leader else "is not in it",
+                    missing=True,
+                )
             )
 
     def _same_shape(
@@ -269,7 +298,9 @@ class _Matcher:
                     self.rejected.append(Rejection(name=name, model=model, reason=reason))
                 elif self.unmatched == "refuse":
                     reason = f"is not in {self.reference}"
-                    self.rejected.append(Rejection(name=name, model=model, reason=reason))
+                    self.rejected.append(
+                        Rejection(name=name, model=model, reason=reason, missing=True)
+                    )
                 elif self.unmatched == "keep":
                     self.notes.append(f"{name} is copied from {model}, the first that has it")
                     shape = self._output_shape(name, own[name])
@@ -277,6 +308,20 @@ class _Matcher:
                 else:
                     self.notes.append(f"{name} of {model} is left out: it is not in the reference")
         return kept
+
+    def strangers(self, tensors: Mapping[str, TensorMatch]) -> list[tuple[str, float]]:
+        """Models of whose weights less than half have a part in the merge, and how much has."""
+        named = {
+            m: {t.origins.get(m) for t in tensors.values() if not t.copied} for m in self.shapes
+        }
+        named = {m: n | {r.name for r in self.rejected if not r.missing} for m, n in named.items()}
+        entries = {m: sum(map(prod, own.values())) for m, own in self.shapes.items()}
+        shares = {
+            m: sum(prod(s) for n, s in own.items() if n in named[m]) / max(1, entries[m])
+            for m, own in self.shapes.items()
+        }
+        low = [(m, share) for m, share in shares.items() if share < 0.5 and entries[m]]
+        return sorted(low, key=lambda each: each[0] == self.reference)
 
     def _is_ignored(self, model: str, name: str) -> bool:
         """A buffer that is computed anew, or a stored head that the model ties anyway."""

@@ -10,16 +10,25 @@ import math
 from collections.abc import Sequence
 from uuid import uuid4
 
-from simmerge_hub.errors import BaseUnknown, CheckpointError, HubError, RepoNotFound
+from simmerge_hub.errors import (
+    BaseUnknown,
+    CheckpointError,
+    HubError,
+    OfflineWithoutCache,
+    RepoNotFound,
+)
 from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.digest import digest
-from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef, quantised_origin, resolve
+from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
 
 GENERATIONS_FOLLOWED = 8
 """How many generations of cards are followed."""
 DISTANCE_LIMIT = 0.9
 """‖w − w₀‖/‖w₀‖ from which a model is no fine-tune of w₀; unrelated models are near √2."""
+COPY_LIMIT = 0.3
+"""‖w − w₀‖/‖w₀‖ up to which one base may stand for another: a copy in few bits, a fine-tune."""
 CHECKED_TENSORS, CHECKED_ROWS = 8, 16
 
 
@@ -28,10 +37,12 @@ def common_base(models: Sequence[Checkpoint], named: str | None = None) -> Check
 
     Args:
         models: the models to merge.
-        named: what the user says it is.
+        named: what the user says it is: believed against cards and adapter configs, if the
+            weights agree; `base_notes` says so.
 
     Raises:
-        BaseUnknown: cards or adapter configs name another base, or the deltas are too large.
+        BaseUnknown: cards or adapter configs name different bases and the user none, or the deltas
+            are too large, or what an adapter names can be read and is another model.
     """
     lines = [_ancestors(model) for model in models]
     if named is None:
@@ -73,9 +84,18 @@ def _ancestors(model: Checkpoint) -> list[str]:
         (parent,) = current.parents
         if parent in (*line, model.name):
             break
-        line.append(parent)
-        current = _parent(parent, current)
+        origin = _origin_of_copy(parent, current)
+        line += [origin] if origin and origin not in line else [parent]
+        current = _parent(line[-1], current)
     return line
+
+
+def _origin_of_copy(name: str, child: Checkpoint) -> str | None:
+    """What a quantised copy says it was made from; None if it is none, or does not say."""
+    try:
+        return quantised_origin(_reference(name, local=not child.location.repo))
+    except (HubError, CheckpointError):
+        return None
 
 
 def _parent(name: str, child: Checkpoint) -> Checkpoint | None:
@@ -97,10 +117,10 @@ def _resolve_stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
     """The base that cards name, or an error that says what to do where it cannot be had."""
     try:
         return resolve(_reference(name, local=not all(m.location.repo for m in models)))
-    except (RepoNotFound, CheckpointError) as error:
+    except (RepoNotFound, CheckpointError, OfflineWithoutCache) as error:
         raise BaseUnknown(
             f"the models say they were made from {name}, which cannot be read: {error}",
-            hint="name a copy of it with --base",
+            hint="name a copy of it with --base: the original, if it is quantised",
         ) from error
 
 
@@ -122,17 +142,36 @@ def _nearest_in_all(models: Sequence[Checkpoint], lines: list[list[str]]) -> str
     seen = "; ".join(f"{m.name}: {line[0]}" for m, line in zip(models, lines, strict=True) if line)
     raise BaseUnknown(
         f"the models name different bases ({seen})",
-        hint="merge models with one base, correct base_model on their cards, or, if these are "
-        "copies of one model, name it with --base",
+        hint="merge models with one base; if these are copies of one model, name it with --base",
     )
 
 
+def base_notes(models: Sequence[Checkpoint], base: Checkpoint | None) -> list[str]:
+    """Sentences about models that name another base than the one that is taken; headers only."""
+    if base is None:
+        return []
+    lines = [(model, _ancestors(model)) for model in models]
+    return [
+        f"{model.name} says it was made from {model.parents[0]}; {base.name} is taken as its base"
+        for model, line in lines
+        if model.parents and base.name not in model.parents and not (line and _is_on(line, base))
+    ]
+
+
 def _check_named(base: Checkpoint, models: Sequence[Checkpoint], lines: list[list[str]]) -> None:
+    """An adapter's own base, if it can be read, must be the one that the user names, about."""
     for model, line in zip(models, lines, strict=True):
-        if line and not _is_on(line, base):
+        if model.kind == "full" or not line or _is_on(line, base):
+            continue
+        other = _try_resolve(line[0]) if model.location.repo == "" else _parent(line[0], model)
+        if other is None or other.kind != "full":
+            continue
+        apart = _cached_distance(base, other)
+        if apart > COPY_LIMIT:
             raise BaseUnknown(
-                f"--base says {base.name}, but {model.name} says it was made from {line[0]}",
-                hint=f"use --base {line[0]}, or correct base_model on the card of {model.name}",
+                f"--base says {base.name}, but {model.name} was trained on {line[0]}, whose "
+                f"weights differ from it by {apart:.2f} of their norm",
+                hint=f"use --base {line[0]}",
             )
 
 
@@ -177,6 +216,7 @@ def _cached_distance(base: Checkpoint, model: Checkpoint) -> float:
 
 def distance(base: Checkpoint, model: Checkpoint) -> float:
     """‖w − w₀‖/‖w₀‖ over the first rows of a few matrices spread over the model's depth."""
+    (model,) = conform([model], base).models
     of_model = shapes(model)
     matrices = [n for n, s in shapes(base).items() if len(s) == 2 and of_model.get(n) == s]
     if not matrices:

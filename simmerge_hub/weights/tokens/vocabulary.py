@@ -59,7 +59,7 @@ class Vocabulary:
 
 
 def match_vocabularies(
-    checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str
+    checkpoints: Mapping[str, Checkpoint], base: str | None, choice: str, *, source: str = ""
 ) -> Vocabulary | None:
     """Match the vocabularies of several models.
 
@@ -68,6 +68,7 @@ def match_vocabularies(
         base: the name of the base, if there is one.
         choice: whose tokenizer the output has: "base" (the first model's without a base), "union"
             (the same with the tokens of all) or a name.
+        source: whose tokenizer a union starts from, if not from the base's.
 
     Returns:
         None if all agree, so that rows merge as they are.
@@ -77,7 +78,7 @@ def match_vocabularies(
         AlignmentError: the vocabularies differ and cannot be told or joined.
         CheckpointError: a tokenizer.json that cannot be read.
     """
-    source = _choose_source(checkpoints, base, choice)
+    source = source or _choose_source(checkpoints, base, choice)
     models = _describe_models(checkpoints, checkpoints.get(base or ""), source)
     known = [model for model in models if TOKENIZER in model.tokenizer.files]
     heights = {model.rows for model in models if model.rows is not None}

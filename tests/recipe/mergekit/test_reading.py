@@ -343,7 +343,8 @@ class TestOutput:
     @pytest.mark.parametrize(
         ("keys", "tokenizer"),
         [
-            ({}, "base"),
+            ({}, "auto"),
+            ({"chat_template": "auto"}, "auto"),
             ({"tokenizer_source": "union"}, "union"),
             ({"tokenizer_source": "base"}, "base"),
             ({"tokenizer_source": "org/b"}, "org/b"),
@@ -355,6 +356,26 @@ class TestOutput:
     )
     def test_tokenizers(self, keys: dict[str, Any], tokenizer: str) -> None:
         assert read(merge_method="karcher", base_model="org/c", **keys).tokenizer == tokenizer
+
+    def test_the_tokenizer_of_an_adapter(self) -> None:
+        """Named without its base, as mergekit does not read it, and with it."""
+        for named in ("org/lora", "org/c+org/lora"):
+            recipe = read(
+                merge_method="passthrough",
+                models=[{"model": "org/c+org/lora"}],
+                tokenizer_source=named,
+            )
+            assert recipe.tokenizer == recipe.models[0].name == "org/lora"
+
+    def test_keys_that_are_there_for_their_anchors(self) -> None:
+        text = (
+            "factor: &half 0.5\nshared: &more\n  parameters: {weight: *half}\n"
+            "merge_method: linear\nmodels:\n"
+            "- model: org/a\n  <<: *more\n- model: org/b\n  <<: *more\n"
+        )
+        assert mergekit.read(text, "m.yml").steps[0].parameters["weights"] == (0.5, 0.5)
+        with pytest.raises(RecipeError, match="cannot be done here: factor"):
+            mergekit.read(text.replace("&half ", "").replace("*half", "0.5"), "m.yml")
 
     def test_a_model_called_union_is_not_the_union(self) -> None:
         recipe = read(
@@ -383,7 +404,7 @@ class TestRefused:
             "the tokenizer of org/z"
         )
         for advice in (
-            "chat_template: put chat_template.jinja into the merged folder afterwards",
+            "chat_template: leave it out for the one that the models share",
             "licence: leave it out: it is no key of mergekit",
             "parameters.densty: did you mean density?",
             "dtype 'float64': one of float32, float16, bfloat16",

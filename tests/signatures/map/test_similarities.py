@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from simmerge_hub.cli.zoo import nano_folder
-from simmerge_hub.errors import AlignmentError, BaseUnknown, RequestError, SignatureError
+from simmerge_hub.errors import AlignmentError, RequestError, SignatureError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.localhub import Hub
 from simmerge_hub.signatures.map.similarities import ModelMap, compare_models, map_models
@@ -185,8 +185,9 @@ def test_cards_that_disagree_leave_weights(folders: list[str]) -> None:
     assert model_map.notes[0].startswith(
         "weights are compared, not deltas: the models name different"
     )
-    with pytest.raises(BaseUnknown, match="--base says base, but m0 says"):
-        map_models(*folders[1:], base=folders[0])
+    told = map_models(*folders[1:], base=folders[0])
+    assert told.base == "base"
+    assert told.notes[0] == "m0 says it was made from org/m0-base; base is taken as its base"
 
 
 def test_an_adapter_among_models(folders: list[str], tmp_path: Path) -> None:

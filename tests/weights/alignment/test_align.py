@@ -37,7 +37,8 @@ def test_reasons(tmp_path: Path, other: dict[str, torch.Tensor], name: str, reas
     with pytest.raises(AlignmentError) as caught:
         align_strict(models)
     assert str(caught.value) == f"b does not fit: {name} {reason}"
-    assert caught.value.hint.startswith("merge fine-tunes of one base model; `unmatched: drop`")
+    assert caught.value.hint.startswith("merge fine-tunes of one base model")
+    assert ("`unmatched: drop`" in caught.value.hint) is (name == "more")  # one of few tensors
 
 
 def test_a_missing_tensor_and_more(tmp_path: Path) -> None:

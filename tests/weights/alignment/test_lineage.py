@@ -7,7 +7,7 @@ import pytest
 from simmerge_hub import localhub
 from simmerge_hub.errors import BaseUnknown, RepoNotFound
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.alignment.lineage import common_base, distance
+from simmerge_hub.weights.alignment.lineage import base_notes, common_base, distance
 from tests import nano
 
 BASE = nano.weights()
@@ -32,7 +32,8 @@ class Family:
         return resolve(f"{self.org}/{name}")
 
     def lora(self, name: str, base: str) -> Checkpoint:
-        nano.push(nano.lora(self.folder / name, base=f"{self.org}/{base}"), f"{self.org}/{name}")
+        stated = base if "/" in base else f"{self.org}/{base}"
+        nano.push(nano.lora(self.folder / name, base=stated), f"{self.org}/{name}")
         return resolve(f"{self.org}/{name}")
 
 
@@ -101,8 +102,7 @@ def test_different_bases(family: Family) -> None:
         f"the models name different bases ({org}/a: {org}/one; {org}/b: {org}/two)"
     )
     assert caught.value.hint == (
-        "merge models with one base, correct base_model on their cards, or, if these are copies "
-        "of one model, name it with --base"
+        "merge models with one base; if these are copies of one model, name it with --base"
     )
     assert name_of(common_base(models, f"{org}/one")) == "one"
 
@@ -114,19 +114,57 @@ def test_an_adapter_that_disagrees(family: Family) -> None:
         common_base([family.add("a", "one"), family.lora("b", "other")])
 
 
-def test_base_contradicts_a_card(family: Family) -> None:
+def test_base_contradicts_a_card_and_the_weights(family: Family) -> None:
     family.add("one", base=True)
     other = nano.push(nano.save(family.folder / "other", nano.weights(5)), f"{family.org}/other")
     assert other
     with pytest.raises(BaseUnknown) as caught:
         common_base([family.add("a", "one")], f"{family.org}/other")
+    assert "/a is no fine-tune of " in str(caught.value)
+
+
+def test_the_user_is_believed_against_a_card(family: Family) -> None:
+    """Where the weights agree; and it is said."""
+    family.add("one", base=True)
+    close = {name: tensor * 1.01 for name, tensor in BASE.items()}
+    nano.push(nano.save(family.folder / "copy", close), f"{family.org}/copy")
+    model = family.add("a", "one")
+    base = common_base([model], f"{family.org}/copy")
+    assert name_of(base) == "copy"
     org = family.org
-    assert str(caught.value) == (
-        f"--base says {org}/other, but {org}/a says it was made from {org}/one"
+    assert base_notes([model], base) == [
+        f"{org}/a says it was made from {org}/one; {org}/copy is taken as its base"
+    ]
+
+
+def test_an_adapter_of_what_is_not_here(family: Family) -> None:
+    """A path of another machine: the base that is named is taken."""
+    family.add("one", base=True)
+    lora = family.lora("b", "/home/someone/models/base")
+    with pytest.raises(BaseUnknown) as caught:
+        common_base([lora])
+    assert caught.value.hint.startswith("name a copy of it with --base")
+    assert name_of(common_base([lora], f"{family.org}/one")) == "one"
+
+
+def test_an_adapter_of_another_model(family: Family) -> None:
+    family.add("one", base=True)
+    nano.push(nano.save(family.folder / "other", nano.weights(5)), f"{family.org}/other")
+    with pytest.raises(BaseUnknown) as caught:
+        common_base([family.lora("b", "one")], f"{family.org}/other")
+    assert caught.value.hint == f"use --base {family.org}/one"
+
+
+def test_a_quantised_copy_leads_to_its_original(family: Family) -> None:
+    family.add("one", base=True)
+    quantised = nano.save(
+        family.folder / "bnb",
+        BASE,
+        config={**nano.CONFIG, "quantization_config": {"load_in_4bit": True}},
     )
-    assert caught.value.hint == (
-        f"use --base {org}/one, or correct base_model on the card of {org}/a"
-    )
+    (quantised / "README.md").write_text(f"---\nbase_model: {family.org}/one\n---\n")
+    nano.push(quantised, f"{family.org}/bnb")
+    assert name_of(common_base([family.lora("b", "bnb")])) == "one"
 
 
 def test_a_copy_of_the_base_may_be_named(family: Family) -> None:
@@ -171,7 +209,7 @@ def test_a_parent_that_cannot_be_read(family: Family) -> None:
         f"the models say they were made from {family.org}/gone, which cannot be read: there is no "
         f"repository {family.org}/gone, or it is private and the token does not open it"
     )
-    assert caught.value.hint == "name a copy of it with --base"
+    assert caught.value.hint == "name a copy of it with --base: the original, if it is quantised"
 
 
 def test_a_parent_that_is_a_folder_of_its_author(family: Family) -> None:

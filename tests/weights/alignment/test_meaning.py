@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.alignment.meaning import conflicts, differences
+from simmerge_hub.weights.alignment.meaning import conflicts, differences, label_conflicts
 from tests import nano
 
 
@@ -51,6 +52,59 @@ def test_what_the_output_will_not_have(pair: tuple[Checkpoint, Checkpoint]) -> N
     assert differences(reference, model) == [
         "two has rope_theta 500000; the output has 10000 of one"
     ]
+
+
+LLAMA = {"model_type": "llama", "num_attention_heads": 4, "hidden_size": 64}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "keys"),
+    [
+        ({"rope_theta": 5e5}, {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}, []),
+        ({"rope_theta": 5e5}, {"rope_parameters": {"rope_type": "default", "rope_theta": 2e7}},
+         ["rope_parameters"]),
+        ({}, {"rope_theta": 2e7}, ["rope_parameters"]),
+        ({}, {"rope_theta": 1e4}, []),  # the default of a Llama
+        ({"rope_scaling": None}, {"rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+         ["rope_parameters"]),
+        ({"head_dim": None}, {"head_dim": 16}, []),
+        ({}, {"num_key_value_heads": 4}, []),
+        ({"final_logit_softcapping": None}, {"final_logit_softcapping": 30.0},
+         ["final_logit_softcapping"]),
+        ({}, {"max_position_embeddings": 1024}, ["max_position_embeddings"]),
+        ({"initializer_range": 1}, {"initializer_range": 2, "use_cache": False}, []),
+    ],
+)  # fmt: skip
+def test_configs_are_compared_as_transformers_reads_them(
+    pair: tuple[Checkpoint, Checkpoint],
+    ours: dict[str, Any],
+    theirs: dict[str, Any],
+    keys: list[str],
+) -> None:
+    reference, model = (
+        with_config(c, **LLAMA, **more) for c, more in zip(pair, (ours, theirs), strict=True)
+    )
+    assert [s.split()[2] for s in differences(reference, model)] == keys
+    assert conflicts(reference, model) == []
+
+
+def test_a_default_may_conflict(pair: tuple[Checkpoint, Checkpoint]) -> None:
+    """Who does not state key-value heads has as many as heads."""
+    reference = with_config(pair[0], **LLAMA)
+    model = with_config(pair[1], **LLAMA, num_key_value_heads=2)
+    assert conflicts(reference, model) == ["says num_key_value_heads 2, in one 4"]
+
+
+def test_labels_in_another_order(tmp_path: Path) -> None:
+    head = {"classifier.weight": torch.ones(2, 4)}
+    names = [{"0": "bad", "1": "good"}, {"0": "LABEL_0", "1": "LABEL_1"}, {"0": "good", "1": "bad"}]
+    models = {
+        f"m{i}": resolve(str(nano.save(tmp_path / f"m{i}", head, config={"id2label": labels})))
+        for i, labels in enumerate(names)
+    }
+    assert list(label_conflicts(models)) == [("m2", "says label 0 is 'good', in m0 'bad'")]
+    bodies = {n: replace(m, tensors={}) for n, m in models.items()}
+    assert list(label_conflicts(bodies)) == []  # there is no head
 
 
 def test_long_settings_are_cut(pair: tuple[Checkpoint, Checkpoint]) -> None:

@@ -1,0 +1,1 @@
+"""What transformers makes of a checkpoint: its parameters, for stored tensors of any spelling."""

@@ -1,0 +1,91 @@
+"""The model of a config without weights: what its parameters are called, and which are tied.
+
+Only classes of transformers are made, never code that came with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+COUNTS = re.compile(r".*(layer|block|expert|depth|stage|group|head|codebook)s?(_.*)?")
+"""Keys of a config that say how many modules there are."""
+LARGEST_COUNT = 2048
+"""No model has more modules of a kind than this."""
+
+
+def build_empty(config: Mapping[str, Any]) -> PreTrainedModel | None:
+    """The model that transformers makes of a config, on the device "meta".
+
+    Args:
+        config: a config.json; its `architectures` names the class.
+
+    Returns:
+        The model; None if transformers has no such class or cannot make it.
+    """
+    return _build(json.dumps(config, sort_keys=True, default=str))
+
+
+def tie_groups(model: PreTrainedModel) -> list[list[str]]:
+    """The names of parameters that are one, each with those of the others; the main one first."""
+    groups: dict[str, list[str]] = {}
+    for other, main in model.all_tied_weights_keys.items():
+        groups.setdefault(main, [main]).append(other)
+    return list(groups.values())
+
+
+@lru_cache(8)
+def _build(text: str) -> PreTrainedModel | None:
+    config = json.loads(text)
+    if any(count > LARGEST_COUNT for count in _counts(config)):
+        return None
+    try:
+        with _silence():
+            return _instantiate(config)
+    except Exception:  # whatever others wrote into a config: then there is no such model
+        return None
+
+
+def _instantiate(config: dict[str, Any]) -> PreTrainedModel | None:
+    import torch
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    (name, *_) = config["architectures"]
+    kind = getattr(transformers, name, None)
+    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+        return None
+    stated = CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    with torch.device("meta"):
+        return kind(stated)
+
+
+def _counts(config: Mapping[str, Any]) -> Iterator[int]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _counts(value)
+        elif type(value) is int and COUNTS.fullmatch(key) and not key.endswith(("_dim", "_size")):
+            yield value
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing is loaded: what transformers says of a config is of no use here."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)

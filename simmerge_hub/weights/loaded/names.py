@@ -1,0 +1,132 @@
+"""Tensors of one model under the names that another stores the same parameters under."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.weights.loaded.model import tie_groups
+from simmerge_hub.weights.loaded.origins import find_origins
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.core_model_loading import WeightConverter
+
+Headers = Mapping[str, TensorHeader]
+ONE_BY_ONE = (["MergeModulelist"], ["MergeModulelist", "Concatenate"])
+"""What transformers does to experts that are stored one by one."""
+
+
+class Part(NamedTuple):
+    """A parameter, or what is stored of it under `pattern`: of expert number `expert`, or -1."""
+
+    parameter: str
+    pattern: str = ""
+    expert: int = -1
+
+
+def find_parts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Part]:
+    """Stored tensor -> the part of the model it is loaded as; of tied parameters the main one."""
+    mains = {name: group[0] for group in tie_groups(model) for name in group}
+    parts: dict[str, Part] = {}
+    for target, origin in find_origins(model, names).items():
+        if target != origin.first:
+            continue
+        for name, pattern in origin.stored:
+            if origin.converter is None:
+                parts[name] = Part(mains.get(target, target))
+            elif (expert := _expert(name, pattern)) is not None:
+                parts[name] = Part(target, pattern, expert)
+    return parts
+
+
+def is_spare(model: PreTrainedModel, name: str) -> bool:
+    """Whether transformers passes over a stored tensor in silence: masks, extra heads."""
+    patterns = model._keys_to_ignore_on_load_unexpected or ()
+    return any(re.search(pattern, name) for pattern in patterns)
+
+
+def rename_like(
+    headers: Headers, parts: Mapping[str, Part], wanted: Mapping[str, Part]
+) -> dict[str, TensorHeader]:
+    """Tensors under the names that `wanted` has for the same parts; others keep theirs."""
+    names: dict[Part, str] = {}
+    for name, part in wanted.items():
+        names.setdefault(part, name)
+    renamed: dict[str, TensorHeader] = {}
+    for name, header in headers.items():
+        new = name if name in wanted else names.get(parts.get(name, Part("")), name)
+        renamed[new if new == name or new not in headers else name] = header
+    return renamed
+
+
+def split_experts(
+    model: PreTrainedModel, headers: Headers, parts: Mapping[str, Part], split: set[str]
+) -> dict[str, TensorHeader]:
+    """Experts that are stored together, one by one: every one is a range of the same bytes.
+
+    Args:
+        model: whose loading stacks them.
+        headers: the stored tensors.
+        parts: what each is loaded as.
+        split: the parameters to split.
+    """
+    by_target = _stackings(model)
+    apart: dict[str, TensorHeader] = {}
+    for name, header in headers.items():
+        part = parts.get(name)
+        whole = part is not None and not part.pattern and part.parameter in split
+        target = next((t for t in by_target if t in name), "") if whole else ""
+        apart |= _split(name, header, target, by_target[target]) if target else {name: header}
+    return apart
+
+
+def _split(
+    name: str, header: TensorHeader, target: str, patterns: list[str]
+) -> dict[str, TensorHeader]:
+    """[experts, rows, columns] -> for every expert its matrices, in this order."""
+    if len(header.shape) != 3 or header.shape[1] % len(patterns) or header.scale:
+        return {name: header}
+    experts, rows, columns = header.shape[0], header.shape[1] // len(patterns), header.shape[2]
+    size = (header.end - header.start) // (experts * len(patterns))
+    pieces: dict[str, TensorHeader] = {}
+    for place, (expert, pattern) in enumerate((e, p) for e in range(experts) for p in patterns):
+        start = header.start + place * size
+        piece = replace(header, shape=(rows, columns), start=start, end=start + size)
+        pieces[name.replace(target, pattern.replace("*", str(expert)))] = piece
+    return pieces
+
+
+def _stackings(model: PreTrainedModel) -> dict[str, list[str]]:
+    """Name of fused experts -> the patterns of those stored one by one, as they are stacked."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter
+
+    converters = get_model_conversion_mapping(model)
+    return {
+        c.target_patterns[0]: list(c._original_source_patterns)
+        for c in converters
+        if isinstance(c, WeightConverter) and _stacks(c)
+    }
+
+
+def _stacks(converter: WeightConverter) -> bool:
+    """Whether the rows of every expert are next to each other in what it makes."""
+    operations = converter.operations
+    return (
+        [type(op).__name__ for op in operations] in ONE_BY_ONE
+        and [op.dim for op in operations] == list(range(len(operations)))  # type: ignore[attr-defined]
+        and len(converter.target_patterns) == 1
+        and all("*" in pattern for pattern in converter._original_source_patterns)
+    )
+
+
+def _expert(name: str, pattern: str) -> int | None:
+    """The number that a stored name has where the pattern has a star; -1 without a star."""
+    if "*" not in pattern:
+        return -1
+    place = re.search(re.escape(pattern).replace(r"\*", r"(\d+)").replace(r"\\\.", r"\."), name)
+    return int(place[1]) if place else None

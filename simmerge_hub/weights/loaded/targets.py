@@ -1,0 +1,149 @@
+"""Which stored tensors of its base an adapter changes, and whether they are tied to others.
+
+PEFT names modules as they are in memory; a base may store them under other names, or once for two
+modules that share them. PEFT's own model adapts the one module only: then base and merge are
+untied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.adapters import changed_tensors
+from simmerge_hub.weights.layers import layer_of
+from simmerge_hub.weights.loaded.model import build_empty, tie_groups
+from simmerge_hub.weights.loaded.origins import Origin, find_origins
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TIED = "tie_word_embeddings"
+
+
+def aim(
+    adapters: Sequence[Checkpoint], base: Checkpoint
+) -> tuple[list[Checkpoint], Checkpoint, list[str]]:
+    """Adapters that know what their base calls what they change; the base, untied if need be.
+
+    Returns:
+        The adapters, the base, and notes.
+
+    Raises:
+        AlignmentError: a tie would have to be parted that the base's config cannot part.
+    """
+    changed = [changed_tensors(adapter) for adapter in adapters]
+    every = {name for names in changed for name in names}
+    if every <= base.tensors.keys() and all(layer_of(name) for name in every):
+        return list(adapters), base, []
+    model = build_empty(base.config)
+    if model is None:
+        _refuse_unknown_tie(adapters, changed, base)
+        return list(adapters), base, []
+    base, notes = _untie(model, base, adapters, changed)
+    model = build_empty(base.config) or model
+    origins = find_origins(model, base.tensors)
+    targets = {name: _find_target(model, origins, base, name) for name in every}
+    aimed = [_aim_one(a, names, targets) for a, names in zip(adapters, changed, strict=True)]
+    return aimed, base, notes
+
+
+def _aim_one(adapter: Checkpoint, names: set[str], targets: Mapping[str, str]) -> Checkpoint:
+    own = {name: targets[name] for name in names if targets[name] != name}
+    return replace(adapter, targets=own) if own else adapter
+
+
+def _find_target(
+    model: PreTrainedModel, origins: Mapping[str, Origin], base: Checkpoint, name: str
+) -> str:
+    """The base's stored tensor for what an adapter names; the same name if there is none."""
+    origin = origins.get(_find_parameter(model, name))
+    if origin is None or origin.converter is not None:
+        return name
+    return origin.stored[0][0]
+
+
+def _find_parameter(model: PreTrainedModel, name: str) -> str:
+    """What an adapter's tensor is called in memory: a prefix may be missing, or be one of old."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    state, prefix = model.state_dict(), model.base_model_prefix
+    if name in state:
+        return name
+    renamings = [t for t in get_model_conversion_mapping(model) if isinstance(t, WeightRenaming)]
+    for rules in (renamings, []):
+        target, _ = rename_source_key(name, rules, [], prefix, state)
+        if target in state:
+            return target
+    return name
+
+
+def _untie(
+    model: PreTrainedModel,
+    base: Checkpoint,
+    adapters: Sequence[Checkpoint],
+    changed: Sequence[set[str]],
+) -> tuple[Checkpoint, list[str]]:
+    """The base with tensors for all of several tied parameters of which an adapter changes any."""
+    notes: list[str] = []
+    for group in tie_groups(model):
+        for adapter, names in zip(adapters, changed, strict=True):
+            touched = {_find_parameter(model, name) for name in names}.intersection(group)
+            if touched:
+                one = min(touched)
+                tie = f"{one}, which {base.name} ties to {' and '.join({*group} - {one})}"
+                base = _part(model, base, group, f"{adapter.name} changes {tie}")
+                notes.append(f"{adapter.name} changes {tie}: the output has them apart")
+                break
+    return base, notes
+
+
+def _part(model: PreTrainedModel, base: Checkpoint, group: Sequence[str], seen: str) -> Checkpoint:
+    """The base with all tensors of a tied group, of the same bytes, and a config that says so."""
+    config = _parted_config(base.config)
+    after = build_empty(config)
+    origins = find_origins(model, base.tensors)
+    missing = [n for n in group if n in origins and origins[n].first != n]
+    tied_still = after is None or any(n in other for n in group for other in tie_groups(after))
+    if tied_still or any(n not in origins or _find_parameter(model, n) != n for n in group):
+        raise AlignmentError(
+            f"{seen}, and no config of such a model can part them",
+            hint="train an adapter that leaves it alone: transformers cannot load what this one "
+            "makes of its base",
+        )
+    more = {name: base.tensors[origins[name].stored[0][0]] for name in missing}
+    naming = "untied" if more else base.naming
+    return replace(base, tensors={**base.tensors, **more}, config=config, naming=naming)
+
+
+def _parted_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {
+        k: _parted_config(v) if isinstance(v, dict) and TIED in v else v for k, v in config.items()
+    }
+    return {**parts, TIED: False}
+
+
+def _refuse_unknown_tie(
+    adapters: Sequence[Checkpoint], changed: Sequence[set[str]], base: Checkpoint
+) -> None:
+    """Without transformers' word nobody knows whether an embedding is tied to a head."""
+    if base.config.get(TIED) is False:
+        return
+    for adapter, names in zip(adapters, changed, strict=True):
+        for name in sorted(names):
+            header = base.tensors.get(name)
+            alone = header is not None and len(header.shape) == 2 and not layer_of(name)
+            if alone and not any(
+                other != name and h.shape == header.shape and not layer_of(other)  # type: ignore[union-attr]
+                for other, h in base.tensors.items()
+            ):
+                raise AlignmentError(
+                    f"{adapter.name} changes {name}, and transformers does not know whether "
+                    f"{base.name} ties it to another tensor",
+                    hint="write tie_word_embeddings into the base's config.json if it is false, or "
+                    "merge the adapter into its base with peft's merge_and_unload()",
+                )

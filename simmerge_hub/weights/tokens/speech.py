@@ -1,0 +1,129 @@
+"""How models end an answer and lay out a chat: whose tokenizer files a merge should have.
+
+Chat models that were trained on a plain base share an end token and a template that the base does
+not have. Where all merged models that bring a tokenizer agree, theirs is the merge's.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.resolve import Checkpoint
+
+TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
+LARGEST_TEXT = 10_000_000
+"""Bytes of a template or a config that are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech:
+    """The token that ends an answer, or "", and the chat templates by name ("" is the default)."""
+
+    end: str
+    templates: Mapping[str, str]
+
+
+def read_speech(model: Checkpoint) -> Speech | None:
+    """What a model's tokenizer files say; None if it has none."""
+    if not model.tokenizer_files:
+        return None
+    config = _read_object(model, TOKENIZER_CONFIG)
+    end = _token(config.get("eos_token")) or _token(
+        _read_object(model, SPECIAL_TOKENS).get("eos_token")
+    )
+    return Speech(end=end, templates=_templates(model, config))
+
+
+def choose_speaker(
+    models: Mapping[str, Checkpoint], home: str, checkpoints: Mapping[str, Checkpoint]
+) -> tuple[str, list[str]]:
+    """Whose tokenizer files a merge should have, and why in sentences.
+
+    Args:
+        models: what is merged, by name, without the base.
+        home: the base, or the first model.
+        checkpoints: all of them.
+    """
+    spoken = {name: speech for name, m in models.items() if (speech := read_speech(m))}
+    own = read_speech(checkpoints[home])
+    if not spoken:
+        return home, []
+    first, shared = next(iter(spoken.items()))
+    if any(speech != shared for speech in spoken.values()):
+        if own is None:
+            return first, [
+                f"{home} has no tokenizer, and those of the models differ: {first}'s is taken"
+            ]
+        return home, _warn_of_difference(spoken, home, own)
+    if own is None:
+        return first, [f"{home} has no tokenizer: the output has that of {first}"]
+    if shared == own or (own.templates and not shared.templates):
+        return home, []
+    return first, [
+        f"tokenizer, chat template and end token are those of {first}: the merged models share "
+        f"them, and {home} has others (`tokenizer: base` takes those)"
+    ]
+
+
+def end_token_id(model: Checkpoint) -> int | None:
+    """The number of the token that ends an answer, as a model's tokenizer.json has it."""
+    speech = read_speech(model)
+    data = _read_object(model, "tokenizer.json", limit=10 * LARGEST_TEXT)
+    added = data.get("added_tokens")
+    vocabulary = data["model"].get("vocab") if isinstance(data.get("model"), dict) else None
+    for entry in added if isinstance(added, list) else ():
+        if isinstance(entry, dict) and speech and entry.get("content") == speech.end:
+            return entry["id"] if type(entry.get("id")) is int else None
+    number = vocabulary.get(speech.end) if speech and isinstance(vocabulary, dict) else None
+    return number if type(number) is int else None
+
+
+def _warn_of_difference(spoken: Mapping[str, Speech], home: str, own: Speech) -> list[str]:
+    names = [name for name, speech in spoken.items() if speech != own]
+    if not names or home in spoken:
+        return [
+            f"the models end answers or lay out chats in different ways: {home}'s is taken"
+        ] * bool(names)
+    return [
+        f"{' and '.join(names)} end answers or lay out chats in different ways, and {home}'s "
+        f"is taken: `tokenizer: {names[0]}` takes that of {names[0]}"
+    ]
+
+
+def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:
+    stated = config.get("chat_template")
+    templates: dict[str, str] = {"": stated} if isinstance(stated, str) else {}
+    for entry in stated if isinstance(stated, list) else ():
+        if isinstance(entry, dict):
+            name = str(entry.get("name"))
+            templates["" if name == "default" else name] = str(entry.get("template"))
+    if isinstance(text := _read_object(model, "chat_template.json").get("chat_template"), str):
+        templates[""] = text
+    for file in model.files:
+        folder, _, name = file.rpartition("/")
+        if file == "chat_template.jinja":
+            templates[""] = _read_text(model, file, LARGEST_TEXT)
+        elif folder == "additional_chat_templates" and name.endswith(".jinja"):
+            templates[name.removesuffix(".jinja")] = _read_text(model, file, LARGEST_TEXT)
+    return templates
+
+
+def _token(stated: Any) -> str:
+    token = stated.get("content") if isinstance(stated, dict) else stated
+    return token if isinstance(token, str) else ""
+
+
+def _read_object(model: Checkpoint, name: str, limit: int = LARGEST_TEXT) -> dict[str, Any]:
+    try:
+        value = json.loads(_read_text(model, name, limit) or "null")
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def _read_text(model: Checkpoint, name: str, limit: int) -> str:
+    if name not in model.files or model.files[name].size > limit:
+        return ""
+    return local_file(model.location, name).read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,123 @@
+"""Which files beside the weights are carried over, and what is said of the others."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.merger import merge
+from simmerge_hub.merger.carried import choose_files
+from simmerge_hub.recipe import Recipe, Source, Step
+from tests import nano
+
+CHAT = "{% for m in messages %}{{ m.content }} w7{% endfor %}"
+KEPT = ("qwen.tiktoken", "tekken.json", "source.spm", "bpe.codes", "dict.txt", "normalizer.json",
+        "modules.json", "1_Pooling/config.json", "additional_chat_templates/rag.jinja",
+        "LICENSE")  # fmt: skip
+LEFT = ("README.md", "modeling_x.py", "kernel.cpp", "pytorch_model.bin", "flax_model.msgpack",
+        "optimizer.pt", "trainer_state.json", "logo.png", "onnx/model.onnx", "onnx/config.json",
+        "checkpoint-5/model.safetensors", "checkpoint-5/tokenizer.json", ".gitattributes",
+        "model.safetensors.index.fp16.json")  # fmt: skip
+
+
+def add(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def recipe(folder: Path, *models: str, base: str | None = None, **fields: Any) -> Recipe:
+    operator = "task_arithmetic" if base else "linear"
+    return Recipe(
+        base=Source(name=base, folder=folder / base) if base else None,
+        models=tuple(Source(name=name, folder=folder / name) for name in models),
+        steps=(Step(operator=operator, models=models, parameters={}),),
+        **fields,
+    )
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_what_is_neither_weights_nor_code_nor_a_page(tmp_path: Path) -> None:
+    for seed, name in enumerate("ab"):
+        nano.save(tmp_path / name, nano.weights(seed))
+    add(tmp_path / "a", *KEPT, *LEFT)
+    report = merge(recipe(tmp_path, "a", "b"), tmp_path / "out")
+    made = {"config.json", "model.safetensors", "simmerge.yaml"}
+    tokenizer = {"tokenizer.json", "tokenizer_config.json"}
+    assert files(report.folder) - made == {*KEPT, *tokenizer}
+    assert any("left behind of a: modeling_x.py, code" in note for note in report.notes)
+    merge(recipe(tmp_path, "a", "b"), tmp_path / "out", overwrite=True)
+
+
+def test_a_vocabulary_beside_a_union_is_left_behind(tmp_path: Path) -> None:
+    nano.save(tmp_path / "a", nano.weights())
+    add(tmp_path / "a", "vocab.json", "tokenizer.model", "added_tokens.json")
+    model = resolve(str(tmp_path / "a"))
+    chosen = choose_files(model, model, custom_code=False, rewritten=frozenset({"tokenizer.json"}))
+    assert set(chosen.of_speaker) == {"tokenizer.json", "tokenizer_config.json"}
+    assert "vocab.json" in chosen.notes[0] and "added tokens" in chosen.notes[0]
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> Path:
+    """A plain base and two chat models of it, which end answers with another token."""
+    base = nano.weights()
+    plain = {**nano.CONFIG, "eos_token_id": 1}
+    nano.save(tmp_path / "base", base, config=plain)
+    (tmp_path / "base/generation_config.json").write_text('{"eos_token_id": 1}')
+    for seed, name in enumerate(("one", "two"), 1):
+        config = {**plain, "eos_token_id": 7}
+        folder = nano.save(tmp_path / name, nano.tuned(base, seed, size=0.1), config=config)
+        (folder / "chat_template.jinja").write_text(CHAT)
+        (folder / "generation_config.json").write_text('{"eos_token_id": [7, 1], "top_k": 9}')
+        path = folder / "tokenizer_config.json"
+        stated = json.loads(path.read_text())
+        path.write_text(json.dumps({**stated, "eos_token": "w7"}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("tokenizer", ["auto", "union", "two"])
+def test_what_the_merged_models_share_is_theirs(chats: Path, tokenizer: str) -> None:
+    made = recipe(chats, "one", "two", base="base", tokenizer=tokenizer)
+    out = merge(made, chats / "out").folder
+    assert (out / "chat_template.jinja").read_text() == CHAT
+    assert json.loads((out / "config.json").read_text())["eos_token_id"] == 7
+    stated = json.loads((out / "generation_config.json").read_text())
+    assert stated == {"eos_token_id": [7, 1], "top_k": 9}
+
+
+def test_the_base_s_if_it_is_asked_for(chats: Path) -> None:
+    report = merge(recipe(chats, "one", "two", base="base", tokenizer="base"), chats / "out")
+    assert not (report.folder / "chat_template.jinja").exists()
+    assert json.loads((report.folder / "config.json").read_text())["eos_token_id"] == 1
+    assert any("`tokenizer: one` takes it" in note for note in report.notes)
+
+
+def test_models_that_differ_leave_the_base_s(chats: Path) -> None:
+    (chats / "two/chat_template.jinja").write_text("another")
+    report = merge(recipe(chats, "one", "two", base="base"), chats / "out")
+    assert not (report.folder / "chat_template.jinja").exists()
+    assert any("`tokenizer: one` takes that of one" in note for note in report.notes)
+
+
+def test_a_base_without_a_tokenizer(chats: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (chats / "base" / name).unlink()
+    out = merge(recipe(chats, "one", "two", base="base"), chats / "out").folder
+    assert (out / "tokenizer.json").is_file() and (out / "chat_template.jinja").is_file()
+
+
+def test_an_adapter_s_own_tokenizer(chats: Path) -> None:
+    """It states no ids: they are those of its end token."""
+    lora = nano.lora(chats / "lora")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (lora / name).write_bytes((chats / "one" / name).read_bytes())
+    out = merge(recipe(chats, "lora", base="base"), chats / "out").folder
+    assert (out / "chat_template.jinja").read_text() == CHAT
+    assert json.loads((out / "config.json").read_text())["eos_token_id"] == 7
+    assert json.loads((out / "generation_config.json").read_text())["eos_token_id"] == 7
