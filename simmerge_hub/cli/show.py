@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from simmerge_hub.hub.upload.publish import Commit
     from simmerge_hub.merger import Preflight
-    from simmerge_hub.merger.passes import Passes
+    from simmerge_hub.merger.activations.cost import Passes
     from simmerge_hub.operators import Operator
     from simmerge_hub.selector.bandit.history import Suggestion
     from simmerge_hub.zoo.answers import Question

@@ -10,7 +10,7 @@ from time import perf_counter
 from simmerge_hub import operators
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.merger.activations import Activations, Group, open_activations
+from simmerge_hub.merger.activations.groups import Activations, Group, open_activations
 from simmerge_hub.merger.layout import lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
 from simmerge_hub.operators import Arm, Place

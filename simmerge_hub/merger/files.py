@@ -1,17 +1,19 @@
 """The files beside the weights that from_pretrained needs, carried over and corrected."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import OutputError, RecipeError
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds
 from simmerge_hub.merger.layout import Layout
+from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
@@ -22,6 +24,8 @@ SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
 EXTRA_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
 """What configs call the number of heads that predict further tokens, which slices leave out."""
+CARRIED_FOLDERS = re.compile(r"additional_chat_templates|\d+_\w+")
+"""Folders that a merge makes: chat templates, modules of sentence-transformers."""
 DROPPED_KEYS = ("torch_dtype", "_name_or_path", *CONFIG_KEYS)
 """Of a config: an old name, a path, and how weights were stored before they were dequantised."""
 
@@ -177,3 +181,35 @@ def _layer_lists(part: Mapping[str, Any], before: int, layout: Layout) -> dict[s
         for key, value in part.items()
         if isinstance(value, list) and len(value) == before
     }
+
+
+def check_output(recipe: Recipe, output: Path, overwrite: bool) -> None:
+    """Refuse to replace what no merge made: --overwrite must not delete a folder of work.
+
+    Raises:
+        OutputError: `output` is one of the inputs, or is there already.
+    """
+    inputs = {s.folder.resolve() for s in recipe.sources if s.folder is not None}
+    if output in inputs:
+        raise OutputError(f"{output} is one of the inputs", hint="choose another folder")
+    if not output.exists():
+        return
+    if not (output / RECIPE_FILE).is_file() and not _is_empty(output):
+        raise OutputError(
+            f"{output} exists already, and is not a folder that a merge made",
+            hint="choose another folder, or delete it yourself",
+        )
+    if not overwrite:
+        raise OutputError(
+            f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
+        )
+    inside = (path.name for path in output.iterdir() if path.is_dir())
+    if folders := sorted(name for name in inside if not CARRIED_FOLDERS.fullmatch(name)):
+        raise OutputError(
+            f"{output} holds {folders[0]}, which no merge made and --overwrite would delete",
+            hint="move it away, or choose another folder",
+        )
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())

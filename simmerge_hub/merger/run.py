@@ -5,7 +5,6 @@ written to its final place. Memory does not grow with the model, and the bytes d
 alone: not on threads, on block sizes, or on a crash in between.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from typing import Any
 
 import torch
 
-from simmerge_hub.errors import OutputError, RecipeError
+from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.reference import home_path
-from simmerge_hub.merger.activations import Group, open_activations, read_prompts
+from simmerge_hub.merger.activations.groups import Group, open_activations, read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.compute import (
     Job,
@@ -30,7 +29,7 @@ from simmerge_hub.merger.compute import (
     refuse_nonfinite,
 )
 from simmerge_hub.merger.crew import work_through
-from simmerge_hub.merger.files import carry_over, check_config
+from simmerge_hub.merger.files import carry_over, check_config, check_output
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
@@ -42,9 +41,6 @@ from simmerge_hub.weights.partial import Partial, partial_folder
 from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards, written_digests
 from simmerge_hub.weights.stream import Rows, open_shards_to_read, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
-
-CARRIED_FOLDERS = re.compile(r"additional_chat_templates|\d+_\w+")
-"""Folders that a merge makes: chat templates, modules of sentence-transformers."""
 
 
 def merge(
@@ -78,7 +74,7 @@ def merge(
     began = perf_counter()
     check_recipe(recipe)
     target = home_path(output).resolve()  # a link stays; what it points to is made
-    _check_output(recipe, target, overwrite)
+    check_output(recipe, target, overwrite)
     checkpoints = fetch_all(recipe)
     recipe, prompts = read_prompts(recipe)
     if recipe.output == "adapter":
@@ -280,31 +276,3 @@ class _Slice:
         for name, match in self.inputs.layout.tensors.items():
             if match.slice == self.number and not match.copied:
                 yield self.inputs.job(name)
-
-
-def _check_output(recipe: Recipe, output: Path, overwrite: bool) -> None:
-    """Only what a merge made is ever replaced: --overwrite must not delete a folder of work."""
-    inputs = {s.folder.resolve() for s in recipe.sources if s.folder is not None}
-    if output in inputs:
-        raise OutputError(f"{output} is one of the inputs", hint="choose another folder")
-    if not output.exists():
-        return
-    if not (output / RECIPE_FILE).is_file() and not _is_empty(output):
-        raise OutputError(
-            f"{output} exists already, and is not a folder that a merge made",
-            hint="choose another folder, or delete it yourself",
-        )
-    if not overwrite:
-        raise OutputError(
-            f"{output} exists already", hint="choose another folder, or replace it: --overwrite"
-        )
-    inside = (path.name for path in output.iterdir() if path.is_dir())
-    if folders := sorted(name for name in inside if not CARRIED_FOLDERS.fullmatch(name)):
-        raise OutputError(
-            f"{output} holds {folders[0]}, which no merge made and --overwrite would delete",
-            hint="move it away, or choose another folder",
-        )
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())

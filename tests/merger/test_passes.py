@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from simmerge_hub import localhub
 from simmerge_hub.cli.main import main
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.merger import check, passes, run
+from simmerge_hub.merger import check, run
+from simmerge_hub.merger.activations import cost as passes
 from simmerge_hub.recipe import Recipe, Source, Step
 from simmerge_hub.recipe.calibration import Calibration, Prompts
 from tests import nano

@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger.activations.traces import (
+    let_stand_in,
+    refresh_buffers,
+    stored_by_layer,
+    trace_layers,
+)
 from simmerge_hub.merger.layout import Layout
-from simmerge_hub.merger.traces import let_stand_in, refresh_buffers, stored_by_layer, trace_layers
 from simmerge_hub.operators.regression import LEAST_TOKENS
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.recipe.calibration import Calibration, Prompts
