@@ -166,6 +166,14 @@ def activation_ablation() -> str:
     return table(heads, rows)
 
 
+def off_probes() -> str:
+    """What merges lose on tasks that nobody asked for."""
+    found = read("off_probes")["loss"]
+    ordered = sorted(found.items(), key=lambda each: each[1]["mean"])
+    rows = [(name if name.startswith("the ") else f"`{name}`", _spread(e)) for name, e in ordered]
+    return table(("model or merge", "loss per token (95 %)"), rows)
+
+
 def packaged() -> str:
     """What the packaged predictor's report says of both tasks of a pair, all arms."""
     report = json.loads((PACKAGE / "default.json").read_text())["report"]
