@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check fix docs bench zoo
+.PHONY: demo test fuzz check fix docs bench zoo
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv || (apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv)
@@ -15,6 +15,9 @@ demo: $(READY)  ## a local Hub, nano specialists on it, plan, merge, push, card,
 
 test: $(READY)  ## every test; no network beyond a package registry
 	$(BIN)/python -m pytest
+
+fuzz: $(READY)  ## thousands of random models of many families against what transformers and PEFT load
+	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest tests/fuzz
 
 check: $(READY)  ## ruff, pyright, import-linter, docs --strict
 	$(BIN)/ruff check .

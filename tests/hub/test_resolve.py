@@ -397,3 +397,35 @@ def test_every_error_has_a_hint(hub: localhub.Hub, org: str, tmp_path: Path) -> 
         with pytest.raises(SimmergeError) as caught:
             resolve(reference)
         assert caught.value.hint
+
+
+def test_shards_without_an_index_are_read(tmp_path: Path) -> None:
+    folder = nano.save(tmp_path / "a", nano.weights())
+    whole = resolve(str(folder)).tensors
+    tensors = nano.load(folder)
+    (folder / "model.safetensors").unlink()
+    for number in (1, 2):
+        part = {n: t for i, (n, t) in enumerate(tensors.items()) if i % 2 == number - 1}
+        save_file(part, folder / f"model-0000{number}-of-00002.safetensors")
+    assert resolve(str(folder)).tensors.keys() == whole.keys()
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(CorruptHeader, match="of 2 shards 1 are there, and no index"):
+        resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("model.fp16.safetensors", "variant='fp16'"),
+        ("model.fp16-00001-of-00001.safetensors", "variant='fp16'"),
+        ("consolidated.safetensors", "in the layout of Mistral's or Meta's own code"),
+        ("weights.safetensors", "rename the file to model.safetensors"),
+    ],
+)
+def test_weights_of_another_name_are_named(name: str, advice: str, tmp_path: Path) -> None:
+    folder = nano.save(tmp_path / "a", nano.weights())
+    (folder / "model.safetensors").rename(folder / name)
+    with pytest.raises(NoSafetensors) as caught:
+        resolve(str(folder))
+    assert str(caught.value).endswith(f"has no model.safetensors; it has {name}")
+    assert advice in caught.value.hint

@@ -94,3 +94,16 @@ def test_output_layers_are_numbered_without_gaps(cuts: list[tuple[int, int]]) ->
     assert placements.keys() == model(len(taken)).keys()
     for number, origin in enumerate(taken):
         assert placements[f"model.layers.{number}.a"].origins == {"one": f"model.layers.{origin}.a"}
+
+
+def test_layers_that_a_config_does_not_count() -> None:
+    """What predicts further tokens is stored as one more layer, and is none."""
+    shapes = {f"model.layers.{n}.w": (2, 2) for n in range(3)}
+    config = {"num_hidden_layers": 2, "vocab_size": 5}
+    assert main_stack(shapes) == ("model.layers", 3)
+    assert main_stack(shapes, config) == ("model.layers", 2)
+    assert list(depths(shapes, config).values()) == [0.0, 1.0, 1.0]
+    with pytest.raises(AlignmentError, match="which has 2"):
+        place_slices({"a": shapes}, [{"a": (0, 3)}], {"a": config})
+    placed = place_slices({"a": shapes}, [{"a": (0, 2)}], {"a": config})
+    assert list(placed) == ["model.layers.0.w", "model.layers.1.w"]

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
@@ -204,6 +205,7 @@ class _Matcher:
         if spans:
             self._reject_mixed_heads(spans)
             configs = {name: model.config for name, model in self.sources.items()}
+            self._note_extra_layers(configs)
             return place_slices(self.shapes, spans, configs)
         names = list(self.shapes[self.reference])
         heads = [n for m in self.sources for n in self.shapes[m] if self.heads.is_new(m, n)]
@@ -215,6 +217,17 @@ class _Matcher:
             )
             for name in dict.fromkeys([*names, *heads])
         }
+
+    def _note_extra_layers(self, configs: Mapping[str, Mapping[str, Any]]) -> None:
+        """Stored layers that a config does not count are not in any slice."""
+        for name, own in self.shapes.items():
+            _, counted = main_stack(own, configs[name])
+            _, stored = main_stack(own)
+            if counted < stored:
+                self.notes.append(
+                    f"{name} stores {stored} layers and counts {counted}: what predicts further "
+                    "tokens is left out"
+                )
 
     def _reject_mixed_heads(self, spans: Sequence[Span]) -> None:
         """In slices embedding and head come from different models, which must agree on tying."""

@@ -25,7 +25,7 @@ import torch
 
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.loaded.model import build_empty
+from simmerge_hub.weights.loaded.model import build_empty, part_config
 from simmerge_hub.weights.loaded.names import (
     Part,
     find_parts,
@@ -108,7 +108,8 @@ def _conform_full(models: list[Checkpoint]) -> tuple[list[Checkpoint], list[str]
         own = models[number]
         renamed = rename_like(own.tensors, parts[number], parts[0])
         _drop_spare(renamed, empty[number], first, parts[number])
-        _drop_twins(own, renamed, first, parts[number])
+        if not _drop_twins(own, renamed, first, parts[number]):
+            own = replace(own, config=part_config(own.config))
         if renamed.keys() != model.tensors.keys():
             notes += _name_notes(model, renamed, first)
         models[number] = _with_tensors(own, renamed)
@@ -144,13 +145,18 @@ def _drop_twins(
     tensors: dict[str, TensorHeader],
     first: Checkpoint,
     parts: Mapping[str, Part],
-) -> None:
-    """Leave out copies of a tied tensor that the reference stores once."""
+) -> bool:
+    """Leave out copies of a tied tensor that the reference stores once.
+
+    False if they differ: then transformers does not tie them, whatever the config says.
+    """
     held = {parts[name] for name in tensors if name in first.tensors and name in parts}
     for name in [n for n in tensors if n not in first.tensors and parts.get(n) in held]:
         twin = next(n for n in tensors if n in first.tensors and parts.get(n) == parts[name])
-        if _are_equal(model, name, twin):
-            del tensors[name]
+        if not _are_equal(model, name, twin):
+            return False
+        del tensors[name]
+    return True
 
 
 def _are_equal(model: Checkpoint, one: str, other: str) -> bool:

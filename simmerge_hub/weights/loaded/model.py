@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COUNTS = re.compile(r".*(layer|block|expert|depth|stage|group|head|codebook)s?(_.*)?")
 """Keys of a config that say how many modules there are."""
+TIED = "tie_word_embeddings"
 LARGEST_COUNT = 2048
 """No model has more modules of a kind than this."""
 
@@ -40,6 +41,14 @@ def tie_groups(model: PreTrainedModel) -> list[list[str]]:
     for other, main in model.all_tied_weights_keys.items():
         groups.setdefault(main, [main]).append(other)
     return list(groups.values())
+
+
+def part_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config that ties nothing, so far as configs of its kind can say so."""
+    parts = {
+        k: part_config(v) if isinstance(v, dict) and TIED in v else v for k, v in config.items()
+    }
+    return {**parts, TIED: False}
 
 
 @lru_cache(8)

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import changed_tensors
 from simmerge_hub.weights.layers import layer_of
-from simmerge_hub.weights.loaded.model import build_empty, tie_groups
+from simmerge_hub.weights.loaded.model import TIED, build_empty, part_config, tie_groups
 from simmerge_hub.weights.loaded.origins import Origin, find_origins
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-TIED = "tie_word_embeddings"
 
 
 def aim(
@@ -104,7 +102,7 @@ def _untie(
 
 def _part(model: PreTrainedModel, base: Checkpoint, group: Sequence[str], seen: str) -> Checkpoint:
     """The base with all tensors of a tied group, of the same bytes, and a config that says so."""
-    config = _parted_config(base.config)
+    config = part_config(base.config)
     after = build_empty(config)
     origins = find_origins(model, base.tensors)
     missing = [n for n in group if n in origins and origins[n].first != n]
@@ -118,13 +116,6 @@ def _part(model: PreTrainedModel, base: Checkpoint, group: Sequence[str], seen: 
     more = {name: base.tensors[origins[name].stored[0][0]] for name in missing}
     naming = "untied" if more else base.naming
     return replace(base, tensors={**base.tensors, **more}, config=config, naming=naming)
-
-
-def _parted_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {
-        k: _parted_config(v) if isinstance(v, dict) and TIED in v else v for k, v in config.items()
-    }
-    return {**parts, TIED: False}
 
 
 def _refuse_unknown_tie(

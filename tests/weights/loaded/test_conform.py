@@ -45,16 +45,19 @@ def rewrite(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file(whole, folder / "model.safetensors", {"format": "pt"})
 
 
-def merge_of(folder: Path, *models: str, base: str | None = None, **fields: Any) -> Path:
+def recipe_of(folder: Path, *models: str, base: str | None = None, **fields: Any) -> Recipe:
     """The mean of models, or an adapter added to its base."""
     operator = "task_arithmetic" if base else "linear"
-    recipe = Recipe(
+    return Recipe(
         base=Source(name=base, folder=folder / base) if base else None,
         models=tuple(Source(name=name, folder=folder / name) for name in models),
         steps=(Step(operator=operator, models=models, parameters={}),),
         **fields,
     )
-    return merge(recipe, folder / "out").folder
+
+
+def merge_of(folder: Path, *models: str, base: str | None = None, **fields: Any) -> Path:
+    return merge(recipe_of(folder, *models, base=base, **fields), folder / "out").folder
 
 
 def load(kind: type[PreTrainedModel], folder: Path) -> dict[str, Tensor]:
@@ -200,6 +203,19 @@ def test_a_tie_that_no_config_parts(tmp_path: Path) -> None:
     adapt(tmp_path, kind, target_modules=["q"], modules_to_save=["shared"])
     with pytest.raises(AlignmentError, match=r"lora changes shared\.weight, which base ties to"):
         merge_of(tmp_path, "lora", base="base")
+
+
+def test_a_head_that_a_config_calls_tied_and_that_differs(tmp_path: Path) -> None:
+    """transformers 5 does not tie what is stored with different values."""
+    for seed, folder in enumerate("ab"):
+        kind = save("LlamaForCausalLM", tmp_path / folder, seed, tie_word_embeddings=True)
+    own = stored(tmp_path / "b")
+    rewrite(tmp_path / "b", {**own, "lm_head.weight": own["model.embed_tokens.weight"] + 1})
+    merge_of(tmp_path, "a", "b")
+    assert_mean(kind, tmp_path)
+    rewrite(tmp_path / "b", {**own, "lm_head.weight": own["model.embed_tokens.weight"]})
+    merge(recipe_of(tmp_path, "a", "b"), tmp_path / "again")
+    assert "lm_head.weight" not in stored(tmp_path / "again")
 
 
 def llava(folder: Path) -> type[PreTrainedModel]:
