@@ -44,6 +44,8 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/merge_memory.py
 	$(BIN)/python benchmarks/regmean_memory.py
 	$(BIN)/python benchmarks/signature_cost.py
+	$(BIN)/python benchmarks/signing.py
+	$(BIN)/python benchmarks/dose.py
 	$(BIN)/python benchmarks/signature_accuracy.py
 	$(BIN)/python benchmarks/signature_merging.py
 	$(BIN)/python benchmarks/selection.py
@@ -59,10 +61,10 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 zoo: $(READY)  ## rebuild the zoo, measure every merge, train the default predictor (about five hours on two cores)
 	$(BIN)/simmerge-hub zoo build recipes/zoo.yaml -o build/zoo
 	$(BIN)/simmerge-hub zoo measure build/zoo -o recipes/outcomes/zoo-v3.jsonl.gz
-	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v3.jsonl.gz -o recipes/outcomes/zoo-v3-features.jsonl.gz
+	$(BIN)/simmerge-hub zoo features build/zoo recipes/outcomes/zoo-v3.jsonl.gz -o recipes/outcomes/zoo-v3-features.jsonl.gz --no-dose
 	$(BIN)/simmerge-hub zoo build recipes/zoo-more.yaml -o build/zoo-more
 	$(BIN)/simmerge-hub zoo measure build/zoo-more -o recipes/outcomes/zoo-more.jsonl.gz
-	$(BIN)/simmerge-hub zoo features build/zoo-more recipes/outcomes/zoo-more.jsonl.gz -o recipes/outcomes/zoo-more-features.jsonl.gz
+	$(BIN)/simmerge-hub zoo features build/zoo-more recipes/outcomes/zoo-more.jsonl.gz -o recipes/outcomes/zoo-more-features.jsonl.gz --no-dose
 	$(BIN)/python benchmarks/multiway.py measure build/zoo --part train
 	$(BIN)/python benchmarks/multiway.py measure build/zoo --part across
 	$(BIN)/python benchmarks/multiway.py plant build/zoo
