@@ -31,7 +31,8 @@ from simmerge_hub.hub.files import hashes
 from simmerge_hub.merger import compute, run
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.recipe.load import load
-from simmerge_hub.weights import shards, stream
+from simmerge_hub.weights import stream
+from simmerge_hub.weights.writing import shards
 
 HERE = Path(__file__).parent
 STAGES: dict[str, list[tuple[Any, str]]] = {

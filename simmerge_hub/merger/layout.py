@@ -12,10 +12,10 @@ from simmerge_hub.merger.compute import check_operator
 from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.weights.alignment.align import Alignment, TensorMatch, align
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.shards import OUTPUT_CODES
 from simmerge_hub.weights.stream import stored_dtype
 from simmerge_hub.weights.tokens.speech import choose_speaker
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
+from simmerge_hub.weights.writing.shards import OUTPUT_CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

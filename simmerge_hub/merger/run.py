@@ -37,10 +37,16 @@ from simmerge_hub.recipe import check as check_recipe
 from simmerge_hub.signatures.probing.feeding import Fed
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
-from simmerge_hub.weights.partial import Partial, partial_folder
-from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards, written_digests
 from simmerge_hub.weights.stream import Rows, open_shards_to_read, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
+from simmerge_hub.weights.writing.partial import Partial, partial_folder
+from simmerge_hub.weights.writing.shards import (
+    Shard,
+    Write,
+    open_shards,
+    plan_shards,
+    written_digests,
+)
 
 
 def merge(

@@ -8,7 +8,7 @@ from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.recipe import schedule
 from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.recipe.recipe import Recipe, Slice, Step
-from simmerge_hub.weights.shards import OUTPUT_CODES
+from simmerge_hub.weights.writing.shards import OUTPUT_CODES
 
 UNPRINTED = set("`|<>")
 """Characters that names must not have: they mean something on a card."""

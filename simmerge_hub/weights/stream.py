@@ -21,8 +21,8 @@ from simmerge_hub.hub.files.ranges import Location, local_file, read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.numbers import decode, matrix_shape, scale_grid
-from simmerge_hub.weights.shards import Shard
 from simmerge_hub.weights.shelf import Shelf
+from simmerge_hub.weights.writing.shards import Shard
 
 ONE_READ = 2**30
 """Bytes asked for in one call at most, where what is read is copied once more."""

@@ -15,7 +15,7 @@ from simmerge_hub.errors import (
     RecipeError,
     SimmergeError,
 )
-from simmerge_hub.weights.partial import DISK_RESERVE, JOURNAL, partial_folder
+from simmerge_hub.weights.writing.partial import DISK_RESERVE, JOURNAL, partial_folder
 
 
 def digest(folder: Path, name: str) -> str:

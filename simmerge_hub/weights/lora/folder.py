@@ -20,8 +20,8 @@ from simmerge_hub.hub.files.ranges import REPO, local_file
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
-from simmerge_hub.weights.partial import partial_folder
-from simmerge_hub.weights.shards import (
+from simmerge_hub.weights.writing.partial import partial_folder
+from simmerge_hub.weights.writing.shards import (
     OUTPUT_CODES,
     Entry,
     Shard,

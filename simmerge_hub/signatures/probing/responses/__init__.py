@@ -1,0 +1,1 @@
+"""What a model keeps of its own answers at parts of its delta."""

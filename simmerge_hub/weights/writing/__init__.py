@@ -1,0 +1,1 @@
+"""A model folder that is being written: its shards, and what of it is finished."""
