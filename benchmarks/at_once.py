@@ -5,9 +5,9 @@
 Sets of models of one base are drawn by a seed, no two experts of the same task. On the task of each
 the gain of a merge is its share of the gap between the best model of the set and the mean of the
 others, as plans count it. Writes benchmarks/at_once.json, and of operators that look at activations
-the means and the half-widths of 90 % intervals to simmerge_hub/selector/predictor/at_once.json,
-which plans of three models and more rest on. What is measured is kept in build/at-once.jsonl, and a
-stopped run goes on.
+the means and the half-widths of 90 % intervals to at_once.json in the package
+(`selector/predictor/measured`), which plans of three models and more rest on. What is measured is
+kept in build/at-once.jsonl, and a stopped run goes on.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from simmerge_hub.zoo.real.domains import find_task
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "build" / "at-once.jsonl"
-PACKAGED = HERE.parent / "simmerge_hub" / "selector" / "predictor" / "at_once.json"
+PACKAGED = HERE.parent / "simmerge_hub" / "selector" / "predictor" / "measured" / "at_once.json"
 SETS = {3: 60, 4: 40}
 SEED = 0
 ARMS = (

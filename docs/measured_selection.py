@@ -125,7 +125,7 @@ def selection_tokens() -> str:
 
 def selection_real() -> str:
     """Fixed arms and the ranking on pairs of a real language model."""
-    found = json.loads((PACKAGE / "real_pairs.json").read_text())
+    found = json.loads((PACKAGE / "measured" / "real_pairs.json").read_text())
     ordered = sorted(found["gains"].items(), key=lambda each: -each[1])
     rows = [(f"always `{label}`", f"{gain:.3f}") for label, gain in ordered]
     rows += [

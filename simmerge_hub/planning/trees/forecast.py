@@ -23,7 +23,7 @@ import numpy as np
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.choice import Choice, Gap, model_alone
 from simmerge_hub.planning.tree import Tree, sees_activations
-from simmerge_hub.selector.predictor import at_once
+from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.rows import Floats

@@ -13,7 +13,7 @@ from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trees.trial import Run, runner, try_first
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
 from simmerge_hub.recipe.why import Status
-from simmerge_hub.selector.predictor import at_once
+from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.trust import SURER

@@ -17,7 +17,8 @@ from simmerge_hub.selector.models import conditioned, heads, mixture, multiway
 from simmerge_hub.selector.models.conformal import Radii, calibrate, radius, usable_arms
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.mixture import Mixture, Size
-from simmerge_hub.selector.predictor import measured, novelty
+from simmerge_hub.selector.predictor import novelty
+from simmerge_hub.selector.predictor.measured import pairs
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.scorer import ConditionedForest
 from simmerge_hub.selector.tables.availability import PATTERNS, hide, missing, spell
@@ -84,7 +85,7 @@ def train(
         training=digest(rows, merges),
         report=report(held, seed=seed, alpha=alpha),
         record=scenarios.collect(rows, sizes, held, size, seed=seed),
-        beyond=measured.read(),
+        beyond=pairs.read(),
         many=multiway.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
     )
 

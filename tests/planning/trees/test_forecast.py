@@ -13,7 +13,7 @@ from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trees.forecast import Forecast
-from simmerge_hub.selector.predictor import at_once
+from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES
 from simmerge_hub.signatures.signing.signature import Settings, Signature
