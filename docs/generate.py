@@ -114,7 +114,7 @@ PARTS: dict[str, Callable[[], str]] = {
         tree, commands, operators, arms, error_tree, error_messages,
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
-        doses.dose_models, doses.dose_pairs, doses.signing_speed,
+        doses.dose_models, doses.dose_pairs,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,
         multiway.multiway_ways, multiway.multiway_intermediates, multiway.multiway_harm,
         multiway.multiway_again, multiway.at_once,

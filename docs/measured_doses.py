@@ -1,4 +1,4 @@
-"""Tables of what models keep at parts of their delta, and of what a pass over probes costs."""
+"""Tables of what models keep of their own answers at parts of their delta, and in a mean of two."""
 
 from statistics import median
 
@@ -47,26 +47,4 @@ def dose_pairs() -> str:
         "model", "kept at half of its delta", "kept by a mean with another: median",
         "least and most", "cost of a pair and a task",
     )  # fmt: skip
-    return table(heads, rows)
-
-
-def signing_speed() -> str:
-    """A pass over probes where the vocabulary is most of the model, before and after."""
-    report = read("signing")
-    names = {"resident": "whole in memory", "offloaded": "by layers"}
-    rows = []
-    for how in (each for each in names if each in report):
-        part = report[how]
-        for code in ("before", "after"):
-            each = part[code]
-            rows.append(
-                (
-                    f"{names[how]}, {code}",
-                    f"{each['cpu_seconds']} s",
-                    f"{part['tokens'] / each['cpu_seconds']:.1f}",
-                    f"{each['peak_mb']:,} MB",
-                    f"{each['peak_beyond_loading_mb']:,} MB",
-                )
-            )
-    heads = ("pass", "seconds of a core", "tokens a second of a core", "peak", "beyond loading")
     return table(heads, rows)
