@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
 
 LARGEST_JSON = 100_000_000
 """Bytes: the longest header the safetensors format allows; a large tokenizer has 30 MB."""
@@ -53,7 +54,9 @@ def read_json(text: bytes | str, *, largest: int = LARGEST_JSON, finite: bool = 
     if len(data) > largest:
         raise DocumentError(f"it has {len(data):,} bytes, more than {largest:,}")
     try:
-        hooks = {"parse_constant": _finite, "parse_float": _finite} if finite else {}
+        hooks: dict[str, Any] = (
+            {"parse_constant": _finite, "parse_float": _finite} if finite else {}
+        )
         value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, **hooks)
         _check_depth(value)
         if HALF_PAIR.search(data):
@@ -94,7 +97,7 @@ def read_yaml(text: str) -> Any:
         return loader.get_single_data()
     except DocumentError:
         raise
-    except yaml.composer.ComposerError as error:
+    except ComposerError as error:
         several = "single document" in str(error.context)
         raise (SeveralDocuments if several else DocumentError)(_explain(error)) from None
     except yaml.YAMLError as error:

@@ -145,9 +145,9 @@ def _weights(step: Step) -> list[str]:
     given = step.parameters.get("weights")
     if given is None and step.operator == "linear":
         given = 1 / len(step.models)
-    listed = isinstance(given, Sequence) and len(given) == len(step.models)
-    weights = given if listed else [given] * len(step.models)
-    return [f"{weight:.2f}" if isinstance(weight, int | float) else "" for weight in weights]
+    if not isinstance(given, Sequence) or len(given) != len(step.models):
+        given = [given] * len(step.models)
+    return [f"{weight:.2f}" if isinstance(weight, int | float) else "" for weight in given]
 
 
 def _short(name: str) -> str:

@@ -170,8 +170,9 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
 
 def _public(base: str | None) -> str | None:
     """The base if it is a repository's name; where a folder lies here is nobody's business."""
-    public = base is not None and REPO.fullmatch(base) and "/" in base and not Path(base).exists()
-    return base if public and not base.startswith(".") else None
+    if base is None or not REPO.fullmatch(base) or "/" not in base or base.startswith("."):
+        return None
+    return None if Path(base).exists() else base
 
 
 def _target_modules(merge: AdapterMerge) -> list[str]:
