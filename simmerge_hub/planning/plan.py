@@ -219,8 +219,9 @@ def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say
     trained.predictor.check([name for name in names if name in KNOWN], FEATURE_SCHEMA)
     say("reading headers")
     inputs, survey = _find_inputs(models, base, ask, say)
-    for sentence in inputs.notes if note else ():
-        note(sentence)
+    if note:
+        for sentence in inputs.notes:
+            note(sentence)
     read = perf_counter()
     evidence = sign_all(inputs, ask.sources, names=names, progress=say, note=note)
     signed = perf_counter()

@@ -206,7 +206,7 @@ def test_adapters(
         tokens = torch.arange(3, 15)[None]
         read = PeftModel.from_pretrained(kind.from_pretrained(folder / "base"), folder / "lora")
         with torch.inference_mode():
-            wanted = read.double().eval()(tokens).logits
+            wanted = read.eval()(tokens).logits
         if default:
             file = folder / "lora/adapter_model.safetensors"
             tensors = load_file(file)
@@ -216,7 +216,7 @@ def test_adapters(
         if out is None:
             return
         with torch.inference_mode():
-            merged = kind.from_pretrained(out).double().eval()(tokens).logits
+            merged = kind.from_pretrained(out).eval()(tokens).logits
         torch.testing.assert_close(merged, wanted, atol=1e-4, rtol=1e-4)
 
 

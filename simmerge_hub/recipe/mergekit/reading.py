@@ -121,9 +121,9 @@ def _tokenizer(document: Document, home: Reference | None, names: Names, refusal
     chosen = document.tokenizer
     if not isinstance(chosen, Reference):
         return chosen or "auto"
-    adapters = [each for each in names if each.lora and chosen.model in (each.lora, each.model)]
-    if chosen not in names and adapters and not chosen.lora:  # an adapter is named without its base
-        (chosen, *_) = [each for each in adapters if each.lora == chosen.model] or [home]
+    adapters = [each for each in names if each.lora == chosen.model and not chosen.lora]
+    if chosen not in names and adapters:  # an adapter is named without its base
+        chosen = adapters[0]
     if chosen == home:
         return "base"
     if chosen not in names:

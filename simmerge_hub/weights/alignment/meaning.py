@@ -6,13 +6,13 @@ where texts differ, configs are compared as transformers reads them.
 """
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of
+from simmerge_hub.weights.loaded.model import silence
 
 DECISIVE = ("model_type", "num_attention_heads", "n_head", "num_key_value_heads", "head_dim",
             "num_experts_per_tok")  # fmt: skip
@@ -88,18 +88,12 @@ def _all_differences(reference: Checkpoint, model: Checkpoint) -> list[tuple[str
 def _read(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """A config as transformers reads it, with all defaults; None if it cannot."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    from transformers.utils import logging
 
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silence():
             return CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)).to_dict()
     except Exception:  # whatever others wrote into a config
         return None
-    finally:
-        logging.set_verbosity(level)
 
 
 def _differences(

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from logging import CRITICAL
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _build(text: str) -> PreTrainedModel | None:
     if any(count > LARGEST_COUNT for count in _counts(config)):
         return None
     try:
-        with _silence():
+        with silence():
             return _instantiate(config)
     except Exception:  # whatever others wrote into a config: then there is no such model
         return None
@@ -86,12 +87,12 @@ def _counts(config: Mapping[str, Any]) -> Iterator[int]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Nothing is loaded: what transformers says of a config is of no use here."""
     from transformers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
