@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simmerge_hub.documents import read_json
+from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import BanditError, SimmergeError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.features import LARGEST_NUMBER
