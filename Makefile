@@ -31,8 +31,9 @@ fix: $(READY)  ## what ruff can repair by itself; generated pages
 docs: $(READY)  ## the documentation, served on loopback
 	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
 
-# Not here: catalogue.py, multiway.py and real_exams.py, which need a built zoo, and those that run in
-# an environment of a peer's: bandit_peer.py, parity_recipes.py, parity_reference.py.
+# Not here: activation_ablation.py, at_once.py, catalogue.py, multiway.py, off_probes.py and real_exams.py, which need a
+# built zoo, and those that run in an environment of a peer's: bandit_peer.py, parity_recipes.py,
+# parity_reference.py, regmean_parity.py.
 bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of disk); writes benchmarks/*.json
 	$(BIN)/python benchmarks/operator_speed.py --json benchmarks/operator_speed.json
 	$(BIN)/python benchmarks/merge_vs_mergekit.py

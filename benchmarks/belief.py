@@ -219,7 +219,9 @@ def gains_by_arm(rows: Rows, place: int) -> dict[str, float]:
 
 def real_pairs(predictor: Predictor, rows: Rows) -> dict[str, Any]:
     """What is taken at larger sizes, and what that arm reached where it is known."""
-    told = json.loads((HERE.parent / "simmerge_hub/selector/predictor/real_pairs.json").read_text())
+    told = json.loads(
+        (HERE.parent / "simmerge_hub/selector/predictor/measured/real_pairs.json").read_text()
+    )
     few, taken = rows.take(np.arange(0, len(rows), 8)), {}
     for size in SIZES:
         found = rank(predictor, few, [size] * len(few), [*BALANCED, FED_ARMS[0]])

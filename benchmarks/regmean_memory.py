@@ -40,7 +40,9 @@ MERGES: dict[str, dict[str, Any]] = {
     "linear": {},
     "regmean": {"answers": 0},
     "regmean with answers": {"answers": 16},
+    "regmean, inputs: merge": {"answers": 0},
 }
+"""What is merged how, with the tokens of answers."""
 
 
 def main() -> None:
@@ -117,11 +119,14 @@ def layer_shapes(at: str, hidden: int, inner: int) -> dict[str, tuple[int, ...]]
 
 def merge(work: Path, name: str) -> dict[str, float]:
     """Peak resident MB and seconds of one merge, and what `check` said they would be."""
-    operator = name.split()[0]
+    operator = "regmean" if MERGES[name] else "linear"
+    step: dict[str, Any] = {"operator": operator, "models": ["a", "b"]}
+    if name.endswith("inputs: merge"):
+        step["parameters"] = {"inputs": "merge"}
     recipe: dict[str, Any] = {
         "simmerge": 1,
         "models": [{"folder": str(work / n)} for n in "ab"],
-        "steps": [{"operator": operator, "models": ["a", "b"]}],
+        "steps": [step],
     }
     if MERGES[name]:
         prompts = dict.fromkeys("ab", f"simmerge-hub:{TASK}")

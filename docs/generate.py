@@ -15,6 +15,7 @@ from typing import Any
 
 import measured
 import measured_multiway as multiway
+import measured_parity as parity
 import measured_selection as selection
 
 from simmerge_hub import errors
@@ -26,7 +27,7 @@ DOCS = Path(__file__).parent
 PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/tree.md", "reference/cli.md", "reference/operators.md", "reference/errors.md",
-    "reference/features.md",
+    "reference/features.md", "reference/operators-parity.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
     "explanation/multiway.md", "explanation/bandit.md", "how-to/choose-from-a-catalogue.md",
 )  # fmt: skip
@@ -114,15 +115,17 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,
         multiway.multiway_ways, multiway.multiway_intermediates, multiway.multiway_harm,
-        multiway.multiway_again,
+        multiway.multiway_again, multiway.at_once,
         multiway.catalogue_cost,
         measured.bandit_regret, measured.bandit_scenarios, measured.bandit_curve,
         measured.bandit_peer,
+        parity.regmean_parity, parity.regmean_defaults,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,
         selection.selection_tokens, selection.selection_real, selection.selection_belief,
-        selection.activations, selection.packaged,
+        selection.activations, selection.activation_ablation, selection.off_probes,
+        selection.packaged,
         selection.zoo_gates,
         selection.zoo_more_gates,
         selection.selection_cost,

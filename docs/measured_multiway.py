@@ -34,6 +34,22 @@ def multiway_strategies() -> str:
     return "\n\n".join(parts)
 
 
+def at_once() -> str:
+    """Merges in one step, with what sees activations and without."""
+    found, rows = read("at_once"), []
+    for size, arms in found["arms"].items():
+        ordered = sorted(arms.items(), key=lambda item: -item[1]["kept"])
+        rows += [
+            (
+                SIZES[size], found["sets"][size], f"`{label}`", f"{each['kept']:.3f}",
+                f"{each['worst']:.3f}", f"{each['gain']:.3f}",
+            )
+            for label, each in ordered
+        ]  # fmt: skip
+    heads = ("models", "sets", "in one step", "utility", "on a set's worst task", "gap closed")
+    return table(heads, rows)
+
+
 def multiway_own() -> str:
     """Another merge for each task: by a plan, and with the task's expert last."""
     found = read("multiway")

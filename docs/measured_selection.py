@@ -125,7 +125,7 @@ def selection_tokens() -> str:
 
 def selection_real() -> str:
     """Fixed arms and the ranking on pairs of a real language model."""
-    found = json.loads((PACKAGE / "real_pairs.json").read_text())
+    found = json.loads((PACKAGE / "measured" / "real_pairs.json").read_text())
     ordered = sorted(found["gains"].items(), key=lambda each: -each[1])
     rows = [(f"always `{label}`", f"{gain:.3f}") for label, gain in ordered]
     rows += [
@@ -152,6 +152,26 @@ def activations() -> str:
             spreads = (_spread(sets[what]) for what in ("gap closed", "oracle"))
             rows.append((name, each["cases"], arms, f"`{best}`", *spreads))
     return table(("regime", "pairs", "arms", "best fixed", "it closes", "oracle"), rows)
+
+
+def activation_ablation() -> str:
+    """What RegMean needs, each setting beside the others that differ from it in one thing."""
+    found = read("activation_ablation")["settings"]
+    rows = []
+    for label, each in found.items():
+        alpha, inputs, others, prompts, answers = (part.split()[:2] for part in label.split(", "))
+        settings = (alpha[1], inputs[1], others[1], prompts[0], answers[0])
+        rows.append((*settings, _spread(each)))
+    heads = ("alpha", "inputs", "others", "prompts", "tokens of answers", "gap closed (95 %)")
+    return table(heads, rows)
+
+
+def off_probes() -> str:
+    """What merges lose on tasks that nobody asked for."""
+    found = read("off_probes")["loss"]
+    ordered = sorted(found.items(), key=lambda each: each[1]["mean"])
+    rows = [(name if name.startswith("the ") else f"`{name}`", _spread(e)) for name, e in ordered]
+    return table(("model or merge", "loss per token (95 %)"), rows)
 
 
 def packaged() -> str:

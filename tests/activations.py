@@ -51,6 +51,14 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         expert_layer_period=2, expert_layer_offset=1, mamba_d_state=4, mamba_dt_rank=4,
     ),
     "gpt-neox": config("GPTNeoX"),
+    "gpt-oss": config(
+        "GptOss", num_local_experts=4, num_experts_per_tok=2, head_dim=8, sliding_window=8,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    ),
+    "llama4": config(
+        "Llama4Text", num_local_experts=4, num_experts_per_tok=2, head_dim=8,
+        intermediate_size_mlp=48, interleave_moe_layer_step=1,
+    ),
     "gemma3-vision": lambda: transformers.Gemma3Config(
         text_config={**SHAPE, "head_dim": 8},
         vision_config={
@@ -89,7 +97,9 @@ def seen_by(
 
 @dataclass(frozen=True, slots=True)
 class PlainInputs:
-    """(parameter, number of its matrix) -> inputs float32 [tokens, width]; those of `Conv1D`."""
+    """(parameter, number of its matrix) -> inputs float32 [tokens, width].
+
+    `turned` are the parameters whose matrices are [inputs, outputs]."""
 
     inputs: dict[tuple[str, int], Tensor]
     turned: set[str]
@@ -101,7 +111,7 @@ def plain_inputs(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> 
 
     parts: dict[tuple[str, int], list[Tensor]] = {}
     owners = _matrices(model)
-    linear = functional.linear
+    linear, matmul, bmm = functional.linear, Tensor.__matmul__, torch.bmm
 
     def keep(key: tuple[str, int], inputs: Tensor) -> None:
         parts.setdefault(key, []).append(inputs.detach().reshape(-1, inputs.shape[-1]).clone())
@@ -112,7 +122,23 @@ def plain_inputs(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> 
             keep(owner, inputs)
         return linear(inputs, weight, bias)
 
+    def multiply(inputs: Tensor, weight: Tensor) -> Tensor:
+        owner = owners.get((weight.data_ptr(), tuple(weight.shape)))
+        if owner:
+            turned.add(owner[0])
+            keep(owner, inputs)
+        return matmul(inputs, weight)
+
+    def multiply_all(inputs: Tensor, weights: Tensor) -> Tensor:
+        owner = owners.get((weights.data_ptr(), tuple(weights.shape[1:])))
+        if owner:
+            turned.add(owner[0])
+            for number, each in enumerate(inputs):  # zero where a token is sent elsewhere
+                keep((owner[0], number), each[each.abs().sum(-1) > 0])
+        return bmm(inputs, weights)
+
     conv = {f"{n}.weight": m for n, m in model.named_modules() if isinstance(m, Conv1D)}
+    turned = set(conv)
     hooks = [
         module.register_forward_pre_hook(lambda _m, given, name=name: keep((name, 0), given[0]))
         for name, module in conv.items()
@@ -121,11 +147,14 @@ def plain_inputs(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> 
         model.set_experts_implementation("eager")
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(functional, "linear", watch)
+        patch.setattr(Tensor, "__matmul__", multiply)
+        patch.setattr(torch, "bmm", multiply_all)
         for sequence in sequences:
             model(torch.tensor([sequence]), use_cache=False)
     for hook in hooks:
         hook.remove()
-    return PlainInputs({key: torch.cat(each) for key, each in parts.items()}, set(conv))
+    inputs = {key: torch.cat(each) for key, each in parts.items()}
+    return PlainInputs({key: each for key, each in inputs.items() if len(each)}, turned)
 
 
 def _matrices(model: PreTrainedModel) -> dict[tuple[int, tuple[int, ...]], tuple[str, int]]:

@@ -11,7 +11,7 @@ from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.recipe.why import Status
-from simmerge_hub.selector.predictor.measured import Measured
+from simmerge_hub.selector.predictor.measured.pairs import Measured
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
 from simmerge_hub.selector.predictor.record import Record

@@ -75,9 +75,9 @@ def _merges(plan: "Plan") -> Table:
     roomy = not plan.of_many and show.OUT.width >= needed
     of = "" if plan.of_many else f" of {' + '.join(m.name for m in plan.recipe.models)}"
     table = Table(title=escape(f"Utility{of}: {UNIT}"))
-    table.add_column("merge", overflow="fold", no_wrap=not plan.of_many)
+    table.add_column("merge", overflow="fold")
     for column in columns:
-        table.add_column(escape(column), justify="right")
+        table.add_column(escape(column), justify="right", no_wrap=True)
     for choice in choices:
         spreads = {heading: plan.verdict.value(choice)} | choice.spreads()
         cells = [

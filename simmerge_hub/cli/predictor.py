@@ -1,10 +1,12 @@
 """predictor train, push."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.errors import PredictorError
 
 
 def options(commands: Any) -> None:
@@ -16,9 +18,15 @@ def options(commands: Any) -> None:
 
 def _train(verbs: Any) -> None:
     command = arguments.command(verbs, "train", train, "train a predictor on measured outcomes")
-    command.add_argument("outcomes", metavar="OUTCOMES", help="what zoo measure wrote")
     command.add_argument(
-        "--features", required=True, metavar="FILE", help="what zoo features wrote"
+        "outcomes", nargs="+", metavar="OUTCOMES", help="what zoo measure wrote; of several zoos"
+    )
+    command.add_argument(
+        "--features",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="what zoo features wrote; once for each table of outcomes, in their order",
     )
     command.add_argument(
         "--merges", metavar="FILE", help="measured merges of three models and more (.jsonl)"
@@ -37,8 +45,20 @@ def _push(verbs: Any) -> None:
     arguments.json(command)
 
 
-def train(*, outcomes: str, features: str, merges: str | None, output: str, as_json: bool) -> None:
+def train(
+    *,
+    outcomes: Sequence[str],
+    features: Sequence[str],
+    merges: str | None,
+    output: str,
+    as_json: bool,
+) -> None:
     """`simmerge-hub predictor train`."""
+    if len(outcomes) != len(features):
+        raise PredictorError(
+            f"{len(outcomes)} tables of outcomes and {len(features)} of features",
+            hint="give --features once for each table of outcomes, in the same order",
+        )
     from simmerge_hub.selector.predictor import archive
     from simmerge_hub.selector.tables.features import load_features
     from simmerge_hub.selector.tables.merges import load_merges
@@ -47,8 +67,10 @@ def train(*, outcomes: str, features: str, merges: str | None, output: str, as_j
 
     with show.status("training"):
         predictor = fit(
-            load_outcomes(Path(outcomes)),
-            load_features(Path(features)),
+            [
+                (load_outcomes(Path(measured)), load_features(Path(described)))
+                for measured, described in zip(outcomes, features, strict=True)
+            ],
             merges=load_merges(Path(merges)) if merges else None,
         )
         archive.save(predictor, Path(output))

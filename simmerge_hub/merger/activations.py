@@ -8,29 +8,28 @@ not merged again, but the models run again from their first layer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.layout import Layout
+from simmerge_hub.merger.traces import refresh_buffers, stored_by_layer, trace_layers
 from simmerge_hub.operators.regression import LEAST_TOKENS
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
 from simmerge_hub.signatures.probing.loading import open_model
-from simmerge_hub.signatures.probing.offload import Origin, find_origins
-from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
+from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike, probe_set
+from simmerge_hub.weights.stream import Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-KEEPING_COLUMNS = ("MergeModulelist", "Concatenate", "Chunk", "Split", "SplitModulelist")
-"""What transformers may do with stored tensors on loading that leaves their columns columns."""
 
 PLACES_NAMED = 4
 """Places in a model that a note names."""
@@ -87,12 +86,14 @@ class Activations:
             machine give another merge.
         unfed: tensors with rows and columns that no prompt passes through.
         scarce: tensors of which a matrix was fed too few tokens.
+        alike: pairs of models whose prompts look alike.
     """
 
     tokens: dict[str, int]
     digest: str
     unfed: list[str]
     scarce: list[str]
+    alike: list[tuple[str, str]]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -101,6 +102,11 @@ class Activations:
         lines = [
             f"tokens fed, each model's own answers included: {fed} (sha256 {self.digest[:16]}); "
             "another machine may answer or round otherwise, and then merges to other bytes"
+        ]
+        lines += [
+            f"the prompts of {one} and {other} look alike: where they are the same the merge "
+            "cannot tell the tasks apart, and gives one kind of answer to both"
+            for one, other in self.alike
         ]
         if self.unfed:
             lines.append(
@@ -127,17 +133,19 @@ def _some(names: Sequence[str]) -> str:
 
 @contextmanager
 def open_activations(
-    layout: Layout, prompts: Mapping[str, Sequence[ProbeSet]]
+    layout: Layout, prompts: Mapping[str, Sequence[ProbeSet]], written: Mapping[str, Rows]
 ) -> Iterator[tuple[Activations, Iterator[list[Group]]]]:
     """Run all models of a layout side by side, layer by layer.
 
     Args:
         layout: of a recipe with operators that see activations.
         prompts: of each model.
+        written: the output's tensors, each read only after its group was given and merged.
 
     Yields:
         What is known of the whole, complete once all layers have passed; and for each decoder
-        layer the groups of output tensors in it.
+        layer the groups of output tensors in it; where the models are fed what the merge leaves,
+        all that a layer needs to be run as merged, and before it what is outside the layers.
     """
     models = [m.name for m in layout.recipe.models if m.name in prompts]
     calibration = layout.recipe.calibration
@@ -150,16 +158,23 @@ def open_activations(
         digest=sha256(repr(sequences).encode()).hexdigest(),
         unfed=[],
         scarce=[],
+        alike=look_alike({name: prompts[name] for name in models}),
     )
     with ExitStack() as stack:
-        passes = {}
+        runs = []
         for name in models:
+            merged: dict[str, Rows] = {}
             checkpoint = layout.checkpoints[name]
-            model = stack.enter_context(open_model(checkpoint, layout.base, offload=True))
             stored = (layout.base if checkpoint.kind == "adapter" else checkpoint) or checkpoint
-            layers = stack.enter_context(feed(model, sequences[name]))
-            passes[name] = _by_stored_tensor(model, stored, layers)
-        yield known, _group_layers(layout, passes, known)
+            model = stack.enter_context(
+                open_model(checkpoint, layout.base, offload=True, replaced=merged)
+            )
+            again = layout.recipe.feeds_merge
+            fed = stack.enter_context(feed(model, sequences[name], again=again))
+            layers = trace_layers(model, stored, fed)
+            runs.append(_Run(name=name, model=model, stored=stored, layers=layers, merged=merged))
+        passes = _Passes(layout=layout, runs=runs, known=known)
+        yield known, passes.as_merged(written) if layout.recipe.feeds_merge else passes.alone()
 
 
 def _read_sequences(
@@ -169,98 +184,108 @@ def _read_sequences(
     return read_answers(layout.checkpoints[name], layout.base, texts, answers=answers)
 
 
-def _by_stored_tensor(
-    model: PreTrainedModel, checkpoint: Checkpoint, layers: Iterator[FedLayer]
-) -> Iterator[FedLayer]:
-    """The same by the names of the checkpoint's own tensors."""
-    origins = find_origins(model, checkpoint.tensors)
-    embedding = {name for name, _ in _embedding_origin(model, origins)}
-    for layer in layers:
-        stored: dict[str, Fed] = {}
-        for parameter, fed in layer.items():
-            stored |= _trace(origins[parameter], fed, checkpoint) if parameter in origins else {}
-        yield {name: fed for name, fed in stored.items() if name not in embedding}
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Run:
+    """A model that runs by layers, and the tensors of its own that the merge's stand for by now."""
+
+    name: str
+    model: PreTrainedModel
+    stored: Checkpoint
+    layers: Iterator[FedLayer]
+    merged: dict[str, Rows]
 
 
-def _embedding_origin(
-    model: PreTrainedModel, origins: Mapping[str, Origin]
-) -> Sequence[tuple[str, str]]:
-    """What the input embedding is stored as; a head that shares it is merged with it."""
-    module = model.get_input_embeddings()
-    name = next((n for n, each in model.named_modules() if each is module), "")
-    origin = origins.get(f"{name}.weight")
-    return origin.stored if origin else ()
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Passes:
+    """The models of a layout on their way through their layers, side by side."""
 
+    layout: Layout
+    runs: Sequence[_Run]
+    known: Activations
 
-def _trace(origin: Origin, fed: Fed, checkpoint: Checkpoint) -> dict[str, Fed]:
-    """Stored tensors of one parameter -> what each was fed; none where columns are mixed."""
-    if origin.converter is None:
-        name = origin.stored[0][0]
-        return {name: fed} if _fits(fed, checkpoint.tensors[name].shape) else {}
-    if any(type(op).__name__ not in KEEPING_COLUMNS for op in origin.converter.operations):
-        return {}
-    by_pattern: dict[str, list[str]] = {}
-    for name, pattern in origin.stored:
-        by_pattern.setdefault(pattern, []).append(name)
-    traced = {}
-    for names in by_pattern.values():
-        whole = len(names) == 1
-        if not whole and len(names) != len(fed.matrices):
-            return {}
-        for number, name in enumerate(names):
-            part = fed if whole else Fed(matrices=(fed.matrices[number],))
-            if _fits(part, checkpoint.tensors[name].shape):
-                traced[name] = part
-    return traced
+    def alone(self) -> Iterator[list[Group]]:
+        """Every model is fed what its own layers leave."""
+        seen: set[str] = set()
+        for groups in self._groups():
+            seen.update(chain(*groups))
+            yield groups
+        self._name_unfed(seen)
 
+    def as_merged(self, written: Mapping[str, Rows]) -> Iterator[list[Group]]:
+        """Every model is fed what the merge's layers leave: each stands for its own once merged."""
+        first, seen = self.runs[0], set[str]()
+        outputs = self._outputs(first.name)
+        outside, *inside = (
+            [name for stored in some for name in outputs.get(stored, ())]
+            for some in stored_by_layer(first.model, first.stored)
+        )
+        yield [{name: {}} for name in outside]
+        self._stand_in(outside, written)
+        for groups, rest in zip_longest(self._groups(), inside, fillvalue=()):
+            fed = list(chain(*groups))
+            others = [name for name in rest if name not in fed]
+            yield [*groups, *({name: {}} for name in others)]
+            self._stand_in([*fed, *others], written)
+            seen.update(fed)
+        self._name_unfed(seen)
 
-def _fits(fed: Fed, shape: Sequence[int]) -> bool:
-    """Whether a stored tensor of this shape has a column for each number it was fed."""
-    if len(shape) not in (2, 3) or len(fed.matrices) != (shape[0] if len(shape) == 3 else 1):
-        return False
-    width = shape[0] if fed.transposed else shape[-1]
-    return all(each.width in (width, None) for each in fed.matrices)
+    def _groups(self) -> Iterator[list[Group]]:
+        names = [run.name for run in self.runs]
+        for layers in zip(*(run.layers for run in self.runs), strict=True):
+            yield self._group(dict(zip(names, layers, strict=True)))
 
-
-def _group_layers(
-    layout: Layout, passes: Mapping[str, Iterator[FedLayer]], known: Activations
-) -> Iterator[list[Group]]:
-    seen: set[str] = set()
-    for layers in zip(*passes.values(), strict=True):
-        fed = dict(zip(passes, layers, strict=True))
+    def _group(self, fed: Mapping[str, FedLayer]) -> list[Group]:
+        """By what they are fed."""
         groups: dict[tuple[int, ...], dict[str, Mapping[str, Fed]]] = {}
-        for name in _tensors_fed(layout, fed):
-            origins = layout.tensors[name].origins
+        for name in self._tensors_fed(fed):
+            origins = self.layout.tensors[name].origins
             mine = {model: fed[model][origins[model]] for model in fed}
-            key = tuple(id(matrix) for each in mine.values() for matrix in each.matrices)
-            groups.setdefault(key, {})[name] = mine
-            seen.add(name)
-            if any(m.tokens < LEAST_TOKENS for each in mine.values() for m in each.matrices):
-                known.scarce.append(name)
-        yield list(groups.values())
-    known.unfed += [
-        name
-        for name, match in layout.tensors.items()
-        if name not in seen and not match.copied and len(match.shape) > 1
-    ]
+            matrices = [matrix for each in mine.values() for matrix in each.matrices]
+            groups.setdefault(tuple(map(id, matrices)), {})[name] = mine
+            if any(matrix.tokens < LEAST_TOKENS for matrix in matrices):
+                self.known.scarce.append(name)
+        return list(groups.values())
 
+    def _tensors_fed(self, fed: Mapping[str, FedLayer]) -> list[str]:
+        """The output tensors that every model has fed something, and that are merged."""
+        first, *_ = fed
+        outputs, tensors = self._outputs(first), self.layout.tensors
+        names = [name for stored in fed[first] for name in outputs.get(stored, ())]
+        return [
+            name
+            for name in names
+            if not tensors[name].copied
+            and all(tensors[name].origins.get(model) in layer for model, layer in fed.items())
+            and not self._has_other_words(name)
+        ]
 
-def _tensors_fed(layout: Layout, fed: Mapping[str, FedLayer]) -> list[str]:
-    """The output tensors that every model has fed something in this layer, and that are merged."""
-    first, *_ = fed
-    outputs: dict[str, list[str]] = {}
-    for name, match in layout.tensors.items():
-        if not match.copied and first in match.origins:
-            outputs.setdefault(match.origins[first], []).append(name)
-    names = [name for stored in fed[first] for name in outputs.get(stored, ())]
-    return [
-        name
-        for name in names
-        if all(layout.tensors[name].origins.get(model) in layer for model, layer in fed.items())
-        and not _has_other_words(layout, name)
-    ]
+    def _outputs(self, model: str) -> dict[str, list[str]]:
+        """Stored tensor of a model -> the tensors of the output that it goes into."""
+        outputs: dict[str, list[str]] = {}
+        for name, match in self.layout.tensors.items():
+            if model in match.origins:
+                outputs.setdefault(match.origins[model], []).append(name)
+        return outputs
 
+    def _has_other_words(self, name: str) -> bool:
+        """Whether a tensor's rows are of tokens that are put in another order first."""
+        words = self.layout.vocabulary
+        return words is not None and name in words.tensors
 
-def _has_other_words(layout: Layout, name: str) -> bool:
-    """Whether a tensor's rows are of tokens that are put in another order first."""
-    return layout.vocabulary is not None and name in layout.vocabulary.tensors
+    def _stand_in(self, names: Iterable[str], written: Mapping[str, Rows]) -> None:
+        """These tensors of the output are read in the place of the models' own from now on."""
+        for name in names:
+            match = self.layout.tensors[name]
+            for run in self.runs:
+                own = match.origins.get(run.name)
+                if own and not self._has_other_words(name):
+                    run.merged[own] = written[name]
+        for run in self.runs:
+            refresh_buffers(run.model, run.stored, run.merged)
+
+    def _name_unfed(self, seen: set[str]) -> None:
+        self.known.unfed += [
+            name
+            for name, match in self.layout.tensors.items()
+            if name not in seen and not match.copied and len(match.shape) > 1
+        ]

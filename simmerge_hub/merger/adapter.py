@@ -1,15 +1,31 @@
 """A recipe with `output: adapter`: LoRA adapters of one base merged into one adapter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
-from simmerge_hub.errors import RecipeError
+from simmerge_hub import operators
+from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.merger.activations import Activations, Group, open_activations
+from simmerge_hub.merger.layout import lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
-from simmerge_hub.operators import Arm
-from simmerge_hub.recipe import RECIPE_FILE, Recipe, pin
-from simmerge_hub.weights.lora import AdapterReport, adapter_folder, combination, merge_adapters
+from simmerge_hub.operators import Arm, Place
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, pin
+from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.weights.alignment.align import refuse_rejections
+from simmerge_hub.weights.lora import (
+    AdapterMerge,
+    AdapterReport,
+    Mix,
+    adapter_folder,
+    combination,
+    merge_adapters,
+    unfed_weights,
+)
 
 NOTABLE_RESIDUE = 1e-3
 """A share of the delta that a cut to a rank may leave out without a word."""
@@ -25,8 +41,11 @@ def write_merged_adapter(
     notes: str,
     page: Callable[[MergeReport], Mapping[str, str]] | None,
     progress: Progress | None,
+    prompts: Mapping[str, Sequence[ProbeSet]],
 ) -> MergeReport:
     """Run a recipe whose output is an adapter; the arguments are those of `merge`.
+
+    `prompts` are each model's, where the operator looks at activations.
 
     Raises:
         RecipeError: it asks for what adapters do not have.
@@ -34,24 +53,24 @@ def write_merged_adapter(
     """
     began = perf_counter()
     _check(recipe, checkpoints)
-    (step,) = recipe.steps
-    chosen = Arm(operator=step.operator, parameters=step.parameters)
-    merge = merge_adapters(
-        [checkpoints[name] for name in step.models],
-        combination(chosen, step.models, seed=recipe.seed),
-        rank=recipe.rank,
-        dtype=recipe.dtype or None,
-    )
+    merge = _match(recipe, checkpoints)
     exact = pin(recipe, checkpoints, merge.dtype)
     text = exact.to_yaml(published=True)
-    with adapter_folder(
-        merge,
-        output,
-        overwrite=overwrite,
-        durable=durable,
-        metadata={"simmerge": text},
-        progress=progress,
-    ) as (folder, written):
+    with ExitStack() as stack:
+        known, mixes = None, ()
+        if recipe.sees_activations:
+            known, mixes = stack.enter_context(_open_mixes(recipe, checkpoints, merge, prompts))
+        folder, written = stack.enter_context(
+            adapter_folder(
+                merge,
+                output,
+                overwrite=overwrite,
+                durable=durable,
+                metadata={"simmerge": text},
+                progress=progress,
+                mixes=mixes,
+            )
+        )
         report = MergeReport(
             recipe=exact,
             folder=output,
@@ -60,7 +79,7 @@ def write_merged_adapter(
             size=written.size,
             seconds=perf_counter() - began,
             versions=versions(),
-            notes=_rank_notes(written),
+            notes=(*_rank_notes(written), *(_activation_notes(known, merge) if known else ())),
         )
         texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
         for name, content in texts.items():
@@ -82,6 +101,22 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
         )
 
 
+def _match(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> AdapterMerge:
+    """The merge of the recipe's one step, from the adapters' headers."""
+    (step,) = recipe.steps
+    chosen = Arm(operator=step.operator, parameters=step.parameters)
+    if recipe.sees_activations:
+        combine = unfed_weights(chosen, len(step.models))
+    else:
+        combine = combination(chosen, step.models, seed=recipe.seed)
+    return merge_adapters(
+        [checkpoints[name] for name in step.models],
+        combine,
+        rank=recipe.rank,
+        dtype=recipe.dtype or None,
+    )
+
+
 def _rank_notes(written: AdapterReport) -> tuple[str, ...]:
     """What a reader must know of the rank."""
     if written.residue < NOTABLE_RESIDUE:
@@ -91,3 +126,53 @@ def _rank_notes(written: AdapterReport) -> tuple[str, ...]:
         f"rank {written.rank} leaves out {written.residue:.1%} of the merged delta, at most "
         f"{worst:.1%} in {name}; a larger `rank:` leaves out less",
     )
+
+
+@contextmanager
+def _open_mixes(
+    recipe: Recipe,
+    checkpoints: Mapping[str, Checkpoint],
+    merge: AdapterMerge,
+    prompts: Mapping[str, Sequence[ProbeSet]],
+) -> Iterator[tuple[Activations, Iterator[tuple[str, Mix]]]]:
+    """The models run by layers; of each module that is fed what mixes the columns of its deltas."""
+    _refuse_whole(recipe.steps[0], merge)
+    layout = lay_out(replace(recipe, output="model", rank=0), checkpoints, pins=False)
+    refuse_rejections(layout.alignment)
+    with open_activations(layout, prompts, {}) as (known, layers):
+        yield known, _solve_modules(recipe.steps[0], merge, chain.from_iterable(layers))
+
+
+def _solve_modules(
+    step: Step, merge: AdapterMerge, groups: Iterable[Group]
+) -> Iterator[tuple[str, Mix]]:
+    """The modules of each group that are fed enough, one solution for all of them."""
+    modules = {f"{module.name}.weight": module.name for module in merge.modules}
+    operator = operators.find(step.operator)
+    for group in groups:
+        names = [name for name in group if name in modules]
+        if not names:
+            continue
+        seen = tuple(group[names[0]][model].matrices for model in step.models)
+        place = Place(tensor=names[0], models=step.models, seen=seen)
+        (mix,) = operators.measure(operator, (), step.parameters, place)
+        if mix is not None:
+            yield from ((modules[name], mix) for name in names)
+
+
+def _refuse_whole(step: Step, merge: AdapterMerge) -> None:
+    """A linear layer that is stored whole would have to be solved for whole."""
+    for tensor in merge.whole:
+        if tensor.weights is not None:
+            raise AlignmentError(
+                f"{' and '.join(step.models)} bring {tensor.name} whole, with different values, "
+                f"and {step.operator} merges the deltas of adapters",
+                hint="leave out `output:`: that gives a full model",
+            )
+
+
+def _activation_notes(known: Activations, merge: AdapterMerge) -> tuple[str, ...]:
+    """What was decided about the modules that the adapters change."""
+    modules = {f"{module.name}.weight" for module in merge.modules}
+    unfed, scarce = ([n for n in names if n in modules] for names in (known.unfed, known.scarce))
+    return replace(known, unfed=unfed, scarce=scarce).notes

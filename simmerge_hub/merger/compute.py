@@ -77,7 +77,12 @@ def merge_rows(job: Job, whole: WholeModel | None = None) -> Rows:
 
 
 def transpose(tensor: Rows) -> Rows:
-    """The columns of a matrix as rows; it is read whole when the first is asked for."""
+    """The columns of a matrix as rows; it is read whole when the first is asked for.
+
+    Of a tensor of three dimensions, whose rows are matrices, each is transposed when it is read.
+    """
+    if len(tensor.shape) == 3:
+        return _transpose_each(tensor)
 
     @cache
     def whole() -> Tensor:
@@ -88,6 +93,16 @@ def transpose(tensor: Rows) -> Rows:
         return rows.clone() if out is None else out.copy_(rows)
 
     return Rows(shape=tuple(reversed(tensor.shape)), read=read, release=tensor.release)
+
+
+def _transpose_each(tensor: Rows) -> Rows:
+    count, *matrix = tensor.shape
+
+    def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
+        rows = tensor.read(low, high).reshape(-1, *matrix).transpose(1, 2).flatten(1)
+        return rows if out is None else out.copy_(rows)
+
+    return Rows(shape=(count, *reversed(matrix)), read=read, release=tensor.release)
 
 
 def refuse_nonfinite(tensor: Rows, source: str, name: str) -> Rows:

@@ -35,7 +35,8 @@ PRODUCT = 768
 class Passes:
     """The cost of running models for their activations, on top of that of merging.
 
-    `models` are run: each once, and `answers` times more for the tokens of its answers. `prompts`
+    `models` are run `runs` times each, and `answers` times more for the tokens of its answers; a
+    model's layer runs twice where it is fed what the merge's layers before it leave. `prompts`
     and `tokens` are of all models together, the latter estimated, answers included. `memory` is in
     bytes: the largest layer of the models and the solution of its widest matrix, or a whole model
     while it answers. `seconds` are those of the arithmetic.
@@ -44,6 +45,7 @@ class Passes:
     models: tuple[str, ...]
     prompts: int
     tokens: int
+    runs: int
     answers: int
     memory: int
     seconds: float
@@ -51,7 +53,7 @@ class Passes:
     @property
     def count(self) -> int:
         """Forward passes of all models."""
-        return len(self.models) * (1 + self.answers)
+        return len(self.models) * (self.runs + self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +76,17 @@ def count_passes(
     tokens = sum(map(sum, lengths.values()))
     layers, counts = _group_by_layer(layout), [sum(each) for each in lengths.values()]
     states = _state_bytes(layers, counts)
-    held = _layer_bytes(layers, counts, threads)
+    held, runs = _layer_bytes(layers, counts, threads), 1 + layout.recipe.feeds_merge
     if calibration.answers:
         held = max(held, _answering_bytes(layout, tuple(prompts)))
     return Passes(
         models=tuple(prompts),
         prompts=sum(map(len, lengths.values())),
         tokens=tokens,
+        runs=runs,
         answers=calibration.answers,
         memory=LIBRARY_BYTES + states + held,
-        seconds=_seconds(layers, counts, calibration.answers, threads),
+        seconds=_seconds(layers, counts, runs + bool(calibration.answers), threads),
     )
 
 
@@ -171,10 +174,10 @@ def _answering_bytes(layout: Layout, models: Sequence[str]) -> int:
 
 
 def _seconds(
-    layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], answers: int, threads: int
+    layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int], runs: int, threads: int
 ) -> float:
     """Models run on all cores; what is solved and mixed for one matrix is one thread's work."""
-    run, together = (2 if answers else 1) * sum(tokens), _measure_product(torch.float32)
+    run, together = runs * sum(tokens), _measure_product(torch.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     single, double = _measure_product(torch.float32), _measure_product(torch.float64)

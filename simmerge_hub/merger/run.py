@@ -39,7 +39,7 @@ from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.partial import Partial, partial_folder
 from simmerge_hub.weights.shards import Shard, Write, open_shards, plan_shards, written_digests
-from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
+from simmerge_hub.weights.stream import Rows, open_shards_to_read, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
 
 
@@ -76,6 +76,7 @@ def merge(
     target = home_path(output).resolve()  # a link stays; what it points to is made
     _check_output(recipe, target, overwrite)
     checkpoints = fetch_all(recipe)
+    recipe, prompts = read_prompts(recipe)
     if recipe.output == "adapter":
         return write_merged_adapter(
             recipe,
@@ -86,8 +87,8 @@ def merge(
             notes=notes,
             page=page,
             progress=progress,
+            prompts=prompts,
         )
-    recipe, prompts = read_prompts(recipe)
     layout = lay_out(recipe, checkpoints)
     refuse_rejections(layout.alignment)
     check_config(layout)
@@ -104,8 +105,11 @@ def merge(
     ) as partial:
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = _FinishTensor(partial, len(layout.entries), progress)
-        with open_shards(partial.folder, shards) as write:
-            writing = _Writing(layout, partial.done, write, finished, evict, threads)
+        with (
+            open_shards(partial.folder, shards) as write,
+            open_shards_to_read(partial.folder, shards) as written,
+        ):
+            writing = _Writing(layout, partial.done, write, written, finished, evict, threads)
             notes_of_activations = _write_tensors(writing, prompts)
         text = layout.recipe.to_yaml(published=True) + notes
         (partial.folder / RECIPE_FILE).write_text(text, encoding="utf-8")
@@ -154,6 +158,7 @@ class _Writing:
     layout: Layout
     done: frozenset[str]
     write: Write
+    written: Mapping[str, Rows]
     finished: Callable[[str], None]
     evict: bool
     threads: int | None
@@ -183,7 +188,7 @@ def _write_tensors(to: _Writing, prompts: Mapping[str, Sequence[ProbeSet]]) -> t
 
         notes: tuple[str, ...] = ()
         if prompts:
-            known, layers = stack.enter_context(open_activations(layout, prompts))
+            known, layers = stack.enter_context(open_activations(layout, prompts, to.written))
             waiting = set(left)
             for groups in layers:
                 here = [{n: fed for n, fed in g.items() if n in waiting} for g in groups]

@@ -67,8 +67,9 @@ ARMS = (
 
 FED_ARMS = (
     arm("regmean", alpha=0.9),
-    arm("regmean", alpha=0.9, weights=(0.7, 0.3)),
-    arm("regmean", alpha=0.9, weights=(0.3, 0.7)),
+    arm("regmean", alpha=0.98, inputs="merge"),
+    arm("regmean", alpha=0.98, inputs="merge", weights=(0.7, 0.3)),
+    arm("regmean", alpha=0.98, inputs="merge", weights=(0.3, 0.7)),
 )
 """Those that look at what the models' layers are fed; closed in the same way."""
 

@@ -41,7 +41,7 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
 SPACES: Mapping[tuple[str, Any], Space] = {("origin", "zero"): "weight", ("others", "sum"): "delta"}
 """Values of parameters that decide what an operator works on, whatever it says of itself."""
 
-GLOBAL = ("origin", "trim", "others")
+GLOBAL = ("origin", "trim", "others", "inputs")
 """Parameters that say what an operator sees; the same for all tensors."""
 
 

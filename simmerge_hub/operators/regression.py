@@ -21,6 +21,7 @@ from simmerge_hub.operators.inputs import LayerInputs
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator, per_model
 
 Others = Literal["mean", "sum"]
+Inputs = Literal["models", "merge"]
 Mix = Callable[[int, Tensor], Tensor]
 """(number of the model, rows float32 [rows, width]) -> the rows times that model's Mᵢ."""
 LEAST_TOKENS = 16
@@ -65,6 +66,7 @@ def regmean(
     alpha: float = 0.9,
     ridge: float = 1e-6,
     others: Others = "mean",
+    inputs: Inputs = "models",
     weights: Sequence[float] | None = None,
 ) -> Tensor:
     """Regression mean: linear layers that answer each model's own inputs as that model does.
@@ -76,12 +78,15 @@ def regmean(
         alpha: the factor of the Gram matrices' off-diagonals; 0 leaves the diagonals alone.
         ridge: added to the diagonal of every Gram matrix, whose mean diagonal is scaled to 1.
         others: what becomes of tensors that are no linear layer: the mean, or the sum of deltas.
+        inputs: whether a model's layer is fed what that model's own layers before it leave, or
+            what those of the merge leave (RegMean++, arXiv 2508.03121).
         weights: how much each model counts; equal by default.
 
     Returns:
         float32 [rows, cols]. Every model's Gram matrix is first scaled to a mean diagonal of 1, so
         that none counts more for having larger activations.
     """
+    del inputs  # decides what is fed, not how it is merged
     shares = _shares(per_model(weights, len(chunk)))
     if not any(mixes):
         return _merge_other(chunk, shares, others)

@@ -148,10 +148,21 @@ def enumerate_trees(models: Sequence[str]) -> list[Tree]:
     return list(distinct.values())
 
 
-def at_once(models: Sequence[str], *, base: bool = True) -> list[Tree]:
-    """The merges of three or more models in one step; without a base, of weights only."""
+def at_once(models: Sequence[str], *, base: bool = True, fed: Sequence[Arm] = ()) -> list[Tree]:
+    """The merges of models in one step: of three or more with AT_ONCE, of two or more with `fed`.
+
+    Args:
+        models: their names.
+        base: whether there is one, which arms on deltas need.
+        fed: arms that look at what the models' layers are fed.
+    """
     arms = _usable(AT_ONCE, base) if len(models) > 2 else ()
-    return [join(chosen, *map(leaf, models)) for chosen in arms]
+    return [join(chosen, *map(leaf, models)) for chosen in (*arms, *fed)]
+
+
+def sees_activations(tree: Tree) -> bool:
+    """Whether its last step looks at what its models' layers are fed; nothing is built upon it."""
+    return tree.arm is not None and find(tree.arm.operator).activations
 
 
 def steps(tree: Tree) -> tuple[Step, ...]:

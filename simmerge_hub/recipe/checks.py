@@ -114,17 +114,19 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
             raise recipe_error(where, f"calibration feeds {name!r}, which is no model of it")
     if stated and stated.answers > LARGEST_ANSWER:
         raise recipe_error(where, f"answers is {stated.answers}, and may be {LARGEST_ANSWER}")
+    _refuse_two_ways(recipe)
     for step in (step for program in recipe.programs for step in program):
         if not operators.find(step.operator).activations:
             _refuse_whole_model(step, recipe)
             continue
-        if recipe.slices or recipe.output == "adapter":
-            what = "slices" if recipe.slices else "`output: adapter`"
+        if recipe.slices:
             raise OperatorError(
                 f"{step.operator} looks at what whole models' layers are fed, and the recipe has "
-                f"{what}",
+                "slices",
                 hint="merge whole models into a model with it, or use an operator on weights",
             )
+        if recipe.output == "adapter":
+            _check_fed_adapters(step, recipe)
         for name in step.models:
             if name not in models:
                 raise OperatorError(
@@ -141,6 +143,37 @@ def _check_calibration(recipe: Recipe, where: str) -> None:
                 hint=f"write `calibration: {{prompts: {{{shown}}}}}` with prompts of what each is "
                 "good at: ours of another task, a dataset or a file",
             )
+
+
+def _check_fed_adapters(step: Step, recipe: Recipe) -> None:
+    """Adapters are run on their base, each as it is."""
+    if recipe.base is None:
+        raise OperatorError(
+            f"{step.operator} runs the models, and the recipe says `output: adapter` and no base",
+            hint="add a `base:` to the recipe: the model that the adapters were trained on",
+        )
+    if recipe.feeds_merge:
+        raise OperatorError(
+            f"{step.operator} with `inputs: merge` runs the merged model, which a recipe with "
+            "`output: adapter` does not make",
+            hint="leave out `inputs:`, or `output:` for a full model",
+        )
+
+
+def _refuse_two_ways(recipe: Recipe) -> None:
+    """The models run once, so all steps that look at that see the same inputs."""
+    steps = [step for program in recipe.programs for step in program]
+    ways = {
+        step.parameters.get("inputs", "models")
+        for step in steps
+        if operators.find(step.operator).activations
+    }
+    if len(ways) > 1:
+        raise OperatorError(
+            "one step looks at what the models' own layers leave (inputs: models), another at what "
+            "the merge's leave (inputs: merge)",
+            hint="say the same `inputs:` in all steps",
+        )
 
 
 def _first_source(prompts: Sequence[Prompts]) -> str:

@@ -113,6 +113,12 @@ class Recipe:
         return any(operators.find(step.operator).activations for step in steps)
 
     @property
+    def feeds_merge(self) -> bool:
+        """Whether each layer is fed what the merge's own layers before it leave."""
+        steps = chain(*self.programs)
+        return any(step.parameters.get("inputs") == "merge" for step in steps)
+
+    @property
     def operators(self) -> tuple[str, ...]:
         """The operators used, each once, in order."""
         return tuple(dict.fromkeys(step.operator for step in chain(*self.programs)))

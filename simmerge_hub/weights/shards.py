@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.hub.files.hashes import hash_span
-from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES
+from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES, TensorHeader, parse_header
 
 OUTPUT_CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Output dtypes, as torch names them, and their safetensors codes."""
@@ -45,6 +45,11 @@ class Shard:
     header: bytes
     starts: Mapping[str, int]
     size: int
+
+    @property
+    def tensors(self) -> dict[str, TensorHeader]:
+        """What its header says of its tensors."""
+        return parse_header(self.header[LENGTH_BYTES:], self.size, self.file)
 
     @property
     def spans(self) -> Iterator[tuple[str, int, int]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -20,6 +21,7 @@ from simmerge_hub.hub.files.ranges import Location, local_file, read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.numbers import decode, matrix_shape, scale_grid
+from simmerge_hub.weights.shards import Shard
 from simmerge_hub.weights.shelf import Shelf
 
 ONE_READ = 2**30
@@ -121,6 +123,40 @@ def open_tensors(
         yield rows
 
 
+@contextmanager
+def open_shards_to_read(folder: Path, shards: Sequence[Shard]) -> Iterator[dict[str, Rows]]:
+    """The tensors of shards that are being written: a row can be read once it is there."""
+    files = _Files(folder)
+    try:
+        yield {
+            name: _stored_rows(files, name, header)
+            for shard in shards
+            for name, header in shard.tensors.items()
+        }
+    finally:
+        files.close()
+
+
+class _Files:
+    """Descriptors of the files of a folder, each opened when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._handles, self._lock = folder, dict[str, int](), threading.Lock()
+
+    def handle(self, file: str) -> int:
+        with self._lock:
+            if file not in self._handles:
+                self._handles[file] = os.open(self._folder / file, os.O_RDONLY)
+            return self._handles[file]
+
+    def release(self, name: str) -> None:
+        """All stay open until the end."""
+
+    def close(self) -> None:
+        for handle in self._handles.values():
+            os.close(handle)
+
+
 def _full_model(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
     """The checkpoint whose tensors are those of the full model."""
     if checkpoint.kind == "full":
@@ -206,7 +242,7 @@ def _buffer(size: int) -> memoryview:
     return memoryview(buffer)[:size]
 
 
-def _stored_rows(shelf: Shelf, name: str, header: TensorHeader) -> Rows:
+def _stored_rows(shelf: Shelf | _Files, name: str, header: TensorHeader) -> Rows:
     cols = matrix_shape(header.shape)[1]
     scale = _scale_reader(shelf, header)
 
@@ -221,7 +257,7 @@ def _stored_rows(shelf: Shelf, name: str, header: TensorHeader) -> Rows:
     return Rows(shape=header.shape, read=read, release=lambda: shelf.release(name))
 
 
-def _scale_reader(shelf: Shelf, header: TensorHeader) -> Callable[[], Tensor | None]:
+def _scale_reader(shelf: Shelf | _Files, header: TensorHeader) -> Callable[[], Tensor | None]:
     """What gives a tensor's scale: read at the first call, whichever thread makes it."""
     scale, lock = header.scale, threading.Lock()
     if scale is None:

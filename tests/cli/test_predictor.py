@@ -21,7 +21,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """The tables that were trained on: reading and training, which take minutes, are left out."""
     used: list[tuple[Any, ...]] = []
 
-    def fit(*tables: Any, merges: Any) -> Any:
+    def fit(tables: Any, *, merges: Any) -> Any:
         used.append((*tables, merges))
         return PREDICTOR
 
@@ -38,7 +38,7 @@ def test_the_report_is_shown_and_the_predictor_written(
     output = tmp_path / "predictor.json"
     assert main(["predictor", "train", "o.jsonl", "--features", "f.jsonl", "-o", str(output)]) == 0
     seen = capsys.readouterr()
-    assert tables == [(("outcomes", Path("o.jsonl")), ("features", Path("f.jsonl")), None)]
+    assert tables == [((("outcomes", Path("o.jsonl")), ("features", Path("f.jsonl"))), None)]
     assert archive.text(archive.load(output)) == archive.text(PREDICTOR)
     assert "headroom captured" in seen.out
     assert f"written to {output}" in seen.err.replace("\n", "")
@@ -50,8 +50,19 @@ def test_merges_of_many_are_trained_on_where_they_are_given(
     output = str(tmp_path / "predictor.json")
     arguments = ["predictor", "train", "o.jsonl", "--features", "f.jsonl", "--merges", "m.jsonl"]
     assert main([*arguments, "-o", output, "--json"]) == 0
-    assert tables[0][2] == ("merges", Path("m.jsonl"))
+    assert tables[0][1] == ("merges", Path("m.jsonl"))
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(dict(PREDICTOR.report)))
+
+
+def test_several_zoos_are_learned_from_together(
+    tables: list[tuple[Any, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predictor", "train", "a.jsonl", "b.jsonl", "-o", str(tmp_path / "p.json")]
+    assert main([*command, "--features", "f.jsonl", "--features", "g.jsonl"]) == 0
+    named = [(one[1].name, two[1].name) for one, two in tables[0][:2]]
+    assert named == [("a.jsonl", "f.jsonl"), ("b.jsonl", "g.jsonl")]
+    assert main([*command, "--features", "f.jsonl"]) == 1
+    assert "2 tables of outcomes and 1 of features" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("create_pr", [True, False])

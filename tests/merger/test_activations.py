@@ -8,7 +8,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +122,44 @@ def merge_by_hand(
                 scarce.add(name)
                 continue
             regressed.add(name)
-            if first.ndim == 3:
+            if first.ndim == 3 and name in fed[0].turned:
+                mean[number] = regress([t[number].T for t in tensors], inputs, alpha).T
+            elif first.ndim == 3:
                 mean[number] = regress([t[number] for t in tensors], inputs, alpha)
             elif name in fed[0].turned:
                 merged[name] = regress([t.T for t in tensors], inputs, alpha).T
             else:
                 merged[name] = regress(tensors, inputs, alpha)
     return merged, regressed, scarce
+
+
+def merge_as_it_runs_by_hand(
+    models: Sequence[PreTrainedModel], texts: Sequence[Sequence[tuple[int, ...]]]
+) -> dict[str, Tensor]:
+    """RegMean++: of each layer, what it is fed where all before it are those of the merge."""
+    layers = layerwise.decoder_layers(models[0])
+    of_layer = [{id(p) for p in layer.parameters()} for layer in layers]
+    named = dict(models[0].named_parameters())
+    inside = [[n for n, p in named.items() if id(p) in ids] for ids in of_layer]
+    head = [n for n, p in named.items() if p is models[0].get_output_embeddings().weight]
+    if models[0].get_input_embeddings().weight is models[0].get_output_embeddings().weight:
+        head = []
+    outside = [n for n in named if n not in {*chain(*inside), *head}]
+    running, merged = [deepcopy(model) for model in models], {}
+    stored = [n for n, _ in models[0].named_buffers() if n.endswith("e_score_correction_bias")]
+    for names in (outside, *inside, head):
+        fed = [plain_inputs(m, some) for m, some in zip(running, texts, strict=True)]
+        values, *_ = merge_by_hand(models, fed)
+        for name in names:
+            merged[name] = values[name]
+            for model in running:
+                model.get_parameter(name).data.copy_(values[name])
+        for name in stored:
+            if any(name.rpartition(".")[0] == n.rpartition(".")[0] for n in names):
+                mean = torch.stack([model.get_buffer(name) for model in models]).mean(0)
+                for model in running:
+                    model.get_buffer(name).copy_(mean)
+    return merged
 
 
 def compare(
@@ -150,7 +183,7 @@ def compare(
 @pytest.mark.parametrize(
     "architecture",
     ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", "qwen3-moe", "deepseek-v3",
-     "jamba", "gpt-neox"],
+     "jamba", "gpt-neox", "gpt-oss", "llama4"],
 )  # fmt: skip
 def test_a_merge_of_two_is_the_arithmetic_on_plain_passes(
     architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +199,63 @@ def test_a_merge_of_two_is_the_arithmetic_on_plain_passes(
     assert len(regressed) >= 7 if architecture != "gpt2" else len(regressed) == 12
     fewest = f"with fewer than {LEAST_TOKENS} tokens"
     assert any(fewest in note for note in report.notes) == bool(scarce)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "llama",
+        "llama-tied",
+        "gemma3",
+        "gpt2",
+        "mixtral",
+        "deepseek-v3",
+        "jamba",
+        "gpt-neox",
+        "llama4",
+    ],
+)
+def test_a_merge_may_be_fed_what_it_leaves_itself(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layerwise, "BATCH_TOKENS", 60)
+    make_family(tmp_path, architecture)
+    simmerge_hub.merge(recipe(tmp_path, inputs="merge"), tmp_path / "out")
+    models = [load_model(tmp_path / n) for n in BOTH]
+    expected = merge_as_it_runs_by_hand(models, [tokens_of(TEXTS[n]) for n in BOTH])
+    merged = dict(load_model(tmp_path / "out").named_parameters())
+    assert merged.keys() == expected.keys()
+    for name, tensor in expected.items():
+        atol = 3e-5 * float(tensor.abs().max())
+        torch.testing.assert_close(merged[name].double(), tensor, rtol=0, atol=atol, msg=name)
+    simmerge_hub.merge(recipe(tmp_path), tmp_path / "alone")
+    alone = dict(load_model(tmp_path / "alone").named_parameters())
+    assert any(not torch.allclose(alone[n], merged[n], atol=1e-3) for n in merged)
+
+
+def test_a_merged_buffer_decides_which_experts_the_next_layers_get(tmp_path: Path) -> None:
+    """DeepSeek's router has a correction that is stored and is no parameter."""
+    make_family(tmp_path, "deepseek-v3")
+    models = []
+    for seed, name in enumerate(BOTH):
+        model = load_model(tmp_path / name)
+        generator = torch.Generator().manual_seed(seed)
+        for key, buffer in model.named_buffers():
+            if key.endswith("e_score_correction_bias"):
+                buffer.copy_(torch.randn(buffer.shape, generator=generator))
+        save(model, tmp_path / name)
+        models.append(load_model(tmp_path / name))
+    simmerge_hub.merge(recipe(tmp_path, inputs="merge"), tmp_path / "out")
+    expected = merge_as_it_runs_by_hand(models, [tokens_of(TEXTS[n]) for n in BOTH])
+    merged = load_model(tmp_path / "out")
+    for name, tensor in merged.named_parameters():
+        atol = 3e-5 * float(expected[name].abs().max())
+        torch.testing.assert_close(tensor.double(), expected[name], rtol=0, atol=atol, msg=name)
+    biases = [dict(m.named_buffers()) for m in (merged, *models)]
+    names = [n for n in biases[0] if n.endswith("e_score_correction_bias")]
+    assert names
+    for name in names:
+        torch.testing.assert_close(biases[0][name], (biases[1][name] + biases[2][name]) / 2)
 
 
 def test_three_models_at_once(tmp_path: Path) -> None:
@@ -204,6 +294,13 @@ def test_an_adapter_is_the_model_it_makes(tmp_path: Path) -> None:
     lora = replace(wanted, models=(Source(name="a", folder=tmp_path / "lora"), wanted.models[1]))
     simmerge_hub.merge(lora, tmp_path / "out")
     compare(tmp_path / "out", [tmp_path / "folded", tmp_path / "b"])
+    steps = (replace(lora.steps[0], parameters={"inputs": "merge"}),)
+    simmerge_hub.merge(replace(lora, steps=steps), tmp_path / "as-it-runs")
+    models = [load_model(tmp_path / n) for n in ("folded", "b")]
+    expected = merge_as_it_runs_by_hand(models, [tokens_of(TEXTS[n]) for n in BOTH])
+    for name, tensor in load_model(tmp_path / "as-it-runs").named_parameters():
+        atol = 3e-5 * float(expected[name].abs().max())
+        torch.testing.assert_close(tensor.double(), expected[name], rtol=0, atol=atol, msg=name)
 
 
 def test_deltas_are_summed_where_nothing_is_fed(tmp_path: Path) -> None:
@@ -253,9 +350,10 @@ def digests(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
 
-def test_threads_and_blocks_do_not_change_a_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inputs", ["models", "merge"])
+def test_threads_and_blocks_do_not_change_a_byte(inputs: str, tmp_path: Path) -> None:
     make_family(tmp_path, "mixtral")
-    wanted = replace(recipe(tmp_path, answers=3), shard_size=30_000)
+    wanted = replace(recipe(tmp_path, answers=3, inputs=inputs), shard_size=30_000)
     merge(wanted, tmp_path / "one", threads=1)
     merge(wanted, tmp_path / "two", threads=2)
     assert len(list((tmp_path / "one").glob("*.safetensors"))) > 2
@@ -292,12 +390,12 @@ for after in map(int, sys.argv[3:]):
 """
 
 
-def test_killed_merges_end_with_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inputs", ["models", "merge"])
+def test_killed_merges_end_with_the_same_bytes(inputs: str, tmp_path: Path) -> None:
     """In the first layer, in the second, and with all 30 tensors done."""
     make_family(tmp_path, "llama")
-    (tmp_path / "recipe.yaml").write_text(
-        replace(recipe(tmp_path, answers=2), shard_size=30_000).to_yaml()
-    )
+    wanted = replace(recipe(tmp_path, answers=2, inputs=inputs), shard_size=30_000)
+    (tmp_path / "recipe.yaml").write_text(wanted.to_yaml())
     moments = ["3", "12", "30"]
     ran = subprocess.run(
         [
@@ -345,6 +443,29 @@ def merged(tmp_path: Path) -> tuple[Recipe, MergeReport, Path]:
     return wanted, merge(wanted, tmp_path / "out"), tmp_path
 
 
+def test_models_are_fed_in_one_way_only(tmp_path: Path) -> None:
+    make_family(tmp_path, "llama")
+    wanted = recipe(tmp_path, inputs="merge")
+    first = replace(wanted.steps[0], name="first", parameters={})
+    last = Step(operator="linear", models=("first", "second"), parameters={})
+    both = (first, replace(wanted.steps[0], name="second"), last)
+    with pytest.raises(OperatorError, match="one step looks at what the models' own layers"):
+        merge(replace(wanted, steps=both), tmp_path / "out")
+
+
+def test_an_output_in_bfloat16_is_what_runs_on(tmp_path: Path) -> None:
+    """The layers after it are fed what the rounded layer leaves."""
+    make_family(tmp_path, "llama")
+    merge(recipe(tmp_path, inputs="merge"), tmp_path / "wide")
+    merge(replace(recipe(tmp_path, inputs="merge"), dtype="bfloat16"), tmp_path / "narrow")
+    wide, narrow = (dict(load_model(tmp_path / n).named_parameters()) for n in ("wide", "narrow"))
+    for name, tensor in wide.items():
+        scale = float(tensor.abs().max())
+        torch.testing.assert_close(narrow[name].float(), tensor, rtol=0, atol=0.05 * scale)
+    last = "model.layers.2.mlp.down_proj.weight"
+    assert not torch.equal(narrow[last], wide[last].to(torch.bfloat16))
+
+
 def test_prompts_are_pinned_and_others_refused(merged: tuple[Recipe, MergeReport, Path]) -> None:
     wanted, report, folder = merged
     assert report.recipe.calibration and wanted.calibration
@@ -384,7 +505,17 @@ def test_notes_say_what_was_fed_and_what_was_not(
     assert "model.embed_tokens.weight" in unfed
 
 
-@pytest.mark.parametrize("kind", ["slices", "adapter", "chained"])
+def test_prompts_that_look_alike_are_named(tmp_path: Path) -> None:
+    make_family(tmp_path, "llama")
+    wanted = recipe(tmp_path)
+    assert wanted.calibration
+    prompts = dict.fromkeys(BOTH, wanted.calibration.prompts["a"])
+    same = replace(wanted, calibration=Calibration(prompts=prompts))
+    notes = merge(same, tmp_path / "out").notes
+    assert [note for note in notes if note.startswith("the prompts of a and b look alike")]
+
+
+@pytest.mark.parametrize("kind", ["slices", "chained"])
 def test_what_cannot_be_is_refused_before_anything_is_fetched(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,8 +524,6 @@ def test_what_cannot_be_is_refused_before_anything_is_fetched(
     if kind == "slices":
         part = simmerge_hub.recipe.Slice(layers={"a": (0, 1), "b": (0, 1)}, steps=steps)
         wanted = replace(wanted, steps=(), slices=(part,))
-    elif kind == "adapter":
-        wanted = replace(wanted, output="adapter")
     else:
         first = Step(operator="linear", models=BOTH, parameters={}, name="mean")
         again = Step(operator="regmean", models=("mean", "b"), parameters={})

@@ -53,6 +53,9 @@ def test_prompts_tokens_and_passes(family: Path) -> None:
     assert answered
     assert (answered.prompts, answered.count) == (3, 12)
     assert answered.tokens == cost.tokens + 3 * 5
+    again = check(recipe(family, inputs="merge")).passes
+    assert again
+    assert (again.runs, again.count, again.tokens) == (2, 4, cost.tokens)
 
 
 def test_it_counts_beside_what_merging_costs(family: Path) -> None:

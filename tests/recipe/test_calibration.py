@@ -141,7 +141,6 @@ def test_what_is_written_wrongly(calibration: Any, message: str) -> None:
             "and the recipe has none for org/b",
             "calibration: {prompts:",
         ),
-        ({"output": "adapter"}, "the recipe has `output: adapter`", "operator on weights"),
         (
             {"steps": [], "slices": [{"layers": {"org/a": [0, 1], "org/b": [0, 1]},
                                       "steps": [STEP]}]},

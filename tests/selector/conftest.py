@@ -55,7 +55,7 @@ def known() -> tuple[Outcomes, FeatureTable]:
 @pytest.fixture(scope="session")
 def predictor(known: tuple[Outcomes, FeatureTable]) -> Predictor:
     """Trained on `known`; its report is part of it."""
-    return train(*known, arms=ARMS)
+    return train([known], arms=ARMS)
 
 
 @pytest.fixture

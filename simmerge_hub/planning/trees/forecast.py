@@ -6,6 +6,8 @@ v + g (u − v). A tree of three models and more is seen as a whole: on each tas
 and the plain mean of all the others are the pair, and where the tree's merge lies between these two
 is known from sampled weights. (Step by step, with each intermediate's behaviour guessed, plans were
 worse: docs/log.md.) A merge that was really run on the probes has its behaviour looked at as well.
+Of three models and more that are merged by what their layers are fed, nothing is predicted from the
+models: it is expected what such merges reached on average (`selector.predictor.at_once`).
 
 Every pair here has its arm's own interval. The interval that a plan of two models gives the arm
 ranked first comes from the errors of first places on one pair; a tree is the best of many pairs,
@@ -20,7 +22,8 @@ import numpy as np
 
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.choice import Choice, Gap, model_alone
-from simmerge_hub.planning.tree import Tree
+from simmerge_hub.planning.tree import Tree, sees_activations
+from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.rows import Floats
@@ -61,6 +64,7 @@ class Forecast:
         models: name -> signature.
         known: task -> model -> utility relative to the task's expert, 1 for the expert; 0 where
             nothing is stated.
+        fed: the arms on what the models' layers are fed that may be used.
         intermediates: label of a tree inside others -> the signature of its weights.
         views: models -> what they look like on each task.
         runs: label of a tree -> task -> what its merge did on the task's probes.
@@ -72,6 +76,7 @@ class Forecast:
     base: Signature | None
     models: Mapping[str, Signature]
     known: Mapping[str, Mapping[str, float]]
+    fed: Sequence[Arm] = ()
     intermediates: dict[str, Signature] = field(default_factory=dict)
     views: dict[tuple[str, ...], list[View]] = field(default_factory=dict)
     runs: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
@@ -88,7 +93,8 @@ class Forecast:
         beliefs = {t.label: {v.task: v.gap.middle for v in self.view(t.models)} for t in asked}
         answers = (
             *self._pairs([tree for tree in asked if len(tree.models) == 2]),
-            *self._many([tree for tree in asked if len(tree.models) > 2]),
+            *self._many([t for t in asked if len(t.models) > 2 and not sees_activations(t)]),
+            *self._fed([t for t in asked if len(t.models) > 2 and sees_activations(t)]),
         )
         for tree, view, gain, width in answers:
             beliefs[tree.label][view.task] = view.gap.belief(gain, width)
@@ -184,6 +190,14 @@ class Forecast:
         )
         for line, gain, width in zip(lines, *self.predictor.of_many(merges), strict=True):
             yield (*line, gain, width)
+
+    def _fed(self, trees: Sequence[Tree]) -> Iterator[Answer]:
+        """Merges of three models and more by what their layers are fed."""
+        for tree in trees:
+            assert tree.arm
+            gain, width = at_once.read().expect(tree.arm.label, len(tree.models))
+            for view in self._apart(tree.models):
+                yield tree, view, gain, width
 
     def _pairs(self, trees: Sequence[Tree]) -> Iterator[Answer]:
         """Merges of two models; what is asked about the same arms is asked together."""

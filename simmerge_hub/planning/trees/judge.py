@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-from simmerge_hub.operators import arm, find
+from simmerge_hub.operators import Arm, arm, find
 from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
-from simmerge_hub.planning.tree import join, leaf
+from simmerge_hub.planning.tree import join, leaf, sees_activations
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trees.trial import Run, runner, try_first
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
 from simmerge_hub.recipe.why import Status
+from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.trust import SURER
@@ -45,6 +46,7 @@ def judge_trees(
         base=evidence.base,
         models={name: evidence.signatures[name] for name in inputs.names},
         known=inputs.known,
+        fed=_fed(predictor, ask),
     )
     order = Order(objective=ask.objective, caution=CAUTION)
     novelty = _most_novel(inputs, evidence, predictor)
@@ -55,7 +57,10 @@ def judge_trees(
     else:
         beaten = _narrow(forecast, ask)
         ranked = _rank(forecast, ask, runner(inputs, evidence, progress))
-        because = reasons(ranked, order, [forecast.model(name) for name in forecast.models])
+        because = (
+            *reasons(ranked, order, [forecast.model(name) for name in forecast.models]),
+            *_why_fed(ranked[0]),
+        )
     best = ranked[0]
     return Verdict(
         choices=tuple(ranked),
@@ -67,6 +72,24 @@ def judge_trees(
         parts={merge.label: forecast.latest.get(merge.label, best) for merge in best.tree.merges},
         tried=tuple(forecast.runs),
         scored=forecast.scored,
+    )
+
+
+def _fed(predictor: Predictor, ask: Ask) -> tuple[Arm, ...]:
+    """The arms on what the models' layers are fed that were measured on pairs and on more."""
+    measured = at_once.read().gains
+    known = [each for each in predictor.arms if each.label in measured]
+    return tuple(known) if ask.sources.signals == "full" else ()
+
+
+def _why_fed(best: Choice) -> tuple[str, ...]:
+    """What the expectation of a merge of many that looks at activations rests on."""
+    if not sees_activations(best.tree) or len(best.tree.models) == 2:
+        return ()
+    known = at_once.read()
+    return (
+        f"What is expected of it is what {known.says(len(best.tree.models))} reached on average: "
+        "it is not predicted from these models",
     )
 
 

@@ -17,6 +17,7 @@ from simmerge_hub.planning.tree import (
     identity,
     join,
     pairwise,
+    sees_activations,
     splits,
     vary_weights,
 )
@@ -82,7 +83,7 @@ def _level(forecast: Forecast, table: Table, models: Sequence[str], size: int) -
                 arms = pairwise(one.tree, other.tree, base=base)
                 steps += [join(arm, one.tree, other.tree) for arm in arms]
         if len(steps) > before:
-            one_step += forecast.trees(at_once(chosen, base=base))
+            one_step += forecast.trees(at_once(chosen, base=base, fed=forecast.fed))
     level: dict[Subset, dict[Hashable, Choice]] = {}
     for choice in (*one_step, *forecast.trees(steps)):  # of equals that with the fewest steps
         same = level.setdefault(Subset(choice.tree.models), {})
@@ -92,7 +93,10 @@ def _level(forecast: Forecast, table: Table, models: Sequence[str], size: int) -
 
 def _narrow(level: Table, order: Order, beam: int, models: int) -> Table:
     """The trees that larger subsets are built of, best first."""
-    best = {subset: order.sort(choices)[: beam or None] for subset, choices in level.items()}
+    best = {
+        subset: order.sort(c for c in choices if not sees_activations(c.tree))[: beam or None]
+        for subset, choices in level.items()
+    }
     if not beam or models <= EXHAUSTIVE:
         return best
     whole = order.sort(choice for choices in best.values() for choice in choices)

@@ -15,7 +15,7 @@ from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.choice import CAUTION, Choice, Order
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
-from simmerge_hub.planning.tree import Tree, recipe_of
+from simmerge_hub.planning.tree import Tree, recipe_of, sees_activations
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.signatures.probing.probe import run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
@@ -40,10 +40,15 @@ def try_first(
         forecast: where `ranked` comes from; remembers what was run.
         ranked: choices, best first.
         objective: what they are put in order by, with CAUTION.
-        count: how many are run; a merge of two is forecast as a pair, and not run.
+        count: how many are run; a merge of two is forecast as a pair, and not run, and of one that
+            looks at activations no more is known after it.
         run: see `Run`.
     """
-    places = [i for i, choice in enumerate(ranked) if len(choice.tree.models) > 2][:count]
+    places = [
+        i
+        for i, choice in enumerate(ranked)
+        if len(choice.tree.models) > 2 and not sees_activations(choice.tree)
+    ][:count]
     for i in places:
         forecast.runs[ranked[i].tree.label] = run(ranked[i].tree)
     last = max(places, default=-1) + 1

@@ -17,7 +17,8 @@ from simmerge_hub.selector.models.conformal import Radii
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.multiway import MultiwayModel
 from simmerge_hub.selector.models.network import LAYERS, Networks
-from simmerge_hub.selector.predictor import measured, records
+from simmerge_hub.selector.predictor import records
+from simmerge_hub.selector.predictor.measured import pairs
 from simmerge_hub.selector.predictor.novelty import KNOTS, Familiar, Limits
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.scorer import ConditionedForest
@@ -125,7 +126,7 @@ def _predictor(fields: Mapping[str, Any]) -> Predictor:
         training=str(fields["training"]),
         report=dict(fields["report"]),
         record=records.parse(fields["record"], arms),
-        beyond=measured.parse(fields["beyond"]),
+        beyond=pairs.parse(fields["beyond"]),
         many=_multiway(fields["many"], fields, arms) if "many" in fields else None,
     )
 

@@ -17,7 +17,7 @@ from simmerge_hub.selector.models.conformal import WIDEST, Radii
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.multiway import MultiwayModel
 from simmerge_hub.selector.predictor import wording
-from simmerge_hub.selector.predictor.measured import Measured
+from simmerge_hub.selector.predictor.measured.pairs import Measured
 from simmerge_hub.selector.predictor.novelty import Familiar, Novelty, judge
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
 from simmerge_hub.selector.predictor.record import Record

@@ -17,7 +17,7 @@ import numpy as np
 
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models.resampling import resample, upper_bound
-from simmerge_hub.selector.predictor.measured import Measured
+from simmerge_hub.selector.predictor.measured.pairs import Measured
 from simmerge_hub.selector.predictor.record import Cases, Record
 from simmerge_hub.selector.tables.rows import Floats
 

@@ -17,14 +17,15 @@ from simmerge_hub.selector.models import conditioned, heads, mixture, multiway
 from simmerge_hub.selector.models.conformal import Radii, calibrate, radius, usable_arms
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.models.mixture import Mixture, Size
-from simmerge_hub.selector.predictor import measured, novelty
+from simmerge_hub.selector.predictor import novelty
+from simmerge_hub.selector.predictor.measured import pairs
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.scorer import ConditionedForest
 from simmerge_hub.selector.tables.availability import PATTERNS, hide, missing, spell
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.outcomes import Outcomes
-from simmerge_hub.selector.tables.rows import Floats, Places, Rows, Split, join, splits
+from simmerge_hub.selector.tables.rows import Floats, Places, Rows, Split, join, splits, stack
 from simmerge_hub.selector.training import scenarios
 from simmerge_hub.selector.training.report import HeldOut, report
 from simmerge_hub.selector.training.scenarios import FEWEST_MODELS
@@ -34,9 +35,12 @@ DECIMALS = 9
 """Of the line and of half-widths: what another processor's last bits do not reach."""
 
 
+Table = tuple[Outcomes, FeatureTable]
+"""Measured utilities, and the features of every pair and task in them."""
+
+
 def train(
-    outcomes: Outcomes,
-    features: FeatureTable,
+    tables: Sequence[Table],
     *,
     merges: Merges | None = None,
     arms: Sequence[Arm] | None = None,
@@ -46,23 +50,26 @@ def train(
     """Fit, calibrate and judge a predictor; the same inputs give the same bytes.
 
     Args:
-        outcomes: the measured utilities.
-        features: the features of every pair and task in them.
+        tables: of one zoo or of several, whose models have different names.
         merges: measured merges of three models and more; without any, such merges are predicted
             as if they were pairs.
-        arms: what to choose between; all that were measured by default.
+        arms: what to choose between; by default all that every table has.
         seed: of folds, subsampling and hidden families.
         alpha: intervals are to hold a share of 1 − alpha of outcomes.
 
     Raises:
         PredictorError: the tables do not fit together, or there are too few models.
     """
-    rows = join(outcomes, features, arms or outcomes.arms)
+    every = [each for each in tables[0][0].arms if all(each in o.arms for o, _ in tables)]
+    parts = [join(outcomes, features, arms or every) for outcomes, features in tables]
+    rows, provenances = stack(parts), [outcomes.provenance for outcomes, _ in tables]
     _check(rows, merges)
     held = hold_out(rows, seed=seed)
     size = mixture.contest(rows, seed=seed)
     fitted = mixture.fit(rows, size, seed=seed)
-    sizes = scenarios.sizes_of(rows, outcomes.provenance)
+    sizes = np.concatenate(
+        [scenarios.sizes_of(part, known) for part, known in zip(parts, provenances, strict=True)]
+    )
     return Predictor(
         arms=rows.arms,
         names=rows.names,
@@ -72,13 +79,13 @@ def train(
         conditioned=_conditioned_forest(fitted, rows, held, alpha),
         alpha=alpha,
         radii=_radii(held, alpha),
-        familiar=novelty.survey(rows, parameters=_parameters(outcomes.provenance)),
+        familiar=novelty.survey(rows, parameters=_parameters(provenances)),
         means=tuple(rows.gains.mean(axis=0).tolist()),
         regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
         training=digest(rows, merges),
         report=report(held, seed=seed, alpha=alpha),
         record=scenarios.collect(rows, sizes, held, size, seed=seed),
-        beyond=measured.read(),
+        beyond=pairs.read(),
         many=multiway.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
     )
 
@@ -231,8 +238,9 @@ def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
     return radii
 
 
-def _parameters(provenance: Mapping[str, Any]) -> tuple[int, int] | None:
+def _parameters(provenances: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
     """The fewest and most parameters of the bases, if the outcomes name them."""
-    sizes = provenance.get("parameters")
-    counts = list(sizes.values()) if isinstance(sizes, Mapping) else sizes
+    counts: list[int] = []
+    for sizes in (provenance.get("parameters") for provenance in provenances):
+        counts += sizes.values() if isinstance(sizes, Mapping) else sizes or ()
     return (int(min(counts)), int(max(counts))) if counts else None

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import Linear, Module, Parameter
-from torch.overrides import TorchFunctionMode
+from torch.nn import Embedding, Linear, Module
 
 from simmerge_hub.operators import LayerInputs, add_inputs, reduce_inputs
-from simmerge_hub.signatures.probing.layerwise import stop_between_layers
+from simmerge_hub.signatures.probing.layerwise import decoder_layers, stop_between_layers
+from simmerge_hub.signatures.probing.products import Products, own_products
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,7 +32,8 @@ class Fed:
 
     Args:
         matrices: one entry, or one for each expert of a three-dimensional parameter.
-        transposed: the parameter is [inputs, outputs], as GPT-2's `Conv1D` has it.
+        transposed: its matrices are [inputs, outputs], as GPT-2's `Conv1D` has them, and the
+            experts of GPT-OSS and Llama 4.
     """
 
     matrices: tuple[LayerInputs, ...]
@@ -45,18 +46,20 @@ FedLayer = Mapping[str, Fed]
 
 @contextmanager
 def feed(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]]
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], *, again: bool = False
 ) -> Iterator[Iterator[FedLayer]]:
     """Run the sequences through the model; after each of its layers tell what that was fed.
 
     Args:
         model: in evaluation mode, whole in memory or by layers.
         sequences: token ids of each.
+        again: after a layer is told it runs once more on the same inputs, unrecorded, with the
+            weights it has by then, and only what it leaves then is fed to the next.
 
     Yields:
         An iterator with an entry for each decoder layer. Linear layers outside them come with the
-        first or the last. The output head is not run; it is told with the last layer unless its
-        weight is the embedding's.
+        first or the last; with `again` one entry more holds those after the last layer. The output
+        head is not run; it is told with the last entry unless its weight is the embedding's.
     """
     record = _Record(most=sum(map(len, sequences)))
     with ExitStack() as stack:
@@ -64,8 +67,26 @@ def feed(
         for name, module in model.named_modules():
             for hook in _hooks(model, record, name, module):
                 stack.callback(hook.remove)
-        layers = stack.enter_context(stop_between_layers(model, sequences, record.spanning))
+        second = record.muted if again else None
+        layers = stack.enter_context(stop_between_layers(model, sequences, record.spanning, second))
         yield (record.take() for _ in layers)
+
+
+def parameters_outside(model: PreTrainedModel) -> list[str]:
+    """Parameters outside the decoder layers that no linear layer multiplies with: embeddings too.
+
+    They can be replaced before a model is run.
+    """
+    inside = {id(p) for layer in decoder_layers(model) for p in layer.parameters()}
+    multiplied = {
+        f"{name}.{own}"
+        for name, module in model.named_modules()
+        if _is_linear(module) or _has_own_matrices(module)
+        for own, p in module.named_parameters(recurse=False)
+        if p.ndim > 1 and not _is_tied(model, module)
+    }
+    named = model.named_parameters(remove_duplicate=False)
+    return [name for name, p in named if id(p) not in inside and name not in multiplied]
 
 
 def feed_whole(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> FedLayer:
@@ -89,16 +110,20 @@ def _experts_one_by_one(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _hooks(model: PreTrainedModel, record: _Record, name: str, module: Module) -> Iterator[Any]:
-    from transformers.pytorch_utils import Conv1D
-
-    if isinstance(module, Linear | Conv1D):
+    if _is_linear(module):
         if not _is_tied(model, module):
-            record.transposed |= {f"{name}.weight"} if isinstance(module, Conv1D) else set()
+            record.transposed |= set() if isinstance(module, Linear) else {f"{name}.weight"}
             feeding = partial(_feed_module, record, f"{name}.weight")
             yield module.register_forward_pre_hook(feeding, with_kwargs=True)
     elif _has_own_matrices(module):
         yield module.register_forward_pre_hook(partial(_enter, record, name))
-        yield module.register_forward_hook(partial(_leave, record))
+        yield module.register_forward_hook(record.leave)
+
+
+def _is_linear(module: Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Linear | Conv1D)
 
 
 def _is_tied(model: PreTrainedModel, module: Module) -> bool:
@@ -112,7 +137,11 @@ def _is_tied(model: PreTrainedModel, module: Module) -> bool:
 def _has_own_matrices(module: Module) -> bool:
     """Whether a module multiplies with parameters of its own: a router, fused experts."""
     own = any(p.ndim in (2, 3) for p in module.parameters(recurse=False))
-    return own and not type(module).__module__.startswith("torch.nn")
+    return (
+        own
+        and not isinstance(module, Embedding)
+        and not type(module).__module__.startswith("torch.nn")
+    )
 
 
 def _feed_module(
@@ -125,20 +154,22 @@ def _enter(
     record: _Record, name: str, module: Module, inputs: tuple[Any, ...]
 ) -> tuple[Any, ...] | None:
     """Padding is made zero here: which of a batch's tokens an expert gets is not seen inside."""
-    record.inside.append((name, module))
+    record.enter(name, module)
     if not inputs or not isinstance(inputs[0], Tensor) or not inputs[0].is_floating_point():
         return None
     states = inputs[0]
     mask = record.mask.to(states.device, states.dtype)
     if states.ndim == 3 and states.shape[:2] == mask.shape:
         return states * mask[..., None], *inputs[1:]
-    if states.ndim == 2 and len(states) == mask.numel():
-        return states * mask.reshape(-1, 1), *inputs[1:]
+    if states.ndim == 2 and len(states) in (mask.numel(), mask.numel() * _experts(module)):
+        times = len(states) // mask.numel()  # as often as there are experts, where each is fed all
+        return states * mask.reshape(-1, 1).repeat(times, 1), *inputs[1:]
     return None
 
 
-def _leave(record: _Record, *_: Any) -> None:
-    record.inside.pop()
+def _experts(module: Module) -> int:
+    """How many matrices a module's fused parameters hold."""
+    return next((len(p) for p in module.parameters(recurse=False) if p.ndim == 3), 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -157,6 +188,7 @@ class _Record:
     matrices: dict[str, int] = field(default_factory=dict)
     transposed: set[str] = field(default_factory=set)
     last: tuple[Tensor, _Sum] | None = None
+    silent: bool = False
     _batch: Any = field(default_factory=threading.local)
 
     @property
@@ -169,15 +201,36 @@ class _Record:
         """The modules with matrices of their own that this thread is inside of."""
         return self._batch.inside
 
+    def enter(self, name: str, module: Module) -> None:
+        """This thread enters a module with matrices of its own."""
+        self.inside.append((name, module))
+        self._batch.rows = None
+
+    def leave(self, *_: Any) -> None:
+        """This thread leaves it."""
+        self.inside.pop()
+        self._batch.rows = None
+
     @contextmanager
     def spanning(self, mask: Tensor) -> Iterator[None]:
         """While a batch runs in this thread."""
-        self._batch.mask, self._batch.inside = mask, []
-        with _Products(self):
+        self._batch.mask, self._batch.inside, self._batch.rows = mask, [], None
+        with Products(self.feed_product):
             yield
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Nothing is recorded inside."""
+        self.silent = True
+        try:
+            yield
+        finally:
+            self.silent = False
 
     def add(self, name: str, number: int, matrices: int, inputs: Tensor) -> None:
         """What matrix `number` of the `matrices` of a parameter is fed: [..., width]."""
+        if self.silent:
+            return
         self.matrices[name] = matrices
         if self.last is not None and self.last[0] is inputs:
             self.sums[name, number] = self.last[1]
@@ -189,6 +242,17 @@ class _Record:
         else:
             total.inputs = add_inputs(total.inputs, real)
         self.last = inputs, total
+
+    def feed_product(self, func: Any, arguments: Sequence[Any]) -> None:
+        """A product, where it is with matrices that the module this thread is in has itself."""
+        if not self.inside:
+            return
+        name, module = self.inside[-1]
+        for product in own_products(module, func, arguments):
+            if product.transposed:
+                self.transposed.add(f"{name}.{product.parameter}")
+            inputs = self._real_rows(product.number, product.inputs)
+            self.add(f"{name}.{product.parameter}", product.number, product.matrices, inputs)
 
     def take(self) -> FedLayer:
         """What was fed; nothing of it is kept here."""
@@ -212,39 +276,16 @@ class _Record:
             return flat[self.mask.bool().flatten()]
         return flat
 
+    def _real_rows(self, number: int, inputs: Tensor) -> Tensor:
+        """The inputs [tokens, width] of an expert that are not of padding.
 
-class _Products(TorchFunctionMode):
-    """Notices products with a matrix that is a parameter, or one of several in a parameter."""
-
-    def __init__(self, record: _Record) -> None:
-        super().__init__()
-        self._record = record
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func is torch.nn.functional.linear and self._record.inside:
-            name, module = self._record.inside[-1]
-            given = dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {})
-            _feed_parameter(self._record, name, module, given["input"], given["weight"])
-        return func(*args, **(kwargs or {}))
-
-
-def _feed_parameter(
-    record: _Record, name: str, module: Module, inputs: Tensor, weight: Tensor
-) -> None:
-    for own, parameter in module.named_parameters(recurse=False):
-        if not _is_part(weight, parameter):
-            continue
-        whole = parameter if parameter.ndim == 3 else parameter[None]
-        number = (weight.storage_offset() - parameter.storage_offset()) // whole.stride(0)
+        Padding is made zero where it enters. A bias may hide that from the expert's later matrices,
+        which are fed the same tokens in the same order.
+        """
         flat = inputs.reshape(-1, inputs.shape[-1])
-        record.add(f"{name}.{own}", number, len(whole), flat[flat.abs().sum(-1) > 0])  # no padding
-
-
-def _is_part(weight: Tensor, parameter: Parameter) -> bool:
-    return (
-        weight.shape == parameter.shape[-2:]
-        and weight.untyped_storage().data_ptr() == parameter.untyped_storage().data_ptr()
-        and weight.stride() == parameter.stride()[-2:]
-    )
+        real = flat.abs().sum(-1) > 0
+        before, kept = self._batch.rows or (None, real)
+        if before == number and len(kept) == len(real):
+            real &= kept
+        self._batch.rows = number, real
+        return flat[real]

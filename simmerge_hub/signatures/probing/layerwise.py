@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,9 +63,16 @@ def batches(sequences: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
     return grouped
 
 
+Again = Callable[[], AbstractContextManager[Any]]
+"""What spans the second run of a layer."""
+
+
 @contextmanager
 def stop_between_layers(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], enter: Callable[[Tensor], Any]
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    enter: Callable[[Tensor], Any],
+    again: Again | None = None,
 ) -> Iterator[Iterator[int]]:
     """Run the sequences through the model without its head, layer by layer.
 
@@ -73,31 +81,46 @@ def stop_between_layers(
         sequences: token ids of each.
         enter: called with the mask int64 [sequences, tokens] of the batch that runs next, in the
             thread it runs in, before its pass; what it returns is a context that spans the pass.
+        again: with it every layer runs once more on the same inputs after its stop, inside
+            `again()`, and what it leaves with the weights it has by then is what goes on.
 
     Yields:
         An iterator over the numbers of the layers: each is given when every batch has left that
         layer. What runs before the first layer counts as part of it, what runs after the last as
-        part of the last.
+        part of the last; with `again` it comes after one number more.
     """
     layers = decoder_layers(model)
     lanes = [_Lane(model, batch, enter) for batch in batches(sequences)]
     with ExitStack() as stack:
-        for layer in layers[1:]:
-            hook = layer.register_forward_pre_hook(lambda *_: _Lane.current().pause())
+        for layer in layers if again else layers[1:]:
+            if again:
+                hook = layer.register_forward_hook(partial(_run_again, again), with_kwargs=True)
+            else:
+                hook = layer.register_forward_pre_hook(lambda *_: _Lane.current().pause())
             stack.callback(hook.remove)
         head = model.get_output_embeddings()
         if head is not None:
             stack.callback(head.register_forward_pre_hook(_skip_head).remove)
         for lane in lanes:
             stack.callback(lane.abandon)
-        yield _advance_all(lanes, len(layers))
+        yield _advance_all(lanes, len(layers) + bool(again))
 
 
-def _advance_all(lanes: Sequence[_Lane], layers: int) -> Iterator[int]:
-    for number in range(layers):
+def _run_again(again: Again, layer: Any, inputs: Any, named: Any, _output: Any) -> Any:
+    lane = _Lane.current()
+    if layer in lane.stopped_at:
+        return None  # passed a second time, with the weights of its own second run
+    lane.stopped_at.add(layer)
+    lane.pause()
+    with again():
+        return layer.forward(*inputs, **named)
+
+
+def _advance_all(lanes: Sequence[_Lane], stops: int) -> Iterator[int]:
+    for number in range(stops):
         for lane in lanes:
             lane.advance()
-            while number == layers - 1 and not lane.finished:
+            while number == stops - 1 and not lane.finished:
                 lane.advance()  # a layer that is passed more than once
         yield number
 
@@ -117,7 +140,8 @@ def _skip_head(*_: Any) -> None:
 class _Lane:
     """One batch on its way through the model, in a thread that runs only inside `advance`.
 
-    `finished` says whether its pass has ended, well or not.
+    `finished` says whether its pass has ended, well or not, and `stopped_at` after which layers it
+    paused.
     """
 
     _here = threading.local()
@@ -130,6 +154,7 @@ class _Lane:
     ) -> None:
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         self._abandoned = self.finished = False
+        self.stopped_at: set[torch.nn.Module] = set()
         self._error: BaseException | None = None
         self._thread = threading.Thread(
             target=self._run, args=(model, sequences, enter), daemon=True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers
-from simmerge_hub.weights.stream import open_tensors, shapes
+from simmerge_hub.weights.stream import Rows, open_tensors, shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -40,6 +40,7 @@ def open_model(
     dtype: str = "float32",
     device: str | None = None,
     offload: bool | None = None,
+    replaced: Mapping[str, Rows] | None = None,
 ) -> Iterator[PreTrainedModel]:
     """The model in evaluation mode while inside, with attention that can be recorded.
 
@@ -53,6 +54,8 @@ def open_model(
         device: where to compute; a GPU where torch finds one by default.
         offload: whether weights stay on the disk but for the layer that runs; by default if the
             model would take more than 80 % of the free memory.
+        replaced: by layers, tensors that are read instead of the model's own of these names; they
+            may be added while it runs.
 
     Raises:
         SignatureError: transformers or PEFT cannot load it.
@@ -70,11 +73,20 @@ def open_model(
     with ExitStack() as stack:
         if offload:
             rows = stack.enter_context(open_tensors(checkpoint, base))
+            if replaced is not None:
+                rows = {name: _replaceable(name, each, replaced) for name, each in rows.items()}
             with _silence(), _translate_errors(whole.name):
                 model = load_by_layers(_folder(whole), rows, getattr(torch, dtype), place)
         else:
             model = _load_whole(checkpoint, whole, getattr(torch, dtype), place)
         yield model.eval()
+
+
+def _replaceable(name: str, own: Rows, replaced: Mapping[str, Rows]) -> Rows:
+    def read(low: int, high: int, out: torch.Tensor | None = None) -> torch.Tensor:
+        return replaced.get(name, own).read(low, high, out)
+
+    return Rows(shape=own.shape, read=read, release=own.release)
 
 
 def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTrainedTokenizerBase:

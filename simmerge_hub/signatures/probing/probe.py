@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import combinations
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import ProbeError
@@ -22,6 +25,10 @@ PROMPTS = 64
 """Prompts of a probe set at most."""
 PACKAGED = "simmerge-hub:"
 """Begins the source of a probe set of ours; the task follows."""
+RUN, ALIKE = 6, 0.5
+"""Prompts are compared by runs of so many characters, and look alike from this cosine on: halves of
+prompts that share a template or passages have 0.91 and more, of prompts of one task written freely
+0.31 at most, prompts of two tasks 0.14 at most."""
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all)."""
@@ -57,6 +64,30 @@ def probe_set(task: str, source: str | None = None, *, limit: int = PROMPTS) -> 
         origin, prompts = read.source, read.prompts
     digest = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
     return ProbeSet(task=task, source=origin, prompts=tuple(prompts), digest=digest)
+
+
+def look_alike(prompts: Mapping[str, Sequence[ProbeSet]]) -> list[tuple[str, str]]:
+    """The pairs of models whose prompts are written nearly the same.
+
+    The measure is the cosine of how often each run of `RUN` characters occurs. It needs no model;
+    the Gram matrices of two models differ whether or not their prompts do.
+    """
+    runs = {name: _count_runs(sets) for name, sets in prompts.items()}
+    return [(a, b) for a, b in combinations(runs, 2) if _cosine(runs[a], runs[b]) >= ALIKE]
+
+
+def _count_runs(sets: Sequence[ProbeSet]) -> Counter[str]:
+    texts = dict.fromkeys(text for each in sets for text in each.prompts)
+    return Counter(text[i : i + RUN] for text in texts for i in range(max(1, len(text) - RUN + 1)))
+
+
+def _cosine(one: Counter[str], other: Counter[str]) -> float:
+    product = sum(count * other[run] for run, count in one.items())
+    return product / sqrt(_square(one) * _square(other)) if product else 0.0
+
+
+def _square(counts: Counter[str]) -> int:
+    return sum(count**2 for count in counts.values())
 
 
 def run_probes(

@@ -11,11 +11,11 @@ merge        what the merged adapter will be, and its modules one by one
 folder       the merged adapter as a folder that PEFT loads
 """
 
-from simmerge_hub.weights.lora.combination import Combine, combination
+from simmerge_hub.weights.lora.combination import Combine, combination, unfed_weights
 from simmerge_hub.weights.lora.folder import AdapterReport, adapter_folder, write_adapter
-from simmerge_hub.weights.lora.merge import AdapterMerge, Module, merge_adapters
+from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, merge_adapters
 
 __all__ = [
-    "AdapterMerge", "AdapterReport", "Combine", "Module",
-    "adapter_folder", "combination", "merge_adapters", "write_adapter",
+    "AdapterMerge", "AdapterReport", "Combine", "Mix", "Module",
+    "adapter_folder", "combination", "merge_adapters", "unfed_weights", "write_adapter",
 ]  # fmt: skip

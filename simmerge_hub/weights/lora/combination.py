@@ -39,7 +39,7 @@ def combination(chosen: Arm, names: Sequence[str], *, seed: int = 0) -> Combine 
     if operator.activations:
         raise OperatorError(
             f"{chosen.label} looks at what models' layers are fed, which adapters alone do not say",
-            hint="merge into a full model from a recipe, or use an operator on deltas",
+            hint="merge from a recipe with `base:` and `calibration:`, or look at deltas alone",
         )
     if operator.space != "delta":
         raise OperatorError(
@@ -52,6 +52,16 @@ def combination(chosen: Arm, names: Sequence[str], *, seed: int = 0) -> Combine 
             hint="use trim='tensor', or merge into a full model",
         )
     return _combine_deltas(chosen, tuple(names), seed)
+
+
+def unfed_weights(chosen: Arm, adapters: int) -> tuple[float, ...]:
+    """The weights of deltas under an operator that looks at activations, where it sees none.
+
+    Raises:
+        OperatorError: it does not take these adapters.
+    """
+    check(chosen.operator, chosen.parameters, adapters)
+    return _sum_weights(chosen, adapters, Place(shape=(1, 1), seen=()))
 
 
 def check_weights(weights: Sequence[float], adapters: int) -> tuple[float, ...]:
@@ -76,8 +86,8 @@ def _combine_deltas(chosen: Arm, names: tuple[str, ...], seed: int) -> Combine:
     return combine
 
 
-def _sum_weights(chosen: Arm, models: int) -> tuple[float, ...]:
+def _sum_weights(chosen: Arm, models: int, place: Place | None = None) -> tuple[float, ...]:
     """The weights of a weighted sum: what it makes of a one among zeros."""
     zero = torch.zeros(1, 1)
     ones = [list(row.view(models, 1, 1)) for row in torch.eye(models)]
-    return tuple(merge_tensors(chosen, zero, row).item() for row in ones)
+    return tuple(merge_tensors(chosen, zero, row, place).item() for row in ones)

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from math import hypot
 from pathlib import Path
 from shutil import copyfile
@@ -17,7 +18,7 @@ from torch import Tensor
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import REPO, local_file
 from simmerge_hub.weights.adapters import PREFIX
-from simmerge_hub.weights.lora.merge import AdapterMerge, Module, compute_factors
+from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
 from simmerge_hub.weights.partial import partial_folder
 from simmerge_hub.weights.shards import (
@@ -106,11 +107,13 @@ def adapter_folder(
     durable: bool,
     metadata: Mapping[str, str],
     progress: Callable[[str, int, int], None] | None,
+    mixes: Iterable[tuple[str, Mix]] = (),
 ) -> Iterator[tuple[Path, AdapterReport]]:
     """The written adapter in a folder that becomes `output` when the block ends, and only then.
 
-    The arguments and errors are those of `write_adapter`. Yields the folder, to put more files
-    into, and what was written.
+    The arguments and errors are those of `write_adapter`; `mixes` are of modules that are no
+    weighted sums, each asked for when those before it are written. Yields the folder, to put more
+    files into, and what was written.
     """
     shard = _shard(merge, metadata)
     with partial_folder(
@@ -121,7 +124,7 @@ def adapter_folder(
         overwrite=overwrite,
         durable=durable,
     ) as partial:
-        norms = _write_tensors(merge, partial.folder, shard, progress)
+        norms = _write_tensors(merge, partial.folder, shard, mixes, progress)
         report = AdapterReport(
             folder=output,
             rank=merge.rank,
@@ -211,24 +214,31 @@ def _write_tensors(
     merge: AdapterMerge,
     folder: Path,
     shard: Shard,
+    mixes: Iterable[tuple[str, Mix]],
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, tuple[float, float]]:
     """Write the weights; module -> the norms of what its rank leaves out and of its delta."""
     norms: dict[str, tuple[float, float]] = {}
+    left = {module.name: module for module in merge.modules}
     with open_shards(folder, [shard]) as write:
         for tensor in merge.whole:
             _write_whole(merge, tensor, write)
-        for done, module in enumerate(merge.modules, 1):
-            norms[module.name] = _write_module(merge, module, write)
+        for name, mix in chain(mixes, ((module.name, None) for module in merge.modules)):
+            module = left.pop(name, None)
+            if module is None:
+                continue  # written with its mix
+            norms[name] = _write_module(merge, module, mix, write)
             if progress:
-                progress(module.name, done, len(merge.modules))
+                progress(name, len(norms), len(merge.modules))
     return norms
 
 
-def _write_module(merge: AdapterMerge, module: Module, write: Write) -> tuple[float, float]:
+def _write_module(
+    merge: AdapterMerge, module: Module, mix: Mix | None, write: Write
+) -> tuple[float, float]:
     """Write A and B; the norms of what they leave out and of the whole delta."""
     try:
-        factors = compute_factors(merge, module)
+        factors = compute_factors(merge, module, mix)
     except OverflowError as error:
         raise _overflow_error(module.name, "float32") from error
     for name, tensor in zip(_stored_names(module), (factors.a, factors.b), strict=True):

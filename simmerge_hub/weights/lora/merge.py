@@ -1,6 +1,6 @@
 """What a merged adapter will be, from headers; then its modules, computed one by one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,7 +10,7 @@ from simmerge_hub.errors import AlignmentError, CheckpointError, OperatorError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import Lora
 from simmerge_hub.weights.lora.combination import Combine, check_weights
-from simmerge_hub.weights.lora.factors import Factors, factorize, truncate
+from simmerge_hub.weights.lora.factors import Factors, Product, factorize, truncate
 from simmerge_hub.weights.lora.sources import (
     Source,
     common_base,
@@ -21,6 +21,12 @@ from simmerge_hub.weights.lora.sources import (
 from simmerge_hub.weights.lora.whole import Whole, compare_values, match_whole
 from simmerge_hub.weights.shards import OUTPUT_CODES
 from simmerge_hub.weights.stream import download
+
+Mix = Callable[[int, Tensor], Tensor]
+"""(number of an adapter, rows float32 [n, in]) -> the rows times that adapter's Mᵢ [in, in].
+
+The Mᵢ sum to one; the last adapter's is not asked for.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,14 +117,21 @@ def merge_adapters(
     )
 
 
-def compute_factors(merge: AdapterMerge, module: Module) -> Factors:
+def compute_factors(merge: AdapterMerge, module: Module, mix: Mix | None = None) -> Factors:
     """A and B of one module of the result; computed now.
+
+    Args:
+        merge: what the module is of.
+        module: one of its modules.
+        mix: the deltas' sum is Σ ΔWᵢMᵢ = Σ Bᵢ(AᵢMᵢ), no weighted one.
 
     Raises:
         CheckpointError: an adapter has NaN or Inf in it.
         OverflowError: the result does not fit float32.
     """
     loras = {number: read_lora(merge.sources[number], module.name) for number in module.holders}
+    if mix is not None:
+        return truncate(_mix_products(loras, mix, len(merge.sources) - 1), module.rank)
     if merge.weights is not None:
         weights = merge.weights
         parts = [(weights[i] * lora.scaling, lora.a, lora.b) for i, lora in loras.items()]
@@ -128,6 +141,18 @@ def compute_factors(merge: AdapterMerge, module: Module) -> Factors:
     dense = merge.combine(f"{module.name}.weight", deltas)
     del deltas
     return factorize((dense.T if module.turned else dense).contiguous(), module.rank)
+
+
+def _mix_products(loras: Mapping[int, Lora], mix: Mix, last: int) -> list[Product]:
+    """The products with every A times its adapter's matrix; the last's is one less the others'."""
+    products = []
+    for number, lora in loras.items():
+        if number < last:
+            mixed = mix(number, lora.a)
+        else:
+            mixed = lora.a - sum(mix(other, lora.a) for other in range(last))
+        products.append((lora.scaling, mixed, lora.b))
+    return products
 
 
 def _check_numbers(rank: int, dtype: str | None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import Arm, Place, as_rows, find, merge_tensors
-from simmerge_hub.signatures.probing.answers import continue_greedily
+from simmerge_hub.signatures.probing.answers import Sequences, continue_greedily
 from simmerge_hub.signatures.probing.feeding import FedLayer, feed_whole
 from simmerge_hub.weights import adapters, stream
 from simmerge_hub.zoo.manifest import Manifest, load_model
@@ -49,12 +50,24 @@ def changes(manifest: Manifest, name: str, base: Weights) -> dict[str, Tensor]:
     return {n: fold(as_rows(base[n]), 0).reshape(shapes[n]) for n, fold in folds.items()}
 
 
-def feed_own_probes(manifest: Manifest, name: str, codec: Codec) -> FedLayer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feeding:
+    """What a specialist is fed: the probes of its task, each with its own answer.
+
+    `fed` is what its layers are fed then.
+    """
+
+    sequences: Sequences
+    fed: FedLayer
+
+
+def feed_own_probes(manifest: Manifest, name: str, codec: Codec) -> Feeding:
     """What a specialist's linear layers are fed by the probes of its task and its own answers."""
     model = load_model(manifest, name)
     lines = manifest.probes(manifest.models[name].spec["task"]).read_text().splitlines()
     prompts = [(codec.bos, *codec.encode(json.loads(line)["prompt"])) for line in lines]
-    return feed_whole(model, continue_greedily(model, prompts, ANSWER_TOKENS))
+    sequences = continue_greedily(model, prompts, ANSWER_TOKENS)
+    return Feeding(sequences=sequences, fed=feed_whole(model, sequences))
 
 
 def merge_into(
@@ -63,6 +76,7 @@ def merge_into(
     base: Weights,
     parents: Mapping[str, Weights],
     fed: Sequence[FedLayer] = (),
+    names: Iterable[str] | None = None,
 ) -> PreTrainedModel:
     """`scratch`, now holding the merge of `parents`: bfloat16 values in its own dtype.
 
@@ -73,14 +87,16 @@ def merge_into(
         parents: name -> its weights, or only those that differ from the base. What neither changes
             stays as it is in the base: every operator leaves equal weights alone.
         fed: what each parent's layers are fed, for an arm that looks at it.
+        names: the tensors to merge, all by default.
 
     Random numbers belong to the tensor and to the parent's name, with seed 0.
     """
     import torch
 
-    sees = find(arm.operator).activations
+    sees, into = find(arm.operator).activations, dict(scratch.named_parameters())
     with torch.no_grad():
-        for name, weight in scratch.named_parameters():
+        for name in into if names is None else names:
+            weight = into[name]
             if not any(name in parent for parent in parents.values()):
                 weight.copy_(base[name])
                 continue

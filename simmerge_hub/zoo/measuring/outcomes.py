@@ -14,29 +14,25 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import ARMS, FED_ARMS, Arm, find
 from simmerge_hub.selector.tables.outcomes import Outcome, Outcomes
-from simmerge_hub.signatures.probing.feeding import FedLayer
 from simmerge_hub.zoo.evaluation import Exam, Score, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, cast_for_exams, digest_of, load_manifest, load_model
 from simmerge_hub.zoo.measuring import journal
 from simmerge_hub.zoo.measuring.design import Pair, families, pairs_of
 from simmerge_hub.zoo.measuring.gates import gate_report
 from simmerge_hub.zoo.measuring.members import (
+    Feeding,
     Weights,
     changes,
     feed_own_probes,
-    merge_into,
     weights_of,
 )
+from simmerge_hub.zoo.measuring.running import Bench, merge_pair, merges_as_it_runs
 from simmerge_hub.zoo.real.codec import codec_for
 from simmerge_hub.zoo.real.domains import find_task
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 JOURNAL_VERSION = 2
 """Raise it when rows of before are no longer what would be measured now."""
@@ -53,7 +49,7 @@ class _Side:
     task: str
     weights: Weights
     exam: Exam
-    fed: FedLayer
+    feeding: Feeding | None
 
 
 def measure_outcomes(
@@ -134,17 +130,20 @@ def _prepare(manifest: Manifest, base: str, arms: Sequence[Arm]) -> None:
     sees = any(find(arm.operator).activations for arm in arms)
     scratch = cast_for_exams(manifest, load_model(manifest, base))
     origin = weights_of(scratch)
+    runs = any(map(merges_as_it_runs, arms))
+    runners = [load_model(manifest, base) for _ in range(HELD)] if runs else []
+    bench = Bench(scratch=scratch, base=origin, runners=runners)
 
     @lru_cache(HELD)
     def side(name: str) -> _Side:
         known = manifest.models[name].spec["task"]
         moved = changes(manifest, name, origin)
-        fed = feed_own_probes(manifest, name, codec) if sees else {}
-        return _Side(name=name, task=known, weights=moved, exam=exams[known], fed=fed)
+        fed = feed_own_probes(manifest, name, codec) if sees else None
+        return _Side(name=name, task=known, weights=moved, exam=exams[known], feeding=fed)
 
     def measure(first: str, second: str) -> list[Outcome]:
         one, other = side(first), side(second)
-        scores = [_examine(scratch, arm, origin, one, other) for arm in arms]
+        scores = [_examine(bench, arm, one, other) for arm in arms]
         forward = {arm.label: score for arm, (score, _) in zip(arms, scores, strict=True)}
         backward = {
             arm.swapped().label: score for arm, (_, score) in zip(arms, scores, strict=True)
@@ -158,11 +157,10 @@ def _measure(pair: tuple[str, str]) -> list[Outcome]:
     return _bench["measure"](*pair)
 
 
-def _examine(
-    scratch: PreTrainedModel, arm: Arm, origin: Weights, one: _Side, other: _Side
-) -> tuple[Score, Score]:
+def _examine(bench: Bench, arm: Arm, one: _Side, other: _Side) -> tuple[Score, Score]:
     parents = {one.name: one.weights, other.name: other.weights}
-    merged = merge_into(scratch, arm, origin, parents, [one.fed, other.fed])
+    feedings = [each.feeding for each in (one, other) if each.feeding]
+    merged = merge_pair(bench, arm, parents, feedings)
     return evaluate(merged, one.exam), evaluate(merged, other.exam)
 
 

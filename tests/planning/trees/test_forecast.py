@@ -13,6 +13,7 @@ from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trees.forecast import Forecast
+from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES
 from simmerge_hub.signatures.signing.signature import Settings, Signature
@@ -94,6 +95,30 @@ def test_gains_become_utilities_of_the_stated_scores(
     spreads = merge(forecast(), models).spreads()
     for task, (middle, half) in {"x": x, "y": y}.items():
         assert spreads[task] == pytest.approx((middle, middle - half, middle + half))
+
+
+def test_of_many_fed_models_the_mean_of_measured_sets_is_expected() -> None:
+    """And nothing is asked of the predictor."""
+    of, regmean = forecast(), arm("regmean", alpha=0.9)
+    gain, radius = at_once.read().expect(regmean.label, 3)
+    assert 0 < gain < 1
+    assert 0 < radius < 1
+    choice = merge(of, "abc", regmean)
+    assert choice.beliefs["x"].mean == pytest.approx(0.4 + gain * 0.6)
+    middle, low, high = choice.spreads()["y"]
+    assert high - middle == pytest.approx(min(radius * 0.7, 1.5 - middle))
+    assert middle - low == pytest.approx(min(radius * 0.7, middle))
+    assert not told(of).tasks
+    merge(of, "ab", regmean)
+    assert told(of).arms == [(regmean,)]
+
+
+def test_of_more_models_than_were_measured_as_of_the_most() -> None:
+    known = at_once.read()
+    most = max(known.sets)
+    for label in known.gains:
+        assert known.expect(label, most + 3) == known.expect(label, most)
+    assert f"{known.sets[most]} sets of nano models, of {most} models each" == known.says(most + 1)
 
 
 def test_a_tree_in_two_steps_is_seen_as_a_whole() -> None:

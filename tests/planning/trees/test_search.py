@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from simmerge_hub.operators import arm
+from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.tree import Tree, enumerate_trees, identity, join, leaf
@@ -14,12 +14,16 @@ from simmerge_hub.planning.trees.search import search
 class Known:
     """Every step costs what its arm says; a bad model halves whatever it is merged with."""
 
-    COST: ClassVar = {"linear": 0.6, "ties": 0.8, "task_arithmetic": 0.7, "karcher": 0.5}
+    COST: ClassVar = {
+        "linear": 0.6, "ties": 0.8, "task_arithmetic": 0.7, "karcher": 0.5, "regmean": 0.9,
+    }  # fmt: skip
 
     base = True
 
-    def __init__(self, models: str, bad: str = "", doubt: float = 0.0) -> None:
-        self.models = dict.fromkeys(models)
+    def __init__(
+        self, models: str, bad: str = "", doubt: float = 0.0, fed: tuple[Arm, ...] = ()
+    ) -> None:
+        self.models, self.fed = dict.fromkeys(models), fed
         self.bad, self.doubt, self.scored = bad, doubt, 0
 
     def model(self, name: str) -> Choice:
@@ -62,6 +66,19 @@ def test_the_best_comes_first_whatever_the_order_of_the_models() -> None:
     assert [c.tree.label for c in ranked[0]] == [c.tree.label for c in ranked[1]]
     assert ranked[0][0].tree.label.startswith("ties(density=0.2)[")
     assert ranked[0][0].tree.shape == "one step"
+
+
+@pytest.mark.parametrize("models", ["ab", "abc", "abcd"])
+def test_what_sees_activations_merges_models_in_one_step_and_nothing_is_built_upon_it(
+    models: str,
+) -> None:
+    regmean = arm("regmean")
+    ranked = ranked_by(Known(models, fed=(regmean,)), least=2, beam=0)
+    assert ranked[0].tree == join(regmean, *map(leaf, models))
+    subsets = [c.tree.models for c in ranked if c.tree.arm == regmean]
+    assert len(subsets) == 2 ** len(models) - len(models) - 1
+    steps = [merge for c in ranked for merge in c.tree.merges if merge.arm == regmean]
+    assert len(steps) == len(subsets)
 
 
 def test_a_harmful_model_is_left_out() -> None:

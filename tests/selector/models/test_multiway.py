@@ -129,7 +129,7 @@ def test_merges_of_other_features_are_refused(
 ) -> None:
     other = replace(merges, names=("other", *merges.names[1:]))
     with pytest.raises(PredictorError, match="other features than that of pairs"):
-        train(*known, merges=other, arms=predictor.arms)
+        train([known], merges=other, arms=predictor.arms)
 
 
 def test_the_packaged_one_learned_from_the_whole_table() -> None:

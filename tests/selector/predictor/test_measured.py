@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.selector.predictor.measured import REAL_PAIRS, read
+from simmerge_hub.selector.predictor.measured.pairs import REAL_PAIRS, read
 
 
 def test_the_package_s_outcomes_say_equal_linear_and_who_measured_it() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simmerge_hub.operators import arm
-from simmerge_hub.selector.predictor.measured import Measured
+from simmerge_hub.selector.predictor.measured.pairs import Measured
 from simmerge_hub.selector.predictor.record import Record
 from simmerge_hub.selector.predictor.trust import Grounds, Trust, combine, min_models
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ def test_its_intervals_hold_on_models_it_has_not_seen(predictor):
 
 @pytest.fixture(scope="module")
 def chance(make_zoo):
-    return train(*make_zoo(models=10, seed=1, signal=0.0), arms=PAPER_ARMS)
+    return train([make_zoo(models=10, seed=1, signal=0.0)], arms=PAPER_ARMS)
 
 
 def test_it_claims_nothing_where_there_is_nothing(chance):
@@ -57,7 +59,7 @@ def test_intervals_hold_on_new_models(predictor, make_zoo):
 
 def test_the_same_tables_give_the_same_bytes(make_zoo):
     small = make_zoo(models=8)
-    first, again = (text(train(*small, arms=PAPER_ARMS[:2])) for _ in range(2))
+    first, again = (text(train([small], arms=PAPER_ARMS[:2])) for _ in range(2))
     assert first == again
 
 
@@ -71,11 +73,29 @@ def test_held_out_predictions_do_not_depend_on_the_row_s_models(make_zoo):
     assert np.array_equal(hold_out(rows, seed=0).predicted[:, mine], before)
 
 
+def test_two_tables_are_learned_from_as_one(make_zoo):
+    """Of the arms that both have; each with the sizes of its own bases."""
+    (one, features), (other, more) = make_zoo(models=8), make_zoo(models=8, seed=3)
+    rows = tuple(
+        replace(row, expert=f"x-{row.expert}", auxiliary=f"x-{row.auxiliary}", regime="other")
+        for row in other.rows
+    )
+    moved = {(f"x-{e}", f"x-{a}", t): key for e, a, t in more.rows for key in [(e, a, t)]}
+    told = replace(more, rows={new: more.rows[old] for new, old in moved.items()})
+    second = replace(other, arms=other.arms[:3], rows=rows, provenance={"parameters": [70_000]})
+    made = train([(one, features), (second, told)])
+    assert made.arms == other.arms[:3]
+    assert set(made.regimes) == {"small-0", "small-1", "other"}
+    assert made.familiar.parameters == (70_000, 600_000)
+    with pytest.raises(PredictorError, match="two tables hold"):
+        train([(one, features), (one, features)])
+
+
 def test_too_few_models(make_zoo):
     with pytest.raises(PredictorError, match="4 models are too few"):
-        train(*make_zoo(models=4), arms=PAPER_ARMS)
+        train([make_zoo(models=4)], arms=PAPER_ARMS)
 
 
 def test_an_arm_that_was_not_measured(known):
     with pytest.raises(PredictorError, match="the outcomes hold no nuslerp"):
-        train(*known, arms=[arm("nuslerp")])
+        train([known], arms=[arm("nuslerp")])

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from simmerge_hub.operators import LayerInputs
 from simmerge_hub.signatures.probing import layerwise
-from simmerge_hub.signatures.probing.feeding import Fed, feed, feed_whole
+from simmerge_hub.signatures.probing.feeding import Fed, feed, feed_whole, parameters_outside
 from simmerge_hub.signatures.probing.loading import open_model
 from tests.activations import CONFIGS, PlainInputs, plain_inputs, random_model
 
@@ -15,6 +15,7 @@ ARCHITECTURES = ["llama", "llama-tied", "qwen3", "gemma3", "gpt2", "mixtral", *C
 ARCHITECTURES.remove("gemma3-vision")
 UNFED = {
     "embed_tokens", "wte", "wpe", "conv1d", "A_log", "embeddings", "embed_in", "dt_proj",
+    "gate_up_proj_bias", "down_proj_bias",
 }  # fmt: skip
 """Parts of names of parameters with rows and columns that nothing is multiplied with."""
 SEQUENCES = [
@@ -104,6 +105,50 @@ def test_each_layer_comes_in_its_turn(tiny, architecture: str) -> None:
         assert all(f".{number}." in name for name in inside)
         outside = layer.keys() - inside
         assert not outside or number == 2
+
+
+@pytest.mark.parametrize("architecture", ["llama", "llama-tied", "mixtral", "gpt2"])
+def test_run_again_with_its_own_weights_a_layer_leaves_the_same(
+    tiny, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it is fed the second time is not counted; the head has an entry of its own."""
+    monkeypatch.setattr(layerwise, "BATCH_TOKENS", 40)
+    model = random_model(architecture)
+    with feed(model, SEQUENCES, again=True) as layers:
+        entries = [dict(layer) for layer in layers]
+    assert len(entries) == 4
+    compare(
+        {name: fed for layer in entries for name, fed in layer.items()},
+        plain_inputs(model, SEQUENCES),
+        model,
+    )
+
+
+def test_the_next_layer_is_fed_what_the_changed_layer_leaves(tiny) -> None:
+    model, changed = random_model("llama"), random_model("llama")
+    with feed(model, SEQUENCES, again=True) as layers:
+        first = next(layers)
+        for each in (model, changed):
+            each.model.layers[0].mlp.down_proj.weight.data.mul_(3)
+        second = next(layers)
+    assert all(".0." in name for name in first)
+    wanted = plain_inputs(changed, SEQUENCES).inputs["model.layers.1.self_attn.q_proj.weight", 0]
+    gram = gram_of(second["model.layers.1.self_attn.q_proj.weight"].matrices[0])
+    torch.testing.assert_close(gram, wanted.T @ wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "gpt2", "qwen3-moe"])
+def test_what_stands_outside_the_layers(tiny, architecture: str) -> None:
+    """Embeddings and norms; no linear layer, but a head that is the embedding."""
+    model = random_model(architecture)
+    names = parameters_outside(model)
+    assert not any(part.isdigit() for name in names for part in name.split("."))
+    head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    own = {name for name, p in model.named_parameters() if p is head and head is not embedding}
+    inside = {n for n, _ in model.named_parameters() if any(x.isdigit() for x in n.split("."))}
+    assert {n for n, _ in model.named_parameters()} == {*names, *inside, *own} - {
+        name for name in names if name not in dict(model.named_parameters())
+    }
 
 
 def test_layers_fed_with_one_tensor_share_what_is_kept(tiny) -> None:

@@ -2,12 +2,20 @@
 
 import json
 import re
+from dataclasses import replace
 from importlib import resources
+from itertools import combinations
 
 import pytest
 
 from simmerge_hub.errors import ProbeError, SignatureError
-from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, PROMPTS, probe_set, run_probes
+from simmerge_hub.signatures.probing.probe import (
+    PROBE_DOMAINS,
+    PROMPTS,
+    look_alike,
+    probe_set,
+    run_probes,
+)
 from simmerge_hub.signatures.signing.artifact import Settings
 
 
@@ -140,3 +148,25 @@ def test_batches_are_as_large_as_memory_allows_and_say_the_same(
         far = abs(getattr(small, name) - getattr(whole, name)).max()
         assert far <= Settings().floor * abs(getattr(whole, name)).max()
     assert abs(small.attention - whole.attention).max() <= 1e-3
+
+
+def test_prompts_by_one_template_look_alike_and_others_do_not():
+    """Halves of every probe set there is: no prompt is in two, but those of rag share passages."""
+    folder = resources.files("simmerge_hub.zoo") / "nano" / "probes"
+    halves = {}
+    for task in PROBE_DOMAINS:
+        for kind, source in {"nano": str(folder / f"{task}.jsonl"), "ours": None}.items():
+            whole = probe_set(task, source)
+            for start in (0, 1):
+                half = replace(whole, prompts=whole.prompts[start::2])
+                halves[f"{kind} {task} {start}"] = [half]
+    alike = {pair for pair in combinations(halves, 2) if pair[0][:-1] == pair[1][:-1]}
+    templates = {pair for pair in alike if pair[0].startswith(("nano", "ours rag"))}
+    assert set(look_alike(halves)) == templates
+
+
+def test_the_same_prompts_look_alike():
+    assert look_alike({n: [probe_set("math")] for n in "abc"}) == [*combinations("abc", 2)]
+    short = replace(probe_set("math"), prompts=("2+2", "1+1"))
+    assert look_alike({"a": [short], "b": [short]}) == [("a", "b")]
+    assert look_alike({"a": [short], "b": [probe_set("code")]}) == []
