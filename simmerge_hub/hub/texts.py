@@ -7,7 +7,6 @@ else by file and folder names.
 
 import fnmatch
 import importlib.util
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
+from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import MissingExtra, ProbeError
 from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.ranges import Location, local_file, stream_file
@@ -183,8 +183,8 @@ def _text(line: bytes) -> str:
 
 def _parse(line: str, source: str) -> Mapping[str, Any]:
     try:
-        row = json.loads(line)
-    except ValueError:
+        row = read_json(line)
+    except DocumentError:
         row = None
     if isinstance(row, dict):
         return row

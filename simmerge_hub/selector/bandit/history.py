@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simmerge_hub.documents import read_json
+from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import BanditError, SimmergeError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.features import LARGEST_NUMBER
@@ -112,10 +112,10 @@ def read(texts: Iterable[tuple[str, str]]) -> History:
                 _apply(
                     read_json(line, largest=LONGEST_LINE, finite=True), suggestions, gains, added
                 )
-            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                raise _damage(where, repr(error)) from error
-            except SimmergeError as error:
+            except (DocumentError, SimmergeError) as error:
                 raise _damage(where, str(error)) from error
+            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+                raise _damage(where, repr(error)) from error
     return History(suggestions=suggestions, gains=gains, added=tuple(added))
 
 

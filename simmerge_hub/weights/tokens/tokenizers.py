@@ -6,12 +6,12 @@ of added tokens (0.23.3): one that is in the model's vocabulary has its id there
 next free ones in the order of the file. A file that says otherwise contradicts itself: refused.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from simmerge_hub.documents import read_json
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
@@ -86,7 +86,7 @@ def _read_json(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
     if name not in checkpoint.files:
         return {}
     try:
-        content = json.loads(local_file(checkpoint.location, name).read_bytes())
+        content = read_json(local_file(checkpoint.location, name).read_bytes())
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
