@@ -33,7 +33,6 @@ def refusal(folder: Path, tensors: Any = None, **config: Any) -> CheckpointError
         ({"bias": "all"}, "trains biases too (bias='all')"),
         ({"init_lora_weights": "pissa"}, "was started with pissa, which changes the base too"),
         ({"lora_bias": True}, "is a LoRA of a special kind (lora_bias)"),
-        ({"use_dora": True}, "is a DoRA adapter: its delta depends on the base"),
     ],
 )
 def test_more_than_a_product(tmp_path: Path, config: dict[str, Any], seen: str) -> None:
@@ -44,7 +43,6 @@ def test_more_than_a_product(tmp_path: Path, config: dict[str, Any], seen: str) 
 @pytest.mark.parametrize(
     ("extra", "seen"),
     [
-        ({f"{AT}.lora_magnitude_vector": torch.ones(16)}, "is a DoRA adapter"),
         ({f"{AT}.steps": torch.ones(1, dtype=torch.int64)}, f"holds whole numbers ({AT}.steps)"),
         ({f"{AT[:-6]}k_proj.lora_A.weight": torch.ones(2, 16)}, "has no pair of matrices for"),
     ],
@@ -52,6 +50,13 @@ def test_more_than_a_product(tmp_path: Path, config: dict[str, Any], seen: str) 
 def test_more_in_the_file(tmp_path: Path, extra: dict[str, Any], seen: str) -> None:
     error = refusal(tmp_path, FACTORS | extra)
     assert str(error).startswith(f"bad {seen}")
+    assert error.hint == UNLOAD
+
+
+def test_a_dora_is_no_product_of_matrices(tmp_path: Path) -> None:
+    vectors = {f"{AT}.lora_magnitude_vector": torch.ones(16)}
+    error = refusal(tmp_path, FACTORS | vectors, use_dora=True)
+    assert str(error) == "bad is a DoRA adapter: its delta depends on the base"
     assert error.hint == UNLOAD
 
 
