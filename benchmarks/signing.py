@@ -36,7 +36,7 @@ SHAPE: dict[str, Any] = {
 
 def main() -> None:
     """Run both codes in turn, and write the JSON."""
-    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     options.add_argument("--probe", nargs=3, metavar=("MODEL", "HOW", "ARRAYS"))
     options.add_argument("--how", nargs="*", choices=HOW, default=HOW)
     asked = options.parse_args()
@@ -129,7 +129,7 @@ def probe(model: str, how: str, arrays: str) -> None:
 
     module.sketch = timed
     probes = probe_set(TASK, limit=PROMPTS)
-    made = run_probes(resolve(model), None, [probes], offload=how == "offloaded")
+    made: Any = run_probes(resolve(model), None, [probes], offload=how == "offloaded")
     sketch = getattr(made, "sketches", made)[TASK]  # the code before gave the sketches alone
     np.savez(arrays, **{name: getattr(sketch, name) for name in COMPARED})
     print(json.dumps({**times, "peak_mb": peak()}))

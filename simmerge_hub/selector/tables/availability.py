@@ -44,7 +44,7 @@ def patterns(names: Sequence[str]) -> tuple[Pattern, ...]:
     Answers are read at parts of a delta only where there are a base and probes, and by the mean of
     two models only where they were at parts of a delta.
     """
-    optional = [f for f, any_ in zip(FAMILIES, members(names).any(axis=1), strict=True)
+    optional = [f for f, any_ in zip(FAMILIES, np.asarray(members(names).any(axis=1)), strict=True)
                 if any_ and f in OPTIONAL_FAMILIES]  # fmt: skip
     return tuple(
         (*pattern, *optional[kept:])
@@ -61,7 +61,7 @@ def measured_columns(values: Floats, names: Sequence[str]) -> NDArray[np.bool_]:
         family in OPTIONAL_FAMILIES and not np.isfinite(values[:, need]).any()
         for family, need in zip(FAMILIES, needs, strict=True)
     ]
-    return ~needs[absent].any(axis=0)
+    return ~np.asarray(needs[absent].any(axis=0), np.bool_)
 
 
 def hide(values: Floats, names: Sequence[str], pattern: Pattern) -> Floats:
