@@ -8,13 +8,13 @@ from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import continue_greedily
 from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.signatures.probing.responses import dose
-from simmerge_hub.signatures.probing.responses.between import models_between, why_apart
-from simmerge_hub.signatures.probing.responses.dose import (
+from simmerge_hub.signatures.probing.between import models_between, why_apart
+from simmerge_hub.signatures.probing.dose import (
     measure_responses,
     read_probes,
     score_answers,
 )
-from simmerge_hub.signatures.probing.responses.response import ANSWER_TOKENS, DOSES
+from simmerge_hub.signatures.probing.response import ANSWER_TOKENS, DOSES
 from tests.signatures.probing.test_loading import adapter
 
 TASK = "strings"

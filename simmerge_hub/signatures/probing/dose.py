@@ -23,8 +23,8 @@ from simmerge_hub.signatures.probing.capture import LOGPROB_FLOOR
 from simmerge_hub.signatures.probing.head import run_to_head
 from simmerge_hub.signatures.probing.layerwise import batches, pad
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
-from simmerge_hub.signatures.probing.responses.between import Source, models_between
-from simmerge_hub.signatures.probing.responses.response import ANSWER_TOKENS, DOSES, Cross, Response
+from simmerge_hub.signatures.probing.between import Source, models_between
+from simmerge_hub.signatures.probing.response import ANSWER_TOKENS, DOSES, Cross, Response
 from simmerge_hub.signatures.probing.sketch import longest_prompt, read_prompt
 
 if TYPE_CHECKING:
