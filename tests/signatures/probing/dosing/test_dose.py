@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from simmerge_hub.signatures.probing import dose, loading
+from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import continue_greedily
-from simmerge_hub.signatures.probing.between import models_between, why_apart
-from simmerge_hub.signatures.probing.dose import measure_responses, read_probes, score_answers
+from simmerge_hub.signatures.probing.dosing import dose
+from simmerge_hub.signatures.probing.dosing.between import models_between, why_apart
+from simmerge_hub.signatures.probing.dosing.dose import (
+    measure_responses,
+    read_probes,
+    score_answers,
+)
+from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES
 from simmerge_hub.signatures.probing.loading import open_model
-from simmerge_hub.signatures.probing.response import ANSWER_TOKENS, DOSES
 from tests.signatures.probing.test_loading import adapter
 
 TASK = "strings"
