@@ -17,9 +17,9 @@ import torch
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures.measures import retention
 from simmerge_hub.signatures.measures.ratios import mean
+from simmerge_hub.signatures.probing.dosing.dose import measure_responses, score_mean
+from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES
 from simmerge_hub.signatures.probing.probe import probe_set, run_probes
-from simmerge_hub.signatures.probing.dose import measure_responses, score_mean
-from simmerge_hub.signatures.probing.response import ANSWER_TOKENS, DOSES
 from simmerge_hub.zoo.manifest import load_manifest
 
 HERE = Path(__file__).parent

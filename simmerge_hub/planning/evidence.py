@@ -9,8 +9,8 @@ from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.recipe.calibration import FILES, Prompts
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, Features, features, reads
+from simmerge_hub.signatures.probing.dosing.response import Cross
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.probing.response import Cross
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing import responses
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed

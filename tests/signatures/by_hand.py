@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmerge_hub.signatures.probing.response import DOSES, Response
+from simmerge_hub.signatures.probing.dosing.response import DOSES, Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.artifact import Settings, Signature
 

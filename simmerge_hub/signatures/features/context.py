@@ -11,7 +11,7 @@ from simmerge_hub.signatures.measures import deltas, geometry
 from simmerge_hub.signatures.measures.comparison import Comparison, comparable, compare, drift
 from simmerge_hub.signatures.measures.distributions import align_outcomes
 from simmerge_hub.signatures.measures.sums import TensorSums
-from simmerge_hub.signatures.probing.response import Cross, Response
+from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
 

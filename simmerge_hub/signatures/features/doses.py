@@ -9,7 +9,7 @@ from simmerge_hub.signatures.features.context import Pair
 from simmerge_hub.signatures.features.registry import feature
 from simmerge_hub.signatures.measures import retention
 from simmerge_hub.signatures.measures.ratios import MISSING, mean
-from simmerge_hub.signatures.probing.response import DOSES
+from simmerge_hub.signatures.probing.dosing.response import DOSES
 
 PARTS = {"s03": 0.3, "s05": 0.5, "s07": 0.7, "s15": 1.5}
 """Group -> the dose it stands for."""

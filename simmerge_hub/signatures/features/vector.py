@@ -14,7 +14,7 @@ from simmerge_hub.signatures.features import doses, functional, structural
 from simmerge_hub.signatures.features.context import Needs, Pair
 from simmerge_hub.signatures.features.registry import OPTIONAL, REGISTRY, Feature
 from simmerge_hub.signatures.merged.effects import EFFECTS
-from simmerge_hub.signatures.probing.response import Cross
+from simmerge_hub.signatures.probing.dosing.response import Cross
 from simmerge_hub.signatures.signing.signature import Signature
 
 FEATURE_SCHEMA = 1

@@ -4,7 +4,7 @@ import numpy as np
 
 from simmerge_hub.signatures.measures.memo import memoize
 from simmerge_hub.signatures.measures.ratios import MISSING, mean, ratio
-from simmerge_hub.signatures.probing.response import Response
+from simmerge_hub.signatures.probing.dosing.response import Response
 
 SMALLEST_GAIN = 0.05
 """Nats per token between base and model below which shares of it say nothing."""

@@ -29,6 +29,8 @@ SKETCH_WIDTH = 256
 WHOLE_VOCABULARY = 4096
 """Up to this vocabulary distributions are kept whole; above, the KEPT most likely tokens."""
 TOP_TOKENS = 256
+REDUCED_ROWS = 8
+"""Distributions reduced at a time: in double precision they take twice the room."""
 LOGPROB_FLOOR = -80.0
 """The least log-probability kept: e^-80 is nothing, but not minus infinity."""
 
@@ -120,15 +122,16 @@ def _distributions(
         logprobs = logits.log_softmax(-1).clamp_min_(LOGPROB_FLOOR)
         wanted = targets[low:high, None].to(logprobs.device)
         own.append(logprobs.gather(1, wanted)[:, 0].cpu())
-        parts.append(_reduce(logprobs[kept[low:high].to(logprobs.device)].cpu()))
+        rows = logprobs[kept[low:high].to(logprobs.device)].cpu()
+        parts += [_reduce(few) for few in rows.split(REDUCED_ROWS)]
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     logliks = torch.cat(own).split([len(p.ids) for p in batch])
-    rows = zip(*(part.split([len(p.positions) for p in batch]) for part in whole.values()),
+    by_prompt = zip(*(part.split([len(p.positions) for p in batch]) for part in whole.values()),
                strict=True)  # fmt: skip
     return [
         {"loss": -loglik[:-1].mean(0, keepdim=True).numpy()}
         | {name: each.numpy() for name, each in zip(whole, row, strict=True)}
-        for loglik, row in zip(logliks, rows, strict=True)
+        for loglik, row in zip(logliks, by_prompt, strict=True)
     ]
 
 

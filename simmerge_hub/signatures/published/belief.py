@@ -24,7 +24,7 @@ from simmerge_hub.signatures.probing.capture import (
     TOP_TOKENS,
     WHOLE_VOCABULARY,
 )
-from simmerge_hub.signatures.probing.response import ANSWER_TOKENS, DOSES, Response
+from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES, Response
 from simmerge_hub.signatures.probing.sketch import (
     ATTENTION_LAYERS,
     HIDDEN_LAYERS,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import SignatureError
-from simmerge_hub.signatures.probing.response import Response
+from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
 from simmerge_hub.signatures.signing.sample import SAMPLE_ENTRIES

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import ProbeSet
-from simmerge_hub.signatures.probing.response import Response
 from simmerge_hub.signatures.signing.artifact import DEFAULT_SETTINGS, Settings, Signature
 
 WEIGHTS = "weights"

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.signatures.probing.dosing.between import why_apart
+from simmerge_hub.signatures.probing.dosing.dose import measure_responses, score_mean
+from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
-from simmerge_hub.signatures.probing.between import why_apart
-from simmerge_hub.signatures.probing.dose import measure_responses, score_mean
-from simmerge_hub.signatures.probing.response import Cross, Response
 from simmerge_hub.signatures.signing import cache, store
 from simmerge_hub.signatures.signing.artifact import Signature, dump_part, load_response
 from simmerge_hub.signatures.signing.request import Note, Request

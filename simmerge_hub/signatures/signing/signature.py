@@ -17,8 +17,8 @@ from torch import Tensor
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import Probed, ProbeSet, Progress, run_probes
-from simmerge_hub.signatures.probing.response import Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import cache, responses, store
 from simmerge_hub.signatures.signing.artifact import (

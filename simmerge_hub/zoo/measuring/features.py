@@ -11,8 +11,8 @@ from simmerge_hub.selector.tables.outcomes import Key, Outcome, Outcomes
 from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, features, names_of
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
+from simmerge_hub.signatures.probing.dosing.response import Cross
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, probe_set
-from simmerge_hub.signatures.probing.response import Cross
 from simmerge_hub.signatures.signing import responses
 from simmerge_hub.signatures.signing.signature import Request, Signature, obtain
 from simmerge_hub.zoo.manifest import Manifest, base_of, load_manifest

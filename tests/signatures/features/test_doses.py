@@ -7,7 +7,7 @@ import pytest
 
 from simmerge_hub.signatures.features.registry import OPTIONAL
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, KNOWN, features, names_of, reads
-from simmerge_hub.signatures.probing.response import Cross
+from simmerge_hub.signatures.probing.dosing.response import Cross
 from tests.signatures.by_hand import TASK, response, signature
 
 KEPT = [[0, 0], [0, 1], [1, 0], [1, 1], [1, 1], [0, 0]]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from simmerge_hub.signatures.features.vector import features
-from simmerge_hub.signatures.probing.response import Response
+from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.published import belief
 from simmerge_hub.signatures.published.belief import doubt, spot_check
 from simmerge_hub.signatures.signing import cache

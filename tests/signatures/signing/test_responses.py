@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.signatures.probing.dose import measure_responses
-from simmerge_hub.signatures.probing.response import DOSES
+from simmerge_hub.signatures.probing.dosing.dose import measure_responses
+from simmerge_hub.signatures.probing.dosing.response import DOSES
 from simmerge_hub.signatures.signing import responses
 from simmerge_hub.signatures.signing.signature import Hit, Request, load, obtain, save, sign
 

@@ -6,15 +6,15 @@ import torch
 
 from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import continue_greedily
-from simmerge_hub.signatures.probing.loading import open_model
-from simmerge_hub.signatures.probing.responses import dose
-from simmerge_hub.signatures.probing.between import models_between, why_apart
-from simmerge_hub.signatures.probing.dose import (
+from simmerge_hub.signatures.probing.dosing import dose
+from simmerge_hub.signatures.probing.dosing.between import models_between, why_apart
+from simmerge_hub.signatures.probing.dosing.dose import (
     measure_responses,
     read_probes,
     score_answers,
 )
-from simmerge_hub.signatures.probing.response import ANSWER_TOKENS, DOSES
+from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES
+from simmerge_hub.signatures.probing.loading import open_model
 from tests.signatures.probing.test_loading import adapter
 
 TASK = "strings"
