@@ -38,6 +38,7 @@ _HOMES = {
     "Sources": "planning.ask.options",
     "Tasks": "planning.ask.options",
     "Verdict": "planning.verdict",
+    "Verification": "publishing.verify",
     "Why": "recipe",
     "arm": "operators",
     "check": "publishing.verbs",
@@ -51,6 +52,7 @@ _HOMES = {
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
     "sign": "signatures.signing.signature",
+    "verify": "publishing.verify",
     "write_adapter": "weights.lora",
 }
 """Name -> the module it is in, with its name there if that is another."""
@@ -86,6 +88,7 @@ __all__ = [
     "Sources",
     "Tasks",
     "Verdict",
+    "Verification",
     "Why",
     "__version__",
     "arm",
@@ -104,6 +107,7 @@ __all__ = [
     "push",
     "resolve",
     "sign",
+    "verify",
     "write_adapter",
 ]
 
@@ -120,6 +124,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.verdict import Verdict
     from simmerge_hub.publishing.picture import draw
     from simmerge_hub.publishing.verbs import check, merge, push
+    from simmerge_hub.publishing.verify import Verification, verify
     from simmerge_hub.recipe import Recipe, Why, mergekit
     from simmerge_hub.selector.bandit import sharing as bandit
     from simmerge_hub.selector.predictor.origin import packaged_predictor

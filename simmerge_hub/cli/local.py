@@ -69,7 +69,7 @@ def _chain(folder: Path) -> None:
     verbs.merge(recipe=str(file), output=str(merged), as_json=False, overwrite=True)
     _step("push weights and card in one commit")
     _say(f"simmerge-hub push merged {MERGED}")
-    verbs.push(folder=str(merged), repo_id=MERGED, private=False, create_pr=False, as_json=False)
+    verbs.push(folder=str(merged), repo_id=MERGED, as_json=False)
     _step(f"the card of {MERGED}, as it stands on the Hub")
     _card()
     _step("prompts of each parent's domain, asked of models loaded from the Hub")

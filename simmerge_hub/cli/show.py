@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
     from simmerge_hub.merger.activations.cost import Passes
     from simmerge_hub.operators import Operator
+    from simmerge_hub.publishing.verify import Verification
     from simmerge_hub.selector.bandit.history import Suggestion
     from simmerge_hub.zoo.answers import Question
     from simmerge_hub.zoo.manifest import Manifest
@@ -139,7 +140,20 @@ def origins(parts: Mapping[str, str]) -> str:
 
 def commit(pushed: "Commit") -> None:
     """What was pushed, and where it is seen."""
-    note(f"pushed in one commit, {pushed.oid[:12]}: {pushed.url}")
+    said = {
+        "commit": "pushed in one commit",
+        "pull request": "proposed in a pull request",
+        "unchanged": "nothing to push: all of it is there already",
+    }
+    note(f"{said[pushed.outcome]}, {pushed.oid[:12]}: {pushed.url}")
+
+
+def verification(seen: "Verification") -> None:
+    """The files that are not what the merge wrote, one a line, and how many are."""
+    for kind, names in seen.problems.items():
+        for name in names:
+            line(f"{kind:8}{name}")
+    note(f"{seen.match} files are what the merge wrote")
 
 
 def preflight(plan: "Preflight") -> None:

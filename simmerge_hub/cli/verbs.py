@@ -1,4 +1,4 @@
-"""check, merge, push, recipe, operators: call the verb, show what it returns."""
+"""check, merge, verify, push, recipe, operators: call the verb, show what it returns."""
 
 import json
 from dataclasses import asdict
@@ -17,6 +17,7 @@ def options(commands: Any) -> None:
     """Add these commands."""
     _check(commands)
     _merge(commands)
+    _verify(commands)
     _push(commands)
     _export(arguments.group(commands, "recipe", "translate recipes"))
     arguments.json(arguments.command(commands, "operators", operators, "list the merge operators"))
@@ -47,11 +48,26 @@ def _merge(commands: Any) -> None:
     arguments.json(command)
 
 
+def _verify(commands: Any) -> None:
+    command = arguments.command(
+        commands, "verify", verify, "say which files of a merge are not those that it wrote"
+    )
+    command.add_argument("reference", metavar="MERGED", help=f"a merge: {arguments.REFERENCE}")
+    arguments.json(command)
+
+
 def _push(commands: Any) -> None:
     command = arguments.command(commands, "push", push, "push a merge and its card in one commit")
     command.add_argument("folder", metavar="DIR", help="what merge made")
     command.add_argument("repo_id", metavar="REPO", help="org/name")
     arguments.publishing(command)
+    command.add_argument("--revision", metavar="BRANCH", help="default: main; made if it is new")
+    command.add_argument("--message", default="", metavar="TEXT", help="the commit's first line")
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="push files that are not those the merge wrote; the card says which",
+    )
     arguments.json(command)
 
 
@@ -131,11 +147,29 @@ def merge(*, recipe: str, output: str, as_json: bool, **settings: Any) -> None:
     show.note(f"next: simmerge-hub push {report.folder} org/name")
 
 
-def push(*, folder: str, repo_id: str, private: bool, create_pr: bool, as_json: bool) -> None:
-    """`simmerge-hub push`."""
+def verify(*, reference: str, as_json: bool) -> None:
+    """`simmerge-hub verify`; exit code 1 if a file is not what the merge wrote."""
+    from simmerge_hub.errors import OutputError
+    from simmerge_hub.publishing.verify import verify as compare
+
+    with show.status("reading files"):
+        seen = compare(reference)
+    if as_json:
+        show.data({"holds": seen.holds, **asdict(seen)})
+    else:
+        show.verification(seen)
+    if not seen.holds:
+        raise OutputError(
+            f"{seen.name} is not what the merge wrote: {seen.explain()}",
+            hint="redo the merge, from the recipe in it or on its card",
+        )
+
+
+def push(*, folder: str, repo_id: str, as_json: bool, **settings: Any) -> None:
+    """`simmerge-hub push`; `settings` are those of the verb."""
     from simmerge_hub.publishing.verbs import push as send
 
-    commit = send(folder, repo_id, private=private, create_pr=create_pr)
+    commit = send(folder, repo_id, **settings)
     if as_json:
         show.data(asdict(commit))
         return

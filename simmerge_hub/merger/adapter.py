@@ -9,6 +9,7 @@ from time import perf_counter
 
 from simmerge_hub import operators
 from simmerge_hub.errors import AlignmentError, RecipeError
+from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.groups import Activations, Group, open_activations
 from simmerge_hub.merger.layout import lay_out
@@ -84,6 +85,7 @@ def write_merged_adapter(
         texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
         for name, content in texts.items():
             (folder / name).write_text(f"{content.rstrip()}\n", encoding="utf-8")
+        write_checksums(folder)
     return report
 
 

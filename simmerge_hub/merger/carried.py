@@ -22,7 +22,7 @@ CODE = re.compile(
     r"|whl|patch)|.*(Dockerfile|Makefile)"
 )
 PAGES = re.compile(
-    r"(README[^/]*|simmerge\.yaml|config\.json|adapter_config\.json|.*\.md"
+    r"(README[^/]*|simmerge\.yaml|SHA256SUMS|config\.json|adapter_config\.json|.*\.md"
     r"|(trainer_state|training_args|train_results|eval_results|all_results|predict_results"
     r"|optimizer|scheduler|random_states|mergekit_config)[^/]*"
     r"|.*\.(png|jpe?g|gif|svg|webp|ico|pdf|mp4|mp3|wav|html?|log|csv|tsv|tfevents[^/]*))"

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from simmerge_hub.errors import RecipeError
+from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.reference import home_path
 from simmerge_hub.merger.activations.groups import Group, open_activations, read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
@@ -132,6 +133,7 @@ def merge(
         if page is not None:
             for name, content in page(report).items():
                 (partial.folder / name).write_text(content, encoding="utf-8")
+        write_checksums(partial.folder)
     return report
 
 

@@ -4,11 +4,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simmerge_hub.errors import OutputError
+from simmerge_hub.errors import CheckpointError, OutputError, RequestError
+from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
 from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import REPO_ID, card
+from simmerge_hub.publishing.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
 
 if TYPE_CHECKING:
@@ -87,20 +89,37 @@ def merge(
 
 
 def push(
-    folder: str | Path, repo_id: str, *, private: bool = False, create_pr: bool = False
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    create_pr: bool = False,
+    revision: str | None = None,
+    message: str = "",
+    force: bool = False,
 ) -> "Commit":
-    """Push a merged folder in one commit, card included.
+    """Push a merged folder in one commit, card included; no commit where nothing differs.
 
     Args:
         folder: what `merge` made.
         repo_id: `org/name`; created if it does not exist.
         private: for a repository that is created now.
         create_pr: open a pull request instead of committing to main.
+        revision: the branch to commit to, made from main if there is none; main by default.
+        message: the commit's first line; by default it says what was merged.
+        force: push files that are not those the merge wrote; the card says which.
 
     Raises:
-        OutputError: the folder is no merge, or `repo_id` is one of its parents.
+        OutputError: the folder is no merge, its files are not those that the merge wrote, or
+            `repo_id` is one of its parents.
+        RequestError: both a branch and a pull request.
         PushFailed: it was refused; no commit was made.
     """
+    if create_pr and revision:
+        raise RequestError(
+            "a pull request is made against main, and --revision names a branch",
+            hint="leave out --pr or --revision",
+        )
     from simmerge_hub.hub.upload.publish import (
         publish_folder,  # a tenth of a second that merge spares
     )
@@ -117,6 +136,7 @@ def push(
             f"{repo_id} is one of the models that were merged",
             hint="push to a repository of its own",
         )
+    changes = _changes(place, force)
     text = (place / "README.md").read_text(encoding="utf-8").replace(REPO_ID, repo_id)
     names = ", ".join(m.name for m in recipe.models)
     return publish_folder(
@@ -124,9 +144,30 @@ def push(
         repo_id,
         private=private,
         create_pr=create_pr,
-        message=f"Merge of {names} with {' and '.join(recipe.operators)}",
-        replace={"README.md": text.encode()},
+        revision=revision,
+        message=message or f"Merge of {names} with {' and '.join(recipe.operators)}",
+        replace={"README.md": (warn_of_changes(text, changes) if changes else text).encode()},
     )
+
+
+def _changes(folder: Path, force: bool) -> str:
+    """How the files that a push sends are not those that the merge wrote; "" if they are.
+
+    Raises:
+        OutputError: they are not, and are not to be pushed all the same.
+    """
+    try:
+        verification = verify_folder(folder, visible_files(folder))
+    except (CheckpointError, OutputError):
+        if not force:
+            raise
+        return f"the digests that it recorded, {CHECKSUMS_FILE}, are missing or damaged"
+    if not (verification.holds or force):
+        raise OutputError(
+            f"{folder} is not what the merge wrote: {verification.explain()}",
+            hint="merge again, or push it and have the card say so: --force",
+        )
+    return verification.explain()
 
 
 def load_recipe(what: "Plan | Recipe | str | Path") -> tuple[Recipe, Why | None]:

@@ -94,6 +94,50 @@ def test_push_is_one_commit(recipe: Path, org: str, capsys: Captured) -> None:
     assert HfApi().model_info(f"{org}/merged").sha == said["oid"]
 
 
+def test_push_says_what_happened(recipe: Path, org: str, capsys: Captured) -> None:
+    output, repo = str(recipe.parent / "merged"), f"{org}/merged"
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    for options, said in (
+        ([], "pushed in one commit, "),
+        ([], "nothing to push: all of it is there already, "),
+        (["--revision", "next", "--message", "Mine"], "nothing to push: "),
+    ):
+        capsys.readouterr()
+        assert main(["push", output, repo, *options]) == 0
+        assert capsys.readouterr().err.startswith(said)
+    (recipe.parent / "merged" / "README.md").write_text("---\nlicense: mit\n---\n")
+    assert main(["push", output, repo, "--pr"]) == 0
+    assert capsys.readouterr().err.startswith("proposed in a pull request, ")
+
+
+def test_verify_finds_one_flipped_bit(recipe: Path, org: str, capsys: Captured) -> None:
+    output, repo = recipe.parent / "merged", f"{org}/merged"
+    assert main(["merge", str(recipe), "-o", str(output)]) == 0
+    assert main(["push", str(output), repo]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(output)]) == 0
+    seen = capsys.readouterr()
+    assert (seen.out, seen.err) == ("", "5 files are what the merge wrote\n")
+    weights = output / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert main(["verify", str(output)]) == 1
+    seen = capsys.readouterr()
+    assert seen.out == "differs model.safetensors\n"
+    assert "error: " in seen.err
+    assert main(["verify", str(output), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said == {
+        "holds": False, "name": str(output), "match": 4, "differ": ["model.safetensors"],
+        "missing": [], "extra": [],
+    }  # fmt: skip
+    assert main(["push", str(output), repo]) == 1
+    assert main(["verify", repo]) == 0
+    assert main(["push", str(output), repo, "--force"]) == 0
+    assert main(["verify", repo]) == 1
+
+
 def test_a_recipe_is_written_in_either_format(recipe: Path, capsys: Captured) -> None:
     assert main(["recipe", "export", str(recipe), "--to", "simmerge"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(recipe.read_text())

@@ -47,7 +47,7 @@ def test_what_is_neither_weights_nor_code_nor_a_page(tmp_path: Path) -> None:
         nano.save(tmp_path / name, nano.weights(seed))
     add(tmp_path / "a", *KEPT, *LEFT)
     report = merge(recipe(tmp_path, "a", "b"), tmp_path / "out")
-    made = {"config.json", "model.safetensors", "simmerge.yaml"}
+    made = {"SHA256SUMS", "config.json", "model.safetensors", "simmerge.yaml"}
     tokenizer = {"tokenizer.json", "tokenizer_config.json"}
     assert files(report.folder) - made == {*KEPT, *tokenizer}
     assert any("left behind of a: modeling_x.py, code" in note for note in report.notes)

@@ -277,8 +277,8 @@ class TestFolder:
             page=lambda _: {"README.md": "# Page\n"},
         )
         assert sorted(p.name for p in (family / "out").iterdir()) == [
-            "README.md", "config.json", "generation_config.json", "model.safetensors", RECIPE_FILE,
-            "tokenizer.json", "tokenizer_config.json",
+            "README.md", "SHA256SUMS", "config.json", "generation_config.json",
+            "model.safetensors", RECIPE_FILE, "tokenizer.json", "tokenizer_config.json",
         ]  # fmt: skip
         assert (family / "out" / "README.md").read_text() == "# Page\n"
         assert (family / "out" / RECIPE_FILE).read_text().endswith("why: {}\n")

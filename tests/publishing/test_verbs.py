@@ -9,10 +9,12 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from simmerge_hub import localhub
-from simmerge_hub.errors import OutputError, PushFailed, RecipeError
+from simmerge_hub.errors import OutputError, PushFailed, RecipeError, RequestError
+from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.publishing.card import REPO_ID
 from simmerge_hub.publishing.verbs import check, load_recipe, merge, push
+from simmerge_hub.publishing.verify import verify
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, source
 from simmerge_hub.recipe.why import Aim, Why, WhyMerge, WhyTask
 from tests import nano
@@ -165,9 +167,10 @@ class TestPush:
     def test_private_and_pull_request(self, folder: Path, pushed: str) -> None:
         done = push(folder, f"{pushed}/merged", private=True)
         assert HfApi().model_info(done.repo).private is True
-        (folder / "config.json").write_text("{}")
+        (folder / "README.md").write_text("---\nlicense: mit\n---\n")
         proposed = push(folder, done.repo, create_pr=True)
         assert "/discussions/1" in proposed.url
+        assert (done.outcome, proposed.outcome) == ("commit", "pull request")
         assert HfApi().model_info(done.repo).sha == done.oid
 
     def test_a_public_repository_stays_free_of_private_merges(
@@ -176,3 +179,54 @@ class TestPush:
         push(folder, f"{pushed}/merged")
         with pytest.raises(PushFailed, match="is public; nothing was pushed"):
             push(folder, f"{pushed}/merged", private=True)
+
+    @pytest.mark.parametrize("shown", ["differs: config.json", "missing: config.json", "extra: x"])
+    def test_only_what_the_merge_wrote(self, folder: Path, pushed: str, shown: str) -> None:
+        if shown.startswith("missing"):
+            (folder / "config.json").rename(folder / ".config.json")
+        else:
+            (folder / shown.split()[1]).write_text("{}")
+        with pytest.raises(OutputError) as caught:
+            push(folder, f"{pushed}/merged")
+        assert str(caught.value) == f"{folder} is not what the merge wrote: {shown}"
+        assert "--force" in caught.value.hint
+        assert not HfApi().repo_exists(f"{pushed}/merged")
+        done = push(folder, f"{pushed}/merged", force=True)
+        card = ModelCard.load(done.repo)
+        assert card.text.lstrip().startswith(
+            f"> **These are not the files that the merge wrote:** {shown}. Redoing the recipe"
+        )
+        assert card.data.base_model == [f"{pushed}/code", f"{pushed}/math"]
+        assert load(done.repo)[0] == load(folder)[0]
+        assert verify(done.repo).explain() == shown
+
+    def test_a_link_is_not_pushed_and_so_missing(self, folder: Path, pushed: str) -> None:
+        (folder / "config.json").rename(folder.parent / "config.json")
+        (folder / "config.json").symlink_to(folder.parent / "config.json")
+        with pytest.raises(OutputError, match=r"missing: config\.json"):
+            push(folder, f"{pushed}/merged")
+
+    def test_digests_that_are_not_there(self, folder: Path, pushed: str) -> None:
+        (folder / CHECKSUMS_FILE).unlink()
+        with pytest.raises(OutputError, match="has no SHA256SUMS"):
+            push(folder, f"{pushed}/merged")
+        done = push(folder, f"{pushed}/merged", force=True)
+        assert "SHA256SUMS, are missing or damaged. Redoing" in ModelCard.load(done.repo).text
+
+    def test_a_folder_as_it_was_makes_no_commit(self, folder: Path, pushed: str) -> None:
+        first = push(folder, f"{pushed}/merged")
+        again = push(folder, f"{pushed}/merged")
+        assert (first.outcome, again.outcome) == ("commit", "unchanged")
+        assert again.oid == first.oid
+        assert push(folder, f"{pushed}/merged", create_pr=True).outcome == "unchanged"
+
+    def test_a_branch_and_a_message_of_ones_own(self, folder: Path, pushed: str) -> None:
+        repo = f"{pushed}/merged"
+        done = push(folder, repo, revision="next", message="Mine")
+        assert done.url.endswith(f"/{repo}/tree/next")
+        assert HfApi().list_repo_commits(repo, revision="next")[0].title == "Mine"
+        assert HfApi().model_info(repo, revision="next").sha == done.oid
+        assert "config.json" not in HfApi().list_repo_files(repo)
+        assert push(folder, repo, revision="next").outcome == "unchanged"
+        with pytest.raises(RequestError, match="--revision names a branch"):
+            push(folder, repo, revision="next", create_pr=True)

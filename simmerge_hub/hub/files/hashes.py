@@ -31,20 +31,21 @@ def hash_path(file: Path, kind: Kind) -> str:
 def _hash(path: Path, kind: Kind, size: int, mtime: int, ctime: int, inode: int) -> str:
     """The hash of a file; that of a large one is remembered until the file changes."""
     if size < REMEMBERED:
-        return _hash_now(path, kind)
+        return hash_contents(path, kind)
     identity = f"{path} {size} {mtime} {ctime} {inode}"
     folder = assets_folder(kind, hashlib.sha256(identity.encode()).hexdigest())
     note = folder / kind
     if note.is_file() and re.fullmatch("[0-9a-f]{40,64}", known := note.read_text()):
         return known
-    computed = _hash_now(path, kind)
+    computed = hash_contents(path, kind)
     part = folder / f"part-{os.getpid()}-{threading.get_ident()}"
     part.write_text(computed)
     part.replace(note)
     return computed
 
 
-def _hash_now(path: Path, kind: Kind) -> str:
+def hash_contents(path: Path, kind: Kind) -> str:
+    """The hash of a whole file, read now whatever is remembered of it."""
     with open(path, "rb", buffering=0) as handle:
         if kind == "sha256":
             return hashlib.file_digest(handle, "sha256").hexdigest()

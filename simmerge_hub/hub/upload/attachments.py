@@ -143,7 +143,8 @@ def _commit(
         parent_commit=base,
         create_pr=create_pr,
     )
-    return Commit(repo=repo, oid=done.oid, url=done.pr_url or str(done.repo_url))
+    outcome = "pull request" if done.pr_url else "unchanged" if done.oid == base else "commit"
+    return Commit(repo=repo, oid=done.oid, url=done.pr_url or str(done.repo_url), outcome=outcome)
 
 
 def _find_proposal(
@@ -160,7 +161,7 @@ def _find_proposal(
         files = api().get_paths_info(repo, path, repo_type=repo_type, revision=at) if at else []
         if any(isinstance(f, RepoFile) and f.lfs and f.lfs.sha256 == content for f in files):
             oid = str(api().repo_info(repo, repo_type=repo_type, revision=at).sha)
-            return Commit(repo=repo, oid=oid, url=talk.url)
+            return Commit(repo=repo, oid=oid, url=talk.url, outcome="pull request")
     return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, RepoUrl
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import (
     are_progress_bars_disabled,
@@ -17,9 +17,11 @@ from huggingface_hub.utils import (
 
 from simmerge_hub.errors import HubError, PushFailed
 from simmerge_hub.hub.client import api, first_line, translate_errors
+from simmerge_hub.hub.files.checksums import visible_files
 from simmerge_hub.hub.files.ranges import LARGE_TRANSFER
 
 RepoType = Literal["model", "dataset", "space"]
+Outcome = Literal["commit", "pull request", "unchanged"]
 SENT_AHEAD = (".safetensors",)
 BAD_CARD = "Invalid metadata in README.md"
 """How huggingface_hub's ValueError begins when the Hub does not accept a card."""
@@ -29,11 +31,16 @@ EXPLAINED_BY_CLIENT = {401, 404}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What became visible: the repository, the commit, and where a person sees it."""
+    """What became visible: the repository, the commit, and where a person sees it.
+
+    `outcome` says whether it is on the branch, in a pull request, or was there already: where
+    nothing differs no commit is made, and `oid` is that of the branch.
+    """
 
     repo: str
     oid: str
     url: str
+    outcome: Outcome = "commit"
 
 
 def publish_folder(
@@ -43,6 +50,7 @@ def publish_folder(
     repo_type: RepoType = "model",
     private: bool = False,
     create_pr: bool = False,
+    revision: str | None = None,
     message: str = "Upload with simmerge-hub",
     replace: Mapping[str, bytes] | None = None,
 ) -> Commit:
@@ -54,6 +62,8 @@ def publish_folder(
         repo_id: `org/name`.
         private: for a repository that is created now.
         create_pr: open a pull request instead of committing to main.
+        revision: the branch to commit to, made from main if there is none; main by default. Not
+            with `create_pr`.
         message: the commit's first line.
         replace: contents to send instead of a file's own, by path inside the folder.
 
@@ -61,44 +71,57 @@ def publish_folder(
         PushFailed: it was refused, or somebody committed in between; no commit was made.
         HubError: the Hub is not reached, or does not know the token.
     """
-    contents: dict[str, Path | bytes] = {**_files(Path(folder)), **(replace or {})}
+    contents: dict[str, Path | bytes] = {**visible_files(Path(folder)), **(replace or {})}
     if not contents:
         raise PushFailed(f"{folder} holds no file to push", hint="name the folder of a model")
     size = sum(c.stat().st_size for c in contents.values() if isinstance(c, Path))
     with hide_small_progress(size), translate_push_errors(repo_id):
-        return _publish(contents, repo_id, repo_type, private, create_pr, message)
+        repo = _open_repository(repo_id, repo_type, private)
+        if revision:
+            api().create_branch(repo.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
+        return _commit(contents, repo, repo_type, revision, create_pr, message)
 
 
-def _publish(
-    contents: Mapping[str, Path | bytes],
-    repo_id: str,
-    repo_type: RepoType,
-    private: bool,
-    create_pr: bool,
-    message: str,
-) -> Commit:
+def _open_repository(repo_id: str, repo_type: RepoType, private: bool) -> RepoUrl:
+    """The repository, created if there is none."""
     repo = api().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
-    info = api().repo_info(repo.repo_id, repo_type=repo_type)
-    if private and not info.private:
+    if private and not api().repo_info(repo.repo_id, repo_type=repo_type).private:
         raise PushFailed(
             f"{repo_id} exists already, and is public; nothing was pushed",
             hint="push to a new repository, or make that one private first",
         )
+    return repo
+
+
+def _commit(
+    contents: Mapping[str, Path | bytes],
+    repo: RepoUrl,
+    repo_type: RepoType,
+    revision: str | None,
+    create_pr: bool,
+    message: str,
+) -> Commit:
+    info = api().repo_info(repo.repo_id, repo_type=repo_type, revision=revision)
     present = api().list_repo_files(repo.repo_id, repo_type=repo_type, revision=info.sha)
     adds = [CommitOperationAdd(name, data) for name, data in contents.items()]
     for add in adds:
         if add.path_in_repo.endswith(SENT_AHEAD):
-            api().preupload_lfs_files(repo.repo_id, [add], repo_type=repo_type, create_pr=create_pr)
+            api().preupload_lfs_files(
+                repo.repo_id, [add], repo_type=repo_type, revision=revision, create_pr=create_pr
+            )
     stale = [CommitOperationDelete(n) for n in present if _is_stale(n, contents)]
     done = api().create_commit(
         repo.repo_id,
         [*adds, *stale],
         commit_message=message,
         repo_type=repo_type,
+        revision=revision,
         parent_commit=info.sha,
         create_pr=create_pr,
     )
-    return Commit(repo=repo.repo_id, oid=done.oid, url=done.pr_url or str(repo))
+    outcome = "pull request" if done.pr_url else "unchanged" if done.oid == info.sha else "commit"
+    place = f"{repo}/tree/{revision}" if revision else str(repo)
+    return Commit(repo=repo.repo_id, oid=done.oid, url=done.pr_url or place, outcome=outcome)
 
 
 @contextmanager
@@ -133,12 +156,6 @@ def hide_small_progress(size: int) -> Iterator[None]:
         yield
     finally:
         enable_progress_bars()
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
-    inside = {p.relative_to(folder).as_posix(): p for p in paths}
-    return {n: p for n, p in inside.items() if not any(part[0] == "." for part in Path(n).parts)}
 
 
 def _is_stale(name: str, contents: Mapping[str, object]) -> bool:

@@ -134,9 +134,9 @@ def adapter_folder(
             residues={name: _share(*each) for name, each in norms.items()},
             tokenizer=_copy_tokenizer(merge, partial.folder),
         )
-        yield partial.folder, report
         text = json.dumps(adapter_config(merge), indent=2) + "\n"
         (partial.folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+        yield partial.folder, report
 
 
 def adapter_config(merge: AdapterMerge) -> dict[str, Any]:

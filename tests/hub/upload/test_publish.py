@@ -154,7 +154,9 @@ def test_a_data_set(api: HfApi, org: str, tmp_path: Path) -> None:
 def test_pushing_the_same_twice_makes_no_empty_commit(api: HfApi, org: str, tmp_path: Path) -> None:
     folder = nano.model(tmp_path / "model")
     first = publish_folder(folder, f"{org}/model")
-    assert publish_folder(folder, f"{org}/model").oid == first.oid
+    second = publish_folder(folder, f"{org}/model")
+    assert second.oid == first.oid
+    assert (first.outcome, second.outcome) == ("commit", "unchanged")
 
 
 def test_without_a_token(

@@ -1,0 +1,149 @@
+"""Whether a merged folder or repository still is what the merge wrote, by its SHA256SUMS.
+
+This tells of damage and of changes, not of forgery: who can change a file can change the list. Only
+redoing the merge tells whether the recipe gives these files.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simmerge_hub.errors import OfflineWithoutCache, OutputError
+from simmerge_hub.hub.files.checksums import (
+    CHECKSUMS_FILE,
+    UNLISTED,
+    hash_files,
+    is_hidden,
+    parse_checksums,
+    visible_files,
+)
+from simmerge_hub.hub.files.ranges import FileEntry, Location, inside, local_file
+from simmerge_hub.hub.reference import ModelRef, resolve_files
+from simmerge_hub.literal import literal
+
+ATTACHED = "simmerge/"
+"""Where signatures are published in a repository, by anybody and after the merge."""
+NAMES_SHOWN = 3
+FRONT_MATTER = re.compile(r"---\n.*?\n---\n+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The files of `name` against its SHA256SUMS: how many `match`, and those that do not."""
+
+    name: str
+    match: int
+    differ: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every file is the one that the merge wrote, and there is no other."""
+        return not self.problems
+
+    @property
+    def problems(self) -> dict[str, tuple[str, ...]]:
+        """The file names of each kind of mismatch that there is."""
+        kinds = {"differs": self.differ, "missing": self.missing, "extra": self.extra}
+        return {kind: names for kind, names in kinds.items() if names}
+
+    def explain(self) -> str:
+        """`differs: config.json; extra: a.txt, b.txt`; at most three names of each kind."""
+        return "; ".join(f"{kind}: {_shown(names)}" for kind, names in self.problems.items())
+
+
+def verify(reference: str | Path) -> Verification:
+    """Compare the files of a merge with the digests that the merge recorded.
+
+    The card is left out, hidden files and published signatures too. A folder is read whole. Of a
+    repository the Hub's sha256 of large files is taken, and only small files are downloaded.
+
+    Args:
+        reference: a merged folder, or `org/name` or `org/name@revision`.
+
+    Raises:
+        OutputError: it has no SHA256SUMS.
+        CheckpointError: its SHA256SUMS cannot be read, or a file is a link that leads out.
+        HubError: the repository cannot be read.
+    """
+    ref = ModelRef.parse(str(reference))
+    if ref.folder is not None:
+        return verify_folder(ref.folder, visible_files(ref.folder, links=True))
+    location, files = resolve_files(ref)
+    if location.folder is not None:  # the cache, offline
+        return _verify_cached(location)
+    return _verify_repository(str(ref), location, files)
+
+
+def warn_of_changes(card: str, changes: str) -> str:
+    """A card that says first how its files are not those of the merge."""
+    front = FRONT_MATTER.match(card)
+    start = front.end() if front else 0
+    warning = (
+        f"> **These are not the files that the merge wrote:** {literal(changes)}. Redoing the "
+        "recipe does not give them.\n\n"
+    )
+    return f"{card[:start]}{warning}{card[start:]}"
+
+
+def verify_folder(folder: Path, files: Mapping[str, Path]) -> Verification:
+    """`verify` of these files of a folder, by their names in it."""
+    recorded = _recorded(folder / CHECKSUMS_FILE, str(folder))
+    listed = {name: inside(folder, name) for name in files if name in recorded}
+    return _compare(str(folder), recorded, hash_files(listed), files)
+
+
+def _verify_cached(location: Location) -> Verification:
+    assert location.folder is not None
+    verification = verify_folder(location.folder, visible_files(location.folder, links=True))
+    if verification.missing:
+        raise OfflineWithoutCache(
+            f"offline mode is on, and the cache does not hold {verification.missing[0]} of "
+            f"{location.repo}",
+            hint="unset HF_HUB_OFFLINE once: only small files are downloaded",
+        )
+    return verification
+
+
+def _verify_repository(
+    name: str, location: Location, files: Mapping[str, FileEntry]
+) -> Verification:
+    if CHECKSUMS_FILE not in files:
+        raise _unrecorded(name)
+    recorded = _recorded(local_file(location, CHECKSUMS_FILE), name)
+    stated = {n: e.sha256 for n, e in files.items() if n in recorded and e.sha256}
+    fetched = {n: local_file(location, n) for n in files if n in recorded and n not in stated}
+    return _compare(name, recorded, {**stated, **hash_files(fetched)}, files)
+
+
+def _recorded(path: Path, name: str) -> dict[str, str]:
+    if not path.is_file():
+        raise _unrecorded(name)
+    return parse_checksums(path.read_bytes(), name)
+
+
+def _compare(
+    name: str, recorded: Mapping[str, str], actual: Mapping[str, str], files: Mapping[str, object]
+) -> Verification:
+    others = (n for n in files if n not in recorded and n not in UNLISTED and not is_hidden(n))
+    return Verification(
+        name=name,
+        match=sum(actual.get(n) == sha256 for n, sha256 in recorded.items()),
+        differ=tuple(n for n, sha256 in recorded.items() if actual.get(n, sha256) != sha256),
+        missing=tuple(n for n in recorded if n not in actual),
+        extra=tuple(n for n in others if not n.startswith(ATTACHED)),
+    )
+
+
+def _unrecorded(name: str) -> OutputError:
+    return OutputError(
+        f"{name} has no {CHECKSUMS_FILE}: no merge recorded the digests of its files",
+        hint="merge again: the recipe in it or on its card still holds",
+    )
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
