@@ -78,7 +78,7 @@ def _pairs(model_map: "ModelMap") -> "Table":
     """Every pair, nearest first."""
     hidden = {"weight_cosine"} if model_map.base else set()
     measures = [m for m in MEASURE_COLUMNS if m in model_map.pairs and m not in hidden]
-    table = show.make_table(title=f"{len(model_map.names)} model_map, every pair, nearest first")
+    table = show.make_table(title=f"{len(model_map.names)} models, every pair, nearest first")
     table.add_column("model", overflow="fold")
     table.add_column("model", overflow="fold")
     for measure in measures:
@@ -104,7 +104,7 @@ def _models(model_map: "ModelMap") -> "Table":
 
 
 def sentences(model_map: "ModelMap") -> Iterator[str]:
-    """The nearest and the farthest pair in plain words; of two model_map, how alike they are."""
+    """The nearest and the farthest pair in plain words; of two models, how alike they are."""
     what = "have weights that are" if model_map.base is None else f"changed {model_map.base}"
     yield from _ends(model_map, model_map.measure, model_map.rank_pairs(), what)
     if "js" in model_map.pairs:

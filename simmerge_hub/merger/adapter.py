@@ -58,9 +58,10 @@ def write_merged_adapter(
     exact = pin(recipe, checkpoints, merge.dtype)
     text = exact.to_yaml(published=True)
     with ExitStack() as stack:
-        known, mixes = None, ()
+        known, mixes, modules = None, (), {}
         if recipe.sees_activations:
-            known, mixes = stack.enter_context(_open_mixes(recipe, checkpoints, merge, prompts))
+            opened = _open_mixes(recipe, checkpoints, merge, prompts)
+            known, mixes, modules = stack.enter_context(opened)
         folder, written = stack.enter_context(
             adapter_folder(
                 merge,
@@ -80,7 +81,7 @@ def write_merged_adapter(
             size=written.size,
             seconds=perf_counter() - began,
             versions=versions(),
-            notes=(*_rank_notes(written), *(_activation_notes(known, merge) if known else ())),
+            notes=(*_rank_notes(written), *(_activation_notes(known, modules) if known else ())),
         )
         texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
         for name, content in texts.items():
@@ -136,20 +137,31 @@ def _open_mixes(
     checkpoints: Mapping[str, Checkpoint],
     merge: AdapterMerge,
     prompts: Mapping[str, Sequence[ProbeSet]],
-) -> Iterator[tuple[Activations, Iterator[tuple[str, Mix]]]]:
-    """The models run by layers; of each module that is fed what mixes the columns of its deltas."""
+) -> Iterator[tuple[Activations, Iterator[tuple[str, Mix]], Mapping[str, str]]]:
+    """The models run by layers; of each module that is fed what mixes the columns of its deltas.
+
+    Last, the modules' names by those of the tensors that the base has for them.
+    """
     _refuse_whole(recipe.steps[0], merge)
     layout = lay_out(replace(recipe, output="model", rank=0), checkpoints, pins=False)
     refuse_rejections(layout.alignment)
+    modules = _modules_by_tensor(merge, [layout.checkpoints[m.name] for m in recipe.models])
     with open_activations(layout, prompts, {}) as (known, layers):
-        yield known, _solve_modules(recipe.steps[0], merge, chain.from_iterable(layers))
+        groups = chain.from_iterable(layers)
+        yield known, _solve_modules(recipe.steps[0], modules, groups), modules
+
+
+def _modules_by_tensor(merge: AdapterMerge, adapters: Iterable[Checkpoint]) -> dict[str, str]:
+    """Tensor of the base -> the module that adapters change it by; they may be named otherwise."""
+    targets = {name: target for each in adapters for name, target in each.targets.items()}
+    names = {f"{module.name}.weight": module.name for module in merge.modules}
+    return {targets.get(name, name): module for name, module in names.items()}
 
 
 def _solve_modules(
-    step: Step, merge: AdapterMerge, groups: Iterable[Group]
+    step: Step, modules: Mapping[str, str], groups: Iterable[Group]
 ) -> Iterator[tuple[str, Mix]]:
     """The modules of each group that are fed enough, one solution for all of them."""
-    modules = {f"{module.name}.weight": module.name for module in merge.modules}
     operator = operators.find(step.operator)
     for group in groups:
         names = [name for name in group if name in modules]
@@ -173,8 +185,7 @@ def _refuse_whole(step: Step, merge: AdapterMerge) -> None:
             )
 
 
-def _activation_notes(known: Activations, merge: AdapterMerge) -> tuple[str, ...]:
+def _activation_notes(known: Activations, modules: Mapping[str, str]) -> tuple[str, ...]:
     """What was decided about the modules that the adapters change."""
-    modules = {f"{module.name}.weight" for module in merge.modules}
     unfed, scarce = ([n for n in names if n in modules] for names in (known.unfed, known.scarce))
     return replace(known, unfed=unfed, scarce=scarce).notes

@@ -39,8 +39,9 @@ def test_a_link_out_of_the_folder(tmp_path: Path, name: str, relative: bool) -> 
     model = nano.model(tmp_path / "model")
     (model / name).unlink(missing_ok=True)
     (model / name).symlink_to("../secret" if relative else secret)
-    with pytest.raises(CheckpointError, match="outside of the folder"):
+    with pytest.raises(CheckpointError, match="outside of the folder") as refused:
         merge(model, tmp_path)
+    assert "hard link" in str(refused.value.hint)
     assert not (tmp_path / "out").exists()
 
 

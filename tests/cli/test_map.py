@@ -37,6 +37,7 @@ def test_every_pair_is_printed(out: io.StringIO) -> None:
     assert {frozenset(name.strip() for name in pair) for pair in pairs} == {
         frozenset(two) for two in (("code", "math"), ("code", "instruct"), ("math", "instruct"))
     }
+    assert "3 models, every pair, nearest first" in said
     assert "changed base most alike: delta cosine 0." in said
     assert "changed base least alike: delta cosine" in said
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -256,6 +257,36 @@ def test_a_merged_buffer_decides_which_experts_the_next_layers_get(tmp_path: Pat
     assert names
     for name in names:
         torch.testing.assert_close(biases[0][name], (biases[1][name] + biases[2][name]) / 2)
+
+
+def test_a_model_that_ties_its_head_is_fed_the_merged_embedding(tmp_path: Path) -> None:
+    """The other has a head of its own: what the first holds goes into two tensors of the merge."""
+    make_family(tmp_path, "llama-tied")
+    part_head(tmp_path / "b", 0.5)
+    wanted = replace(recipe(tmp_path, inputs="merge"), base=None)
+    simmerge_hub.merge(wanted, tmp_path / "out")
+    part_head(tmp_path / "a", 0.0)
+    models = [load_model(tmp_path / n) for n in BOTH]
+    expected = merge_as_it_runs_by_hand(models, [tokens_of(TEXTS[n]) for n in BOTH])
+    expected["lm_head.weight"] = sum(m.lm_head.weight.double() for m in models) / 2
+    merged = dict(load_model(tmp_path / "out").named_parameters())
+    assert merged.keys() == expected.keys()
+    for name, tensor in expected.items():
+        atol = 3e-5 * float(tensor.abs().max())
+        torch.testing.assert_close(merged[name].double(), tensor, rtol=0, atol=atol, msg=name)
+
+
+def part_head(folder: Path, distance: float) -> None:
+    """Store a head so far from the embedding that it was tied to."""
+    weights = folder / "model.safetensors"
+    tensors = load_file(weights)
+    embedding = tensors["model.embed_tokens.weight"]
+    random = torch.randn(embedding.shape, generator=torch.Generator().manual_seed(3))
+    save_file(
+        tensors | {"lm_head.weight": embedding + distance * random}, weights, {"format": "pt"}
+    )
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
 
 
 def test_three_models_at_once(tmp_path: Path) -> None:

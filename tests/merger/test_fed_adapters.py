@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, OperatorError
@@ -109,6 +109,24 @@ def test_it_is_the_merge_of_the_models(
     assert len(fed) >= 9 if architecture == "llama" else len(fed) == 12
     assert report.notes[0] == whole.notes[0]
     assert report.notes[0].startswith("tokens fed")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "prefix"), [("llama", "model."), ("gpt2", "transformer.")]
+)
+def test_a_base_may_store_its_tensors_under_other_names(
+    architecture: str, prefix: str, tmp_path: Path
+) -> None:
+    """As GPT-2 is stored on the Hub; adapters say what modules are called in memory."""
+    make_adapters(tmp_path, BOTH, architecture)
+    weights = tmp_path / "base" / "model.safetensors"
+    short = {name.removeprefix(prefix): t for name, t in load_file(weights).items()}
+    save_file(short, weights, {"format": "pt"})
+    merge(recipe(tmp_path), tmp_path / "whole")
+    report = merge(as_adapter(recipe(tmp_path)), tmp_path / "out")
+    compare(fold(tmp_path, "out"), dict(load_model(tmp_path / "whole").named_parameters()))
+    embedding = [note for note in report.notes if "embed_tokens" in note]
+    assert len(embedding) == (architecture == "llama")
 
 
 def test_what_no_prompt_passes_through_is_named(tmp_path: Path) -> None:

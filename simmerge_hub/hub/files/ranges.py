@@ -173,7 +173,8 @@ def inside(folder: Path, file: str) -> Path:
     if not target.is_relative_to(home) and target.parent != blobs and not _is_shared(home, target):
         raise CheckpointError(
             f"{file} of {folder} is a link to {target}, outside of the folder",
-            hint="put a copy of the file in its place if it belongs to the model",
+            hint="if it belongs to the model, put a copy or a hard link (ln) of it there, "
+            "or link the whole folder",
         )
     if not target.exists():
         raise CheckpointError(

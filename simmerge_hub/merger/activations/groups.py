@@ -280,13 +280,15 @@ class _Passes:
         return words is not None and name in words.tensors
 
     def _stand_in(self, names: Iterable[str], written: Mapping[str, Rows]) -> None:
-        """These tensors of the output are read in the place of the models' own from now on."""
+        """These tensors of the output are read in the place of the models' own from now on.
+
+        A head does not stand for the embedding that a model ties it to.
+        """
         for name in names:
             match = self.layout.tensors[name]
             for run in self.runs:
-                own = match.origins.get(run.name)
-                if own and not self._has_other_words(name):
-                    run.merged[own] = written[name]
+                if match.origins.get(run.name) == name and not self._has_other_words(name):
+                    run.merged[name] = written[name]
         for run in self.runs:
             refresh_buffers(run.model, run.stored, run.merged)
 

@@ -7,7 +7,7 @@ and the plain mean of all the others are the pair, and where the tree's merge li
 is known from sampled weights. (Step by step, with each intermediate's behaviour guessed, plans were
 worse: docs/log.md.) A merge that was really run on the probes has its behaviour looked at as well.
 Of three models and more that are merged by what their layers are fed, nothing is predicted from the
-models: it is expected what such merges reached on average (`selector.predictor.at_once`).
+models: it is expected what such merges reached on average (`selector.predictor.measured.at_once`).
 
 Every pair here has its arm's own interval. The interval that a plan of two models gives the arm
 ranked first comes from the errors of first places on one pair; a tree is the best of many pairs,

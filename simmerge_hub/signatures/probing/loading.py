@@ -5,6 +5,7 @@ Knows files and memory; nothing of what is run.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import Parameter
 
 from simmerge_hub.errors import ProbeError, SignatureError, SimmergeError
 from simmerge_hub.hub.assembly import assemble
@@ -21,6 +23,7 @@ from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers
+from simmerge_hub.weights.loaded.model import TIED
 from simmerge_hub.weights.stream import Rows, open_tensors, shapes
 
 if TYPE_CHECKING:
@@ -73,7 +76,8 @@ def open_model(
         if offload:
             rows = rows or stack.enter_context(open_tensors(checkpoint, base))
             with _silence(), _translate_errors(whole.name):
-                model = load_by_layers(_folder(whole), rows, getattr(torch, dtype), place)
+                torch_dtype, folder = getattr(torch, dtype), _folder(whole)
+                model = load_by_layers(folder, rows, torch_dtype, place, untied=_is_untied(whole))
         else:
             model = _load_whole(checkpoint, whole, getattr(torch, dtype), place)
         yield model.eval()
@@ -188,6 +192,8 @@ def _load_whole(
         for name in sorted(report["missing_keys"]):  # transformers would make up its values
             raise ValueError(f"it has no tensor for {name}")
         model.set_attn_implementation(register())
+    if _is_untied(whole):
+        _untie(model)
     if checkpoint.kind == "adapter":
         adapter = str(_folder(checkpoint))
         with _silence(), _translate_errors(checkpoint.name):
@@ -195,6 +201,19 @@ def _load_whole(
 
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     return model.to(place)  # type: ignore[arg-type]
+
+
+def _is_untied(whole: Checkpoint) -> bool:
+    """Whether a head that its files tie to the embedding is one of its own: adapters part them."""
+    stated = json.loads(local_file(whole.location, "config.json").read_bytes())
+    return whole.config.get(TIED) is False and stated.get(TIED) is not False
+
+
+def _untie(model: PreTrainedModel) -> None:
+    """PEFT would fold a head's adapter into the embedding too."""
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.weight = Parameter(head.weight.detach().clone(), requires_grad=False)
 
 
 @contextmanager

@@ -35,7 +35,12 @@ READ_ENTRIES = 2**20
 
 
 def load_by_layers(
-    folder: Path, rows: Mapping[str, Rows], dtype: torch.dtype, place: torch.device
+    folder: Path,
+    rows: Mapping[str, Rows],
+    dtype: torch.dtype,
+    place: torch.device,
+    *,
+    untied: bool = False,
 ) -> PreTrainedModel:
     """A model that reads the weights of each module when it runs, and forgets them after.
 
@@ -44,13 +49,14 @@ def load_by_layers(
         rows: its stored tensors, open as long as the model is run.
         dtype: what to compute in.
         place: where to compute.
+        untied: the head is not tied to the embedding, whatever the config says.
 
     Raises:
         ValueError: the stored tensors are not those of the model.
     """
     from accelerate import cpu_offload
 
-    model = _build_empty(folder, dtype)
+    model = _build_empty(folder, dtype, untied)
     stored = Stored(model=model, rows=rows, origins=find_origins(model, rows), dtype=dtype)
     _check_stored(stored)
     for name, buffer in model.named_buffers():
@@ -96,12 +102,14 @@ class Stored:
         return values.reshape(rows.shape)
 
 
-def _build_empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+def _build_empty(folder: Path, dtype: torch.dtype, untied: bool) -> PreTrainedModel:
     """The model without weights; buffers that are computed (rotary frequencies) are there."""
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if untied:
+        config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = False
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(
             config, dtype=dtype, trust_remote_code=False, attn_implementation="eager"

@@ -23,7 +23,9 @@ from simmerge_hub.signatures.probing.loading import (
 from simmerge_hub.signatures.probing.probe import run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
-from tests.signatures.conftest import ARCHITECTURES
+from simmerge_hub.weights.loaded.conform import conform
+from tests.activations import random_model
+from tests.signatures.conftest import ARCHITECTURES, save
 
 PATHS = ["resident", "offloaded"]
 
@@ -285,3 +287,21 @@ def test_free_memory_is_what_the_control_group_grants(tmp_path):
     assert loading._cgroup_memory(tmp_path) == 300
     (tmp_path / "memory.current").write_text("1200\n")
     assert loading._cgroup_memory(tmp_path) == 0
+
+
+@pytest.mark.parametrize("offload", [False, True], ids=PATHS)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_an_adapter_of_a_tied_head_changes_the_head_alone(offload: bool, tmp_path: Path) -> None:
+    """As PEFT runs it; PEFT folds it into the embedding too, which the base ties to the head."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    save(random_model("llama-tied"), tmp_path / "base")
+    base = resolve(str(tmp_path / "base"))
+    lora = adapter(base, tmp_path / "lora", target_modules=["lm_head", "q_proj"])
+    ids = torch.tensor([[3, 4, 5, 6, 7]])
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    alike = conform([lora], base)
+    with torch.no_grad(), open_model(alike.models[0], alike.base, offload=offload) as model:
+        expected = PeftModel.from_pretrained(plain, str(tmp_path / "lora"))(ids).logits
+        torch.testing.assert_close(model(ids).logits, expected, rtol=0, atol=1e-4)
