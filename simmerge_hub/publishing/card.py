@@ -30,6 +30,8 @@ LOADERS = {
 }
 """What an architecture's name ends with: its Auto class in transformers, its task on the Hub."""
 PAPER = "https://arxiv.org/abs/2601.09473"
+FEEDS_MERGE_PAPER = "arXiv 2508.03121"
+"""Where `inputs: merge` is from."""
 
 
 def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
@@ -108,12 +110,14 @@ def _slices(recipe: Recipe) -> list[str]:
 
 def _step(step: Step, number: int) -> str:
     operator = find(step.operator)
+    feeds_merge = step.parameters.get("inputs") == "merge"
+    papers = [operator.paper, *([FEEDS_MERGE_PAPER] if feeds_merge else [])]
     inputs = " → ".join(code(name) for name in step.models)
     parameters = ", ".join(f"`{k}` = {literal(str(v))}" for k, v in step.parameters.items())
     return (
         f"{number}. **{step.operator}**{f' ({parameters})' if parameters else ''} of {inputs}, "
         f"in this order{f', gives {code(step.name)}' if step.name else ''}. "
-        f"{operator.summary} [{operator.paper}]"
+        f"{operator.summary} [{'; '.join(papers)}]"
     )
 
 

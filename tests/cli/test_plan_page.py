@@ -121,7 +121,7 @@ def test_text_of_others_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     plan_page.page(
         planned(
             ranking(HOSTILE, reason=HOSTILE, ties=0.5),
-            experts=(HOSTILE,),
+            experts=("org/a",),  # no other names are references
             left_out={HOSTILE: HOSTILE},
             signatures={HOSTILE: {HOSTILE: HOSTILE}},
             predictor_from=HOSTILE,

@@ -92,6 +92,7 @@ class Activations:
         unfed: tensors with rows and columns that no prompt passes through.
         scarce: tensors of which a matrix was fed too few tokens.
         alike: pairs of models whose prompts look alike.
+        own_words: every model was fed through its own embedding, though the rest was the merge's.
     """
 
     tokens: dict[str, int]
@@ -99,6 +100,7 @@ class Activations:
     unfed: list[str]
     scarce: list[str]
     alike: list[tuple[str, str]]
+    own_words: bool
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -113,6 +115,11 @@ class Activations:
             "cannot tell the tasks apart, and gives one kind of answer to both"
             for one, other in self.alike
         ]
+        if self.own_words:
+            lines.append(
+                "the models' vocabularies differ, so each was fed through its own embedding, and "
+                "not through the merge's"
+            )
         if self.unfed:
             lines.append(
                 f"{_count(self.unfed)} passed by no prompt, or no linear layer: merged as other "
@@ -164,6 +171,7 @@ def open_activations(
         unfed=[],
         scarce=[],
         alike=look_alike({name: prompts[name] for name in models}),
+        own_words=layout.recipe.feeds_merge and bool(layout.vocabulary),
     )
     with ExitStack() as stack:
         runs = []

@@ -88,8 +88,8 @@ def _why_fed(best: Choice) -> tuple[str, ...]:
         return ()
     known = at_once.read()
     return (
-        f"What is expected of it is what {known.says(len(best.tree.models))} reached on average: "
-        "it is not predicted from these models",
+        f"What is expected of it, with its interval, is what {known.says(len(best.tree.models))} "
+        "reached: the same for any models",
     )
 
 
