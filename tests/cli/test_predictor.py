@@ -2,13 +2,13 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from simmerge_hub.cli import predictor as room
 from simmerge_hub.cli.main import main
+from simmerge_hub.hub.upload.publish import Commit
 from simmerge_hub.selector.predictor import archive, origin
 from simmerge_hub.selector.tables import features, merges, outcomes
 from simmerge_hub.selector.training import train
@@ -73,7 +73,7 @@ def test_push_hands_on_what_was_asked(
 
     def push(file: str, repo_id: str, **how: Any) -> Any:
         asked.append((file, repo_id, how))
-        return SimpleNamespace(repo=repo_id, oid="0" * 40, url="http://hub/org/p")
+        return Commit(repo=repo_id, oid="0" * 40, url="http://hub/org/p")
 
     monkeypatch.setattr("simmerge_hub.publishing.predictors.push_predictor", push)
     room.push(file="p", repo_id="org/p", private=True, create_pr=create_pr, as_json=False)
