@@ -50,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", help="where models are written for the time being")
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--merges", nargs="+", choices=MERGES, default=list(MERGES))
     parser.add_argument("--make", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.make:  # in a process of its own: a child's peak begins with its parent's size
@@ -60,18 +61,19 @@ def main() -> None:
     measured: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"models": {}}
     for name in options.only:
         with tempfile.TemporaryDirectory(prefix="regmean-memory-", dir=options.work) as work:
-            measured["models"][name] = measure(Path(work), MODELS[name])
+            fresh = measure(Path(work), MODELS[name], options.merges)
+            measured["models"][name] = measured["models"].get(name, {}) | fresh
         print(name, json.dumps(measured["models"][name]), flush=True)
         measured["threads"] = os.cpu_count()
         path.write_text(json.dumps(measured, indent=2) + "\n")
 
 
-def measure(work: Path, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Every merge of two models of one shape."""
+def measure(work: Path, shape: tuple[int, int, int], merges: list[str]) -> dict[str, Any]:
+    """Merges of two models of one shape."""
     for seed, name in enumerate("ab"):
         command = [sys.executable, __file__, "--make", str(work / name), *map(str, shape)]
         subprocess.run([*command, str(seed)], check=True)
-    return {name: merge(work, name) for name in MERGES}
+    return {name: merge(work, name) for name in merges}
 
 
 def save(folder: Path, hidden: int, inner: int, layers: int, seed: int) -> None:
