@@ -23,7 +23,7 @@ from typing import Any
 HERE = Path(__file__).parent
 BEFORE = "b17bb12"
 TASK = "math"
-PROMPTS = 8
+PROMPTS = 64
 ROUNDS = 1
 HOW = ("resident", "offloaded")
 COMPARED = ("logprobs", "tail", "entropy", "loss", "hidden", "attention")

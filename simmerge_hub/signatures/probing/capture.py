@@ -16,6 +16,7 @@ from torch import Tensor
 from simmerge_hub.signatures.probing.attention import record_attention
 from simmerge_hub.signatures.probing.head import HeadInputs, run_to_head
 from simmerge_hub.signatures.probing.layerwise import pad
+from simmerge_hub.signatures.probing.offload import trim_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -117,13 +118,15 @@ def _distributions(
     kept = torch.tensor([i in p.positions for p in batch for i in range(len(p.ids))])
     own, parts = [], []
     for low in range(0, len(states), step):
-        high = low + step
-        logits = before_head.logits(states[low:high]).float()
-        logprobs = logits.log_softmax(-1).clamp_min_(LOGPROB_FLOOR)
-        wanted = targets[low:high, None].to(logprobs.device)
-        own.append(logprobs.gather(1, wanted)[:, 0].cpu())
-        rows = logprobs[kept[low:high].to(logprobs.device)].cpu()
-        parts += [_reduce(few) for few in rows.split(REDUCED_ROWS)]
+        logits = before_head.logits(states[low : low + step])
+        for first, few in enumerate(logits.split(REDUCED_ROWS)):
+            place = slice(low + first * REDUCED_ROWS, low + first * REDUCED_ROWS + len(few))
+            logprobs = few.float().log_softmax(-1).clamp_min_(LOGPROB_FLOOR)
+            wanted = targets[place, None].to(logprobs.device)
+            own.append(logprobs.gather(1, wanted)[:, 0].cpu())
+            parts.append(_reduce(logprobs[kept[place].to(logprobs.device)].cpu()))
+            trim_memory()  # what is kept of a few is put between the holes that they leave
+        del logits, few  # the next ones take as much room
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     logliks = torch.cat(own).split([len(p.ids) for p in batch])
     by_prompt = zip(*(part.split([len(p.positions) for p in batch]) for part in whole.values()),

@@ -201,16 +201,21 @@ def _freeze(values: Tensor) -> Parameter:
     return Parameter(values, requires_grad=False)
 
 
+def trim_memory() -> None:
+    """What malloc holds and nobody uses goes back to the system, where malloc can do that."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:  # glibc has it, and the holes
+        trim(0)
+
+
 def _allocate(shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """An empty matrix; before a large one is made, what malloc has free goes back to the system.
 
     Large blocks come and go all the time, and what is small and stays is put between them: running
     a model of 1.1 B parameters by layers took 1 GB for such holes.
     """
-    if sys.platform == "linux" and shape[0] * shape[1] >= READ_ENTRIES:
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, and the holes
-        if trim:
-            trim(0)
+    if shape[0] * shape[1] >= READ_ENTRIES:
+        trim_memory()
     return torch.empty(shape, dtype=dtype)
 
 
