@@ -126,7 +126,7 @@ def _distributions(
             own.append(logprobs.gather(1, wanted)[:, 0].cpu())
             parts.append(_reduce(logprobs[kept[place].to(logprobs.device)].cpu()))
             trim_memory()  # what is kept of a few is put between the holes that they leave
-        del logits, few  # the next ones take as much room
+        logits = few = None  # the next ones take as much room
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     logliks = torch.cat(own).split([len(p.ids) for p in batch])
     by_prompt = zip(*(part.split([len(p.positions) for p in batch]) for part in whole.values()),
