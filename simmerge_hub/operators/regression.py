@@ -9,8 +9,8 @@ whole rows come out. As Mᵢ = Aᵢ(ΣA)⁻¹ sum to one, it is computed as W_n 
 models give themselves, and deltas from a base are merged to the same as weights.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,11 @@ LEAST_TOKENS = 16
 LEAST_PIVOT = 2e-3
 """Share of a column's own sum of squares that the columns before it must leave unexplained. Gram
 matrices are float32: far below it their rounding makes a tenth of the merge."""
+
+
+def feeds_merge(parameters: Mapping[str, Any]) -> bool:
+    """Whether with these parameters each layer is fed what the merge's own layers leave."""
+    return parameters.get("inputs") == "merge"
 
 
 def solve(

@@ -10,6 +10,7 @@ from typing import Any
 from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
+from simmerge_hub.operators.regression import feeds_merge
 from simmerge_hub.publishing.home import program
 from simmerge_hub.publishing.licenses import Licence, combine_licenses
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
@@ -110,8 +111,7 @@ def _slices(recipe: Recipe) -> list[str]:
 
 def _step(step: Step, number: int) -> str:
     operator = find(step.operator)
-    feeds_merge = step.parameters.get("inputs") == "merge"
-    papers = [operator.paper, *([FEEDS_MERGE_PAPER] if feeds_merge else [])]
+    papers = [operator.paper, *([FEEDS_MERGE_PAPER] if feeds_merge(step.parameters) else [])]
     inputs = " → ".join(code(name) for name in step.models)
     parameters = ", ".join(f"`{k}` = {literal(str(v))}" for k, v in step.parameters.items())
     return (

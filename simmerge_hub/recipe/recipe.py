@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub import operators
+from simmerge_hub.operators.regression import feeds_merge
 from simmerge_hub.recipe import calibration as calibrating
 from simmerge_hub.recipe.calibration import Calibration
 from simmerge_hub.recipe.writing import dump_yaml, to_plain
@@ -117,7 +118,7 @@ class Recipe:
     def feeds_merge(self) -> bool:
         """Whether each layer is fed what the merge's own layers before it leave."""
         steps = chain(*self.programs)
-        return any(step.parameters.get("inputs") == "merge" for step in steps)
+        return any(feeds_merge(step.parameters) for step in steps)
 
     @property
     def operators(self) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.traces import (
     let_stand_in,
-    refresh_buffers,
+    refresh,
+    stored_buffers,
     stored_by_layer,
     trace_layers,
 )
@@ -34,6 +35,7 @@ from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike, probe_se
 from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
 PLACES_NAMED = 4
@@ -165,13 +167,14 @@ def open_activations(
     sequences = {
         name: _read_sequences(layout, name, prompts[name], calibration.answers) for name in models
     }
+    again = layout.recipe.feeds_merge
     known = Activations(
         tokens={name: sum(map(len, some)) for name, some in sequences.items()},
         digest=sha256(repr(sequences).encode()).hexdigest(),
         unfed=[],
         scarce=[],
         alike=look_alike({name: prompts[name] for name in models}),
-        own_words=layout.recipe.feeds_merge and bool(layout.vocabulary),
+        own_words=again and bool(layout.vocabulary and layout.vocabulary.tensors),
     )
     with ExitStack() as stack:
         runs = []
@@ -184,12 +187,19 @@ def open_activations(
             model = stack.enter_context(
                 open_model(checkpoint, layout.base, offload=True, rows=rows)
             )
-            again = layout.recipe.feeds_merge
             fed = stack.enter_context(feed(model, sequences[name], again=again))
             layers = trace_layers(model, stored, fed)
-            runs.append(_Run(name=name, model=model, stored=stored, layers=layers, merged=merged))
+            run = _Run(
+                name=name,
+                model=model,
+                stored=stored,
+                layers=layers,
+                merged=merged,
+                buffers=stored_buffers(model, stored) if again else {},
+            )
+            runs.append(run)
         passes = _Passes(layout=layout, runs=runs, known=known)
-        yield known, passes.as_merged(written) if layout.recipe.feeds_merge else passes.alone()
+        yield known, passes.as_merged(written) if again else passes.alone()
 
 
 def _read_sequences(
@@ -208,6 +218,7 @@ class _Run:
     stored: Checkpoint
     layers: Iterator[FedLayer]
     merged: dict[str, Rows]
+    buffers: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -297,8 +308,8 @@ class _Passes:
             for run in self.runs:
                 if match.origins.get(run.name) == name and not self._has_other_words(name):
                     run.merged[name] = written[name]
-        for run in self.runs:
-            refresh_buffers(run.model, run.stored, run.merged)
+                    if name in run.buffers:
+                        refresh(run.buffers[name], written[name])
 
     def _name_unfed(self, seen: set[str]) -> None:
         self.known.unfed += [

@@ -101,17 +101,15 @@ def _replaceable(name: str, own: Rows, merged: Mapping[str, Rows]) -> Rows:
     return Rows(shape=own.shape, read=read, release=own.release)
 
 
-def refresh_buffers(
-    model: PreTrainedModel, checkpoint: Checkpoint, merged: Mapping[str, Rows]
-) -> None:
-    """Buffers of a model run by layers are read once, so those that are merged are read anew."""
+def stored_buffers(model: PreTrainedModel, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Stored tensor -> the buffer it is, of buffers: a model run by layers reads them only once."""
     origins = find_origins(model, checkpoint.tensors)
-    for name, buffer in model.named_buffers():
-        origin = origins.get(name)
-        rows = merged.get(origin.stored[0][0]) if origin else None
-        if rows is not None:
-            values = rows.read(0, matrix_shape(rows.shape)[0])
-            buffer.copy_(values.reshape(buffer.shape))
+    return {origins[n].stored[0][0]: b for n, b in model.named_buffers() if n in origins}
+
+
+def refresh(buffer: Tensor, rows: Rows) -> None:
+    """Fill a buffer with what a tensor holds now."""
+    buffer.copy_(rows.read(0, matrix_shape(rows.shape)[0]).reshape(buffer.shape))
 
 
 def _named(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:

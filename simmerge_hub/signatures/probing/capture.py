@@ -16,7 +16,7 @@ from torch import Tensor
 from simmerge_hub.signatures.probing.attention import record_attention
 from simmerge_hub.signatures.probing.head import HeadInputs, run_to_head
 from simmerge_hub.signatures.probing.layerwise import pad
-from simmerge_hub.signatures.probing.offload import trim_memory
+from simmerge_hub.signatures.probing.offload import READ_ENTRIES, trim_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,8 +30,8 @@ SKETCH_WIDTH = 256
 WHOLE_VOCABULARY = 4096
 """Up to this vocabulary distributions are kept whole; above, the KEPT most likely tokens."""
 TOP_TOKENS = 256
-REDUCED_ROWS = 8
-"""Distributions reduced at a time: in double precision they take twice the room."""
+REDUCED = 2**21
+"""Log-probabilities reduced at a time: in double precision they take 16 MB."""
 LOGPROB_FLOOR = -80.0
 """The least log-probability kept: e^-80 is nothing, but not minus infinity."""
 
@@ -116,16 +116,18 @@ def _distributions(
     states = before_head.states[mask.bool().to(before_head.states.device)]
     targets = torch.tensor([token for p in batch for token in (*p.ids[1:], 0)])
     kept = torch.tensor([i in p.positions for p in batch for i in range(len(p.ids))])
-    own, parts = [], []
+    own, parts, at = [], [], 0
     for low in range(0, len(states), step):
         logits = before_head.logits(states[low : low + step])
-        for first, few in enumerate(logits.split(REDUCED_ROWS)):
-            place = slice(low + first * REDUCED_ROWS, low + first * REDUCED_ROWS + len(few))
+        for few in logits.split(max(1, REDUCED // logits.shape[1])):
+            place = slice(at, at + len(few))
             logprobs = few.float().log_softmax(-1).clamp_min_(LOGPROB_FLOOR)
             wanted = targets[place, None].to(logprobs.device)
             own.append(logprobs.gather(1, wanted)[:, 0].cpu())
             parts.append(_reduce(logprobs[kept[place].to(logprobs.device)].cpu()))
-            trim_memory()  # what is kept of a few is put between the holes that they leave
+            at = place.stop
+            if few.numel() >= READ_ENTRIES:
+                trim_memory()  # what is kept of a few is put between the holes that they leave
         logits = few = None  # the next ones take as much room
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     logliks = torch.cat(own).split([len(p.ids) for p in batch])

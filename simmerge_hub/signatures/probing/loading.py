@@ -74,7 +74,8 @@ def open_model(
         offload = model_bytes(checkpoint, base, dtype) > MEMORY_SHARE * free_memory(place)
     with ExitStack() as stack:
         if offload:
-            rows = rows or stack.enter_context(open_tensors(checkpoint, base))
+            if rows is None:
+                rows = stack.enter_context(open_tensors(checkpoint, base))
             with _silence(), _translate_errors(whole.name):
                 torch_dtype, folder = getattr(torch, dtype), _folder(whole)
                 model = load_by_layers(folder, rows, torch_dtype, place, untied=_is_untied(whole))

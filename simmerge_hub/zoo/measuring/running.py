@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simmerge_hub.operators import Arm
+from simmerge_hub.operators.regression import feeds_merge
 from simmerge_hub.signatures.probing.feeding import FedLayer, feed, parameters_outside
 from simmerge_hub.signatures.probing.layerwise import decoder_layers
 from simmerge_hub.zoo.measuring.members import Feeding, Weights, merge_into
@@ -34,7 +35,7 @@ class Bench:
 
 def merges_as_it_runs(arm: Arm) -> bool:
     """Whether an arm's layers are fed what the merge itself leaves."""
-    return arm.parameters.get("inputs") == "merge"
+    return feeds_merge(arm.parameters)
 
 
 def merge_pair(
