@@ -142,10 +142,11 @@ def _score(text: Any) -> str:
 
 
 def _version(stated: Any) -> list[int]:
-    numbers = [int(n) for n in stated] if isinstance(stated, list) else []
-    if len(numbers) != 3 or numbers[0] != 3 or not all(0 <= n < 1000 for n in numbers):
+    """Three whole numbers, the first of which is 3; a text may say 1e400 where a number is due."""
+    whole = isinstance(stated, list) and all(type(n) is int and 0 <= n < 1000 for n in stated)
+    if not whole or len(stated) != 3 or stated[0] != 3:
         raise ValueError("it is of another version of XGBoost")
-    return numbers
+    return stated
 
 
 def _difference(given: Any, ours: Any, path: str = "the model") -> str | None:

@@ -112,7 +112,14 @@ def load_outcomes(path: Path) -> Outcomes:
     check_header(header, FORMAT, SCHEMA, path)
     try:
         arms = tuple(arm_from(entry) for entry in header["arms"])
-    except (AttributeError, LookupError, TypeError, ValueError, SimmergeError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        SimmergeError,
+    ) as error:
         raise PredictorError(f"{path}, line 1: arms that cannot be read: {error}") from error
     labels = [a.label for a in arms]
     rows = tuple(_outcome(fields, labels, f"{path}, line {number}") for number, fields in lines)

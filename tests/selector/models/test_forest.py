@@ -54,6 +54,8 @@ def chain(model: Any) -> None:
 
 
 CHANGES = {
+    "a version that is no whole number": lambda m: m.__setitem__("version", [float("inf")]),
+    "a version with a fraction": lambda m: m.__setitem__("version", [3.5, 0, 0]),
     "a child far outside": lambda m: tree(m)["left_children"].__setitem__(0, 10**6),
     "a child that is itself": lambda m: tree(m)["left_children"].__setitem__(0, 0),
     "one child": lambda m: tree(m)["right_children"].__setitem__(0, -1),

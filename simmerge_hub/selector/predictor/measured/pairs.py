@@ -53,7 +53,7 @@ def read(path: Path = REAL_PAIRS) -> Measured:
     """
     try:
         return parse(json.loads(path.read_text()))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise PredictorError(f"{path.name} holds no outcomes of fixed arms: {error!r}") from error
 
 
