@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.operators import ARMS, BALANCED, PAPER_ARMS
+from simmerge_hub.operators import ARMS, BALANCED, FED_ARMS, PAPER_ARMS
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.models.conformal import calibrate, choose
 from simmerge_hub.selector.models.mixture import Size
@@ -31,7 +31,7 @@ from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split, join, splits
 from simmerge_hub.selector.training.baselines import best_fixed
-from simmerge_hub.selector.training.objectives import each_task
+from simmerge_hub.selector.training.objectives import both_tasks, each_task
 from simmerge_hub.selector.training.report import judge, report
 from simmerge_hub.selector.training.scenarios import leave_domains_out
 from simmerge_hub.selector.training.train import FOLDS, hold_out
@@ -41,16 +41,19 @@ from simmerge_hub.signatures.merged.effects import swap_effects
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"
-ZOO = "zoo-v2"
+ZOO = "zoo-v3"
 SEED = 0
 ALPHA = 0.1
-SETS = {"balanced": BALANCED, "paper": PAPER_ARMS, "all": ARMS}
-"""Which operators compete. `balanced` treat both models alike: what a plan chooses between."""
+SETS = {"all": (*ARMS, *FED_ARMS), "weights": ARMS, "balanced": BALANCED, "paper": PAPER_ARMS}
+"""Which arms compete: all that a plan chooses between; those that look at weights alone; those of
+them that treat both models alike; the paper's three."""
 PAPER = (
     "kl_mean", "kl_median", "kl_q90", "hidden_cosine", "attention_cosine", "weight_cosine",
     "weight_distance",
 )  # fmt: skip
 """Features of the paper: KL of predictions, cosines of hidden states and attention, weights."""
+WITH_EFFECTS = ("everything", "structural, with effects")
+"""Ablations that see what arms do to sampled weights; the second is a plan without probes."""
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Shares of the training models kept, for the learning curve."""
 SPLITS = 24
@@ -67,7 +70,7 @@ def main() -> None:
     file = HERE / "selection.json"
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     outcomes = load_outcomes(TABLES / f"{ZOO}.jsonl.gz")
-    rows = join(outcomes, load_features(TABLES / f"{ZOO}-features.jsonl.gz"), ARMS)
+    rows = join(outcomes, load_features(TABLES / f"{ZOO}-features.jsonl.gz"), SETS["all"])
     for name in options.only:
         size = Size(**found["size"]) if "size" in found else Size()
         found |= PARTS[name](rows, outcomes, size)
@@ -80,19 +83,15 @@ def whole(rows: Rows, outcomes: Outcomes, _: Size) -> dict[str, Any]:
     held = hold_out(rows, seed=SEED)
     sizes = list(held.sizes)
     parts = {"main": report(held, seed=SEED, alpha=ALPHA), "regimes": {}}
+    scores = {
+        "xgboost": held.predicted[0],
+        "best fixed": best_fixed_scores(held.rows, held.splits),
+    }
+    parts["sets"] = judge_sets(held.rows, scores)
     for regime in sorted(set(held.rows.regimes)):
         inside = np.flatnonzero(np.array(held.rows.regimes) == regime)
-        some = held.rows.take(inside)
-        parts["regimes"][regime] = {
-            name: slim(judge(each_task(some.only(columns), picked), some.only(columns).arms, SEED))
-            for name, columns in sets(rows).items()
-            for picked in [
-                {
-                    "xgboost": held.predicted[0][inside][:, columns],
-                    "best fixed": best_fixed_scores(held.rows, held.splits)[inside][:, columns],
-                }
-            ]
-        }
+        cut = {name: each[inside] for name, each in scores.items()}
+        parts["regimes"][regime] = judge_sets(held.rows.take(inside), cut)
     parts["secondary"] = token_accuracy(held.rows, held.predicted[0], held.splits, outcomes)
     most = max(sizes, key=sizes.count)
     parts["size"] = asdict(most)
@@ -110,6 +109,7 @@ def ablations(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
         "the paper's": np.array(paper),
         "relative to the base": needs[0],
         "without the base": ~needs[0],
+        "structural, with effects": np.array(structural),
         "structural": np.array(structural),
         "functional": ~np.array(structural),
     }
@@ -120,7 +120,7 @@ def ablations(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
             rows,
             names=tuple(rows.names[i] for i in places),
             values=rows.values[:, places],
-            effects=rows.effects if kept.all() else rows.effects * np.nan,
+            effects=rows.effects if name in WITH_EFFECTS else rows.effects * np.nan,
         )
         found[name] = {"features": len(places)} | try_splits(
             some, splits(some, FOLDS, seed=SEED), size
@@ -180,9 +180,7 @@ def unseen_domain(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
 
 def coverage(rows: Rows, _: Outcomes, size: Size) -> dict[str, Any]:
     """Intervals calibrated inside the training rows, tried on models nobody has seen."""
-    columns = sets(rows)["balanced"]
-    rows = rows.only(columns)
-    usable = np.ones(len(columns), bool)
+    usable = np.ones(len(rows.arms), bool)
     shares = []
     for seed in range(SPLITS):
         random = np.random.default_rng(seed)
@@ -279,18 +277,21 @@ def try_splits(
     mixture.run_in_parallel(one, found)
     places = np.flatnonzero(np.isfinite(scores["xgboost"]).all(axis=1))
     tested = rows.take(places)
-    return {
-        name: slim(
-            judge(
-                each_task(
-                    tested.only(columns), {n: s[places][:, columns] for n, s in scores.items()}
-                ),
-                tested.only(columns).arms,
-                SEED,
-            )
-        )
-        for name, columns in sets(rows).items()
-    }
+    return judge_sets(tested, {name: each[places] for name, each in scores.items()})
+
+
+def judge_sets(rows: Rows, scores: dict[str, Floats]) -> dict[str, Any]:
+    """Set of arms -> `both` tasks of a pair at once (where rows hold both), and each `task`."""
+    judged = {}
+    for name, columns in sets(rows).items():
+        some, cut = rows.only(columns), {n: each[:, columns] for n, each in scores.items()}
+        views = {"both": both_tasks(some, cut), "task": each_task(some, cut)}
+        judged[name] = {
+            view: slim(judge(cases, some.arms, SEED))
+            for view, cases in views.items()
+            if cases is not None
+        }
+    return judged
 
 
 def best_fixed_scores(rows: Rows, found: Sequence[Split]) -> Floats:
@@ -320,16 +321,7 @@ def token_accuracy(
         halves=np.full((len(places), len(rows.arms), 2), np.nan),
     )
     scores = {"xgboost": predicted[places], "best fixed": best_fixed_scores(rows, found)[places]}
-    return {
-        name: slim(
-            judge(
-                each_task(judged.only(columns), {n: s[:, columns] for n, s in scores.items()}),
-                judged.only(columns).arms,
-                SEED,
-            )
-        )
-        for name, columns in sets(rows).items()
-    }
+    return judge_sets(judged, scores)
 
 
 def sets(rows: Rows) -> dict[str, list[int]]:
