@@ -1,5 +1,6 @@
 """Pages say what the code says: generated pages, the tree, lists of files and of keys."""
 
+import json
 import re
 import subprocess
 import sys
@@ -36,6 +37,25 @@ def test_the_readme_lists_every_room() -> None:
     there = {f"{p.name}/" for p in package.iterdir() if (p / "__init__.py").exists()}
     readme = (ROOT / "README.md").read_text("utf-8")
     assert set(re.findall(r"^[├└]── (\w+/) +[A-Zp]", readme, re.MULTILINE)) == there
+
+
+def test_the_readme_says_what_the_packaged_predictor_reaches() -> None:
+    selector = ROOT / "simmerge_hub" / "selector" / "predictor"
+    report = json.loads((selector / "default.json").read_text())["report"]
+    pairs = report["pairs"]["all"]["strategies"]
+    arms = json.loads((ROOT / "benchmarks" / "activations.json").read_text())["pooled"]["arms"]
+    on_weights = max(each["mean"] for name, each in arms.items() if "regmean" not in name)
+    real = json.loads((selector / "measured" / "real_pairs.json").read_text())
+    said = [
+        f"from {report['models']} nano models and {report['rows']:,} measured cases.",
+        f"it closes {pairs['xgboost']['mean']:.2f} of the gap,",
+        f"RegMean always {pairs['best fixed']['mean']:.2f},",
+        f"on weights alone {on_weights:.2f} ",
+        f"RegMean closes {real['gains']['regmean(alpha=0.9)']:.2f} of the gap",
+        f"equal Linear {real['gains']['linear']:.2f};",
+    ]
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert [each for each in said if each not in readme] == []
 
 
 def test_no_hall_has_more_than_twelve_doors() -> None:
