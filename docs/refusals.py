@@ -7,7 +7,7 @@ of tests/hints, where it was done.
 import ast
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from simmerge_hub import errors
@@ -28,15 +28,25 @@ def error_messages() -> str:
     return "\n\n".join(_error(name, raised.get(name, []), outcomes) for name in _error_names())
 
 
-def read_outcomes() -> dict[str, str]:
-    """Message of a refusal, `…` for what varies -> what following its hint leads to."""
-    outcomes: dict[str, str] = {}
+def read_outcomes() -> list[tuple[str, str, str]]:
+    """(message of a refusal with `…` for what varies, how its hint begins, what that leads to)."""
+    outcomes: list[tuple[str, str, str]] = []
     for path in sorted(TESTS.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("mark.refusal"):
-                message, outcome = (ast.literal_eval(argument) for argument in node.args)
-                outcomes[message] = outcome
+                message, outcome, *hint = map(ast.literal_eval, node.args)
+                outcomes.append((message, "".join(hint), outcome))
     return outcomes
+
+
+def _find_outcome(message: str, hint: str, outcomes: Sequence[tuple[str, str, str]]) -> str:
+    """What came of following a hint; "" if nobody did."""
+    fitting = (
+        outcome
+        for refused, start, outcome in outcomes
+        if refused == _shorten(message) and hint and hint.startswith(start)
+    )
+    return next(fitting, "")
 
 
 def _error_names() -> list[str]:
@@ -73,7 +83,9 @@ def _template(node: ast.expr) -> str:
     return "…"
 
 
-def _error(name: str, raised: list[tuple[str, str]], outcomes: Mapping[str, str]) -> str:
+def _error(
+    name: str, raised: list[tuple[str, str]], outcomes: Sequence[tuple[str, str, str]]
+) -> str:
     found = getattr(errors, name)
     parent = found.__mro__[1].__name__
     kind = "" if name == "SimmergeError" else f" A kind of `{parent}`."
@@ -81,7 +93,7 @@ def _error(name: str, raised: list[tuple[str, str]], outcomes: Mapping[str, str]
     if raised:
         ordered = sorted(raised, key=lambda texts: texts[0].lstrip("… "))
         rows = [
-            f"| {cell(m)} | {cell(hint.strip('…'))} | {outcomes.get(_shorten(m), '')} |"
+            f"| {cell(m)} | {cell(hint.strip('…'))} | {_find_outcome(m, hint, outcomes)} |"
             for m, hint in ordered
         ]
         lines.append("\n".join(["| message | hint | followed: |", "|---|---|---|", *rows]))

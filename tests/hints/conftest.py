@@ -1,7 +1,8 @@
 """Every test here meets a refusal, follows its hint to the letter, and says what that leads to.
 
 `@pytest.mark.refusal(MESSAGE, OUTCOME)` names the message as docs/reference/errors.md has it, where
-`…` stands for what varies; the page's last column is OUTCOME.
+`…` stands for what varies; the page's last column is OUTCOME. A third argument is how the hint
+begins, where one message has several.
 """
 
 import re
@@ -24,7 +25,9 @@ Refused = Callable[..., str]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "refusal(message, outcome): the hint that is followed")
+    config.addinivalue_line(
+        "markers", "refusal(message, outcome[, hint]): the hint that is followed"
+    )
 
 
 def rows() -> list[tuple[str, str]]:
@@ -43,7 +46,7 @@ def fits(text: str, template: str) -> bool:
 def refused(request: pytest.FixtureRequest) -> Iterator[Refused]:
     """Makes a call that has to be refused as the test's mark says; returns the hint."""
     mark = request.node.get_closest_marker("refusal")
-    message = mark.args[0]
+    message, _, *start = mark.args
     hints: list[str] = []
 
     def call(function: Callable[..., Any], *arguments: Any, **named: Any) -> str:
@@ -51,6 +54,7 @@ def refused(request: pytest.FixtureRequest) -> Iterator[Refused]:
             function(*arguments, **named)
         assert fits(str(caught.value), message), str(caught.value)
         hints.append(caught.value.hint)
+        assert hints[-1].startswith("".join(start))
         assert any(m == message and fits(hints[-1], h) for m, h in rows()), hints[-1]
         return hints[-1]
 

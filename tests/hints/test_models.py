@@ -97,7 +97,7 @@ def test_weights_that_are_no_safetensors(here: Path, refused: Refused) -> None:
     assert_mean(here / "code", here / "math")
 
 
-@pytest.mark.refusal("…: …", "the merge")
+@pytest.mark.refusal("…: …", "the merge", "the upload or download is incomplete")
 def test_a_shard_is_missing(here: Path, refused: Refused) -> None:
     folder = own(here, "code")
     tensors = load_file(folder / "model.safetensors")
@@ -112,7 +112,7 @@ def test_a_shard_is_missing(here: Path, refused: Refused) -> None:
     assert_mean(here / "code", here / "math")
 
 
-@pytest.mark.refusal("… cannot be believed: …", "the merge")
+@pytest.mark.refusal("… cannot be believed: …", "the merge", "the file is damaged")
 def test_a_file_that_ends_early(here: Path, refused: Refused) -> None:
     file = own(here, "code") / "model.safetensors"
     whole = file.read_bytes()
@@ -178,7 +178,7 @@ def test_a_link_to_nothing(here: Path, refused: Refused) -> None:
     run(MODELS + MEAN)
 
 
-@pytest.mark.refusal("… has NaN or Inf in …", "the merge of the others")
+@pytest.mark.refusal("… has NaN or Inf in …", "the merge of the others", "leave this model out")
 def test_a_model_that_is_damaged(here: Path, refused: Refused) -> None:
     folder = own(here, "code")
     tensors = load_file(folder / "model.safetensors")
@@ -189,10 +189,23 @@ def test_a_model_that_is_damaged(here: Path, refused: Refused) -> None:
     assert_mean(here / "base", here / "math")
 
 
+@pytest.mark.refusal("… has NaN or Inf in …", "the merge of the others", "leave this adapter out")
+def test_an_adapter_that_is_damaged(here: Path, refused: Refused) -> None:
+    folder = own(here, "other")
+    pair = load_file(folder / "adapter_model.safetensors")
+    pair[f"{AT}.lora_A.weight"][0, 0] = torch.inf
+    rewrite(folder, pair, "adapter_model.safetensors")
+    refused(run, ADAPTERS + step("linear", "lora, other"))
+    run(ADAPTERS.replace(", ./other", "") + step("task_arithmetic", "lora"))
+    assert (here / "out/adapter_model.safetensors").exists()
+
+
 # Models that do not fit
 
 
-@pytest.mark.refusal("… does not fit: … …", "the merge, or the next refusal")
+@pytest.mark.refusal(
+    "… does not fit: … …", "the merge of what all have", "merge fine-tunes of one base model"
+)
 @pytest.mark.parametrize("unmatched", ["drop", "keep"])
 def test_a_tensor_that_not_all_have(unmatched: str, here: Path, refused: Refused) -> None:
     folder = own(here, "code")

@@ -78,7 +78,7 @@ CASES = [
     pytest.param(
         MODELS + step("linear", weights="[{gradint: [0, 1]}, 1]"),
         MODELS + step("linear", weights="[{gradient: [0, 1]}, 1]"),
-        marks=pytest.mark.refusal("…: …", "the merge"),
+        marks=pytest.mark.refusal("…: …", "the merge", "write {gradient"),
     ),
     pytest.param(
         MODELS + MEAN + "dtype: float16\ndtype: float32\n", MODELS + MEAN + "dtype: float32\n",
