@@ -18,6 +18,8 @@ import measured_doses as doses
 import measured_multiway as multiway
 import measured_parity as parity
 import measured_selection as selection
+import refusals
+from refusals import cell
 
 from simmerge_hub import errors
 from simmerge_hub.cli.main import parser
@@ -97,21 +99,10 @@ def arms() -> str:
     return "\n".join(["| arm | in the paper |", "|---|---|", *rows])
 
 
-def error_tree() -> str:
-    """The tree, as the module draws it."""
-    tree = (errors.__doc__ or "").partition("\n\n")[2].strip()
-    return f"```text\n{tree}\n```"
-
-
-def error_messages() -> str:
-    """Every error with the messages it is raised with."""
-    raised = _raised()
-    return "\n\n".join(_error(name, raised.get(name, [])) for name in _error_names())
-
-
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part for part in (
-        tree, commands, operators, arms, error_tree, error_messages,
+        tree, commands, operators, arms,
+        refusals.error_tree, refusals.error_messages,
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         doses.dose_models, doses.dose_pairs,
@@ -149,7 +140,7 @@ def _command(name: str, command: argparse.ArgumentParser, actions: list[argparse
     usage = " ".join([name, *(_usage(a) for a in sorted(actions, key=_is_option))])
     parts = [f"## `{name}`", f"{_sentence(command.description or '')}", f"```text\n{usage}\n```"]
     if actions:
-        rows = [f"| {_spelled(a)} | {_cell(a.help or '')} |" for a in actions]
+        rows = [f"| {_spelled(a)} | {cell(a.help or '')} |" for a in actions]
         parts.append("\n".join(["| argument | meaning |", "|---|---|", *rows]))
     return "\n\n".join(parts)
 
@@ -201,7 +192,7 @@ def _meaning(found: Operator, name: str, said: str) -> str:
     each = name in found.per_model and name != "weights" and "for each" not in said
     return " ".join(
         [
-            _cell(said),
+            cell(said),
             *([f"One of {words}."] if words else []),
             *(["One number, or one for each model."] if each else []),
         ]
@@ -231,62 +222,10 @@ def _paper(text: str) -> str:
     return re.sub(r"(arXiv )?(\d{4}\.\d{5})", r"[\g<0>](https://arxiv.org/abs/\2)", text)
 
 
-def _error_names() -> list[str]:
-    return [
-        name
-        for name, found in vars(errors).items()
-        if inspect.isclass(found) and issubclass(found, errors.SimmergeError)
-    ]
-
-
-def _raised() -> dict[str, list[tuple[str, str]]]:
-    """Error -> the (message, hint) of every place that makes one; `…` stands for what varies."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    files = [p for p in PACKAGE.rglob("*.py") if "localhub" not in p.parts]
-    for path in sorted(files):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and node.args:
-                name = ast.unparse(node.func).rpartition(".")[2]
-                hints = [k.value for k in node.keywords if k.arg == "hint"]
-                texts = (_template(node.args[0]), _template(hints[0]) if hints else "")
-                if texts[0].strip("… ") and texts not in found.setdefault(name, []):
-                    found[name].append(texts)
-    return found
-
-
-def _template(node: ast.expr) -> str:
-    """The text an expression makes, with `…` for every part that is not written there."""
-    if isinstance(node, ast.Constant):
-        return str(node.value)
-    if isinstance(node, ast.JoinedStr):
-        return "".join(_template(part) for part in node.values)
-    if isinstance(node, ast.BinOp):
-        return _template(node.left) + _template(node.right)
-    return "…"
-
-
-def _error(name: str, raised: list[tuple[str, str]]) -> str:
-    found = getattr(errors, name)
-    parent = found.__mro__[1].__name__
-    kind = "" if name == "SimmergeError" else f" A kind of `{parent}`."
-    lines = [f"## `{name}`", f"{inspect.getdoc(found)}{kind}"]
-    if raised:
-        ordered = sorted(raised, key=lambda texts: texts[0].lstrip("… "))
-        rows = [f"| {_cell(message)} | {_cell(hint.strip('…'))} |" for message, hint in ordered]
-        lines.append("\n".join(["| message | hint |", "|---|---|", *rows]))
-    return "\n\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Text for a table or a page, where `<`, `|` and line breaks would mean something."""
-    text = re.sub(r"…{2,}", "…", re.sub(r"\s+", " ", text))
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
-
-
 def _result(text: str) -> str:
     """What a docstring says is returned, without the shape that all operators share."""
     formula = re.sub(r"^float32 \[rows, cols\](, a delta|, weights)?(\s*\(.*?\))?[:.]\s*", "", text)
-    return f"Result: {_cell(formula)}".replace("[", "\\[") if formula else ""
+    return f"Result: {cell(formula)}".replace("[", "\\[") if formula else ""
 
 
 def _sentence(text: str) -> str:
