@@ -1,5 +1,6 @@
 """Scores that models' cards state: evaluation results, as `model-index` holds them."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,24 @@ from simmerge_hub.hub.resolve import Checkpoint
 LONGEST_NAME = 80
 """Characters of a task's name."""
 BENCHMARKS = {
-    "humaneval": "code", "mbpp": "code", "livecodebench": "code", "bigcodebench": "code",
-    "gsm8k": "math", "math": "math", "aime": "math", "mgsm": "multilingual",
-    "flores": "multilingual", "belebele": "multilingual", "mmmlu": "multilingual",
-    "squad": "rag", "nq": "rag", "triviaqa": "rag", "hotpotqa": "rag", "ragbench": "rag",
-    "ifeval": "instruct", "mt-bench": "instruct", "alpacaeval": "instruct",
+    "humaneval": "code", "openai_humaneval": "code", "humanevalplus": "code", "mbpp": "code",
+    "mbppplus": "code", "livecodebench": "code", "bigcodebench": "code",
+    "gsm8k": "math", "math": "math", "competition_math": "math", "hendrycks_math": "math",
+    "math-500": "math", "math_500": "math", "math_hard": "math", "aime": "math",
+    "mgsm": "multilingual", "flores": "multilingual", "belebele": "multilingual",
+    "mmmlu": "multilingual",
+    "squad": "rag", "squad_v2": "rag", "nq": "rag", "nq_open": "rag", "triviaqa": "rag",
+    "trivia_qa": "rag", "hotpotqa": "rag", "hotpot_qa": "rag", "ragbench": "rag",
+    "ifeval": "instruct", "mt-bench": "instruct", "mt_bench": "instruct", "alpacaeval": "instruct",
+    "alpaca_eval": "instruct",
 }  # fmt: skip
 """Well-known benchmarks and the domain whose probes stand for them."""
+SHARES = re.compile(
+    r"(?<![a-z])(acc|accuracy|acc_norm|exact[ _-]?match|em|f1|pass@\d+|mc[12]|mc[12]_?targets"
+    r"|strict_acc|inst_level_strict_acc|prompt_level_strict_acc|win[ _-]?rate|normalized accuracy"
+    r"|pass_rate|precision|recall)(?![a-z])"
+)
+"""Metrics that are shares of a whole, 0 to 1 or in percent, as cards spell them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,41 +39,79 @@ class Evaluation:
         scores: model -> its score, on a scale of 0 to 1; the first that its card states.
         dataset: what the models were evaluated on, as the first card calls it.
         benchmark: whether that is a well-known benchmark.
+        card: the first model whose card says so.
     """
 
     scores: dict[str, float]
     dataset: str
     benchmark: bool
+    card: str = ""
 
 
 def read_evaluations(models: Sequence[Checkpoint]) -> dict[str, Evaluation]:
     """The evaluation results (`model-index`) on the models' cards, by task.
 
-    A task is called by the domain that its benchmark stands for, else by its data set's name.
+    A task is called by the domain that its benchmark stands for, else by its data set's name. Where
+    cards state several benchmarks of a domain, it is the one that most models state: scores on
+    different ones are not compared.
     """
-    tasks: dict[str, Evaluation] = {}
+    by_dataset: dict[tuple[str, str], Evaluation] = {}
     for model in models:
-        for name, dataset, score in _results(model.card):
-            domain = BENCHMARKS.get(dataset.rpartition("/")[2].lower())
-            new = Evaluation(scores={}, dataset=dataset, benchmark=domain is not None)
-            tasks.setdefault(domain or name, new).scores.setdefault(model.name, score)
+        for name, dataset, _, score in _results(model.card):
+            domain = BENCHMARKS.get(_benchmark(dataset))
+            if score is None:
+                continue
+            new = Evaluation(
+                scores={}, dataset=dataset, benchmark=domain is not None, card=model.name
+            )
+            place = (domain or name, _benchmark(dataset) if domain else "")
+            by_dataset.setdefault(place, new).scores.setdefault(model.name, score)
+    tasks: dict[str, Evaluation] = {}
+    for (task, _), evaluation in by_dataset.items():
+        if task not in tasks or len(evaluation.scores) > len(tasks[task].scores):
+            tasks[task] = evaluation
     return tasks
 
 
-def _results(card: Mapping[str, Any]) -> list[tuple[str, str, float]]:
-    """(task name, dataset, score in 0–1) of every evaluation result on a card."""
-    results: list[tuple[str, str, float]] = []
+def unread_evaluations(models: Sequence[Checkpoint]) -> dict[str, str]:
+    """The tasks on the cards whose scores cannot be compared, and why."""
+    known, unread = read_evaluations(models), dict[str, str]()
+    for model in models:
+        for name, dataset, metric, score in _results(model.card):
+            task = BENCHMARKS.get(_benchmark(dataset)) or name
+            if score is None and task not in known:
+                said = f"the card of {model.name} states {metric!r}, which is no share that we know"
+                unread.setdefault(task, said)
+    return unread
+
+
+def _benchmark(dataset: str) -> str:
+    return dataset.rpartition("/")[2].lower()
+
+
+def _results(card: Mapping[str, Any]) -> list[tuple[str, str, str, float | None]]:
+    """(task name, dataset, metric, score in 0–1 or None) of every evaluation result on a card."""
+    results: list[tuple[str, str, str, float | None]] = []
     for entry in _dicts(card.get("model-index")):
         for result in _dicts(entry.get("results")):
             dataset = result.get("dataset")
-            values = [m.get("value") for m in _dicts(result.get("metrics"))]
-            numbers = [v for v in values if _is_score(v)]
-            if isinstance(dataset, dict) and numbers:
+            metrics = [m for m in _dicts(result.get("metrics")) if _is_score(m.get("value"))]
+            if isinstance(dataset, dict) and metrics:
                 kind = str(dataset.get("type") or dataset.get("name") or "")
                 name = _readable(str(dataset.get("name") or kind)).lower().replace(" ", "-")
-                score = numbers[0] / 100 if numbers[0] > 1.5 else numbers[0]
-                results.append((name, kind, float(score)))
+                results.append((name, kind, *_share(metrics)))
     return results
+
+
+def _share(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
+    """The first metric that is a share, and its value in 0–1; None if there is no such metric."""
+    for metric in metrics:
+        said = f"{metric.get('type') or ''} {metric.get('name') or ''}".strip().lower()
+        value = float(metric["value"])
+        if (not said or SHARES.search(said)) and 0 <= value <= 100:
+            return said, value / 100 if value > 1.5 else value
+    first = metrics[0]
+    return _readable(str(first.get("type") or first.get("name") or first.get("value"))), None
 
 
 def _readable(name: str) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.evaluations import read_evaluations
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.planning.ask.options import Tasks
-from simmerge_hub.planning.ask.tasks import Task, tasks_of
+from simmerge_hub.planning.ask.tasks import Task, drop_unavailable, no_task_left, tasks_of
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import base_notes, common_base
 from simmerge_hub.weights.loaded.conform import conform
@@ -50,8 +51,17 @@ class Inputs:
         return sum(header.entries for header in whole.tensors.values())
 
 
-def pin(references: Sequence[str], base: str | None, asked: Tasks) -> Inputs:
+def pin(
+    references: Sequence[str], base: str | None, asked: Tasks, *, probed: bool = False
+) -> Inputs:
     """Pin what the user names, check that it fits together, and find the tasks; headers only.
+
+    Args:
+        references: the models.
+        base: what they were fine-tuned from, if their cards do not say.
+        asked: what they are merged for, if their cards do not say.
+        probed: whether tasks need their probes: one of a card's whose probes cannot be had is left
+            out.
 
     Raises:
         SimmergeError: the models cannot be merged, or nobody says what they are good at.
@@ -64,6 +74,11 @@ def pin(references: Sequence[str], base: str | None, asked: Tasks) -> Inputs:
     alike = conform(models, origin)
     align_strict(alike.models, alike.base)
     tasks, dropped = tasks_of(models, asked)
+    if probed:
+        tasks, lost = drop_unavailable(tasks, asked, read_evaluations(models))
+        dropped |= lost
+    if not tasks:
+        raise no_task_left(dropped)
     return Inputs(
         models=alike.models,
         base=alike.base,

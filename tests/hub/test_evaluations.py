@@ -3,7 +3,7 @@ from typing import Any, cast
 
 import pytest
 
-from simmerge_hub.hub.evaluations import read_evaluations
+from simmerge_hub.hub.evaluations import read_evaluations, unread_evaluations
 from simmerge_hub.hub.resolve import Checkpoint
 
 
@@ -48,3 +48,53 @@ def test_what_is_no_score_is_passed_over(result: dict[str, Any]) -> None:
 def test_names_cannot_move_a_terminals_cursor() -> None:
     (name,) = read_evaluations([_model("one", _result({"name": "\x1b[31mred\n" + "x" * 200}, 0.5))])
     assert name.isprintable() and len(name) <= 80
+
+
+def _stated(dataset: str, metric: str, value: float, name: str = "") -> dict[str, Any]:
+    """A result as cards on the Hub have it."""
+    metrics = [{"type": metric, "value": value, "name": name or metric}]
+    return {"dataset": {"type": dataset, "name": dataset}, "metrics": metrics}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "metric", "value", "task", "score"),
+    [
+        ("openai_humaneval", "pass@1", 0.61, "code", 0.61),
+        ("hendrycks/competition_math", "exact_match", 31.5, "math", 0.315),
+        ("HuggingFaceH4/ifeval", "inst_level_strict_acc and more", 70, "instruct", 0.7),
+        ("TIGER-Lab/MMLU-Pro", "acc", 30.0, "tiger-lab/mmlu-pro", 0.3),
+        ("ai2_arc", "acc_norm", 0.0, "ai2_arc", 0.0),
+        ("org/own", "win_rate", 55.0, "org/own", 0.55),
+    ],
+)  # fmt: skip
+def test_cards_in_the_form_of_public_leaderboards(
+    dataset: str, metric: str, value: float, task: str, score: float
+) -> None:
+    (name, stated) = next(
+        iter(read_evaluations([_model("m", _stated(dataset, metric, value))]).items())
+    )
+    assert (name, stated.scores["m"], stated.card) == (task, pytest.approx(score), "m")
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "loss", "bleu", "rougeL", "wer", "elo"])
+def test_a_metric_that_is_no_share_names_its_card(metric: str) -> None:
+    models = [_model("org/m", _stated("org/own", metric, 8.5))]
+    assert read_evaluations(models) == {}
+    said = f"the card of org/m states {metric!r}, which is no share that we know"
+    assert unread_evaluations(models) == {"org/own": said}
+
+
+def test_a_share_beside_another_metric_counts() -> None:
+    result = _stated("org/own", "loss", 2.5)
+    result["metrics"].append({"type": "accuracy", "value": 0.4})
+    models = [_model("m", result), _model("n", _stated("org/own", "loss", 2.0))]
+    assert read_evaluations(models)["org/own"].scores == {"m": 0.4}
+    assert unread_evaluations(models) == {}
+
+
+def test_scores_on_different_benchmarks_are_not_compared() -> None:
+    hard, easy = _stated("competition_math", "acc", 0.2), _stated("gsm8k", "acc", 0.9)
+    models = [_model("a", hard, easy), _model("b", _stated("gsm8k", "acc", 0.7)), _model("c", hard)]
+    first = read_evaluations(models)["math"]
+    assert (first.dataset, first.scores) == ("competition_math", {"a": 0.2, "c": 0.2})
+    assert read_evaluations(models[:2])["math"].scores == {"a": 0.9, "b": 0.7}

@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simmerge_hub.errors import ProbeError
-from simmerge_hub.hub.evaluations import Evaluation, read_evaluations
+from simmerge_hub.errors import ProbeError, SimmergeError
+from simmerge_hub.hub.evaluations import Evaluation, read_evaluations, unread_evaluations
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.literal import printable
 from simmerge_hub.planning.ask.options import Tasks
-from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
+from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
@@ -64,6 +65,9 @@ def tasks_of(
 ) -> tuple[tuple[Task, ...], dict[str, str]]:
     """The tasks these models are merged for; and those left out, with the reason.
 
+    What a card states and cannot be used, a task without probes or a metric that is no share, is
+    left out; what the user names is not.
+
     Args:
         models: what is merged.
         asked: experts replace what the cards say, probes the default; where the expert is to be
@@ -71,7 +75,7 @@ def tasks_of(
             of ½.
         rivals: whether several models may be good at the same task, and cards of strangers state
             what they like: the best is the expert of a task at which not all are alike, and where
-            no score is stated none is expected; a task without probes is left out.
+            no score is stated none is expected.
 
     Raises:
         ProbeError: nobody says who is good at what, or a named expert is not among the models.
@@ -82,10 +86,9 @@ def tasks_of(
     dropped: dict[str, str] = {}
     if not experts:
         experts, dropped = _from_scores(stated, len(models) if rivals else 0)
-        if rivals:
-            unprobed = _without_probes(experts.keys() - asked.probes.keys(), stated)
-            experts = {task: name for task, name in experts.items() if task not in unprobed}
-            dropped |= unprobed
+        unprobed = _without_probes(experts.keys() - asked.probes.keys(), stated)
+        experts = {task: name for task, name in experts.items() if task not in unprobed}
+        dropped |= unprobed | unread_evaluations(models)
     experts |= dict.fromkeys(asked.infer, models[0].name)
     dropped = {task: why for task, why in dropped.items() if task not in asked.infer}
     if not experts:
@@ -153,8 +156,39 @@ def _without_probes(tasks: Collection[str], stated: Mapping[str, Evaluation]) ->
         try:
             _default_probes(name, stated)
         except ProbeError as error:
-            dropped[name] = f"{error}: {error.hint}"
+            said = f"the card of {stated[name].card} names the data set {stated[name].dataset}"
+            dropped[name] = f"{said}; {error}: {error.hint}"
     return dropped
+
+
+def drop_unavailable(
+    tasks: Sequence[Task], asked: Tasks, stated: Mapping[str, Evaluation]
+) -> tuple[tuple[Task, ...], dict[str, str]]:
+    """The tasks whose probes can be had; and those left out, with the reason.
+
+    Raises:
+        SimmergeError: the probes of a task that the user names cannot be had.
+    """
+    kept, dropped = list[Task](), dict[str, str]()
+    for task in tasks:
+        try:
+            probe_set(task.name, task.probes)
+            kept.append(task)
+        except SimmergeError as error:
+            if task.named or task.name in (*asked.probes, *asked.infer):
+                raise
+            said = f"the card of {stated[task.name].card} names it: " if task.name in stated else ""
+            dropped[task.name] = printable(f"{said}{error}")
+    return tuple(kept), dropped
+
+
+def no_task_left(dropped: Mapping[str, str]) -> ProbeError:
+    """The error for models that there is nothing to merge for."""
+    seen = "; ".join(f"{task}: {why}" for task, why in dropped.items())
+    return ProbeError(
+        f"there is no task to merge these models for ({printable(seen)})",
+        hint="name an expert and probes: --expert TASK=MODEL --probes TASK=org/dataset",
+    )
 
 
 def _match(task: str, name: str, models: Sequence[Checkpoint]) -> str:

@@ -6,13 +6,14 @@ Many are listed and read, few are signed. Every model that is not among them is 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from simmerge_hub.errors import ProbeError, RequestError, SimmergeError
+from simmerge_hub.errors import ProbeError, RequestError
 from simmerge_hub.hub import listing
+from simmerge_hub.hub.evaluations import read_evaluations
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Tasks
+from simmerge_hub.planning.ask.tasks import drop_unavailable, no_task_left
 from simmerge_hub.planning.find.candidates import (
     Candidates,
-    printable,
     refuse,
     sift,
     too_few,
@@ -20,7 +21,6 @@ from simmerge_hub.planning.find.candidates import (
 )
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.inputs import Inputs
-from simmerge_hub.signatures.probing.probe import probe_set
 from simmerge_hub.weights.alignment.lineage import weight_mismatch
 from simmerge_hub.weights.loaded.conform import conform
 
@@ -127,27 +127,17 @@ def _check_experts(
 
 def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
     """What is planned: the tasks whose probes can be had, if they are needed."""
-    dropped, tasks = dict(short.dropped), []
-    for task in short.tasks:
-        try:
-            if ask.sources.signals == "full":
-                probe_set(task.name, task.probes)
-            tasks.append(task)
-        except SimmergeError as error:
-            if task.named or task.name in ask.tasks.probes:
-                raise
-            dropped[task.name] = printable(error)
+    dropped, tasks = dict(short.dropped), short.tasks
+    if ask.sources.signals == "full":
+        tasks, lost = drop_unavailable(tasks, ask.tasks, read_evaluations(short.models))
+        dropped |= lost
     if not tasks:
-        seen = "; ".join(f"{task}: {why}" for task, why in dropped.items())
-        raise ProbeError(
-            f"there is no task to merge these models for ({printable(seen)})",
-            hint="name an expert and probes: --expert TASK=MODEL --probes TASK=org/dataset",
-        )
+        raise no_task_left(dropped)
     alike = conform(short.models, base)
     return Inputs(
         models=alike.models,
         base=alike.base,
-        tasks=tuple(tasks),
+        tasks=tasks,
         dropped=dropped,
         notes=alike.notes,
     )

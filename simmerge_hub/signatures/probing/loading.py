@@ -77,7 +77,7 @@ def open_model(
             if rows is None:
                 rows = stack.enter_context(open_tensors(checkpoint, base))
             with _silence(), _translate_errors(whole.name):
-                torch_dtype, folder = getattr(torch, dtype), _folder(whole)
+                torch_dtype, folder = getattr(torch, dtype), model_folder(whole)
                 model = load_by_layers(folder, rows, torch_dtype, place, untied=_is_untied(whole))
         else:
             model = _load_whole(checkpoint, whole, getattr(torch, dtype), place)
@@ -97,7 +97,7 @@ def load_tokenizer(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTraine
 
     for holder in (checkpoint, base):
         if holder is not None and any(_is_of_tokenizer(name) for name in holder.files):
-            folder = _folder(holder)
+            folder = model_folder(holder)
             with _translate_errors(f"the tokenizer of {checkpoint.name}"):
                 return AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
@@ -119,7 +119,7 @@ def load_config(checkpoint: Checkpoint, base: Checkpoint | None) -> PreTrainedCo
     whole = checkpoint if checkpoint.kind == "full" or base is None else base
     with _translate_errors(whole.name):
         config = AutoConfig.from_pretrained(
-            _folder(whole), local_files_only=True, trust_remote_code=False
+            model_folder(whole), local_files_only=True, trust_remote_code=False
         )
         return config.get_text_config()
 
@@ -184,7 +184,7 @@ def _load_whole(
     """The model whole in memory, as transformers and PEFT load it."""
     from transformers import AutoModelForCausalLM
 
-    folder = _folder(whole)
+    folder = model_folder(whole)
     with _silence(), _translate_errors(whole.name):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False,
@@ -196,7 +196,7 @@ def _load_whole(
     if _is_untied(whole):
         _untie(model)
     if checkpoint.kind == "adapter":
-        adapter = str(_folder(checkpoint))
+        adapter = str(model_folder(checkpoint))
         with _silence(), _translate_errors(checkpoint.name):
             from peft import PeftModel
 
@@ -261,7 +261,7 @@ def _silence() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _folder(checkpoint: Checkpoint) -> Path:
+def model_folder(checkpoint: Checkpoint) -> Path:
     """A folder with the files loading needs, downloaded into the cache if they are remote."""
     beside = {
         name

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simmerge_hub.cli import predictor as room
+from simmerge_hub.cli.learning import predictor as room
 from simmerge_hub.cli.main import main
 from simmerge_hub.hub.upload.publish import Commit
 from simmerge_hub.selector.predictor import archive, origin

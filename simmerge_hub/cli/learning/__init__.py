@@ -1,0 +1,1 @@
+"""evaluate, predictor: your own models, measured and learned from."""

@@ -1,0 +1,337 @@
+"""One model, some tasks -> what it scored, by lm-evaluation-harness; measured once, then kept.
+
+The harness's Python API does the work (`simple_evaluate`); this module hands it a folder with the
+pinned files of a model, so that nothing is downloaded that was not pinned and no code of a
+repository is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import Any, Literal
+
+from simmerge_hub.errors import EvaluationError, MissingExtra
+from simmerge_hub.evaluation.results import (
+    Protocol,
+    TaskResult,
+    choose_primary,
+    load_results,
+    result_key,
+    save_results,
+)
+from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.alignment.lineage import common_base
+
+OWN_TASKS = Path(__file__).with_name("tasks")
+"""Harness YAML of our own: `nano_code`, `nano_math`, …"""
+TASK_FILES = {".yaml", ".yml", ".py", ".json", ".jsonl"}
+CPU_BATCH = 32
+"""The harness finds a GPU's largest batch by running out of memory; a CPU's memory is shared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What runs the models; scores do not depend on it, but for rounding.
+
+    Args:
+        backend: `vllm` where vLLM and a GPU are there, else `hf` (transformers), if `auto`.
+        batch_size: `auto`: the largest that fits on a GPU; 32 on a CPU.
+        device: as torch calls it; `auto`: a GPU where torch finds one.
+    """
+
+    backend: Literal["auto", "hf", "vllm"] = "auto"
+    batch_size: str = "auto"
+    device: str = "auto"
+
+
+DEFAULT_PROTOCOL, DEFAULT_MACHINE = Protocol(), Machine()
+
+
+def evaluate(
+    model: Checkpoint,
+    tasks: Sequence[str],
+    *,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+    machine: Machine = DEFAULT_MACHINE,
+    base: Checkpoint | None = None,
+    include: Path | None = None,
+    unsafe_code: bool = False,
+    tell: Callable[[TaskResult, bool], None] = lambda result, kept: None,
+) -> tuple[TaskResult, ...]:
+    """What `model` scores on each of `tasks`; one that was measured before is not run again.
+
+    Args:
+        model: a full model, or an adapter.
+        tasks: names the harness knows, of tasks, groups or tags; paths of its YAML; our own.
+        protocol: how tasks are put.
+        machine: what runs the model.
+        base: what an adapter belongs to; by default what it says.
+        include: a folder of further tasks in the harness's form.
+        unsafe_code: whether tasks may run code that the model writes.
+        tell: called with each result, and whether it was known.
+
+    Raises:
+        MissingExtra: lm-eval is not installed.
+        EvaluationError: a task is not known, its data cannot be had, or the model not be run.
+    """
+    check_installed()
+    base = (base or common_base([model])) if model.kind == "adapter" else None
+    identity = "+".join(digest(each) for each in (model, base) if each)
+    tools, runner = _tools(include), _Runner(model, base, protocol, machine)
+    keys = {name: result_key(identity, name, protocol, tools) for name in tasks}
+    kept = {name: load_results(key) for name, key in keys.items()}
+    missing = [name for name, results in kept.items() if results is None]
+    fresh = _run(runner, missing, include, unsafe_code) if missing else {}
+    for name, results in fresh.items():
+        origin = {"model": model.name, "commit": model.commit, "task": name}
+        save_results(keys[name], results, origin)
+    every = {name: fresh.get(name) or kept[name] or () for name in keys}
+    for name, results in every.items():
+        for result in results:
+            tell(result, name not in fresh)
+    return tuple(result for results in every.values() for result in results)
+
+
+def check_installed() -> None:
+    """Raise MissingExtra unless the harness is there."""
+    if find_spec("lm_eval") is None:
+        raise MissingExtra(
+            "evaluations need lm-evaluation-harness, which is not installed",
+            hint="install the extra eval: pip install 'simmerge-hub[eval]'",
+        )
+
+
+class _Runner:
+    """A model that is loaded when the first task asks for it, and once."""
+
+    def __init__(
+        self, model: Checkpoint, base: Checkpoint | None, protocol: Protocol, machine: Machine
+    ) -> None:
+        self.model, self.base, self.protocol = model, base, protocol
+        self.backend, self.batch_size, self.device = choose_machine(machine)
+        self._loaded: Any = None
+
+    def load(self) -> Any:
+        """The harness's object for the model."""
+        if self._loaded is None:
+            from lm_eval.api.registry import get_model
+
+            arguments = model_arguments(self.model, self.base, self.backend, self.protocol.dtype)
+            extra = {"batch_size": self.batch_size, "device": self.device}
+            self._loaded = get_model(self.backend).create_from_arg_obj(arguments, extra)
+        return self._loaded
+
+
+def choose_machine(machine: Machine) -> tuple[str, str, str]:
+    """(backend, batch size, device), with `auto` decided by what is there."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    device = machine.device if machine.device != "auto" else "cuda" if gpu else "cpu"
+    on_gpu = device.startswith("cuda")
+    backend = machine.backend
+    if backend == "auto":
+        backend = "vllm" if on_gpu and find_spec("vllm") else "hf"
+    batch = machine.batch_size
+    if batch == "auto" and not on_gpu:
+        batch = str(CPU_BATCH)
+    return backend, batch, device
+
+
+def model_arguments(
+    model: Checkpoint, base: Checkpoint | None, backend: str, dtype: str
+) -> dict[str, Any]:
+    """What the harness is told of a model: folders of pinned files, and no code but ours."""
+    from simmerge_hub.signatures.probing.loading import model_folder
+
+    known = {"dtype": dtype, "trust_remote_code": False}
+    if model.kind == "full":
+        return known | {"pretrained": str(model_folder(model))}
+    assert base is not None
+    folders = {"pretrained": str(model_folder(base))}
+    adapter = "lora_local_path" if backend == "vllm" else "peft"
+    return known | folders | {adapter: str(model_folder(model))}
+
+
+def _run(
+    runner: _Runner, names: Sequence[str], include: Path | None, unsafe_code: bool
+) -> dict[str, tuple[TaskResult, ...]]:
+    """Name -> its results: of a task, or of all of a group or tag."""
+    protocol, began = runner.protocol, perf_counter()
+    with _quiet(), _translate_errors(runner.model.name, ", ".join(names)):
+        import lm_eval
+
+        manager = _task_manager(names, include)
+        parts = {name: manager.load([name]) for name in names}
+        drawn = _draw_samples(parts, protocol)
+        report: Any = lm_eval.simple_evaluate(
+            runner.load(),
+            tasks=list(names),
+            task_manager=manager,
+            num_fewshot=protocol.fewshot,
+            limit=None if drawn else protocol.limit,
+            samples=drawn,
+            apply_chat_template=protocol.chat_template,
+            bootstrap_iters=0,
+            confirm_run_unsafe_code=unsafe_code,
+        )
+    seconds = (perf_counter() - began) / len(report["results"])
+    return {
+        name: tuple(
+            _task_result(report, task, seconds, runner.backend)
+            for task in (*part["groups"], *part["tasks"])
+            if task in report["results"]
+        )
+        for name, part in parts.items()
+    }
+
+
+@cache
+def _every_task(include: Path | None) -> Any:
+    """All tasks the harness knows: reading their names takes it seconds."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=[str(p) for p in (OWN_TASKS, include) if p])
+
+
+@cache
+def _own_tasks(include: Path | None) -> Any:
+    from lm_eval.tasks import TaskManager
+
+    folders = [str(p) for p in (OWN_TASKS, include) if p]
+    return TaskManager(include_path=folders, include_defaults=False)
+
+
+def _task_manager(names: Sequence[str], include: Path | None) -> Any:
+    own = _own_tasks(include)
+    return own if set(names) <= set(own.all_tasks) else _every_task(include)
+
+
+def _draw_samples(
+    parts: Mapping[str, Mapping[str, Any]], protocol: Protocol
+) -> dict[str, list[int]] | None:
+    """Task -> numbers of the prompts that the seed draws; None where there is nothing to draw."""
+    if protocol.seed is None or protocol.limit is None:
+        return None
+    return {
+        task: draw_numbers(len(each.eval_docs), protocol.limit, f"{task}/{protocol.seed}")
+        for part in parts.values()
+        for task, each in part["tasks"].items()
+    }
+
+
+def draw_numbers(there: int, count: int, seed: str) -> list[int]:
+    """`count` of the numbers below `there`, sorted; a larger count holds those of a smaller."""
+    numbers = list(range(there))
+    Random(seed).shuffle(numbers)
+    return sorted(numbers[:count])
+
+
+def _task_result(report: Any, task: str, seconds: float, backend: str) -> TaskResult:
+    entry, config = report["results"][task], report["configs"].get(task, {})
+    metrics = {_name(k): float(v) for k, v in entry.items() if _is_metric(k, v, "_stderr", False)}
+    stderr = {
+        _name(k).replace("_stderr", ""): float(v)
+        for k, v in entry.items()
+        if _is_metric(k, v, "_stderr", True)
+    }
+    better = report["higher_is_better"].get(task, {})
+    rising = tuple(sorted(name for name, more in better.items() if more))
+    counts = report["n-samples"].get(task, {})
+    return TaskResult(
+        task=task,
+        version=str(report["versions"].get(task, "")),
+        dataset=str(config.get("dataset_path") or ""),
+        metrics=metrics,
+        stderr=stderr,
+        rising=rising,
+        halves=_halves(report.get("samples", {}).get(task, ()), choose_primary(metrics, rising)),
+        samples=int(counts.get("effective", 0)),
+        seconds=round(seconds, 2),
+        harness=version("lm_eval"),
+        backend=backend,
+    )
+
+
+def _is_metric(key: str, value: Any, mark: str, marked: bool) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return "," in key and (mark in key) is marked and number and math.isfinite(value)
+
+
+def _name(key: str) -> str:
+    """`acc,none` -> `acc`; another filter stays named."""
+    return key.removesuffix(",none")
+
+
+def _halves(samples: Sequence[Mapping[str, Any]], primary: str) -> tuple[float, float] | None:
+    """The mean over even and over odd prompts; None if prompts have no value of their own."""
+    metric, _, chosen = primary.partition(",")
+    asked = [s for s in samples if s.get("filter", "none") == (chosen or "none")]
+    values = [s.get(metric) for s in sorted(asked, key=lambda s: s["doc_id"])]
+    numbers = [float(v) for v in values if isinstance(v, int | float)]
+    if len(numbers) < 2 or len(numbers) < len(values):
+        return None
+    even, odd = numbers[::2], numbers[1::2]
+    return round(sum(even) / len(even), 6), round(sum(odd) / len(odd), 6)
+
+
+@cache
+def _tools(include: Path | None) -> str:
+    """What tells versions of tasks apart: the harness's own version, and digests of folders."""
+    folders = [folder for folder in (OWN_TASKS, include) if folder]
+    files = [file for folder in folders for file in sorted(folder.rglob("*"))]
+    digests = (
+        f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+        for file in files
+        if file.suffix in TASK_FILES
+    )
+    return "\n".join((f"lm_eval {version('lm_eval')}", *digests))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The harness's warnings off; its progress bars only where a person watches."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    if sys.stderr.isatty():
+        yield
+        return
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _translate_errors(model: str, task: str) -> Iterator[None]:
+    """Whatever the harness, a task's code or a model ends in, as an error of ours."""
+    try:
+        yield
+    except Exception as error:  # tasks are programs of others
+        said = " ".join(str(error).split())[:300]
+        raise EvaluationError(
+            f"{model} cannot be evaluated on {task}: {type(error).__name__}: {said}",
+            hint=_remedy(error),
+        ) from error
+
+
+def _remedy(error: Exception) -> str:
+    said = str(error).lower()
+    if "not a registered" in said:
+        return "name a task of `lm_eval ls tasks`, or give the folder of its YAML: --include DIR"
+    if "unsafe" in said:
+        return "if you trust what the model writes: --unsafe-code"
+    if isinstance(error, OSError | ConnectionError) or "offline" in said:
+        return "its data set must be reachable, or in the cache of `datasets`"
+    return "try it in the harness itself: lm_eval --model hf --tasks …"

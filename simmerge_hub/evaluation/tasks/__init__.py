@@ -1,0 +1,1 @@
+"""Tasks of our own in the harness's form: the exams of the nano models in the package."""

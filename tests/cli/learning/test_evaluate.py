@@ -1,0 +1,39 @@
+"""evaluate: from the command line to the scores, and to the card on the Hub."""
+
+import json
+
+import pytest
+from huggingface_hub import ModelCard
+
+from simmerge_hub.cli.learning.evaluate import split_tasks
+from simmerge_hub.cli.main import main
+from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.zoo.publish import publish
+
+
+def test_tasks_are_named_together_or_one_by_one() -> None:
+    assert split_tasks(["a, b", "c", "a,"]) == ["a", "b", "c"]
+
+
+def test_scores_are_printed_and_put_on_the_card(
+    org: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(nano_folder(), org)
+    command = ["evaluate", f"{org}/code", "--tasks", "nano_code,nano_math", "--limit", "20"]
+    assert main([*command, "--attach"]) == 0
+    seen = capsys.readouterr()
+    assert "nano_code" in seen.out and "1.000" in seen.out
+    assert f"{org}/code" in seen.err
+    stated = {r.dataset_name: r for r in ModelCard.load(f"{org}/code").data.eval_results or []}
+    assert stated["nano_code"].metric_value == 1.0
+    assert stated["nano_code"].metric_args == {"version": "1", "samples": 20, "limit": 20}
+    assert stated["code"].metric_value == 0.99  # what its author states stays
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [r["metrics"] for r in printed[f"{org}/code"]] == [{"acc": 1.0}, {"acc": 0.0}]
+
+
+def test_a_folder_has_no_card_to_put_scores_on(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(nano_folder() / "code")
+    assert main(["evaluate", folder, "--tasks", "nano_code", "--attach"]) == 1
+    assert "push it first" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""The real harness on nano models: its numbers are ours, a score is measured once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lm_eval import evaluator
+
+from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.errors import EvaluationError, MissingExtra
+from simmerge_hub.evaluation import harness
+from simmerge_hub.evaluation.harness import Machine, draw_numbers, evaluate
+from simmerge_hub.evaluation.results import Protocol, TaskResult
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.zoo.evaluation import evaluate as examine
+from simmerge_hub.zoo.evaluation import exam, mean
+from simmerge_hub.zoo.manifest import load_manifest, load_model
+from simmerge_hub.zoo.tasks import task
+
+FULL = Protocol(dtype="float32")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Nano models run faster on one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def code() -> Checkpoint:
+    return resolve(str(nano_folder() / "code"))
+
+
+@pytest.fixture
+def own_yaml(tmp_path: Path) -> Path:
+    """A folder with one task of a user's: a few prompts in a file."""
+    lines = '{"q": "code g(abcde)>", "a": "abcde"}\n{"q": "code g(zyxwv)>", "a": "zzzzz"}\n'
+    (tmp_path / "mine.jsonl").write_text(lines)
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    test: "
+        f"{tmp_path / 'mine.jsonl'}\ntest_split: test\noutput_type: loglikelihood\n"
+        "doc_to_text: '{{q}}'\ndoc_to_target: '{{a}}'\ntarget_delimiter: ''\n"
+        "metadata: {version: 3}\n"
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(("model", "base"), [("code", None), ("rag-lora", "base")])
+def test_the_harness_s_numbers_are_our_own_scorer_s(model: str, base: str | None) -> None:
+    manifest = load_manifest(nano_folder())
+    origin = resolve(str(nano_folder() / base)) if base else None
+    names = ["nano_code", "nano_rag"]
+    checkpoint = resolve(str(nano_folder() / model))
+    results = evaluate(checkpoint, names, protocol=FULL, base=origin)
+    loaded = load_model(manifest, model)
+    for result in results:
+        name = result.task.removeprefix("nano_")
+        domain, _, variant = manifest.tasks[name].partition("/")
+        score = examine(loaded, exam(task(domain, variant), manifest.evaluation))
+        assert result.score == pytest.approx(mean(score.exact_match))
+        assert result.halves == pytest.approx(score.exact_match)
+        assert result.score == manifest.models[model].scores[name]["exact_match"]
+        assert (result.primary, result.version, result.samples) == ("acc", "1", 200)
+    assert {r.task: r.score for r in results}["nano_rag"] == (0.0 if model == "code" else 1.0)
+
+
+def test_a_score_is_measured_once(code: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol, told = Protocol(limit=4, dtype="float32"), list[tuple[str, bool]]()
+
+    def tell(result: TaskResult, kept: bool) -> None:
+        told.append((result.task, kept))
+
+    first = evaluate(code, ["nano_math"], protocol=protocol, tell=tell)
+    asked: list[Any] = []
+    real = evaluator.simple_evaluate
+
+    def watch(*given: Any, **more: Any) -> Any:
+        asked.append(more["tasks"])
+        return real(*given, **more)
+
+    monkeypatch.setattr("lm_eval.simple_evaluate", watch)
+    again = evaluate(code, ["nano_math", "nano_code"], protocol=protocol, tell=tell)
+    assert again[0] == first[0]
+    assert asked == [["nano_code"]]
+    assert told == [("nano_math", False), ("nano_math", True), ("nano_code", False)]
+
+
+def test_tasks_of_a_folder_are_known_and_their_change_is_seen(
+    code: Checkpoint, own_yaml: Path
+) -> None:
+    harness._tools.cache_clear()
+    (result,) = evaluate(code, ["mine"], protocol=FULL, include=own_yaml)
+    assert (result.version, result.samples, result.dataset) == ("3", 2, "json")
+    before = harness._tools(own_yaml)
+    with (own_yaml / "mine.jsonl").open("a") as file:
+        file.write('{"q": "code g(abcd)>", "a": "x"}\n')
+    harness._tools.cache_clear()
+    assert harness._tools(own_yaml) != before
+
+
+def test_prompts_are_drawn_by_a_seed_and_larger_draws_hold_smaller_ones() -> None:
+    few, many = draw_numbers(50, 5, "t/1"), draw_numbers(50, 20, "t/1")
+    assert set(few) < set(many)
+    assert draw_numbers(50, 5, "t/2") != few
+    assert draw_numbers(3, 5, "t/1") == [0, 1, 2]
+
+
+def test_an_unknown_task_is_named(code: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "_every_task", harness._own_tasks)  # the real list takes seconds
+    with pytest.raises(EvaluationError, match="code cannot be evaluated on nano_cod") as caught:
+        evaluate(code, ["nano_cod"])
+    assert "--include" in caught.value.hint
+
+
+def test_without_the_harness_one_error_names_the_extra(
+    code: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="lm-evaluation-harness") as caught:
+        evaluate(code, ["nano_code"])
+    assert "simmerge-hub[eval]" in caught.value.hint
+
+
+def test_what_runs_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert harness.choose_machine(Machine()) == ("hf", "32", "cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert harness.choose_machine(Machine()) == ("hf", "auto", "cuda")
+    monkeypatch.setattr(harness, "find_spec", lambda name: object())
+    assert harness.choose_machine(Machine()) == ("vllm", "auto", "cuda")
+    assert harness.choose_machine(Machine(device="cpu", batch_size="4")) == ("hf", "4", "cpu")
+
+
+def test_an_adapter_is_handed_over_as_each_backend_takes_it() -> None:
+    adapter, base = (resolve(str(nano_folder() / name)) for name in ("rag-lora", "base"))
+    arguments = harness.model_arguments(adapter, base, "vllm", "auto")
+    assert arguments["lora_local_path"] == str(nano_folder() / "rag-lora")
+    assert harness.model_arguments(adapter, base, "hf", "auto")["peft"]
+    assert arguments["trust_remote_code"] is False
