@@ -81,6 +81,7 @@ def sign_all(
             base=inputs.base,
             probe_sets=tuple(probes.values()),
             dosed=frozenset(t.name for t in dosed if t.expert == each.name or t.probability),
+            run=sources.run,
         )
         for each in [*inputs.models, *([inputs.base] if inputs.base else [])]
     }

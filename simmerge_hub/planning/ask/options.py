@@ -45,12 +45,15 @@ class Sources:
         signatures: repositories of others to take signatures from, `org/name`; spot-checked.
         bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it; it
             knows two models, and no objective but the mean over tasks.
+        run: whether a model whose behaviour is signed nowhere may be downloaded and run; otherwise
+            such a plan is refused, and "structural" needs no such thing.
     """
 
     predictor: str | Path | None = None
     signals: Literal["full", "structural"] = "full"
     signatures: tuple[str, ...] = ()
     bandit: str | None = None
+    run: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
