@@ -12,9 +12,7 @@ from simmerge_hub.errors import MissingExtra
 def options(commands: Any) -> None:
     """Add `simmerge-hub ui` and `simmerge-hub space`."""
     command = arguments.command(commands, "ui", ui, "plan, merge and push in a browser")
-    command.add_argument(
-        "--port", type=arguments.positive, help="default: a free one from 7860 on"
-    )
+    command.add_argument("--port", type=arguments.positive, help="default: a free one from 7860 on")
     command = arguments.command(
         commands, "space", space, "publish the page as a Space, in one commit"
     )

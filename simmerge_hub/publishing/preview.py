@@ -4,8 +4,11 @@ from pathlib import Path
 
 from simmerge_hub.merger import MergeReport, Preflight
 from simmerge_hub.merger.report import versions
-from simmerge_hub.publishing.card import card
+from simmerge_hub.publishing.card import REPO_ID, card
 from simmerge_hub.recipe import Why
+
+NAME = "org/name"
+"""What the merge is called before it has a repository."""
 
 
 def preview_card(preflight: Preflight, why: Why | None = None) -> str:
@@ -26,4 +29,4 @@ def preview_card(preflight: Preflight, why: Why | None = None) -> str:
         versions=versions(),
         notes=layout.notes,
     )
-    return card(report, why)
+    return card(report, why).replace(REPO_ID, NAME)

@@ -7,11 +7,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from simmerge_hub.errors import NotSigned, SimmergeError
+from simmerge_hub.errors import SimmergeError
 from simmerge_hub.hub.reference import ModelRef
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.merger import Preflight
@@ -58,18 +58,13 @@ class Sight:
 
 
 def answer(question: Question, say: Say) -> Answer:
-    """Plan what is asked; from weights alone where behaviour is signed nowhere and nothing is run.
+    """Plan what is asked.
 
     Raises:
         SimmergeError: as `simmerge_hub.plan`.
     """
     notes: list[str] = []
-    ask = partial(plan, *question.models, progress=say, note=notes.append)
-    try:
-        made = ask(**question.options())
-    except NotSigned as error:
-        notes = [f"{error}: weights alone are compared, and intervals are wider"]
-        made = ask(**replace(question, evidence="structural").options())
+    made = plan(*question.models, progress=say, note=notes.append, **question.options())
     return Answer(question=question, plan=made, notes=tuple(dict.fromkeys(notes)))
 
 

@@ -23,7 +23,9 @@ INTRODUCTION = (
     "Predicts which merge of fine-tuned models keeps most of their skills, from published "
     "signatures and a few byte ranges. Nothing is merged or evaluated for a plan."
 )
-FOOT = f"simmerge-hub {__version__}. A plan is a prediction: evaluate a merge before you rely on it."
+FOOT = (
+    f"simmerge-hub {__version__}. A plan is a prediction: evaluate a merge before you rely on it."
+)
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "sans-serif"]
 PLANS_AT_ONCE, MERGES_AT_ONCE, PUSHES_AT_ONCE, WAITING = 2, 1, 2, 32
@@ -105,7 +107,7 @@ def launch(*, port: int | None = None, space: bool = False) -> tuple[gr.Blocks, 
     _, address, _ = page.launch(
         server_name=None if space else "127.0.0.1",
         server_port=port,
-        theme=gr.themes.Soft(font=FONTS, font_mono=["ui-monospace", "monospace"]),
+        theme=_theme(),
         css_paths=STYLE,
         footer_links=[],
         share=False,
@@ -116,6 +118,20 @@ def launch(*, port: int | None = None, space: bool = False) -> tuple[gr.Blocks, 
         mcp_server=False,
     )
     return page, address
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the reader's machine: none is fetched; small print that can be read."""
+    theme = gr.themes.Default(
+        primary_hue="indigo", font=FONTS, font_mono=["ui-monospace", "monospace"]
+    )
+    dim = {"light": "*neutral_600", "dark": "*neutral_300"}
+    return theme.set(
+        body_text_color_subdued=dim["light"],
+        body_text_color_subdued_dark=dim["dark"],
+        block_info_text_color=dim["light"],
+        block_info_text_color_dark=dim["dark"],
+    )
 
 
 def serve_space() -> None:

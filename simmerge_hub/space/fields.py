@@ -83,7 +83,7 @@ def ask() -> Ask:
     """The upper part: models, and what else may be said."""
     models = gr.Dropdown(
         [], multiselect=True, allow_custom_value=True, label="Models to merge",
-        info="Type part of a name to search the Hub, or a whole name and Enter. Two or more.",
+        info="Two or more. Type part of a name and choose (arrow keys), or a whole name and Enter.",
         elem_id="models",
     )  # fmt: skip
     with gr.Accordion("More: a collection, the base, evidence, aim", open=False):
@@ -102,7 +102,7 @@ def ask() -> Ask:
         )
     with gr.Row():
         plan = gr.Button("Plan", variant="primary", elem_id="plan")
-        stop = gr.Button("Stop", interactive=False, elem_id="stop")
+        stop = gr.Button("Stop", visible=False, elem_id="stop")
     return Ask(
         models=models, collection=collection, base=base, evidence=evidence, aim=aim,
         experts=experts, skills=skills, plan=plan, stop=stop, status=gr.HTML(elem_id="status"),
@@ -142,7 +142,7 @@ def do() -> Do:
         gr.Markdown("## Merge and publish", **MARKDOWN)
         with gr.Row():
             merge = gr.Button("Merge here", elem_id="merge")
-            stop = gr.Button("Stop", interactive=False, elem_id="stop-merge")
+            stop = gr.Button("Stop", visible=False, elem_id="stop-merge")
         status = gr.HTML(elem_id="merge-status")
         with gr.Row():
             repo = gr.Textbox(
@@ -174,8 +174,8 @@ def expert_updates(
     choices = [("not a goal", NOBODY), *((name, name) for name in names)]
     updates: list[Any] = [
         gr.update(
-            visible=True, label=task, info=sources.get(task, "no card says"), choices=choices,
-            value=filled[task],
+            visible=True, label=f"Best at {task}", info=sources.get(task, "no card says"),
+            choices=choices, value=filled[task],
         )
         for task in tasks
     ]  # fmt: skip

@@ -99,7 +99,7 @@ class Merges:
         done = self.done
         return {
             done.merge: gr.update(interactive=False),
-            done.stop: gr.update(interactive=True),
+            done.stop: gr.update(visible=True),
             done.push: gr.update(interactive=False),
             done.status: sections.status_line("starting", 0.0).text,
             done.pushed: "",
@@ -108,7 +108,7 @@ class Merges:
 
     def _idle(self) -> Updates:
         done = self.done
-        return {done.merge: gr.update(interactive=True), done.stop: gr.update(interactive=False)}
+        return {done.merge: gr.update(interactive=True), done.stop: gr.update(visible=False)}
 
     def _finish(self, said: str) -> Updates:
         done = self.done

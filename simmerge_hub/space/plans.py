@@ -15,6 +15,7 @@ from simmerge_hub.signatures.map.similarities import map_models
 from simmerge_hub.space import sections, work
 from simmerge_hub.space.answer import Answer, Sight, answer, cost, lacks, look
 from simmerge_hub.space.fields import NOBODY, Ask, Do, Told, expert_updates
+from simmerge_hub.space.markup import join
 from simmerge_hub.space.question import Question, read, read_query
 
 Updates = dict[Any, Any]
@@ -96,7 +97,8 @@ class Plans:
         except work.Stopped:
             yield self.stop(request)
         except SimmergeError as error:
-            yield {**self._fail(error), **self._explain(question)}
+            seen = look(question) if question.models else Sight()
+            yield {**self._fail(error, seen), **self._ask_experts(question, seen)}
         except Exception as error:  # the page goes on, and the log has it all
             log.exception("planning %s", question)
             yield self._fail(_inside(error))
@@ -132,7 +134,7 @@ class Plans:
         asked = self.asked
         return {
             asked.plan: gr.update(interactive=False),
-            asked.stop: gr.update(interactive=True),
+            asked.stop: gr.update(visible=True),
             asked.status: sections.status_line("starting", 0.0).text,
             self.told.whole: gr.update(visible=False),
             self.done.where: gr.update(visible=False),
@@ -143,24 +145,20 @@ class Plans:
     def _idle(self) -> Updates:
         return {
             self.asked.plan: gr.update(interactive=True),
-            self.asked.stop: gr.update(interactive=False),
+            self.asked.stop: gr.update(visible=False),
         }
 
-    def _fail(self, error: SimmergeError) -> Updates:
-        hidden = {self.told.whole: gr.update(visible=False), self.answer: None}
-        return {**self._idle(), **hidden, self.asked.status: sections.error_box(error).text}
+    def _fail(self, error: SimmergeError, seen: Sight | None = None) -> Updates:
+        """The error, and below it which models fit."""
+        said = join([sections.error_box(error), sections.sight(seen or Sight())]).text
+        return {**self._idle(), self.asked.status: said, self.answer: None}
 
-    def _explain(self, question: Question) -> Updates:
-        """Beside an error: which models fit, and the table of experts to fill in."""
-        seen = look(question) if question.models else Sight()
+    def _ask_experts(self, question: Question, seen: Sight) -> Updates:
+        """The table of experts to fill in, of the models that fit."""
         names = [model.name for model in seen.models if model.name not in seen.misfits]
         updates, filled = expert_updates(names, dict(question.experts), {})
         usable = len(names) > 1
         return {
-            self.told.whole: gr.update(visible=bool(seen.models or seen.misfits)),
-            **dict.fromkeys([self.told.decision, self.told.tree, self.told.save], ""),
-            **self._empty_details(),
-            self.told.fits: sections.sight(seen).text,
             self.asked.skills: gr.update(visible=usable, open=usable),
             **(dict(zip(self.asked.experts, updates, strict=True)) if usable else {}),
             self.filled: filled if usable else {},
@@ -218,7 +216,7 @@ def _fresh(done: Do) -> Updates:
     """Before a merge nothing can be pushed."""
     return {
         done.merge: gr.update(interactive=True),
-        done.stop: gr.update(interactive=False),
+        done.stop: gr.update(visible=False),
         done.repo: gr.update(interactive=False),
         done.push: gr.update(interactive=False),
         done.status: "",

@@ -8,15 +8,9 @@ from urllib.parse import urlencode
 from simmerge_hub.errors import RequestError
 from simmerge_hub.hub.reference import local_folder
 from simmerge_hub.planning.ask.objective import Objective
-from simmerge_hub.planning.ask.options import Catalogue, Sources, Tasks
+from simmerge_hub.planning.ask.options import Catalogue, Signals, Sources, Tasks
 
-Evidence = Literal["published", "structural", "full"]
 Aim = Literal["mean", "worst"]
-SOURCES: Mapping[Evidence, Sources] = {
-    "published": Sources(run=False),
-    "structural": Sources(signals="structural"),
-    "full": Sources(),
-}
 MOST_MODELS = 24
 """Models that are named on the page; more are chosen from a collection."""
 LONGEST_NAME = 300
@@ -41,7 +35,7 @@ class Question:
     collection: str = ""
     base: str = ""
     experts: Mapping[str, str] = field(default_factory=dict)
-    evidence: Evidence = "published"
+    evidence: Signals = "published"
     aim: Aim = "mean"
 
     def options(self) -> dict[str, Any]:
@@ -51,7 +45,7 @@ class Question:
             "base": self.base or None,
             "tasks": Tasks(experts=self.experts),
             "objective": Objective(worst=self.aim == "worst"),
-            "sources": SOURCES[self.evidence],
+            "sources": Sources(signals=self.evidence),
         }
 
     def check(self, *, folders: bool) -> None:
@@ -113,7 +107,7 @@ def read(
         collection=_clean(collection or ""),
         base=_clean(base or ""),
         experts=dict(experts or {}),
-        evidence=_choose(evidence, get_args(Evidence), "published"),
+        evidence=_choose(evidence, get_args(Signals), "published"),
         aim=_choose(aim, get_args(Aim), "mean"),
     )
 

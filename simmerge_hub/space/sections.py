@@ -170,9 +170,13 @@ def costs(preflight: Preflight) -> Html:
     return element(
         "section",
         element("h3", "What it takes"),
-        table(["", ""], facts),
+        element("dl", *(part for what, text in facts for part in _fact(what, text))),
         table(["input", "size", "to download"], inputs),
     )
+
+
+def _fact(what: str, text: str) -> tuple[Html, Html]:
+    return element("dt", what), element("dd", text)
 
 
 def map_picture(model_map: ModelMap) -> Html:
@@ -186,7 +190,7 @@ def map_picture(model_map: ModelMap) -> Html:
     measure = model_map.measure.replace("_", " ")
     return element(
         "section",
-        picture(render(model_map, ".svg"), "Which models are alike: dendrogram and heat map", "map"),
+        picture(render(model_map, ".svg"), "Which models are alike: a tree and a heat map", "map"),
         element("details", element("summary", "Every pair, nearest first"),
                 table(["model", "model", measure], pairs)),
     )  # fmt: skip

@@ -130,7 +130,7 @@ def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
     dropped, tasks = dict(short.dropped), []
     for task in short.tasks:
         try:
-            if ask.sources.signals == "full":
+            if ask.sources.signals != "structural":
                 probe_set(task.name, task.probes)
             tasks.append(task)
         except SimmergeError as error:
