@@ -54,13 +54,15 @@ class Plans:
         """Fill in what the page's address asks."""
         asked, question = self.asked, read_query(request.query_params)
         names = list(question.models)
+        if not names and not question.collection:
+            return {self.question: None}  # somebody may be typing already
         return {
             asked.models: gr.update(value=names, choices=names),
             asked.collection: question.collection,
             asked.base: question.base,
             asked.evidence: question.evidence,
             asked.aim: question.aim,
-            self.question: question if names or question.collection else None,
+            self.question: question,
         }
 
     def plan_linked(self, request: gr.Request, *given: Any) -> Iterator[Updates]:
