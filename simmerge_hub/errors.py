@@ -17,6 +17,7 @@ SimmergeError
 ├── RecipeError              a recipe that cannot be read or run
 ├── ProbeError               a probe set that cannot be used
 ├── SignatureError           a signature that must not be believed or compared
+│   └── NotSigned              what a model does is signed nowhere, and it must not be run
 ├── EvaluationError          a task that cannot be evaluated, or a model on it
 ├── PredictorError           a predictor that cannot be read, trained or applied
 ├── BanditError              a bandit's state or a report to it that must not be believed
@@ -97,6 +98,10 @@ class ProbeError(SimmergeError):
 
 class SignatureError(SimmergeError):
     """A signature that must not be believed, or not be compared with another."""
+
+
+class NotSigned(SignatureError):
+    """What a model does is signed nowhere, and it must not be run."""
 
 
 class EvaluationError(SimmergeError):

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from simmerge_hub.cli import bandit, local, plan, sign, verbs, zoo
+from simmerge_hub.cli import bandit, local, page, plan, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
 from simmerge_hub.cli.learning import evaluate, predictor
 from simmerge_hub.errors import SimmergeError
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for room in (plan, sign, map_command, verbs, evaluate, zoo, predictor, bandit, local):
+    for room in (plan, sign, map_command, verbs, evaluate, zoo, predictor, bandit, local, page):
         room.options(commands)
     return top
 

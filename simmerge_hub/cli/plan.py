@@ -61,8 +61,9 @@ def _add_tasks(command: argparse.ArgumentParser) -> None:
         help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
     )  # fmt: skip
     command.add_argument(
-        "--signals", choices=["full", "structural"], default="full",
-        help="structural: compare weights by a few byte ranges, download no model",
+        "--signals", choices=["full", "published", "structural"], default="full",
+        help="structural: compare weights by a few byte ranges, download no model; published: as "
+        "full where all is signed already, else structural",
     )  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def run(
     weights: Sequence[tuple[str, float]] = (),
     keep: Sequence[tuple[str, float]] = (),
     predictor: str | None = None,
-    signals: Literal["full", "structural"] = "full",
+    signals: Literal["full", "published", "structural"] = "full",
     signatures: Sequence[str] = (),
     bandit: str | None = None,
     picture: str | None = None,

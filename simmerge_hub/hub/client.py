@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import cache
 
 import httpx2
@@ -78,10 +79,32 @@ def endpoint() -> str:
     return without_credentials(constants.ENDPOINT)
 
 
-@cache
+_TOKEN: ContextVar[str | None] = ContextVar("token", default=None)
+
+
 def api() -> HfApi:
-    """The Hub's API, under our user agent; the token is the client's own."""
-    return HfApi(library_name="simmerge-hub", library_version=__version__)
+    """The Hub's API, under our user agent; the token is the client's own, or of `acting_with`."""
+    token = _TOKEN.get()
+    return _own_api() if token is None else _make_api(token)
+
+
+@contextlib.contextmanager
+def acting_with(token: str | None) -> Iterator[None]:
+    """Inside, the Hub is written to by whoever this token is of; None: by the client's own."""
+    before = _TOKEN.set(token)
+    try:
+        yield
+    finally:
+        _TOKEN.reset(before)
+
+
+@cache
+def _own_api() -> HfApi:
+    return _make_api(None)
+
+
+def _make_api(token: str | None) -> HfApi:
+    return HfApi(token=token, library_name="simmerge-hub", library_version=__version__)
 
 
 def offline() -> bool:

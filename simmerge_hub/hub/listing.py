@@ -21,6 +21,8 @@ from simmerge_hub.hub.reference import ModelRef
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{0,200}[0-9a-f]{24}", re.ASCII)
 REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
 NAMESPACE = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+SEARCH_RESULTS = 12
+"""Models that a search shows."""
 MOST_MODELS = 500
 """Models that are looked at; of an author's, the most downloaded."""
 
@@ -107,6 +109,18 @@ def models_of(author: str, base: str) -> Listing:
             "it can be named: simmerge-hub plan MODEL MODEL --base BASE",
         )
     return _listing(place, names, {})
+
+
+def search(text: str) -> tuple[str, ...]:
+    """The most downloaded models whose name holds a text, as a search box shows them.
+
+    Raises:
+        HubError: the Hub is not reached.
+    """
+    with _translate_listing_errors(f"the models called {text[:40]!r}"):
+        models = api().list_models(search=text[:96], sort="downloads", limit=SEARCH_RESULTS)
+        names = [model.id for model in islice(models, SEARCH_RESULTS)]
+    return tuple(str(ref) for ref in _listing("the search", names, {}).references)
 
 
 def _listing(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listing:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.recipe import Recipe
+from simmerge_hub.version import __version__
 
 Progress = Callable[[str, int, int], None]
 """Called with (tensor name, tensors done, tensors in all)."""
@@ -32,4 +33,4 @@ class MergeReport:
 
 def versions() -> dict[str, str]:
     """Of what the bytes of a merge depend on."""
-    return {name: version(name) for name in ("simmerge-hub", "torch", "numpy")}
+    return {"simmerge-hub": __version__} | {name: version(name) for name in ("torch", "numpy")}

@@ -71,8 +71,11 @@ def sign_all(
     """Sign the models and the base, and run the probes of the tasks if they are wanted.
 
     Experts answer the probes of their tasks only if one of the features `names` needs it.
+
+    Raises:
+        NotSigned: what is published is wanted, and a model is not signed on all tasks.
     """
-    probed = inputs.tasks if sources.signals == "full" else ()
+    probed = inputs.tasks if sources.signals != "structural" else ()
     probes = {task.name: probe_set(task.name, task.probes) for task in probed}
     dosed = probed if reads(names, "dose") or reads(names, "cross") else ()
     requests = {
@@ -81,6 +84,7 @@ def sign_all(
             base=inputs.base,
             probe_sets=tuple(probes.values()),
             dosed=frozenset(t.name for t in dosed if t.expert == each.name or t.probability),
+            run=sources.signals == "full",
         )
         for each in [*inputs.models, *([inputs.base] if inputs.base else [])]
     }

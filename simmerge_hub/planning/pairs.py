@@ -83,7 +83,7 @@ def candidates(predictor: Predictor, ask: Ask) -> tuple[tuple[Arm, ...], dict[st
     """
     trained = [arm for arm in FED_ARMS if arm in predictor.arms]
     every = [arm for arm in (*ARMS, *trained) if not ask.search.balanced or arm == arm.swapped()]
-    if ask.sources.signals == "full":
+    if ask.sources.signals != "structural":
         return tuple(every), {}
     return tuple(arm for arm in every if arm not in trained), {
         arm.label: WITHOUT_PROMPTS for arm in every if arm in trained

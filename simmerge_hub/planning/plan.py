@@ -6,11 +6,12 @@ most promising merges be tried on the probes.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from time import perf_counter
 from typing import Any
 
+from simmerge_hub.errors import NotSigned
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Search, Sources, Tasks
 from simmerge_hub.planning.ask.tasks import Task
@@ -223,7 +224,13 @@ def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say
         for sentence in inputs.notes:
             note(sentence)
     read = perf_counter()
-    evidence = sign_all(inputs, ask.sources, names=names, progress=say, note=note)
+    try:
+        evidence = sign_all(inputs, ask.sources, names=names, progress=say, note=note)
+    except NotSigned as error:
+        if note:
+            note(f"{error}: weights alone are compared, and intervals are wider")
+        ask = replace(ask, sources=replace(ask.sources, signals="structural"))
+        evidence = sign_all(inputs, ask.sources, names=names, progress=say, note=note)
     signed = perf_counter()
     say("predicting")
     inputs = infer_experts(inputs, evidence.signatures)

@@ -110,14 +110,19 @@ def draw(model_map: ModelMap, output: str | Path) -> None:
     """
     path = Path(output)
     check(path)
+    replace_file(path, render(model_map, path.suffix.lower()))
+
+
+def render(model_map: ModelMap, kind: str) -> bytes:
+    """The figure as a file's content; `kind` is .png, .svg or .pdf."""
     from matplotlib import style
 
-    kind, written = path.suffix.lower(), io.BytesIO()
+    written = io.BytesIO()
     with style.context(["default", FIGURE_STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = _draw_map(model_map)
         figure.savefig(written, format=kind[1:], metadata=FIGURE_FORMATS[kind], bbox_inches="tight")
-    replace_file(path, written.getvalue())
+    return written.getvalue()
 
 
 def _draw_map(model_map: ModelMap) -> Figure:

@@ -97,6 +97,7 @@ def push(
     revision: str | None = None,
     message: str = "",
     force: bool = False,
+    token: str | None = None,
 ) -> "Commit":
     """Push a merged folder in one commit, card included; no commit where nothing differs.
 
@@ -108,6 +109,7 @@ def push(
         revision: the branch to commit to, made from main if there is none; main by default.
         message: the commit's first line; by default it says what was merged.
         force: push files that are not those the merge wrote; the card says which.
+        token: of who pushes; by default the one that the Hub's client finds.
 
     Raises:
         OutputError: the folder is no merge, its files are not those that the merge wrote, or
@@ -120,9 +122,8 @@ def push(
             "a pull request is made against main, and --revision names a branch",
             hint="leave out --pr or --revision",
         )
-    from simmerge_hub.hub.upload.publish import (
-        publish_folder,  # a tenth of a second that merge spares
-    )
+    from simmerge_hub.hub.client import acting_with  # a tenth of a second that merge spares
+    from simmerge_hub.hub.upload.publish import publish_folder
 
     place = Path(folder)
     if not (place / RECIPE_FILE).is_file() or not (place / "README.md").is_file():
@@ -139,15 +140,16 @@ def push(
     changes = _changes(place, force)
     text = (place / "README.md").read_text(encoding="utf-8").replace(REPO_ID, repo_id)
     names = ", ".join(m.name for m in recipe.models)
-    return publish_folder(
-        place,
-        repo_id,
-        private=private,
-        create_pr=create_pr,
-        revision=revision,
-        message=message or f"Merge of {names} with {' and '.join(recipe.operators)}",
-        replace={"README.md": (warn_of_changes(text, changes) if changes else text).encode()},
-    )
+    with acting_with(token):
+        return publish_folder(
+            place,
+            repo_id,
+            private=private,
+            create_pr=create_pr,
+            revision=revision,
+            message=message or f"Merge of {names} with {' and '.join(recipe.operators)}",
+            replace={"README.md": (warn_of_changes(text, changes) if changes else text).encode()},
+        )
 
 
 def _changes(folder: Path, force: bool) -> str:

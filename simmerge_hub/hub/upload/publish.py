@@ -83,8 +83,11 @@ def publish_folder(
 
 
 def _open_repository(repo_id: str, repo_type: RepoType, private: bool) -> RepoUrl:
-    """The repository, created if there is none."""
-    repo = api().create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+    """The repository, created if there is none; a Space is one of gradio."""
+    sdk = "gradio" if repo_type == "space" else None
+    repo = api().create_repo(
+        repo_id, repo_type=repo_type, private=private, space_sdk=sdk, exist_ok=True
+    )
     if private and not api().repo_info(repo.repo_id, repo_type=repo_type).private:
         raise PushFailed(
             f"{repo_id} exists already, and is public; nothing was pushed",

@@ -25,7 +25,12 @@ def whoami(request: Request) -> Response:
     token = {"displayName": "localhub", "role": "write", "createdAt": "2025-01-01T00:00:00.000Z"}
     facts = {"type": "user", "id": user.name, "name": user.name, "fullname": user.name, "orgs": []}
     return JSONResponse(
-        {**facts, "isPro": False, "auth": {"type": "access_token", "accessToken": token}}
+        {
+            **facts,
+            "avatarUrl": "",
+            "isPro": False,
+            "auth": {"type": "access_token", "accessToken": token},
+        }
     )
 
 

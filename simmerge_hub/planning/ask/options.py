@@ -8,6 +8,7 @@ from typing import Literal
 from simmerge_hub.errors import BanditError, ObjectiveError, ProbeError, RequestError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 
+Signals = Literal["full", "published", "structural"]
 Say = Callable[[str], None]
 """Called with what is being done now, for people to read."""
 
@@ -41,14 +42,15 @@ class Sources:
     Args:
         predictor: a file or `org/name[@revision]`; the one in the package by default.
         signals: "structural" reads a few byte ranges of the weights and runs no probes: nothing is
-            downloaded whole, and intervals are wider.
+            downloaded whole, and intervals are wider; "published" is "full" where what all models
+            do is signed already, here or on the Hub, and "structural" otherwise.
         signatures: repositories of others to take signatures from, `org/name`; spot-checked.
         bandit: a folder or `org/name` of a bandit, which may try another arm to learn from it; it
             knows two models, and no objective but the mean over tasks.
     """
 
     predictor: str | Path | None = None
-    signals: Literal["full", "structural"] = "full"
+    signals: Signals = "full"
     signatures: tuple[str, ...] = ()
     bandit: str | None = None
 

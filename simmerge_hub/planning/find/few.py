@@ -128,7 +128,7 @@ def _check_experts(
 def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
     """What is planned: the tasks whose probes can be had, if they are needed."""
     dropped, tasks = dict(short.dropped), short.tasks
-    if ask.sources.signals == "full":
+    if ask.sources.signals != "structural":
         tasks, lost = drop_unavailable(tasks, ask.tasks, read_evaluations(short.models))
         dropped |= lost
     if not tasks:

@@ -79,7 +79,7 @@ def _fed(predictor: Predictor, ask: Ask) -> tuple[Arm, ...]:
     """The arms on what the models' layers are fed that were measured on pairs and on more."""
     measured = at_once.read().gains
     known = [each for each in predictor.arms if each.label in measured]
-    return tuple(known) if ask.sources.signals == "full" else ()
+    return tuple(known) if ask.sources.signals != "structural" else ()
 
 
 def _why_fed(best: Choice) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
         for a in forecast.predictor.arms
         if find(a.operator).models[1] is None and a == a.swapped()
         if forecast.base is not None or not find(a.operator).needs_base
-        if ask.sources.signals == "full" or not find(a.operator).activations
+        if ask.sources.signals != "structural" or not find(a.operator).activations
     }
     label = forecast.predictor.beyond.best(usable)
     safe = usable[label] if label else arm("linear")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from simmerge_hub.errors import NotSigned
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files.ranges import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
@@ -24,7 +25,8 @@ class Request:
     """What is to be signed: a model, or an adapter and its base; which probe sets, and how.
 
     `dosed` are the tasks of those probe sets whose answers the model is asked for, to be read at
-    parts of its delta; without a base, or for the base itself, there is no delta.
+    parts of its delta; without a base, or for the base itself, there is no delta. Unless
+    `run`, it is not run: its sketches must be known already, and what else is not is left out.
     """
 
     checkpoint: Checkpoint
@@ -32,6 +34,7 @@ class Request:
     probe_sets: tuple[ProbeSet, ...] = ()
     settings: Settings = DEFAULT_SETTINGS
     dosed: frozenset[str] = frozenset()
+    run: bool = True
 
     @property
     def adapter_base(self) -> Checkpoint | None:
@@ -55,6 +58,15 @@ class Request:
         """The probe sets of tasks that are to be dosed and are not."""
         asked = self.dosed - responses.keys() if self.origin else ()
         return [probes for probes in self.probe_sets if probes.task in asked]
+
+    def refuse_to_run(self, missing: Sequence[ProbeSet]) -> None:
+        """NotSigned if it must not be run, and something is known only by running it."""
+        if missing and not self.run:
+            tasks = ", ".join(probes.task for probes in missing)
+            raise NotSigned(
+                f"{self.checkpoint.name} has no published signature of what it does on {tasks}",
+                hint="have it run, or compare weights alone: --signals structural",
+            )
 
     def announce_download(self, base: Checkpoint | None, note: Note | None) -> None:
         """Say how many bytes of weights are fetched to run the model, and a base beside it."""

@@ -48,7 +48,7 @@ def measure(
     Of a model whose tensors are not those of its base there is none, and a note says so.
     """
     checkpoint, base = request.checkpoint, request.base
-    if not missing or base is None:
+    if not missing or base is None or not request.run:
         return {}
     apart = why_apart((base, None), (checkpoint, request.adapter_base))
     if apart:
@@ -93,7 +93,7 @@ def cross(
     dtype = request.settings.dtype
     path = cache.cross_path(request.identity, partner.identity, probes.digest, dtype)
     cached = cache.read_if_sound(path, _read_cross)
-    if cached is not None:
+    if cached is not None or not request.run:
         return cached
     request.announce_download(other[0], note)
     measured = score_mean(own, other, probes, response, dtype=dtype)

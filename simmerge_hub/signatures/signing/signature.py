@@ -200,6 +200,7 @@ def _run_missing_probes(
     """The sketches of the missing probe sets, by running the model; cached."""
     if not missing:
         return Probed(sketches={}, tokens=0, seconds=0.0)
+    request.refuse_to_run(missing)
     checkpoint, adapter_base = request.checkpoint, request.adapter_base
     request.announce_download(adapter_base, note)
     cache.limit()

@@ -21,6 +21,7 @@ def gated(api: HfApi, repo: str) -> str:
 
 def test_whoami(api: HfApi, visitor: HfApi) -> None:
     assert (api.whoami()["name"], visitor.whoami()["name"]) == ("nano", "visitor")
+    assert api.whoami()["avatarUrl"] == ""  # gradio's button to sign in reads it
 
 
 def test_an_unknown_token_is_401_everywhere(repo: str) -> None:

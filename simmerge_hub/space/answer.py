@@ -1,0 +1,130 @@
+"""A question -> what the library answers: the plan, its cost, the map; or why there is none.
+
+Only asks: planning, checking and mapping are the library's.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from simmerge_hub.errors import SimmergeError
+from simmerge_hub.hub.reference import ModelRef
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.merger import Preflight
+from simmerge_hub.planning.find.candidates import try_each
+from simmerge_hub.planning.plan import Plan, plan
+from simmerge_hub.publishing.verbs import check
+from simmerge_hub.space.question import Question
+from simmerge_hub.space.work import Say
+from simmerge_hub.weights.alignment.align import align_strict
+from simmerge_hub.weights.alignment.lineage import common_base
+from simmerge_hub.weights.loaded.conform import conform
+
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A plan, and what was noted while it was made."""
+
+    question: Question
+    plan: Plan
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all models that were signed, whether they are merged or not."""
+        base = self.plan.recipe.base
+        return tuple(n for n in self.plan.signatures if base is None or n != base.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What stands in the way of a plan, model by model.
+
+    Args:
+        models: what could be read.
+        base: what they were made from, if it is known.
+        misfits: model -> why it cannot be merged with the others.
+    """
+
+    models: tuple[Checkpoint, ...] = ()
+    base: Checkpoint | None = None
+    misfits: Mapping[str, str] = field(default_factory=dict)
+
+
+def answer(question: Question, say: Say) -> Answer:
+    """Plan what is asked.
+
+    Raises:
+        SimmergeError: as `simmerge_hub.plan`.
+    """
+    notes: list[str] = []
+    made = plan(*question.models, progress=say, note=notes.append, **question.options())
+    return Answer(question=question, plan=made, notes=tuple(dict.fromkeys(notes)))
+
+
+def look(question: Question) -> Sight:
+    """What of the models fits, where no plan could be made; reads headers only."""
+    misfits: dict[str, str] = {}
+    references: list[ModelRef] = []
+    for name in question.models:
+        try:
+            references.append(ModelRef.parse(name))
+        except SimmergeError as error:
+            misfits[name] = str(error)
+    models, unread = try_each(references, partial(resolve, convert=False))
+    misfits |= unread
+    try:
+        base = common_base(models, question.base or None) if models else None
+    except SimmergeError:  # said by the plan already
+        return Sight(models=tuple(models), misfits=misfits)
+    _, unfit = try_each(models, partial(_check_fit, base))
+    return Sight(models=tuple(models), base=base, misfits=misfits | unfit)
+
+
+def _check_fit(base: Checkpoint | None, model: Checkpoint) -> None:
+    alike = conform([model], base)
+    align_strict(alike.models, alike.base)
+
+
+def cost(made: Plan) -> Preflight | SimmergeError:
+    """What the merge would take; or why nobody can say."""
+    try:
+        return check(made)
+    except SimmergeError as error:
+        return error
+
+
+def lacks(preflight: Preflight) -> tuple[str, ...]:
+    """Why the merge cannot be run on this machine; empty if it can."""
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    memory = _memory_bytes()
+    return (
+        *([f"it needs {size(preflight.disk)} of disk, and {size(free)} are free"]
+          if preflight.disk > 0.9 * free else []),
+        *([f"it needs {size(preflight.memory)} of memory, and there are {size(memory)}"]
+          if preflight.memory > 0.9 * memory else []),
+        *([f"{len(preflight.rejected)} tensors do not fit"] if preflight.rejected else []),
+    )  # fmt: skip
+
+
+def _memory_bytes() -> int:
+    """Of this machine, or of the container if it has fewer."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole, int(MEMORY_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such limit
+        return whole
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:.0f} B"

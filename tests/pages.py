@@ -1,0 +1,49 @@
+"""The page in a process of its own, for tests that visit it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from simmerge_hub.localhub import Hub
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "simmerge_hub.cli.main"]
+GUEST = "guest"
+MOCK_TOKEN = "mock-oauth-token-for-local-dev"
+"""What gradio signs everybody in with where it is not really a Space."""
+WAIT = 60_000
+"""Milliseconds; the machine is shared."""
+MODELS = ("nano/code", "nano/math", "nano/multilingual")
+
+
+def environment(hub: Hub, **more: str) -> dict[str, str]:
+    """Of a process that knows this Hub only."""
+    own = {n: v for n, v in os.environ.items() if not n.startswith(("HF_", "HUGGING_FACE_"))}
+    return {**own, **hub.environment(), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
+
+
+@contextmanager
+def serving(command: list[str], env: dict[str, str], cwd: Path = ROOT) -> Iterator[str]:
+    """Run it until it says where it serves; interrupt it at the end, as a person does."""
+    process = subprocess.Popen(
+        command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    try:
+        said = iter(process.stdout.readline, "")
+        lines: list[str] = []
+        for line in said:
+            lines.append(line)
+            if "http://" in line:
+                break
+        else:
+            raise AssertionError("".join(lines))
+        yield line[line.index("http://") :].split()[0].rstrip("/")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        process.stdout.close()
