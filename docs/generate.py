@@ -136,7 +136,8 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def _commands(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
-    actions = [a for a in command._actions if not isinstance(a, argparse._HelpAction)]
+    shown = [a for a in command._actions if a.help != argparse.SUPPRESS]
+    actions = [a for a in shown if not isinstance(a, argparse._HelpAction)]
     groups = [a for a in actions if isinstance(a, argparse._SubParsersAction)]
     if not groups:
         yield _command(name, command, actions)

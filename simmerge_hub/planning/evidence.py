@@ -65,16 +65,18 @@ def sign_all(
     sources: Sources,
     *,
     names: Sequence[str] = FEATURE_NAMES,
+    answers: bool = False,
     progress: Say,
     note: Say | None,
 ) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted.
 
-    Experts answer the probes of their tasks only if one of the features `names` needs it.
+    Experts answer the probes of their tasks if one of the features `names` needs it, or `answers`
+    are asked for.
     """
     probed = inputs.tasks if sources.signals == "full" else ()
     probes = {task.name: probe_set(task.name, task.probes) for task in probed}
-    dosed = probed if reads(names, "dose") or reads(names, "cross") else ()
+    dosed = probed if answers or reads(names, "dose") or reads(names, "cross") else ()
     requests = {
         each.name: Request(
             checkpoint=each,
