@@ -25,7 +25,7 @@ from simmerge_hub.planning.trees.judge import judge_trees
 from simmerge_hub.planning.trying.pair import try_pair
 from simmerge_hub.planning.verdict import Standing, Tried, Verdict
 from simmerge_hub.recipe import Recipe, dump_yaml
-from simmerge_hub.recipe.why import Spread, Why, WhyMerge, WhyStep, WhyTask
+from simmerge_hub.recipe.why import KEPT, Spread, Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Contribution
@@ -36,8 +36,6 @@ from simmerge_hub.signatures.probing.probe import ProbeSet
 
 MERGES_RECORDED = 10
 """Merges of three models and more that a plan records."""
-KEPT_RECORDED = ("answers", "tokens", "regained")
-"""What a plan records of a merge that was tried."""
 REASONS_RECORDED = 100
 """Candidates of a catalogue whose reasons a plan records."""
 
@@ -297,7 +295,7 @@ def _judge(
 
 def _kept(kept: Kept) -> dict[str, float]:
     """What a plan records of it."""
-    return {name: getattr(kept, name) for name in KEPT_RECORDED}
+    return {name: getattr(kept, name) for name in KEPT}
 
 
 def _record(survey: Survey | None) -> dict[str, str]:

@@ -34,6 +34,8 @@ MEANINGS: Mapping[Status, str] = {
     ),
 }
 """What a status says."""
+KEPT = ("answers", "tokens", "regained")
+"""What is recorded of a merge that was tried, see `WhyMerge`."""
 MOST_VALUES = 100_000
 """A `why` has some hundred values; YAML aliases make a few lines unfold into gigabytes."""
 WHY_DIGITS = 4
@@ -239,9 +241,13 @@ def _merge(data: Mapping[str, Any]) -> WhyMerge:
         tasks=_table(data["tasks"], _spread),
         pareto=data["pareto"],
         missing=_table(data.get("missing"), _number),
-        kept=_table(data.get("kept"), lambda values: _table(values, _number)),
+        kept=_table(data.get("kept"), _kept),
         predicted=_table(data.get("predicted"), _spread),
     )
+
+
+def _kept(values: Any) -> dict[str, float]:
+    return {name: _number(_fields(values)[name]) for name in KEPT}
 
 
 def _step(data: Any) -> WhyStep:

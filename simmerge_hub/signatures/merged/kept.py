@@ -1,6 +1,6 @@
 """What a merge that was made keeps of an expert's own answers, in numbers; no label is needed.
 
-An expert's answer counts by how probable the expert itself finds it: where it is not sure, another
+An expert's answer counts by how sure the expert itself is of it: where it is not sure, another
 answer is no worse a guess. Whether an answer is right is never known.
 """
 
@@ -16,8 +16,8 @@ MOSTLY = 0.9
 """A share of answers that is nearly all of them."""
 PERIOD = 4
 """Tokens after which an answer that never ends says the same again, at most."""
-FEWEST_SURE = 6.0
-"""So many answers must the expert be sure of, for what is kept of them to say anything."""
+LEAST_SURE = 0.5
+"""Confidence in its own tokens below which an expert's answers are guesses."""
 FEWEST_ANSWERS = 4
 """Fewer answers are not said to be all the same."""
 
@@ -31,10 +31,11 @@ class Kept:
         tokens: share of the answers' tokens that are its likeliest, each after the expert's own.
         loglik: log-likelihood per token, in nats.
         regained: where that lies between the base's (0) and the expert's (1); not cut off.
-        weighted: as `answers`, an answer counting by its probability for the expert.
-        probability: mean of how probable it finds an answer over how probable the expert does, at
-            most 1 each, so weighted too.
-        confidence: mean probability of an answer for the expert itself.
+        weighted: as `answers`, an answer counting by the expert's confidence in it.
+        probability: mean over answers of how probable its tokens are over what they are for the
+            expert, geometric means, at most 1 each.
+        confidence: the expert's own probability of a token of its answer, geometric mean by
+            answer, then their mean.
         base: share of the answers that the base would give.
     """
 
@@ -52,24 +53,32 @@ def summarise(response: Response, reading: Cross) -> Kept:
     """What `reading` keeps of the answers that `response` holds; there must be one with a token."""
     lengths = response.lengths
     own, base = (DOSES.index(dose) for dose in (1.0, 0.0))
-    surely = np.exp(sum_by_answer(response.logliks[own], lengths))
-    merge = np.exp(sum_by_answer(reading.logliks, lengths))
+    sure = read_confidence(response)
+    tokens = lengths[lengths > 0]
+    lost = sum_by_answer(reading.logliks - response.logliks[own], lengths)
     whole = sum_by_answer(~reading.kept, lengths) == 0
     low, high, there = (
         mean(each.astype(np.float64))
         for each in (response.logliks[base], response.logliks[own], reading.logliks)
     )
-    span = max(high - low, SMALLEST_GAIN)
     return Kept(
         answers=mean(whole.astype(np.float64)),
         tokens=mean(reading.kept.astype(np.float64)),
         loglik=there,
-        regained=(there - low) / span,
-        weighted=ratio(float(surely[whole].sum()), float(surely.sum())),
-        probability=ratio(float(np.minimum(surely, merge).sum()), float(surely.sum())),
-        confidence=mean(surely),
+        regained=(there - low) / max(high - low, SMALLEST_GAIN),
+        weighted=ratio(float(sure[whole].sum()), float(sure.sum())),
+        probability=mean(np.exp(np.minimum(lost / tokens, 0.0))),
+        confidence=mean(sure),
         base=whole_share(response.kept[base], lengths),
     )
+
+
+def read_confidence(response: Response) -> np.ndarray:
+    """float64 [answers with a token]: the expert's probability of its own answer, the geometric
+    mean over its tokens, so that long answers count too."""
+    lengths = response.lengths
+    own = response.logliks[DOSES.index(1.0)]
+    return np.exp(sum_by_answer(own, lengths) / lengths[lengths > 0])
 
 
 def sum_by_answer(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -88,19 +97,12 @@ def why_worthless(response: Response) -> str:
         return "its own answers to the probes never end: they say the same again and again"
     if share[2] >= MOSTLY and len(answers) >= FEWEST_ANSWERS:
         return "it gives the same answer to every prompt"
-    if count_sure(response) < FEWEST_SURE:
+    if mean(read_confidence(response)) < LEAST_SURE:
         return "it is sure of hardly any of its own answers to the probes"
     base = response.kept[DOSES.index(0.0)]
     if whole_share(base, response.lengths) >= MOSTLY:
         return "the base gives the same answers already: there is nothing to keep"
     return ""
-
-
-def count_sure(response: Response) -> float:
-    """How many answers count, by the expert's own probabilities p: (Σp)² / Σp² (Kish 1965)."""
-    own = response.logliks[DOSES.index(1.0)]
-    surely = np.exp(sum_by_answer(own, response.lengths))
-    return float(surely.sum() ** 2 / np.square(surely).sum()) if surely.any() else 0.0
 
 
 def _share_of_empty(response: Response) -> float:
