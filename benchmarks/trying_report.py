@@ -94,7 +94,7 @@ def fold_scores(table: Table, predicted: bool) -> np.ndarray:
 
 
 def splits(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(tested, known) places: models dealt into folds; known pairs have none of the tested folds."""
+    """(tested, known) places: models are dealt into folds; a known pair has none of the tested."""
     models = sorted({model for pair in table.pairs for model in pair})
     fold = {model: place % FOLDS for place, model in enumerate(models)}
     folds = np.array([sorted((fold[a], fold[b])) for a, b in table.pairs])

@@ -18,6 +18,7 @@ import measured_doses as doses
 import measured_multiway as multiway
 import measured_parity as parity
 import measured_selection as selection
+import measured_trying as trying
 
 from simmerge_hub import errors
 from simmerge_hub.cli.main import parser
@@ -115,6 +116,7 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         doses.dose_models, doses.dose_pairs,
+        trying.trying_nano, trying.trying_real, trying.trying_correlation,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,
         multiway.multiway_ways, multiway.multiway_intermediates, multiway.multiway_harm,
         multiway.multiway_again, multiway.at_once,
