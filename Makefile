@@ -46,6 +46,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/signature_cost.py
 	$(BIN)/python benchmarks/signing.py
 	$(BIN)/python benchmarks/dose.py
+	$(BIN)/python benchmarks/trying.py report
 	$(BIN)/python benchmarks/signature_accuracy.py
 	$(BIN)/python benchmarks/signature_merging.py
 	$(BIN)/python benchmarks/selection.py

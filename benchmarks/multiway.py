@@ -57,13 +57,13 @@ from multiway_sets import (
     trees,
 )
 from multiway_train import plant_all, table, train_without_fold, training_merges
+from multiway_trial import try_first
 
 from simmerge_hub.operators import arm
 from simmerge_hub.planning.ask.objective import MEAN
 from simmerge_hub.planning.choice import CAUTION, Choice
 from simmerge_hub.planning.tree import Tree, enumerate_trees, join, leaf
 from simmerge_hub.planning.trees.search import lean, search
-from simmerge_hub.planning.trees.trial import try_first
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
 VERBS = ("measure", "plant", "table", "plan", "harm", "again", "own", "report")

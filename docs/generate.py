@@ -18,6 +18,7 @@ import measured_doses as doses
 import measured_multiway as multiway
 import measured_parity as parity
 import measured_selection as selection
+import measured_trying as trying
 import refusals
 from refusals import cell
 
@@ -106,6 +107,7 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         doses.dose_models, doses.dose_pairs,
+        trying.trying_nano, trying.trying_real, trying.trying_correlation,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,
         multiway.multiway_ways, multiway.multiway_intermediates, multiway.multiway_harm,
         multiway.multiway_again, multiway.at_once,
@@ -127,7 +129,8 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def _commands(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
-    actions = [a for a in command._actions if not isinstance(a, argparse._HelpAction)]
+    shown = [a for a in command._actions if a.help != argparse.SUPPRESS]
+    actions = [a for a in shown if not isinstance(a, argparse._HelpAction)]
     groups = [a for a in actions if isinstance(a, argparse._SubParsersAction)]
     if not groups:
         yield _command(name, command, actions)

@@ -110,10 +110,17 @@ def _add_search(command: argparse.ArgumentParser) -> None:
              "predicted: other weights are tried in the last step as well",
     )  # fmt: skip
     command.add_argument(
-        "--probe-intermediates", type=arguments.positive, dest="probe_intermediates", metavar="K",
-        help="of three or more models: really make the K best merges, one at a time in a temporary "
-             "folder, and run the probes through them before deciding",
+        "--try", type=arguments.positive, default=0, dest="tries", metavar="K",
+        help="really make the K most promising merges and the safe one, one at a time in a "
+             "temporary folder, and see what they keep of the experts' own answers to the probes",
     )  # fmt: skip
+    command.add_argument(  # what --try was called
+        "--probe-intermediates",
+        type=arguments.positive,
+        default=argparse.SUPPRESS,
+        dest="tries",
+        help=argparse.SUPPRESS,
+    )
     command.add_argument(
         "--picture", metavar="FILE",
         help="of three or more models, draw the merge tree: .png, .svg or .pdf",
@@ -168,6 +175,7 @@ def run(
     signals: Literal["full", "published", "structural"] = "full",
     signatures: Sequence[str] = (),
     bandit: str | None = None,
+    tries: int = 0,
     picture: str | None = None,
     output: str | None = None,
     as_json: bool = False,
@@ -192,6 +200,7 @@ def run(
                 predictor=predictor, signals=signals, signatures=tuple(signatures), bandit=bandit
             ),
             search=Search(**{name: value for name, value in search.items() if value is not None}),
+            tries=tries,
             progress=say,
             note=show.note,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.verdict import Standing
 
 COLOURS: Mapping[Status, str] = {
+    "tried": "green",
     "calibrated": "green",
     "extrapolated": "yellow",
     "abstained": "red",
@@ -76,6 +77,8 @@ def _merges(plan: "Plan") -> Table:
     of = "" if plan.of_many else f" of {' + '.join(m.name for m in plan.recipe.models)}"
     table = Table(title=escape(f"Utility{of}: {UNIT}"))
     table.add_column("merge", overflow="fold")
+    if plan.tried:
+        table.add_column("is")
     for column in columns:
         table.add_column(escape(column), justify="right", no_wrap=True)
     for choice in choices:
@@ -84,7 +87,10 @@ def _merges(plan: "Plan") -> Table:
             show.interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
             for place, column in enumerate(columns)
         ]
-        table.add_row(_name(choice, plan), *cells, style="bold" if choice is plan.best else "")
+        how = ["tried" if choice.label in plan.tried else "predicted"] if plan.tried else []
+        table.add_row(
+            _name(choice, plan), *how, *cells, style="bold" if choice is plan.best else ""
+        )
     return table
 
 

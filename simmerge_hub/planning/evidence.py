@@ -65,19 +65,21 @@ def sign_all(
     sources: Sources,
     *,
     names: Sequence[str] = FEATURE_NAMES,
+    answers: bool = False,
     progress: Say,
     note: Say | None,
 ) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted.
 
-    Experts answer the probes of their tasks only if one of the features `names` needs it.
+    Experts answer the probes of their tasks if one of the features `names` needs it, or `answers`
+    are asked for.
 
     Raises:
         NotSigned: what is published is wanted, and a model is not signed on all tasks.
     """
     probed = inputs.tasks if sources.signals != "structural" else ()
     probes = {task.name: probe_set(task.name, task.probes) for task in probed}
-    dosed = probed if reads(names, "dose") or reads(names, "cross") else ()
+    dosed = probed if answers or reads(names, "dose") or reads(names, "cross") else ()
     requests = {
         each.name: Request(
             checkpoint=each,

@@ -17,9 +17,9 @@ from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice, Gap, Order, model_alone
 from simmerge_hub.planning.evidence import Evidence
-from simmerge_hub.planning.exploration import add_arms, explore
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf
+from simmerge_hub.planning.trying.exploration import add_arms, explore
 from simmerge_hub.planning.verdict import Standing, Verdict, reasons, worst
 from simmerge_hub.selector.predictor import wording
 from simmerge_hub.selector.predictor.predictor import NOT_ASKED, Predictor
@@ -70,7 +70,7 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
         )
         for task in inputs.tasks
     }
-    verdict = decide(inputs, rankings, ask.objective)
+    verdict = decide(inputs, rankings, ask.objective, final=not ask.tries)
     verdict = replace(verdict, left_out={**verdict.left_out, **unusable})
     return explore(verdict, bandit, inputs, evidence, moves) if bandit is not None else verdict
 
@@ -90,13 +90,16 @@ def candidates(predictor: Predictor, ask: Ask) -> tuple[tuple[Arm, ...], dict[st
     }
 
 
-def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:
+def decide(
+    inputs: Inputs, rankings: Rankings, objective: Objective, *, final: bool = True
+) -> Verdict:
     """One ranking per task -> one verdict.
 
     Args:
         inputs: the two models, and the tasks.
         rankings: task -> its ranking, in which an arm's first model is the task's expert.
         objective: what the arms are ordered by; those that keep too little come last.
+        final: whether nothing is tried after it, so that the first must keep what must be kept.
     """
     objective.check(rankings)
     order = Order(objective=objective, caution=0.0)
@@ -109,7 +112,7 @@ def decide(inputs: Inputs, rankings: Rankings, objective: Objective) -> Verdict:
     choices = order.sort(_choices(inputs.names, predictions, gaps))
     trust = _trust(inputs, rankings, objective, _leads(choices, predictions, gaps, objective))
     because: tuple[str, ...] = ()
-    if trust is None or trust.followed:
+    if final and (trust is None or trust.followed):
         because = reasons(
             choices, order, [model_alone(name, inputs.known) for name in inputs.names]
         )

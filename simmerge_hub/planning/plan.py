@@ -23,14 +23,16 @@ from simmerge_hub.planning.inputs import Inputs, pin
 from simmerge_hub.planning.pairs import judge_pair
 from simmerge_hub.planning.tree import Tree, draw, recipe_of
 from simmerge_hub.planning.trees.judge import judge_trees
-from simmerge_hub.planning.verdict import Standing, Verdict
+from simmerge_hub.planning.trying.pair import try_pair
+from simmerge_hub.planning.verdict import Standing, Tried, Verdict
 from simmerge_hub.recipe import Recipe, dump_yaml
-from simmerge_hub.recipe.why import Spread, Why, WhyMerge, WhyStep, WhyTask
+from simmerge_hub.recipe.why import KEPT, Spread, Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, KNOWN
+from simmerge_hub.signatures.merged.kept import Kept
 from simmerge_hub.signatures.probing.probe import ProbeSet
 
 MERGES_RECORDED = 10
@@ -83,6 +85,11 @@ class Plan:
         return self.verdict.best
 
     @property
+    def tried(self) -> Mapping[str, Tried]:
+        """Label of a merge that was made and run on the probes -> what was seen of it."""
+        return self.verdict.tried
+
+    @property
     def of_many(self) -> bool:
         """Whether it was made from three models or more, and chose which of them to merge."""
         return bool(self.verdict.parts)
@@ -122,7 +129,7 @@ class Plan:
             left_out=self.left_out,
             tree=tuple(self.tree) if many else (),
             steps=self._steps() if many else (),
-            tried=verdict.tried,
+            tried=tuple(verdict.tried),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,12 +173,15 @@ class Plan:
         )
 
     def _merge(self, choice: Choice) -> WhyMerge:
+        seen = self.tried.get(choice.label)
         return WhyMerge(
             merge=choice.label,
             utility=self.verdict.value(choice),
             tasks=choice.spreads(),
             pareto=self.verdict.on_front(choice),
             missing=self.verdict.missing(choice),
+            kept={task: _kept(each) for task, each in seen.kept.items()} if seen else {},
+            predicted=seen.predicted if seen else {},
         )
 
     def _steps(self) -> tuple[WhyStep, ...]:
@@ -187,6 +197,7 @@ def plan(
     objective: Objective = MEAN,
     sources: Sources = Sources(),
     search: Search = Search(),
+    tries: int = 0,
     progress: Say | None = None,
     note: Say | None = None,
 ) -> Plan:
@@ -200,6 +211,8 @@ def plan(
         objective: what merges are judged by; the mean over tasks by default.
         sources: where the evidence comes from: predictor, signals, signatures, bandit.
         search: how far to search among three models or more.
+        tries: so many of the most promising merges, and the safe one, are made, one at a time in a
+            temporary folder, and run on the probes before one is chosen; no label is needed.
         progress: told what is being done.
         note: told what should be kept: bytes to download, signatures that are not believed.
 
@@ -207,7 +220,10 @@ def plan(
         RequestError: what is asked cannot be had of so many models.
         SimmergeError: the models cannot be merged, or there is nothing to predict from.
     """
-    ask = Ask(catalogue=catalogue, tasks=tasks, objective=objective, sources=sources, search=search)
+    ask = Ask(
+        catalogue=catalogue, tasks=tasks, objective=objective, sources=sources, search=search,
+        tries=tries,
+    )  # fmt: skip
     ask.check(len(models))
     return _make(models, base, ask, progress or (lambda _: None), note)
 
@@ -224,17 +240,18 @@ def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say
         for sentence in inputs.notes:
             note(sentence)
     read = perf_counter()
+    wanted = {"names": names, "answers": bool(ask.tries), "progress": say, "note": note}
     try:
-        evidence = sign_all(inputs, ask.sources, names=names, progress=say, note=note)
+        evidence = sign_all(inputs, ask.sources, **wanted)
     except NotSigned as error:
         if note:
             note(f"{error}: weights alone are compared, and intervals are wider")
         ask = replace(ask, sources=replace(ask.sources, signals="structural"))
-        evidence = sign_all(inputs, ask.sources, names=names, progress=say, note=note)
+        evidence = sign_all(inputs, ask.sources, **wanted)
     signed = perf_counter()
     say("predicting")
     inputs = infer_experts(inputs, evidence.signatures)
-    verdict = _judge(inputs, evidence, trained.predictor, ask, say)
+    verdict = _judge(inputs, evidence, trained.predictor, ask, say, note)
     seconds = {"reading": read - began, "signing": signed - read}
     return Plan(
         recipe=recipe_of(
@@ -266,10 +283,25 @@ def _find_inputs(
     return inputs, survey
 
 
-def _judge(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, say: Say) -> Verdict:
-    if len(inputs.models) == 2:
-        return judge_pair(inputs, evidence, predictor, ask)
-    return judge_trees(inputs, evidence, predictor, ask, progress=say)
+def _judge(
+    inputs: Inputs,
+    evidence: Evidence,
+    predictor: Predictor,
+    ask: Ask,
+    say: Say,
+    note: Say | None,
+) -> Verdict:
+    if len(inputs.models) != 2:
+        return judge_trees(inputs, evidence, predictor, ask, progress=say, note=note)
+    verdict = judge_pair(inputs, evidence, predictor, ask)
+    if not ask.tries:
+        return verdict
+    return try_pair(verdict, inputs, evidence, predictor, ask, say=say, note=note)
+
+
+def _kept(kept: Kept) -> dict[str, float]:
+    """What a plan records of it."""
+    return {name: getattr(kept, name) for name in KEPT}
 
 
 def _record(survey: Survey | None) -> dict[str, str]:

@@ -15,8 +15,9 @@ from simmerge_hub.recipe.why import Spread, Status
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
+from simmerge_hub.signatures.merged.kept import Kept
 
-STATUSES: tuple[Status, ...] = ("calibrated", "extrapolated", "abstained")
+STATUSES: tuple[Status, ...] = ("tried", "calibrated", "extrapolated", "abstained")
 """From the best to the worst."""
 SHAPES = {"one step": "in one step", "chain": "chain", "balanced": "merge of merges"}
 """How the best trees of another shape are spoken of."""
@@ -49,20 +50,33 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A merge that was made and run on the probes.
+
+    Args:
+        kept: task -> what it keeps of the expert's own answers.
+        predicted: task -> the utility that was predicted before.
+    """
+
+    kept: Mapping[str, Kept]
+    predicted: Mapping[str, Spread]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Merges, best first; why; what was decided against; how far to believe it.
 
     Args:
         choices: best first.
-        status: `calibrated`, `extrapolated` (the intervals do not hold here) or `abstained` (the
-            ranking is not followed).
+        status: `tried` (the first was made and run), `calibrated`, `extrapolated` (the intervals
+            do not hold here) or `abstained` (the ranking is not followed).
         because: why the first is first.
         objective: what they are ordered by, at `caution` standard deviations below the mean.
         standings: by task.
         left_out: arms, models and tasks that were dropped -> the reason.
         parts: label of a merge inside the chosen tree -> what is expected of it.
         suggested: task -> the id of a bandit's suggestion, if one was asked.
-        tried: labels of the merges that were really made and run on the probes.
+        tried: label -> what was seen of a merge that was really made and run on the probes.
         scored: how many merges were predicted.
         trust: of two models, whether the ranking is followed or the safe arm taken, and why.
     """
@@ -75,7 +89,7 @@ class Verdict:
     left_out: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, Choice] = field(default_factory=dict)
     suggested: Mapping[str, str] = field(default_factory=dict)
-    tried: tuple[str, ...] = ()
+    tried: Mapping[str, Tried] = field(default_factory=dict)
     scored: int = 0
     trust: Trust | None = None
 
@@ -110,7 +124,7 @@ class Verdict:
 
 def worst(statuses: Sequence[Status]) -> Status:
     """The least to be believed; calibrated if there are none."""
-    return STATUSES[max((STATUSES.index(status) for status in statuses), default=0)]
+    return max(statuses, key=STATUSES.index, default="calibrated")
 
 
 def reasons(ranked: Sequence[Choice], order: Order, models: Sequence[Choice]) -> tuple[str, ...]:

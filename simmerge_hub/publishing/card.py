@@ -195,6 +195,7 @@ def _predictions(why: Why | None) -> str:
             "## Predicted utilities",
             f"Utility is the {UNIT}. Shown with {why.coverage:.0%} intervals per task. These are "
             "predictions, not measurements.",
+            *_trials(why, tasks),
             f"Wanted was the merge with {literal(wanted)}. {cautious}Bounds of a value over "
             "several tasks are made of theirs, and are no calibrated interval. ◆: no other is "
             "better on one task and as good on all.",
@@ -210,7 +211,32 @@ def _merge(prediction: WhyMerge, why: Why) -> str:
     """The merge's name: the chosen one bold, those that are on the front marked."""
     label = literal(prediction.merge)
     name = f"**{label}**" if prediction.merge == why.choice else label
-    return f"{name} ◆" if prediction.pareto else name
+    name = f"{name} ◆" if prediction.pareto else name
+    return f"{name} (tried)" if prediction.kept else name
+
+
+def _trials(why: Why, tasks: Sequence[str]) -> list[str]:
+    """What was seen of merges that were made and run, beside what was predicted before."""
+    seen = [each for each in why.predictions if each.kept]
+    if not seen:
+        return []
+    rows = [[_merge(each, why), *(_trial(each, task) for task in tasks)] for each in seen]
+    return [
+        "Those marked as tried were made and run on the probes before one was chosen. Without "
+        "labels it shows what a merge keeps of each expert's own answers, and no more: share of "
+        "answers kept whole, of their tokens, and log-likelihood from base (0) to expert (1); in "
+        "brackets the utility that was predicted before.",
+        table(["tried", *map(literal, tasks)], rows),
+    ]
+
+
+def _trial(each: WhyMerge, task: str) -> str:
+    kept = each.kept.get(task)
+    before = f"({each.predicted[task][0]:.2f})" if task in each.predicted else ""
+    if kept is None:
+        return f"– {before}".strip()
+    shares = "{answers:.0%}, {tokens:.0%}, {regained:.2f}".format(**kept)
+    return f"{shares} {before}".strip()
 
 
 def _inference(task: WhyTask) -> str:

@@ -13,12 +13,16 @@ from typing import Any, Literal, get_args
 
 Spread = tuple[float, float, float]
 """A utility with the bounds of its interval: (middle, low, high)."""
-Status = Literal["calibrated", "extrapolated", "abstained"]
+Status = Literal["tried", "calibrated", "extrapolated", "abstained"]
 """How far a plan is to be believed, from the best to the worst."""
 
 UNIT = "share of the task expert's score that the merge keeps; 1 = as good as the expert"
 """What every utility is, wherever one is shown."""
 MEANINGS: Mapping[Status, str] = {
+    "tried": (
+        "made and run on the probes, without labels: what is expected follows from what it keeps "
+        "of the experts' own answers"
+    ),
     "calibrated": "like the pairs the predictor was calibrated on; the intervals hold",
     "extrapolated": (
         "farther from training than is usual, or more models than were measured; the intervals "
@@ -30,6 +34,8 @@ MEANINGS: Mapping[Status, str] = {
     ),
 }
 """What a status says."""
+KEPT = ("answers", "tokens", "regained")
+"""What is recorded of a merge that was tried, see `WhyMerge`."""
 MOST_VALUES = 100_000
 """A `why` has some hundred values; YAML aliases make a few lines unfold into gigabytes."""
 WHY_DIGITS = 4
@@ -76,7 +82,10 @@ class WhyMerge:
     """A merge that was judged, and its utilities: what the aim makes of them, and by task.
 
     `pareto`: no other is at least as good on every task and better on one. `missing`: task -> how
-    much it falls short of what was to be kept.
+    much it falls short of what was to be kept. Of a merge that was tried `kept` has by task the
+    shares of the expert's own answers (`answers`) and of their tokens (`tokens`) that it keeps, and
+    their log-likelihood from base (0) to expert (1) (`regained`); `predicted` what was expected
+    before.
     """
 
     merge: str
@@ -84,6 +93,8 @@ class WhyMerge:
     tasks: Mapping[str, Spread]
     pareto: bool
     missing: Mapping[str, float] = field(default_factory=dict)
+    kept: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    predicted: Mapping[str, Spread] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +241,13 @@ def _merge(data: Mapping[str, Any]) -> WhyMerge:
         tasks=_table(data["tasks"], _spread),
         pareto=data["pareto"],
         missing=_table(data.get("missing"), _number),
+        kept=_table(data.get("kept"), _kept),
+        predicted=_table(data.get("predicted"), _spread),
     )
+
+
+def _kept(values: Any) -> dict[str, float]:
+    return {name: _number(_fields(values)[name]) for name in KEPT}
 
 
 def _step(data: Any) -> WhyStep:

@@ -196,6 +196,16 @@ class TestText:
         assert "code: `org/code` (probes simmerge-hub:code)" in text
         assert f"Predictor `{'f' * 12}`, from org/predictor@0123." in text
 
+    def test_what_was_seen_of_merges_that_were_tried(self) -> None:
+        kept = {"code": {"answers": 0.5, "tokens": 0.75, "regained": 0.9}}
+        seen = replace(WHY.predictions[0], kept=kept, predicted={"code": (0.2, 0.1, 0.3)})
+        why = replace(WHY, status="tried", predictions=(seen, WHY.predictions[1]))
+        text = section(card(report(), why), "Predicted utilities")
+        assert "| **ties(density=0.2)** ◆ (tried) | 50%, 75%, 0.90 (0.20) | – |" in text
+        assert "| linear | 0.30" in text
+        assert f"**Tried**: {MEANINGS['tried']}." in text
+        assert "kept whole" not in section(card(report(), WHY), "Predicted utilities")
+
     def test_merges_of_many_are_spoken_of_as_such(self) -> None:
         tree = ("linear", "├── org/code", "└── org/math")
         text = card(report(), replace(WHY, tree=tree, status="extrapolated"))

@@ -61,7 +61,15 @@ FULL = replace(
             novelty={"status": "extrapolated", "outside": 0.25, "distance": 0.0},
         ),
     ),
-    predictions=(replace(WHY.predictions[0], pareto=False, missing={"code": 0.3}),),
+    predictions=(
+        replace(
+            WHY.predictions[0],
+            pareto=False,
+            missing={"code": 0.3},
+            kept={"code": {"answers": 0.5, "tokens": 0.75, "regained": 0.9}},
+            predicted={"code": SPREAD},
+        ),
+    ),
     left_out={"rag": "only one model states a score"},
     tree=("linear", "├─ org/a", "└─ org/b"),
     steps=(WhyStep(step="step-1", tasks={"code": (0.5, 0.2, 0.8)}), WhyStep(step="", tasks={})),
@@ -195,6 +203,8 @@ class TestHostile:
                     {"tasks": {"code": [1, 2, 3]}, "pareto": "yes"},
                     {"tasks": {"code": [1, 2, 3]}, "merge": None},
                     {"tasks": {"code": [1, 2, 3]}, "missing": {"code": []}},
+                    {"tasks": {"code": [1, 2, 3]}, "kept": {"code": {"answers": 0.5}}},
+                    {"tasks": {"code": [1, 2, 3]}, "predicted": {"code": 0.5}},
                 )
             ),
         ],

@@ -67,9 +67,6 @@ class Search:
         beam: intermediates of a subset that are built upon, with four models or more; 0: all.
         step_weights: `even`: the parts of a step count alike, or by their numbers of models;
             `predicted`: of the best trees, weights from 0.3 to 0.7 are tried in the last step.
-        probe_intermediates: so many of the best merges are really made, one at a time in a
-            temporary folder (`TMPDIR`), and run on the probes, before one is chosen; still nothing
-            is evaluated.
     """
 
     balanced: bool = False
@@ -77,7 +74,6 @@ class Search:
     most: int | None = None
     beam: int = BEAM
     step_weights: Literal["even", "predicted"] = "even"
-    probe_intermediates: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +94,19 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """All that is asked of a plan, besides models that are named."""
+    """All that is asked of a plan, besides models that are named.
+
+    `tries`: so many of the most promising merges, and the safe one, are really made, one at a time
+    in a temporary folder (`TMPDIR`), and run on the probes with the experts' own answers, before
+    one is chosen; still nothing is evaluated.
+    """
 
     catalogue: Catalogue | None = None
     tasks: Tasks = Tasks()
     objective: Objective = MEAN
     sources: Sources = Sources()
     search: Search = Search()
+    tries: int = 0
 
     @property
     def most(self) -> int | None:
@@ -138,6 +140,8 @@ class Ask:
             self._check_many()
         if not self.catalogue:
             self.check_size(models)
+        if self.tries:
+            self._check_tries()
         if self.sources.bandit is not None and self.objective != MEAN:
             raise ObjectiveError(
                 "a bandit tries the best arm for the mean over tasks, and another objective is "
@@ -165,8 +169,20 @@ class Ask:
                 "a bandit chooses the operator of two models, and others are asked for",
                 hint="leave out --bandit, or name two models",
             )
-        if self.search.probe_intermediates and self.sources.signals != "full":
+
+    def _check_tries(self) -> None:
+        if self.tries < 0:
+            raise RequestError(
+                f"{self.tries} merges shall be tried", hint="a number above zero: --try 4"
+            )
+        if self.sources.signals != "full":
             raise ProbeError(
                 "merges are tried on the tasks' probes, and none are run",
-                hint="leave out --probe-intermediates, or --signals structural",
+                hint="leave out --try, or --signals structural",
+            )
+        if self.sources.bandit is not None:
+            raise BanditError(
+                "a bandit learns from what is reported of its own suggestion, and merges shall be "
+                "tried before one is chosen",
+                hint="leave out --bandit, or --try",
             )

@@ -7,10 +7,12 @@ from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.planning.tree import at_once as merge_at_once
 from simmerge_hub.planning.tree import join, leaf, sees_activations
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trees.search import lean, search
-from simmerge_hub.planning.trees.trial import Run, runner, try_first
+from simmerge_hub.planning.trying.decision import Outcome, say_what_was_kept
+from simmerge_hub.planning.trying.trees import tree_gaps, try_trees
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
 from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.predictor.measured import at_once
@@ -26,7 +28,13 @@ UNKNOWN = Belief(mean=0.0, variance=1.0)
 
 
 def judge_trees(
-    inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: Ask, *, progress: Say
+    inputs: Inputs,
+    evidence: Evidence,
+    predictor: Predictor,
+    ask: Ask,
+    *,
+    progress: Say,
+    note: Say | None = None,
 ) -> Verdict:
     """The merges of three signed models or more that are worth a forecast, best first.
 
@@ -37,6 +45,7 @@ def judge_trees(
         ask: what trees are judged by (a task whose expert is left out counts too), and how far to
             search.
         progress: told which merge is tried.
+        note: told what trying costs before it starts.
 
     Raises:
         ObjectiveError: no merge keeps what must be kept.
@@ -51,26 +60,35 @@ def judge_trees(
     order = Order(objective=ask.objective, caution=CAUTION)
     novelty = _most_novel(inputs, evidence, predictor)
     far = [each.reason for each in novelty.values() if each.status == "abstained"]
-    if far:
-        ranked, beaten = [_safe(forecast, inputs, ask)], {}
-        because = _why_safe(ranked[0], far[0], predictor)
-    else:
-        beaten = _narrow(forecast, ask)
-        ranked = _rank(forecast, ask, runner(inputs, evidence, progress))
-        because = (
-            *reasons(ranked, order, [forecast.model(name) for name in forecast.models]),
+    safe = _safe(forecast, inputs, ask)
+    beaten = {} if far else _narrow(forecast, ask)
+    ranked = _safest(forecast, safe, ask) if far else _rank(forecast, ask)
+    outcome = Outcome(choices=tuple(ranked))
+    if ask.tries:
+        outcome = try_trees(
+            forecast, ranked, inputs, evidence, ask, order,
+            safe=safe, blind=bool(far), say=progress, note=note,
+        )  # fmt: skip
+        ranked = list(outcome.choices)
+    seen = [choice for choice in ranked if choice.label in outcome.tried]
+    because = (
+        _why_safe(ranked[0], far[0], predictor)
+        if far and not seen
+        else (
+            *reasons(seen or ranked, order, [forecast.model(name) for name in forecast.models]),
             *_why_fed(ranked[0]),
         )
+    )
     best = ranked[0]
     return Verdict(
         choices=tuple(ranked),
-        status=_status(best, novelty, predictor),
-        because=because,
+        status=_status(best, novelty, predictor, outcome, inputs),
+        because=(*because, *say_what_was_kept(outcome, best)),
         objective=ask.objective,
         standings={task: Standing(novelty=each) for task, each in novelty.items()},
         left_out={**leave_out(ranked, order, inputs.names), **beaten},
         parts={merge.label: forecast.latest.get(merge.label, best) for merge in best.tree.merges},
-        tried=tuple(forecast.runs),
+        tried=outcome.tried,
         scored=forecast.scored,
     )
 
@@ -104,13 +122,39 @@ def _most_novel(inputs: Inputs, evidence: Evidence, predictor: Predictor) -> dic
     return novelty
 
 
-def _status(best: Choice, novelty: Mapping[str, Novelty], predictor: Predictor) -> Status:
+def _status(
+    best: Choice,
+    novelty: Mapping[str, Novelty],
+    predictor: Predictor,
+    outcome: Outcome,
+    inputs: Inputs,
+) -> Status:
     """How far to believe the best tree: as far as its most unfamiliar pair, and no further than
-    merges of so many models were measured."""
+    merges of so many models were measured; if it was run on all that matters, `tried`."""
+    gaps = {task: gap for task, gap in tree_gaps(best, inputs).items() if gap.size}
+    if best.label in outcome.tried and gaps.keys() <= outcome.tried[best.label].kept.keys():
+        return "tried"
     count = len(best.tree.models)
     measured = count == 2 or (predictor.many is not None and count <= predictor.many.models)
     statuses: list[Status] = [each.status for each in novelty.values()]
     return worst(statuses if measured else [*statuses, "extrapolated"])
+
+
+def _safest(forecast: Forecast, safe: Choice, ask: Ask) -> list[Choice]:
+    """The safe merge; where merges are tried, then other arms on the same models in one step, in
+    the order of the farthest outcomes there are."""
+    if not ask.tries:
+        return [safe]
+    known = forecast.predictor.beyond.gains
+    others = [
+        Choice(tree=tree, beliefs=safe.beliefs, label=tree.label)
+        for tree in merge_at_once(
+            list(safe.tree.models), base=forecast.base is not None, fed=forecast.fed
+        )
+        if tree.label != safe.label
+    ]
+    others.sort(key=lambda c: -known.get(c.tree.arm.label if c.tree.arm else "", -1.0))
+    return [safe, *others]
 
 
 def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
@@ -162,12 +206,10 @@ def first_models(ranked: Sequence[Choice], count: int) -> tuple[str, ...]:
     return tuple(names)[:count]
 
 
-def _rank(forecast: Forecast, ask: Ask, run: Run) -> list[Choice]:
+def _rank(forecast: Forecast, ask: Ask) -> list[Choice]:
     """The trees that a search finds, best first, by all means that are asked for."""
     objective, options = ask.objective, ask.search
     ranked = search(forecast, objective, least=options.least, most=ask.most, beam=options.beam)
     if options.step_weights == "predicted":
         ranked = lean(forecast, ranked, objective)
-    if options.probe_intermediates:
-        ranked = try_first(forecast, ranked, objective, options.probe_intermediates, run)
     return ranked

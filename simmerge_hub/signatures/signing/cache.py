@@ -66,6 +66,18 @@ def cross_path(identity: str, partner: str, probes: str, dtype: str) -> Path:
     return _folder(identity) / f"{name}.safetensors"
 
 
+def reading_path(recipe: str, answers: str, dtype: str) -> Path:
+    """Where it is cached what the merge of a recipe makes of an expert's answers.
+
+    Args:
+        recipe: the recipe's fingerprint.
+        answers: digest of prompts and answers.
+        dtype: what was computed in.
+    """
+    name = f"reading-{answers[:32]}-{dtype}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
+    return _folder(f"recipe {recipe}") / f"{name}.safetensors"
+
+
 def read_if_sound(path: Path, read: Callable[[Path], R]) -> R | None:
     """What is in a cached file; None if it is not there, or must not be believed."""
     if not path.exists():

@@ -13,7 +13,6 @@ STRUCTURAL = Sources(signals="structural")
 BANDIT = Sources(bandit="org/bandit")
 INFER = Tasks(infer=("code",))
 SHELF = Catalogue(collection="org/shelf-0123456789abcdef01234567")
-TRIED = Search(probe_intermediates=1)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,15 @@ TRIED = Search(probe_intermediates=1)
         (3, {"tasks": INFER}, ProbeError, "code cannot be inferred among three or more models"),
         (0, {"tasks": INFER, "catalogue": SHELF}, ProbeError, "code cannot be inferred among"),
         (2, {"tasks": INFER, "sources": STRUCTURAL}, ProbeError, "from probes, and none are run"),
-        (3, {"search": TRIED, "sources": STRUCTURAL}, ProbeError, "tried on the tasks' probes"),
+        (3, {"tries": 1, "sources": STRUCTURAL}, ProbeError, "tried on the tasks' probes"),
+        (2, {"tries": 1, "sources": STRUCTURAL}, ProbeError, "tried on the tasks' probes"),
+        (
+            2,
+            {"tries": 1, "sources": BANDIT},
+            BanditError,
+            "its own suggestion, and merges shall be",
+        ),
+        (2, {"tries": -1}, RequestError, "-1 merges shall be tried"),
         (2, {"search": Search(least=3)}, RequestError, "a merge shall have 3 to 2 of 2 models"),
         (3, {"search": Search(least=1)}, RequestError, "a merge shall have 1 to 3 of 3 models"),
         (3, {"search": Search(least=4)}, RequestError, "a merge shall have 4 to 3 of 3 models"),
@@ -58,7 +65,8 @@ def test_what_cannot_be_had(
         (2, {"sources": BANDIT}),
         (2, {"tasks": INFER}),
         (3, {"search": Search(least=3, most=3)}),
-        (5, {"search": TRIED}),
+        (2, {"tries": 4}),
+        (5, {"tries": 1}),
     ],
 )
 def test_what_can_be_had(models: int, given: dict[str, Any]) -> None:

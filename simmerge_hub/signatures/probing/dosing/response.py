@@ -38,10 +38,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cross:
-    """What base + ½Δa + ½Δb, the mean of two models, makes of the answers of one of them.
+    """What another model makes of the answers of one: the mean of two, or a merge that was made.
 
     Args:
-        kept: bool [T], of that model's response, whether the token is the mean's likeliest there.
+        kept: bool [T], of that model's response, whether the token is the other's likeliest there.
         logliks: float32 [T], log-likelihood of the token there, in nats.
     """
 

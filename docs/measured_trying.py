@@ -1,0 +1,70 @@
+"""Tables of what it is worth to make merges and look at them before one is chosen."""
+
+from typing import Any
+
+from measured import read, table
+
+
+def trying_nano() -> str:
+    """Every way to choose on nano pairs, with 95 % intervals and shares of the headroom."""
+    report = read("trying")["nano"]
+    said = (
+        f"{report['pairs']} pairs of {report['models']} nano models, "
+        f"{report['lines']:,} merges on one task each:"
+    )
+    return f"{said}\n\n{_choices(report)}"
+
+
+def trying_real() -> str:
+    """The same on pairs of a real language model that the lines never saw."""
+    report = read("trying").get("real, lines from nano")
+    if report is None:
+        return "Not measured yet."
+    arms = ", ".join(
+        f"`{label}` {gain:.3f}"
+        for label, gain in sorted(report["arms"].items(), key=lambda item: -item[1])
+    )
+    said = f"{report['pairs']} pairs (mean gap closed by each arm: {arms}):"
+    held = f"Intervals of 90 % hold {report['coverage']:.1%} of the outcomes there."
+    return f"{said}\n\n{_choices(report)}\n\n{held}"
+
+
+def trying_correlation() -> str:
+    """How what is kept goes with what is closed, by zoo."""
+    report = read("trying")
+    columns = {"nano": report["nano"]["correlation with true gain"]}
+    real = report.get("real, lines from nano")
+    if real is not None:
+        columns["real"] = real["correlation with true gain"]
+        columns["real, inside a pair"] = real["correlation inside a pair"]
+    measures = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [
+        (MEASURES[name], *(f"{c[name]:.3f}" if name in c else "" for c in columns.values()))
+        for name in measures
+    ]
+    return table(("what", *columns), rows)
+
+
+MEASURES = {
+    "answers": "answers kept whole",
+    "tokens": "tokens kept",
+    "regained": "log-likelihood, from base to expert",
+    "weighted": "answers kept whole, by the expert's confidence",
+    "probability": "probability of the answers, as a share of the expert's",
+    "predicted": "what was predicted without making the merge",
+    "joined": "all of it joined, models left out",
+}
+
+
+def _choices(report: dict[str, Any]) -> str:
+    shares = report.get("share of headroom", {})
+    rows = [
+        (
+            name,
+            f"{gain['mean']:.3f} ({gain['low']:.3f} to {gain['high']:.3f})",
+            *([f"{shares[name]:.0%}" if name in shares else ""] if shares else []),
+        )
+        for name, gain in report["gap closed"].items()
+    ]
+    heads = ("chosen by", "gap closed (95 %)", *(["of the headroom"] if shares else []))
+    return table(heads, rows)

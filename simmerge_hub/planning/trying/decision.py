@@ -1,0 +1,139 @@
+"""Predicted merges -> the most promising are made and run -> what is expected of them then.
+
+What was seen joins what was predicted in a small model that learned on merges whose truth is known
+(`selector.predictor.measured.tried`). A merge that was not tried stays behind those that were.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from simmerge_hub.planning.ask.options import Say
+from simmerge_hub.planning.choice import Choice, Gap, Order
+from simmerge_hub.planning.trying.cost import Clock, state_cost
+from simmerge_hub.planning.trying.trial import Run, Workshop
+from simmerge_hub.planning.verdict import Tried
+from simmerge_hub.recipe.why import Spread
+from simmerge_hub.selector.predictor.measured import tried
+from simmerge_hub.signatures.merged.kept import Kept, summarise
+
+Gaps = Callable[[Choice], Mapping[str, Gap]]
+"""A merge -> task -> what there is to lose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What trying came to.
+
+    Args:
+        choices: those that were tried first, each part best first.
+        tried: label -> what was seen.
+        silent: task -> why its probes say nothing.
+    """
+
+    choices: tuple[Choice, ...]
+    tried: Mapping[str, Tried] = field(default_factory=dict)
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+
+def pick(choices: Sequence[Choice], count: int, safe: str) -> list[Choice]:
+    """The first `count`, and the safe one wherever it stands."""
+    first = list(choices[:count])
+    return first + [c for c in choices[count:] if c.label == safe]
+
+
+def run_all(workshop: Workshop, choices: Iterable[Choice], say: Say, note: Say | None) -> list[Run]:
+    """Make and run the merges that were not tried before, one at a time; their runs in order.
+
+    Raises:
+        OutputError: there is no room for a merge.
+        SimmergeError: as `merge`.
+    """
+    chosen = list(choices)
+    runs = {choice.label: workshop.find(choice.tree) for choice in chosen}
+    missing = [choice for choice in chosen if runs[choice.label] is None]
+    if missing:
+        workshop.check_disk()
+        clock = Clock(workshop.size, len(missing), say)
+        if note:
+            note(state_cost(workshop, clock, len(chosen) - len(missing)))
+        for choice in missing:
+            clock.begin(choice.label)
+            runs[choice.label] = workshop.make(choice.tree)
+            clock.end()
+    return [run for run in runs.values() if run is not None]
+
+
+def decide(
+    choices: Sequence[Choice],
+    runs: Mapping[str, Run],
+    workshop: Workshop,
+    gaps: Gaps,
+    order: Order,
+    *,
+    blind: bool,
+) -> Outcome:
+    """The choices with what was seen of those that were run, these first.
+
+    Args:
+        choices: as they were predicted.
+        runs: label -> what its merge did.
+        workshop: where they were run.
+        gaps: what there is to lose.
+        order: what merges are put in order by.
+        blind: whether predictions show nothing here, so that what was seen stands alone.
+    """
+    seen: dict[str, Tried] = {}
+    again: list[Choice] = []
+    for choice in choices:
+        if choice.label not in runs:
+            continue
+        kept = _kept(runs[choice.label], workshop)
+        seen[choice.label] = Tried(kept=kept, predicted=choice.spreads())
+        again.append(_expect(choice, kept, gaps(choice), blind))
+    rest = [choice for choice in choices if choice.label not in runs]
+    return Outcome(choices=(*order.sort(again), *rest), tried=seen)
+
+
+def _kept(run: Run, workshop: Workshop) -> dict[str, Kept]:
+    return {
+        task: summarise(workshop.answers[task].response, reading)
+        for task, reading in run.readings.items()
+        if reading.kept.size
+    }
+
+
+def _expect(
+    choice: Choice, kept: Mapping[str, Kept], gaps: Mapping[str, Gap], blind: bool
+) -> Choice:
+    """The choice with a new belief on every task that was seen."""
+    model = tried.read()
+    beliefs = dict(choice.beliefs)
+    for task, each in kept.items():
+        gap = gaps.get(task)
+        if gap is None or not gap.size:
+            continue
+        predicted = None if blind else (beliefs[task].mean - gap.level) / gap.size
+        gain, width = model.expect(each, predicted)
+        beliefs[task] = gap.belief(gain, width)
+    return replace(choice, beliefs=beliefs)
+
+
+def say_what_was_kept(outcome: Outcome, best: Choice) -> tuple[str, ...]:
+    """What was seen of the best, and where the probes say nothing, in sentences."""
+    known = outcome.tried.get(best.label)
+    sentences = []
+    if known and known.kept:
+        parts = ", ".join(f"{each.answers:.0%} on {task}" for task, each in known.kept.items())
+        sentences.append(
+            f"It was made and run on the probes; of the experts' own answers it keeps {parts}"
+        )
+        first = max(outcome.tried.items(), key=lambda item: _mean(item[1].predicted))[0]
+        if first != best.label:
+            sentences.append(f"By prediction alone, {first} was ahead of it among those tried")
+    for task, why in outcome.silent.items():
+        sentences.append(f"On {task} the probes say nothing: {why}")
+    return tuple(sentences)
+
+
+def _mean(spreads: Mapping[str, Spread]) -> float:
+    return sum(spread[0] for spread in spreads.values()) / max(1, len(spreads))

@@ -1,0 +1,104 @@
+"""Two models: the most promising of the predicted arms are made and run before one is chosen."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from simmerge_hub.planning.ask.options import Ask, Say
+from simmerge_hub.planning.choice import Choice, Gap, Order, model_alone
+from simmerge_hub.planning.evidence import Evidence
+from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.planning.trying.answers import sort_answers
+from simmerge_hub.planning.trying.decision import (
+    Outcome,
+    decide,
+    pick,
+    run_all,
+    say_what_was_kept,
+)
+from simmerge_hub.planning.trying.trial import Workshop
+from simmerge_hub.planning.verdict import Verdict, reasons
+from simmerge_hub.recipe.why import Status
+from simmerge_hub.selector.predictor.predictor import Predictor
+
+
+def try_pair(
+    verdict: Verdict,
+    inputs: Inputs,
+    evidence: Evidence,
+    predictor: Predictor,
+    ask: Ask,
+    *,
+    say: Say,
+    note: Say | None,
+) -> Verdict:
+    """The verdict with the most promising arms, and the safe one, made and run.
+
+    Args:
+        verdict: by prediction.
+        inputs: the two models.
+        evidence: their signatures, with the experts' answers.
+        predictor: where it abstains, arms come in the order of the outcomes nearest to these
+            models, and what was seen is judged without a prediction.
+        ask: how many are tried, and what they are ordered by.
+        say: told which merge is made.
+        note: told what it costs before it starts.
+
+    Raises:
+        ProbeError: there is no base.
+        ObjectiveError: no merge that was tried keeps what must be kept.
+        SimmergeError: a merge cannot be made.
+    """
+    answers = sort_answers(inputs, evidence)
+    order = Order(objective=ask.objective, caution=0.0)
+    blind = verdict.status == "abstained"
+    choices = list(verdict.choices)
+    if blind:
+        known = predictor.beyond.gains
+        choices.sort(key=lambda choice: -known.get(choice.label, -1.0))
+    outcome = Outcome(choices=tuple(verdict.choices), silent=answers.silent)
+    if answers.telling:
+        workshop = Workshop(inputs=inputs, evidence=evidence, answers=answers.telling)
+        chosen = pick(choices, ask.tries, verdict.trust.safe if verdict.trust else "")
+        runs = run_all(workshop, chosen, say, note)
+        labels = [choice.label for choice in chosen]
+        gaps = pair_gaps(inputs)
+        outcome = decide(
+            choices, dict(zip(labels, runs, strict=True)), workshop, lambda _: gaps, order,
+            blind=blind,
+        )  # fmt: skip
+        outcome = replace(outcome, silent=answers.silent)
+    return _conclude(verdict, outcome, inputs, order)
+
+
+def pair_gaps(inputs: Inputs) -> dict[str, Gap]:
+    """Task -> what its expert is ahead of the other model."""
+    return {
+        task.name: Gap(level=task.relative.get(inputs.partner(task.expert), 0.0))
+        for task in inputs.tasks
+    }
+
+
+def _conclude(verdict: Verdict, outcome: Outcome, inputs: Inputs, order: Order) -> Verdict:
+    best = outcome.choices[0]
+    if not outcome.tried:
+        followed = verdict.trust is None or verdict.trust.followed
+        models = [model_alone(name, inputs.known) for name in inputs.names]
+        why = reasons(outcome.choices, order, models) if followed else ()
+        because = (*say_what_was_kept(outcome, best), *why, *verdict.because)
+        return replace(verdict, because=because)
+    tried = [choice for choice in outcome.choices if choice.label in outcome.tried]
+    models = [model_alone(name, inputs.known) for name in inputs.names]
+    because = (*reasons(tried, order, models), *say_what_was_kept(outcome, best))
+    return replace(
+        verdict,
+        choices=outcome.choices,
+        status=tried_status(verdict.status, outcome, best, pair_gaps(inputs)),
+        because=because,
+        tried=outcome.tried,
+    )
+
+
+def tried_status(before: Status, outcome: Outcome, best: Choice, gaps: Mapping[str, Gap]) -> Status:
+    """`tried` if the best was seen on every task on which there is something to lose."""
+    kept = outcome.tried[best.label].kept
+    return "tried" if all(task in kept for task, gap in gaps.items() if gap.size) else before

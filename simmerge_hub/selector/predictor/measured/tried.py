@@ -1,0 +1,92 @@
+"""From what a tried merge keeps of an expert's own answers to the share of the gap it closes.
+
+A line through merges whose truth is known, fitted with what was predicted of them by predictors
+that knew neither model, and without. Made by `benchmarks/trying.py`; intervals are from models left
+out.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
+from simmerge_hub.signatures.merged.kept import Kept
+
+TRIED = Path(__file__).parent / "tried.json"
+INPUTS = ("weighted", "probability", "regained")
+"""What is read of `Kept`, in order."""
+REGAINED = (-0.5, 1.2)
+"""The range a log-likelihood between base and expert is cut off to: beyond, it says no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line.
+
+    Args:
+        intercept: at 0 everywhere.
+        weights: of INPUTS, then of the predicted gain where it is read.
+        radius: half-width of the interval that holds `coverage` of models left out.
+    """
+
+    intercept: float
+    weights: tuple[float, ...]
+    radius: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedModel:
+    """What is expected of merges that were tried.
+
+    Args:
+        of: what was merged, in words.
+        rows: merges on one task each.
+        coverage: the share of outcomes that intervals hold.
+        predicted: with the predicted gain.
+        blind: where nothing is predicted.
+    """
+
+    of: str
+    rows: int
+    coverage: float
+    predicted: Line
+    blind: Line
+
+    def expect(self, kept: Kept, predicted: float | None) -> tuple[float, float]:
+        """The share of the gap that a merge closes, and the half-width of its interval.
+
+        Args:
+            kept: what it keeps of the expert's answers.
+            predicted: the gain that was predicted before it was made; None where nothing was.
+        """
+        values = read_inputs(kept)
+        line = self.blind if predicted is None else self.predicted
+        if predicted is not None:
+            values = (*values, predicted)
+        gain = line.intercept + sum(w * v for w, v in zip(line.weights, values, strict=True))
+        return min(HIGHEST, max(LOWEST, gain)), line.radius
+
+
+def read_inputs(kept: Kept) -> tuple[float, ...]:
+    """What the lines read, in order."""
+    low, high = REGAINED
+    return kept.weighted, kept.probability, min(high, max(low, kept.regained))
+
+
+@cache
+def read(path: Path = TRIED) -> TriedModel:
+    """The model in the package."""
+    entry = json.loads(path.read_text())
+    return TriedModel(
+        of=entry["of"],
+        rows=int(entry["rows"]),
+        coverage=float(entry["coverage"]),
+        predicted=_line(entry["predicted"]),
+        blind=_line(entry["blind"]),
+    )
+
+
+def _line(entry: Mapping[str, float | Sequence[float]]) -> Line:
+    return Line(**{key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()})  # type: ignore[arg-type]

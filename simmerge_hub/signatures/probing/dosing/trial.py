@@ -1,0 +1,90 @@
+"""A merge that was made reads its experts' probes, each with the expert's own answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.signatures.probing import loading
+from simmerge_hub.signatures.probing.answers import Sequences
+from simmerge_hub.signatures.probing.dosing.between import Source
+from simmerge_hub.signatures.probing.dosing.dose import read_probes, score_answers
+from simmerge_hub.signatures.probing.dosing.response import Cross, Response
+from simmerge_hub.signatures.probing.probe import ProbeSet
+
+UNREAD = Cross(kept=np.empty(0, np.bool_), logliks=np.empty(0, np.float32))
+"""Of prompts that a merge reads as other tokens than the expert."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnAnswers:
+    """An expert's answers to the probes of its task.
+
+    Args:
+        expert: the model, and the base of an adapter.
+        probes: what was answered.
+        response: the answers, and what the expert and its base make of them.
+    """
+
+    expert: Source
+    probes: ProbeSet
+    response: Response
+
+    @property
+    def digest(self) -> str:
+        """sha256 of prompts and answers."""
+        content = hashlib.sha256(self.probes.digest.encode())
+        for array in (self.response.answers, self.response.lengths):
+            content.update(np.ascontiguousarray(array).tobytes())
+        return content.hexdigest()
+
+    def sequences(self, prompts: Sequences) -> Sequences:
+        """The prompts' token ids, each followed by those of its answer."""
+        bounds = np.cumsum(self.response.lengths)[:-1]
+        answers = np.split(self.response.answers, bounds)
+        return [(*ids, *answer.tolist()) for ids, answer in zip(prompts, answers, strict=True)]
+
+
+def count_tokens(asked: Mapping[str, OwnAnswers]) -> int:
+    """Tokens that a merge reads: all prompts with their answers."""
+    return sum(
+        len(sequence)
+        for task, own in asked.items()
+        for sequence in own.sequences(read_probes(own.expert, [own.probes])[task])
+    )
+
+
+def read_answers_of_experts(
+    merge: Checkpoint,
+    asked: Mapping[str, OwnAnswers],
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+    offload: bool | None = None,
+) -> dict[str, Cross]:
+    """Task -> what a merge makes of its expert's answers; UNREAD where its tokens differ.
+
+    Args:
+        merge: a full model.
+        asked: the answers by task.
+        dtype, device, offload: as `loading.open_model`.
+
+    Raises:
+        ProbeError: the merge has no tokenizer.
+        SignatureError: transformers cannot load it.
+    """
+    readings: dict[str, Cross] = {}
+    entries = loading.batch_entries(loading.model_bytes(merge, None, dtype), loading.free_memory())
+    with loading.open_model(merge, dtype=dtype, device=device, offload=offload) as model:
+        for task, own in asked.items():
+            ids = read_probes(own.expert, [own.probes])[task]
+            if read_probes((merge, None), [own.probes])[task] != ids:
+                readings[task] = UNREAD
+                continue
+            kept, logliks = score_answers(model, ids, own.sequences(ids), entries)
+            readings[task] = Cross(kept=kept, logliks=logliks)
+    return readings

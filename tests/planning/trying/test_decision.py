@@ -1,0 +1,125 @@
+"""What is tried, and what experts' answers tell, without making a merge."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simmerge_hub.errors import ProbeError
+from simmerge_hub.planning.ask.objective import MEAN
+from simmerge_hub.planning.choice import Belief, Choice, Gap, Order
+from simmerge_hub.planning.evidence import Evidence
+from simmerge_hub.planning.tree import join, leaf
+from simmerge_hub.planning.trying.answers import NO_ANSWERS, sort_answers
+from simmerge_hub.planning.trying.decision import Outcome, decide, pick, say_what_was_kept
+from simmerge_hub.planning.trying.trial import Run, Workshop
+from simmerge_hub.selector.predictor.measured import tried
+from simmerge_hub.signatures.probing.dosing.response import Cross
+from simmerge_hub.signatures.probing.dosing.trial import UNREAD, OwnAnswers
+from simmerge_hub.signatures.probing.probe import ProbeSet
+from tests import rankings
+from tests.signatures.merged.test_kept import FIVE, OWN, respond
+
+PROBES = ProbeSet(task="a", source="x", prompts=("p",) * len(FIVE), digest="d")
+RESPONSE = respond(FIVE)
+ALL = Cross(kept=RESPONSE.kept[OWN], logliks=RESPONSE.logliks[OWN])
+NOTHING = Cross(kept=~RESPONSE.kept[OWN], logliks=RESPONSE.logliks[OWN] - 5)
+
+
+def choice(name: str, mean: float) -> Choice:
+    tree = join(rankings.ARMS[name], leaf("first"), leaf("second"))
+    return Choice(tree=tree, beliefs={"a": Belief(mean=mean)}, label=tree.arm.label)  # type: ignore[union-attr]
+
+
+LINEAR, TIES, SCALED = choice("linear", 0.9), choice("ties", 0.5), choice("scaled", 0.1)
+
+
+def workshop(given: Any) -> Workshop:
+    own = OwnAnswers(expert=(given.models[0], None), probes=PROBES, response=RESPONSE)
+    evidence = Evidence(probes={"a": PROBES}, signatures={}, base=None, origins={})
+    return Workshop(inputs=given, evidence=evidence, answers={"a": own})
+
+
+def decided(runs: dict[str, Run], *, blind: bool = False) -> Outcome:
+    return decide(
+        [LINEAR, TIES, SCALED],
+        runs,
+        workshop(rankings.inputs({"a": "first"})),
+        lambda _: {"a": Gap()},
+        Order(objective=MEAN, caution=0.0),
+        blind=blind,
+    )
+
+
+def test_the_safe_one_is_tried_wherever_it_stands() -> None:
+    labels = [c.label for c in pick([LINEAR, TIES, SCALED], 1, SCALED.label)]
+    assert labels == [LINEAR.label, SCALED.label]
+    assert [c.label for c in pick([LINEAR, TIES], 1, LINEAR.label)] == [LINEAR.label]
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_what_keeps_more_comes_first_and_what_was_not_tried_last(blind: bool) -> None:
+    runs = {TIES.label: Run(readings={"a": NOTHING}), SCALED.label: Run(readings={"a": ALL})}
+    outcome = decided(runs, blind=blind)
+    assert [c.label for c in outcome.choices] == [SCALED.label, TIES.label, LINEAR.label]
+    utilities = [c.spreads()["a"][0] for c in outcome.choices]
+    assert utilities[0] > 0.8
+    assert utilities[1] < 0.2
+    assert utilities[2] == 0.9
+    assert outcome.tried[TIES.label].predicted["a"][0] == 0.5
+    assert outcome.tried[SCALED.label].kept["a"].answers == 1
+    said = " ".join(say_what_was_kept(outcome, outcome.choices[0]))
+    assert "keeps 100% on a" in said
+    assert TIES.label in said
+
+
+def test_a_prediction_stays_where_a_merge_reads_other_tokens() -> None:
+    outcome = decided({TIES.label: Run(readings={"a": UNREAD})})
+    assert outcome.choices[0].label == TIES.label
+    assert outcome.choices[0].beliefs == TIES.beliefs
+    assert not outcome.tried[TIES.label].kept
+
+
+def test_answers_that_say_nothing_are_told_from_those_that_do() -> None:
+    given = rankings.inputs({"a": "first", "b": "second", "c": "second"})
+    given = replace(given, base=rankings.checkpoint("base"))
+    tasks = {t: replace(PROBES, task=t) for t in "abc"}
+    signatures: Any = {
+        "first": _Signed({"a": RESPONSE}),
+        "second": _Signed({"b": respond([[4, 5, 0]] * 6)}),
+    }
+    evidence = Evidence(probes=tasks, signatures=signatures, base=None, origins={})
+    answers = sort_answers(given, evidence)
+    assert set(answers.telling) == {"a"}
+    assert answers.silent == {
+        "b": "second: it gives the same answer to every prompt",
+        "c": f"second: {NO_ANSWERS}",
+    }
+    said = say_what_was_kept(Outcome(choices=(TIES,), silent=answers.silent), TIES)
+    assert said[0] == f"On b the probes say nothing: {answers.silent['b']}"
+    with pytest.raises(ProbeError, match="no base is known"):
+        sort_answers(replace(given, base=None), evidence)
+
+
+class _Signed:
+    """As much of a signature as answers need."""
+
+    def __init__(self, responses: dict[str, Any]) -> None:
+        self.responses = responses
+
+
+def test_the_packaged_model_believes_what_it_sees() -> None:
+    """Whoever keeps all is as good as the expert, whoever keeps nothing as the other model."""
+    model = tried.read()
+    outcome = decided({TIES.label: Run(readings={"a": ALL})})
+    kept = outcome.tried[TIES.label].kept["a"]
+    lost = decided({TIES.label: Run(readings={"a": NOTHING})}).tried[TIES.label].kept["a"]
+    for predicted in (None, 0.5):
+        high, width = model.expect(kept, predicted)
+        low, _ = model.expect(lost, predicted)
+        assert high == pytest.approx(1, abs=0.1)
+        assert low == pytest.approx(0, abs=0.1)
+        assert 0 < width < 0.3
+    assert model.rows > 500
+    assert np.isfinite([*model.predicted.weights, *model.blind.weights]).all()

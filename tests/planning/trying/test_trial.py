@@ -1,0 +1,135 @@
+"""Trying the most promising merges: what is run, what comes first then, what is left behind."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.errors import ObjectiveError, OutputError, ProbeError
+from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.ask.options import Search, Sources, Tasks
+from simmerge_hub.planning.choice import CAUTION, Order
+from simmerge_hub.planning.plan import Plan, plan
+from simmerge_hub.planning.trying import trial
+from simmerge_hub.planning.trying.trial import Workshop
+from simmerge_hub.recipe import parse
+from simmerge_hub.selector.predictor.origin import find
+
+NAMES = ("code", "math", "multilingual")
+MODELS = [str(nano_folder() / name) for name in NAMES]
+BASE = str(nano_folder() / "base")
+PROBES = {name: str(nano_folder() / "probes" / f"{name}.jsonl") for name in NAMES}
+TWO = Tasks(experts={"code": "code", "math": "math"}, probes=PROBES)
+THREE = Tasks(experts=dict(zip(NAMES, NAMES, strict=True)), probes=PROBES)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Plan]:
+    """Plans of two models with one merge tried, whose temporary folders are looked at."""
+    folder = tmp_path_factory.mktemp("trials")
+
+    def make(**how: Any) -> Plan:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(folder))
+            made = plan(*MODELS[:2], base=BASE, tasks=TWO, tries=1, **how)
+        assert not list(folder.iterdir())
+        return made
+
+    return make
+
+
+def test_of_two_models_the_first_and_the_safe_arm_are_made_and_come_first(
+    pair: Callable[..., Plan],
+) -> None:
+    notes: list[str] = []
+    blind = plan(*MODELS[:2], base=BASE, tasks=TWO)
+    made = pair(note=notes.append)
+    trust = blind.verdict.trust
+    assert trust is not None
+    assert set(made.tried) == {blind.best.label, trust.safe}
+    count = len(made.tried)
+    assert {choice.label for choice in made.choices[:count]} == set(made.tried)
+    order = Order(objective=MEAN, caution=0.0)
+    assert list(made.choices[:count]) == order.sort(made.choices[:count])
+    assert made.verdict.status == "tried"
+    assert "of the experts' own answers it keeps" in made.explain()
+    before = {choice.label: choice.spreads() for choice in blind.choices}
+    for label, seen in made.tried.items():
+        assert seen.predicted == before[label]
+        assert set(seen.kept) == {"code", "math"}
+    said = [note for note in notes if note.startswith("trying: ")]
+    assert len(said) <= 1  # none if an earlier test tried them
+
+
+def test_a_second_plan_tries_nothing_and_says_the_same(
+    pair: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pair()
+    monkeypatch.setattr(Workshop, "make", None)
+    assert pair().to_yaml() == first.to_yaml()
+
+
+def test_what_was_seen_is_written_into_the_plan_and_read_again(pair: Callable[..., Plan]) -> None:
+    made = pair()
+    recipe, why = parse(made.to_yaml(), "the plan")
+    assert recipe == made.recipe
+    assert why is not None
+    assert why.status == "tried"
+    assert set(why.tried) == set(made.tried)
+    for merge in why.predictions:
+        assert bool(merge.kept) == (merge.merge in made.tried) == bool(merge.predicted)
+    best = why.predictions[0]
+    assert set(best.kept["code"]) == {"answers", "tokens", "regained"}
+
+
+def test_objectives_work_on_what_was_seen(pair: Callable[..., Plan]) -> None:
+    reached = {task: spread[0] for task, spread in pair().best.spreads().items()}
+    kept = pair(objective=Objective(keep={"code": reached["code"] - 0.01}))
+    assert not kept.verdict.missing(kept.best)
+    with pytest.raises(ObjectiveError, match="keep 1 on code"):
+        pair(objective=Objective(keep={"code": 1.0}))
+
+
+def test_no_room_is_said_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch, pair: Callable[..., Plan]
+) -> None:
+    monkeypatch.setattr(Workshop, "find", lambda *_: None)
+    monkeypatch.setattr(trial, "DISK_RESERVE", 2**60)
+    with pytest.raises(OutputError, match="a merge that is tried takes"):
+        pair()
+
+
+def test_of_three_models_the_most_promising_trees_are_made_and_decided_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    how: Any = {"base": BASE, "tasks": THREE, "search": Search(least=3)}
+    blind = plan(*MODELS, **how)
+    made = plan(*MODELS, **how, tries=2)
+    first = [choice.label for choice in blind.choices[:2]]
+    assert set(first) <= set(made.tried)
+    assert len(made.tried) <= 3  # and the safe one
+    before = {c.label: c.beliefs for c in blind.choices}
+    count = len(made.tried)
+    order = Order(objective=MEAN, caution=CAUTION)
+    assert list(made.choices[:count]) == order.sort(made.choices[:count])
+    assert all(before.get(c.label) != c.beliefs for c in made.choices[:count])
+    rest = [c.label for c in blind.choices if c.label not in made.tried]
+    assert [c.label for c in made.choices[count:]] == rest
+    assert made.verdict.status == "tried"
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_probes_there_is_nothing_to_try_them_on() -> None:
+    with pytest.raises(ProbeError, match="merges are tried on the tasks' probes"):
+        plan(*MODELS, base=BASE, tasks=THREE, sources=Sources(signals="structural"), tries=1)
+
+
+def test_the_packaged_predictor_knows_merges_of_four_and_those_run_better() -> None:
+    known = find().predictor.many
+    assert known is not None
+    assert known.models == 4
+    assert 0 < known.run < known.unrun < 1
