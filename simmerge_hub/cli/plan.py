@@ -22,6 +22,10 @@ def options(commands: Any) -> None:
     for add in (_add_models, _add_tasks, _add_objective, _add_search, _add_sources):
         add(command)
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
+    command.add_argument(
+        "-v", "--verbose", action="store_true",
+        help="show everything: every merge that was judged, reasons, distances, origins",
+    )  # fmt: skip
     arguments.signatures(command)
     arguments.json(command)
     command.set_defaults(check=partial(_check, command))
@@ -179,6 +183,7 @@ def run(
     picture: str | None = None,
     output: str | None = None,
     as_json: bool = False,
+    verbose: bool = False,
     **search: Any,
 ) -> None:
     """`simmerge-hub plan`; `search` are the fields of `Search` that are given."""
@@ -215,9 +220,7 @@ def run(
         return
     from simmerge_hub.cli.plan_page import page
 
-    page(plan)
-    if output:
-        show.note(f"written to {output}; next: simmerge-hub merge {output} -o merged")
+    page(plan, written=output or "", verbose=verbose)
 
 
 def _catalogue(

@@ -18,13 +18,14 @@ from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model, sign_all
 from simmerge_hub.planning.find.few import Survey, find_few
-from simmerge_hub.planning.inference import infer_experts
+from simmerge_hub.planning.find.inference import infer_experts
 from simmerge_hub.planning.inputs import Inputs, pin
 from simmerge_hub.planning.pairs import judge_pair
 from simmerge_hub.planning.tree import Tree, draw, recipe_of
 from simmerge_hub.planning.trees.judge import judge_trees
 from simmerge_hub.planning.trying.pair import try_pair
 from simmerge_hub.planning.verdict import Standing, Tried, Verdict
+from simmerge_hub.planning.words.decision import Decision, summarize
 from simmerge_hub.recipe import Recipe, dump_yaml
 from simmerge_hub.recipe.why import KEPT, Spread, Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor import origin
@@ -93,6 +94,18 @@ class Plan:
     def of_many(self) -> bool:
         """Whether it was made from three models or more, and chose which of them to merge."""
         return bool(self.verdict.parts)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models that were compared, those that are merged first."""
+        experts = [task.expert for task in self.tasks]
+        without = [name for name in self.left_out if name in self.signatures]
+        return tuple(dict.fromkeys([*self.best.tree.models, *experts, *without]))
+
+    @property
+    def decision(self) -> Decision:
+        """The plan as one screen: what to do, what to expect, how sure and why."""
+        return summarize(self.verdict, self.tasks, self.models, coverage=self.coverage)
 
     @property
     def tree(self) -> list[str]:

@@ -53,7 +53,7 @@ def test_a_collection(
     made.files("gguf", model_gguf="x")
     file = tmp_path / "plan.yaml"
     plan = ["plan", "--collection", made.slug, "--signals", "structural", "--max-models", "2"]
-    assert main([*plan, "--shortlist", "3", "-o", str(file)]) == 0
+    assert main([*plan, "--shortlist", "3", "-o", str(file), "--verbose"]) == 0
     said = out.getvalue()
     assert f"9 candidates in the collection {made.slug}, made from {made.base}: 3 are" in said
     assert f"has no safetensors weights (it has model.gguf): {made.org}/gguf" in said
@@ -76,9 +76,9 @@ def test_text_of_strangers_moves_no_cursor(made: Catalogue, out: io.StringIO) ->
     made.model("c", humaneval=0.9)
     made.model("d", card=made.card(base="[red]x[/y]\x1b[2J", humaneval=0.5))
     author = ["plan", "--author", made.org, "--base", made.base, "--signals", "structural"]
-    assert main(author) == 0
+    assert main([*author, "--verbose"]) == 0
     collection = ["plan", "--collection", made.slug, "--base", made.base]
-    assert main([*collection, "--signals", "structural"]) == 0
+    assert main([*collection, "--signals", "structural", "--verbose"]) == 0
     said = out.getvalue()
     assert "was made from another base, [red]x[/y] [2J" in said
     assert "[red]a[2j1m" in said

@@ -1,4 +1,4 @@
-"""What a plan looks like: nothing is cut off, and text of others is printed as it is."""
+"""What a plan looks like: one screen, all of it where asked; text of others is printed as it is."""
 
 import io
 import re
@@ -68,7 +68,7 @@ BOTH = (ranking("code", ties=0.6, scaled=0.4), ranking("math", ties=0.1, scaled=
 @pytest.mark.parametrize("width", [80, 120])
 def test_what_a_plan_says(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     out = console(monkeypatch, width)
-    plan_page.page(planned(*BOTH))
+    plan_page.print_details(planned(*BOTH))
     text = " ".join(out.getvalue().split())
     assert "➜ task_arithmetic(scale=0.7) ◆ │ 0.45 (0.15–0.75)" in text
     assert "The tasks disagree: code alone would take ties(density=0.2) (0.60 against 0.40)" in text
@@ -76,7 +76,7 @@ def test_what_a_plan_says(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "over task_arithmetic(scale=0.7) by 0.20, because (with what each adds)" in text
     assert "- the delta is small: +0.08" in text
     assert "calibrated: like the pairs the predictor was calibrated on; the intervals hold" in text
-    assert "nearest pair 0.10 mean ranks away (usual up to 0.25)" in text
+    assert "nearest pair 0.10 away (usual up to 0.25), from 0 = alike to 1 = opposite" in text
     assert "predictor: 000000000000, from the package" in text
     assert max(map(len, out.getvalue().splitlines())) <= width
 
@@ -85,14 +85,14 @@ def test_intervals_of_tasks_give_way_to_a_narrow_terminal(monkeypatch: pytest.Mo
     shown = []
     for width in (80, 120):
         out = console(monkeypatch, width)
-        plan_page.page(planned(*BOTH))
+        plan_page.print_details(planned(*BOTH))
         shown.append(out.getvalue().partition("➜ ")[2].partition("\n")[0].count("–"))
     assert shown == [1, 3]
 
 
 def test_the_objective_is_the_first_column(monkeypatch: pytest.MonkeyPatch) -> None:
     out = console(monkeypatch, 120)
-    plan_page.page(planned(*BOTH, objective=Objective(worst=True)))
+    plan_page.print_details(planned(*BOTH, objective=Objective(worst=True)))
     assert out.getvalue().index("worst") < out.getvalue().index("code")
     assert "│ 0.40 (0.10–0.70) │" in out.getvalue()
     assert "best worst task of code, math of 2 merges: 0.40" in " ".join(out.getvalue().split())
@@ -100,7 +100,7 @@ def test_the_objective_is_the_first_column(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_arm_that_keeps_too_little_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     out = console(monkeypatch, 120)
-    plan_page.page(planned(*BOTH, objective=Objective(keep={"code": 0.5})))
+    plan_page.print_details(planned(*BOTH, objective=Objective(keep={"code": 0.5})))
     assert "➜ ties(density=0.2)" in out.getvalue()
     assert "✗ task_arithmetic(scale=0.7)" in out.getvalue()
     assert "✗ keeps less than is asked for" in out.getvalue()
@@ -109,16 +109,16 @@ def test_an_arm_that_keeps_too_little_says_so(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("status", ["extrapolated", "abstained"])
 def test_how_far_to_believe_it(status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
     out = console(monkeypatch, 120)
-    plan_page.page(planned(ranking("code", status, reason="a new size", ties=0.6)))
+    plan_page.print_details(planned(ranking("code", status, reason="a new size", ties=0.6)))
     text = " ".join(out.getvalue().split())
     assert f"{status}: {MEANINGS[status]}" in text
     assert "a new size" in text
-    assert "2.0% of features out of range (usual up to 1.0%), most of all g" in text
+    assert "2.0% of what was compared is out of range (usual up to 1.0%), most of all g" in text
 
 
 def test_text_of_others_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     out = console(monkeypatch, 400)
-    plan_page.page(
+    plan_page.print_details(
         planned(
             ranking(HOSTILE, reason=HOSTILE, ties=0.5),
             experts=("org/a",),  # no other names are references
@@ -138,7 +138,7 @@ def test_the_best_for_a_task_alone_is_named_as_the_table_names_it(
     both = [ranking(task, more=0.9, less=0.02, linear=0.5) for task in ("code", "math")]
     made = planned(*both, objective=Objective(weights={"code": 3}), experts=("org/a", "org/b"))
     out = console(monkeypatch, 200)
-    plan_page.page(made)
+    plan_page.print_details(made)
     text = out.getvalue()
     row = re.search(r"[➜ ] linear\(weights=0\.3/0\.7\)[ ◆]*│(.*)│(.*)│(.*)│", text)
     assert row is not None
@@ -149,3 +149,63 @@ def test_the_best_for_a_task_alone_is_named_as_the_table_names_it(
     assert f"For math alone: {LESS.label} over linear by 0.40" in recorded["reason"]
     (same,) = [each for each in recorded["predictions"] if each["merge"] == LESS.label]
     assert show.interval(same["tasks"]["math"]) == row[3].strip()
+
+
+SAID = {
+    "good": (ranking("code", ties=0.8, linear=0.7), ranking("math", ties=0.7, linear=0.8)),
+    "lost": (ranking("code", ties=0.95, linear=0.4), ranking("math", ties=0.06, linear=0.5)),
+    "far": (
+        ranking("code", "extrapolated", reason="models of 7,000,000,000 parameters", ties=0.8),
+        ranking("math", ties=0.9),
+    ),
+    "abstained": (ranking("code", "abstained", reason="a new size", ties=0.6), BOTH[1]),
+}
+JARGON = re.compile(r"mean ranks|\barms?\b|auxiliary|\w_\w|density=|NaN|nan")
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_a_decision_fits_on_one_screen(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = console(monkeypatch, 80)
+    plan_page.page(planned(*SAID[kind], experts=("org/a", "org/b")), written="plan.yaml")
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 22
+    assert max(map(len, lines)) <= 80
+    assert not JARGON.search(out.getvalue())
+    assert "simmerge-hub merge plan.yaml -o merged" in lines[-2]
+
+
+def test_bars_end_at_the_experts_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = console(monkeypatch, 80)
+    ranked = (ranking("code", ties=1.2), ranking("math", ties=0.4, width=0.2))
+    plan_page.page(planned(*ranked, experts=("org/a", "org/b")))
+    code, math = (line for line in out.getvalue().splitlines() if "expert org" in line)
+    assert "█" * 25 + " 120 % (" in code
+    assert "█" * 10 + "░" * 5 + "·" * 10 + " " in math
+    assert "40 % (20–60)" in math
+
+
+def test_other_merges_stand_in_order_of_the_first_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the safe merge is taken, and another has the larger mean."""
+    ranked = [ranking(t, by=rankings.grounds(), ties=0.7, linear=0.6, scaled=0.3) for t in "ab"]
+    made = planned(*ranked, experts=("org/a", "org/b"))
+    assert made.best.label == "linear"
+    out = console(monkeypatch, 80)
+    plan_page.page(made)
+    rows = out.getvalue().partition("Other ways")[2].splitlines()[1:3]
+    assert [re.findall(r"\d+ %", row)[-3] for row in rows] == ["70 %", "30 %"]
+
+
+def test_details_stand_in_order_of_the_first_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the safe merge is taken, and another has the larger mean."""
+    ranked = [ranking(t, by=rankings.grounds(), ties=0.7, linear=0.6) for t in ("a", "b")]
+    made = planned(*ranked, experts=("org/a", "org/b"))
+    assert made.best.label == "linear"
+    out = console(monkeypatch, 80)
+    plan_page.page(made, verbose=True)
+    assert out.getvalue().index("  ties(density=0.2)") < out.getvalue().index("➜ linear")
+
+
+def test_hostile_names_stay_as_they_are_in_a_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = console(monkeypatch, 200)
+    plan_page.page(planned(ranking(HOSTILE, "extrapolated", reason=HOSTILE, ties=0.8)))
+    assert out.getvalue().count(HOSTILE) >= 2

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from simmerge_hub.cli import plan_page, show
 from simmerge_hub.cli.main import main
+from simmerge_hub.cli.plan_page.screen import EXPECTED
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Sources, Tasks
@@ -48,9 +49,11 @@ def made(request: pytest.FixtureRequest) -> Plan:
 def test_the_terminal(made: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     monkeypatch.setattr(show, "OUT", Console(file=written, width=400))
-    plan_page.page(made)
-    title = " ".join(written.getvalue().partition("┏")[0].split())
-    assert title == ("Utility: " if made.of_many else "Utility of code + math: ") + UNIT
+    plan_page.page(made, verbose=True)
+    screen, _, details = written.getvalue().partition("-o merged\n")
+    assert EXPECTED in screen
+    title = " ".join(details.partition("┏")[0].partition("Utility")[2].split())
+    assert title == (": " if made.of_many else "of code + math: ") + UNIT
 
 
 def test_the_card(made: Plan, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Which tasks a set of models is merged for, and who is the expert for each.
 
 The user names them, or the models' cards do: evaluation results (`model-index`) whose scores differ
-between the models. Where the user asks for it, probes decide (`planning.inference`). Every task
-that is left out is left out for a stated reason.
+between the models. Where the user asks for it, probes decide (`planning.find.inference`). Every
+task that is left out is left out for a stated reason.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""A collection, or an author's models -> the few that are worth a plan."""
+"""Who is worth a plan: the few of a catalogue, and the expert for a task where probes decide."""

@@ -175,13 +175,13 @@ def _unusual(usual: Limits, distance: float, outside: float) -> str:
     """Where its features are farther than those of ordinary pairs, in words."""
     if outside > usual.outside:
         return (
-            f"{outside:.0%} of the features lie outside the training range, more than the usual "
-            f"{usual.outside:.0%}"
+            f"{outside:.0%} of what was compared lies outside the range seen in training, more "
+            f"than the usual {usual.outside:.0%}"
         )
     if distance > usual.distance:
         return (
-            f"the nearest training pair is {distance:.2f} mean ranks away, more than the usual "
-            f"{usual.distance:.2f}"
+            f"the most similar pair in training is {distance:.2f} away (0 = alike), more than the "
+            f"usual {usual.distance:.2f}"
         )
     return ""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.tables.rows import Floats
-from simmerge_hub.signatures.features.phrases import phrase
+from simmerge_hub.signatures.features.phrases import phrase, subject
 from simmerge_hub.signatures.features.vector import KNOWN
 from simmerge_hub.signatures.merged.effects import EFFECTS
 
@@ -48,7 +48,7 @@ def sentence(
     tied = [label for label, value in values[1:] if most - value <= TIE]
     said = best + (f" (tied with {', '.join(tied)})" if tied else "")
     if other is None:
-        said += " is the only arm that can be used"
+        said += " is the only merge that can be used"
     elif other[0] not in tied:
         because = [c.says for c in decisive(contributions)]
         said += f" over {other[0]} by {gap * (most - other[1]):.2f}"
@@ -91,6 +91,11 @@ def says(name: str, value: float, knots: Floats) -> str:
     below = np.searchsorted(quantiles, value)
     up_to = np.searchsorted(quantiles, value, side="right")
     return phrase(known.says, value, float(below + up_to) / (2 * len(quantiles)))
+
+
+def describe(name: str) -> str:
+    """What a feature is about, in plain words; one of no registry is said by its name."""
+    return subject(KNOWN[name].says) if name in KNOWN else name
 
 
 def join_with_and(parts: Sequence[str]) -> str:

@@ -4,13 +4,14 @@ Knows names and numbers, nothing of models. A feature without a clause here cann
 """
 
 import math
+import re
 
 PHRASES = {
     "weight_distance":
         "the distance of the two models' weights{where} is {small} ({value} of their norm)",
     "weight_cosine": "the cosine of the two models' weights is {low} ({value})",
     "delta_norm": "the {side}'s delta{where} is {small} ({value} of the base)",
-    "delta_log_ratio": "the expert's delta{where} is {times} times the auxiliary's",
+    "delta_log_ratio": "the expert's delta{where} is {times} times the other's",
     "delta_cosine": "the cosine of the two deltas{where} is {low} ({value})",
     "sign_conflict":
         "the share of entries that both moved in opposite directions is {low} ({percent})",
@@ -22,7 +23,7 @@ PHRASES = {
     "trim_energy": "the part of the {side}'s delta in its largest entries is {small} ({percent})",
     "delta_density": "the evenness of the {side}'s delta is {low} ({value}, 1 = all entries alike)",
     "rank_share": "the rank of the {side}'s delta is {low} ({value} of the base's)",
-    "rank_log_ratio": "the rank of the expert's delta is {times} times the auxiliary's",
+    "rank_log_ratio": "the rank of the expert's delta is {times} times the other's",
     "subspace_overlap": "the overlap of the deltas' leading directions is {small} ({percent})",
     "kl_mean": "the {side}'s predictions are {far} from the other's ({value} nats)",
     "kl_median": "the {side}'s predictions are typically {far} from the other's ({value} nats)",
@@ -39,11 +40,11 @@ PHRASES = {
     "attention_cosine": "the cosine of the two models' attention is {low} ({value})",
     "attention_js": "the difference of the two models' attention is {small} ({value} nats)",
     "loss_difference":
-        "the expert's loss on the prompts is {low} beside the auxiliary's ({signed} nats)",
+        "the expert's loss on the prompts is {low} beside the other's ({signed} nats)",
     "entropy_difference":
-        "the expert's doubt where answers begin is {low} beside the auxiliary's ({signed} nats)",
+        "the expert's doubt where answers begin is {low} beside the other's ({signed} nats)",
     "confidence_log_ratio":
-        "the expert is {times} times as certain of how answers begin as the auxiliary",
+        "the expert is {times} times as certain of how answers begin as the other model",
     "drift_kl": "the {side}'s predictions are {far} from the base's ({value} nats)",
     "drift_kl_q90":
         "the {side}'s predictions are {far} from the base's where most apart ({value} nats)",
@@ -56,11 +57,11 @@ PHRASES = {
     "drift_cka": "the {side}'s hidden states changed by a {small} amount (1 - CKA = {value})",
     "drift_attention": "the {side}'s attention is {far} from the base's ({value} nats)",
     "drift_kl_log_ratio":
-        "the expert's predictions are {times} times as far from the base's as the auxiliary's",
+        "the expert's predictions are {times} times as far from the base's as the other's",
     "drift_hidden_log_ratio":
-        "the expert's hidden states are {times} times as far from the base's as the auxiliary's",
+        "the expert's hidden states are {times} times as far from the base's as the other's",
     "drift_attention_log_ratio":
-        "the expert's attention is {times} times as far from the base's as the auxiliary's",
+        "the expert's attention is {times} times as far from the base's as the other's",
     "drift_hidden_cosine":
         "the cosine of both models' changes to hidden states{where} is {low} ({value})",
     "drift_fisher_cosine": "the cosine of both models' changes to predictions is {low} ({value})",
@@ -113,6 +114,9 @@ GROUP_PHRASES = {
     "s07": " at 0.7 of its delta",
     "s15": " at 1.5 times its delta",
 }
+SIDE_PHRASES = {"": "", "expert": "expert", "auxiliary": "other model"}
+"""The two models of a pair, seen from the task."""
+VERB = re.compile(r" (?:is|are|disagree|differ|changed|begins)\b")
 LEVEL_NAMES = {
     "small": ("small", "moderate", "large"),
     "low": ("low", "moderate", "high"),
@@ -123,7 +127,9 @@ LEVEL_NAMES = {
 
 def clause(name: str, side: str, group: str) -> str:
     """What a feature says, with only the level and the value still open. KeyError if nothing."""
-    return PHRASES[name].replace("{side}", side).replace("{where}", GROUP_PHRASES[group])
+    return (
+        PHRASES[name].replace("{side}", SIDE_PHRASES[side]).replace("{where}", GROUP_PHRASES[group])
+    )
 
 
 def phrase(says: str, value: float, rank: float) -> str:
@@ -142,3 +148,8 @@ def phrase(says: str, value: float, rank: float) -> str:
         times=f"{math.exp(min(value, 99.0)):.2g}",
         **{word: levels[third] for word, levels in LEVEL_NAMES.items()},
     )
+
+
+def subject(says: str) -> str:
+    """What a clause is about, without its value: `the expert's delta`."""
+    return VERB.split(says, maxsplit=1)[0]

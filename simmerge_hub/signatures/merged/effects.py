@@ -33,7 +33,7 @@ EFFECTS = {
     ),
     "merge_norm_auxiliary": Effect(
         summary="Log of the merge's delta norm over the auxiliary's.",
-        says="the merge moves {times} times as far from the base as the auxiliary",
+        says="the merge moves {times} times as far from the base as the other model",
     ),
     "merge_cosine_expert": Effect(
         summary="Cosine of the merge's delta with the expert's.",
@@ -41,7 +41,7 @@ EFFECTS = {
     ),
     "merge_cosine_auxiliary": Effect(
         summary="Cosine of the merge's delta with the auxiliary's.",
-        says="the cosine of the merge's delta with the auxiliary's is {value}",
+        says="the cosine of the merge's delta with the other's is {value}",
     ),
     "merge_share_expert": Effect(
         summary="Least-squares share of the expert's delta in the merge's.",
@@ -49,7 +49,7 @@ EFFECTS = {
     ),
     "merge_share_auxiliary": Effect(
         summary="Least-squares share of the auxiliary's delta in the merge's.",
-        says="the merge holds {percent} of the auxiliary's delta",
+        says="the merge holds {percent} of the other's delta",
     ),
     "merge_rest": Effect(
         summary="Norm of what in the merge's delta is no sum of the two, over its norm.",
@@ -62,7 +62,7 @@ EFFECTS = {
     ),
     "merge_from_auxiliary": Effect(
         summary="Distance of the merge from the auxiliary, over that of the two models.",
-        says="the merge lies {value} of the models' distance from the auxiliary",
+        says="the merge lies {value} of the models' distance from the other model",
         base=False,
     ),
 }

@@ -66,7 +66,7 @@ def test_a_combination_never_seen_is_far(make_zoo):
     found = judge(familiar, np.full(len(rows.names), 1.2), rows.names, parameters=600_000)
     assert found.status == "extrapolated"
     assert found.outside == 0
-    assert "mean ranks away" in found.reason
+    assert "away (0 = alike)" in found.reason
     usual = judge(familiar, 1.2 * signs, rows.names, parameters=600_000)
     assert usual.status == "calibrated"
 

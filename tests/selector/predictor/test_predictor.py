@@ -49,8 +49,7 @@ def test_the_reason_names_what_decided(predictor, pair):
     assert f", because {strongest.says}" in ranking.reason
     assert strongest.feature == "delta_log_ratio.all"
     assert (
-        strongest.says
-        == f"the expert's delta is {np.exp(strongest.value):.2g} times the auxiliary's"
+        strongest.says == f"the expert's delta is {np.exp(strongest.value):.2g} times the other's"
     )
 
 
@@ -79,7 +78,7 @@ def test_without_a_base_arms_on_deltas_are_rejected(predictor, pair):
 def test_arms_can_be_chosen(predictor, pair):
     ranking = rank(predictor, pair, arms=[arm("linear"), arm("nuslerp")])
     assert [p.arm.label for p in ranking.kept] == ["linear"]
-    assert ranking.reason == "linear is the only arm that can be used"
+    assert ranking.reason == "linear is the only merge that can be used"
     why = {a.label: reason for a, reason in ranking.rejected}
     assert (why["nuslerp"], why["slerp"]) == ("not trained", "not asked for")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simmerge_hub.signatures.features.phrases import LEVEL_NAMES, PHRASES, phrase
+from simmerge_hub.signatures.features.phrases import LEVEL_NAMES, PHRASES, phrase, subject
 from simmerge_hub.signatures.features.vector import KNOWN
 
 
@@ -33,7 +33,16 @@ def test_the_level_is_the_third_it_lies_in(rank: float, place: int) -> None:
 def test_the_side_the_group_and_the_logarithm() -> None:
     norm = KNOWN["delta_norm_auxiliary.attention"].says
     assert phrase(norm, 0.0213, 0.1) == (
-        "the auxiliary's delta in the attention blocks is small (0.021 of the base)"
+        "the other model's delta in the attention blocks is small (0.021 of the base)"
     )
     ratio = KNOWN["delta_log_ratio.all"].says
-    assert phrase(ratio, 0.6931, 0.1) == "the expert's delta is 2 times the auxiliary's"
+    assert phrase(ratio, 0.6931, 0.1) == "the expert's delta is 2 times the other's"
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_a_feature_is_about_names_neither_value_nor_side_of_training(name: str) -> None:
+    about = subject(KNOWN[name].says)
+    assert about
+    assert "{" not in about
+    assert "auxiliary" not in about
+    assert "_" not in about

@@ -33,7 +33,7 @@ def test_sides_and_groups_are_features_each(entries: dict[str, Feature]) -> None
     assert [one.compute(None) for one in entries.values()] == [1, 10, 2, 20]  # type: ignore[arg-type]
     last = entries["delta_norm_auxiliary.late"]
     assert (last.summary, last.needs, last.family) == ("The norm.", {"base"}, "test_registry")
-    assert last.says.startswith("the auxiliary's delta in the late layers is ")
+    assert last.says.startswith("the other model's delta in the late layers is ")
 
 
 def test_optional_features_stand_apart(

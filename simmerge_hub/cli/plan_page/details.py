@@ -1,4 +1,4 @@
-"""A plan for people: what was found, the merges in order, why the first, how far to believe it."""
+"""All of a plan: the candidates, every merge in order, why the first, how far to believe it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simmerge_hub.cli import show
+from simmerge_hub.planning.choice import CAUTION, Order
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.find.shortlist import GOOD
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Status
@@ -33,8 +34,9 @@ NAMES = 4
 BETTER = re.compile(r"\d+ others? states? (?:a )?better scores?")
 
 
-def page(plan: "Plan") -> None:
-    """The whole plan on stdout."""
+def print_details(plan: "Plan") -> None:
+    """What the decision leaves out, on stdout, with merges called as recipes call them."""
+    line("")
     if plan.survey is not None:
         _survey(plan.survey, plan)
     show.OUT.print(_merges(plan))
@@ -70,7 +72,7 @@ def _merges(plan: "Plan") -> Table:
     tasks = [task.name for task in plan.tasks]
     heading = plan.verdict.objective.heading(tasks)
     columns = tasks if heading in tasks else [heading, *tasks]
-    choices = plan.choices[:ROWS] if plan.of_many else plan.choices
+    choices = _in_order(plan)
     widest = max(len(choice.label) for choice in choices)
     needed = widest + 10 + sum(3 + max(18, len(column)) for column in columns)
     roomy = not plan.of_many and show.OUT.width >= needed
@@ -79,6 +81,8 @@ def _merges(plan: "Plan") -> Table:
     table.add_column("merge", overflow="fold")
     if plan.tried:
         table.add_column("is")
+    if plan.of_many:
+        table.add_column("cautious", justify="right", no_wrap=True)
     for column in columns:
         table.add_column(escape(column), justify="right", no_wrap=True)
     for choice in choices:
@@ -88,10 +92,22 @@ def _merges(plan: "Plan") -> Table:
             for place, column in enumerate(columns)
         ]
         how = ["tried" if choice.label in plan.tried else "predicted"] if plan.tried else []
-        table.add_row(
-            _name(choice, plan), *how, *cells, style="bold" if choice is plan.best else ""
-        )
+        careful = [f"{_cautious(choice, plan):.2f}"] if plan.of_many else []
+        style = "bold" if choice is plan.best else ""
+        table.add_row(_name(choice, plan), *how, *careful, *cells, style=style)
     return table
+
+
+def _in_order(plan: "Plan") -> "list[Choice]":
+    """The merges that are shown, in order of the first column of numbers."""
+    if plan.of_many:
+        return sorted(plan.choices[:ROWS], key=lambda choice: -_cautious(choice, plan))
+    return sorted(plan.choices, key=lambda choice: -plan.verdict.value(choice)[0])
+
+
+def _cautious(choice: "Choice", plan: "Plan") -> float:
+    """What a merge of many is put in order by."""
+    return Order(objective=plan.verdict.objective, caution=CAUTION).value(choice)
 
 
 def _name(choice: "Choice", plan: "Plan") -> str:
@@ -109,7 +125,7 @@ def _front_is_shown(plan: "Plan") -> bool:
 def _legend(plan: "Plan") -> None:
     """What the marks in the table mean, of those that are there."""
     if plan.of_many:
-        line("best first by one standard deviation less", style="dim")
+        line("cautious: with one standard deviation taken off; best first by that", style="dim")
     if _front_is_shown(plan):
         line(f"{PARETO} no other is better on one task and as good on all", style="dim")
     if any(plan.verdict.missing(choice) for choice in plan.choices):
@@ -138,15 +154,17 @@ def _task(task: "Task", standing: "Standing") -> None:
 
 def _distance(standing: "Standing") -> str:
     """How far the models are from the training data, beside what is usual there."""
+    from simmerge_hub.selector.predictor.wording import describe
+
     novelty, usual = standing.novelty, standing.usual
     near = f" (usual up to {usual.distance:.2f})" if usual else ""
     out = f" (usual up to {usual.outside:.1%})" if usual else ""
     said = (
-        f"from the training data: nearest pair {novelty.distance:.2f} mean ranks away{near}, "
-        f"{novelty.outside:.1%} of features out of range{out}"
+        f"from the training data: nearest pair {novelty.distance:.2f} away{near}, from 0 = alike "
+        f"to 1 = opposite; {novelty.outside:.1%} of what was compared is out of range{out}"
     )
     if novelty.strange and novelty.status != "calibrated":
-        said += f", most of all {', '.join(novelty.strange[:3])}"
+        said += f", most of all {', '.join(map(describe, novelty.strange[:3]))}"
     return said
 
 

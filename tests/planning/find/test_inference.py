@@ -11,14 +11,14 @@ from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.ask.tasks import Task
-from simmerge_hub.planning.inference import infer_experts, probability
+from simmerge_hub.planning.find.inference import infer_experts, probability
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, FEATURE_SCHEMA, Features
 from tests.rankings import inputs
 
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
-TABLE = Path(__file__).parents[2] / "recipes" / "outcomes" / "zoo-v2-features.jsonl.gz"
+TABLE = Path(__file__).parents[3] / "recipes" / "outcomes" / "zoo-v2-features.jsonl.gz"
 
 
 def features(entropy_difference: float) -> Features:
@@ -81,7 +81,7 @@ def test_probes_must_be_run() -> None:
 
 
 def test_nothing_stands_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simmerge_hub.planning.inference.features", lambda *_: features(0.02))
+    monkeypatch.setattr("simmerge_hub.planning.find.inference.features", lambda *_: features(0.02))
     unsigned: Any = {"a": None, "b": None}
     given = replace(inputs({}, names=("a", "b")), dropped={"poetry": "no score"})
     guess = Task(name="rag", expert="a", probes=None, scores={}, probability=0.5)

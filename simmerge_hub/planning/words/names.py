@@ -1,0 +1,91 @@
+"""What merges are called before people: operators by their proper names, trees in one line."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from simmerge_hub.operators import Arm
+from simmerge_hub.planning.tree import Tree
+
+PROPER: Mapping[str, str] = {
+    "arcee_fusion": "Arcee Fusion",
+    "breadcrumbs": "Breadcrumbs",
+    "breadcrumbs_ties": "Breadcrumbs-TIES",
+    "dare_linear": "DARE",
+    "dare_ties": "DARE-TIES",
+    "della": "DELLA",
+    "della_linear": "DELLA without signs",
+    "karcher": "Karcher mean",
+    "linear": "plain average",
+    "model_stock": "Model Stock",
+    "multislerp": "multi-SLERP",
+    "nearswap": "NearSwap",
+    "nuslerp": "NuSLERP",
+    "passthrough": "pass-through",
+    "ram": "RAM",
+    "ramplus_tl": "RAM+",
+    "regmean": "RegMean",
+    "sce": "SCE",
+    "slerp": "SLERP",
+    "task_arithmetic": "task arithmetic",
+    "ties": "TIES",
+}
+"""Operators as papers write them; one that is not here is called as in recipes."""
+SILENT = ("alpha", "inputs", "weights")
+"""Parameters that are said in other words, or not at all."""
+DOSES = ("density", "scale")
+"""Parameters that are a share: of the changes that are kept, of their size."""
+
+
+def name_operator(operator: str, parameters: Mapping[str, Any]) -> str:
+    """`TIES at 20 %`: the operator with what tells it from its siblings.
+
+    Args:
+        operator: its name in recipes.
+        parameters: those that are set; `at` says the share of changes that are kept, or their
+            scale; `weights` are `name_arm`'s.
+    """
+    name = PROPER.get(operator, operator.replace("_", " "))
+    if operator == "regmean" and parameters.get("inputs") == "merge":
+        name = "RegMean++"
+    doses = {k: parameters[k] for k in DOSES if isinstance(parameters.get(k), float | int)}
+    shares = [f"{100 * dose:.0f} %" for dose in doses.values() if dose != 1]
+    at = f" at {' and '.join(shares)}" if shares else ""
+    said = (*doses, *SILENT)
+    rest = [f"{key} {value}" for key, value in sorted(parameters.items()) if key not in said]
+    return ", ".join([f"{name}{at}", *rest])
+
+
+def name_arm(arm: Arm, models: Sequence[str]) -> str:
+    """`RegMean++, 70 % code + 30 % math`: an arm that merges these models, in this order."""
+    name = name_operator(arm.operator, arm.parameters)
+    weights = arm.parameters.get("weights")
+    if not weights or len(weights) != len(models):
+        return name
+    total = sum(weights)
+    shares = (f"{100 * w / total:.0f} % {m}" for w, m in zip(weights, models, strict=True))
+    return f"{'average' if name == PROPER['linear'] else name}, {' + '.join(shares)}"
+
+
+def shorten(names: Sequence[str]) -> Callable[[str], str]:
+    """How models are called where room is short: by their last part, if that tells them apart."""
+    last = {name: name.rpartition("/")[2] for name in names}
+    alike = list(last.values())
+    return lambda name: name if alike.count(last.get(name, "")) != 1 else last[name]
+
+
+def name_tree(tree: Tree, short: Callable[[str], str]) -> str:
+    """`TIES of (plain average of code + math) + rag`: a tree in one line.
+
+    Args:
+        tree: what is merged with what.
+        short: how a model is called.
+    """
+    if tree.arm is None:
+        return short(tree.models[0])
+    parts = [name_tree(part, short) for part in tree.parts]
+    inner = [
+        f"({text})" if part.arm else text for part, text in zip(tree.parts, parts, strict=True)
+    ]
+    if tree.arm.parameters.get("weights"):
+        return name_arm(tree.arm, inner)
+    return f"{name_arm(tree.arm, inner)} of {' + '.join(inner)}"
