@@ -50,6 +50,8 @@ HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
 SHARES = {"skills": 72, "half": 40, "large": 8}
 """Nano pairs of each base; of a base that is not here all that are wanted."""
+HELD = 3
+"""Specialists kept in memory."""
 ENTRIES = 2**25
 """Logits made at a time at most."""
 DIGITS = 4
@@ -149,7 +151,7 @@ def prepare(
     runners = [load_model(manifest, base) for _ in range(2)] if fed else []
     bench = Bench(scratch=scratch, base=origin, runners=runners)
 
-    @lru_cache(8)
+    @lru_cache(HELD)
     def side(name: str) -> tuple[Sequences, Sequences, Response, Any, Any]:
         lines = manifest.probes(manifest.models[name].spec["task"]).read_text().splitlines()
         texts = [json.loads(line)["prompt"] for line in lines][:prompts]

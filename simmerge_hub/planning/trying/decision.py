@@ -135,5 +135,20 @@ def say_what_was_kept(outcome: Outcome, best: Choice) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def say_what_is_left(outcome: Outcome, order: Order) -> tuple[str, ...]:
+    """Whether a merge that was not tried is predicted higher than the best of those that were."""
+    rest = [choice for choice in outcome.choices if choice.label not in outcome.tried]
+    if not outcome.tried or not rest:
+        return ()
+    other = max(rest, key=order.value)
+    value = order.value(other)
+    if value <= order.value(outcome.choices[0]):
+        return ()
+    return (
+        f"{other.label} was not tried, and is predicted higher ({value:.2f}): "
+        f"--try {2 * len(outcome.tried)} looks at more",
+    )
+
+
 def _mean(spreads: Mapping[str, Spread]) -> float:
     return sum(spread[0] for spread in spreads.values()) / max(1, len(spreads))
