@@ -62,7 +62,7 @@ def write() -> None:
 def read_table(path: Path) -> Table:
     """A table of what is kept."""
     lines = [line for _, line in read_lines(path)]
-    names = ("gain", "predicted", "confidence", "base", *MEASURES)
+    names = ("gain", "predicted", "confidence", "base", "count", *MEASURES)
     return Table(
         sides=[(line["expert"], line["auxiliary"], line["arm"]) for line in lines],
         pairs=[_pair(line["expert"], line["auxiliary"]) for line in lines],
@@ -111,6 +111,7 @@ def package(table: Table) -> dict[str, Any]:
     """The lines plans use, with half-widths from models left out."""
     entry: dict[str, Any] = {
         "of": "pairs of nano models", "rows": len(table.pairs), "coverage": 1 - ALPHA,
+        "answers": int(np.median(table.columns["count"])),
     }  # fmt: skip
     for name, predicted in (("predicted", True), ("blind", False)):
         weights = fit(inputs(table, predicted=predicted), table.columns["gain"])

@@ -149,6 +149,8 @@ def test_the_packaged_model_believes_what_it_sees() -> None:
         low, _ = model.expect(lost, predicted)
         assert high == pytest.approx(1, abs=0.1)
         assert low == pytest.approx(0, abs=0.1)
-        assert 0 < width < 0.3
+        assert 0 < width < 0.4
+        widths = [model.expect(replace(kept, weighted=0.5, count=n), predicted)[1] for n in (8, 64)]
+        assert widths[0] > widths[1]  # fewer answers say less
     assert model.rows > 500
     assert np.isfinite([*model.predicted.weights, *model.blind.weights]).all()
