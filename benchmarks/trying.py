@@ -53,7 +53,7 @@ from simmerge_hub.zoo.measuring.members import (
     feed_own_probes,
     weights_of,
 )
-from simmerge_hub.zoo.measuring.running import Bench, merge_pair
+from simmerge_hub.zoo.measuring.running import Bench, merge_pair, merges_as_it_runs
 from simmerge_hub.zoo.real.codec import codec_for
 from simmerge_hub.zoo.real.domains import find_task
 
@@ -253,7 +253,8 @@ def set_up(
     codec, scratch = codec_for(manifest, base), load_model(manifest, base)
     origin = weights_of(scratch)
     fed = any(find(each.operator).activations for each in arms)
-    runners = [load_model(manifest, base) for _ in range(models)] if fed else []
+    runs = any(map(merges_as_it_runs, arms))
+    runners = [load_model(manifest, base) for _ in range(models)] if runs else []
 
     @lru_cache(HELD)
     def side(name: str) -> Side:
