@@ -105,12 +105,15 @@ def _kept(run: Run, workshop: Workshop) -> dict[str, Kept]:
 def _expect(
     choice: Choice, kept: Mapping[str, Kept], gaps: Mapping[str, Gap], blind: bool
 ) -> Choice:
-    """The choice with a new belief on every task that was seen."""
+    """The choice with a new belief on every task that was seen; where predictions show nothing,
+    none of a task that was not seen decides."""
     model = tried.read()
     beliefs = dict(choice.beliefs)
-    for task, each in kept.items():
-        gap = gaps.get(task)
-        if gap is None or not gap.size:
+    for task, gap in gaps.items():
+        each = kept.get(task)
+        if blind and each is None:
+            beliefs[task] = replace(beliefs[task], mean=gap.middle.mean)
+        if each is None or not gap.size:
             continue
         predicted = None if blind else (beliefs[task].mean - gap.level) / gap.size
         gain, width = model.expect(each, predicted)

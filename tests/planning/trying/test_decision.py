@@ -110,6 +110,12 @@ def test_a_prediction_stays_where_a_merge_reads_other_tokens() -> None:
     assert not outcome.tried[TIES.label].kept
 
 
+def test_where_predictions_show_nothing_none_of_an_unseen_task_decides() -> None:
+    runs = {each.label: Run(readings={"a": UNREAD}) for each in (LINEAR, TIES)}
+    assert {c.beliefs["a"].mean for c in decided(runs, blind=True).choices[:2]} == {0.5}
+    assert {c.beliefs["a"].mean for c in decided(runs).choices[:2]} == {0.9, 0.5}
+
+
 def test_answers_that_say_nothing_are_told_from_those_that_do() -> None:
     given = rankings.inputs({"a": "first", "b": "second", "c": "second"})
     given = replace(given, base=rankings.checkpoint("base"))
