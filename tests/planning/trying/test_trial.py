@@ -120,6 +120,7 @@ def test_of_three_models_the_most_promising_trees_are_made_and_decided_on(
     rest = [c.label for c in blind.choices if c.label not in made.tried]
     assert [c.label for c in made.choices[count:]] == rest
     assert made.verdict.status == "tried"
+    assert made.verdict.parts[made.best.label] == made.best
     assert not list(tmp_path.iterdir())
 
 
