@@ -1,6 +1,7 @@
 """What tried merges keep of their experts' own answers, beside what they are worth.
 
     python benchmarks/trying.py measure ZOO TABLE --name nano    # a built zoo; 12 minutes for nano
+    python benchmarks/trying.py sets ZOO                         # three models at once; 5 minutes
     python benchmarks/trying.py report                           # seconds, without a zoo
 
 Pairs of an outcomes table are drawn by a hash of their names, spread over the zoo's bases. Each is
@@ -17,20 +18,22 @@ on (build/kept-NAME.jsonl).
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import torch
 import trying_report
 
-from simmerge_hub.operators import Arm, find
+from simmerge_hub.operators import FED_ARMS, Arm, arm, find
 from simmerge_hub.selector.predictor.origin import find as find_predictor
 from simmerge_hub.selector.tables.lines import write_text
 from simmerge_hub.selector.tables.outcomes import (
+    HIGHEST,
     SMALLEST_GAP,
     Outcome,
     Outcomes,
@@ -41,15 +44,33 @@ from simmerge_hub.signatures.merged.kept import summarise
 from simmerge_hub.signatures.probing.answers import Sequences, continue_greedily
 from simmerge_hub.signatures.probing.dosing.dose import score_answers
 from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES, Cross, Response
+from simmerge_hub.zoo.evaluation import evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_manifest, load_model
-from simmerge_hub.zoo.measuring.members import changes, feed_own_probes, weights_of
-from simmerge_hub.zoo.measuring.running import Bench, merge_pair
+from simmerge_hub.zoo.measuring.members import (
+    Feeding,
+    Weights,
+    changes,
+    feed_own_probes,
+    weights_of,
+)
+from simmerge_hub.zoo.measuring.running import Bench, merge_pair, merges_as_it_runs
 from simmerge_hub.zoo.real.codec import codec_for
+from simmerge_hub.zoo.real.domains import find_task
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
 SHARES = {"skills": 72, "half": 40, "large": 8}
 """Nano pairs of each base; of a base that is not here all that are wanted."""
+SET_BASE, SETS = "skills", 24
+"""Sets of three: of which base, and how many."""
+SET_ARMS = (
+    arm("linear"),
+    arm("ties", density=0.5),
+    arm("task_arithmetic", scale=0.7),
+    *(each for each in FED_ARMS if "weights" not in each.parameters),
+)
+HELD = 3
+"""Specialists kept in memory."""
 ENTRIES = 2**25
 """Logits made at a time at most."""
 DIGITS = 4
@@ -59,7 +80,7 @@ Pair = tuple[str, str]
 def main() -> None:
     """Measure, or report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["measure", "report"])
+    parser.add_argument("what", choices=["measure", "sets", "report"])
     parser.add_argument("zoo", type=Path, nargs="?")
     parser.add_argument("table", type=Path, nargs="?")
     parser.add_argument("--name", default="nano")
@@ -70,6 +91,8 @@ def main() -> None:
     torch.set_num_threads(1)
     if given.what == "measure":
         measure(given)
+    if given.what == "sets":
+        measure_sets(given)
     trying_report.write()
 
 
@@ -91,6 +114,60 @@ def measure(given: argparse.Namespace) -> None:
                 file.write(json.dumps({"pair": pair, "kept": known[pair]}) + "\n")
             print(len(known), *pair, flush=True)
     write_table(trying_report.TABLES / f"kept-{given.name}.jsonl.gz", known, outcomes)
+
+
+def measure_sets(given: argparse.Namespace) -> None:
+    """Sets of three nano models of one base, experts of different tasks, merged in one step."""
+    manifest, rows = load_manifest(given.zoo), []
+    journal = BUILD / "kept-sets.jsonl"
+    BUILD.mkdir(exist_ok=True)
+    if journal.is_file():
+        rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    known = {tuple(row["models"]) for row in rows}
+    bench, side = set_up(manifest, SET_BASE, SET_ARMS, given.prompts, models=3)
+    for models in draw_sets(manifest):
+        if models in known:
+            continue
+        sides = {name: side(name) for name in models}
+        entry: dict[str, Any] = {"models": models, "arms": {}}
+        for each in SET_ARMS:
+            merge = merge_sides(bench, each, sides)
+            entry["arms"][each.label] = {
+                name: {**read(merge, own), "gain": _gain_in_set(manifest, merge, name, models)}
+                for name, own in sides.items()
+            }
+        rows.append(entry)
+        with journal.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        print(len(rows), *models, flush=True)
+    path = trying_report.TABLES / "kept-sets.jsonl.gz"
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def draw_sets(manifest: Manifest) -> list[tuple[str, ...]]:
+    """SETS sets, drawn by a seed."""
+    names = [n for n in sorted(manifest.specialists) if base_of(manifest, n) == SET_BASE]
+    random, drawn = Random(0), list[tuple[str, ...]]()
+    while len(drawn) < SETS:
+        chosen = tuple(sorted(random.sample(names, 3)))
+        if len({manifest.models[n].spec["task"] for n in chosen}) == 3 and chosen not in drawn:
+            drawn.append(chosen)
+    return drawn
+
+
+def _gain_in_set(manifest: Manifest, merge: Any, name: str, models: Sequence[str]) -> float | None:
+    """The share of the gap between the expert and the mean of the others; None without a gap."""
+    task = manifest.models[name].spec["task"]
+    own, *others = (
+        manifest.models[n].scores[task]["exact_match"]
+        for n in (name, *(n for n in models if n != name))
+    )
+    level = sum(others) / len(others)
+    if own - level < SMALLEST_GAP:
+        return None
+    examined = exam(find_task(manifest.tasks[task]), manifest.evaluation)
+    reached = mean(evaluate(merge, examined).exact_match)
+    return round(min(HIGHEST, max(-1.0, (reached - level) / (own - level))), DIGITS)
 
 
 def read_journal(path: Path) -> dict[Pair, Any]:
@@ -143,14 +220,44 @@ def prepare(
     manifest: Manifest, base: str, arms: Sequence[Arm], prompts: int
 ) -> Callable[[str, str], dict[str, Any]]:
     """What measures a pair: expert -> arm, seen from it -> what the merge keeps."""
+    bench, side = set_up(manifest, base, arms, prompts, models=2)
+
+    def measure_pair(first: str, second: str) -> dict[str, Any]:
+        sides = {name: side(name) for name in (first, second)}
+        kept: dict[str, Any] = {first: {}, second: {}}
+        for each in arms:
+            merge = merge_sides(bench, each, sides)
+            for name, own in sides.items():
+                label = each.label if name == first else each.swapped().label
+                kept[name][label] = read(merge, own)
+        return kept
+
+    return measure_pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A specialist: its prompts, with its answers; its weights, and what its layers are fed."""
+
+    ids: Sequences
+    answered: Sequences
+    response: Response
+    weights: Weights
+    feeding: Feeding | None
+
+
+def set_up(
+    manifest: Manifest, base: str, arms: Sequence[Arm], prompts: int, *, models: int
+) -> tuple[Bench, Callable[[str], Side]]:
+    """Where merges of so many models are made, and what reads a specialist."""
     codec, scratch = codec_for(manifest, base), load_model(manifest, base)
     origin = weights_of(scratch)
     fed = any(find(each.operator).activations for each in arms)
-    runners = [load_model(manifest, base) for _ in range(2)] if fed else []
-    bench = Bench(scratch=scratch, base=origin, runners=runners)
+    runs = any(map(merges_as_it_runs, arms))
+    runners = [load_model(manifest, base) for _ in range(models)] if runs else []
 
-    @lru_cache(8)
-    def side(name: str) -> tuple[Sequences, Sequences, Response, Any, Any]:
+    @lru_cache(HELD)
+    def side(name: str) -> Side:
         lines = manifest.probes(manifest.models[name].spec["task"]).read_text().splitlines()
         texts = [json.loads(line)["prompt"] for line in lines][:prompts]
         ids = [(codec.bos, *codec.encode(text)) for text in texts]
@@ -158,25 +265,28 @@ def prepare(
         answered = continue_greedily(model, ids, ANSWER_TOKENS)
         own = score_answers(model, ids, answered, ENTRIES)
         _restore(scratch, origin)
-        response = respond(ids, answered, own, score_answers(scratch, ids, answered, ENTRIES))
-        feeding = feed_own_probes(manifest, name, codec) if fed else None
-        return ids, answered, response, changes(manifest, name, origin), feeding
+        return Side(
+            ids=ids,
+            answered=answered,
+            response=respond(ids, answered, own, score_answers(scratch, ids, answered, ENTRIES)),
+            weights=changes(manifest, name, origin),
+            feeding=feed_own_probes(manifest, name, codec) if fed else None,
+        )
 
-    def measure_pair(first: str, second: str) -> dict[str, Any]:
-        sides = {name: side(name) for name in (first, second)}
-        parents = {name: known[3] for name, known in sides.items()}
-        feedings = [known[4] for known in sides.values() if fed]
-        kept: dict[str, Any] = {first: {}, second: {}}
-        for each in arms:
-            merge = merge_pair(bench, each, parents, feedings)
-            for name, (ids, answered, response, *_) in sides.items():
-                label = each.label if name == first else each.swapped().label
-                right, logliks = score_answers(merge, ids, answered, ENTRIES)
-                seen = summarise(response, Cross(kept=right, logliks=logliks))
-                kept[name][label] = rounded(asdict(seen))
-        return kept
+    return Bench(scratch=scratch, base=origin, runners=runners), side
 
-    return measure_pair
+
+def merge_sides(bench: Bench, arm: Arm, sides: Mapping[str, Side]) -> Any:
+    """The merge of some specialists, in memory."""
+    feedings = [each.feeding for each in sides.values() if each.feeding]
+    return merge_pair(bench, arm, {name: s.weights for name, s in sides.items()}, feedings)
+
+
+def read(merge: Any, own: Side) -> dict[str, Any]:
+    """What a merge keeps of a specialist's answers."""
+    kept, logliks = score_answers(merge, own.ids, own.answered, ENTRIES)
+    seen = summarise(own.response, Cross(kept=kept, logliks=logliks))
+    return rounded(asdict(seen))
 
 
 def respond(ids: Sequences, answered: Sequences, own: Any, base: Any) -> Response:

@@ -54,6 +54,9 @@ def write() -> None:
     real_path = TABLES / "kept-real.jsonl.gz"
     if real_path.is_file():
         report["real, lines from nano"] = judge_real(read_table(real_path), line)
+    sets = TABLES / "kept-sets.jsonl.gz"
+    if sets.is_file():
+        report["three nano models at once, lines from pairs"] = judge_sets(sets, line)
     (HERE / "trying.json").write_text(json.dumps(report, indent=1) + "\n")
     for zoo, each in report.items():
         print(zoo, json.dumps(each, indent=1))
@@ -62,7 +65,7 @@ def write() -> None:
 def read_table(path: Path) -> Table:
     """A table of what is kept."""
     lines = [line for _, line in read_lines(path)]
-    names = ("gain", "predicted", "confidence", "base", *MEASURES)
+    names = ("gain", "predicted", "confidence", "base", "count", *MEASURES)
     return Table(
         sides=[(line["expert"], line["auxiliary"], line["arm"]) for line in lines],
         pairs=[_pair(line["expert"], line["auxiliary"]) for line in lines],
@@ -111,6 +114,7 @@ def package(table: Table) -> dict[str, Any]:
     """The lines plans use, with half-widths from models left out."""
     entry: dict[str, Any] = {
         "of": "pairs of nano models", "rows": len(table.pairs), "coverage": 1 - ALPHA,
+        "answers": int(np.median(table.columns["count"])),
     }  # fmt: skip
     for name, predicted in (("predicted", True), ("blind", False)):
         weights = fit(inputs(table, predicted=predicted), table.columns["gain"])
@@ -224,6 +228,41 @@ def judge_real(table: Table, entry: Mapping[str, Any]) -> dict[str, Any]:
         "correlation inside a pair": inside(table, scores),
         "coverage": round(float((errors <= line["radius"]).mean()), DIGITS),
         "mean absolute error": round(float(errors.mean()), DIGITS),
+    }
+
+
+def judge_sets(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Sets of three, merged in one step; the lines are those of pairs."""
+    rows = [row for _, row in read_lines(path)]
+    line, labels = entry["blind"], list(rows[0]["arms"])
+    truth, seen, errors, flat = [], [], [], []
+    for row in rows:
+        gains, scores = [], []
+        for label in labels:
+            tasks = [each for each in row["arms"][label].values() if each["gain"] is not None]
+            values = np.array([[t["weighted"], t["probability"], t["regained"]] for t in tasks])
+            values[:, 2] = np.clip(values[:, 2], *REGAINED)
+            said = values @ np.array(line["weights"]) + line["intercept"]
+            true = np.array([t["gain"] for t in tasks])
+            errors.append(np.abs(said - true))
+            flat.append(np.stack([said, true]))
+            gains.append(true.mean())
+            scores.append(said.mean())
+        truth.append(gains)
+        seen.append(scores)
+    truth, seen = np.array(truth), np.array(seen)
+    fixed = [np.delete(truth, i, 0).mean(axis=0).argmax() for i in range(len(truth))]
+    said, true = np.concatenate(flat, axis=1)
+    return {
+        "sets": len(truth),
+        "arms": {label: round(float(truth[:, i].mean()), DIGITS) for i, label in enumerate(labels)},
+        "gap closed": {
+            "best fixed arm": round(float(take(truth, np.array(fixed)).mean()), DIGITS),
+            "all tried": round(float(take(truth, seen.argmax(axis=1)).mean()), DIGITS),
+            "oracle": round(float(truth.max(axis=1).mean()), DIGITS),
+        },
+        "correlation with true gain": round(float(np.corrcoef(said, true)[0, 1]), DIGITS),
+        "coverage": round(float((np.concatenate(errors) <= line["radius"]).mean()), DIGITS),
     }
 
 

@@ -33,7 +33,8 @@ PAGES = (
     "reference/tree.md", "reference/cli.md", "reference/operators.md", "reference/errors.md",
     "reference/features.md", "reference/operators-parity.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
-    "explanation/multiway.md", "explanation/bandit.md", "how-to/choose-from-a-catalogue.md",
+    "explanation/multiway.md", "explanation/trying.md", "explanation/bandit.md",
+    "how-to/choose-from-a-catalogue.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",

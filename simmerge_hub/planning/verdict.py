@@ -124,7 +124,8 @@ class Verdict:
 
 def worst(statuses: Sequence[Status]) -> Status:
     """The least to be believed; calibrated if there are none."""
-    return max(statuses, key=STATUSES.index, default="calibrated")
+    none = STATUSES.index("calibrated")
+    return STATUSES[max((STATUSES.index(status) for status in statuses), default=none)]
 
 
 def reasons(ranked: Sequence[Choice], order: Order, models: Sequence[Choice]) -> tuple[str, ...]:

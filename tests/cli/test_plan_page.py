@@ -10,10 +10,12 @@ import yaml
 from rich.console import Console
 
 from simmerge_hub.cli import plan_page, show
+from simmerge_hub.cli.main import main
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.planning.tree import steps
+from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.recipe import Recipe, Source
 from simmerge_hub.recipe.why import MEANINGS, Status
 from simmerge_hub.selector.predictor.ranking import Ranking
@@ -209,3 +211,26 @@ def test_hostile_names_stay_as_they_are_in_a_decision(monkeypatch: pytest.Monkey
     out = console(monkeypatch, 200)
     plan_page.page(planned(ranking(HOSTILE, "extrapolated", reason=HOSTILE, ties=0.8)))
     assert out.getvalue().count(HOSTILE) >= 2
+
+
+def test_every_merge_is_tried_or_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = console(monkeypatch, 100)
+    plan = planned(ranking("code", ties=0.6, linear=0.5))
+    seen = {plan.choices[1].label: Tried(kept={}, predicted={})}
+    verdict = replace(plan.verdict, tried=seen, status="tried")
+    plan_page.page(replace(plan, verdict=verdict), verbose=True)
+    rows = [line for line in text.getvalue().splitlines() if line.startswith("│")]
+    assert [("tried" in row, "predicted" in row) for row in rows] == [(False, True), (True, False)]
+    assert f"tried: {MEANINGS['tried'][:30]}" in text.getvalue()
+
+
+@pytest.mark.parametrize("option", ["--try", "--probe-intermediates"])
+def test_so_many_are_tried(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is what it was called; nobody is shown it."""
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("simmerge_hub.planning.plan.plan", lambda *_, **how: asked.update(how))
+    monkeypatch.setattr(plan_page, "page", lambda *_, **__: None)
+    assert main(["plan", "a", "b", option, "3"]) == 0
+    assert asked["tries"] == 3
+    assert main(["plan", "a", "b"]) == 0
+    assert asked["tries"] == 0

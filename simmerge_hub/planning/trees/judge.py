@@ -87,7 +87,8 @@ def judge_trees(
         objective=ask.objective,
         standings={task: Standing(novelty=each) for task, each in novelty.items()},
         left_out={**leave_out(ranked, order, inputs.names), **beaten},
-        parts={merge.label: forecast.latest.get(merge.label, best) for merge in best.tree.merges},
+        parts={m.label: forecast.latest.get(m.label, best) for m in best.tree.merges}
+        | {best.label: best},
         tried=outcome.tried,
         scored=forecast.scored,
     )

@@ -59,13 +59,17 @@ def state_cost(workshop: Workshop, clock: Clock, cached: int) -> str:
     passes = "merge is made and reads" if clock.count == 1 else "merges are made, and each reads"
     return (
         f"trying: {clock.count} {passes} {tokens:,} tokens of prompts and experts' answers; "
-        f"{workshop.size / 1e9:.2f} GB of disk, one at a time; {how_long}{known}"
+        f"{_spell_bytes(workshop.size)} of disk, one at a time; {how_long}{known}"
     )
 
 
 def spell_seconds(seconds: float) -> str:
     """`40 s`, `3 min`."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _spell_bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def read_rate() -> float:

@@ -105,12 +105,15 @@ def _kept(run: Run, workshop: Workshop) -> dict[str, Kept]:
 def _expect(
     choice: Choice, kept: Mapping[str, Kept], gaps: Mapping[str, Gap], blind: bool
 ) -> Choice:
-    """The choice with a new belief on every task that was seen."""
+    """The choice with a new belief on every task that was seen; where predictions show nothing,
+    none of a task that was not seen decides."""
     model = tried.read()
     beliefs = dict(choice.beliefs)
-    for task, each in kept.items():
-        gap = gaps.get(task)
-        if gap is None or not gap.size:
+    for task, gap in gaps.items():
+        each = kept.get(task)
+        if blind and each is None:
+            beliefs[task] = replace(beliefs[task], mean=gap.middle.mean)
+        if each is None or not gap.size:
             continue
         predicted = None if blind else (beliefs[task].mean - gap.level) / gap.size
         gain, width = model.expect(each, predicted)
@@ -133,6 +136,21 @@ def say_what_was_kept(outcome: Outcome, best: Choice) -> tuple[str, ...]:
     for task, why in outcome.silent.items():
         sentences.append(f"On {task} the probes say nothing: {why}")
     return tuple(sentences)
+
+
+def say_what_is_left(outcome: Outcome, order: Order) -> tuple[str, ...]:
+    """Whether a merge that was not tried is predicted higher than the best of those that were."""
+    rest = [choice for choice in outcome.choices if choice.label not in outcome.tried]
+    if not outcome.tried or not rest:
+        return ()
+    other = max(rest, key=order.value)
+    value = order.value(other)
+    if value <= order.value(outcome.choices[0]):
+        return ()
+    return (
+        f"{other.label} was not tried, and is predicted higher ({value:.2f}): "
+        f"--try {2 * len(outcome.tried)} looks at more",
+    )
 
 
 def _mean(spreads: Mapping[str, Spread]) -> float:

@@ -13,6 +13,7 @@ from simmerge_hub.planning.trying.decision import (
     decide,
     pick,
     run_all,
+    say_what_is_left,
     say_what_was_kept,
 )
 from simmerge_hub.planning.trying.trial import Workshop
@@ -88,7 +89,8 @@ def _conclude(verdict: Verdict, outcome: Outcome, inputs: Inputs, order: Order) 
         return replace(verdict, because=because)
     tried = [choice for choice in outcome.choices if choice.label in outcome.tried]
     models = [model_alone(name, inputs.known) for name in inputs.names]
-    because = (*reasons(tried, order, models), *say_what_was_kept(outcome, best))
+    left = () if verdict.status == "abstained" else say_what_is_left(outcome, order)
+    because = (*reasons(tried, order, models), *say_what_was_kept(outcome, best), *left)
     return replace(
         verdict,
         choices=outcome.choices,

@@ -21,7 +21,10 @@ from simmerge_hub.selector.predictor.measured.pairs import Measured
 from simmerge_hub.selector.predictor.record import Cases, Record
 from simmerge_hub.selector.tables.rows import Floats
 
-SURER = "To be surer, evaluate this merge, and one with another operator beside it"
+SURER = (
+    "To be surer, let some merges be tried first (--try 4), or evaluate this merge, and one with "
+    "another operator beside it"
+)
 """What helps where the ranking is not followed."""
 SEED = 0
 """Of the models that are drawn anew."""

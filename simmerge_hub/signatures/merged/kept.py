@@ -37,6 +37,7 @@ class Kept:
         confidence: the expert's own probability of a token of its answer, geometric mean by
             answer, then their mean.
         base: share of the answers that the base would give.
+        count: how many answers there are, of one token at least.
     """
 
     answers: float
@@ -47,6 +48,7 @@ class Kept:
     probability: float
     confidence: float
     base: float
+    count: int
 
 
 def summarise(response: Response, reading: Cross) -> Kept:
@@ -70,6 +72,7 @@ def summarise(response: Response, reading: Cross) -> Kept:
         probability=mean(np.exp(np.minimum(lost / tokens, 0.0))),
         confidence=mean(sure),
         base=whole_share(response.kept[base], lengths),
+        count=len(tokens),
     )
 
 

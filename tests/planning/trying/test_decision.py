@@ -8,13 +8,23 @@ import pytest
 
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.planning.ask.objective import MEAN
+from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.choice import Belief, Choice, Gap, Order
 from simmerge_hub.planning.evidence import Evidence
+from simmerge_hub.planning.pairs import decide as pairs_decide
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trying.answers import NO_ANSWERS, sort_answers
-from simmerge_hub.planning.trying.decision import Outcome, decide, pick, say_what_was_kept
+from simmerge_hub.planning.trying.decision import (
+    Outcome,
+    decide,
+    pick,
+    say_what_is_left,
+    say_what_was_kept,
+)
+from simmerge_hub.planning.trying.pair import try_pair
 from simmerge_hub.planning.trying.trial import Run, Workshop
 from simmerge_hub.selector.predictor.measured import tried
+from simmerge_hub.selector.predictor.origin import find
 from simmerge_hub.signatures.probing.dosing.response import Cross
 from simmerge_hub.signatures.probing.dosing.trial import UNREAD, OwnAnswers
 from simmerge_hub.signatures.probing.probe import ProbeSet
@@ -69,9 +79,28 @@ def test_what_keeps_more_comes_first_and_what_was_not_tried_last(blind: bool) ->
     assert utilities[2] == 0.9
     assert outcome.tried[TIES.label].predicted["a"][0] == 0.5
     assert outcome.tried[SCALED.label].kept["a"].answers == 1
+    order = Order(objective=MEAN, caution=0.0)
+    assert say_what_is_left(outcome, order) == ()
     said = " ".join(say_what_was_kept(outcome, outcome.choices[0]))
     assert "keeps 100% on a" in said
     assert TIES.label in said
+
+
+def test_a_merge_that_was_not_tried_and_is_predicted_higher_is_named() -> None:
+    outcome = decided({TIES.label: Run(readings={"a": NOTHING})})
+    (said,) = say_what_is_left(outcome, Order(objective=MEAN, caution=0.0))
+    assert said == "linear was not tried, and is predicted higher (0.90): --try 2 looks at more"
+
+
+def test_where_the_probes_say_nothing_the_prediction_stands_and_that_is_said() -> None:
+    given = replace(rankings.inputs({"a": "first"}), base=rankings.checkpoint("base"))
+    verdict = pairs_decide(given, {"a": rankings.ranking("a", linear=0.9, ties=0.5)}, MEAN)
+    signatures: Any = {"first": _Signed({"a": respond([[4, 5, 0]] * 6)})}
+    evidence = Evidence(probes={"a": PROBES}, signatures=signatures, base=None, origins={})
+    after = try_pair(verdict, given, evidence, find().predictor, Ask(tries=2), say=print, note=None)
+    assert (after.choices, after.status, after.tried) == (verdict.choices, "calibrated", {})
+    assert "On a the probes say nothing: first: it gives the same answer" in after.reason
+    assert "linear is predicted to have the highest" in after.reason
 
 
 def test_a_prediction_stays_where_a_merge_reads_other_tokens() -> None:
@@ -79,6 +108,12 @@ def test_a_prediction_stays_where_a_merge_reads_other_tokens() -> None:
     assert outcome.choices[0].label == TIES.label
     assert outcome.choices[0].beliefs == TIES.beliefs
     assert not outcome.tried[TIES.label].kept
+
+
+def test_where_predictions_show_nothing_none_of_an_unseen_task_decides() -> None:
+    runs = {each.label: Run(readings={"a": UNREAD}) for each in (LINEAR, TIES)}
+    assert {c.beliefs["a"].mean for c in decided(runs, blind=True).choices[:2]} == {0.5}
+    assert {c.beliefs["a"].mean for c in decided(runs).choices[:2]} == {0.9, 0.5}
 
 
 def test_answers_that_say_nothing_are_told_from_those_that_do() -> None:
@@ -120,6 +155,8 @@ def test_the_packaged_model_believes_what_it_sees() -> None:
         low, _ = model.expect(lost, predicted)
         assert high == pytest.approx(1, abs=0.1)
         assert low == pytest.approx(0, abs=0.1)
-        assert 0 < width < 0.3
+        assert 0 < width < 0.4
+        widths = [model.expect(replace(kept, weighted=0.5, count=n), predicted)[1] for n in (8, 64)]
+        assert widths[0] > widths[1]  # fewer answers say less
     assert model.rows > 500
     assert np.isfinite([*model.predicted.weights, *model.blind.weights]).all()

@@ -35,7 +35,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Plan]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tempfile, "tempdir", str(folder))
             made = plan(*MODELS[:2], base=BASE, tasks=TWO, tries=1, **how)
-        assert not list(folder.iterdir())
+        assert not list(folder.glob("simmerge-*"))
         return made
 
     return make
@@ -120,7 +120,8 @@ def test_of_three_models_the_most_promising_trees_are_made_and_decided_on(
     rest = [c.label for c in blind.choices if c.label not in made.tried]
     assert [c.label for c in made.choices[count:]] == rest
     assert made.verdict.status == "tried"
-    assert not list(tmp_path.iterdir())
+    assert made.verdict.parts[made.best.label] == made.best
+    assert not list(tmp_path.glob("simmerge-*"))
 
 
 def test_without_probes_there_is_nothing_to_try_them_on() -> None:

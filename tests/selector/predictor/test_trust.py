@@ -100,7 +100,7 @@ def test_beyond_all_evidence_the_safe_arm_is_the_best_of_the_farthest_outcomes()
         f"own ranking ({TIES} first) is not followed: no held-out pair was as far" in found.reason
     )
     assert "from training (it is a giant)" in found.reason
-    assert found.because[-1].startswith("To be surer, evaluate this merge")
+    assert found.because[-1].startswith("To be surer, let some merges be tried first (--try 4)")
 
 
 def test_the_safe_arm_is_one_that_can_be_used() -> None:

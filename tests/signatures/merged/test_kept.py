@@ -46,6 +46,7 @@ def test_by_hand() -> None:
     assert kept.probability == pytest.approx((1 + math.exp(-4 / 3)) / 2)
     assert kept.confidence == pytest.approx(math.exp(-0.1))
     assert kept.base == 0
+    assert kept.count == 2
 
 
 def test_an_answer_counts_by_the_experts_confidence() -> None:

@@ -17,6 +17,8 @@ from simmerge_hub.signatures.merged.kept import Kept
 TRIED = Path(__file__).parent / "tried.json"
 INPUTS = ("weighted", "probability", "regained")
 """What is read of `Kept`, in order."""
+DEVIATIONS = 1.645
+"""Standard deviations that 90 % of a normal error lie within."""
 REGAINED = (-0.5, 1.2)
 """The range a log-likelihood between base and expert is cut off to: beyond, it says no more."""
 
@@ -44,6 +46,7 @@ class TriedModel:
         of: what was merged, in words.
         rows: merges on one task each.
         coverage: the share of outcomes that intervals hold.
+        answers: how many of an expert's answers each of them was held against.
         predicted: with the predicted gain.
         blind: where nothing is predicted.
     """
@@ -51,6 +54,7 @@ class TriedModel:
     of: str
     rows: int
     coverage: float
+    answers: int
     predicted: Line
     blind: Line
 
@@ -66,7 +70,14 @@ class TriedModel:
         if predicted is not None:
             values = (*values, predicted)
         gain = line.intercept + sum(w * v for w, v in zip(line.weights, values, strict=True))
-        return min(HIGHEST, max(LOWEST, gain)), line.radius
+        return min(HIGHEST, max(LOWEST, gain)), self._width(line, kept)
+
+    def _width(self, line: Line, kept: Kept) -> float:
+        """Wider where fewer answers were there than in the outcomes the line was fitted on: a share
+        p of n has a variance of p(1 − p)/n, with p drawn in (Agresti and Coull 1998)."""
+        share = (kept.count * kept.weighted + 1) / (kept.count + 2)
+        more = max(0.0, share * (1 - share) * (1 / kept.count - 1 / self.answers))
+        return float((line.radius**2 + DEVIATIONS**2 * more) ** 0.5)
 
 
 def read_inputs(kept: Kept) -> tuple[float, ...]:
@@ -83,6 +94,7 @@ def read(path: Path = TRIED) -> TriedModel:
         of=entry["of"],
         rows=int(entry["rows"]),
         coverage=float(entry["coverage"]),
+        answers=int(entry["answers"]),
         predicted=_line(entry["predicted"]),
         blind=_line(entry["blind"]),
     )
