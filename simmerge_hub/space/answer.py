@@ -6,7 +6,7 @@ Only asks: planning, checking and mapping are the library's.
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -79,12 +79,30 @@ def look(question: Question) -> Sight:
             misfits[name] = str(error)
     models, unread = try_each(references, partial(resolve, convert=False))
     misfits |= unread
+    base, strangers = _find_base(models, question.base or None)
+    kin = [model for model in models if model.name not in strangers]
+    _, unfit = try_each(kin, partial(_check_fit, base))
+    return Sight(models=tuple(models), base=base, misfits={**misfits, **strangers, **unfit})
+
+
+def _find_base(
+    models: Sequence[Checkpoint], named: str | None
+) -> tuple[Checkpoint | None, dict[str, str]]:
+    """The base of all; else of the first that has one, and why the others are not of it."""
     try:
-        base = common_base(models, question.base or None) if models else None
+        return (common_base(models, named) if models else None), {}
     except SimmergeError:  # said by the plan already
-        return Sight(models=tuple(models), misfits=misfits)
-    _, unfit = try_each(models, partial(_check_fit, base))
-    return Sight(models=tuple(models), base=base, misfits=misfits | unfit)
+        pass
+    base, strangers = None, {}
+    for model in models:
+        try:
+            own = common_base([model], named)
+            if base is not None and own is not None and own.name != base.name:
+                strangers[model.name] = f"was made from {own.name}, and others from {base.name}"
+            base = base or own
+        except SimmergeError as error:
+            strangers[model.name] = str(error)
+    return base, strangers
 
 
 def _check_fit(base: Checkpoint | None, model: Checkpoint) -> None:

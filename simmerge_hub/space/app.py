@@ -15,7 +15,8 @@ import gradio as gr
 
 from simmerge_hub.space import fields
 from simmerge_hub.space.merges import Merges
-from simmerge_hub.space.plans import Plans, search
+from simmerge_hub.space.plans import Plans
+from simmerge_hub.space.search import Search
 from simmerge_hub.version import __version__
 
 TITLE = "Merge models"
@@ -56,7 +57,7 @@ def _connect_plans(page: gr.Blocks, plans: Plans) -> None:
     asked, told = plans.asked, plans.told
     how: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     asked.models.key_up(
-        search, asked.models, asked.models, trigger_mode="always_last", queue=False, **how
+        Search().find, asked.models, asked.models, trigger_mode="multiple", queue=False, **how
     )
     states = [plans.answer, plans.question, plans.filled]
     everything = [c for part in (asked, told, plans.done) for c in fields.components(part)]

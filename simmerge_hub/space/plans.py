@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from simmerge_hub.errors import SimmergeError
-from simmerge_hub.hub import listing
 from simmerge_hub.merger import Preflight
 from simmerge_hub.publishing.preview import preview_card
 from simmerge_hub.signatures.map.similarities import map_models
@@ -19,21 +18,7 @@ from simmerge_hub.space.markup import join
 from simmerge_hub.space.question import Question, read, read_query
 
 Updates = dict[Any, Any]
-LETTERS_SEARCHED = 2
-"""A search begins with so many letters."""
 log = logging.getLogger(__name__)
-
-
-def search(chosen: list[str] | None, typed: gr.KeyUpData) -> Any:
-    """The Hub's models that are called so, as choices; none where the Hub does not answer."""
-    text = str(typed.input_value or "").strip()
-    if len(text) < LETTERS_SEARCHED:
-        return gr.skip()
-    try:
-        names = listing.search(text)
-    except SimmergeError:  # planning says it, where it matters
-        names = ()
-    return gr.update(choices=list(dict.fromkeys([*(chosen or []), *names])))
 
 
 class Plans:

@@ -1,0 +1,154 @@
+"""What is shown of a plan says what the plan says, and nothing in it is read as HTML."""
+
+import base64
+import re
+from dataclasses import replace
+
+import pytest
+
+from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.errors import HubError, SimmergeError
+from simmerge_hub.merger import Preflight
+from simmerge_hub.planning.verdict import STATUSES
+from simmerge_hub.publishing.preview import preview_card
+from simmerge_hub.recipe.why import MEANINGS
+from simmerge_hub.signatures.map.similarities import map_models
+from simmerge_hub.space import sections
+from simmerge_hub.space.answer import Answer, Sight, answer, cost, lacks
+from simmerge_hub.space.chart import interval, rows
+from simmerge_hub.space.fields import MOST_TASKS, expert_updates
+from simmerge_hub.space.markup import Html
+from simmerge_hub.space.question import Question
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
+
+
+@pytest.fixture(scope="module")
+def made() -> Answer:
+    """Of two nano models, from their weights alone."""
+    experts = {"code": "code", "math": "math"}
+    asked = Question(models=(CODE, MATH), base=BASE, experts=experts, evidence="structural")
+    return answer(asked, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def preflight(made: Answer) -> Preflight:
+    checked = cost(made.plan)
+    assert isinstance(checked, Preflight)
+    return checked
+
+
+def words(html: Html) -> str:
+    return re.sub(r"<[^>]*>", " ", html.text)
+
+
+def test_the_chart_has_every_merge_in_the_plans_order_with_its_numbers(made: Answer) -> None:
+    merges, plan = rows(made.plan), made.plan
+    assert [row.label for row in merges] == [choice.label for choice in plan.choices]
+    assert [row.chosen for row in merges] == [True, *[False] * (len(merges) - 1)]
+    shown = words(sections.decision(made))
+    for choice in plan.choices:
+        assert choice.label in shown
+        assert interval(plan.verdict.value(choice)) in shown
+        assert all(interval(spread) in shown for spread in choice.spreads().values())
+
+
+def test_dots_lie_inside_their_bands_and_all_inside_the_chart(made: Answer) -> None:
+    html = sections.decision(made).text
+    bands = re.findall(r'sm-band" style="left:([\d.]+)%;width:([\d.]+)%', html)
+    dots = re.findall(r'sm-dot" style="left:([\d.]+)%', html)
+    assert len(bands) == len(dots) == len(made.plan.choices)
+    for (left, width), dot in zip(bands, dots, strict=True):
+        assert 0 <= float(left) <= float(dot) + 0.01
+        assert float(dot) <= float(left) + float(width) + 0.01 <= 100.02
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_how_far_to_believe_it_is_told_in_words_a_sign_and_a_colour(made: Answer, status) -> None:
+    told = replace(made.plan, verdict=replace(made.plan.verdict, status=status))
+    html = sections.decision(replace(made, plan=told))
+    assert f'class="sm-verdict {status}"' in html.text
+    assert f"{sections.SIGNS[status]} {status}" in words(html)
+    assert MEANINGS[status] in words(html)
+
+
+def test_reasons_notes_and_errors_of_others_stay_text(made: Answer) -> None:
+    verdict = replace(made.plan.verdict, because=(HOSTILE,))
+    plan = replace(made.plan, verdict=verdict, left_out={HOSTILE: HOSTILE})
+    hostile = replace(made, plan=plan, notes=(HOSTILE,))
+    shown = [
+        sections.decision(hostile),
+        sections.fits(hostile, HubError(HOSTILE, hint=HOSTILE)),
+        sections.error_box(SimmergeError(HOSTILE, hint=HOSTILE)),
+        sections.status_line(HOSTILE, 1.0),
+        sections.sight(Sight(misfits={HOSTILE: HOSTILE})),
+        sections.pushed(f"javascript:{HOSTILE}", HOSTILE),
+    ]
+    for html in shown:
+        assert "<img" not in html.text
+        assert "&lt;img" in html.text
+    assert "href" not in shown[-1].text
+
+
+def test_what_fits_and_what_it_takes(made: Answer, preflight: Preflight) -> None:
+    shown = words(sections.fits(made, preflight))
+    for text in ("✓ code", "✓ math", "base: base", "✗ regmean"):
+        assert text in shown
+    costs = words(sections.costs(preflight))
+    assert f"{len(preflight.layout.entries)} tensors" in costs
+    assert "runs on this machine  yes" in costs
+    assert not lacks(preflight)
+    huge = replace(preflight, output=10**18, memory=10**18)
+    assert [text.split()[2] for text in lacks(huge)] == ["1000000000.0", "1000000000.0"]
+
+
+def test_licences_are_those_of_the_cards(preflight: Preflight) -> None:
+    checkpoints = dict(preflight.layout.checkpoints)
+    shown = words(sections.licences(checkpoints))
+    assert "for the merge" in shown
+    for name, checkpoint in checkpoints.items():
+        assert name in shown
+        assert (checkpoint.license or "nothing") in shown
+
+
+def test_two_models_have_no_tree_and_three_have_their_picture(made: Answer) -> None:
+    assert sections.tree(made.plan).text == ""
+    shown = sections.picture(b"<svg/>", "alt", "tree").text
+    assert base64.b64encode(b"<svg/>").decode() in shown
+
+
+def test_the_map_is_that_of_the_library_with_every_pair(made: Answer) -> None:
+    html = sections.map_picture(map_models(CODE, MATH, base=BASE))
+    svg = re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', html.text)
+    assert svg
+    assert base64.b64decode(svg[1]).rstrip().endswith(b"</svg>")
+    assert "delta cosine" in words(html)
+
+
+def test_the_card_is_that_of_the_merge_before_it_is_made(
+    made: Answer, preflight: Preflight
+) -> None:
+    card = preview_card(preflight, made.plan.why())
+    assert card.startswith("---\nlicense:")
+    assert "REPO_ID" not in card
+    assert f"{len(preflight.layout.entries)} tensors" in card
+    assert made.plan.best.label in card
+
+
+def test_the_recipe_is_saved_as_the_plan_writes_it(made: Answer) -> None:
+    html = sections.recipe_link(made.plan.to_yaml(), "?models=a,b").text
+    data = re.search(r'href="data:text/yaml;base64,([^"]+)"', html)
+    assert data
+    assert base64.b64decode(data[1]).decode() == made.plan.to_yaml()
+    assert 'href="?models=a,b"' in html
+
+
+def test_every_task_has_a_row_of_models_and_what_stands_in_it_is_known() -> None:
+    updates, filled = expert_updates(["a", "b"], {"sql": "a", "code": "b"}, {"sql": "as you say"})
+    assert list(filled) == ["sql", "code", "math", "multilingual", "rag", "instruct"]
+    assert [filled["sql"], filled["code"], filled["math"]] == ["a", "b", ""]
+    assert len(updates) == MOST_TASKS
+    assert [each["visible"] for each in updates] == [True] * 6 + [False] * (MOST_TASKS - 6)
+    assert updates[0]["info"] == "as you say"
+    assert [value for _, value in updates[0]["choices"]] == ["", "a", "b"]
