@@ -15,7 +15,8 @@ from simmerge_hub.zoo.publish import publish
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 MERGES = [p for p in sorted(RECIPES.glob("*.yaml")) if "simmerge" in yaml.safe_load(p.read_text())]
-ZOOS = [p for p in sorted(RECIPES.glob("*.yaml")) if p not in MERGES]
+LEARNED = [RECIPES / "nano-learn.yaml"]  # read in tests/learning
+ZOOS = [p for p in sorted(RECIPES.glob("*.yaml")) if p not in (*MERGES, *LEARNED)]
 
 
 @pytest.fixture(scope="module", autouse=True)

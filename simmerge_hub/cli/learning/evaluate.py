@@ -60,8 +60,8 @@ def add_tasks(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_machine(command: argparse.ArgumentParser) -> None:
-    """What runs the models."""
+def add_machine(command: argparse.ArgumentParser, *, dtype: bool = True) -> None:
+    """What runs the models; `dtype` where nothing else says it."""
     command.add_argument(
         "--backend", choices=["auto", "hf", "vllm"], default="auto",
         help="auto: vLLM where it is installed and a GPU is there, else transformers",
@@ -73,9 +73,11 @@ def add_machine(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", default="auto", metavar="DEVICE", help="as torch calls it: cpu, cuda:1"
     )
-    command.add_argument(
-        "--dtype", default="auto", metavar="DTYPE", help="of the weights; auto: as they are stored"
-    )
+    if dtype:
+        command.add_argument(
+            "--dtype", default="auto", metavar="DTYPE",
+            help="of the weights; auto: as they are stored",
+        )  # fmt: skip
 
 
 def split_tasks(given: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ TASKS_SHOWN = 6
 COLUMNS = 4
 """Numbers that stand beside another merge."""
 SURE: dict[Status, str] = {
+    "tried": "it was made and run; {coverage} of such tests ended inside these ranges",
     "calibrated": "like the pairs it was tested on; {coverage} of them ended inside these ranges",
     "extrapolated": "not very, the ranges do not hold here: {reason}",
     "abstained": "not at all: nothing like it was tested ({reason})",
@@ -123,6 +124,8 @@ def _why(verdict: Verdict, tasks: Sequence[str], short: Callable[[str], str]) ->
     trust = verdict.trust
     if verdict.suggested:
         return "the bandit tries it, to learn from what comes of it"
+    if verdict.best.label in verdict.tried:
+        return _seen(verdict)
     if verdict.status == "abstained":
         return _evidence(verdict)
     many = bool(verdict.parts)
@@ -138,6 +141,15 @@ def _why(verdict: Verdict, tasks: Sequence[str], short: Callable[[str], str]) ->
     first = next((c.tree for c in verdict.choices if c.label == trust.first), None)
     other = name_tree(first, short) if first else trust.first
     return f"the safest in {trust.cases:,} tests; {other} seems better, by too little to rely on"
+
+
+def _seen(verdict: Verdict) -> str:
+    """What was seen of the best merge when it was run."""
+    kept = verdict.tried[verdict.best.label].kept
+    shares = ", ".join(f"{percent(each.answers)} on {task}" for task, each in kept.items())
+    count = len(verdict.tried)
+    of = f"the best of {count} that were made and run" if count > 1 else "it was made and run"
+    return of + (f"; of the experts' own answers it keeps {shares}" if shares else "")
 
 
 def _aim(verdict: Verdict, tasks: Sequence[str]) -> str:

@@ -1,0 +1,141 @@
+"""learn: measure merges of a catalogue, learn from them, publish both."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli.learning.evaluate import add_machine
+
+if TYPE_CHECKING:
+    from simmerge_hub.learning.learn import Cost, Learned
+
+TABLE_SUFFIX = "-outcomes"
+"""What the data set is called after the predictor."""
+
+
+def options(commands: Any) -> None:
+    """Add `simmerge-hub learn`."""
+    command = arguments.command(
+        commands, "learn", run, "merge and evaluate pairs of your models, train a predictor on it"
+    )
+    command.add_argument(
+        "recipe", metavar="RECIPE", help="a YAML file like recipes/nano-learn.yaml"
+    )
+    command.add_argument(
+        "-o", "--output", required=True, metavar="DIR",
+        help="journal, tables and predictor; a run that was cut off goes on there",
+    )  # fmt: skip
+    command.add_argument(
+        "--outcomes", action="append", default=[], metavar="ORG/TABLE",
+        help="also learn from measured merges that others published (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--plan", action="store_true", dest="only_plan",
+        help="say what it would take, and do nothing",
+    )  # fmt: skip
+    command.add_argument(
+        "--no-train", action="store_false", dest="fit", help="measure, and train nothing"
+    )
+    command.add_argument(
+        "--push", metavar="ORG/NAME",
+        help="publish the predictor there, and its table as the data set ORG/NAME-outcomes",
+    )  # fmt: skip
+    command.add_argument("--private", action="store_true", help="if a repository is new")
+    add_machine(command, dtype=False)
+
+
+def run(
+    *,
+    recipe: str,
+    output: str,
+    outcomes: Sequence[str] = (),
+    only_plan: bool = False,
+    fit: bool = True,
+    push: str | None = None,
+    private: bool = False,
+    **how: Any,
+) -> None:
+    """`simmerge-hub learn`; `how` are the fields of `Machine`."""
+    from simmerge_hub.evaluation.harness import Machine
+    from simmerge_hub.learning.learn import estimate, learn, open_catalogue
+    from simmerge_hub.learning.recipe import Table, load_learn_recipe
+
+    asked = load_learn_recipe(Path(recipe))
+    others = tuple(Table(repo=repo) for repo in outcomes)
+    asked = replace(asked, together=(*asked.together, *others))
+    with show.status("reading headers"):
+        inputs = open_catalogue(asked)
+    for sentence in inputs.notes:
+        show.note(sentence)
+    _cost(estimate(asked, inputs))
+    if only_plan:
+        return
+    folder = Path(output)
+    with show.progress("learning") as step:
+
+        def tell(what: str, done: int, total: int) -> None:
+            if total:
+                step(what, done, total)
+
+        learned = learn(
+            asked,
+            folder,
+            inputs=inputs,
+            machine=Machine(**how),
+            fit=fit,
+            progress=tell,
+            note=show.note,
+        )
+    _summary(learned)
+    show.note(f"written to {folder}")
+    if push:
+        _publish(folder, push, private, fit)
+
+
+def _cost(cost: "Cost") -> None:
+    show.note(
+        f"{cost.pairs} of {cost.of} pairs of {cost.models} models are merged: {cost.merges} "
+        f"merges, {cost.evaluations} evaluations of a model on a task, at most "
+        f"{cost.prompts:,} prompts"
+    )
+    show.note(
+        f"at most {show.size(cost.download)} of weights are downloaded; one merge at a time takes "
+        f"{show.size(cost.disk)} of disk"
+    )
+
+
+def _summary(learned: "Learned") -> None:
+    """What each arm kept, what failed, and how the predictor does."""
+    table = show.make_table("arm", title="Measured: share of the expert's score that merges keep")
+    for heading in ("mean", "measurements", "failed"):
+        table.add_column(heading, justify="right")
+    for arm in learned.outcomes.arms:
+        rows = [row for row in learned.measurements if row.arm == arm.label]
+        kept = [
+            row.utility / row.alone["expert"]
+            for row in rows
+            if row.utility is not None and row.alone["expert"]
+        ]
+        mean = f"{fmean(kept):.2f}" if kept else "–"
+        table.add_row(show.escape(arm.label), mean, str(len(kept)), str(len(rows) - len(kept)))
+    show.OUT.print(table)
+    for why in dict.fromkeys(row.failed for row in learned.measurements if row.failed):
+        show.note(f"failed: {why}")
+    if learned.predictor is not None:
+        show.report(learned.predictor.report)
+
+
+def _publish(folder: Path, repo_id: str, private: bool, fit: bool) -> None:
+    from simmerge_hub.learning.sharing import push_table
+    from simmerge_hub.publishing.predictors import push_predictor
+    from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
+
+    with show.status("publishing"):
+        commits = [push_table(folder, f"{repo_id}{TABLE_SUFFIX}", private=private)]
+        if fit:
+            commits.append(push_predictor(folder / PREDICTOR_FILE, repo_id, private=private))
+    for commit in commits:
+        show.commit(commit)

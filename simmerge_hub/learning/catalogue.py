@@ -1,0 +1,114 @@
+"""A recipe -> its models, pinned and signed, and the features of their pairs on every task."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simmerge_hub.errors import RequestError
+from simmerge_hub.hub import listing
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.learning.recipe import LearnRecipe
+from simmerge_hub.operators import Arm
+from simmerge_hub.planning.ask.options import Sources
+from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.evidence import Evidence, sign_all
+from simmerge_hub.planning.inputs import Inputs, check_names
+from simmerge_hub.selector.tables.availability import Floats
+from simmerge_hub.selector.tables.features import FeatureTable
+from simmerge_hub.selector.tables.outcomes import Key
+from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, names_of
+from simmerge_hub.signatures.merged.effects import EFFECT_NAMES, effects
+from simmerge_hub.weights.alignment.align import align_strict
+from simmerge_hub.weights.alignment.lineage import common_base
+from simmerge_hub.weights.loaded.conform import conform
+
+Say = Callable[[str], None]
+FEWEST = 2
+"""Models that make a pair."""
+
+
+def open_catalogue(recipe: LearnRecipe) -> Inputs:
+    """The recipe's models, pinned, aligned with each other and their base; headers only.
+
+    Every task has the first model as its expert here: who really is, evaluations say.
+
+    Raises:
+        SimmergeError: the models cannot be merged with each other.
+    """
+    models = _checkpoints(recipe)
+    if len(models) < FEWEST:
+        raise RequestError(
+            f"{len(models)} model makes no pair", hint="name two fine-tunes of one base or more"
+        )
+    check_names(models, None)
+    base = common_base(models, recipe.base)
+    if base is None:
+        raise RequestError(
+            "the models' base is not known, and what a merge loses is measured from it",
+            hint="name it in the recipe: base: org/base",
+        )
+    check_names(models, base)
+    alike = conform(models, base)
+    align_strict(alike.models, alike.base)
+    expert = alike.models[0].name
+    tasks = tuple(
+        Task(name=task.name, expert=expert, probes=task.probes, scores={}) for task in recipe.tasks
+    )
+    return Inputs(models=alike.models, base=alike.base, tasks=tasks, dropped={}, notes=alike.notes)
+
+
+def _checkpoints(recipe: LearnRecipe) -> list[Checkpoint]:
+    if recipe.collection is None:
+        return [resolve(model) for model in recipe.models]
+    listed = listing.collection(recipe.collection)
+    base = resolve(recipe.base) if recipe.base else None
+    models = [resolve(reference) for reference in listed.references]
+    return [model for model in models if base is None or model.location != base.location]
+
+
+def sign_catalogue(inputs: Inputs, *, progress: Say, note: Say | None) -> Evidence:
+    """One signature per model, on the probes of every task; from caches where they are there."""
+    return sign_all(inputs, Sources(), names=names_of([]), progress=progress, note=note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairFeatures:
+    """What training sees of pairs: features and effects of (expert, auxiliary, task)."""
+
+    inputs: Inputs
+    evidence: Evidence
+    arms: tuple[Arm, ...]
+
+    def table(self, keys: Sequence[Key]) -> FeatureTable:
+        """The features of these rows."""
+        moved: dict[tuple[str, str], dict[str, Floats]] = {}
+        for expert, auxiliary, _ in keys:
+            if (expert, auxiliary) not in moved:
+                moved[expert, auxiliary] = self._effects(expert, auxiliary)
+        return FeatureTable(
+            names=self.evidence.names,
+            schema=FEATURE_SCHEMA,
+            rows={key: self.evidence.compare(*key).values for key in keys},
+            effect_names=EFFECT_NAMES,
+            effects={key: moved[key[0], key[1]] for key in keys},
+        )
+
+    def points(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Floats]:
+        """Pair -> [features]: the mean over both directions and all tasks."""
+        tasks = [task.name for task in self.inputs.tasks]
+        return {pair: self._point(pair, tasks) for pair in pairs}
+
+    def _point(self, pair: tuple[str, str], tasks: Sequence[str]) -> Floats:
+        import warnings
+
+        both = [(pair, task) for pair in (pair, pair[::-1]) for task in tasks]
+        rows = np.stack([self.evidence.compare(*p, task).values for p, task in both])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a feature that no task has
+            return np.nanmean(rows, axis=0)
+
+    def _effects(self, expert: str, auxiliary: str) -> Mapping[str, Floats]:
+        known = self.evidence.signatures
+        seen = effects(known[expert], known[auxiliary], self.evidence.base, self.arms)
+        return {arm.label: values for arm, values in zip(self.arms, seen, strict=True)}

@@ -1,0 +1,333 @@
+"""A recipe -> measured merges, tables, and a predictor that learned from them and from others'.
+
+Everything is kept as it comes: an interrupted run goes on where it was, and ends in the same table.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+
+from simmerge_hub.errors import OutputError
+from simmerge_hub.evaluation.harness import Machine, check_installed
+from simmerge_hub.evaluation.results import Protocol
+from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.learning import measurements
+from simmerge_hub.learning.catalogue import PairFeatures, open_catalogue, sign_catalogue
+from simmerge_hub.learning.design import (
+    Pair,
+    all_pairs,
+    choose_pairs,
+    least_sure,
+    round_sizes,
+    spread_out,
+)
+from simmerge_hub.learning.measurements import Measurement, MergeKey
+from simmerge_hub.learning.recipe import LearnRecipe
+from simmerge_hub.learning.tables import (
+    FEATURES_FILE,
+    MEASUREMENTS_FILE,
+    OUTCOMES_FILE,
+    load_table,
+    outcomes_of,
+)
+from simmerge_hub.learning.trying import Scores, Trial, evaluate_tasks, try_merge
+from simmerge_hub.planning.evidence import prompts_by_model
+from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.selector.predictor import archive
+from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
+from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.tables.features import FeatureTable, save_features
+from simmerge_hub.selector.tables.outcomes import Outcomes, save_outcomes
+from simmerge_hub.selector.tables.rows import join, stack
+from simmerge_hub.selector.training.train import train
+
+JOURNAL_FILE = "journal.jsonl"
+SCRATCH = "scratch"
+Tables = Sequence[tuple[Outcomes, FeatureTable]]
+Say = Callable[[str, int, int], None]
+"""Told (what is done, how many are, of how many)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a recipe will take at most, known from headers.
+
+    Args:
+        models: of the catalogue, the base not counted.
+        pairs: unordered pairs that are merged, of `of`.
+        merges: that are made.
+        evaluations: of a model or merge on one task.
+        prompts: that are answered in all.
+        download: bytes of weights that are not here yet, at most.
+        disk: bytes of one merge, the only one that is there at a time.
+    """
+
+    models: int
+    pairs: int
+    of: int
+    merges: int
+    evaluations: int
+    prompts: int
+    download: int
+    disk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What was measured and learned.
+
+    Args:
+        measurements: all rows, failures included.
+        outcomes, features: what training read of them.
+        predictor: what was learned; None if nothing was trained.
+    """
+
+    measurements: tuple[Measurement, ...]
+    outcomes: Outcomes
+    features: FeatureTable
+    predictor: Predictor | None
+
+
+def estimate(recipe: LearnRecipe, inputs: Inputs) -> Cost:
+    """What measuring will take at most; nothing is downloaded."""
+    assert inputs.base is not None
+    every = len(all_pairs(inputs.names))
+    pairs = min(every, recipe.budget // len(recipe.arms))
+    merges, tasks = pairs * len(recipe.arms), len(recipe.tasks)
+    evaluations = (len(inputs.models) + 1 + merges) * tasks
+    return Cost(
+        models=len(inputs.models),
+        pairs=pairs,
+        of=every,
+        merges=merges,
+        evaluations=evaluations,
+        prompts=evaluations * recipe.limit,
+        download=sum(_weight_bytes(m) for m in (*inputs.models, inputs.base) if not m.ref.folder),
+        disk=_weight_bytes(inputs.base),
+    )
+
+
+def learn(
+    recipe: LearnRecipe,
+    folder: Path,
+    *,
+    inputs: Inputs | None = None,
+    machine: Machine | None = None,
+    fit: bool = True,
+    progress: Say = lambda what, done, total: None,
+    note: Callable[[str], None] | None = None,
+) -> Learned:
+    """Measure what the budget pays for, write the tables, train with those of others.
+
+    Args:
+        recipe: what is measured.
+        folder: journal, tables and predictor; a run that was cut off goes on from there.
+        inputs: of the recipe, if they are open already.
+        machine: what runs models.
+        fit: whether a predictor is trained.
+        progress: told how far it is.
+        note: told what should be kept.
+
+    Raises:
+        SimmergeError: the models cannot be merged or evaluated, or there is too little to learn
+            from. A merge that fails raises nothing: it is a row.
+    """
+    check_installed()
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = inputs or open_catalogue(recipe)
+    _check_disk(folder, estimate(recipe, inputs).disk)
+    protocol = Protocol(limit=recipe.limit, seed=recipe.seed, dtype=recipe.dtype)
+    used = machine or Machine()
+    scores = measure_alone(recipe, inputs, protocol, used, progress)
+    inputs = replace(inputs, tasks=tuple(_with_expert(inputs, scores)))
+    evidence = sign_catalogue(inputs, progress=lambda what: progress(what, 0, 0), note=note)
+    trial = Trial(
+        inputs=inputs,
+        tasks=recipe.tasks,
+        scores=scores,
+        prompts=prompts_by_model(inputs, evidence),
+        protocol=protocol,
+        machine=used,
+        scratch=folder / SCRATCH,
+        evict=recipe.evict,
+    )
+    pairs = PairFeatures(inputs=inputs, evidence=evidence, arms=recipe.arms)
+    others = [load_table(table) for table in recipe.together]
+    rows = _measure(recipe, trial, pairs, others, folder / JOURNAL_FILE, progress)
+    learned = _tables(recipe, inputs, pairs, rows)
+    measurements.save_measurements(rows, folder / MEASUREMENTS_FILE)
+    save_outcomes(learned.outcomes, folder / OUTCOMES_FILE)
+    save_features(learned.features, folder / FEATURES_FILE)
+    if not fit:
+        return learned
+    progress("training", 0, 0)
+    predictor = train([(learned.outcomes, learned.features), *others], seed=recipe.seed)
+    archive.save(predictor, folder / PREDICTOR_FILE)
+    return replace(learned, predictor=predictor)
+
+
+def measure_alone(
+    recipe: LearnRecipe, inputs: Inputs, protocol: Protocol, machine: Machine, progress: Say
+) -> Scores:
+    """Task -> model -> its own score; kept from earlier runs by the cache of evaluations."""
+    assert inputs.base is not None
+    everyone = (*inputs.models, inputs.base)
+    scores: dict[str, dict[str, float]] = {task.name: {} for task in recipe.tasks}
+    for done, model in enumerate(everyone, 1):
+        results = evaluate_tasks(model, recipe.tasks, protocol, machine, base=inputs.base)
+        for task, result in results.items():
+            scores[task][model.name] = result.score or 0.0
+        progress(f"evaluating {model.name}", done, len(everyone))
+    return scores
+
+
+def _with_expert(inputs: Inputs, scores: Scores) -> Iterator:
+    """The tasks, each with the model that is best at it."""
+    for task in inputs.tasks:
+        own = {name: scores[task.name][name] for name in inputs.names}
+        yield replace(task, expert=max(own, key=own.__getitem__), scores=own)
+
+
+def _measure(
+    recipe: LearnRecipe,
+    trial: Trial,
+    pairs: PairFeatures,
+    others: Tables,
+    journal: Path,
+    progress: Say,
+) -> list[Measurement]:
+    """The rows of all pairs that the budget pays for, round by round."""
+    of = _digest(recipe, trial.inputs)
+    known = _current(measurements.read_journal(journal, of), trial.inputs)
+    measurements.start_journal(journal, of, known)
+    open_pairs = [p for p in all_pairs(trial.inputs.names) if trial.rows_of(*p)]
+    count = min(len(open_pairs), recipe.budget // len(recipe.arms))
+    total, chosen = count * len(recipe.arms), list[Pair]()
+    for size in round_sizes(count):
+        left = [pair for pair in open_pairs if pair not in chosen]
+        rows = [r for key, some in known.items() if key[:2] in chosen for r in some]
+        chosen += _next_pairs(recipe, pairs, trial, others, rows, left, size)
+        for pair in chosen:
+            for arm in recipe.arms:
+                key = (*pair, arm.label)
+                if key not in known:
+                    began = perf_counter()
+                    known[key] = try_merge(trial, *pair, arm)
+                    seconds = perf_counter() - began
+                    measurements.add_to_journal(journal, key, known[key], seconds)
+                done = sum(k[:2] in chosen for k in known)
+                progress(f"{pair[0]} + {pair[1]}: {arm.label}", done, total)
+    return [row for key, some in known.items() if key[:2] in chosen for row in some]
+
+
+def _next_pairs(
+    recipe: LearnRecipe,
+    pairs: PairFeatures,
+    trial: Trial,
+    others: Tables,
+    rows: Sequence[Measurement],
+    left: Sequence[Pair],
+    size: int,
+) -> list[Pair]:
+    """Spread over all at first; then those on which predictors of what is known disagree."""
+    if not rows:
+        return spread_out(pairs.points(left), size, seed=recipe.seed)
+    measured = _tables(recipe, trial.inputs, pairs, rows)
+    if not measured.outcomes.rows:
+        return spread_out(pairs.points(left), size, seed=recipe.seed)
+    arms = [a for a in recipe.arms if all(a in outcomes.arms for outcomes, _ in others)]
+    known = [(measured.outcomes, measured.features), *others]
+    asked = [_unmeasured(trial, pair, recipe) for pair in left]
+    wanted = _rows_asked(recipe, trial.inputs, pairs, [r for some in asked for r in some])
+    fitted = stack([join(outcomes, features, arms) for outcomes, features in known])
+    return choose_pairs(least_sure(fitted, join(*wanted, arms), seed=recipe.seed), size)
+
+
+def _unmeasured(trial: Trial, pair: Pair, recipe: LearnRecipe) -> list[Measurement]:
+    """Rows of a pair that was not merged, as if every arm kept nothing: nobody reads what."""
+    return [
+        Measurement(
+            expert=expert, auxiliary=auxiliary, task=task.name, arm=arm.label, utility=0.0,
+            alone={"expert": trial.scores[task.name][expert],
+                   "auxiliary": trial.scores[task.name][auxiliary], "base": 0.0},
+        )
+        for expert, auxiliary, task in trial.rows_of(*pair)
+        for arm in recipe.arms
+    ]  # fmt: skip
+
+
+def _rows_asked(
+    recipe: LearnRecipe, inputs: Inputs, pairs: PairFeatures, rows: Sequence[Measurement]
+) -> tuple[Outcomes, FeatureTable]:
+    tables = _tables(recipe, inputs, pairs, rows)
+    return tables.outcomes, tables.features
+
+
+def _tables(
+    recipe: LearnRecipe, inputs: Inputs, pairs: PairFeatures, rows: Sequence[Measurement]
+) -> Learned:
+    base = inputs.base
+    assert base is not None
+    parameters = inputs.parameters
+    provenance = {
+        "catalogue": sorted(inputs.names),
+        "models": {m.name: digest(m) for m in (*inputs.models, base)},
+        "commits": {m.name: m.commit for m in (*inputs.models, base)},
+        "evaluation": {t.name: t.evaluate for t in recipe.tasks},
+        "limit": recipe.limit,
+        "seed": recipe.seed,
+        "failed": sum(bool(row.failed) for row in rows),
+        "parameters": {base.name: parameters} if parameters else {},
+    }
+    outcomes = outcomes_of(rows, recipe.arms, base.name, provenance)
+    return Learned(
+        measurements=tuple(sorted(rows, key=lambda row: row.key)),
+        outcomes=outcomes,
+        features=pairs.table(sorted(row.key for row in outcomes.rows)),
+        predictor=None,
+    )
+
+
+def _current(
+    known: Mapping[MergeKey, list[Measurement]], inputs: Inputs
+) -> dict[MergeKey, list[Measurement]]:
+    """Of a journal, the merges whose models are still what they were."""
+    digests = {model.name: digest(model) for model in inputs.models}
+
+    def holds(row: Measurement) -> bool:
+        models = row.origin.get("models", {})
+        return all(
+            models.get(role, {}).get("digest") == digests.get(name)
+            for role, name in (("expert", row.expert), ("auxiliary", row.auxiliary))
+        )
+
+    return {key: rows for key, rows in known.items() if all(map(holds, rows))}
+
+
+def _digest(recipe: LearnRecipe, inputs: Inputs) -> str:
+    """Of what every row follows from, besides its own two models."""
+    assert inputs.base is not None
+    tasks = [asdict(task) for task in recipe.tasks]
+    how = [recipe.limit, recipe.seed, recipe.dtype, version("lm_eval")]
+    parts = [measurements.SCHEMA, digest(inputs.base), tasks, how]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _weight_bytes(checkpoint: Checkpoint) -> int:
+    files = {header.file for header in checkpoint.tensors.values()}
+    return sum(checkpoint.files[f].size for f in files if f in checkpoint.files)
+
+
+def _check_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < 2 * needed:
+        raise OutputError(
+            f"{folder} has {free:,} bytes free, and a merge takes {needed:,}",
+            hint="free some, or name a folder on another disk: -o DIR",
+        )

@@ -1,0 +1,184 @@
+"""What to learn from: a catalogue, tasks, arms, a budget; one YAML file.
+
+models: [org/code-7b, org/math-7b]       # or collection: org/title-0123456789abcdef01234567
+base: org/base-7b
+tasks:
+  code: {evaluate: humaneval, probes: org/prompts-code}
+  math: {evaluate: gsm8k, probes: openai/gsm8k:train:question}
+arms: [linear, {ties: {density: 0.5}}, {regmean: {alpha: 0.9}}]
+budget: 60                               # merges
+limit: 200                               # prompts of a task
+seed: 0
+together:                                # tables of others, learned from as well
+  - org/measured-merges
+  - {outcomes: zoo.jsonl.gz, features: zoo-features.jsonl.gz, rows: 300}
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simmerge_hub.documents import DocumentError, read_yaml
+from simmerge_hub.errors import OperatorError, RecipeError
+from simmerge_hub.operators import Arm, arm, find
+
+KEYS = ("models", "collection", "base", "tasks", "arms", "budget", "limit", "seed", "together",
+        "dtype", "evict")  # fmt: skip
+TASK_KEYS = ("evaluate", "probes", "include")
+TABLE_KEYS = ("outcomes", "features", "rows")
+LIMIT = 200
+"""Prompts of a task where the recipe does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnTask:
+    """One task: what it is evaluated on in the harness, and the prompts it is compared on."""
+
+    name: str
+    evaluate: str
+    probes: str | None = None
+    include: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Outcomes and features of others: two files, or a data set on the Hub that holds them.
+
+    `rows` are taken of it at most, evenly spread; all if None.
+    """
+
+    outcomes: str = ""
+    features: str = ""
+    repo: str = ""
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnRecipe:
+    """What is measured and learned from.
+
+    Args:
+        models: references, or () where a collection is named.
+        collection: of the Hub, instead of models.
+        base: what they were fine-tuned from, if cards do not say.
+        tasks: what merges are evaluated on.
+        arms: how models are merged; the budget pays for whole rows of them.
+        budget: merges at most.
+        limit: prompts of each task.
+        seed: which prompts, and which pairs come first.
+        together: tables of others.
+        dtype: that models are run in; `auto`: as they are stored.
+        evict: delete downloaded shards of the models after each merge: slower, and little disk.
+    """
+
+    models: tuple[str, ...]
+    collection: str | None
+    base: str | None
+    tasks: tuple[LearnTask, ...]
+    arms: tuple[Arm, ...]
+    budget: int
+    limit: int = LIMIT
+    seed: int = 0
+    together: tuple[Table, ...] = ()
+    dtype: str = "auto"
+    evict: bool = False
+    folder: Path = field(default_factory=Path)
+
+
+def load_learn_recipe(path: Path) -> LearnRecipe:
+    """Read and check the recipe at `path`; files in it are beside it.
+
+    Raises:
+        RecipeError: it cannot be read, has an unknown key, or asks for what makes no sense.
+    """
+    try:
+        given = read_yaml(path.read_text("utf-8"))
+    except (OSError, DocumentError, ValueError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}") from error
+    if not isinstance(given, dict):
+        raise RecipeError(f"{path} holds no keys", hint=f"keys are: {', '.join(KEYS)}")
+    _refuse_unknown(given, KEYS, str(path))
+    try:
+        return _read(given, path.parent)
+    except (LookupError, TypeError, ValueError, AttributeError, OperatorError) as error:
+        raise RecipeError(
+            f"{path} is no recipe to learn by: {error}",
+            hint="docs/how-to/learn-from-your-models.md has one with every key",
+        ) from error
+
+
+def arm_of(given: Any) -> Arm:
+    """`linear`, or `{ties: {density: 0.5}}`, checked against the registry."""
+    if isinstance(given, str):
+        return arm(given)
+    ((name, parameters),) = dict(given).items()
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in (parameters or {}).items()}
+    return arm(name, **plain)
+
+
+def _read(given: Mapping[str, Any], folder: Path) -> LearnRecipe:
+    models = tuple(map(str, given.get("models") or ()))
+    arms = tuple(map(arm_of, given["arms"]))
+    budget = int(given["budget"])
+    if bool(models) == bool(given.get("collection")):
+        raise ValueError("it names models, or a collection, and not both")
+    if budget < len(arms):
+        raise ValueError(f"a budget of {budget} merges pays for no pair with {len(arms)} arms")
+    labels = {each.label for each in arms}
+    lonely = [each.label for each in arms if each.swapped().label not in labels]
+    if lonely:
+        raise ValueError(f"of {lonely[0]}, the arm with the models the other way round is missing")
+    return LearnRecipe(
+        models=models,
+        collection=given.get("collection"),
+        base=given.get("base"),
+        tasks=tuple(_task(name, each, folder) for name, each in given["tasks"].items()),
+        arms=arms,
+        budget=budget,
+        limit=int(given.get("limit", LIMIT)),
+        seed=int(given.get("seed", 0)),
+        together=tuple(_table(each, folder) for each in given.get("together") or ()),
+        dtype=str(given.get("dtype", "auto")),
+        evict=bool(given.get("evict", False)),
+        folder=folder,
+    )
+
+
+def _task(name: str, given: Any, folder: Path) -> LearnTask:
+    fields = {"evaluate": given} if isinstance(given, str) else dict(given)
+    _refuse_unknown(fields, TASK_KEYS, f"the task {name}")
+    probes, include = fields.get("probes"), fields.get("include")
+    if probes and (folder / probes).is_file():
+        probes = str(folder / probes)
+    return LearnTask(
+        name=name,
+        evaluate=str(fields["evaluate"]),
+        probes=probes,
+        include=str(folder / include) if include else None,
+    )
+
+
+def _table(given: Any, folder: Path) -> Table:
+    if isinstance(given, str):
+        return Table(repo=given)
+    _refuse_unknown(given, (*TABLE_KEYS, "repo"), "a table")
+    rows = int(given["rows"]) if given.get("rows") else None
+    if given.get("repo"):
+        return Table(repo=str(given["repo"]), rows=rows)
+    files = {name: str(folder / given[name]) for name in ("outcomes", "features")}
+    return Table(**files, rows=rows)
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    unknown = [str(key) for key in given if key not in known]
+    if unknown:
+        raise RecipeError(
+            f"{where} has a key that is not known: {unknown[0]}",
+            hint=f"keys are: {', '.join(known)}",
+        )
+
+
+def sees_activations(recipe: LearnRecipe) -> bool:
+    """Whether an arm runs the models on prompts."""
+    return any(find(each.operator).activations for each in recipe.arms)

@@ -1,0 +1,89 @@
+"""Measurements -> the tables that training reads; tables of others, from files or the Hub."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from simmerge_hub.errors import PredictorError
+from simmerge_hub.learning.measurements import Measurement
+from simmerge_hub.learning.recipe import Table
+from simmerge_hub.operators import Arm
+from simmerge_hub.selector.tables.features import FeatureTable, load_features
+from simmerge_hub.selector.tables.outcomes import Key, Outcome, Outcomes, load_outcomes
+
+OUTCOMES_FILE, FEATURES_FILE = "outcomes.jsonl.gz", "features.jsonl.gz"
+MEASUREMENTS_FILE = "measurements.jsonl.gz"
+"""What a data set of measured merges holds, besides its card."""
+
+
+def outcomes_of(
+    rows: Sequence[Measurement], arms: Sequence[Arm], regime: str, provenance: Mapping[str, object]
+) -> Outcomes:
+    """The rows of which every arm was measured, as training reads them; the others are counted.
+
+    Args:
+        rows: measurements.
+        arms: the columns.
+        regime: what the pairs of one base are called.
+        provenance: of the table, which the number of incomplete rows is added to.
+    """
+    by_key: dict[Key, list[Measurement]] = {}
+    for row in rows:
+        by_key.setdefault((row.expert, row.auxiliary, row.task), []).append(row)
+    labels = {arm.label for arm in arms}
+    whole, partial = list[Outcome](), 0
+    for key, some in by_key.items():
+        scored = {r.arm: r for r in some if r.utility is not None}
+        if labels <= scored.keys():
+            whole.append(_outcome(key, {la: scored[la] for la in sorted(labels)}, regime))
+        else:
+            partial += 1
+    known = {**provenance, "incomplete": partial}
+    return Outcomes(arms=tuple(arms), rows=tuple(whole), provenance=known)
+
+
+def _outcome(key: Key, by_arm: Mapping[str, Measurement], regime: str) -> Outcome:
+    expert, auxiliary, task = key
+    alone = next(iter(by_arm.values())).alone
+    return Outcome(
+        expert=expert,
+        auxiliary=auxiliary,
+        task=task,
+        regime=regime,
+        expert_utility=alone["expert"],
+        auxiliary_utility=alone["auxiliary"],
+        base_utility=alone["base"],
+        utilities={label: row.utility or 0.0 for label, row in by_arm.items()},
+        halves={label: row.halves for label, row in by_arm.items() if row.halves},
+    )
+
+
+def load_table(table: Table) -> tuple[Outcomes, FeatureTable]:
+    """Outcomes and features of others, thinned to so many rows if the recipe says so.
+
+    Raises:
+        PredictorError: they cannot be read.
+        HubError: the data set is not there.
+    """
+    if table.repo:
+        outcomes, features = (_from_hub(table.repo, f) for f in (OUTCOMES_FILE, FEATURES_FILE))
+    else:
+        outcomes, features = Path(table.outcomes), Path(table.features)
+    measured = load_outcomes(outcomes)
+    if table.rows and len(measured.rows) > table.rows:
+        step = len(measured.rows) / table.rows
+        kept = tuple(measured.rows[int(i * step)] for i in range(table.rows))
+        measured = replace(measured, rows=kept)
+    return measured, load_features(features)
+
+
+def _from_hub(repo: str, name: str) -> Path:
+    from simmerge_hub.hub.upload.attachments import find
+
+    attachment = find(repo, name, repo_type="dataset")
+    if attachment is None:
+        raise PredictorError(
+            f"the data set {repo} holds no {name}: it is no table of measured merges",
+            hint="simmerge-hub learn --push makes such a data set",
+        )
+    return attachment.fetch()

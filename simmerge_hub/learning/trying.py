@@ -1,0 +1,162 @@
+"""One merge, really made and really evaluated: two models and an arm -> rows of measurements.
+
+A merge or an evaluation that fails is rows that say why. The merged folder is deleted at once.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simmerge_hub.errors import SimmergeError
+from simmerge_hub.evaluation.harness import Machine, evaluate
+from simmerge_hub.evaluation.results import Protocol, TaskResult
+from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.learning.measurements import Measurement
+from simmerge_hub.learning.recipe import LearnTask
+from simmerge_hub.literal import printable
+from simmerge_hub.operators import Arm
+from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.planning.tree import join, leaf, recipe_of
+from simmerge_hub.recipe.calibration import Prompts
+from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Task -> model -> its own score, the base's included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What merges are made and evaluated with.
+
+    Args:
+        inputs: the models and their base.
+        tasks: what they are evaluated on.
+        scores: of the models alone.
+        prompts: model -> what it is fed, for arms that look at activations.
+        protocol: how tasks are put.
+        machine: what runs merges.
+        scratch: the folder that merges are made in, one at a time.
+        evict: delete shards downloaded for a merge after it.
+    """
+
+    inputs: Inputs
+    tasks: tuple[LearnTask, ...]
+    scores: Scores
+    prompts: Mapping[str, tuple[Prompts, ...]]
+    protocol: Protocol
+    machine: Machine
+    scratch: Path
+    evict: bool = False
+
+    def rows_of(self, first: str, second: str) -> list[tuple[str, str, LearnTask]]:
+        """(expert, auxiliary, task) of the tasks at which one of two models is better."""
+        ordered = []
+        for task in self.tasks:
+            scores = self.scores[task.name]
+            lead = scores[first] - scores[second]
+            if abs(lead) >= SMALLEST_GAP:
+                pair = (first, second) if lead > 0 else (second, first)
+                ordered.append((*pair, task))
+        return ordered
+
+
+def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measurement]:
+    """Make one merge, evaluate it on the tasks at which its models differ, delete it.
+
+    Args:
+        trial: what it is made with.
+        first, second: the models, in the order of the arm's weights.
+        arm: how.
+
+    Returns:
+        One row per task; the arm of a row has its weights in the order (expert, auxiliary).
+    """
+    asked = trial.rows_of(first, second)
+    folder = trial.scratch / "merge"
+    try:
+        made = _make(trial, first, second, arm, folder)
+        results = evaluate_tasks(made, [task for *_, task in asked], trial.protocol, trial.machine)
+        scored = {task: result.score for task, result in results.items()}
+        halves = {task: result.halves for task, result in results.items()}
+        failed = {task: "it has no score from 0 to 1" for task, s in scored.items() if s is None}
+    except SimmergeError as error:
+        scored, halves = {}, {}
+        failed = {task.name: printable(str(error)) for *_, task in asked}
+        results = {}
+    finally:
+        shutil.rmtree(trial.scratch, ignore_errors=True)
+    return [
+        Measurement(
+            expert=expert,
+            auxiliary=auxiliary,
+            task=task.name,
+            arm=(arm if expert == first else arm.swapped()).label,
+            utility=scored.get(task.name),
+            failed=failed.get(task.name, ""),
+            halves=halves.get(task.name),
+            alone=_alone(trial, expert, auxiliary, task),
+            origin=_origin(trial, expert, auxiliary, task, results.get(task.name)),
+        )
+        for expert, auxiliary, task in asked
+    ]
+
+
+def evaluate_tasks(
+    model: Checkpoint,
+    tasks: Sequence[LearnTask],
+    protocol: Protocol,
+    machine: Machine,
+    base: Checkpoint | None = None,
+) -> dict[str, TaskResult]:
+    """Task -> what `model` scores on it; the first result of a group stands for it."""
+    by_task: dict[str, TaskResult] = {}
+    for include in dict.fromkeys(task.include for task in tasks):
+        some = [task for task in tasks if task.include == include]
+        for task in some:
+            by_task[task.name] = evaluate(
+                model, [task.evaluate], protocol=protocol, machine=machine, base=base,
+                include=Path(include) if include else None,
+            )[0]  # fmt: skip
+    return by_task
+
+
+def _make(trial: Trial, first: str, second: str, arm: Arm, folder: Path) -> Checkpoint:
+    from simmerge_hub.merger import merge
+
+    shutil.rmtree(trial.scratch, ignore_errors=True)
+    trial.scratch.mkdir(parents=True)
+    tree = join(arm, leaf(first), leaf(second))
+    recipe = recipe_of(tree, trial.inputs.models, trial.inputs.base, trial.prompts)
+    merge(recipe, folder, durable=False, evict=trial.evict)
+    return resolve(str(folder))
+
+
+def _alone(trial: Trial, expert: str, auxiliary: str, task: LearnTask) -> dict[str, float]:
+    scores, base = trial.scores[task.name], trial.inputs.base
+    assert base is not None
+    return {"expert": scores[expert], "auxiliary": scores[auxiliary], "base": scores[base.name]}
+
+
+def _origin(
+    trial: Trial, expert: str, auxiliary: str, task: LearnTask, result: TaskResult | None
+) -> dict[str, object]:
+    by_name = {model.name: model for model in trial.inputs.models}
+    base = trial.inputs.base
+    assert base is not None
+    models = {"expert": by_name[expert], "auxiliary": by_name[auxiliary], "base": base}
+    protocol = trial.protocol
+    return {
+        "models": {
+            role: {"commit": each.commit, "digest": digest(each)} for role, each in models.items()
+        },
+        "evaluate": task.evaluate,
+        "version": result.version if result else "",
+        "metric": result.primary if result else "",
+        "harness": result.harness if result else "",
+        "samples": result.samples if result else 0,
+        "limit": protocol.limit,
+        "seed": protocol.seed,
+        "dtype": protocol.dtype,
+    }

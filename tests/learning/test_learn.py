@@ -1,0 +1,179 @@
+"""From a recipe to tables: merges are made, what is interrupted goes on, failures are rows.
+
+Evaluations are a stand-in here, scores that follow from a model's bytes; the real ones are in
+tests/evaluation and in the last test.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.errors import EvaluationError, RecipeError
+from simmerge_hub.evaluation.results import TaskResult
+from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.learning import learn as room
+from simmerge_hub.learning import trying
+from simmerge_hub.learning.learn import JOURNAL_FILE, SCRATCH, estimate, learn
+from simmerge_hub.learning.measurements import load_measurements
+from simmerge_hub.learning.recipe import LearnRecipe, LearnTask, load_learn_recipe
+from simmerge_hub.learning.tables import FEATURES_FILE, MEASUREMENTS_FILE, OUTCOMES_FILE
+from simmerge_hub.operators import arm
+from simmerge_hub.selector.tables.features import load_features
+from simmerge_hub.selector.tables.outcomes import load_outcomes
+
+ROOT = Path(__file__).parents[2]
+TABLES = (MEASUREMENTS_FILE, OUTCOMES_FILE, FEATURES_FILE)
+RECIPE = LearnRecipe(
+    models=tuple(str(nano_folder() / name) for name in ("code", "instruct", "math")),
+    collection=None,
+    base=str(nano_folder() / "base"),
+    tasks=tuple(LearnTask(name=n, evaluate=f"nano_{n}") for n in ("code", "math")),
+    arms=(arm("linear"), arm("slerp")),
+    budget=6,
+    limit=10,
+)
+
+
+class Killed(BaseException):
+    """What a process does not survive."""
+
+
+class StandIn:
+    """Scores that follow from the model: the expert's is 1, others' little, a merge's by chance."""
+
+    def __init__(self, dies_at: int = 0, fails_at: int = 0) -> None:
+        self.asked, self.dies_at, self.fails_at = list[str](), dies_at, fails_at
+
+    def __call__(self, model: Checkpoint, tasks: Sequence[str], **_: Any) -> tuple[TaskResult, ...]:
+        if model.name == "merge":
+            self.asked.append(tasks[0])
+            if len(self.asked) == self.dies_at:
+                raise Killed
+            if len(self.asked) == self.fails_at:
+                raise EvaluationError("the GPU is on fire")
+        name = tasks[0].removeprefix("nano_")
+        score = 1.0 if model.name == name else 0.0
+        if model.name == "merge":
+            score = int(hashlib.sha256((digest(model) + name).encode()).hexdigest()[:4], 16) / 2**16
+        metrics = {"acc": score}
+        return (
+            TaskResult(task=tasks[0], version="1", dataset="", metrics=metrics, rising=("acc",)),
+        )
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def put(**given: int) -> StandIn:
+        made = StandIn(**given)
+        monkeypatch.setattr(trying, "evaluate", made)
+        return made
+
+    return put
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The tables of a run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trying, "evaluate", StandIn())
+        learn(RECIPE, folder, fit=False)
+    return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+def test_every_merge_is_rows_that_training_reads(whole: dict[str, bytes], tmp_path: Path) -> None:
+    for name, data in whole.items():
+        (tmp_path / name).write_bytes(data)
+    rows = load_measurements(tmp_path / MEASUREMENTS_FILE)
+    assert {(r.expert, r.auxiliary, r.task) for r in rows} == {
+        ("code", "instruct", "code"), ("code", "math", "code"),
+        ("math", "code", "math"), ("math", "instruct", "math"),
+    }  # fmt: skip
+    assert len(rows) == 8
+    origin = rows[0].origin
+    assert origin["models"]["expert"]["digest"] and origin["evaluate"] == "nano_code"
+    outcomes = load_outcomes(tmp_path / OUTCOMES_FILE)
+    features = load_features(tmp_path / FEATURES_FILE)
+    assert {row.key for row in outcomes.rows} == set(features.rows)
+    assert outcomes.rows[0].utilities.keys() == {"linear", "slerp"}
+    assert set(features.effects[outcomes.rows[0].key]) == {"linear", "slerp"}
+
+
+@pytest.mark.parametrize("moment", [1, 4, 8])
+def test_a_run_that_is_killed_ends_in_the_same_tables(
+    moment: int, whole: dict[str, bytes], stand_in: Any, tmp_path: Path
+) -> None:
+    stand_in(dies_at=moment)
+    with pytest.raises(Killed):
+        learn(RECIPE, tmp_path, fit=False)
+    with (tmp_path / JOURNAL_FILE).open("a") as file:
+        file.write('{"merge": ["code", "ma')  # torn
+    second = stand_in()
+    learn(RECIPE, tmp_path, fit=False)
+    assert {name: (tmp_path / name).read_bytes() for name in TABLES} == whole
+    assert len(second.asked) < 8 or moment == 1
+    assert not (tmp_path / SCRATCH).exists()
+    third = stand_in()
+    learn(RECIPE, tmp_path, fit=False)
+    assert third.asked == []
+
+
+def test_what_fails_is_a_row(stand_in: Any, tmp_path: Path) -> None:
+    stand_in(fails_at=2)
+    learned = learn(RECIPE, tmp_path, fit=False)
+    failed = [row for row in learned.measurements if row.failed]
+    assert [(r.utility, r.failed) for r in failed] and failed[0].failed == "the GPU is on fire"
+    assert learned.outcomes.provenance["failed"] == len(failed)
+    assert learned.outcomes.provenance["incomplete"] >= 1
+    assert load_measurements(tmp_path / MEASUREMENTS_FILE) == list(learned.measurements)
+
+
+def test_the_journal_of_another_question_is_not_believed(
+    stand_in: Any, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    (tmp_path / JOURNAL_FILE).write_text('{"of": "something else"}\n{"merge": ["a", "b", "c"]}\n')
+    seen = stand_in()
+    learn(RECIPE, tmp_path, fit=False)
+    assert len(seen.asked) == 8
+    assert (tmp_path / OUTCOMES_FILE).read_bytes() == whole[OUTCOMES_FILE]
+
+
+def test_the_cost_is_known_before(stand_in: Any) -> None:
+    cost = estimate(RECIPE, room.open_catalogue(RECIPE))
+    assert (cost.models, cost.pairs, cost.of, cost.merges) == (3, 3, 3, 6)
+    assert cost.evaluations == (4 + 6) * 2
+    assert cost.prompts == 200
+    assert cost.download == 0 < cost.disk
+
+
+def test_the_nano_recipe_is_read() -> None:
+    recipe = load_learn_recipe(ROOT / "recipes" / "nano-learn.yaml")
+    assert len(recipe.models) == 5 and recipe.arms[0].label == "linear"
+    assert Path(recipe.together[0].outcomes).is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": 0}, "pays for no pair"),
+        ({"arms": ["linaer"]}, "linaer"),
+        ({"arms": [{"linear": {"weights": [0.7, 0.3]}}]}, "the other way round"),
+        ({"modles": []}, "a key that is not known: modles"),
+        ({"models": [], "collection": None}, "it names models, or a collection"),
+        ({"tasks": {"code": {"evaluat": "x"}}}, "the task code has a key"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    good = {"models": ["a", "b"], "tasks": {"code": "nano_code"}, "arms": ["linear"], "budget": 3}
+    path = tmp_path / "learn.yaml"
+    path.write_text(json.dumps({**good, **change}))
+    with pytest.raises(RecipeError, match=message):
+        load_learn_recipe(path)
