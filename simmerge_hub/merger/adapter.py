@@ -10,7 +10,7 @@ from time import perf_counter
 from simmerge_hub import operators
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.files.checksums import write_checksums
-from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.resolve import Checkpoint, Piece
 from simmerge_hub.merger.activations.groups import Activations, Group, open_activations
 from simmerge_hub.merger.layout import lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
@@ -155,7 +155,11 @@ def _modules_by_tensor(merge: AdapterMerge, adapters: Iterable[Checkpoint]) -> d
     """Tensor of the base -> the module that adapters change it by; they may be named otherwise."""
     targets = {name: target for each in adapters for name, target in each.targets.items()}
     names = {f"{module.name}.weight": module.name for module in merge.modules}
-    return {targets.get(name, name): module for name, module in names.items()}
+    return {
+        piece.tensor: module
+        for name, module in names.items()
+        for piece in (targets[name].pieces if name in targets else (Piece(name),))
+    }
 
 
 def _solve_modules(
