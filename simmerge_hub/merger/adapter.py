@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
+
+import torch
 
 from simmerge_hub import operators
 from simmerge_hub.errors import AlignmentError, RecipeError
@@ -71,6 +74,7 @@ def write_merged_adapter(
                 metadata={"simmerge": text},
                 progress=progress,
                 mixes=mixes,
+                identity=_identify(text),
             )
         )
         report = MergeReport(
@@ -102,6 +106,12 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
             f"the recipe says `output: adapter` and `tokenizer: {recipe.tokenizer}`",
             hint="leave out `tokenizer:`: the first adapter's is copied",
         )
+
+
+def _identify(recipe: str) -> str:
+    """What says that a run makes the same bytes: SVDs depend on the number of threads, too."""
+    made_with = (recipe, versions(), torch.get_num_threads())
+    return sha256(repr(made_with).encode()).hexdigest()
 
 
 def _match(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> AdapterMerge:
