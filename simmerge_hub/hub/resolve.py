@@ -28,7 +28,10 @@ from simmerge_hub.hub.files.headers import (
 from simmerge_hub.hub.files.ranges import FileEntry, Location, local_file, read_spans
 from simmerge_hub.hub.reference import ModelRef, resolve_files
 
-__all__ = ["Checkpoint", "FileEntry", "ModelRef", "front_matter", "resolve", "resolve_files"]
+__all__ = [
+    "Checkpoint", "FileEntry", "ModelRef", "Piece", "Target", "front_matter", "resolve",
+    "resolve_files",
+]  # fmt: skip
 
 Kind = Literal["full", "adapter"]
 LAYOUTS: tuple[tuple[Kind, str], ...] = (
@@ -54,6 +57,32 @@ TOKENIZER_FILES = re.compile(
 )
 
 
+class Piece(NamedTuple):
+    """Where rows of a parameter are stored: from row `at` of `tensor` on, its rows [first, last).
+
+    Of a stack of experts it is those of `expert`; -1 for a plain matrix, or for the whole stack.
+    """
+
+    tensor: str
+    expert: int = -1
+    first: int = 0
+    last: int | None = None
+    at: int = 0
+
+
+class Target(NamedTuple):
+    """What an adapter's module changes: a parameter of the model, and where its base stores that.
+
+    `experts` is how many matrices a stacked parameter has, 0 for a plain matrix; `turned` says that
+    a stack is [experts, in, out].
+    """
+
+    parameter: str
+    pieces: tuple[Piece, ...]
+    experts: int = 0
+    turned: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """A pinned model or adapter, known from its headers.
@@ -62,7 +91,7 @@ class Checkpoint:
     `tensors` is in file order and holds what can be merged; `buffers` the whole-number and bool
     tensors. `card` is the front matter of README.md. `pickles` names the .bin files that hold the
     weights, and `converted` says where those lie as safetensors. `naming` tells the names in
-    `tensors` from those in the files, if they are others; `targets` are the base's names for what
+    `tensors` from those in the files, if they are others; `targets` says where the base has what
     an adapter names otherwise.
     """
 
@@ -78,7 +107,7 @@ class Checkpoint:
     pickles: tuple[str, ...] = ()
     converted: Location | None = None
     naming: str = ""
-    targets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    targets: Mapping[str, Target] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
+import torch
+
 from simmerge_hub import operators
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.files.checksums import write_checksums
-from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.resolve import Checkpoint, Piece
 from simmerge_hub.merger.activations.groups import Activations, Group, open_activations
 from simmerge_hub.merger.layout import lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
@@ -71,6 +74,7 @@ def write_merged_adapter(
                 metadata={"simmerge": text},
                 progress=progress,
                 mixes=mixes,
+                identity=_identify(text),
             )
         )
         report = MergeReport(
@@ -102,6 +106,12 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
             f"the recipe says `output: adapter` and `tokenizer: {recipe.tokenizer}`",
             hint="leave out `tokenizer:`: the first adapter's is copied",
         )
+
+
+def _identify(recipe: str) -> str:
+    """What says that a run makes the same bytes: SVDs depend on the number of threads, too."""
+    made_with = (recipe, versions(), torch.get_num_threads())
+    return sha256(repr(made_with).encode()).hexdigest()
 
 
 def _match(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> AdapterMerge:
@@ -155,7 +165,11 @@ def _modules_by_tensor(merge: AdapterMerge, adapters: Iterable[Checkpoint]) -> d
     """Tensor of the base -> the module that adapters change it by; they may be named otherwise."""
     targets = {name: target for each in adapters for name, target in each.targets.items()}
     names = {f"{module.name}.weight": module.name for module in merge.modules}
-    return {targets.get(name, name): module for name, module in names.items()}
+    return {
+        piece.tensor: module
+        for name, module in names.items()
+        for piece in (targets[name].pieces if name in targets else (Piece(name),))
+    }
 
 
 def _solve_modules(

@@ -149,6 +149,11 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
     """
     base = checkpoints[recipe.base.name] if recipe.base else None
     models = [checkpoints[m.name] for m in recipe.models]
+    if base is not None and base.kind == "adapter":
+        raise RecipeError(
+            f"{base.name} is an adapter, and the recipe's base",
+            hint="give the model it was trained on as `base:`, and the adapter among `models:`",
+        )
     for model in models:
         if model.kind == "adapter" and base is None:
             raise RecipeError(

@@ -149,6 +149,20 @@ CASES = [
         marks=pytest.mark.refusal("…: … is a gradient, and must be a whole number", "the merge"),
     ),
     pytest.param(
+        MERGEKIT % ("linear", OWN % "0,75", OWN % 1), MERGEKIT % ("linear", OWN % 0.75, OWN % 1),
+        marks=pytest.mark.refusal("…: …", "the merge", "models[0]"),
+    ),
+    pytest.param(
+        MERGEKIT % ("linear", "  weight: 0.75\n", OWN % 1),
+        MERGEKIT % ("linear", OWN % 0.75, OWN % 1),
+        marks=pytest.mark.refusal("…: …", "the merge", "models[0]"),
+    ),
+    pytest.param(
+        "simmerge: 1\nbase: ./other\nmodels: [./lora]\n" + step("task_arithmetic", "lora"),
+        "simmerge: 1\nbase: ./base\nmodels: [./lora]\n" + step("task_arithmetic", "lora"),
+        marks=pytest.mark.refusal("… is an adapter, and the recipe's base", "the merge"),
+    ),
+    pytest.param(
         MODELS + step("regmean"), MODELS + step("linear"),
         marks=pytest.mark.refusal(
             "… runs each model on unlabelled prompts, and the recipe has none for …",

@@ -6,11 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from simmerge_hub.errors import OutputError, RecipeError, SimmergeError
+from simmerge_hub.merger.adapter import _identify
 from simmerge_hub.publishing.verbs import merge
 from simmerge_hub.recipe import load, parse
+from simmerge_hub.weights.lora.factors import Factors
+from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from tests import nano
 
 AT = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -108,3 +112,57 @@ def test_an_adapter_among_models_needs_a_base(family: Path) -> None:
 def test_yaml_keeps_it(family: Path) -> None:
     again, _ = parse(recipe(family, rank=4).read_text(), "x", folder=family)
     assert parse(again.to_yaml(), "x")[0] == again
+
+
+@pytest.mark.parametrize(("operator", "rank"), [("linear", 0), ("ties", 3)])
+def test_a_run_that_was_cut_off_is_continued(
+    operator: str, rank: int, family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written is not done again, and bytes and report are those of a run in one go."""
+    for seed, name in enumerate(("one", "two")):
+        random = torch.Generator().manual_seed(seed)
+        factors = {"base_model.model.model.norm.weight": torch.randn(nano.WIDTH, generator=random)}
+        for module in "qkvo":
+            at = AT.replace("q_proj", f"{module}_proj")
+            factors[f"{at}.lora_A.weight"] = torch.randn(2, nano.WIDTH, generator=random)
+            factors[f"{at}.lora_B.weight"] = torch.randn(nano.WIDTH, 2, generator=random)
+        nano.lora(family / name, factors if operator == "linear" else _without_norm(factors))
+    wanted = recipe(family, operator, rank=rank)
+    whole = merge(wanted, family / "whole")
+    computed: list[str] = []
+
+    def compute(merge: AdapterMerge, module: Module, mix: Mix | None) -> Factors:
+        computed.append(module.name)
+        return compute_factors(merge, module, mix)
+
+    def stop(name: str, done: int, total: int) -> None:
+        assert total == 4
+        if done == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("simmerge_hub.weights.lora.folder.compute_factors", compute)
+    with pytest.raises(KeyboardInterrupt):
+        merge(wanted, family / "out", progress=stop)
+    assert not (family / "out").exists()
+    again = merge(wanted, family / "out")
+    assert len(computed) == len(set(computed)) == 4
+    assert again.notes == whole.notes
+    for file in (family / "whole").iterdir():
+        if file.name not in ("README.md", "SHA256SUMS"):
+            assert (family / "out" / file.name).read_bytes() == file.read_bytes(), file.name
+    assert {p.name for p in (family / "out").iterdir()} == {
+        p.name for p in (family / "whole").iterdir()
+    }
+
+
+def test_another_number_of_threads_starts_anew(
+    family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Singular vectors depend on it."""
+    first = _identify("recipe")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert _identify("recipe") != first
+
+
+def _without_norm(factors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in factors.items() if "norm" not in name}

@@ -12,6 +12,7 @@ from simmerge_hub import localhub
 from simmerge_hub.cli.main import main
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.merger import check, run
+from simmerge_hub.merger.activations import cost
 from simmerge_hub.merger.activations import cost as passes
 from simmerge_hub.recipe import Recipe, Source, Step
 from simmerge_hub.recipe.calibration import Calibration, Prompts
@@ -167,3 +168,18 @@ def test_the_command_says_it(family: Path, capsys: pytest.CaptureFixture[str]) -
     answer = json.loads(capsys.readouterr().out)
     assert answer["runs"]["tokens"] == 175
     assert answer["memory"] > answer["runs"]["memory"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "width"),
+    [
+        ("model.layers.0.mlp.experts.gate_up_proj", (4, 64, 48), 64),  # GPT-OSS: [experts, in, out]
+        ("model.layers.0.mlp.experts.gate_up_proj", (4, 48, 64), 64),
+        ("model.layers.0.mlp.experts.down_proj", (4, 24, 64), 24),
+        ("model.layers.0.mlp.experts.down_proj", (4, 64, 24), 24),
+        ("model.layers.0.mlp.experts.up_proj", (4, 10, 12), 12),  # neither is the hidden size
+        ("model.layers.0.mlp.down_proj.weight", (64, 24), 24),
+    ],
+)
+def test_the_width_of_what_a_matrix_is_fed(name: str, shape: tuple[int, ...], width: int) -> None:
+    assert cost._input_width(name, shape, 64) == width

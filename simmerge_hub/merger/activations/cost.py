@@ -5,10 +5,12 @@ and those of one module that are equally wide as fed with at most two different 
 estimated from characters, for tokenizers may not be here.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -21,6 +23,8 @@ from simmerge_hub.signatures.probing.loading import MEMORY_SHARE, free_memory, m
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.layers import layer_of
 
+LEADS_OUT = re.compile(r"\.(down|output|w2|o_proj)[^.]*$")
+"""Names of matrices whose result is as wide as the hidden states."""
 CHARACTERS = 4
 """Characters of a token, on average."""
 LIBRARY_BYTES = 330 * 2**20
@@ -99,6 +103,9 @@ def _estimate_lengths(sets: Sequence[ProbeSet], calibration: Calibration) -> lis
 def _group_by_layer(layout: Layout) -> list[list[_Inputs]]:
     """The matrices of each layer, and of everything outside layers, by what feeds them."""
     words = layout.vocabulary.tensors if layout.vocabulary else ()
+    config = layout.reference.config
+    text = config.get("text_config")
+    hidden = (text if isinstance(text, dict) else config).get("hidden_size")
     layers: dict[tuple[str, int], dict[tuple[str, int], list[tuple[int, ...]]]] = {}
     for name, match in layout.tensors.items():
         if len(match.shape) not in (2, 3) or match.copied or name in words:
@@ -106,7 +113,8 @@ def _group_by_layer(layout: Layout) -> list[list[_Inputs]]:
         place = layer_of(name)
         layer = (place.stack, place.number) if place else ("", 0)
         module = name.rsplit(".", 2)[0] if place else name
-        layers.setdefault(layer, {}).setdefault((module, match.shape[-1]), []).append(match.shape)
+        width = _input_width(name, match.shape, hidden)
+        layers.setdefault(layer, {}).setdefault((module, width), []).append(match.shape)
     return [
         [
             _Inputs(
@@ -118,6 +126,14 @@ def _group_by_layer(layout: Layout) -> list[list[_Inputs]]:
         ]
         for groups in layers.values()
     ]
+
+
+def _input_width(name: str, shape: tuple[int, ...], hidden: Any) -> int:
+    """How wide what a matrix is multiplied with is: a stack may be [experts, in, out]."""
+    if len(shape) == 2 or hidden not in shape[1:]:
+        return shape[-1]
+    other = shape[2] if shape[1] == hidden else shape[1]
+    return other if LEADS_OUT.search(name) else hidden
 
 
 def _state_bytes(layers: Sequence[Sequence[_Inputs]], tokens: Sequence[int]) -> int:

@@ -181,8 +181,7 @@ def _check_keys(mapping: Mapping[Any, Any], known: set[str], at: str, refusals: 
     for key in map(str, mapping):
         if key in known:
             continue
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-        advice = f"did you mean {near[0]}?" if near else "leave it out: it is no key of mergekit"
+        advice = _advise(key, known)
         refusals.add(f"{at}.{key}" if at else key, REFUSED_KEYS.get(key, advice))
 
 
@@ -240,3 +239,13 @@ def _list(value: Any, key: str, where: str) -> Iterable[Any]:
     if isinstance(value, list):
         return value
     raise document_error(where, f"{key} is {reprlib.repr(value)}", f"write {key} as a list")
+
+
+def _advise(key: str, known: set[str]) -> str:
+    if near := difflib.get_close_matches(key, known, n=1, cutoff=0.7):
+        return f"did you mean {near[0]}?"
+    if key in PARAMETER_NAMES:
+        return "write it under `parameters:`"
+    if key.isdecimal():
+        return "write numbers with a point: 0.5, not 0,5"
+    return "leave it out: it is no key of mergekit"

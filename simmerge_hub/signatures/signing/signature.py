@@ -42,6 +42,7 @@ from simmerge_hub.signatures.signing.request import (
     Signed,
 )
 from simmerge_hub.signatures.signing.sample import read_sample
+from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.numbers import STORED_DTYPES
 from simmerge_hub.weights.stream import shapes
 
@@ -76,6 +77,9 @@ def sign(
         CheckpointError: the model holds NaN or infinity, or gives it.
         ProbeError: a probe set the model cannot be run on.
     """
+    if base is not None:
+        alike = conform([checkpoint], base)
+        (checkpoint,), base = alike.models, alike.base
     request = Request(
         checkpoint=checkpoint, base=base, probe_sets=tuple(probe_sets), settings=settings,
         dosed=frozenset(dosed),

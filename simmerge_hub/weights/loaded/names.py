@@ -38,7 +38,7 @@ def find_parts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Part]:
         for name, pattern in origin.stored:
             if origin.converter is None:
                 parts[name] = Part(mains.get(target, target))
-            elif (expert := _expert(name, pattern)) is not None:
+            elif (expert := expert_number(name, pattern)) is not None:
                 parts[name] = Part(target, pattern, expert)
     return parts
 
@@ -124,7 +124,7 @@ def _stacks(converter: WeightConverter) -> bool:
     )
 
 
-def _expert(name: str, pattern: str) -> int | None:
+def expert_number(name: str, pattern: str) -> int | None:
     """The number that a stored name has where the pattern has a star; -1 without a star."""
     if "*" not in pattern:
         return -1

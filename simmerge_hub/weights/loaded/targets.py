@@ -7,16 +7,18 @@ untied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
-from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.adapters import changed_tensors
+from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
+from simmerge_hub.weights.adapters import changed_tensors, unfoldable_error
 from simmerge_hub.weights.layers import layer_of
 from simmerge_hub.weights.loaded.model import TIED, build_empty, part_config, tie_groups
-from simmerge_hub.weights.loaded.origins import Origin, find_origins
+from simmerge_hub.weights.loaded.names import find_parts, split_experts
+from simmerge_hub.weights.loaded.origins import find_origins
+from simmerge_hub.weights.loaded.pieces import find_target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,33 +37,42 @@ def aim(
     """
     changed = [changed_tensors(adapter) for adapter in adapters]
     every = {name for names in changed for name in names}
-    if every <= base.tensors.keys() and all(layer_of(name) for name in every):
+    stacked = [a for a in adapters if a.config.get("target_parameters")]
+    if every <= base.tensors.keys() and all(layer_of(name) for name in every) and not stacked:
         return list(adapters), base, []
     model = build_empty(base.config)
     if model is None:
+        if stacked:
+            raise unfoldable_error(
+                stacked[0],
+                f"adapts parameters of {base.name}, a model that transformers does not know",
+            )
         _refuse_unknown_tie(adapters, changed, base)
         return list(adapters), base, []
+    base = _split_adapted(model, base, every)
     base, notes = _untie(model, base, adapters, changed)
     model = build_empty(base.config) or model
     origins = find_origins(model, base.tensors)
-    targets = {name: _find_target(model, origins, base, name) for name in every}
-    aimed = [_aim_one(a, names, targets) for a, names in zip(adapters, changed, strict=True)]
-    return aimed, base, notes
+
+    def aim_one(adapter: Checkpoint, names: set[str]) -> Checkpoint:
+        found = {name: _find_parameter(model, name) for name in names}
+        own = {n: find_target(model, origins, adapter, base, p) for n, p in found.items()}
+        if not adapter.config.get("target_parameters"):
+            own = {n: t for n, t in own.items() if t != Target(n, (Piece(n),))}
+        return replace(adapter, targets=own) if own else adapter
+
+    return [aim_one(*each) for each in zip(adapters, changed, strict=True)], base, notes
 
 
-def _aim_one(adapter: Checkpoint, names: set[str], targets: Mapping[str, str]) -> Checkpoint:
-    own = {name: targets[name] for name in names if targets[name] != name}
-    return replace(adapter, targets=own) if own else adapter
-
-
-def _find_target(
-    model: PreTrainedModel, origins: Mapping[str, Origin], base: Checkpoint, name: str
-) -> str:
-    """The base's stored tensor for what an adapter names; the same name if there is none."""
-    origin = origins.get(_find_parameter(model, name))
-    if origin is None or origin.converter is not None:
-        return name
-    return origin.stored[0][0]
+def _split_adapted(model: PreTrainedModel, base: Checkpoint, names: set[str]) -> Checkpoint:
+    """The base with experts one by one that adapters of old change one by one."""
+    apart = {part.parameter for part in find_parts(model, names).values() if part.pattern}
+    if not apart:
+        return base
+    parts = find_parts(model, base.tensors)
+    tensors = split_experts(model, base.tensors, parts, apart)
+    more = len(tensors) > len(base.tensors)
+    return replace(base, tensors=tensors, naming="split") if more else base
 
 
 def _find_parameter(model: PreTrainedModel, name: str) -> str:

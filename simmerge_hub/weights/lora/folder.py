@@ -19,8 +19,9 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.ranges import REPO, local_file
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
+from simmerge_hub.weights.lora.norms import NormLog, open_norms
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
-from simmerge_hub.weights.writing.partial import partial_folder
+from simmerge_hub.weights.writing.partial import Partial, partial_folder
 from simmerge_hub.weights.writing.shards import (
     OUTPUT_CODES,
     Entry,
@@ -108,30 +109,33 @@ def adapter_folder(
     metadata: Mapping[str, str],
     progress: Callable[[str, int, int], None] | None,
     mixes: Iterable[tuple[str, Mix]] = (),
+    identity: str = "",
 ) -> Iterator[tuple[Path, AdapterReport]]:
     """The written adapter in a folder that becomes `output` when the block ends, and only then.
 
     The arguments and errors are those of `write_adapter`; `mixes` are of modules that are no
-    weighted sums, each asked for when those before it are written. Yields the folder, to put more
-    files into, and what was written.
+    weighted sums, each asked for when those before it are written. A run that was cut off is
+    continued by one of the same `identity`; without one every run starts anew. Yields the folder,
+    to put more files into, and what was written.
     """
     shard = _shard(merge, metadata)
     with partial_folder(
         output,
-        identity=uuid4().hex,  # small enough to be made anew
+        identity=identity or uuid4().hex,
         size=shard.size,
         digest=written_digests([shard]),
         overwrite=overwrite,
         durable=durable,
     ) as partial:
-        norms = _write_tensors(merge, partial.folder, shard, mixes, progress)
+        with open_norms(partial) as log:
+            _write_tensors(merge, partial, shard, mixes, progress, log)
         report = AdapterReport(
             folder=output,
             rank=merge.rank,
             dtype=merge.dtype,
             size=shard.size - len(shard.header),
-            residue=_share(*(hypot(*each) for each in zip(*norms.values(), strict=True))),
-            residues={name: _share(*each) for name, each in norms.items()},
+            residue=_share(*(hypot(*each) for each in zip(*log.norms.values(), strict=True))),
+            residues={name: _share(*each) for name, each in log.norms.items()},
             tokenizer=_copy_tokenizer(merge, partial.folder),
         )
         text = json.dumps(adapter_config(merge), indent=2) + "\n"
@@ -212,25 +216,31 @@ def _stored_names(module: Module) -> tuple[str, str]:
 
 def _write_tensors(
     merge: AdapterMerge,
-    folder: Path,
+    partial: Partial,
     shard: Shard,
     mixes: Iterable[tuple[str, Mix]],
     progress: Callable[[str, int, int], None] | None,
-) -> dict[str, tuple[float, float]]:
-    """Write the weights; module -> the norms of what its rank leaves out and of its delta."""
-    norms: dict[str, tuple[float, float]] = {}
+    log: NormLog,
+) -> None:
+    """Write the weights that an earlier run did not finish."""
     left = {module.name: module for module in merge.modules}
-    with open_shards(folder, [shard]) as write:
+    written = 0
+    with open_shards(partial.folder, [shard]) as write:
         for tensor in merge.whole:
-            _write_whole(merge, tensor, write)
+            if tensor.name not in partial.done:
+                _write_whole(merge, tensor, write)
+                partial.finish(tensor.name)
         for name, mix in chain(mixes, ((module.name, None) for module in merge.modules)):
             module = left.pop(name, None)
             if module is None:
                 continue  # written with its mix
-            norms[name] = _write_module(merge, module, mix, write)
+            if name not in log.norms or not partial.done.issuperset(_stored_names(module)):
+                log.keep(name, _write_module(merge, module, mix, write))
+                for each in _stored_names(module):
+                    partial.finish(each)
+            written += 1
             if progress:
-                progress(name, len(norms), len(merge.modules))
-    return norms
+                progress(name, written, len(merge.modules))
 
 
 def _write_module(

@@ -50,6 +50,12 @@ def read_source(checkpoint: Checkpoint) -> Source:
             hint="give adapters only, or merge into a full model",
         )
     adapters.check_kind(checkpoint)
+    if checkpoint.config.get("target_parameters"):
+        raise CheckpointError(
+            f"{checkpoint.name} adapts parameters (target_parameters), which only their base's "
+            "model can tell apart",
+            hint="leave out `output:` and name the base: merges into a full model take it",
+        )
     if checkpoint.buffers:
         raise adapters.unfoldable_error(
             checkpoint, f"holds whole numbers ({min(checkpoint.buffers)})"

@@ -97,6 +97,12 @@ def _match_tensor(sources: Sequence[Source], name: str, weights: Sequence[float]
                 hint="their vocabularies differ; " + MERGE_INTO_BASE,
             )
     copied = BASE_COPY in origins[first]
+    if odd := [i for i, own in origins.items() if (BASE_COPY in own) is not copied]:
+        one, other = (first, odd[0]) if copied else (odd[0], first)
+        raise AlignmentError(
+            f"{sources[one].name} adapts {name}, {sources[other].name} brings it whole",
+            hint=MERGE_INTO_BASE,
+        )
     if not copied and len(origins) < len(sources):
         without = next(one for i, one in enumerate(sources) if i not in origins)
         raise AlignmentError(

@@ -122,3 +122,13 @@ def test_peft_loads_what_was_saved_whole(workshop: Callable[..., Workshop]) -> N
     assert not torch.equal(*heads)
     head = shop.load(report.folder).merge_and_unload().lm_head.weight
     torch.testing.assert_close(head, (heads[0] + heads[1]) / 2)
+
+
+def test_a_tensor_adapted_here_and_brought_whole_there(tmp_path: Path) -> None:
+    """PEFT saves a copy of the base's beside a LoRA on it: that is no part of a mean."""
+    embedding = UNDER.replace(".base_layer", "")
+    adapters = pair(tmp_path, {UNDER: torch.ones(20, 16)}, {embedding: torch.zeros(20, 16)})
+    for ordered in (adapters, adapters[::-1]):
+        with pytest.raises(AlignmentError, match=r"code adapts .* math brings it whole") as caught:
+            merge_adapters(ordered, (0.5, 0.5))
+        assert caught.value.hint == INSTEAD

@@ -12,7 +12,7 @@ from peft import LoraConfig
 from peft.utils.other import get_pattern_key
 
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.weights.adapter_config import (
+from simmerge_hub.weights.adapters.settings import (
     KINDS,
     KNOWN,
     check_settings,

@@ -1,0 +1,28 @@
+"""LoRA adapters: rows of the base in, rows of base + delta out.
+
+settings  adapter_config.json, checked
+kinds     which adapters are products of matrices, and which are more
+factors   the matrices of each adapted module, by the names of modules in memory
+folding   what they do to rows of the base's tensors
+"""
+
+from simmerge_hub.weights.adapters.factors import (
+    LORA,
+    PREFIX,
+    Lora,
+    base_name,
+    changed_tensors,
+    separate,
+)
+from simmerge_hub.weights.adapters.folding import Fold, check, folds
+from simmerge_hub.weights.adapters.kinds import (
+    check_kind,
+    ignored_settings,
+    other_base,
+    unfoldable_error,
+)
+
+__all__ = [
+    "LORA", "PREFIX", "Fold", "Lora", "base_name", "changed_tensors", "check", "check_kind",
+    "folds", "ignored_settings", "other_base", "separate", "unfoldable_error",
+]  # fmt: skip

@@ -1,0 +1,138 @@
+"""The matrices of an adapter, by the modules that they adapt, as those are called in memory."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simmerge_hub.errors import CheckpointError
+from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
+from simmerge_hub.weights.adapters.kinds import LORA, MAGNITUDE, check_kind, unfoldable_error
+from simmerge_hub.weights.adapters.settings import match_pattern
+
+PREFIX = "base_model.model."
+ADAPTER_NAME = re.compile(
+    r"(\.(?:lora_(?:embedding_)?[AB]|lora_magnitude_vector|modules_to_save))\.(?!weight$|bias$)[^.]+(?=\.|$)"
+)
+"""The name of an adapter within that of a tensor."""
+WRAPPED = re.compile(r"\.base_layer\.(?!(?:base_layer\.)*lora_)")
+"""Before a module's own tensors; parameters of one module are adapted in layers, named so too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """One adapted module: A [r, in] and B [out, r], as stored; ΔW = scaling · B·A.
+
+    `module` is its name in the model. The ΔW of an embedding, or of a module whose tensor is stored
+    [in, out], is the transpose of that tensor's change. `magnitude` is DoRA's [out], or None. Of a
+    stack of experts A is [experts · r, in], one after another, and B [out, r · experts], in turns.
+    """
+
+    module: str
+    embedding: bool
+    a: Tensor
+    b: Tensor
+    magnitude: Tensor | None
+    scaling: float
+
+    @property
+    def name(self) -> str:
+        """What an adapter calls the tensor that it changes."""
+        return f"{self.module}.weight"
+
+
+def target_of(checkpoint: Checkpoint, name: str) -> Target:
+    """What an adapter changes under this name, and where its base stores it."""
+    return checkpoint.targets.get(name, Target(parameter=name, pieces=(Piece(name),)))
+
+
+def changed_tensors(checkpoint: Checkpoint) -> set[str]:
+    """What an adapter changes, by the names of parameters in memory; from its headers.
+
+    Raises:
+        CheckpointError: it is of a kind that cannot be folded.
+    """
+    check_kind(checkpoint)
+    loras, whole = separate(checkpoint, empty_tensors(checkpoint))
+    return {lora.name for lora in loras} | whole.keys()
+
+
+def empty_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of an adapter without data."""
+    return {n: torch.empty(h.shape, device="meta") for n, h in checkpoint.tensors.items()}
+
+
+def separate(
+    checkpoint: Checkpoint, tensors: Mapping[str, Tensor]
+) -> tuple[list[Lora], dict[str, Tensor]]:
+    """The adapted modules, and the tensors that are stored whole under the base's names.
+
+    Args:
+        checkpoint: the adapter; its config says how products are scaled.
+        tensors: its tensors, or some of them, as stored; they may be without data (device "meta").
+
+    Raises:
+        CheckpointError: A or B is missing, or they do not multiply.
+    """
+    left = {base_name(name): tensor for name, tensor in tensors.items()}
+    if len(left) < len(tensors):
+        raise unfoldable_error(checkpoint, "holds several adapters in one file")
+    loras = [_take_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
+    for name in left:
+        if ".lora_" in name:
+            raise CheckpointError(
+                f"{checkpoint.name} holds {name}, which is no tensor of a LoRA as PEFT stores it",
+                hint="export it for PEFT with the tool that trained it: PEFT stores "
+                "….lora_A.weight [r, in] and ….lora_B.weight [out, r]",
+            )
+    return loras, left
+
+
+def _take_lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> Lora:
+    """Take the tensors of one adapted module out of `left`."""
+    matched = LORA.fullmatch(name)
+    assert matched
+    module, a, b = matched[1], left.pop(name), left.pop(_partner(name), None)
+    if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+        seen = f"A {list(a.shape)} and B {list(b.shape) if b is not None else 'missing'}"
+        raise unfoldable_error(checkpoint, f"has no pair of matrices for {module}: {seen}")
+    magnitude = left.pop(f"{module}{MAGNITUDE}", None)
+    if magnitude is None:
+        magnitude = left.pop(f"{module}{MAGNITUDE}.weight", None)
+    return Lora(
+        module=module,
+        embedding=bool(matched[2]),
+        a=a,
+        b=b,
+        magnitude=magnitude,
+        scaling=_scaling(checkpoint, module, a.shape[0]),
+    )
+
+
+def _partner(name: str) -> str:
+    head, _, tail = name.rpartition("A")
+    return f"{head}B{tail}"
+
+
+def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
+    config, target = checkpoint.config, target_of(checkpoint, f"{module}.weight")
+    key = target.parameter if target.experts else module
+    if rank % (target.experts or 1):
+        raise unfoldable_error(checkpoint, f"has rank {rank} for {target.experts} experts of {key}")
+    rank //= target.experts or 1
+    alpha = match_pattern(config.get("alpha_pattern"), key, config.get("lora_alpha", 8))
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def base_name(name: str) -> str:
+    """What a stored tensor's parameter is called in memory.
+
+    PEFT saves adapted embeddings as `base_layer` too; savers that know nothing of PEFT leave the
+    adapter's name in (`.lora_A.default.weight`), and torch.compile's and data-parallel wrappers.
+    """
+    short = name.replace("_orig_mod.", "").removeprefix("module.").removeprefix(PREFIX)
+    short = ADAPTER_NAME.sub(r"\1", short)
+    return WRAPPED.sub(".", short.replace(".modules_to_save.", "."))

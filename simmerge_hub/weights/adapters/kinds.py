@@ -1,0 +1,78 @@
+"""Which adapters are products of two matrices, and which are more, or other."""
+
+import re
+
+from simmerge_hub.errors import CheckpointError
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.adapters.settings import check_settings, unknown_settings
+
+CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations that also change the base's weights, as PEFT names them."""
+UNFOLDABLE = (
+    "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication", "lora_bias",
+    "monteclora_config", "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config",
+)  # fmt: skip
+"""Settings of PEFT that make a LoRA more, or other, than a product of two matrices."""
+MAGNITUDE = ".lora_magnitude_vector"
+LORA = re.compile(r"(.+)\.lora_(embedding_)?A(\.weight)?")
+
+
+def check_kind(checkpoint: Checkpoint) -> None:
+    """CheckpointError if the config says that it is more, or other, than products of matrices."""
+    config = checkpoint.config
+    if config.get("peft_type") != "LORA":
+        kind = config.get("peft_type")
+        raise unfoldable_error(
+            checkpoint, f"is a {kind!s:.40} adapter; only LoRA (rsLoRA, DoRA) can be folded in"
+        )
+    check_settings(checkpoint.name, config)
+    if config.get("bias", "none") != "none":
+        raise unfoldable_error(checkpoint, f"trains biases too (bias={config['bias']!r})")
+    started = str(config.get("init_lora_weights"))
+    if started.startswith(CHANGES_BASE):
+        raise unfoldable_error(
+            checkpoint, f"was started with {started}, which changes the base too"
+        )
+    for key in UNFOLDABLE:
+        if config.get(key):
+            raise unfoldable_error(checkpoint, f"is a LoRA of a special kind ({key})")
+    _check_magnitudes(checkpoint)
+
+
+def _check_magnitudes(checkpoint: Checkpoint) -> None:
+    """A DoRA without its vectors, or vectors that PEFT would pass over, is another model."""
+    adapted = {match[1] for name in checkpoint.tensors if (match := LORA.fullmatch(name))}
+    scaled = {name.partition(MAGNITUDE)[0] for name in checkpoint.tensors if MAGNITUDE in name}
+    if checkpoint.config.get("use_dora"):
+        if lacking := sorted(adapted - scaled):
+            raise unfoldable_error(checkpoint, f"says use_dora, and lacks {lacking[0]}{MAGNITUDE}")
+    elif scaled:
+        first = min(scaled)
+        raise unfoldable_error(checkpoint, f"has {first}{MAGNITUDE}, and does not say use_dora")
+
+
+def unfoldable_error(checkpoint: Checkpoint, seen: str) -> CheckpointError:
+    """The error for an adapter of which `seen` is true."""
+    return CheckpointError(
+        f"{checkpoint.name} {seen}",
+        hint="merge it into its base with peft's merge_and_unload() and use the result",
+    )
+
+
+def other_base(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
+    """A sentence if an adapter names another repository as its base; [] if not."""
+    named = checkpoint.config.get("base_model_name_or_path")
+    if not isinstance(named, str) or not base.ref.repo or "/" not in named or named.startswith("/"):
+        return []
+    if named == base.ref.repo:
+        return []
+    return [f"{checkpoint.name} says its base is {named}, and is added to {base.name}"]
+
+
+def ignored_settings(checkpoint: Checkpoint) -> list[str]:
+    """A sentence if an adapter's config says what only a newer PEFT knows; [] if not."""
+    unknown = unknown_settings(checkpoint.config)
+    listed = ", ".join(unknown[:3])
+    return [f"{checkpoint.name} has settings of a newer PEFT, not followed: {listed}"] * bool(
+        unknown
+    )
