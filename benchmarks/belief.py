@@ -8,10 +8,11 @@ Three sources, none of which shares a model with what the prediction or its evid
   judged by the rest of the record without its two models; `kind unseen` also leaves all cases of
   its own kind out of the evidence, as if nothing like it had ever been tried.
 * `other zoo`: the zoo that the packaged predictor has never seen, through `predict` and `decide`.
-* `real pairs`: eleven pairs of a real language model, of which outcomes of fixed arms are known:
-  what the rule takes at that size, whatever the features.
+* `real pairs`: pairs of a real language model, of which outcomes of fixed arms are known, ours and
+  the judge's: what the rule takes at that size, whatever the features.
 """
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,8 +47,16 @@ SIZES = (10_000_000, 270_000_000, 7_000_000_000)
 
 def main() -> None:
     """Run all of it and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=["real pairs"], help="the JSON keeps the rest")
+    options = parser.parse_args()
+    file = HERE / "belief.json"
     predictor = archive.load(packaged_predictor())
     rows, sizes = other_zoo()
+    if options.only:
+        known = json.loads(file.read_text())
+        write(file, known | {"real pairs": real_pairs(predictor, rows)})
+        return
     measured = {n: [arm for arm in arms if arm in rows.arms] for n, arms in SETS.items()}
     rankings = {name: rank(predictor, rows, sizes, arms) for name, arms in measured.items()}
     found = {
@@ -59,7 +68,12 @@ def main() -> None:
         },
         "real pairs": real_pairs(predictor, rows),
     }
-    (HERE / "belief.json").write_text(json.dumps(round_all(found), indent=1, sort_keys=True) + "\n")
+    write(file, found)
+
+
+def write(file: Path, found: dict[str, Any]) -> None:
+    """As JSON, numbers to four places."""
+    file.write_text(json.dumps(round_all(found), indent=1, sort_keys=True) + "\n")
 
 
 def judge_record(predictor: Predictor) -> dict[str, Any]:
@@ -219,23 +233,26 @@ def gains_by_arm(rows: Rows, place: int) -> dict[str, float]:
 
 def real_pairs(predictor: Predictor, rows: Rows) -> dict[str, Any]:
     """What is taken at larger sizes, and what that arm reached where it is known."""
-    told = json.loads(
-        (HERE.parent / "simmerge_hub/selector/predictor/measured/real_pairs.json").read_text()
-    )
+    judged = json.loads((HERE / "judged_pairs.json").read_text())
+    arms = [arm for arm in SETS["all"] if arm == arm.swapped()]
     few, taken = rows.take(np.arange(0, len(rows), 8)), {}
     for size in SIZES:
-        found = rank(predictor, few, [size] * len(few), [*BALANCED, FED_ARMS[0]])
+        found = rank(predictor, few, [size] * len(few), arms)
         taken[f"{size:,} parameters"] = {
             "status": shares([ranking.status for ranking in found]),
             "arms": counts([ranking.chosen.arm.label for ranking in found]),
         }
-    (arm,) = taken[f"{told['parameters']:,} parameters"]["arms"]
+    (arm,) = taken["270,000,000 parameters"]["arms"]
     return {
         "taken": taken,
-        "pairs": told["pairs"],
-        "plan": told["gains"][arm],
-        "unguarded": told["ranking of the predictor"],
-        "best arm of each pair": told["best arm of each pair"],
+        "pairs": predictor.beyond.pairs,
+        "plan": predictor.beyond.gains[arm],
+        "judged": {
+            "pairs": judged["pairs"],
+            "plan": judged["gains"].get(arm),
+            "unguarded": judged["ranking of the predictor"],
+            "best arm of each pair": judged["best arm of each pair"],
+        },
     }
 
 

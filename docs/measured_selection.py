@@ -124,22 +124,26 @@ def selection_tokens() -> str:
 
 
 def selection_real() -> str:
-    """Fixed arms and the ranking on pairs of a real language model."""
-    found = json.loads((PACKAGE / "measured" / "real_pairs.json").read_text())
-    ordered = sorted(found["gains"].items(), key=lambda each: -each[1])
-    rows = [(f"always `{label}`", f"{gain:.3f}") for label, gain in ordered]
-    rows += [
-        ("best arm on weights alone of each pair", f"{found['best arm of each pair']:.3f}"),
-        (
-            "the arm that a predictor of arms on weights alone ranked first",
-            f"{found['ranking of the predictor']:.3f}",
-        ),
-        (
-            "the arm a plan takes there, looked up (no pair was planned)",
-            f"{read('belief')['real pairs']['plan']:.3f}",
-        ),
+    """Every arm on pairs of a real language model, ours and the judge's."""
+    found = read("real_pairs")
+    judged = json.loads((BENCHMARKS / "judged_pairs.json").read_text())
+    ordered = sorted(found["arms"].items(), key=lambda each: -each[1]["mean"])
+    rows = [
+        (f"always `{label}`", _spread(arm), f"{arm['lost']:.0%}", _known(judged["gains"], label))
+        for label, arm in ordered
     ]
-    return table(("choice", "gap closed"), rows)
+    others = judged["best arm of each pair"], judged["ranking of the predictor"]
+    rows += [
+        ("best arm of each pair in hindsight", _spread(found["oracle"]), "", ""),
+        ("best of equal arms on weights alone", "", "", f"{others[0]:.3f}"),
+        ("what a predictor of such arms ranked first", "", "", f"{others[1]:.3f}"),
+    ]
+    ours, theirs = f"our {found['pairs']} pairs", f"the judge's {judged['pairs']}"
+    return table(("choice", ours, "a skill is lost", theirs), rows)
+
+
+def _known(gains: Mapping[str, float], label: str) -> str:
+    return f"{gains[label]:.3f}" if label in gains else "not measured"
 
 
 def activations() -> str:

@@ -12,9 +12,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from simmerge_hub.cli import bandit, local, page, plan, sign, verbs, zoo
+from simmerge_hub.cli import local, page, plan, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
-from simmerge_hub.cli.learning import evaluate, learn, predictor
+from simmerge_hub.cli.learning import bandit, evaluate, learn, predictor
 from simmerge_hub.errors import SimmergeError
 from simmerge_hub.literal import printable, without_credentials
 from simmerge_hub.version import __version__

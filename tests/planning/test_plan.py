@@ -22,6 +22,7 @@ from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.plan import plan
 from simmerge_hub.recipe import parse
+from simmerge_hub.selector.predictor.measured import pairs
 from simmerge_hub.signatures.published import shared
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing.signature import Request
@@ -49,7 +50,7 @@ def test_models_of_a_size_that_was_never_held_out_take_linear_and_say_so(
     said = made.explain()
     assert "linear is the safe choice" in said
     assert "first) is not followed" in said
-    assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
+    assert f"on {pairs.read().pairs} pairs of specialists of a 270 M language model" in said
     assert "evaluate this merge" in said
     trust = made.to_dict()["trust"]
     assert (trust["followed"], trust["safe"], trust["error"]) == (False, "linear", None)

@@ -16,6 +16,7 @@ from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.plan import Plan, plan
 from simmerge_hub.planning.trees import judge
 from simmerge_hub.recipe import parse
+from simmerge_hub.selector.predictor.measured import pairs
 from simmerge_hub.selector.predictor.novelty import Novelty
 from tests import nano
 from tests.catalogues import Catalogue as Shelf
@@ -94,7 +95,7 @@ def test_models_unlike_any_that_were_held_out_are_merged_by_equal_linear(made: S
     assert {m.name for m in chosen.recipe.models} == {task.expert for task in chosen.tasks}
     said = chosen.explain()
     assert "is the safe choice: too few held-out models were as far from training" in said
-    assert "on 11 pairs of LoRA specialists of a 270 M language model" in said
+    assert f"on {pairs.read().pairs} pairs of specialists of a 270 M language model" in said
     assert "evaluate this merge" in said
 
 

@@ -1,24 +1,42 @@
 """Outcomes of fixed arms far away: the best that can be used, and what is said of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.selector.predictor.measured.pairs import REAL_PAIRS, read
+from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP, gap_closed, load_outcomes
+
+ROOT = Path(__file__).parents[3]
 
 
-def test_the_package_s_outcomes_say_equal_linear_and_who_measured_it() -> None:
+def test_the_package_s_outcomes_follow_from_the_table_of_the_real_zoo() -> None:
+    """By arm, over both tasks of a pair, worked out anew."""
+    table = load_outcomes(ROOT / "recipes" / "outcomes" / "zoo-real.jsonl.gz")
+    rows = {(row.expert, row.auxiliary): row for row in table.rows if row.gap >= SMALLEST_GAP}
+    both = [
+        (row, rows[key[::-1]]) for key, row in rows.items() if key[::-1] in rows and key < key[::-1]
+    ]
     found = read()
-    labels = ["ties(density=0.5)", "linear", "slerp", "nuslerp"]
-    assert found.best(labels) == "linear"
-    assert found.best(["ties(density=0.5)", "nuslerp"]) == "nuslerp"
-    assert found.best(["sce(density=0.5)"]) is None
-    assert "measured by the project's judge" in found.origin
-    assert (found.pairs, found.parameters) == (11, 270_000_000)
-    assert "on 11 pairs of LoRA specialists of a 270 M language model" in found.says("linear")
-    assert "linear closed 0.90 of the gap" in found.says("linear")
+    assert found.pairs == len(both)
+    assert found.gains.keys() == {arm.label for arm in table.arms if arm == arm.swapped()}
+    for label, gain in found.gains.items():
+        closed = [gap_closed(row, row.utilities[label]) for two in both for row in two]
+        assert gain == pytest.approx(sum(closed) / len(closed), abs=1e-4)
+    assert found.best(["no such arm"]) is None
+    said = found.says("linear")
+    assert f"on {found.pairs} pairs of specialists of a 270 M language model" in said
+    assert f"linear closed {found.gains['linear']:.2f} of the gap" in said
+
+
+def test_of_tied_arms_the_simplest_is_the_best() -> None:
+    found = replace(read(), gains={"linear": 0.7, "slerp": 0.71, "ties(density=0.5)": 0.6})
+    assert found.best(found.gains) == "linear"
+    assert found.best(["ties(density=0.5)", "slerp"]) == "slerp"
+    assert replace(found, gains=dict(found.gains) | {"slerp": 0.73}).best(found.gains) == "slerp"
 
 
 @pytest.mark.parametrize("change", [{"gains": {}}, {"gains": {"linear": 7}}, {"pairs": "many"}])

@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import PredictorError
+from simmerge_hub.operators import ARMS, FED_ARMS
 
+SIMPLEST_FIRST = {arm.label: place for place, arm in enumerate((*ARMS, *FED_ARMS))}
+TIED = 0.02
+"""Arms that differ by no more are as good as each other: so much is noise of so few pairs."""
 REAL_PAIRS = Path(__file__).parent / "real_pairs.json"
 
 
@@ -23,7 +27,7 @@ class Measured:
         origin: who measured it, and how.
         parameters: of the base.
         pairs: how many.
-        gains: arm label -> mean share of the gap closed.
+        gains: arm label -> mean share of the gap closed, the simplest arm first.
     """
 
     of: str
@@ -33,15 +37,19 @@ class Measured:
     gains: Mapping[str, float]
 
     def best(self, labels: Collection[str]) -> str | None:
-        """The arm of `labels` that reached most; None if none of them was measured."""
-        there = sorted(self.gains.keys() & set(labels))
-        return max(there, key=lambda label: self.gains[label], default=None)
+        """The arm of `labels` that reached most; None if none of them was measured.
+
+        Of arms that are tied with it, the one that is listed first: the simplest.
+        """
+        there = {label: gain for label, gain in self.gains.items() if label in labels}
+        most = max(there.values(), default=0.0)
+        return next((label for label, gain in there.items() if gain >= most - TIED), None)
 
     def says(self, label: str) -> str:
         """How the arm did there, in words."""
         return (
             f"on {self.pairs} {self.of}, the nearest evidence there is, {label} closed "
-            f"{self.gains[label]:.2f} of the gap, the most of those measured that can be used here"
+            f"{self.gains[label]:.2f} of the gap; of those that can be used here none did better"
         )
 
 
@@ -59,12 +67,13 @@ def read(path: Path = REAL_PAIRS) -> Measured:
 
 def parse(entry: Mapping[str, Any]) -> Measured:
     """The outcomes as plain data describes them. ValueError, LookupError or TypeError if not."""
+    gains = {str(label): float(gain) for label, gain in entry["gains"].items()}
     outcomes = Measured(
         of=str(entry["of"]),
         origin=str(entry["origin"]),
         parameters=int(entry["parameters"]),
         pairs=int(entry["pairs"]),
-        gains={str(label): float(gain) for label, gain in entry["gains"].items()},
+        gains=dict(sorted(gains.items(), key=lambda each: SIMPLEST_FIRST.get(each[0], len(gains)))),
     )
     if not outcomes.gains or not all(-1 <= gain <= 1.5 for gain in outcomes.gains.values()):
         raise ValueError("a gain lies outside -1 to 1.5, or there is none")

@@ -1,0 +1,78 @@
+"""What arms that treat both models alike reach on pairs of a real language model.
+
+    python benchmarks/real_pairs.py     # a moment
+
+Reads the outcomes of the zoo of Gemma 3 270M as far as they are measured and writes the table in
+the package that a plan rests on where no held-out pair is as far from training
+(`selector/predictor/measured/real_pairs.json`): by arm, the mean share of the gap closed over both
+tasks of a pair. And benchmarks/real_pairs.json: all arms, with intervals over models, how often
+each loses a skill, and the oracle.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from selection import SEED, SETS, TABLES, round_all
+
+from simmerge_hub.selector.models.resampling import resample, spread
+from simmerge_hub.selector.predictor.measured.pairs import REAL_PAIRS
+from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP, Outcome, gap_closed, load_outcomes
+
+HERE = Path(__file__).parent
+ZOO = "zoo-real"
+LOST = 0.5
+"""Of less than this share of its gap a skill counts as lost."""
+
+
+def main() -> None:
+    """Write both tables."""
+    outcomes = load_outcomes(TABLES / f"{ZOO}.jsonl.gz")
+    (parameters,) = outcomes.provenance["parameters"].values()
+    pairs: dict[frozenset[str], dict[str, Outcome]] = {}
+    for row in outcomes.rows:
+        if row.gap >= SMALLEST_GAP:
+            pairs.setdefault(frozenset((row.expert, row.auxiliary)), {})[row.expert] = row
+    both = [sorted(rows.items()) for rows in pairs.values() if len(rows) == 2]
+    gains = np.array([[tasks(one, two, arm) for arm in SETS["all"]] for (_, one), (_, two) in both])
+    means, worst = gains.mean(axis=2), gains.min(axis=2)
+    weights = resample([one for (one, _), _ in both], [two for _, (two, _) in both], SEED)
+    arms = {
+        arm.label: spread(means[:, i], weights) | {"lost": float((worst[:, i] < LOST).mean())}
+        for i, arm in enumerate(SETS["all"])
+    }
+    models = {name for pair in both for name, _ in pair}
+    report = {
+        "pairs": len(both),
+        "models": len(models),
+        "arms": arms,
+        "oracle": spread(means.max(axis=1), weights),
+    }
+    write(HERE / "real_pairs.json", report)
+    alike = [arm.label for arm in SETS["all"] if arm == arm.swapped()]
+    package = {
+        "of": "pairs of specialists of a 270 M language model",
+        "origin": "recipes/outcomes/zoo-real.jsonl.gz, exams of 96 prompts, mean over both tasks",
+        "parameters": parameters,
+        "pairs": len(both),
+        "gains": {label: arms[label]["mean"] for label in alike},
+    }
+    write(REAL_PAIRS, package)
+
+
+def tasks(one: Outcome, two: Outcome, arm: Any) -> tuple[float, float]:
+    """The shares of both gaps that an arm closes; its weights are the first model's first."""
+    return (
+        gap_closed(one, one.utilities[arm.label]),
+        gap_closed(two, two.utilities[arm.swapped().label]),
+    )
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """As JSON, numbers to four places."""
+    path.write_text(json.dumps(round_all(report), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
