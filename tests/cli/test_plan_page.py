@@ -224,6 +224,23 @@ def test_every_merge_is_tried_or_predicted(monkeypatch: pytest.MonkeyPatch) -> N
     assert f"tried: {MEANINGS['tried'][:30]}" in text.getvalue()
 
 
+def test_merges_that_were_not_tried_stand_behind_and_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where more was predicted of them."""
+    text = console(monkeypatch, 80)
+    plan = planned(ranking("code", ties=0.9, linear=0.5, scaled=0.4))
+    best, *rest = plan.choices
+    seen = {c.label: Tried(kept={}, predicted={}) for c in rest}
+    verdict = replace(plan.verdict, choices=(*rest, best), tried=seen, status="tried")
+    plan_page.page(replace(plan, verdict=verdict))
+    others = text.getvalue().partition("Other ways")[2].splitlines()[1:3]
+    assert "not tried" not in others[0]
+    assert "not tried" in others[1]
+    assert "90 %" in others[1]
+    assert "(tried)" in text.getvalue()
+
+
 @pytest.mark.parametrize("option", ["--try", "--probe-intermediates"])
 def test_so_many_are_tried(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second is what it was called; nobody is shown it."""

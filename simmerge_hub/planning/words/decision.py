@@ -19,6 +19,8 @@ TASKS_SHOWN = 6
 """Tasks of which a bar is shown; the rest are counted."""
 COLUMNS = 4
 """Numbers that stand beside another merge."""
+NOT_TRIED = ", not tried"
+"""What stands after a merge that was predicted, where others were made and run."""
 SURE: dict[Status, str] = {
     "tried": "it was made and run; {coverage} of such tests ended inside these ranges",
     "calibrated": "like the pairs it was tested on; {coverage} of them ended inside these ranges",
@@ -175,11 +177,18 @@ def _columns(verdict: Verdict, tasks: Sequence[Task]) -> tuple[str, ...]:
 def _others(
     verdict: Verdict, columns: Sequence[str], short: Callable[[str], str]
 ) -> tuple[Other, ...]:
-    """The merges that come next, in order of the first column."""
+    """The merges that come next, in order of the first column; those that were tried come first."""
     rest = [c for c in verdict.choices if c is not verdict.best and not verdict.missing(c)]
-    shown = sorted(rest[:OTHERS_SHOWN], key=lambda choice: -verdict.value(choice)[0])
+    unseen = {c.label for c in rest if verdict.tried and c.label not in verdict.tried}
+    shown = sorted(
+        rest[:OTHERS_SHOWN],
+        key=lambda choice: (choice.label in unseen, -verdict.value(choice)[0]),
+    )
     return tuple(
-        Other(method=name_tree(choice.tree, short), values=_values(choice, columns, verdict))
+        Other(
+            method=name_tree(choice.tree, short) + (NOT_TRIED if choice.label in unseen else ""),
+            values=_values(choice, columns, verdict),
+        )
         for choice in shown
     )
 
