@@ -59,7 +59,7 @@ from simmerge_hub.zoo.real.domains import find_task
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
-SHARES = {"skills": 72, "half": 40, "large": 8}
+SHARES = {"skills": 65, "half": 48, "large": 0}
 """Nano pairs of each base; of a base that is not here all that are wanted."""
 SET_BASE, SETS = "skills", 24
 """Sets of three: of which base, and how many."""

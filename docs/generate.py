@@ -108,7 +108,7 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
         doses.dose_models, doses.dose_pairs,
-        trying.trying_nano, trying.trying_real, trying.trying_correlation,
+        trying.trying_nano, trying.trying_real, trying.trying_sets, trying.trying_correlation,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,
         multiway.multiway_ways, multiway.multiway_intermediates, multiway.multiway_harm,
         multiway.multiway_again, multiway.at_once,

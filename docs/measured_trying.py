@@ -29,6 +29,20 @@ def trying_real() -> str:
     return f"{said}\n\n{_choices(report)}\n\n{held}"
 
 
+def trying_sets() -> str:
+    """Three models merged in one step, judged by the lines of pairs."""
+    report = read("trying").get("three nano models at once, lines from pairs")
+    if report is None:
+        return "Not measured yet."
+    rows = [(name, f"{gain:.3f}") for name, gain in report["gap closed"].items()]
+    rows += [(f"`{label}`", f"{gain:.3f}") for label, gain in report["arms"].items()]
+    said = (
+        f"{report['sets']} sets; correlation with the true gap closed "
+        f"{report['correlation with true gain']:.3f}, 90 % intervals hold {report['coverage']:.1%}:"
+    )
+    return f"{said}\n\n{table(('chosen by', 'gap closed'), rows)}"
+
+
 def trying_correlation() -> str:
     """How what is kept goes with what is closed, by zoo."""
     report = read("trying")

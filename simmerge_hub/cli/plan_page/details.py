@@ -79,7 +79,8 @@ def _merges(plan: "Plan") -> Table:
     of = "" if plan.of_many else f" of {' + '.join(m.name for m in plan.recipe.models)}"
     table = Table(title=escape(f"Utility{of}: {UNIT}"))
     table.add_column("merge", overflow="fold")
-    if plan.tried:
+    both = bool(plan.tried) and not plan.of_many  # labels of trees need the room, and have a mark
+    if both:
         table.add_column("is")
     if plan.of_many:
         table.add_column("cautious", justify="right", no_wrap=True)
@@ -91,7 +92,7 @@ def _merges(plan: "Plan") -> Table:
             show.interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
             for place, column in enumerate(columns)
         ]
-        how = ["tried" if choice.label in plan.tried else "predicted"] if plan.tried else []
+        how = ["tried" if choice.label in plan.tried else "predicted"] if both else []
         careful = [f"{_cautious(choice, plan):.2f}"] if plan.of_many else []
         style = "bold" if choice is plan.best else ""
         table.add_row(_name(choice, plan), *how, *careful, *cells, style=style)
@@ -131,7 +132,7 @@ def _legend(plan: "Plan") -> None:
     if any(plan.verdict.missing(choice) for choice in plan.choices):
         line(f"{SHORT} keeps less than is asked for", style="dim")
     if plan.verdict.tried:
-        line(f"{RAN} made and run on the probes; not evaluated", style="dim")
+        line(f"{RAN} made and run on the probes, the others predicted; not evaluated", style="dim")
 
 
 def _task(task: "Task", standing: "Standing") -> None:
