@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from simmerge_hub.cli import bandit, local, page, plan, predictor, sign, verbs, zoo
+from simmerge_hub.cli import bandit, local, plan, predictor, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
 from simmerge_hub.errors import SimmergeError
 from simmerge_hub.literal import printable, without_credentials
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for room in (plan, sign, map_command, verbs, zoo, predictor, bandit, local, page):
+    for room in (plan, sign, map_command, verbs, zoo, predictor, bandit, local):
         room.options(commands)
     return top
 
