@@ -6,16 +6,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, TypeVar
 
 from simmerge_hub.localhub import Hub
+
+Part = TypeVar("Part")
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "simmerge_hub.cli.main"]
 GUEST = "guest"
 MOCK_TOKEN = "mock-oauth-token-for-local-dev"
 """What gradio signs everybody in with where it is not really a Space."""
-WAIT = 60_000
+WAIT = 240_000
 """Milliseconds; the machine is shared."""
 MODELS = ("nano/code", "nano/math", "nano/multilingual")
 
@@ -47,3 +51,9 @@ def serving(command: list[str], env: dict[str, str], cwd: Path = ROOT) -> Iterat
         process.send_signal(signal.SIGINT)
         process.wait(20)
         process.stdout.close()
+
+
+def stand_in(part: type[Part], **given: Any) -> Part:
+    """A part of the page whose components are their names: gradio builds none."""
+    names = {each.name: f"{part.__name__}.{each.name}" for each in fields(part)}  # pyright: ignore[reportArgumentType]
+    return part(**{**names, **given})

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from simmerge_hub.cli import local, page, plan, sign, verbs, zoo
+from simmerge_hub.cli import local, plan, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
 from simmerge_hub.cli.learning import bandit, evaluate, learn, predictor
 from simmerge_hub.errors import SimmergeError
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    rooms = (plan, sign, map_command, verbs, evaluate, learn, zoo, predictor, bandit, local, page)
+    rooms = (plan, sign, map_command, verbs, evaluate, learn, zoo, predictor, bandit, local)
     for room in rooms:
         room.options(commands)
     return top

@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
 import gradio as gr
+from gradio.themes import Base, Default
 
 from simmerge_hub.space import fields
 from simmerge_hub.space.merges import Merges
@@ -29,6 +30,8 @@ FOOT = (
 )
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "sans-serif"]
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Where the Hub's client finds a token; visitors shall read what is public, and no more."""
 PLANS_AT_ONCE, MERGES_AT_ONCE, PUSHES_AT_ONCE, WAITING = 2, 1, 2, 32
 
 
@@ -81,6 +84,7 @@ def _connect_plans(page: gr.Blocks, plans: Plans) -> None:
 def _connect_merges(plans: Plans, merges: Merges, *, space: bool) -> None:
     done = merges.done
     how: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    minimal: dict[str, Any] = {**how, "show_progress": "minimal"}
     ran = done.merge.click(
         merges.merge, [plans.answer, merges.folder], [*fields.components(done), merges.folder],
         concurrency_limit=MERGES_AT_ONCE, **how,
@@ -91,7 +95,7 @@ def _connect_merges(plans: Plans, merges: Merges, *, space: bool) -> None:
     done.push.click(
         merges.push_signed_in if space else merges.push,
         [merges.folder, done.repo, done.proposal, done.private], [done.pushed],
-        concurrency_limit=PUSHES_AT_ONCE, **(how | {"show_progress": "minimal"}),
+        concurrency_limit=PUSHES_AT_ONCE, **minimal,
     )  # fmt: skip
 
 
@@ -121,11 +125,9 @@ def launch(*, port: int | None = None, space: bool = False) -> tuple[gr.Blocks, 
     return page, address
 
 
-def _theme() -> gr.themes.Base:
+def _theme() -> Base:
     """Fonts of the reader's machine: none is fetched; small print that can be read."""
-    theme = gr.themes.Default(
-        primary_hue="indigo", font=FONTS, font_mono=["ui-monospace", "monospace"]
-    )
+    theme = Default(primary_hue="indigo", font=FONTS, font_mono=["ui-monospace", "monospace"])
     dim = {"light": "*neutral_600", "dark": "*neutral_300"}
     return theme.set(
         body_text_color_subdued=dim["light"],
@@ -136,6 +138,8 @@ def _theme() -> gr.themes.Base:
 
 
 def serve_space() -> None:
-    """What app.py of a Space runs: until the Space ends."""
+    """What app.py of a Space runs, until the Space ends; no token of its owner is used."""
     page, _ = launch(space=True)
+    for name in TOKENS:
+        os.environ.pop(name, None)
     page.block_thread()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.recipe.why import UNIT, Spread
-from simmerge_hub.space.markup import NOTHING, Html, element, join, table
+from simmerge_hub.space.markup import NOTHING, Html, element, table
 
 ROWS_SHOWN = 6
 """Merges in the chart; the rest is unfolded."""
@@ -72,7 +72,7 @@ def chart(plan: Plan) -> Html:
         element("p", f"Utility: {UNIT}.", class_="sm-dim"),
         _rows(shown, scale, tasks),
         _axis(scale),
-        _legend(tasks),
+        _legend(tasks, cautious=plan.of_many),
         folded if more else NOTHING,
         element("details", element("summary", "All numbers"), _numbers(merges, tasks, heading)),
         class_=f"sm-chart {plan.verdict.status}",
@@ -124,11 +124,12 @@ def _axis(scale: float) -> Html:
     )  # fmt: skip
 
 
-def _legend(tasks: list[str]) -> Html:
+def _legend(tasks: list[str], *, cautious: bool) -> Html:
     marks = [f"{MARKS[number % len(MARKS)]} {task}" for number, task in enumerate(tasks)]
-    marks = marks if len(tasks) > 1 else []
-    return element("p", " · ".join(["➜ chosen", "● expected", "bar: interval", *marks,
-                                    "line: as good as the expert"]), class_="sm-dim")  # fmt: skip
+    said = ["➜ chosen", "● expected", "bar: interval", *(marks if len(tasks) > 1 else [])]
+    said += ["dashed line: as good as the expert"]
+    said += ["best first by one standard deviation less"] if cautious else []
+    return element("p", " · ".join(said), class_="sm-dim")
 
 
 def _numbers(merges: tuple[Row, ...], tasks: list[str], heading: str) -> Html:
@@ -152,8 +153,3 @@ def _place(low: float, high: float, scale: float) -> str:
 
 def _percent(value: float, scale: float) -> str:
     return f"{100 * min(max(value / scale, 0.0), 1.0):.2f}%"
-
-
-def lines(texts: list[str]) -> Html:
-    """Paragraphs."""
-    return join(element("p", text) for text in texts)

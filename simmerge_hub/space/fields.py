@@ -86,7 +86,7 @@ def ask() -> Ask:
         info="Two or more. Type part of a name and choose (arrow keys), or a whole name and Enter.",
         elem_id="models",
     )  # fmt: skip
-    with gr.Accordion("More: a collection, the base, evidence, aim", open=False):
+    with gr.Accordion("More options", open=False):
         with gr.Row():
             collection = gr.Textbox(
                 label="A collection instead", placeholder="org/title-0123456789abcdef01234567"

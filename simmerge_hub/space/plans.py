@@ -162,9 +162,9 @@ class Plans:
         experts = {task.name: task.expert for task in plan.tasks}
         sources = {task.name: task.source for task in plan.tasks}
         updates, filled = expert_updates(list(made.names), experts, sources)
-        took = sum(plan.seconds.values())
+        judged = f"Planned: {len(plan.choices)} merges predicted, nothing evaluated"
         return {
-            self.asked.status: sections.status_line(f"Planned in {took:.1f} s").text,
+            self.asked.status: sections.status_line(judged).text,
             **self._idle(),
             told.whole: gr.update(visible=True),
             told.decision: sections.decision(made).text,

@@ -52,8 +52,9 @@ def decision(answer: Answer) -> Html:
         [
             element("h2", plan.best.label if plan.of_many else f"{plan.best.label} of {names}"),
             status,
-            bullets(f"{text}." for text in verdict.because),
             chart(plan),
+            element("h3", "Why this one"),
+            bullets(f"{text}." for text in verdict.because),
             _why(plan),
             element("div", *(element("p", note, class_="sm-dim") for note in answer.notes)),
         ]

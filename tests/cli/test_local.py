@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from simmerge_hub.cli import local, show
 from simmerge_hub.cli.main import main
 from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.hub.upload.publish import Commit
 from simmerge_hub.localhub import Hub
 from simmerge_hub.localhub.store import storage
 
@@ -84,3 +86,35 @@ def test_parents_and_merge_are_asked_the_same(monkeypatch: pytest.MonkeyPatch) -
     assert of_code[0] > of_code[1]
     assert of_math[1] > of_math[0]
     assert all("of 4" in row for row in rows)
+
+
+@pytest.mark.parametrize("command", [["ui"], ["space", "org/name"]])
+def test_without_gradio_the_extra_is_named(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "find_spec", lambda name: None)
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "gradio, which is not installed" in said
+    assert "pip install 'simmerge-hub[space]'" in said
+
+
+def test_what_is_asked_of_a_space_is_handed_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Any] = []
+
+    def publish(repo_id: str, **how: Any) -> Commit:
+        given.append((repo_id, how))
+        return Commit(repo=repo_id, oid="0" * 40, url="http://hub/spaces/org/name")
+
+    monkeypatch.setattr(local, "find_spec", lambda name: object())
+    monkeypatch.setattr("simmerge_hub.space.publish.publish_space", publish)
+    assert main(["space", "org/name", "--private", "--json"]) == 0
+    assert given == [("org/name", {"private": True, "create_pr": False})]
+    assert "http://hub/spaces/org/name" in capsys.readouterr().out
+
+
+def test_a_port_is_a_number() -> None:
+    with pytest.raises(SystemExit):
+        main(["ui", "--port", "http"])

@@ -86,3 +86,13 @@ def test_our_own_errors_and_bugs_pass_through() -> None:
 def test_one_client_under_our_user_agent() -> None:
     assert api() is api()
     assert (api().library_name, api().library_version) == ("simmerge-hub", __version__)
+
+
+def test_inside_the_hub_is_asked_as_somebody_else() -> None:
+    own = client.api()
+    with client.acting_with("hf_visitor"):
+        assert client.api().whoami()["name"] == "visitor"
+        with client.acting_with(None):
+            assert client.api() is own
+    assert client.api() is own
+    assert own.whoami()["name"] == "nano"

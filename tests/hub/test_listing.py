@@ -139,3 +139,20 @@ class TestWhatTheHubSends:
         monkeypatch.setattr(candidates, "api", lambda: SimpleNamespace(get_collection=fail))
         with pytest.raises(HubError, match="cannot be read"):
             candidates.collection("org/x-" + "0" * 24)
+
+
+class TestSearch:
+    def test_models_are_found_by_part_of_their_name(self, org: str) -> None:
+        models(org, "code-one", "code-two", "math")
+        assert set(candidates.search(f"{org}/CODE")) == {f"{org}/code-one", f"{org}/code-two"}
+        assert candidates.search(f"{org}/nothing") == ()
+
+    def test_names_that_no_repository_has_are_left_out(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = ["org/good", "../../etc", "<b>/x", None, "org/good"]
+        listed: Any = SimpleNamespace(
+            list_models=lambda **how: iter([SimpleNamespace(id=name) for name in names])
+        )
+        monkeypatch.setattr(candidates, "api", lambda: listed)
+        assert candidates.search("good") == ("org/good",)

@@ -230,3 +230,13 @@ class TestPush:
         assert push(folder, repo, revision="next").outcome == "unchanged"
         with pytest.raises(RequestError, match="--revision names a branch"):
             push(folder, repo, revision="next", create_pr=True)
+
+
+def test_a_push_with_a_token_is_by_whom_it_belongs_to(pushed: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(plan(pushed))
+    merge(tmp_path / "plan.yaml", tmp_path / "out")
+    with pytest.raises(PushFailed, match="may not write"):
+        push(tmp_path / "out", f"{pushed}/merged", token="hf_visitor")
+    name = f"visitor/{pushed}"
+    push(tmp_path / "out", name, token="hf_visitor")
+    assert HfApi().model_info(name).author == "visitor"

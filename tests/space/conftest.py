@@ -37,8 +37,9 @@ def browser() -> "Iterator[Browser]":
     found = shutil.which("chromium") or shutil.which("google-chrome")
     if found is None and "CI" not in os.environ:
         pytest.skip("there is no Chromium: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=WAIT)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from huggingface_hub import HfApi, ModelCard, snapshot_download
 
 from simmerge_hub.localhub import Hub
-from tests.pages import COMMAND, GUEST, MODELS, WAIT, environment, serving
+from tests.pages import COMMAND, GUEST, MODELS, environment, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -26,13 +26,13 @@ def test_from_two_names_to_a_pushed_merge(page_hub: Hub, address: str, visit: Vi
     field = page.locator("#models input")
     for typed, name in (("nano/co", "nano/code"), ("MATH", "nano/math")):
         field.press_sequentially(typed, delay=30)
-        page.get_by_role("option", name=name).click(timeout=WAIT)
+        page.get_by_role("option", name=name).click()
     field.press("Escape")
     page.locator("#plan").click()
     page.locator("#decision h2").wait_for()
     expect(page.locator("#decision h2")).to_contain_text("nano/code + nano/math")
     expect(page.locator(".sm-chart > ol > .sm-chosen")).to_have_count(1)
-    expect(page.locator("#fits")).to_contain_text("✓ nano/math", timeout=WAIT)
+    expect(page.locator("#fits")).to_contain_text("✓ nano/math")
     for tab, told, said in (
         ("Licence", "#licences", "apache-2.0"),
         ("Cost", "#costs", "to download"),
@@ -40,15 +40,15 @@ def test_from_two_names_to_a_pushed_merge(page_hub: Hub, address: str, visit: Vi
         ("Card", "#card", "Predicted utilities"),
     ):
         page.get_by_role("tab", name=tab).click()
-        expect(page.locator(told)).to_contain_text(said, timeout=WAIT)
+        expect(page.locator(told)).to_contain_text(said)
     with page.expect_download() as download:
         page.get_by_text("Download plan.yaml").click()
     assert "why:" in Path(download.value.path()).read_text()
     page.locator("#merge").click()
-    expect(page.locator("#merge-status")).to_contain_text("Merged", timeout=WAIT)
+    expect(page.locator("#merge-status")).to_contain_text("Merged")
     page.locator("#repo").get_by_role("textbox").fill("nano/from-page")
     page.locator("#push").click()
-    expect(page.locator("#pushed")).to_contain_text("Pushed in one commit", timeout=WAIT)
+    expect(page.locator("#pushed")).to_contain_text("Pushed in one commit")
     api = HfApi(endpoint=page_hub.endpoint, token=page_hub.token)
     names = {file.rfilename for file in api.model_info("nano/from-page").siblings or ()}
     assert {"README.md", "config.json", "model.safetensors", "simmerge.yaml"} <= names
@@ -109,7 +109,7 @@ def test_errors_are_ours_and_text_of_others_is_text(
     page.locator("#decision h2").wait_for()
     for tab, told in (("Licence", "#licences"), ("Card", "#card")):
         page.get_by_role("tab", name=tab).click()
-        expect(page.locator(told)).to_contain_text("onerror=alert(1)", timeout=WAIT)
+        expect(page.locator(told)).to_contain_text("onerror=alert(1)")
         assert page.locator(f"{told} img").count() == 0
 
 
@@ -134,8 +134,8 @@ def test_a_space_is_published_and_pushes_as_who_is_signed_in(
         page.get_by_role("button", name="Logout").wait_for()
         page.goto(f"{where}/?models=nano/code,nano/math")
         page.locator("#merge").click()
-        expect(page.locator("#merge-status")).to_contain_text("Merged", timeout=WAIT)
+        expect(page.locator("#merge-status")).to_contain_text("Merged")
         page.locator("#repo").get_by_role("textbox").fill(f"{GUEST}/merged")
         page.locator("#push").click()
-        expect(page.locator("#pushed")).to_contain_text("Pushed in one commit", timeout=WAIT)
+        expect(page.locator("#pushed")).to_contain_text("Pushed in one commit")
     assert api.model_info(f"{GUEST}/merged").author == GUEST

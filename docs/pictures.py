@@ -1,0 +1,78 @@
+"""The pictures of the page: `python docs/pictures.py` starts a Hub and the page, and takes them.
+
+Needs chromium (`apt-get install chromium`) and the extra `dev`.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from simmerge_hub.localhub import running
+
+FOLDER = Path(__file__).parent / "pictures"
+COMMAND = [sys.executable, "-m", "simmerge_hub.cli.main"]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+PAIR = "?models=nano/code,nano/math"
+THREE = "?models=nano/code,nano/math,nano/multilingual"
+LONGEST = 300_000
+"""Milliseconds that a plan may take."""
+
+
+def main() -> None:
+    """Take all of them."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "hub") as hub:
+        known = {**os.environ, **hub.environment(), "PYTHONUNBUFFERED": "1"}
+        subprocess.run([*COMMAND, "zoo", "publish", "nano"], env=known, check=True)
+        page = subprocess.Popen([*COMMAND, "ui"], env=known, stdout=subprocess.PIPE, text=True)
+        assert page.stdout is not None
+        address = page.stdout.readline().strip()
+        try:
+            with sync_playwright() as play:
+                browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+                take(browser, address)
+        finally:
+            page.terminate()
+            page.wait(30)
+
+
+def take(browser: Browser, address: str) -> None:
+    """Desktop, phone, dark."""
+    page = visit(browser, address + PAIR, 1100, 900)
+    page.screenshot(path=FOLDER / "page.png", clip=clip(1100, 960), full_page=True)
+    page = visit(browser, address + THREE, 390, 844)
+    page.screenshot(path=FOLDER / "page-phone.png", clip=clip(390, 1300), full_page=True)
+    page = visit(browser, address + THREE, 1100, 900, dark=True)
+    page.get_by_role("tab", name="Similarity").click()
+    page.locator("#map img").wait_for()
+    time.sleep(1)
+    page.locator("#map").screenshot(path=FOLDER / "page-map.png")
+    page.screenshot(path=FOLDER / "page-dark.png", clip=clip(1100, 1000), full_page=True)
+
+
+def visit(browser: Browser, url: str, width: int, height: int, *, dark: bool = False) -> Page:
+    """A page whose plan is there."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+    )
+    context.set_default_timeout(LONGEST)
+    page = context.new_page()
+    page.goto(url)
+    page.locator("#decision h2").wait_for()
+    page.locator("#merge").wait_for()
+    time.sleep(2)  # until nothing moves any more
+    return page
+
+
+def clip(width: int, height: int) -> dict:
+    """From the top left corner."""
+    return {"x": 0, "y": 0, "width": width, "height": height}
+
+
+if __name__ == "__main__":
+    main()

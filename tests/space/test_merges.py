@@ -1,0 +1,59 @@
+"""A merge on this machine, pushed as who asks for it; nothing is left behind."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from simmerge_hub.hub.upload.publish import Commit
+from simmerge_hub.space import fields, merges
+from simmerge_hub.space.merges import Merges, remove
+from tests.pages import stand_in
+
+
+@pytest.fixture
+def page() -> Merges:
+    return Merges(stand_in(fields.Do))
+
+
+def token(text: str) -> gr.OAuthToken:
+    return gr.OAuthToken(token=text, scope="", expires_at=0)
+
+
+def test_a_push_on_a_space_is_by_who_is_signed_in_and_nobody_else(
+    page: Merges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple] = []
+
+    def push(folder: Path, repo: str, **how: object) -> Commit:
+        given.append((folder, repo, how))
+        return Commit(repo=repo, oid="0" * 40, url="x", outcome="pull request")
+
+    monkeypatch.setattr(merges, "push", push)
+    refused = page.push_signed_in("/folder", "org/name", True, False, None)
+    assert "you are not signed in" in refused[page.done.pushed]
+    assert not given
+    done = page.push_signed_in("/folder", " org/name ", True, False, token("theirs"))
+    assert "Proposed in a pull request" in done[page.done.pushed]
+    asked = {"create_pr": True, "private": False, "token": "theirs"}
+    assert given == [(Path("/folder/merged"), "org/name", asked)]
+
+
+def test_without_a_plan_or_a_merge_there_is_nothing_to_do(page: Merges) -> None:
+    visitor = SimpleNamespace(session_hash="x")
+    (said,) = page.merge(visitor, None, "")  # pyright: ignore[reportArgumentType]
+    assert "there is no plan yet" in said[page.done.status]
+    assert "nothing is merged yet" in page.push("", "org/name", False, False)[page.done.pushed]
+
+
+def test_a_folder_is_removed_and_no_folder_is_none(tmp_path: Path) -> None:
+    (tmp_path / "merge").mkdir()
+    remove(str(tmp_path / "merge"))
+    remove("")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_system_names_no_path(page: Merges, tmp_path: Path) -> None:
+    error = OSError(28, "No space left on device", str(tmp_path))
+    assert str(tmp_path) not in str(merges._ours(error))

@@ -1,0 +1,70 @@
+"""A person's corrections: which experts count when they plan again; what an address fills in."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from simmerge_hub.hub import listing
+from simmerge_hub.space import fields, search
+from simmerge_hub.space.plans import Plans
+from simmerge_hub.space.question import Question
+from simmerge_hub.space.search import Search
+from tests.pages import stand_in
+
+FILLED = {"code": "a/code", "math": "a/math", "rag": ""}
+MODELS = ["a/code", "a/math"]
+
+
+@pytest.fixture
+def plans() -> Plans:
+    experts = tuple(range(fields.MOST_TASKS))
+    asked = stand_in(fields.Ask, experts=experts)
+    return Plans(asked, stand_in(fields.Told), stand_in(fields.Do), folders=True)
+
+
+def ask(plans: Plans, radios: list[str], before: Question | None, models: list[str]) -> Question:
+    values = [*radios, *[None] * (fields.MOST_TASKS - len(radios))]
+    return plans._read((models, "", "", "published", "mean", *values, FILLED, before))
+
+
+def test_experts_count_where_a_person_changed_them(plans: Plans) -> None:
+    before = Question(models=tuple(MODELS))
+    assert ask(plans, ["a/code", "a/math", ""], before, MODELS).experts == {}
+    changed = ask(plans, ["a/math", "", ""], before, MODELS)
+    assert changed.experts == {"code": "a/math"}
+    assert ask(plans, ["a/code", "a/math", ""], changed, MODELS).experts == {"code": "a/math"}
+
+
+def test_experts_of_other_models_are_forgotten(plans: Plans) -> None:
+    before = Question(models=tuple(MODELS), experts={"code": "a/code"})
+    assert ask(plans, ["a/math", "", ""], before, ["a/x", "a/math"]).experts == {}
+
+
+def test_an_address_fills_in_the_page_and_an_empty_one_disturbs_nobody(plans: Plans) -> None:
+    empty: Any = SimpleNamespace(query_params={})
+    assert plans.open(empty) == {plans.question: None}
+    asked: Any = SimpleNamespace(query_params={"models": "a/code,a/math", "tasks": "code:a/code"})
+    filled = plans.open(asked)
+    assert filled[plans.asked.models]["value"] == MODELS
+    assert filled[plans.question].experts == {"code": "a/code"}
+
+
+def test_only_what_was_typed_last_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    box, asked = Search(), []
+    visitor: Any = SimpleNamespace(session_hash="x")
+
+    def find(text: str) -> tuple[str, ...]:
+        asked.append(text)
+        return (f"org/{text}",)
+
+    def typed(text: str) -> Any:
+        return SimpleNamespace(input_value=text)
+
+    monkeypatch.setattr(listing, "search", find)
+    monkeypatch.setattr(search, "sleep", lambda seconds: None)
+    assert box.find(visitor, ["org/a"], typed("co"))["choices"] == ["org/a", "org/co"]
+    assert "choices" not in box.find(visitor, [], typed("c"))
+    monkeypatch.setattr(search, "sleep", lambda s: box._typed.update(x="code"))
+    assert "choices" not in box.find(visitor, [], typed("cod"))
+    assert asked == ["co"]
