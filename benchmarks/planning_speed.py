@@ -5,8 +5,8 @@
 The nano models are published on a local Hub; every plan is made once so that everything is cached,
 then three times, each in a process of its own, from the start of Python to its end. *Before* is the
 code of the commit before numbers of pairs were kept, from this repository's history; both are timed
-in turn, so that they see the same machine. Processor time is that of the command alone; the wall also waits for the Hub, which
-runs on the same cores.
+in turn, so that they see the same machine. Processor time is that of the command alone; the wall
+also waits for the Hub, which runs on the same cores.
 """
 
 import json
