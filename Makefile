@@ -45,6 +45,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/regmean_memory.py
 	$(BIN)/python benchmarks/signature_cost.py
 	$(BIN)/python benchmarks/signing.py
+	$(BIN)/python benchmarks/planning_speed.py
 	$(BIN)/python benchmarks/dose.py
 	$(BIN)/python benchmarks/trying.py report
 	$(BIN)/python benchmarks/signature_accuracy.py

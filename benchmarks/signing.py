@@ -190,11 +190,11 @@ def parameters(model: Path) -> int:
     return sum(header.entries for header in resolve(str(model)).tensors.values())
 
 
-def check_out(folder: Path) -> Path:
-    """The package as it was in the commit BEFORE."""
+def check_out(folder: Path, commit: str = BEFORE) -> Path:
+    """The package as it was in a commit."""
     folder.mkdir()
     packed = subprocess.run(
-        ["git", "-C", str(HERE.parent), "archive", BEFORE, "simmerge_hub"],
+        ["git", "-C", str(HERE.parent), "archive", commit, "simmerge_hub"],
         stdout=subprocess.PIPE, check=True,
     )  # fmt: skip
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)

@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from simmerge_hub.cli import local, plan, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
@@ -32,8 +33,11 @@ def run() -> None:
     """The console command: `main`, with a quick start and a quick end.
 
     Importing torch makes hundreds of thousands of objects that stay: collecting garbage among them
-    takes a quarter of a second, and taking them apart at the end half a second.
+    takes a quarter of a second, and taking them apart at the end half a second. XGBoost imports
+    scikit-learn where it is installed, and with it pandas and SciPy's statistics, which takes as
+    long as all of a plan; nothing here uses them.
     """
+    sys.modules.setdefault("sklearn", cast(Any, None))
     gc.set_threshold(200_000, 20, 20)
     code = main()
     for stream in (sys.stdout, sys.stderr):

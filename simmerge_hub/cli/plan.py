@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +12,9 @@ from simmerge_hub.errors import OutputError
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.ask.options import Catalogue
+    from simmerge_hub.planning.inputs import Inputs
     from simmerge_hub.planning.plan import Plan
+    from simmerge_hub.publishing.licenses import Licence
 
 
 def options(commands: Any) -> None:
@@ -190,6 +193,7 @@ def run(
     arguments.check_output(output, "plan")
     if picture:
         _check_picture(picture, many=len(models) != 2)
+    cards: dict[str, Mapping[str, Any]] = {}
     with show.status("planning") as say:
         from simmerge_hub.planning import plan as planning
         from simmerge_hub.planning.ask.objective import Objective
@@ -208,7 +212,9 @@ def run(
             tries=tries,
             progress=say,
             note=show.note,
+            pinned=lambda inputs: _look_at_licences(inputs, cards),
         )
+    licence = _licence(plan, cards)
     if picture:
         _draw(plan, picture)
     if output:
@@ -216,11 +222,28 @@ def run(
 
         replace_file(Path(output), plan.to_yaml().encode())
     if as_json:
-        show.data(plan.to_dict())
+        show.data(plan.to_dict() | {"licence": asdict(licence)})
         return
     from simmerge_hub.cli.plan_page import page
 
-    page(plan, written=output or "", verbose=verbose)
+    page(plan, written=output or "", verbose=verbose, licence=licence)
+
+
+def _look_at_licences(inputs: "Inputs", cards: dict[str, Mapping[str, Any]]) -> None:
+    """Keep the models' cards, and say what speaks against sharing a merge before it is planned."""
+    from simmerge_hub.publishing.licenses import license_of
+
+    whole = [*inputs.models, *([inputs.base] if inputs.base else [])]
+    cards |= {model.name: model.card for model in whole}
+    for conflict in license_of(cards).conflicts:
+        show.note(f"licences: {conflict}; push will need --license")
+
+
+def _licence(plan: "Plan", cards: Mapping[str, Mapping[str, Any]]) -> "Licence":
+    """The licence of the merge that is planned, of its models only."""
+    from simmerge_hub.publishing.licenses import license_of
+
+    return license_of({source.name: cards[source.name] for source in plan.recipe.sources})
 
 
 def _catalogue(

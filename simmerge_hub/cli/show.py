@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
     from simmerge_hub.merger.activations.cost import Passes
     from simmerge_hub.operators import Operator
+    from simmerge_hub.publishing.licenses import Licence
     from simmerge_hub.publishing.verify import Verification
     from simmerge_hub.selector.bandit.history import Suggestion
     from simmerge_hub.zoo.answers import Question
@@ -181,6 +182,19 @@ def preflight(plan: "Preflight") -> None:
     }
     for what, text in lines.items():
         OUT.print(f"[bold]{what:7}[/] {text}", highlight=False)
+
+
+def licence(licence: "Licence") -> None:
+    """The verdict on the licence, what each parent asks for, and where it says so."""
+    from simmerge_hub.publishing.licenses import DISCLAIMER
+
+    line(f"licence: {licence.verdict}")
+    for said in licence.warnings:
+        if said not in licence.conflicts:
+            line(f"  {said}")
+    for said, source in licence.terms:
+        line(f"  {said}{f' ({source})' if source else ''}")
+    OUT.print(f"  {DISCLAIMER}", style="dim", highlight=False)
 
 
 def _passes(passes: "Passes") -> str:

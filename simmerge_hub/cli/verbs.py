@@ -1,6 +1,7 @@
 """check, merge, verify, push, recipe, operators: call the verb, show what it returns."""
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +9,11 @@ from simmerge_hub.cli import arguments, show
 
 if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
+    from simmerge_hub.publishing.licenses import Licence
 
 
+ASKED_ABOVE = 10_000_000_000
+"""Bytes to download before which a person is asked."""
 RECIPE = "plan.yaml, a recipe (ours or mergekit's), or a merged model on the Hub"
 
 
@@ -43,6 +47,9 @@ def _merge(commands: Any) -> None:
         "--evict", action="store_true", help="delete downloaded shards as soon as they are merged"
     )
     command.add_argument(
+        "-y", "--yes", action="store_true", help="ask nothing before much is downloaded"
+    )
+    command.add_argument(
         "--no-fsync", action="store_false", dest="durable", help="leave flushing to the system"
     )
     arguments.json(command)
@@ -62,6 +69,11 @@ def _push(commands: Any) -> None:
     command.add_argument("repo_id", metavar="REPO", help="org/name")
     arguments.publishing(command)
     command.add_argument("--revision", metavar="BRANCH", help="default: main; made if it is new")
+    command.add_argument(
+        "--license",
+        metavar="IDENTIFIER",
+        help="the merge's licence; needed where none fits all parents",
+    )
     command.add_argument("--message", default="", metavar="TEXT", help="the commit's first line")
     command.add_argument(
         "--force",
@@ -90,11 +102,19 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
         show.data(_preflight(preflight))
     else:
         show.preflight(preflight)
+        show.licence(_licence(preflight))
     refuse_rejections(preflight.layout.alignment)
+
+
+def _licence(plan: "Preflight") -> "Licence":
+    from simmerge_hub.publishing.licenses import license_of
+
+    return license_of({name: each.card for name, each in plan.layout.checkpoints.items()})
 
 
 def _preflight(plan: "Preflight") -> dict[str, Any]:
     return {
+        "licence": asdict(_licence(plan)),
         "fits": not plan.rejected,
         "tensors": len(plan.layout.entries),
         "rejected": [asdict(each) for each in plan.rejected],
@@ -120,8 +140,29 @@ def export(*, recipe: str, to: str) -> None:
     print(mergekit.write(recorded) if to == "mergekit" else recorded.to_yaml(), end="")
 
 
-def merge(*, recipe: str, output: str, as_json: bool, **settings: Any) -> None:
+def _ask_before(download: int, yes: bool) -> None:
+    """On a terminal, ask before much is downloaded.
+
+    Raises:
+        RequestError: the answer is no.
+    """
+    from simmerge_hub.errors import RequestError
+
+    if yes or download <= ASKED_ABOVE or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    show.note(f"{show.size(download)} are to be downloaded. Go on? [y/N]")
+    if input().strip().lower() not in ("y", "yes"):
+        raise RequestError("nothing was downloaded", hint="--yes asks no more")
+
+
+def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **settings: Any) -> None:
     """`simmerge-hub merge`; `settings` are those of the verb."""
+    from simmerge_hub.publishing.verbs import check as look
+
+    with show.status("reading headers"):
+        preflight = look(recipe, threads=settings.get("threads"))
+    show.note(f"licence: {_licence(preflight).verdict}")
+    _ask_before(preflight.download, yes)
     with show.progress("merging") as step:
         from simmerge_hub.publishing.verbs import merge as run
 

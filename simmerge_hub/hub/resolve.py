@@ -5,7 +5,9 @@ Weights in .bin files are the exception: they have no headers, so they are conve
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from simmerge_hub.documents import DocumentError, read_json_object, read_yaml
@@ -209,6 +211,12 @@ def quantised_origin(ref: ModelRef) -> str | None:
 
 def front_matter(readme: str) -> dict[str, Any]:
     """The YAML between the first two `---` lines of a card; {} where there is none to believe."""
+    return deepcopy(_front_matter(readme))
+
+
+@lru_cache(maxsize=64)
+def _front_matter(readme: str) -> dict[str, Any]:
+    """The same, read once: a plan looks at a card several times."""
     match = re.match(r"\ufeff?---\r?\n(.*?)\r?\n---", readme, re.DOTALL)
     try:
         data = read_yaml(match[1]) if match else None

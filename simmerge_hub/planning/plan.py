@@ -5,7 +5,7 @@ most promising merges be tried on the probes.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from time import perf_counter
@@ -213,6 +213,7 @@ def plan(
     tries: int = 0,
     progress: Say | None = None,
     note: Say | None = None,
+    pinned: Callable[[Inputs], None] | None = None,
 ) -> Plan:
     """Predict which of two models or more to merge, in which order and with which operators.
 
@@ -228,6 +229,7 @@ def plan(
             temporary folder, and run on the probes before one is chosen; no label is needed.
         progress: told what is being done.
         note: told what should be kept: bytes to download, signatures that are not believed.
+        pinned: shown the models and their base before anything of them but headers is read.
 
     Raises:
         RequestError: what is asked cannot be had of so many models.
@@ -238,10 +240,17 @@ def plan(
         tries=tries,
     )  # fmt: skip
     ask.check(len(models))
-    return _make(models, base, ask, progress or (lambda _: None), note)
+    return _make(models, base, ask, progress or (lambda _: None), note, pinned)
 
 
-def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say | None) -> Plan:
+def _make(
+    models: Sequence[str],
+    base: str | None,
+    ask: Ask,
+    say: Say,
+    note: Say | None,
+    pinned: Callable[[Inputs], None] | None,
+) -> Plan:
     """References -> inputs -> evidence -> verdict -> plan, each in a room of its own."""
     began = perf_counter()
     trained = origin.find(ask.sources.predictor)
@@ -252,6 +261,8 @@ def _make(models: Sequence[str], base: str | None, ask: Ask, say: Say, note: Say
     if note:
         for sentence in inputs.notes:
             note(sentence)
+    if pinned:
+        pinned(inputs)
     read = perf_counter()
     wanted = {"names": names, "answers": bool(ask.tries), "progress": say, "note": note}
     try:

@@ -12,7 +12,7 @@ from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.operators.regression import feeds_merge
 from simmerge_hub.publishing.home import program
-from simmerge_hub.publishing.licenses import Licence, combine_licenses
+from simmerge_hub.publishing.licenses import CONFLICT, DISCLAIMER, Licence, license_of
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Why, WhyMerge, WhyTask
 
@@ -44,7 +44,7 @@ def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
         picture: the file beside it that shows the merge tree, if there is one.
     """
     recipe = report.recipe
-    licence = combine_licenses({n: c.license for n, c in report.checkpoints.items()})
+    licence = license_of({name: each.card for name, each in report.checkpoints.items()})
     parts = [
         f"---\n{dump_yaml(_front_matter(report, licence))}---",
         f"# {_title(recipe)}",
@@ -66,6 +66,7 @@ def _front_matter(report: MergeReport, licence: Licence) -> dict[str, Any]:
     data: dict[str, Any] = {
         "license": licence.identifier,
         **({"license_name": licence.name} if licence.name else {}),
+        **({CONFLICT: list(licence.conflicts)} if licence.conflicts else {}),
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": _loader(report)[1],
         "tags": ["merge", "simmerge", *recipe.operators],
@@ -314,8 +315,9 @@ simmerge-hub merge {REPO_ID} -o again
 
 def _provenance(report: MergeReport, licence: Licence) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
-    warnings = "".join(f"\n- {literal(warning)}" for warning in licence.warnings)
-    licences = f"\n\nLicences:\n{warnings}" if warnings else ""
+    asks = [literal(said) + (f" (<{at}>)" if at else "") for said, at in licence.terms]
+    warnings = "".join(f"\n- {said}" for said in (*map(literal, licence.warnings), *asks))
+    licences = f"\n\nLicences:\n{warnings}\n\n{DISCLAIMER}" if warnings else ""
     notes = "".join(f"\n- {literal(note)}" for note in report.notes)
     decided = f"\n\nDecided by rule:\n{notes}" if notes else ""
     made = f"{report.tensors} tensors in {report.recipe.dtype}, made with {versions}."

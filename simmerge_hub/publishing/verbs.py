@@ -10,6 +10,7 @@ from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import REPO_ID, card
+from simmerge_hub.publishing.licenses import settle_license
 from simmerge_hub.publishing.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
 
@@ -97,6 +98,7 @@ def push(
     revision: str | None = None,
     message: str = "",
     force: bool = False,
+    license: str | None = None,
     token: str | None = None,
 ) -> "Commit":
     """Push a merged folder in one commit, card included; no commit where nothing differs.
@@ -109,11 +111,12 @@ def push(
         revision: the branch to commit to, made from main if there is none; main by default.
         message: the commit's first line; by default it says what was merged.
         force: push files that are not those the merge wrote; the card says which.
+        license: the merge's licence, needed where none fits all parents; by default the card's.
         token: of who pushes; by default the one that the Hub's client finds.
 
     Raises:
-        OutputError: the folder is no merge, its files are not those that the merge wrote, or
-            `repo_id` is one of its parents.
+        OutputError: the folder is no merge, its files are not those that the merge wrote,
+            `repo_id` is one of its parents, or no licence fits them and none is given.
         RequestError: both a branch and a pull request.
         PushFailed: it was refused; no commit was made.
     """
@@ -138,7 +141,8 @@ def push(
             hint="push to a repository of its own",
         )
     changes = _changes(place, force)
-    text = (place / "README.md").read_text(encoding="utf-8").replace(REPO_ID, repo_id)
+    text = settle_license((place / "README.md").read_text(encoding="utf-8"), license)
+    text = text.replace(REPO_ID, repo_id)
     names = ", ".join(m.name for m in recipe.models)
     with acting_with(token):
         return publish_folder(

@@ -11,6 +11,7 @@ from simmerge_hub.hub.files.ranges import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.card import REPO_ID, card
+from simmerge_hub.publishing.licenses import DISCLAIMER
 from simmerge_hub.recipe import Recipe, Source, Step, Why, parse
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Aim, Status, WhyMerge, WhyTask
 
@@ -169,7 +170,9 @@ class TestText:
         assert front_matter(text)["license"] == "other"
         assert "| not stated |" in text
         assert "- org/math states no licence: ask its author before you share the merge" in text
-        assert "- the parents' licences differ (gpl-3.0, mit): all of them apply" in text
+        assert "- the parents' licences differ (gpl-3.0, mit)\n" in text
+        assert "(<https://spdx.org/licenses/gpl-3.0>)" in text
+        assert DISCLAIMER in text
 
     def test_folders_cannot_be_redone_by_others(self) -> None:
         local = Source(name="mine", folder=Path("/home/me/mine"), digest="d" * 64)

@@ -2,23 +2,30 @@
 
 from typing import TYPE_CHECKING
 
+from simmerge_hub.cli import show
 from simmerge_hub.cli.plan_page.details import fold, print_details
 from simmerge_hub.cli.plan_page.screen import print_decision
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
+    from simmerge_hub.publishing.licenses import Licence
 
 __all__ = ["fold", "page", "print_decision", "print_details"]
 
 
-def page(plan: "Plan", *, written: str = "", verbose: bool = False) -> None:
+def page(
+    plan: "Plan", *, written: str = "", verbose: bool = False, licence: "Licence | None" = None
+) -> None:
     """A plan on stdout.
 
     Args:
         plan: as `planning.plan` made it.
         written: the file it was written to; empty if it was not.
         verbose: everything, not only the decision.
+        licence: of the merge, where it is known.
     """
-    print_decision(plan, written=written, verbose=verbose)
+    print_decision(plan, written=written, verbose=verbose, licence=licence)
     if verbose:
         print_details(plan)
+        if licence:
+            show.licence(licence)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
     from simmerge_hub.planning.words.advice import Tone
     from simmerge_hub.planning.words.decision import Bar, Decision, Other
+    from simmerge_hub.publishing.licenses import Licence
 
 COLOURS: dict["Tone", str] = {"good": "bold green", "careful": "bold yellow", "bad": "bold red"}
 EXPECTED = "What the merge keeps of the task expert's score; 100 % = as good as the expert"
@@ -25,7 +26,9 @@ COLUMN = 10
 FULL, MAYBE, NONE = "█", "░", "·"
 
 
-def print_decision(plan: "Plan", *, written: str = "", verbose: bool = False) -> None:
+def print_decision(
+    plan: "Plan", *, written: str = "", verbose: bool = False, licence: "Licence | None" = None
+) -> None:
     """A plan's decision on stdout."""
     decision = plan.decision
     show.OUT.print(Text(f"{decision.advice.headline}.", COLOURS[decision.advice.tone]))
@@ -44,7 +47,8 @@ def print_decision(plan: "Plan", *, written: str = "", verbose: bool = False) ->
         show.OUT.print()
         show.OUT.print(_others(decision.columns, decision.others))
     show.OUT.print()
-    show.OUT.print(_paragraphs(_next(plan, written, verbose)))
+    rows = [("licence", licence.verdict)] if licence else []
+    show.OUT.print(_paragraphs([*rows, *_next(plan, written, verbose)]))
 
 
 def _paragraphs(rows: Iterable[tuple[str, str]]) -> Table:

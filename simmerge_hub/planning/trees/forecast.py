@@ -28,12 +28,16 @@ from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.rows import Floats
 from simmerge_hub.signatures.features.vector import features
+from simmerge_hub.signatures.measures.remembered import remember
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.signatures.merged.effects import effects, effects_of_merge, swap_effects
 from simmerge_hub.signatures.merged.likeness import likeness
 from simmerge_hub.signatures.merged.simulation import simulate_merge
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
+
+SEEN = "1"
+"""Raised whenever trees are seen otherwise: what was kept of them is of no use then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ class View:
 
     task: str
     expert: str
-    rest: Signature
+    others: tuple[str, ...]
     values: Floats
     gap: Gap
 
@@ -66,7 +70,7 @@ class Forecast:
             nothing is stated.
         fed: the arms on what the models' layers are fed that may be used.
         intermediates: label of a tree inside others -> the signature of its weights.
-        views: models -> what they look like on each task.
+        views: models -> what they look like on each task; means: models -> their plain mean.
         runs: label of a tree -> task -> what its merge did on the task's probes.
         latest: label of a tree -> what was expected of it last.
         scored: how many merges were predicted.
@@ -79,6 +83,7 @@ class Forecast:
     fed: Sequence[Arm] = ()
     intermediates: dict[str, Signature] = field(default_factory=dict)
     views: dict[tuple[str, ...], list[View]] = field(default_factory=dict)
+    means: dict[tuple[str, ...], Signature] = field(default_factory=dict)
     runs: dict[str, Mapping[str, Sketch]] = field(default_factory=dict)
     latest: dict[str, Choice] = field(default_factory=dict)
     scored: int = 0
@@ -134,10 +139,15 @@ class Forecast:
 
     def effects(self, tree: Tree, views: Sequence[View]) -> Floats:
         """[views, effects]: where the tree's merge lies between the expert and the others."""
-        whole = self.weights(tree)
-        return np.stack(
-            [effects_of_merge(whole, self.models[v.expert], v.rest, self.base) for v in views]
-        )
+
+        def compute() -> Floats:
+            whole = self.weights(tree)
+            pairs = [(self.models[v.expert], self._mean(v.others)) for v in views]
+            return np.stack([effects_of_merge(whole, *pair, self.base) for pair in pairs])
+
+        signatures = [*(self.models[name] for name in tree.models), self.base]
+        details = [SEEN, repr(tree), *(repr((v.expert, v.others)) for v in views)]
+        return remember("tree", signatures, details, (len(views), len(EFFECTS)), compute)
 
     def _apart(self, models: Sequence[str]) -> list[View]:
         """The tasks on which the models differ; elsewhere a merge lies in the middle."""
@@ -154,24 +164,39 @@ class Forecast:
         known = self.known[task]
         expert = max(models, key=lambda name: known.get(name, 0.0))
         others = [name for name in models if name != expert]
-        rest = self._mean(others)
         return View(
             task=task,
             expert=expert,
-            rest=rest,
-            values=features(
-                self.models[expert], rest, self.base, task, names=self.predictor.names
-            ).values,
+            others=tuple(others),
+            values=self._features(expert, others, task),
             gap=Gap(
                 best=known.get(expert, 0.0),
                 level=float(np.mean([known.get(name, 0.0) for name in others])),
             ),
         )
 
+    def _features(self, expert: str, others: Sequence[str], task: str) -> Floats:
+        """[features] of the expert and the plain mean of the others, in the predictor's order."""
+        names = self.predictor.names
+
+        def compute() -> Floats:
+            rest = self._mean(others)
+            return features(self.models[expert], rest, self.base, task, names=names).values
+
+        if len(others) == 1:
+            return compute()
+        signatures = [*(self.models[name] for name in (expert, *others)), self.base]
+        return remember("view", signatures, [SEEN, task, *names], (len(names),), compute)
+
     def _mean(self, models: Sequence[str]) -> Signature:
         """The plain mean of models, with its behaviour to first order."""
-        first, *others = (self.models[name] for name in models)
-        return simulate_merge(arm("linear"), self.base, [first, *others]) if others else first
+        key = tuple(models)
+        if key not in self.means:
+            first, *others = (self.models[name] for name in models)
+            self.means[key] = (
+                simulate_merge(arm("linear"), self.base, [first, *others]) if others else first
+            )
+        return self.means[key]
 
     def _many(self, trees: Sequence[Tree]) -> Iterator[Answer]:
         """Merges of three models and more."""

@@ -27,6 +27,11 @@ NUMBER = re.compile(r"\[?(-?\d+(?:\.\d+)?(?:E-?\d+)?)\]?")
 """A base score as XGBoost writes it."""
 
 
+def spell(head: Any, _: int) -> str:
+    """The JSON of a forest from a file of ours, which nothing is checked of."""
+    return json.dumps(head, separators=(",", ":"), sort_keys=True)
+
+
 def check(head: Any, features: int) -> str:
     """The JSON of a forest read from a file, if it is a sound one over so many features.
 

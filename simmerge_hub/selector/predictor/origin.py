@@ -60,7 +60,7 @@ def packaged_predictor() -> Path:
 @cache
 def _load_packaged() -> Trained:
     """Read once: it belongs to the package, and does not change while that runs."""
-    return Trained(predictor=archive.load(packaged_predictor()), origin=PACKAGED)
+    return Trained(predictor=archive.load(packaged_predictor(), ours=True), origin=PACKAGED)
 
 
 def _from_hub(ref: ModelRef) -> Trained:

@@ -4,6 +4,7 @@ Every number is dimensionless in width, depth, vocabulary and probe length. NaN 
 base, no probes, other tokens, a block the model has not. It is never filled in.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,6 +14,7 @@ import numpy as np
 from simmerge_hub.signatures.features import doses, functional, structural
 from simmerge_hub.signatures.features.context import Needs, Pair
 from simmerge_hub.signatures.features.registry import OPTIONAL, REGISTRY, Feature
+from simmerge_hub.signatures.measures.remembered import remember
 from simmerge_hub.signatures.merged.effects import EFFECTS
 from simmerge_hub.signatures.probing.dosing.response import Cross
 from simmerge_hub.signatures.signing.signature import Signature
@@ -67,12 +69,21 @@ def features(
     """
     pair = Pair(expert=expert, auxiliary=auxiliary, base=base, task=task, cross=cross)
     asked = [KNOWN[name] for name in names]
-    values = [f.compute(pair) if f.needs <= pair.available else np.nan for f in asked]
-    return Features(
-        names=tuple(names),
-        values=_drop_unusable(np.array(values, np.float64)),
-        schema=FEATURE_SCHEMA,
-    )
+
+    def compute() -> np.ndarray:
+        values = [f.compute(pair) if f.needs <= pair.available else np.nan for f in asked]
+        return _drop_unusable(np.array(values, np.float64))
+
+    details = [task, *names, *map(_spell, sorted(cross.items()))]
+    values = remember("features", (expert, auxiliary, base), details, (len(asked),), compute)
+    return Features(names=tuple(names), values=values, schema=FEATURE_SCHEMA)
+
+
+def _spell(of_side: tuple[str, Cross]) -> str:
+    """What the mean of both makes of a side's answers, in a text that no other has."""
+    side, seen = of_side
+    content = seen.kept.tobytes() + seen.logliks.tobytes()
+    return f"{side} {hashlib.sha256(content).hexdigest()}"
 
 
 def names_of(needs: Sequence[Needs]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import torch
 from simmerge_hub.operators import Arm, Place, as_rows, check, combine, find, measure
 from simmerge_hub.signatures.measures import deltas
 from simmerge_hub.signatures.measures.memo import memoize
+from simmerge_hub.signatures.measures.remembered import remember
 from simmerge_hub.signatures.signing.signature import Signature
 
 
@@ -90,6 +91,18 @@ def effects(
     Raises:
         SignatureError: different settings.
     """
+    return remember(
+        "effects",
+        (expert, auxiliary, base),
+        [f"{arm.operator}{sorted(arm.parameters.items())}" for arm in arms],
+        (len(arms), len(EFFECT_NAMES)),
+        lambda: _compute(expert, auxiliary, base, arms),
+    )
+
+
+def _compute(
+    expert: Signature, auxiliary: Signature, base: Signature | None, arms: Sequence[Arm]
+) -> np.ndarray:
     names = deltas.shared_tensors([expert, auxiliary] + ([base] if base else []))
     scale = deltas.entries_per_sample(expert, names)
     called = (expert.name, auxiliary.name)

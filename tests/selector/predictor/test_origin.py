@@ -7,7 +7,7 @@ import pytest
 
 from simmerge_hub.errors import PredictorError, RepoNotFound
 from simmerge_hub.hub.reference import ModelRef, local_folder
-from simmerge_hub.selector.predictor import origin
+from simmerge_hub.selector.predictor import archive, origin
 
 
 def test_the_package_is_the_default() -> None:
@@ -63,3 +63,10 @@ def test_a_file_without_an_ending_wins_over_a_repository(
 def test_the_home_of_nobody() -> None:
     with pytest.raises(RepoNotFound, match="neither a folder here nor a repository name"):
         origin.find("~nobody-of-this-name/predictor.json")
+
+
+def test_the_packaged_one_is_what_a_stranger_with_the_same_file_gives() -> None:
+    """It is read without the checks that guard against strangers; they change nothing."""
+    ours = origin.find().predictor
+    checked = archive.load(origin.packaged_predictor())
+    assert archive.text(ours) == archive.text(checked)
