@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from simmerge_hub.cli import bandit, local, plan, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
-from simmerge_hub.cli.learning import evaluate, learn, predictor
+from simmerge_hub.cli.learning import evaluate, learn, predictor, search
 from simmerge_hub.errors import SimmergeError
 from simmerge_hub.literal import printable, without_credentials
 from simmerge_hub.version import __version__
@@ -82,7 +82,19 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for room in (plan, sign, map_command, verbs, evaluate, learn, zoo, predictor, bandit, local):
+    for room in (
+        plan,
+        sign,
+        map_command,
+        verbs,
+        evaluate,
+        learn,
+        search,
+        zoo,
+        predictor,
+        bandit,
+        local,
+    ):
         room.options(commands)
     return top
 
