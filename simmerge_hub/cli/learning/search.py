@@ -8,7 +8,7 @@ from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning.evaluate import add_machine
 
 if TYPE_CHECKING:
-    from simmerge_hub.learning.attempts import Attempt
+    from simmerge_hub.learning.searching.attempts import Attempt
 
 
 def options(commands: Any) -> None:
@@ -58,10 +58,10 @@ def run(
 ) -> None:
     """`simmerge-hub search`; `how` are the fields of `Machine`."""
     from simmerge_hub.evaluation.harness import Machine, check_installed
-    from simmerge_hub.learning import search as room
     from simmerge_hub.learning.catalogue import open_catalogue
     from simmerge_hub.learning.learn import open_trial
     from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
+    from simmerge_hub.learning.searching import search as room
 
     check_installed()
     room.check_optuna()
@@ -95,7 +95,7 @@ def run(
 
 
 def _line(attempt: "Attempt", models: int) -> str:
-    from simmerge_hub.learning.space import arm_from
+    from simmerge_hub.learning.searching.space import arm_from
 
     label = arm_from(attempt.params, models).label
     if attempt.failed:

@@ -11,14 +11,14 @@ import yaml
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError
 from simmerge_hub.evaluation.harness import Machine
-from simmerge_hub.learning import search as room
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.catalogue import open_catalogue
 from simmerge_hub.learning.learn import learn, open_trial
 from simmerge_hub.learning.measurements import load_measurements
 from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
-from simmerge_hub.learning.search import STATE_FILE, measured_model, search
-from simmerge_hub.learning.space import RANGES, arm_from, params_of
+from simmerge_hub.learning.searching import search as room
+from simmerge_hub.learning.searching.search import STATE_FILE, measured_model, search
+from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial
 from simmerge_hub.operators import arm

@@ -22,9 +22,9 @@ from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError, Sim
 from simmerge_hub.evaluation.results import TaskResult
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.learning.attempts import Attempt, add_state, read_state, start_state
 from simmerge_hub.learning.measurements import Measurement, save_measurements
-from simmerge_hub.learning.space import RANGES, WEIGHT, arm_from, params_of
+from simmerge_hub.learning.searching.attempts import Attempt, add_state, read_state, start_state
+from simmerge_hub.learning.searching.space import RANGES, WEIGHT, arm_from, params_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial, evaluate_tasks, make_merge, measure_rows
 from simmerge_hub.literal import printable
