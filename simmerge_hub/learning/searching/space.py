@@ -16,38 +16,54 @@ RANGES: dict[str, dict[str, Range]] = {
     "ties": {"density": (0.1, 1.0), "scale": (0.5, 1.5)},
     "task_arithmetic": {"scale": (0.3, 1.5)},
     "regmean": {"alpha": (0.5, 0.99)},
+    "regmean++": {"alpha": (0.5, 0.99)},
 }
 """Operator -> its parameter -> lowest and highest value that is tried."""
+VARIANTS = {"regmean++": ("regmean", {"inputs": "merge"})}
+"""Operators of the space that are another with a setting: RegMean++ is RegMean whose layers are fed
+what the merge's own leave."""
 DIGITS = 3
 """Decimals of what is tried: recipes are read by people."""
 
 
 def arm_from(params: Mapping[str, Any], models: int) -> Arm:
     """What a point of the space stands for: `{"operator": "ties", "ties.density": 0.3, …}`."""
-    operator = str(params["operator"])
-    own = {name: round(float(params[f"{operator}.{name}"]), DIGITS) for name in RANGES[operator]}
+    name = str(params["operator"])
+    operator, setting = VARIANTS.get(name, (name, {}))
+    own = {each: round(float(params[f"{name}.{each}"]), DIGITS) for each in RANGES[name]}
     shares = [float(params[f"weight.{i}"]) for i in range(models)]
     whole = _whole(operator, models) / sum(shares)
-    parameters = {**own, "weights": tuple(round(share * whole, DIGITS) for share in shares)}
+    parameters = {
+        **own,
+        **setting,
+        "weights": tuple(round(share * whole, DIGITS) for share in shares),
+    }
     check(operator, parameters, models)
     return Arm(operator=operator, parameters=parameters)
 
 
 def params_of(chosen: Arm, models: int) -> dict[str, Any] | None:
     """The point of the space that an arm is nearest to; None if its operator is not in it."""
-    if chosen.operator not in RANGES:
+    operator = _name_in_space(chosen)
+    if operator is None:
         return None
     whole = _whole(chosen.operator, models)
     weights = chosen.parameters.get("weights") or (whole / models,) * models
-    params: dict[str, Any] = {"operator": chosen.operator}
+    params: dict[str, Any] = {"operator": operator}
     for i, weight in enumerate(weights):
         params[f"weight.{i}"] = _inside(float(weight) / whole, WEIGHT)
-    for name, limits in RANGES[chosen.operator].items():
+    for name, limits in RANGES[operator].items():
         default = 1.0 if name == "scale" else limits[1]
-        params[f"{chosen.operator}.{name}"] = _inside(
-            float(chosen.parameters.get(name, default)), limits
-        )
+        value = float(chosen.parameters.get(name, default))
+        params[f"{operator}.{name}"] = _inside(value, limits)
     return params
+
+
+def _name_in_space(chosen: Arm) -> str | None:
+    for name, (operator, setting) in VARIANTS.items():
+        if chosen.operator == operator and setting.items() <= chosen.parameters.items():
+            return name
+    return chosen.operator if chosen.operator in RANGES else None
 
 
 def _whole(operator: str, models: int) -> float:

@@ -136,7 +136,8 @@ def test_points_and_arms_are_the_same_thing(models: int) -> None:
         point = {"operator": operator, **{f"weight.{i}": 0.5 for i in range(models)}}
         point |= {f"{operator}.{name}": sum(limits) / 2 for name, limits in ranges.items()}
         chosen = arm_from(point, models)
-        assert chosen.operator == operator
+        assert chosen.operator == operator.removesuffix("++")
+        assert (chosen.parameters.get("inputs") == "merge") is operator.endswith("++")
         whole = models if operator == "task_arithmetic" else 1
         assert sum(chosen.parameters["weights"]) == pytest.approx(whole, abs=0.01)
         again = params_of(chosen, models)
@@ -145,7 +146,8 @@ def test_points_and_arms_are_the_same_thing(models: int) -> None:
 
 
 def test_an_arm_without_weights_is_itself_in_the_space() -> None:
-    for chosen in (arm("task_arithmetic", scale=1.0), arm("ties", density=0.3), arm("linear")):
+    for chosen in (arm("task_arithmetic", scale=1.0), arm("ties", density=0.3), arm("linear"),
+                   arm("regmean", alpha=0.98, inputs="merge")):  # fmt: skip
         params = params_of(chosen, 2)
         assert params is not None
         made = arm_from(params, 2).parameters
