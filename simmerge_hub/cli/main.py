@@ -15,10 +15,15 @@ from typing import Any, cast
 
 from simmerge_hub.cli import local, plan, sign, verbs, zoo
 from simmerge_hub.cli import map as map_command
-from simmerge_hub.cli.learning import bandit, evaluate, learn, predictor
+from simmerge_hub.cli.learning import bandit, evaluate, learn, predictor, search
 from simmerge_hub.errors import SimmergeError
 from simmerge_hub.literal import printable, without_credentials
 from simmerge_hub.version import __version__
+
+ROOMS = (
+    plan, sign, map_command, verbs, evaluate, learn, search, zoo, predictor, bandit, local,
+)  # fmt: skip
+"""What adds commands, in the order in which help lists them."""
 
 DESCRIPTION = "Predict how to merge fine-tuned language models, merge them once, push the result."
 EXAMPLE = """\
@@ -86,8 +91,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    rooms = (plan, sign, map_command, verbs, evaluate, learn, zoo, predictor, bandit, local)
-    for room in rooms:
+    for room in ROOMS:
         room.options(commands)
     return top
 

@@ -71,8 +71,10 @@ def evaluate(
     include: Path | None = None,
     unsafe_code: bool = False,
     tell: Callable[[TaskResult, bool], None] = lambda result, kept: None,
-) -> tuple[TaskResult, ...]:
+) -> dict[str, tuple[TaskResult, ...]]:
     """What `model` scores on each of `tasks`; one that was measured before is not run again.
+
+    The model is loaded once for all that is missing. A name of a group or tag has several results.
 
     Args:
         model: a full model, or an adapter.
@@ -103,7 +105,7 @@ def evaluate(
     for name, results in every.items():
         for result in results:
             tell(result, name not in fresh)
-    return tuple(result for results in every.values() for result in results)
+    return every
 
 
 def check_installed() -> None:

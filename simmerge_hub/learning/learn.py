@@ -5,20 +5,18 @@ Everything is kept as it comes: an interrupted run goes on where it was, and end
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
-from simmerge_hub.errors import OutputError
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
 from simmerge_hub.hub.digest import digest
-from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.learning import measurements
 from simmerge_hub.learning.catalogue import PairFeatures, open_catalogue, sign_catalogue
+from simmerge_hub.learning.cost import check_disk, estimate
 from simmerge_hub.learning.design import (
     Pair,
     all_pairs,
@@ -27,7 +25,8 @@ from simmerge_hub.learning.design import (
     round_sizes,
     spread_out,
 )
-from simmerge_hub.learning.measurements import Measurement, MergeKey
+from simmerge_hub.learning.known import keep_current, read_given
+from simmerge_hub.learning.measurements import Measurement
 from simmerge_hub.learning.recipe import LearnRecipe
 from simmerge_hub.learning.tables import (
     FEATURES_FILE,
@@ -37,7 +36,8 @@ from simmerge_hub.learning.tables import (
     outcomes_of,
 )
 from simmerge_hub.learning.trying import Scores, Trial, evaluate_tasks, try_merge
-from simmerge_hub.planning.evidence import prompts_by_model
+from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
@@ -55,30 +55,6 @@ Say = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What a recipe will take at most, known from headers.
-
-    Args:
-        models: of the catalogue, the base not counted.
-        pairs: unordered pairs that are merged, of `of`.
-        merges: that are made.
-        evaluations: of a model or merge on one task.
-        prompts: that are answered in all.
-        download: bytes of weights that are not here yet, at most.
-        disk: bytes of one merge, the only one that is there at a time.
-    """
-
-    models: int
-    pairs: int
-    of: int
-    merges: int
-    evaluations: int
-    prompts: int
-    download: int
-    disk: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """What was measured and learned.
 
@@ -92,25 +68,6 @@ class Learned:
     outcomes: Outcomes
     features: FeatureTable
     predictor: Predictor | None
-
-
-def estimate(recipe: LearnRecipe, inputs: Inputs) -> Cost:
-    """What measuring will take at most; nothing is downloaded."""
-    assert inputs.base is not None
-    every = len(all_pairs(inputs.names))
-    pairs = min(every, recipe.budget // len(recipe.arms))
-    merges, tasks = pairs * len(recipe.arms), len(recipe.tasks)
-    evaluations = (len(inputs.models) + 1 + merges) * tasks
-    return Cost(
-        models=len(inputs.models),
-        pairs=pairs,
-        of=every,
-        merges=merges,
-        evaluations=evaluations,
-        prompts=evaluations * recipe.limit,
-        download=sum(_weight_bytes(m) for m in (*inputs.models, inputs.base) if not m.ref.folder),
-        disk=_weight_bytes(inputs.base),
-    )
 
 
 def learn(
@@ -141,22 +98,9 @@ def learn(
     check_installed()
     folder.mkdir(parents=True, exist_ok=True)
     inputs = inputs or open_catalogue(recipe)
-    _check_disk(folder, estimate(recipe, inputs).disk)
-    protocol = Protocol(limit=recipe.limit, seed=recipe.seed, dtype=recipe.dtype)
-    used = machine or Machine()
-    scores = measure_alone(recipe, inputs, protocol, used, progress)
-    inputs = replace(inputs, tasks=tuple(_with_expert(inputs, scores)))
-    evidence = sign_catalogue(inputs, progress=lambda what: progress(what, 0, 0), note=note)
-    trial = Trial(
-        inputs=inputs,
-        tasks=recipe.tasks,
-        scores=scores,
-        prompts=prompts_by_model(inputs, evidence),
-        protocol=protocol,
-        machine=used,
-        scratch=folder / SCRATCH,
-        evict=recipe.evict,
-    )
+    check_disk(folder, estimate(recipe, inputs).disk)
+    trial, evidence = open_trial(recipe, inputs, folder, machine or Machine(), progress, note)
+    inputs = trial.inputs
     pairs = PairFeatures(inputs=inputs, evidence=evidence, arms=recipe.arms)
     others = [load_table(table) for table in recipe.together]
     rows = _measure(recipe, trial, pairs, others, folder / JOURNAL_FILE, progress)
@@ -170,6 +114,33 @@ def learn(
     predictor = train([(learned.outcomes, learned.features), *others], seed=recipe.seed)
     archive.save(predictor, folder / PREDICTOR_FILE)
     return replace(learned, predictor=predictor)
+
+
+def open_trial(
+    recipe: LearnRecipe,
+    inputs: Inputs,
+    folder: Path,
+    machine: Machine,
+    progress: Say,
+    note: Callable[[str], None] | None,
+) -> tuple[Trial, Evidence]:
+    """What merges are made and evaluated with: the models' own scores, who is best at what, and
+    signatures with the prompts of the tasks."""
+    protocol = Protocol(limit=recipe.limit, seed=recipe.seed, dtype=recipe.dtype)
+    scores = measure_alone(recipe, inputs, protocol, machine, progress)
+    inputs = replace(inputs, tasks=tuple(_with_expert(inputs, scores)))
+    evidence = sign_catalogue(inputs, progress=lambda what: progress(what, 0, 0), note=note)
+    trial = Trial(
+        inputs=inputs,
+        tasks=recipe.tasks,
+        scores=scores,
+        prompts=prompts_by_model(inputs, evidence),
+        protocol=protocol,
+        machine=machine,
+        scratch=folder / SCRATCH,
+        evict=recipe.evict,
+    )
+    return trial, evidence
 
 
 def measure_alone(
@@ -187,7 +158,7 @@ def measure_alone(
     return scores
 
 
-def _with_expert(inputs: Inputs, scores: Scores) -> Iterator:
+def _with_expert(inputs: Inputs, scores: Scores) -> Iterator[Task]:
     """The tasks, each with the model that is best at it."""
     for task in inputs.tasks:
         own = {name: scores[task.name][name] for name in inputs.names}
@@ -204,7 +175,8 @@ def _measure(
 ) -> list[Measurement]:
     """The rows of all pairs that the budget pays for, round by round."""
     of = _digest(recipe, trial.inputs)
-    known = _current(measurements.read_journal(journal, of), trial.inputs)
+    kept = {**read_given(recipe, trial), **measurements.read_journal(journal, of)}
+    known = keep_current(kept, trial.inputs)
     measurements.start_journal(journal, of, known)
     open_pairs = [p for p in all_pairs(trial.inputs.names) if trial.rows_of(*p)]
     count = min(len(open_pairs), recipe.budget // len(recipe.arms))
@@ -294,22 +266,6 @@ def _tables(
     )
 
 
-def _current(
-    known: Mapping[MergeKey, list[Measurement]], inputs: Inputs
-) -> dict[MergeKey, list[Measurement]]:
-    """Of a journal, the merges whose models are still what they were."""
-    digests = {model.name: digest(model) for model in inputs.models}
-
-    def holds(row: Measurement) -> bool:
-        models = row.origin.get("models", {})
-        return all(
-            models.get(role, {}).get("digest") == digests.get(name)
-            for role, name in (("expert", row.expert), ("auxiliary", row.auxiliary))
-        )
-
-    return {key: rows for key, rows in known.items() if all(map(holds, rows))}
-
-
 def _digest(recipe: LearnRecipe, inputs: Inputs) -> str:
     """Of what every row follows from, besides its own two models."""
     assert inputs.base is not None
@@ -317,17 +273,3 @@ def _digest(recipe: LearnRecipe, inputs: Inputs) -> str:
     how = [recipe.limit, recipe.seed, recipe.dtype, version("lm_eval")]
     parts = [measurements.SCHEMA, digest(inputs.base), tasks, how]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _weight_bytes(checkpoint: Checkpoint) -> int:
-    files = {header.file for header in checkpoint.tensors.values()}
-    return sum(checkpoint.files[f].size for f in files if f in checkpoint.files)
-
-
-def _check_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < 2 * needed:
-        raise OutputError(
-            f"{folder} has {free:,} bytes free, and a merge takes {needed:,}",
-            hint="free some, or name a folder on another disk: -o DIR",
-        )

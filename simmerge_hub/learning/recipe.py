@@ -15,7 +15,7 @@ together:                                # tables of others, learned from as wel
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.operators import Arm, arm, find
 
 KEYS = ("models", "collection", "base", "tasks", "arms", "budget", "limit", "seed", "together",
-        "dtype", "evict")  # fmt: skip
+        "measured", "dtype", "evict")  # fmt: skip
 TASK_KEYS = ("evaluate", "probes", "include")
 TABLE_KEYS = ("outcomes", "features", "rows")
 LIMIT = 200
@@ -68,6 +68,7 @@ class LearnRecipe:
         limit: prompts of each task.
         seed: which prompts, and which pairs come first.
         together: tables of others.
+        measured: tables of measurements: merges of this recipe that they hold are not made again.
         dtype: that models are run in; `auto`: as they are stored.
         evict: delete downloaded shards of the models after each merge: slower, and little disk.
     """
@@ -81,9 +82,9 @@ class LearnRecipe:
     limit: int = LIMIT
     seed: int = 0
     together: tuple[Table, ...] = ()
+    measured: tuple[Path, ...] = ()
     dtype: str = "auto"
     evict: bool = False
-    folder: Path = field(default_factory=Path)
 
 
 def load_learn_recipe(path: Path) -> LearnRecipe:
@@ -139,9 +140,9 @@ def _read(given: Mapping[str, Any], folder: Path) -> LearnRecipe:
         limit=int(given.get("limit", LIMIT)),
         seed=int(given.get("seed", 0)),
         together=tuple(_table(each, folder) for each in given.get("together") or ()),
+        measured=tuple(folder / each for each in given.get("measured") or ()),
         dtype=str(given.get("dtype", "auto")),
         evict=bool(given.get("evict", False)),
-        folder=folder,
     )
 
 

@@ -73,34 +73,47 @@ def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measureme
     Returns:
         One row per task; the arm of a row has its weights in the order (expert, auxiliary).
     """
-    asked = trial.rows_of(first, second)
-    folder = trial.scratch / "merge"
+    asked = [task for *_, task in trial.rows_of(first, second)]
+    results: dict[str, TaskResult] = {}
+    failed: dict[str, str] = {}
     try:
-        made = _make(trial, first, second, arm, folder)
-        results = evaluate_tasks(made, [task for *_, task in asked], trial.protocol, trial.machine)
-        scored = {task: result.score for task, result in results.items()}
-        halves = {task: result.halves for task, result in results.items()}
-        failed = {task: "it has no score from 0 to 1" for task, s in scored.items() if s is None}
+        made = make_merge(trial, (first, second), arm, trial.scratch / "merge")
+        results = evaluate_tasks(made, asked, trial.protocol, trial.machine)
     except SimmergeError as error:
-        scored, halves = {}, {}
-        failed = {task.name: printable(str(error)) for *_, task in asked}
-        results = {}
+        failed = {task.name: printable(str(error)) for task in asked}
     finally:
         shutil.rmtree(trial.scratch, ignore_errors=True)
-    return [
-        Measurement(
-            expert=expert,
-            auxiliary=auxiliary,
-            task=task.name,
-            arm=(arm if expert == first else arm.swapped()).label,
-            utility=scored.get(task.name),
-            failed=failed.get(task.name, ""),
-            halves=halves.get(task.name),
-            alone=_alone(trial, expert, auxiliary, task),
-            origin=_origin(trial, expert, auxiliary, task, results.get(task.name)),
+    return measure_rows(trial, first, second, arm, results, failed)
+
+
+def measure_rows(
+    trial: Trial,
+    first: str,
+    second: str,
+    arm: Arm,
+    results: Mapping[str, TaskResult],
+    failed: Mapping[str, str],
+) -> list[Measurement]:
+    """One row per task at which the models differ: what was measured, or why it was not."""
+    none = "it has no score from 0 to 1"
+    rows = []
+    for expert, auxiliary, task in trial.rows_of(first, second):
+        result = results.get(task.name)
+        score = result.score if result else None
+        rows.append(
+            Measurement(
+                expert=expert,
+                auxiliary=auxiliary,
+                task=task.name,
+                arm=(arm if expert == first else arm.swapped()).label,
+                utility=score,
+                failed="" if score is not None else failed.get(task.name, none),
+                halves=result.halves if result else None,
+                alone=_alone(trial, expert, auxiliary, task),
+                origin=_origin(trial, expert, auxiliary, task, result),
+            )
         )
-        for expert, auxiliary, task in asked
-    ]
+    return rows
 
 
 def evaluate_tasks(
@@ -114,20 +127,25 @@ def evaluate_tasks(
     by_task: dict[str, TaskResult] = {}
     for include in dict.fromkeys(task.include for task in tasks):
         some = [task for task in tasks if task.include == include]
-        for task in some:
-            by_task[task.name] = evaluate(
-                model, [task.evaluate], protocol=protocol, machine=machine, base=base,
-                include=Path(include) if include else None,
-            )[0]  # fmt: skip
+        results = evaluate(
+            model, [task.evaluate for task in some], protocol=protocol, machine=machine,
+            base=base, include=Path(include) if include else None,
+        )  # fmt: skip
+        by_task |= {task.name: results[task.evaluate][0] for task in some}
     return by_task
 
 
-def _make(trial: Trial, first: str, second: str, arm: Arm, folder: Path) -> Checkpoint:
+def make_merge(trial: Trial, models: Sequence[str], arm: Arm, folder: Path) -> Checkpoint:
+    """The merge of models in one step, in an empty scratch folder.
+
+    Raises:
+        SimmergeError: it cannot be made.
+    """
     from simmerge_hub.merger import merge
 
     shutil.rmtree(trial.scratch, ignore_errors=True)
     trial.scratch.mkdir(parents=True)
-    tree = join(arm, leaf(first), leaf(second))
+    tree = join(arm, *map(leaf, models))
     recipe = recipe_of(tree, trial.inputs.models, trial.inputs.base, trial.prompts)
     merge(recipe, folder, durable=False, evict=trial.evict)
     return resolve(str(folder))

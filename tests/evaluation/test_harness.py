@@ -56,7 +56,9 @@ def test_the_harness_s_numbers_are_our_own_scorer_s(model: str, base: str | None
     origin = resolve(str(nano_folder() / base)) if base else None
     names = ["nano_code", "nano_rag"]
     checkpoint = resolve(str(nano_folder() / model))
-    results = evaluate(checkpoint, names, protocol=FULL, base=origin)
+    by_name = evaluate(checkpoint, names, protocol=FULL, base=origin)
+    assert list(by_name) == names
+    results = [result for (result,) in by_name.values()]
     loaded = load_model(manifest, model)
     for result in results:
         name = result.task.removeprefix("nano_")
@@ -85,7 +87,7 @@ def test_a_score_is_measured_once(code: Checkpoint, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("lm_eval.simple_evaluate", watch)
     again = evaluate(code, ["nano_math", "nano_code"], protocol=protocol, tell=tell)
-    assert again[0] == first[0]
+    assert again["nano_math"] == first["nano_math"]
     assert asked == [["nano_code"]]
     assert told == [("nano_math", False), ("nano_math", True), ("nano_code", False)]
 
@@ -94,7 +96,7 @@ def test_tasks_of_a_folder_are_known_and_their_change_is_seen(
     code: Checkpoint, own_yaml: Path
 ) -> None:
     harness._tools.cache_clear()
-    (result,) = evaluate(code, ["mine"], protocol=FULL, include=own_yaml)
+    (result,) = evaluate(code, ["mine"], protocol=FULL, include=own_yaml)["mine"]
     assert (result.version, result.samples, result.dataset) == ("3", 2, "json")
     before = harness._tools(own_yaml)
     with (own_yaml / "mine.jsonl").open("a") as file:

@@ -109,7 +109,7 @@ def run(
     results: dict[str, tuple[TaskResult, ...]] = {}
     for model in checkpoints:
         with show.status(f"evaluating {model.name}"):
-            results[model.name] = evaluate(
+            by_name = evaluate(
                 model,
                 split_tasks(tasks),
                 protocol=protocol,
@@ -118,6 +118,7 @@ def run(
                 include=include,
                 unsafe_code=unsafe_code,
             )
+        results[model.name] = tuple(each for some in by_name.values() for each in some)
     if as_json:
         show.data({name: [asdict(each) for each in some] for name, some in results.items()})
     else:

@@ -10,7 +10,8 @@ from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning.evaluate import add_machine
 
 if TYPE_CHECKING:
-    from simmerge_hub.learning.learn import Cost, Learned
+    from simmerge_hub.learning.cost import Cost
+    from simmerge_hub.learning.learn import Learned
 
 TABLE_SUFFIX = "-outcomes"
 """What the data set is called after the predictor."""
@@ -60,7 +61,9 @@ def run(
 ) -> None:
     """`simmerge-hub learn`; `how` are the fields of `Machine`."""
     from simmerge_hub.evaluation.harness import Machine
-    from simmerge_hub.learning.learn import estimate, learn, open_catalogue
+    from simmerge_hub.learning.catalogue import open_catalogue
+    from simmerge_hub.learning.cost import estimate
+    from simmerge_hub.learning.learn import learn
     from simmerge_hub.learning.recipe import Table, load_learn_recipe
 
     asked = load_learn_recipe(Path(recipe))

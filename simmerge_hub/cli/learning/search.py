@@ -1,0 +1,105 @@
+"""search: the best merge of some models within so many evaluations."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli.learning.evaluate import add_machine
+
+if TYPE_CHECKING:
+    from simmerge_hub.learning.searching.attempts import Attempt
+
+
+def options(commands: Any) -> None:
+    """Add `simmerge-hub search`."""
+    command = arguments.command(
+        commands, "search", run, "find the best merge of models within so many real evaluations"
+    )
+    command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
+    command.add_argument(
+        "--tasks", action="append", type=arguments.pair, required=True, metavar="NAME=TASK",
+        help="what is evaluated: a name, and the task in the harness: code=humaneval (repeat)",
+    )  # fmt: skip
+    command.add_argument(
+        "--probes", action="append", type=arguments.pair, default=[], metavar="NAME=SOURCE",
+        help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
+    )  # fmt: skip
+    command.add_argument("--base", help="what the models were fine-tuned from")
+    command.add_argument(
+        "--budget", type=arguments.positive, required=True, metavar="N",
+        help="evaluations of a merge on all prompts of all tasks",
+    )  # fmt: skip
+    command.add_argument(
+        "--limit", type=arguments.positive, default=200, metavar="N", help="prompts of each task"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of prompts and search")
+    command.add_argument("--predictor", metavar="PREDICTOR", help="whose best arm is tried first")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="DIR",
+        help="state, recipe, merge and measurements; a search that was cut off goes on there",
+    )  # fmt: skip
+    add_machine(command)
+
+
+def run(
+    *,
+    models: Sequence[str],
+    tasks: Sequence[tuple[str, str]],
+    budget: int,
+    output: str,
+    probes: Sequence[tuple[str, str]] = (),
+    base: str | None = None,
+    limit: int = 200,
+    seed: int = 0,
+    predictor: str | None = None,
+    dtype: str = "auto",
+    **how: Any,
+) -> None:
+    """`simmerge-hub search`; `how` are the fields of `Machine`."""
+    from simmerge_hub.evaluation.harness import Machine, check_installed
+    from simmerge_hub.learning.catalogue import open_catalogue
+    from simmerge_hub.learning.learn import open_trial
+    from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
+    from simmerge_hub.learning.searching import search as room
+
+    check_installed()
+    room.check_optuna()
+    stated = dict(probes)
+    recipe = LearnRecipe(
+        models=tuple(models), collection=None, base=base, arms=(), budget=budget,
+        tasks=tuple(LearnTask(name=n, evaluate=t, probes=stated.get(n)) for n, t in tasks),
+        limit=limit, seed=seed, dtype=dtype,
+    )  # fmt: skip
+    folder = Path(output)
+    with show.status("searching") as say:
+        inputs = open_catalogue(recipe)
+        folder.mkdir(parents=True, exist_ok=True)
+        trial, _ = open_trial(
+            recipe, inputs, folder, Machine(**how), lambda what, done, total: say(what), show.note
+        )
+        starts = room.starting_arms(trial, predictor, show.note)
+
+        def tell(attempt: "Attempt", spent: float) -> None:
+            show.note(f"{spent:5.2f}/{budget}  {_line(attempt, len(trial.inputs.names))}")
+
+        found = room.search(trial, folder, budget=budget, starts=starts, tell=tell)
+        say("merging the best")
+        merged = room.measured_model(folder / "merged", found)
+    show.line(
+        f"{found.arm.label} keeps {found.best.score:.3f} of the best models' scores, mean over "
+        f"{', '.join(name for name, _ in tasks)}; {len(found.attempts)} merges, "
+        f"{found.spent:.2f} evaluations"
+    )
+    show.note(f"written to {folder}; next: simmerge-hub push {merged} org/name")
+
+
+def _line(attempt: "Attempt", models: int) -> str:
+    from simmerge_hub.learning.searching.space import arm_from
+
+    label = arm_from(attempt.params, models).label
+    if attempt.failed:
+        return f"{label}: failed: {attempt.failed}"
+    if attempt.score is None:
+        return f"{label}: {attempt.few:.3f} on a quarter of the prompts; stopped"
+    return f"{label}: {attempt.score:.3f}"

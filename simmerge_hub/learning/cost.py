@@ -1,0 +1,69 @@
+"""What measuring a catalogue will take, known from headers before anything is downloaded."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from simmerge_hub.errors import OutputError
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.learning.design import all_pairs
+from simmerge_hub.learning.recipe import LearnRecipe
+from simmerge_hub.planning.inputs import Inputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a recipe will take at most, known from headers.
+
+    Args:
+        models: of the catalogue, the base not counted.
+        pairs: unordered pairs that are merged, of `of`.
+        merges: that are made.
+        evaluations: of a model or merge on one task.
+        prompts: that are answered in all.
+        download: bytes of weights that are not here yet, at most.
+        disk: bytes of one merge, the only one that is there at a time.
+    """
+
+    models: int
+    pairs: int
+    of: int
+    merges: int
+    evaluations: int
+    prompts: int
+    download: int
+    disk: int
+
+
+def estimate(recipe: LearnRecipe, inputs: Inputs) -> Cost:
+    """What measuring will take at most; nothing is downloaded."""
+    assert inputs.base is not None
+    every = len(all_pairs(inputs.names))
+    pairs = min(every, recipe.budget // len(recipe.arms))
+    merges, tasks = pairs * len(recipe.arms), len(recipe.tasks)
+    evaluations = (len(inputs.models) + 1 + merges) * tasks
+    return Cost(
+        models=len(inputs.models),
+        pairs=pairs,
+        of=every,
+        merges=merges,
+        evaluations=evaluations,
+        prompts=evaluations * recipe.limit,
+        download=sum(_weight_bytes(m) for m in (*inputs.models, inputs.base) if not m.ref.folder),
+        disk=_weight_bytes(inputs.base),
+    )
+
+
+def _weight_bytes(checkpoint: Checkpoint) -> int:
+    files = {header.file for header in checkpoint.tensors.values()}
+    return sum(checkpoint.files[f].size for f in files if f in checkpoint.files)
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise OutputError unless there is room for a merge of so many bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < 2 * needed:
+        raise OutputError(
+            f"{folder} has {free:,} bytes free, and a merge takes {needed:,}",
+            hint="free some, or name a folder on another disk: -o DIR",
+        )

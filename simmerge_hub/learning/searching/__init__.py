@@ -1,0 +1,1 @@
+"""The best merge of some models within so many real evaluations."""

@@ -1,0 +1,67 @@
+"""What a search has tried, a line each: one that was cut off goes on from there.
+
+{"of": "<sha256 of what attempts follow from>"}
+{"params": {"operator": "ties", …}, "few": 0.6, "score": 0.7, "cost": 1.25, …}
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One merge that a search made.
+
+    Args:
+        params: the point of the space.
+        few: mean share of the experts' scores kept on a quarter of the prompts; None if it failed.
+        score: the same on all prompts; None if it was stopped before, or failed.
+        cost: in evaluations on all prompts of all tasks.
+        failed: why, or "".
+        results: task -> what was measured on all prompts.
+    """
+
+    params: Mapping[str, Any]
+    few: float | None
+    score: float | None
+    cost: float
+    failed: str = ""
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def read_state(path: Path, of: str) -> list[Attempt]:
+    """The attempts that the file holds; none if it is not there, or of something else."""
+    attempts: list[Attempt] = []
+    lines = path.read_text().split("\n") if path.exists() else []
+    for number, line in enumerate(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break
+        if number == 0:
+            if entry.get("of") != of:
+                break
+            continue
+        attempts.append(Attempt(**entry))
+    return attempts
+
+
+def start_state(path: Path, of: str, attempts: Sequence[Attempt]) -> None:
+    """A file that holds `attempts`, in place of the former one and its torn end."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(json.dumps({"of": of}) + "\n")
+    for attempt in attempts:
+        add_state(fresh, attempt)
+    fresh.replace(path)
+
+
+def add_state(path: Path, attempt: Attempt) -> None:
+    """One line more, on the disk before this returns."""
+    with path.open("a") as file:
+        file.write(json.dumps(asdict(attempt)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,294 @@
+"""The best merge within so many real evaluations: no predictor is needed, and one helps.
+
+It starts at the arm that is predicted to be best and at the one that is safe by evidence; then
+Optuna's TPE proposes. Every merge is first put a quarter of the prompts, and only those that do as
+well as the median so far get all. State is a file: a search that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError, SimmergeError
+from simmerge_hub.evaluation.results import TaskResult
+from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.learning.measurements import Measurement, save_measurements
+from simmerge_hub.learning.searching.attempts import Attempt, add_state, read_state, start_state
+from simmerge_hub.learning.searching.space import RANGES, WEIGHT, arm_from, params_of
+from simmerge_hub.learning.tables import MEASUREMENTS_FILE
+from simmerge_hub.learning.trying import Trial, evaluate_tasks, make_merge, measure_rows
+from simmerge_hub.literal import printable
+from simmerge_hub.operators import Arm, arm
+from simmerge_hub.planning.tree import join, leaf, recipe_of
+
+STATE_FILE, RECIPE_NAME = "search.jsonl", "recipe.yaml"
+FIRST_RUNG = 4
+"""A merge is first put one in so many of the prompts."""
+WITHOUT_QUESTION = 3
+"""Merges that are put all prompts before any is stopped."""
+STARTUP = 6
+"""Merges before TPE has something to go by; those are drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What a search ends with.
+
+    Args:
+        arm: the best by all prompts.
+        best: its attempt.
+        attempts: all, in order.
+        recipe: the file of the recipe.
+        spent: evaluations on all prompts of all tasks.
+    """
+
+    arm: Arm
+    best: Attempt
+    attempts: tuple[Attempt, ...]
+    recipe: Path
+    spent: float
+
+
+def check_optuna() -> None:
+    """Raise MissingExtra unless Optuna is there."""
+    if find_spec("optuna") is None:
+        raise MissingExtra(
+            "a search needs Optuna, which is not installed",
+            hint="install the extras eval and search: pip install 'simmerge-hub[eval,search]'",
+        )
+
+
+def search(
+    trial: Trial,
+    folder: Path,
+    *,
+    budget: float,
+    starts: Sequence[Arm] = (),
+    tell: Callable[[Attempt, float], None] = lambda attempt, spent: None,
+) -> SearchResult:
+    """Try merges of all models of `trial` until the budget is spent.
+
+    Args:
+        trial: the models, the tasks, how they are put; its scratch folder is used.
+        folder: state, recipe and measurements; a search that was cut off goes on from there.
+        budget: evaluations of a merge on all prompts of all tasks.
+        starts: what is tried first.
+        tell: called with every attempt, and what is spent.
+
+    Raises:
+        MissingExtra: Optuna is not installed.
+        RequestError: the budget pays for no merge.
+        EvaluationError: no merge could be made and evaluated.
+    """
+    check_optuna()
+    if budget < 1 + 1 / FIRST_RUNG:
+        raise RequestError(
+            f"a budget of {budget:g} pays for no merge", hint="the least is 2: --budget 2"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    names = trial.inputs.names
+    first = [p for each in starts if (p := params_of(each, len(names)))]
+    state, of = folder / STATE_FILE, _digest(trial, first)
+    attempts = read_state(state, of)
+    start_state(state, of, attempts)
+    while (spent := sum(a.cost for a in attempts)) + 1 + 1 / FIRST_RUNG <= budget:
+        number = len(attempts)
+        params = first[number] if number < len(first) else _propose(attempts, trial)
+        attempts.append(_attempt(trial, params, attempts))
+        add_state(state, attempts[-1])
+        tell(attempts[-1], spent + attempts[-1].cost)
+    return _finish(trial, folder, attempts)
+
+
+def starting_arms(trial: Trial, predictor: str | None, say: Callable[[str], None]) -> list[Arm]:
+    """The arm that is predicted to be best, and those that are safe; equal weights where nothing is
+    predicted."""
+    safe = [arm("regmean", alpha=0.9), arm("linear")]
+    if len(trial.inputs.models) != 2:
+        return safe
+    from simmerge_hub.planning.ask.options import Sources, Tasks
+    from simmerge_hub.planning.plan import plan
+
+    base = trial.inputs.base
+    try:
+        planned = plan(
+            *(str(model.ref) for model in trial.inputs.models),
+            base=str(base.ref) if base else None,
+            tasks=Tasks(
+                experts={t.name: t.expert for t in trial.inputs.tasks},
+                probes={t.name: t.probes for t in trial.inputs.tasks if t.probes},
+            ),
+            sources=Sources(predictor=predictor),
+        )
+    except SimmergeError as error:
+        say(f"nothing is predicted: {error}")
+        return safe
+    best = planned.best.tree.arm
+    if best is None or planned.best.tree.models != tuple(trial.inputs.names):
+        best = best.swapped() if best else None
+    return [*([best] if best else []), *safe]
+
+
+def _propose(attempts: Sequence[Attempt], trial: Trial) -> dict[str, Any]:
+    """The next point: TPE on all attempts so far. It depends on them and on the seed alone."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    seed = (trial.protocol.seed or 0) * 10_000 + len(attempts)
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's, of what is experimental
+        for each in attempts:
+            study.add_trial(_frozen(each))
+        asked = study.ask()
+        operator = asked.suggest_categorical("operator", list(RANGES))
+        for name, (low, high) in _ranges(operator, len(trial.inputs.names)).items():
+            asked.suggest_float(name, low, high)
+    return dict(asked.params)
+
+
+def _ranges(operator: str, models: int) -> dict[str, tuple[float, float]]:
+    weights = {f"weight.{i}": WEIGHT for i in range(models)}
+    return weights | {f"{operator}.{name}": limits for name, limits in RANGES[operator].items()}
+
+
+def _frozen(attempt: Attempt) -> Any:
+    """An attempt as Optuna knows it: one that failed kept nothing."""
+    import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    operator, models = attempt.params["operator"], _models_in(attempt.params)
+    known: dict[str, Any] = {
+        name: FloatDistribution(low, high)
+        for name, (low, high) in _ranges(operator, models).items()
+    }
+    value = attempt.score if attempt.score is not None else attempt.few
+    return optuna.trial.create_trial(
+        params=dict(attempt.params),
+        distributions={"operator": CategoricalDistribution(list(RANGES)), **known},
+        value=value if value is not None else 0.0,
+    )
+
+
+def _models_in(params: Mapping[str, Any]) -> int:
+    return sum(name.startswith("weight.") for name in params)
+
+
+def _attempt(trial: Trial, params: Mapping[str, Any], before: Sequence[Attempt]) -> Attempt:
+    """Make a merge; a quarter of the prompts, and all where it does as well as the median."""
+    names, cost, few = trial.inputs.names, 0.0, None
+    limit = trial.protocol.limit
+    assert limit is not None
+    try:
+        chosen = arm_from(params, len(names))
+        merged = make_merge(trial, names, chosen, trial.scratch / "merge")
+        some = replace(trial.protocol, limit=max(1, limit // FIRST_RUNG))
+        cost = 1 / FIRST_RUNG
+        few = _share_kept(trial, evaluate_tasks(merged, trial.tasks, some, trial.machine))
+        earlier = [a.few for a in before if a.few is not None]
+        if len(earlier) >= WITHOUT_QUESTION and few < median(earlier):
+            return Attempt(params=params, few=few, score=None, cost=cost)
+        cost += 1.0
+        results = evaluate_tasks(merged, trial.tasks, trial.protocol, trial.machine)
+        score = _share_kept(trial, results)
+        plain = json.loads(json.dumps({task: asdict(result) for task, result in results.items()}))
+        return Attempt(params=params, few=few, score=score, cost=cost, results=plain)
+    except SimmergeError as error:
+        why = printable(str(error))
+        return Attempt(params=params, few=few, score=None, cost=cost or 1.0, failed=why)
+    finally:
+        shutil.rmtree(trial.scratch, ignore_errors=True)
+
+
+def _share_kept(trial: Trial, results: Mapping[str, TaskResult]) -> float:
+    """The mean over tasks of the share of the best model's score."""
+    shares = []
+    for task, result in results.items():
+        best = max(trial.scores[task][name] for name in trial.inputs.names)
+        shares.append((result.score or 0.0) / best if best > 0 else 0.0)
+    return fmean(shares)
+
+
+def _finish(trial: Trial, folder: Path, attempts: Sequence[Attempt]) -> SearchResult:
+    """The recipe of the best, and all that was measured on all prompts, as `learn` takes it."""
+    whole = [a for a in attempts if a.score is not None]
+    if not whole:
+        seen = next((a.failed for a in attempts if a.failed), "the budget is too small")
+        raise EvaluationError(f"no merge could be made and evaluated: {seen}")
+    best = max(whole, key=lambda a: a.score or 0.0)
+    names = trial.inputs.names
+    chosen = arm_from(best.params, len(names))
+    recipe = recipe_of(
+        join(chosen, *map(leaf, names)), trial.inputs.models, trial.inputs.base, trial.prompts
+    )
+    (folder / RECIPE_NAME).write_text(recipe.to_yaml())
+    if len(names) == 2:
+        save_measurements(_measurements(trial, whole), folder / MEASUREMENTS_FILE)
+    spent = sum(a.cost for a in attempts)
+    return SearchResult(
+        arm=chosen,
+        best=best,
+        attempts=tuple(attempts),
+        recipe=folder / RECIPE_NAME,
+        spent=spent,
+    )
+
+
+def _measurements(trial: Trial, attempts: Sequence[Attempt]) -> list[Measurement]:
+    by_key: dict[tuple[str, ...], Measurement] = {}
+    for attempt in attempts:
+        results = {task: _result(entry) for task, entry in attempt.results.items()}
+        first, second = trial.inputs.names
+        chosen = arm_from(attempt.params, 2)
+        for row in measure_rows(trial, first, second, chosen, results, {}):
+            by_key[row.key] = row
+    return list(by_key.values())
+
+
+def _result(entry: Mapping[str, Any]) -> TaskResult:
+    halves = tuple(entry["halves"]) if entry["halves"] else None
+    return TaskResult(**{**entry, "rising": tuple(entry["rising"]), "halves": halves})
+
+
+def measured_model(folder: Path, result: SearchResult) -> Path:
+    """Merge what a search ended with into `folder`; its card states what was measured."""
+    from simmerge_hub.hub.upload.results import MeasuredScore, add_scores
+    from simmerge_hub.publishing.verbs import merge
+
+    merge(result.recipe, folder, overwrite=True)
+    scores = [
+        MeasuredScore(
+            task=each.task,
+            dataset=each.dataset,
+            metric=each.primary,
+            value=each.score,
+            arguments={"version": each.version, "samples": each.samples},
+            harness=each.harness,
+        )
+        for each in map(_result, result.best.results.values())
+        if each.score is not None
+    ]
+    card = folder / "README.md"
+    text = add_scores(card.read_text("utf-8"), resolve(str(folder)).name, scores)
+    card.write_text(text, "utf-8")
+    return folder
+
+
+def _digest(trial: Trial, starts: Sequence[Mapping[str, Any]]) -> str:
+    """Of what the attempts follow from; the budget is not part of it: a search may go on longer."""
+    models = [digest(model) for model in trial.inputs.models]
+    base = digest(trial.inputs.base) if trial.inputs.base else ""
+    tasks = [asdict(task) for task in trial.tasks]
+    parts = [models, base, tasks, asdict(trial.protocol), starts, RANGES]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

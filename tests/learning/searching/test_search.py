@@ -1,0 +1,156 @@
+"""A search: its budget, its first tries, what it stops, what it ends with; nothing is lost."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError
+from simmerge_hub.evaluation.harness import Machine
+from simmerge_hub.learning import trying
+from simmerge_hub.learning.catalogue import open_catalogue
+from simmerge_hub.learning.learn import learn, open_trial
+from simmerge_hub.learning.measurements import load_measurements
+from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
+from simmerge_hub.learning.searching import search as room
+from simmerge_hub.learning.searching.search import STATE_FILE, measured_model, search
+from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of
+from simmerge_hub.learning.tables import MEASUREMENTS_FILE
+from simmerge_hub.learning.trying import Trial
+from simmerge_hub.operators import arm
+from tests.evaluations import Killed, StandIn
+
+STARTS = [arm("ties", density=0.3), arm("linear")]
+RECIPE = LearnRecipe(
+    models=tuple(str(nano_folder() / name) for name in ("code", "math")),
+    collection=None,
+    base=str(nano_folder() / "base"),
+    tasks=tuple(LearnTask(name=n, evaluate=f"nano_{n}") for n in ("code", "math")),
+    arms=(),
+    budget=5,
+    limit=8,
+)
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    folder = tmp_path_factory.mktemp("search")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trying, "evaluate", StandIn())
+        inputs = open_catalogue(RECIPE)
+        return open_trial(RECIPE, inputs, folder, Machine(), lambda *_: None, None)[0]
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandIn]:
+    def put(**given: int) -> StandIn:
+        made = StandIn(**given)
+        monkeypatch.setattr(trying, "evaluate", made)
+        return made
+
+    return put
+
+
+def test_a_killed_search_goes_on_to_the_same_end(
+    trial: Trial, stand_in: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    seen = stand_in()
+    whole = search(trial, tmp_path / "whole", budget=6, starts=STARTS)
+    assert whole.spent <= 6 < whole.spent + 1.25
+    assert [a.params["operator"] for a in whole.attempts[:2]] == ["ties", "linear"]
+    assert whole.best.score == max(a.score for a in whole.attempts if a.score is not None)
+    assert all(a.few is not None for a in whole.attempts)
+    for moment in (2, len(seen.asked) - 1):
+        stand_in(dies_at=moment)
+        folder = tmp_path / str(moment)
+        with pytest.raises(Killed):
+            search(trial, folder, budget=6, starts=STARTS)
+        with (folder / STATE_FILE).open("a") as file:
+            file.write('{"params": {"oper')  # torn
+        stand_in()
+        again = search(trial, folder, budget=6, starts=STARTS)
+        assert (again.arm, again.attempts) == (whole.arm, whole.attempts)
+        names = (STATE_FILE, MEASUREMENTS_FILE)
+        assert all(
+            (folder / n).read_bytes() == (tmp_path / "whole" / n).read_bytes() for n in names
+        )
+    stopped = [a for a in whole.attempts if a.score is None]
+    assert all(a.cost == 0.25 for a in stopped)
+
+
+def test_it_ends_with_a_recipe_a_card_and_rows_that_learn_takes(
+    trial: Trial, stand_in: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    stand_in()
+    done = search(trial, tmp_path, budget=2.5, starts=[arm("linear", weights=(0.5, 0.5))])
+    merged = measured_model(tmp_path / "merged", done)
+    front = yaml.safe_load((merged / "README.md").read_text().split("---\n")[1])
+    results = front["model-index"][0]["results"]
+    stated = {r["dataset"]["name"]: r["metrics"][0]["value"] for r in results}
+    assert stated == {t: round(r["metrics"]["acc"], 6) for t, r in _by_task(done).items()}
+    rows = load_measurements(tmp_path / MEASUREMENTS_FILE)
+    assert {r.task for r in rows} == {"code", "math"}
+    again = stand_in()
+    arms = (arm("linear", weights=(0.5, 0.5)),)
+    told = replace(RECIPE, arms=arms, budget=1, measured=(tmp_path / MEASUREMENTS_FILE,))
+    learned = learn(told, tmp_path / "learned", fit=False)
+    assert again.asked == []
+    assert len(learned.outcomes.rows) == 2
+
+
+def _by_task(done: room.SearchResult) -> dict[str, Any]:
+    return {entry["task"]: entry for entry in done.best.results.values()}
+
+
+def test_a_merge_that_fails_is_an_attempt(
+    trial: Trial, stand_in: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    stand_in(fails_at=1)
+    done = search(trial, tmp_path, budget=3.5, starts=STARTS)
+    assert done.attempts[0].failed == "the GPU is on fire"
+    assert done.attempts[0].cost > 0
+    stand_in(fails_at=1)
+    with pytest.raises(EvaluationError, match=r"no merge could be made .*: the GPU is on fire"):
+        search(trial, tmp_path / "all", budget=1.25, starts=STARTS)
+
+
+def test_a_budget_that_pays_for_nothing(trial: Trial, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="a budget of 1 pays for no merge"):
+        search(trial, tmp_path, budget=1)
+
+
+def test_without_optuna_one_error_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as caught:
+        room.check_optuna()
+    assert "eval,search" in caught.value.hint
+
+
+@pytest.mark.parametrize("models", [2, 3])
+def test_points_and_arms_are_the_same_thing(models: int) -> None:
+    for operator, ranges in RANGES.items():
+        point = {"operator": operator, **{f"weight.{i}": 0.5 for i in range(models)}}
+        point |= {f"{operator}.{name}": sum(limits) / 2 for name, limits in ranges.items()}
+        chosen = arm_from(point, models)
+        assert chosen.operator == operator.removesuffix("++")
+        assert (chosen.parameters.get("inputs") == "merge") is operator.endswith("++")
+        whole = models if operator == "task_arithmetic" else 1
+        assert sum(chosen.parameters["weights"]) == pytest.approx(whole, abs=0.01)
+        again = params_of(chosen, models)
+        assert again is not None and again.keys() == point.keys()
+    assert params_of(arm("slerp"), 2) is None
+
+
+def test_an_arm_without_weights_is_itself_in_the_space() -> None:
+    for chosen in (arm("task_arithmetic", scale=1.0), arm("ties", density=0.3), arm("linear"),
+                   arm("regmean", alpha=0.98, inputs="merge")):  # fmt: skip
+        params = params_of(chosen, 2)
+        assert params is not None
+        made = arm_from(params, 2).parameters
+        each = 1.0 if chosen.operator == "task_arithmetic" else 0.5
+        assert made["weights"] == (each, each)
+        assert {**made, **chosen.parameters} == made
