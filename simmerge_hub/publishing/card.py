@@ -173,8 +173,8 @@ def _tree(why: Why | None, picture: str) -> str:
 def _predictions(why: Why | None) -> str:
     if why is None:
         return (
-            "## Predicted utilities\n\nNone: this recipe was written or edited by hand, or redone "
-            "from another card. Nothing was predicted for it."
+            "## Predicted utilities\n\nNone: this recipe was written or edited by hand. Nothing "
+            "was predicted for it."
         )
     tasks = [task.task for task in why.tasks]
     heading, wanted = why.objective.heading, why.objective.description
