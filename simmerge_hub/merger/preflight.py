@@ -19,6 +19,7 @@ from simmerge_hub.merger.activations.groups import read_prompts
 from simmerge_hub.merger.compute import BLOCK_ENTRIES, Job, merge_rows
 from simmerge_hub.merger.crew import cores
 from simmerge_hub.merger.files import check_config
+from simmerge_hub.merger.kept import LONG, WHOLE_ENTRIES
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
@@ -155,7 +156,13 @@ def _memory_bytes(layout: Layout, threads: int) -> int:
         if checkpoint.kind == "adapter"
         for header in checkpoint.tensors.values()
     )
-    return PROCESS_BYTES + blocks + held
+    return PROCESS_BYTES + blocks + held + threads * _kept_bytes(layout)
+
+
+def _kept_bytes(layout: Layout) -> int:
+    """Results between steps: two at a time, of the largest tensor of which they are kept."""
+    sizes = [prod(s) for n, s in layout.alignment.shapes.items() if len(layout.steps(n)) > LONG]
+    return 2 * 4 * max((size for size in sizes if size <= WHOLE_ENTRIES), default=0)
 
 
 def _arithmetic_seconds(layout: Layout) -> float:
