@@ -8,8 +8,8 @@ from shutil import copyfile
 from typing import Any
 
 from simmerge_hub.errors import OutputError, RecipeError
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
-from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds
 from simmerge_hub.merger.layout import Layout

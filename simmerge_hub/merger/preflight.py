@@ -12,7 +12,7 @@ from time import perf_counter
 import torch
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.files.ranges import is_cached
+from simmerge_hub.hub.files.cached import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.cost import Passes, count_passes
 from simmerge_hub.merger.activations.groups import read_prompts
@@ -23,7 +23,7 @@ from simmerge_hub.merger.kept import LONG, WHOLE_ENTRIES
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
-from simmerge_hub.weights.alignment.align import Rejection
+from simmerge_hub.weights.alignment.matching import Rejection
 from simmerge_hub.weights.stream import Rows, matrix_shape
 
 PROCESS_BYTES = 320 * 2**20

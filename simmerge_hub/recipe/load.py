@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from simmerge_hub.errors import RecipeError, SimmergeError
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.reference import ModelRef, home_path, resolve_files
 from simmerge_hub.recipe import mergekit
 from simmerge_hub.recipe.calibration import FILES
