@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.hub.files.ranges import Location
+from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.ask.tasks import Task

@@ -88,7 +88,7 @@ def _chain(folder: Path) -> None:
 
 
 def _card() -> None:
-    from simmerge_hub.hub.files.ranges import local_file
+    from simmerge_hub.hub.files.cached import local_file
     from simmerge_hub.hub.resolve import ModelRef, resolve_files
 
     location, _ = resolve_files(ModelRef.parse(MERGED))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from simmerge_hub.hub.assets import assets_folder, write_whole
 from simmerge_hub.hub.digest import digest
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
 SINGLE_FILE = {"full": "model.safetensors", "adapter": "adapter_model.safetensors"}

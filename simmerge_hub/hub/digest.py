@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from blake3 import blake3
 
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.hashes import hash_path
-from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
 

@@ -11,7 +11,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from simmerge_hub.errors import HubError, RepoNotFound
 from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
-from simmerge_hub.hub.files.ranges import REPO, FileEntry, Location, check_names, inside
+from simmerge_hub.hub.files.location import REPO, FileEntry, Location, check_names, inside
 
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 

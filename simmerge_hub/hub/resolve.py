@@ -4,19 +4,19 @@ Weights in .bin files are the exception: they have no headers, so they are conve
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from simmerge_hub.documents import DocumentError, read_json_object, read_yaml
 from simmerge_hub.errors import (
     CheckpointError,
     CorruptHeader,
     NoSafetensors,
-    OfflineWithoutCache,
 )
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.convert import convert_pickles
 from simmerge_hub.hub.files.formats import quantization, refuse_quantised, sort_tensors
 from simmerge_hub.hub.files.hashes import hash_path
@@ -25,30 +25,17 @@ from simmerge_hub.hub.files.headers import (
     TensorHeader,
     header_length,
     parse_header,
-    parse_index,
 )
-from simmerge_hub.hub.files.ranges import FileEntry, Location, local_file, read_spans
+from simmerge_hub.hub.files.location import FileEntry, Location
+from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.reference import ModelRef, resolve_files
+from simmerge_hub.hub.weight_files import CONFIGS, Kind, find_weights, incomplete
 
 __all__ = [
     "Checkpoint", "FileEntry", "ModelRef", "Piece", "Target", "front_matter", "resolve",
     "resolve_files",
 ]  # fmt: skip
 
-Kind = Literal["full", "adapter"]
-LAYOUTS: tuple[tuple[Kind, str], ...] = (
-    ("adapter", "adapter_model.safetensors"),
-    ("full", "model.safetensors"),  # as transformers: an index beside it is a leftover
-    ("full", "model.safetensors.index.json"),
-    ("adapter", "adapter_model.bin"),
-    ("full", "pytorch_model.bin"),
-    ("full", "pytorch_model.bin.index.json"),
-)
-"""Where weights may be, in the order of preference: what they are, and the file to begin with."""
-SHARD = re.compile(r"model-\d+-of-(\d+)\.safetensors")
-VARIANT = re.compile(r"(?:model|diffusion_pytorch_model)(?:\.safetensors\.index)?\.(\w+)"
-                     r"(?:-\d+-of-\d+)?\.(?:safetensors|json)")  # fmt: skip
-CONFIGS = {"full": "config.json", "adapter": "adapter_config.json"}
 LARGEST_CONFIG = 10 * 2**20
 """Bytes; configs with long tables of labels have one."""
 LARGEST_TEXT = 50 * 2**20
@@ -161,7 +148,7 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
     location, files = resolve_files(ref)
     card = front_matter(_text(location, files, "README.md"))
     originals = _texts(card.get("base_model"))
-    kind, stored = _find_weights(ref, location, files, originals)
+    kind, stored = find_weights(ref, location, files, originals)
     config = _json(ref, location, files, CONFIGS[kind])
     refuse_quantised(str(ref), config, originals)
     if not convert and any(f.endswith(".bin") for f in stored.files):
@@ -225,100 +212,6 @@ def _front_matter(readme: str) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-class _WeightFiles(NamedTuple):
-    """The files that hold the tensors, and what an index says which one is in: name -> file."""
-
-    files: list[str]
-    places: dict[str, str]
-
-
-def _find_weights(
-    ref: ModelRef, location: Location, files: Mapping[str, FileEntry], originals: tuple[str, ...]
-) -> tuple[Kind, _WeightFiles]:
-    """Whether it is a model or an adapter, and where its tensors are."""
-    for kind, first in LAYOUTS:
-        if first in files and (kind == "full" or CONFIGS[kind] in files):
-            index = _index(location, first) if first.endswith(".json") else {}
-            shards = sorted(set(index.values())) or [first]
-            for shard in shards:
-                if shard not in files:
-                    _refuse_partial_cache(location)
-                    raise _incomplete(location, f"the index names {shard}, which is not there")
-            return kind, _WeightFiles(shards, index)
-    _refuse_partial_cache(location)
-    if shards := _shards_without_index(location, files):
-        return "full", _WeightFiles(shards, {})
-    raise _no_weights(ref, files, originals)
-
-
-def _shards_without_index(location: Location, files: Mapping[str, FileEntry]) -> list[str]:
-    """model-00001-of-00003.safetensors and so on, if all are there: their headers are the index."""
-    shards = sorted(name for name in files if SHARD.fullmatch(name))
-    counts = {int(SHARD.fullmatch(name)[1]) for name in shards}  # type: ignore[index]
-    if len(counts) > 1 or (counts and counts != {len(shards)}):
-        raise _incomplete(
-            location, f"of {max(counts)} shards {len(shards)} are there, and no index"
-        )
-    return shards
-
-
-def _index(location: Location, name: str) -> dict[str, str]:
-    ending = ".safetensors" if ".safetensors." in name else ".bin"
-    return parse_index(local_file(location, name).read_bytes(), name, ending=ending)
-
-
-def _no_weights(
-    ref: ModelRef, files: Mapping[str, FileEntry], originals: tuple[str, ...]
-) -> NoSafetensors:
-    stored = [f for f in files if f.endswith(".safetensors")]
-    if stored:
-        return NoSafetensors(
-            f"{ref} has no model.safetensors; it has {', '.join(stored[:3])}",
-            hint=_advise(stored),
-        )
-    others = [f for f in files if f.endswith((".bin", ".gguf", ".pt", ".pth", ".ckpt"))]
-    seen = f"it has {', '.join(others[:3])}" if others else f"it has {len(files)} files"
-    hint = "load it with transformers and save_pretrained() it again: that writes safetensors"
-    if others and all(f.endswith(".gguf") for f in others):
-        named = f", {', '.join(originals)}" if originals else ""
-        hint = f"GGUF cannot be merged; use the original repository{named}"
-    return NoSafetensors(f"{ref} has no safetensors weights ({seen})", hint=hint)
-
-
-def _advise(stored: Sequence[str]) -> str:
-    """What to do with safetensors files of other names."""
-    variant = next((m[1] for f in stored if (m := VARIANT.fullmatch(f))), None)
-    if variant:
-        return (
-            f"it is stored as a variant: load it with from_pretrained(…, variant={variant!r}) and "
-            "save_pretrained() it again, or rename the files without it"
-        )
-    if any(f.startswith("consolidated") for f in stored):
-        return (
-            "these are weights in the layout of Mistral's or Meta's own code, under other names: "
-            "use the repository that transformers loads, or convert it"
-        )
-    if any("adapter" in f for f in stored):
-        return "an adapter needs its adapter_config.json beside it"
-    return "if it is one whole model, rename the file to model.safetensors"
-
-
-def _incomplete(location: Location, seen: str) -> CorruptHeader:
-    return CorruptHeader(
-        f"{location.name}: {seen}",
-        hint="the upload or download is incomplete; fetch the model again",
-    )
-
-
-def _refuse_partial_cache(location: Location) -> None:
-    """Offline, a file that is missing may well be on the Hub."""
-    if location.folder is not None and location.repo:
-        raise OfflineWithoutCache(
-            f"offline mode is on, and the cache does not hold the weights of {location.repo}",
-            hint="unset HF_HUB_OFFLINE once to fetch it; after that it works offline",
-        )
-
-
 def _join_shards(
     location: Location, shards: Mapping[str, Mapping[str, TensorHeader]], index: Mapping[str, str]
 ) -> dict[str, TensorHeader]:
@@ -333,7 +226,7 @@ def _join_shards(
         tensors |= shard
     for name, file in index.items():
         if name not in shards[file]:
-            raise _incomplete(location, f"the index names {name}, which is not in {file}")
+            raise incomplete(location, f"the index names {name}, which is not in {file}")
     return tensors
 
 

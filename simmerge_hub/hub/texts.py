@@ -19,7 +19,9 @@ from huggingface_hub import snapshot_download
 from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import MissingExtra, ProbeError
 from simmerge_hub.hub.client import api, offline, translate_answers
-from simmerge_hub.hub.files.ranges import Location, local_file, stream_file
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import Location
+from simmerge_hub.hub.files.ranges import stream_file
 from simmerge_hub.hub.reference import home_path
 from simmerge_hub.hub.resolve import front_matter
 

@@ -1,7 +1,8 @@
 """The rows of one output tensor: read, run the steps, in float32.
 
 Steps are composed lazily: a block of rows of the result asks the last step for it, which asks the
-steps before, so nothing is kept between steps. A step's statistics are measured once a tensor.
+steps before. A step's statistics are measured once a tensor. Results between steps are kept only
+where work would grow faster than their number (`kept`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from simmerge_hub import operators
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.merger.kept import keep
 from simmerge_hub.operators import Operator, Place
 from simmerge_hub.recipe import Step, schedule
 from simmerge_hub.signatures.probing.feeding import Fed
@@ -144,29 +146,17 @@ def _step_results(job: Job, whole: WholeModel | None, until: int | None = None) 
     for number, step in enumerate(job.steps[:until]):
         applied = _apply(job, step, known)
         rows = applied.rows(number, whole)
-        used = sum(other.models.count(step.name) for other in job.steps[number + 1 :])
-        results.append(_keep_block(rows) if used > 1 else rows)
+        later = [name for other in job.steps[number + 1 :] for name in other.models]
+        results.append(
+            keep(
+                rows,
+                used=later.count(step.name),
+                steps=len(job.steps),
+                read_last=[known[m] for m in {*step.models} - {*job.inputs, *later}],
+            )
+        )
         known[step.name] = results[-1]
     return results
-
-
-def _keep_block(rows: Rows) -> Rows:
-    """The same rows; the last block that was read is kept for the other steps that read it.
-
-    Without it a chain of steps that each use two others doubles the work with every step. A job is
-    one thread's.
-    """
-    kept: dict[tuple[int, int], Tensor] = {}
-
-    def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
-        if (low, high) not in kept:
-            block = rows.read(low, high)
-            kept.clear()
-            kept[low, high] = block
-        block = kept[low, high]
-        return block.clone() if out is None else out.copy_(block)
-
-    return Rows(shape=rows.shape, read=read, release=rows.release)
 
 
 def _measure_all(whole: WholeModel, number: int) -> Any:

@@ -7,14 +7,15 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any
 
-from simmerge_hub.errors import OutputError, RecipeError
+from simmerge_hub.errors import AlignmentError, OutputError, RecipeError
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
-from simmerge_hub.hub.files.ranges import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
+from simmerge_hub.weights.loaded.origins import find_missing
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import end_token_id
@@ -87,8 +88,27 @@ def output_config(layout: Layout) -> dict[str, Any]:
 
 
 def check_config(layout: Layout) -> None:
-    """RecipeError if the output's config cannot be told; before any weight is read."""
-    output_config(layout)
+    """RecipeError if the output's config cannot be told; before any weight is read.
+
+    Raises:
+        AlignmentError: the output would be loaded with parameters that it does not store.
+    """
+    config = output_config(layout)
+    if layout.alignment.untied and not layout.alignment.rejected:
+        _refuse_missing(layout, config)
+
+
+def _refuse_missing(layout: Layout, config: Mapping[str, Any]) -> None:
+    """Without a tie, what was tied beside the head (its bias) has to be stored, too."""
+    main = layout.reference
+    needed = find_missing(config, layout.entries) - find_missing(main.config, main.tensors)
+    if needed:
+        raise AlignmentError(
+            f"the output has a head of its own, and nothing to store as {min(needed)}, which "
+            f"{main.name} ties to another tensor",
+            hint="merge models that all tie their heads, or none; or make the one that does not "
+            "the base, with `unmatched: keep`",
+        )
 
 
 def _pair_parts(

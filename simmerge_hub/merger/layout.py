@@ -10,7 +10,8 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.carried import Carried, choose_files
 from simmerge_hub.merger.compute import check_operator
 from simmerge_hub.recipe import Recipe, Step, pin
-from simmerge_hub.weights.alignment.align import Alignment, TensorMatch, align
+from simmerge_hub.weights.alignment.align import Alignment, align
+from simmerge_hub.weights.alignment.matching import TensorMatch
 from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.stream import stored_dtype
 from simmerge_hub.weights.tokens.speech import choose_speaker

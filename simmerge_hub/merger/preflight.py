@@ -12,17 +12,18 @@ from time import perf_counter
 import torch
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.files.ranges import is_cached
+from simmerge_hub.hub.files.cached import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.cost import Passes, count_passes
 from simmerge_hub.merger.activations.groups import read_prompts
 from simmerge_hub.merger.compute import BLOCK_ENTRIES, Job, merge_rows
 from simmerge_hub.merger.crew import cores
 from simmerge_hub.merger.files import check_config
+from simmerge_hub.merger.kept import LONG, WHOLE_ENTRIES
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
-from simmerge_hub.weights.alignment.align import Rejection
+from simmerge_hub.weights.alignment.matching import Rejection
 from simmerge_hub.weights.stream import Rows, matrix_shape
 
 PROCESS_BYTES = 320 * 2**20
@@ -155,7 +156,13 @@ def _memory_bytes(layout: Layout, threads: int) -> int:
         if checkpoint.kind == "adapter"
         for header in checkpoint.tensors.values()
     )
-    return PROCESS_BYTES + blocks + held
+    return PROCESS_BYTES + blocks + held + threads * _kept_bytes(layout)
+
+
+def _kept_bytes(layout: Layout) -> int:
+    """Results between steps: two at a time, of the largest tensor of which they are kept."""
+    sizes = [prod(s) for n, s in layout.alignment.shapes.items() if len(layout.steps(n)) > LONG]
+    return 2 * 4 * max((size for size in sizes if size <= WHOLE_ENTRIES), default=0)
 
 
 def _arithmetic_seconds(layout: Layout) -> float:

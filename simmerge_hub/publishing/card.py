@@ -3,7 +3,6 @@
 The card holds no time, no path of this machine and no token. Knows nothing about the network.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,23 +12,10 @@ from simmerge_hub.operators import find
 from simmerge_hub.operators.regression import feeds_merge
 from simmerge_hub.publishing.home import program
 from simmerge_hub.publishing.licenses import CONFLICT, DISCLAIMER, Licence, license_of
+from simmerge_hub.publishing.usage import REPO_ID, REPOSITORY, find_loader, show_usage
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Why, WhyMerge, WhyTask
 
-REPO_ID = "REPO_ID"
-"""Stands for the repository's name until the merge is pushed."""
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-LOADERS = {
-    "ForCausalLM": ("AutoModelForCausalLM", "text-generation"),
-    "LMHeadModel": ("AutoModelForCausalLM", "text-generation"),
-    "ForMaskedLM": ("AutoModelForMaskedLM", "fill-mask"),
-    "ForSequenceClassification": ("AutoModelForSequenceClassification", "text-classification"),
-    "ForTokenClassification": ("AutoModelForTokenClassification", "token-classification"),
-    "ForQuestionAnswering": ("AutoModelForQuestionAnswering", "question-answering"),
-    "ForSeq2SeqLM": ("AutoModelForSeq2SeqLM", "text2text-generation"),
-    "ForImageTextToText": ("AutoModelForImageTextToText", "image-text-to-text"),
-}
-"""What an architecture's name ends with: its Auto class in transformers, its task on the Hub."""
 PAPER = "https://arxiv.org/abs/2601.09473"
 FEEDS_MERGE_PAPER = "arXiv 2508.03121"
 """Where `inputs: merge` is from."""
@@ -52,7 +38,7 @@ def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
         _parents(report),
         _tree(why, picture),
         _predictions(why),
-        _usage(report),
+        show_usage(report),
         _redo(recipe),
         _provenance(report, licence),
     ]
@@ -68,7 +54,7 @@ def _front_matter(report: MergeReport, licence: Licence) -> dict[str, Any]:
         **({"license_name": licence.name} if licence.name else {}),
         **({CONFLICT: list(licence.conflicts)} if licence.conflicts else {}),
         "library_name": "peft" if adapter else "transformers",
-        "pipeline_tag": _loader(report)[1],
+        "pipeline_tag": find_loader(report)[1],
         "tags": ["merge", "simmerge", *recipe.operators],
     }
     if parents:
@@ -174,8 +160,8 @@ def _tree(why: Why | None, picture: str) -> str:
 def _predictions(why: Why | None) -> str:
     if why is None:
         return (
-            "## Predicted utilities\n\nNone: this recipe was written or edited by hand, or redone "
-            "from another card. Nothing was predicted for it."
+            "## Predicted utilities\n\nNone: this recipe was written or edited by hand. Nothing "
+            "was predicted for it."
         )
     tasks = [task.task for task in why.tasks]
     heading, wanted = why.objective.heading, why.objective.description
@@ -249,52 +235,6 @@ def _inference(task: WhyTask) -> str:
 def _interval(values: Sequence[float]) -> str:
     middle, low, high = values
     return f"{middle:.2f} ({low:.2f} – {high:.2f})"
-
-
-def _loader(report: MergeReport) -> tuple[str, str]:
-    """The Auto class that loads the reference's architecture, and its task on the Hub."""
-    if report.recipe.output == "adapter":
-        return LOADERS["ForCausalLM"]
-    config = report.checkpoints[report.recipe.reference].config
-    stated = config.get("architectures")
-    name = str(stated[0]) if isinstance(stated, list) and stated else "ForCausalLM"
-    for suffix, loader in LOADERS.items():
-        if name.endswith(suffix):
-            return loader
-    if name.endswith("ForConditionalGeneration"):
-        pictures = "vision_config" in config
-        return LOADERS["ForImageTextToText" if pictures else "ForSeq2SeqLM"]
-    return "AutoModel", "feature-extraction"
-
-
-def _usage(report: MergeReport) -> str:
-    if report.recipe.output == "adapter":
-        return _usage_of_adapter(report)
-    loader = _loader(report)[0]
-    return f"""## Use
-
-```python
-from transformers import {loader}, AutoTokenizer
-
-model = {loader}.from_pretrained("{REPO_ID}", dtype="{report.recipe.dtype}")
-tokenizer = AutoTokenizer.from_pretrained("{REPO_ID}")
-```"""
-
-
-def _usage_of_adapter(report: MergeReport) -> str:
-    first = report.checkpoints[report.recipe.models[0].name]
-    base = next((p for p in first.parents if REPOSITORY.fullmatch(p)), "BASE_MODEL")
-    return f"""## Use
-
-This is a LoRA adapter; it needs the base it was trained on.
-
-```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-model = AutoModelForCausalLM.from_pretrained("{base}")
-model = PeftModel.from_pretrained(model, "{REPO_ID}")
-```"""
 
 
 def _redo(recipe: Recipe) -> str:

@@ -9,8 +9,9 @@ from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
 from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
-from simmerge_hub.publishing.card import REPO_ID, card
+from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses import settle_license
+from simmerge_hub.publishing.usage import REPO_ID
 from simmerge_hub.publishing.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
 

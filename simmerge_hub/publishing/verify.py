@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simmerge_hub.errors import OfflineWithoutCache, OutputError
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.checksums import (
     CHECKSUMS_FILE,
     UNLISTED,
@@ -18,7 +19,7 @@ from simmerge_hub.hub.files.checksums import (
     parse_checksums,
     visible_files,
 )
-from simmerge_hub.hub.files.ranges import FileEntry, Location, inside, local_file
+from simmerge_hub.hub.files.location import FileEntry, Location, inside
 from simmerge_hub.hub.reference import ModelRef, resolve_files
 from simmerge_hub.literal import literal
 

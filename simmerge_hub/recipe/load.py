@@ -1,11 +1,12 @@
 """A recipe by file, by merged folder, or by the card of a merge on the Hub."""
 
 import re
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
-from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.errors import RecipeError, SimmergeError
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.reference import ModelRef, home_path, resolve_files
 from simmerge_hub.recipe import mergekit
 from simmerge_hub.recipe.calibration import FILES
@@ -31,7 +32,23 @@ def load(reference: str | Path) -> tuple[Recipe, Why | None]:
         return _load_file(path)
     if path.suffix in (".yaml", ".yml"):
         raise RecipeError(f"there is no file {path}", hint="simmerge-hub plan -o writes one")
-    return _parse_published(_read_card(str(reference)), f"the card of {reference}")
+    return _load_published(str(reference))
+
+
+def _load_published(reference: str) -> tuple[Recipe, Why | None]:
+    """The recipe on a card, and its `why` in the file beside it, if that is of the same recipe."""
+    location, files = resolve_files(ModelRef.parse(reference))
+    texts = {
+        name: local_file(location, name).read_text(encoding="utf-8", errors="replace")
+        for name in ("README.md", RECIPE_FILE)
+        if name in files
+    }
+    recipe = _parse_published(_find_recipe(texts, reference), f"the card of {reference}")
+    try:
+        beside, why = parse(texts.get(RECIPE_FILE, ""), RECIPE_FILE)
+    except SimmergeError:  # the card is what people see
+        return recipe, None
+    return recipe, why if beside == recipe else None
 
 
 def _load_file(path: Path) -> tuple[Recipe, Why | None]:
@@ -41,15 +58,12 @@ def _load_file(path: Path) -> tuple[Recipe, Why | None]:
     return parse(text, str(path), folder=path.parent)
 
 
-def _read_card(reference: str) -> str:
-    ref = ModelRef.parse(reference)
-    location, files = resolve_files(ref)
-    if "README.md" in files:
-        card = local_file(location, "README.md").read_text(encoding="utf-8", errors="replace")
-        _, heading, below = f"\n{card}".rpartition("\n## Redo it\n")
-        recipe = _block(below.split("\n")) if heading else ""
-        if recipe.startswith("simmerge:"):
-            return recipe
+def _find_recipe(texts: Mapping[str, str], reference: str) -> str:
+    card = texts.get("README.md", "")
+    _, heading, below = f"\n{card}".rpartition("\n## Redo it\n")
+    recipe = _block(below.split("\n")) if heading else ""
+    if recipe.startswith("simmerge:"):
+        return recipe
     raise RecipeError(
         f"{reference} has no recipe on its card",
         hint="only models pushed by simmerge-hub can be redone; to merge models, plan first",
@@ -64,8 +78,8 @@ def _block(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in rest[: rest.index(fence)]) if fence in rest else ""
 
 
-def _parse_published(text: str, where: str) -> tuple[Recipe, Why | None]:
-    recipe, why = parse(text, where)
+def _parse_published(text: str, where: str) -> Recipe:
+    recipe, _ = parse(text, where)
     for wanted in recipe.sources:
         if wanted.folder is not None:
             raise RecipeError(
@@ -79,4 +93,4 @@ def _parse_published(text: str, where: str) -> tuple[Recipe, Why | None]:
                 "merged it",
                 hint="get that file, copy the recipe into a file beside it, and run that",
             )
-    return recipe, why
+    return recipe

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self
 
-from simmerge_hub.hub.files.ranges import Fetched, discard, fetch
+from simmerge_hub.hub.files.cached import Fetched, discard, fetch
 from simmerge_hub.hub.resolve import Checkpoint
 
 

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.headers import BITS, TensorHeader
-from simmerge_hub.hub.files.ranges import Location, local_file, read_spans
+from simmerge_hub.hub.files.location import Location
+from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.numbers import decode, matrix_shape, scale_grid

@@ -15,8 +15,9 @@ from huggingface_hub import HfApi
 from simmerge_hub import merger
 from simmerge_hub.errors import EndpointDown, HubError, RepoNotFound, SimmergeError
 from simmerge_hub.hub import client
-from simmerge_hub.hub.files import ranges
-from simmerge_hub.hub.files.ranges import Location, local_file
+from simmerge_hub.hub.files import cached, ranges
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.recipe import load
 from tests import nano
@@ -70,7 +71,7 @@ def test_a_bit_flipped_in_the_cache_is_noticed(
     behind(lambda _request, answer, body: same(answer, body))
     path = local_file(resolve(repo).location, "model.safetensors").resolve()
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    ranges._downloaded.clear()  # as in another process
+    cached._downloaded.clear()  # as in another process
     with pytest.raises(HubError, match="is not the file the Hub states") as seen:
         merge(repo, tmp_path)
     assert f"delete {path}" in seen.value.hint

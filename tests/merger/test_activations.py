@@ -135,9 +135,14 @@ def merge_by_hand(
 
 
 def merge_as_it_runs_by_hand(
-    models: Sequence[PreTrainedModel], texts: Sequence[Sequence[tuple[int, ...]]]
+    models: Sequence[PreTrainedModel],
+    texts: Sequence[Sequence[tuple[int, ...]]],
+    own: Sequence[str] = (),
 ) -> dict[str, Tensor]:
-    """RegMean++: of each layer, what it is fed where all before it are those of the merge."""
+    """RegMean++: of each layer, what it is fed where all before it are those of the merge.
+
+    But for what is named `own`, which each model keeps.
+    """
     layers = layerwise.decoder_layers(models[0])
     of_layer = [{id(p) for p in layer.parameters()} for layer in layers]
     named = dict(models[0].named_parameters())
@@ -153,7 +158,7 @@ def merge_as_it_runs_by_hand(
         values, *_ = merge_by_hand(models, fed)
         for name in names:
             merged[name] = values[name]
-            for model in running:
+            for model in running if name not in own else ():
                 model.get_parameter(name).data.copy_(values[name])
         for name in stored:
             if any(name.rpartition(".")[0] == n.rpartition(".")[0] for n in names):
@@ -274,6 +279,34 @@ def test_a_model_that_ties_its_head_is_fed_the_merged_embedding(tmp_path: Path) 
     for name, tensor in expected.items():
         atol = 3e-5 * float(tensor.abs().max())
         torch.testing.assert_close(merged[name].double(), tensor, rtol=0, atol=atol, msg=name)
+
+
+def test_models_with_different_vocabularies_are_fed_their_own_embeddings(tmp_path: Path) -> None:
+    """Rows are put in another order in the output; layers are the merge's all the same."""
+    make_family(tmp_path, "llama")
+    words = ["model.embed_tokens.weight", "lm_head.weight"]
+    models = [load_model(tmp_path / n) for n in BOTH]
+    wider = load_model(tmp_path / "b")
+    wider.resize_token_embeddings(97, mean_resizing=False)
+    save(wider, tmp_path / "b")
+    tokenizer = letters()
+    tokenizer.add_tokens(["<tool>"], special_tokens=True)
+    tokenizer.save_pretrained(tmp_path / "b")
+    report = simmerge_hub.merge(recipe(tmp_path, inputs="merge"), tmp_path / "out")
+    assert any("each was fed through its own embedding" in note for note in report.notes)
+    texts = [tokens_of(TEXTS[n]) for n in BOTH]
+    expected = merge_as_it_runs_by_hand(models, texts, words)
+    merged = dict(load_model(tmp_path / "out").named_parameters())
+    for name in expected.keys() - set(words):
+        atol = 3e-5 * float(expected[name].abs().max())
+        torch.testing.assert_close(
+            merged[name].double(), expected[name], rtol=0, atol=atol, msg=name
+        )
+    alike = merge_as_it_runs_by_hand(models, texts)  # fed the merged embedding: another merge
+    assert any(not torch.allclose(alike[n], expected[n], atol=1e-3) for n in {*alike} - {*words})
+    make_family(tmp_path, "llama")
+    same = simmerge_hub.merge(recipe(tmp_path, inputs="merge"), tmp_path / "same")
+    assert not any("own embedding" in note for note in same.notes)
 
 
 def part_head(folder: Path, distance: float) -> None:

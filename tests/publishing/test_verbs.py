@@ -1,6 +1,7 @@
 """merge and push, as a user calls them."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from simmerge_hub import localhub
 from simmerge_hub.errors import OutputError, PushFailed, RecipeError, RequestError
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.publishing.card import REPO_ID
+from simmerge_hub.publishing.usage import REPO_ID
 from simmerge_hub.publishing.verbs import check, load_recipe, merge, push
 from simmerge_hub.publishing.verify import verify
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, source
@@ -75,8 +76,34 @@ def test_plan_file_to_hub_and_back(pushed: str, tmp_path: Path) -> None:
     assert card.data.base_model == [f"{pushed}/code", f"{pushed}/math"]
     again = merge(done.repo, tmp_path / "again")
     assert again.recipe == report.recipe
+    text = (tmp_path / "again" / "README.md").read_text()
+    assert "0.50 (0.20 – 0.80)" in text, "the card's predictions stay"
+    assert text == (tmp_path / "out" / "README.md").read_text()
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        (lambda text: text, True),
+        (lambda text: text.replace("seed: 0", "seed: 1"), False),
+        (lambda text: "{", False),
+    ],
+    ids=["as merged", "of another recipe", "unreadable"],
+)
+def test_predictions_beside_a_card_are_of_its_recipe(
+    change: Callable[[str], str], kept: bool, pushed: str, tmp_path: Path
+) -> None:
+    (tmp_path / "plan.yaml").write_text(plan(pushed))
+    merge(tmp_path / "plan.yaml", tmp_path / "out")
+    file = tmp_path / "out" / RECIPE_FILE
+    file.write_text(change(file.read_text()))
+    recipe, _ = load(tmp_path / "plan.yaml")
+    nano.push(tmp_path / "out", f"{pushed}/merged")
+    found, why = load(f"{pushed}/merged")
+    assert found.fingerprint == recipe.fingerprint
+    assert (why is not None) is kept
 
 
 def test_check_takes_what_merge_takes(pushed: str, tmp_path: Path) -> None:

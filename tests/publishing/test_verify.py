@@ -8,7 +8,7 @@ from huggingface_hub import HfApi, snapshot_download
 
 from simmerge_hub.errors import CheckpointError, OfflineWithoutCache, OutputError
 from simmerge_hub.hub import reference
-from simmerge_hub.hub.files import ranges
+from simmerge_hub.hub.files import cached
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE
 from simmerge_hub.publishing.verbs import merge, push
 from simmerge_hub.publishing.verify import verify, warn_of_changes
@@ -85,13 +85,13 @@ class TestRepository:
     ) -> None:
         repo = push(merged, f"{org}/merged").repo
         fetched = []
-        download = ranges.hf_hub_download
+        download = cached.hf_hub_download
 
         def watch(repo: str, file: str, **how: Any) -> str:
             fetched.append(file)
             return download(repo, file, **how)
 
-        monkeypatch.setattr(ranges, "hf_hub_download", watch)
+        monkeypatch.setattr(cached, "hf_hub_download", watch)
         seen = verify(repo)
         assert seen.holds
         assert seen.match == verify(merged).match

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from simmerge_hub.hub.files.ranges import Fetched
+from simmerge_hub.hub.files.cached import Fetched
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights import shelf
 from simmerge_hub.weights.shelf import Shelf

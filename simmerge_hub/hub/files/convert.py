@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import CheckpointError, CorruptHeader, OutputError
 from simmerge_hub.hub.assets import assets_folder, write_whole
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.headers import LENGTH_BYTES, TensorHeader, header_length, parse_header
-from simmerge_hub.hub.files.ranges import Location, local_file
+from simmerge_hub.hub.files.location import Location
 
 if TYPE_CHECKING:
     from torch import Tensor

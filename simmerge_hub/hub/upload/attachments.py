@@ -19,7 +19,8 @@ from huggingface_hub.hf_api import RepoFile
 
 from simmerge_hub.errors import PushFailed
 from simmerge_hub.hub.client import api, offline, translate_answers
-from simmerge_hub.hub.files.ranges import Location, local_file
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.upload.publish import (
     Commit,
     RepoType,

@@ -23,7 +23,9 @@ from huggingface_hub.utils import WeakFileLock
 
 from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
 from simmerge_hub.hub.client import api, translate_answers
-from simmerge_hub.hub.files.ranges import CONNECTIONS, Location, local_file
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import Location
+from simmerge_hub.hub.files.ranges import CONNECTIONS
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 from simmerge_hub.hub.upload.publish import hide_small_progress, translate_push_errors
 

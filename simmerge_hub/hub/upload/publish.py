@@ -17,8 +17,8 @@ from huggingface_hub.utils import (
 
 from simmerge_hub.errors import HubError, PushFailed
 from simmerge_hub.hub.client import api, first_line, translate_errors
+from simmerge_hub.hub.files.cached import LARGE_TRANSFER
 from simmerge_hub.hub.files.checksums import visible_files
-from simmerge_hub.hub.files.ranges import LARGE_TRANSFER
 
 RepoType = Literal["model", "dataset", "space"]
 Outcome = Literal["commit", "pull request", "unchanged"]

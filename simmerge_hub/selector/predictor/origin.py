@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.predictor import Predictor

@@ -19,7 +19,7 @@ from torch.nn import Parameter
 
 from simmerge_hub.errors import ProbeError, SignatureError, SimmergeError
 from simmerge_hub.hub.assembly import assemble
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from simmerge_hub.weights.loaded.model import build_empty
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,6 +49,18 @@ def find_origins(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Orig
             made_of = Origin(first=target, stored=[], converter=converter)
             origins.setdefault(target, made_of).stored.append((name, pattern or name))
     return origins | _sibling_origins(origins) | _tied_origins(model, origins)
+
+
+def find_missing(config: Mapping[str, Any], names: Iterable[str]) -> set[str]:
+    """Parameters that transformers would make up, loading these tensors with a config.
+
+    None of them, as far as can be told, of a model that it does not know.
+    """
+    model = build_empty(config)
+    if model is None:
+        return set()
+    origins = find_origins(model, names)
+    return {n for n, _ in model.named_parameters(remove_duplicate=False) if n not in origins}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -116,8 +116,10 @@ def _part(model: PreTrainedModel, base: Checkpoint, group: Sequence[str], seen: 
     config = part_config(base.config)
     after = build_empty(config)
     origins = find_origins(model, base.tensors)
-    missing = [n for n in group if n in origins and origins[n].first != n]
-    tied_still = after is None or any(n in other for n in group for other in tie_groups(after))
+    tied = {n for other in tie_groups(after) for n in other} if after else set()
+    tied_still = after is None or bool(tied & set(group))
+    parted = [n for other in tie_groups(model) for n in other if n not in tied]  # as a head's bias
+    missing = [n for n in parted if n in origins and origins[n].first != n]
     if tied_still or any(n not in origins or _find_parameter(model, n) != n for n in group):
         raise AlignmentError(
             f"{seen}, and no config of such a model can part them",

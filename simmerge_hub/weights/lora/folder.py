@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.hub.files.ranges import REPO, local_file
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import REPO
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from simmerge_hub.weights.lora.norms import NormLog, open_norms

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
 TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"

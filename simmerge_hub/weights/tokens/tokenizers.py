@@ -13,7 +13,7 @@ from typing import Any
 
 from simmerge_hub.documents import read_json
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.hub.files.ranges import local_file
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
 TOKENIZER = "tokenizer.json"

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from simmerge_hub import localhub
 from simmerge_hub.errors import CheckpointError, HubError, RepoNotFound
 from simmerge_hub.hub.files import ranges
-from simmerge_hub.hub.files.ranges import Location, coalesce, local_file, read_spans
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import Location
+from simmerge_hub.hub.files.ranges import coalesce, read_spans
 
 SIZE = 700_000
 DATA = random.Random(0).randbytes(SIZE)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.errors import ProbeError
-from simmerge_hub.hub.files.ranges import Location
+from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.ask.tasks import Task, tasks_of

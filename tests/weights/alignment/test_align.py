@@ -7,7 +7,8 @@ import torch
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.alignment.align import Rejection, align, align_strict
+from simmerge_hub.weights.alignment.align import align, align_strict
+from simmerge_hub.weights.alignment.matching import Rejection
 from tests import nano
 
 

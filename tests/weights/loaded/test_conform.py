@@ -263,3 +263,45 @@ def test_spellings_of_an_adapter(rename: Rename, tmp_path: Path) -> None:
     merge_of(tmp_path, "lora", base="base")
     for name, tensor in load(kind, tmp_path / "out").items():
         torch.testing.assert_close(tensor, wanted[name], atol=2e-6, rtol=0)
+
+
+def randomize(model: PreTrainedModel, folder: Path) -> None:
+    """Save a model whose biases are no zeros, as they are after training."""
+    generator = torch.Generator().manual_seed(5)
+    for parameter in model.parameters():
+        parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    model.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("module", ["decoder", "word_embeddings"])
+def test_what_is_tied_beside_the_head_is_parted_with_it(module: str, tmp_path: Path) -> None:
+    """BERT ties its head's bias, too: a config that parts one parts both."""
+    from peft import PeftModel
+
+    kind = save("BertForMaskedLM", tmp_path / "base", 0)
+    randomize(kind.from_pretrained(tmp_path / "base"), tmp_path / "base")
+    adapt(tmp_path, kind, target_modules=["query", module])
+    merge_of(tmp_path, "lora", base="base")
+    load(kind, tmp_path / "out")  # nothing is missing
+    tokens = torch.arange(3, 15)[None]
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        base = kind.from_pretrained(tmp_path / "base").eval()
+        wanted = PeftModel.from_pretrained(base, tmp_path / "lora").eval()(tokens).logits
+        merged = kind.from_pretrained(tmp_path / "out").eval()(tokens).logits
+    torch.testing.assert_close(merged, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unmatched", ["refuse", "drop", "keep"])
+def test_a_head_of_its_own_needs_all_that_was_tied(unmatched: str, tmp_path: Path) -> None:
+    for seed, folder in enumerate("ab"):
+        kind = save("BertForMaskedLM", tmp_path / folder, seed, tie_word_embeddings=folder == "a")
+        randomize(kind.from_pretrained(tmp_path / folder), tmp_path / folder)
+    try:
+        merge_of(tmp_path, "a", "b", unmatched=unmatched)
+    except AlignmentError as refused:
+        assert refused.hint
+        assert unmatched != "keep"
+    else:
+        load(kind, tmp_path / "out")  # nothing is made up
+        assert unmatched == "keep"
