@@ -54,6 +54,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/selection_plots.py
 	$(BIN)/python benchmarks/selection_cost.py
 	$(BIN)/python benchmarks/belief.py
+	$(BIN)/python benchmarks/real_pairs.py
 	$(BIN)/python benchmarks/activations.py
 	$(BIN)/python benchmarks/bandit.py run
 	$(BIN)/python benchmarks/bandit.py scenarios

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.ask.options import Catalogue
     from simmerge_hub.planning.inputs import Inputs
     from simmerge_hub.planning.plan import Plan
-    from simmerge_hub.publishing.licenses import Licence
+    from simmerge_hub.publishing.licenses.verdict import Licence
 
 
 def options(commands: Any) -> None:
@@ -231,7 +231,7 @@ def run(
 
 def _look_at_licences(inputs: "Inputs", cards: dict[str, Mapping[str, Any]]) -> None:
     """Keep the models' cards, and say what speaks against sharing a merge before it is planned."""
-    from simmerge_hub.publishing.licenses import license_of
+    from simmerge_hub.publishing.licenses.verdict import license_of
 
     whole = [*inputs.models, *([inputs.base] if inputs.base else [])]
     cards |= {model.name: model.card for model in whole}
@@ -241,7 +241,7 @@ def _look_at_licences(inputs: "Inputs", cards: dict[str, Mapping[str, Any]]) -> 
 
 def _licence(plan: "Plan", cards: Mapping[str, Mapping[str, Any]]) -> "Licence":
     """The licence of the merge that is planned, of its models only."""
-    from simmerge_hub.publishing.licenses import license_of
+    from simmerge_hub.publishing.licenses.verdict import license_of
 
     return license_of({source.name: cards[source.name] for source in plan.recipe.sources})
 

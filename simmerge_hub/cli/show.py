@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
     from simmerge_hub.merger.activations.cost import Passes
     from simmerge_hub.operators import Operator
-    from simmerge_hub.publishing.licenses import Licence
+    from simmerge_hub.publishing.licenses.verdict import Licence
     from simmerge_hub.publishing.verify import Verification
     from simmerge_hub.selector.bandit.history import Suggestion
     from simmerge_hub.zoo.answers import Question
@@ -186,7 +186,7 @@ def preflight(plan: "Preflight") -> None:
 
 def licence(licence: "Licence") -> None:
     """The verdict on the licence, what each parent asks for, and where it says so."""
-    from simmerge_hub.publishing.licenses import DISCLAIMER
+    from simmerge_hub.publishing.licenses.verdict import DISCLAIMER
 
     line(f"licence: {licence.verdict}")
     for said in licence.warnings:

@@ -9,7 +9,7 @@ from simmerge_hub.cli import arguments, show
 
 if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
-    from simmerge_hub.publishing.licenses import Licence
+    from simmerge_hub.publishing.licenses.verdict import Licence
 
 
 ASKED_ABOVE = 10_000_000_000
@@ -107,7 +107,7 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
 
 
 def _licence(plan: "Preflight") -> "Licence":
-    from simmerge_hub.publishing.licenses import license_of
+    from simmerge_hub.publishing.licenses.verdict import license_of
 
     return license_of({name: each.card for name, each in plan.layout.checkpoints.items()})
 

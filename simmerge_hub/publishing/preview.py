@@ -4,7 +4,8 @@ from pathlib import Path
 
 from simmerge_hub.merger import MergeReport, Preflight
 from simmerge_hub.merger.report import versions
-from simmerge_hub.publishing.card import REPO_ID, card
+from simmerge_hub.publishing.card import card
+from simmerge_hub.publishing.usage import REPO_ID
 from simmerge_hub.recipe import Why
 
 NAME = "org/name"

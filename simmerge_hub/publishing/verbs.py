@@ -10,7 +10,7 @@ from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import card
-from simmerge_hub.publishing.licenses import settle_license
+from simmerge_hub.publishing.licenses.verdict import settle_license
 from simmerge_hub.publishing.usage import REPO_ID
 from simmerge_hub.publishing.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse

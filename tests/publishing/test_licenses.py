@@ -4,8 +4,8 @@ import pytest
 
 from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.resolve import front_matter
-from simmerge_hub.publishing.license_terms import NAMES, TERMS, find_terms
-from simmerge_hub.publishing.licenses import (
+from simmerge_hub.publishing.licenses.terms import NAMES, TERMS, find_terms
+from simmerge_hub.publishing.licenses.verdict import (
     HUB_LICENSES,
     NO_DERIVATIVES,
     PERMISSIVE_LICENSES,

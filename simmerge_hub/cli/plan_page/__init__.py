@@ -8,7 +8,7 @@ from simmerge_hub.cli.plan_page.screen import print_decision
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
-    from simmerge_hub.publishing.licenses import Licence
+    from simmerge_hub.publishing.licenses.verdict import Licence
 
 __all__ = ["fold", "page", "print_decision", "print_details"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
     from simmerge_hub.planning.words.advice import Tone
     from simmerge_hub.planning.words.decision import Bar, Decision, Other
-    from simmerge_hub.publishing.licenses import Licence
+    from simmerge_hub.publishing.licenses.verdict import Licence
 
 COLOURS: dict["Tone", str] = {"good": "bold green", "careful": "bold yellow", "bad": "bold red"}
 EXPECTED = "What the merge keeps of the task expert's score; 100 % = as good as the expert"

@@ -8,7 +8,7 @@ from typing import Any
 from simmerge_hub.documents import read_yaml
 from simmerge_hub.errors import OutputError
 from simmerge_hub.literal import literal
-from simmerge_hub.publishing.license_terms import TERMS, Terms, find_terms
+from simmerge_hub.publishing.licenses.terms import TERMS, Terms, find_terms
 from simmerge_hub.recipe import dump_yaml
 
 DISCLAIMER = "This was read off the models' cards and a table; it is not legal advice."
