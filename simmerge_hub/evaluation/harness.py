@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -175,8 +176,7 @@ def _run(
     """Name -> its results: of a task, or of all of a group or tag."""
     protocol, began = runner.protocol, perf_counter()
     with _quiet(), _translate_errors(runner.model.name, ", ".join(names)):
-        import lm_eval
-
+        lm_eval: Any = import_module("lm_eval")
         manager = _task_manager(names, include)
         parts = {name: manager.load([name]) for name in names}
         drawn = _draw_samples(parts, protocol)
@@ -207,14 +207,14 @@ def _every_task(include: Path | None) -> Any:
     """All tasks the harness knows: reading their names takes it seconds."""
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=[str(p) for p in (OWN_TASKS, include) if p])
+    return TaskManager(include_path=[p for p in (OWN_TASKS, include) if p])
 
 
 @cache
 def _own_tasks(include: Path | None) -> Any:
     from lm_eval.tasks import TaskManager
 
-    folders = [str(p) for p in (OWN_TASKS, include) if p]
+    folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
     return TaskManager(include_path=folders, include_defaults=False)
 
 

@@ -82,7 +82,7 @@ class PairFeatures:
 
     def table(self, keys: Sequence[Key]) -> FeatureTable:
         """The features of these rows."""
-        moved: dict[tuple[str, str], dict[str, Floats]] = {}
+        moved: dict[tuple[str, str], Mapping[str, Floats]] = {}
         for expert, auxiliary, _ in keys:
             if (expert, auxiliary) not in moved:
                 moved[expert, auxiliary] = self._effects(expert, auxiliary)
@@ -102,8 +102,9 @@ class PairFeatures:
     def _point(self, pair: tuple[str, str], tasks: Sequence[str]) -> Floats:
         import warnings
 
-        both = [(pair, task) for pair in (pair, pair[::-1]) for task in tasks]
-        rows = np.stack([self.evidence.compare(*p, task).values for p, task in both])
+        one, other = pair
+        keys = [(*ordered, task) for ordered in ((one, other), (other, one)) for task in tasks]
+        rows = np.stack([self.evidence.compare(*key).values for key in keys])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a feature that no task has
             return np.nanmean(rows, axis=0)

@@ -24,7 +24,7 @@ def load_exam(*, path: str, **_: Any) -> dict[str, Dataset]:
     """
     from datasets import Dataset
 
-    domain, _, variant = path.partition("/")
+    domain, variant = path.split("/", 1)
     examples = task(domain, variant).examples("evaluation", PROMPTS, seed=0)
     columns = {
         "prompt": [each.prompt for each in examples],

@@ -11,7 +11,11 @@ from simmerge_hub.planning.tree import at_once as merge_at_once
 from simmerge_hub.planning.tree import join, leaf, sees_activations
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trees.search import lean, search
-from simmerge_hub.planning.trying.decision import Outcome, say_what_was_kept
+from simmerge_hub.planning.trying.decision import (
+    Outcome,
+    say_what_was_kept,
+    say_where_it_was_shown,
+)
 from simmerge_hub.planning.trying.trees import tree_gaps, try_trees
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
 from simmerge_hub.recipe.why import Status
@@ -83,7 +87,11 @@ def judge_trees(
     return Verdict(
         choices=tuple(ranked),
         status=_status(best, novelty, predictor, outcome, inputs),
-        because=(*because, *say_what_was_kept(outcome, best)),
+        because=(
+            *because,
+            *say_what_was_kept(outcome, best),
+            *((say_where_it_was_shown(),) if far and seen else ()),
+        ),
         objective=ask.objective,
         standings={task: Standing(novelty=each) for task, each in novelty.items()},
         left_out={**leave_out(ranked, order, inputs.names), **beaten},

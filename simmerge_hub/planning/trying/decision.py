@@ -138,6 +138,11 @@ def say_what_was_kept(outcome: Outcome, best: Choice) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def say_where_it_was_shown() -> str:
+    """What the intervals of tried merges rest on, where the models are far from that."""
+    return f"That such intervals hold was shown on {tried.read().of} only"
+
+
 def say_what_is_left(outcome: Outcome, order: Order) -> tuple[str, ...]:
     """Whether a merge that was not tried is predicted higher than the best of those that were."""
     rest = [choice for choice in outcome.choices if choice.label not in outcome.tried]

@@ -15,6 +15,7 @@ from simmerge_hub.planning.trying.decision import (
     run_all,
     say_what_is_left,
     say_what_was_kept,
+    say_where_it_was_shown,
 )
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.planning.verdict import Verdict, reasons
@@ -89,7 +90,8 @@ def _conclude(verdict: Verdict, outcome: Outcome, inputs: Inputs, order: Order) 
         return replace(verdict, because=because)
     tried = [choice for choice in outcome.choices if choice.label in outcome.tried]
     models = [model_alone(name, inputs.known) for name in inputs.names]
-    left = () if verdict.status == "abstained" else say_what_is_left(outcome, order)
+    blind = verdict.status == "abstained"
+    left = (say_where_it_was_shown(),) if blind else say_what_is_left(outcome, order)
     because = (*reasons(tried, order, models), *say_what_was_kept(outcome, best), *left)
     return replace(
         verdict,

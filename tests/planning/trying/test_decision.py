@@ -21,7 +21,7 @@ from simmerge_hub.planning.trying.decision import (
     say_what_is_left,
     say_what_was_kept,
 )
-from simmerge_hub.planning.trying.pair import try_pair
+from simmerge_hub.planning.trying.pair import _conclude, try_pair
 from simmerge_hub.planning.trying.trial import Run, Workshop
 from simmerge_hub.selector.predictor.measured import tried
 from simmerge_hub.selector.predictor.origin import find
@@ -101,6 +101,17 @@ def test_where_the_probes_say_nothing_the_prediction_stands_and_that_is_said() -
     assert (after.choices, after.status, after.tried) == (verdict.choices, "calibrated", {})
     assert "On a the probes say nothing: first: it gives the same answer" in after.reason
     assert "linear is predicted to have the highest" in after.reason
+
+
+def test_what_intervals_rest_on_is_said_where_models_are_far() -> None:
+    given = rankings.inputs({"a": "first"})
+    verdict = pairs_decide(given, {"a": rankings.ranking("a", linear=0.9, ties=0.5)}, MEAN)
+    outcome = decided({LINEAR.label: Run(readings={"a": ALL})})
+    order = Order(objective=MEAN, caution=0.0)
+    for status, far in (("abstained", True), ("calibrated", False)):
+        after = _conclude(replace(verdict, status=status), outcome, given, order)
+        assert after.status == "tried"
+        assert ("was shown on pairs of nano models only" in after.reason) == far
 
 
 def test_a_prediction_stays_where_a_merge_reads_other_tokens() -> None:
