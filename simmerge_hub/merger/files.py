@@ -17,7 +17,7 @@ from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
-from simmerge_hub.weights.tokens.speech import end_token_id
+from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id
 
 GENERATION_CONFIG = "generation_config.json"
 SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -41,6 +41,19 @@ def carry_over(layout: Layout, folder: Path) -> None:
         _write_generation_config(layout, folder)
     for name, text in (words.files if words else {}).items():
         (folder / name).write_text(text, encoding="utf-8")
+    if layout.recipe.chat_template:
+        _write_template(layout.template, folder)
+
+
+def _write_template(text: str, folder: Path) -> None:
+    """Make it the only default template in a folder: in one file, as transformers writes it."""
+    (folder / TEMPLATE).write_text(text, encoding="utf-8")
+    (folder / "chat_template.json").unlink(missing_ok=True)
+    path = folder / TOKENIZER_CONFIG
+    if path.is_file():
+        stated = json.loads(path.read_bytes())
+        if isinstance(stated, dict) and stated.pop("chat_template", None) is not None:
+            path.write_text(_json(stated), encoding="utf-8")
 
 
 def _write_generation_config(layout: Layout, folder: Path) -> None:
@@ -87,8 +100,10 @@ def output_config(layout: Layout) -> dict[str, Any]:
 
 
 def check_config(layout: Layout) -> None:
-    """RecipeError if the output's config cannot be told; before any weight is read."""
+    """RecipeError if the output's config or template cannot be told; before any weight is read."""
     output_config(layout)
+    if layout.recipe.chat_template:
+        layout.template  # noqa: B018
 
 
 def _pair_parts(
