@@ -197,6 +197,8 @@ def run(
 ) -> None:
     """`simmerge-hub plan`; `search` are the fields of `Search` that are given."""
     arguments.check_output(output, "plan")
+    if output:
+        _keep_edited(Path(output))
     if picture:
         _check_picture(picture, many=len(models) != 2)
     cards: dict[str, Mapping[str, Any]] = {}
@@ -233,6 +235,28 @@ def run(
     from simmerge_hub.cli.plan_page import page
 
     page(plan, written=output or "", verbose=verbose, licence=licence)
+
+
+def _keep_edited(file: Path) -> None:
+    """Refuse to write over a recipe that somebody wrote or edited.
+
+    Raises:
+        OutputError: the file holds something else than a plan as it was made.
+    """
+    from simmerge_hub.errors import SimmergeError
+    from simmerge_hub.recipe import load
+
+    if not file.is_file():
+        return
+    try:
+        untouched = load(str(file))[1] is not None
+    except SimmergeError:
+        untouched = False
+    if not untouched:
+        raise OutputError(
+            f"{file} is no plan as it was made: it was written or edited by hand",
+            hint="write the plan to another file, or move this one away",
+        )
 
 
 def _speak(plan: "Plan", tokenizer: str | None, template: str | None) -> "Plan":

@@ -139,3 +139,20 @@ def test_whose_tokenizer_and_template(
     assert why is not None
     assert main([*plan, "--chat-template", "rag"]) == 1
     assert "chat_template is 'rag'" in capsys.readouterr().err
+
+
+def test_an_edited_plan_is_not_written_over(
+    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.model("math", gsm8k=0.9)
+    made.model("code", humaneval=0.9)
+    file = tmp_path / "plan.yaml"
+    named = ["--expert", "math=math", "--expert", "code=code", "--signals", "structural"]
+    plan = ["plan", f"{made.org}/math", f"{made.org}/code", *named, "-o", str(file)]
+    assert main(plan) == 0
+    assert main(plan) == 0  # as it was made: made again
+    edited = file.read_text().replace("seed: 0", "seed: 7")
+    file.write_text(edited)
+    assert main(plan) == 1
+    assert "edited by hand" in capsys.readouterr().err
+    assert file.read_text() == edited
