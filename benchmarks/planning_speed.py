@@ -1,14 +1,15 @@
 """How long `simmerge-hub plan` takes when all it needs is cached: the whole command, as typed.
 
-    python benchmarks/planning_speed.py
+    python benchmarks/planning_speed.py [--repeats N]
 
 The nano models are published on a local Hub; every plan is made once so that everything is cached,
-then three times, each in a process of its own, from the start of Python to its end. *Before* is the
+then some times, each in a process of its own, from the start of Python to its end. *Before* is the
 code of the commit before numbers of pairs were kept, from this repository's history; both are timed
 in turn, so that they see the same machine. Processor time is that of the command alone; the wall
 also waits for the Hub, which runs on the same cores.
 """
 
+import argparse
 import json
 import os
 import resource
@@ -33,7 +34,7 @@ REPEATS = 3
 COMMAND = [sys.executable, "-c", "from simmerge_hub.cli.main import run; run()"]
 
 
-def measure(scratch: Path) -> dict[str, Any]:
+def measure(scratch: Path, repeats: int) -> dict[str, Any]:
     """Seconds of every plan, before and now."""
     from simmerge_hub import localhub
 
@@ -46,21 +47,21 @@ def measure(scratch: Path) -> dict[str, Any]:
         for name, models in PLANS.items():
             for checkout in checkouts.values():
                 _run(["plan", *models], environment, checkout)
-            results[name] = _times(models, environment, checkouts)
+            results[name] = _times(models, environment, checkouts, repeats)
             print(name, results[name], flush=True)
     return {
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
-        "repeats": REPEATS,
+        "repeats": repeats,
         "plans": results,
     }
 
 
 def _times(
-    models: list[str], environment: Mapping[str, str], checkouts: Mapping[str, Path]
+    models: list[str], environment: Mapping[str, str], checkouts: Mapping[str, Path], repeats: int
 ) -> dict[str, dict[str, float]]:
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in checkouts}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for name, checkout in checkouts.items():
             seen[name].append(_run(["plan", *models], environment, checkout))
     return {
@@ -92,6 +93,9 @@ def _run(
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        text = json.dumps(measure(Path(scratch)), indent=2)
+        text = json.dumps(measure(Path(scratch), asked.repeats), indent=2)
     (ROOT / "benchmarks" / "planning_speed.json").write_text(f"{text}\n")

@@ -53,7 +53,11 @@ def run() -> None:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = vars(parser().parse_args(given))
+    top = parser()
+    options = vars(top.parse_args(given))
+    if options.get("run") is None:
+        top.print_help()
+        return 0
     check: Callable[..., None] = options.pop("check", lambda _: None)
     check(options)
     run: Callable[..., None] = options.pop("run")
@@ -90,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for room in ROOMS:
         room.options(commands)
     return top

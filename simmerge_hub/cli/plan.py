@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ def options(commands: Any) -> None:
     command = arguments.command(
         commands, "plan", run, "predict how to merge models; merges and evaluates nothing"
     )
-    for add in (_add_models, _add_tasks, _add_objective, _add_search, _add_sources):
+    for add in (_add_models, _add_tasks, _add_objective, _add_search, _add_sources, _add_speech):
         add(command)
     command.add_argument("-o", "--output", metavar="FILE", help="write the plan as YAML")
     command.add_argument(
@@ -145,6 +145,19 @@ def _add_sources(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_speech(command: argparse.ArgumentParser) -> None:
+    """How the merge reads text, ends answers and lays out chats."""
+    command.add_argument(
+        "--tokenizer", metavar="MODEL",
+        help="whose tokenizer, chat template and end token the merge has: a model, base, or union; "
+             "default: those the merged models share, else the first model's",
+    )  # fmt: skip
+    command.add_argument(
+        "--chat-template", metavar="MODEL", dest="template",
+        help="another chat template: that of a model, or base, or a file in Jinja",
+    )  # fmt: skip
+
+
 def _check(command: argparse.ArgumentParser, given: Mapping[str, Any]) -> None:
     """End with a usage error unless models, a collection or an author are given, and only one."""
     places = {
@@ -187,10 +200,14 @@ def run(
     output: str | None = None,
     as_json: bool = False,
     verbose: bool = False,
+    tokenizer: str | None = None,
+    template: str | None = None,
     **search: Any,
 ) -> None:
     """`simmerge-hub plan`; `search` are the fields of `Search` that are given."""
     arguments.check_output(output, "plan")
+    if output:
+        _keep_edited(Path(output))
     if picture:
         _check_picture(picture, many=len(models) != 2)
     cards: dict[str, Mapping[str, Any]] = {}
@@ -214,6 +231,7 @@ def run(
             note=show.note,
             pinned=lambda inputs: _look_at_licences(inputs, cards),
         )
+    plan = _speak(plan, tokenizer, template)
     licence = _licence(plan, cards)
     if picture:
         _draw(plan, picture)
@@ -227,6 +245,50 @@ def run(
     from simmerge_hub.cli.plan_page import page
 
     page(plan, written=output or "", verbose=verbose, licence=licence)
+
+
+def _keep_edited(file: Path) -> None:
+    """Refuse to write over a recipe that somebody wrote or edited.
+
+    Raises:
+        OutputError: the file holds something else than a plan as it was made.
+    """
+    from simmerge_hub.errors import SimmergeError
+    from simmerge_hub.recipe import load
+
+    if not file.is_file():
+        return
+    try:
+        untouched = load(str(file))[1] is not None
+    except SimmergeError:
+        untouched = False
+    if not untouched:
+        raise OutputError(
+            f"{file} is no plan as it was made: it was written or edited by hand",
+            hint="write the plan to another file, or move this one away",
+        )
+
+
+def _speak(plan: "Plan", tokenizer: str | None, template: str | None) -> "Plan":
+    """The plan with another tokenizer or chat template in its recipe.
+
+    Raises:
+        RecipeError: neither a model that is merged nor a template.
+    """
+    if tokenizer is None and template is None:
+        return plan
+    from simmerge_hub.recipe import check
+
+    names = {name.rpartition("/")[2]: name for name in reversed(plan.best.tree.models)}
+    file = Path(template) if template else None
+    text = file.read_text(encoding="utf-8") if file and file.is_file() else template
+    recipe = replace(
+        plan.recipe,
+        tokenizer=names.get(tokenizer or "", tokenizer or plan.recipe.tokenizer),
+        chat_template=names.get(text or "", text or ""),
+    )
+    check(recipe, "the plan")
+    return replace(plan, recipe=recipe)
 
 
 def _look_at_licences(inputs: "Inputs", cards: dict[str, Mapping[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.file_download import repo_folder_name
@@ -15,6 +16,11 @@ from simmerge_hub.hub.files.location import REPO, FileEntry, Location, check_nam
 
 DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
+ADDRESS = re.compile(
+    r"https?://[^/?#\s]+/(?:models/)?(?P<repo>[\w.-]+/[\w.-]+?)"
+    r"(?:/(?:tree|blob|resolve|commit)/(?P<revision>[^/?#\s]+)[^?#\s]*)?/?(?:[?#]\S*)?"
+)
+"""A model's page on a Hub, as it is pasted from a browser."""
 FOLDERS_DEEP = 1
 """How deep folders inside that of a model are listed: templates and modules lie in such ones."""
 
@@ -36,7 +42,12 @@ class ModelRef:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`./folder`, `org/name` or `org/name@revision`. An existing folder wins."""
+        """`./folder`, `org/name`, `org/name@revision` or the address of a model's page.
+
+        An existing folder wins.
+        """
+        if address := ADDRESS.fullmatch(text.strip()):
+            return cls(repo=address["repo"], revision=unquote(address["revision"] or "") or None)
         folder = local_folder(text)
         if folder is not None and _is_there(folder):
             return cls(folder=folder)

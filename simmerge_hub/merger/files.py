@@ -18,7 +18,7 @@ from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
 from simmerge_hub.weights.loaded.origins import find_missing
 from simmerge_hub.weights.stream import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
-from simmerge_hub.weights.tokens.speech import end_token_id
+from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id
 
 GENERATION_CONFIG = "generation_config.json"
 SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -42,6 +42,19 @@ def carry_over(layout: Layout, folder: Path) -> None:
         _write_generation_config(layout, folder)
     for name, text in (words.files if words else {}).items():
         (folder / name).write_text(text, encoding="utf-8")
+    if layout.recipe.chat_template:
+        _write_template(layout.template, folder)
+
+
+def _write_template(text: str, folder: Path) -> None:
+    """Make it the only default template in a folder: in one file, as transformers writes it."""
+    (folder / TEMPLATE).write_text(text, encoding="utf-8")
+    (folder / "chat_template.json").unlink(missing_ok=True)
+    path = folder / TOKENIZER_CONFIG
+    if path.is_file():
+        stated = json.loads(path.read_bytes())
+        if isinstance(stated, dict) and stated.pop("chat_template", None) is not None:
+            path.write_text(_json(stated), encoding="utf-8")
 
 
 def _write_generation_config(layout: Layout, folder: Path) -> None:
@@ -88,12 +101,14 @@ def output_config(layout: Layout) -> dict[str, Any]:
 
 
 def check_config(layout: Layout) -> None:
-    """RecipeError if the output's config cannot be told; before any weight is read.
+    """RecipeError if the output's config or template cannot be told; before any weight is read.
 
     Raises:
         AlignmentError: the output would be loaded with parameters that it does not store.
     """
     config = output_config(layout)
+    if layout.recipe.chat_template:
+        layout.template  # noqa: B018
     if layout.alignment.untied and not layout.alignment.rejected:
         _refuse_missing(layout, config)
 

@@ -14,7 +14,7 @@ from simmerge_hub.weights.alignment.align import Alignment, align
 from simmerge_hub.weights.alignment.matching import TensorMatch
 from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.stream import stored_dtype
-from simmerge_hub.weights.tokens.speech import choose_speaker
+from simmerge_hub.weights.tokens.speech import choose_speaker, default_template, is_template
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
 from simmerge_hub.weights.writing.shards import OUTPUT_CODES
 
@@ -49,6 +49,25 @@ class Layout:
     def reference(self) -> Checkpoint:
         """Whose config and files the output has."""
         return self.checkpoints[self.recipe.reference]
+
+    @property
+    def template(self) -> str:
+        """The chat template that the recipe names, of a model or as it stands there.
+
+        Raises:
+            RecipeError: the model has none.
+        """
+        named = self.recipe.chat_template
+        if is_template(named):
+            return named
+        whose = self.recipe.base.name if named == "base" and self.recipe.base else named
+        text = default_template(self.checkpoints[whose or self.recipe.reference])
+        if not text:
+            raise RecipeError(
+                f"{whose} has no chat template",
+                hint="name another model under `chat_template:`, or leave it out",
+            )
+        return text
 
     @property
     def speaker(self) -> Checkpoint:

@@ -8,6 +8,7 @@ from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.recipe import schedule
 from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.recipe.recipe import Recipe, Slice, Step
+from simmerge_hub.weights.tokens.speech import is_template
 from simmerge_hub.weights.writing.shards import OUTPUT_CODES
 
 UNPRINTED = set("`|<>")
@@ -229,6 +230,15 @@ def _check_words(recipe: Recipe, where: str) -> None:
         raise recipe_error(
             where, f"tokenizer is {recipe.tokenizer!r}; write auto, base, union or a model's name"
         )
+    named = {"", "base", *(m.name for m in recipe.models)}
+    if recipe.chat_template not in named and not is_template(recipe.chat_template):
+        raise recipe_error(
+            where,
+            f"chat_template is {recipe.chat_template[:40]!r}; write base, a model's name, or a "
+            "template in Jinja",
+        )
+    if recipe.chat_template and recipe.output == "adapter":
+        raise recipe_error(where, "with `output: adapter` it has no chat_template")
     if recipe.unmatched not in UNMATCHED:
         raise recipe_error(
             where, f"unmatched is {recipe.unmatched!r}; write {', '.join(UNMATCHED)}"

@@ -83,6 +83,7 @@ def _recipe(data: dict[Any, Any], where: str, folder: Path, known: set[str]) -> 
         slices=tuple(_slice(s, where) for s in slices),
         dtype=_text(data, "dtype", where),
         tokenizer=_text(data, "tokenizer", where) or "auto",
+        chat_template=_text(data, "chat_template", where),
         unmatched=_text(data, "unmatched", where) or "refuse",
         custom_code=_flag(data, "custom_code", where),
         output=_text(data, "output", where) or "model",

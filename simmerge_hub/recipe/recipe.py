@@ -17,7 +17,8 @@ SHARD_SIZE = 5_000_000_000
 """Bytes of tensor data per file, as transformers writes them by default."""
 RECIPE_VERSION = 1
 """Of the format, in the first line of a recipe."""
-OPTIONAL_FIELDS = {"unmatched": "refuse", "custom_code": False, "output": "model", "rank": 0}
+OPTIONAL_FIELDS = {"unmatched": "refuse", "custom_code": False, "output": "model", "rank": 0,
+                   "chat_template": ""}  # fmt: skip
 """Fields that are written only where they say something."""
 
 
@@ -76,7 +77,8 @@ class Recipe:
     a model lacks them; "keep": and those that only others have, copied from the first that has
     them. `custom_code` carries over the base's own Python files. With `output` "adapter" LoRA
     adapters are merged into one of rank `rank` (0: the sum of theirs). `calibration` says what
-    operators that look at activations feed the models.
+    operators that look at activations feed the models. `chat_template` is "" (that which comes with
+    the tokenizer), "base", a model's name, or a template in Jinja.
     """
 
     base: Source | None
@@ -85,6 +87,7 @@ class Recipe:
     slices: tuple[Slice, ...] = ()
     dtype: str = ""
     tokenizer: str = "auto"
+    chat_template: str = ""
     unmatched: str = "refuse"
     custom_code: bool = False
     output: str = "model"

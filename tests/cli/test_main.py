@@ -28,7 +28,7 @@ def commands() -> list[list[str]]:
     return paths
 
 
-@pytest.mark.parametrize("path", [[], *commands()], ids=" ".join)
+@pytest.mark.parametrize("path", [*commands()], ids=" ".join)
 def test_help_of_every_command(path: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*path, "--help"])
@@ -49,7 +49,7 @@ assert not heavy, heavy
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["plam"], ["plan"], ["plan", "a", "b", "--expert", "code"], ["merge", "x"], ["zoo"]],
+    [["plam"], ["plan"], ["plan", "a", "b", "--expert", "code"], ["merge", "x"], ["zoo"]],
     ids=" ".join,
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,3 +135,10 @@ def test_a_plan_that_cannot_be_written_is_not_made(
         f"error: there is no folder {tmp_path / 'gone'} to write the plan in",
         f" hint: make it first: mkdir -p {tmp_path / 'gone'}",
     ]
+
+
+def test_the_bare_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert "plan" in said
+    assert "merge" in said

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from simmerge_hub.cli import plan_page, show
 from simmerge_hub.cli.main import main
+from simmerge_hub.recipe import load
 from tests.catalogues import Catalogue
 
 
@@ -119,3 +120,39 @@ def test_reasons_are_folded() -> None:
         "1 other states a better score on code": ["c"],
         "is gated": ["d", "e"],
     }
+
+
+def test_whose_tokenizer_and_template(
+    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.model("math", gsm8k=0.9)
+    made.model("code", humaneval=0.9)
+    own = tmp_path / "own.jinja"
+    own.write_text("{{ messages }}")
+    file = tmp_path / "plan.yaml"
+    models = [f"{made.org}/{name}" for name in ("math", "code")]
+    named = ["--expert", "math=math", "--expert", "code=code"]
+    plan = ["plan", *models, *named, "--signals", "structural", "-o", str(file)]
+    assert main([*plan, "--tokenizer", "code", "--chat-template", str(own)]) == 0
+    recipe, why = load(str(file))
+    assert (recipe.tokenizer, recipe.chat_template) == (models[1], "{{ messages }}")
+    assert why is not None
+    assert main([*plan, "--chat-template", "rag"]) == 1
+    assert "chat_template is 'rag'" in capsys.readouterr().err
+
+
+def test_an_edited_plan_is_not_written_over(
+    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.model("math", gsm8k=0.9)
+    made.model("code", humaneval=0.9)
+    file = tmp_path / "plan.yaml"
+    named = ["--expert", "math=math", "--expert", "code=code", "--signals", "structural"]
+    plan = ["plan", f"{made.org}/math", f"{made.org}/code", *named, "-o", str(file)]
+    assert main(plan) == 0
+    assert main(plan) == 0  # as it was made: made again
+    edited = file.read_text().replace("seed: 0", "seed: 7")
+    file.write_text(edited)
+    assert main(plan) == 1
+    assert "edited by hand" in capsys.readouterr().err
+    assert file.read_text() == edited

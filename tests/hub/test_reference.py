@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub import localhub
-from simmerge_hub.errors import RepoNotFound
+from simmerge_hub.errors import HubError, RepoNotFound
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 
 
@@ -19,10 +19,29 @@ class TestReferences:
             ("org/name@refs/pr/1", "org/name", "refs/pr/1"),
             ("org/name@", "org/name", None),
             ("org/na.me_-1", "org/na.me_-1", None),
+            ("https://huggingface.co/org/na.me", "org/na.me", None),
+            ("https://huggingface.co/org/name/", "org/name", None),
+            (" https://hf.co/org/name?not-for-all-audiences=true#use ", "org/name", None),
+            ("http://127.0.0.1:8000/org/name/tree/v1", "org/name", "v1"),
+            ("https://huggingface.co/org/name/tree/refs%2Fpr%2F1", "org/name", "refs/pr/1"),
+            ("https://huggingface.co/org/name/blob/main/config.json", "org/name", "main"),
         ],
     )
     def test_repositories(self, text: str, repo: str, revision: str | None) -> None:
         assert ModelRef.parse(text) == ModelRef(repo=repo, revision=revision)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "https://huggingface.co/datasets/org/name",
+            "https://huggingface.co/name",
+            "https://huggingface.co/org/name/tree/../../x",
+            "ftp://huggingface.co/org/name",
+        ],
+    )
+    def test_other_addresses_are_none(self, text: str) -> None:
+        with pytest.raises(HubError):
+            ModelRef.parse(text)
 
     def test_an_existing_folder_wins(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "org" / "name").mkdir(parents=True)

@@ -1,15 +1,18 @@
 """Which files beside the weights are carried over, and what is said of the others."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer, GenerationConfig
 
+from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import merge
 from simmerge_hub.merger.carried import choose_files
-from simmerge_hub.recipe import Recipe, Source, Step
+from simmerge_hub.recipe import Recipe, Source, Step, load
 from tests import nano
 
 CHAT = "{% for m in messages %}{{ m.content }} w7{% endfor %}"
@@ -98,11 +101,72 @@ def test_the_base_s_if_it_is_asked_for(chats: Path) -> None:
     assert any("`tokenizer: one` takes it" in note for note in report.notes)
 
 
-def test_models_that_differ_leave_the_base_s(chats: Path) -> None:
+def test_of_models_that_differ_the_first_is_taken(chats: Path) -> None:
     (chats / "two/chat_template.jinja").write_text("another")
     report = merge(recipe(chats, "one", "two", base="base"), chats / "out")
-    assert not (report.folder / "chat_template.jinja").exists()
-    assert any("`tokenizer: one` takes that of one" in note for note in report.notes)
+    assert (report.folder / "chat_template.jinja").read_text() == CHAT
+    assert json.loads((report.folder / "config.json").read_text())["eos_token_id"] == 7
+    (said,) = [note for note in report.notes if "different ways" in note]
+    assert "(chat templates): those of one are taken" in said
+    assert "`tokenizer: two` takes those of two" in said
+
+
+def test_how_models_differ_is_said(chats: Path) -> None:
+    path = chats / "two/tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token": "w8"}))
+    (chats / "two/chat_template.jinja").unlink()
+    report = merge(recipe(chats, "one", "two", base="base"), chats / "out")
+    (said,) = [note for note in report.notes if "different ways" in note]
+    assert "end token w7 of one, w8 of two; chat templates, two has none" in said
+
+
+@pytest.mark.parametrize("written", ["chat_template.jinja", "tokenizer_config.json"])
+def test_a_template_that_the_recipe_names(chats: Path, written: str) -> None:
+    """Of a model, wherever that keeps it; the tokenizer stays another's."""
+    if written == "tokenizer_config.json":
+        for name in ("one", "two"):
+            (chats / name / "chat_template.jinja").unlink()
+            path = chats / name / written
+            path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": CHAT}))
+    made = recipe(chats, "one", "two", base="base", tokenizer="base")
+    out = merge(replace(made, chat_template="two"), chats / "out").folder
+    assert (out / "chat_template.jinja").read_text() == CHAT
+    assert json.loads((out / "config.json").read_text())["eos_token_id"] == 1
+
+
+def test_a_template_that_the_recipe_holds(chats: Path) -> None:
+    own = "{{ messages[0]['content'] }}!\n"
+    made = replace(recipe(chats, "one", "two", base="base"), chat_template=own)
+    report = merge(made, chats / "out")
+    tokenizer = AutoTokenizer.from_pretrained(report.folder)
+    said = tokenizer.apply_chat_template([{"role": "user", "content": "w1"}], tokenize=False)
+    assert said.strip() == "w1!"
+    again, _ = load(str(report.folder))
+    assert again.chat_template == own
+    assert "chat_template" not in json.loads((report.folder / "tokenizer_config.json").read_text())
+
+
+def test_a_template_that_is_not_there(chats: Path) -> None:
+    made = replace(recipe(chats, "one", "two", base="base"), chat_template="base")
+    with pytest.raises(RecipeError, match="base has no chat template"):
+        merge(made, chats / "out")
+    assert not (chats / "out").exists()
+
+
+def test_a_merge_of_chat_models_speaks_as_they_do(chats: Path) -> None:
+    """Two chat models on a plain base, as transformers loads them."""
+    out = merge(recipe(chats, "one", "two", base="base"), chats / "out").folder
+    talk = [{"role": "user", "content": "w1 w2"}]
+    seen = []
+    for folder in (chats / "one", chats / "two", out):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        ids = tokenizer.apply_chat_template(talk, tokenize=True)
+        generation = GenerationConfig.from_pretrained(folder)
+        seen.append(
+            (str(ids), tokenizer.eos_token, tokenizer.eos_token_id, generation.eos_token_id)
+        )
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[2][1] == "w7"
 
 
 def test_a_base_without_a_tokenizer(chats: Path) -> None:

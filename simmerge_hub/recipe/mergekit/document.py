@@ -13,6 +13,7 @@ from simmerge_hub.recipe.mergekit.references import Reference, parse_reference
 from simmerge_hub.recipe.mergekit.refusals import Refusals
 from simmerge_hub.recipe.mergekit.settings import Settings
 from simmerge_hub.recipe.reading import yaml_mapping
+from simmerge_hub.weights.tokens.speech import is_template
 
 DOCUMENT_KEYS = {"merge_method", "base_model", "models", "slices", "parameters", "dtype",
                  "out_dtype", "tokenizer_source", "tokenizer", "chat_template",
@@ -21,8 +22,8 @@ DOCUMENT_KEYS = {"merge_method", "base_model", "models", "slices", "parameters",
 MERGEKIT_DTYPES = ("float32", "float16", "bfloat16")
 REFUSED_KEYS = {
     "modules": "merge one module at a time, with `models:` or `slices:`",
-    "chat_template": "leave it out for the one that the models share, or put chat_template.jinja "
-    "into the merged folder afterwards",
+    "chat_template": "leave it out for the one that the models share, or write the template itself "
+    "there, in Jinja",
     "tokens": "leave it out: rows of new tokens come from the models that have them",
     "pad_to_multiple_of": "leave it out, and pad with resize_token_embeddings() afterwards",
     "residual_weight": "leave it out: mergekit 0.1.5 ignores it too",
@@ -60,6 +61,7 @@ class Document:
     settings: Settings
     dtype: str
     tokenizer: str | Reference | None
+    chat_template: str = ""
 
 
 def is_mergekit(text: str) -> bool:
@@ -86,7 +88,7 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
             that could be looked at: then `refusals` are settled.
     """
     data = yaml_mapping(text, where)
-    _check_template(data, refusals)
+    template = _template(data, refusals)
     _check_keys(data, DOCUMENT_KEYS | anchored_keys(text), "", refusals)
     method = _method(data.get("merge_method"), refusals)
     parts = _parts(data, refusals, where)
@@ -99,6 +101,7 @@ def parse(text: str, where: str, refusals: Refusals) -> Document:
         settings=_settings(data, "", refusals, where),
         dtype=_dtype(data, refusals),
         tokenizer=_tokenizer(data, refusals, where),
+        chat_template=template,
     )
     if not (document.method and document.parts):
         refusals.settle()
@@ -201,13 +204,16 @@ def _dtype(data: Mapping[str, Any], refusals: Refusals) -> str:
     return str(data.get("out_dtype") or data.get("dtype") or "").removeprefix("torch.")
 
 
-def _check_template(data: Mapping[str, Any], refusals: Refusals) -> None:
-    """`auto` is the template that the models have, which is taken here with their tokenizer."""
+def _template(data: Mapping[str, Any], refusals: Refusals) -> str:
+    """A template in Jinja as it stands; "" for `auto`, that which comes with the tokenizer."""
     chosen = data.get("chat_template")
     named = data.get("tokenizer_source") or data.get("tokenizer")
     if chosen is None or (chosen == "auto" and not named):
-        return
+        return ""
+    if isinstance(chosen, str) and is_template(chosen):
+        return chosen
     refusals.add("chat_template", REFUSED_KEYS["chat_template"])
+    return ""
 
 
 def _tokenizer(data: Mapping[str, Any], refusals: Refusals, where: str) -> str | Reference | None:

@@ -68,6 +68,7 @@ def read(text: str, where: str) -> Recipe:
         ),
         dtype=document.dtype,
         tokenizer=tokenizer,
+        chat_template=document.chat_template,
     )
     check(recipe, where)
     return recipe

@@ -17,6 +17,7 @@ from simmerge_hub.recipe.mergekit.settings import (
 )
 from simmerge_hub.recipe.recipe import SHARD_SIZE, Recipe, Source, Step
 from simmerge_hub.recipe.writing import dump_yaml
+from simmerge_hub.weights.tokens.speech import is_template
 
 Own = dict[str, dict[str, Any]]
 """Model -> parameters that it alone has."""
@@ -239,6 +240,8 @@ def _storage(recipe: Recipe) -> dict[str, Any]:
         data["tokenizer_source"] = recipe.tokenizer
     elif recipe.tokenizer != "auto":
         data["tokenizer_source"] = _reference(recipe, recipe.tokenizer)
+    if is_template(recipe.chat_template):
+        data["chat_template"] = recipe.chat_template
     return data
 
 
@@ -250,5 +253,7 @@ def _notes(recipe: Recipe, base: str) -> Iterator[str]:
         yield f"config.json and tokenizer: mergekit takes {whose}, not {recipe.reference}'s."
     if recipe.operators[0] in RANDOM_OPERATORS:
         yield f"Random numbers differ: seed {recipe.seed} here, --random-seed in mergekit."
+    if recipe.chat_template and not is_template(recipe.chat_template):
+        yield f"mergekit does not take the chat template of {recipe.chat_template}: write it out."
     if recipe.shard_size != SHARD_SIZE:
         yield f"Shards of {recipe.shard_size} bytes: --out-shard-size in mergekit."

@@ -13,6 +13,7 @@ from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
 TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
+TEMPLATE = "chat_template.jinja"
 LARGEST_TEXT = 10_000_000
 """Bytes of a template or a config that are read."""
 
@@ -52,11 +53,7 @@ def choose_speaker(
         return home, []
     first, shared = next(iter(spoken.items()))
     if any(speech != shared for speech in spoken.values()):
-        if own is None:
-            return first, [
-                f"{home} has no tokenizer, and those of the models differ: {first}'s is taken"
-            ]
-        return home, _warn_of_difference(spoken, home, own)
+        return (home if shared == own else first), [_explain_difference(spoken)]
     if own is None:
         return first, [f"{home} has no tokenizer: the output has that of {first}"]
     if shared == own or (own.templates and not shared.templates):
@@ -80,16 +77,31 @@ def end_token_id(model: Checkpoint) -> int | None:
     return number if type(number) is int else None
 
 
-def _warn_of_difference(spoken: Mapping[str, Speech], home: str, own: Speech) -> list[str]:
-    names = [name for name, speech in spoken.items() if speech != own]
-    if not names or home in spoken:
-        return [
-            f"the models end answers or lay out chats in different ways: {home}'s is taken"
-        ] * bool(names)
-    return [
-        f"{' and '.join(names)} end answers or lay out chats in different ways, and {home}'s "
-        f"is taken: `tokenizer: {names[0]}` takes that of {names[0]}"
-    ]
+def is_template(text: str) -> bool:
+    """Whether a text is a chat template in Jinja, and no name."""
+    return "{{" in text or "{%" in text
+
+
+def default_template(model: Checkpoint) -> str:
+    """The chat template that a model's tokenizer uses unless told otherwise; "" if it has none."""
+    speech = read_speech(model)
+    return speech.templates.get("", "") if speech else ""
+
+
+def _explain_difference(spoken: Mapping[str, Speech]) -> str:
+    """How the models' ends of answers and templates differ, and whose are taken."""
+    first, *others = spoken
+    ends = {name: speech.end or "none" for name, speech in spoken.items()}
+    ways = [f"end token {', '.join(f'{e} of {n}' for n, e in ends.items())}"]
+    if len(set(ends.values())) == 1:
+        ways = []
+    if any(speech.templates != spoken[first].templates for speech in spoken.values()):
+        without = [name for name, speech in spoken.items() if not speech.templates]
+        ways.append("chat templates" + (f", {' and '.join(without)} has none" if without else ""))
+    return (
+        f"the models end answers or lay out chats in different ways ({'; '.join(ways)}): those of "
+        f"{first} are taken; `tokenizer: {others[0]}` takes those of {others[0]}"
+    )
 
 
 def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:
@@ -103,7 +115,7 @@ def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:
         templates[""] = text
     for file in model.files:
         folder, _, name = file.rpartition("/")
-        if file == "chat_template.jinja":
+        if file == TEMPLATE:
             templates[""] = _read_text(model, file, LARGEST_TEXT)
         elif folder == "additional_chat_templates" and name.endswith(".jinja"):
             templates[name.removesuffix(".jinja")] = _read_text(model, file, LARGEST_TEXT)

@@ -609,3 +609,16 @@ class TestMalformed:
     def test_no_yaml(self) -> None:
         with pytest.raises(RecipeError, match=r"m\.yml cannot be read as YAML"):
             read("merge_method: [\n")
+
+
+@pytest.mark.parametrize("template", ["{{ messages }}", "{% for m in messages %}x{% endfor %}"])
+def test_a_chat_template_in_jinja_is_read_and_written(template: str) -> None:
+    models = [{"model": name, "parameters": {"weight": 1}} for name in ("org/a", "org/b")]
+    recipe = read(merge_method="linear", models=models, chat_template=template)
+    assert recipe.chat_template == template
+    assert yaml.safe_load(mergekit.write(recipe))["chat_template"] == template
+
+
+def test_a_template_by_a_name_of_mergekit_is_refused() -> None:
+    with pytest.raises(RecipeError, match="chat_template"):
+        read(merge_method="linear", models=[{"model": "org/a"}], chat_template="chatml")
