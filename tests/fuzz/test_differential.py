@@ -63,6 +63,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Qwen2MoeForCausalLM": {**MOE, "shared_expert_intermediate_size": 8, "num_experts": 4},
     "Qwen3MoeForCausalLM": {**MOE, "num_experts": 4, "head_dim": 8},
     "DeepseekV3ForCausalLM": {**MOE, **LATENT},
+    "GptOssForCausalLM": {"num_local_experts": 2, "num_experts_per_tok": 2, "head_dim": 8},
     "BertForMaskedLM": {},
     "RobertaForMaskedLM": {"pad_token_id": 1, "max_position_embeddings": 40},
     "DistilBertForMaskedLM": {"dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2},
@@ -171,6 +172,7 @@ def test_full_models(
     whole=st.sets(st.sampled_from(["embed_tokens", "lm_head", "wte", "embed_out"]), max_size=1),
     rslora=st.booleans(),
     default=st.booleans(),
+    stacks=st.booleans(),
 )
 @TIMES
 def test_adapters(
@@ -181,6 +183,7 @@ def test_adapters(
     whole: set[str],
     rslora: bool,
     default: bool,
+    stacks: bool,
 ) -> None:
     """An adapter merged into its base computes what PEFT's model of both computes."""
     from peft import LoraConfig, PeftModel, get_peft_model
@@ -189,13 +192,15 @@ def test_adapters(
     with workplace() as folder:
         base = save(family, folder / "base", 0, tied)
         modules = {name.rpartition(".")[2] for name, _ in base.named_modules()}
-        if not (targets & modules) - whole:
+        stacked = [name for name, p in base.named_parameters() if stacks and p.ndim == 3]
+        if not (targets & modules) - whole and not stacked:
             return
         config = LoraConfig(
             r=rank,
             use_rslora=rslora,
             target_modules=sorted((targets & modules) - whole),
             modules_to_save=sorted(whole & modules) or None,
+            target_parameters=stacked or None,
         )
         model = get_peft_model(base, config)
         generator = torch.Generator().manual_seed(1)
