@@ -263,7 +263,7 @@ class TestText:
 
     def test_nothing_was_predicted(self) -> None:
         text = card(report(), None)
-        assert "None: this recipe was written or edited by hand, or redone" in text
+        assert "None: this recipe was written or edited by hand. Nothing was predicted" in text
         assert "without evaluating any candidate" not in text
         assert "without evaluating any candidate" in card(report(), WHY)
 
