@@ -180,7 +180,8 @@ def _run(
         manager = _task_manager(names, include)
         parts = {name: manager.load([name]) for name in names}
         drawn = _draw_samples(parts, protocol)
-        report: Any = lm_eval.simple_evaluate(
+        simple_evaluate: Any = lm_eval.simple_evaluate  # its decorator hides what it takes
+        report = simple_evaluate(
             runner.load(),
             tasks=list(names),
             task_manager=manager,
@@ -207,14 +208,15 @@ def _every_task(include: Path | None) -> Any:
     """All tasks the harness knows: reading their names takes it seconds."""
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=[str(p) for p in (OWN_TASKS, include) if p])
+    folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
+    return TaskManager(include_path=folders)
 
 
 @cache
 def _own_tasks(include: Path | None) -> Any:
     from lm_eval.tasks import TaskManager
 
-    folders = [str(p) for p in (OWN_TASKS, include) if p]
+    folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
     return TaskManager(include_path=folders, include_defaults=False)
 
 

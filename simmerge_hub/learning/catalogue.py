@@ -1,6 +1,6 @@
 """A recipe -> its models, pinned and signed, and the features of their pairs on every task."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,13 +102,14 @@ class PairFeatures:
     def _point(self, pair: tuple[str, str], tasks: Sequence[str]) -> Floats:
         import warnings
 
-        both = [(pair, task) for pair in (pair, pair[::-1]) for task in tasks]
-        rows = np.stack([self.evidence.compare(*p, task).values for p, task in both])
+        first, second = pair
+        keys = [key for task in tasks for key in ((first, second, task), (second, first, task))]
+        rows = np.stack([self.evidence.compare(*key).values for key in keys])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a feature that no task has
             return np.nanmean(rows, axis=0)
 
-    def _effects(self, expert: str, auxiliary: str) -> Mapping[str, Floats]:
+    def _effects(self, expert: str, auxiliary: str) -> dict[str, Floats]:
         known = self.evidence.signatures
         seen = effects(known[expert], known[auxiliary], self.evidence.base, self.arms)
         return {arm.label: values for arm, values in zip(self.arms, seen, strict=True)}
