@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -176,11 +175,13 @@ def _run(
     """Name -> its results: of a task, or of all of a group or tag."""
     protocol, began = runner.protocol, perf_counter()
     with _quiet(), _translate_errors(runner.model.name, ", ".join(names)):
-        lm_eval: Any = import_module("lm_eval")
+        import lm_eval
+
         manager = _task_manager(names, include)
         parts = {name: manager.load([name]) for name in names}
         drawn = _draw_samples(parts, protocol)
-        report: Any = lm_eval.simple_evaluate(
+        simple_evaluate: Any = lm_eval.simple_evaluate  # its decorator hides what it takes
+        report = simple_evaluate(
             runner.load(),
             tasks=list(names),
             task_manager=manager,
@@ -207,7 +208,8 @@ def _every_task(include: Path | None) -> Any:
     """All tasks the harness knows: reading their names takes it seconds."""
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=[p for p in (OWN_TASKS, include) if p])
+    folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
+    return TaskManager(include_path=folders)
 
 
 @cache

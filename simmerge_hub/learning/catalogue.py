@@ -1,6 +1,6 @@
 """A recipe -> its models, pinned and signed, and the features of their pairs on every task."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ class PairFeatures:
 
     def table(self, keys: Sequence[Key]) -> FeatureTable:
         """The features of these rows."""
-        moved: dict[tuple[str, str], Mapping[str, Floats]] = {}
+        moved: dict[tuple[str, str], dict[str, Floats]] = {}
         for expert, auxiliary, _ in keys:
             if (expert, auxiliary) not in moved:
                 moved[expert, auxiliary] = self._effects(expert, auxiliary)
@@ -102,14 +102,14 @@ class PairFeatures:
     def _point(self, pair: tuple[str, str], tasks: Sequence[str]) -> Floats:
         import warnings
 
-        one, other = pair
-        keys = [(*ordered, task) for ordered in ((one, other), (other, one)) for task in tasks]
+        first, second = pair
+        keys = [key for task in tasks for key in ((first, second, task), (second, first, task))]
         rows = np.stack([self.evidence.compare(*key).values for key in keys])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a feature that no task has
             return np.nanmean(rows, axis=0)
 
-    def _effects(self, expert: str, auxiliary: str) -> Mapping[str, Floats]:
+    def _effects(self, expert: str, auxiliary: str) -> dict[str, Floats]:
         known = self.evidence.signatures
         seen = effects(known[expert], known[auxiliary], self.evidence.base, self.arms)
         return {arm.label: values for arm, values in zip(self.arms, seen, strict=True)}

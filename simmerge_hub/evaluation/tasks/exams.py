@@ -13,11 +13,12 @@ PROMPTS = 200
 """As many as the scores on the nano models' cards are of."""
 
 
-def load_exam(*, path: str, **_: Any) -> dict[str, Dataset]:
+def load_exam(*, path: str, **more: Any) -> dict[str, Dataset]:
     """The evaluation prompts of a nano task; none of them is trained on or probed with.
 
     Args:
         path: `domain/variant`.
+        more: what else the harness hands over: the task's metadata.
 
     Returns:
         {"test": columns `prompt` and `answer`}.
