@@ -89,7 +89,7 @@ def test_weights_that_are_no_safetensors(here: Path, refused: Refused) -> None:
     assert "save_pretrained()" in refused(run, MODELS + MEAN)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        config = transformers.AutoConfig.from_pretrained(folder)
+        config = transformers.LlamaConfig.from_pretrained(folder)
         model = transformers.LlamaForCausalLM(config)
         model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
         model.save_pretrained(folder)
