@@ -25,7 +25,10 @@ def trying_real() -> str:
         for label, gain in sorted(report["arms"].items(), key=lambda item: -item[1])
     )
     said = f"{report['pairs']} pairs (mean gap closed by each arm: {arms}):"
-    held = f"Intervals of 90 % hold {report['coverage']:.1%} of the outcomes there."
+    held = (
+        f"Intervals of 90 %, as wide as real pairs of other models ask for, hold "
+        f"{report['coverage']:.1%} of the outcomes there."
+    )
     return f"{said}\n\n{_choices(report)}\n\n{held}"
 
 
