@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.plan import Plan
+from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.recipe.why import UNIT, Spread
 from simmerge_hub.space.markup import NOTHING, Html, element, table
 
@@ -22,7 +23,7 @@ class Row:
     """A merge as it stands in the chart.
 
     Args:
-        label: what it is called.
+        label: what it is called, in words.
         chosen: whether the recipe runs it.
         value: what it is judged by: (middle, low, high).
         tasks: task -> the same.
@@ -38,15 +39,16 @@ class Row:
 
 def rows(plan: Plan) -> tuple[Row, ...]:
     """The merges that were judged, best first."""
-    return tuple(_row(plan, choice) for choice in plan.choices)
+    short = shorten(plan.models)
+    return tuple(_row(plan, choice, name_tree(choice.tree, short)) for choice in plan.choices)
 
 
-def _row(plan: Plan, choice: Choice) -> Row:
-    short = plan.verdict.missing(choice)
-    notes = [f"keeps {gap:.2f} too little of {task}" for task, gap in short.items()]
+def _row(plan: Plan, choice: Choice, label: str) -> Row:
+    lacking = plan.verdict.missing(choice)
+    notes = [f"keeps {gap:.2f} too little of {task}" for task, gap in lacking.items()]
     notes += ["made and run on the probes"] if choice.label in plan.verdict.tried else []
     return Row(
-        label=choice.label,
+        label=label,
         chosen=choice is plan.best,
         value=plan.verdict.value(choice),
         tasks=choice.spreads(),

@@ -17,7 +17,7 @@ from simmerge_hub.space.answer import Answer, Sight, lacks, size
 from simmerge_hub.space.chart import chart
 from simmerge_hub.space.markup import NOTHING, Html, Part, bullets, element, join, table
 
-SIGNS = {"calibrated": "✓", "extrapolated": "!", "abstained": "?"}
+SIGNS = {"tried": "✓", "calibrated": "✓", "extrapolated": "!", "abstained": "?"}
 """How a status is told without colours."""
 MISFITS_SHOWN = 20
 PAIRS_SHOWN = 60
@@ -40,17 +40,18 @@ def status_line(what: str, seconds: float | None = None) -> Html:
 
 def decision(answer: Answer) -> Html:
     """What to do, how far to believe it, why; then the merges."""
-    plan, verdict = answer.plan, answer.plan.verdict
+    plan, verdict, said = answer.plan, answer.plan.verdict, answer.plan.decision
     status = element(
         "div",
         element("b", f"{SIGNS[verdict.status]} {verdict.status}"),
         f": {MEANINGS[verdict.status]}",
         class_=f"sm-verdict {verdict.status}",
     )
-    names = " + ".join(model.name for model in plan.recipe.models)
     return join(
         [
-            element("h2", plan.best.label if plan.of_many else f"{plan.best.label} of {names}"),
+            element("h2", said.advice.headline),
+            bullets(said.advice.instead),
+            element("p", element("b", "How: "), said.method),
             status,
             chart(plan),
             element("h3", "Why this one"),

@@ -30,7 +30,7 @@ def test_from_two_names_to_a_pushed_merge(page_hub: Hub, address: str, visit: Vi
     field.press("Escape")
     page.locator("#plan").click()
     page.locator("#decision h2").wait_for()
-    expect(page.locator("#decision h2")).to_contain_text("nano/code + nano/math")
+    expect(page.locator("#decision h2")).to_contain_text("code + math")
     expect(page.locator(".sm-chart > ol > .sm-chosen")).to_have_count(1)
     expect(page.locator("#fits")).to_contain_text("✓ nano/math")
     for tab, told, said in (

@@ -3,6 +3,7 @@
 import base64
 import re
 from dataclasses import replace
+from html import unescape
 
 import pytest
 
@@ -10,6 +11,7 @@ from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import HubError, SimmergeError
 from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.verdict import STATUSES
+from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.publishing.preview import preview_card
 from simmerge_hub.recipe.why import MEANINGS
 from simmerge_hub.signatures.map.similarities import map_models
@@ -40,16 +42,20 @@ def preflight(made: Answer) -> Preflight:
 
 
 def words(html: Html) -> str:
-    return re.sub(r"<[^>]*>", " ", html.text)
+    return unescape(re.sub(r"<[^>]*>", " ", html.text))
 
 
 def test_the_chart_has_every_merge_in_the_plans_order_with_its_numbers(made: Answer) -> None:
     merges, plan = rows(made.plan), made.plan
-    assert [row.label for row in merges] == [choice.label for choice in plan.choices]
+    short = shorten(plan.models)
+    labels = [name_tree(choice.tree, short) for choice in plan.choices]
+    assert [row.label for row in merges] == labels
+    assert len(set(labels)) == len(labels)
     assert [row.chosen for row in merges] == [True, *[False] * (len(merges) - 1)]
     shown = words(sections.decision(made))
-    for choice in plan.choices:
-        assert choice.label in shown
+    assert plan.decision.advice.headline in shown
+    for choice, label in zip(plan.choices, labels, strict=True):
+        assert label in shown
         assert interval(plan.verdict.value(choice)) in shown
         assert all(interval(spread) in shown for spread in choice.spreads().values())
 
