@@ -112,7 +112,7 @@ def test_the_packaged_predictor_can_take_a_safe_arm_for_two_experts() -> None:
     """The safe arm must be the same merge seen from either model."""
     predictor = archive.load(packaged_predictor())
     safe = predictor.beyond.best([a.label for a in predictor.arms if a == a.swapped()])
-    assert safe == "regmean(alpha=0.9)"
+    assert safe == "regmean(alpha=0.98, inputs=merge)"
     assert predictor.beyond.best([a.label for a in ARMS if a == a.swapped()]) == "linear"
     assert predictor.familiar.parameters is not None, "it could never say that a size is new"
 
