@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from simmerge_hub.localhub import Hub
@@ -37,8 +38,9 @@ def serving(command: list[str], env: dict[str, str], cwd: Path = ROOT) -> Iterat
         command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
+    said = iter(process.stdout.readline, "")
+    rest = Thread(target=lambda: [None for _ in said], daemon=True)
     try:
-        said = iter(process.stdout.readline, "")
         lines: list[str] = []
         for line in said:
             lines.append(line)
@@ -46,11 +48,18 @@ def serving(command: list[str], env: dict[str, str], cwd: Path = ROOT) -> Iterat
                 break
         else:
             raise AssertionError("".join(lines))
+        rest.start()  # a pipe that nobody empties stops whoever writes into it
         yield line[line.index("http://") :].split()[0].rstrip("/")
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
-        process.stdout.close()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+            if rest.is_alive():
+                rest.join()
+            process.stdout.close()
 
 
 def stand_in(part: type[Part], **given: Any) -> Part:

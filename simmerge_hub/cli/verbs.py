@@ -155,14 +155,23 @@ def _ask_before(download: int, yes: bool) -> None:
         raise RequestError("nothing was downloaded", hint="--yes asks no more")
 
 
-def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **settings: Any) -> None:
-    """`simmerge-hub merge`; `settings` are those of the verb."""
-    from simmerge_hub.publishing.verbs import check as look
+def _say_before(recipe: str, threads: int | None, yes: bool) -> None:
+    """The licence of the merge and a question before much is downloaded; adapters are small."""
+    from simmerge_hub.merger import check
+    from simmerge_hub.recipe import load
 
+    recorded, _ = load(recipe)
+    if recorded.output == "adapter":
+        return
     with show.status("reading headers"):
-        preflight = look(recipe, threads=settings.get("threads"))
+        preflight = check(recorded, threads=threads)
     show.note(f"licence: {_licence(preflight).verdict}")
     _ask_before(preflight.download, yes)
+
+
+def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **settings: Any) -> None:
+    """`simmerge-hub merge`; `settings` are those of the verb."""
+    _say_before(recipe, settings.get("threads"), yes)
     with show.progress("merging") as step:
         from simmerge_hub.publishing.verbs import merge as run
 

@@ -246,6 +246,7 @@ def test_so_many_are_tried(option: str, monkeypatch: pytest.MonkeyPatch) -> None
     """The second is what it was called; nobody is shown it."""
     asked: dict[str, Any] = {}
     monkeypatch.setattr("simmerge_hub.planning.plan.plan", lambda *_, **how: asked.update(how))
+    monkeypatch.setattr("simmerge_hub.cli.plan._licence", lambda *_: None)
     monkeypatch.setattr(plan_page, "page", lambda *_, **__: None)
     assert main(["plan", "a", "b", option, "3"]) == 0
     assert asked["tries"] == 3

@@ -185,9 +185,8 @@ def test_a_bandit_of_three(refused: Refused) -> None:
 
 @pytest.mark.refusal("merges are tried on the tasks' probes, and none are run", "a plan")
 def test_tried_without_probes(refused: Refused) -> None:
-    tried = Search(probe_intermediates=2)
-    refused(Ask(search=tried, sources=WEIGHTS).check, 3)
-    Ask(search=tried).check(3)
+    refused(Ask(tries=2, sources=WEIGHTS).check, 3)
+    Ask(tries=2).check(3)
     Ask(sources=WEIGHTS).check(3)
 
 

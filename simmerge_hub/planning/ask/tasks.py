@@ -157,7 +157,7 @@ def _without_probes(tasks: Collection[str], stated: Mapping[str, Evaluation]) ->
             _default_probes(name, stated)
         except ProbeError as error:
             said = f"the card of {stated[name].card} names the data set {stated[name].dataset}"
-            dropped[name] = f"{said}; {error}: {error.hint}"
+            dropped[name] = printable(f"{said}; {error}: {error.hint}")
     return dropped
 
 
