@@ -19,9 +19,9 @@ TASKS = Tasks(experts={"code": "code", "math": "math"})
 
 
 def test_structural_signals_run_no_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
+    from huggingface_hub.utils import _cache_assets
 
-    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path))
+    monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path))
     said: list[str] = []
     evidence = sign_all(
         pin([CODE, MATH], BASE, TASKS),

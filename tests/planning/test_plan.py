@@ -60,7 +60,7 @@ def test_models_of_a_size_that_was_never_held_out_take_linear_and_say_so(
 def test_structural_signals_download_no_weights(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from huggingface_hub import constants
+    from huggingface_hub.utils import _cache_assets
 
     from simmerge_hub.hub.files import ranges
     from simmerge_hub.signatures.signing import signature
@@ -73,7 +73,7 @@ def test_structural_signals_download_no_weights(
         fetched.append(file)
         return download(location, file)
 
-    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path))
+    monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path))
     monkeypatch.setattr(ranges, "local_file", watched)
     monkeypatch.setattr("simmerge_hub.hub.resolve.local_file", watched)
     monkeypatch.setattr(signature, "run_probes", None)

@@ -32,14 +32,14 @@ def test_what_is_published_decides_whether_behaviour_counts(
     hub: Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is run: weights alone until all is signed, then all of it, and never a download."""
-    from huggingface_hub import constants
+    from huggingface_hub.utils import _cache_assets
 
     from simmerge_hub.signatures.signing import signature
 
     publish(nano_folder(), org)
     asked = Question(models=(f"{org}/code", f"{org}/math"))
     with monkeypatch.context() as nothing_known:
-        nothing_known.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path))
+        nothing_known.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path))
         nothing_known.setattr(signature, "run_probes", None)
         first = answer(asked, lambda _: None)
     assert [task.probes for task in first.plan.why().tasks] == ["none", "none"]
