@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -308,8 +309,14 @@ def _tools(include: Path | None) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The harness's warnings off; its progress bars only where a person watches."""
+    """The harness's warnings off; its progress bars only where a person watches.
+
+    It also asks git for the commit of the folder one stands in, which nobody reads, and git
+    complains on the terminal where there is none.
+    """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    evaluator: Any = import_module("lm_eval.evaluator")
+    evaluator.get_git_commit_hash = lambda: None
     if sys.stderr.isatty():
         yield
         return

@@ -1,6 +1,7 @@
 """The real harness on nano models: its numbers are ours, a score is measured once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def own_yaml(tmp_path: Path) -> Path:
         "metadata: {version: 3}\n"
     )
     return tmp_path
+
+
+def test_nothing_is_said_where_there_is_no_git(
+    code: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """Also not by a program that the harness starts."""
+    monkeypatch.chdir(tmp_path)
+    evaluate(code, ["nano_code"], protocol=replace(FULL, limit=2))
+    assert "git" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("model", "base"), [("code", None), ("rag-lora", "base")])
