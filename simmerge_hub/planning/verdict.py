@@ -192,7 +192,7 @@ def _first(ranked: Sequence[Choice], order: Order) -> str:
     best, objective = ranked[0], order.objective
     taken_off = f" ({order.value(best):.2f} with one standard deviation taken off)"
     return (
-        f"{best.label} is predicted to have {objective.describe(best.beliefs)} "
+        f"{best.label} is expected to have {objective.describe(best.beliefs)} "
         f"of {len(ranked)} {'merge' if len(ranked) == 1 else 'merges'}: "
         f"{objective.value(best.spreads())[0]:.2f}"
         f"{taken_off if order.caution else ''}{_others(ranked, order)}"
