@@ -31,12 +31,18 @@ def environment(hub: Hub, **more: str) -> dict[str, str]:
     return {**own, **hub.environment(), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **more}
 
 
+def _listen_to_interrupts() -> None:
+    """Who was started in the background of a shell ignores them, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def serving(command: list[str], env: dict[str, str], cwd: Path = ROOT) -> Iterator[str]:
     """Run it until it says where it serves; interrupt it at the end, as a person does."""
     process = subprocess.Popen(
-        command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=_listen_to_interrupts,
+    )  # fmt: skip
     assert process.stdout is not None
     said = iter(process.stdout.readline, "")
     rest = Thread(target=lambda: [None for _ in said], daemon=True)

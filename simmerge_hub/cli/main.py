@@ -40,9 +40,10 @@ def run() -> None:
     Importing torch makes hundreds of thousands of objects that stay: collecting garbage among them
     takes a quarter of a second, and taking them apart at the end half a second. XGBoost imports
     scikit-learn where it is installed, and with it pandas and SciPy's statistics, which takes as
-    long as all of a plan; nothing here uses them.
+    long as all of a plan; only the harness that evaluates uses them.
     """
-    sys.modules.setdefault("sklearn", cast(Any, None))
+    if not set(sys.argv[1:2]) & {"evaluate", "learn", "search"}:
+        sys.modules.setdefault("sklearn", cast(Any, None))
     gc.set_threshold(200_000, 20, 20)
     code = main()
     for stream in (sys.stdout, sys.stderr):

@@ -301,7 +301,8 @@ def _find_inputs(
     if ask.catalogue:
         inputs, survey = find_few(ask.catalogue, base, ask, progress=say)
     else:
-        inputs, survey = pin(models, base, ask.tasks, probed=ask.sources.signals == "full"), None
+        probed = ask.sources.signals != "structural"
+        inputs, survey = pin(models, base, ask.tasks, probed=probed), None
     ask.objective.check([task.name for task in inputs.tasks])
     ask.check_size(len(inputs.models))
     return inputs, survey

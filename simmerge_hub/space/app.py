@@ -139,7 +139,7 @@ def _theme() -> Base:
 
 def serve_space() -> None:
     """What app.py of a Space runs, until the Space ends; no token of its owner is used."""
-    page, _ = launch(space=True)
-    for name in TOKENS:
+    for name in TOKENS:  # before the first visitor comes
         os.environ.pop(name, None)
+    page, _ = launch(space=True)
     page.block_thread()

@@ -113,13 +113,16 @@ def read(
 
 
 def read_query(query: Mapping[str, str]) -> Question:
-    """The question that an address asks; what it does not say is as on an empty page."""
+    """The question that an address asks; what it does not say is as on an empty page.
+
+    Opening a link downloads and runs nothing: `full` evidence needs a click.
+    """
     pairs = [text.partition(":") for text in query.get("tasks", "").split(",") if ":" in text]
     return read(
         query.get("models", "").split(","),
         query.get("collection"),
         query.get("base"),
-        query.get("evidence"),
+        query.get("evidence", "").replace("full", ""),
         query.get("aim"),
         {_clean(task): _clean(expert) for task, _, expert in pairs if expert},
     )

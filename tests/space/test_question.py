@@ -1,5 +1,6 @@
 """What is asked, checked, and as an address."""
 
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import pytest
@@ -20,11 +21,17 @@ def test_fields_are_cleaned_and_unknown_choices_are_the_defaults() -> None:
         Question(models=("org/a", "org/b@v1.0")),
         Question(models=("org/a", "org/b"), experts={"code": "org/a", "math": "org/b"}),
         Question(collection="org/x-0123456789abcdef01234567", base="org/base", aim="worst"),
-        Question(models=("org/a", "org/b"), evidence="full"),
+        Question(models=("org/a", "org/b"), evidence="structural"),
     ],
 )
 def test_an_address_asks_the_same_again(question: Question) -> None:
     assert read_query(dict(parse_qsl(question.query().removeprefix("?")))) == question
+
+
+def test_an_address_alone_downloads_and_runs_nothing() -> None:
+    asked = Question(models=("org/a", "org/b"), evidence="full")
+    told = read_query(dict(parse_qsl(asked.query().removeprefix("?"))))
+    assert told == replace(asked, evidence="published")
 
 
 def test_an_address_that_asks_nothing_is_an_empty_page() -> None:

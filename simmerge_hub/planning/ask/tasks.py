@@ -11,7 +11,9 @@ from pathlib import Path
 
 from simmerge_hub.errors import ProbeError, SimmergeError
 from simmerge_hub.hub.evaluations import Evaluation, read_evaluations, unread_evaluations
+from simmerge_hub.hub.files.location import REPO
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.texts import NATIVE
 from simmerge_hub.literal import printable
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
@@ -208,10 +210,18 @@ def _same_folder(name: str, model: Checkpoint) -> bool:
     return model.ref.folder is not None and Path(name).resolve() == model.ref.folder.resolve()
 
 
+def _is_on_hub(dataset: str) -> bool:
+    known = REPO.fullmatch(dataset) is not None and "/" in dataset
+    return known and not dataset.startswith(".") and Path(dataset).suffix not in NATIVE
+
+
 def _default_probes(name: str, stated: Mapping[str, Evaluation]) -> str | None:
-    """A dataset a card evaluates on, unless it is a benchmark or a domain of the package."""
+    """A dataset a card evaluates on, unless it is a benchmark or a domain of the package.
+
+    A card is a stranger's: what it names may be a data set on the Hub, and no file here.
+    """
     task = stated.get(name)
-    if task is not None and not task.benchmark and "/" in task.dataset:
+    if task is not None and not task.benchmark and _is_on_hub(task.dataset):
         return task.dataset
     if name in PROBE_DOMAINS:
         return None

@@ -9,7 +9,6 @@ from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice, model_alone
 from simmerge_hub.planning.verdict import LOST, Verdict
 from simmerge_hub.planning.words.names import name_tree
-from simmerge_hub.recipe.why import Spread
 
 Tone = Literal["good", "careful", "bad"]
 """Do it; do it and look; rather do not."""
@@ -50,19 +49,28 @@ def advise(
     if verdict.status == "abstained":
         return Advice(
             tone="careful",
-            headline=f"Merge {merged} with the safest method, and evaluate it: how good it gets "
+            headline=f"Merge {merged} {_by_what(verdict)}, and evaluate it: how good it gets "
             "cannot be predicted",
         )
-    single = _best_alone(tasks, models, verdict.objective)
+    single = _best_alone(tasks, models, verdict)
     value = verdict.value(best)[0]
     if single is not None and single[1] >= value:
         return Advice(
             tone="bad",
             headline=f"Rather do not merge: {short(single[0])} alone is expected to be as good as "
-            f"any merge ({percent(single[1])} against {percent(value)})",
+            f"this merge ({percent(single[1])} against {percent(value)})",
             instead=("keep them apart, and ask each model what it is good at",),
         )
     return _by_skills(verdict, {task.name: task.expert for task in tasks}, models, short)
+
+
+def _by_what(verdict: Verdict) -> str:
+    """Who says so, where nothing is predicted."""
+    if verdict.suggested:
+        return "as the bandit suggests"
+    if verdict.best.label in verdict.tried:
+        return "as what kept most of those that were made and run"
+    return "with the safest method"
 
 
 def percent(share: float) -> str:
@@ -140,19 +148,19 @@ def _more_even(verdict: Verdict, short: Callable[[str], str]) -> tuple[str, ...]
 
 
 def _best_alone(
-    tasks: Sequence[Task], models: Sequence[str], objective: Objective
+    tasks: Sequence[Task], models: Sequence[str], verdict: Verdict
 ) -> tuple[str, float] | None:
-    """The best model by itself, and its value; None of a single task: its expert has all of it."""
+    """The best model by itself that keeps what must be kept, and its value; None if none does.
+
+    Nor of a single task: its expert has all of it.
+    """
     if len(tasks) < 2:
         return None
     known = {task.name: task.relative for task in tasks}
-    values = {m: _value(model_alone(m, known).spreads(), objective) for m in sorted(models)}
-    best = max(values, key=lambda model: values[model])
-    return best, values[best]
-
-
-def _value(spreads: Mapping[str, Spread], objective: Objective) -> float:
-    return objective.value(spreads)[0]
+    alone = {m: model_alone(m, known) for m in sorted(models)}
+    values = {m: verdict.value(one)[0] for m, one in alone.items() if not verdict.missing(one)}
+    best = max(values, key=lambda model: values[model], default=None)
+    return None if best is None else (best, values[best])
 
 
 def _join(names: Sequence[str]) -> str:

@@ -35,7 +35,11 @@ ABSORBED: Mapping[str, frozenset[str]] = {
 }
 """A licence -> others with terms of their own that a whole under it may hold, by their own texts
 (creativecommons.org/compatiblelicenses, gnu.org/licenses/license-list)."""
-AGAINST: Mapping[str, frozenset[str]] = {"gpl-2.0": frozenset({"apache-2.0"})}
+AGAINST: Mapping[str, frozenset[str]] = {
+    "gpl-2.0": frozenset({"apache-2.0", "afl-3.0"}),
+    "gpl-3.0": frozenset({"afl-3.0"}),
+    "agpl-3.0": frozenset({"afl-3.0"}),
+}
 """A licence -> permissive ones whose terms it does not let in (gnu.org/licenses/license-list)."""
 
 HUB_LICENSES = frozenset({

@@ -18,6 +18,7 @@ from uuid import uuid4
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.signatures.signing.store import FILE_SCHEMA
+from simmerge_hub.version import __version__
 
 R = TypeVar("R")
 CACHE_KIND = "signatures"
@@ -74,7 +75,8 @@ def reading_path(recipe: str, answers: str, dtype: str) -> Path:
         answers: digest of prompts and answers.
         dtype: what was computed in.
     """
-    name = f"reading-{answers[:32]}-{dtype}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
+    made_by = f"{__version__}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"  # another may merge otherwise
+    name = f"reading-{answers[:32]}-{dtype}-{made_by}"
     return _folder(f"recipe {recipe}") / f"{name}.safetensors"
 
 

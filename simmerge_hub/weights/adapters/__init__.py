@@ -6,16 +6,11 @@ factors   the matrices of each adapted module, by the names of modules in memory
 folding   what they do to rows of the base's tensors
 """
 
-from simmerge_hub.weights.adapters.factors import (
-    LORA,
-    PREFIX,
-    Lora,
-    base_name,
-    changed_tensors,
-    separate,
-)
+from simmerge_hub.weights.adapters.factors import LORA, Lora, changed_tensors, separate
 from simmerge_hub.weights.adapters.folding import Fold, check, folds
 from simmerge_hub.weights.adapters.kinds import (
+    PREFIX,
+    base_name,
     check_kind,
     ignored_settings,
     other_base,

@@ -1,7 +1,6 @@
 """The matrices of an adapter, by the modules that they adapt, as those are called in memory."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,16 +9,14 @@ from torch import Tensor
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
-from simmerge_hub.weights.adapters.kinds import LORA, MAGNITUDE, check_kind, unfoldable_error
-from simmerge_hub.weights.adapters.settings import match_pattern
-
-PREFIX = "base_model.model."
-ADAPTER_NAME = re.compile(
-    r"(\.(?:lora_(?:embedding_)?[AB]|lora_magnitude_vector|modules_to_save))\.(?!weight$|bias$)[^.]+(?=\.|$)"
+from simmerge_hub.weights.adapters.kinds import (
+    LORA,
+    MAGNITUDE,
+    base_name,
+    check_kind,
+    unfoldable_error,
 )
-"""The name of an adapter within that of a tensor."""
-WRAPPED = re.compile(r"\.base_layer\.(?!(?:base_layer\.)*lora_)")
-"""Before a module's own tensors; parameters of one module are adapted in layers, named so too."""
+from simmerge_hub.weights.adapters.settings import match_pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +122,3 @@ def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
     rank //= target.experts or 1
     alpha = match_pattern(config.get("alpha_pattern"), key, config.get("lora_alpha", 8))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
-
-
-def base_name(name: str) -> str:
-    """What a stored tensor's parameter is called in memory.
-
-    PEFT saves adapted embeddings as `base_layer` too; savers that know nothing of PEFT leave the
-    adapter's name in (`.lora_A.default.weight`), and torch.compile's and data-parallel wrappers.
-    """
-    short = name.replace("_orig_mod.", "").removeprefix("module.").removeprefix(PREFIX)
-    short = ADAPTER_NAME.sub(r"\1", short)
-    return WRAPPED.sub(".", short.replace(".modules_to_save.", "."))

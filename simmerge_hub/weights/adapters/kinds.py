@@ -13,6 +13,13 @@ UNFOLDABLE = (
     "monteclora_config", "trainable_token_indices", "use_bdlora", "use_qalora", "velora_config",
 )  # fmt: skip
 """Settings of PEFT that make a LoRA more, or other, than a product of two matrices."""
+PREFIX = "base_model.model."
+ADAPTER_NAME = re.compile(
+    r"(\.(?:lora_(?:embedding_)?[AB]|lora_magnitude_vector|modules_to_save))\.(?!weight$|bias$)[^.]+(?=\.|$)"
+)
+"""The name of an adapter within that of a tensor."""
+WRAPPED = re.compile(r"\.base_layer\.(?!(?:base_layer\.)*lora_)")
+"""Before a module's own tensors; parameters of one module are adapted in layers, named so too."""
 MAGNITUDE = ".lora_magnitude_vector"
 LORA = re.compile(r"(.+)\.lora_(embedding_)?A(\.weight)?")
 
@@ -41,8 +48,9 @@ def check_kind(checkpoint: Checkpoint) -> None:
 
 def _check_magnitudes(checkpoint: Checkpoint) -> None:
     """A DoRA without its vectors, or vectors that PEFT would pass over, is another model."""
-    adapted = {match[1] for name in checkpoint.tensors if (match := LORA.fullmatch(name))}
-    scaled = {name.partition(MAGNITUDE)[0] for name in checkpoint.tensors if MAGNITUDE in name}
+    names = [base_name(name) for name in checkpoint.tensors]
+    adapted = {match[1] for name in names if (match := LORA.fullmatch(name))}
+    scaled = {name.partition(MAGNITUDE)[0] for name in names if MAGNITUDE in name}
     if checkpoint.config.get("use_dora"):
         if lacking := sorted(adapted - scaled):
             raise unfoldable_error(checkpoint, f"says use_dora, and lacks {lacking[0]}{MAGNITUDE}")
@@ -76,3 +84,14 @@ def ignored_settings(checkpoint: Checkpoint) -> list[str]:
     return [f"{checkpoint.name} has settings of a newer PEFT, not followed: {listed}"] * bool(
         unknown
     )
+
+
+def base_name(name: str) -> str:
+    """What a stored tensor's parameter is called in memory.
+
+    PEFT saves adapted embeddings as `base_layer` too; savers that know nothing of PEFT leave the
+    adapter's name in (`.lora_A.default.weight`), and torch.compile's and data-parallel wrappers.
+    """
+    short = name.replace("_orig_mod.", "").removeprefix("module.").removeprefix(PREFIX)
+    short = ADAPTER_NAME.sub(r"\1", short)
+    return WRAPPED.sub(".", short.replace(".modules_to_save.", "."))

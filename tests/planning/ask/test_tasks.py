@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from simmerge_hub.errors import ProbeError
+from simmerge_hub.hub.evaluations import Evaluation
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.planning.ask.options import Tasks
-from simmerge_hub.planning.ask.tasks import Task, tasks_of
+from simmerge_hub.planning.ask.tasks import Task, _default_probes, tasks_of
 
 
 def model(name: str, **scores: Any) -> Checkpoint:
@@ -124,6 +125,14 @@ def test_a_data_set_on_a_card_gives_the_probes() -> None:
             scores={"org/a": 0.9, "org/b": 0.1},
         ),
     )
+
+
+@pytest.mark.parametrize("name", ["/etc/motd.txt", "notes/diary.jsonl", "../x/y", "~/a/b"])
+def test_a_card_names_no_file_here(name: str) -> None:
+    """A card is a stranger's: what it calls its data set is looked for on the Hub alone."""
+    stated = {"poems": Evaluation(scores={}, dataset=name, benchmark=False, card="org/a")}
+    with pytest.raises(ProbeError, match="no probes for the task"):
+        _default_probes("poems", stated)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,12 @@ def test_a_merge_that_is_no_better_than_a_model() -> None:
     assert "keep them apart" in advice.instead[0]
 
 
+def test_a_model_that_keeps_too_little_is_no_alternative() -> None:
+    """It would be worth 100 % of what is judged, and have none of what must be kept."""
+    advice = of_pair({"ties": 0.7}, {"ties": 0.85}, Objective(keep={"math": 0.8}))
+    assert advice.headline == "Merge a + b"
+
+
 def test_half_a_skill() -> None:
     advice = of_pair({"ties": 0.45}, {"ties": 0.9})
     assert advice.tone == "careful"

@@ -49,7 +49,8 @@ class Measured:
         """How the arm did there, in words."""
         return (
             f"on {self.pairs} {self.of}, the nearest evidence there is, {label} closed "
-            f"{self.gains[label]:.2f} of the gap; of those that can be used here none did better"
+            f"{self.gains[label]:.2f} of the gap; of those that can be used here none did clearly "
+            "better"
         )
 
 
@@ -68,12 +69,13 @@ def read(path: Path = REAL_PAIRS) -> Measured:
 def parse(entry: Mapping[str, Any]) -> Measured:
     """The outcomes as plain data describes them. ValueError, LookupError or TypeError if not."""
     gains = {str(label): float(gain) for label, gain in entry["gains"].items()}
+    last = len(SIMPLEST_FIRST)
     outcomes = Measured(
         of=str(entry["of"]),
         origin=str(entry["origin"]),
         parameters=int(entry["parameters"]),
         pairs=int(entry["pairs"]),
-        gains=dict(sorted(gains.items(), key=lambda each: SIMPLEST_FIRST.get(each[0], len(gains)))),
+        gains=dict(sorted(gains.items(), key=lambda each: SIMPLEST_FIRST.get(each[0], last))),
     )
     if not outcomes.gains or not all(-1 <= gain <= 1.5 for gain in outcomes.gains.values()):
         raise ValueError("a gain lies outside -1 to 1.5, or there is none")
