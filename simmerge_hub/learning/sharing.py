@@ -1,6 +1,7 @@
 """Measured merges -> a data set on the Hub with a card, which others learn from too."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from simmerge_hub.errors import OutputError, RepoNotFound
 from simmerge_hub.learning.measurements import Measurement, load_measurements
 from simmerge_hub.learning.tables import FEATURES_FILE, MEASUREMENTS_FILE, OUTCOMES_FILE
+from simmerge_hub.literal import literal
 from simmerge_hub.publishing.card import table
 from simmerge_hub.recipe import dump_yaml
 from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
@@ -63,14 +65,19 @@ def table_card(rows: list[Measurement], outcomes: Outcomes, repo_id: str) -> str
         f"Learn from them together with your own:\n\n```yaml\ntogether: [{repo_id}]\n```",
         "## What each arm keeps\n\nMean share of the expert's score.\n\n"
         + table(["arm", "measurements", "share kept"], _arms(rows)),
-        "## What was evaluated\n\n" + table(["task", "in the harness"], _tasks(outcomes)),
+        "## What was evaluated\n\n" + table(["task", "in the harness"], _shown(_tasks(outcomes))),
         f"At most {known.get('limit')} prompts of each task, drawn by seed {known.get('seed')}.",
-        "## Models\n\n" + table(["model", "commit"], _models(outcomes)),
+        "## Models\n\n" + table(["model", "commit"], _shown(_models(outcomes))),
     ]
     if failed:
-        rows_failed = [[why, str(count)] for why, count in failed.most_common()]
+        rows_failed = [[literal(why), str(count)] for why, count in failed.most_common()]
         parts.append("## What failed\n\n" + table(["why", "measurements"], rows_failed))
     return "\n\n".join(parts) + "\n"
+
+
+def _shown(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Names of others as text: no HTML, link or image of theirs."""
+    return [list(map(literal, row)) for row in rows]
 
 
 def _arms(rows: list[Measurement]) -> list[list[str]]:

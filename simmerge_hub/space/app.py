@@ -109,6 +109,8 @@ def launch(*, port: int | None = None, space: bool = False) -> tuple[gr.Blocks, 
     for name in ("httpx", "gradio"):
         logging.getLogger(name).setLevel(logging.WARNING)
     page = build(space=space)
+    for name in TOKENS if space else ():  # gradio has looked; no visitor has come yet
+        os.environ.pop(name, None)
     _, address, _ = page.launch(
         server_name=None if space else "127.0.0.1",
         server_port=port,
@@ -139,7 +141,5 @@ def _theme() -> Base:
 
 def serve_space() -> None:
     """What app.py of a Space runs, until the Space ends; no token of its owner is used."""
-    for name in TOKENS:  # before the first visitor comes
-        os.environ.pop(name, None)
     page, _ = launch(space=True)
     page.block_thread()

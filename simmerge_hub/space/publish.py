@@ -40,8 +40,8 @@ pip install 'simmerge-hub[space]'
 simmerge-hub ui
 ```
 """
-NOT_NEEDED = ("__pycache__", "cli", "localhub", "zoo")
-"""What of the package a Space never uses."""
+NOT_NEEDED = ("__pycache__", "cli", "localhub", "zoo", ".*", "*.env", "*.log", "*.bak", "*.tmp")
+"""What of the package's folder a Space never uses, or is not of the package."""
 EXTRA = re.compile(r"""extra\s*==\s*['"]map['"]""")
 PYTHON = "3.11"
 

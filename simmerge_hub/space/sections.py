@@ -10,7 +10,7 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.plan import Plan
-from simmerge_hub.publishing.licenses.verdict import combine_licenses
+from simmerge_hub.publishing.licenses.verdict import license_of, stated_license
 from simmerge_hub.recipe.why import MEANINGS
 from simmerge_hub.signatures.map.similarities import ModelMap
 from simmerge_hub.space.answer import Answer, Sight, lacks, size
@@ -138,19 +138,20 @@ def sight(seen: Sight) -> Html:
 
 def licences(checkpoints: Mapping[str, Checkpoint]) -> Html:
     """What licence the merge may carry, what each parent states, and what to know."""
-    stated = {name: checkpoint.license for name, checkpoint in checkpoints.items()}
-    licence = combine_licenses(stated)
+    stated = {name: stated_license(checkpoint.card) for name, checkpoint in checkpoints.items()}
+    licence = license_of({name: checkpoint.card for name, checkpoint in checkpoints.items()})
     sign = "!" if licence.warnings else "✓"
     return element(
         "section",
         element("h3", "Licence"),
         element(
             "div",
-            element("b", f"{sign} {licence.name or licence.identifier}"),
-            " for the merge",
+            element("b", f"{sign} {licence.verdict}"),
+            "" if licence.conflicts else " for the merge",
             class_=f"sm-verdict {'extrapolated' if licence.warnings else 'calibrated'}",
         ),
         bullets(licence.warnings),
+        bullets(f"{said}{f' ({source})' if source else ''}" for said, source in licence.terms),
         table(["model", "states"], [[name, each or "nothing"] for name, each in stated.items()]),
         element("p", "Read from the models' cards. Not legal advice.", class_="sm-dim"),
     )

@@ -118,6 +118,17 @@ def test_licences_are_those_of_the_cards(preflight: Preflight) -> None:
         assert (checkpoint.license or "nothing") in shown
 
 
+def test_licences_that_exclude_each_other_are_said_so(preflight: Preflight) -> None:
+    stated = iter(["gpl-2.0", "apache-2.0"])
+    checkpoints = {
+        name: replace(checkpoint, card={"license": next(stated, "mit")})
+        for name, checkpoint in preflight.layout.checkpoints.items()
+    }
+    shown = words(sections.licences(checkpoints))
+    assert "! no licence fits all parents" in shown
+    assert "for the merge" not in shown
+
+
 def test_two_models_have_no_tree_and_three_have_their_picture(made: Answer) -> None:
     assert sections.tree(made.plan).text == ""
     shown = sections.picture(b"<svg/>", "alt", "tree").text

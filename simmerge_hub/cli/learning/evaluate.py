@@ -107,8 +107,9 @@ def run(
     _check_attachable(checkpoints, attach)
     origin = resolve(base) if base else None
     results: dict[str, tuple[TaskResult, ...]] = {}
-    for model in checkpoints:
-        with show.status(f"evaluating {model.name}"):
+    labels = _tell_apart(checkpoints, models)
+    for model, label in zip(checkpoints, labels, strict=True):
+        with show.status(f"evaluating {label}"):
             by_name = evaluate(
                 model,
                 split_tasks(tasks),
@@ -118,14 +119,20 @@ def run(
                 include=include,
                 unsafe_code=unsafe_code,
             )
-        results[model.name] = tuple(each for some in by_name.values() for each in some)
+        results[label] = tuple(each for some in by_name.values() for each in some)
     if as_json:
         show.data({name: [asdict(each) for each in some] for name, some in results.items()})
     else:
         _table(results)
     if attach:
-        for model in checkpoints:
-            _attach(model, results[model.name], how)
+        for model, label in zip(checkpoints, labels, strict=True):
+            _attach(model, results[label], how)
+
+
+def _tell_apart(models: "Sequence[Checkpoint]", references: Sequence[str]) -> Sequence[str]:
+    """The models' names; as they were given, where two have one name."""
+    names = [model.name for model in models]
+    return names if len(set(names)) == len(names) else references
 
 
 def split_how(how: Mapping[str, Any]) -> tuple[Any, Any]:

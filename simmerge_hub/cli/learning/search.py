@@ -58,14 +58,16 @@ def run(
 ) -> None:
     """`simmerge-hub search`; `how` are the fields of `Machine`."""
     from simmerge_hub.evaluation.harness import Machine, check_installed
+    from simmerge_hub.hub.resolve import resolve
     from simmerge_hub.learning.catalogue import open_catalogue
     from simmerge_hub.learning.learn import open_trial
     from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
     from simmerge_hub.learning.searching import search as room
+    from simmerge_hub.planning.ask.tasks import probes_on_cards
 
     check_installed()
     room.check_optuna()
-    stated = dict(probes)
+    stated = probes_on_cards([resolve(model) for model in models]) | dict(probes)
     recipe = LearnRecipe(
         models=tuple(models), collection=None, base=base, arms=(), budget=budget,
         tasks=tuple(LearnTask(name=n, evaluate=t, probes=stated.get(n)) for n, t in tasks),

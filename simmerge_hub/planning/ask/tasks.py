@@ -210,6 +210,12 @@ def _same_folder(name: str, model: Checkpoint) -> bool:
     return model.ref.folder is not None and Path(name).resolve() == model.ref.folder.resolve()
 
 
+def probes_on_cards(models: Sequence[Checkpoint]) -> dict[str, str]:
+    """Task -> the data set on the Hub that the models' cards evaluate it on, no benchmark."""
+    stated = read_evaluations(models).items()
+    return {n: e.dataset for n, e in stated if not e.benchmark and _is_on_hub(e.dataset)}
+
+
 def _is_on_hub(dataset: str) -> bool:
     known = REPO.fullmatch(dataset) is not None and "/" in dataset
     return known and not dataset.startswith(".") and Path(dataset).suffix not in NATIVE

@@ -1,6 +1,8 @@
 """evaluate: from the command line to the scores, and to the card on the Hub."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
@@ -37,3 +39,20 @@ def test_a_folder_has_no_card_to_put_scores_on(capsys: pytest.CaptureFixture[str
     folder = str(nano_folder() / "code")
     assert main(["evaluate", folder, "--tasks", "nano_code", "--attach"]) == 1
     assert "push it first" in capsys.readouterr().err
+
+
+def test_two_models_of_one_name_are_two_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = []
+    for model in ("code", "math"):
+        folder = tmp_path / model / "merged"
+        shutil.copytree(nano_folder() / model, folder)
+        names.append(str(folder))
+    command = ["evaluate", *names, "--tasks", "nano_code", "--limit", "10", "--json"]
+    assert main(command) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {name: r[0]["metrics"]["acc"] for name, r in printed.items()} == {
+        names[0]: 1.0,
+        names[1]: 0.0,
+    }

@@ -10,7 +10,7 @@ from simmerge_hub.hub.evaluations import Evaluation
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.planning.ask.options import Tasks
-from simmerge_hub.planning.ask.tasks import Task, _default_probes, tasks_of
+from simmerge_hub.planning.ask.tasks import Task, _default_probes, probes_on_cards, tasks_of
 
 
 def model(name: str, **scores: Any) -> Checkpoint:
@@ -125,6 +125,11 @@ def test_a_data_set_on_a_card_gives_the_probes() -> None:
             scores={"org/a": 0.9, "org/b": 0.1},
         ),
     )
+
+
+def test_data_sets_of_cards_are_those_that_are_no_benchmark() -> None:
+    models = [model("a", org__riddles=0.9, gsm8k=0.5), model("b", org__riddles=0.1)]
+    assert probes_on_cards(models) == {"org__riddles": "org/riddles"}
 
 
 @pytest.mark.parametrize("name", ["/etc/motd.txt", "notes/diary.jsonl", "../x/y", "~/a/b"])
