@@ -94,7 +94,7 @@ def result_key(identity: str, task: str, protocol: Protocol, tools: str) -> str:
 
     Args:
         identity: digest of the model's content.
-        task: as it was asked for.
+        task: as it was asked for; a YAML by its content, wherever it lies.
         protocol: how it is put.
         tools: what tells versions of the task apart: the harness's, and a digest of own tasks.
     """
