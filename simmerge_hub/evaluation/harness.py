@@ -13,7 +13,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -196,7 +196,9 @@ def _run(
     seconds = (perf_counter() - began) / len(report["results"])
     return {
         name: tuple(
-            _task_result(report, task, seconds, runner.backend)
+            replace(
+                _task_result(report, task, seconds, runner.backend), group=task in part["groups"]
+            )
             for task in (*part["groups"], *part["tasks"])
             if task in report["results"]
         )

@@ -57,6 +57,7 @@ class TaskResult:
         seconds: it took.
         harness: its version.
         backend: what ran the model: `hf` or `vllm`.
+        group: whether it is a group's aggregate, not a task's own.
     """
 
     task: str
@@ -70,6 +71,7 @@ class TaskResult:
     seconds: float = 0.0
     harness: str = ""
     backend: str = "hf"
+    group: bool = False
 
     @property
     def primary(self) -> str:
