@@ -69,7 +69,7 @@ def evaluate(
     machine: Machine = DEFAULT_MACHINE,
     base: Checkpoint | None = None,
     include: Path | None = None,
-    unsafe_code: bool = False,
+    unsafe_code: bool | None = None,
     tell: Callable[[TaskResult, bool], None] = lambda result, kept: None,
 ) -> dict[str, tuple[TaskResult, ...]]:
     """What `model` scores on each of `tasks`; one that was measured before is not run again.
@@ -83,7 +83,8 @@ def evaluate(
         machine: what runs the model.
         base: what an adapter belongs to; by default what it says.
         include: a folder of further tasks in the harness's form.
-        unsafe_code: whether tasks may run code that the model writes.
+        unsafe_code: whether tasks may run code that the model writes; None: they may not, and
+            who asks has no option that lets them.
         tell: called with each result, and whether it was known.
 
     Raises:
@@ -171,11 +172,15 @@ def model_arguments(
 
 
 def _run(
-    runner: _Runner, names: Sequence[str], include: Path | None, unsafe_code: bool, tools: str
+    runner: _Runner,
+    names: Sequence[str],
+    include: Path | None,
+    unsafe_code: bool | None,
+    tools: str,
 ) -> dict[str, tuple[TaskResult, ...]]:
     """Name -> its results: of a task, or of all of a group or tag."""
     protocol, began = runner.protocol, perf_counter()
-    with _quiet(), _translate_errors(runner.model.name, ", ".join(names)):
+    with _quiet(), _translate_errors(runner.model.name, names, unsafe_code):
         import lm_eval
 
         manager = _task_manager(names, include, tools)
@@ -191,7 +196,7 @@ def _run(
             samples=drawn,
             apply_chat_template=protocol.chat_template,
             bootstrap_iters=0,
-            confirm_run_unsafe_code=unsafe_code,
+            confirm_run_unsafe_code=bool(unsafe_code),
         )
     seconds = (perf_counter() - began) / len(report["results"])
     return {
@@ -320,22 +325,24 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _translate_errors(model: str, task: str) -> Iterator[None]:
+def _translate_errors(model: str, tasks: Sequence[str], unsafe_code: bool | None) -> Iterator[None]:
     """Whatever the harness, a task's code or a model ends in, as an error of ours."""
     try:
         yield
     except Exception as error:  # tasks are programs of others
         said = " ".join(str(error).split())[:300]
         raise EvaluationError(
-            f"{model} cannot be evaluated on {task}: {type(error).__name__}: {said}",
-            hint=_remedy(error),
+            f"{model} cannot be evaluated on {', '.join(tasks)}: {type(error).__name__}: {said}",
+            hint=_remedy(error, unsafe_code),
         ) from error
 
 
-def _remedy(error: Exception) -> str:
+def _remedy(error: Exception, unsafe_code: bool | None) -> str:
     said = str(error).lower()
     if "not a registered" in said:
         return "name a task of `lm_eval ls tasks`, or give the folder of its YAML: --include DIR"
+    if "unsafe" in said and unsafe_code is None:
+        return "name a task that does not run what the model writes"
     if "unsafe" in said:
         return "if you trust what the model writes: --unsafe-code"
     if isinstance(error, OSError | ConnectionError) or "offline" in said:

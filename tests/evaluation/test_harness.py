@@ -165,6 +165,17 @@ def test_an_unknown_task_is_named(code: Checkpoint, monkeypatch: pytest.MonkeyPa
     assert "--include" in caught.value.hint
 
 
+@pytest.mark.parametrize(("unsafe_code", "named"), [(False, True), (None, False)])
+def test_the_option_for_unsafe_code_is_named_where_it_exists(
+    unsafe_code: bool | None, named: bool, code: Checkpoint, own_yaml: Path
+) -> None:
+    with (own_yaml / "mine.yaml").open("a") as file:
+        file.write("unsafe_code: true\n")
+    with pytest.raises(EvaluationError, match="marked as unsafe") as caught:
+        evaluate(code, ["mine"], protocol=FULL, include=own_yaml, unsafe_code=unsafe_code)
+    assert ("--unsafe-code" in caught.value.hint) is named
+
+
 def test_without_the_harness_one_error_names_the_extra(
     code: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
