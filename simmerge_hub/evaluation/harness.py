@@ -8,13 +8,12 @@ repository is run.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
@@ -25,6 +24,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from simmerge_hub.errors import EvaluationError, MissingExtra
+from simmerge_hub.evaluation.contents import path_digest, task_content
 from simmerge_hub.evaluation.results import (
     Protocol,
     TaskResult,
@@ -39,7 +39,6 @@ from simmerge_hub.weights.alignment.lineage import common_base
 
 OWN_TASKS = Path(__file__).with_name("tasks")
 """Harness YAML of our own: `nano_code`, `nano_math`, …"""
-TASK_FILES = {".yaml", ".yml", ".py", ".json", ".jsonl"}
 CPU_BATCH = 32
 """The harness finds a GPU's largest batch by running out of memory; a CPU's memory is shared."""
 
@@ -70,7 +69,7 @@ def evaluate(
     machine: Machine = DEFAULT_MACHINE,
     base: Checkpoint | None = None,
     include: Path | None = None,
-    unsafe_code: bool = False,
+    unsafe_code: bool | None = None,
     tell: Callable[[TaskResult, bool], None] = lambda result, kept: None,
 ) -> dict[str, tuple[TaskResult, ...]]:
     """What `model` scores on each of `tasks`; one that was measured before is not run again.
@@ -84,7 +83,8 @@ def evaluate(
         machine: what runs the model.
         base: what an adapter belongs to; by default what it says.
         include: a folder of further tasks in the harness's form.
-        unsafe_code: whether tasks may run code that the model writes.
+        unsafe_code: whether tasks may run code that the model writes; None: they may not, and
+            who asks has no option that lets them.
         tell: called with each result, and whether it was known.
 
     Raises:
@@ -95,10 +95,11 @@ def evaluate(
     base = (base or common_base([model])) if model.kind == "adapter" else None
     identity = "+".join(digest(each) for each in (model, base) if each)
     tools, runner = _tools(include), _Runner(model, base, protocol, machine)
-    keys = {name: result_key(identity, name, protocol, tools) for name in tasks}
+    asked = {name: task_content(name) or name for name in tasks}
+    keys = {name: result_key(identity, what, protocol, tools) for name, what in asked.items()}
     kept = {name: load_results(key) for name, key in keys.items()}
     missing = [name for name, results in kept.items() if results is None]
-    fresh = _run(runner, missing, include, unsafe_code) if missing else {}
+    fresh = _run(runner, missing, include, unsafe_code, tools) if missing else {}
     for name, results in fresh.items():
         origin = {"model": model.name, "commit": model.commit, "task": name}
         save_results(keys[name], results, origin)
@@ -171,14 +172,18 @@ def model_arguments(
 
 
 def _run(
-    runner: _Runner, names: Sequence[str], include: Path | None, unsafe_code: bool
+    runner: _Runner,
+    names: Sequence[str],
+    include: Path | None,
+    unsafe_code: bool | None,
+    tools: str,
 ) -> dict[str, tuple[TaskResult, ...]]:
     """Name -> its results: of a task, or of all of a group or tag."""
     protocol, began = runner.protocol, perf_counter()
-    with _quiet(), _translate_errors(runner.model.name, ", ".join(names)):
+    with _quiet(), _translate_errors(runner.model.name, names, unsafe_code):
         import lm_eval
 
-        manager = _task_manager(names, include)
+        manager = _task_manager(names, include, tools)
         parts = {name: manager.load([name]) for name in names}
         drawn = _draw_samples(parts, protocol)
         simple_evaluate: Any = lm_eval.simple_evaluate  # its decorator hides what it takes
@@ -191,12 +196,14 @@ def _run(
             samples=drawn,
             apply_chat_template=protocol.chat_template,
             bootstrap_iters=0,
-            confirm_run_unsafe_code=unsafe_code,
+            confirm_run_unsafe_code=bool(unsafe_code),
         )
     seconds = (perf_counter() - began) / len(report["results"])
     return {
         name: tuple(
-            _task_result(report, task, seconds, runner.backend)
+            replace(
+                _task_result(report, task, seconds, runner.backend), group=task in part["groups"]
+            )
             for task in (*part["groups"], *part["tasks"])
             if task in report["results"]
         )
@@ -205,8 +212,8 @@ def _run(
 
 
 @cache
-def _every_task(include: Path | None) -> Any:
-    """All tasks the harness knows: reading their names takes it seconds."""
+def _every_task(include: Path | None, tools: str) -> Any:
+    """All tasks the harness knows: reading their names takes it seconds; anew as `tools` change."""
     from lm_eval.tasks import TaskManager
 
     folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
@@ -214,16 +221,16 @@ def _every_task(include: Path | None) -> Any:
 
 
 @cache
-def _own_tasks(include: Path | None) -> Any:
+def _own_tasks(include: Path | None, tools: str) -> Any:
     from lm_eval.tasks import TaskManager
 
     folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
     return TaskManager(include_path=folders, include_defaults=False)
 
 
-def _task_manager(names: Sequence[str], include: Path | None) -> Any:
-    own = _own_tasks(include)
-    return own if set(names) <= set(own.all_tasks) else _every_task(include)
+def _task_manager(names: Sequence[str], include: Path | None, tools: str) -> Any:
+    own = _own_tasks(include, tools)
+    return own if set(names) <= set(own.all_tasks) else _every_task(include, tools)
 
 
 def _draw_samples(
@@ -294,16 +301,9 @@ def _halves(samples: Sequence[Mapping[str, Any]], primary: str) -> tuple[float, 
     return round(sum(even) / len(even), 6), round(sum(odd) / len(odd), 6)
 
 
-@cache
 def _tools(include: Path | None) -> str:
     """What tells versions of tasks apart: the harness's own version, and digests of folders."""
-    folders = [folder for folder in (OWN_TASKS, include) if folder]
-    files = [file for folder in folders for file in sorted(folder.rglob("*"))]
-    digests = (
-        f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-        for file in files
-        if file.suffix in TASK_FILES
-    )
+    digests = [path_digest(folder) for folder in (OWN_TASKS, include) if folder]
     return "\n".join((f"lm_eval {version('lm_eval')}", *digests))
 
 
@@ -325,22 +325,24 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _translate_errors(model: str, task: str) -> Iterator[None]:
+def _translate_errors(model: str, tasks: Sequence[str], unsafe_code: bool | None) -> Iterator[None]:
     """Whatever the harness, a task's code or a model ends in, as an error of ours."""
     try:
         yield
     except Exception as error:  # tasks are programs of others
         said = " ".join(str(error).split())[:300]
         raise EvaluationError(
-            f"{model} cannot be evaluated on {task}: {type(error).__name__}: {said}",
-            hint=_remedy(error),
+            f"{model} cannot be evaluated on {', '.join(tasks)}: {type(error).__name__}: {said}",
+            hint=_remedy(error, unsafe_code),
         ) from error
 
 
-def _remedy(error: Exception) -> str:
+def _remedy(error: Exception, unsafe_code: bool | None) -> str:
     said = str(error).lower()
     if "not a registered" in said:
         return "name a task of `lm_eval ls tasks`, or give the folder of its YAML: --include DIR"
+    if "unsafe" in said and unsafe_code is None:
+        return "name a task that does not run what the model writes"
     if "unsafe" in said:
         return "if you trust what the model writes: --unsafe-code"
     if isinstance(error, OSError | ConnectionError) or "offline" in said:

@@ -57,6 +57,7 @@ class TaskResult:
         seconds: it took.
         harness: its version.
         backend: what ran the model: `hf` or `vllm`.
+        group: whether it is a group's aggregate, not a task's own.
     """
 
     task: str
@@ -70,6 +71,7 @@ class TaskResult:
     seconds: float = 0.0
     harness: str = ""
     backend: str = "hf"
+    group: bool = False
 
     @property
     def primary(self) -> str:
@@ -94,7 +96,7 @@ def result_key(identity: str, task: str, protocol: Protocol, tools: str) -> str:
 
     Args:
         identity: digest of the model's content.
-        task: as it was asked for.
+        task: as it was asked for; a YAML by its content, wherever it lies.
         protocol: how it is put.
         tools: what tells versions of the task apart: the harness's, and a digest of own tasks.
     """

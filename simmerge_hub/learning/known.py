@@ -1,20 +1,34 @@
 """Merges that need not be made: they stand in a journal or another table, and still hold."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
 
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.learning.design import all_pairs
 from simmerge_hub.learning.measurements import Measurement, MergeKey, load_measurements
-from simmerge_hub.learning.recipe import LearnRecipe
-from simmerge_hub.learning.trying import Trial
+from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
+from simmerge_hub.learning.trying import Trial, content_of
 from simmerge_hub.planning.inputs import Inputs
 
 
 def read_given(recipe: LearnRecipe, trial: Trial) -> dict[MergeKey, list[Measurement]]:
-    """The merges of the recipe that other tables hold whole: a search's, or an earlier run's."""
+    """The merges of the recipe that other tables hold whole: a search's, or an earlier run's.
+
+    Only those that were measured as this recipe would: from the same base, by the same version of
+    the harness, on the same tasks, put in the same way.
+    """
     rows = {r.key: r for path in recipe.measured for r in load_measurements(path)}
-    how = {"limit": recipe.limit, "seed": recipe.seed, "dtype": recipe.dtype}
-    rows = {k: r for k, r in rows.items() if r.origin.items() >= how.items()}
+    base = trial.inputs.base
+    assert base is not None
+    asked = {task.name: _asked(recipe, task) for task in recipe.tasks}
+    rows = {
+        key: row
+        for key, row in rows.items()
+        if row.task in asked
+        and _measured_so(row, asked[row.task])
+        and _digest_of(row, "base") == digest(base)
+    }
     merges: dict[MergeKey, list[Measurement]] = {}
     for pair in all_pairs(trial.inputs.names):
         for arm in recipe.arms:
@@ -27,6 +41,27 @@ def read_given(recipe: LearnRecipe, trial: Trial) -> dict[MergeKey, list[Measure
     return merges
 
 
+def _asked(recipe: LearnRecipe, task: LearnTask) -> dict[str, Any]:
+    """What the origin of a row on a task must say; a task in files is those, wherever they lie."""
+    content = content_of(task)
+    return {
+        "limit": recipe.limit,
+        "seed": recipe.seed,
+        "dtype": recipe.dtype,
+        "harness": version("lm_eval"),
+        **({"content": content} if content else {"evaluate": task.evaluate, "content": ""}),
+    }
+
+
+def _measured_so(row: Measurement, asked: Mapping[str, Any]) -> bool:
+    """Rows of before tasks in files were told apart say nothing of content: "" is meant."""
+    return {"content": "", **row.origin}.items() >= asked.items()
+
+
+def _digest_of(row: Measurement, role: str) -> str | None:
+    return row.origin.get("models", {}).get(role, {}).get("digest")
+
+
 def keep_current(
     known: Mapping[MergeKey, list[Measurement]], inputs: Inputs
 ) -> dict[MergeKey, list[Measurement]]:
@@ -34,9 +69,8 @@ def keep_current(
     digests = {model.name: digest(model) for model in inputs.models}
 
     def holds(row: Measurement) -> bool:
-        models = row.origin.get("models", {})
         return all(
-            models.get(role, {}).get("digest") == digests.get(name)
+            _digest_of(row, role) == digests.get(name)
             for role, name in (("expert", row.expert), ("auxiliary", row.auxiliary))
         )
 

@@ -6,7 +6,7 @@ Everything is kept as it comes: an interrupted run goes on where it was, and end
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -35,7 +35,7 @@ from simmerge_hub.learning.tables import (
     load_table,
     outcomes_of,
 )
-from simmerge_hub.learning.trying import Scores, Trial, evaluate_tasks, try_merge
+from simmerge_hub.learning.trying import Scores, Trial, evaluate_tasks, task_digests, try_merge
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
@@ -269,7 +269,7 @@ def _tables(
 def _digest(recipe: LearnRecipe, inputs: Inputs) -> str:
     """Of what every row follows from, besides its own two models."""
     assert inputs.base is not None
-    tasks = [asdict(task) for task in recipe.tasks]
+    tasks = [task_digests(task) for task in recipe.tasks]
     how = [recipe.limit, recipe.seed, recipe.dtype, version("lm_eval")]
     parts = [measurements.SCHEMA, digest(inputs.base), tasks, how]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

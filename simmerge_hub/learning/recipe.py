@@ -3,7 +3,7 @@
 models: [org/code-7b, org/math-7b]       # or collection: org/title-0123456789abcdef01234567
 base: org/base-7b
 tasks:
-  code: {evaluate: humaneval, probes: org/prompts-code}
+  chat: {evaluate: ifeval, probes: org/prompts-chat}
   math: {evaluate: gsm8k, probes: openai/gsm8k:train:question}
 arms: [linear, {ties: {density: 0.5}}, {regmean: {alpha: 0.9}}]
 budget: 60                               # merges
@@ -152,9 +152,12 @@ def _task(name: str, given: Any, folder: Path) -> LearnTask:
     probes, include = fields.get("probes"), fields.get("include")
     if probes and (folder / probes).is_file():
         probes = str(folder / probes)
+    evaluate = str(fields["evaluate"])
+    if evaluate.endswith((".yaml", ".yml")):
+        evaluate = str(folder / Path(evaluate).expanduser())
     return LearnTask(
         name=name,
-        evaluate=str(fields["evaluate"]),
+        evaluate=evaluate,
         probes=probes,
         include=str(folder / include) if include else None,
     )

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from simmerge_hub.errors import SimmergeError
+from simmerge_hub.errors import EvaluationError, SimmergeError
+from simmerge_hub.evaluation.contents import path_digest, task_content
 from simmerge_hub.evaluation.harness import Machine, evaluate
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.digest import digest
@@ -123,7 +124,11 @@ def evaluate_tasks(
     machine: Machine,
     base: Checkpoint | None = None,
 ) -> dict[str, TaskResult]:
-    """Task -> what `model` scores on it; the first result of a group stands for it."""
+    """Task -> what `model` scores on it; a group's aggregate stands for it.
+
+    Raises:
+        EvaluationError: it cannot be evaluated, or a task is several without an aggregate.
+    """
     by_task: dict[str, TaskResult] = {}
     for include in dict.fromkeys(task.include for task in tasks):
         some = [task for task in tasks if task.include == include]
@@ -131,8 +136,38 @@ def evaluate_tasks(
             model, [task.evaluate for task in some], protocol=protocol, machine=machine,
             base=base, include=Path(include) if include else None,
         )  # fmt: skip
-        by_task |= {task.name: results[task.evaluate][0] for task in some}
+        by_task |= {task.name: _only_result(task, results[task.evaluate]) for task in some}
     return by_task
+
+
+def content_of(task: LearnTask) -> str:
+    """What a task is by files here, its YAML or its folder of tasks; "" where it has none."""
+    return task_content(task.evaluate, Path(task.include) if task.include else None)
+
+
+def task_digests(task: LearnTask) -> tuple[str, str, str]:
+    """What rows on a task follow from: its name, what is evaluated, and the prompts it is
+    compared on; files and folders here by their content."""
+    probes = task.probes or ""
+    if probes and Path(probes).exists():
+        probes = path_digest(Path(probes))
+    return task.name, content_of(task) or task.evaluate, probes
+
+
+def _only_result(task: LearnTask, results: Sequence[TaskResult]) -> TaskResult:
+    """The one result of a task, or the aggregate of a group, which comes first.
+
+    A group without an aggregate is a result without metrics, beside those of its tasks.
+    """
+    scored = [result for result in results if result.metrics or not result.group]
+    if len(scored) == 1 or (scored and scored[0].group and scored[0] == results[0]):
+        return scored[0]
+    names = ", ".join(result.task for result in scored[:5])
+    several = f"is {len(scored)} tasks without a score of all ({names})"
+    raise EvaluationError(
+        f"{task.name}: {task.evaluate} {several if scored else 'has no results'}",
+        hint="name one task of it, or a group whose YAML has aggregate_metric_list",
+    )
 
 
 def make_merge(trial: Trial, models: Sequence[str], arm: Arm, folder: Path) -> Checkpoint:
@@ -170,6 +205,7 @@ def _origin(
             role: {"commit": each.commit, "digest": digest(each)} for role, each in models.items()
         },
         "evaluate": task.evaluate,
+        "content": content_of(task),
         "version": result.version if result else "",
         "metric": result.primary if result else "",
         "harness": result.harness if result else "",

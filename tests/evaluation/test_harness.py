@@ -105,14 +105,50 @@ def test_a_score_is_measured_once(code: Checkpoint, monkeypatch: pytest.MonkeyPa
 def test_tasks_of_a_folder_are_known_and_their_change_is_seen(
     code: Checkpoint, own_yaml: Path
 ) -> None:
-    harness._tools.cache_clear()
     (result,) = evaluate(code, ["mine"], protocol=FULL, include=own_yaml)["mine"]
     assert (result.version, result.samples, result.dataset) == ("3", 2, "json")
-    before = harness._tools(own_yaml)
+    yaml = own_yaml / "mine.yaml"
+    yaml.write_text(yaml.read_text().replace("version: 3", "version: 4"))
+    (result,) = evaluate(code, ["mine"], protocol=FULL, include=own_yaml)["mine"]
+    assert result.version == "4"
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_a_change_of_any_file_beside_a_task_is_measured_again(
+    by_path: bool, code: Checkpoint, own_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(own_yaml / "mine.yaml") if by_path else "mine"
+    kept: list[bool] = []
+
+    def ask(name: str) -> TaskResult:
+        more: Any = {"protocol": FULL, "include": None if by_path else own_yaml}
+        (result,) = evaluate(code, [name], **more, tell=lambda _, k: kept.append(k))[name]
+        return result
+
+    assert ask(name).samples == 2
     with (own_yaml / "mine.jsonl").open("a") as file:
         file.write('{"q": "code g(abcd)>", "a": "x"}\n')
-    harness._tools.cache_clear()
-    assert harness._tools(own_yaml) != before
+    assert ask(name).samples == 3
+    (own_yaml / "notes.csv").write_text("a task's code may read this\n")
+    ask(name)
+    monkeypatch.chdir(own_yaml)
+    ask("mine.yaml" if by_path else name)
+    assert kept == [False, False, False, True]
+
+
+def test_another_task_under_the_same_path_is_not_the_one_before(
+    code: Checkpoint, own_yaml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(own_yaml)
+    (first,) = evaluate(code, ["mine.yaml"], protocol=FULL)["mine.yaml"]
+    other = own_yaml / "other"
+    other.mkdir()
+    (other / "mine.yaml").write_text(
+        (own_yaml / "mine.yaml").read_text().replace("version: 3", "version: 5")
+    )
+    monkeypatch.chdir(other)
+    (second,) = evaluate(code, ["mine.yaml"], protocol=FULL)["mine.yaml"]
+    assert (first.version, second.version) == ("3", "5")
 
 
 def test_prompts_are_drawn_by_a_seed_and_larger_draws_hold_smaller_ones() -> None:
@@ -127,6 +163,17 @@ def test_an_unknown_task_is_named(code: Checkpoint, monkeypatch: pytest.MonkeyPa
     with pytest.raises(EvaluationError, match="code cannot be evaluated on nano_cod") as caught:
         evaluate(code, ["nano_cod"])
     assert "--include" in caught.value.hint
+
+
+@pytest.mark.parametrize(("unsafe_code", "named"), [(False, True), (None, False)])
+def test_the_option_for_unsafe_code_is_named_where_it_exists(
+    unsafe_code: bool | None, named: bool, code: Checkpoint, own_yaml: Path
+) -> None:
+    with (own_yaml / "mine.yaml").open("a") as file:
+        file.write("unsafe_code: true\n")
+    with pytest.raises(EvaluationError, match="marked as unsafe") as caught:
+        evaluate(code, ["mine"], protocol=FULL, include=own_yaml, unsafe_code=unsafe_code)
+    assert ("--unsafe-code" in caught.value.hint) is named
 
 
 def test_without_the_harness_one_error_names_the_extra(

@@ -128,6 +128,15 @@ def test_the_nano_recipe_is_read() -> None:
     assert Path(recipe.together[0].outcomes).is_file()
 
 
+def test_a_task_s_own_yaml_lies_beside_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "learn.yaml"
+    tasks = {"code": "tasks/code.yaml", "math": {"evaluate": "gsm8k"}}
+    given = {"models": ["a", "b"], "tasks": tasks, "arms": ["linear"], "budget": 3}
+    path.write_text(json.dumps(given))
+    recipe = load_learn_recipe(path)
+    assert [t.evaluate for t in recipe.tasks] == [str(tmp_path / "tasks/code.yaml"), "gsm8k"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -19,7 +19,7 @@ def options(commands: Any) -> None:
     command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
     command.add_argument(
         "--tasks", action="append", type=arguments.pair, required=True, metavar="NAME=TASK",
-        help="what is evaluated: a name, and the task in the harness: code=humaneval (repeat)",
+        help="what is evaluated: a name, and the task in the harness: math=gsm8k (repeat)",
     )  # fmt: skip
     command.add_argument(
         "--probes", action="append", type=arguments.pair, default=[], metavar="NAME=SOURCE",

@@ -26,7 +26,13 @@ from simmerge_hub.learning.measurements import Measurement, save_measurements
 from simmerge_hub.learning.searching.attempts import Attempt, add_state, read_state, start_state
 from simmerge_hub.learning.searching.space import RANGES, WEIGHT, arm_from, params_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
-from simmerge_hub.learning.trying import Trial, evaluate_tasks, make_merge, measure_rows
+from simmerge_hub.learning.trying import (
+    Trial,
+    evaluate_tasks,
+    make_merge,
+    measure_rows,
+    task_digests,
+)
 from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.tree import join, leaf, recipe_of
@@ -289,6 +295,6 @@ def _digest(trial: Trial, starts: Sequence[Mapping[str, Any]]) -> str:
     """Of what the attempts follow from; the budget is not part of it: a search may go on longer."""
     models = [digest(model) for model in trial.inputs.models]
     base = digest(trial.inputs.base) if trial.inputs.base else ""
-    tasks = [asdict(task) for task in trial.tasks]
+    tasks = [task_digests(task) for task in trial.tasks]
     parts = [models, base, tasks, asdict(trial.protocol), starts, RANGES]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

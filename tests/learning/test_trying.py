@@ -1,0 +1,66 @@
+"""One result stands for a task, and what rows follow from is known by content."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.errors import EvaluationError
+from simmerge_hub.evaluation.harness import Machine
+from simmerge_hub.evaluation.results import Protocol, TaskResult
+from simmerge_hub.learning import trying
+from simmerge_hub.learning.recipe import LearnTask
+from simmerge_hub.learning.trying import evaluate_tasks, task_digests
+
+TASK = LearnTask(name="know", evaluate="mmlu")
+
+
+def result(task: str, group: bool = False, **metrics: float) -> TaskResult:
+    return TaskResult(
+        task=task, version="1", dataset="", metrics=metrics, rising=("acc",), group=group
+    )
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, *results: TaskResult) -> TaskResult:
+    monkeypatch.setattr(trying, "evaluate", lambda *_, **__: {"mmlu": results})
+    model: Any = None
+    return evaluate_tasks(model, [TASK], Protocol(), Machine())["know"]
+
+
+def test_one_task_or_an_aggregate_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = result("a", acc=0.1), result("b", acc=0.3)
+    whole = result("mmlu", group=True, acc=0.2)
+    assert ask(monkeypatch, one) == one
+    assert ask(monkeypatch, whole, one, two) == whole
+    assert ask(monkeypatch, result("mmlu", group=True), one) == one
+
+
+BARE, PART = result("mmlu", group=True), result("part", group=True, acc=0.4)
+
+
+@pytest.mark.parametrize("front", [(), (BARE,), (BARE, PART)])
+def test_several_without_an_aggregate_are_refused(
+    front: tuple[TaskResult, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EvaluationError, match=r"know: mmlu is \d tasks without .*a, b") as caught:
+        ask(monkeypatch, *front, result("a", acc=0.1), result("b", acc=0.3))
+    assert "aggregate_metric_list" in caught.value.hint
+
+
+def test_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EvaluationError, match="know: mmlu has no results"):
+        ask(monkeypatch)
+
+
+@pytest.mark.parametrize("changed", ["tasks/mine.yaml", "prompts.txt"])
+def test_rows_follow_from_what_files_hold(changed: str, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    for name in ("tasks/mine.yaml", "prompts.txt"):
+        (tmp_path / name).write_text("before\n")
+    probes, include = str(tmp_path / "prompts.txt"), str(tmp_path / "tasks")
+    task = LearnTask(name="code", evaluate="mine", probes=probes, include=include)
+    before = task_digests(task)
+    assert str(tmp_path) not in "".join(before)
+    (tmp_path / changed).write_text("after\n")
+    assert task_digests(task) != before
+    assert task_digests(TASK) == ("know", "mmlu", "")
