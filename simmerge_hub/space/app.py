@@ -32,7 +32,7 @@ STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "sans-serif"]
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """Where the Hub's client finds a token; visitors shall read what is public, and no more."""
-PLANS_AT_ONCE, MERGES_AT_ONCE, PUSHES_AT_ONCE, WAITING = 2, 1, 2, 32
+PLANS_AT_ONCE, MERGES_AT_ONCE, PUSHES_AT_ONCE, WAITING = 4, 1, 2, 32
 
 
 def build(*, space: bool = False) -> gr.Blocks:
@@ -109,8 +109,6 @@ def launch(*, port: int | None = None, space: bool = False) -> tuple[gr.Blocks, 
     for name in ("httpx", "gradio"):
         logging.getLogger(name).setLevel(logging.WARNING)
     page = build(space=space)
-    for name in TOKENS if space else ():  # gradio has looked; no visitor has come yet
-        os.environ.pop(name, None)
     _, address, _ = page.launch(
         server_name=None if space else "127.0.0.1",
         server_port=port,
@@ -139,7 +137,15 @@ def _theme() -> Base:
     )
 
 
+def _forget_tokens() -> None:
+    for name in TOKENS:
+        os.environ.pop(name, None)
+
+
 def serve_space() -> None:
     """What app.py of a Space runs, until the Space ends; no token of its owner is used."""
+    if os.environ.get("SPACE_ID"):
+        _forget_tokens()
     page, _ = launch(space=True)
+    _forget_tokens()  # where it is no Space, gradio signs in with one, and has by now
     page.block_thread()
