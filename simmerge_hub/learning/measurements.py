@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.selector.tables.lines import read_lines, write_text
+from simmerge_hub.selector.tables.lines import read_lines, read_whole_lines, write_text
 from simmerge_hub.selector.tables.outcomes import check_header
 
 FORMAT = "simmerge-hub measurements"
@@ -60,7 +60,7 @@ class Measurement:
 
 def read_journal(path: Path, of: str) -> dict[MergeKey, list[Measurement]]:
     """The merges that the journal holds; none if it is not there, or of something else."""
-    lines = list(_whole_lines(path))
+    lines = list(read_whole_lines(path))
     if not lines or lines[0].get("of") != of:
         return {}
     return {_key(line): [_from_plain(row) for row in line["rows"]] for line in lines[1:]}
@@ -88,7 +88,7 @@ def add_to_journal(
 
 def seconds_of(path: Path) -> list[float]:
     """What the merges in a journal took, each with its evaluations, where known."""
-    return [float(line["seconds"]) for line in _whole_lines(path) if line.get("seconds")]
+    return [float(line["seconds"]) for line in read_whole_lines(path) if line.get("seconds")]
 
 
 def save_measurements(rows: Iterable[Measurement], path: Path) -> None:
@@ -129,13 +129,3 @@ def _from_plain(entry: Mapping[str, Any]) -> Measurement:
 def _key(line: Mapping[str, Any]) -> MergeKey:
     first, second, label = line["merge"]
     return first, second, label
-
-
-def _whole_lines(path: Path) -> Iterable[Any]:
-    if not path.exists():
-        return
-    for line in path.read_text().split("\n"):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return

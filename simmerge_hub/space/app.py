@@ -32,7 +32,7 @@ STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "sans-serif"]
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 """Where the Hub's client finds a token; visitors shall read what is public, and no more."""
-PLANS_AT_ONCE, MERGES_AT_ONCE, PUSHES_AT_ONCE, WAITING = 4, 1, 2, 32
+PLANS_AT_ONCE, MERGES_AT_ONCE, PUSHES_AT_ONCE, WAITING = 2, 1, 2, 32
 
 
 def build(*, space: bool = False) -> gr.Blocks:

@@ -54,8 +54,8 @@ class Merges:
                 else:
                     merged = True
                     yield {**self._finish(step.result), self.folder: str(place)}
-        except work.Stopped:
-            yield self.stop(request)
+        except work.Stopped:  # who stopped it has said so, or began anew: the page is theirs
+            return
         except (SimmergeError, OSError) as error:
             yield {**self._idle(), done.status: sections.error_box(_ours(error)).text}
         finally:

@@ -81,8 +81,8 @@ class Plans:
                     continue
                 yield self._decide(step.result)
                 yield self._detail(step.result, cost(step.result.plan))
-        except work.Stopped:
-            yield self.stop(request)
+        except work.Stopped:  # who stopped it has said so, or began anew: the page is theirs
+            return
         except SimmergeError as error:
             seen = look(question) if question.models else Sight()
             yield {**self._fail(error, seen), **self._ask_experts(question, seen)}

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -70,18 +69,6 @@ def test_a_link_plans_and_a_corrected_expert_plans_again(address: str, visit: Vi
     assert link == "?models=nano/code,nano/math&tasks=code:nano/code"
 
 
-def begin_again(page: "Page") -> None:
-    """As a person does who presses a key too early: once more."""
-    from playwright.sync_api import expect
-
-    for _ in range(10):
-        page.locator("#plan").focus()
-        page.keyboard.press("Enter")
-        with suppress(AssertionError):
-            expect(page.locator("#status")).not_to_contain_text("Stopped", timeout=10_000)
-            return
-
-
 def test_three_models_on_a_phone_in_the_dark_by_keyboard(address: str, visit: Visit) -> None:
     """And their merge tree; and it is stopped, and begun again."""
     from playwright.sync_api import expect
@@ -91,7 +78,8 @@ def test_three_models_on_a_phone_in_the_dark_by_keyboard(address: str, visit: Vi
     page.locator("#stop").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#status")).to_contain_text("Stopped")
-    begin_again(page)
+    page.locator("#plan").focus()
+    page.keyboard.press("Enter")
     page.locator("#decision h2").wait_for()
     page.get_by_alt_text("The merge tree: models at the left, the merge at the right").wait_for()
     page.locator("#merge").wait_for()

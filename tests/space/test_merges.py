@@ -1,7 +1,10 @@
 """A merge on this machine, pushed as who asks for it; nothing is left behind."""
 
+from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -45,6 +48,29 @@ def test_without_a_plan_or_a_merge_there_is_nothing_to_do(page: Merges) -> None:
     (said,) = page.merge(visitor, None, "")  # pyright: ignore[reportArgumentType]
     assert "there is no plan yet" in said[page.done.status]
     assert "nothing is merged yet" in page.push("", "org/name", False, False)[page.done.pushed]
+
+
+def test_a_merge_that_was_stopped_leaves_the_next_one_alone(
+    page: Merges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(_made: object, _place: Path, say: Callable[[str], None]) -> None:
+        while True:
+            say("working")
+            sleep(0.01)
+
+    monkeypatch.setattr(merges, "_merge", work)
+    visitor: Any = SimpleNamespace(session_hash="x")
+    made: Any = object()
+    first, second = page.merge(visitor, made, ""), page.merge(visitor, made, "")
+    next(first)
+    next(first)  # it runs
+    page.stop(visitor)
+    next(second)
+    assert list(first) == []
+    next(second)
+    assert "working" in next(second)[page.done.status]
+    page.stop(visitor)
+    assert list(second) == []
 
 
 def test_a_folder_is_removed_and_no_folder_is_none(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A person's corrections: which experts count when they plan again; what an address fills in."""
 
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +40,33 @@ def test_experts_count_where_a_person_changed_them(plans: Plans) -> None:
 def test_experts_of_other_models_are_forgotten(plans: Plans) -> None:
     before = Question(models=tuple(MODELS), experts={"code": "a/code"})
     assert ask(plans, ["a/math", "", ""], before, ["a/x", "a/math"]).experts == {}
+
+
+@pytest.mark.parametrize("how", ["stopped", "asked again"])
+def test_a_plan_that_was_ended_leaves_the_next_one_alone(
+    plans: Plans, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It neither stops it nor says anything over it: the page is the next one's."""
+
+    def work(_question: Question, say: Any) -> None:
+        while True:
+            say("working")
+            sleep(0.01)
+
+    monkeypatch.setattr("simmerge_hub.space.plans.answer", work)
+    visitor: Any = SimpleNamespace(session_hash="x")
+    given = (MODELS, "", "", "published", "mean", *[None] * fields.MOST_TASKS, {}, None)
+    first, second = plans.plan(visitor, *given), plans.plan(visitor, *given)
+    next(first)
+    next(first)  # it runs
+    if how == "stopped":
+        plans.stop(visitor)
+    next(second)
+    assert list(first) == []
+    next(second)
+    assert "working" in next(second)[plans.asked.status]
+    plans.stop(visitor)
+    assert list(second) == []
 
 
 def test_an_address_fills_in_the_page_and_an_empty_one_disturbs_nobody(plans: Plans) -> None:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simmerge_hub.selector.tables.lines import read_whole_lines
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -35,19 +37,10 @@ class Attempt:
 
 def read_state(path: Path, of: str) -> list[Attempt]:
     """The attempts that the file holds; none if it is not there, or of something else."""
-    attempts: list[Attempt] = []
-    lines = path.read_text().split("\n") if path.exists() else []
-    for number, line in enumerate(lines):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break
-        if number == 0:
-            if entry.get("of") != of:
-                break
-            continue
-        attempts.append(Attempt(**entry))
-    return attempts
+    lines = list(read_whole_lines(path))
+    if not lines or lines[0].get("of") != of:
+        return []
+    return [Attempt(**entry) for entry in lines[1:]]
 
 
 def start_state(path: Path, of: str, attempts: Sequence[Attempt]) -> None:

@@ -1,7 +1,9 @@
 """Tables on disk: JSON Lines, plain or compressed, by the file's name (`.jsonl`, `.jsonl.gz`)."""
 
 import gzip
+import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,15 @@ def read_text(path: Path) -> str:
     if len(text) > LARGEST_TABLE:
         raise ValueError("it is longer than 1 GiB")
     return text
+
+
+def read_whole_lines(path: Path) -> Iterator[Any]:
+    """The JSON values of a journal of ours, up to a line that was torn; none if it is not there."""
+    for line in path.read_text("utf-8").split("\n") if path.exists() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
 
 
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from simmerge_hub.selector.tables.lines import read_whole_lines
 from simmerge_hub.selector.tables.outcomes import Outcome
 
 Pair = tuple[str, str]
@@ -24,7 +25,7 @@ Digest = Callable[[Pair], str | None]
 
 def read(path: Path, digest: str, of: Digest) -> dict[Pair, list[Outcome]]:
     """The pairs that the journal at `path` holds; none if it is not there or of something else."""
-    lines = list(_lines(path))
+    lines = list(read_whole_lines(path))
     if not lines or lines[0].get("journal") != digest:
         return {}
     return {
@@ -57,13 +58,3 @@ def add(path: Path, pair: Pair, rows: Iterable[Outcome], of: Digest) -> None:
 def _pair(line: Mapping[str, Any]) -> Pair:
     one, other = line["pair"]
     return one, other
-
-
-def _lines(path: Path) -> Iterable[Any]:
-    if not path.exists():
-        return
-    for line in path.read_text().split("\n"):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return
