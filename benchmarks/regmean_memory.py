@@ -6,7 +6,10 @@
 Two random Llamas in bf16, each run on 64 prompts. The claim: peak memory depends on the widest
 layer, not on how many there are (`shallow` and `deep` differ in depth alone). Beside it stands what
 `simmerge-hub check` says beforehand. A model that answers its prompts is whole in memory while it
-does, so merges are measured without answers and with them. Writes benchmarks/regmean_memory.json.
+does, so merges are measured without answers and with them. Beside their time stands that of one
+forward pass of both whole models over the same prompts. Of a 7B shape one layer is measured and all
+32 are computed: the memory is that of one, the time 32 times it, vocabulary and all, so at most
+that. Writes benchmarks/regmean_memory.json.
 """
 
 import argparse
@@ -17,12 +20,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
 import yaml
 from safetensors.torch import save_file
 from synthetic import save_tokenizer
+
+from simmerge_hub.signatures.probing.probe import probe_set
 
 HERE = Path(__file__).parent
 MODELS = {
@@ -43,6 +49,8 @@ MERGES: dict[str, dict[str, Any]] = {
     "regmean, inputs: merge": {"answers": 0},
 }
 """What is merged how, with the tokens of answers."""
+LAYERS_OF_7B = 32
+PROMPTS_TOGETHER = 16
 
 
 def main() -> None:
@@ -52,7 +60,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--merges", nargs="+", choices=MERGES, default=list(MERGES))
     parser.add_argument("--make", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--forward", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.forward:
+        print(run_forward(options.forward))
+        return
     if options.make:  # in a process of its own: a child's peak begins with its parent's size
         folder, *numbers = options.make
         save(Path(folder), *map(int, numbers))
@@ -63,6 +75,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="regmean-memory-", dir=options.work) as work:
             fresh = measure(Path(work), MODELS[name], options.merges)
             measured["models"][name] = measured["models"].get(name, {}) | fresh
+        if name.startswith("7B"):
+            measured["7B, computed"] = compute_whole(measured["models"][name])
         print(name, json.dumps(measured["models"][name]), flush=True)
         measured["threads"] = os.cpu_count()
         path.write_text(json.dumps(measured, indent=2) + "\n")
@@ -73,7 +87,41 @@ def measure(work: Path, shape: tuple[int, int, int], merges: list[str]) -> dict[
     for seed, name in enumerate("ab"):
         command = [sys.executable, __file__, "--make", str(work / name), *map(str, shape)]
         subprocess.run([*command, str(seed)], check=True)
-    return {name: merge(work, name) for name in merges}
+    passes = [time_forward(work / name) for name in "ab"]
+    merged = {name: merge(work, name) for name in merges}
+    return {"forward": {"seconds": round(sum(passes), 1)}, **merged}
+
+
+def time_forward(folder: Path) -> float:
+    """Seconds of one pass over the prompts, in a process of its own."""
+    command = [sys.executable, __file__, "--forward", str(folder)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(said.stdout.split()[-1])
+
+
+def run_forward(folder: Path) -> float:
+    """Seconds that the whole model takes for the prompts, in float32 as merges run it."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, pad_token="<unk>")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    texts = probe_set(TASK).prompts
+    began = perf_counter()
+    with torch.inference_mode():
+        for low in range(0, len(texts), PROMPTS_TOGETHER):
+            some = list(texts[low : low + PROMPTS_TOGETHER])
+            inputs = tokenizer(some, return_tensors="pt", padding=True)
+            model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    return perf_counter() - began
+
+
+def compute_whole(layer: dict[str, Any]) -> dict[str, Any]:
+    """Memory and time of all layers, from those of one."""
+    return {
+        name: {"peak_mb": one["peak_mb"], "seconds": round(one["seconds"] * LAYERS_OF_7B)}
+        for name, one in layer.items()
+        if "peak_mb" in one and name != "regmean with answers"  # there whole models answer
+    }
 
 
 def save(folder: Path, hidden: int, inner: int, layers: int, seed: int) -> None:

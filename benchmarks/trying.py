@@ -1,7 +1,8 @@
 """What tried merges keep of their experts' own answers, beside what they are worth.
 
     python benchmarks/trying.py measure ZOO TABLE --name nano    # a built zoo; 12 minutes for nano
-    python benchmarks/trying.py sets ZOO                         # three models at once; 5 minutes
+    python benchmarks/trying.py sets ZOO                         # three and four models at once;
+                                                                 # 15 minutes
     python benchmarks/trying.py report                           # seconds, without a zoo
 
 Pairs of an outcomes table are drawn by a hash of their names, spread over the zoo's bases. Each is
@@ -61,8 +62,8 @@ HERE = Path(__file__).parent
 BUILD = HERE.parent / "build"
 SHARES = {"skills": 65, "half": 48, "large": 0}
 """Nano pairs of each base; of a base that is not here all that are wanted."""
-SET_BASE, SETS = "skills", 24
-"""Sets of three: of which base, and how many."""
+SET_BASE, SET_SIZES, SETS = "skills", (3, 4), 24
+"""Sets of models: of which base, how large, and how many of each size."""
 SET_ARMS = (
     arm("linear"),
     arm("ties", density=0.5),
@@ -117,57 +118,71 @@ def measure(given: argparse.Namespace) -> None:
 
 
 def measure_sets(given: argparse.Namespace) -> None:
-    """Sets of three nano models of one base, experts of different tasks, merged in one step."""
-    manifest, rows = load_manifest(given.zoo), []
+    """Sets of nano models of one base, experts of different tasks, merged in one step."""
+    manifest = load_manifest(given.zoo)
     journal = BUILD / "kept-sets.jsonl"
     BUILD.mkdir(exist_ok=True)
-    if journal.is_file():
-        rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    lines = journal.read_text().splitlines() if journal.is_file() else []
+    rows = [json.loads(line) for line in lines]
     known = {tuple(row["models"]) for row in rows}
-    bench, side = set_up(manifest, SET_BASE, SET_ARMS, given.prompts, models=3)
-    for models in draw_sets(manifest):
-        if models in known:
+    for size in SET_SIZES:
+        missing = [models for models in draw_sets(manifest, size) if models not in known]
+        if not missing:
             continue
-        sides = {name: side(name) for name in models}
-        entry: dict[str, Any] = {"models": models, "arms": {}}
-        for each in SET_ARMS:
-            merge = merge_sides(bench, each, sides)
-            entry["arms"][each.label] = {
-                name: {**read(merge, own), "gain": _gain_in_set(manifest, merge, name, models)}
-                for name, own in sides.items()
-            }
-        rows.append(entry)
-        with journal.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        print(len(rows), *models, flush=True)
+        bench, side = set_up(manifest, SET_BASE, SET_ARMS, given.prompts, models=size)
+        for models in missing:
+            rows.append(measure_set(manifest, bench, {name: side(name) for name in models}))
+            with journal.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
+            print(len(rows), *models, flush=True)
     path = trying_report.TABLES / "kept-sets.jsonl.gz"
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def draw_sets(manifest: Manifest) -> list[tuple[str, ...]]:
-    """SETS sets, drawn by a seed."""
+def measure_set(manifest: Manifest, bench: Bench, sides: "Mapping[str, Side]") -> dict[str, Any]:
+    """Arm -> expert -> what the merge of all keeps, and what it is worth."""
+    arms: dict[str, Any] = {}
+    for each in SET_ARMS:
+        merge = merge_sides(bench, each, sides)
+        arms[each.label] = {
+            name: {**read(merge, own), **worth_in_set(manifest, merge, name, list(sides))}
+            for name, own in sides.items()
+        }
+    return {"models": list(sides), "arms": arms}
+
+
+def draw_sets(manifest: Manifest, size: int) -> list[tuple[str, ...]]:
+    """SETS sets of a size, drawn by a seed."""
     names = [n for n in sorted(manifest.specialists) if base_of(manifest, n) == SET_BASE]
     random, drawn = Random(0), list[tuple[str, ...]]()
     while len(drawn) < SETS:
-        chosen = tuple(sorted(random.sample(names, 3)))
-        if len({manifest.models[n].spec["task"] for n in chosen}) == 3 and chosen not in drawn:
+        chosen = tuple(sorted(random.sample(names, size)))
+        if len({manifest.models[n].spec["task"] for n in chosen}) == size and chosen not in drawn:
             drawn.append(chosen)
     return drawn
 
 
-def _gain_in_set(manifest: Manifest, merge: Any, name: str, models: Sequence[str]) -> float | None:
-    """The share of the gap between the expert and the mean of the others; None without a gap."""
+def worth_in_set(
+    manifest: Manifest, merge: Any, name: str, models: Sequence[str]
+) -> dict[str, float | None]:
+    """`utility`: exact match as a share of the expert's.
+
+    `gain`: the share of the gap between the expert and the mean of the others; None without a gap.
+    """
     task = manifest.models[name].spec["task"]
     own, *others = (
         manifest.models[n].scores[task]["exact_match"]
         for n in (name, *(n for n in models if n != name))
     )
-    level = sum(others) / len(others)
-    if own - level < SMALLEST_GAP:
-        return None
     examined = exam(find_task(manifest.tasks[task]), manifest.evaluation)
     reached = mean(evaluate(merge, examined).exact_match)
-    return round(min(HIGHEST, max(-1.0, (reached - level) / (own - level))), DIGITS)
+    level = sum(others) / len(others)
+    gap = own - level
+    gain = min(HIGHEST, max(-1.0, (reached - level) / gap)) if gap >= SMALLEST_GAP else None
+    return {
+        "utility": round(reached / own, DIGITS) if own else None,
+        "gain": None if gain is None else round(gain, DIGITS),
+    }
 
 
 def read_journal(path: Path) -> dict[Pair, Any]:

@@ -56,7 +56,10 @@ def write() -> None:
         report["real, lines from nano"] = judge_real(real, line)
     sets = TABLES / "kept-sets.jsonl.gz"
     if sets.is_file():
-        report["three nano models at once, lines from pairs"] = judge_sets(sets, line)
+        rows = [row for _, row in read_lines(sets)]
+        for size in sorted({len(row["models"]) for row in rows}):
+            some = [row for row in rows if len(row["models"]) == size]
+            report[f"{size} nano models at once, lines from pairs"] = judge_sets(some, line)
     (HERE / "trying.json").write_text(json.dumps(report, indent=1) + "\n")
     for zoo, each in report.items():
         print(zoo, json.dumps(each, indent=1))
@@ -254,9 +257,8 @@ def judge_real(table: Table, entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def judge_sets(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Sets of three, merged in one step; the lines are those of pairs."""
-    rows = [row for _, row in read_lines(path)]
+def judge_sets(rows: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Sets of models, merged in one step; the lines are those of pairs."""
     line, labels = entry["blind"], list(rows[0]["arms"])
     truth, seen, errors, flat = [], [], [], []
     for row in rows:
@@ -279,6 +281,10 @@ def judge_sets(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "sets": len(truth),
         "arms": {label: round(float(truth[:, i].mean()), DIGITS) for i, label in enumerate(labels)},
+        "share of the experts' exact match": {
+            label: round(float(np.mean([_utility(row["arms"][label]) for row in rows])), DIGITS)
+            for label in labels
+        },
         "gap closed": {
             "best fixed arm": round(float(take(truth, np.array(fixed)).mean()), DIGITS),
             "all tried": round(float(take(truth, seen.argmax(axis=1)).mean()), DIGITS),
@@ -287,6 +293,10 @@ def judge_sets(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         "correlation with true gain": round(float(np.corrcoef(said, true)[0, 1]), DIGITS),
         "coverage": round(float((np.concatenate(errors) <= line["radius"]).mean()), DIGITS),
     }
+
+
+def _utility(tasks: Mapping[str, Mapping[str, Any]]) -> float:
+    return float(np.mean([task["utility"] for task in tasks.values()]))
 
 
 def best_fixed(

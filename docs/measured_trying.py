@@ -33,17 +33,22 @@ def trying_real() -> str:
 
 
 def trying_sets() -> str:
-    """Three models merged in one step, judged by the lines of pairs."""
-    report = read("trying").get("three nano models at once, lines from pairs")
-    if report is None:
-        return "Not measured yet."
-    rows = [(name, f"{gain:.3f}") for name, gain in report["gap closed"].items()]
-    rows += [(f"`{label}`", f"{gain:.3f}") for label, gain in report["arms"].items()]
-    said = (
-        f"{report['sets']} sets; correlation with the true gap closed "
-        f"{report['correlation with true gain']:.3f}, 90 % intervals hold {report['coverage']:.1%}:"
-    )
-    return f"{said}\n\n{table(('chosen by', 'gap closed'), rows)}"
+    """Three and four models merged in one step, judged by the lines of pairs."""
+    report, parts = read("trying"), []
+    for size, word in ((3, "three"), (4, "four")):
+        each = report[f"{size} nano models at once, lines from pairs"]
+        shares = each["share of the experts' exact match"]
+        rows = [(name, f"{gain:.3f}", "") for name, gain in each["gap closed"].items()]
+        rows += [
+            (f"`{label}`", f"{gain:.3f}", f"{shares[label]:.3f}")
+            for label, gain in each["arms"].items()
+        ]
+        parts.append(
+            f"{each['sets']} sets of {word}; correlation with the true gap closed "
+            f"{each['correlation with true gain']:.3f}, 90 % intervals hold {each['coverage']:.1%}:"
+        )
+        parts.append(table(("chosen by", "gap closed", "share of the experts"), rows))
+    return "\n\n".join(parts)
 
 
 def trying_correlation() -> str:
