@@ -1,7 +1,7 @@
 """How good the choice of an operator is on models the predictor never saw, and what it rests on.
 
-    python benchmarks/selection.py                    # about an hour on two cores
-    python benchmarks/selection.py --only main cost   # the JSON keeps the other parts
+    python benchmarks/selection.py                          # 20 minutes on two cores
+    python benchmarks/selection.py --only main ablations    # the JSON keeps the other parts
 
 Reads the committed outcomes and features of the zoo. Splits keep models apart: no model is on both
 sides. In the part `main` everything that is chosen (trees, which model, best fixed operator,

@@ -121,7 +121,6 @@ PARTS: dict[str, Callable[[], str]] = {
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,
         selection.selection_tokens, selection.selection_real, selection.selection_belief,
         selection.activations, selection.activation_ablation, selection.off_probes,
-        selection.packaged,
         selection.zoo_gates,
         selection.zoo_more_gates,
         selection.selection_cost,

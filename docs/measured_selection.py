@@ -12,76 +12,90 @@ SIMPLER = (
     "random forest", "xgboost, shuffled features", "xgboost, heads", "xgboost, conditioned",
     "xgboost", "oracle by halves", "oracle",
 )  # fmt: skip
-SETS = ("balanced", "paper", "all")
-PACKAGE = BENCHMARKS.parent / "simmerge_hub" / "selector" / "predictor"
-
-
-def selection_strategies() -> str:
-    """Every way to choose, judged on the expert's task."""
-    return _strategies("sets")
+SETS = ("all", "balanced", "paper")
+CHOSEN = ("all", "weights", "balanced")
+"""What a plan chooses from: with prompts, without, and without leaning."""
 
 
 def selection_pairs() -> str:
-    """The same judged on both tasks of a pair."""
+    """Every way to choose, judged on both tasks of a pair."""
     return _strategies("pairs")
+
+
+def selection_strategies() -> str:
+    """The same judged on the expert's task alone."""
+    return _strategies("sets")
 
 
 def selection_fixed() -> str:
     """Every arm, always."""
-    found = read("selection")["main"]["sets"]["all"]["strategies"]
-    fixed = {n.removeprefix("always "): s for n, s in found.items() if n.startswith("always ")}
-    ordered = sorted(fixed, key=lambda name: -fixed[name]["mean"])
-    return table(("arm", "gap closed"), [(f"`{n}`", _spread(fixed[n])) for n in ordered])
+    report = read("selection")["main"]
+    pairs, tasks = (report[what]["all"]["strategies"] for what in ("pairs", "sets"))
+    fixed = [name for name in pairs if name.startswith("always ")]
+    fixed.sort(key=lambda name: -pairs[name]["mean"])
+    rows = [
+        (f"`{name.removeprefix('always ')}`", _spread(pairs[name]), _spread(tasks[name]))
+        for name in fixed
+    ]
+    return table(("arm", "both tasks of a pair", "the expert's task alone"), rows)
 
 
 def selection_regimes() -> str:
     """Headroom captured, pooled and by regime."""
-    found = read("selection")
+    report = read("selection")
     rows = []
-    for name in SETS:
-        pooled = found["main"]["sets"][name]
-        rows.append((name, "pooled", pooled["cases"], *_captured(_slim(pooled))))
+    for name in CHOSEN:
+        pooled = report["sets"][name]["both"]
+        rows.append((NAMES[name], "pooled", pooled["cases"], *_captured(pooled)))
         rows += [
-            (name, regime.partition("/")[2], each[name]["cases"], *_captured(each[name]))
-            for regime, each in found["regimes"].items()
+            (NAMES[name], regime.partition("/")[2], each["cases"], *_captured(each))
+            for regime, sets in report["regimes"].items()
+            for each in [sets[name]["both"]]
         ]
-    return table(("arms", "regime", "cases", *CAPTURED), rows)
+    return table(("arms", "regime", "pairs", *CAPTURED), rows)
 
 
 def selection_ablations() -> str:
     """What each kind of evidence is worth."""
-    found = read("selection")["ablations"]
+    report = read("selection")["ablations"]
     rows = [
         (
             name,
             each["features"],
-            *(f"{_spread(each[arms]['over best fixed'])}" for arms in ("balanced", "paper")),
-            *(f"{each[arms]['advantage r2']:.2f}" for arms in ("balanced", "paper")),
+            *(f"{each[arms]['both']['xgboost']['mean']:.3f}" for arms in CHOSEN),
+            *(_spread(each[arms]["both"]["over best fixed"]) for arms in CHOSEN[:2]),
+            f"{each['all']['both']['advantage r2']:.2f}",
         )
-        for name, each in found.items()
+        for name, each in sorted(
+            report.items(), key=lambda item: -item[1]["all"]["both"]["xgboost"]["mean"]
+        )
     ]
     heads = (
-        "features", "how many", "over best fixed: balanced", "the paper's three",
-        "R² of the advantage: balanced", "the paper's three",
+        "features", "how many", *(NAMES[arms] for arms in CHOSEN),
+        *(f"over best fixed: {NAMES[arms]}" for arms in CHOSEN[:2]), "R² of the advantage, all",
     )  # fmt: skip
     return table(heads, rows)
 
 
 def selection_unseen() -> str:
     """A base size and domains that were never trained on."""
-    found = read("selection")
+    report = read("selection")
+    sizes = {f"×4 base, trained on {n}": each for n, each in report["unseen size"].items()}
+    domains = report["unseen domain"]
+    every = {"every domain": domains["pooled"]}
     rows = [
-        (f"×4 base, trained on {name}", arms, each[arms]["cases"], *_captured(each[arms]))
-        for name, each in found["unseen size"].items()
-        for arms in ("balanced", "paper")
-    ]
-    rows += [
-        (f"domain {name}" if name != "pooled" else "every domain", arms, each[arms]["cases"],
-         *_captured(each[arms]))
-        for name, each in found["unseen domain"].items()
-        for arms in ("balanced", "paper")
+        (name, "both tasks", NAMES[arms], each[arms]["both"]["cases"],
+         *_captured(each[arms]["both"]))
+        for name, each in (sizes | every).items()
+        for arms in CHOSEN[:2]
     ]  # fmt: skip
-    return table(("never trained on", "arms", "cases", *CAPTURED), rows)
+    alone = {f"domain {name}": each for name, each in domains.items() if name != "pooled"} | every
+    rows += [
+        (name, "the expert's", NAMES["balanced"], each["balanced"]["task"]["cases"],
+         *_captured(each["balanced"]["task"]))
+        for name, each in alone.items()
+    ]  # fmt: skip
+    return table(("never trained on", "judged on", "arms", "cases", *CAPTURED), rows)
 
 
 def selection_operators() -> str:
@@ -107,10 +121,10 @@ def selection_coverage() -> str:
 
 def selection_experts() -> str:
     """Experts named, and experts inferred."""
-    found = read("selection")["inferred experts"]
+    report = read("selection")["inferred experts"]
     rows = [
-        (how, arms, *_captured(found[how][arms]))
-        for arms in ("balanced", "paper")
+        (how, NAMES[arms], *_captured(report[how][arms]["task"]))
+        for arms in ("all", "balanced")
         for how in ("known", "inferred")
     ]
     return table(("the expert is", "arms", *CAPTURED), rows)
@@ -118,9 +132,10 @@ def selection_experts() -> str:
 
 def selection_tokens() -> str:
     """The same choices judged by token accuracy."""
-    found = read("selection")["secondary"]
-    rows = [(name, found[name]["cases"], *_captured(found[name])) for name in SETS]
-    return table(("arms", "cases", *CAPTURED), rows)
+    report = read("selection")["secondary"]
+    views = [(name, report[name]["both"]) for name in CHOSEN]
+    rows = [(NAMES[name], each["cases"], *_captured(each)) for name, each in views]
+    return table(("arms", "pairs", *CAPTURED), rows)
 
 
 def selection_real() -> str:
@@ -178,21 +193,6 @@ def off_probes() -> str:
     return table(("model or merge", "loss per token (95 %)"), rows)
 
 
-def packaged() -> str:
-    """What the packaged predictor's report says of both tasks of a pair, all arms."""
-    report = json.loads((PACKAGE / "default.json").read_text())["report"]
-    rows = []
-    for arms in ("all", "balanced"):
-        found = report["pairs"][arms]["strategies"]
-        kept = {n: each for n, each in found.items() if not n.startswith("always")}
-        name = {"all": "all", "balanced": "weights alone, equal"}[arms]
-        rows += [
-            (name, strategy, _spread(each))
-            for strategy, each in sorted(kept.items(), key=lambda item: item[1]["mean"])
-        ]
-    return table(("arms", "strategy", "gap closed"), rows)
-
-
 def selection_belief() -> str:
     """How often a ranking is followed, near and far, and what that gains."""
     found, rows = read("belief"), []
@@ -233,7 +233,7 @@ def selection_cost() -> str:
 
 def zoo_gates() -> str:
     """Whether there is anything to select, by regime and set of arms."""
-    return _gates("zoo-v2", ("all", "balanced", "paper"))
+    return _gates("zoo-v3", ("all", "balanced", "paper"))
 
 
 def zoo_more_gates() -> str:
@@ -262,6 +262,12 @@ def _gates(zoo: str, kinds: tuple[str, ...]) -> str:
     return table(heads, rows)
 
 
+NAMES = {
+    "all": "all",
+    "weights": "weights alone",
+    "balanced": "weights alone, equal",
+    "paper": "the paper's three",
+}
 CAPTURED = ("best fixed", "XGBoost", "oracle", "over best fixed", "headroom captured")
 
 
@@ -276,17 +282,6 @@ def _captured(each: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _slim(found: Mapping[str, Any]) -> dict[str, Any]:
-    strategies = found["strategies"]
-    return {
-        "xgboost": strategies["xgboost"],
-        "best fixed": strategies["best fixed"],
-        "oracle": strategies["oracle by halves"],
-        "over best fixed": found["over best fixed"],
-        "headroom captured": found["headroom captured"],
-    }
-
-
 def _strategies(what: str) -> str:
     found = read("selection")["main"][what]
     rows = []
@@ -294,7 +289,7 @@ def _strategies(what: str) -> str:
         strong = "**" if name == "xgboost" else ""
         cells = [_spread(found[arms]["strategies"][name]) for arms in SETS]
         rows.append((f"{strong}{name}{strong}", *cells))
-    cases = [f"{arms} ({len(found[arms]['arms'])} arms)" for arms in SETS]
+    cases = [f"{NAMES[arms]} ({len(found[arms]['arms'])} arms)" for arms in SETS]
     return table(("strategy", *cases), rows)
 
 
