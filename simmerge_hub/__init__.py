@@ -22,6 +22,7 @@ _HOMES = {
     "Checkpoint": "hub.resolve",
     "Choice": "planning.choice",
     "Features": "signatures.features.vector",
+    "MergeRecord": "publishing.trust.record",
     "MergeReport": "merger",
     "ModelMap": "signatures.map.similarities",
     "ModelRef": "hub.resolve",
@@ -38,7 +39,7 @@ _HOMES = {
     "Sources": "planning.ask.options",
     "Tasks": "planning.ask.options",
     "Verdict": "planning.verdict",
-    "Verification": "publishing.verify",
+    "Verification": "publishing.trust.verify",
     "Why": "recipe",
     "arm": "operators",
     "check": "publishing.verbs",
@@ -51,8 +52,9 @@ _HOMES = {
     "plan": "planning.plan",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
+    "show": "publishing.trust.record",
     "sign": "signatures.signing.signature",
-    "verify": "publishing.verify",
+    "verify": "publishing.trust.verify",
     "write_adapter": "weights.lora",
 }
 """Name -> the module it is in, with its name there if that is another."""
@@ -72,6 +74,7 @@ __all__ = [
     "Checkpoint",
     "Choice",
     "Features",
+    "MergeRecord",
     "MergeReport",
     "ModelMap",
     "ModelRef",
@@ -106,6 +109,7 @@ __all__ = [
     "plan",
     "push",
     "resolve",
+    "show",
     "sign",
     "verify",
     "write_adapter",
@@ -123,8 +127,9 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.planning.verdict import Verdict
     from simmerge_hub.publishing.picture import draw
+    from simmerge_hub.publishing.trust.record import MergeRecord, show
+    from simmerge_hub.publishing.trust.verify import Verification, verify
     from simmerge_hub.publishing.verbs import check, merge, push
-    from simmerge_hub.publishing.verify import Verification, verify
     from simmerge_hub.recipe import Recipe, Why, mergekit
     from simmerge_hub.selector.bandit import sharing as bandit
     from simmerge_hub.selector.predictor.origin import packaged_predictor

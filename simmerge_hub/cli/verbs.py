@@ -1,4 +1,4 @@
-"""check, merge, verify, push, recipe, operators: call the verb, show what it returns."""
+"""check, merge, recipe, operators: call the verb, show what it returns."""
 
 import json
 import sys
@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.cli import arguments, show
 
 if TYPE_CHECKING:
-    from simmerge_hub.merger import Preflight
+    from collections.abc import Mapping
+
+    from simmerge_hub.hub.resolve import Checkpoint
+    from simmerge_hub.merger import MergeReport, Preflight
     from simmerge_hub.publishing.licenses.verdict import Licence
+    from simmerge_hub.publishing.trust.redo import Redo
 
 
 ASKED_ABOVE = 10_000_000_000
@@ -21,8 +25,6 @@ def options(commands: Any) -> None:
     """Add these commands."""
     _check(commands)
     _merge(commands)
-    _verify(commands)
-    _push(commands)
     _export(arguments.group(commands, "recipe", "translate recipes"))
     arguments.json(arguments.command(commands, "operators", operators, "list the merge operators"))
 
@@ -55,34 +57,6 @@ def _merge(commands: Any) -> None:
     arguments.json(command)
 
 
-def _verify(commands: Any) -> None:
-    command = arguments.command(
-        commands, "verify", verify, "say which files of a merge are not those that it wrote"
-    )
-    command.add_argument("reference", metavar="MERGED", help=f"a merge: {arguments.REFERENCE}")
-    arguments.json(command)
-
-
-def _push(commands: Any) -> None:
-    command = arguments.command(commands, "push", push, "push a merge and its card in one commit")
-    command.add_argument("folder", metavar="DIR", help="what merge made")
-    command.add_argument("repo_id", metavar="REPO", help="org/name")
-    arguments.publishing(command)
-    command.add_argument("--revision", metavar="BRANCH", help="default: main; made if it is new")
-    command.add_argument(
-        "--license",
-        metavar="IDENTIFIER",
-        help="the merge's licence; needed where none fits all parents",
-    )
-    command.add_argument("--message", default="", metavar="TEXT", help="the commit's first line")
-    command.add_argument(
-        "--force",
-        action="store_true",
-        help="push files that are not those the merge wrote; the card says which",
-    )
-    arguments.json(command)
-
-
 def _export(verbs: Any) -> None:
     command = arguments.command(verbs, "export", export, "print a recipe in a tool's format")
     command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
@@ -107,9 +81,13 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
 
 
 def _licence(plan: "Preflight") -> "Licence":
+    return _licence_of(plan.layout.checkpoints)
+
+
+def _licence_of(checkpoints: "Mapping[str, Checkpoint]") -> "Licence":
     from simmerge_hub.publishing.licenses.verdict import license_of
 
-    return license_of({name: each.card for name, each in plan.layout.checkpoints.items()})
+    return license_of({name: each.card for name, each in checkpoints.items()})
 
 
 def _preflight(plan: "Preflight") -> dict[str, Any]:
@@ -171,22 +149,17 @@ def _say_before(recipe: str, threads: int | None, yes: bool) -> None:
 
 def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **settings: Any) -> None:
     """`simmerge-hub merge`; `settings` are those of the verb."""
+    from simmerge_hub.publishing.trust.redo import compare_redo, read_recorded
+
     _say_before(recipe, settings.get("threads"), yes)
+    recorded = read_recorded(recipe)
     with show.progress("merging") as step:
         from simmerge_hub.publishing.verbs import merge as run
 
         report = run(recipe, output, progress=step, **settings)
+    redo = compare_redo(recorded, report) if recorded else None
     if as_json:
-        show.data(
-            {
-                "folder": str(report.folder),
-                "tensors": report.tensors,
-                "bytes": report.size,
-                "seconds": round(report.seconds, 3),
-                "versions": dict(report.versions),
-                "notes": list(report.notes),
-            }
-        )
+        show.data(_report(report, redo))
         return
     for decision in report.notes:
         show.note(f"note: {decision}")
@@ -194,36 +167,33 @@ def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **setti
         f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s "
         f"-> {report.folder}"
     )
-    show.note(f"next: simmerge-hub push {report.folder} org/name")
-
-
-def verify(*, reference: str, as_json: bool) -> None:
-    """`simmerge-hub verify`; exit code 1 if a file is not what the merge wrote."""
-    from simmerge_hub.errors import OutputError
-    from simmerge_hub.publishing.verify import verify as compare
-
-    with show.status("reading files"):
-        seen = compare(reference)
-    if as_json:
-        show.data({"holds": seen.holds, **asdict(seen)})
+    if recorded and redo:
+        _say_redo(recorded.name, redo)
     else:
-        show.verification(seen)
-    if not seen.holds:
-        raise OutputError(
-            f"{seen.name} is not what the merge wrote: {seen.explain()}",
-            hint="redo the merge, from the recipe in it or on its card",
-        )
+        needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
+        show.note(f"next: simmerge-hub push {report.folder} org/name{needed}")
 
 
-def push(*, folder: str, repo_id: str, as_json: bool, **settings: Any) -> None:
-    """`simmerge-hub push`; `settings` are those of the verb."""
-    from simmerge_hub.publishing.verbs import push as send
+def _report(report: "MergeReport", redo: "Redo | None") -> dict[str, Any]:
+    return {
+        "folder": str(report.folder),
+        "tensors": report.tensors,
+        "bytes": report.size,
+        "seconds": round(report.seconds, 3),
+        "versions": dict(report.versions),
+        "notes": list(report.notes),
+        "redo": {**asdict(redo), "same": redo.same} if redo else None,
+    }
 
-    commit = send(folder, repo_id, **settings)
-    if as_json:
-        show.data(asdict(commit))
+
+def _say_redo(name: str, redo: "Redo") -> None:
+    """Whether a redone merge has the bytes of the first."""
+    if redo.same:
+        show.note(f"same bytes as {name}: all {redo.files.match} files")
         return
-    show.commit(commit)
+    show.note(f"not the bytes of {name}: {redo.files.explain()} ({redo.files.match} are the same)")
+    for reason in redo.reasons:
+        show.note(f"  {reason}")
 
 
 def operators(*, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """The last verbs: check a recipe; run it and write its card; push the folder in one commit."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses.verdict import settle_license
+from simmerge_hub.publishing.trust.verify import verify_folder, warn_of_changes
 from simmerge_hub.publishing.usage import REPO_ID
-from simmerge_hub.publishing.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def push(
     message: str = "",
     force: bool = False,
     license: str | None = None,
+    collection: str | None = None,
     token: str | None = None,
 ) -> "Commit":
     """Push a merged folder in one commit, card included; no commit where nothing differs.
@@ -113,12 +115,15 @@ def push(
         message: the commit's first line; by default it says what was merged.
         force: push files that are not those the merge wrote; the card says which.
         license: the merge's licence, needed where none fits all parents; by default the card's.
+        collection: that the repository becomes part of: `org/title-0123456789abcdef01234567`, or
+            `org/A title`, which is made if there is none.
         token: of who pushes; by default the one that the Hub's client finds.
 
     Raises:
         OutputError: the folder is no merge, its files are not those that the merge wrote,
             `repo_id` is one of its parents, or no licence fits them and none is given.
         RequestError: both a branch and a pull request.
+        RepoNotFound: there is no such collection; nothing was pushed.
         PushFailed: it was refused; no commit was made.
     """
     if create_pr and revision:
@@ -127,6 +132,11 @@ def push(
             hint="leave out --pr or --revision",
         )
     from simmerge_hub.hub.client import acting_with  # a tenth of a second that merge spares
+    from simmerge_hub.hub.upload.collect import (
+        CollectionName,
+        add_to_collection,
+        check_collection,
+    )
     from simmerge_hub.hub.upload.publish import publish_folder
 
     place = Path(folder)
@@ -145,8 +155,11 @@ def push(
     text = settle_license((place / "README.md").read_text(encoding="utf-8"), license)
     text = text.replace(REPO_ID, repo_id)
     names = ", ".join(m.name for m in recipe.models)
+    among = CollectionName.parse(collection) if collection else None
     with acting_with(token):
-        return publish_folder(
+        if among:
+            check_collection(among)
+        commit = publish_folder(
             place,
             repo_id,
             private=private,
@@ -155,6 +168,7 @@ def push(
             message=message or f"Merge of {names} with {' and '.join(recipe.operators)}",
             replace={"README.md": (warn_of_changes(text, changes) if changes else text).encode()},
         )
+        return replace(commit, collection=add_to_collection(among, repo_id)) if among else commit
 
 
 def _changes(folder: Path, force: bool) -> str:

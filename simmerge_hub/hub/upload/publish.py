@@ -34,13 +34,15 @@ class Commit:
     """What became visible: the repository, the commit, and where a person sees it.
 
     `outcome` says whether it is on the branch, in a pull request, or was there already: where
-    nothing differs no commit is made, and `oid` is that of the branch.
+    nothing differs no commit is made, and `oid` is that of the branch. `collection` is the address
+    of that which the repository is in now, if one was named.
     """
 
     repo: str
     oid: str
     url: str
     outcome: Outcome = "commit"
+    collection: str = ""
 
 
 def publish_folder(
