@@ -37,6 +37,7 @@ _HOMES = {
     "Signature": "signatures.signing.signature",
     "SimmergeError": "errors",
     "Sources": "planning.ask.options",
+    "Target": "publishing.target",
     "Tasks": "planning.ask.options",
     "Verdict": "planning.verdict",
     "Verification": "publishing.trust.verify",
@@ -48,6 +49,7 @@ _HOMES = {
     "map": "signatures.map.similarities:map_models",
     "merge": "publishing.verbs",
     "merge_adapters": "weights.lora",
+    "merge_to_hub": "publishing.verbs",
     "packaged_predictor": "selector.predictor.origin",
     "plan": "planning.plan",
     "push": "publishing.verbs",
@@ -89,6 +91,7 @@ __all__ = [
     "Signature",
     "SimmergeError",
     "Sources",
+    "Target",
     "Tasks",
     "Verdict",
     "Verification",
@@ -104,6 +107,7 @@ __all__ = [
     "map",
     "merge",
     "merge_adapters",
+    "merge_to_hub",
     "mergekit",
     "packaged_predictor",
     "plan",
@@ -127,9 +131,10 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.planning.verdict import Verdict
     from simmerge_hub.publishing.picture import draw
+    from simmerge_hub.publishing.target import Target
     from simmerge_hub.publishing.trust.record import MergeRecord, show
     from simmerge_hub.publishing.trust.verify import Verification, verify
-    from simmerge_hub.publishing.verbs import check, merge, push
+    from simmerge_hub.publishing.verbs import check, merge, merge_to_hub, push
     from simmerge_hub.recipe import Recipe, Why, mergekit
     from simmerge_hub.selector.bandit import sharing as bandit
     from simmerge_hub.selector.predictor.origin import packaged_predictor

@@ -1,8 +1,10 @@
 """check, merge, recipe, operators: call the verb, show what it returns."""
 
+import argparse
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
@@ -11,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from simmerge_hub.hub.resolve import Checkpoint
-    from simmerge_hub.merger import MergeReport, Preflight
+    from simmerge_hub.hub.upload.publish import Commit
+    from simmerge_hub.merger import MergeReport, Preflight, Progress
     from simmerge_hub.publishing.licenses.verdict import Licence
     from simmerge_hub.publishing.trust.redo import Redo
 
@@ -42,8 +45,18 @@ def _check(commands: Any) -> None:
 def _merge(commands: Any) -> None:
     command = arguments.command(commands, "merge", merge, "run a plan or recipe, once")
     command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
-    command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make")
+    command.add_argument("-o", "--output", metavar="DIR", help="folder to make")
     command.add_argument("--overwrite", action="store_true", help="replace DIR when done")
+    command.add_argument("--push", metavar="REPO", help="push it to org/name, in one commit")
+    command.add_argument(
+        "--stream", action="store_true",
+        help="with --push: send shards while they are made; two lie here at most, and no DIR is "
+        "made (DIR.partial holds them if it is named)",
+    )  # fmt: skip
+    arguments.publishing(command)
+    command.add_argument(
+        "--license", metavar="IDENTIFIER", help="with --push: where none fits all parents"
+    )
     arguments.threads(command)
     command.add_argument(
         "--evict", action="store_true", help="delete downloaded shards as soon as they are merged"
@@ -55,6 +68,20 @@ def _merge(commands: Any) -> None:
         "--no-fsync", action="store_false", dest="durable", help="leave flushing to the system"
     )
     arguments.json(command)
+    command.set_defaults(check=partial(_check_merge, command))
+
+
+def _check_merge(command: argparse.ArgumentParser, options: dict[str, Any]) -> None:
+    """Where the merge goes: to a folder, to the Hub, or to both."""
+    if options["stream"] and not options["push"]:
+        command.error("--stream sends the merge somewhere: add --push org/name")
+    if not options["output"] and not options["stream"]:
+        command.error("say where to: -o DIR, or --push org/name --stream")
+    if options["stream"] and options["overwrite"]:
+        command.error("--stream makes no folder that --overwrite would replace")
+    given = [name for name in ("private", "create_pr", "license") if options[name]]
+    if given and not options["push"]:
+        command.error("--private, --pr and --license go with --push")
 
 
 def _export(verbs: Any) -> None:
@@ -147,31 +174,74 @@ def _say_before(recipe: str, threads: int | None, yes: bool) -> None:
     _ask_before(preflight.download, yes)
 
 
-def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **settings: Any) -> None:
+def merge(
+    *,
+    recipe: str,
+    output: str | None,
+    as_json: bool,
+    yes: bool = False,
+    push: str | None = None,
+    stream: bool = False,
+    private: bool = False,
+    create_pr: bool = False,
+    license: str | None = None,
+    **settings: Any,
+) -> None:
     """`simmerge-hub merge`; `settings` are those of the verb."""
     from simmerge_hub.publishing.trust.redo import compare_redo, read_recorded
 
     _say_before(recipe, settings.get("threads"), yes)
     recorded = read_recorded(recipe)
+    goal = {"private": private, "create_pr": create_pr, "license": license}
+    commit = None
     with show.progress("merging") as step:
-        from simmerge_hub.publishing.verbs import merge as run
+        from simmerge_hub.publishing import verbs
 
-        report = run(recipe, output, progress=step, **settings)
-    redo = compare_redo(recorded, report) if recorded else None
+        if push and stream:
+            report, commit = _stream(recipe, push, goal, output, step, settings)
+        else:
+            report = verbs.merge(recipe, str(output), progress=step, **settings)
+    redo = compare_redo(recorded, report) if recorded and not stream else None
+    if push and not commit:
+        commit = verbs.push(report.folder, push, **goal)
     if as_json:
-        show.data(_report(report, redo))
+        show.data({**_report(report, redo), "commit": asdict(commit) if commit else None})
         return
     for decision in report.notes:
         show.note(f"note: {decision}")
-    show.note(
-        f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s "
-        f"-> {report.folder}"
-    )
+    show.note(_made(report, "" if stream else f" -> {report.folder}"))
     if recorded and redo:
         _say_redo(recorded.name, redo)
-    else:
+    if commit:
+        show.commit(commit)
+    elif not redo:
         needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
         show.note(f"next: simmerge-hub push {report.folder} org/name{needed}")
+
+
+def _stream(
+    recipe: str,
+    repo_id: str,
+    goal: dict[str, Any],
+    output: str | None,
+    step: "Progress",
+    settings: dict[str, Any],
+) -> "tuple[MergeReport, Commit]":
+    from simmerge_hub.publishing.target import Target
+    from simmerge_hub.publishing.verbs import merge_to_hub
+
+    return merge_to_hub(
+        recipe,
+        Target(repo_id=repo_id, **goal),
+        folder=output,
+        threads=settings.get("threads"),
+        evict=settings.get("evict", False),
+        progress=step,
+    )
+
+
+def _made(report: "MergeReport", where: str) -> str:
+    return f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s{where}"
 
 
 def _report(report: "MergeReport", redo: "Redo | None") -> dict[str, Any]:

@@ -10,10 +10,10 @@ from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.operators.regression import feeds_merge
-from simmerge_hub.publishing.home import program
 from simmerge_hub.publishing.licenses.verdict import CONFLICT, DISCLAIMER, Licence, license_of
+from simmerge_hub.publishing.sections.home import program
+from simmerge_hub.publishing.sections.usage import REPO_ID, REPOSITORY, find_loader, show_usage
 from simmerge_hub.publishing.trust.naming import explain_status
-from simmerge_hub.publishing.usage import REPO_ID, REPOSITORY, find_loader, show_usage
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
 from simmerge_hub.recipe.why import UNIT, Why, WhyMerge, WhyTask
 

@@ -140,3 +140,33 @@ def test_a_conflict_of_licences_is_in_the_hint(recipe: Path, capsys: Captured) -
     assert main(["merge", str(recipe), "-o", str(output)]) == 0
     hint = f"next: simmerge-hub push {output} org/name --license IDENTIFIER\n"
     assert capsys.readouterr().err.endswith(hint)
+
+
+def test_merge_and_push_at_once(recipe: Path, org: str, capsys: Captured) -> None:
+    output = recipe.parent / "merged"
+    assert main(["merge", str(recipe), "-o", str(output), "--push", f"{org}/merged"]) == 0
+    assert "pushed in one commit, " in capsys.readouterr().err
+    assert main(["merge", str(recipe), "--push", f"{org}/streamed", "--stream", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["commit"]["oid"] == HfApi().model_info(f"{org}/streamed").sha
+    sums = [
+        Path(HfApi().hf_hub_download(f"{org}/{name}", "SHA256SUMS")).read_text()
+        for name in ("merged", "streamed")
+    ]
+    assert sums[0] == sums[1] == (output / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--stream"],
+        ["-o", "x", "--stream"],
+        ["--push", "org/x"],
+        ["--push", "org/x", "--stream", "--overwrite"],
+        ["-o", "x", "--license", "mit"],
+    ],
+)
+def test_where_a_merge_goes_is_said(options: list[str], recipe: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["merge", str(recipe), *options])
