@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import HfApi
 
 from simmerge_hub.cli import verbs
 from simmerge_hub.cli.main import main
