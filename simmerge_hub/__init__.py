@@ -22,6 +22,7 @@ _HOMES = {
     "Checkpoint": "hub.resolve",
     "Choice": "planning.choice",
     "Features": "signatures.features.vector",
+    "MergeRecord": "publishing.trust.record",
     "MergeReport": "merger",
     "ModelMap": "signatures.map.similarities",
     "ModelRef": "hub.resolve",
@@ -36,9 +37,10 @@ _HOMES = {
     "Signature": "signatures.signing.signature",
     "SimmergeError": "errors",
     "Sources": "planning.ask.options",
+    "Target": "publishing.target",
     "Tasks": "planning.ask.options",
     "Verdict": "planning.verdict",
-    "Verification": "publishing.verify",
+    "Verification": "publishing.trust.verify",
     "Why": "recipe",
     "arm": "operators",
     "check": "publishing.verbs",
@@ -47,12 +49,14 @@ _HOMES = {
     "map": "signatures.map.similarities:map_models",
     "merge": "publishing.verbs",
     "merge_adapters": "weights.lora",
+    "merge_to_hub": "publishing.verbs",
     "packaged_predictor": "selector.predictor.origin",
     "plan": "planning.plan",
     "push": "publishing.verbs",
     "resolve": "hub.resolve",
+    "show": "publishing.trust.record",
     "sign": "signatures.signing.signature",
-    "verify": "publishing.verify",
+    "verify": "publishing.trust.verify",
     "write_adapter": "weights.lora",
 }
 """Name -> the module it is in, with its name there if that is another."""
@@ -72,6 +76,7 @@ __all__ = [
     "Checkpoint",
     "Choice",
     "Features",
+    "MergeRecord",
     "MergeReport",
     "ModelMap",
     "ModelRef",
@@ -86,6 +91,7 @@ __all__ = [
     "Signature",
     "SimmergeError",
     "Sources",
+    "Target",
     "Tasks",
     "Verdict",
     "Verification",
@@ -101,11 +107,13 @@ __all__ = [
     "map",
     "merge",
     "merge_adapters",
+    "merge_to_hub",
     "mergekit",
     "packaged_predictor",
     "plan",
     "push",
     "resolve",
+    "show",
     "sign",
     "verify",
     "write_adapter",
@@ -123,8 +131,10 @@ if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan, plan
     from simmerge_hub.planning.verdict import Verdict
     from simmerge_hub.publishing.picture import draw
-    from simmerge_hub.publishing.verbs import check, merge, push
-    from simmerge_hub.publishing.verify import Verification, verify
+    from simmerge_hub.publishing.target import Target
+    from simmerge_hub.publishing.trust.record import MergeRecord, show
+    from simmerge_hub.publishing.trust.verify import Verification, verify
+    from simmerge_hub.publishing.verbs import check, merge, merge_to_hub, push
     from simmerge_hub.recipe import Recipe, Why, mergekit
     from simmerge_hub.selector.bandit import sharing as bandit
     from simmerge_hub.selector.predictor.origin import packaged_predictor

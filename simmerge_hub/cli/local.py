@@ -66,7 +66,7 @@ def demo(*, dir: str | None) -> None:
 
 
 def _chain(folder: Path) -> None:
-    from simmerge_hub.cli import plan, verbs, zoo
+    from simmerge_hub.cli import plan, trust, verbs, zoo
 
     file, merged = folder / "plan.yaml", folder / "merged"
     _step("a Hub on this machine; nano specialists with scores on their cards go onto it")
@@ -80,7 +80,7 @@ def _chain(folder: Path) -> None:
     verbs.merge(recipe=str(file), output=str(merged), as_json=False, overwrite=True)
     _step("push weights and card in one commit")
     _say(f"simmerge-hub push merged {MERGED}")
-    verbs.push(folder=str(merged), repo_id=MERGED, as_json=False)
+    trust.push(folder=str(merged), repo_id=MERGED, as_json=False)
     _step(f"the card of {MERGED}, as it stands on the Hub")
     _card()
     _step("prompts of each parent's domain, asked of models loaded from the Hub")

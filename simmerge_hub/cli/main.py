@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from simmerge_hub.cli import local, plan, sign, verbs, zoo
+from simmerge_hub.cli import local, plan, sign, trust, verbs, zoo
 from simmerge_hub.cli import map as map_command
 from simmerge_hub.cli.learning import bandit, evaluate, learn, predictor, search
 from simmerge_hub.errors import SimmergeError
@@ -21,7 +21,7 @@ from simmerge_hub.literal import printable, without_credentials
 from simmerge_hub.version import __version__
 
 ROOMS = (
-    plan, sign, map_command, verbs, evaluate, learn, search, zoo, predictor, bandit, local,
+    plan, sign, map_command, verbs, trust, evaluate, learn, search, zoo, predictor, bandit, local,
 )  # fmt: skip
 """What adds commands, in the order in which help lists them."""
 

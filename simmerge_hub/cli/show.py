@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from simmerge_hub.merger.activations.cost import Passes
     from simmerge_hub.operators import Operator
     from simmerge_hub.publishing.licenses.verdict import Licence
-    from simmerge_hub.publishing.verify import Verification
     from simmerge_hub.selector.bandit.history import Suggestion
     from simmerge_hub.zoo.answers import Question
     from simmerge_hub.zoo.manifest import Manifest
@@ -147,14 +146,6 @@ def commit(pushed: "Commit") -> None:
         "unchanged": "nothing to push: all of it is there already",
     }
     note(f"{said[pushed.outcome]}, {pushed.oid[:12]}: {pushed.url}")
-
-
-def verification(seen: "Verification") -> None:
-    """The files that are not what the merge wrote, one a line, and how many are."""
-    for kind, names in seen.problems.items():
-        for name in names:
-            line(f"{kind:8}{name}")
-    note(f"{seen.match} files are what the merge wrote")
 
 
 def preflight(plan: "Preflight") -> None:

@@ -1,15 +1,22 @@
-"""check, merge, verify, push, recipe, operators: call the verb, show what it returns."""
+"""check, merge, recipe, operators: call the verb, show what it returns."""
 
+import argparse
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 
 if TYPE_CHECKING:
-    from simmerge_hub.merger import Preflight
+    from collections.abc import Mapping
+
+    from simmerge_hub.hub.resolve import Checkpoint
+    from simmerge_hub.hub.upload.publish import Commit
+    from simmerge_hub.merger import MergeReport, Preflight, Progress
     from simmerge_hub.publishing.licenses.verdict import Licence
+    from simmerge_hub.publishing.trust.redo import Redo
 
 
 ASKED_ABOVE = 10_000_000_000
@@ -21,8 +28,6 @@ def options(commands: Any) -> None:
     """Add these commands."""
     _check(commands)
     _merge(commands)
-    _verify(commands)
-    _push(commands)
     _export(arguments.group(commands, "recipe", "translate recipes"))
     arguments.json(arguments.command(commands, "operators", operators, "list the merge operators"))
 
@@ -40,8 +45,18 @@ def _check(commands: Any) -> None:
 def _merge(commands: Any) -> None:
     command = arguments.command(commands, "merge", merge, "run a plan or recipe, once")
     command.add_argument("recipe", metavar="RECIPE", help=RECIPE)
-    command.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to make")
+    command.add_argument("-o", "--output", metavar="DIR", help="folder to make")
     command.add_argument("--overwrite", action="store_true", help="replace DIR when done")
+    command.add_argument("--push", metavar="REPO", help="push it to org/name, in one commit")
+    command.add_argument(
+        "--stream", action="store_true",
+        help="with --push: send shards while they are made; two lie here at most, and no DIR is "
+        "made (DIR.partial holds them if it is named)",
+    )  # fmt: skip
+    arguments.publishing(command)
+    command.add_argument(
+        "--license", metavar="IDENTIFIER", help="with --push: where none fits all parents"
+    )
     arguments.threads(command)
     command.add_argument(
         "--evict", action="store_true", help="delete downloaded shards as soon as they are merged"
@@ -53,34 +68,20 @@ def _merge(commands: Any) -> None:
         "--no-fsync", action="store_false", dest="durable", help="leave flushing to the system"
     )
     arguments.json(command)
+    command.set_defaults(check=partial(_check_merge, command))
 
 
-def _verify(commands: Any) -> None:
-    command = arguments.command(
-        commands, "verify", verify, "say which files of a merge are not those that it wrote"
-    )
-    command.add_argument("reference", metavar="MERGED", help=f"a merge: {arguments.REFERENCE}")
-    arguments.json(command)
-
-
-def _push(commands: Any) -> None:
-    command = arguments.command(commands, "push", push, "push a merge and its card in one commit")
-    command.add_argument("folder", metavar="DIR", help="what merge made")
-    command.add_argument("repo_id", metavar="REPO", help="org/name")
-    arguments.publishing(command)
-    command.add_argument("--revision", metavar="BRANCH", help="default: main; made if it is new")
-    command.add_argument(
-        "--license",
-        metavar="IDENTIFIER",
-        help="the merge's licence; needed where none fits all parents",
-    )
-    command.add_argument("--message", default="", metavar="TEXT", help="the commit's first line")
-    command.add_argument(
-        "--force",
-        action="store_true",
-        help="push files that are not those the merge wrote; the card says which",
-    )
-    arguments.json(command)
+def _check_merge(command: argparse.ArgumentParser, options: dict[str, Any]) -> None:
+    """Where the merge goes: to a folder, to the Hub, or to both."""
+    if options["stream"] and not options["push"]:
+        command.error("--stream sends the merge somewhere: add --push org/name")
+    if not options["output"] and not options["stream"]:
+        command.error("say where to: -o DIR, or --push org/name --stream")
+    if options["stream"] and options["overwrite"]:
+        command.error("--stream makes no folder that --overwrite would replace")
+    given = [name for name in ("private", "create_pr", "license") if options[name]]
+    if given and not options["push"]:
+        command.error("--private, --pr and --license go with --push")
 
 
 def _export(verbs: Any) -> None:
@@ -107,9 +108,13 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
 
 
 def _licence(plan: "Preflight") -> "Licence":
+    return _licence_of(plan.layout.checkpoints)
+
+
+def _licence_of(checkpoints: "Mapping[str, Checkpoint]") -> "Licence":
     from simmerge_hub.publishing.licenses.verdict import license_of
 
-    return license_of({name: each.card for name, each in plan.layout.checkpoints.items()})
+    return license_of({name: each.card for name, each in checkpoints.items()})
 
 
 def _preflight(plan: "Preflight") -> dict[str, Any]:
@@ -169,61 +174,96 @@ def _say_before(recipe: str, threads: int | None, yes: bool) -> None:
     _ask_before(preflight.download, yes)
 
 
-def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **settings: Any) -> None:
+def merge(
+    *,
+    recipe: str,
+    output: str | None,
+    as_json: bool,
+    yes: bool = False,
+    push: str | None = None,
+    stream: bool = False,
+    private: bool = False,
+    create_pr: bool = False,
+    license: str | None = None,
+    **settings: Any,
+) -> None:
     """`simmerge-hub merge`; `settings` are those of the verb."""
-    _say_before(recipe, settings.get("threads"), yes)
-    with show.progress("merging") as step:
-        from simmerge_hub.publishing.verbs import merge as run
+    from simmerge_hub.publishing.trust.redo import compare_redo, read_recorded
 
-        report = run(recipe, output, progress=step, **settings)
+    _say_before(recipe, settings.get("threads"), yes)
+    recorded = read_recorded(recipe)
+    goal = {"private": private, "create_pr": create_pr, "license": license}
+    commit = None
+    with show.progress("merging") as step:
+        from simmerge_hub.publishing import verbs
+
+        if push and stream:
+            report, commit = _stream(recipe, push, goal, output, step, settings)
+        else:
+            report = verbs.merge(recipe, str(output), progress=step, **settings)
+    redo = compare_redo(recorded, report) if recorded and not stream else None
+    if push and not commit:
+        commit = verbs.push(report.folder, push, **goal)
     if as_json:
-        show.data(
-            {
-                "folder": str(report.folder),
-                "tensors": report.tensors,
-                "bytes": report.size,
-                "seconds": round(report.seconds, 3),
-                "versions": dict(report.versions),
-                "notes": list(report.notes),
-            }
-        )
+        show.data({**_report(report, redo), "commit": asdict(commit) if commit else None})
         return
     for decision in report.notes:
         show.note(f"note: {decision}")
-    show.note(
-        f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s "
-        f"-> {report.folder}"
+    show.note(_made(report, "" if stream else f" -> {report.folder}"))
+    if recorded and redo:
+        _say_redo(recorded.name, redo)
+    if commit:
+        show.commit(commit)
+    elif not redo:
+        needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
+        show.note(f"next: simmerge-hub push {report.folder} org/name{needed}")
+
+
+def _stream(
+    recipe: str,
+    repo_id: str,
+    goal: dict[str, Any],
+    output: str | None,
+    step: "Progress",
+    settings: dict[str, Any],
+) -> "tuple[MergeReport, Commit]":
+    from simmerge_hub.publishing.target import Target
+    from simmerge_hub.publishing.verbs import merge_to_hub
+
+    return merge_to_hub(
+        recipe,
+        Target(repo_id=repo_id, **goal),
+        folder=output,
+        threads=settings.get("threads"),
+        evict=settings.get("evict", False),
+        progress=step,
     )
-    show.note(f"next: simmerge-hub push {report.folder} org/name")
 
 
-def verify(*, reference: str, as_json: bool) -> None:
-    """`simmerge-hub verify`; exit code 1 if a file is not what the merge wrote."""
-    from simmerge_hub.errors import OutputError
-    from simmerge_hub.publishing.verify import verify as compare
-
-    with show.status("reading files"):
-        seen = compare(reference)
-    if as_json:
-        show.data({"holds": seen.holds, **asdict(seen)})
-    else:
-        show.verification(seen)
-    if not seen.holds:
-        raise OutputError(
-            f"{seen.name} is not what the merge wrote: {seen.explain()}",
-            hint="redo the merge, from the recipe in it or on its card",
-        )
+def _made(report: "MergeReport", where: str) -> str:
+    return f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s{where}"
 
 
-def push(*, folder: str, repo_id: str, as_json: bool, **settings: Any) -> None:
-    """`simmerge-hub push`; `settings` are those of the verb."""
-    from simmerge_hub.publishing.verbs import push as send
+def _report(report: "MergeReport", redo: "Redo | None") -> dict[str, Any]:
+    return {
+        "folder": str(report.folder),
+        "tensors": report.tensors,
+        "bytes": report.size,
+        "seconds": round(report.seconds, 3),
+        "versions": dict(report.versions),
+        "notes": list(report.notes),
+        "redo": {**asdict(redo), "same": redo.same} if redo else None,
+    }
 
-    commit = send(folder, repo_id, **settings)
-    if as_json:
-        show.data(asdict(commit))
+
+def _say_redo(name: str, redo: "Redo") -> None:
+    """Whether a redone merge has the bytes of the first."""
+    if redo.same:
+        show.note(f"same bytes as {name}: all {redo.files.match} files")
         return
-    show.commit(commit)
+    show.note(f"not the bytes of {name}: {redo.files.explain()} ({redo.files.match} are the same)")
+    for reason in redo.reasons:
+        show.note(f"  {reason}")
 
 
 def operators(*, as_json: bool) -> None:

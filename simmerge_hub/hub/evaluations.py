@@ -21,8 +21,10 @@ BENCHMARKS = {
     "trivia_qa": "rag", "hotpotqa": "rag", "hotpot_qa": "rag", "ragbench": "rag",
     "ifeval": "instruct", "mt-bench": "instruct", "mt_bench": "instruct", "alpacaeval": "instruct",
     "alpaca_eval": "instruct",
+    "nano_code": "code", "nano_math": "math", "nano_multilingual": "multilingual",
+    "nano_rag": "rag", "nano_instruct": "instruct",
 }  # fmt: skip
-"""Well-known benchmarks and the domain whose probes stand for them."""
+"""Well-known benchmarks, and our own tasks, and the domain whose probes stand for them."""
 SHARES = re.compile(
     r"(?<![a-z])(acc|accuracy|acc_norm|exact[ _-]?match|em|f1|pass@\d+|mc[12]|mc[12]_?targets"
     r"|strict_acc|inst_level_strict_acc|prompt_level_strict_acc|win[ _-]?rate|normalized accuracy"
@@ -46,6 +48,30 @@ class Evaluation:
     dataset: str
     benchmark: bool
     card: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardScore:
+    """A score that a card states, on a scale of 0 to 1; `task` is called as in plans."""
+
+    task: str
+    dataset: str
+    metric: str
+    value: float
+
+
+def card_scores(card: Mapping[str, Any]) -> tuple[CardScore, ...]:
+    """The scores on a card's front matter (`model-index`), in its order; only shares of a whole."""
+    return tuple(
+        CardScore(
+            task=BENCHMARKS.get(_benchmark(dataset)) or name,
+            dataset=dataset,
+            metric=metric,
+            value=score,
+        )
+        for name, dataset, metric, score in _results(card)
+        if score is not None
+    )
 
 
 def read_evaluations(models: Sequence[Checkpoint]) -> dict[str, Evaluation]:

@@ -59,7 +59,7 @@ def collection(slug: str) -> Listing:
             hint="it is the end of the collection's address: org/title-0123456789abcdef01234567",
         )
     place = f"the collection {slug}"
-    with _translate_listing_errors(place):
+    with translate_listing_errors(place):
         items = [(item.item_type, item.item_id) for item in api().get_collection(slug).items]
     names = [name for kind, name in items if kind == "model"]
     others = {f"{kind} {name}": "is no model" for kind, name in items if kind != "model"}
@@ -94,7 +94,7 @@ def models_of(author: str, base: str) -> Listing:
             hint="write --author org --base org/base",
         )
     place = f"the models of {author} made from {named.repo}"
-    with _translate_listing_errors(place):
+    with translate_listing_errors(place):
         models = api().list_models(
             author=author,
             filter=f"base_model:{named.repo}",
@@ -117,7 +117,7 @@ def search(text: str) -> tuple[str, ...]:
     Raises:
         HubError: the Hub is not reached.
     """
-    with _translate_listing_errors(f"the models called {text[:40]!r}"):
+    with translate_listing_errors(f"the models called {text[:40]!r}"):
         models = api().list_models(search=text[:96], sort="downloads", limit=SEARCH_RESULTS)
         names = [model.id for model in islice(models, SEARCH_RESULTS)]
     return tuple(str(ref) for ref in _listing("the search", names, {}).references)
@@ -147,7 +147,7 @@ def _listing(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listi
 
 
 @contextmanager
-def _translate_listing_errors(place: str) -> Iterator[None]:
+def translate_listing_errors(place: str) -> Iterator[None]:
     """Raise what goes wrong inside as an error of ours that names the catalogue."""
     try:
         with translate_errors(place):

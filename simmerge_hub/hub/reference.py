@@ -112,11 +112,17 @@ def resolve_files(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
         return _folder_listing(ref.folder)
     if offline():
         return _cached_listing(ref)
+    location, files = list_repository(ref)
+    _remember(ref, location.commit)
+    return location, files
+
+
+def list_repository(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
+    """`resolve_files` of a repository as it is now on the Hub; nothing is noted for offline use."""
     with translate_answers(ref.repo, ref.revision):
         info = api().model_info(ref.repo, revision=ref.revision, files_metadata=True)
     if not (isinstance(info.sha, str) and COMMIT_HASH.fullmatch(info.sha)):
         raise HubError(f"the Hub states no commit of {ref.repo}", hint="check HF_ENDPOINT")
-    _remember(ref, info.sha)
     files = {str(s.rfilename): _entry(s) for s in info.siblings or ()}
     return Location(repo=info.id, commit=info.sha, stated=files), files
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from simmerge_hub import operators
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.merger.kept import keep
+from simmerge_hub.merger.work.kept import keep
 from simmerge_hub.operators import Operator, Place
 from simmerge_hub.recipe import Step, schedule
 from simmerge_hub.signatures.probing.feeding import Fed

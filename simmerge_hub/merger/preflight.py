@@ -17,10 +17,10 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.cost import Passes, count_passes
 from simmerge_hub.merger.activations.groups import read_prompts
 from simmerge_hub.merger.compute import BLOCK_ENTRIES, Job, merge_rows
-from simmerge_hub.merger.crew import cores
 from simmerge_hub.merger.files import check_config
-from simmerge_hub.merger.kept import LONG, WHOLE_ENTRIES
 from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.merger.work.crew import cores
+from simmerge_hub.merger.work.kept import LONG, WHOLE_ENTRIES
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
 from simmerge_hub.weights.alignment.matching import Rejection

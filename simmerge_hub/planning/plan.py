@@ -143,6 +143,7 @@ class Plan:
             tree=tuple(self.tree) if many else (),
             steps=self._steps() if many else (),
             tried=tuple(verdict.tried),
+            chosen_by="bandit" if verdict.suggested else "",
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.operators.regression import feeds_merge
-from simmerge_hub.publishing.home import program
 from simmerge_hub.publishing.licenses.verdict import CONFLICT, DISCLAIMER, Licence, license_of
-from simmerge_hub.publishing.usage import REPO_ID, REPOSITORY, find_loader, show_usage
+from simmerge_hub.publishing.sections.home import program
+from simmerge_hub.publishing.sections.usage import REPO_ID, REPOSITORY, find_loader, show_usage
+from simmerge_hub.publishing.trust.naming import explain_status
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
-from simmerge_hub.recipe.why import MEANINGS, UNIT, Why, WhyMerge, WhyTask
+from simmerge_hub.recipe.why import UNIT, Why, WhyMerge, WhyTask
 
 PAPER = "https://arxiv.org/abs/2601.09473"
 FEEDS_MERGE_PAPER = "arXiv 2508.03121"
@@ -187,7 +188,7 @@ def _predictions(why: Why | None) -> str:
             "several tasks are made of theirs, and are no calibrated interval. ◆: no other is "
             "better on one task and as good on all.",
             table(["merge", *columns, *map(literal, tasks)], rows),
-            f"**{why.status.capitalize()}**: {MEANINGS[why.status]}. {literal(why.reason)}",
+            f"**{why.status.capitalize()}**: {explain_status(why)}. {literal(why.reason)}",
             f"Experts — {experts}. Predictor {code(why.predictor[:12])}, "
             f"from {literal(why.predictor_from)}.",
         ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from simmerge_hub.merger import MergeReport, Preflight
 from simmerge_hub.merger.report import versions
 from simmerge_hub.publishing.card import card
-from simmerge_hub.publishing.usage import REPO_ID
+from simmerge_hub.publishing.sections.usage import REPO_ID
 from simmerge_hub.recipe import Why
 
 NAME = "org/name"

@@ -2,21 +2,23 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.errors import CheckpointError, OutputError, RequestError
+from simmerge_hub.errors import CheckpointError, OutputError
+from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
 from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import card
-from simmerge_hub.publishing.licenses.verdict import settle_license
-from simmerge_hub.publishing.usage import REPO_ID
-from simmerge_hub.publishing.verify import verify_folder, warn_of_changes
+from simmerge_hub.publishing.licenses.verdict import license_of, refuse_conflicts
+from simmerge_hub.publishing.target import Target, open_target
+from simmerge_hub.publishing.trust.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
+    from simmerge_hub.merger.layout import Layout
     from simmerge_hub.planning.plan import Plan
 
 PICTURE = "plan.svg"
@@ -66,6 +68,20 @@ def merge(
         predictions.
     """
     recipe, why = load_recipe(what)
+    return run(
+        recipe,
+        output,
+        overwrite=overwrite,
+        threads=threads,
+        evict=evict,
+        durable=durable,
+        progress=progress,
+        **_describe(recipe, why),
+    )
+
+
+def _describe(recipe: Recipe, why: Why | None) -> dict[str, Any]:
+    """The `notes` and the `page` of a merge, as the merger takes them."""
     notes = dump_yaml({"why": why.to_dict()}) if why else ""
     picture = PICTURE if why and why.tree and find_spec("matplotlib") else ""
 
@@ -77,17 +93,7 @@ def merge(
             texts[picture] = merge_tree.render(recipe, why, ".svg").decode()
         return texts
 
-    return run(
-        recipe,
-        output,
-        overwrite=overwrite,
-        threads=threads,
-        evict=evict,
-        durable=durable,
-        notes=notes,
-        page=page,
-        progress=progress,
-    )
+    return {"notes": notes, "page": page}
 
 
 def push(
@@ -100,6 +106,7 @@ def push(
     message: str = "",
     force: bool = False,
     license: str | None = None,
+    collection: str | None = None,
     token: str | None = None,
 ) -> "Commit":
     """Push a merged folder in one commit, card included; no commit where nothing differs.
@@ -113,20 +120,17 @@ def push(
         message: the commit's first line; by default it says what was merged.
         force: push files that are not those the merge wrote; the card says which.
         license: the merge's licence, needed where none fits all parents; by default the card's.
+        collection: that the repository becomes part of: `org/title-0123456789abcdef01234567`, or
+            `org/A title`, which is made if there is none.
         token: of who pushes; by default the one that the Hub's client finds.
 
     Raises:
         OutputError: the folder is no merge, its files are not those that the merge wrote,
             `repo_id` is one of its parents, or no licence fits them and none is given.
         RequestError: both a branch and a pull request.
+        RepoNotFound: there is no such collection; nothing was pushed.
         PushFailed: it was refused; no commit was made.
     """
-    if create_pr and revision:
-        raise RequestError(
-            "a pull request is made against main, and --revision names a branch",
-            hint="leave out --pr or --revision",
-        )
-    from simmerge_hub.hub.client import acting_with  # a tenth of a second that merge spares
     from simmerge_hub.hub.upload.publish import publish_folder
 
     place = Path(folder)
@@ -136,25 +140,81 @@ def push(
             hint="merge first: simmerge-hub merge plan.yaml -o merged",
         )
     recipe, _ = parse((place / RECIPE_FILE).read_text(encoding="utf-8"), str(place / RECIPE_FILE))
-    if repo_id in {s.repo for s in recipe.sources}:
-        raise OutputError(
-            f"{repo_id} is one of the models that were merged",
-            hint="push to a repository of its own",
-        )
+    target = Target(
+        repo_id=repo_id, private=private, create_pr=create_pr, revision=revision,
+        message=message, license=license, collection=collection, token=token,
+    )  # fmt: skip
+    target.check(recipe)
     changes = _changes(place, force)
-    text = settle_license((place / "README.md").read_text(encoding="utf-8"), license)
-    text = text.replace(REPO_ID, repo_id)
-    names = ", ".join(m.name for m in recipe.models)
-    with acting_with(token):
-        return publish_folder(
+    text = target.settle((place / "README.md").read_text(encoding="utf-8"))
+    with open_target(target) as collect:
+        commit = publish_folder(
             place,
             repo_id,
             private=private,
             create_pr=create_pr,
             revision=revision,
-            message=message or f"Merge of {names} with {' and '.join(recipe.operators)}",
+            message=target.title(recipe),
             replace={"README.md": (warn_of_changes(text, changes) if changes else text).encode()},
         )
+        return collect(commit)
+
+
+def merge_to_hub(
+    what: "Plan | Recipe | str | Path",
+    target: Target,
+    *,
+    folder: str | Path | None = None,
+    threads: int | None = None,
+    evict: bool = False,
+    progress: Progress | None = None,
+) -> tuple[MergeReport, "Commit"]:
+    """Merge and push at once: shards are sent while they are made, and one commit comes last.
+
+    At most two shards lie on this machine, and nothing when it ends. A run that was cut off is
+    continued by running it again: what the Hub's store has is not sent again.
+
+    Args:
+        what: as for `merge`.
+        target: the repository.
+        folder: beside it `FOLDER.partial` holds the shards meanwhile; in the cache by default.
+        threads, evict, progress: as for `merge`.
+
+    Raises:
+        SimmergeError: as of `merge` and `push`; the repository is as it was.
+    """
+    from simmerge_hub.hub.upload.outbox import Outbox, open_outbox
+    from simmerge_hub.merger.streaming import stream
+
+    recipe, why = load_recipe(what)
+    target.check(recipe)
+    place = folder or assets_folder("streams", target.repo_id.replace("/", "--")) / "merge"
+    opened: list[Outbox] = []
+    commits: list[Commit] = []
+
+    def begin(layout: "Layout") -> Outbox:
+        conflicts = license_of({n: c.card for n, c in layout.checkpoints.items()}).conflicts
+        if conflicts and target.license is None:
+            raise refuse_conflicts(conflicts)
+        opened.append(
+            open_outbox(
+                target.repo_id, private=target.private, create_pr=target.create_pr,
+                revision=target.revision,
+            )
+        )  # fmt: skip
+        return opened[0]
+
+    def finish(report: MergeReport, small: Path) -> None:
+        files: dict[str, Path | bytes] = {**visible_files(small)}
+        files["README.md"] = target.settle((small / "README.md").read_text("utf-8")).encode()
+        commits.append(opened[0].commit(files, target.title(report.recipe)))
+
+    with open_target(target) as collect:
+        report = stream(
+            recipe, place, begin=begin, finish=finish, threads=threads, evict=evict,
+            progress=progress, **_describe(recipe, why),
+        )  # fmt: skip
+        return report, collect(commits[0])
 
 
 def _changes(folder: Path, force: bool) -> str:

@@ -123,6 +123,7 @@ class Why:
         tree: the merge tree as lines of text, of three models or more; else empty.
         steps: what each merge inside the tree is expected to reach.
         tried: merges that were really made and run on the probes.
+        chosen_by: "bandit" where one chose, and not the predictions; else "".
     """
 
     recipe: str
@@ -139,6 +140,7 @@ class Why:
     tree: tuple[str, ...] = ()
     steps: tuple[WhyStep, ...] = ()
     tried: tuple[str, ...] = ()
+    chosen_by: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data as plan.yaml holds it, with its unit and its seal; what is empty is left out.
@@ -206,6 +208,7 @@ def _why(data: Mapping[str, Any]) -> Why:
         tree=_each(data.get("tree", []), _text),
         steps=_each(data.get("steps", []), _step),
         tried=_each(data.get("tried", []), _text),
+        chosen_by=_text(data.get("chosen_by", "")),
     )
 
 

@@ -126,9 +126,17 @@ def open_tensors(
 
 
 @contextmanager
-def open_shards_to_read(folder: Path, shards: Sequence[Shard]) -> Iterator[dict[str, Rows]]:
-    """The tensors of shards that are being written: a row can be read once it is there."""
-    files = _Files(folder)
+def open_shards_to_read(
+    folder: Path, shards: Sequence[Shard], files: "OpenFiles | None" = None
+) -> Iterator[dict[str, Rows]]:
+    """The tensors of shards that are being written: a row can be read once it is there.
+
+    Args:
+        folder: where the shards are.
+        shards: all of them.
+        files: what opens them; the caller's, if it deletes some meanwhile.
+    """
+    files = files or OpenFiles(folder)
     try:
         yield {
             name: _stored_rows(files, name, header)
@@ -139,13 +147,14 @@ def open_shards_to_read(folder: Path, shards: Sequence[Shard]) -> Iterator[dict[
         files.close()
 
 
-class _Files:
+class OpenFiles:
     """Descriptors of the files of a folder, each opened when it is first asked for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._handles, self._lock = folder, dict[str, int](), threading.Lock()
 
     def handle(self, file: str) -> int:
+        """The descriptor of a file."""
         with self._lock:
             if file not in self._handles:
                 self._handles[file] = os.open(self._folder / file, os.O_RDONLY)
@@ -154,9 +163,18 @@ class _Files:
     def release(self, name: str) -> None:
         """All stay open until the end."""
 
+    def forget(self, file: str) -> None:
+        """Close a file that will be deleted: an open one would keep its bytes on the disk."""
+        with self._lock:
+            handle = self._handles.pop(file, None)
+        if handle is not None:
+            os.close(handle)
+
     def close(self) -> None:
+        """Close all."""
         for handle in self._handles.values():
             os.close(handle)
+        self._handles.clear()
 
 
 def _full_model(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
@@ -244,7 +262,7 @@ def _buffer(size: int) -> memoryview:
     return memoryview(buffer)[:size]
 
 
-def _stored_rows(shelf: Shelf | _Files, name: str, header: TensorHeader) -> Rows:
+def _stored_rows(shelf: Shelf | OpenFiles, name: str, header: TensorHeader) -> Rows:
     cols = matrix_shape(header.shape)[1]
     scale = _scale_reader(shelf, header)
 
@@ -259,7 +277,7 @@ def _stored_rows(shelf: Shelf | _Files, name: str, header: TensorHeader) -> Rows
     return Rows(shape=header.shape, read=read, release=lambda: shelf.release(name))
 
 
-def _scale_reader(shelf: Shelf | _Files, header: TensorHeader) -> Callable[[], Tensor | None]:
+def _scale_reader(shelf: Shelf | OpenFiles, header: TensorHeader) -> Callable[[], Tensor | None]:
     """What gives a tensor's scale: read at the first call, whichever thread makes it."""
     scale, lock = header.scale, threading.Lock()
     if scale is None:

@@ -1,4 +1,4 @@
-"""check, merge, push, recipe export, operators: what is printed where, and how they end."""
+"""check, merge, recipe export, operators: what is printed where, and how they end."""
 
 import io
 import json
@@ -13,25 +13,10 @@ from simmerge_hub.cli import verbs
 from simmerge_hub.cli.main import main
 from simmerge_hub.errors import RequestError
 from simmerge_hub.operators import OPERATORS
-from simmerge_hub.recipe import Recipe, Source, Step, load, mergekit
+from simmerge_hub.recipe import load, mergekit
 from tests import nano
 
 Captured = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """The mean of two models, as a file."""
-    for seed, name in enumerate("ab"):
-        nano.save(tmp_path / name, nano.weights(seed))
-    mean = Recipe(
-        base=None,
-        models=tuple(Source(name=name, folder=tmp_path / name) for name in "ab"),
-        steps=(Step(operator="linear", models=("a", "b"), parameters={}),),
-    )
-    path = tmp_path / "recipe.yaml"
-    path.write_text(mean.to_yaml())
-    return path
 
 
 def test_check_says_what_a_merge_would_cost(recipe: Path, capsys: Captured) -> None:
@@ -87,61 +72,6 @@ def test_a_rule_that_decided_something_is_said(recipe: Path, capsys: Captured) -
     assert "note: more.weight of b is left out" in capsys.readouterr().err
 
 
-def test_push_is_one_commit(recipe: Path, org: str, capsys: Captured) -> None:
-    output = str(recipe.parent / "merged")
-    assert main(["merge", str(recipe), "-o", output]) == 0
-    capsys.readouterr()
-    assert main(["push", output, f"{org}/merged", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["repo"], said["oid"]) == (f"{org}/merged", HfApi().model_info(f"{org}/merged").sha)
-    assert main(["push", output, f"{org}/merged", "--pr"]) == 0
-    assert HfApi().model_info(f"{org}/merged").sha == said["oid"]
-
-
-def test_push_says_what_happened(recipe: Path, org: str, capsys: Captured) -> None:
-    output, repo = str(recipe.parent / "merged"), f"{org}/merged"
-    assert main(["merge", str(recipe), "-o", output]) == 0
-    for options, said in (
-        ([], "pushed in one commit, "),
-        ([], "nothing to push: all of it is there already, "),
-        (["--revision", "next", "--message", "Mine"], "nothing to push: "),
-    ):
-        capsys.readouterr()
-        assert main(["push", output, repo, *options]) == 0
-        assert capsys.readouterr().err.startswith(said)
-    (recipe.parent / "merged" / "README.md").write_text("---\nlicense: mit\n---\n")
-    assert main(["push", output, repo, "--pr"]) == 0
-    assert capsys.readouterr().err.startswith("proposed in a pull request, ")
-
-
-def test_verify_finds_one_flipped_bit(recipe: Path, org: str, capsys: Captured) -> None:
-    output, repo = recipe.parent / "merged", f"{org}/merged"
-    assert main(["merge", str(recipe), "-o", str(output)]) == 0
-    assert main(["push", str(output), repo]) == 0
-    capsys.readouterr()
-    assert main(["verify", str(output)]) == 0
-    seen = capsys.readouterr()
-    assert (seen.out, seen.err) == ("", "5 files are what the merge wrote\n")
-    weights = output / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-1] ^= 1
-    weights.write_bytes(data)
-    assert main(["verify", str(output)]) == 1
-    seen = capsys.readouterr()
-    assert seen.out == "differs model.safetensors\n"
-    assert "error: " in seen.err
-    assert main(["verify", str(output), "--json"]) == 1
-    said = json.loads(capsys.readouterr().out)
-    assert said == {
-        "holds": False, "name": str(output), "match": 4, "differ": ["model.safetensors"],
-        "missing": [], "extra": [],
-    }  # fmt: skip
-    assert main(["push", str(output), repo]) == 1
-    assert main(["verify", repo]) == 0
-    assert main(["push", str(output), repo, "--force"]) == 0
-    assert main(["verify", repo]) == 1
-
-
 def test_a_recipe_is_written_in_either_format(recipe: Path, capsys: Captured) -> None:
     assert main(["recipe", "export", str(recipe), "--to", "simmerge"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(recipe.read_text())
@@ -176,3 +106,68 @@ def test_much_is_downloaded_only_if_a_person_agrees(monkeypatch: pytest.MonkeyPa
     verbs._ask_before(verbs.ASKED_ABOVE, yes=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     verbs._ask_before(much, yes=False)
+
+
+def test_a_redone_merge_is_compared(recipe: Path, org: str, capsys: Captured) -> None:
+    folder, repo = recipe.parent / "merged", f"{org}/merged"
+    card = "---\nlicense: mit\n---\n"
+    for name in "ab":
+        (recipe.parent / name / "README.md").write_text(card)
+        nano.push(recipe.parent / name, f"{org}/{name}")
+        text = recipe.read_text()
+        recipe.write_text(text.replace(f"folder: {recipe.parent / name}", f"model: {org}/{name}"))
+    assert main(["merge", str(recipe), "-o", str(folder)]) == 0
+    assert main(["push", str(folder), repo]) == 0
+    capsys.readouterr()
+    again = str(recipe.parent / "again")
+    assert main(["merge", repo, "-o", again]) == 0
+    assert capsys.readouterr().err.endswith(f"same bytes as {repo}: all 5 files\n")
+    assert main(["merge", repo, "-o", again, "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["redo"]["same"] is True
+    text = (folder / "SHA256SUMS").read_text()
+    (folder / "SHA256SUMS").write_text("0" * 8 + text[8:])
+    assert main(["push", str(folder), repo, "--force"]) == 0
+    assert main(["merge", repo, "-o", again, "--overwrite"]) == 0
+    said = capsys.readouterr().err
+    assert f"not the bytes of {repo}: differs: config.json (4 are the same)" in said
+    assert "another processor may round otherwise" in said
+    assert main(["verify", again, "--against", repo]) == 1
+
+
+def test_a_conflict_of_licences_is_in_the_hint(recipe: Path, capsys: Captured) -> None:
+    for name, licence in (("a", "gpl-2.0"), ("b", "apache-2.0")):
+        (recipe.parent / name / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
+    output = recipe.parent / "merged"
+    assert main(["merge", str(recipe), "-o", str(output)]) == 0
+    hint = f"next: simmerge-hub push {output} org/name --license IDENTIFIER\n"
+    assert capsys.readouterr().err.endswith(hint)
+
+
+def test_merge_and_push_at_once(recipe: Path, org: str, capsys: Captured) -> None:
+    output = recipe.parent / "merged"
+    assert main(["merge", str(recipe), "-o", str(output), "--push", f"{org}/merged"]) == 0
+    assert "pushed in one commit, " in capsys.readouterr().err
+    assert main(["merge", str(recipe), "--push", f"{org}/streamed", "--stream", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["commit"]["oid"] == HfApi().model_info(f"{org}/streamed").sha
+    sums = [
+        Path(HfApi().hf_hub_download(f"{org}/{name}", "SHA256SUMS")).read_text()
+        for name in ("merged", "streamed")
+    ]
+    assert sums[0] == sums[1] == (output / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--stream"],
+        ["-o", "x", "--stream"],
+        ["--push", "org/x"],
+        ["--push", "org/x", "--stream", "--overwrite"],
+        ["-o", "x", "--license", "mit"],
+    ],
+)
+def test_where_a_merge_goes_is_said(options: list[str], recipe: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["merge", str(recipe), *options])

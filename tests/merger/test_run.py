@@ -27,7 +27,8 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.merger import blocks, common_dtype, compute, merge, run
+from simmerge_hub.merger import blocks, common_dtype, compute, merge
+from simmerge_hub.merger.work import tensors as work
 from simmerge_hub.operators import merge_tensors
 from simmerge_hub.operators.arms import arm
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, load, parse, source
@@ -63,7 +64,7 @@ def family(tmp_path: Path) -> Path:
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading a weight byte fails the test."""
-    monkeypatch.setattr(run, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
+    monkeypatch.setattr(work, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
 
 
 def by_hand(

@@ -12,7 +12,7 @@ from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses.verdict import DISCLAIMER
-from simmerge_hub.publishing.usage import REPO_ID
+from simmerge_hub.publishing.sections.usage import REPO_ID
 from simmerge_hub.recipe import Recipe, Source, Step, Why, parse
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Aim, Status, WhyMerge, WhyTask
 

@@ -13,9 +13,9 @@ from simmerge_hub import localhub
 from simmerge_hub.errors import OutputError, PushFailed, RecipeError, RequestError
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.publishing.usage import REPO_ID
+from simmerge_hub.publishing.sections.usage import REPO_ID
+from simmerge_hub.publishing.trust.verify import verify
 from simmerge_hub.publishing.verbs import check, load_recipe, merge, push
-from simmerge_hub.publishing.verify import verify
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, source
 from simmerge_hub.recipe.why import Aim, Why, WhyMerge, WhyTask
 from tests import nano

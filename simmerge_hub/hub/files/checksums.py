@@ -6,6 +6,7 @@ may edit it, and pushing it writes the repository's name into it.
 
 import os
 import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,10 +32,17 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def write_checksums(folder: Path) -> None:
-    """Read every visible file of a folder once, a file a core, and write SHA256SUMS beside them."""
+def write_checksums(folder: Path, elsewhere: Mapping[str, str] | None = None) -> None:
+    """Read every visible file of a folder once, a file a core, and write SHA256SUMS beside them.
+
+    Args:
+        folder: where a merge lies.
+        elsewhere: the sha256 of files of the merge that are not there any more, by name.
+    """
     hashes = hash_files({n: p for n, p in visible_files(folder).items() if n not in UNLISTED})
-    text = "".join(f"{sha256}  {name}\n" for name, sha256 in hashes.items())
+    hashes |= elsewhere or {}
+    names = sorted(hashes, key=lambda name: name.split("/"))  # as `visible_files` has them
+    text = "".join(f"{hashes[name]}  {name}\n" for name in names)
     (folder / CHECKSUMS_FILE).write_text(text, encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """Files -> one atomic commit. Large files are sent ahead, one at a time; nothing is visible before
 the commit, and a commit in between by somebody else is an error, never overwritten."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +34,15 @@ class Commit:
     """What became visible: the repository, the commit, and where a person sees it.
 
     `outcome` says whether it is on the branch, in a pull request, or was there already: where
-    nothing differs no commit is made, and `oid` is that of the branch.
+    nothing differs no commit is made, and `oid` is that of the branch. `collection` is the address
+    of that which the repository is in now, if one was named.
     """
 
     repo: str
     oid: str
     url: str
     outcome: Outcome = "commit"
+    collection: str = ""
 
 
 def publish_folder(
@@ -76,14 +78,18 @@ def publish_folder(
         raise PushFailed(f"{folder} holds no file to push", hint="name the folder of a model")
     size = sum(c.stat().st_size for c in contents.values() if isinstance(c, Path))
     with hide_small_progress(size), translate_push_errors(repo_id):
-        repo = _open_repository(repo_id, repo_type, private)
+        repo = open_repository(repo_id, repo_type, private)
         if revision:
             api().create_branch(repo.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         return _commit(contents, repo, repo_type, revision, create_pr, message)
 
 
-def _open_repository(repo_id: str, repo_type: RepoType, private: bool) -> RepoUrl:
-    """The repository, created if there is none; a Space is one of gradio."""
+def open_repository(repo_id: str, repo_type: RepoType, private: bool) -> RepoUrl:
+    """The repository, created if there is none; a Space is one of gradio.
+
+    Raises:
+        PushFailed: it should be private, and is there and public.
+    """
     sdk = "gradio" if repo_type == "space" else None
     repo = api().create_repo(
         repo_id, repo_type=repo_type, private=private, space_sdk=sdk, exist_ok=True
@@ -105,24 +111,39 @@ def _commit(
     message: str,
 ) -> Commit:
     info = api().repo_info(repo.repo_id, repo_type=repo_type, revision=revision)
-    present = api().list_repo_files(repo.repo_id, repo_type=repo_type, revision=info.sha)
     adds = [CommitOperationAdd(name, data) for name, data in contents.items()]
     for add in adds:
         if add.path_in_repo.endswith(SENT_AHEAD):
             api().preupload_lfs_files(
                 repo.repo_id, [add], repo_type=repo_type, revision=revision, create_pr=create_pr
             )
-    stale = [CommitOperationDelete(n) for n in present if _is_stale(n, contents)]
+    return commit_files(adds, repo, repo_type, revision, create_pr, message, parent=str(info.sha))
+
+
+def commit_files(
+    adds: Sequence[CommitOperationAdd],
+    repo: RepoUrl,
+    repo_type: RepoType,
+    revision: str | None,
+    create_pr: bool,
+    message: str,
+    *,
+    parent: str,
+) -> Commit:
+    """One commit of these files on top of `parent`, from which weights of other merges go."""
+    present = api().list_repo_files(repo.repo_id, repo_type=repo_type, revision=parent)
+    names = {add.path_in_repo for add in adds}
+    stale = [CommitOperationDelete(n) for n in present if _is_stale(n, names)]
     done = api().create_commit(
         repo.repo_id,
         [*adds, *stale],
         commit_message=message,
         repo_type=repo_type,
         revision=revision,
-        parent_commit=info.sha,
+        parent_commit=parent,
         create_pr=create_pr,
     )
-    outcome = "pull request" if done.pr_url else "unchanged" if done.oid == info.sha else "commit"
+    outcome = "pull request" if done.pr_url else "unchanged" if done.oid == parent else "commit"
     place = f"{repo}/tree/{revision}" if revision else str(repo)
     return Commit(repo=repo.repo_id, oid=done.oid, url=done.pr_url or place, outcome=outcome)
 
@@ -161,7 +182,7 @@ def hide_small_progress(size: int) -> Iterator[None]:
         enable_progress_bars()
 
 
-def _is_stale(name: str, contents: Mapping[str, object]) -> bool:
+def _is_stale(name: str, contents: Container[str]) -> bool:
     weights = name.endswith((".safetensors", ".safetensors.index.json"))
     return weights and "/" not in name and name not in contents
 

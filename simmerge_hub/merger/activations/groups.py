@@ -157,9 +157,9 @@ def open_activations(
         written: the output's tensors, each read only after its group was given and merged.
 
     Yields:
-        What is known of the whole, complete once all layers have passed; and for each decoder
-        layer the groups of output tensors in it; where the models are fed what the merge leaves,
-        all that a layer needs to be run as merged, and before it what is outside the layers.
+        What is known of the whole, complete once all layers have passed; and what is outside of
+        the decoder layers, then for each layer the groups of output tensors in it that are fed
+        alike, and all that it has besides.
     """
     models = [m.name for m in layout.recipe.models if m.name in prompts]
     calibration = layout.recipe.calibration
@@ -199,7 +199,7 @@ def open_activations(
             )
             runs.append(run)
         passes = _Passes(layout=layout, runs=runs, known=known)
-        yield known, passes.as_merged(written) if again else passes.alone()
+        yield known, passes.run(written if again else None)
 
 
 def _read_sequences(
@@ -229,16 +229,12 @@ class _Passes:
     runs: Sequence[_Run]
     known: Activations
 
-    def alone(self) -> Iterator[list[Group]]:
-        """Every model is fed what its own layers leave."""
-        seen: set[str] = set()
-        for groups in self._groups():
-            seen.update(chain(*groups))
-            yield groups
-        self._name_unfed(seen)
+    def run(self, written: Mapping[str, Rows] | None) -> Iterator[list[Group]]:
+        """What is outside the layers, then layer by layer; what no group has was fed nothing.
 
-    def as_merged(self, written: Mapping[str, Rows]) -> Iterator[list[Group]]:
-        """Every model is fed what the merge's layers leave: each stands for its own once merged."""
+        Every model is fed what its own layers leave; or, with `written`, what the merge's layers
+        leave: each of them stands for the models' own once it is merged.
+        """
         first, seen = self.runs[0], set[str]()
         outputs = self._outputs(first.name)
         outside, *inside = (
@@ -298,12 +294,12 @@ class _Passes:
         words = self.layout.vocabulary
         return words is not None and name in words.tensors
 
-    def _stand_in(self, names: Iterable[str], written: Mapping[str, Rows]) -> None:
+    def _stand_in(self, names: Iterable[str], written: Mapping[str, Rows] | None) -> None:
         """These tensors of the output are read in the place of the models' own from now on.
 
         A head does not stand for the embedding that a model ties it to.
         """
-        for name in names:
+        for name in names if written is not None else ():
             match = self.layout.tensors[name]
             for run in self.runs:
                 if match.origins.get(run.name) == name and not self._has_other_words(name):

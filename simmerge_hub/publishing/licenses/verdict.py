@@ -1,7 +1,7 @@
 """What licence a merge may carry, given its parents'. Read off a table; not legal advice."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -254,10 +254,7 @@ def settle_license(card: str, chosen: str | None) -> str:
     conflicts = data.pop(CONFLICT, None)
     if chosen is None:
         if conflicts:
-            raise OutputError(
-                f"no licence fits all parents of this merge: {'; '.join(map(str, conflicts))}",
-                hint="ask the authors, then say which licence it gets: --license IDENTIFIER",
-            )
+            raise refuse_conflicts(conflicts)
         return card
     identifier, name, _ = _name(chosen.lower())
     data |= {"license": identifier} | ({"license_name": name} if name else {})
@@ -265,3 +262,11 @@ def settle_license(card: str, chosen: str | None) -> str:
         data.pop("license_name", None)
     note = f"The licence, {literal(chosen)}, was chosen by whoever published this merge."
     return f"---\n{dump_yaml(data)}---\n{body.rstrip()}\n\n{note}\n"
+
+
+def refuse_conflicts(conflicts: Iterable[object]) -> OutputError:
+    """What is raised where no licence fits all parents, and none was chosen."""
+    return OutputError(
+        f"no licence fits all parents of this merge: {'; '.join(map(str, conflicts))}",
+        hint="ask the authors, then say which licence it gets: --license IDENTIFIER",
+    )

@@ -48,6 +48,7 @@ def partial_folder(
     digest: Digest,
     overwrite: bool = False,
     durable: bool = True,
+    keep: bool = True,
 ) -> Iterator[Partial]:
     """A folder to fill that becomes `output` when the block ends, and only then.
 
@@ -61,6 +62,7 @@ def partial_folder(
         digest: of a tensor in the folder; what an earlier run finished must still have its own.
         overwrite: replace an existing folder, at the end.
         durable: flush to the disk before the rename.
+        keep: whether there shall be an `output`; otherwise nothing is left when the block ends.
 
     Raises:
         OutputError: `output` exists, the disk is too full, another process is at it, or
@@ -80,7 +82,10 @@ def partial_folder(
             except (CheckpointError, OperatorError, RecipeError):
                 shutil.rmtree(folder)
                 raise
-        _replace(folder, output, durable)
+        if keep:
+            _replace(folder, output, durable)
+        else:
+            shutil.rmtree(folder)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ the model, tensors may be written in any order, and a shard can be continued aft
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -88,27 +88,46 @@ def open_shards(folder: Path, shards: list[Shard]) -> Iterator[Write]:
     with ExitStack() as stack:
         places: dict[str, tuple[int, int, int]] = {}
         for shard in shards:
-            path = folder / shard.file
-            if path.is_symlink():  # nobody's file is written into through a link
-                path.unlink()
-            mode = "r+b" if path.exists() else "w+b"
-            handle = stack.enter_context(open(path, mode)).fileno()
-            _reserve(handle, shard.size)
-            os.pwrite(handle, shard.header, 0)
+            handle = begin_shard(folder / shard.file, shard)
+            stack.callback(os.close, handle)
             for name, start, end in shard.spans:
                 places[name] = (handle, start, end)
 
         def write(name: str, low: int, rows: Tensor) -> None:
             handle, start, end = places[name]
-            if not rows.numel():
-                return
-            data = rows.contiguous().view(torch.uint8).numpy()
-            place = start + low * data.shape[1]
-            if place + data.nbytes > end:
-                raise ValueError(f"{name} has no room for rows {low} to {low + len(rows)}")
-            _pwrite(handle, data.data.cast("B"), place)
+            write_rows(handle, name, rows, low, start, end)
 
         yield write
+    write_index(folder, shards)
+
+
+def begin_shard(path: Path, shard: Shard) -> int:
+    """A descriptor of a shard's file, of its size and with its header; data that is there stays."""
+    if path.is_symlink():  # nobody's file is written into through a link
+        path.unlink()
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        _reserve(handle, shard.size)
+        os.pwrite(handle, shard.header, 0)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def write_rows(handle: int, name: str, rows: Tensor, low: int, start: int, end: int) -> None:
+    """Store rows of a tensor from row `low` on, whose data lie at [start, end) of a file."""
+    if not rows.numel():
+        return
+    data = rows.contiguous().view(torch.uint8).numpy()
+    place = start + low * data.shape[1]
+    if place + data.nbytes > end:
+        raise ValueError(f"{name} has no room for rows {low} to {low + len(rows)}")
+    _pwrite(handle, data.data.cast("B"), place)
+
+
+def write_index(folder: Path, shards: Sequence[Shard]) -> None:
+    """The file that says which shard a tensor is in, where there are several."""
     if len(shards) > 1:
         (folder / "model.safetensors.index.json").write_text(_index(shards))
 
@@ -175,7 +194,7 @@ def _shard(file: str, group: Mapping[str, Entry], metadata: Mapping[str, str]) -
     )
 
 
-def _index(shards: list[Shard]) -> str:
+def _index(shards: Sequence[Shard]) -> str:
     weight_map = {name: shard.file for shard in shards for name in shard.starts}
     total = sum(shard.size - len(shard.header) for shard in shards)
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}

@@ -5,7 +5,7 @@ from threading import Barrier, Lock
 import pytest
 import torch
 
-from simmerge_hub.merger.crew import cores, work_through
+from simmerge_hub.merger.work.crew import cores, work_through
 
 
 def test_each_item_once_and_begun_in_order() -> None:

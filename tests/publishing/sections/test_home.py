@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import simmerge_hub
-from simmerge_hub.publishing import home
+from simmerge_hub.publishing.sections import home
 
 PACKAGE = Path(simmerge_hub.__file__).parent
 ROOT = PACKAGE.parent

@@ -10,8 +10,8 @@ from simmerge_hub.errors import CheckpointError, OfflineWithoutCache, OutputErro
 from simmerge_hub.hub import reference
 from simmerge_hub.hub.files import cached
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE
+from simmerge_hub.publishing.trust.verify import verify, warn_of_changes
 from simmerge_hub.publishing.verbs import merge, push
-from simmerge_hub.publishing.verify import verify, warn_of_changes
 from simmerge_hub.recipe import Recipe, Source, Step
 from tests import nano
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from simmerge_hub import operators
-from simmerge_hub.merger import compute, kept
+from simmerge_hub.merger import compute
 from simmerge_hub.merger.compute import Job, blocks, merge_rows
+from simmerge_hub.merger.work import kept
 from simmerge_hub.recipe import Step
 from simmerge_hub.weights.stream import Rows
 

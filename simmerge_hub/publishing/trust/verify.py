@@ -55,7 +55,7 @@ class Verification:
         return "; ".join(f"{kind}: {_shown(names)}" for kind, names in self.problems.items())
 
 
-def verify(reference: str | Path) -> Verification:
+def verify(reference: str | Path, *, against: str | Path | None = None) -> Verification:
     """Compare the files of a merge with the digests that the merge recorded.
 
     The card is left out, hidden files and published signatures too. A folder is read whole. Of a
@@ -63,6 +63,8 @@ def verify(reference: str | Path) -> Verification:
 
     Args:
         reference: a merged folder, or `org/name` or `org/name@revision`.
+        against: another merge, whose recorded digests are taken instead of its own: that which was
+            redone, to see whether the recipe gives the same bytes.
 
     Raises:
         OutputError: it has no SHA256SUMS.
@@ -70,12 +72,21 @@ def verify(reference: str | Path) -> Verification:
         HubError: the repository cannot be read.
     """
     ref = ModelRef.parse(str(reference))
+    recorded = None if against is None else _recorded_by(ModelRef.parse(str(against)))
     if ref.folder is not None:
-        return verify_folder(ref.folder, visible_files(ref.folder, links=True))
+        return verify_folder(ref.folder, visible_files(ref.folder, links=True), recorded)
     location, files = resolve_files(ref)
     if location.folder is not None:  # the cache, offline
-        return _verify_cached(location)
-    return _verify_repository(str(ref), location, files)
+        return _verify_cached(location, recorded)
+    return _verify_repository(str(ref), location, files, recorded)
+
+
+def _recorded_by(ref: ModelRef) -> dict[str, str]:
+    """The digests that a merge recorded."""
+    location, files = resolve_files(ref)
+    if CHECKSUMS_FILE not in files:
+        raise _unrecorded(str(ref))
+    return _recorded(local_file(location, CHECKSUMS_FILE), str(ref))
 
 
 def warn_of_changes(card: str, changes: str) -> str:
@@ -89,16 +100,19 @@ def warn_of_changes(card: str, changes: str) -> str:
     return f"{card[:start]}{warning}{card[start:]}"
 
 
-def verify_folder(folder: Path, files: Mapping[str, Path]) -> Verification:
-    """`verify` of these files of a folder, by their names in it."""
-    recorded = _recorded(folder / CHECKSUMS_FILE, str(folder))
+def verify_folder(
+    folder: Path, files: Mapping[str, Path], recorded: Mapping[str, str] | None = None
+) -> Verification:
+    """`verify` of these files of a folder, by their names in it; `recorded` is its own else."""
+    recorded = recorded or _recorded(folder / CHECKSUMS_FILE, str(folder))
     listed = {name: inside(folder, name) for name in files if name in recorded}
-    return _compare(str(folder), recorded, hash_files(listed), files)
+    return compare_digests(str(folder), recorded, hash_files(listed), files)
 
 
-def _verify_cached(location: Location) -> Verification:
+def _verify_cached(location: Location, recorded: Mapping[str, str] | None) -> Verification:
     assert location.folder is not None
-    verification = verify_folder(location.folder, visible_files(location.folder, links=True))
+    there = visible_files(location.folder, links=True)
+    verification = verify_folder(location.folder, there, recorded)
     if verification.missing:
         raise OfflineWithoutCache(
             f"offline mode is on, and the cache does not hold {verification.missing[0]} of "
@@ -109,14 +123,18 @@ def _verify_cached(location: Location) -> Verification:
 
 
 def _verify_repository(
-    name: str, location: Location, files: Mapping[str, FileEntry]
+    name: str,
+    location: Location,
+    files: Mapping[str, FileEntry],
+    recorded: Mapping[str, str] | None,
 ) -> Verification:
-    if CHECKSUMS_FILE not in files:
-        raise _unrecorded(name)
-    recorded = _recorded(local_file(location, CHECKSUMS_FILE), name)
+    if recorded is None:
+        if CHECKSUMS_FILE not in files:
+            raise _unrecorded(name)
+        recorded = _recorded(local_file(location, CHECKSUMS_FILE), name)
     stated = {n: e.sha256 for n, e in files.items() if n in recorded and e.sha256}
     fetched = {n: local_file(location, n) for n in files if n in recorded and n not in stated}
-    return _compare(name, recorded, {**stated, **hash_files(fetched)}, files)
+    return compare_digests(name, recorded, {**stated, **hash_files(fetched)}, files)
 
 
 def _recorded(path: Path, name: str) -> dict[str, str]:
@@ -125,9 +143,10 @@ def _recorded(path: Path, name: str) -> dict[str, str]:
     return parse_checksums(path.read_bytes(), name)
 
 
-def _compare(
+def compare_digests(
     name: str, recorded: Mapping[str, str], actual: Mapping[str, str], files: Mapping[str, object]
 ) -> Verification:
+    """The digests that `files` have against those that were recorded, by file name."""
     others = (n for n in files if n not in recorded and n not in UNLISTED and not is_hidden(n))
     return Verification(
         name=name,

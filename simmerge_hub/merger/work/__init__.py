@@ -1,0 +1,1 @@
+"""How tensors are made: by whom, in which order, what is kept meanwhile, and where they go."""

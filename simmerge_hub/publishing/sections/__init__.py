@@ -1,0 +1,1 @@
+"""Parts of the card of a merge, each a section of it."""

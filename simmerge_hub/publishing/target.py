@@ -1,0 +1,89 @@
+"""Where a merge is published: what is checked before, what its card says there, its collection."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from simmerge_hub.errors import OutputError, RequestError
+from simmerge_hub.publishing.licenses.verdict import settle_license
+from simmerge_hub.publishing.sections.usage import REPO_ID
+from simmerge_hub.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from simmerge_hub.hub.upload.publish import Commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A repository and how it is written to; the fields are the arguments of `push`."""
+
+    repo_id: str
+    private: bool = False
+    create_pr: bool = False
+    revision: str | None = None
+    message: str = ""
+    license: str | None = None
+    collection: str | None = None
+    token: str | None = None
+
+    def check(self, recipe: Recipe) -> None:
+        """Before any work.
+
+        Raises:
+            RequestError: both a branch and a pull request.
+            OutputError: it is one of the models that are merged.
+        """
+        if self.create_pr and self.revision:
+            raise RequestError(
+                "a pull request is made against main, and --revision names a branch",
+                hint="leave out --pr or --revision",
+            )
+        if self.repo_id in {source.repo for source in recipe.sources}:
+            raise OutputError(
+                f"{self.repo_id} is one of the models that were merged",
+                hint="push to a repository of its own",
+            )
+
+    def settle(self, card: str) -> str:
+        """The text of a card as it stands there.
+
+        Raises:
+            OutputError: no licence fits all parents, and none was chosen.
+        """
+        return settle_license(card, self.license).replace(REPO_ID, self.repo_id)
+
+    def title(self, recipe: Recipe) -> str:
+        """The commit's first line."""
+        names = ", ".join(model.name for model in recipe.models)
+        return self.message or f"Merge of {names} with {' and '.join(recipe.operators)}"
+
+
+@contextmanager
+def open_target(target: Target) -> "Iterator[Callable[[Commit], Commit]]":
+    """Inside, the Hub is written to by whoever pushes; gives what puts the commit's repository
+    into the collection, if one is named.
+
+    Raises:
+        RepoNotFound: there is no such collection.
+    """
+    from simmerge_hub.hub.client import acting_with  # a tenth of a second that merge spares
+    from simmerge_hub.hub.upload.collect import (
+        CollectionName,
+        add_to_collection,
+        check_collection,
+    )
+
+    among = CollectionName.parse(target.collection) if target.collection else None
+
+    def collect(commit: "Commit") -> "Commit":
+        if among is None:
+            return commit
+        return replace(commit, collection=add_to_collection(among, commit.repo))
+
+    with acting_with(target.token):
+        if among:
+            check_collection(among)
+        yield collect

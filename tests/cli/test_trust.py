@@ -1,0 +1,128 @@
+"""show, verify, push: what is printed where, and how they end."""
+
+import json
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from simmerge_hub.cli.main import main
+from tests.publishing.trust.test_record import publish_merge
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_push_is_one_commit(recipe: Path, org: str, capsys: Captured) -> None:
+    output = str(recipe.parent / "merged")
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    capsys.readouterr()
+    assert main(["push", output, f"{org}/merged", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["repo"], said["oid"]) == (f"{org}/merged", HfApi().model_info(f"{org}/merged").sha)
+    assert main(["push", output, f"{org}/merged", "--pr"]) == 0
+    assert HfApi().model_info(f"{org}/merged").sha == said["oid"]
+
+
+def test_push_says_what_happened(recipe: Path, org: str, capsys: Captured) -> None:
+    output, repo = str(recipe.parent / "merged"), f"{org}/merged"
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    for options, said in (
+        ([], "pushed in one commit, "),
+        ([], "nothing to push: all of it is there already, "),
+        (["--revision", "next", "--message", "Mine"], "nothing to push: "),
+    ):
+        capsys.readouterr()
+        assert main(["push", output, repo, *options]) == 0
+        assert capsys.readouterr().err.startswith(said)
+    (recipe.parent / "merged" / "README.md").write_text("---\nlicense: mit\n---\n")
+    assert main(["push", output, repo, "--pr"]) == 0
+    assert capsys.readouterr().err.startswith("proposed in a pull request, ")
+
+
+def test_verify_finds_one_flipped_bit(recipe: Path, org: str, capsys: Captured) -> None:
+    output, repo = recipe.parent / "merged", f"{org}/merged"
+    assert main(["merge", str(recipe), "-o", str(output)]) == 0
+    assert main(["push", str(output), repo]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(output)]) == 0
+    seen = capsys.readouterr()
+    assert (seen.out, seen.err) == ("", "5 files are what the merge wrote\n")
+    weights = output / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert main(["verify", str(output)]) == 1
+    seen = capsys.readouterr()
+    assert seen.out == "differs model.safetensors\n"
+    assert "error: " in seen.err
+    assert main(["verify", str(output), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said == {
+        "holds": False, "name": str(output), "match": 4, "differ": ["model.safetensors"],
+        "missing": [], "extra": [],
+    }  # fmt: skip
+    assert main(["push", str(output), repo]) == 1
+    assert main(["verify", repo]) == 0
+    assert main(["push", str(output), repo, "--force"]) == 0
+    assert main(["verify", repo]) == 1
+
+
+def test_push_says_what_licences_ask_for(recipe: Path, org: str, capsys: Captured) -> None:
+    for name, licence in (("a", "llama3"), ("b", "apache-2.0")):
+        (recipe.parent / name / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
+    output = str(recipe.parent / "merged")
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    capsys.readouterr()
+    assert main(["push", output, f"{org}/merged"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("pushed in one commit, ")
+    assert [line.partition(": ")[0] for line in said[1:]] == ["licence"] * 3
+    assert said[-1].endswith("more such lines are on the card")
+
+
+def test_push_puts_it_into_a_collection(recipe: Path, org: str, capsys: Captured) -> None:
+    output, repo = str(recipe.parent / "merged"), f"{org}/merged"
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    gone = f"{org}/gone-0123456789abcdef01234567"
+    assert main(["push", output, repo, "--collection", gone]) == 1
+    assert not HfApi().repo_exists(repo), "nothing is pushed where the collection is not there"
+    assert main(["push", output, repo, "--collection", "no-title"]) == 1
+    capsys.readouterr()
+    assert main(["push", output, repo, "--collection", f"{org}/My merges"]) == 0
+    address = capsys.readouterr().err.partition("in the collection: ")[2].split()[0]
+    slug = address.partition("/collections/")[2]
+    assert [item.item_id for item in HfApi().get_collection(slug).items] == [repo]
+    for again in (slug, address, f"{org}/My merges"):
+        assert main(["push", output, repo, "--collection", again, "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["outcome"], said["collection"]) == ("unchanged", address)
+    assert len(HfApi().get_collection(slug).items) == 1
+
+
+def test_push_with_somebody_elses_token(recipe: Path, org: str, capsys: Captured) -> None:
+    output = str(recipe.parent / "merged")
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    assert main(["push", output, f"{org}/merged", "--token", "hf_visitor"]) == 1
+    assert "may not write" in capsys.readouterr().err
+    assert main(["push", output, f"visitor/{org}", "--token", "hf_visitor"]) == 0
+
+
+def test_show_fits_a_terminal(
+    org: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = publish_merge(org, tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["show", merged]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24, lines
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert "TIES at 50 % of code + math" in text
+    assert "50 % (20–80)" in text
+    assert text.count("the same") == 3
+    assert f"simmerge-hub verify {merged}" in text
+    assert main(["show", merged, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [parent["state"] for parent in said["parents"]] == ["same"] * 3
+    assert said["results"][0]["predicted"] == [0.5, 0.2, 0.8]
+    assert said["why"]["status"] == "calibrated"

@@ -1,0 +1,131 @@
+"""Shards on their way: never more than two, none before it is whole, whoever writes when."""
+
+import random
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+
+from simmerge_hub.weights.writing.shards import Shard, plan_shards
+from simmerge_hub.weights.writing.streamed import AT_ONCE, Conveyor, Order, stream_shards
+
+ENTRIES: Mapping[str, tuple[str, tuple[int, ...]]] = {f"t{i}": ("F32", (4, 8)) for i in range(24)}
+SHARDS = plan_shards(ENTRIES, 3 * 128, {})
+
+
+def rows(name: str) -> torch.Tensor:
+    return torch.full((4, 8), float(name[1:]))
+
+
+def make(conveyor: Conveyor, name: str) -> None:
+    conveyor.write(name, 0, rows(name)[:2])
+    conveyor.write(name, 2, rows(name)[2:])
+    conveyor.finish(name)
+
+
+class Store:
+    """Where shards are sent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.files = folder, dict[str, bytes]()
+
+    def __call__(self, shard: Shard, path: Path) -> None:
+        assert len(list(self.folder.glob("*.safetensors"))) <= AT_ONCE
+        self.files[shard.file] = path.read_bytes()
+
+    def check(self) -> None:
+        for shard in SHARDS:
+            data = self.files[shard.file]
+            assert len(data) == shard.size
+            for name, start, end in shard.spans:
+                assert data[start:end] == rows(name).numpy().tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, 16])
+def test_any_number_of_threads_in_the_order_of_the_shards(threads: int, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with (
+        stream_shards(tmp_path, SHARDS, sent=(), done=(), ship=store) as conveyor,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        for each in [pool.submit(make, conveyor, name) for name in ENTRIES]:
+            each.result(30)
+    store.check()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("order", ["layers", "layers read again"])
+@pytest.mark.parametrize("seed", range(5))
+def test_any_order_where_layers_are_run(order: Order, seed: int, tmp_path: Path) -> None:
+    names = list(ENTRIES)
+    random.Random(seed).shuffle(names)
+    store = Store(tmp_path)
+    with stream_shards(tmp_path, SHARDS, sent=(), done=(), ship=store, order=order) as conveyor:
+        for place, name in enumerate(names):
+            make(conveyor, name)
+            early = conveyor.waiting(name)
+            assert early is None or torch.equal(early, rows(name))
+            if place % 5 == 0:
+                conveyor.pass_on()
+            assert len(list(tmp_path.glob("*.safetensors"))) <= AT_ONCE
+    store.check()
+
+
+def test_what_was_done_before_is_not_done_again(tmp_path: Path) -> None:
+    def break_off(shard: Shard, path: Path) -> None:
+        if shard is SHARDS[2]:
+            raise ConnectionError
+        store(shard, path)
+
+    store, done = Store(tmp_path), list[str]()
+    with (
+        pytest.raises(ConnectionError),
+        stream_shards(tmp_path, SHARDS, sent=(), done=(), ship=break_off) as conveyor,
+    ):
+        for name in ENTRIES:
+            make(conveyor, name)
+            done.append(name)
+    assert list(store.files) == [SHARDS[0].file, SHARDS[1].file]
+    with stream_shards(tmp_path, SHARDS, sent=set(store.files), done=done, ship=store) as conveyor:
+        assert conveyor.done >= {*SHARDS[0].starts, *SHARDS[1].starts, *SHARDS[2].starts}
+        for name in [name for name in ENTRIES if name not in conveyor.done]:
+            make(conveyor, name)
+    store.check()
+
+
+def test_a_failure_reaches_whoever_waits(tmp_path: Path) -> None:
+    """A thread that waits for room hears that there will be none."""
+    begun = Event()
+
+    def fail(shard: Shard, path: Path) -> None:
+        begun.wait(10)
+        raise ConnectionError(shard.file)
+
+    with (
+        pytest.raises(ConnectionError, match="00001"),
+        stream_shards(tmp_path, SHARDS, sent=(), done=(), ship=fail) as conveyor,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        for name in list(SHARDS[0].starts):
+            make(conveyor, name)
+        late = pool.submit(make, conveyor, "t23")
+        begun.set()
+        late.result(30)
+
+
+def test_shards_that_are_too_many_are_deleted_first(tmp_path: Path) -> None:
+    for shard in SHARDS:
+        (tmp_path / shard.file).write_bytes(b"x" * shard.size)
+    store = Store(tmp_path)
+    with stream_shards(
+        tmp_path, SHARDS, sent={SHARDS[1].file}, done=list(ENTRIES), ship=store
+    ) as conveyor:
+        assert conveyor.done == {*SHARDS[0].starts, *SHARDS[1].starts}
+        for name in list(ENTRIES):
+            if name not in conveyor.done:
+                make(conveyor, name)
+    assert SHARDS[1].file not in store.files
+    assert len(store.files) == len(SHARDS) - 1
