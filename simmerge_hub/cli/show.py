@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.literal import CONTROL, escaped_json, printable
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,7 +165,7 @@ def preflight(plan: "Preflight") -> None:
     for column in ("size", "to download"):
         table.add_column(column, justify="right")
     for need in plan.needs:
-        table.add_row(escape(need.name), size(need.size), size(need.download))
+        table.add_row(escape(need.name), spell_bytes(need.size), spell_bytes(need.download))
     OUT.print(table)
     for misfit in plan.rejected[:MISFITS_SHOWN]:
         OUT.print(f"does not fit: {misfit.model}: {misfit.name} {misfit.reason}", markup=False)
@@ -174,9 +175,9 @@ def preflight(plan: "Preflight") -> None:
         OUT.print(f"note: {decision}", highlight=False, markup=False)
     lines = {"runs": _passes(plan.passes)} if plan.passes else {}
     lines |= {
-        "output": f"{len(plan.layout.entries):,} tensors, {size(plan.output)}",
-        "disk": f"{size(plan.disk)}, with --evict {size(plan.disk_evicting)}",
-        "memory": f"about {size(plan.memory)} at {plan.threads} threads",
+        "output": f"{len(plan.layout.entries):,} tensors, {spell_bytes(plan.output)}",
+        "disk": f"{spell_bytes(plan.disk)}, with --evict {spell_bytes(plan.disk_evicting)}",
+        "memory": f"about {spell_bytes(plan.memory)} at {plan.threads} threads",
         "time": f"about {plan.seconds:,.1f} s of arithmetic; reading, writing and downloading "
         "come on top",
     }
@@ -204,14 +205,6 @@ def _passes(passes: "Passes") -> str:
         f"{', '.join(passes.models)} on {passes.prompts:,} prompts in all, {answers}"
         f"about {passes.tokens:,} tokens: {passes.count} forward passes"
     )
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that suits."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
 
 
 def operators(catalogue: "Iterable[Operator]") -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.errors import BaseUnknown, RequestError
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.resolve import Checkpoint
@@ -197,7 +198,7 @@ def _push(request: "Request", signed: "Signed", to: str | None) -> dict[str, Any
 def _print(row: dict[str, Any], publishing: bool) -> None:
     speed = row["tokens_per_second"]
     show.line(
-        f"{row['model']}: {show.size(row['bytes'])} in {row['seconds']:.1f} s; "
+        f"{row['model']}: {spell_bytes(row['bytes'])} in {row['seconds']:.1f} s; "
         f"{show.origins(row['parts'])}"
         + (f"; {speed:,.0f} tokens of probes a second" if speed else "")
     )

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from simmerge_hub.merger import Preflight
@@ -150,7 +151,7 @@ def _ask_before(download: int, yes: bool) -> None:
 
     if yes or download <= ASKED_ABOVE or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    show.note(f"{show.size(download)} are to be downloaded. Go on? [y/N]")
+    show.note(f"{spell_bytes(download)} are to be downloaded. Go on? [y/N]")
     if input().strip().lower() not in ("y", "yes"):
         raise RequestError("nothing was downloaded", hint="--yes asks no more")
 
@@ -191,7 +192,7 @@ def merge(*, recipe: str, output: str, as_json: bool, yes: bool = False, **setti
     for decision in report.notes:
         show.note(f"note: {decision}")
     show.note(
-        f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s "
+        f"{report.tensors} tensors, {spell_bytes(report.size)} in {report.seconds:.1f} s "
         f"-> {report.folder}"
     )
     show.note(f"next: simmerge-hub push {report.folder} org/name")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning.evaluate import add_machine
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from simmerge_hub.learning.cost import Cost
@@ -105,8 +106,8 @@ def _cost(cost: "Cost") -> None:
         f"{cost.prompts:,} prompts"
     )
     show.note(
-        f"at most {show.size(cost.download)} of weights are downloaded; one merge at a time takes "
-        f"{show.size(cost.disk)} of disk"
+        f"at most {spell_bytes(cost.download)} of weights are downloaded; one merge at a time "
+        f"takes {spell_bytes(cost.disk)} of disk"
     )
 
 

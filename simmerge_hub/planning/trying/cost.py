@@ -9,6 +9,7 @@ from simmerge_hub.hub.assets import assets_folder, replace_file
 from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.signatures.probing.dosing.trial import count_tokens
+from simmerge_hub.units import spell_bytes, spell_seconds
 
 SHARE_OF_LAST = 0.5
 """How much the last merge counts in the rate that is remembered."""
@@ -59,17 +60,8 @@ def state_cost(workshop: Workshop, clock: Clock, cached: int) -> str:
     passes = "merge is made and reads" if clock.count == 1 else "merges are made, and each reads"
     return (
         f"trying: {clock.count} {passes} {tokens:,} tokens of prompts and experts' answers; "
-        f"{_spell_bytes(workshop.size)} of disk, one at a time; {how_long}{known}"
+        f"{spell_bytes(workshop.size)} of disk, one at a time; {how_long}{known}"
     )
-
-
-def spell_seconds(seconds: float) -> str:
-    """`40 s`, `3 min`."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _spell_bytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def read_rate() -> float:

@@ -12,6 +12,7 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.signing.artifact import DEFAULT_SETTINGS, Settings, Signature
+from simmerge_hub.units import spell_bytes
 
 WEIGHTS = "weights"
 """What the structural part is called where its origin is told; a sketch is called by its task."""
@@ -72,7 +73,7 @@ class Request:
         """Say how many bytes of weights are fetched to run the model, and a base beside it."""
         size = sum(_bytes_to_download(each) for each in (self.checkpoint, base) if each)
         if note and size:
-            note(f"{self.checkpoint.name}: {size / 1e6:,.1f} MB are downloaded to run its probes")
+            note(f"{self.checkpoint.name}: {spell_bytes(size)} are downloaded to run its probes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

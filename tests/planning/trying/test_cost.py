@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.planning.trying import cost
-from simmerge_hub.planning.trying.cost import Clock, read_rate, spell_seconds
+from simmerge_hub.planning.trying.cost import Clock, read_rate
 
 
 def test_the_rate_is_measured_and_remembered(
@@ -33,7 +33,3 @@ def test_a_damaged_rate_is_none(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
     for text in ("", "[]", "{}", '{"seconds_per_byte": "x"}'):
         (tmp_path / "rate.json").write_text(text)
         assert read_rate() == 0.0
-
-
-def test_times_as_people_say_them() -> None:
-    assert [spell_seconds(s) for s in (4.4, 99, 240)] == ["4 s", "99 s", "4 min"]
