@@ -2,13 +2,52 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable
+import difflib
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from simmerge_hub.errors import OutputError
 
 REFERENCE = "org/name, org/name@revision or a folder"
+WRONG_CHOICE = re.compile(r"invalid choice: '?([^' ]*)'?")
+NEAR = 0.6
+"""How alike a word must be to be suggested, 0 to 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that suggests what may have been meant, in rows no wider than the terminal."""
+
+    def parse_known_args(self, *given: Any, **how: Any) -> Any:
+        """As argparse's; an option that this command does not have ends it here."""
+        namespace, rest = super().parse_known_args(*given, **how)
+        options = [each for each in rest if each.startswith("-") and each != "-"]
+        if options:
+            named = options[0].partition("=")[0]
+            self.error(f"there is no option {named}{_suggest(named, self._option_string_actions)}")
+        return namespace, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Usage and what is wrong, to stderr; exit code 2."""
+        if wrong := WRONG_CHOICE.search(message):
+            choices = [str(c) for each in self._actions for c in each.choices or ()]
+            if near := _suggest(wrong[1], choices):
+                message = f"there is no {wrong[1]!r}{near}"
+        self.print_usage(sys.stderr)
+        text = f"{self.prog}: error: {message}"
+        if sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns
+            text = textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
+        self.exit(2, f"{text}\n")
+
+
+def _suggest(word: str, known: "Sequence[str] | dict[str, Any]") -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=NEAR)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def command(
@@ -17,6 +56,7 @@ def command(
     """Add a command that calls `run` with its options, by name."""
     added: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     added.set_defaults(run=run)
+    quiet(added, default=argparse.SUPPRESS)
     return added
 
 
@@ -24,6 +64,14 @@ def group(commands: Any, name: str, summary: str) -> Any:
     """Add a command that only has commands of its own; returns what these are added to."""
     added = commands.add_parser(name, help=summary)
     return added.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def quiet(command: argparse.ArgumentParser, *, default: Any = False) -> None:
+    """Add `--quiet`, which stands before a command or after it."""
+    command.add_argument(
+        "-q", "--quiet", action="store_true", default=default,
+        help="print the result and errors, no notes and no progress",
+    )  # fmt: skip
 
 
 def json(command: argparse.ArgumentParser) -> None:
@@ -52,6 +100,13 @@ def dose(command: argparse.ArgumentParser) -> None:
 def threads(command: argparse.ArgumentParser) -> None:
     """Add `--threads`."""
     command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
+
+
+def yes(command: argparse.ArgumentParser) -> None:
+    """Add `--yes`."""
+    command.add_argument(
+        "-y", "--yes", action="store_true", help="ask nothing before much is downloaded"
+    )
 
 
 def publishing(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli import arguments, results, show
 from simmerge_hub.errors import HubError, MissingExtra
 
 MODELS = ("nano/code", "nano/math")
@@ -92,7 +92,7 @@ def _card() -> None:
     from simmerge_hub.hub.resolve import ModelRef, resolve_files
 
     location, _ = resolve_files(ModelRef.parse(MERGED))
-    show.card(local_file(location, "README.md").read_text(encoding="utf-8"))
+    results.card(local_file(location, "README.md").read_text(encoding="utf-8"))
 
 
 def _ask() -> None:
@@ -108,7 +108,7 @@ def _ask() -> None:
     ]
     with show.status("asking"):
         by_model = answers([*MODELS, MERGED], prompts)
-    show.answers(prompts, by_model)
+    results.answers(prompts, by_model)
 
 
 def _step(text: str) -> None:

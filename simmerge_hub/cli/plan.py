@@ -30,6 +30,7 @@ def options(commands: Any) -> None:
         help="show everything: every merge that was judged, reasons, distances, origins",
     )  # fmt: skip
     arguments.signatures(command)
+    arguments.yes(command)
     arguments.json(command)
     command.set_defaults(check=partial(_check, command))
 
@@ -202,6 +203,7 @@ def run(
     verbose: bool = False,
     tokenizer: str | None = None,
     template: str | None = None,
+    yes: bool = False,
     **search: Any,
 ) -> None:
     """`simmerge-hub plan`; `search` are the fields of `Search` that are given."""
@@ -211,7 +213,7 @@ def run(
     if picture:
         _check_picture(picture, many=len(models) != 2)
     cards: dict[str, Mapping[str, Any]] = {}
-    with show.status("planning") as say:
+    with show.status("planning") as say, show.asking(yes=yes):
         from simmerge_hub.planning import plan as planning
         from simmerge_hub.planning.ask.objective import Objective
         from simmerge_hub.planning.ask.options import Search, Sources, Tasks

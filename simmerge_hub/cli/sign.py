@@ -41,6 +41,7 @@ def options(commands: Any) -> None:
     command.add_argument(
         "--to", metavar="ORG/DATASET", help="publish it in a data set of yours instead"
     )
+    arguments.yes(command)
     arguments.json(command)
 
 
@@ -56,6 +57,7 @@ def run(
     push: bool,
     to: str | None,
     as_json: bool,
+    yes: bool = False,
 ) -> None:
     """`simmerge-hub sign`; `--to` implies `--push`."""
     publishing = push or to is not None
@@ -64,7 +66,8 @@ def run(
     rows = []
     for model in models:
         began = time.monotonic()
-        request, signed = _sign(model, base, probe_sets, signatures, dose=dose)
+        with show.asking(yes=yes):
+            request, signed = _sign(model, base, probe_sets, signatures, dose=dose)
         row = _row(request, signed, time.monotonic() - began)
         if output:
             _save(signed, Path(output))

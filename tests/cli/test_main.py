@@ -90,6 +90,7 @@ def test_our_error_exits_with_1_and_a_hint(
 def test_what_cannot_be_meant_is_an_error_of_the_request(arguments: list[str]) -> None:
     options = vars(parser().parse_args(arguments))
     run = options.pop("run")
+    options.pop("quiet")
     with pytest.raises(RequestError) as caught:
         run(**options)
     assert caught.value.hint
