@@ -9,8 +9,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from simmerge_hub.cli import plan_page, show
+from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
+from simmerge_hub.cli.plan import page as plan_page
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.plan import Plan
@@ -246,7 +247,7 @@ def test_so_many_are_tried(option: str, monkeypatch: pytest.MonkeyPatch) -> None
     """The second is what it was called; nobody is shown it."""
     asked: dict[str, Any] = {}
     monkeypatch.setattr("simmerge_hub.planning.plan.plan", lambda *_, **how: asked.update(how))
-    monkeypatch.setattr("simmerge_hub.cli.plan._licence", lambda *_: None)
+    monkeypatch.setattr("simmerge_hub.cli.plan.command._licence", lambda *_: None)
     monkeypatch.setattr(plan_page, "page", lambda *_, **__: None)
     assert main(["plan", "a", "b", option, "3"]) == 0
     assert asked["tries"] == 3
