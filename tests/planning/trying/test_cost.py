@@ -1,5 +1,6 @@
 """What trying costs: said before, learned on the way."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,22 @@ def test_the_rate_is_measured_and_remembered(
     assert said == ["trying 1 of 2: linear", "trying 2 of 2: ties, about 4 s left"]
     assert read_rate() == pytest.approx(0.06)  # half of the last, half of what was known
     assert clock.seconds_left == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "count", "to_make", "said"),
+    [
+        (2, 3, 3, "trying 3 merges, the 2 most promising and the safe one: each reads 0 tokens"),
+        (2, 2, 1, "trying 2 merges: each reads 0 tokens"),
+        (1, 1, 1, "trying 1 merge: each reads 0 tokens"),
+    ],
+)
+def test_how_many_are_made_is_said_before(asked: int, count: int, to_make: int, said: str) -> None:
+    workshop: Any = SimpleNamespace(answers={}, size=2_000_000)
+    stated = cost.state_cost(workshop, Clock(0, to_make, print), count, asked)
+    assert stated.startswith(said)
+    assert "; 2.0 MB of disk, one at a time; " in stated
+    assert stated.endswith("; 1 of them was tried before") == (count > to_make)
 
 
 def test_a_damaged_rate_is_none(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
