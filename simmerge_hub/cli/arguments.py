@@ -8,6 +8,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from json import dumps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,6 +45,44 @@ class Parser(argparse.ArgumentParser):
             width = shutil.get_terminal_size().columns
             text = textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
         self.exit(2, f"{text}\n")
+
+
+class PrintCompletion(argparse.Action):
+    """Prints what makes a shell complete commands and options, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any, **_: Any) -> NoReturn:
+        import shtab
+
+        print(shtab.complete(parser, shell=given[1]))
+        parser.exit()
+
+
+class ExtendHf(argparse.Action):
+    """Makes `hf simmerge …` run this command, and ends.
+
+    The `hf` command finds an extension by a file that names its executable, which `hf extensions
+    remove simmerge` removes.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any, **_: Any) -> NoReturn:
+        executable = Path(sys.executable).with_name("hf-simmerge")
+        if not executable.is_file():
+            parser.error(f"there is no {executable}: pip install simmerge-hub makes it")
+        folder = Path("~/.local/share/hf/extensions/hf-simmerge").expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = {
+            "owner": "simmerge-hub",
+            "repo": "hf-simmerge",
+            "repo_id": "simmerge-hub/hf-simmerge",
+            "short_name": "simmerge",
+            "executable_path": str(executable),
+            "type": "binary",
+            "installed_at": datetime.now(UTC).isoformat(),
+            "description": "Predict how to merge models, merge them once, push the result.",
+        }
+        (folder / "manifest.json").write_text(dumps(manifest, indent=2))
+        print("hf simmerge runs this command now; hf extensions remove simmerge undoes it")
+        parser.exit()
 
 
 def _suggest(word: str, known: "Sequence[str] | dict[str, Any]") -> str:

@@ -60,6 +60,10 @@ def main(given: Sequence[str] | None = None) -> int:
         top.print_help()
         return 0
     _hush(options.pop("quiet"))
+    if sys.platform == "win32":
+        _report("error", "on Windows itself, files cannot be locked and written as is done here")
+        _report(" hint", "run it in WSL, the Linux in Windows: wsl --install")
+        return 1
     check: Callable[..., None] = options.pop("check", lambda _: None)
     check(options)
     run: Callable[..., None] = options.pop("run")
@@ -114,6 +118,15 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
     arguments.quiet(top)
+    top.add_argument(
+        "--print-completion", action=arguments.PrintCompletion, choices=["bash", "zsh", "tcsh"],
+        default=argparse.SUPPRESS,
+        help="print what makes this shell complete commands and options",
+    )  # fmt: skip
+    top.add_argument(
+        "--extend-hf", action=arguments.ExtendHf, nargs=0, default=argparse.SUPPRESS,
+        help="make `hf simmerge …` run this command",
+    )  # fmt: skip
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for room in ROOMS:
         room.options(commands)
