@@ -41,7 +41,14 @@ class HubError(SimmergeError):
 
 
 class RepoNotFound(HubError):
-    """No such repository or collection, or a private one that the token does not open."""
+    """No such repository or collection, or a private one that the token does not open.
+
+    `model` is the name of the model that is not there, if it is one; else "".
+    """
+
+    def __init__(self, message: str, *, hint: str = "", model: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.model = model
 
 
 class RevisionNotFound(HubError):

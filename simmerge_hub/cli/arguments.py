@@ -2,13 +2,92 @@
 
 import argparse
 import contextlib
-from collections.abc import Callable
+import difflib
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from simmerge_hub.errors import OutputError
 
 REFERENCE = "org/name, org/name@revision or a folder"
+WRONG_CHOICE = re.compile(r"invalid choice: '?([^' ]*)'?")
+NEAR = 0.6
+"""How alike a word must be to be suggested, 0 to 1."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that suggests what may have been meant, in rows no wider than the terminal."""
+
+    def parse_known_args(self, *given: Any, **how: Any) -> Any:
+        """As argparse's; an option that this command does not have ends it here."""
+        namespace, rest = super().parse_known_args(*given, **how)
+        options = [each for each in rest if each.startswith("-") and each != "-"]
+        if options:
+            named = options[0].partition("=")[0]
+            self.error(f"there is no option {named}{_suggest(named, self._option_string_actions)}")
+        return namespace, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Usage and what is wrong, to stderr; exit code 2."""
+        if wrong := WRONG_CHOICE.search(message):
+            choices = [str(c) for each in self._actions for c in each.choices or ()]
+            if near := _suggest(wrong[1], choices):
+                message = f"there is no {wrong[1]!r}{near}"
+        self.print_usage(sys.stderr)
+        text = f"{self.prog}: error: {message}"
+        if sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns
+            text = textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
+        self.exit(2, f"{text}\n")
+
+
+class PrintCompletion(argparse.Action):
+    """Prints what makes a shell complete commands and options, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any, **_: Any) -> NoReturn:
+        import shtab
+
+        print(shtab.complete(parser, shell=given[1]))
+        parser.exit()
+
+
+class ExtendHf(argparse.Action):
+    """Makes `hf simmerge …` run this command, and ends.
+
+    The `hf` command finds an extension by a file that names its executable, which `hf extensions
+    remove simmerge` removes.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any, **_: Any) -> NoReturn:
+        executable = Path(sys.executable).with_name("hf-simmerge")
+        if not executable.is_file():
+            parser.error(f"there is no {executable}: pip install simmerge-hub makes it")
+        folder = Path("~/.local/share/hf/extensions/hf-simmerge").expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest = {
+            "owner": "simmerge-hub",
+            "repo": "hf-simmerge",
+            "repo_id": "simmerge-hub/hf-simmerge",
+            "short_name": "simmerge",
+            "executable_path": str(executable),
+            "type": "binary",
+            "installed_at": datetime.now(UTC).isoformat(),
+            "description": "Predict how to merge models, merge them once, push the result.",
+        }
+        (folder / "manifest.json").write_text(dumps(manifest, indent=2))
+        print("hf simmerge runs this command now; hf extensions remove simmerge undoes it")
+        parser.exit()
+
+
+def _suggest(word: str, known: "Sequence[str] | dict[str, Any]") -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=NEAR)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def command(
@@ -17,6 +96,7 @@ def command(
     """Add a command that calls `run` with its options, by name."""
     added: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     added.set_defaults(run=run)
+    quiet(added, default=argparse.SUPPRESS)
     return added
 
 
@@ -24,6 +104,14 @@ def group(commands: Any, name: str, summary: str) -> Any:
     """Add a command that only has commands of its own; returns what these are added to."""
     added = commands.add_parser(name, help=summary)
     return added.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def quiet(command: argparse.ArgumentParser, *, default: Any = False) -> None:
+    """Add `--quiet`, which stands before a command or after it."""
+    command.add_argument(
+        "-q", "--quiet", action="store_true", default=default,
+        help="print the result and errors, no notes and no progress",
+    )  # fmt: skip
 
 
 def json(command: argparse.ArgumentParser) -> None:
@@ -52,6 +140,13 @@ def dose(command: argparse.ArgumentParser) -> None:
 def threads(command: argparse.ArgumentParser) -> None:
     """Add `--threads`."""
     command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
+
+
+def yes(command: argparse.ArgumentParser) -> None:
+    """Add `--yes`."""
+    command.add_argument(
+        "-y", "--yes", action="store_true", help="ask nothing before much is downloaded"
+    )
 
 
 def publishing(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli import arguments, results, show
 from simmerge_hub.errors import HubError, MissingExtra
 
 MODELS = ("nano/code", "nano/math")
@@ -44,6 +44,7 @@ def localhub(*, dir: str, port: int, idle: float | None) -> None:
     """`simmerge-hub localhub`."""
     from simmerge_hub.localhub import LocalhubError, serve
 
+    _demand_server()
     try:
         serve(dir=dir, port=port, idle=idle)
     except LocalhubError as error:
@@ -52,12 +53,16 @@ def localhub(*, dir: str, port: int, idle: float | None) -> None:
 
 def demo(*, dir: str | None) -> None:
     """`simmerge-hub demo`: publish, plan, merge, push, read the card, ask."""
-    from simmerge_hub.localhub import running
+    from simmerge_hub.localhub import LocalhubError, running
 
+    _demand_server()
     with ExitStack() as stack:
         kept = dir or stack.enter_context(tempfile.TemporaryDirectory(prefix="simmerge-demo-"))
         folder = Path(kept)
-        hub = stack.enter_context(running(folder / "hub"))
+        try:
+            hub = stack.enter_context(running(folder / "hub"))
+        except LocalhubError as error:
+            raise HubError(str(error)) from error
         # before the first import of huggingface_hub, which reads them once
         os.environ.update(hub.environment(), HF_HUB_DISABLE_PROGRESS_BARS="1")
         _chain(folder)
@@ -92,7 +97,7 @@ def _card() -> None:
     from simmerge_hub.hub.resolve import ModelRef, resolve_files
 
     location, _ = resolve_files(ModelRef.parse(MERGED))
-    show.card(local_file(location, "README.md").read_text(encoding="utf-8"))
+    results.card(local_file(location, "README.md").read_text(encoding="utf-8"))
 
 
 def _ask() -> None:
@@ -108,7 +113,7 @@ def _ask() -> None:
     ]
     with show.status("asking"):
         by_model = answers([*MODELS, MERGED], prompts)
-    show.answers(prompts, by_model)
+    results.answers(prompts, by_model)
 
 
 def _step(text: str) -> None:
@@ -146,6 +151,16 @@ def space(*, repo_id: str, as_json: bool, **settings: Any) -> None:
         show.data(asdict(commit))
     else:
         show.commit(commit)
+
+
+def _demand_server() -> None:
+    """MissingExtra unless what localhub serves with is installed."""
+    missing = [name for name in ("starlette", "uvicorn", "lz4") if find_spec(name) is None]
+    if missing:
+        raise MissingExtra(
+            f"a Hub on this machine is served with {' and '.join(missing)}, not installed",
+            hint="pip install 'simmerge-hub[localhub]'",
+        )
 
 
 def _demand_gradio() -> None:

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from simmerge_hub.cli import local, plan, sign, trust, verbs, zoo
+from simmerge_hub.cli import arguments, local, plan, show, sign, trust, verbs, zoo
 from simmerge_hub.cli import map as map_command
 from simmerge_hub.cli.learning import bandit, evaluate, learn, predictor, search
-from simmerge_hub.errors import SimmergeError
+from simmerge_hub.errors import RepoNotFound, SimmergeError
 from simmerge_hub.literal import printable, without_credentials
 from simmerge_hub.version import __version__
 
@@ -59,6 +59,11 @@ def main(given: Sequence[str] | None = None) -> int:
     if options.get("run") is None:
         top.print_help()
         return 0
+    _hush(options.pop("quiet"))
+    if sys.platform == "win32":
+        _report("error", "on Windows itself, files cannot be locked and written as is done here")
+        _report(" hint", "run it in WSL, the Linux in Windows: wsl --install")
+        return 1
     check: Callable[..., None] = options.pop("check", lambda _: None)
     check(options)
     run: Callable[..., None] = options.pop("run")
@@ -66,8 +71,8 @@ def main(given: Sequence[str] | None = None) -> int:
         run(**options)
     except SimmergeError as error:
         _report("error", str(error))
-        if error.hint:
-            _report(" hint", error.hint)
+        if hint := _suggest_models(error) or error.hint:
+            _report(" hint", hint)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing is half-written; a merge goes on if run again", file=sys.stderr)
@@ -83,18 +88,45 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def _report(what: str, text: str) -> None:
     """A message that may quote others: nothing in it is acted on, or names a password."""
-    print(f"{what}: {without_credentials(printable(text))}", file=sys.stderr)
+    show.message(what, without_credentials(printable(text)))
+
+
+def _suggest_models(error: SimmergeError) -> str:
+    """Models on the Hub that may have been meant, if one is not there; else ""."""
+    if not (isinstance(error, RepoNotFound) and error.model):
+        return ""
+    from simmerge_hub.hub.listing import names_near
+
+    names = names_near(error.model)
+    return f"did you mean {' or '.join(names)}?" if names else ""
+
+
+def _hush(quiet: bool) -> None:
+    """Whether notes and progress are printed, ours and the client's."""
+    show.REST.hush(quiet)
+    if quiet:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line; the reference page is generated from it."""
-    top = argparse.ArgumentParser(
+    top = arguments.Parser(
         prog="simmerge-hub",
         description=DESCRIPTION,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"simmerge-hub {__version__}")
+    arguments.quiet(top)
+    top.add_argument(
+        "--print-completion", action=arguments.PrintCompletion, choices=["bash", "zsh", "tcsh"],
+        default=argparse.SUPPRESS,
+        help="print what makes this shell complete commands and options",
+    )  # fmt: skip
+    top.add_argument(
+        "--extend-hf", action=arguments.ExtendHf, nargs=0, default=argparse.SUPPRESS,
+        help="make `hf simmerge …` run this command",
+    )  # fmt: skip
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     for room in ROOMS:
         room.options(commands)

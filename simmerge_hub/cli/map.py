@@ -33,16 +33,19 @@ def options(commands: Any) -> None:
     )  # fmt: skip
     arguments.signatures(command)
     command.add_argument("-o", "--output", metavar="FILE", help="draw it: .png, .svg or .pdf")
+    arguments.yes(command)
     arguments.json(command)
 
 
-def run(*, models: Sequence[str], output: str | None, as_json: bool, **settings: Any) -> None:
+def run(
+    *, models: Sequence[str], output: str | None, as_json: bool, yes: bool = False, **settings: Any
+) -> None:
     """`simmerge-hub map`; `settings` are those of `map_models`."""
     from simmerge_hub.publishing import picture
 
     if output:
         picture.check(output)
-    with show.status("mapping") as say:
+    with show.status("mapping") as say, show.asking(yes=yes):
         from simmerge_hub.signatures.map.similarities import map_models
 
         model_map = map_models(*models, progress=say, note=show.note, **settings)

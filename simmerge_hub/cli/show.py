@@ -5,26 +5,23 @@ is imported when something is shown, so that every command can import this room 
 """
 
 import json
+import re
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.literal import CONTROL, escaped_json, printable
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from simmerge_hub.hub.upload.publish import Commit
-    from simmerge_hub.merger import Preflight
-    from simmerge_hub.merger.activations.cost import Passes
-    from simmerge_hub.operators import Operator
-    from simmerge_hub.publishing.licenses.verdict import Licence
-    from simmerge_hub.selector.bandit.history import Suggestion
-    from simmerge_hub.zoo.answers import Question
-    from simmerge_hub.zoo.manifest import Manifest
 
 
 class LazyConsole:
@@ -32,6 +29,7 @@ class LazyConsole:
 
     def __init__(self, *, stderr: bool) -> None:
         self.stderr = stderr
+        self.silent = False
 
     @cached_property
     def console(self) -> "Console":
@@ -39,7 +37,7 @@ class LazyConsole:
         from rich.console import Console
         from rich.segment import Segment
 
-        class Quiet(Console):
+        class Safe(Console):
             """A console that hands no text on which a terminal acts."""
 
             def render(self, *given: Any, **how: Any) -> "Iterable[Segment]":
@@ -49,7 +47,13 @@ class LazyConsole:
                     else:
                         yield Segment(printable(segment.text), segment.style)
 
-        return Quiet(stderr=self.stderr)
+        return Safe(stderr=self.stderr, quiet=self.silent)
+
+    def hush(self, silent: bool) -> None:
+        """Print nothing from now on, or print again."""
+        self.silent = silent
+        if "console" in self.__dict__:
+            self.console.quiet = silent
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.console, name)
@@ -57,13 +61,11 @@ class LazyConsole:
 
 OUT = LazyConsole(stderr=False)
 REST = LazyConsole(stderr=True)
-SPACES = {
-    "weight": "on weights",
-    "delta": "on deltas from a base",
-    "anchored": "taken into a base",
-}
-MISFITS_SHOWN = 20
-"""Misfits that are listed one by one."""
+WORD = re.compile(r"\s*\S+\s*")
+ASKED_ABOVE = 10_000_000_000
+"""Bytes to download before which a person is asked."""
+SPINNERS: list[Any] = []
+"""Those that turn now; a question stops them."""
 
 
 def data(value: Any) -> None:
@@ -85,21 +87,101 @@ def make_table(*columns: str, title: str = "") -> "Table":
     return Table(*map(escape, columns), title=escape(title) or None)
 
 
-def line(text: str) -> None:
-    """A line for people, to stdout; a terminal wraps it."""
-    OUT.print(text, highlight=False, markup=False, soft_wrap=True)
+def line(text: "str | Text", *, hang: int = 2) -> None:
+    """A line for people, to stdout.
+
+    On a terminal it is wrapped between words, and what follows stands `hang` columns to the right;
+    elsewhere it stays one line, for programs that read lines.
+    """
+    _print(OUT, text, hang)
 
 
 def note(text: str) -> None:
-    """A line for people, to stderr."""
-    REST.print(text, highlight=False, markup=False, soft_wrap=True)
+    """A line for people, to stderr; wrapped as `line`."""
+    _print(REST, text, 2)
+
+
+def message(what: str, text: str) -> None:
+    """An error or its hint, to stderr, however quiet the command is."""
+    _print(LazyConsole(stderr=True), f"{what}: {text}", len(what) + 2)
+
+
+def _print(console: Any, text: "str | Text", hang: int) -> None:
+    from rich.text import Text
+
+    for part in Text(text).split("\n") if isinstance(text, str) else [text]:
+        for row in _wrap(part, console, hang):
+            console.print(row, highlight=False, markup=False, soft_wrap=True)
+
+
+def _wrap(text: "Text", console: Any, hang: int) -> "Iterator[Text]":
+    """The rows of a text; words longer than a row stay whole, so that they can be copied."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    if not console.is_terminal:
+        yield text
+        return
+    margin = len(text.plain) - len(text.plain.lstrip(" ")) + hang
+    column, breaks = 0, []
+    for word in WORD.finditer(text.plain):
+        if column > margin and column + cell_len(word[0].rstrip()) > console.width:
+            breaks.append(word.start())
+            column = margin
+        column += cell_len(word[0])
+    for number, row in enumerate(text.divide(breaks)):
+        row.rstrip()
+        yield Text(" " * margin).append_text(row) if number else row
 
 
 @contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr; yields the function that says what is being done now."""
     with REST.status(escape(what)) as spinner:
-        yield lambda doing: spinner.update(escape(f"{what}: {doing}"))
+        SPINNERS.append(spinner)
+        try:
+            yield lambda doing: spinner.update(escape(f"{what}: {doing}"))
+        finally:
+            SPINNERS.remove(spinner)
+
+
+def ask_before(size: int, what: str, *, yes: bool) -> None:
+    """On a terminal, ask before much is downloaded.
+
+    Args:
+        size: bytes to download.
+        what: what for, as the end of a sentence; may be empty.
+        yes: ask nothing.
+
+    Raises:
+        RequestError: the answer is no.
+    """
+    from simmerge_hub.errors import RequestError
+
+    if yes or size <= ASKED_ABOVE or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    for spinner in SPINNERS:
+        spinner.stop()
+    print(f"{spell_bytes(size)} are to be downloaded{what}. Go on? [y/N]", file=sys.stderr)
+    if input().strip().lower() not in ("y", "yes"):
+        raise RequestError("nothing more was downloaded", hint="--yes asks no more")
+    for spinner in SPINNERS:
+        spinner.start()
+
+
+@contextmanager
+def asking(*, yes: bool) -> Iterator[None]:
+    """Inside, one question is asked before the first model with much to download is run."""
+    from simmerge_hub.signatures.signing.request import confirming
+
+    agreed = [yes]
+
+    def ask(model: str, size: int) -> None:
+        ask_before(size, f" to run {model}; others may need as much", yes=agreed[0])
+        agreed[0] |= size > ASKED_ABOVE
+
+    with confirming(ask):
+        yield
 
 
 @contextmanager
@@ -129,6 +211,13 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
         yield step
 
 
+def styled(text: str, style: str) -> "Text":
+    """A text in one style, to which others can be appended."""
+    from rich.text import Text
+
+    return Text().append(text, style)
+
+
 def origins(parts: Mapping[str, str]) -> str:
     """Where the parts of a signature came from: `weights, code from the cache; math computed`."""
     words = {"cache": "from the cache", "computed": "computed"}
@@ -148,193 +237,7 @@ def commit(pushed: "Commit") -> None:
     note(f"{said[pushed.outcome]}, {pushed.oid[:12]}: {pushed.url}")
 
 
-def preflight(plan: "Preflight") -> None:
-    """What a merge needs: each input, the output, and what does not fit."""
-    recipe = plan.layout.recipe
-    table = make_table("input", title=f"{' → '.join(recipe.operators)}, to {recipe.dtype}")
-    for column in ("size", "to download"):
-        table.add_column(column, justify="right")
-    for need in plan.needs:
-        table.add_row(escape(need.name), size(need.size), size(need.download))
-    OUT.print(table)
-    for misfit in plan.rejected[:MISFITS_SHOWN]:
-        OUT.print(f"does not fit: {misfit.model}: {misfit.name} {misfit.reason}", markup=False)
-    if len(plan.rejected) > MISFITS_SHOWN:
-        OUT.print(f"... and {len(plan.rejected) - MISFITS_SHOWN} more", markup=False)
-    for decision in plan.layout.notes:
-        OUT.print(f"note: {decision}", highlight=False, markup=False)
-    lines = {"runs": _passes(plan.passes)} if plan.passes else {}
-    lines |= {
-        "output": f"{len(plan.layout.entries):,} tensors, {size(plan.output)}",
-        "disk": f"{size(plan.disk)}, with --evict {size(plan.disk_evicting)}",
-        "memory": f"about {size(plan.memory)} at {plan.threads} threads",
-        "time": f"about {plan.seconds:,.1f} s of arithmetic; reading, writing and downloading "
-        "come on top",
-    }
-    for what, text in lines.items():
-        OUT.print(f"[bold]{what:7}[/] {text}", highlight=False)
-
-
-def licence(licence: "Licence") -> None:
-    """The verdict on the licence, what each parent asks for, and where it says so."""
-    from simmerge_hub.publishing.licenses.verdict import DISCLAIMER
-
-    line(f"licence: {licence.verdict}")
-    for said in licence.warnings:
-        if said not in licence.conflicts:
-            line(f"  {said}")
-    for said, source in licence.terms:
-        line(f"  {said}{f' ({source})' if source else ''}")
-    OUT.print(f"  {DISCLAIMER}", style="dim", highlight=False)
-
-
-def _passes(passes: "Passes") -> str:
-    """What running the models takes."""
-    answers = f"answered with up to {passes.answers} tokens each, " if passes.answers else ""
-    return (
-        f"{', '.join(passes.models)} on {passes.prompts:,} prompts in all, {answers}"
-        f"about {passes.tokens:,} tokens: {passes.count} forward passes"
-    )
-
-
-def size(count: int) -> str:
-    """Bytes in the unit that suits."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
-
-
-def operators(catalogue: "Iterable[Operator]") -> None:
-    """The catalogue, one operator in three lines."""
-    for operator in catalogue:
-        least, most = operator.models
-        noun = "model" if most == 1 else "models"
-        count = f"{least} {noun}" if least == most else f"{least} or more {noun}"
-        parameters = ", ".join(
-            f"{k}={'|'.join(sorted(operator.choices.get(k, ()), key=v.__ne__)) or v}"
-            for k, v in operator.parameters.items()
-        )
-        heading = f"[bold]{escape(operator.name)}[/]  {escape(operator.summary)}"
-        OUT.print(heading, highlight=False, soft_wrap=True)
-        OUT.print(f"    {count}, {SPACES[operator.space]}", highlight=False)
-        if parameters:
-            line(f"    {parameters}")
-        OUT.print(f"    {operator.paper}", style="dim", highlight=False, markup=False)
-
-
-def card(text: str) -> None:
-    """A model card, rendered."""
-    from rich.markdown import Markdown  # 30 ms that only the demo needs
-
-    OUT.print(Markdown(text.partition("\n---\n")[2]))
-
-
-def scores(manifest: "Manifest") -> None:
-    """Exact match of every model of a zoo on its own task, and on the best of the others."""
-    table = make_table(title=f"Exact match, {manifest.name}")
-    for column in ("model", "delta", "its task", "exact match", "best other task", "there"):
-        left = column in ("model", "its task", "best other task")
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
-    for name, entry in manifest.models.items():
-        others = {task: score["exact_match"] for task, score in entry.scores.items()}
-        own = str(entry.spec.get("task", ""))
-        score = others.pop(own, None)
-        best = max((task for task in others if others[task]), key=others.__getitem__, default=None)
-        table.add_row(
-            escape(f"{name}{'' if entry.kept else ' (dropped)'}"),
-            f"{entry.delta_ratio:.3f}",
-            escape(own or "–"),
-            "–" if score is None else f"{score:.2f}",
-            escape(best or "–"),
-            "–" if best is None else f"{others[best]:.2f}",
-        )
-    OUT.print(table)
-
-
-def gates(report: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Whether a table of outcomes leaves a selector anything to win, in every regime."""
-    title = "Is there anything to select? (share of the gap closed)"
-    table = make_table("regime", "arms", "best fixed arm", title=title)
-    numbers = ("rows", "base_closes", "tie_share", "fixed", "oracle", "split_half", "headroom")
-    for column in numbers:
-        table.add_column(column.replace("_", " "), justify="right")
-    for regime, sets in report.items():
-        for name, gate in sets.items():
-            cells = [f"{v:.3f}" if isinstance(v := gate[n], float) else str(v) for n in numbers]
-            table.add_row(escape(regime), name, escape(gate["best_fixed"]), *cells)
-    OUT.print(table)
-
-
-def report(measured: Mapping[str, Any]) -> None:
-    """How a predictor does on held-out models, beside everything simpler."""
-    for name, result in measured["sets"].items():
-        _strategies(f"Gap closed on held-out models, the expert's task, arms: {name}", result)
-    for name, result in measured["pairs"].items():
-        _strategies(f"Gap closed on held-out models, both tasks of a pair, arms: {name}", result)
-
-
-def _strategies(title: str, result: Mapping[str, Any]) -> None:
-    table = make_table("strategy", title=title)
-    table.add_column("mean (95 %)", justify="right")
-    for strategy, mean in sorted(result["strategies"].items(), key=lambda item: item[1]["mean"]):
-        style = "bold" if strategy == "xgboost" else ""
-        table.add_row(escape(strategy), _mean(mean), style=style)
-    OUT.print(table)
-    if result["headroom captured"]:
-        OUT.print(f"headroom captured: {_mean(result['headroom captured'])}", highlight=False)
-    OUT.print(f"over best fixed: {_mean(result['over best fixed'])}", highlight=False)
-
-
-def answers(questions: "Sequence[Question]", by_model: Mapping[str, list[str]]) -> None:
-    """The first question of each task with every model's answer, then how many were right."""
-    table = make_table("task", "prompt", "right answer", *by_model)
-    for task in dict.fromkeys(question.task for question in questions):
-        places = [i for i, question in enumerate(questions) if question.task == task]
-        first = questions[places[0]]
-        cells = [_answer(texts[places[0]], first.answer) for texts in by_model.values()]
-        table.add_row(*map(escape, (task, first.prompt, first.answer)), *cells)
-        right = [
-            sum(texts[i] == questions[i].answer for i in places) for texts in by_model.values()
-        ]
-        counts = [f"{count} of {len(places)}" for count in right]
-        table.add_row("", "[dim]right in all", "", *counts, end_section=True)
-    OUT.print(table)
-
-
-def _answer(text: str, right: str) -> str:
-    return f"[green]{escape(text)}[/]" if text == right else escape(text)
-
-
-def suggestions(suggestions: "Sequence[Suggestion]") -> None:
-    """What to try for each pair, with its chance and what is expected of it."""
-    table = make_table()
-    for heading in ("id", "task", "expert + auxiliary", "try", "chance", "expected"):
-        table.add_column(heading, no_wrap=heading in ("id", "try"), overflow="fold")
-    for s in suggestions:
-        cells = (s.id, s.task, f"{s.expert} + {s.auxiliary}", s.arm)
-        table.add_row(*map(escape, cells), f"{s.chance[s.arm]:.0%}", f"{s.expected:.2f}")
-    OUT.print(table)
-
-
-def arms(where: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """The arms of a bandit and what was learned of each."""
-    table = make_table("arm", title=where)
-    for heading in ("suggested", "reported", "mean gain"):
-        table.add_column(heading, justify="right")
-    for label, row in rows.items():
-        mean = "" if row["mean"] is None else f"{row['mean']:.2f}"
-        name = escape(f"{label}, added" if row["added"] else label)
-        table.add_row(name, str(row["suggested"]), str(row["reported"]), mean)
-    OUT.print(table)
-
-
 def interval(values: tuple[float, float, float]) -> str:
     """`0.81 (0.70–0.95)`."""
     middle, low, high = values
     return f"{middle:.2f} ({low:.2f}–{high:.2f})"
-
-
-def _mean(estimate: Mapping[str, float]) -> str:
-    """A mean with its interval."""
-    return interval((estimate["mean"], estimate["low"], estimate["high"]))

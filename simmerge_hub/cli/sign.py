@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.errors import BaseUnknown, RequestError
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.resolve import Checkpoint
@@ -40,6 +41,7 @@ def options(commands: Any) -> None:
     command.add_argument(
         "--to", metavar="ORG/DATASET", help="publish it in a data set of yours instead"
     )
+    arguments.yes(command)
     arguments.json(command)
 
 
@@ -55,6 +57,7 @@ def run(
     push: bool,
     to: str | None,
     as_json: bool,
+    yes: bool = False,
 ) -> None:
     """`simmerge-hub sign`; `--to` implies `--push`."""
     publishing = push or to is not None
@@ -63,7 +66,8 @@ def run(
     rows = []
     for model in models:
         began = time.monotonic()
-        request, signed = _sign(model, base, probe_sets, signatures, dose=dose)
+        with show.asking(yes=yes):
+            request, signed = _sign(model, base, probe_sets, signatures, dose=dose)
         row = _row(request, signed, time.monotonic() - began)
         if output:
             _save(signed, Path(output))
@@ -197,7 +201,7 @@ def _push(request: "Request", signed: "Signed", to: str | None) -> dict[str, Any
 def _print(row: dict[str, Any], publishing: bool) -> None:
     speed = row["tokens_per_second"]
     show.line(
-        f"{row['model']}: {show.size(row['bytes'])} in {row['seconds']:.1f} s; "
+        f"{row['model']}: {spell_bytes(row['bytes'])} in {row['seconds']:.1f} s; "
         f"{show.origins(row['parts'])}"
         + (f"; {speed:,.0f} tokens of probes a second" if speed else "")
     )

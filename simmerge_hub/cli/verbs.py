@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli import arguments, results, show
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from simmerge_hub.publishing.licenses.verdict import Licence
     from simmerge_hub.publishing.trust.redo import Redo
 
-
-ASKED_ABOVE = 10_000_000_000
-"""Bytes to download before which a person is asked."""
 RECIPE = "plan.yaml, a recipe (ours or mergekit's), or a merged model on the Hub"
 
 
@@ -61,9 +58,7 @@ def _merge(commands: Any) -> None:
     command.add_argument(
         "--evict", action="store_true", help="delete downloaded shards as soon as they are merged"
     )
-    command.add_argument(
-        "-y", "--yes", action="store_true", help="ask nothing before much is downloaded"
-    )
+    arguments.yes(command)
     command.add_argument(
         "--no-fsync", action="store_false", dest="durable", help="leave flushing to the system"
     )
@@ -102,8 +97,8 @@ def check(*, recipe: str, threads: int | None, as_json: bool) -> None:
     if as_json:
         show.data(_preflight(preflight))
     else:
-        show.preflight(preflight)
-        show.licence(_licence(preflight))
+        results.preflight(preflight)
+        results.licence(_licence(preflight))
     refuse_rejections(preflight.layout.alignment)
 
 
@@ -145,21 +140,6 @@ def export(*, recipe: str, to: str) -> None:
     print(mergekit.write(recorded) if to == "mergekit" else recorded.to_yaml(), end="")
 
 
-def _ask_before(download: int, yes: bool) -> None:
-    """On a terminal, ask before much is downloaded.
-
-    Raises:
-        RequestError: the answer is no.
-    """
-    from simmerge_hub.errors import RequestError
-
-    if yes or download <= ASKED_ABOVE or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return
-    show.note(f"{show.size(download)} are to be downloaded. Go on? [y/N]")
-    if input().strip().lower() not in ("y", "yes"):
-        raise RequestError("nothing was downloaded", hint="--yes asks no more")
-
-
 def _say_before(recipe: str, threads: int | None, yes: bool) -> None:
     """The licence of the merge and a question before much is downloaded; adapters are small."""
     from simmerge_hub.merger import check
@@ -171,7 +151,7 @@ def _say_before(recipe: str, threads: int | None, yes: bool) -> None:
     with show.status("reading headers"):
         preflight = check(recorded, threads=threads)
     show.note(f"licence: {_licence(preflight).verdict}")
-    _ask_before(preflight.download, yes)
+    show.ask_before(preflight.download, "", yes=yes)
 
 
 def merge(
@@ -241,7 +221,7 @@ def _stream(
 
 
 def _made(report: "MergeReport", where: str) -> str:
-    return f"{report.tensors} tensors, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s{where}"
+    return f"{report.tensors} tensors, {spell_bytes(report.size)} in {report.seconds:.1f} s{where}"
 
 
 def _report(report: "MergeReport", redo: "Redo | None") -> dict[str, Any]:
@@ -285,4 +265,4 @@ def operators(*, as_json: bool) -> None:
             ]
         )
         return
-    show.operators(OPERATORS.values())
+    results.operators(OPERATORS.values())

@@ -4,7 +4,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli import arguments, results, show
+from simmerge_hub.cli.learning import tables
 
 STRIDE = 10
 """Pairs between two lines that say how far a measurement is."""
@@ -62,7 +63,7 @@ def build(*, recipe: str, output: str) -> None:
                 show.note(f"{of.number}/{of.total} {of.model}: {of.state}")
 
         manifest = train(Path(recipe), Path(output), progress=tell)
-    show.scores(manifest)
+    results.scores(manifest)
 
 
 def publish(*, namespace: str, folder: str | None) -> None:
@@ -96,7 +97,7 @@ def measure(*, folder: str, output: str, so_far: bool) -> None:
     save_outcomes(outcomes, target)
     if not so_far:
         unfinished.unlink()
-    show.gates(outcomes.provenance["gates"])
+    tables.gates(outcomes.provenance["gates"])
 
 
 def features(*, folder: str, outcomes: str, output: str, dose: bool, cross: bool) -> None:

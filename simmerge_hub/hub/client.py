@@ -126,6 +126,7 @@ def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
         raise RepoNotFound(
             f"there is no repository {repo}, or it is private and the token does not open it",
             hint="check the spelling; for a private repository, log in: hf auth login",
+            model=repo if "/api/models/" in str(error.response.url) else "",
         ) from error
     except hf.RevisionNotFoundError as error:
         raise RevisionNotFound(

@@ -4,6 +4,7 @@ What the Hub lists is what anybody put there: only names that repositories can h
 references, and none of them is ever taken for a folder on this machine.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.AS
 NAMESPACE = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 SEARCH_RESULTS = 12
 """Models that a search shows."""
+NEAR = 0.75
+"""How alike the name of a model must be to be suggested, 0 to 1."""
 MOST_MODELS = 500
 """Models that are looked at; of an author's, the most downloaded."""
 
@@ -121,6 +124,22 @@ def search(text: str) -> tuple[str, ...]:
         models = api().list_models(search=text[:96], sort="downloads", limit=SEARCH_RESULTS)
         names = [model.id for model in islice(models, SEARCH_RESULTS)]
     return tuple(str(ref) for ref in _listing("the search", names, {}).references)
+
+
+def names_near(repo: str) -> tuple[str, ...]:
+    """Models whose names are nearly that of one there is not, the nearest first; often none.
+
+    One search, for the longest word of its name; if nothing is near, another for its owner.
+    """
+    owner, _, name = repo.rpartition("/")
+    for words in (max(re.split(r"[\W_]", name), key=len, default=""), f"{owner}/"):
+        try:
+            names = search(words) if len(words) > 1 else ()
+        except HubError:  # what is reported is that there is no such repository
+            return ()
+        if near := difflib.get_close_matches(repo, names, n=3, cutoff=NEAR):
+            return tuple(near)
+    return ()
 
 
 def dataset_files(repo_id: str) -> list[str]:

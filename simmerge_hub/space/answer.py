@@ -20,6 +20,7 @@ from simmerge_hub.planning.plan import Plan, plan
 from simmerge_hub.publishing.verbs import check
 from simmerge_hub.space.question import Question
 from simmerge_hub.space.work import Say
+from simmerge_hub.units import spell_bytes
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import common_base
 from simmerge_hub.weights.loaded.conform import conform
@@ -121,14 +122,14 @@ def cost(made: Plan) -> Preflight | SimmergeError:
 def lacks(preflight: Preflight) -> tuple[str, ...]:
     """Why the merge cannot be run on this machine; empty if it can."""
     free = shutil.disk_usage(tempfile.gettempdir()).free
-    memory = _memory_bytes()
-    return (
-        *([f"it needs {size(preflight.disk)} of disk, and {size(free)} are free"]
-          if preflight.disk > 0.9 * free else []),
-        *([f"it needs {size(preflight.memory)} of memory, and there are {size(memory)}"]
-          if preflight.memory > 0.9 * memory else []),
-        *([f"{len(preflight.rejected)} tensors do not fit"] if preflight.rejected else []),
-    )  # fmt: skip
+    limits = {"disk": (preflight.disk, free), "memory": (preflight.memory, _memory_bytes())}
+    reasons = [
+        f"the merge needs {spell_bytes(needed)} of {what}, this machine has {spell_bytes(there)}"
+        for what, (needed, there) in limits.items()
+        if needed > 0.9 * there
+    ]
+    misfits = len(preflight.rejected)
+    return (*reasons, *([f"{misfits} tensors do not fit"] if misfits else []))
 
 
 def _memory_bytes() -> int:
@@ -138,11 +139,3 @@ def _memory_bytes() -> int:
         return min(whole, int(MEMORY_LIMIT.read_text()))
     except (OSError, ValueError):  # no such limit
         return whole
-
-
-def size(count: float) -> str:
-    """Bytes in the unit that suits."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count:.0f} B"

@@ -16,8 +16,9 @@ import gradio as gr
 from simmerge_hub.errors import HubError, SimmergeError
 from simmerge_hub.publishing.verbs import merge, push
 from simmerge_hub.space import sections, work
-from simmerge_hub.space.answer import Answer, size
+from simmerge_hub.space.answer import Answer
 from simmerge_hub.space.fields import Do
+from simmerge_hub.units import spell_bytes
 
 Updates = dict[Any, Any]
 SAID = {
@@ -135,7 +136,7 @@ def _merge(made: Answer, place: Path, say: work.Say) -> str:
     say("reading headers")
     report = merge(made.plan, place / "merged", progress=tell)
     return (
-        f"Merged: {report.tensors} tensors, {size(report.size)} in {report.seconds:.1f} s. "
+        f"Merged: {report.tensors} tensors, {spell_bytes(report.size)} in {report.seconds:.1f} s. "
         "Name a repository and push it."
     )
 

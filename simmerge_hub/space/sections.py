@@ -13,9 +13,10 @@ from simmerge_hub.planning.plan import Plan
 from simmerge_hub.publishing.licenses.verdict import license_of, stated_license
 from simmerge_hub.recipe.why import MEANINGS
 from simmerge_hub.signatures.map.similarities import ModelMap
-from simmerge_hub.space.answer import Answer, Sight, lacks, size
+from simmerge_hub.space.answer import Answer, Sight, lacks
 from simmerge_hub.space.chart import chart
 from simmerge_hub.space.markup import NOTHING, Html, Part, bullets, element, join, table
+from simmerge_hub.units import spell_bytes
 
 SIGNS = {"tried": "✓", "calibrated": "✓", "extrapolated": "!", "abstained": "?"}
 """How a status is told without colours."""
@@ -161,15 +162,18 @@ def costs(preflight: Preflight) -> Html:
     """Bytes, disk, memory and time, and whether this machine has them."""
     missing = lacks(preflight)
     here = "; ".join(missing) if missing else "yes"
+    tensors, evicting = len(preflight.layout.entries), spell_bytes(preflight.disk_evicting)
     facts = [
-        ("to download", size(preflight.download)),
-        ("the merge", f"{size(preflight.output)}, {len(preflight.layout.entries):,} tensors"),
-        ("disk", f"{size(preflight.disk)}; {size(preflight.disk_evicting)} with --evict"),
-        ("memory", f"about {size(preflight.memory)}"),
+        ("to download", spell_bytes(preflight.download)),
+        ("the merge", f"{spell_bytes(preflight.output)}, {tensors:,} tensors"),
+        ("disk", f"{spell_bytes(preflight.disk)}; {evicting} with --evict"),
+        ("memory", f"about {spell_bytes(preflight.memory)}"),
         ("arithmetic", f"about {preflight.seconds:,.1f} s on {preflight.threads} threads"),
         ("runs on this machine", here),
     ]
-    inputs = [[need.name, size(need.size), size(need.download)] for need in preflight.needs]
+    inputs = [
+        [need.name, spell_bytes(need.size), spell_bytes(need.download)] for need in preflight.needs
+    ]
     return element(
         "section",
         element("h3", "What it takes"),

@@ -12,7 +12,7 @@ from simmerge_hub.cli import local, show
 from simmerge_hub.cli.main import main
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.hub.upload.publish import Commit
-from simmerge_hub.localhub import Hub
+from simmerge_hub.localhub import Hub, LocalhubError
 from simmerge_hub.localhub.store import storage
 
 
@@ -118,3 +118,25 @@ def test_what_is_asked_of_a_space_is_handed_on(
 def test_a_port_is_a_number() -> None:
     with pytest.raises(SystemExit):
         main(["ui", "--port", "http"])
+
+
+@pytest.mark.parametrize("command", [["demo"], ["localhub", "--dir", "hub"]], ids=" ".join)
+def test_without_the_extra_the_command_says_which(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(local, "find_spec", lambda name: None if name == "uvicorn" else name)
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "error: a Hub on this machine is served with uvicorn, not installed" in said
+    assert "hint: pip install 'simmerge-hub[localhub]'" in said
+
+
+def test_a_demo_s_hub_that_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Path) -> None:
+        raise LocalhubError("localhub did not start: no room")
+
+    monkeypatch.setattr("simmerge_hub.localhub.running", fail)
+    assert main(["demo", "--dir", str(tmp_path)]) == 1
+    assert "error: localhub did not start: no room" in capsys.readouterr().err

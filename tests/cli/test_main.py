@@ -1,5 +1,6 @@
 """Parsing, exit codes, where things are printed, and what is not imported."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_our_error_exits_with_1_and_a_hint(
 def test_what_cannot_be_meant_is_an_error_of_the_request(arguments: list[str]) -> None:
     options = vars(parser().parse_args(arguments))
     run = options.pop("run")
+    options.pop("quiet")
     with pytest.raises(RequestError) as caught:
         run(**options)
     assert caught.value.hint
@@ -142,3 +144,60 @@ def test_the_bare_command_shows_the_commands(capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     assert "plan" in said
     assert "merge" in said
+
+
+def test_windows_is_told_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(["operators"]) == 1
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert "error: on Windows itself" in seen.err and "wsl --install" in seen.err
+
+
+def test_a_shell_completes_commands_and_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What bash makes of the script, word by word."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", "bash"])
+    assert ended.value.code == 0
+    script = tmp_path / "completion.bash"
+    script.write_text(capsys.readouterr().out)
+    asked = "COMP_WORDS=({words}); COMP_CWORD={last}; _shtab_simmerge_hub; echo ${{COMPREPLY[@]}}"
+    for words, answer in (
+        ("simmerge-hub pl", "plan"),
+        ("simmerge-hub plan --sign", "--signals --signatures"),
+        ("simmerge-hub zoo pub", "publish"),
+    ):
+        line = f"source {script}; {asked.format(words=words, last=len(words.split()) - 1)}"
+        seen = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+        assert seen.stdout.split() == answer.split()
+
+
+def test_hf_runs_the_command_as_its_extension(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the hf command that is installed finds it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    with pytest.raises(SystemExit) as ended:
+        main(["--extend-hf"])
+    assert ended.value.code == 2
+    assert "pip install" in capsys.readouterr().err
+    (programs / "hf-simmerge").write_text('#!/bin/sh\necho "simmerge $*"\n')
+    (programs / "hf-simmerge").chmod(0o755)
+    with pytest.raises(SystemExit) as ended:
+        main(["--extend-hf"])
+    assert ended.value.code == 0
+    monkeypatch.undo()
+    code = "from huggingface_hub.cli.hf import main; main()"
+    environment = {**os.environ, "HOME": str(tmp_path), "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+    seen = subprocess.run(
+        [sys.executable, "-c", code, "simmerge", "plan", "a", "b"],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert seen.stdout == "simmerge plan a b\n"

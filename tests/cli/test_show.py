@@ -1,13 +1,19 @@
 """Text of others is printed as it is: rich reads no markup in it."""
 
 import io
+from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from simmerge_hub.cli import show
+from simmerge_hub.cli import results, show
+from simmerge_hub.errors import RequestError
+from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.signatures.signing import request
+from tests import nano
 
 HOSTILE = "[/x] [red]a[/red]"
 
@@ -30,7 +36,7 @@ def test_where_the_parts_of_a_signature_came_from() -> None:
 
 def test_answers(out: io.StringIO) -> None:
     asked: Any = SimpleNamespace(task=HOSTILE, prompt=HOSTILE, answer=HOSTILE)
-    show.answers([asked], {HOSTILE: [HOSTILE], "other": [f"not {HOSTILE}"]})
+    results.answers([asked], {HOSTILE: [HOSTILE], "other": [f"not {HOSTILE}"]})
     assert out.getvalue().count(HOSTILE) == 6
 
 
@@ -49,7 +55,7 @@ def test_scores(out: io.StringIO) -> None:
         "weak": entry(HOSTILE, 0.78, 0.0, 0.01),
     }
     manifest: Any = SimpleNamespace(name=HOSTILE, tasks=tasks, models=models)
-    show.scores(manifest)
+    results.scores(manifest)
     told = [" ".join(line.replace("│", " ").split()) for line in out.getvalue().splitlines()]
     assert out.getvalue().count(HOSTILE) == 4
     for line in (
@@ -68,3 +74,43 @@ def test_notes_and_what_is_being_done(out: io.StringIO) -> None:
         say(HOSTILE)
     with show.progress(HOSTILE) as step:
         step(HOSTILE, 1, 1)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_much_is_downloaded_only_if_a_person_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    much = show.ASKED_ABOVE + 1
+    for answer, refused in (("y\n", False), ("\n", True), ("no\n", True)):
+        monkeypatch.setattr("sys.stdin", Terminal(answer))
+        monkeypatch.setattr("sys.stderr", Terminal())
+        with pytest.raises(RequestError) if refused else nullcontext():
+            show.ask_before(much, "", yes=False)
+    show.ask_before(much, "", yes=True)
+    show.ask_before(show.ASKED_ABOVE, "", yes=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    show.ask_before(much, "", yes=False)
+
+
+def test_one_question_is_asked_before_models_are_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said before a download asks, once; a no leaves the models where they are."""
+    folder = nano.save(tmp_path / "model", nano.weights())
+    monkeypatch.setattr(request, "_bytes_to_download", lambda _: show.ASKED_ABOVE + 1)
+    wanted = request.Request(checkpoint=resolve(str(folder)))
+    asked = Terminal()
+    monkeypatch.setattr("sys.stderr", asked)
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    with show.asking(yes=False):
+        wanted.announce_download(None, None)
+        wanted.announce_download(None, None)
+    assert asked.getvalue().count("10.0 GB are to be downloaded to run model") == 1
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    with show.asking(yes=False), pytest.raises(RequestError):
+        wanted.announce_download(None, None)
+    with show.asking(yes=True):
+        wanted.announce_download(None, None)
+    wanted.announce_download(None, None)  # from Python nobody is asked

@@ -60,7 +60,7 @@ def test_probes_are_run_for_the_tasks_that_are_named(
         seen = capsys.readouterr()
         (row,) = json.loads(seen.out)
         assert row["parts"] == dict.fromkeys(("weights", "words"), origin)
-        assert ("MB are downloaded to run its probes" in seen.err) == (origin == "computed")
+        assert ("B are downloaded to run its probes" in seen.err) == (origin == "computed")
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,13 @@
 """check, merge, recipe export, operators: what is printed where, and how they end."""
 
-import io
 import json
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
 from huggingface_hub import HfApi
 
-from simmerge_hub.cli import verbs
 from simmerge_hub.cli.main import main
-from simmerge_hub.errors import RequestError
 from simmerge_hub.operators import OPERATORS
 from simmerge_hub.recipe import load, mergekit
 from tests import nano
@@ -89,23 +85,6 @@ def test_operators_are_listed(capsys: Captured) -> None:
     assert said["ties"]["parameters"]["density"] == OPERATORS["ties"].parameters["density"]
     assert main(["operators"]) == 0
     assert "task_arithmetic" in capsys.readouterr().out
-
-
-def test_much_is_downloaded_only_if_a_person_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    much = verbs.ASKED_ABOVE + 1
-    for answer, refused in (("y\n", False), ("\n", True), ("no\n", True)):
-        monkeypatch.setattr("sys.stdin", Terminal(answer))
-        monkeypatch.setattr("sys.stderr", Terminal())
-        with pytest.raises(RequestError) if refused else nullcontext():
-            verbs._ask_before(much, yes=False)
-    verbs._ask_before(much, yes=True)
-    verbs._ask_before(verbs.ASKED_ABOVE, yes=False)
-    monkeypatch.setattr("sys.stdin", io.StringIO())
-    verbs._ask_before(much, yes=False)
 
 
 def test_a_redone_merge_is_compared(recipe: Path, org: str, capsys: Captured) -> None:

@@ -453,7 +453,7 @@ def test_a_folder_that_is_not_there(here: Path, refused: Refused) -> None:
     run(MODELS + MEAN)
 
 
-@pytest.mark.refusal("there is no file …", "a recipe that merges (tests/cli/test_plan.py)")
+@pytest.mark.refusal("there is no file …", "a recipe that merges (tests/cli/plan/test_command.py)")
 def test_a_recipe_that_is_not_there(here: Path, refused: Refused) -> None:
     assert "plan -o" in refused(merge, "plan.yaml", "out")
 

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from simmerge_hub.cli import plan_page, show
+from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
-from simmerge_hub.cli.plan_page.screen import EXPECTED
+from simmerge_hub.cli.plan import page as plan_page
+from simmerge_hub.cli.plan.page.screen import EXPECTED
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Sources, Tasks

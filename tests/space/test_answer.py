@@ -8,7 +8,7 @@ from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.plan import plan
-from simmerge_hub.space.answer import answer, look, size
+from simmerge_hub.space.answer import answer, look
 from simmerge_hub.space.question import Question
 from simmerge_hub.zoo.publish import publish
 from tests import nano
@@ -50,10 +50,3 @@ def test_what_is_published_decides_whether_behaviour_counts(
     second = answer(asked, lambda _: None)
     assert all(task.digest for task in second.plan.why().tasks)
     assert not second.notes
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(999, "999 B"), (1500, "1.5 kB"), (2e6, "2.0 MB"), (3.21e9, "3.2 GB")]
-)
-def test_sizes(count: float, text: str) -> None:
-    assert size(count) == text

@@ -158,7 +158,7 @@ def test_free_disk_is_checked_first(
             pass
         return
     with (
-        pytest.raises(OutputError, match=r"needs 0\.0 GB"),
+        pytest.raises(OutputError, match=r"needs 1\.0 kB"),
         partial_folder(tmp_path / "out", identity="x", size=1000, digest=digest),
     ):
         pytest.fail("nothing may be written")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli.learning import tables
 from simmerge_hub.errors import BanditError, PredictorError, RequestError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
     if as_json:
         show.data([_fields(suggestion) for suggestion in suggestions])
         return
-    show.suggestions(suggestions)
+    tables.suggestions(suggestions)
     show.note(f"next: simmerge-hub bandit report {reference} {suggestions[0].id}=GAIN")
 
 
@@ -264,7 +265,7 @@ def status(*, reference: str, as_json: bool) -> None:
         }
         show.data({"state": state.where, "arms": rows, "waiting": waiting, "asked": asked})
         return
-    show.arms(state.where, rows)
+    tables.arms(state.where, rows)
     if waiting:
         more = f" and {len(waiting) - WAITING_SHOWN} more" if len(waiting) > WAITING_SHOWN else ""
         show.note(f"wait for a report: {', '.join(waiting[:WAITING_SHOWN])}{more}")

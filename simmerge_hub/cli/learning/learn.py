@@ -7,7 +7,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli.learning import tables
 from simmerge_hub.cli.learning.evaluate import add_machine
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from simmerge_hub.learning.cost import Cost
@@ -105,8 +107,8 @@ def _cost(cost: "Cost") -> None:
         f"{cost.prompts:,} prompts"
     )
     show.note(
-        f"at most {show.size(cost.download)} of weights are downloaded; one merge at a time takes "
-        f"{show.size(cost.disk)} of disk"
+        f"at most {spell_bytes(cost.download)} of weights are downloaded; one merge at a time "
+        f"takes {spell_bytes(cost.disk)} of disk"
     )
 
 
@@ -128,7 +130,7 @@ def _summary(learned: "Learned") -> None:
     for why in dict.fromkeys(row.failed for row in learned.measurements if row.failed):
         show.note(f"failed: {why}")
     if learned.predictor is not None:
-        show.report(learned.predictor.report)
+        tables.report(learned.predictor.report)
 
 
 def _publish(folder: Path, repo_id: str, private: bool, fit: bool) -> None:

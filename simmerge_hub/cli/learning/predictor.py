@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli.learning import tables
 from simmerge_hub.errors import PredictorError
 
 
@@ -77,7 +78,7 @@ def train(
     if as_json:
         show.data(dict(predictor.report))
     else:
-        show.report(predictor.report)
+        tables.report(predictor.report)
         show.note(f"written to {output}")
 
 

@@ -18,6 +18,7 @@ from simmerge_hub.hub.assets import assets_folder, write_whole
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.headers import LENGTH_BYTES, TensorHeader, header_length, parse_header
 from simmerge_hub.hub.files.location import Location
+from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,8 +79,8 @@ def _convert(source: Path, target: Path, name: str) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < size + SPARE_DISK:
         raise OutputError(
-            f"{name} needs {size / 1e9:.1f} GB as safetensors, and the disk of {target.parent} has "
-            f"{free / 1e9:.1f} GB left",
+            f"{name} needs {spell_bytes(size)} as safetensors, and the disk of {target.parent} has "
+            f"{spell_bytes(free)} left",
             hint="free some space, or set HF_ASSETS_CACHE to a folder on another disk",
         )
     with write_whole(target) as handle:

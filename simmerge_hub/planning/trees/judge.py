@@ -13,6 +13,7 @@ from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trying.decision import (
     Outcome,
+    is_seen,
     say_what_was_kept,
     say_where_it_was_shown,
 )
@@ -140,8 +141,7 @@ def _status(
 ) -> Status:
     """How far to believe the best tree: as far as its most unfamiliar pair, and no further than
     merges of so many models were measured; if it was run on all that matters, `tried`."""
-    gaps = {task: gap for task, gap in tree_gaps(best, inputs).items() if gap.size}
-    if best.label in outcome.tried and gaps.keys() <= outcome.tried[best.label].kept.keys():
+    if is_seen(outcome, best, tree_gaps(best, inputs)):
         return "tried"
     count = len(best.tree.models)
     measured = count == 2 or (predictor.many is not None and count <= predictor.many.models)

@@ -9,6 +9,7 @@ from simmerge_hub.hub.assets import assets_folder, replace_file
 from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.signatures.probing.dosing.trial import count_tokens
+from simmerge_hub.units import spell_bytes, spell_seconds
 
 SHARE_OF_LAST = 0.5
 """How much the last merge counts in the rate that is remembered."""
@@ -50,26 +51,26 @@ class Clock:
         return self._rate * self.size * (self.count - self.done)
 
 
-def state_cost(workshop: Workshop, clock: Clock, cached: int) -> str:
-    """What trying will take, in a sentence without its full stop."""
-    known = f"; {cached} more were tried before" if cached else ""
+def state_cost(workshop: Workshop, clock: Clock, count: int, asked: int) -> str:
+    """What trying will take, in a sentence without its full stop.
+
+    Args:
+        workshop: where merges are made.
+        clock: of those that were not tried before.
+        count: of all.
+        asked: how many were asked for; one more is the safe one.
+    """
+    cached = count - clock.count
+    known = f"; {cached} of them {'was' if cached == 1 else 'were'} tried before" if cached else ""
+    merges = "1 merge" if count == 1 else f"{count} merges"
+    which = f", the {asked} most promising and the safe one" if count > asked else ""
     time = clock.seconds_left
     how_long = f"about {spell_seconds(time)}" if time else "how long is said after the first"
     tokens = count_tokens(workshop.answers)
-    passes = "merge is made and reads" if clock.count == 1 else "merges are made, and each reads"
     return (
-        f"trying: {clock.count} {passes} {tokens:,} tokens of prompts and experts' answers; "
-        f"{_spell_bytes(workshop.size)} of disk, one at a time; {how_long}{known}"
+        f"trying {merges}{which}: each reads {tokens:,} tokens of prompts and experts' answers; "
+        f"{spell_bytes(workshop.size)} of disk, one at a time; {how_long}{known}"
     )
-
-
-def spell_seconds(seconds: float) -> str:
-    """`40 s`, `3 min`."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _spell_bytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def read_rate() -> float:

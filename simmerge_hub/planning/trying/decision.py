@@ -41,8 +41,30 @@ def pick(choices: Sequence[Choice], count: int, safe: str) -> list[Choice]:
     return first + [c for c in choices[count:] if c.label == safe]
 
 
-def run_all(workshop: Workshop, choices: Iterable[Choice], say: Say, note: Say | None) -> list[Run]:
+def is_seen(outcome: Outcome, best: Choice, gaps: Mapping[str, Gap]) -> bool:
+    """Whether the best was run on every task on which there is something to lose.
+
+    Args:
+        outcome: what was tried.
+        best: a choice.
+        gaps: task -> what there is to lose; where there is nothing at all, nothing could be seen.
+    """
+    matter = {task for task, gap in gaps.items() if gap.size}
+    known = outcome.tried.get(best.label)
+    return bool(matter) and known is not None and matter <= known.kept.keys()
+
+
+def run_all(
+    workshop: Workshop, choices: Iterable[Choice], say: Say, note: Say | None, *, asked: int
+) -> list[Run]:
     """Make and run the merges that were not tried before, one at a time; their runs in order.
+
+    Args:
+        workshop: where they are made.
+        choices: which.
+        say: told which is made now.
+        note: told what it costs before it starts.
+        asked: how many were asked for; one more is the safe one.
 
     Raises:
         OutputError: there is no room for a merge.
@@ -55,7 +77,7 @@ def run_all(workshop: Workshop, choices: Iterable[Choice], say: Say, note: Say |
         workshop.check_disk()
         clock = Clock(workshop.size, len(missing), say)
         if note:
-            note(state_cost(workshop, clock, len(chosen) - len(missing)))
+            note(state_cost(workshop, clock, len(chosen), asked))
         for choice in missing:
             clock.begin(choice.label)
             runs[choice.label] = workshop.make(choice.tree)

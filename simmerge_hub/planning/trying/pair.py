@@ -11,6 +11,7 @@ from simmerge_hub.planning.trying.answers import sort_answers
 from simmerge_hub.planning.trying.decision import (
     Outcome,
     decide,
+    is_seen,
     pick,
     run_all,
     say_what_is_left,
@@ -61,7 +62,7 @@ def try_pair(
     if answers.telling:
         workshop = Workshop(inputs=inputs, evidence=evidence, answers=answers.telling)
         chosen = pick(choices, ask.tries, verdict.trust.safe if verdict.trust else "")
-        runs = run_all(workshop, chosen, say, note)
+        runs = run_all(workshop, chosen, say, note, asked=ask.tries)
         labels = [choice.label for choice in chosen]
         gaps = pair_gaps(inputs)
         outcome = decide(
@@ -104,5 +105,4 @@ def _conclude(verdict: Verdict, outcome: Outcome, inputs: Inputs, order: Order) 
 
 def tried_status(before: Status, outcome: Outcome, best: Choice, gaps: Mapping[str, Gap]) -> Status:
     """`tried` if the best was seen on every task on which there is something to lose."""
-    kept = outcome.tried[best.label].kept
-    return "tried" if all(task in kept for task, gap in gaps.items() if gap.size) else before
+    return "tried" if is_seen(outcome, best, gaps) else before

@@ -53,7 +53,8 @@ def try_trees(
     workshop = Workshop(inputs=inputs, evidence=evidence, answers=answers.telling, sketched=True)
     every = ranked if any(c.label == safe.label for c in ranked) else [*ranked, safe]
     chosen = pick(every, ask.tries, safe.label)
-    runs = dict(zip((c.label for c in chosen), run_all(workshop, chosen, say, note), strict=True))
+    made = run_all(workshop, chosen, say, note, asked=ask.tries)
+    runs = dict(zip((choice.label for choice in chosen), made, strict=True))
     forecast.runs |= {label: run.sketches for label, run in runs.items() if run.sketches}
     if not blind:
         seen = [c.tree for c in chosen if c.label in forecast.runs]

@@ -26,6 +26,7 @@ from simmerge_hub.signatures.probing.dosing.trial import OwnAnswers, read_answer
 from simmerge_hub.signatures.probing.probe import ProbeSet, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import tried
+from simmerge_hub.units import spell_bytes
 
 DISK_RESERVE = 2**28
 """Bytes that stay free beside a merge."""
@@ -115,8 +116,8 @@ class Workshop:
         free = shutil.disk_usage(place).free
         if free < self.size + DISK_RESERVE:
             raise OutputError(
-                f"a merge that is tried takes {self.size / 1e9:.1f} GB in {place}, and "
-                f"{free / 1e9:.1f} GB are left there",
+                f"a merge that is tried takes {spell_bytes(self.size)} in {place}, and "
+                f"{spell_bytes(free)} are left there",
                 hint="free some space, or set TMPDIR to a folder on another disk",
             )
 

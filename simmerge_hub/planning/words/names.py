@@ -32,27 +32,25 @@ PROPER: Mapping[str, str] = {
 """Operators as papers write them; one that is not here is called as in recipes."""
 SILENT = ("alpha", "inputs", "weights")
 """Parameters that are said in other words, or not at all."""
-DOSES = ("density", "scale")
-"""Parameters that are a share: of the changes that are kept, of their size."""
 
 
 def name_operator(operator: str, parameters: Mapping[str, Any]) -> str:
-    """`TIES at 20 %`: the operator with what tells it from its siblings.
+    """`TIES (density 0.2)`: the operator with what tells it from its siblings.
 
     Args:
         operator: its name in recipes.
-        parameters: those that are set; `at` says the share of changes that are kept, or their
-            scale; `weights` are `name_arm`'s.
+        parameters: those that are set; a scale of 1 is not said, and `weights` are `name_arm`'s.
     """
     name = PROPER.get(operator, operator.replace("_", " "))
     if operator == "regmean" and parameters.get("inputs") == "merge":
         name = "RegMean++"
-    doses = {k: parameters[k] for k in DOSES if isinstance(parameters.get(k), float | int)}
-    shares = [f"{100 * dose:.0f} %" for dose in doses.values() if dose != 1]
-    at = f" at {' and '.join(shares)}" if shares else ""
-    said = (*doses, *SILENT)
-    rest = [f"{key} {value}" for key, value in sorted(parameters.items()) if key not in said]
-    return ", ".join([f"{name}{at}", *rest])
+    silent = {*SILENT, *(["scale"] if parameters.get("scale") == 1 else [])}
+    said = [
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in sorted(parameters.items())
+        if key not in silent
+    ]
+    return f"{name} ({', '.join(said)})" if said else name
 
 
 def name_arm(arm: Arm, models: Sequence[str]) -> str:
@@ -74,7 +72,7 @@ def shorten(names: Sequence[str]) -> Callable[[str], str]:
 
 
 def name_tree(tree: Tree, short: Callable[[str], str]) -> str:
-    """`TIES of (plain average of code + math) + rag`: a tree in one line.
+    """`SLERP of (plain average of code + math) + rag`: a tree in one line.
 
     Args:
         tree: what is merged with what.

@@ -27,6 +27,7 @@ from simmerge_hub.signatures.signing.signature import (
     obtain,
     save,
 )
+from simmerge_hub.units import spell_bytes
 
 HUB_FOLDER = "simmerge"
 LARGEST_SIGNATURE = 2**30
@@ -186,8 +187,8 @@ def _believe(
 def _load_attached(attached: Attachment) -> Signature:
     if attached.size > LARGEST_SIGNATURE:
         raise SignatureError(
-            f"it has {attached.size / 1e6:,.0f} MB, and no signature has more than "
-            f"{LARGEST_SIGNATURE / 1e6:,.0f}",
+            f"it has {spell_bytes(attached.size)}, and no signature has more than "
+            f"{spell_bytes(LARGEST_SIGNATURE)}",
             hint="sign the model here",
         )
     return load(attached.fetch())

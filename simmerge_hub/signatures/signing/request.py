@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from simmerge_hub.errors import NotSigned
@@ -12,10 +14,13 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.signing.artifact import DEFAULT_SETTINGS, Settings, Signature
+from simmerge_hub.units import spell_bytes
 
 WEIGHTS = "weights"
 """What the structural part is called where its origin is told; a sketch is called by its task."""
 CACHE, COMPUTED = "cache", "computed"
+Confirm = Callable[[str, int], None]
+_CONFIRM: ContextVar[Confirm | None] = ContextVar("confirm", default=None)
 DOSE = "dose of {task}"
 """What a response is called where its origin is told."""
 
@@ -71,8 +76,25 @@ class Request:
     def announce_download(self, base: Checkpoint | None, note: Note | None) -> None:
         """Say how many bytes of weights are fetched to run the model, and a base beside it."""
         size = sum(_bytes_to_download(each) for each in (self.checkpoint, base) if each)
-        if note and size:
-            note(f"{self.checkpoint.name}: {size / 1e6:,.1f} MB are downloaded to run its probes")
+        if not size:
+            return
+        if note:
+            note(f"{self.checkpoint.name}: {spell_bytes(size)} are downloaded to run its probes")
+        if confirm := _CONFIRM.get():
+            confirm(self.checkpoint.name, size)
+
+
+@contextmanager
+def confirming(confirm: Confirm) -> Iterator[None]:
+    """Inside, `confirm` is called with a model and bytes before these are downloaded to run it.
+
+    What it raises keeps them from being downloaded.
+    """
+    token = _CONFIRM.set(confirm)
+    try:
+        yield
+    finally:
+        _CONFIRM.reset(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

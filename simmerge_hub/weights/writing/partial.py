@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simmerge_hub.errors import CheckpointError, OperatorError, OutputError, RecipeError
+from simmerge_hub.units import spell_bytes
 
 JOURNAL = ".journal"
 DISK_RESERVE = 64 * 2**20
@@ -197,7 +198,7 @@ def _check_disk(folder: Path, output: Path, size: int) -> None:
     free = shutil.disk_usage(output.parent).free + held
     if free < size + DISK_RESERVE:
         raise OutputError(
-            f"{output} needs {size / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left",
+            f"{output} needs {spell_bytes(size)}, and the disk has {spell_bytes(free)} left",
             hint="free some space, or write to another disk",
         )
 

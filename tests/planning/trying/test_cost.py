@@ -1,11 +1,12 @@
 """What trying costs: said before, learned on the way."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from simmerge_hub.planning.trying import cost
-from simmerge_hub.planning.trying.cost import Clock, read_rate, spell_seconds
+from simmerge_hub.planning.trying.cost import Clock, read_rate
 
 
 def test_the_rate_is_measured_and_remembered(
@@ -28,12 +29,24 @@ def test_the_rate_is_measured_and_remembered(
     assert clock.seconds_left == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "count", "to_make", "said"),
+    [
+        (2, 3, 3, "trying 3 merges, the 2 most promising and the safe one: each reads 0 tokens"),
+        (2, 2, 1, "trying 2 merges: each reads 0 tokens"),
+        (1, 1, 1, "trying 1 merge: each reads 0 tokens"),
+    ],
+)
+def test_how_many_are_made_is_said_before(asked: int, count: int, to_make: int, said: str) -> None:
+    workshop: Any = SimpleNamespace(answers={}, size=2_000_000)
+    stated = cost.state_cost(workshop, Clock(0, to_make, print), count, asked)
+    assert stated.startswith(said)
+    assert "; 2.0 MB of disk, one at a time; " in stated
+    assert stated.endswith("; 1 of them was tried before") == (count > to_make)
+
+
 def test_a_damaged_rate_is_none(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_rate_file", lambda: tmp_path / "rate.json")
     for text in ("", "[]", "{}", '{"seconds_per_byte": "x"}'):
         (tmp_path / "rate.json").write_text(text)
         assert read_rate() == 0.0
-
-
-def test_times_as_people_say_them() -> None:
-    assert [spell_seconds(s) for s in (4.4, 99, 240)] == ["4 s", "99 s", "4 min"]

@@ -17,6 +17,7 @@ from simmerge_hub.planning.trying.answers import NO_ANSWERS, sort_answers
 from simmerge_hub.planning.trying.decision import (
     Outcome,
     decide,
+    is_seen,
     pick,
     say_what_is_left,
     say_what_was_kept,
@@ -112,6 +113,18 @@ def test_what_intervals_rest_on_is_said_where_models_are_far() -> None:
         after = _conclude(replace(verdict, status=status), outcome, given, order)
         assert after.status == "tried"
         assert (f"was shown on {tried.read().of} only" in after.reason) == far
+
+
+def test_tried_is_only_what_was_seen_where_something_is_to_lose() -> None:
+    outcome = decided({LINEAR.label: Run(readings={"a": ALL})})
+    unread = decided({LINEAR.label: Run(readings={"a": UNREAD})})
+    lost, nothing = Gap(level=0.2), Gap(level=1.0)
+    assert is_seen(outcome, LINEAR, {"a": lost, "b": nothing})
+    assert not is_seen(outcome, LINEAR, {"a": lost, "b": lost})
+    assert not is_seen(outcome, LINEAR, {"a": nothing})
+    assert not is_seen(outcome, LINEAR, {})
+    assert not is_seen(unread, LINEAR, {"a": lost})
+    assert not is_seen(outcome, TIES, {"a": lost})
 
 
 def test_a_prediction_stays_where_a_merge_reads_other_tokens() -> None:

@@ -60,7 +60,7 @@ def test_of_two_models_the_first_and_the_safe_arm_are_made_and_come_first(
     for label, seen in made.tried.items():
         assert seen.predicted == before[label]
         assert set(seen.kept) == {"code", "math"}
-    said = [note for note in notes if note.startswith("trying: ")]
+    said = [note for note in notes if note.startswith("trying ")]
     assert len(said) <= 1  # none if an earlier test tried them
 
 

@@ -24,12 +24,13 @@ def test_no_two_arms_are_called_alike() -> None:
     ("operator", "parameters", "name"),
     [
         ("linear", {}, "plain average"),
-        ("ties", {"density": 0.2}, "TIES at 20 %"),
-        ("ties", {"density": 1.0}, "TIES"),
-        ("task_arithmetic", {"scale": 0.7}, "task arithmetic at 70 %"),
+        ("ties", {"density": 0.2}, "TIES (density 0.2)"),
+        ("ties", {"density": 1.0}, "TIES (density 1)"),
+        ("task_arithmetic", {"scale": 0.7}, "task arithmetic (scale 0.7)"),
+        ("task_arithmetic", {"scale": 1}, "task arithmetic"),
         ("regmean", {"alpha": 0.9}, "RegMean"),
         ("regmean", {"alpha": 0.98, "inputs": "merge"}, "RegMean++"),
-        ("breadcrumbs", {"density": 0.9, "gamma": 0.01}, "Breadcrumbs at 90 %, gamma 0.01"),
+        ("breadcrumbs", {"density": 0.9, "gamma": 0.01}, "Breadcrumbs (density 0.9, gamma 0.01)"),
         ("of_tomorrow", {}, "of tomorrow"),
     ],
 )
@@ -44,7 +45,7 @@ def test_trees() -> None:
     inner = join(arm("linear"), CODE, MATH)
     assert name_tree(inner, SHORT) == "plain average of code + math"
     outer = join(arm("ties", density=0.5), inner, RAG)
-    assert name_tree(outer, SHORT) == "TIES at 50 % of (plain average of code + math) + rag"
+    assert name_tree(outer, SHORT) == "TIES (density 0.5) of (plain average of code + math) + rag"
 
 
 def test_models_are_short_only_where_that_tells_them_apart() -> None:

@@ -17,6 +17,7 @@ from simmerge_hub.signatures.published import shared
 from simmerge_hub.signatures.published.shared import find_or_sign, publish, size_of
 from simmerge_hub.signatures.signing import signature
 from simmerge_hub.signatures.signing.signature import Request, Settings, Signature, save, sign
+from simmerge_hub.units import spell_bytes
 from tests import nano
 
 TASK = "strings"
@@ -94,9 +95,9 @@ class TestFinding:
             "weights": "computed",
             TASK: "computed",
         }
-        size = wanted.checkpoint.files["model.safetensors"].size / 1e6
+        size = wanted.checkpoint.files["model.safetensors"].size
         assert notes == [
-            f"{wanted.checkpoint.name}: {size:,.1f} MB are downloaded to run its probes"
+            f"{wanted.checkpoint.name}: {spell_bytes(size)} are downloaded to run its probes"
         ]
         assert find_or_sign(wanted, note=notes.append).origins == {
             "weights": "cache",

@@ -4,13 +4,15 @@ import io
 import re
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 from rich.console import Console
 
-from simmerge_hub.cli import plan_page, show
+from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
+from simmerge_hub.cli.plan import page as plan_page
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.plan import Plan
@@ -246,9 +248,32 @@ def test_so_many_are_tried(option: str, monkeypatch: pytest.MonkeyPatch) -> None
     """The second is what it was called; nobody is shown it."""
     asked: dict[str, Any] = {}
     monkeypatch.setattr("simmerge_hub.planning.plan.plan", lambda *_, **how: asked.update(how))
-    monkeypatch.setattr("simmerge_hub.cli.plan._licence", lambda *_: None)
+    monkeypatch.setattr("simmerge_hub.cli.plan.command._licence", lambda *_: None)
     monkeypatch.setattr(plan_page, "page", lambda *_, **__: None)
     assert main(["plan", "a", "b", option, "3"]) == 0
     assert asked["tries"] == 3
     assert main(["plan", "a", "b"]) == 0
     assert asked["tries"] == 0
+
+
+def test_a_notebook_shows_the_decision_and_runs_nothing_of_others() -> None:
+    evil = "<script>alert(1)</script>"
+    made = planned(ranking(evil, "extrapolated", reason=evil, ties=0.8))
+    shown = made._repr_html_()
+    root = ElementTree.fromstring(shown)  # well-formed, and nothing of it is a script
+    assert "<script" not in shown
+    assert {each.tag for each in root.iter()} <= {
+        "div", "p", "b", "table", "tr", "th", "td", "span"
+    }  # fmt: skip
+    text = "".join(root.itertext())
+    assert made.decision.advice.headline in text
+    assert text.count(evil) >= 2
+
+
+def test_a_notebook_shows_bars_and_other_ways() -> None:
+    made = planned(*BOTH)
+    root = ElementTree.fromstring(made._repr_html_())
+    bars = [each.get("style", "") for each in root.iter("span")]
+    assert [b for b in bars if "width:40%" in b] and [b for b in bars if "width:50%" in b]
+    text = "".join(root.itertext())
+    assert "Other ways" in text and "TIES (density 0.2)" in text

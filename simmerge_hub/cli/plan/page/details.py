@@ -43,7 +43,7 @@ def print_details(plan: "Plan") -> None:
     _legend(plan)
     if plan.of_many:
         for row in plan.tree:
-            show.OUT.print(f"  {row}", markup=False, highlight=False, soft_wrap=True)
+            show.line(f"  {row}", hang=6)
         line("")
     verdict = plan.verdict
     for number, text in enumerate(verdict.because):

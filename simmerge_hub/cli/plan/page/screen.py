@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simmerge_hub.cli import show
+from simmerge_hub.planning.words.html import EXPECTED
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from simmerge_hub.publishing.licenses.verdict import Licence
 
 COLOURS: dict["Tone", str] = {"good": "bold green", "careful": "bold yellow", "bad": "bold red"}
-EXPECTED = "What the merge keeps of the task expert's score; 100 % = as good as the expert"
 CELLS = 25
 """Characters of a bar, of 4 % each; it ends at 100 %."""
 LABEL = 14

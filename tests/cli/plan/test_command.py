@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from simmerge_hub.cli import plan_page, show
+from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
+from simmerge_hub.cli.plan import page as plan_page
+from simmerge_hub.planning import plan as planning
 from simmerge_hub.recipe import load
 from tests.catalogues import Catalogue
 
@@ -123,7 +125,11 @@ def test_reasons_are_folded() -> None:
 
 
 def test_whose_tokenizer_and_template(
-    made: Catalogue, out: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Catalogue,
+    out: io.StringIO,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made.model("math", gsm8k=0.9)
     made.model("code", humaneval=0.9)
@@ -137,8 +143,16 @@ def test_whose_tokenizer_and_template(
     recipe, why = load(str(file))
     assert (recipe.tokenizer, recipe.chat_template) == (models[1], "{{ messages }}")
     assert why is not None
-    assert main([*plan, "--chat-template", "rag"]) == 1
-    assert "chat_template is 'rag'" in capsys.readouterr().err
+    monkeypatch.setattr(planning, "sign_all", None)  # what follows is refused before
+    for given, said in (
+        (["--chat-template", "rag"], f"no model of that name\n hint: name one of {models[0]}"),
+        (["--tokenizer", "cod"], "--tokenizer cod: the merge has no model of that name"),
+        (["--chat-template", "code"], f"{models[1]} has no chat template"),
+        (["--chat-template", "base"], "has no chat template"),
+    ):
+        capsys.readouterr()
+        assert main([*plan, *given]) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_an_edited_plan_is_not_written_over(

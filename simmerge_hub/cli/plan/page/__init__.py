@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from simmerge_hub.cli import show
-from simmerge_hub.cli.plan_page.details import fold, print_details
-from simmerge_hub.cli.plan_page.screen import print_decision
+from simmerge_hub.cli import results
+from simmerge_hub.cli.plan.page.details import fold, print_details
+from simmerge_hub.cli.plan.page.screen import print_decision
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
@@ -28,4 +28,4 @@ def page(
     if verbose:
         print_details(plan)
         if licence:
-            show.licence(licence)
+            results.licence(licence)
