@@ -27,7 +27,10 @@ def propose(attempts: Sequence[Attempt], models: int, seed: int) -> dict[str, An
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's, of what is experimental
         sampler = optuna.samplers.TPESampler(
-            seed=seed * 10_000 + len(attempts), n_startup_trials=STARTUP
+            seed=seed * 10_000 + len(attempts),
+            n_startup_trials=STARTUP,
+            multivariate=True,  # weights, density and scale together,
+            group=True,  # for each operator apart
         )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for each in attempts:
@@ -36,11 +39,23 @@ def propose(attempts: Sequence[Attempt], models: int, seed: int) -> dict[str, An
         operator = asked.suggest_categorical("operator", list(RANGES))
         for name, (low, high) in _ranges(operator, models).items():
             asked.suggest_float(name, low, high)
-    return dict(asked.params)
+    return _with_last_weight(asked.params, models)
+
+
+def _with_last_weight(params: Mapping[str, Any], models: int) -> dict[str, Any]:
+    """Of two models one weight says both: what counts is their ratio."""
+    return dict(params) if models > 2 else {**params, "weight.1": 1.0 - params["weight.0"]}
+
+
+def _without_last_weight(params: Mapping[str, Any], models: int) -> dict[str, Any]:
+    if models > 2:
+        return dict(params)
+    share = params["weight.0"] / (params["weight.0"] + params["weight.1"])
+    return {k: share if k == "weight.0" else v for k, v in params.items() if k != "weight.1"}
 
 
 def _ranges(operator: str, models: int) -> dict[str, tuple[float, float]]:
-    weights = {f"weight.{i}": WEIGHT for i in range(models)}
+    weights = {f"weight.{i}": WEIGHT for i in range(models if models > 2 else 1)}
     return weights | {f"{operator}.{name}": limits for name, limits in RANGES[operator].items()}
 
 
@@ -55,7 +70,7 @@ def _frozen(attempt: Attempt, models: int) -> Any:
     }
     value = attempt.score if attempt.score is not None else attempt.few
     return optuna.trial.create_trial(
-        params=dict(attempt.params),
+        params=_without_last_weight(attempt.params, models),
         distributions={"operator": CategoricalDistribution(list(RANGES)), **known},
         value=value if value is not None else 0.0,
     )
