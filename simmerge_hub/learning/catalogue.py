@@ -12,7 +12,7 @@ from simmerge_hub.learning.recipe import LearnRecipe
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
-from simmerge_hub.planning.evidence import Evidence, sign_all
+from simmerge_hub.planning.evidence import Evidence, Spread, sign_all
 from simmerge_hub.planning.inputs import Inputs, check_names
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
@@ -67,9 +67,13 @@ def _checkpoints(recipe: LearnRecipe) -> list[Checkpoint]:
     return [model for model in models if base is None or model.location != base.location]
 
 
-def sign_catalogue(inputs: Inputs, *, progress: Say, note: Say | None) -> Evidence:
+def sign_catalogue(
+    inputs: Inputs, *, progress: Say, note: Say | None, spread: Spread | None = None
+) -> Evidence:
     """One signature per model, on the probes of every task; from caches where they are there."""
-    return sign_all(inputs, Sources(), names=names_of([]), progress=progress, note=note)
+    return sign_all(
+        inputs, Sources(), names=names_of([]), progress=progress, note=note, spread=spread
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

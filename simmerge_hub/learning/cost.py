@@ -49,12 +49,13 @@ def estimate(recipe: LearnRecipe, inputs: Inputs) -> Cost:
         merges=merges,
         evaluations=evaluations,
         prompts=evaluations * recipe.limit,
-        download=sum(_weight_bytes(m) for m in (*inputs.models, inputs.base) if not m.ref.folder),
-        disk=_weight_bytes(inputs.base),
+        download=sum(weight_bytes(m) for m in (*inputs.models, inputs.base) if not m.ref.folder),
+        disk=weight_bytes(inputs.base),
     )
 
 
-def _weight_bytes(checkpoint: Checkpoint) -> int:
+def weight_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of the files that hold its weights."""
     files = {header.file for header in checkpoint.tensors.values()}
     return sum(checkpoint.files[f].size for f in files if f in checkpoint.files)
 

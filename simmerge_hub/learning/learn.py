@@ -5,11 +5,13 @@ Everything is kept as it comes: an interrupted run goes on where it was, and end
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
+from tempfile import gettempdir
 
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
@@ -35,7 +37,14 @@ from simmerge_hub.learning.tables import (
     load_table,
     outcomes_of,
 )
-from simmerge_hub.learning.trying import Scores, Trial, evaluate_tasks, task_digests, try_merge
+from simmerge_hub.learning.trying import (
+    Scores,
+    Trial,
+    measure_alone,
+    task_digests,
+    try_merges,
+)
+from simmerge_hub.learning.workers.here import HERE, Workers, map_in_order
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
@@ -76,6 +85,7 @@ def learn(
     *,
     inputs: Inputs | None = None,
     machine: Machine | None = None,
+    workers: Workers = HERE,
     fit: bool = True,
     progress: Say = lambda what, done, total: None,
     note: Callable[[str], None] | None = None,
@@ -87,6 +97,7 @@ def learn(
         folder: journal, tables and predictor; a run that was cut off goes on from there.
         inputs: of the recipe, if they are open already.
         machine: what runs models.
+        workers: who signs, evaluates and merges: this process, or a cluster.
         fit: whether a predictor is trained.
         progress: told how far it is.
         note: told what should be kept.
@@ -98,12 +109,17 @@ def learn(
     check_installed()
     folder.mkdir(parents=True, exist_ok=True)
     inputs = inputs or open_catalogue(recipe)
-    check_disk(folder, estimate(recipe, inputs).disk)
-    trial, evidence = open_trial(recipe, inputs, folder, machine or Machine(), progress, note)
+    cost, machine = estimate(recipe, inputs), machine or Machine()
+    check_disk(folder, cost.disk)
+    workers = workers.sized(cost.disk, machine.device)
+    trial, evidence = open_trial(recipe, inputs, folder, machine, progress, note, workers)
     inputs = trial.inputs
     pairs = PairFeatures(inputs=inputs, evidence=evidence, arms=recipe.arms)
     others = [load_table(table) for table in recipe.together]
-    rows = _measure(recipe, trial, pairs, others, folder / JOURNAL_FILE, progress)
+    try:
+        rows = _measure(recipe, trial, pairs, others, folder / JOURNAL_FILE, progress, workers)
+    finally:
+        shutil.rmtree(trial.scratch, ignore_errors=True)
     learned = _tables(recipe, inputs, pairs, rows)
     measurements.save_measurements(rows, folder / MEASUREMENTS_FILE)
     save_outcomes(learned.outcomes, folder / OUTCOMES_FILE)
@@ -123,13 +139,19 @@ def open_trial(
     machine: Machine,
     progress: Say,
     note: Callable[[str], None] | None,
+    workers: Workers = HERE,
 ) -> tuple[Trial, Evidence]:
     """What merges are made and evaluated with: the models' own scores, who is best at what, and
     signatures with the prompts of the tasks."""
     protocol = Protocol(limit=recipe.limit, seed=recipe.seed, dtype=recipe.dtype)
-    scores = measure_alone(recipe, inputs, protocol, machine, progress)
+    scores = measure_alone(inputs, recipe.tasks, protocol, machine, workers, progress)
     inputs = replace(inputs, tasks=tuple(_with_expert(inputs, scores)))
-    evidence = sign_catalogue(inputs, progress=lambda what: progress(what, 0, 0), note=note)
+    evidence = sign_catalogue(
+        inputs,
+        progress=lambda what: progress(what, 0, 0),
+        note=note,
+        spread=partial(map_in_order, workers) if workers.elsewhere else None,
+    )
     trial = Trial(
         inputs=inputs,
         tasks=recipe.tasks,
@@ -137,25 +159,18 @@ def open_trial(
         prompts=prompts_by_model(inputs, evidence),
         protocol=protocol,
         machine=machine,
-        scratch=folder / SCRATCH,
-        evict=recipe.evict,
+        scratch=_scratch(folder, workers),
+        evict=recipe.evict and not workers.elsewhere,  # others of the node may read them
     )
     return trial, evidence
 
 
-def measure_alone(
-    recipe: LearnRecipe, inputs: Inputs, protocol: Protocol, machine: Machine, progress: Say
-) -> Scores:
-    """Task -> model -> its own score; kept from earlier runs by the cache of evaluations."""
-    assert inputs.base is not None
-    everyone = (*inputs.models, inputs.base)
-    scores: dict[str, dict[str, float]] = {task.name: {} for task in recipe.tasks}
-    for done, model in enumerate(everyone, 1):
-        results = evaluate_tasks(model, recipe.tasks, protocol, machine, base=inputs.base)
-        for task, result in results.items():
-            scores[task][model.name] = result.score or 0.0
-        progress(f"evaluating {model.name}", done, len(everyone))
-    return scores
+def _scratch(folder: Path, workers: Workers) -> Path:
+    """Beside the tables, or where each node keeps what is temporary."""
+    if not workers.elsewhere:
+        return folder / SCRATCH
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return Path(gettempdir()) / f"simmerge-{name}"
 
 
 def _with_expert(inputs: Inputs, scores: Scores) -> Iterator[Task]:
@@ -172,6 +187,7 @@ def _measure(
     others: Tables,
     journal: Path,
     progress: Say,
+    workers: Workers,
 ) -> list[Measurement]:
     """The rows of all pairs that the budget pays for, round by round."""
     of = _digest(recipe, trial.inputs)
@@ -185,16 +201,13 @@ def _measure(
         left = [pair for pair in open_pairs if pair not in chosen]
         rows = [r for key, some in known.items() if key[:2] in chosen for r in some]
         chosen += _next_pairs(recipe, pairs, trial, others, rows, left, size)
-        for pair in chosen:
-            for arm in recipe.arms:
-                key = (*pair, arm.label)
-                if key not in known:
-                    began = perf_counter()
-                    known[key] = try_merge(trial, *pair, arm)
-                    seconds = perf_counter() - began
-                    measurements.add_to_journal(journal, key, known[key], seconds)
-                done = sum(k[:2] in chosen for k in known)
-                progress(f"{pair[0]} + {pair[1]}: {arm.label}", done, total)
+        merges = [(*pair, arm) for pair in chosen for arm in recipe.arms]
+        missing = [m for m in merges if (*m[:2], m[2].label) not in known]
+        for key, fresh, seconds in try_merges(trial, missing, workers):
+            known[key] = fresh
+            measurements.add_to_journal(journal, key, fresh, seconds)
+            done = sum(k[:2] in chosen for k in known)
+            progress(f"{key[0]} + {key[1]}: {key[2]}", done, total)
     return [row for key, some in known.items() if key[:2] in chosen for row in some]
 
 

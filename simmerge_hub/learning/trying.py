@@ -3,10 +3,13 @@
 A merge or an evaluation that fails is rows that say why. The merged folder is deleted at once.
 """
 
+import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 from simmerge_hub.errors import EvaluationError, SimmergeError
 from simmerge_hub.evaluation.contents import path_digest, task_content
@@ -14,8 +17,9 @@ from simmerge_hub.evaluation.harness import Machine, evaluate
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.learning.measurements import Measurement
+from simmerge_hub.learning.measurements import Measurement, MergeKey
 from simmerge_hub.learning.recipe import LearnTask
+from simmerge_hub.learning.workers.here import Lost, Workers, map_in_order
 from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.inputs import Inputs
@@ -38,7 +42,7 @@ class Trial:
         prompts: model -> what it is fed, for arms that look at activations.
         protocol: how tasks are put.
         machine: what runs merges.
-        scratch: the folder that merges are made in, one at a time.
+        scratch: the folder that merges are made in, and deleted; of each process that makes some.
         evict: delete shards downloaded for a merge after it.
     """
 
@@ -63,6 +67,25 @@ class Trial:
         return ordered
 
 
+def try_merges(
+    trial: Trial, merges: Sequence[tuple[str, str, Arm]], workers: Workers
+) -> Iterator[tuple[MergeKey, list[Measurement], float]]:
+    """Make and evaluate merges, here or elsewhere: (merge, its rows, seconds), each once, as they
+    come. One whose processes died, again and again, is rows that say so."""
+    for place, result in workers.spread(partial(_try_timed, trial), merges):
+        first, second, arm = merges[place]
+        if isinstance(result, Lost):
+            failed = {task.name: printable(result.reason) for task in trial.tasks}
+            result = measure_rows(trial, first, second, arm, {}, failed), 0.0
+        yield (first, second, arm.label), *result
+
+
+def _try_timed(trial: Trial, merge: tuple[str, str, Arm]) -> tuple[list[Measurement], float]:
+    began = perf_counter()
+    rows = try_merge(trial, *merge)
+    return rows, perf_counter() - began
+
+
 def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measurement]:
     """Make one merge, evaluate it on the tasks at which its models differ, delete it.
 
@@ -75,6 +98,8 @@ def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measureme
         One row per task; the arm of a row has its weights in the order (expert, auxiliary).
     """
     asked = [task for *_, task in trial.rows_of(first, second)]
+    own = hashlib.sha256(f"{first}\n{second}\n{arm.label}".encode()).hexdigest()[:16]
+    trial = replace(trial, scratch=trial.scratch / own)
     results: dict[str, TaskResult] = {}
     failed: dict[str, str] = {}
     try:
@@ -138,6 +163,30 @@ def evaluate_tasks(
         )  # fmt: skip
         by_task |= {task.name: _only_result(task, results[task.evaluate]) for task in some}
     return by_task
+
+
+def measure_alone(
+    inputs: Inputs,
+    tasks: Sequence[LearnTask],
+    protocol: Protocol,
+    machine: Machine,
+    workers: Workers,
+    tell: Callable[[str, int, int], None],
+) -> Scores:
+    """Task -> model -> its own score, the base's too; kept from earlier runs by the cache of
+    evaluations."""
+    assert inputs.base is not None
+    everyone = (*inputs.models, inputs.base)
+    work = partial(
+        evaluate_tasks, tasks=tasks, protocol=protocol, machine=machine, base=inputs.base
+    )
+    every = map_in_order(
+        workers, work, everyone, lambda done: tell("evaluating models", done, len(everyone))
+    )
+    return {
+        task.name: {m.name: r[task.name].score or 0.0 for m, r in zip(everyone, every, strict=True)}
+        for task in tasks
+    }
 
 
 def content_of(task: LearnTask) -> str:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from simmerge_hub.localhub import jobs
 from simmerge_hub.localhub.api import (
     collections,
     commits,
@@ -37,9 +38,10 @@ from simmerge_hub.localhub.store.accounts import Accounts, Signer
 from simmerge_hub.localhub.store.uploads import Uploads
 
 LOOPBACK = "127.0.0.1"
-# The first three come first: `/api/whoami-v2` and `/api/collections` would match `/api/{kind}`.
+# The first four come first: `/api/whoami-v2`, `/api/jobs` and others would match `/api/{kind}`.
 ROUTE_GROUPS = (
-    people, validation, collections, repos, contents, commits, refs, community, uploads, spaces,
+    people, validation, jobs, collections, repos, contents, commits, refs, community, uploads,
+    spaces,
 )  # fmt: skip
 CANONICAL = re.compile(
     r"/(?:api/(?:models|datasets|spaces)/[^/]+(?:/(?:revision|tree|refs|commits)/.*)?|[^/]+/resolve/.*)"

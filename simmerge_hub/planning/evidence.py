@@ -1,7 +1,8 @@
 """Models -> signatures: from caches, from what is published, else computed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from simmerge_hub.hub.reference import home_path
 from simmerge_hub.planning.ask.options import Say, Sources
@@ -14,6 +15,9 @@ from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing import responses
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
+
+Spread = Callable[[Callable[[Request], Signed], list[Request]], list[Signed]]
+"""Signs all, in the order of the requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +72,12 @@ def sign_all(
     answers: bool = False,
     progress: Say,
     note: Say | None,
+    spread: Spread | None = None,
 ) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted.
 
     Experts answer the probes of their tasks if one of the features `names` needs it, or `answers`
-    are asked for.
+    are asked for. `spread` signs all models at once, in other processes.
 
     Raises:
         NotSigned: what is published is wanted, and a model is not signed on all tasks.
@@ -91,7 +96,12 @@ def sign_all(
         for each in [*inputs.models, *([inputs.base] if inputs.base else [])]
     }
     signed: dict[str, Signed] = {}
+    if spread is not None:
+        work = partial(find_or_sign, third_parties=sources.signatures)
+        signed = dict(zip(requests, spread(work, list(requests.values())), strict=True))
     for name, request in requests.items():
+        if name in signed:
+            continue
         progress(f"signing {name}")
         signed[name] = find_or_sign(
             request,

@@ -1,5 +1,6 @@
 """learn: measure merges of a catalogue, learn from them, publish both."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning import tables
 from simmerge_hub.cli.learning.evaluate import add_machine
+from simmerge_hub.errors import RequestError
 from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
     from simmerge_hub.learning.cost import Cost
     from simmerge_hub.learning.learn import Learned
+    from simmerge_hub.learning.recipe import LearnRecipe
 
 TABLE_SUFFIX = "-outcomes"
 """What the data set is called after the predictor."""
@@ -47,7 +50,26 @@ def options(commands: Any) -> None:
         help="publish the predictor there, and its table as the data set ORG/NAME-outcomes",
     )  # fmt: skip
     command.add_argument("--private", action="store_true", help="if a repository is new")
+    command.add_argument(
+        "--ray", metavar="ADDRESS",
+        help="work on the nodes of a Ray cluster: auto for the one here, or HOST:PORT",
+    )  # fmt: skip
+    add_job(command)
     add_machine(command, dtype=False)
+
+
+def add_job(command: argparse.ArgumentParser) -> None:
+    """A job of the Hub that does it instead."""
+    command.add_argument(
+        "--hf-jobs", dest="flavor", metavar="FLAVOR",
+        help="let a machine of the Hub do it: a10g-small, h200 (hf jobs hardware lists them)",
+    )  # fmt: skip
+    command.add_argument(
+        "--package", metavar="SPEC", help="with --hf-jobs: what pip installs there"
+    )
+    command.add_argument(
+        "--timeout", default="12h", metavar="TIME", help="with --hf-jobs: when it is stopped"
+    )
 
 
 def run(
@@ -59,6 +81,10 @@ def run(
     fit: bool = True,
     push: str | None = None,
     private: bool = False,
+    ray: str | None = None,
+    flavor: str | None = None,
+    package: str | None = None,
+    timeout: str = "12h",
     **how: Any,
 ) -> None:
     """`simmerge-hub learn`; `how` are the fields of `Machine`."""
@@ -67,6 +93,8 @@ def run(
     from simmerge_hub.learning.cost import estimate
     from simmerge_hub.learning.learn import learn
     from simmerge_hub.learning.recipe import Table, load_learn_recipe
+    from simmerge_hub.learning.workers.cluster import connect
+    from simmerge_hub.learning.workers.here import HERE
 
     asked = load_learn_recipe(Path(recipe))
     others = tuple(Table(repo=repo) for repo in outcomes)
@@ -77,6 +105,9 @@ def run(
         show.note(sentence)
     _cost(estimate(asked, inputs))
     if only_plan:
+        return
+    if flavor:
+        _submit(Path(recipe), asked, push, flavor=flavor, package=package, timeout=timeout)
         return
     folder = Path(output)
     with show.progress("learning") as step:
@@ -90,6 +121,7 @@ def run(
             folder,
             inputs=inputs,
             machine=Machine(**how),
+            workers=connect(ray) if ray else HERE,
             fit=fit,
             progress=tell,
             note=show.note,
@@ -98,6 +130,29 @@ def run(
     show.note(f"written to {folder}")
     if push:
         _publish(folder, push, private, fit)
+
+
+def _submit(
+    recipe: Path,
+    asked: "LearnRecipe",
+    push: str | None,
+    *,
+    flavor: str,
+    package: str | None,
+    timeout: str,
+) -> None:
+    from simmerge_hub.learning.workers.job import PACKAGE, submit_learning
+
+    if not push:
+        raise RequestError(
+            "a job leaves nothing but what it pushes", hint="say where: --push org/name"
+        )
+    with show.status("submitting the job"):
+        job = submit_learning(
+            recipe, asked, push, flavor=flavor, package=package or PACKAGE, timeout=timeout
+        )
+    show.line(job.url)
+    show.note(f"job {job.id}: {job.stage.lower()}; its log: hf jobs logs {job.id}")
 
 
 def _cost(cost: "Cost") -> None:

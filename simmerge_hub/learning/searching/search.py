@@ -1,8 +1,7 @@
 """The best merge within so many real evaluations: no predictor is needed, and one helps.
 
-It starts at the arm that is predicted to be best and at the one that is safe by evidence; then
-Optuna's TPE proposes. Every merge is first put a quarter of the prompts, and only those that do as
-well as the median so far get all. State is a file: a search that was cut off goes on.
+It starts at the arm that is predicted to be best and at the one that is safe by evidence; the rest
+is `loop`. State is a file: a search that was cut off goes on.
 """
 
 from __future__ import annotations
@@ -10,21 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
-from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError, SimmergeError
+from simmerge_hub.errors import EvaluationError, MissingExtra, SimmergeError
 from simmerge_hub.evaluation.results import TaskResult
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.learning.measurements import Measurement, save_measurements
-from simmerge_hub.learning.searching.attempts import Attempt, add_state, read_state, start_state
-from simmerge_hub.learning.searching.space import RANGES, WEIGHT, arm_from, params_of
+from simmerge_hub.learning.searching.attempts import Attempt
+from simmerge_hub.learning.searching.loop import FIRST_RUNG, Judge, Quest, run_quest
+from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import (
     Trial,
@@ -38,12 +38,6 @@ from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 
 STATE_FILE, RECIPE_NAME = "search.jsonl", "recipe.yaml"
-FIRST_RUNG = 4
-"""A merge is first put one in so many of the prompts."""
-WITHOUT_QUESTION = 3
-"""Merges that are put all prompts before any is stopped."""
-STARTUP = 6
-"""Merges before TPE has something to go by; those are drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,22 +91,13 @@ def search(
         EvaluationError: no merge could be made and evaluated.
     """
     check_optuna()
-    if budget < 1 + 1 / FIRST_RUNG:
-        raise RequestError(
-            f"a budget of {budget:g} pays for no merge", hint="the least is 2: --budget 2"
-        )
     folder.mkdir(parents=True, exist_ok=True)
-    names = trial.inputs.names
-    first = [p for each in starts if (p := params_of(each, len(names)))]
-    state, of = folder / STATE_FILE, _digest(trial, first)
-    attempts = read_state(state, of)
-    start_state(state, of, attempts)
-    while (spent := sum(a.cost for a in attempts)) + 1 + 1 / FIRST_RUNG <= budget:
-        number = len(attempts)
-        params = first[number] if number < len(first) else _propose(attempts, trial)
-        attempts.append(_attempt(trial, params, attempts))
-        add_state(state, attempts[-1])
-        tell(attempts[-1], spent + attempts[-1].cost)
+    count = len(trial.inputs.names)
+    first = [p for each in starts if (p := params_of(each, count))]
+    quest = Quest(models=count, budget=budget, starts=tuple(first), seed=trial.protocol.seed or 0)
+    attempts = run_quest(
+        quest, partial(_attempt, trial), folder / STATE_FILE, _digest(trial, first), tell
+    )
     return _finish(trial, folder, attempts)
 
 
@@ -145,54 +130,8 @@ def starting_arms(trial: Trial, predictor: str | None, say: Callable[[str], None
     return [*([best] if best else []), *safe]
 
 
-def _propose(attempts: Sequence[Attempt], trial: Trial) -> dict[str, Any]:
-    """The next point: TPE on all attempts so far. It depends on them and on the seed alone."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seed = (trial.protocol.seed or 0) * 10_000 + len(attempts)
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Optuna's, of what is experimental
-        for each in attempts:
-            study.add_trial(_frozen(each))
-        asked = study.ask()
-        operator = asked.suggest_categorical("operator", list(RANGES))
-        for name, (low, high) in _ranges(operator, len(trial.inputs.names)).items():
-            asked.suggest_float(name, low, high)
-    return dict(asked.params)
-
-
-def _ranges(operator: str, models: int) -> dict[str, tuple[float, float]]:
-    weights = {f"weight.{i}": WEIGHT for i in range(models)}
-    return weights | {f"{operator}.{name}": limits for name, limits in RANGES[operator].items()}
-
-
-def _frozen(attempt: Attempt) -> Any:
-    """An attempt as Optuna knows it: one that failed kept nothing."""
-    import optuna
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    operator, models = attempt.params["operator"], _models_in(attempt.params)
-    known: dict[str, Any] = {
-        name: FloatDistribution(low, high)
-        for name, (low, high) in _ranges(operator, models).items()
-    }
-    value = attempt.score if attempt.score is not None else attempt.few
-    return optuna.trial.create_trial(
-        params=dict(attempt.params),
-        distributions={"operator": CategoricalDistribution(list(RANGES)), **known},
-        value=value if value is not None else 0.0,
-    )
-
-
-def _models_in(params: Mapping[str, Any]) -> int:
-    return sum(name.startswith("weight.") for name in params)
-
-
-def _attempt(trial: Trial, params: Mapping[str, Any], before: Sequence[Attempt]) -> Attempt:
-    """Make a merge; a quarter of the prompts, and all where it does as well as the median."""
+def _attempt(trial: Trial, params: Mapping[str, Any], judge: Judge) -> Attempt:
+    """Make a merge; a quarter of the prompts, and all where the judge says so."""
     names, cost, few = trial.inputs.names, 0.0, None
     limit = trial.protocol.limit
     assert limit is not None
@@ -202,8 +141,7 @@ def _attempt(trial: Trial, params: Mapping[str, Any], before: Sequence[Attempt])
         some = replace(trial.protocol, limit=max(1, limit // FIRST_RUNG))
         cost = 1 / FIRST_RUNG
         few = _share_kept(trial, evaluate_tasks(merged, trial.tasks, some, trial.machine))
-        earlier = [a.few for a in before if a.few is not None]
-        if len(earlier) >= WITHOUT_QUESTION and few < median(earlier):
+        if not judge(few):
             return Attempt(params=params, few=few, score=None, cost=cost)
         cost += 1.0
         results = evaluate_tasks(merged, trial.tasks, trial.protocol, trial.machine)

@@ -1,0 +1,76 @@
+"""What a search tries next: Optuna's proposals, from nothing but what was tried and a seed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from simmerge_hub.learning.searching.attempts import Attempt
+from simmerge_hub.learning.searching.space import RANGES, WEIGHT
+
+STARTUP = 6
+"""Merges before TPE has something to go by; those are drawn."""
+
+
+def propose(attempts: Sequence[Attempt], models: int, seed: int) -> dict[str, Any]:
+    """The next point: TPE on all attempts so far. It depends on them and on the seed alone.
+
+    Args:
+        attempts: what was tried; one that failed kept nothing.
+        models: how many are merged.
+        seed: of the search.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's, of what is experimental
+        sampler = optuna.samplers.TPESampler(
+            seed=seed * 10_000 + len(attempts),
+            n_startup_trials=STARTUP,
+            multivariate=True,  # weights, density and scale together,
+            group=True,  # for each operator apart
+        )
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for each in attempts:
+            study.add_trial(_frozen(each, models))
+        asked = study.ask()
+        operator = asked.suggest_categorical("operator", list(RANGES))
+        for name, (low, high) in _ranges(operator, models).items():
+            asked.suggest_float(name, low, high)
+    return _with_last_weight(asked.params, models)
+
+
+def _with_last_weight(params: Mapping[str, Any], models: int) -> dict[str, Any]:
+    """Of two models one weight says both: what counts is their ratio."""
+    return dict(params) if models > 2 else {**params, "weight.1": 1.0 - params["weight.0"]}
+
+
+def _without_last_weight(params: Mapping[str, Any], models: int) -> dict[str, Any]:
+    if models > 2:
+        return dict(params)
+    share = params["weight.0"] / (params["weight.0"] + params["weight.1"])
+    return {k: share if k == "weight.0" else v for k, v in params.items() if k != "weight.1"}
+
+
+def _ranges(operator: str, models: int) -> dict[str, tuple[float, float]]:
+    weights = {f"weight.{i}": WEIGHT for i in range(models if models > 2 else 1)}
+    return weights | {f"{operator}.{name}": limits for name, limits in RANGES[operator].items()}
+
+
+def _frozen(attempt: Attempt, models: int) -> Any:
+    """An attempt as Optuna knows it: one that failed kept nothing."""
+    import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    known: Mapping[str, Any] = {
+        name: FloatDistribution(low, high)
+        for name, (low, high) in _ranges(attempt.params["operator"], models).items()
+    }
+    value = attempt.score if attempt.score is not None else attempt.few
+    return optuna.trial.create_trial(
+        params=_without_last_weight(attempt.params, models),
+        distributions={"operator": CategoricalDistribution(list(RANGES)), **known},
+        value=value if value is not None else 0.0,
+    )

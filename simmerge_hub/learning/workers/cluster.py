@@ -1,0 +1,133 @@
+"""Pieces of work -> their results, on the nodes of a Ray cluster (extra `ray`).
+
+Ray starts the processes, moves what they need and tries again what dies with its node; this module
+says how much runs at a time and hands each result over once. Models are fetched by whoever needs
+them: into the node's own cache of the Hub, whose locks let one process of a node download a file
+and the others wait for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from simmerge_hub.errors import MissingExtra, RequestError
+from simmerge_hub.learning.workers.here import Lost, Needs, Workers
+
+TRIES_AGAIN = 4
+"""How often a piece is begun anew whose process or node died."""
+AHEAD = 2
+"""Pieces handed to Ray for each that can run: the next one is there when one ends, and a cluster
+never holds all that waits."""
+LOOK_AGAIN = 5.0
+"""Seconds after which is asked anew how many pieces the cluster can run."""
+
+
+def check_ray() -> None:
+    """Raise MissingExtra unless Ray is there."""
+    if find_spec("ray") is None:
+        raise MissingExtra(
+            "Ray is not installed",
+            hint="install the extra ray, here and on the nodes: pip install 'simmerge-hub[ray]'",
+        )
+
+
+def connect(address: str) -> Workers:
+    """The nodes of the cluster at `address`: `auto` for the one that runs here, or host:port.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        RequestError: no cluster answers there.
+    """
+    check_ray()
+    import ray
+
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="warning")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RequestError(
+                f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}",
+                hint="start one: ray start --head",
+            ) from error
+    gpus = ray.cluster_resources().get("GPU", 0) > 0
+    return Workers(map=map_on_cluster, elsewhere=True, gpus=gpus)
+
+
+def map_on_cluster(
+    work: Callable[[Any], Any], pieces: Sequence[Any], needs: Needs
+) -> Iterator[tuple[int, Any]]:
+    """As `MapWork` says, on all nodes; `Lost` where every process that tried a piece died.
+
+    Raises:
+        RequestError: no node has what a piece needs.
+    """
+    import ray
+
+    _check_room(needs)
+    shared = ray.put(work)
+    task = ray.remote(_do).options(
+        num_cpus=needs.cpus,
+        num_gpus=needs.gpus,
+        memory=needs.memory,
+        max_retries=TRIES_AGAIN,
+    )
+    waiting, running = deque(enumerate(pieces)), dict[Any, int]()
+    while waiting or running:
+        while waiting and len(running) < AHEAD * _slots(needs):
+            place, piece = waiting.popleft()
+            running[task.remote(shared, piece)] = place
+        ready, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_AGAIN)
+        for reference in ready:
+            yield running.pop(reference), _result(reference)
+
+
+def _do(work: Callable[[Any], Any], piece: Any) -> Any:
+    return work(piece)
+
+
+def _result(reference: Any) -> Any:
+    import ray
+    from ray import exceptions
+
+    died = (
+        exceptions.WorkerCrashedError,
+        exceptions.NodeDiedError,
+        exceptions.OutOfMemoryError,
+        exceptions.ObjectLostError,
+    )
+    try:
+        return ray.get(reference)
+    except died as error:
+        return Lost(reason=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    except exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, Exception) else error from None
+
+
+def _slots(needs: Needs) -> int:
+    """How many pieces the cluster can run at a time; one at least: a node may come back."""
+    import ray
+
+    there = sum(_fits(node, needs) for node in ray.nodes() if node["Alive"])
+    return max(1, there)
+
+
+def _fits(node: dict[str, Any], needs: Needs) -> int:
+    """How many pieces a node can run at a time."""
+    wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory}
+    have = node["Resources"]
+    return min(int(have.get(name, 0) // count) for name, count in wanted.items() if count)
+
+
+def _check_room(needs: Needs) -> None:
+    """Raise RequestError where Ray would wait for ever."""
+    import ray
+
+    if not any(_fits(node, needs) for node in ray.nodes() if node["Alive"]):
+        raise RequestError(
+            f"no node of the cluster has {needs.cpus:g} CPU, {needs.gpus:g} GPU and "
+            f"{needs.memory:,} bytes of memory",
+            hint="add a larger node: ray start --address=HOST:PORT",
+        )

@@ -1,0 +1,17 @@
+"""learn and search, killed with SIGKILL at random moments, end in the tables of a whole run."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.learning.killed import ENDS, STATES, kill_at_random, run
+
+
+@pytest.mark.parametrize("command", sorted(STATES))
+def test_a_killed_command_ends_in_the_same_tables(command: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    killed = kill_at_random(partial(run, command), folder, STATES[command], times=3, seed=2)
+    assert killed
+    for name in ENDS[command]:
+        assert (folder / name).read_bytes() == (tmp_path / "run-whole" / name).read_bytes()

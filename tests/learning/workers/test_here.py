@@ -1,0 +1,62 @@
+"""Mapping in this process, and what becomes of pieces whose processes died."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simmerge_hub.errors import EvaluationError, MissingExtra
+from simmerge_hub.learning import trying
+from simmerge_hub.learning.learn import learn
+from simmerge_hub.learning.workers import cluster
+from simmerge_hub.learning.workers.here import HERE, Lost, Needs, Workers, map_in_order
+from tests.evaluations import StandIn
+from tests.learning.test_learn import RECIPE
+
+
+def lose_merges(
+    work: Callable[[Any], Any], pieces: Sequence[Any], needs: Needs
+) -> Iterator[tuple[int, Any]]:
+    """Backwards, as a cluster may; the second merge of each round kills whoever tries it."""
+    for place in reversed(range(len(pieces))):
+        merges = isinstance(pieces[place], tuple)
+        yield (
+            place,
+            Lost(reason="the node is gone") if merges and place == 1 else work(pieces[place]),
+        )
+
+
+def test_results_come_in_the_order_of_the_pieces() -> None:
+    backwards = Workers(map=lose_merges)
+    done = list[int]()
+    assert map_in_order(backwards, lambda x: x * 2, [1, 2, 3], done.append) == [2, 4, 6]
+    assert map_in_order(HERE, str, [1, 2]) == ["1", "2"]
+    assert done == [1, 2, 3]
+    with pytest.raises(EvaluationError, match="again and again: the node is gone"):
+        map_in_order(backwards, str, [(1,), (2,)])
+
+
+def test_a_merge_whose_processes_died_is_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "evaluate", StandIn())
+    learned = learn(RECIPE, tmp_path, workers=Workers(map=lose_merges), fit=False)
+    failed = [row for row in learned.measurements if row.failed]
+    assert failed and {row.failed for row in failed} == {"the node is gone"}
+    assert len(learned.measurements) == 8
+    assert any(row.utility is not None for row in learned.measurements)
+
+
+def test_a_model_needs_room_for_itself_twice_and_a_gpu_if_one_is_there() -> None:
+    assert HERE.sized(10**9, "auto").needs.gpus == 0
+    workers = Workers(gpus=True).sized(10**9, "auto")
+    assert (workers.needs.gpus, workers.needs.memory) == (1, 2**30 + 2 * 10**9)
+    assert Workers(gpus=True).sized(1, "cpu").needs.gpus == 0
+
+
+def test_without_ray_one_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as caught:
+        cluster.connect("auto")
+    assert "simmerge-hub[ray]" in caught.value.hint
