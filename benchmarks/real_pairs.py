@@ -35,12 +35,13 @@ def main() -> None:
         if row.gap >= SMALLEST_GAP:
             pairs.setdefault(frozenset((row.expert, row.auxiliary)), {})[row.expert] = row
     both = [sorted(rows.items()) for rows in pairs.values() if len(rows) == 2]
-    gains = np.array([[tasks(one, two, arm) for arm in SETS["all"]] for (_, one), (_, two) in both])
+    measured = [arm for arm in SETS["all"] if arm in outcomes.arms]
+    gains = np.array([[tasks(one, two, arm) for arm in measured] for (_, one), (_, two) in both])
     means, worst = gains.mean(axis=2), gains.min(axis=2)
     weights = resample([one for (one, _), _ in both], [two for _, (two, _) in both], SEED)
     arms = {
         arm.label: spread(means[:, i], weights) | {"lost": float((worst[:, i] < LOST).mean())}
-        for i, arm in enumerate(SETS["all"])
+        for i, arm in enumerate(measured)
     }
     models = {name for pair in both for name, _ in pair}
     report = {
@@ -50,7 +51,7 @@ def main() -> None:
         "oracle": spread(means.max(axis=1), weights),
     }
     write(HERE / "real_pairs.json", report)
-    alike = [arm.label for arm in SETS["all"] if arm == arm.swapped()]
+    alike = [arm.label for arm in measured if arm == arm.swapped()]
     package = {
         "of": "pairs of specialists of a 270 M language model",
         "origin": "recipes/outcomes/zoo-real.jsonl.gz, exams of 96 prompts, mean over both tasks",

@@ -16,7 +16,6 @@ import numpy as np
 
 from simmerge_hub.selector.models.conformal import radius
 from simmerge_hub.selector.models.resampling import resample, spread
-from simmerge_hub.selector.predictor.measured import pairs as real_pairs
 from simmerge_hub.selector.predictor.measured.tried import REGAINED
 from simmerge_hub.selector.tables.lines import read_lines
 
@@ -54,6 +53,7 @@ def write() -> None:
     line = package(nano, real)
     if real:
         report["real, lines from nano"] = judge_real(real, line)
+        report["real, weights alone"] = judge_real(leave_out(real, "regmean"), line)
     sets = TABLES / "kept-sets.jsonl.gz"
     if sets.is_file():
         rows = [row for _, row in read_lines(sets)]
@@ -231,12 +231,15 @@ def judge_real(table: Table, entry: Mapping[str, Any]) -> dict[str, Any]:
     truth = pair_matrix(table, table.columns["gain"], labels)
     scores = blind_scores(table, entry)
     joined = pair_matrix(table, scores, labels)
-    known = real_pairs.read().gains
-    order = np.array([sorted(range(len(labels)), key=lambda i: -known.get(labels[i], -1))])
-    order = np.repeat(order, len(truth), axis=0)
-    safe = np.full(len(truth), labels.index(real_pairs.read().best(labels) or "linear"))
+    order = order_elsewhere(table, truth)
+    fixed = best_fixed(table, truth, labels)
+    safe = best_fixed(table, truth, labels, alike=True)
     weights = resample([a for a, _ in every], [b for _, b in every], SEED)
-    gains = {"linear": truth[:, labels.index("linear")], "safe arm": take(truth, safe)}
+    gains = {
+        "linear": truth[:, labels.index("linear")],
+        "safe arm: best that treats both alike": take(truth, safe),
+        "best fixed arm": take(truth, fixed),
+    }
     for count in TRIES:
         there = mask(order[:, :count], safe, len(labels))
         gains[f"{count} tried"] = take(truth, choose(joined, there))
@@ -245,16 +248,40 @@ def judge_real(table: Table, entry: Mapping[str, Any]) -> dict[str, Any]:
         own = pair_matrix(table, table.columns[name], labels)
         gains[f"all tried, by {name} alone"] = take(truth, own.argmax(axis=1))
     gains["oracle"] = truth.max(axis=1)
+    headroom = float((gains["oracle"] - gains["best fixed arm"]).mean())
     errors = np.abs(scores - table.columns["gain"])
     return {
         "pairs": len(truth),
         "arms": {label: round(float(truth[:, i].mean()), DIGITS) for i, label in enumerate(labels)},
         "gap closed": {n: rounded(spread(each, weights)) for n, each in gains.items()},
+        "share of headroom": {
+            name: round(float((each - gains["best fixed arm"]).mean() / headroom), DIGITS)
+            for name, each in gains.items() if "tried" in name
+        },
         "correlation with true gain": correlations(table, scores),
         "correlation inside a pair": inside(table, scores),
         "coverage": round(hold_without(table, errors), DIGITS),
         "mean absolute error": round(float(errors.mean()), DIGITS),
-    }
+    }  # fmt: skip
+
+
+def order_elsewhere(table: Table, truth: np.ndarray) -> np.ndarray:
+    """[pairs, arms]: arms by what they reach on the pairs that share no model with the pair."""
+    pairs = list(dict.fromkeys(table.pairs))
+    apart = np.array([[not {*one} & {*other} for other in pairs] for one in pairs])
+    means = np.array([truth[others].mean(axis=0) for others in apart])
+    return np.argsort(-means, axis=1, kind="stable")
+
+
+def leave_out(table: Table, operator: str) -> Table:
+    """The table without the arms of an operator."""
+    kept = np.array([label.partition("(")[0] != operator for *_, label in table.sides])
+    return Table(
+        sides=[side for side, there in zip(table.sides, kept, strict=True) if there],
+        pairs=[pair for pair, there in zip(table.pairs, kept, strict=True) if there],
+        columns={name: values[kept] for name, values in table.columns.items()},
+        halves=table.halves[kept],
+    )
 
 
 def judge_sets(rows: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,20 +16,21 @@ def trying_nano() -> str:
 
 
 def trying_real() -> str:
-    """The same on pairs of a real language model that the lines never saw."""
-    report = read("trying").get("real, lines from nano")
-    if report is None:
-        return "Not measured yet."
-    arms = ", ".join(
-        f"`{label}` {gain:.3f}"
-        for label, gain in sorted(report["arms"].items(), key=lambda item: -item[1])
-    )
-    said = f"{report['pairs']} pairs (mean gap closed by each arm: {arms}):"
-    held = (
-        f"Intervals of 90 %, as wide as real pairs of other models ask for, hold "
-        f"{report['coverage']:.1%} of the outcomes there."
-    )
-    return f"{said}\n\n{_choices(report)}\n\n{held}"
+    """The same on pairs of a real language model that the lines never saw, with and without
+    merges that see activations."""
+    whole, parts = read("trying"), []
+    for key, what in (
+        ("real, lines from nano", "all arms"),
+        ("real, weights alone", "arms that look at weights alone"),
+    ):
+        report = whole[key]
+        parts.append(f"{report['pairs']} pairs, {what}:")
+        parts.append(_choices(report))
+        parts.append(
+            f"Intervals of 90 %, as wide as real pairs of other models ask for, hold "
+            f"{report['coverage']:.1%} of the outcomes there."
+        )
+    return "\n\n".join(parts)
 
 
 def trying_sets() -> str:
