@@ -73,10 +73,8 @@ def test_files_of_the_page_are_there(hub: localhub.Hub, repo: str) -> None:
 def test_every_address_that_a_push_says(hub: localhub.Hub, repo: str, tmp_path: Path) -> None:
     api = HfApi()
     api.create_branch(repo, branch="a/b")
-    pull = api.create_commit(
-        repo, [CommitOperationAdd("README.md", b"---\nlicense: mit\n---\n# Proposed")], commit_message="Mine",
-        create_pr=True,
-    ).pr_url  # fmt: skip
+    proposed = CommitOperationAdd("README.md", b"---\nlicense: mit\n---\n# Proposed")
+    pull = api.create_commit(repo, [proposed], commit_message="Mine", create_pr=True).pr_url
     collection = api.create_collection("A <b>", namespace=repo.partition("/")[0])
     api.add_collection_item(collection.slug, item_id=repo, item_type="model")
     head = api.model_info(repo).sha
