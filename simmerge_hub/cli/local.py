@@ -129,6 +129,7 @@ def ui(*, port: int | None) -> None:
     _demand_gradio()
     with show.status("starting"):
         from simmerge_hub.space.app import launch
+        from simmerge_hub.space.merges import clear
 
         page, address = launch(port=port)
     show.line(address)
@@ -139,6 +140,7 @@ def ui(*, port: int | None) -> None:
         show.note("stopped")
     finally:
         page.close(verbose=False)
+        clear()
 
 
 def space(*, repo_id: str, as_json: bool, **settings: Any) -> None:

@@ -36,6 +36,7 @@ from simmerge_hub.localhub.errors import Refused
 from simmerge_hub.localhub.store import storage
 from simmerge_hub.localhub.store.accounts import Accounts, Signer
 from simmerge_hub.localhub.store.uploads import Uploads
+from simmerge_hub.localhub.web import pages
 
 LOOPBACK = "127.0.0.1"
 # The first four come first: `/api/whoami-v2`, `/api/jobs` and others would match `/api/{kind}`.
@@ -82,6 +83,7 @@ def application(root: Path, tokens: Mapping[str, str]) -> Starlette:
         routes=[
             Route("/", answer_hello),
             *(route for group in ROUTE_GROUPS for route in group.routes),
+            *pages.routes,  # last: `/{namespace}/{name}` matches much
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])],
         exception_handlers={
@@ -105,11 +107,20 @@ def application(root: Path, tokens: Mapping[str, str]) -> Starlette:
 
 
 def answer_hello(request: Request) -> Response:
+    if is_browser(request):
+        return pages.show_all(request)
     return JSONResponse({"name": "localhub", "instance": request.app.state.rooms.instance})
+
+
+def is_browser(request: Request) -> bool:
+    """Whether a person looks: clients do not ask for HTML."""
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 
 def answer_refusal(request: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
+    if is_browser(request):
+        return pages.show_refusal(refused)
     message = str(refused)
     # A header is one trimmed line of ASCII, and the message may quote what the client sent.
     line = "".join(letter if " " <= letter <= "~" else "?" for letter in message).strip()

@@ -6,6 +6,7 @@ alone: not on threads, on block sizes, or on a crash in between.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -70,7 +71,7 @@ def merge(
     checkpoints = fetch_all(recipe)
     recipe, prompts = read_prompts(recipe)
     if recipe.output == "adapter":
-        return write_merged_adapter(
+        report = write_merged_adapter(
             recipe,
             checkpoints,
             target,
@@ -81,6 +82,7 @@ def merge(
             progress=progress,
             prompts=prompts,
         )
+        return replace(report, folder=Path(output))
     layout = lay_out(recipe, checkpoints)
     refuse_rejections(layout.alignment)
     check_config(layout)

@@ -12,10 +12,12 @@ from simmerge_hub.operators import find
 from simmerge_hub.operators.regression import feeds_merge
 from simmerge_hub.publishing.licenses.verdict import CONFLICT, DISCLAIMER, Licence, license_of
 from simmerge_hub.publishing.sections.home import program
-from simmerge_hub.publishing.sections.usage import REPO_ID, REPOSITORY, find_loader, show_usage
-from simmerge_hub.publishing.trust.naming import explain_status
+from simmerge_hub.publishing.sections.markdown import link, table
+from simmerge_hub.publishing.sections.predictions import show_predictions
+from simmerge_hub.publishing.sections.summary import summarize
+from simmerge_hub.publishing.sections.usage import REPO_ID, find_loader, show_usage
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
-from simmerge_hub.recipe.why import UNIT, Why, WhyMerge, WhyTask
+from simmerge_hub.recipe.why import UNIT, Why
 
 PAPER = "https://arxiv.org/abs/2601.09473"
 FEEDS_MERGE_PAPER = "arXiv 2508.03121"
@@ -35,11 +37,12 @@ def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
     parts = [
         f"---\n{dump_yaml(_front_matter(report, licence))}---",
         f"# {_title(recipe)}",
-        _summary(recipe, why),
+        summarize(report, why, licence),
+        show_usage(report),
+        _making(recipe, why),
         _parents(report),
         _tree(why, picture),
-        _predictions(why),
-        show_usage(report),
+        show_predictions(why),
         _redo(recipe),
         _provenance(report, licence),
     ]
@@ -68,18 +71,17 @@ def _title(recipe: Recipe) -> str:
     return f"{' + '.join(names)}, merged with {' and '.join(recipe.operators)}"
 
 
-def _summary(recipe: Recipe, why: Why | None) -> str:
+def _making(recipe: Recipe, why: Why | None) -> str:
     lines = _slices(recipe) if recipe.slices else _steps(recipe.steps)
     what = (
         "Which models, their order and the operators were"
         if why and why.tree
-        else "Its operator was"
+        else "The operator was"
     )
-    made = f" {what} chosen by prediction, without evaluating any candidate." if why else ""
+    made = f"{what} chosen by prediction, without evaluating any candidate. " if why else ""
     return (
-        f"This model is a merge of the models below.{made} "
-        f"{program()} runs one recipe "
-        f"([SimMerge]({PAPER})).\n\n" + "\n".join(lines)
+        f"## How it was made\n\n{made}{program()} runs one recipe ([SimMerge]({PAPER})):\n\n"
+        + "\n".join(lines)
     )
 
 
@@ -112,7 +114,7 @@ def _step(step: Step, number: int) -> str:
 def _parents(report: MergeReport) -> str:
     recipe = report.recipe
     rows = [
-        [_link(s), _pin(s), _role(s, report), literal(_license(s, report))] for s in recipe.sources
+        [link(s), _pin(s), _role(s, report), literal(_license(s, report))] for s in recipe.sources
     ]
     parents = f"## Parents\n\n{table(['model', 'commit', 'role', 'licence'], rows)}"
     local = [s for s in recipe.sources if not s.repo]
@@ -123,12 +125,6 @@ def _parents(report: MergeReport) -> str:
         f"{parents}\n\n**Others cannot redo this merge:** it used folders that are not on the Hub, "
         f"known only by their digest.\n\n{digests}"
     )
-
-
-def _link(source: Source) -> str:
-    if REPOSITORY.fullmatch(source.repo):
-        return f"[{source.repo}](https://huggingface.co/{source.repo})"
-    return literal(source.repo or source.name)
 
 
 def _license(source: Source, report: MergeReport) -> str:
@@ -158,100 +154,21 @@ def _tree(why: Why | None, picture: str) -> str:
     )
 
 
-def _predictions(why: Why | None) -> str:
-    if why is None:
-        return (
-            "## Predicted utilities\n\nNone: this recipe was written or edited by hand. Nothing "
-            "was predicted for it."
-        )
-    tasks = [task.task for task in why.tasks]
-    heading, wanted = why.objective.heading, why.objective.description
-    columns = [literal(heading)] if heading not in tasks else []
-    rows = [
-        [_merge(each, why), *(_interval(each.utility) for _ in columns)]
-        + [_interval(each.tasks[task]) for task in tasks]
-        for each in why.predictions
-    ]
-    experts = "; ".join(
-        f"{literal(task.task)}: {code(task.expert)}{_inference(task)} "
-        f"(probes {literal(task.probes)})"
-        for task in why.tasks
-    )
-    cautious = "A merge counts by one standard deviation below what is shown. " if why.tree else ""
-    return "\n\n".join(
-        [
-            "## Predicted utilities",
-            f"Utility is the {UNIT}. Shown with {why.coverage:.0%} intervals per task. These are "
-            "predictions, not measurements.",
-            *_trials(why, tasks),
-            f"Wanted was the merge with {literal(wanted)}. {cautious}Bounds of a value over "
-            "several tasks are made of theirs, and are no calibrated interval. ◆: no other is "
-            "better on one task and as good on all.",
-            table(["merge", *columns, *map(literal, tasks)], rows),
-            f"**{why.status.capitalize()}**: {explain_status(why)}. {literal(why.reason)}",
-            f"Experts — {experts}. Predictor {code(why.predictor[:12])}, "
-            f"from {literal(why.predictor_from)}.",
-        ]
-    )
-
-
-def _merge(prediction: WhyMerge, why: Why) -> str:
-    """The merge's name: the chosen one bold, those that are on the front marked."""
-    label = literal(prediction.merge)
-    name = f"**{label}**" if prediction.merge == why.choice else label
-    name = f"{name} ◆" if prediction.pareto else name
-    return f"{name} (tried)" if prediction.kept else name
-
-
-def _trials(why: Why, tasks: Sequence[str]) -> list[str]:
-    """What was seen of merges that were made and run, beside what was predicted before."""
-    seen = [each for each in why.predictions if each.kept]
-    if not seen:
-        return []
-    rows = [[_merge(each, why), *(_trial(each, task) for task in tasks)] for each in seen]
-    return [
-        "Those marked as tried were made and run on the probes before one was chosen. Without "
-        "labels it shows what a merge keeps of each expert's own answers, and no more: share of "
-        "answers kept whole, of their tokens, and log-likelihood from base (0) to expert (1); in "
-        "brackets the utility that was predicted before.",
-        table(["tried", *map(literal, tasks)], rows),
-    ]
-
-
-def _trial(each: WhyMerge, task: str) -> str:
-    kept = each.kept.get(task)
-    before = f"({each.predicted[task][0]:.2f})" if task in each.predicted else ""
-    if kept is None:
-        return f"– {before}".strip()
-    shares = "{answers:.0%}, {tokens:.0%}, {regained:.2f}".format(**kept)
-    return f"{shares} {before}".strip()
-
-
-def _inference(task: WhyTask) -> str:
-    if task.probability is None:
-        return ""
-    return f", inferred with probability {task.probability:.2f},"
-
-
-def _interval(values: Sequence[float]) -> str:
-    middle, low, high = values
-    return f"{middle:.2f} ({low:.2f} – {high:.2f})"
-
-
 def _redo(recipe: Recipe) -> str:
     text = recipe.to_yaml(published=True)
     block = fence(text)
-    return f"""## Redo it
-
-The recipe pins every input; running it again gives the same bytes (same versions, same processor
-type):
-
-```bash
-simmerge-hub merge {REPO_ID} -o again
-```
-
-{block}yaml
-{text}{block}"""
+    local = [source for source in recipe.sources if not source.repo]
+    who = (
+        "Only who has the folders named above can run this recipe again: copy it into a file, and "
+        "say under each where it lies (`folder:`)."
+        if local
+        else "The recipe pins every input; running it again gives the same bytes (same versions, "
+        f"same processor type):\n\n```bash\nsimmerge-hub merge {REPO_ID} -o again\n```"
+    )
+    return (
+        f"## Redo it\n\n{who}\n\n{block}yaml\n{text}{block}\n\n"
+        f"The recipe's digest (sha256 of its text): `{recipe.fingerprint}`."
+    )
 
 
 def _provenance(report: MergeReport, licence: Licence) -> str:
@@ -272,15 +189,3 @@ def _checked(report: MergeReport) -> str:
     if unchecked:
         return f" The Hub states no digest of {literal(', '.join(unchecked))}."
     return " Every weight file has the digest that the Hub states." if remote else ""
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    rule = ["---"] * len(header)
-    lines = [map(cell, header), rule, *(map(cell, row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cell(text: str) -> str:
-    """Markdown that must not end its cell or table."""
-    return " ".join(text.split()).replace("|", "\\|")

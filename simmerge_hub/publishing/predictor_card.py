@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from simmerge_hub.publishing.card import PAPER, cell, table
+from simmerge_hub.publishing.card import PAPER
+from simmerge_hub.publishing.sections.markdown import cell, table
 from simmerge_hub.recipe import dump_yaml
 from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 from simmerge_hub.selector.predictor.predictor import Predictor

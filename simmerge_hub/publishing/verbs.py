@@ -4,9 +4,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.errors import CheckpointError, OutputError
+from simmerge_hub.errors import CheckpointError, HubError, OutputError
 from simmerge_hub.hub.assets import assets_folder
+from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
+from simmerge_hub.hub.reference import ModelRef, list_repository
 from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
@@ -131,7 +133,8 @@ def push(
         RepoNotFound: there is no such collection; nothing was pushed.
         PushFailed: it was refused; no commit was made.
     """
-    from simmerge_hub.hub.upload.publish import publish_folder
+    from simmerge_hub.hub.upload.publish import publish_folder  # a tenth of a second
+    from simmerge_hub.publishing.trust.measured import carry_measured
 
     place = Path(folder)
     if not (place / RECIPE_FILE).is_file() or not (place / "README.md").is_file():
@@ -139,14 +142,17 @@ def push(
             f"{folder} is not a folder that simmerge-hub merge made",
             hint="merge first: simmerge-hub merge plan.yaml -o merged",
         )
-    recipe, _ = parse((place / RECIPE_FILE).read_text(encoding="utf-8"), str(place / RECIPE_FILE))
+    recipe, why = parse((place / RECIPE_FILE).read_text("utf-8"), str(place / RECIPE_FILE))
     target = Target(
         repo_id=repo_id, private=private, create_pr=create_pr, revision=revision,
         message=message, license=license, collection=collection, token=token,
     )  # fmt: skip
     target.check(recipe)
     changes = _changes(place, force)
-    text = target.settle((place / "README.md").read_text(encoding="utf-8"))
+    text = (place / "README.md").read_text("utf-8")
+    if not changes and not create_pr:
+        text = carry_measured(text, _published_card(place, repo_id, revision), recipe, why)
+    text = target.settle(text)
     with open_target(target) as collect:
         commit = publish_folder(
             place,
@@ -215,6 +221,20 @@ def merge_to_hub(
             progress=progress, **_describe(recipe, why),
         )  # fmt: skip
         return report, collect(commits[0])
+
+
+def _published_card(folder: Path, repo_id: str, revision: str | None) -> str:
+    """The card of the very same files, where they are published already; else ""."""
+    try:
+        location, files = list_repository(ModelRef(repo=repo_id, revision=revision))
+        if not {CHECKSUMS_FILE, "README.md"} <= files.keys():
+            return ""
+        there = local_file(location, CHECKSUMS_FILE).read_bytes()
+        if there != (folder / CHECKSUMS_FILE).read_bytes():
+            return ""
+        return local_file(location, "README.md").read_text("utf-8", "replace")
+    except HubError:  # there is none yet, or it cannot be read: the push will say why
+        return ""
 
 
 def _changes(folder: Path, force: bool) -> str:

@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from simmerge_hub.errors import SimmergeError
-from simmerge_hub.hub.reference import ModelRef
-from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.errors import NoSafetensors, SimmergeError
+from simmerge_hub.hub.client import offline
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import FileEntry, Location
+from simmerge_hub.hub.reference import ModelRef, list_repository
+from simmerge_hub.hub.resolve import Checkpoint, front_matter, resolve
 from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.find.candidates import try_each
 from simmerge_hub.planning.plan import Plan, plan
+from simmerge_hub.publishing.sections.usage import REPOSITORY
 from simmerge_hub.publishing.verbs import check
 from simmerge_hub.space.question import Question
 from simmerge_hub.space.work import Say
@@ -63,10 +67,51 @@ def answer(question: Question, say: Say) -> Answer:
 
     Raises:
         SimmergeError: as `simmerge_hub.plan`.
+        NoSafetensors: weights would have to be downloaded whole, and `full` is not asked for.
     """
+    if question.evidence != "full":
+        say("listing files")
+        refuse_pickles(question)
     notes: list[str] = []
     made = plan(*question.models, progress=say, note=notes.append, **question.options())
     return Answer(question=question, plan=made, notes=tuple(dict.fromkeys(notes)))
+
+
+def refuse_pickles(question: Question) -> None:
+    """Only safetensors can be read in parts: other weights are downloaded whole and converted.
+
+    Raises:
+        NoSafetensors: a model that is asked about, or what its card says it is made from, has none.
+        HubError: one cannot be read.
+    """
+    seen: set[str] = set()
+    named = [name for name in (*question.models, question.base) if name]
+    while named:
+        ref = ModelRef.parse(named.pop(0))
+        if ref.folder is not None or offline() or str(ref) in seen:
+            continue
+        seen.add(str(ref))
+        location, files = list_repository(ref)
+        if not any(name.endswith(".safetensors") for name in files) and any(
+            name.endswith(".bin") for name in files
+        ):
+            raise NoSafetensors(
+                f"{ref} has its weights in .bin files, which would be downloaded whole",
+                hint="choose to download the models under More options, or name a copy with "
+                "safetensors",
+            )
+        if str(ref) in question.models and not question.base:
+            named += _parents(location, files)
+
+
+def _parents(location: Location, files: Mapping[str, FileEntry]) -> list[str]:
+    """The repositories that a card says its model is made from."""
+    if "README.md" not in files:
+        return []
+    text = local_file(location, "README.md").read_text("utf-8", "replace")
+    stated = front_matter(text).get("base_model")
+    several = stated if isinstance(stated, list) else [stated]
+    return [name for name in several if isinstance(name, str) and REPOSITORY.fullmatch(name)]
 
 
 def look(question: Question) -> Sight:

@@ -94,7 +94,7 @@ def _connect_merges(plans: Plans, merges: Merges, *, space: bool) -> None:
     )
     done.push.click(
         merges.push_signed_in if space else merges.push,
-        [merges.folder, done.repo, done.proposal, done.private], [done.pushed],
+        [merges.folder, done.repo, done.proposal, done.private, done.license], [done.pushed],
         concurrency_limit=PUSHES_AT_ONCE, **minimal,
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from simmerge_hub.publishing.licenses.verdict import HUB_LICENSES
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
 
 MOST_TASKS = 12
@@ -69,6 +70,7 @@ class Do:
     repo: gr.Textbox
     proposal: gr.Checkbox
     private: gr.Checkbox
+    license: gr.Dropdown
     push: gr.Button
     pushed: gr.HTML
 
@@ -151,11 +153,16 @@ def do() -> Do:
             with gr.Column(min_width=160):
                 proposal = gr.Checkbox(label="As a pull request", elem_id="proposal")
                 private = gr.Checkbox(label="Private, if it is new")
+        license = gr.Dropdown(
+            sorted(HUB_LICENSES), value=None, allow_custom_value=True, label="Licence",
+            info="Needed where no licence fits all models; else that of the card is taken.",
+            elem_id="license",
+        )  # fmt: skip
         push = gr.Button("Push to the Hub", interactive=False, elem_id="push")
         pushed = gr.HTML(elem_id="pushed")
     return Do(
         merge=merge, stop=stop, status=status, where=where, repo=repo, proposal=proposal,
-        private=private, push=push, pushed=pushed,
+        private=private, license=license, push=push, pushed=pushed,
     )  # fmt: skip
 
 

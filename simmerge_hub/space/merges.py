@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import gradio as gr
@@ -26,6 +27,8 @@ SAID = {
     "pull request": "Proposed in a pull request",
     "unchanged": "All of it is there already",
 }
+REMOVALS = 20
+"""How often a folder is tried to be deleted."""
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,7 @@ class Merges:
             yield {done.status: sections.error_box(SimmergeError("there is no plan yet")).text}
             return
         remove(folder)
-        place = Path(tempfile.mkdtemp(prefix="simmerge-page-"))
+        place = make_folder()
         stop = self.desk.begin(str(request.session_hash))
         yield self._begin()
         merged = False
@@ -68,21 +71,35 @@ class Merges:
         self.desk.stop(str(request.session_hash))
         return {**self._idle(), self.done.status: sections.status_line("Stopped").text}
 
-    def push(self, folder: str, repo: str, proposal: bool, private: bool) -> Updates:
+    def push(
+        self, folder: str, repo: str, proposal: bool, private: bool, licence: str | None
+    ) -> Updates:
         """Push the merge with the token of this machine."""
-        return self._push(folder, repo, proposal, private, None)
+        return self._push(folder, repo, proposal, private, licence, None)
 
     def push_signed_in(
-        self, folder: str, repo: str, proposal: bool, private: bool, token: gr.OAuthToken | None
+        self,
+        folder: str,
+        repo: str,
+        proposal: bool,
+        private: bool,
+        licence: str | None,
+        token: gr.OAuthToken | None,
     ) -> Updates:
         """Push the merge as who is signed in, and as nobody else."""
         if token is None:
             error = HubError("you are not signed in", hint="sign in at the top of the page")
             return {self.done.pushed: sections.error_box(error).text}
-        return self._push(folder, repo, proposal, private, token.token)
+        return self._push(folder, repo, proposal, private, licence, token.token)
 
     def _push(
-        self, folder: str, repo: str, proposal: bool, private: bool, token: str | None
+        self,
+        folder: str,
+        repo: str,
+        proposal: bool,
+        private: bool,
+        licence: str | None,
+        token: str | None,
     ) -> Updates:
         pushed = self.done.pushed
         try:
@@ -90,10 +107,10 @@ class Merges:
                 raise SimmergeError("nothing is merged yet", hint="merge here first")
             commit = push(
                 Path(folder, "merged"), repo.strip(), create_pr=proposal, private=private,
-                token=token,
+                license=(licence or "").strip() or None, token=token,
             )  # fmt: skip
         except (SimmergeError, OSError) as error:
-            return {pushed: sections.error_box(_ours(error)).text}
+            return {pushed: sections.error_box(_on_the_page(_ours(error))).text}
         return {pushed: sections.pushed(commit.url, SAID[commit.outcome]).text}
 
     def _begin(self) -> Updates:
@@ -121,10 +138,33 @@ class Merges:
         }
 
 
+_folders: set[Path] = set()
+"""What was merged here and is not removed yet."""
+
+
+def make_folder() -> Path:
+    """A new folder for a merge, which lasts until `remove` or `clear`."""
+    place = Path(tempfile.mkdtemp(prefix="simmerge-page-"))
+    _folders.add(place)
+    return place
+
+
+def clear() -> None:
+    """Delete all folders of merges: the page is closed."""
+    for place in list(_folders):
+        remove(str(place))
+
+
 def remove(folder: str) -> None:
     """Delete what was merged into a folder of ours, if anything."""
-    if folder:
+    if not folder:
+        return
+    for _ in range(REMOVALS):  # a merge that is being stopped may still write into it
         shutil.rmtree(folder, ignore_errors=True)
+        if not Path(folder).exists():
+            break
+        sleep(0.1)
+    _folders.discard(Path(folder))
 
 
 def _merge(made: Answer, place: Path, say: work.Say) -> str:
@@ -146,3 +186,10 @@ def _ours(error: SimmergeError | OSError) -> SimmergeError:
     return error if isinstance(error, SimmergeError) else SimmergeError(
         error.strerror or type(error).__name__, hint="free some disk, and try again"
     )  # fmt: skip
+
+
+def _on_the_page(error: SimmergeError) -> SimmergeError:
+    """The error with what to do about it here, where there are fields and no options."""
+    if "--license" not in error.hint:
+        return error
+    return type(error)(str(error), hint="ask the authors, then choose one under Licence")

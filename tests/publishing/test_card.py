@@ -11,7 +11,7 @@ from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.card import card
-from simmerge_hub.publishing.licenses.verdict import DISCLAIMER
+from simmerge_hub.publishing.licenses.verdict import DISCLAIMER, settle_license
 from simmerge_hub.publishing.sections.usage import REPO_ID
 from simmerge_hub.recipe import Recipe, Source, Step, Why, parse
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Aim, Status, WhyMerge, WhyTask
@@ -301,3 +301,48 @@ class TestText:
 
     def test_the_same_merge_has_the_same_card(self) -> None:
         assert card(report(), WHY) == card(replace(report(), seconds=9.9), WHY)
+
+
+class TestAboveTheFold:
+    """What it is, what to expect, its licence and how to load it, before anything else."""
+
+    def test_who_only_wants_to_use_it(self) -> None:
+        first = card(report(), WHY).split("## How it was made")[0]
+        assert "One model, merged from [org/code](https://huggingface.co/org/code) and [" in first
+        assert "fine-tuned from [org/base]" in first
+        assert "Expected, not measured (calibrated): it keeps 40 % (10–70) of the score of" in first
+        assert "Licence: mit." in first
+        assert "from_pretrained(" in first
+        assert "Nothing was predicted of it" in card(report(), None)
+
+    def test_licences_that_are_not_stated(self) -> None:
+        text = card(report(code=None), None)
+        assert "Licence: not known, as org/code states none. Ask first." in text
+        assert "Licence: not known, as org/code and org/math state none." in card(
+            report(code=None, math=None), None
+        )
+
+    def test_a_conflict_until_somebody_chooses(self) -> None:
+        text = card(report(code="gpl-2.0", math="apache-2.0"), None)
+        assert "Licence: none fits all parents: " in text
+        chosen = settle_license(text, "gpl-2.0")
+        assert "none fits all parents: " not in chosen
+        assert "Licence: gpl-2.0, chosen by whoever published this merge." in chosen
+
+    def test_an_adapter_names_what_it_needs(self) -> None:
+        recipe = replace(RECIPE, base=None, output="adapter")
+        made = report(recipe, kind="adapter")
+        config = {"base_model_name_or_path": "org/base"}
+        tuned = {name: replace(c, config=config) for name, c in made.checkpoints.items()}
+        text = card(replace(made, checkpoints=tuned), None)
+        assert "One LoRA adapter, merged from " in text
+        assert "they were trained on, org/base." in text
+
+    def test_folders_and_the_claim_that_all_can_redo_it_exclude_each_other(self) -> None:
+        models = tuple(Source(name=n, digest="d" * 64) for n in ("a", "b"))
+        steps = (Step(operator="linear", models=("a", "b"), parameters={}),)
+        text = card(report(replace(RECIPE, base=None, models=models, steps=steps)), None)
+        assert "Others cannot redo this merge" in text
+        assert "running it again gives the same bytes" not in text
+        assert "simmerge-hub merge REPO_ID" not in text
+        assert RECIPE.fingerprint in card(report(), None)

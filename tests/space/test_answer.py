@@ -1,14 +1,16 @@
 """What stands in the way of a plan is said model by model; nothing is downloaded for one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.errors import NoSafetensors
 from simmerge_hub.localhub import Hub
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.plan import plan
-from simmerge_hub.space.answer import answer, look
+from simmerge_hub.space.answer import answer, look, refuse_pickles
 from simmerge_hub.space.question import Question
 from simmerge_hub.zoo.publish import publish
 from tests import nano
@@ -50,3 +52,24 @@ def test_what_is_published_decides_whether_behaviour_counts(
     second = answer(asked, lambda _: None)
     assert all(task.digest for task in second.plan.why().tasks)
     assert not second.notes
+
+
+@pytest.mark.parametrize("pickled", ["code", "base"])
+def test_no_weights_are_downloaded_whole_unasked(
+    hub: Hub, org: str, tmp_path: Path, pickled: str
+) -> None:
+    for name in ("base", "code", "math"):
+        folder = nano.save(
+            tmp_path / name, nano.weights(), card=f"---\nbase_model: {org}/base\n---\n"
+        )
+        if name == pickled:
+            (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+        nano.push(folder, f"{org}/{name}")
+    asked = Question(models=(f"{org}/code", f"{org}/math"), experts={"code": f"{org}/code"})
+    with pytest.raises(NoSafetensors, match=f"{org}/{pickled} has its weights in .bin files"):
+        answer(asked, lambda _: None)
+    with pytest.raises(NoSafetensors):
+        refuse_pickles(replace(asked, base=f"{org}/base", models=(f"{org}/{pickled}",)))
+    refuse_pickles(
+        replace(asked, models=(f"{org}/math", str(tmp_path / "code")), base=f"{org}/math")
+    )

@@ -168,6 +168,7 @@ def _check_attachable(models: "Sequence[Checkpoint]", attach: bool) -> None:
 
 def _attach(model: "Checkpoint", results: "Sequence[TaskResult]", how: Mapping[str, Any]) -> None:
     from simmerge_hub.hub.upload.results import MeasuredScore, attach_scores
+    from simmerge_hub.publishing.trust.measured import show_measured
 
     asked = ("limit", "seed", "fewshot", "chat_template")
     stated = {name: how[name] for name in asked if how.get(name)}
@@ -183,4 +184,5 @@ def _attach(model: "Checkpoint", results: "Sequence[TaskResult]", how: Mapping[s
         for result in results
         if result.score is not None
     ]
-    show.commit(attach_scores(model.ref.repo, scores))
+    repo = model.ref.repo
+    show.commit(attach_scores(repo, scores, edit=lambda text: show_measured(repo, text)))

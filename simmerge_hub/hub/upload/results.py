@@ -4,7 +4,7 @@ A result that was measured before in the same way is replaced; whatever else the
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,9 +49,16 @@ class MeasuredScore:
     harness: str
 
 
-def attach_scores(repo: str, scores: Sequence[MeasuredScore]) -> Commit:
+def attach_scores(
+    repo: str, scores: Sequence[MeasuredScore], *, edit: Callable[[str], str] = lambda text: text
+) -> Commit:
     """Put scores on the card of a model on the Hub, marked as measured; a pull request if one may
     not write there.
+
+    Args:
+        repo: `org/name`.
+        scores: what was measured.
+        edit: what else becomes of the card's text, with the scores in its front matter.
 
     Raises:
         CheckpointError: the card's front matter cannot be read.
@@ -59,7 +66,7 @@ def attach_scores(repo: str, scores: Sequence[MeasuredScore]) -> Commit:
     """
     location, files = resolve_files(ModelRef(repo=repo))
     text = _read_card(location) if "README.md" in files else ""
-    updated = add_scores(text, repo, scores)
+    updated = edit(add_scores(text, repo, scores))
     with TemporaryDirectory() as staging:
         card = Path(staging, "README.md")
         card.write_text(updated, "utf-8")
@@ -82,6 +89,11 @@ def add_scores(text: str, name: str, scores: Sequence[MeasuredScore]) -> str:
     replaced = {_key(each) for each in fresh}
     kept = [r for r in results if _key(r) not in replaced] if isinstance(results, list) else []
     front["model-index"] = [{**first, "results": [*kept, *fresh]}, *entries[1:]]
+    return compose_card(front, body)
+
+
+def compose_card(front: Mapping[str, Any], body: str) -> str:
+    """The text of a card, its front matter as huggingface_hub writes it."""
     return f"---\n{yaml_dump(front, sort_keys=False)}---\n{body}"
 
 

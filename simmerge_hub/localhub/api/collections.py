@@ -46,12 +46,12 @@ def create(request: Request, payload: dict) -> Response:
         # `exists_ok=True` reads the slug from this reply.
         message = f"{owner} already has a collection {collection.title!r}"
         return JSONResponse({"error": message, "slug": before.slug}, 409)
-    return JSONResponse(_whole(request, collection))
+    return JSONResponse(whole(request, collection))
 
 
 def describe(request: Request) -> Response:
     """GET /api/collections/{slug}"""
-    return JSONResponse(_whole(request, _readable(request)))
+    return JSONResponse(whole(request, readable(request)))
 
 
 def listing(request: Request) -> Response:
@@ -84,7 +84,7 @@ def update(request: Request, payload: dict) -> Response:
         if fields["theme"] not in THEMES:
             raise Refused(f"the theme must be one of {', '.join(THEMES)}")
     after = _change(request, lambda before: replace(before, **fields))
-    return JSONResponse({"success": True, "data": _whole(request, after)})
+    return JSONResponse({"success": True, "data": whole(request, after)})
 
 
 def delete(request: Request, payload: dict) -> Response:
@@ -108,7 +108,7 @@ def add(request: Request, payload: dict) -> Response:
     if _facts(request, item) is None:
         raise Refused(f"no {item.kind} named {item.id}", status=404)
     after = _change(request, lambda before: before.with_item(item))
-    return JSONResponse(_whole(request, after))
+    return JSONResponse(whole(request, after))
 
 
 def move(request: Request, payload: dict) -> Response:
@@ -132,7 +132,7 @@ def remove(request: Request, payload: dict) -> Response:
     return JSONResponse({"success": True})
 
 
-def _readable(request: Request) -> Collection:
+def readable(request: Request) -> Collection:
     """The collection in the path, if the user may know about it; its title may be an old one."""
     slug = f"{path_value(request, 'namespace')}/{path_value(request, 'name')}"
     missing = Refused(f"no collection {slug}", status=404)
@@ -147,7 +147,7 @@ def _readable(request: Request) -> Collection:
 
 
 def _writable(request: Request) -> Collection:
-    collection = _readable(request)
+    collection = readable(request)
     check_write(access.viewer(request), collection.owner)
     return collection
 
@@ -162,7 +162,8 @@ def _is_visible(user: User | None, collection: Collection) -> bool:
     return not collection.private or (user is not None and user.may_write(collection.owner))
 
 
-def _whole(request: Request, collection: Collection) -> dict[str, Any]:
+def whole(request: Request, collection: Collection) -> dict[str, Any]:
+    """All that the client is told of a collection, with every item that may be seen."""
     return {**_facts_of(request, collection, None), "position": collection.position}
 
 

@@ -21,6 +21,8 @@ NO_DERIVATIVES = {name for name, terms in TERMS.items() if terms.kind == "no der
 """Licences under which a changed work must not be shared."""
 CONFLICT = "simmerge_license_conflict"
 """Key in a card's front matter: why no licence fits, until somebody chooses one."""
+NO_LICENSE = "Licence: none fits all parents"
+"""How the line on a card begins that says so."""
 ABSORBED: Mapping[str, frozenset[str]] = {
     "cc-by-nc-3.0": frozenset({"cc-by-nc-2.0"}),
     "cc-by-nc-4.0": frozenset({"cc-by-nc-2.0", "cc-by-nc-3.0"}),
@@ -261,6 +263,8 @@ def settle_license(card: str, chosen: str | None) -> str:
     if not name:
         data.pop("license_name", None)
     note = f"The licence, {literal(chosen)}, was chosen by whoever published this merge."
+    line = f"Licence: {literal(chosen)}, chosen by whoever published this merge."
+    body = re.sub(rf"^{NO_LICENSE}.*$", lambda _: line, body, count=1, flags=re.MULTILINE)
     return f"---\n{dump_yaml(data)}---\n{body.rstrip()}\n\n{note}\n"
 
 

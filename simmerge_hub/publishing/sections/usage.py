@@ -37,6 +37,7 @@ def find_loader(report: MergeReport) -> tuple[str, str]:
 
 
 def show_usage(report: MergeReport) -> str:
+    """The section that says how it is loaded."""
     if report.recipe.output == "adapter":
         return _usage_of_adapter(report)
     loader = find_loader(report)[0]
@@ -50,9 +51,14 @@ tokenizer = AutoTokenizer.from_pretrained("{REPO_ID}")
 ```"""
 
 
-def _usage_of_adapter(report: MergeReport) -> str:
+def find_base(report: MergeReport) -> str:
+    """The repository of the model that adapters were trained on; "" if they do not say."""
     first = report.checkpoints[report.recipe.models[0].name]
-    base = next((p for p in first.parents if REPOSITORY.fullmatch(p)), "BASE_MODEL")
+    return next((p for p in first.parents if REPOSITORY.fullmatch(p)), "")
+
+
+def _usage_of_adapter(report: MergeReport) -> str:
+    base = find_base(report) or "BASE_MODEL"
     return f"""## Use
 
 This is a LoRA adapter; it needs the base it was trained on.

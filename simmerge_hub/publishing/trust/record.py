@@ -77,8 +77,6 @@ def show(reference: str | Path) -> MergeRecord:
     name, commit, card = _read_card(reference)
     current = {source.name: _look(source) for source in recipe.sources}
     scores = card_scores(card)
-    planned = {task.expert for task in why.tasks} if why and scores else set[str]()
-    experts = {name: _scores(current[name].location) for name in planned & current.keys()}
     return MergeRecord(
         name=name,
         commit=commit,
@@ -86,8 +84,22 @@ def show(reference: str | Path) -> MergeRecord:
         why=why,
         licence=stated_license(card),
         parents=tuple(_parent(s, s == recipe.base, current[s.name]) for s in recipe.sources),
-        results=compare_results(why, scores, experts),
+        results=compare_results(why, scores, _expert_scores(why, current) if scores else {}),
     )
+
+
+def expert_scores(recipe: Recipe, why: Why | None) -> dict[str, tuple[CardScore, ...]]:
+    """What the cards of a plan's experts state now, by their names in the recipe."""
+    planned = {task.expert for task in why.tasks} if why else set[str]()
+    current = {source.name: _look(source) for source in recipe.sources if source.name in planned}
+    return _expert_scores(why, current)
+
+
+def _expert_scores(
+    why: Why | None, current: "Mapping[str, _Current]"
+) -> dict[str, tuple[CardScore, ...]]:
+    planned = {task.expert for task in why.tasks} if why else set[str]()
+    return {name: _scores(current[name].location) for name in planned & current.keys()}
 
 
 def _read_card(reference: str | Path) -> tuple[str, str, Mapping[str, Any]]:

@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.evaluations import CardScore
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.hub.upload.results import MeasuredScore, attach_scores
+from simmerge_hub.publishing.trust.measured import show_measured
 from simmerge_hub.publishing.trust.naming import explain_choice, explain_status, name_recipe
 from simmerge_hub.publishing.trust.record import show
 from simmerge_hub.publishing.trust.results import Kept, compare_results
+from simmerge_hub.publishing.trust.verify import verify
 from simmerge_hub.publishing.verbs import merge, push
-from simmerge_hub.recipe import Recipe, Source, Step, source
+from simmerge_hub.recipe import Recipe, Source, Step, load, source
 from simmerge_hub.recipe.why import MEANINGS
 from tests import nano
 from tests.publishing.test_card import WHY
@@ -82,6 +84,30 @@ def test_predictions_beside_what_was_measured(merged: str, org: str) -> None:
     code, math = show(merged).results
     assert (code.score, code.expert_score, code.measured) == (0.4, 0.5, pytest.approx(0.8))
     assert (math.task, math.predicted, math.score, math.measured) == ("math", None, 0.3, None)
+
+
+def test_measured_scores_stand_on_the_card_and_stay_there(
+    merged: str, org: str, tmp_path: Path
+) -> None:
+    def attach(repo: str, *scores: MeasuredScore) -> str:
+        attach_scores(repo, scores, edit=lambda text: show_measured(repo, text))
+        return ModelCard.load(repo).text
+
+    assert "## Measured" not in attach(f"{org}/code", measured(0.5, "openai_humaneval"))
+    for value, kept in ((0.4, "80 %"), (0.3, "60 %")):
+        text = attach(merged, measured(value, "openai_humaneval"))
+        assert text.count("## Measured") == 1
+        assert f"| code | 50 % (20–80) | {kept} | {value:.3f} | 0.500 |" in text
+        assert f"Measured: {kept} of the score of" in text
+        assert "Expected, not measured" not in text
+    assert load(merged)[0] == load(tmp_path / "out")[0]
+    assert verify(merged).holds
+    before = HfApi().model_info(merged).sha
+    assert push(tmp_path / "out", merged).outcome == "unchanged", "a push does not lose them"
+    assert HfApi().model_info(merged).sha == before
+    (tmp_path / "out" / "extra.txt").write_text("")
+    push(tmp_path / "out", merged, force=True)
+    assert "## Measured" not in ModelCard.load(merged).text, "they are of other files"
 
 
 def test_a_folder_and_a_plan_have_no_commit(merged: str, tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The first lines of a merge's card, for whoever wants to use it: what it is, and its licence."""
+
+import re
+
+from simmerge_hub.literal import code, literal
+from simmerge_hub.merger import MergeReport
+from simmerge_hub.publishing.licenses.verdict import NO_LICENSE, Licence
+from simmerge_hub.publishing.sections.markdown import join, link, percent
+from simmerge_hub.publishing.sections.usage import find_base
+from simmerge_hub.recipe.why import Why
+
+UNMEASURED = re.compile(
+    r"^(Expected, not measured|Nothing was predicted of it, or measured|Measured:).*$", re.MULTILINE
+)
+"""The line of a card that says what to expect of it."""
+TASKS_SHOWN = 4
+"""Tasks of which it is said what the merge should keep; the section on predictions has all."""
+
+
+def summarize(report: MergeReport, why: Why | None, licence: Licence) -> str:
+    """What it is, what to expect of it, and its licence."""
+    return "\n\n".join([_what(report), _expect(why), _license(report, licence)])
+
+
+def _what(report: MergeReport) -> str:
+    recipe = report.recipe
+    models = join([link(model) for model in recipe.models])
+    if recipe.output == "adapter":
+        base = find_base(report)
+        needs = f"; it needs the model that they were trained on, {literal(base)}" if base else ""
+        return f"One LoRA adapter, merged from {models}{needs}."
+    base = f", which were fine-tuned from {link(recipe.base)}" if recipe.base else ""
+    return f"One model, merged from {models}{base}. It is loaded and used like any other."
+
+
+def _expect(why: Why | None) -> str:
+    chosen = next((m for m in why.predictions if m.merge == why.choice), None) if why else None
+    if why is None or chosen is None:
+        return "Nothing was predicted of it, or measured: evaluate it before you rely on it."
+    parts = [
+        f"{percent(middle)} % ({percent(low)}–{percent(high)}) of the score of "
+        f"{code(task.expert)} on {literal(task.task)}"
+        for task in why.tasks[:TASKS_SHOWN]
+        for middle, low, high in [chosen.tasks[task.task]]
+    ]
+    more = len(why.tasks) - TASKS_SHOWN
+    rest = f", and {more} more" if more > 0 else ""
+    return (
+        f"Expected, not measured ({why.status}): it keeps {join(parts)}{rest}. Evaluate it before "
+        "you rely on it."
+    )
+
+
+def _license(report: MergeReport, licence: Licence) -> str:
+    """One line; that of a conflict is replaced once somebody has chosen a licence."""
+    silent = [name for name, each in report.checkpoints.items() if not each.license]
+    if licence.conflicts:
+        return f"{NO_LICENSE}: {literal('; '.join(licence.conflicts))}."
+    if silent:
+        names = join([literal(name) for name in silent])
+        return f"Licence: not known, as {names} state{'s' * (len(silent) == 1)} none. Ask first."
+    return f"Licence: {literal(licence.verdict)}."

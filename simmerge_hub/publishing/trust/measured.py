@@ -1,0 +1,96 @@
+"""Measured scores on the card of a merge, beside what was predicted of it."""
+
+import re
+
+from simmerge_hub.documents import read_yaml
+from simmerge_hub.errors import RecipeError
+from simmerge_hub.hub.evaluations import card_scores
+from simmerge_hub.hub.resolve import front_matter
+from simmerge_hub.hub.upload.results import compose_card
+from simmerge_hub.literal import code, literal
+from simmerge_hub.publishing.sections.markdown import percent, table
+from simmerge_hub.publishing.sections.summary import UNMEASURED
+from simmerge_hub.publishing.trust.record import expert_scores
+from simmerge_hub.publishing.trust.results import Kept, compare_results
+from simmerge_hub.recipe import Recipe, Why, load
+
+HEADING = "\n## Measured\n"
+BEFORE = "\n## Redo it\n"
+"""The section that the measured scores stand before."""
+FRONT = re.compile(r"\A---\n(.*?)^---\n", re.DOTALL | re.MULTILINE)
+
+
+def show_measured(repo: str, text: str) -> str:
+    """The text of a merge's card with the scores in its metadata beside what was predicted; the
+    card of anything else as it is.
+
+    Raises:
+        HubError: the repository cannot be read.
+    """
+    try:
+        recipe, why = load(repo)
+    except RecipeError:
+        return text
+    return add_measured(text, recipe, why)
+
+
+def add_measured(text: str, recipe: Recipe, why: Why | None) -> str:
+    """`show_measured` of a card with this recipe."""
+    scores = card_scores(front_matter(text))
+    if not scores or BEFORE not in text:
+        return text
+    results = compare_results(why, scores, expert_scores(recipe, why))
+    body, _, rest = text.rpartition(BEFORE)
+    body = body.partition(HEADING)[0].rstrip("\n")
+    body = UNMEASURED.sub(lambda _: _summary(results), body, count=1)
+    return f"{body}\n{HEADING}\n{_section(results)}\n{BEFORE}{rest}"
+
+
+def carry_measured(text: str, published: str, recipe: Recipe, why: Why | None) -> str:
+    """A card with the scores that the published card of the same merge has in its metadata."""
+    measured, mine = front_matter(published).get("model-index"), FRONT.match(text)
+    if not measured or mine is None or "model-index" in front_matter(text):
+        return text
+    data = {**read_yaml(mine[1]), "model-index": measured}
+    return add_measured(compose_card(data, text[mine.end() :]), recipe, why)
+
+
+def _summary(results: tuple[Kept, ...]) -> str:
+    """The line of the card that says what to expect of it."""
+    parts = []
+    for kept in results:
+        if kept.score is None:
+            continue
+        share = f"{kept.score:.2f} on {literal(kept.dataset)}"
+        if kept.measured is not None:
+            share = f"{percent(kept.measured)} % of the score of {code(kept.expert)} on {share[8:]}"
+        if kept.predicted:
+            share += f" (expected: {percent(kept.predicted[0])} %)"
+        parts.append(share)
+    return f"Measured: {'; '.join(parts)}. The section below has all of it."
+
+
+def _section(results: tuple[Kept, ...]) -> str:
+    rows = [
+        [
+            literal(kept.task),
+            _spread(kept),
+            "–" if kept.measured is None else f"{percent(kept.measured)} %",
+            "–" if kept.score is None else f"{kept.score:.3f}",
+            "–" if kept.expert_score is None else f"{kept.expert_score:.3f}",
+            literal(f"{kept.dataset} {kept.metric}".strip()) or "–",
+        ]
+        for kept in results
+    ]
+    return (
+        "Scores that were measured after the merge, from this card's metadata. What is kept is a "
+        "share of the score that the expert's own card states on the same data set by the same "
+        "metric.\n\n" + table(["task", "predicted", "kept", "merge", "expert", "measured on"], rows)
+    )
+
+
+def _spread(kept: Kept) -> str:
+    if kept.predicted is None:
+        return "–"
+    middle, low, high = map(percent, kept.predicted)
+    return f"{middle} % ({low}–{high})"
