@@ -116,7 +116,7 @@ def resolve_files(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
         info = api().model_info(ref.repo, revision=ref.revision, files_metadata=True)
     if not (isinstance(info.sha, str) and COMMIT_HASH.fullmatch(info.sha)):
         raise HubError(f"the Hub states no commit of {ref.repo}", hint="check HF_ENDPOINT")
-    _remember(ref, info.sha)
+    remember(ref.repo, ref.revision, info.sha)
     files = {str(s.rfilename): _entry(s) for s in info.siblings or ()}
     return Location(repo=info.id, commit=info.sha, stated=files), files
 
@@ -132,11 +132,16 @@ def _entry(sibling: Any) -> FileEntry:
     )
 
 
-def _remember(ref: ModelRef, commit: str) -> None:
-    """Note in huggingface_hub's cache which commit a branch or tag is, for offline use."""
-    revision = ref.revision or "main"
+def remember(repo: str, revision: str | None, commit: str, *, repo_type: str = "model") -> None:
+    """Note in huggingface_hub's cache which commit a branch or tag is, for offline use.
+
+    Raises:
+        RevisionNotFound: no revision is called so.
+    """
+    revision = revision or "main"
+    check_names(repo, revision)
     if revision != commit:
-        repository = repo_folder_name(repo_id=ref.repo, repo_type="model")
+        repository = repo_folder_name(repo_id=repo, repo_type=repo_type)
         path = Path(constants.HF_HUB_CACHE, repository, "refs", revision)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(commit)
