@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,10 +24,10 @@ from typing import Any, Literal
 
 from simmerge_hub.errors import EvaluationError, MissingExtra
 from simmerge_hub.evaluation.contents import path_digest, task_content
+from simmerge_hub.evaluation.report import read_result
 from simmerge_hub.evaluation.results import (
     Protocol,
     TaskResult,
-    choose_primary,
     load_results,
     result_key,
     save_results,
@@ -202,7 +201,7 @@ def _run(
     return {
         name: tuple(
             replace(
-                _task_result(report, task, seconds, runner.backend), group=task in part["groups"]
+                read_result(report, task, seconds, runner.backend), group=task in part["groups"]
             )
             for task in (*part["groups"], *part["tasks"])
             if task in report["results"]
@@ -251,54 +250,6 @@ def draw_numbers(there: int, count: int, seed: str) -> list[int]:
     numbers = list(range(there))
     Random(seed).shuffle(numbers)
     return sorted(numbers[:count])
-
-
-def _task_result(report: Any, task: str, seconds: float, backend: str) -> TaskResult:
-    entry, config = report["results"][task], report["configs"].get(task, {})
-    metrics = {_name(k): float(v) for k, v in entry.items() if _is_metric(k, v, "_stderr", False)}
-    stderr = {
-        _name(k).replace("_stderr", ""): float(v)
-        for k, v in entry.items()
-        if _is_metric(k, v, "_stderr", True)
-    }
-    better = report["higher_is_better"].get(task, {})
-    rising = tuple(sorted(name for name, more in better.items() if more))
-    counts = report["n-samples"].get(task, {})
-    return TaskResult(
-        task=task,
-        version=str(report["versions"].get(task, "")),
-        dataset=str(config.get("dataset_path") or ""),
-        metrics=metrics,
-        stderr=stderr,
-        rising=rising,
-        halves=_halves(report.get("samples", {}).get(task, ()), choose_primary(metrics, rising)),
-        samples=int(counts.get("effective", 0)),
-        seconds=round(seconds, 2),
-        harness=version("lm_eval"),
-        backend=backend,
-    )
-
-
-def _is_metric(key: str, value: Any, mark: str, marked: bool) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return "," in key and (mark in key) is marked and number and math.isfinite(value)
-
-
-def _name(key: str) -> str:
-    """`acc,none` -> `acc`; another filter stays named."""
-    return key.removesuffix(",none")
-
-
-def _halves(samples: Sequence[Mapping[str, Any]], primary: str) -> tuple[float, float] | None:
-    """The mean over even and over odd prompts; None if prompts have no value of their own."""
-    metric, _, chosen = primary.partition(",")
-    asked = [s for s in samples if s.get("filter", "none") == (chosen or "none")]
-    values = [s.get(metric) for s in sorted(asked, key=lambda s: s["doc_id"])]
-    numbers = [float(v) for v in values if isinstance(v, int | float)]
-    if len(numbers) < 2 or len(numbers) < len(values):
-        return None
-    even, odd = numbers[::2], numbers[1::2]
-    return round(sum(even) / len(even), 6), round(sum(odd) / len(odd), 6)
 
 
 def _tools(include: Path | None) -> str:

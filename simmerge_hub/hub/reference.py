@@ -138,11 +138,16 @@ def _entry(sibling: Any) -> FileEntry:
     )
 
 
-def _remember(ref: ModelRef, commit: str) -> None:
-    """Note in huggingface_hub's cache which commit a branch or tag is, for offline use."""
-    revision = ref.revision or "main"
+def remember(repo: str, revision: str | None, commit: str, *, repo_type: str = "model") -> None:
+    """Note in huggingface_hub's cache which commit a branch or tag is, for offline use.
+
+    Raises:
+        RevisionNotFound: no revision is called so.
+    """
+    revision = revision or "main"
+    check_names(repo, revision)
     if revision != commit:
-        repository = repo_folder_name(repo_id=ref.repo, repo_type="model")
+        repository = repo_folder_name(repo_id=repo, repo_type=repo_type)
         path = Path(constants.HF_HUB_CACHE, repository, "refs", revision)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(commit)

@@ -18,11 +18,11 @@ from huggingface_hub import snapshot_download
 
 from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import MissingExtra, ProbeError
-from simmerge_hub.hub.client import api, offline, translate_answers
+from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import stream_file
-from simmerge_hub.hub.reference import home_path
+from simmerge_hub.hub.reference import home_path, remember
 from simmerge_hub.hub.resolve import front_matter
 
 SPLITS = ("probe", "train")
@@ -100,6 +100,8 @@ def _listing(repo: str, revision: str | None) -> tuple[Location, list[str]]:
             names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
             return Location(folder=folder, repo=repo, commit=folder.name), sorted(names)
         info = api().dataset_info(repo, revision=revision)
+    if isinstance(info.sha, str) and COMMIT_HASH.fullmatch(info.sha):
+        remember(repo, revision, info.sha, repo_type="dataset")
     location = Location(repo=info.id, commit=info.sha or "", repo_type="dataset")
     return location, sorted(s.rfilename for s in info.siblings or ())
 

@@ -136,7 +136,8 @@ def commands(code: str) -> Iterator[str]:
 def run(command: str) -> int:
     """Run one command; simmerge-hub in this process, which is seconds quicker."""
     if not command.startswith("simmerge-hub "):
-        return subprocess.run(["bash", "-ec", command]).returncode
+        environment = os.environ | with_scripts()
+        return subprocess.run(["bash", "-ec", command], env=environment).returncode
     text, _, file = command.partition(" > ")
     arguments = shlex.split(text)[1:]
     if not file:

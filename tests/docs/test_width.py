@@ -77,7 +77,9 @@ def test_many_models(terminal: Terminal) -> None:
         ("operators",),
     ):
         assert terminal.run(*command) == 0, terminal.getvalue()
-    assert "task_arithmetic" in terminal.getvalue()
+    said = "\n".join(terminal.rows())
+    assert "task_arithmetic" in said
+    assert re.search(r"^│ ➜ \d +│", said, re.M) and re.search(r"^  1  \w+.*\[", said, re.M)
     assert_narrow(terminal)
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
@@ -159,6 +160,17 @@ class TestDataset:
         monkeypatch.setattr(room, "offline", lambda: True)
         commit = online.source.partition("@")[2].partition(":")[0]
         assert texts(f"{repo}@{commit}", limit=9) == online
+        assert texts(repo, limit=9) == online  # what main was when it was last asked for
+
+    def test_a_revision_writes_nowhere_else(self, dataset, monkeypatch):
+        repo = dataset({"probe.jsonl": lines("prompt", "x")})
+        commit = texts(repo, limit=9).source.partition("@")[2].partition(":")[0]
+        info = SimpleNamespace(id=repo, sha=commit, siblings=[])
+        monkeypatch.setattr(
+            room, "api", lambda: SimpleNamespace(dataset_info=lambda *_, **__: info)
+        )
+        with pytest.raises(RevisionNotFound):
+            texts(f"{repo}@../../evil", limit=1)
 
     def test_a_large_file_is_read_as_far_as_needed(self, dataset, monkeypatch):
         count = 100_000

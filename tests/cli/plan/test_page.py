@@ -13,11 +13,13 @@ from rich.console import Console
 from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
 from simmerge_hub.cli.plan import page as plan_page
+from simmerge_hub.cli.plan.page import screen
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.planning.tree import steps
 from simmerge_hub.planning.verdict import Tried
+from simmerge_hub.planning.words.decision import Other
 from simmerge_hub.recipe import Recipe, Source
 from simmerge_hub.recipe.why import MEANINGS, Status
 from simmerge_hub.selector.predictor.ranking import Ranking
@@ -277,3 +279,20 @@ def test_a_notebook_shows_bars_and_other_ways() -> None:
     assert [b for b in bars if "width:40%" in b] and [b for b in bars if "width:50%" in b]
     text = "".join(root.itertext())
     assert "Other ways" in text and "TIES (density 0.2)" in text
+
+
+def test_names_are_cut_only_where_that_tells_them_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "TIES (density 0.5) of (plain average of code + math) + multilingual"
+    out = console(monkeypatch, 80)
+    columns = ("mean", "code", "math")
+    values = ("31 %", "0 %", "0 %")
+    apart = [Other(method=f"{n} {long}", values=values) for n in "ab"]
+    show.OUT.print(screen._others(columns, apart))
+    assert len(out.getvalue().splitlines()) == 3 and "…" in out.getvalue()
+    out = console(monkeypatch, 80)
+    alike = [Other(method=f"{long} {n}", values=values) for n in "ab"]
+    show.OUT.print(screen._others(columns, alike))
+    rows = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert len(rows) == 5
+    assert rows[1].startswith("  TIES (density 0.5) of (") and rows[1].endswith("0 %")
+    assert rows[2].startswith("    ") and rows[2].endswith("multilingual a")

@@ -39,7 +39,11 @@ def print_details(plan: "Plan") -> None:
     line("")
     if plan.survey is not None:
         _survey(plan.survey, plan)
-    show.OUT.print(_merges(plan))
+    numbered = plan.of_many and _needed_width(plan) > show.OUT.width
+    show.OUT.print(_merges(plan, numbered=numbered))
+    if numbered:
+        for number, choice in enumerate(_in_order(plan), 1):
+            show.line(f"  {number}  {choice.label}", hang=3)
     _legend(plan)
     if plan.of_many:
         for row in plan.tree:
@@ -67,15 +71,27 @@ def line(text: str, *, mark: str = "", style: str = "") -> None:
     show.OUT.print(grid, style=style, highlight=False)
 
 
-def _merges(plan: "Plan") -> Table:
-    """The merges with their utilities; only the first column has intervals where room is short."""
+def _columns(plan: "Plan") -> list[str]:
+    """What is shown of every merge: the objective, unless it is a task, and every task."""
     tasks = [task.name for task in plan.tasks]
     heading = plan.verdict.objective.heading(tasks)
-    columns = tasks if heading in tasks else [heading, *tasks]
+    return tasks if heading in tasks else [heading, *tasks]
+
+
+def _needed_width(plan: "Plan") -> int:
+    """Columns of a table with labels in one row each; of two models, with all intervals."""
+    widest = max(len(choice.label) for choice in _in_order(plan))
+    first = 18 + 11 if plan.of_many else 18  # an interval, and `cautious`
+    least = 6 if plan.of_many else 18
+    return widest + 10 + first + sum(3 + max(least, len(name)) for name in _columns(plan)[1:])
+
+
+def _merges(plan: "Plan", *, numbered: bool) -> Table:
+    """The merges with their utilities, or their numbers in a list that follows; only the first
+    column has intervals where room is short."""
+    heading, columns = plan.verdict.objective.heading([t.name for t in plan.tasks]), _columns(plan)
     choices = _in_order(plan)
-    widest = max(len(choice.label) for choice in choices)
-    needed = widest + 10 + sum(3 + max(18, len(column)) for column in columns)
-    roomy = not plan.of_many and show.OUT.width >= needed
+    roomy = not plan.of_many and show.OUT.width >= _needed_width(plan)
     of = "" if plan.of_many else f" of {' + '.join(m.name for m in plan.recipe.models)}"
     table = Table(title=escape(f"Utility{of}: {UNIT}"))
     table.add_column("merge", overflow="fold")
@@ -86,7 +102,7 @@ def _merges(plan: "Plan") -> Table:
         table.add_column("cautious", justify="right", no_wrap=True)
     for column in columns:
         table.add_column(escape(column), justify="right", no_wrap=True)
-    for choice in choices:
+    for number, choice in enumerate(choices, 1):
         spreads = {heading: plan.verdict.value(choice)} | choice.spreads()
         cells = [
             show.interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
@@ -95,7 +111,8 @@ def _merges(plan: "Plan") -> Table:
         how = ["tried" if choice.label in plan.tried else "predicted"] if both else []
         careful = [f"{_cautious(choice, plan):.2f}"] if plan.of_many else []
         style = "bold" if choice is plan.best else ""
-        table.add_row(_name(choice, plan), *how, *careful, *cells, style=style)
+        called = str(number) if numbered else choice.label
+        table.add_row(_name(called, choice, plan), *how, *careful, *cells, style=style)
     return table
 
 
@@ -111,12 +128,12 @@ def _cautious(choice: "Choice", plan: "Plan") -> float:
     return Order(objective=plan.verdict.objective, caution=CAUTION).value(choice)
 
 
-def _name(choice: "Choice", plan: "Plan") -> str:
+def _name(called: str, choice: "Choice", plan: "Plan") -> str:
     short = bool(plan.verdict.missing(choice))
     first = CHOSEN if choice is plan.best else SHORT if short else " "
     marks = PARETO if _front_is_shown(plan) and plan.verdict.on_front(choice) else ""
     marks += RAN if choice.label in plan.verdict.tried else ""
-    return f"{first} {escape(choice.label)} {marks}".rstrip()
+    return f"{first} {escape(called)} {marks}".rstrip()
 
 
 def _front_is_shown(plan: "Plan") -> bool:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -92,17 +93,22 @@ def _whole(share: float) -> str:
 
 
 def _others(columns: Sequence[str], others: "Sequence[Other]") -> Table:
-    """Other merges with what they keep, in order of the first column."""
+    """Other merges with what they keep, in order of the first column.
+
+    Names are cut, unless that would make two alike.
+    """
     table = Table.grid(padding=(0, 2, 0, 0))
     widths = [min(COLUMN, max(5, len(column))) for column in columns]
-    table.add_column(
-        overflow="ellipsis", no_wrap=True, max_width=show.OUT.width - sum(widths) - 2 * len(widths)
-    )
+    room = show.OUT.width - sum(widths) - 2 * len(widths)
+    cut = len({other.method[: room - 3] for other in others}) == len(others)
+    table.add_column(overflow="ellipsis" if cut else "fold", no_wrap=cut, max_width=room)
     for width in widths:
         table.add_column(justify="right", no_wrap=True, width=width, overflow="ellipsis")
     table.add_row(Text("Other ways", "bold"), *(Text(c, "dim") for c in columns))
     for other in others:
-        table.add_row(Text(f"  {other.method}"), *map(Text, other.values))
+        name = f"  {other.method}"
+        name = name if cut else fill(name, room, subsequent_indent="    ")
+        table.add_row(Text(name), *map(Text, other.values))
     return table
 
 
