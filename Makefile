@@ -53,6 +53,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/selection.py
 	$(BIN)/python benchmarks/selection_plots.py
 	$(BIN)/python benchmarks/selection_cost.py
+	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/learned.py
 	$(BIN)/python benchmarks/learning_cost.py
 	$(BIN)/python benchmarks/belief.py
