@@ -3,7 +3,7 @@
     python benchmarks/kills.py      # some minutes; writes kills.json
 
 Merges, signatures and files are real; evaluations are the stand-in of the tests, scores that follow
-from a model's bytes. tests/learning/test_killed.py does it with three kills.
+from a model's bytes. tests/learning/test_killed.py does it with two kills.
 """
 
 import json
@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-TIMES, SEED = 10, 0
+RUNS, TIMES = 5, 2
+"""Runs of a command, and kills in each."""
 
 
 def main() -> None:
@@ -24,19 +25,22 @@ def main() -> None:
     sys.path.insert(0, str(HERE.parent))
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["HF_HOME"] = scratch  # signatures of this run alone
-        result = {command: kill(command, Path(scratch)) for command in ("learn", "search")}
+        result = {
+            command: [kill(command, Path(scratch), seed) for seed in range(RUNS)]
+            for command in ("learn", "search")
+        }
     (HERE / "kills.json").write_text(json.dumps(result, indent=1) + "\n")
     for command, seen in result.items():
         print(command, seen)
 
 
-def kill(command: str, scratch: Path) -> dict[str, Any]:
+def kill(command: str, scratch: Path, seed: int) -> dict[str, Any]:
     """What a command's state held at each kill, and which of its final files are the same."""
     from tests.learning.killed import ENDS, STATES, kill_at_random, run
 
-    folder = scratch / command
-    lines = kill_at_random(partial(run, command), folder, STATES[command], TIMES, SEED)
-    whole = folder.with_name(f"{command}-whole")
+    folder = scratch / f"{command}{seed}"
+    lines = kill_at_random(partial(run, command), folder, STATES[command], TIMES, seed)
+    whole = folder.with_name(f"{folder.name}-whole")
     return {
         "kills": len(lines),
         "lines of the state at each": lines,
