@@ -34,8 +34,8 @@ fix: $(READY)  ## what ruff can repair by itself; generated pages
 docs: $(READY)  ## the documentation, served on loopback
 	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
 
-# Not here: activation_ablation.py, at_once.py, catalogue.py, multiway.py, off_probes.py and real_exams.py, which need a
-# built zoo, and those that run in an environment of a peer's: bandit_peer.py, parity_recipes.py,
+# Not here: activation_ablation.py, at_once.py, catalogue.py, multiway.py, off_probes.py, real_exams.py and search.py,
+# which need a built zoo, search_report.py, which needs what search.py measured, and those that run in an environment of a peer's: bandit_peer.py, parity_recipes.py,
 # parity_reference.py, regmean_parity.py.
 bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of disk); writes benchmarks/*.json
 	$(BIN)/python benchmarks/operator_speed.py --json benchmarks/operator_speed.json
@@ -53,6 +53,9 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/selection.py
 	$(BIN)/python benchmarks/selection_plots.py
 	$(BIN)/python benchmarks/selection_cost.py
+	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/learned.py
+	$(BIN)/python benchmarks/learning_cost.py
 	$(BIN)/python benchmarks/belief.py
 	$(BIN)/python benchmarks/real_pairs.py
 	$(BIN)/python benchmarks/activations.py

@@ -1,15 +1,17 @@
 """What a search reaches with how many evaluations: ours, CMA-ES, random, exhaustive.
 
-    python benchmarks/search.py measure ZOO --seconds 240    # again and again until it says done
-    python benchmarks/search.py report                       # search.json and the picture
+    python benchmarks/search.py ZOO --seconds 240    # again and again until it says done
+    python benchmarks/search_report.py               # search.json and the picture
 
 Pairs of nano specialists are merged in memory and really evaluated: 64 prompts of both tasks, and
-128 others that no search asks. Our search is `learning.searching.loop`, the same that
-`simmerge-hub search` runs; it starts at what a predictor that saw none of these models says, and at
-the safe arms. Settings of ours were chosen on the pairs of TUNED, and results are of TESTED alone.
+128 others that no search asks. Points are rounded to a lattice, the same for every method, and all
+171 points of it are measured: weights in steps of 0.1, three values of every other parameter. Our
+search is `learning.searching.loop`, which `simmerge-hub search` runs; it starts at what a predictor
+that saw none of these models says, and at the safe arms. The pairs of TUNED were looked at while it
+was made; results are of TESTED alone.
 CMA-ES is the package `cma`, begun as mergekit-evolve begins it (weights 1/n, densities 1, sigma
 1/6): on TIES, one operator, as there; and on the whole space, operators by the largest of five
-numbers. Random search draws 100 of 200 points that all seeds share. Intervals are over seeds.
+numbers. Random search draws from all of the space, and exhaustive search is the whole lattice.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from search_trial import PairTrial, Point
+from search_trial import LEVELS, PairTrial, Point, snap
 
 from simmerge_hub.learning.searching.attempts import Attempt
 from simmerge_hub.learning.searching.loop import Judge, Quest, run_quest
@@ -37,17 +39,15 @@ from simmerge_hub.zoo.manifest import load_manifest
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"
 WORK = HERE.parent / "build" / "search"
-FILE = HERE / "search.json"
-TUNED, TESTED = 2, 4
-"""Pairs that settings of ours were chosen on, and pairs that are reported."""
+DRAWN, TESTED = 6, slice(1, 4)
+"""Pairs that are drawn; of them those that are reported. Settings of ours were chosen on others."""
+TUNED = (0,)
+"""Of the pairs, those that settings of ours were chosen on."""
 SEEDS, TUNING_SEEDS = 10, 3
 BUDGET, OURS = 100, 40
 """Evaluations that CMA-ES and random search have, and that ours has."""
-POOL = 200
 SIGMA = 1 / 6
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-LEVELS = 3
-"""Values of each other parameter in the exhaustive grid."""
 SAFE = (arm("regmean", alpha=0.9), arm("linear"))
 
 Curve = list[tuple[float, float, Point]]
@@ -55,7 +55,7 @@ Curve = list[tuple[float, float, Point]]
 
 
 def choose_pairs(outcomes: Outcomes) -> list[tuple[str, str]]:
-    """TUNED + TESTED pairs without a model in common, drawn: both models expert at another task,
+    """DRAWN pairs without a model in common: both models expert at another task,
     and the best arm keeps 0.4 to 0.97 of both, so that there is something to search for."""
     by_pair: dict[tuple[str, str], list[float]] = {}
     for row in outcomes.rows:
@@ -70,7 +70,7 @@ def choose_pairs(outcomes: Outcomes) -> list[tuple[str, str]]:
         pair = sorted(open_pairs)[place]
         if not {*pair} & {name for known in pairs for name in known}:
             pairs.append(pair)
-    return pairs[: TUNED + TESTED]
+    return pairs[:DRAWN]
 
 
 def predict_starts(pairs: Sequence[tuple[str, str]], outcomes: Outcomes) -> dict[str, list[Arm]]:
@@ -83,6 +83,18 @@ def predict_starts(pairs: Sequence[tuple[str, str]], outcomes: Outcomes) -> dict
     size = mixture.Size(**json.loads((HERE / "selection.json").read_text())["size"])
     fitted = mixture.fit(rows.take(np.flatnonzero(free)), size, seed=0)
     return {" + ".join(pair): _ranking(fitted, rows, pair) for pair in pairs}
+
+
+def read_starts(pairs: Sequence[tuple[str, str]], outcomes: Outcomes) -> dict[str, list[Arm]]:
+    """As `predict_starts`, kept beside what is measured."""
+    path = WORK / "starts.json"
+    if not path.exists():
+        predicted = predict_starts(pairs, outcomes)
+        plain = {pair: [each.label for each in arms] for pair, arms in predicted.items()}
+        path.write_text(json.dumps(plain))
+    by_label = {each.label: each for each in (*ARMS, *FED_ARMS)}
+    known = json.loads(path.read_text())
+    return {pair: [by_label[label] for label in labels] for pair, labels in known.items()}
 
 
 def _ranking(fitted: mixture.Mixture, rows: Rows, pair: tuple[str, str]) -> list[Arm]:
@@ -170,11 +182,11 @@ def decode_whole(numbers: Any) -> Point:
     return {"operator": operator, **own}
 
 
-def random_points() -> list[Point]:
-    """POOL points, operators and parameters drawn evenly."""
-    random = np.random.default_rng(0)
+def random_points(seed: int) -> list[Point]:
+    """BUDGET points, operators and parameters drawn evenly."""
+    random = np.random.default_rng(seed)
     points = list[Point]()
-    for _ in range(POOL):
+    for _ in range(BUDGET):
         operator = str(random.choice(list(RANGES)))
         point: dict[str, Any] = {"operator": operator}
         point |= {f"weight.{i}": float(random.uniform(*WEIGHT)) for i in range(2)}
@@ -184,10 +196,10 @@ def random_points() -> list[Point]:
 
 
 def grid_points() -> list[Point]:
-    """Every operator at nine weights and three values of each parameter."""
+    """The lattice: every operator at nine weights and three values of each parameter."""
     points = list[Point]()
     for operator, ranges in RANGES.items():
-        levels = [np.linspace(*limits, LEVELS) for limits in ranges.values()]
+        levels = [np.linspace(*limits, LEVELS + 1) for limits in ranges.values()]
         for share, *values in product(GRID, *levels):
             own = {f"{operator}.{n}": float(v) for n, v in zip(ranges, values, strict=True)}
             weights = {"weight.0": share, "weight.1": 1 - share}
@@ -197,12 +209,7 @@ def grid_points() -> list[Point]:
 
 def methods(starts: Sequence[Arm]) -> dict[str, Callable[[PairTrial, int], Curve]]:
     """Name -> how a pair is searched with a seed."""
-    pool, grid = random_points(), grid_points()
     numbers = len(RANGES) + 2 + sum(map(len, RANGES.values()))
-
-    def draw(trial: PairTrial, seed: int) -> Curve:
-        order = np.random.default_rng(seed).permutation(POOL)[:BUDGET]
-        return follow(trial, [pool[i] for i in order])
 
     return {
         "ours": lambda trial, seed: search_ours(trial, seed, (*starts[:1], *SAFE), OURS),
@@ -211,8 +218,7 @@ def methods(starts: Sequence[Arm]) -> dict[str, Callable[[PairTrial, int], Curve
             trial, seed, (0.5, 0.5, 1, 1), decode_ties
         ),
         "CMA-ES": lambda trial, seed: search_cma(trial, seed, (0.5,) * numbers, decode_whole),
-        "random": draw,
-        "exhaustive": lambda trial, seed: follow(trial, grid),
+        "random": lambda trial, seed: follow(trial, random_points(seed)),
     }
 
 
@@ -221,8 +227,8 @@ def jobs(pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], st
     for seed in range(SEEDS):
         for place, pair in enumerate(pairs):
             for method in methods(()):
-                tuned = place < TUNED
-                if not (tuned and seed >= TUNING_SEEDS) and not (method == "exhaustive" and seed):
+                tuned = place in TUNED
+                if not (tuned and (seed >= TUNING_SEEDS or method != "ours")):
                     yield pair, method, seed
 
 
@@ -232,51 +238,54 @@ def measure(zoo: Path, seconds: float, part: str, only: Sequence[str]) -> None:
 
     torch.set_num_threads(1)
     WORK.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + seconds
+    until = time.process_time() + seconds
     outcomes = load_outcomes(TABLES / "zoo-v3.jsonl.gz")
     pairs = choose_pairs(outcomes)
-    wanted = {"tuned": pairs[:TUNED], "tested": pairs[TUNED:]}[part]
-    starts, manifest = predict_starts(pairs, outcomes), load_manifest(zoo)
+    wanted = {"tuned": [pairs[i] for i in TUNED], "tested": pairs[TESTED]}[part]
+    starts, manifest = read_starts(pairs, outcomes), load_manifest(zoo)
     trials = {p: PairTrial(manifest, p, WORK / f"{'+'.join(p)}.jsonl") for p in pairs}
     runs = read_runs()
+    for pair in wanted:
+        for point in trials[pair].missing(grid_points()):
+            if time.process_time() > until:
+                print("more is left", flush=True)
+                return
+            trials[pair].few_and_whole(point)
+        print(*pair, "is measured", flush=True)
     for pair, method, seed in jobs(pairs):
         key = (*pair, method, seed)
         if key in runs or pair not in wanted or (only and method not in only):
             continue
-        if time.monotonic() > until:
+        if time.process_time() > until:
             print("more is left", flush=True)
             return
         curve = methods(starts[" + ".join(pair)])[method](trials[pair], seed)
-        steps = [[spent, score, trials[pair].other_prompts(point), dict(point)]
-                 for spent, score, point in curve]  # fmt: skip
+        steps = [[spent, score, dict(snap(point))] for spent, score, point in curve]
+        others = trials[pair].other_prompts(curve[-1][2])
         with (WORK / "runs.jsonl").open("a") as file:
-            file.write(json.dumps({"key": key, "steps": steps}) + "\n")
+            file.write(json.dumps({"key": key, "steps": steps, "others": others}) + "\n")
         print(*key, round(curve[-1][1], 3), curve[-1][2]["operator"], flush=True)
     print("done")
 
 
-def read_runs() -> dict[tuple[Any, ...], list[Any]]:
-    """(pair, method, seed) -> its steps."""
+def read_runs() -> dict[tuple[Any, ...], dict[str, Any]]:
+    """(first, second, method, seed) -> its steps, and what the last keeps on other prompts."""
     path = WORK / "runs.jsonl"
     if not path.exists():
         return {}
     lines = map(json.loads, path.read_text().splitlines())
-    return {tuple(line["key"]): line["steps"] for line in lines}
+    return {tuple(line["key"]): line for line in lines}
 
 
 def main() -> None:
-    """Measure, or report."""
+    """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("measure")
-    verb.add_argument("zoo", type=Path)
-    verb.add_argument("--seconds", type=float, default=240.0)
-    verb.add_argument("--part", choices=["tuned", "tested"], default="tested")
-    verb.add_argument("--only", nargs="+", default=[])
-    verbs.add_parser("report")
+    parser.add_argument("zoo", type=Path)
+    parser.add_argument("--seconds", type=float, default=240.0, help="of the processor")
+    parser.add_argument("--part", choices=["tuned", "tested"], default="tested")
+    parser.add_argument("--only", nargs="+", default=[])
     options = parser.parse_args()
-    if options.verb == "measure":
-        measure(options.zoo, options.seconds, options.part, options.only)
+    measure(options.zoo, options.seconds, options.part, options.only)
 
 
 if __name__ == "__main__":

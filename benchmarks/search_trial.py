@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.learning.searching.space import arm_from
+from simmerge_hub.learning.searching.space import RANGES, WEIGHT, arm_from
 from simmerge_hub.operators import Arm, find
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_model
@@ -21,7 +21,23 @@ FEW = PROMPTS // 4
 OTHERS = 128
 """Of each task, that no search asks: what was found is judged on them too."""
 
+SHARE, LEVELS = 0.1, 2
+"""Steps of a model's weight, and parts of every other range: points are rounded to this lattice."""
+
 Point = Mapping[str, Any]
+
+
+def snap(point: Point) -> Point:
+    """The point of the lattice that is nearest: what is measured once serves every search."""
+    operator = point["operator"]
+    share = point["weight.0"] / (point["weight.0"] + point["weight.1"])
+    share = min(max(round(round(share / SHARE) * SHARE, 2), WEIGHT[0]), WEIGHT[1])
+    own = {
+        f"{operator}.{name}": low
+        + round((point[f"{operator}.{name}"] - low) / (high - low) * LEVELS) / LEVELS * (high - low)
+        for name, (low, high) in RANGES[operator].items()
+    }
+    return {"operator": operator, "weight.0": share, "weight.1": round(1 - share, 2), **own}
 
 
 class PairTrial:
@@ -43,12 +59,19 @@ class PairTrial:
         few, rest = (mean(self._shares(point, part)) for part in ("few", "rest"))
         return few, (few * FEW + rest * (PROMPTS - FEW)) / PROMPTS
 
+    def missing(self, points: Sequence[Point]) -> list[Point]:
+        """Those of `points` that were not measured yet."""
+        labels = [arm_from(snap(point), len(self.names)).label for point in points]
+        return [
+            p for p, la in zip(points, labels, strict=True) if "rest" not in self.known.get(la, {})
+        ]
+
     def other_prompts(self, point: Point) -> float:
         """The share kept on prompts that no search asks."""
         return mean(self._shares(point, "others"))
 
     def _shares(self, point: Point, part: str) -> list[float]:
-        chosen = arm_from(point, len(self.names))
+        chosen = arm_from(snap(point), len(self.names))
         kept = self.known.setdefault(chosen.label, {})
         if part not in kept:
             self._measure(chosen, ("others",) if part == "others" else ("few", "rest"))

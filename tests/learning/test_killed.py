@@ -11,7 +11,7 @@ from tests.learning.killed import ENDS, STATES, kill_at_random, run
 @pytest.mark.parametrize("command", sorted(STATES))
 def test_a_killed_command_ends_in_the_same_tables(command: str, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    killed = kill_at_random(partial(run, command), folder, STATES[command], times=3, seed=2)
+    killed = kill_at_random(partial(run, command), folder, STATES[command], times=2, seed=2)
     assert killed
     for name in ENDS[command]:
         assert (folder / name).read_bytes() == (tmp_path / "run-whole" / name).read_bytes()

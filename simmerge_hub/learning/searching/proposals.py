@@ -11,6 +11,11 @@ from simmerge_hub.learning.searching.space import RANGES, WEIGHT
 
 STARTUP = 6
 """Merges before TPE has something to go by; those are drawn."""
+NEAR_WEIGHT, NEAR = 0.05, 0.25
+"""Of one operator, merges with weights that near, and other parameters within such a part of their
+ranges, are not told apart by some hundred prompts: one of them is tried."""
+ASKS = 20
+"""How often a new point is asked for, before one is taken that is near another."""
 
 
 def propose(attempts: Sequence[Attempt], models: int, seed: int) -> dict[str, Any]:
@@ -35,11 +40,34 @@ def propose(attempts: Sequence[Attempt], models: int, seed: int) -> dict[str, An
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for each in attempts:
             study.add_trial(_frozen(each, models))
-        asked = study.ask()
-        operator = asked.suggest_categorical("operator", list(RANGES))
-        for name, (low, high) in _ranges(operator, models).items():
-            asked.suggest_float(name, low, high)
+        for _ in range(ASKS):
+            params = _ask(study, models)
+            if not any(_is_near(params, each.params) for each in attempts):
+                break
+    return params
+
+
+def _ask(study: Any, models: int) -> dict[str, Any]:
+    asked = study.ask()
+    operator = asked.suggest_categorical("operator", list(RANGES))
+    for name, (low, high) in _ranges(operator, models).items():
+        asked.suggest_float(name, low, high)
     return _with_last_weight(asked.params, models)
+
+
+def _is_near(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["operator"] != other["operator"]:
+        return False
+    shares = [_shares(point) for point in (one, other)]
+    limits = {f"{one['operator']}.{n}": r for n, r in RANGES[one["operator"]].items()}
+    return all(abs(a - b) <= NEAR_WEIGHT for a, b in zip(*shares, strict=True)) and all(
+        abs(one[name] - other[name]) <= NEAR * (high - low) for name, (low, high) in limits.items()
+    )
+
+
+def _shares(point: Mapping[str, Any]) -> list[float]:
+    weights = [float(w) for name, w in point.items() if name.startswith("weight.")]
+    return [w / sum(weights) for w in weights]
 
 
 def _with_last_weight(params: Mapping[str, Any], models: int) -> dict[str, Any]:
@@ -50,7 +78,7 @@ def _with_last_weight(params: Mapping[str, Any], models: int) -> dict[str, Any]:
 def _without_last_weight(params: Mapping[str, Any], models: int) -> dict[str, Any]:
     if models > 2:
         return dict(params)
-    share = params["weight.0"] / (params["weight.0"] + params["weight.1"])
+    share = min(max(_shares(params)[0], WEIGHT[0]), WEIGHT[1])
     return {k: share if k == "weight.0" else v for k, v in params.items() if k != "weight.1"}
 
 
