@@ -113,7 +113,7 @@ def resolve_files(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
     if offline():
         return _cached_listing(ref)
     location, files = list_repository(ref)
-    _remember(ref, location.commit)
+    remember(ref.repo, ref.revision, location.commit)
     return location, files
 
 
