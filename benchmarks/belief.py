@@ -164,7 +164,8 @@ def summary(
 def other_zoo() -> tuple[Rows, list[int]]:
     """The rows of the zoo that was not trained on, and the parameters of their bases."""
     outcomes = load_outcomes(TABLES / f"{OTHER}.jsonl.gz")
-    rows = join(outcomes, load_features(TABLES / f"{OTHER}-features.jsonl.gz"), ARMS)
+    arms = [arm for arm in ARMS if arm in outcomes.arms]
+    rows = join(outcomes, load_features(TABLES / f"{OTHER}-features.jsonl.gz"), arms)
     return rows, sizes_of(rows, outcomes.provenance).astype(int).tolist()
 
 

@@ -327,7 +327,10 @@ def token_accuracy(
 def sets(rows: Rows) -> dict[str, list[int]]:
     """Set of arms -> their columns."""
     labels = [a.label for a in rows.arms]
-    return {name: [labels.index(a.label) for a in arms] for name, arms in SETS.items()}
+    return {
+        name: [labels.index(a.label) for a in arms if a.label in labels]
+        for name, arms in SETS.items()
+    }
 
 
 def slim(table: dict[str, Any]) -> dict[str, Any]:

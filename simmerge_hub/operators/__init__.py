@@ -60,6 +60,10 @@ ARMS = (
     arm("task_arithmetic", scale=1.0),
     arm("task_arithmetic", scale=0.7),
     arm("task_arithmetic", scale=0.4),
+    arm("task_arithmetic", weights=(1.0, 0.4)),
+    arm("task_arithmetic", weights=(0.4, 1.0)),
+    arm("task_arithmetic", weights=(1.0, 0.6)),
+    arm("task_arithmetic", weights=(0.6, 1.0)),
     arm("dare_ties", density=0.5),
     arm("sce", density=0.5),
 )
