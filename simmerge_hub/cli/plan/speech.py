@@ -84,7 +84,7 @@ def _find_name(option: str, given: str, models: "Mapping[str, Checkpoint]") -> s
     if given not in names:
         raise RecipeError(
             f"{option} {given}: the merge has no model of that name",
-            hint=f"name one of {', '.join(models)}, or base; a chat template may be a file in Jinja",
+            hint=f"name one of {', '.join(models)}, or base; a template may be a file in Jinja",
         )
     return names[given]
 
