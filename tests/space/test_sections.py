@@ -106,7 +106,7 @@ def test_what_fits_and_what_it_takes(made: Answer, preflight: Preflight) -> None
     assert "runs on this machine  yes" in costs
     assert not lacks(preflight)
     huge = replace(preflight, output=10**18, memory=10**18)
-    assert [text.split()[2] for text in lacks(huge)] == ["1000000000.0", "1000000000.0"]
+    assert [text.split()[3] for text in lacks(huge)] == ["1000000.0", "1000000.0"]
 
 
 def test_licences_are_those_of_the_cards(preflight: Preflight) -> None:

@@ -1,6 +1,6 @@
 """`--tokenizer` and `--chat-template` of a plan: whose they are, and whether these have any."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,9 @@ def check(tokenizer: str | None, template: str | None, inputs: "Inputs") -> None
     if tokenizer not in (None, "auto", "base", "union"):
         name = _find_name("--tokenizer", tokenizer, models)
         if not models[name].tokenizer_files:
-            raise RecipeError(f"{name} has no tokenizer", hint=_advise(models))
+            raise RecipeError(
+                f"{name} has no tokenizer", hint="name another model, or leave out --tokenizer"
+            )
     if template is None or _is_text(template):
         return
     if template == "base":
@@ -81,7 +83,8 @@ def _find_name(option: str, given: str, models: "Mapping[str, Checkpoint]") -> s
     names |= {name: name for name in models}
     if given not in names:
         raise RecipeError(
-            f"{option} {given}: the merge has no model of that name", hint=_advise(models)
+            f"{option} {given}: the merge has no model of that name",
+            hint=f"name one of {', '.join(models)}, or base; a template may be a file in Jinja",
         )
     return names[given]
 
@@ -94,10 +97,6 @@ def _check_template(model: "Checkpoint") -> None:
             f"{model.name} has no chat template",
             hint="name another model, or a file in Jinja: --chat-template template.jinja",
         )
-
-
-def _advise(models: "Sequence[str] | Mapping[str, Checkpoint]") -> str:
-    return f"name one of {', '.join(models)}; or base; a chat template may be a file in Jinja"
 
 
 def _is_file(template: str) -> bool:
