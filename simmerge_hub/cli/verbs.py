@@ -187,6 +187,8 @@ def merge(
     if as_json:
         show.data({**_report(report, redo), "commit": asdict(commit) if commit else None})
         return
+    if report.recipe.output == "adapter":  # of models it is said before
+        show.note(f"licence: {_licence_of(report.checkpoints).verdict}")
     for decision in report.notes:
         show.note(f"note: {decision}")
     show.note(_made(report, "" if stream else f" -> {report.folder}"))

@@ -194,7 +194,7 @@ def merge_to_hub(
 
     recipe, why = load_recipe(what)
     target.check(recipe)
-    place = folder or assets_folder("streams", target.repo_id.replace("/", "--")) / "merge"
+    place = folder or assets_folder("streams", "") / target.repo_id.replace("/", "--")
     opened: list[Outbox] = []
     commits: list[Commit] = []
 

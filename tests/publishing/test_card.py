@@ -317,8 +317,8 @@ class TestAboveTheFold:
 
     def test_licences_that_are_not_stated(self) -> None:
         text = card(report(code=None), None)
-        assert "Licence: not known, as org/code states none. Ask first." in text
-        assert "Licence: not known, as org/code and org/math state none." in card(
+        assert "Licence: not known: org/code states none. Ask before you share it." in text
+        assert "Licence: not known: org/code, org/math state none." in card(
             report(code=None, math=None), None
         )
 

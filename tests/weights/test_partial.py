@@ -184,3 +184,16 @@ def test_files_reach_the_disk_before_the_name_changes(
     calls.clear()
     fill(tmp_path / "fast", "a", durable=False)
     assert calls == [".fast.simmerge-journal", "fast"]
+
+
+def test_a_folder_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
+    """Where an output would be is somebody's own, and stays."""
+    theirs = tmp_path / "out"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("years of work")
+    with partial_folder(
+        theirs, identity="x", size=1, digest=lambda *_: "", durable=False, keep=False
+    ) as partial:
+        (partial.folder / "a").write_text("b")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (theirs / "thesis.txt").read_text() == "years of work"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from time import sleep
 
 import pytest
 import torch
@@ -71,6 +72,29 @@ def test_any_order_where_layers_are_run(order: Order, seed: int, tmp_path: Path)
             if place % 5 == 0:
                 conveyor.pass_on()
             assert len(list(tmp_path.glob("*.safetensors"))) <= AT_ONCE
+    store.check()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_layers_made_by_several_threads(seed: int, tmp_path: Path) -> None:
+    """A tensor that waits in memory is stored when it is whole, and not before."""
+    names = list(ENTRIES)
+    random.Random(seed).shuffle(names)
+    store = Store(tmp_path)
+
+    def make_slowly(name: str) -> None:
+        for row in range(4):
+            conveyor.write(name, row, rows(name)[row : row + 1])
+            sleep(0.001 * (row == 1))
+        conveyor.finish(name)
+
+    with (
+        stream_shards(tmp_path, SHARDS, sent=(), done=(), ship=store, order="layers") as conveyor,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        for layer in range(0, len(names), 6):
+            list(pool.map(make_slowly, names[layer : layer + 6]))
+            conveyor.pass_on()
     store.check()
 
 

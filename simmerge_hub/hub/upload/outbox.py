@@ -5,9 +5,7 @@ sees it until the commit.
 """
 
 import io
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +18,10 @@ from simmerge_hub.hub.upload.publish import (
     Commit,
     commit_files,
     hide_small_progress,
+    hide_warnings,
     open_repository,
     translate_push_errors,
 )
-
-ASKED_AT_ONCE = 100
-"""Files that the store is asked for in one request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +49,13 @@ class Outbox:
     def find(self, files: Mapping[str, Sent]) -> dict[str, Sent]:
         """Those that the store has; they are taken into the commit as they are.
 
+        For a pull request none: who may only propose may not ask the store.
+
         Raises:
             HubError: the Hub is not reached.
         """
+        if self.create_pr:
+            return {}
         known = {name: sent for name, sent in files.items() if self._has(sent)}
         for name, sent in known.items():
             add = CommitOperationAdd(name, io.BytesIO())  # its content is not here any more
@@ -64,9 +64,10 @@ class Outbox:
         return known
 
     def _has(self, sent: Sent) -> bool:
+        token = self.client.token if isinstance(self.client.token, str) else None
         with translate_push_errors(self.repo.repo_id):
             answers, _, _ = post_lfs_batch_info(
-                [_info(sent)], token=self.client.token, repo_type="model",
+                [_info(sent)], token=token, repo_type="model",
                 repo_id=self.repo.repo_id, revision=self.revision, endpoint=self.client.endpoint,
             )  # fmt: skip
         return any(a.get("oid") == sent.sha256 and not a.get("actions") for a in answers)
@@ -86,7 +87,7 @@ class Outbox:
 
     def _send(self, add: CommitOperationAdd) -> None:
         try:
-            with translate_push_errors(self.repo.repo_id), hide_small_progress(0), _quiet():
+            with translate_push_errors(self.repo.repo_id), hide_small_progress(0), hide_warnings():
                 self.client.preupload_lfs_files(
                     self.repo.repo_id, [add], revision=self.revision, create_pr=self.create_pr
                 )
@@ -104,7 +105,7 @@ class Outbox:
             PushFailed: it was refused, or somebody committed since the outbox was opened.
         """
         adds = [CommitOperationAdd(name, data) for name, data in contents.items()]
-        with translate_push_errors(self.repo.repo_id), hide_small_progress(0), _quiet():
+        with translate_push_errors(self.repo.repo_id), hide_small_progress(0), hide_warnings():
             return commit_files(
                 [*adds, *self._adds.values()], self.repo, "model", self.revision, self.create_pr,
                 message, parent=self.parent,
@@ -132,15 +133,3 @@ def open_outbox(
 
 def _info(sent: Sent) -> UploadInfo:
     return UploadInfo(size=sent.size, sample=sent.sample, sha256=bytes.fromhex(sent.sha256))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the client's warnings, which are about how files are sent."""
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

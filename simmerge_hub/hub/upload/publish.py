@@ -1,6 +1,7 @@
 """Files -> one atomic commit. Large files are sent ahead, one at a time; nothing is visible before
 the commit, and a commit in between by somebody else is an error, never overwritten."""
 
+import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def publish_folder(
     if not contents:
         raise PushFailed(f"{folder} holds no file to push", hint="name the folder of a model")
     size = sum(c.stat().st_size for c in contents.values() if isinstance(c, Path))
-    with hide_small_progress(size), translate_push_errors(repo_id):
+    with hide_small_progress(size), hide_warnings(), translate_push_errors(repo_id):
         repo = open_repository(repo_id, repo_type, private)
         if revision:
             api().create_branch(repo.repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
@@ -180,6 +181,18 @@ def hide_small_progress(size: int) -> Iterator[None]:
         yield
     finally:
         enable_progress_bars()
+
+
+@contextmanager
+def hide_warnings() -> Iterator[None]:
+    """Without the client's own words on how files are sent, or that there is nothing to commit."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _is_stale(name: str, contents: Container[str]) -> bool:

@@ -299,7 +299,9 @@ class _Passes:
 
         A head does not stand for the embedding that a model ties it to.
         """
-        for name in names if written is not None else ():
+        if written is None:
+            return
+        for name in names:
             match = self.layout.tensors[name]
             for run in self.runs:
                 if match.origins.get(run.name) == name and not self._has_other_words(name):

@@ -81,6 +81,7 @@ class Licence:
         name: what the parents call a licence that the Hub does not list, else "".
         conflicts: why no licence fits all parents; a push needs one that somebody chose then.
         asks: what each parent asks for; none of public domain.
+        silent: parents that state no licence.
     """
 
     identifier: str
@@ -88,12 +89,17 @@ class Licence:
     name: str = ""
     conflicts: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
+    silent: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """The licence in a line: its name, or that there is none."""
         if self.conflicts:
             return f"no licence fits all parents: {'; '.join(self.conflicts)}"
+        if self.silent:
+            more = f" and {len(self.silent) - 3} more" if len(self.silent) > 3 else ""
+            states = "states" if len(self.silent) == 1 else "state"
+            return f"not known: {', '.join(self.silent[:3])}{more} {states} none"
         shown = self.identifier + (f" ({self.name})" if self.name else "")
         money = any(find_terms(ask.licence).noncommercial for ask in self.asks)
         return f"{shown}{', no commercial use' if money else ''}"
@@ -170,6 +176,7 @@ def combine_licenses(
             for each, t in terms.items()
             if t.kind != "public domain"
         ),
+        silent=tuple(name for name, licence in parents.items() if not licence),
     )
 
 
@@ -264,7 +271,7 @@ def settle_license(card: str, chosen: str | None) -> str:
         data.pop("license_name", None)
     note = f"The licence, {literal(chosen)}, was chosen by whoever published this merge."
     line = f"Licence: {literal(chosen)}, chosen by whoever published this merge."
-    body = re.sub(rf"^{NO_LICENSE}.*$", lambda _: line, body, count=1, flags=re.MULTILINE)
+    body = re.sub(r"^Licence: .*$", lambda _: line, body, count=1, flags=re.MULTILINE)
     return f"---\n{dump_yaml(data)}---\n{body.rstrip()}\n\n{note}\n"
 
 

@@ -19,7 +19,7 @@ TASKS_SHOWN = 4
 
 def summarize(report: MergeReport, why: Why | None, licence: Licence) -> str:
     """What it is, what to expect of it, and its licence."""
-    return "\n\n".join([_what(report), _expect(why), _license(report, licence)])
+    return "\n\n".join([_what(report), _expect(why), _license(licence)])
 
 
 def _what(report: MergeReport) -> str:
@@ -51,12 +51,9 @@ def _expect(why: Why | None) -> str:
     )
 
 
-def _license(report: MergeReport, licence: Licence) -> str:
+def _license(licence: Licence) -> str:
     """One line; that of a conflict is replaced once somebody has chosen a licence."""
-    silent = [name for name, each in report.checkpoints.items() if not each.license]
     if licence.conflicts:
         return f"{NO_LICENSE}: {literal('; '.join(licence.conflicts))}."
-    if silent:
-        names = join([literal(name) for name in silent])
-        return f"Licence: not known, as {names} state{'s' * (len(silent) == 1)} none. Ask first."
-    return f"Licence: {literal(licence.verdict)}."
+    ask = " Ask before you share it." if licence.silent else ""
+    return f"Licence: {literal(licence.verdict)}.{ask}"

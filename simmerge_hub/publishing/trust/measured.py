@@ -3,7 +3,7 @@
 import re
 
 from simmerge_hub.documents import read_yaml
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import HubError, SimmergeError
 from simmerge_hub.hub.evaluations import card_scores
 from simmerge_hub.hub.resolve import front_matter
 from simmerge_hub.hub.upload.results import compose_card
@@ -29,7 +29,9 @@ def show_measured(repo: str, text: str) -> str:
     """
     try:
         recipe, why = load(repo)
-    except RecipeError:
+    except HubError:
+        raise
+    except SimmergeError:  # it has no recipe, or one of another program
         return text
     return add_measured(text, recipe, why)
 

@@ -23,8 +23,9 @@ def name_recipe(recipe: Recipe) -> str:
     def describe(step: Step) -> str:
         names = [inner(name) for name in step.models]
         weights = step.parameters.get("weights")
-        plain = isinstance(weights, list | tuple) and len(weights) == len(names)
-        if plain and all(isinstance(w, int | float) for w in weights) and sum(weights):
+        stated = weights if isinstance(weights, list | tuple) else ()
+        plain = len(stated) == len(names) and all(isinstance(w, int | float) for w in stated)
+        if plain and sum(stated):
             arm = Arm(operator=step.operator, parameters=step.parameters)
             return name_arm(arm, names)
         return f"{name_operator(step.operator, step.parameters)} of {' + '.join(names)}"

@@ -73,7 +73,7 @@ def partial_folder(
     folder = output.with_name(f"{output.name}.partial")
     with _lock(output):
         _restore(output, folder)
-        _check_paths(output, folder, overwrite)
+        _check_paths(output, folder, overwrite or not keep)
         _check_disk(folder, output, size)
         folder.mkdir(exist_ok=True)
         with _open_journal(folder) as journal:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Lock
 from typing import Literal
 
 import torch
@@ -43,7 +43,8 @@ class Conveyor:
         gone = {i for i, shard in enumerate(shards) if shard.file in sent}
         self._gone, self._passed = gone, set(gone)
         self._waiting: dict[str, list[tuple[int, Tensor]]] = {}
-        self._change = Condition()
+        self._whole: set[str] = set()
+        self._change, self._storing = Condition(), Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="send")
         self._sending: list[Future[None]] = []
         kept = self._clear()
@@ -119,7 +120,9 @@ class Conveyor:
     def finish(self, name: str) -> None:
         """A tensor is written; the last of a shard sends it, unless it is read once more."""
         with self._change:
-            if name not in self._waiting:
+            if name in self._waiting:
+                self._whole.add(name)
+            else:
                 self._left[self._number[name]].discard(name)
         if self._order != "layers read again":
             self.pass_on()
@@ -127,16 +130,22 @@ class Conveyor:
     def pass_on(self) -> None:
         """Send what is finished, and store what waits; nothing of it is read here any more."""
         self._submit()
-        for name in list(self._waiting):
-            handle = self._handle(self._number[name])
-            if handle is not None:
-                with self._change:
-                    some = self._waiting.pop(name, [])
-                for low, rows in some:
-                    write_rows(handle, name, rows, low, *self._ends[name])
-                if some:
-                    self._left[self._number[name]].discard(name)
+        if not self._whole:
+            return
+        with self._storing:  # one thread alone: none opens a shard that another has finished
+            for name in sorted(self._whole):
+                handle = self._handle(self._number[name])
+                if handle is not None:
+                    self._store(name, handle)
         self._submit()
+
+    def _store(self, name: str, handle: int) -> None:
+        """Write a whole tensor that waited."""
+        with self._change:
+            for low, rows in self._waiting.pop(name):
+                write_rows(handle, name, rows, low, *self._ends[name])
+            self._whole.discard(name)
+            self._left[self._number[name]].discard(name)
 
     def _submit(self) -> None:
         self._raise_failure()
