@@ -28,6 +28,7 @@ from search_trial import LEVELS, PairTrial, Point, snap
 
 from simmerge_hub.learning.searching.attempts import Attempt
 from simmerge_hub.learning.searching.loop import Judge, Quest, run_quest
+from simmerge_hub.learning.searching.search import PREDICTED
 from simmerge_hub.learning.searching.space import RANGES, WEIGHT, params_of
 from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm
 from simmerge_hub.selector.models import mixture
@@ -212,7 +213,7 @@ def methods(starts: Sequence[Arm]) -> dict[str, Callable[[PairTrial, int], Curve
     numbers = len(RANGES) + 2 + sum(map(len, RANGES.values()))
 
     return {
-        "ours": lambda trial, seed: search_ours(trial, seed, (*starts[:1], *SAFE), OURS),
+        "ours": lambda trial, seed: search_ours(trial, seed, (*starts[:PREDICTED], *SAFE), OURS),
         "ours, nothing predicted": lambda trial, seed: search_ours(trial, seed, SAFE, OURS),
         "CMA-ES on TIES": lambda trial, seed: search_cma(
             trial, seed, (0.5, 0.5, 1, 1), decode_ties

@@ -1,6 +1,6 @@
 """The best merge within so many real evaluations: no predictor is needed, and one helps.
 
-It starts at the arm that is predicted to be best and at the one that is safe by evidence; the rest
+It starts at the arms that are predicted to be best and at those that are safe by evidence; the rest
 is `loop`. State is a file: a search that was cut off goes on.
 """
 
@@ -37,6 +37,8 @@ from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm, arm
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 
+PREDICTED = 2
+"""Arms that are tried first, of those that are predicted to be best."""
 STATE_FILE, RECIPE_NAME = "search.jsonl", "recipe.yaml"
 
 
@@ -102,7 +104,7 @@ def search(
 
 
 def starting_arms(trial: Trial, predictor: str | None, say: Callable[[str], None]) -> list[Arm]:
-    """The arm that is predicted to be best, and those that are safe; equal weights where nothing is
+    """The arms that are predicted to be best, and those that are safe; these alone where nothing is
     predicted."""
     safe = [arm("regmean", alpha=0.9), arm("linear")]
     if len(trial.inputs.models) != 2:
@@ -124,10 +126,10 @@ def starting_arms(trial: Trial, predictor: str | None, say: Callable[[str], None
     except SimmergeError as error:
         say(f"nothing is predicted: {error}")
         return safe
-    best = planned.best.tree.arm
-    if best is None or planned.best.tree.models != tuple(trial.inputs.names):
-        best = best.swapped() if best else None
-    return [*([best] if best else []), *safe]
+    names = tuple(trial.inputs.names)
+    trees = [each.tree for each in planned.choices if each.tree.arm is not None]
+    best = [t.arm if t.models == names else t.arm.swapped() for t in trees[:PREDICTED] if t.arm]
+    return [*best, *safe]
 
 
 def _attempt(trial: Trial, params: Mapping[str, Any], judge: Judge) -> Attempt:
