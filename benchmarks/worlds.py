@@ -4,9 +4,10 @@
 
 Two worlds: the nano zoo, and the zoo of Gemma 3 270M as far as it is measured. Predictors are
 trained on one or both, with and without what models keep of their own answers at parts of their
-delta (`dose`), and asked about pairs of models that they have not seen. Every choice is judged on the expert's task and on both tasks of a pair at once, by exact
-match and by log-likelihood. All predictors are of one size, the one that won most often on nano
-models alone (`selection.json`): the real pairs are too few to choose one by.
+delta (`dose`), and asked about pairs of models that they have not seen. Every choice is judged on
+the expert's task and on both tasks of a pair at once, by exact match and by log-likelihood. All
+predictors are of one size, the one that won most often on nano models alone (`selection.json`): the
+real pairs are too few to choose one by.
 """
 
 import json
