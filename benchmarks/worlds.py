@@ -35,6 +35,7 @@ from simmerge_hub.selector.tables.rows import (
     stack,
 )
 from simmerge_hub.selector.training.baselines import best_fixed
+from simmerge_hub.selector.training.objectives import both_tasks
 
 HERE = Path(__file__).parent
 NANO, REAL = "zoo-v3", "zoo-real"
@@ -147,10 +148,28 @@ def answer(rows: Rows, outcomes: Outcomes, predict: Predict) -> dict[str, Any]:
     tested = rows.take(places)
     scores = {"xgboost": predicted[places], "best fixed": fixed_scores[places]}
     return {
+        "over best fixed by split": by_split(rows, predicted, fixed_scores),
         "exact match": judge_sets(tested, scores),
         "log-likelihood": by_likelihood(tested, outcomes, scores),
         "held": coverage(tested, scores["xgboost"]),
     }
+
+
+def by_split(rows: Rows, predicted: Floats, fixed_scores: Floats) -> list[float]:
+    """Split by split, on both tasks of its pairs: what the choice reaches over the best fixed arm,
+    among all arms, both chosen without the tested models."""
+    over = []
+    for split in splits(rows, FOLDS, seed=SEED):
+        test = split.test[np.isfinite(predicted[split.test]).all(axis=1)]
+        ranked = {"choice": predicted[test], "fixed": fixed_scores[test]}
+        cases = both_tasks(rows.take(test), ranked) if len(test) else None
+        if cases:
+            one, other = (
+                np.take_along_axis(cases.gains, cases.scores[n].argmax(axis=1)[:, None], axis=1)
+                for n in ranked
+            )
+            over.append(float((one - other).mean()))
+    return over
 
 
 def by_likelihood(rows: Rows, outcomes: Outcomes, scores: dict[str, Floats]) -> dict[str, Any]:

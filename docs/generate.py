@@ -116,6 +116,7 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.bandit_regret, measured.bandit_scenarios, measured.bandit_curve,
         measured.bandit_peer,
         parity.regmean_parity, parity.regmean_defaults,
+        selection.selection_worlds,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,

@@ -161,6 +161,22 @@ def _known(gains: Mapping[str, float], label: str) -> str:
     return f"{gains[label]:.3f}" if label in gains else "not measured"
 
 
+def selection_worlds() -> str:
+    """What predictors reach by the zoo they learned on, with and without features of doses."""
+    report, rows = read("worlds"), []
+    for features in ("no doses", "doses"):
+        for question, each in report[features].items():
+            if question == "features":
+                continue
+            for arms in CHOSEN[:2]:
+                seen = each["exact match"][arms]["both"]
+                cells = (_spread(seen[what]) for what in ("best fixed", "xgboost", "oracle"))
+                held = f"{each['held']['chosen']:.0%}" if arms == "all" else ""
+                rows.append((question, features, NAMES[arms], seen["cases"], *cells, held))
+    heads = ("asked about", "features", "arms", "pairs", "best fixed", "XGBoost", "oracle", "held")
+    return table(heads, rows)
+
+
 def activations() -> str:
     """The best fixed arm and the oracle of each set of arms, on both tasks of a pair."""
     found, rows = read("activations"), []
