@@ -178,7 +178,7 @@ def _solve_modules(
     """The modules of each group that are fed enough, one solution for all of them."""
     operator = operators.find(step.operator)
     for group in groups:
-        names = [name for name in group if name in modules]
+        names = [name for name, fed in group.items() if fed and name in modules]
         if not names:
             continue
         seen = tuple(group[names[0]][model].matrices for model in step.models)
