@@ -280,7 +280,7 @@ def read_runs() -> dict[tuple[Any, ...], dict[str, Any]]:
 
 def main() -> None:
     """Measure what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("zoo", type=Path)
     parser.add_argument("--seconds", type=float, default=240.0, help="of the processor")
     parser.add_argument("--part", choices=["tuned", "tested"], default="tested")

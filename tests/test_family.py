@@ -47,7 +47,7 @@ def _base(folder: Path) -> Qwen3ForCausalLM:
         num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=64,
         bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.1,
     )  # fmt: skip
-    model = Qwen3ForCausalLM(config).to(torch.bfloat16)
+    model = Qwen3ForCausalLM(config).bfloat16()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return model
@@ -61,7 +61,7 @@ def _specialist(base: Qwen3ForCausalLM, folder: Path, seed: int) -> Qwen3ForCaus
         for name, w in base.state_dict().items()
         if name != "lm_head.weight" or not base.config.tie_word_embeddings
     }
-    model = Qwen3ForCausalLM(base.config).to(torch.bfloat16)
+    model = Qwen3ForCausalLM(base.config).bfloat16()
     model.load_state_dict(weights, strict=False)
     model.save_pretrained(folder)
     (folder / "README.md").write_text(f"---\nbase_model: {folder.parent / 'base'}\n---\n")

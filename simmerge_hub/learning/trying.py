@@ -77,7 +77,8 @@ def try_merges(
         if isinstance(result, Lost):
             failed = {task.name: printable(result.reason) for task in trial.tasks}
             result = measure_rows(trial, first, second, arm, {}, failed), 0.0
-        yield (first, second, arm.label), *result
+        rows, seconds = result
+        yield (first, second, arm.label), rows, seconds
 
 
 def _try_timed(trial: Trial, merge: tuple[str, str, Arm]) -> tuple[list[Measurement], float]:

@@ -40,10 +40,11 @@ def propose(attempts: Sequence[Attempt], models: int, seed: int) -> dict[str, An
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for each in attempts:
             study.add_trial(_frozen(each, models))
-        for _ in range(ASKS):
-            params = _ask(study, models)
+        params = _ask(study, models)
+        for _ in range(ASKS - 1):
             if not any(_is_near(params, each.params) for each in attempts):
                 break
+            params = _ask(study, models)
     return params
 
 

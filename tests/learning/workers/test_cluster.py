@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,11 @@ def put_stand_in() -> None:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that does no work."""
-    from ray.cluster_utils import Cluster
-
+    cluster_utils = import_module("ray.cluster_utils")
     paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", ":".join(filter(None, paths)))
-        made = Cluster(
+        made = cluster_utils.Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "object_store_memory": STORE},
         )
