@@ -170,12 +170,12 @@ def test_recipes_in_words() -> None:
         return name_recipe(Recipe(base=None, models=models, steps=steps))
 
     ties = Step(operator="ties", models=("org/a", "org/b"), parameters={"density": 0.2})
-    assert named(ties) == "TIES at 20 % of a + b"
+    assert named(ties) == "TIES (density 0.2) of a + b"
     tree = (
         Step(operator="linear", models=("org/a", "org/b"), parameters={}, name="x"),
         Step(operator="slerp", models=("x", "org/c"), parameters={"t": 0.4}),
     )
-    assert named(*tree) == "SLERP, t 0.4 of (plain average of a + b) + c"
+    assert named(*tree) == "SLERP (t 0.4) of (plain average of a + b) + c"
     leaning = Step(operator="linear", models=("org/a", "org/b"), parameters={"weights": (0.7, 0.3)})
     assert named(leaning) == "average, 70 % a + 30 % b"
     changing = Step(operator="linear", models=("org/a",), parameters={"weights": [{"value": 1}]})
