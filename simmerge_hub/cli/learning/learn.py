@@ -128,7 +128,7 @@ def run(
             folder,
             inputs=inputs,
             machine=Machine(**how),
-            workers=connect(ray) if ray else HERE,
+            workers=connect(ray, show.note) if ray else HERE,
             fit=fit,
             progress=tell,
             note=show.note,

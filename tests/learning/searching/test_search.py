@@ -202,9 +202,13 @@ def test_an_arm_and_its_point_are_the_same_merge(chosen: Arm) -> None:
 def test_weights_that_sum_to_something_else_are_the_same_merge() -> None:
     random = torch.Generator().manual_seed(0)
     base, *models = (torch.randn(16, 16, generator=random) for _ in range(3))
-    for chosen in (arm("task_arithmetic", weights=(0.6, 0.4), scale=1.2),
-                   arm("task_arithmetic", weights=(3.0, 1.0), normalize=True),
-                   arm("linear", weights=(3.0, 1.0)), arm("ties", density=0.2, weights=(3.0, 1.0))):  # fmt: skip
+    arms = (
+        arm("task_arithmetic", weights=(0.6, 0.4), scale=1.2),
+        arm("task_arithmetic", weights=(3.0, 1.0), normalize=True),
+        arm("linear", weights=(3.0, 1.0)),
+        arm("ties", density=0.2, weights=(3.0, 1.0)),
+    )
+    for chosen in arms:
         params = params_of(chosen, 2)
         assert params is not None
         merges = [merge_tensors(each, base, models) for each in (chosen, arm_from(params, 2))]
