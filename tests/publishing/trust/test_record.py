@@ -11,7 +11,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.evaluations import CardScore
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.hub.upload.results import MeasuredScore, attach_scores
-from simmerge_hub.publishing.trust.measured import show_measured
+from simmerge_hub.publishing.trust.measured import add_measured, show_measured
 from simmerge_hub.publishing.trust.naming import explain_choice, explain_status, name_recipe
 from simmerge_hub.publishing.trust.record import show
 from simmerge_hub.publishing.trust.results import Kept, compare_results
@@ -161,6 +161,20 @@ def test_a_share_needs_the_same_data_set_and_metric(
     assert first.measured == (None if kept is None else pytest.approx(kept))
     assert first.score is not None
     assert second == Kept(task="math", expert="org/math", predicted=(0.6, 0.4, 0.8))
+
+
+def test_a_section_of_the_owner_stays(tmp_path: Path) -> None:
+    own = "\n## Measured\n\nBy hand: 12 tokens a second.\n\n## Thanks\n\nTo all.\n"
+    scores = "model-index:\n- name: m\n  results:\n  - task: {type: t}\n    dataset: {name: d}\n"
+    head = f"---\n{scores}    metrics: [{{type: acc, value: 0.5}}]\n---\n# m\n"
+    text = f"{head}{own}\n## Redo it\n\nRun this.\n"
+    recipe = Recipe(base=None, models=(), steps=())
+    once = add_measured(text, recipe, None)
+    assert own.strip() in once and once.count("## Measured") == 2
+    assert add_measured(once, recipe, None) == once
+    below = once.replace("\n## Redo it", "\n## Speed\n\nFast.\n\n## Redo it")
+    again = add_measured(below, recipe, None)
+    assert "Fast." in again and own.strip() in again and again.count("## Measured") == 2
 
 
 def test_recipes_in_words() -> None:
