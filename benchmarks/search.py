@@ -29,7 +29,7 @@ from search_trial import LEVELS, PairTrial, Point, snap
 from simmerge_hub.learning.searching.attempts import Attempt
 from simmerge_hub.learning.searching.loop import Judge, Quest, run_quest
 from simmerge_hub.learning.searching.search import PREDICTED
-from simmerge_hub.learning.searching.space import RANGES, WEIGHT, params_of
+from simmerge_hub.learning.searching.space import RANGES, WEIGHT, points_of
 from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.tables.features import load_features
@@ -119,8 +119,7 @@ def search_ours(trial: PairTrial, seed: int, starts: Sequence[Arm], budget: floa
             return Attempt(params=point, few=few, score=None, cost=0.25)
         return Attempt(params=point, few=few, score=score, cost=1.25)
 
-    first = [p for each in starts if (p := params_of(each, 2))]
-    quest = Quest(models=2, budget=budget, starts=tuple(first), seed=seed)
+    quest = Quest(models=2, budget=budget, starts=tuple(points_of(starts, 2)), seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         attempts = run_quest(quest, try_point, Path(folder, "state.jsonl"), "")
     spent, curve = 0.0, Curve()

@@ -71,7 +71,7 @@ def main(given: Sequence[str] | None = None) -> int:
         run(**options)
     except SimmergeError as error:
         _report("error", str(error))
-        if hint := _suggest_models(error) or error.hint:
+        for hint in filter(None, (_suggest_models(error), error.hint)):
             _report(" hint", hint)
         return 1
     except KeyboardInterrupt:

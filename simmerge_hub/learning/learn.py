@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import gettempdir
 
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
@@ -159,18 +158,11 @@ def open_trial(
         prompts=prompts_by_model(inputs, evidence),
         protocol=protocol,
         machine=machine,
-        scratch=_scratch(folder, workers),
+        scratch=folder / SCRATCH,
+        elsewhere=workers.elsewhere,
         evict=recipe.evict and not workers.elsewhere,  # others of the node may read them
     )
     return trial, evidence
-
-
-def _scratch(folder: Path, workers: Workers) -> Path:
-    """Beside the tables, or where each node keeps what is temporary."""
-    if not workers.elsewhere:
-        return folder / SCRATCH
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    return Path(gettempdir()) / f"simmerge-{name}"
 
 
 def _with_expert(inputs: Inputs, scores: Scores) -> Iterator[Task]:
@@ -205,7 +197,8 @@ def _measure(
         missing = [m for m in merges if (*m[:2], m[2].label) not in known]
         for key, fresh, seconds in try_merges(trial, missing, workers):
             known[key] = fresh
-            measurements.add_to_journal(journal, key, fresh, seconds)
+            if seconds is not None:  # what was lost is tried again when the run goes on
+                measurements.add_to_journal(journal, key, fresh, seconds)
             done = sum(k[:2] in chosen for k in known)
             progress(f"{key[0]} + {key[1]}: {key[2]}", done, total)
     return [row for key, some in known.items() if key[:2] in chosen for row in some]

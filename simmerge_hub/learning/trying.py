@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from time import perf_counter
 
 from simmerge_hub.errors import EvaluationError, SimmergeError
@@ -42,7 +43,8 @@ class Trial:
         prompts: model -> what it is fed, for arms that look at activations.
         protocol: how tasks are put.
         machine: what runs merges.
-        scratch: the folder that merges are made in, and deleted; of each process that makes some.
+        scratch: the folder that merges are made in, and deleted.
+        elsewhere: other processes make them, each in a temporary folder of its own instead.
         evict: delete shards downloaded for a merge after it.
     """
 
@@ -53,6 +55,7 @@ class Trial:
     protocol: Protocol
     machine: Machine
     scratch: Path
+    elsewhere: bool = False
     evict: bool = False
 
     def rows_of(self, first: str, second: str) -> list[tuple[str, str, LearnTask]]:
@@ -69,16 +72,16 @@ class Trial:
 
 def try_merges(
     trial: Trial, merges: Sequence[tuple[str, str, Arm]], workers: Workers
-) -> Iterator[tuple[MergeKey, list[Measurement], float]]:
+) -> Iterator[tuple[MergeKey, list[Measurement], float | None]]:
     """Make and evaluate merges, here or elsewhere: (merge, its rows, seconds), each once, as they
-    come. One whose processes died, again and again, is rows that say so."""
+    come. One whose processes died, again and again, is rows that say so, and took None."""
     for place, result in workers.spread(partial(_try_timed, trial), merges):
         first, second, arm = merges[place]
         if isinstance(result, Lost):
             failed = {task.name: printable(result.reason) for task in trial.tasks}
-            result = measure_rows(trial, first, second, arm, {}, failed), 0.0
-        rows, seconds = result
-        yield (first, second, arm.label), rows, seconds
+            yield (first, second, arm.label), measure_rows(trial, *merges[place], {}, failed), None
+        else:
+            yield (first, second, arm.label), *result
 
 
 def _try_timed(trial: Trial, merge: tuple[str, str, Arm]) -> tuple[list[Measurement], float]:
@@ -100,7 +103,8 @@ def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measureme
     """
     asked = [task for *_, task in trial.rows_of(first, second)]
     own = hashlib.sha256(f"{first}\n{second}\n{arm.label}".encode()).hexdigest()[:16]
-    trial = replace(trial, scratch=trial.scratch / own)
+    place = Path(mkdtemp(prefix="simmerge-")) if trial.elsewhere else trial.scratch
+    trial = replace(trial, scratch=place / own)
     results: dict[str, TaskResult] = {}
     failed: dict[str, str] = {}
     try:
@@ -109,7 +113,7 @@ def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measureme
     except SimmergeError as error:
         failed = {task.name: printable(str(error)) for task in asked}
     finally:
-        shutil.rmtree(trial.scratch, ignore_errors=True)
+        shutil.rmtree(place if trial.elsewhere else trial.scratch, ignore_errors=True)
     return measure_rows(trial, first, second, arm, results, failed)
 
 

@@ -1,7 +1,7 @@
 """Jobs on the Hub's machines: they are taken and shown, and never run.
 
 The values of secrets are not kept: nothing here could use them. Jobs are forgotten when the server
-stops.
+stops. Who may not write to a namespace may neither submit its jobs nor see them.
 """
 
 from secrets import token_hex
@@ -14,6 +14,7 @@ from starlette.routing import Route
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import path_value, text, with_json
 from simmerge_hub.localhub.errors import Refused
+from simmerge_hub.localhub.store.accounts import check_write
 from simmerge_hub.localhub.store.history import now as moment
 
 MOST = 1000
@@ -22,7 +23,7 @@ MOST = 1000
 
 def submit(request: Request, payload: dict) -> Response:
     """POST /api/jobs/{namespace}"""
-    user = access.member(request)
+    user = check_write(access.viewer(request), path_value(request, "namespace"))
     command, secrets = payload.get("command"), payload.get("secrets") or {}
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
         raise Refused("a job needs a command, a list of words")
@@ -52,7 +53,7 @@ def submit(request: Request, payload: dict) -> Response:
 
 def inspect(request: Request) -> Response:
     """GET /api/jobs/{namespace}/{job}"""
-    access.member(request)
+    check_write(access.viewer(request), path_value(request, "namespace"))
     job = _jobs(request).get(path_value(request, "job"))
     if job is None or job["owner"]["name"] != path_value(request, "namespace"):
         raise Refused("no such job", status=404)

@@ -34,5 +34,16 @@ def test_a_job_without_words_to_run_is_refused(hub: localhub.Hub, command: objec
         HfApi().inspect_job(job_id="0" * 24)
 
 
+def test_jobs_of_a_namespace_are_those_of_who_may_write_there(hub: localhub.Hub) -> None:
+    theirs = {"authorization": "Bearer hf_visitor"}
+    payload = {"command": ["true"], "dockerImage": "python:3.12", "flavor": "cpu-basic"}
+    sent = httpx2.post(f"{hub.endpoint}/api/jobs/owner", headers=_headers(hub), json=payload)
+    place = f"{hub.endpoint}/api/jobs/owner"
+    assert httpx2.post(place, headers=theirs, json=payload).status_code == 403
+    assert httpx2.get(f"{place}/{sent.json()['id']}", headers=theirs).status_code == 403
+    own = f"{hub.endpoint}/api/jobs/visitor"
+    assert httpx2.post(own, headers=theirs, json=payload).status_code == 200
+
+
 def _headers(hub: localhub.Hub) -> dict[str, str]:
     return {"authorization": f"Bearer {hub.environment()['HF_TOKEN']}"}

@@ -65,8 +65,9 @@ def add_job(command: argparse.ArgumentParser) -> None:
         help="let a machine of the Hub do it: a10g-small, h200 (hf jobs hardware lists them)",
     )  # fmt: skip
     command.add_argument(
-        "--package", metavar="SPEC", help="with --hf-jobs: what pip installs there"
-    )
+        "--package", metavar="SPEC",
+        help="with --hf-jobs, which needs it: what pip installs there, simmerge-hub with [eval]",
+    )  # fmt: skip
     command.add_argument(
         "--timeout", default="12h", metavar="TIME", help="with --hf-jobs: when it is stopped"
     )
@@ -107,7 +108,13 @@ def run(
     if only_plan:
         return
     if flavor:
-        _submit(Path(recipe), asked, push, flavor=flavor, package=package, timeout=timeout)
+        if ray:
+            raise RequestError(
+                "a job runs on one machine, and --ray names a cluster",
+                hint="leave out --ray, or --hf-jobs",
+            )
+        words = _job_words(outcomes, fit=fit, private=private, **how)
+        _submit(Path(recipe), asked, push, words, flavor=flavor, package=package, timeout=timeout)
         return
     folder = Path(output)
     with show.progress("learning") as step:
@@ -121,7 +128,7 @@ def run(
             folder,
             inputs=inputs,
             machine=Machine(**how),
-            workers=connect(ray) if ray else HERE,
+            workers=connect(ray, show.note) if ray else HERE,
             fit=fit,
             progress=tell,
             note=show.note,
@@ -136,23 +143,39 @@ def _submit(
     recipe: Path,
     asked: "LearnRecipe",
     push: str | None,
+    words: Sequence[str],
     *,
     flavor: str,
     package: str | None,
     timeout: str,
 ) -> None:
-    from simmerge_hub.learning.workers.job import PACKAGE, submit_learning
+    from simmerge_hub.learning.workers.job import submit_learning
 
     if not push:
         raise RequestError(
             "a job leaves nothing but what it pushes", hint="say where: --push org/name"
         )
+    if not package:
+        raise RequestError(
+            "simmerge-hub is not released, so there is no name that the job could install it by",
+            hint="say from where: --package 'simmerge-hub[eval] @ git+https://HOST/ORG/REPO'",
+        )
     with show.status("submitting the job"):
         job = submit_learning(
-            recipe, asked, push, flavor=flavor, package=package or PACKAGE, timeout=timeout
+            recipe, asked, push, words, flavor=flavor, package=package, timeout=timeout
         )
     show.line(job.url)
     show.note(f"job {job.id}: {job.stage.lower()}; its log: hf jobs logs {job.id}")
+
+
+def _job_words(outcomes: Sequence[str], *, fit: bool, private: bool, **machine: str) -> list[str]:
+    """The options of this command that the one in the job has too."""
+    words = [word for repo in outcomes for word in ("--outcomes", repo)]
+    words += [] if fit else ["--no-train"]
+    words += ["--private"] if private else []
+    for name, value in machine.items():
+        words += ["--" + name.replace("_", "-"), value]
+    return words
 
 
 def _cost(cost: "Cost") -> None:

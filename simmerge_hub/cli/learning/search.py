@@ -34,7 +34,9 @@ def options(commands: Any) -> None:
         "--limit", type=arguments.positive, default=200, metavar="N", help="prompts of each task"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of prompts and search")
-    command.add_argument("--predictor", metavar="PREDICTOR", help="whose best arm is tried first")
+    command.add_argument(
+        "--predictor", metavar="PREDICTOR", help="whose two best arms are tried first"
+    )
     command.add_argument(
         "-o", "--output", required=True, metavar="DIR",
         help="state, recipe, merge and measurements; a search that was cut off goes on there",

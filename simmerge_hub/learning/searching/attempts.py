@@ -1,6 +1,6 @@
 """What a search has tried, a line each: one that was cut off goes on from there.
 
-{"of": "<sha256 of what attempts follow from>"}
+{"of": "<sha256 of what attempts follow from>", "starts": [{"operator": "linear", …}, …]}
 {"params": {"operator": "ties", …}, "few": 0.6, "score": 0.7, "cost": 1.25, …}
 """
 
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.selector.tables.lines import read_whole_lines
+
+Point = Mapping[str, Any]
+"""Of the space: `{"operator": "ties", "weight.0": 0.5, …}`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +38,19 @@ class Attempt:
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def read_state(path: Path, of: str) -> list[Attempt]:
-    """The attempts that the file holds; none if it is not there, or of something else."""
+def read_state(path: Path, of: str) -> tuple[list[Attempt], tuple[Point, ...]]:
+    """The attempts that the file holds, and the points that they began with; none if it is not
+    there, or of something else."""
     lines = list(read_whole_lines(path))
     if not lines or lines[0].get("of") != of:
-        return []
-    return [Attempt(**entry) for entry in lines[1:]]
+        return [], ()
+    return [Attempt(**entry) for entry in lines[1:]], tuple(lines[0]["starts"])
 
 
-def start_state(path: Path, of: str, attempts: Sequence[Attempt]) -> None:
+def start_state(path: Path, of: str, starts: Sequence[Point], attempts: Sequence[Attempt]) -> None:
     """A file that holds `attempts`, in place of the former one and its torn end."""
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps({"of": of}) + "\n")
+    fresh.write_text(json.dumps({"of": of, "starts": starts}) + "\n")
     for attempt in attempts:
         add_state(fresh, attempt)
     fresh.replace(path)

@@ -5,7 +5,7 @@ the prompts, and only one that does as well as the median so far gets all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,7 +32,7 @@ class Quest:
     Args:
         models: how many are merged.
         budget: evaluations of a merge on all prompts of all tasks.
-        starts: points that are tried first.
+        starts: points that are tried first; of a search that goes on, those it began with.
         seed: of what is proposed.
     """
 
@@ -64,10 +64,13 @@ def run_quest(
     dearest = 1 + 1 / FIRST_RUNG
     if quest.budget < dearest:
         raise RequestError(
-            f"a budget of {quest.budget:g} pays for no merge", hint="the least is 2: --budget 2"
+            f"a budget of {quest.budget:g} pays for no merge",
+            hint=f"one takes up to {dearest:g} evaluations: --budget 2",
         )
-    attempts = read_state(state, of)
-    start_state(state, of, attempts)
+    attempts, begun = read_state(state, of)
+    if attempts:  # what is predicted now may differ, and what was paid for counts
+        quest = replace(quest, starts=begun)
+    start_state(state, of, quest.starts, attempts)
     while (spent := sum(a.cost for a in attempts)) + dearest <= quest.budget:
         attempts.append(try_point(_next_point(quest, attempts), _judge(attempts)))
         add_state(state, attempts[-1])

@@ -24,7 +24,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.learning.measurements import Measurement, save_measurements
 from simmerge_hub.learning.searching.attempts import Attempt
 from simmerge_hub.learning.searching.loop import FIRST_RUNG, Judge, Quest, run_quest
-from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of
+from simmerge_hub.learning.searching.space import RANGES, arm_from, points_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import (
     Trial,
@@ -84,7 +84,7 @@ def search(
         trial: the models, the tasks, how they are put; its scratch folder is used.
         folder: state, recipe and measurements; a search that was cut off goes on from there.
         budget: evaluations of a merge on all prompts of all tasks.
-        starts: what is tried first.
+        starts: what is tried first; a search that goes on keeps those it began with.
         tell: called with every attempt, and what is spent.
 
     Raises:
@@ -95,11 +95,9 @@ def search(
     check_optuna()
     folder.mkdir(parents=True, exist_ok=True)
     count = len(trial.inputs.names)
-    first = [p for each in starts if (p := params_of(each, count))]
-    quest = Quest(models=count, budget=budget, starts=tuple(first), seed=trial.protocol.seed or 0)
-    attempts = run_quest(
-        quest, partial(_attempt, trial), folder / STATE_FILE, _digest(trial, first), tell
-    )
+    first, seed = tuple(points_of(starts, count)), trial.protocol.seed or 0
+    quest = Quest(models=count, budget=budget, starts=first, seed=seed)
+    attempts = run_quest(quest, partial(_attempt, trial), folder / STATE_FILE, _digest(trial), tell)
     return _finish(trial, folder, attempts)
 
 
@@ -231,10 +229,11 @@ def measured_model(folder: Path, result: SearchResult) -> Path:
     return folder
 
 
-def _digest(trial: Trial, starts: Sequence[Mapping[str, Any]]) -> str:
-    """Of what the attempts follow from; the budget is not part of it: a search may go on longer."""
+def _digest(trial: Trial) -> str:
+    """Of what the attempts follow from. The budget is not part of it: a search may go on longer;
+    nor are the first points: the state keeps them."""
     models = [digest(model) for model in trial.inputs.models]
     base = digest(trial.inputs.base) if trial.inputs.base else ""
     tasks = [task_digests(task) for task in trial.tasks]
-    parts = [models, base, tasks, asdict(trial.protocol), starts, RANGES]
+    parts = [models, base, tasks, asdict(trial.protocol), RANGES]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -3,7 +3,7 @@
 Knows nothing of models, but how many there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from simmerge_hub.operators import Arm, check
@@ -43,20 +43,35 @@ def arm_from(params: Mapping[str, Any], models: int) -> Arm:
 
 
 def params_of(chosen: Arm, models: int) -> dict[str, Any] | None:
-    """The point of the space that an arm is nearest to; None if its operator is not in it."""
+    """The point of the space that an arm is nearest to; None if there is none.
+
+    A point says how much each model counts beside the others; where the arm's weights sum to more
+    or less than those of `arm_from`, its scale makes up for it.
+    """
     operator = _name_in_space(chosen)
-    if operator is None:
+    weights = [float(w) for w in chosen.parameters.get("weights") or (1.0,) * models]
+    if operator is None or sum(weights) <= 0:
         return None
-    whole = _whole(chosen.operator, models)
-    weights = chosen.parameters.get("weights") or (whole / models,) * models
     params: dict[str, Any] = {"operator": operator}
     for i, weight in enumerate(weights):
-        params[f"weight.{i}"] = _inside(float(weight) / whole, WEIGHT)
+        params[f"weight.{i}"] = _inside(weight / sum(weights), WEIGHT)
     for name, limits in RANGES[operator].items():
         default = 1.0 if name == "scale" else limits[1]
         value = float(chosen.parameters.get(name, default))
+        if name == "scale":
+            value *= _strength(chosen, weights)
         params[f"{operator}.{name}"] = _inside(value, limits)
     return params
+
+
+def points_of(arms: Iterable[Arm], models: int) -> list[dict[str, Any]]:
+    """The points of those arms that the space has, each once, in order."""
+    points: list[dict[str, Any]] = []
+    for chosen in arms:
+        params = params_of(chosen, models)
+        if params and params not in points:
+            points.append(params)
+    return points
 
 
 def _name_in_space(chosen: Arm) -> str | None:
@@ -69,6 +84,15 @@ def _name_in_space(chosen: Arm) -> str | None:
 def _whole(operator: str, models: int) -> float:
     """What weights sum to: one, but for a sum of deltas, where each counts whole."""
     return float(models) if operator == "task_arithmetic" else 1.0
+
+
+def _strength(chosen: Arm, weights: Sequence[float]) -> float:
+    """What the weights of an arm sum to, as a share of what those of `arm_from` do; 1 where the
+    operator divides them by their sum."""
+    if chosen.operator != "task_arithmetic":
+        return 1.0
+    total = 1.0 if chosen.parameters.get("normalize") else sum(weights)
+    return total / _whole(chosen.operator, len(weights))
 
 
 def _inside(value: float, limits: Range) -> float:

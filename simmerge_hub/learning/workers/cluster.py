@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -24,6 +25,9 @@ AHEAD = 2
 never holds all that waits."""
 LOOK_AGAIN = 5.0
 """Seconds after which is asked anew how many pieces the cluster can run."""
+SILENT_ROUNDS = 6
+"""Looks at a cluster without any room, one after another, before that is said."""
+Say = Callable[[str], None]
 
 
 def check_ray() -> None:
@@ -35,8 +39,10 @@ def check_ray() -> None:
         )
 
 
-def connect(address: str) -> Workers:
+def connect(address: str, say: Say = lambda text: None) -> Workers:
     """The nodes of the cluster at `address`: `auto` for the one that runs here, or host:port.
+
+    `say` is told when no node is left that could do the work.
 
     Raises:
         MissingExtra: Ray is not installed.
@@ -53,11 +59,14 @@ def connect(address: str) -> Workers:
                 hint="start one: ray start --head",
             ) from error
     gpus = ray.cluster_resources().get("GPU", 0) > 0
-    return Workers(map=map_on_cluster, elsewhere=True, gpus=gpus)
+    return Workers(map=partial(map_on_cluster, say=say), elsewhere=True, gpus=gpus)
 
 
 def map_on_cluster(
-    work: Callable[[Any], Any], pieces: Sequence[Any], needs: Needs
+    work: Callable[[Any], Any],
+    pieces: Sequence[Any],
+    needs: Needs,
+    say: Say = lambda text: None,
 ) -> Iterator[tuple[int, Any]]:
     """As `MapWork` says, on all nodes; `Lost` where every process that tried a piece died.
 
@@ -73,12 +82,15 @@ def map_on_cluster(
         memory=needs.memory,
         max_retries=TRIES_AGAIN,
     )
-    waiting, running = deque(enumerate(pieces)), dict[Any, int]()
+    waiting, running, rounds = deque(enumerate(pieces)), dict[Any, int](), 0
     while waiting or running:
         while waiting and len(running) < AHEAD * _slots(needs):
             place, piece = waiting.popleft()
             running[task.remote(shared, piece)] = place
         ready, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_AGAIN)
+        rounds = 0 if ready or _has_room(needs) else rounds + 1
+        if rounds == SILENT_ROUNDS:
+            say(f"{_no_room(needs)} any more; waiting for one: ray start --address=HOST:PORT")
         for reference in ready:
             yield running.pop(reference), _result(reference)
 
@@ -122,12 +134,18 @@ def _fits(node: dict[str, Any], needs: Needs) -> int:
     return min(int(have.get(name, 0) // count) for name, count in wanted.items() if count)
 
 
+def _has_room(needs: Needs) -> bool:
+    return any(_fits(node, needs) for node in _import_ray().nodes() if node["Alive"])
+
+
+def _no_room(needs: Needs) -> str:
+    return (
+        f"no node of the cluster has {needs.cpus:g} CPU, {needs.gpus:g} GPU and "
+        f"{needs.memory:,} bytes of memory"
+    )
+
+
 def _check_room(needs: Needs) -> None:
     """Raise RequestError where Ray would wait for ever."""
-    ray = _import_ray()
-    if not any(_fits(node, needs) for node in ray.nodes() if node["Alive"]):
-        raise RequestError(
-            f"no node of the cluster has {needs.cpus:g} CPU, {needs.gpus:g} GPU and "
-            f"{needs.memory:,} bytes of memory",
-            hint="add a larger node: ray start --address=HOST:PORT",
-        )
+    if not _has_room(needs):
+        raise RequestError(_no_room(needs), hint="add a larger node: ray start --address=HOST:PORT")

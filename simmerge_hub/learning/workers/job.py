@@ -5,21 +5,25 @@ is on the Hub; a file or folder of this machine is refused by name.
 """
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from simmerge_hub.errors import RequestError
 from simmerge_hub.hub.upload.jobs import Job, submit
 from simmerge_hub.learning.recipe import LearnRecipe
-from simmerge_hub.version import __version__
 
 IMAGE = "python:3.12"
-PACKAGE = f"simmerge-hub[eval]=={__version__}"
-"""What pip installs there."""
 
 
 def submit_learning(
-    recipe: Path, asked: LearnRecipe, push: str, *, flavor: str, package: str, timeout: str
+    recipe: Path,
+    asked: LearnRecipe,
+    push: str,
+    options: Sequence[str] = (),
+    *,
+    flavor: str,
+    package: str,
+    timeout: str,
 ) -> Job:
     """Submit the job that measures and learns what `recipe` says, and pushes it.
 
@@ -27,8 +31,9 @@ def submit_learning(
         recipe: its file, which goes along as it is.
         asked: what it says.
         push: `org/name` of the predictor.
+        options: further words of the command.
         flavor: of the hardware.
-        package: what pip installs there.
+        package: what pip installs there; whoever owns it gets the token of who submits.
         timeout: after which it is stopped.
 
     Raises:
@@ -41,18 +46,18 @@ def submit_learning(
             f"the job's machine has no {local[0]}",
             hint="put it on the Hub, and name it org/name in the recipe",
         )
-    command = ["bash", "-c", learning_script(push)]
+    command = ["bash", "-c", learning_script(push, options)]
     variables = {"SIMMERGE_PACKAGE": package, "SIMMERGE_RECIPE": recipe.read_text("utf-8")}
     return submit(IMAGE, command, flavor=flavor, environment=variables, timeout=timeout)
 
 
-def learning_script(push: str) -> str:
+def learning_script(push: str, options: Sequence[str] = ()) -> str:
     """What the job runs; the package and the recipe are in its environment."""
     return (
         "set -e; "
         'pip install --quiet "$SIMMERGE_PACKAGE"; '
         'printf "%s" "$SIMMERGE_RECIPE" > recipe.yaml; '
-        f"simmerge-hub learn recipe.yaml -o learned --push {shlex.quote(push)}"
+        f"simmerge-hub learn recipe.yaml -o learned {shlex.join(['--push', push, *options])}"
     )
 
 
@@ -62,6 +67,6 @@ def _local_paths(asked: LearnRecipe) -> Iterator[str]:
     for task in asked.tasks:
         named += [task.evaluate, task.probes, task.include]
     for table in asked.together:
-        named += [table.outcomes, table.features]
+        named += [table.repo, table.outcomes, table.features]
     named += map(str, asked.measured)
     yield from (name for name in named if name and Path(name).expanduser().exists())

@@ -17,6 +17,12 @@ from simmerge_hub.recipe import Recipe, Why, load
 HEADING = "\n## Measured\n"
 BEFORE = "\n## Redo it\n"
 """The section that the measured scores stand before."""
+INTRO = (
+    "Scores that were measured after the merge, from this card's metadata. What is kept is a "
+    "share of the score that the expert's own card states on the same data set by the same metric."
+)
+BLOCK = re.compile(re.escape(f"{HEADING}\n{INTRO}\n\n") + r"(?:\|.*(?:\n|\Z))+")
+"""The section as it is written here; whatever else is called so is its owner's."""
 FRONT = re.compile(r"\A---\n(.*?)^---\n", re.DOTALL | re.MULTILINE)
 
 
@@ -43,7 +49,7 @@ def add_measured(text: str, recipe: Recipe, why: Why | None) -> str:
         return text
     results = compare_results(why, scores, expert_scores(recipe, why))
     body, _, rest = text.rpartition(BEFORE)
-    body = body.partition(HEADING)[0].rstrip("\n")
+    body = BLOCK.sub("", f"{body}\n").rstrip("\n")
     body = UNMEASURED.sub(lambda _: _summary(results), body, count=1)
     return f"{body}\n{HEADING}\n{_section(results)}\n{BEFORE}{rest}"
 
@@ -63,9 +69,10 @@ def _summary(results: tuple[Kept, ...]) -> str:
     for kept in results:
         if kept.score is None:
             continue
-        share = f"{kept.score:.2f} on {literal(kept.dataset)}"
+        share, dataset = f"{kept.score:.2f}", literal(kept.dataset)
         if kept.measured is not None:
-            share = f"{percent(kept.measured)} % of the score of {code(kept.expert)} on {share[8:]}"
+            share = f"{percent(kept.measured)} % of the score of {code(kept.expert)}"
+        share += f" on {dataset}"
         if kept.predicted:
             share += f" (expected: {percent(kept.predicted[0])} %)"
         parts.append(share)
@@ -84,10 +91,8 @@ def _section(results: tuple[Kept, ...]) -> str:
         ]
         for kept in results
     ]
-    return (
-        "Scores that were measured after the merge, from this card's metadata. What is kept is a "
-        "share of the score that the expert's own card states on the same data set by the same "
-        "metric.\n\n" + table(["task", "predicted", "kept", "merge", "expert", "measured on"], rows)
+    return f"{INTRO}\n\n" + table(
+        ["task", "predicted", "kept", "merge", "expert", "measured on"], rows
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from simmerge_hub.cli.zoo import nano_folder
@@ -24,10 +25,10 @@ from simmerge_hub.learning.searching.search import (
     search,
     starting_arms,
 )
-from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of
+from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of, points_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial
-from simmerge_hub.operators import arm
+from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm, merge_tensors
 from tests.evaluations import Killed, StandIn
 
 STARTS = [arm("ties", density=0.3), arm("linear")]
@@ -94,6 +95,17 @@ def test_a_killed_search_goes_on_to_the_same_end(
         )
     stopped = [a for a in whole.attempts if a.score is None]
     assert all(a.cost == 0.25 for a in stopped)
+
+
+def test_a_search_that_goes_on_keeps_what_it_began_with(
+    trial: Trial, stand_in: Callable[..., StandIn], tmp_path: Path
+) -> None:
+    stand_in()
+    whole = search(trial, tmp_path / "whole", budget=5, starts=STARTS)
+    first = search(trial, tmp_path / "cut", budget=1.25, starts=STARTS)
+    assert len(first.attempts) == 1
+    again = search(trial, tmp_path / "cut", budget=5, starts=STARTS[1:])  # nothing was predicted
+    assert again.attempts == whole.attempts
 
 
 def test_it_ends_with_a_recipe_a_card_and_rows_that_learn_takes(
@@ -168,3 +180,43 @@ def test_an_arm_without_weights_is_itself_in_the_space() -> None:
         each = 1.0 if chosen.operator == "task_arithmetic" else 0.5
         assert made["weights"] == (each, each)
         assert {**made, **chosen.parameters} == made
+
+
+@pytest.mark.parametrize("chosen", (*ARMS, *FED_ARMS), ids=lambda chosen: chosen.label)
+def test_an_arm_and_its_point_are_the_same_merge(chosen: Arm) -> None:
+    params = params_of(chosen, 2)
+    if params is None:
+        assert chosen.operator not in RANGES
+        return
+    made = arm_from(params, 2)
+    if chosen.operator == "regmean":  # it looks at activations
+        own = {"weights": (0.5, 0.5), **chosen.parameters}
+        assert made.parameters == own
+        return
+    random = torch.Generator().manual_seed(0)
+    base, *models = (torch.randn(16, 16, generator=random) for _ in range(3))
+    merges = [merge_tensors(each, base, models) for each in (chosen, made)]
+    torch.testing.assert_close(*merges, atol=2e-3, rtol=0)
+
+
+def test_weights_that_sum_to_something_else_are_the_same_merge() -> None:
+    random = torch.Generator().manual_seed(0)
+    base, *models = (torch.randn(16, 16, generator=random) for _ in range(3))
+    arms = (
+        arm("task_arithmetic", weights=(0.6, 0.4), scale=1.2),
+        arm("task_arithmetic", weights=(3.0, 1.0), normalize=True),
+        arm("linear", weights=(3.0, 1.0)),
+        arm("ties", density=0.2, weights=(3.0, 1.0)),
+    )
+    for chosen in arms:
+        params = params_of(chosen, 2)
+        assert params is not None
+        merges = [merge_tensors(each, base, models) for each in (chosen, arm_from(params, 2))]
+        torch.testing.assert_close(*merges, atol=2e-3, rtol=0)
+    assert params_of(arm("task_arithmetic", weights=(1.0, -1.0)), 2) is None
+
+
+def test_equal_points_are_tried_once() -> None:
+    twice = [arm("linear", weights=(0.5, 0.5)), arm("slerp"), arm("regmean", alpha=0.9)]
+    points = points_of([*twice, arm("regmean", alpha=0.9), arm("linear")], 2)
+    assert [each["operator"] for each in points] == ["linear", "regmean"]

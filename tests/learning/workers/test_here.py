@@ -1,7 +1,9 @@
 """Mapping in this process, and what becomes of pieces whose processes died."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +39,7 @@ def test_results_come_in_the_order_of_the_pieces() -> None:
         map_in_order(backwards, str, [(1,), (2,)])
 
 
-def test_a_merge_whose_processes_died_is_a_row(
+def test_a_merge_whose_processes_died_is_a_row_and_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trying, "evaluate", StandIn())
@@ -46,6 +48,55 @@ def test_a_merge_whose_processes_died_is_a_row(
     assert failed and {row.failed for row in failed} == {"the node is gone"}
     assert len(learned.measurements) == 8
     assert any(row.utility is not None for row in learned.measurements)
+    again = learn(RECIPE, tmp_path, fit=False)
+    assert len(again.measurements) == 8 and not any(row.failed for row in again.measurements)
+
+
+def test_each_merge_elsewhere_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trying, "evaluate", StandIn())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folders: list[Path] = []
+    make = trying.make_merge
+
+    def make_and_look(trial: Any, models: Any, chosen: Any, folder: Path) -> Any:
+        own = folder.relative_to(tmp_path).parts[0]
+        assert (tmp_path / own).stat().st_mode & 0o777 == 0o700
+        folders.append(tmp_path / own)
+        return make(trial, models, chosen, folder)
+
+    monkeypatch.setattr(trying, "make_merge", make_and_look)
+    learn(RECIPE, tmp_path / "learned", workers=Workers(elsewhere=True), fit=False)
+    assert len(set(folders)) == len(folders) == RECIPE.budget
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_a_cluster_without_room_is_not_waited_for_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    def wait(references: list[int], **_: Any) -> tuple[list[int], list[int]]:
+        nonlocal looks
+        looks += 1  # the node dies after one piece, and another comes much later
+        return (references[:1], []) if looks == 1 or looks > 20 else ([], references)
+
+    def nodes() -> list[dict[str, Any]]:
+        return [{"Alive": not 1 <= looks <= 20, "Resources": {"CPU": 1, "memory": 1}}]
+
+    calls = iter(range(9))
+    task = SimpleNamespace(remote=lambda work, piece: next(calls))
+    made = SimpleNamespace(
+        put=lambda work: work, remote=lambda do: SimpleNamespace(options=lambda **_: task),
+        wait=wait, nodes=nodes,
+    )  # fmt: skip
+    monkeypatch.setattr(cluster, "_import_ray", lambda: made)
+    monkeypatch.setattr(cluster, "_result", lambda reference: reference)
+    said: list[str] = []
+    results = list(cluster.map_on_cluster(str, ["a", "b"], Needs(memory=1), said.append))
+    assert results == [(0, 0), (1, 1)]
+    assert len(said) == 1 and "no node of the cluster has 1 CPU" in said[0]
 
 
 def test_a_model_needs_room_for_itself_twice_and_a_gpu_if_one_is_there() -> None:

@@ -1,17 +1,23 @@
 """`learn --hf-jobs`: what is sent, to the request; what cannot go along is refused."""
 
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
 
 from simmerge_hub.cli.learning import learn as command
+from simmerge_hub.cli.main import main, parser
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import RequestError
 from simmerge_hub.hub.upload import jobs
+from simmerge_hub.learning import catalogue, cost
 from simmerge_hub.learning.recipe import load_learn_recipe
-from simmerge_hub.learning.workers.job import PACKAGE, learning_script, submit_learning
+from simmerge_hub.learning.workers.job import learning_script, submit_learning
 
+PACKAGE = "simmerge-hub[eval] @ git+https://host/org/repo"
 RECIPE = """
 models: [{models}]
 base: org/base
@@ -37,7 +43,7 @@ def test_the_recipe_goes_along_and_the_token_is_a_secret(tmp_path: Path) -> None
     assert sent.url == job.url and job.flavor == "a10g-small"
     assert job.environment is not None and job.command is not None
     assert job.environment["SIMMERGE_RECIPE"] == path.read_text()
-    assert job.environment["SIMMERGE_PACKAGE"].startswith("simmerge-hub[eval]==")
+    assert job.environment["SIMMERGE_PACKAGE"] == PACKAGE
     assert job.secrets == {"HF_TOKEN": ""} and "HF_TOKEN" not in job.environment
     assert job.command == ["bash", "-c", learning_script("org/our predictor")]
     assert job.command[2].endswith("learn recipe.yaml -o learned --push 'org/our predictor'")
@@ -57,8 +63,36 @@ def test_a_job_that_would_leave_nothing_is_refused(tmp_path: Path) -> None:
     path = _recipe(tmp_path, "org/a, org/b")
     with pytest.raises(RequestError, match="nothing but what it pushes"):
         command._submit(
-            path, load_learn_recipe(path), None, flavor="h200", package=None, timeout="1h"
+            path, load_learn_recipe(path), None, [], flavor="h200", package=PACKAGE, timeout="1h"
         )
+    with pytest.raises(RequestError, match="is not released") as caught:
+        command._submit(
+            path, load_learn_recipe(path), "org/x", [], flavor="h200", package=None, timeout="1h"
+        )
+    assert "--package" in caught.value.hint
+
+
+def test_options_of_the_command_go_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing: Any = SimpleNamespace(notes=())
+    monkeypatch.setattr(catalogue, "open_catalogue", lambda asked: nothing)
+    monkeypatch.setattr(command, "_cost", lambda cost: None)
+    monkeypatch.setattr(cost, "estimate", lambda asked, inputs: None)
+    path = str(_recipe(tmp_path, "org/a, org/b"))
+    words = ["learn", path, "-o", "x", "--push", "org/p", "--hf-jobs", "h200", "--package", PACKAGE]
+    given = ["--private", "--no-train", "--outcomes", "org/a table", "--batch-size", "4"]
+    assert main([*words, *given]) == 0
+    url = capsys.readouterr().out.strip()
+    sent = HfApi().inspect_job(job_id=url.rpartition("/")[2])
+    assert sent.command is not None
+    asked = vars(parser().parse_args(shlex.split(sent.command[2].rpartition("simmerge-hub ")[2])))
+    told = vars(parser().parse_args([*words, *given]))
+    for name in ("push", "private", "fit", "outcomes", "backend", "batch_size", "device"):
+        assert asked[name] == told[name], name
+    assert asked["private"] is True
+    assert main([*words, "--ray", "auto"]) == 1
+    assert "--ray names a cluster" in capsys.readouterr().err
 
 
 def test_without_an_account_no_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.evaluations import CardScore
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.hub.upload.results import MeasuredScore, attach_scores
-from simmerge_hub.publishing.trust.measured import show_measured
+from simmerge_hub.publishing.trust.measured import add_measured, show_measured
 from simmerge_hub.publishing.trust.naming import explain_choice, explain_status, name_recipe
 from simmerge_hub.publishing.trust.record import show
 from simmerge_hub.publishing.trust.results import Kept, compare_results
@@ -163,6 +163,20 @@ def test_a_share_needs_the_same_data_set_and_metric(
     assert second == Kept(task="math", expert="org/math", predicted=(0.6, 0.4, 0.8))
 
 
+def test_a_section_of_the_owner_stays(tmp_path: Path) -> None:
+    own = "\n## Measured\n\nBy hand: 12 tokens a second.\n\n## Thanks\n\nTo all.\n"
+    scores = "model-index:\n- name: m\n  results:\n  - task: {type: t}\n    dataset: {name: d}\n"
+    head = f"---\n{scores}    metrics: [{{type: acc, value: 0.5}}]\n---\n# m\n"
+    text = f"{head}{own}\n## Redo it\n\nRun this.\n"
+    recipe = Recipe(base=None, models=(), steps=())
+    once = add_measured(text, recipe, None)
+    assert own.strip() in once and once.count("## Measured") == 2
+    assert add_measured(once, recipe, None) == once
+    below = once.replace("\n## Redo it", "\n## Speed\n\nFast.\n\n## Redo it")
+    again = add_measured(below, recipe, None)
+    assert "Fast." in again and own.strip() in again and again.count("## Measured") == 2
+
+
 def test_recipes_in_words() -> None:
     models = tuple(Source(name=f"org/{n}", repo=f"org/{n}", commit="c") for n in ("a", "b", "c"))
 
@@ -170,12 +184,12 @@ def test_recipes_in_words() -> None:
         return name_recipe(Recipe(base=None, models=models, steps=steps))
 
     ties = Step(operator="ties", models=("org/a", "org/b"), parameters={"density": 0.2})
-    assert named(ties) == "TIES at 20 % of a + b"
+    assert named(ties) == "TIES (density 0.2) of a + b"
     tree = (
         Step(operator="linear", models=("org/a", "org/b"), parameters={}, name="x"),
         Step(operator="slerp", models=("x", "org/c"), parameters={"t": 0.4}),
     )
-    assert named(*tree) == "SLERP, t 0.4 of (plain average of a + b) + c"
+    assert named(*tree) == "SLERP (t 0.4) of (plain average of a + b) + c"
     leaning = Step(operator="linear", models=("org/a", "org/b"), parameters={"weights": (0.7, 0.3)})
     assert named(leaning) == "average, 70 % a + 30 % b"
     changing = Step(operator="linear", models=("org/a",), parameters={"weights": [{"value": 1}]})
