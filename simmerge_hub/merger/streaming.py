@@ -60,7 +60,7 @@ def stream(
         threads, evict, notes, page, progress: as of `merge`.
 
     Raises:
-        SimmergeError: as `merge`; what was sent is not sent again by the next run.
+        SimmergeError: as `merge`; what the outbox finds is not sent again by the next run.
     """
     began = perf_counter()
     check_recipe(recipe)

@@ -92,9 +92,10 @@ class Outbox:
                     self.repo.repo_id, [add], revision=self.revision, create_pr=self.create_pr
                 )
         except RuntimeError as error:  # what hf_xet raises, whatever the reason
+            again = "a pull request is begun anew" if self.create_pr else "it sends what is missing"
             raise HubError(
                 f"{add.path_in_repo} cannot be sent to {self.repo.repo_id}: {first_line(error)}",
-                hint="run the same command again: what was sent is not sent again",
+                hint=f"run the same command again: {again}",
             ) from error
         self._adds[add.path_in_repo] = add
 
