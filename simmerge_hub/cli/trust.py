@@ -66,7 +66,7 @@ def _push(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "--token",
-        help="of who pushes; better HF_TOKEN or hf auth login: others see it in the list of processes",
+        help="of who pushes; others on this machine can see it: rather HF_TOKEN, or hf auth login",
     )
     command.add_argument(
         "--force",

@@ -92,10 +92,9 @@ class Outbox:
                     self.repo.repo_id, [add], revision=self.revision, create_pr=self.create_pr
                 )
         except RuntimeError as error:  # what hf_xet raises, whatever the reason
-            again = "a pull request is begun anew" if self.create_pr else "it sends what is missing"
             raise HubError(
                 f"{add.path_in_repo} cannot be sent to {self.repo.repo_id}: {first_line(error)}",
-                hint=f"run the same command again: {again}",
+                hint="run the same command again: only for a pull request all is sent again",
             ) from error
         self._adds[add.path_in_repo] = add
 

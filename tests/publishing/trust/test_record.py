@@ -100,15 +100,15 @@ def test_scores_on_a_card_that_only_its_owner_may_read(
     merged: str, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
-    place = {"repo_id": f"visitor/{org}", "token": "hf_visitor"}
-    push(tmp_path / "out", private=True, **place)
+    repo, token = f"visitor/{org}", "hf_visitor"
+    push(tmp_path / "out", repo, private=True, token=token)
     with pytest.raises(RepoNotFound):
-        show(place["repo_id"])
-    with acting_with(place["token"]):
-        edit = partial(show_measured, place["repo_id"])
-        attach_scores(place["repo_id"], [measured(0.4, "openai_humaneval")], edit=edit)
-        assert push(tmp_path / "out", **place).outcome == "unchanged"
-    assert push(tmp_path / "out", **place).outcome == "unchanged"
+        show(repo)
+    with acting_with(token):
+        edit = partial(show_measured, repo)
+        attach_scores(repo, [measured(0.4, "openai_humaneval")], edit=edit)
+        assert push(tmp_path / "out", repo, token=token).outcome == "unchanged"
+    assert push(tmp_path / "out", repo, token=token).outcome == "unchanged"
 
 
 def test_a_card_that_nobody_would_write_is_not_downloaded(
