@@ -117,7 +117,7 @@ def test_show_fits_a_terminal(
     assert len(lines) <= 24, lines
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    assert "TIES at 50 % of code + math" in text
+    assert "TIES (density 0.5) of code + math" in text
     assert "50 % (20–80)" in text
     assert text.count("the same") == 3
     assert f"simmerge-hub verify {merged}" in text
