@@ -32,8 +32,10 @@ PAGES = [
 ]
 OWN_HUB = [ROOT / "docs" / "reference" / "localhub.md"]
 REASONS = {
+    "it costs money",
     "it installs packages",
     "it makes a virtual environment",
+    "it needs a cluster",
     "it serves until it is stopped",
     "it trains models for minutes",
     "the tests have a Hub of their own",

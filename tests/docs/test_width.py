@@ -87,7 +87,7 @@ def test_many_models(terminal: Terminal) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("plan", "nano/cod", "nano/math"), "did you mean nano/code?"),
+        (("plan", "nano/cod", "nano/math"), "did you mean nano/code"),
         (("plan", "nano/cod", "nano/math"), "log in: hf auth login"),
         (("merge", "nano/multilingal", "-o", "merged"), "did you mean nano/multilingual?"),
         (("plan", "nano/code"), "two models make a merge"),
