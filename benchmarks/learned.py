@@ -15,19 +15,20 @@ Rows of all domains are judged together.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simmerge_hub.operators import ARMS, BALANCED
+from simmerge_hub.operators import ARMS, BALANCED, Arm
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
 from simmerge_hub.selector.predictor.scorer import Scorer
 from simmerge_hub.selector.tables.features import load_features
-from simmerge_hub.selector.tables.outcomes import load_outcomes
+from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
 from simmerge_hub.selector.tables.rows import Floats, Rows, join, splits, stack
 from simmerge_hub.selector.training.objectives import Cases, both_tasks, each_task
 
@@ -39,7 +40,9 @@ FOLDS, SEED = 3, 0
 
 def main() -> None:
     """Both parts, into learned.json."""
-    own, packaged = (_rows(name) for name in ("zoo-more", "zoo-v3"))
+    outcomes = {name: load_outcomes(TABLES / f"{name}.jsonl.gz") for name in ("zoo-more", "zoo-v3")}
+    arms = [arm for arm in ARMS if all(arm in each.arms for each in outcomes.values())]
+    own, packaged = (_rows(name, each, arms) for name, each in outcomes.items())
     size = mixture.Size(**json.loads((HERE / "selection.json").read_text())["size"])
     known = predict_packaged(own)
     result: dict[str, Any] = {
@@ -51,9 +54,8 @@ def main() -> None:
     FILE.write_text(json.dumps(_round(result), indent=1, sort_keys=True) + "\n")
 
 
-def _rows(name: str) -> Rows:
-    outcomes = load_outcomes(TABLES / f"{name}.jsonl.gz")
-    return join(outcomes, load_features(TABLES / f"{name}-features.jsonl.gz"), ARMS)
+def _rows(name: str, outcomes: Outcomes, arms: Sequence[Arm]) -> Rows:
+    return join(outcomes, load_features(TABLES / f"{name}-features.jsonl.gz"), arms)
 
 
 def predict_packaged(rows: Rows) -> Floats:

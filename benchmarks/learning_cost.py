@@ -77,16 +77,19 @@ def estimate(pairs: int, rates: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def learning_curve() -> list[dict[str, float]]:
-    """Rows -> what the choice between arms that treat both models alike gains."""
+def learning_curve() -> list[dict[str, Any]]:
+    """Rows -> what the choice gains on both tasks of a pair, by what a plan chooses from."""
     return [
         {
             "rows": round(each["rows"]),
-            "best fixed": each["balanced"]["best fixed"]["mean"],
-            "chosen": each["balanced"]["xgboost"]["mean"],
-            "over best fixed": each["balanced"]["over best fixed"]["mean"],
-            "low": each["balanced"]["over best fixed"]["low"],
-            "high": each["balanced"]["over best fixed"]["high"],
+            **{
+                arms: {
+                    "best fixed": each[arms]["both"]["best fixed"]["mean"],
+                    "chosen": each[arms]["both"]["xgboost"]["mean"],
+                    "over best fixed": each[arms]["both"]["over best fixed"],
+                }
+                for arms in ("all", "weights")
+            },
         }
         for each in _read("selection")["learning curve"]
     ]

@@ -15,6 +15,7 @@ from typing import Any
 
 import measured
 import measured_doses as doses
+import measured_learning as learning
 import measured_multiway as multiway
 import measured_parity as parity
 import measured_selection as selection
@@ -33,7 +34,8 @@ PAGES = (
     "reference/tree.md", "reference/cli.md", "reference/operators.md", "reference/errors.md",
     "reference/features.md", "reference/operators-parity.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
-    "explanation/multiway.md", "explanation/trying.md", "explanation/bandit.md",
+    "explanation/multiway.md", "explanation/trying.md", "explanation/learning.md",
+    "explanation/bandit.md",
     "how-to/choose-from-a-catalogue.md",
 )  # fmt: skip
 WORKS_ON = {
@@ -115,6 +117,8 @@ PARTS: dict[str, Callable[[], str]] = {
         multiway.catalogue_cost,
         measured.bandit_regret, measured.bandit_scenarios, measured.bandit_curve,
         measured.bandit_peer,
+        learning.learning_cost, learning.learning_curve, learning.learned_folds,
+        learning.learned_domains, learning.search_curves,
         parity.regmean_parity, parity.regmean_defaults,
         selection.selection_worlds,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,

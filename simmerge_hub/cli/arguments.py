@@ -53,7 +53,8 @@ class PrintCompletion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *given: Any, **_: Any) -> NoReturn:
         import shtab
 
-        print(shtab.complete(parser, shell=given[1]))
+        script = shtab.complete(parser, shell=given[1])
+        print(script.replace("-o bashdefault", "-o bashdefault -o default"))  # names of files, too
         parser.exit()
 
 

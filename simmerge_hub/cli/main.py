@@ -25,7 +25,7 @@ ROOMS = (
 )  # fmt: skip
 """What adds commands, in the order in which help lists them."""
 
-DESCRIPTION = "Predict how to merge fine-tuned language models, merge them once, push the result."
+DESCRIPTION = "Predict how to merge fine-tuned language models, merge once, push the result."
 EXAMPLE = """\
 example:
   simmerge-hub plan org/code-7b org/math-7b -o plan.yaml

@@ -65,7 +65,8 @@ def _push(commands: Any) -> None:
         help="put it into one: org/title-0123456789abcdef…, or 'org/A title', made if it is new",
     )  # fmt: skip
     command.add_argument(
-        "--token", help="of who pushes; default: that of hf auth login, or HF_TOKEN"
+        "--token",
+        help="of who pushes; others on this machine can see it: rather HF_TOKEN, or hf auth login",
     )
     command.add_argument(
         "--force",

@@ -185,7 +185,8 @@ def merge(
     if push and not commit:
         commit = verbs.push(report.folder, push, **goal)
     if as_json:
-        show.data({**_report(report, redo), "commit": asdict(commit) if commit else None})
+        made = _report(report, redo, "" if stream else str(report.folder))
+        show.data({**made, "commit": asdict(commit) if commit else None})
         return
     if report.recipe.output == "adapter":  # of models it is said before
         show.note(f"licence: {_licence_of(report.checkpoints).verdict}")
@@ -226,9 +227,9 @@ def _made(report: "MergeReport", where: str) -> str:
     return f"{report.tensors} tensors, {spell_bytes(report.size)} in {report.seconds:.1f} s{where}"
 
 
-def _report(report: "MergeReport", redo: "Redo | None") -> dict[str, Any]:
+def _report(report: "MergeReport", redo: "Redo | None", folder: str) -> dict[str, Any]:
     return {
-        "folder": str(report.folder),
+        "folder": folder or None,
         "tensors": report.tensors,
         "bytes": report.size,
         "seconds": round(report.seconds, 3),

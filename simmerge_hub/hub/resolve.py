@@ -16,7 +16,7 @@ from simmerge_hub.errors import (
     CorruptHeader,
     NoSafetensors,
 )
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import local_file, read_small, read_text
 from simmerge_hub.hub.files.convert import convert_pickles
 from simmerge_hub.hub.files.formats import quantization, refuse_quantised, sort_tensors
 from simmerge_hub.hub.files.hashes import hash_path
@@ -38,8 +38,6 @@ __all__ = [
 
 LARGEST_CONFIG = 10 * 2**20
 """Bytes; configs with long tables of labels have one."""
-LARGEST_TEXT = 50 * 2**20
-"""Bytes of a card or config that is downloaded at all."""
 TOKENIZER_FILES = re.compile(
     r"(tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.[^/]*|merges\.txt"
     r"|[^/]*\.model|chat_template[^/]*|tekken\.json|[^/]*\.(tiktoken|spm|codes))"
@@ -146,7 +144,7 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
     """
     ref = ModelRef.parse(reference) if isinstance(reference, str) else reference
     location, files = resolve_files(ref)
-    card = front_matter(_text(location, files, "README.md"))
+    card = front_matter(read_text(location, files, "README.md"))
     originals = _texts(card.get("base_model"))
     kind, stored = find_weights(ref, location, files, originals)
     config = _json(ref, location, files, CONFIGS[kind])
@@ -192,7 +190,7 @@ def quantised_origin(ref: ModelRef) -> str | None:
     location, files = resolve_files(ref)
     if not quantization(_json(ref, location, files, CONFIGS["full"])):
         return None
-    originals = _texts(front_matter(_text(location, files, "README.md")).get("base_model"))
+    originals = _texts(front_matter(read_text(location, files, "README.md")).get("base_model"))
     return originals[0] if len(originals) == 1 else None
 
 
@@ -242,7 +240,7 @@ def _json(
     ref: ModelRef, location: Location, files: Mapping[str, FileEntry], name: str
 ) -> dict[str, Any]:
     try:
-        return read_json_object(_bytes(location, files, name), largest=LARGEST_CONFIG)
+        return read_json_object(read_small(location, files, name), largest=LARGEST_CONFIG)
     except DocumentError as error:
         raise CheckpointError(
             f"{ref} has no readable {name}: {error if name in files else 'it is not there'}",
@@ -254,14 +252,3 @@ def _texts(stated: Any) -> tuple[str, ...]:
     """What a card states as one text or a list of them; anything else is ignored."""
     several = stated if isinstance(stated, list) else [stated]
     return tuple(text for text in several if text and isinstance(text, str))
-
-
-def _text(location: Location, files: Mapping[str, FileEntry], name: str) -> str:
-    return _bytes(location, files, name).decode(errors="replace")
-
-
-def _bytes(location: Location, files: Mapping[str, FileEntry], name: str) -> bytes:
-    """A text file whole; empty where there is none, or none that anybody would write."""
-    if name not in files or files[name].size > LARGEST_TEXT:
-        return b""
-    return local_file(location, name).read_bytes()

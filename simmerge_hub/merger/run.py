@@ -24,7 +24,7 @@ from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import open_shards_to_read
-from simmerge_hub.weights.writing.partial import Partial, partial_folder
+from simmerge_hub.weights.writing.partial import partial_folder
 from simmerge_hub.weights.writing.shards import (
     Shard,
     open_shards,
@@ -98,7 +98,7 @@ def merge(
         durable=durable,
     ) as partial:
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
-        finished = FinishTensor(partial, len(layout.entries), progress)
+        finished = FinishTensor(partial.finish, len(partial.done), len(layout.entries), progress)
         with (
             open_shards(partial.folder, shards) as write,
             open_shards_to_read(partial.folder, shards) as written,
@@ -144,17 +144,16 @@ def shards_of(layout: Layout) -> list[Shard]:
 
 
 class FinishTensor:
-    """Called when a tensor is written: into the journal, and to whoever watches."""
+    """Called when a tensor is written: notes it by `finish`, and tells whoever watches."""
 
     def __init__(
-        self, partial: Partial, total: int, progress: Progress | None, done: int | None = None
+        self, finish: Callable[[str], None], done: int, total: int, progress: Progress | None
     ) -> None:
-        self._partial, self._total, self._progress = partial, total, progress
-        self._done = len(partial.done) if done is None else done
+        self._finish, self._done, self._total, self._progress = finish, done, total, progress
         self._lock = Lock()
 
     def __call__(self, name: str) -> None:
-        self._partial.finish(name)
+        self._finish(name)
         with self._lock:
             self._done += 1
             if self._progress:

@@ -60,7 +60,7 @@ def stream(
         threads, evict, notes, page, progress: as of `merge`.
 
     Raises:
-        SimmergeError: as `merge`; what was sent is not sent again by the next run.
+        SimmergeError: as `merge`; what the outbox finds is not sent again by the next run.
     """
     began = perf_counter()
     check_recipe(recipe)
@@ -96,21 +96,19 @@ def stream(
                 done=() if again else partial.done,
                 ship=ship,
                 order="layers read again" if again else "layers" if prompts else "shards",
+                stored=partial.finish,
             ) as conveyor,
             open_shards_to_read(partial.folder, shards, files) as written,
         ):
-            finished = FinishTensor(partial, len(layout.entries), progress, len(conveyor.done))
-
-            def finish_tensor(name: str) -> None:
-                finished(name)
-                conveyor.finish(name)
-
+            finished = FinishTensor(
+                conveyor.finish, len(conveyor.done), len(layout.entries), progress
+            )
             writing = Writing(
                 layout=layout,
                 done=conveyor.done,
                 write=conveyor.write,
                 written={name: _read_early(rows, name, conveyor) for name, rows in written.items()},
-                finished=finish_tensor,
+                finished=finished,
                 evict=evict,
                 threads=threads,
                 pass_on=conveyor.pass_on,

@@ -1,5 +1,6 @@
 """Where a merge is published: what is checked before, what its card says there, its collection."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simmerge_hub.hub.upload.publish import Commit
+
+NAME = re.compile(r"[^/\s]+/[^/\s]+")
+LONGEST_LICENSE = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +37,24 @@ class Target:
         """Before any work.
 
         Raises:
-            RequestError: both a branch and a pull request.
+            RequestError: the repository has no owner, both a branch and a pull request are asked
+                for, or the licence is no name of one.
             OutputError: it is one of the models that are merged.
         """
+        if not NAME.fullmatch(self.repo_id):
+            raise RequestError(
+                f"{self.repo_id!r} does not say whose the repository is", hint="write org/name"
+            )
+        if self.license is not None and not 0 < len(self.license.strip()) <= LONGEST_LICENSE:
+            raise RequestError(
+                "--license names no licence", hint="write its identifier, --license apache-2.0"
+            )
         if self.create_pr and self.revision:
             raise RequestError(
                 "a pull request is made against main, and --revision names a branch",
                 hint="leave out --pr or --revision",
             )
-        if self.repo_id in {source.repo for source in recipe.sources}:
+        if self.repo_id.lower() in {source.repo.lower() for source in recipe.sources}:
             raise OutputError(
                 f"{self.repo_id} is one of the models that were merged",
                 hint="push to a repository of its own",

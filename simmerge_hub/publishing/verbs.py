@@ -4,9 +4,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.errors import CheckpointError, HubError, OutputError
+from simmerge_hub.errors import CheckpointError, OutputError, RepoNotFound, RevisionNotFound
 from simmerge_hub.hub.assets import assets_folder
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_small, read_text
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
 from simmerge_hub.hub.reference import ModelRef, list_repository
 from simmerge_hub.merger import MergeReport, Preflight, Progress
@@ -149,11 +149,11 @@ def push(
     )  # fmt: skip
     target.check(recipe)
     changes = _changes(place, force)
-    text = (place / "README.md").read_text("utf-8")
-    if not changes and not create_pr:
-        text = carry_measured(text, _published_card(place, repo_id, revision), recipe, why)
-    text = target.settle(text)
+    text = target.settle((place / "README.md").read_text("utf-8"))
     with open_target(target) as collect:
+        if not changes:
+            there = _published_card(target, (place / CHECKSUMS_FILE).read_bytes())
+            text = carry_measured(text, there, recipe, why)
         commit = publish_folder(
             place,
             repo_id,
@@ -178,7 +178,8 @@ def merge_to_hub(
     """Merge and push at once: shards are sent while they are made, and one commit comes last.
 
     At most two shards lie on this machine, and nothing when it ends. A run that was cut off is
-    continued by running it again: what the Hub's store has is not sent again.
+    continued by running it again: what the Hub's store has is not sent again, except for a pull
+    request, for which the store may not be asked.
 
     Args:
         what: as for `merge`.
@@ -187,10 +188,12 @@ def merge_to_hub(
         threads, evict, progress: as for `merge`.
 
     Raises:
-        SimmergeError: as of `merge` and `push`; the repository is as it was.
+        SimmergeError: as of `merge` and `push`; the repository has the files that it had. It and
+            its branch are made before the merge where there are none.
     """
     from simmerge_hub.hub.upload.outbox import Outbox, open_outbox
     from simmerge_hub.merger.streaming import stream
+    from simmerge_hub.publishing.trust.measured import carry_measured
 
     recipe, why = load_recipe(what)
     target.check(recipe)
@@ -212,7 +215,9 @@ def merge_to_hub(
 
     def finish(report: MergeReport, small: Path) -> None:
         files: dict[str, Path | bytes] = {**visible_files(small)}
-        files["README.md"] = target.settle((small / "README.md").read_text("utf-8")).encode()
+        text = target.settle((small / "README.md").read_text("utf-8"))
+        there = _published_card(target, (small / CHECKSUMS_FILE).read_bytes())
+        files["README.md"] = carry_measured(text, there, recipe, why).encode()
         commits.append(opened[0].commit(files, target.title(report.recipe)))
 
     with open_target(target) as collect:
@@ -223,18 +228,19 @@ def merge_to_hub(
         return report, collect(commits[0])
 
 
-def _published_card(folder: Path, repo_id: str, revision: str | None) -> str:
-    """The card of the very same files, where they are published already; else ""."""
+def _published_card(target: Target, checksums: bytes) -> str:
+    """The card of the very same files, where they are published already; else "".
+
+    Raises:
+        HubError: whether they are cannot be learned: a push would lose what the card says.
+    """
     try:
-        location, files = list_repository(ModelRef(repo=repo_id, revision=revision))
-        if not {CHECKSUMS_FILE, "README.md"} <= files.keys():
-            return ""
-        there = local_file(location, CHECKSUMS_FILE).read_bytes()
-        if there != (folder / CHECKSUMS_FILE).read_bytes():
-            return ""
-        return local_file(location, "README.md").read_text("utf-8", "replace")
-    except HubError:  # there is none yet, or it cannot be read: the push will say why
+        location, files = list_repository(ModelRef(repo=target.repo_id, revision=target.revision))
+    except (RepoNotFound, RevisionNotFound):
         return ""
+    if read_small(location, files, CHECKSUMS_FILE) != checksums:
+        return ""
+    return read_text(location, files, "README.md")
 
 
 def _changes(folder: Path, force: bool) -> str:

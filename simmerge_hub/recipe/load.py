@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from simmerge_hub.errors import RecipeError, SimmergeError
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.reference import ModelRef, home_path, resolve_files
 from simmerge_hub.recipe import mergekit
 from simmerge_hub.recipe.calibration import FILES
@@ -39,7 +39,7 @@ def _load_published(reference: str) -> tuple[Recipe, Why | None]:
     """The recipe on a card, and its `why` in the file beside it, if that is of the same recipe."""
     location, files = resolve_files(ModelRef.parse(reference))
     texts = {
-        name: local_file(location, name).read_text(encoding="utf-8", errors="replace")
+        name: read_text(location, files, name)
         for name in ("README.md", RECIPE_FILE)
         if name in files
     }

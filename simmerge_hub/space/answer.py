@@ -13,7 +13,7 @@ from pathlib import Path
 
 from simmerge_hub.errors import NoSafetensors, SimmergeError
 from simmerge_hub.hub.client import offline
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.reference import ModelRef, list_repository
 from simmerge_hub.hub.resolve import Checkpoint, front_matter, resolve
@@ -106,10 +106,7 @@ def refuse_pickles(question: Question) -> None:
 
 def _parents(location: Location, files: Mapping[str, FileEntry]) -> list[str]:
     """The repositories that a card says its model is made from."""
-    if "README.md" not in files:
-        return []
-    text = local_file(location, "README.md").read_text("utf-8", "replace")
-    stated = front_matter(text).get("base_model")
+    stated = front_matter(read_text(location, files, "README.md")).get("base_model")
     several = stated if isinstance(stated, list) else [stated]
     return [name for name in several if isinstance(name, str) and REPOSITORY.fullmatch(name)]
 

@@ -129,6 +129,7 @@ def test_merge_and_push_at_once(recipe: Path, org: str, capsys: Captured) -> Non
     assert main(["merge", str(recipe), "--push", f"{org}/streamed", "--stream", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["commit"]["oid"] == HfApi().model_info(f"{org}/streamed").sha
+    assert said["folder"] is None
     sums = [
         Path(HfApi().hf_hub_download(f"{org}/{name}", "SHA256SUMS")).read_text()
         for name in ("merged", "streamed")

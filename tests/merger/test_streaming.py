@@ -1,5 +1,10 @@
 """Streamed merges write what merges into a folder write, wherever tensors come from."""
 
+import os
+import random
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +20,9 @@ from simmerge_hub.weights.writing import streamed
 from tests.merger.test_activations import make_family, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+KILLS = int(os.environ.get("LAYER_KILLS", "3"))
 
 
 class Box:
@@ -65,6 +73,79 @@ def test_layers_that_are_run(parameters: dict[str, Any], tmp_path: Path) -> None
     seen = run(made, tmp_path / "work", box)
     assert {name: seen[name] for name in there} == there
     assert len(box.sends) == len(set(box.sends)) > len(before) == 3, "none is sent twice"
+    assert not (tmp_path / "work.partial").exists()
+
+
+DRIVER = """
+import os, shutil, signal, sys
+from pathlib import Path
+
+import accelerate, torch
+from transformers import AutoTokenizer, GenerationConfig, LlamaForCausalLM
+from simmerge_hub.hub.upload.outbox import Sent
+from simmerge_hub.merger import merge
+from simmerge_hub.merger.streaming import stream
+from simmerge_hub.recipe import load
+
+torch.set_num_threads(1)
+recipe, folder, store = load(sys.argv[1])[0], Path(sys.argv[2]), Path(sys.argv[2], "store")
+
+class Box:
+    def find(self, files):
+        return {name: sent for name, sent in files.items() if (store / name).exists()}
+
+    def send(self, name, path):
+        notes = path.with_name(".sent")
+        assert not notes.exists() or name not in notes.read_text(), f"{name} is sent again"
+        shutil.copy(path, store / name)
+        return Sent(name=name, sha256="0" * 64, size=path.stat().st_size)
+
+def finish(_report, place):
+    for path in place.glob("[!.]*"):
+        shutil.copy(path, store / path.name)
+
+def run(tensors):
+    def kill(_name, done, _total):
+        nonlocal tensors
+        tensors -= 1
+        if not tensors:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        box = Box()
+        stream(
+            recipe, folder / "work", begin=lambda _: box, finish=finish, threads=2, progress=kill
+        )
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+store.mkdir()
+print(*[run(int(tensors)) for tensors in sys.argv[3:]], run(0))
+"""
+
+
+@pytest.mark.parametrize("inputs", ["models", "merge"])
+def test_killed_layer_by_layer(inputs: str, tmp_path: Path) -> None:
+    """`kill -9` after so many tensors of a run, in one run after the other."""
+    make_family(tmp_path, "llama")
+    made = replace(recipe(tmp_path, inputs=inputs), shard_size=20_000)
+    (tmp_path / "recipe.yaml").write_text(made.to_yaml())
+    folder = merge(made, tmp_path / "out").folder
+    there = {p.name: p.read_bytes() for p in folder.iterdir() if p.name != "SHA256SUMS"}
+    most = 28 if inputs == "merge" else 28 // KILLS  # of 30; what is done stays done, or not
+    draw = random.Random(0)
+    moments = [str(draw.randint(1, most)) for _ in range(KILLS)]
+    command = [sys.executable, "-W", "ignore", "-c", DRIVER, tmp_path / "recipe.yaml", tmp_path]
+    ran = subprocess.run(
+        [*command, *moments],
+        capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    killed = [str(-signal.SIGKILL)] * KILLS
+    assert ran.stdout.split() == [*killed, "0"], ran.stderr
+    store = {p.name: p.read_bytes() for p in (tmp_path / "store").iterdir()}
+    assert {name: store[name] for name in there} == there
     assert not (tmp_path / "work.partial").exists()
 
 

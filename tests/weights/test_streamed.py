@@ -1,8 +1,9 @@
 """Shards on their way: never more than two, none before it is whole, whoever writes when."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event
 from time import sleep
@@ -10,8 +11,10 @@ from time import sleep
 import pytest
 import torch
 
-from simmerge_hub.weights.writing.shards import Shard, plan_shards
-from simmerge_hub.weights.writing.streamed import AT_ONCE, Conveyor, Order, stream_shards
+from simmerge_hub.weights.writing import streamed
+from simmerge_hub.weights.writing.partial import Partial, partial_folder
+from simmerge_hub.weights.writing.shards import Shard, plan_shards, written_digests
+from simmerge_hub.weights.writing.streamed import AT_ONCE, Conveyor, Order, Ship, stream_shards
 
 ENTRIES: Mapping[str, tuple[str, tuple[int, ...]]] = {f"t{i}": ("F32", (4, 8)) for i in range(24)}
 SHARDS = plan_shards(ENTRIES, 3 * 128, {})
@@ -153,3 +156,84 @@ def test_shards_that_are_too_many_are_deleted_first(tmp_path: Path) -> None:
                 make(conveyor, name)
     assert SHARDS[1].file not in store.files
     assert len(store.files) == len(SHARDS) - 1
+
+
+def test_only_what_is_in_its_file_is_journalled(tmp_path: Path) -> None:
+    """A shard may be begun while a tensor of it waits in memory: until it is stored, its place
+    holds zeros, and their digest must not become what the next run believes."""
+
+    def break_off(shard: Shard, path: Path) -> None:
+        if shard is SHARDS[1]:
+            raise ConnectionError
+        store(shard, path)
+
+    def folder() -> AbstractContextManager[Partial]:
+        digest = written_digests(SHARDS)
+        return partial_folder(tmp_path / "out", identity="x", size=1, digest=digest, keep=False)
+
+    store = Store(tmp_path / "out.partial")
+    with (
+        pytest.raises(ConnectionError),
+        folder() as partial,
+        stream_shards(
+            partial.folder, SHARDS, sent=(), done=(), ship=break_off, order="layers",
+            stored=partial.finish,
+        ) as conveyor,
+    ):  # fmt: skip
+        make(conveyor, "t1")
+        make(conveyor, "t3")
+        conveyor.write("t6", 0, rows("t6")[:2])  # of shard 2, for which there is no room
+        make(conveyor, "t0")
+        make(conveyor, "t2")  # shard 0 is whole, and sent
+        while SHARDS[0].file not in store.files or (store.folder / SHARDS[0].file).exists():
+            sleep(0.001)
+        conveyor.write("t7", 0, rows("t7"))  # there is room: another thread begins shard 2
+        conveyor.write("t6", 2, rows("t6")[2:])
+        conveyor.write("t4", 0, rows("t4"))
+        conveyor.write("t5", 0, rows("t5"))
+        conveyor.finish("t4")
+        conveyor.finish("t5")  # shard 1 is whole, and its sending fails
+        while not conveyor._sending[-1].done():
+            sleep(0.001)
+        conveyor.finish("t6")
+    with folder() as partial:
+        assert "t6" not in partial.done
+        with stream_shards(
+            partial.folder, SHARDS, sent=set(store.files), done=partial.done, ship=store,
+            order="layers", stored=partial.finish,
+        ) as conveyor:  # fmt: skip
+            for name in [name for name in ENTRIES if name not in conveyor.done]:
+                make(conveyor, name)
+    store.check()
+
+
+@pytest.mark.parametrize("order", ["layers", "layers read again"])
+@pytest.mark.parametrize("keeps", [True, False])
+def test_work_begun_anew_has_the_room_of_work_begun(
+    order: Order, keeps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards far from where the work goes on do not take the place of those it begins with."""
+    monkeypatch.setattr(streamed, "LARGEST_WAITING", 5 * 128)
+    done = list[str]()
+
+    def run(ship: Ship, sent: Collection[str], before: Collection[str]) -> None:
+        with stream_shards(
+            tmp_path, SHARDS, sent=sent, done=before, ship=ship, order=order, stored=done.append
+        ) as conveyor:
+            for name in [name for name in ENTRIES if name not in conveyor.done]:
+                make(conveyor, name)
+                if int(name[1:]) % 3 == 2:
+                    conveyor.pass_on()
+
+    def break_off(shard: Shard, path: Path) -> None:
+        if shard is SHARDS[5]:
+            sleep(0.1)
+            raise ConnectionError
+        store(shard, path)
+
+    store = Store(tmp_path)
+    with pytest.raises(ConnectionError):
+        run(break_off, (), ())
+    assert {path.name for path in tmp_path.iterdir()} >= {SHARDS[5].file}
+    run(store, *((set(store.files), list(done)) if keeps else ((), ())))
+    store.check()

@@ -4,6 +4,7 @@ Each is held against the digest that a Hub states of it.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.utils import tqdm
 
 from simmerge_hub.errors import HubError
-from simmerge_hub.hub.client import first_line, translate_answers
+from simmerge_hub.hub.client import api, first_line, translate_answers
 from simmerge_hub.hub.files.hashes import hash_path
-from simmerge_hub.hub.files.location import Location, inside, is_plain
+from simmerge_hub.hub.files.location import FileEntry, Location, inside, is_plain
 from simmerge_hub.version import __version__
 
 LARGE_TRANSFER = 50 * 2**20
 """Bytes from which a download shows a progress bar."""
+LARGEST_SMALL = 50 * 2**20
+"""Bytes of a card, config or list of digests that is downloaded at all."""
 
 
 class LargeOnly(tqdm):
@@ -48,6 +51,19 @@ def local_file(location: Location, file: str) -> Path:
     return path
 
 
+def read_small(location: Location, files: Mapping[str, FileEntry], name: str) -> bytes:
+    """A card, config or the like whole; empty where there is none, or none that anybody would
+    write; raises as `local_file`."""
+    if name not in files or files[name].size > LARGEST_SMALL:
+        return b""
+    return local_file(location, name).read_bytes()
+
+
+def read_text(location: Location, files: Mapping[str, FileEntry], name: str) -> str:
+    """The same as text."""
+    return read_small(location, files, name).decode(errors="replace")
+
+
 _downloaded: set[Path] = set()
 """Files that this process has downloaded, and that were not in the cache for anything else."""
 
@@ -63,6 +79,7 @@ def _download(location: Location, file: str) -> Path:
                     file,
                     revision=location.commit,
                     repo_type=location.repo_type,
+                    token=api().token,
                     library_name="simmerge-hub",
                     library_version=__version__,
                     tqdm_class=LargeOnly,

@@ -94,7 +94,7 @@ class Outbox:
         except RuntimeError as error:  # what hf_xet raises, whatever the reason
             raise HubError(
                 f"{add.path_in_repo} cannot be sent to {self.repo.repo_id}: {first_line(error)}",
-                hint="run the same command again: what was sent is not sent again",
+                hint="run the same command again: only for a pull request all is sent again",
             ) from error
         self._adds[add.path_in_repo] = add
 

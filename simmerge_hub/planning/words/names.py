@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from simmerge_hub.operators import Arm
+from simmerge_hub.operators import OPERATORS, Arm, find
 from simmerge_hub.planning.tree import Tree
 
 PROPER: Mapping[str, str] = {
@@ -54,13 +54,20 @@ def name_operator(operator: str, parameters: Mapping[str, Any]) -> str:
 
 
 def name_arm(arm: Arm, models: Sequence[str]) -> str:
-    """`RegMean++, 70 % code + 30 % math`: an arm that merges these models, in this order."""
+    """`RegMean++, 70 % code + 30 % math`: an arm that merges these models, in this order.
+
+    Where weights are no shares of a whole they are said as they are: `1 × code + 0.4 × math`.
+    """
     name = name_operator(arm.operator, arm.parameters)
     weights = arm.parameters.get("weights")
     if not weights or len(weights) != len(models):
         return name
-    total = sum(weights)
-    shares = (f"{100 * w / total:.0f} % {m}" for w, m in zip(weights, models, strict=True))
+    total, each = sum(weights), zip(weights, models, strict=True)
+    known = find(arm.operator).parameters if arm.operator in OPERATORS else {}
+    if arm.parameters.get("normalize", known.get("normalize", True)) and total:
+        shares = (f"{100 * w / total:.0f} % {m}" for w, m in each)
+    else:
+        shares = (f"{w:g} × {m}" for w, m in each)
     return f"{'average' if name == PROPER['linear'] else name}, {' + '.join(shares)}"
 
 

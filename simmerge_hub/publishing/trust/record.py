@@ -11,7 +11,7 @@ from typing import Any, Literal
 from simmerge_hub.errors import HubError, RepoNotFound, RevisionNotFound
 from simmerge_hub.hub.client import offline
 from simmerge_hub.hub.evaluations import CardScore, card_scores
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.reference import ModelRef, home_path, list_repository, resolve_files
 from simmerge_hub.hub.resolve import front_matter
@@ -108,10 +108,8 @@ def _read_card(reference: str | Path) -> tuple[str, str, Mapping[str, Any]]:
         return str(reference), "", {}
     ref = ModelRef.parse(str(reference))
     location, files = resolve_files(ref)
-    text = ""
-    if "README.md" in files:
-        text = local_file(location, "README.md").read_text("utf-8", "replace")
-    return str(ref), location.commit, front_matter(text)
+    card = front_matter(read_text(location, files, "README.md"))
+    return str(ref), location.commit, card
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +138,10 @@ def _look(source: Source) -> _Current:
 
 def _scores(location: Location | None) -> tuple[CardScore, ...]:
     """What the card of a model states now; nothing if it has none."""
-    if location is None or "README.md" not in location.stated:
+    if location is None:
         return ()
     try:
-        text = local_file(location, "README.md").read_text("utf-8", "replace")
+        text = read_text(location, location.stated, "README.md")
     except HubError:
         return ()
     return card_scores(front_matter(text))

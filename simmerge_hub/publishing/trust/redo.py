@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_small, read_text
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, parse_checksums
 from simmerge_hub.hub.reference import ModelRef, home_path, resolve_files
 from simmerge_hub.merger import MergeReport
@@ -54,13 +54,11 @@ def read_recorded(reference: str | Path) -> Recorded | None:
     if CHECKSUMS_FILE not in files or RECIPE_FILE not in files:
         return None
     try:
-        digests = parse_checksums(local_file(location, CHECKSUMS_FILE).read_bytes(), str(ref))
+        digests = parse_checksums(read_small(location, files, CHECKSUMS_FILE), str(ref))
     except CheckpointError:
         return None
-    card = ""
-    if "README.md" in files:
-        card = local_file(location, "README.md").read_text("utf-8", "replace")
-    return Recorded(name=str(ref), digests=digests, versions=_versions(card))
+    versions = _versions(read_text(location, files, "README.md"))
+    return Recorded(name=str(ref), digests=digests, versions=versions)
 
 
 def _versions(card: str) -> dict[str, str]:

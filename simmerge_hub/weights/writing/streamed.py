@@ -25,6 +25,8 @@ LARGEST_WAITING = 2**31
 """Bytes of tensors that are kept in memory until their shard may be begun."""
 Ship = Callable[[Shard, Path], None]
 """Sends a finished shard; returns when it is not needed here any more."""
+Stored = Callable[[str], None]
+"""Is told of a tensor once all its bytes are in its file, and before that is sent."""
 Order = Literal["shards", "layers", "layers read again"]
 """How tensors come: in the order of the shards; layer by layer; and each layer is read once more
 after it is written, until `pass_on`."""
@@ -35,9 +37,10 @@ class Conveyor:
 
     def __init__(
         self, folder: Path, shards: Sequence[Shard], sent: Collection[str], done: Collection[str],
-        ship: Ship, order: Order,
+        ship: Ship, order: Order, stored: Stored,
     ) -> None:  # fmt: skip
         self._folder, self._shards, self._ship, self._order = folder, shards, ship, order
+        self._stored = stored
         self._number = {name: i for i, shard in enumerate(shards) for name in shard.starts}
         self._ends = {name: (start, end) for s in shards for name, start, end in s.spans}
         gone = {i for i, shard in enumerate(shards) if shard.file in sent}
@@ -47,23 +50,27 @@ class Conveyor:
         self._change, self._storing = Condition(), Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="send")
         self._sending: list[Future[None]] = []
-        kept = self._clear()
+        kept = self._clear(done)
         self._handles = {i: begin_shard(folder / shards[i].file, shards[i]) for i in kept}
         self.done = frozenset(n for n in self._number if self._number[n] in gone) | frozenset(
             name for name in done if self._number[name] in kept
         )
         self._left = [set(shard.starts) - self.done for shard in shards]
 
-    def _clear(self) -> list[int]:
-        """Delete shards that are sent already, or not to be continued now; which are kept."""
-        there = [i for i, s in enumerate(self._shards) if (self._folder / s.file).is_file()]
-        first = self._first()
-        kept = [i for i in there if i not in self._gone]
+    def _clear(self, done: Collection[str]) -> set[int]:
+        """Delete shards that are not to be continued now; which are kept.
+
+        Only the next two that are not gone, and of them those that hold something: others would
+        take the places of those that the work begins with.
+        """
+        there = {i for i, s in enumerate(self._shards) if (self._folder / s.file).is_file()}
+        left = [i for i in range(len(self._shards)) if i not in self._gone][:AT_ONCE]
         if self._order == "shards":
-            kept = [i for i in kept if i < first + AT_ONCE]
-        for number in set(there) - set(kept[:AT_ONCE]):
+            left = [i for i in left if i < self._first() + AT_ONCE]
+        kept = there.intersection(left, {self._number[name] for name in done})
+        for number in there - kept:
             (self._folder / self._shards[number].file).unlink()
-        return kept[:AT_ONCE]
+        return kept
 
     def _first(self) -> int:
         """The first shard that is not gone."""
@@ -120,10 +127,11 @@ class Conveyor:
     def finish(self, name: str) -> None:
         """A tensor is written; the last of a shard sends it, unless it is read once more."""
         with self._change:
-            if name in self._waiting:
+            waits = name in self._waiting
+            if waits:
                 self._whole.add(name)
-            else:
-                self._left[self._number[name]].discard(name)
+        if not waits:
+            self._note(name)
         if self._order != "layers read again":
             self.pass_on()
 
@@ -145,6 +153,12 @@ class Conveyor:
             for low, rows in self._waiting.pop(name):
                 write_rows(handle, name, rows, low, *self._ends[name])
             self._whole.discard(name)
+        self._note(name)
+
+    def _note(self, name: str) -> None:
+        """Say that a tensor is in its file, which nobody sends before."""
+        self._stored(name)
+        with self._change:
             self._left[self._number[name]].discard(name)
 
     def _submit(self) -> None:
@@ -202,6 +216,7 @@ def stream_shards(
     done: Collection[str],
     ship: Ship,
     order: Order = "shards",
+    stored: Stored = lambda _: None,
 ) -> Iterator[Conveyor]:
     """Make shards in a folder that are sent as soon as they are finished, then deleted.
 
@@ -212,8 +227,9 @@ def stream_shards(
         done: tensors that an earlier run finished in the folder.
         ship: sends one; one at a time, in a thread of its own. What it raises ends the writing.
         order: in which the tensors come.
+        stored: told of every tensor once its bytes are in its file: what waits in memory is not.
     """
-    conveyor = Conveyor(folder, shards, sent, done, ship, order)
+    conveyor = Conveyor(folder, shards, sent, done, ship, order, stored)
     try:
         conveyor.pass_on()  # an earlier run may have finished one and not sent it
         yield conveyor

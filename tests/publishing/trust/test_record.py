@@ -1,22 +1,28 @@
 """What `show` says of a merge: how, why, how good, and what its parents are now."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, ModelCard
 
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import EndpointDown, RecipeError, RepoNotFound
+from simmerge_hub.hub.client import acting_with
 from simmerge_hub.hub.evaluations import CardScore
+from simmerge_hub.hub.files import cached
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.hub.upload.results import MeasuredScore, attach_scores
+from simmerge_hub.publishing import verbs
+from simmerge_hub.publishing.target import Target
 from simmerge_hub.publishing.trust.measured import add_measured, show_measured
 from simmerge_hub.publishing.trust.naming import explain_choice, explain_status, name_recipe
 from simmerge_hub.publishing.trust.record import show
+from simmerge_hub.publishing.trust.redo import read_recorded
 from simmerge_hub.publishing.trust.results import Kept, compare_results
 from simmerge_hub.publishing.trust.verify import verify
-from simmerge_hub.publishing.verbs import merge, push
+from simmerge_hub.publishing.verbs import merge, merge_to_hub, push
 from simmerge_hub.recipe import Recipe, Source, Step, load, source
 from simmerge_hub.recipe.why import MEANINGS
 from tests import nano
@@ -86,8 +92,37 @@ def test_predictions_beside_what_was_measured(merged: str, org: str) -> None:
     assert (math.task, math.predicted, math.score, math.measured) == ("math", None, 0.3, None)
 
 
+def raise_down(*_: object) -> None:
+    raise EndpointDown("the Hub answers 503")
+
+
+def test_scores_on_a_card_that_only_its_owner_may_read(
+    merged: str, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    repo, token = f"visitor/{org}", "hf_visitor"
+    push(tmp_path / "out", repo, private=True, token=token)
+    with pytest.raises(RepoNotFound):
+        show(repo)
+    with acting_with(token):
+        edit = partial(show_measured, repo)
+        attach_scores(repo, [measured(0.4, "openai_humaneval")], edit=edit)
+        assert push(tmp_path / "out", repo, token=token).outcome == "unchanged"
+    assert push(tmp_path / "out", repo, token=token).outcome == "unchanged"
+
+
+def test_a_card_that_nobody_would_write_is_not_downloaded(
+    merged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached, "LARGEST_SMALL", 10)
+    monkeypatch.setattr(cached, "local_file", raise_down)
+    with pytest.raises(RecipeError, match="has no recipe on its card"):
+        show(merged)
+    assert read_recorded(merged) is None
+
+
 def test_measured_scores_stand_on_the_card_and_stay_there(
-    merged: str, org: str, tmp_path: Path
+    merged: str, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def attach(repo: str, *scores: MeasuredScore) -> str:
         attach_scores(repo, scores, edit=lambda text: show_measured(repo, text))
@@ -104,6 +139,13 @@ def test_measured_scores_stand_on_the_card_and_stay_there(
     assert verify(merged).holds
     before = HfApi().model_info(merged).sha
     assert push(tmp_path / "out", merged).outcome == "unchanged", "a push does not lose them"
+    assert HfApi().model_info(merged).sha == before
+    assert push(tmp_path / "out", merged, create_pr=True).outcome == "unchanged"
+    merge_to_hub(tmp_path / "plan.yaml", Target(repo_id=merged), folder=tmp_path / "work")
+    assert "## Measured" in ModelCard.load(merged).text
+    with monkeypatch.context() as broken, pytest.raises(EndpointDown):
+        broken.setattr(verbs, "list_repository", raise_down)
+        push(tmp_path / "out", merged)
     assert HfApi().model_info(merged).sha == before
     (tmp_path / "out" / "extra.txt").write_text("")
     push(tmp_path / "out", merged, force=True)

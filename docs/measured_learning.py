@@ -1,0 +1,102 @@
+"""Tables of the page on learning: what it costs, what it gains, what a search reaches."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from measured import read, table
+
+SEARCHES = {
+    "ours": "`search`",
+    "ours, nothing predicted": "`search`, nothing predicted",
+    "random": "random",
+    "CMA-ES": "CMA-ES, the whole space",
+    "CMA-ES on TIES": "CMA-ES on TIES",
+}
+
+
+def learning_cost() -> str:
+    """What so many pairs of a 7B catalogue take."""
+    rows = [
+        (
+            f"{each['pairs']:,}",
+            f"{each['rows']:,}",
+            f"{each['merges']:,}",
+            f"{each['evaluations']:,}",
+            f"{each['million_tokens']:.0f}",
+            " – ".join(f"{hours:.2g}" for hours in each["merge_hours"]),
+            " / ".join(f"{hours:g}" for hours in each["gpu_hours"].values()),
+        )
+        for each in read("learning_cost")["by pairs"]
+    ]
+    heads = (
+        "pairs", "rows", "merges", "evaluations", "million tokens",
+        "hours of merging (Linear – TIES)",
+        "GPU hours at 2,000 / 10,000 / 50,000 tokens a second",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+def learning_curve() -> str:
+    """What the choice gains, by the rows that were learned from."""
+    rows = [
+        (
+            each["rows"],
+            *(
+                f"{each[arms]['chosen']:.3f}: {_spread(each[arms]['over best fixed'])}"
+                for arms in ("all", "weights")
+            ),
+        )
+        for each in read("learning_cost")["learning curve"]
+    ]
+    heads = ("rows", "all arms: chosen, gained over the best fixed arm", "weights alone")
+    return table(heads, rows)
+
+
+def learned_folds() -> str:
+    """Learned and packaged predictors on models that both never saw."""
+    columns = ("packaged", "learned", "alone")
+    rows = _compared("models left out", columns)
+    heads = (
+        "judged on", "cases", "packaged", "learned, with the packaged table", "learned alone",
+        "difference of the first two", "oracle",
+    )  # fmt: skip
+    return table(heads, rows)
+
+
+def learned_domains() -> str:
+    """The same where the packaged table lacks a domain."""
+    rows = _compared("a domain left out", ("packaged", "learned"))
+    return table(
+        ("judged on", "cases", "without the domain", "learned", "difference", "oracle"), rows
+    )
+
+
+def search_curves() -> str:
+    """The best merge so far, as a share of the best there is, by evaluations."""
+    counts = ("5", "10", "20", "40", "100")
+    curves = read("search")["curves"]
+    rows = [
+        (name, *(_share(curves[key], count) for count in counts)) for key, name in SEARCHES.items()
+    ]
+    return table(("evaluations", *counts), rows)
+
+
+def _share(curve: Mapping[str, float], count: str) -> str:
+    return f"{curve[count]:.3f}" if count in curve else "–"
+
+
+def _compared(part: str, columns: Sequence[str]) -> list[tuple[object, ...]]:
+    return [
+        (
+            what,
+            each["cases"],
+            *(f"{each[name]['mean']:.3f}" for name in columns),
+            _spread(each["learned over packaged"]),
+            f"{each['oracle']['mean']:.3f}",
+        )
+        for what, each in read("learned")[part].items()
+    ]
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    return "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**found)
