@@ -157,7 +157,9 @@ def _print_record(record: "MergeRecord") -> None:
     show.OUT.print(_parents(record.parents))
     show.OUT.print()
     rows = [("redo", f"simmerge-hub merge {record.name} -o redone")]
-    show.OUT.print(_paragraphs([*rows, ("check", f"simmerge-hub verify {record.name}")]))
+    if not Path(record.name).is_file():  # a recipe by itself has no files to check
+        rows.append(("check", f"simmerge-hub verify {record.name}"))
+    show.OUT.print(_paragraphs(rows))
 
 
 def _explain(record: "MergeRecord") -> Iterator[tuple[str, str]]:
@@ -216,7 +218,8 @@ def _parents(parents: "tuple[Parent, ...]") -> "Table":
 def _parent(parent: "Parent") -> tuple[str, str, str, str]:
     base = " (base)" if parent.role == "base" else ""
     now = parent.now[:12] if parent.state == "moved on" else NOW[parent.state]
-    return f"  {parent.name}{base}", parent.commit[:12] or "a folder", now, parent.detail
+    at = parent.commit[:12] or ("not pinned" if parent.repo else "a folder")
+    return f"  {parent.name}{base}", at, now, parent.detail
 
 
 def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":

@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from simmerge_hub.cli.main import main
+from tests import nano
 from tests.publishing.trust.test_record import publish_merge
 
 Captured = pytest.CaptureFixture[str]
@@ -126,3 +127,36 @@ def test_show_fits_a_terminal(
     assert [parent["state"] for parent in said["parents"]] == ["same"] * 3
     assert said["results"][0]["predicted"] == [0.5, 0.2, 0.8]
     assert said["why"]["status"] == "calibrated"
+
+
+def test_show_of_a_recipe_names_no_files(
+    recipe: Path, org: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    nano.push(recipe.parent / "a", f"{org}/a")
+    text = recipe.read_text().replace(f"folder: {recipe.parent / 'a'}", f"model: {org}/a")
+    recipe.write_text(text)
+    assert main(["show", str(recipe)]) == 0
+    said = capsys.readouterr().out
+    assert "simmerge-hub verify" not in said
+    assert "not pinned" in said
+    assert "a folder" in said
+
+
+def test_where_a_merge_goes_is_said_whole(recipe: Path, org: str, capsys: Captured) -> None:
+    nano.push(recipe.parent / "a", f"{org}/a")
+    text = recipe.read_text().replace(f"folder: {recipe.parent / 'a'}", f"model: {org}/a")
+    recipe.write_text(text)
+    output = str(recipe.parent / "merged")
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    before = HfApi().model_info(f"{org}/a").sha
+    for name, license, words in (
+        ("a", "mit", "does not say whose the repository is"),
+        (f"{org.upper()}/A", "mit", "is one of the models that were merged"),
+        (f"{org}/other", " ", "--license names no licence"),
+        (f"{org}/other", "x" * 97, "--license names no licence"),
+    ):
+        assert main(["push", output, name, "--license", license]) == 1
+        assert words in " ".join(capsys.readouterr().err.split())
+    assert HfApi().model_info(f"{org}/a").sha == before
+    assert not HfApi().repo_exists(f"{org}/other")

@@ -97,6 +97,11 @@ def run(
     from simmerge_hub.learning.workers.cluster import connect
     from simmerge_hub.learning.workers.here import HERE
 
+    if package and not flavor:
+        raise RequestError(
+            "--package says what a job installs, and no job is asked for",
+            hint="add --hf-jobs FLAVOR, or leave it out",
+        )
     asked = load_learn_recipe(Path(recipe))
     others = tuple(Table(repo=repo) for repo in outcomes)
     asked = replace(asked, together=(*asked.together, *others))

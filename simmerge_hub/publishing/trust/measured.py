@@ -73,7 +73,7 @@ def _summary(results: tuple[Kept, ...]) -> str:
         if kept.measured is not None:
             share = f"{percent(kept.measured)} % of the score of {code(kept.expert)}"
         share += f" on {dataset}"
-        if kept.predicted:
+        if kept.predicted and kept.measured is not None:
             share += f" (expected: {percent(kept.predicted[0])} %)"
         parts.append(share)
     return f"Measured: {'; '.join(parts)}. The section below has all of it."

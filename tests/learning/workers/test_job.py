@@ -93,6 +93,8 @@ def test_options_of_the_command_go_along(
     assert asked["private"] is True
     assert main([*words, "--ray", "auto"]) == 1
     assert "--ray names a cluster" in capsys.readouterr().err
+    assert main(["learn", path, "-o", "x", "--package", PACKAGE]) == 1
+    assert "no job is asked for" in capsys.readouterr().err
 
 
 def test_without_an_account_no_job(monkeypatch: pytest.MonkeyPatch) -> None:

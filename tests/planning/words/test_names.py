@@ -53,3 +53,10 @@ def test_models_are_short_only_where_that_tells_them_apart() -> None:
     assert [short(name) for name in ("a/code", "b/code", "b/math", "c/else")] == [
         "a/code", "b/code", "math", "c/else",
     ]  # fmt: skip
+
+
+def test_weights_that_are_no_shares_are_said_as_they_are() -> None:
+    scaled = arm("task_arithmetic", weights=(1.0, 0.4))
+    assert name_arm(scaled, ("code", "math")) == "task arithmetic, 1 × code + 0.4 × math"
+    shared = arm("task_arithmetic", weights=(1.0, 0.25), normalize=True)
+    assert name_arm(shared, ("code", "math")).endswith(", 80 % code + 20 % math")
