@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from simmerge_hub import localhub
 from simmerge_hub.cli.main import main
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.merger import check, run
+from simmerge_hub.merger import check
 from simmerge_hub.merger.activations import cost
 from simmerge_hub.merger.activations import cost as passes
+from simmerge_hub.merger.work import tensors as work
 from simmerge_hub.recipe import Recipe, Source, Step
 from simmerge_hub.recipe.calibration import Calibration, Prompts
 from tests import nano
@@ -41,8 +42,8 @@ def recipe(folder: Path, answers: int = 0, **parameters: float) -> Recipe:
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of a base and two models, of which no weight may be read and none is run."""
     nano.family(tmp_path)
-    monkeypatch.setattr(run, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
-    monkeypatch.setattr(run, "open_activations", lambda *_: pytest.fail("models were run"))
+    monkeypatch.setattr(work, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
+    monkeypatch.setattr(work, "open_activations", lambda *_: pytest.fail("models were run"))
     return tmp_path
 
 

@@ -9,7 +9,8 @@ import torch
 from simmerge_hub import localhub
 from simmerge_hub.cli.main import main
 from simmerge_hub.errors import RecipeError, RepoNotFound
-from simmerge_hub.merger import check, run
+from simmerge_hub.merger import check, merge
+from simmerge_hub.merger.work import tensors as work
 from simmerge_hub.recipe import Recipe, Source, Step
 from tests import nano
 
@@ -27,7 +28,7 @@ def recipe(folder: Path, *names: str, operator: str = "ties", **how: object) -> 
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of a base and two models, of which no weight may be read."""
     nano.family(tmp_path)
-    monkeypatch.setattr(run, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
+    monkeypatch.setattr(work, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
     return tmp_path
 
 
@@ -78,7 +79,7 @@ def test_downloads_are_counted_until_they_are_here(
     preflight = check(remote)
     assert preflight.download == 3 * size
     assert preflight.disk == preflight.output + 3 * size
-    run.merge(remote, tmp_path / "out")
+    merge(remote, tmp_path / "out")
     assert check(remote).download == 0
 
 

@@ -75,6 +75,7 @@ def test_structural_signals_download_no_weights(
 
     monkeypatch.setattr(_cache_assets, "HF_ASSETS_CACHE", str(tmp_path))
     monkeypatch.setattr(ranges, "local_file", watched)
+    monkeypatch.setattr("simmerge_hub.hub.files.cached.local_file", watched)
     monkeypatch.setattr("simmerge_hub.hub.resolve.local_file", watched)
     monkeypatch.setattr(signature, "run_probes", None)
     made = plan("nano/code", "nano/rag-lora", sources=Sources(signals="structural"))

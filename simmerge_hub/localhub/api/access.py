@@ -108,8 +108,9 @@ def snapshot(request: Request, repository: Repository) -> Commit:
 
 def _find_repository(request: Request, user: User | None) -> Repository:
     """The repository in the path. Anonymous visitors are told to log in, as it might be private."""
+    plural = kind(request)
     try:
         repo_id = names.repo_id(path_value(request, "namespace"), path_value(request, "name"))
-        return rooms(request).repositories.get(kind(request), repo_id)
+        return rooms(request).repositories.get(plural, repo_id)
     except Refused as refused:
         raise RepoNotFound(str(refused), status=None if user else 401) from None
