@@ -237,6 +237,20 @@ def commit(pushed: "Commit") -> None:
     note(f"{said[pushed.outcome]}, {pushed.oid[:12]}: {pushed.url}")
 
 
+def paragraphs(rows: "Iterable[tuple[str, str]]", label: int) -> "Table":
+    """Words in the first `label` columns, and text that wraps beside them; rich reads no markup in
+    either."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=label - 1, no_wrap=True, style="dim")
+    grid.add_column(overflow="fold")
+    for left, right in rows:
+        grid.add_row(Text(f"  {left}"), Text(right))
+    return grid
+
+
 def interval(values: tuple[float, float, float]) -> str:
     """`0.81 (0.70–0.95)`."""
     middle, low, high = values

@@ -148,7 +148,7 @@ def _print_record(record: "MergeRecord") -> None:
     at = f" at {record.commit[:12]}" if record.commit else ""
     show.OUT.print(Text(f"{record.name}{at}", "bold"))
     rows = [("how", name_recipe(record.recipe)), *_explain(record)]
-    show.OUT.print(_paragraphs([*rows, ("licence", record.licence or "not stated")]))
+    show.OUT.print(show.paragraphs([*rows, ("licence", record.licence or "not stated")], LABEL))
     if record.results:
         show.OUT.print()
         show.OUT.print(Text(f"{KEPT}:", "bold"))
@@ -159,7 +159,7 @@ def _print_record(record: "MergeRecord") -> None:
     rows = [("redo", f"simmerge-hub merge {record.name} -o redone")]
     if not Path(record.name).is_file():  # a recipe by itself has no files to check
         rows.append(("check", f"simmerge-hub verify {record.name}"))
-    show.OUT.print(_paragraphs(rows))
+    show.OUT.print(show.paragraphs(rows, LABEL))
 
 
 def _explain(record: "MergeRecord") -> Iterator[tuple[str, str]]:
@@ -172,19 +172,6 @@ def _explain(record: "MergeRecord") -> Iterator[tuple[str, str]]:
         return
     yield "why", explain_choice(why)
     yield "how sure", f"{explain_status(why)} ({why.status})"
-
-
-def _paragraphs(rows: list[tuple[str, str]]) -> "Table":
-    """Words to the left, and text that wraps beside them; rich reads no markup in either."""
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=LABEL - 1, no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for left, right in rows:
-        grid.add_row(Text(f"  {left}"), Text(right))
-    return grid
 
 
 def _results(results: "tuple[Kept, ...]") -> "Table":

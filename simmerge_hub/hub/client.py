@@ -203,5 +203,7 @@ def _down(error: Exception) -> EndpointDown:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without its request id and advice, and without passwords."""
-    return without_credentials(str(error).strip().partition("\n")[0])
+    """What an error says, without its request id and advice, and without passwords; where its
+    first line only announces a reason, the reason too."""
+    first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return without_credentials(f"{first} {rest[0]}" if first.endswith(":") and rest else first)

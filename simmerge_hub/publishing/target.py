@@ -1,6 +1,5 @@
 """Where a merge is published: what is checked before, what its card says there, its collection."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from simmerge_hub.hub.upload.publish import Commit
 
-NAME = re.compile(r"[^/\s]+/[^/\s]+")
 LONGEST_LICENSE = 96
 
 
@@ -41,10 +39,9 @@ class Target:
                 for, or the licence is no name of one.
             OutputError: it is one of the models that are merged.
         """
-        if not NAME.fullmatch(self.repo_id):
-            raise RequestError(
-                f"{self.repo_id!r} does not say whose the repository is", hint="write org/name"
-            )
+        from simmerge_hub.hub.upload.publish import check_name  # what merge spares, see below
+
+        check_name(self.repo_id)
         if self.license is not None and not 0 < len(self.license.strip()) <= LONGEST_LICENSE:
             raise RequestError(
                 "--license names no licence", hint="write its identifier, --license apache-2.0"

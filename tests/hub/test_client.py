@@ -17,7 +17,7 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub import client
-from simmerge_hub.hub.client import api, translate_errors
+from simmerge_hub.hub.client import api, first_line, translate_errors
 
 
 def answered(kind: type[hf.HfHubHTTPError], status: int) -> hf.HfHubHTTPError:
@@ -96,3 +96,11 @@ def test_inside_the_hub_is_asked_as_somebody_else() -> None:
             assert client.api() is own
     assert client.api() is own
     assert own.whoami()["name"] == "nano"
+
+
+def test_the_reason_after_a_first_line_that_announces_it() -> None:
+    assert first_line(ValueError("Bad request:\n\nno such branch\nmore")) == (
+        "Bad request: no such branch"
+    )
+    assert first_line(ValueError("refused\n(Request ID: 1)")) == "refused"
+    assert first_line(ValueError("")) == ""

@@ -16,7 +16,7 @@ from huggingface_hub.utils import (
     enable_progress_bars,
 )
 
-from simmerge_hub.errors import HubError, PushFailed
+from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed, RequestError
 from simmerge_hub.hub.client import api, first_line, translate_errors
 from simmerge_hub.hub.files.cached import LARGE_TRANSFER
 from simmerge_hub.hub.files.checksums import visible_files
@@ -85,12 +85,27 @@ def publish_folder(
         return _commit(contents, repo, repo_type, revision, create_pr, message)
 
 
+def check_name(repo_id: str) -> None:
+    """A name without an owner would be whoever's the token is.
+
+    Raises:
+        RequestError: it is not of the form `org/name`; what else a name may be the Hub says.
+    """
+    owner, _, name = repo_id.partition("/")
+    if not (owner and name):
+        raise RequestError(
+            f"{repo_id!r} does not say whose the repository is", hint="write org/name"
+        )
+
+
 def open_repository(repo_id: str, repo_type: RepoType, private: bool) -> RepoUrl:
     """The repository, created if there is none; a Space is one of gradio.
 
     Raises:
+        RequestError: it has no owner.
         PushFailed: it should be private, and is there and public.
     """
+    check_name(repo_id)
     sdk = "gradio" if repo_type == "space" else None
     repo = api().create_repo(
         repo_id, repo_type=repo_type, private=private, space_sdk=sdk, exist_ok=True
@@ -155,6 +170,11 @@ def translate_push_errors(repo_id: str) -> Iterator[None]:
     try:
         with translate_errors(repo_id):
             yield
+    except OfflineWithoutCache as error:
+        raise PushFailed(
+            f"offline mode is on, and {repo_id} is on the Hub; nothing was pushed",
+            hint="unset HF_HUB_OFFLINE, then push again",
+        ) from error
     except HubError as error:
         refusal = _refusal(repo_id, error.__cause__)
         if refusal is None:

@@ -6,7 +6,7 @@ Knows nothing of models, but how many there are.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from simmerge_hub.operators import Arm, check
+from simmerge_hub.operators import Arm, check, find
 
 Range = tuple[float, float]
 WEIGHT: Range = (0.1, 0.9)
@@ -56,8 +56,7 @@ def params_of(chosen: Arm, models: int) -> dict[str, Any] | None:
     for i, weight in enumerate(weights):
         params[f"weight.{i}"] = _inside(weight / sum(weights), WEIGHT)
     for name, limits in RANGES[operator].items():
-        default = 1.0 if name == "scale" else limits[1]
-        value = float(chosen.parameters.get(name, default))
+        value = float(chosen.parameters.get(name, find(chosen.operator).parameters[name]))
         if name == "scale":
             value *= _strength(chosen, weights)
         params[f"{operator}.{name}"] = _inside(value, limits)

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from simmerge_hub import localhub
-from simmerge_hub.errors import HubError, PushFailed
+from simmerge_hub.errors import HubError, PushFailed, RequestError
 from simmerge_hub.hub.upload import publish
 from simmerge_hub.hub.upload.publish import publish_folder
 from tests import nano
@@ -226,3 +226,21 @@ def test_a_folder_that_is_not_there(hub: localhub.Hub, org: str, tmp_path: Path)
         publish_folder(tmp_path / "gone", f"{org}/model")
     assert str(caught.value) == f"{tmp_path}/gone holds no file to push"
     assert not HfApi().repo_exists(f"{org}/model")
+
+
+def test_a_name_without_an_owner_is_nobodys(api: HfApi, org: str, tmp_path: Path) -> None:
+    folder = nano.model(tmp_path / "model")
+    for name in ("model", "", f"{org}/", "/model"):
+        with pytest.raises(RequestError, match="whose the repository is"):
+            publish_folder(folder, name, message="x")
+    assert not list(api.list_models(author=org))
+
+
+def test_offline_nothing_is_pushed(
+    org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    folder = nano.model(tmp_path / "model")
+    with pytest.raises(PushFailed, match="offline mode is on") as caught:
+        publish_folder(folder, f"{org}/offline", message="x")
+    assert "unset HF_HUB_OFFLINE" in caught.value.hint

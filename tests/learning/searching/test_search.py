@@ -28,7 +28,7 @@ from simmerge_hub.learning.searching.search import (
 from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of, points_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial
-from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm, merge_tensors
+from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm, find, merge_tensors
 from tests.evaluations import Killed, StandIn
 
 STARTS = [arm("ties", density=0.3), arm("linear")]
@@ -180,6 +180,12 @@ def test_an_arm_without_weights_is_itself_in_the_space() -> None:
         each = 1.0 if chosen.operator == "task_arithmetic" else 0.5
         assert made["weights"] == (each, each)
         assert {**made, **chosen.parameters} == made
+
+
+def test_what_an_arm_leaves_out_is_its_operators_default() -> None:
+    params = params_of(arm("ties"), 2)
+    assert params is not None
+    assert params["ties.density"] == find("ties").parameters["density"]
 
 
 @pytest.mark.parametrize("chosen", (*ARMS, *FED_ARMS), ids=lambda chosen: chosen.label)

@@ -1,7 +1,7 @@
 """A decision on one screen of 80 x 24: advice, bars, how sure and why, what to do next."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -37,29 +37,19 @@ def print_decision(
     rows += [
         ("or" if place else "instead", text) for place, text in enumerate(decision.advice.instead)
     ]
-    show.OUT.print(_paragraphs(rows))
+    show.OUT.print(show.paragraphs(rows, LABEL))
     show.OUT.print()
     show.OUT.print(Text(f"{EXPECTED}:", "bold"))
     show.OUT.print(_bars(decision))
     show.OUT.print()
     sure = f"{decision.sure} ({decision.status})"
-    show.OUT.print(_paragraphs([("how sure", sure), ("why this", decision.why)]))
+    show.OUT.print(show.paragraphs([("how sure", sure), ("why this", decision.why)], LABEL))
     if decision.others:
         show.OUT.print()
         show.OUT.print(_others(decision.columns, decision.others))
     show.OUT.print()
     rows = [("licence", licence.verdict)] if licence else []
-    show.OUT.print(_paragraphs([*rows, *_next(plan, written, verbose)]))
-
-
-def _paragraphs(rows: Iterable[tuple[str, str]]) -> Table:
-    """Words to the left, and text that wraps beside them; rich reads no markup in either."""
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(width=LABEL - 1, no_wrap=True, style="dim")
-    grid.add_column(overflow="fold")
-    for left, right in rows:
-        grid.add_row(Text(f"  {left}"), Text(right))
-    return grid
+    show.OUT.print(show.paragraphs([*rows, *_next(plan, written, verbose)], LABEL))
 
 
 def _bars(decision: "Decision") -> Table:
