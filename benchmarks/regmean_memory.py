@@ -34,6 +34,7 @@ HERE = Path(__file__).parent
 MODELS = {
     "shallow": (1024, 2816, 4),
     "deep": (1024, 2816, 16),
+    "1.1B, two layers": (2048, 5632, 2),
     "1.1B": (2048, 5632, 22),
     "7B, one layer": (4096, 14_336, 1),
 }

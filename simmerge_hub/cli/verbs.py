@@ -224,7 +224,9 @@ def _stream(
 
 
 def _made(report: "MergeReport", where: str) -> str:
-    return f"{report.tensors} tensors, {spell_bytes(report.size)} in {report.seconds:.1f} s{where}"
+    over = f" ({report.taken_over} were made before)" if report.taken_over else ""
+    size, time = spell_bytes(report.size), f"{report.seconds:.1f} s"
+    return f"{report.tensors} tensors{over}, {size} in {time}{where}"
 
 
 def _report(report: "MergeReport", redo: "Redo | None", folder: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class MergeReport:
     """What a merge did: the pinned recipe, where it lies, and what it cost.
 
     `size` is bytes of the weight files; `checkpoints` the inputs as they were resolved; `notes`
-    what was decided by rule, in sentences.
+    what was decided by rule, in sentences; `taken_over` tensors that an earlier run had written.
     """
 
     recipe: Recipe
@@ -29,6 +29,7 @@ class MergeReport:
     seconds: float
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    taken_over: int = 0
 
 
 def versions() -> dict[str, str]:

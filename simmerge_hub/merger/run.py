@@ -5,7 +5,7 @@ written to its final place. Memory does not grow with the model, and the bytes d
 alone: not on threads, on block sizes, or on a crash in between.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -22,9 +22,10 @@ from simmerge_hub.merger.report import MergeReport, Progress, versions
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
+from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import open_shards_to_read
-from simmerge_hub.weights.writing.partial import partial_folder
+from simmerge_hub.weights.writing.partial import Partial, partial_folder
 from simmerge_hub.weights.writing.shards import (
     Shard,
     open_shards,
@@ -44,11 +45,13 @@ def merge(
     threads: int | None = None,
     evict: bool = False,
     durable: bool = True,
+    spare: bool = False,
     notes: str = "",
     page: Page | None = None,
     progress: Progress | None = None,
 ) -> MergeReport:
-    """Run a recipe. A run that was cut off is continued by running it again.
+    """Run a recipe. A run that was cut off is continued by running it again, and one that a plan
+    has tried and kept is taken over.
 
     Args:
         recipe: what to merge; inputs without a commit are pinned to what they are now.
@@ -57,6 +60,7 @@ def merge(
         threads: tensors merged at a time; all cores by default. The bytes do not depend on it.
         evict: delete shards that were downloaded for this as soon as they are merged.
         durable: flush to the disk before the folder appears.
+        spare: leave beside the folder what it takes to keep it for another merge of the same.
         notes: YAML appended to the recipe beside the weights (a plan's `why:`).
         page: the README.md, and texts that belong to it, by file name.
         progress: called after every tensor.
@@ -96,6 +100,7 @@ def merge(
         digest=written_digests(shards),
         overwrite=overwrite,
         durable=durable,
+        spare=spare,
     ) as partial:
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = FinishTensor(partial.finish, len(partial.done), len(layout.entries), progress)
@@ -112,7 +117,7 @@ def merge(
                 evict=evict,
                 threads=threads,
             )
-            decided = write_tensors(writing, prompts)
+            decided = _write_what_is_left(partial, writing, prompts)
         report = MergeReport(
             recipe=layout.recipe,
             folder=Path(output),
@@ -122,10 +127,22 @@ def merge(
             seconds=perf_counter() - began,
             versions=versions(),
             notes=(*layout.notes, *decided),
+            taken_over=len(partial.done),
         )
         write_texts(report, partial.folder, notes, page)
         write_checksums(partial.folder)
     return report
+
+
+def _write_what_is_left(
+    partial: Partial, writing: Writing, prompts: Mapping[str, Sequence[ProbeSet]]
+) -> tuple[str, ...]:
+    """Nothing, if an earlier run came to its end: not even a model is run then."""
+    if partial.notes is not None and partial.done >= writing.layout.entries.keys():
+        return partial.notes
+    decided = write_tensors(writing, prompts)
+    partial.conclude(decided)
+    return decided
 
 
 def write_texts(report: MergeReport, folder: Path, notes: str, page: Page | None) -> None:

@@ -15,6 +15,7 @@ from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.predictor.measured import tried
 from simmerge_hub.signatures.merged.kept import Kept, summarise
+from simmerge_hub.weights.writing import spare
 
 Gaps = Callable[[Choice], Mapping[str, Gap]]
 """A merge -> task -> what there is to lose."""
@@ -59,6 +60,8 @@ def run_all(
 ) -> list[Run]:
     """Make and run the merges that were not tried before, one at a time; their runs in order.
 
+    The most promising one comes last: it stays until all are judged.
+
     Args:
         workshop: where they are made.
         choices: which.
@@ -74,13 +77,14 @@ def run_all(
     runs = {choice.label: workshop.find(choice.tree) for choice in chosen}
     missing = [choice for choice in chosen if runs[choice.label] is None]
     if missing:
+        spare.drop()
         workshop.check_disk()
         clock = Clock(workshop.size, len(missing), say)
         if note:
             note(state_cost(workshop, clock, len(chosen), asked))
-        for choice in missing:
+        for choice in reversed(missing):
             clock.begin(choice.label)
-            runs[choice.label] = workshop.make(choice.tree)
+            runs[choice.label] = workshop.make(choice.tree, keep=choice is missing[0])
             clock.end()
     return [run for run in runs.values() if run is not None]
 

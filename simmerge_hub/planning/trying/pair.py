@@ -69,6 +69,7 @@ def try_pair(
             choices, dict(zip(labels, runs, strict=True)), workshop, lambda _: gaps, order,
             blind=blind,
         )  # fmt: skip
+        workshop.leave(outcome.choices[0].tree)
         outcome = replace(outcome, silent=answers.silent)
     return _conclude(verdict, outcome, inputs, order)
 

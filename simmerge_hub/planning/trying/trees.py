@@ -63,6 +63,7 @@ def try_trees(
     outcome = decide(
         every, runs, workshop, lambda choice: tree_gaps(choice, inputs), order, blind=blind
     )
+    workshop.leave(outcome.choices[0].tree)
     return replace(outcome, silent=answers.silent)
 
 

@@ -1,8 +1,9 @@
 """Really making merges, one at a time, to see what they do on the probes.
 
 Nothing is evaluated: there are no labels. Each merge is written to a temporary folder, run over the
-tasks' prompts and the experts' own answers, and deleted. What it did is cached by its recipe, so
-that nothing is tried twice, and what was interrupted goes on.
+tasks' prompts and the experts' own answers, and deleted; the last one only if it is not chosen.
+What it did is cached by its recipe, so that nothing is tried twice, and what was interrupted goes
+on.
 """
 
 import shutil
@@ -27,6 +28,7 @@ from simmerge_hub.signatures.probing.probe import ProbeSet, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import tried
 from simmerge_hub.units import spell_bytes
+from simmerge_hub.weights.writing import spare
 
 DISK_RESERVE = 2**28
 """Bytes that stay free beside a merge."""
@@ -95,8 +97,12 @@ class Workshop:
             sketches={task: each for task, each in sketches.items() if each},
         )
 
-    def make(self, tree: Tree) -> Run:
-        """Make the tree's merge, run it, and delete it; nothing is left behind but what it did.
+    def make(self, tree: Tree, *, keep: bool) -> Run:
+        """Make the tree's merge and run it; nothing is left behind but what it did.
+
+        Args:
+            tree: which.
+            keep: leave the merge itself as well, for a `merge` of it.
 
         Raises:
             SimmergeError: as `merge` and `run_probes` do.
@@ -104,11 +110,17 @@ class Workshop:
         recipe = self.recipe(tree)
         with TemporaryDirectory(prefix="simmerge-") as folder:
             made = Path(folder) / "merge"
-            merge(recipe, made, durable=False)
+            merge(recipe, made, durable=False, spare=keep)
             merged = resolve(str(made))
             run = Run(readings=self._read(merged), sketches=self._sketch(merged, tree))
-        self._keep(recipe.fingerprint, run)
+            self._keep(recipe.fingerprint, run)
+            if keep:
+                spare.keep(made, recipe.fingerprint)
         return run
+
+    def leave(self, chosen: Tree) -> None:
+        """Delete the merge that was kept unless it is the chosen one."""
+        spare.drop(but=self.recipe(chosen).fingerprint)
 
     def check_disk(self) -> None:
         """OutputError unless there is room for one merge."""

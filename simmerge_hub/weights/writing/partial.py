@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from pathlib import Path
 
 from simmerge_hub.errors import CheckpointError, OperatorError, OutputError, RecipeError
 from simmerge_hub.units import spell_bytes
+from simmerge_hub.weights.writing.spare import DISK_RESERVE, JOURNAL, journal_path, take
 
-JOURNAL = ".journal"
-DISK_RESERVE = 64 * 2**20
-"""Bytes of disk that must stay free beside the output."""
+NOTES = "notes"
+"""The key of a journal's last line, when all is done."""
 Digest = Callable[[Path, str], str]
 """The digest of a tensor's data as it lies in a folder; "" where it is not there."""
 
@@ -33,10 +33,17 @@ class Partial:
     done: frozenset[str]
     journal: int
     digest: Digest
+    notes: tuple[str, ...] | None = None
+    """What an earlier run that had come to its end said of its work."""
 
     def finish(self, name: str) -> None:
         """A tensor is written; it will not be done again. One write call: a line or nothing."""
         line = json.dumps([name, self.digest(self.folder, name)])
+        os.write(self.journal, f"{line}\n".encode())
+
+    def conclude(self, notes: Sequence[str]) -> None:
+        """All tensors are written, and this is to be said of them."""
+        line = json.dumps({NOTES: list(notes)})
         os.write(self.journal, f"{line}\n".encode())
 
 
@@ -50,6 +57,7 @@ def partial_folder(
     overwrite: bool = False,
     durable: bool = True,
     keep: bool = True,
+    spare: bool = False,
 ) -> Iterator[Partial]:
     """A folder to fill that becomes `output` when the block ends, and only then.
 
@@ -64,6 +72,7 @@ def partial_folder(
         overwrite: replace an existing folder, at the end.
         durable: flush to the disk before the rename.
         keep: whether there shall be an `output`; otherwise nothing is left when the block ends.
+        spare: leave the journal beside `output`, so that `spare.keep` can take it.
 
     Raises:
         OutputError: `output` exists, the disk is too full, another process is at it, or
@@ -74,17 +83,19 @@ def partial_folder(
     with _lock(output):
         _restore(output, folder)
         _check_paths(output, folder, overwrite or not keep)
+        if keep and not folder.exists():
+            take(identity, folder)
         _check_disk(folder, output, size)
         folder.mkdir(exist_ok=True)
         with _open_journal(folder) as journal:
-            done = _resume(folder, journal, identity, digest)
+            done, notes = _resume(folder, journal, identity, digest)
             try:
-                yield Partial(folder=folder, done=done, journal=journal, digest=digest)
+                yield Partial(folder=folder, done=done, journal=journal, digest=digest, notes=notes)
             except (CheckpointError, OperatorError, RecipeError):
                 shutil.rmtree(folder)
                 raise
         if keep:
-            _replace(folder, output, durable)
+            _replace(folder, output, durable, spare)
         else:
             shutil.rmtree(folder)
 
@@ -151,20 +162,23 @@ def _open_journal(folder: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _resume(folder: Path, journal: int, identity: str, digest: Digest) -> frozenset[str]:
-    """The tensors an earlier run of the same work finished; otherwise the folder is emptied."""
+def _resume(
+    folder: Path, journal: int, identity: str, digest: Digest
+) -> tuple[frozenset[str], tuple[str, ...] | None]:
+    """The tensors an earlier run of the same work finished, and what it said at its end; otherwise
+    the folder is emptied."""
     text = os.pread(journal, os.fstat(journal).st_size, 0)
     whole = text[: text.rfind(b"\n") + 1]
     os.ftruncate(journal, len(whole))  # a crash may have cut the last line short
     first, *lines = whole.decode(errors="replace").splitlines() or [""]
     if first == identity:
-        return _finished(folder, lines, digest)
+        return _finished(folder, lines, digest), _notes(lines)
     for path in folder.iterdir():
         if path.name != JOURNAL:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     os.ftruncate(journal, 0)
     os.write(journal, f"{identity}\n".encode())
-    return frozenset()
+    return frozenset(), None
 
 
 def _finished(folder: Path, lines: list[str], digest: Digest) -> frozenset[str]:
@@ -193,6 +207,15 @@ def _entry(line: str) -> tuple[str, str] | None:
     return None
 
 
+def _notes(lines: list[str]) -> tuple[str, ...] | None:
+    """What the last line says, if it concludes the work."""
+    try:
+        stated = json.loads(lines[-1])[NOTES]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return tuple(map(str, stated)) if isinstance(stated, list) else None
+
+
 def _check_disk(folder: Path, output: Path, size: int) -> None:
     held = sum(p.stat().st_blocks * 512 for p in folder.iterdir()) if folder.exists() else 0
     free = shutil.disk_usage(output.parent).free + held
@@ -203,25 +226,26 @@ def _check_disk(folder: Path, output: Path, size: int) -> None:
         )
 
 
-def _replace(folder: Path, output: Path, durable: bool) -> None:
+def _replace(folder: Path, output: Path, durable: bool, spare: bool) -> None:
     """`folder` becomes `output`. A crash in between leaves one of the two complete."""
     if durable:
         for path in [*folder.rglob("*"), folder]:
             _sync(path)
-    journal, old = _journal_path(output), _replaced_path(output)
+    journal, old = journal_path(output), _replaced_path(output)
     (folder / JOURNAL).rename(journal)
     if output.exists():
         output.rename(old)
     folder.rename(output)
     if durable:
         _sync(output.parent)
-    journal.unlink()
+    if not spare:
+        journal.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _restore(output: Path, folder: Path) -> None:
     """Undo a replacement that a crash cut in two, or finish it."""
-    old, journal = _replaced_path(output), _journal_path(output)
+    old, journal = _replaced_path(output), journal_path(output)
     if journal.exists() and folder.exists() and not (folder / JOURNAL).exists():
         journal.rename(folder / JOURNAL)
     journal.unlink(missing_ok=True)
@@ -232,11 +256,6 @@ def _restore(output: Path, folder: Path) -> None:
 
 def _replaced_path(output: Path) -> Path:
     return output.with_name(f".{output.name}.simmerge-replaced")
-
-
-def _journal_path(output: Path) -> Path:
-    """Where the journal is while the folder that it says is finished gets its name."""
-    return output.with_name(f".{output.name}.simmerge-journal")
 
 
 def _sync(path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import ObjectiveError, OutputError, ProbeError
+from simmerge_hub.merger import merge
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Search, Sources, Tasks
 from simmerge_hub.planning.choice import CAUTION, Order
@@ -17,6 +18,7 @@ from simmerge_hub.planning.trying import trial
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.recipe import parse
 from simmerge_hub.selector.predictor.origin import find
+from simmerge_hub.weights.writing import spare
 
 NAMES = ("code", "math", "multilingual")
 MODELS = [str(nano_folder() / name) for name in NAMES]
@@ -72,6 +74,30 @@ def test_a_second_plan_tries_nothing_and_says_the_same(
     assert pair().to_yaml() == first.to_yaml()
 
 
+def test_the_merge_that_was_made_last_is_taken_over_if_it_is_the_chosen_one(
+    pair: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workshop, "find", lambda *_: None)
+    made = pair()
+    spare.drop(but=made.recipe.fingerprint)
+    over = merge(made.recipe, tmp_path / "over", durable=False)
+    anew = merge(made.recipe, tmp_path / "anew", durable=False)
+    assert (over.taken_over, anew.taken_over) == (over.tensors, 0)
+    assert over.notes == anew.notes
+    files = [{p.name: p.read_bytes() for p in each.folder.iterdir()} for each in (over, anew)]
+    assert files[0] == files[1]
+
+
+def test_a_merge_that_is_not_chosen_is_not_kept(
+    pair: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair()  # tried now, if not before
+    dropped: list[str] = []
+    monkeypatch.setattr(spare, "drop", lambda *, but="": dropped.append(but))
+    made = pair()
+    assert dropped == [made.recipe.fingerprint]
+
+
 def test_what_was_seen_is_written_into_the_plan_and_read_again(pair: Callable[..., Plan]) -> None:
     made = pair()
     recipe, why = parse(made.to_yaml(), "the plan")
@@ -79,8 +105,8 @@ def test_what_was_seen_is_written_into_the_plan_and_read_again(pair: Callable[..
     assert why is not None
     assert why.status == "tried"
     assert set(why.tried) == set(made.tried)
-    for merge in why.predictions:
-        assert bool(merge.kept) == (merge.merge in made.tried) == bool(merge.predicted)
+    for each in why.predictions:
+        assert bool(each.kept) == (each.merge in made.tried) == bool(each.predicted)
     best = why.predictions[0]
     assert set(best.kept["code"]) == {"answers", "tokens", "regained"}
 
