@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 READ_ENTRIES = 2**20
 """Entries of a tensor read at a time."""
+M_MMAP_THRESHOLD = -3
+"""What glibc's malloc.h calls the smallest block that is taken from the system by itself."""
 
 
 def load_by_layers(
@@ -56,6 +58,7 @@ def load_by_layers(
     """
     from accelerate import cpu_offload
 
+    map_large_blocks()
     model = _build_empty(folder, dtype, untied)
     stored = Stored(model=model, rows=rows, origins=find_origins(model, rows), dtype=dtype)
     _check_stored(stored)
@@ -199,6 +202,17 @@ def _stream_head(stored: Stored, place: torch.device) -> None:
 
 def _freeze(values: Tensor) -> Parameter:
     return Parameter(values, requires_grad=False)
+
+
+def map_large_blocks() -> None:
+    """From now on malloc takes each large block from the system and gives it back when it is freed.
+
+    glibc raises the size from which it does so, up to 32 MB, with every such block that is freed.
+    Smaller ones then lie in its heap, and what stays is put between the holes that they leave: the
+    peak of a model of 24 layers of 2,048 × 2,048 grew by half over the first ten of them.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(M_MMAP_THRESHOLD, 4 * READ_ENTRIES)
 
 
 def trim_memory() -> None:
