@@ -6,7 +6,9 @@ The arm-conditioned forest scores arms nobody measured, from what they do to the
 Here it searches a scale for each model (task arithmetic), first by steps of 0.3, then of 0.1
 around the best three points, for pairs whose models had no part in its training. What it chooses is
 merged and examined as the table's arms were, and stands beside the choice among the table's arms
-that look at weights alone. Both tasks of a pair at once; with all features, and without prompts. A
+that look at weights alone. It does so twice: as it learned from the table, and as it learned from
+four scales besides that are drawn for each pair and measured. Both tasks of a pair at once; with
+all features, and without prompts. A
 searched merge is taken where the forest promises more of it than of that choice, by a lead of 0 or
 of those in LEADS. The size of the trees is the one that selection.json names. Writes
 benchmarks/coefficients.json; `--resume` keeps what was measured.
@@ -20,18 +22,20 @@ from functools import lru_cache
 from itertools import product
 from math import log, sqrt
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import torch
 from selection import FOLDS, SEED, TABLES, ZOO, round_all
+from xgboost import DMatrix, train
 
 from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm
-from simmerge_hub.selector.models import mixture
+from simmerge_hub.selector.models import conditioned, mixture
 from simmerge_hub.selector.models.mixture import Mixture, Size
 from simmerge_hub.selector.models.resampling import resample, spread
 from simmerge_hub.selector.tables.features import load_features
-from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP, Outcome, gap_closed, load_outcomes
+from simmerge_hub.selector.tables.outcomes import Outcome, gap_closed, load_outcomes
 from simmerge_hub.selector.tables.rows import Floats, Rows, join, splits
 from simmerge_hub.signatures.features.registry import REGISTRY
 from simmerge_hub.zoo.evaluation import evaluate, exam, mean
@@ -45,9 +49,14 @@ HERE = Path(__file__).parent
 LOW, HIGH, COARSE, FINE = 0.3, 1.2, 0.3, 0.1
 POINTS = 3
 """Coarse points around which is searched finely."""
+DRAWN = 4
+"""Scales that are measured of every pair to learn from."""
 LEADS = (0.0, 0.02, 0.05)
 Scales = tuple[float, float]
 Pair = tuple[str, str]
+Key = tuple[Pair, Scales]
+Gains = tuple[float, float]
+"""On the first model's task, and on the second's."""
 Chosen = dict[str, Any]
 
 
@@ -61,14 +70,34 @@ def main() -> None:
     outcomes = load_outcomes(TABLES / f"{ZOO}.jsonl.gz")
     features = load_features(TABLES / f"{ZOO}-features.jsonl.gz")
     rows = join(outcomes, features, (*ARMS, *FED_ARMS))
-    size = Size(**json.loads((HERE / "selection.json").read_text())["size"])
-    choices = {name: choose(some, size) for name, some in views(rows).items()}
-    wanted = {(pair, c["scales"]) for some in choices.values() for pair, c in some.items()}
     by_key = {(row.expert, row.auxiliary): row for row in outcomes.rows}
-    gains = measure(options.zoo, sorted(wanted), by_key, options.resume)
-    report = {name: judge(some, gains) for name, some in choices.items()}
-    text = json.dumps(round_all({"pairs": len(choices["all features"]), **report}), indent=1)
-    (HERE / "coefficients.json").write_text(text + "\n")
+    size = Size(**json.loads((HERE / "selection.json").read_text())["size"])
+    designed = [(pair, scales) for pair in whole_pairs(rows) for scales in draw(pair)]
+    gains = measure(options.zoo, designed, by_key, options.resume)
+    report: dict[str, Any] = {"pairs": len(whole_pairs(rows)), "drawn": len(designed)}
+    for name, some in views(rows).items():
+        for known, more in (("the table", {}), ("the table and drawn scales", gains)):
+            choices = choose(some, size, more)
+            wanted = sorted((pair, choice["scales"]) for pair, choice in choices.items())
+            reached = measure(options.zoo, wanted, by_key, options.resume)
+            report.setdefault(name, {})[known] = judge(choices, reached)
+            text = json.dumps(round_all(report), indent=1)
+            (HERE / "coefficients.json").write_text(text + "\n")
+
+
+def whole_pairs(rows: Rows) -> list[Pair]:
+    """The pairs of which both roles are among the rows, in one order."""
+    roles = set(zip(rows.experts, rows.auxiliaries, strict=True))
+    return sorted((a, b) for a, b in roles if a < b and (b, a) in roles)
+
+
+def draw(pair: Pair) -> list[Scales]:
+    """The scales that are measured of a pair to learn from: the same ones every time."""
+    random = Random("/".join(pair))
+    return [
+        (round(random.uniform(LOW, HIGH), 2), round(random.uniform(LOW, HIGH), 2))
+        for _ in range(DRAWN)
+    ]
 
 
 def views(rows: Rows) -> dict[str, Rows]:
@@ -81,16 +110,44 @@ def views(rows: Rows) -> dict[str, Rows]:
     }
 
 
-def choose(rows: Rows, size: Size) -> dict[Pair, Chosen]:
-    """Each pair's choice among the table's arms on weights, and by search; models left out."""
+def choose(rows: Rows, size: Size, more: Mapping[Key, Gains]) -> dict[Pair, Chosen]:
+    """Each pair's choice among the table's arms on weights, and by search; models left out.
+
+    `more` is what drawn scales reached: the forest learns from those of its training pairs too.
+    """
     chosen: dict[Pair, Chosen] = {}
 
     def one(split: Any) -> None:
-        fitted = mixture.fit(rows.take(split.train), size, seed=SEED)
+        known = rows.take(split.train)
+        fitted = mixture.fit(known, size, seed=SEED)
+        if more:
+            fitted = replace(fitted, forest=fit_forest(known, more, size))
         chosen.update(choose_in_fold(fitted, rows.take(split.test)))
 
     mixture.run_in_parallel(one, splits(rows, FOLDS, seed=SEED))
     return dict(sorted(chosen.items()))
+
+
+def fit_forest(rows: Rows, more: Mapping[Key, Gains], size: Size) -> Any:
+    """The arm-conditioned forest on the table's arms and on the scales that were drawn."""
+    trained = conditioned.operators(rows.arms)
+    places = {pair: i for i, pair in enumerate(zip(rows.experts, rows.auxiliaries, strict=True))}
+    lines = [
+        (places[roles], scales if roles == pair else (scales[1], scales[0]), gain)
+        for (pair, scales), both in more.items()
+        for roles, gain in zip((pair, pair[::-1]), both, strict=True)
+        if roles in places
+    ]
+    inputs, gains = conditioned.examples(rows, SEED)
+    fresh = conditioned.lines(
+        rows.values[[place for place, _, _ in lines]],
+        np.array([effects_of(rows, place, scales) for place, scales, _ in lines]),
+        [as_arm(scales) for _, scales, _ in lines],
+        trained,
+    )
+    label = np.concatenate([gains, [gain for _, _, gain in lines]])
+    data = DMatrix(np.concatenate([inputs, fresh]), label=label, nthread=1)
+    return train(conditioned.SETTINGS | {"seed": SEED}, data, num_boost_round=size.conditioned)
 
 
 def choose_in_fold(fitted: Mixture, rows: Rows) -> Iterator[tuple[Pair, Chosen]]:
@@ -179,14 +236,14 @@ def effects_of(rows: Rows, place: int, scales: Scales) -> list[float]:
 
 def measure(
     folder: Path,
-    wanted: Sequence[tuple[Pair, Scales]],
+    wanted: Sequence[Key],
     rows: Mapping[Pair, Outcome],
     resume: Path,
-) -> dict[tuple[Pair, Scales], float]:
-    """The mean share of the gap that each merge closes on its two tasks."""
+) -> dict[Key, Gains]:
+    """The share of the gap that each merge closes on its two tasks."""
     manifest = load_manifest(folder)
     lines = resume.read_text().splitlines() if resume.exists() else []
-    known = {(tuple(p), tuple(s)): g for p, s, g in map(json.loads, lines)}
+    known = {(tuple(p), tuple(s)): tuple(g) for p, s, g in map(json.loads, lines)}
 
     @lru_cache(1)
     def bench(base: str) -> Bench:
@@ -216,24 +273,20 @@ def measure(
             merged = merge_pair(bench(base), as_arm(scales), parents, ())
             gains = []
             for expert, other in (pair, pair[::-1]):
-                row = rows[expert, other]
                 task = manifest.models[expert].spec["task"]
-                if row.gap >= SMALLEST_GAP:
-                    got = mean(evaluate(merged, examine(task, base)).exact_match)
-                    gains.append(gap_closed(row, got))
-            known[pair, scales] = float(np.mean(gains))
+                got = mean(evaluate(merged, examine(task, base)).exact_match)
+                gains.append(gap_closed(rows[expert, other], got))
+            known[pair, scales] = (gains[0], gains[1])
             journal.write(json.dumps([pair, scales, known[pair, scales]]) + "\n")
             journal.flush()
     return {key: known[key] for key in wanted}
 
 
-def judge(
-    choices: Mapping[Pair, Chosen], gains: Mapping[tuple[Pair, Scales], float]
-) -> dict[str, Any]:
+def judge(choices: Mapping[Pair, Chosen], gains: Mapping[Key, Gains]) -> dict[str, Any]:
     """Means with intervals by resampling models, and how lucky the best of a search looks."""
     weights = resample([p[0] for p in choices], [p[1] for p in choices], SEED)
     designed = column(choices, "gain")
-    searched = np.array([gains[pair, each["scales"]] for pair, each in choices.items()])
+    searched = np.array([np.mean(gains[p, each["scales"]]) for p, each in choices.items()])
     lead = column(choices, "promised by search") - column(choices, "promised")
     found: dict[str, Any] = {
         "table's arms": spread(designed, weights),

@@ -36,7 +36,7 @@ BY = ("best of those tried", "by answers too", "by likeness", "by prediction")
 
 def main() -> None:
     """Plan every set with merges tried, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("zoo", type=Path)
     zoo = parser.parse_args().zoo
     torch.set_num_threads(1)
@@ -73,14 +73,17 @@ def try_set(manifest: Manifest, models: tuple[str, ...]) -> dict[str, Any]:
         reached[label] = examine(manifest, merged.location.folder, tasks)
         return read(self, merged)
 
-    asked = {
+    def find_nothing(self: Workshop, tree: Any) -> None:
+        """What was tried before was not examined."""
+
+    asked: Any = {
         "base": str(manifest.path(SET_BASE)),
         "tasks": Tasks(experts=tasks, probes={task: str(manifest.probes(task)) for task in tasks}),
         "search": Search(least=len(models)),
     }
     folders = [str(manifest.path(name)) for name in models]
     Workshop.make, Workshop._read = make_and_note, read_and_examine
-    Workshop.find = lambda *_: None  # what was tried before was not examined
+    Workshop.find = find_nothing
     try:
         blind, made = plan(*folders, **asked), plan(*folders, **asked, tries=TRIES)
     finally:

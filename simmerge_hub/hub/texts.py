@@ -19,11 +19,11 @@ from huggingface_hub import snapshot_download
 from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import MissingExtra, ProbeError
 from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
-from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import stream_file
 from simmerge_hub.hub.reference import home_path, remember
 from simmerge_hub.hub.resolve import front_matter
+from simmerge_hub.units import spell_bytes
 
 SPLITS = ("probe", "train")
 """Splits used where none is named: the first there is."""
@@ -32,6 +32,8 @@ TEXT_COLUMNS = ("prompt", "text", "question", "instruction", "input")
 NATIVE = (".jsonl", ".txt")
 WHOLE_FILE = 10 * 2**20
 """Bytes up to which a file is downloaded whole, and so is there offline."""
+LARGEST_CARD = LARGEST_LINE = 10 * 2**20
+"""Bytes of a card, and of a line of a file, that are read at most."""
 KEYWORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
@@ -116,7 +118,7 @@ def _configured_splits(location: Location, files: Sequence[str]) -> Mapping[str,
     """Split -> glob, where the card's first configuration says so."""
     if "README.md" not in files:
         return {}
-    card = front_matter(local_file(location, "README.md").read_text("utf-8", "replace"))
+    card = front_matter(_read_beginning(location, "README.md").decode("utf-8", "replace"))
     configs = card.get("configs")
     stated = configs[0].get("data_files") if isinstance(configs, list) and configs else None
     entries = stated if isinstance(stated, list) else []
@@ -125,6 +127,15 @@ def _configured_splits(location: Location, files: Sequence[str]) -> Mapping[str,
         for e in entries
         if isinstance(e, dict) and {"split", "path"} <= e.keys()
     }
+
+
+def _read_beginning(location: Location, file: str) -> bytes:
+    text = b""
+    for data in stream_file(location, file, whole=LARGEST_CARD):
+        text += data
+        if len(text) >= LARGEST_CARD:
+            break
+    return text[:LARGEST_CARD]
 
 
 def _splits(files: Sequence[str], configured: Mapping[str, str]) -> dict[str, list[str]]:
@@ -178,6 +189,11 @@ def _lines(location: Location, file: str) -> Iterator[str]:
     for data in stream_file(location, file, whole=WHOLE_FILE):
         *lines, left = (left + data).split(b"\n")
         yield from (_text(line) for line in lines)
+        if len(left) > LARGEST_LINE:
+            raise ProbeError(
+                f"a line of {file} is longer than {spell_bytes(LARGEST_LINE)}",
+                hint="give a file with one prompt a line, or another column of texts",
+            )
     yield _text(left)
 
 

@@ -51,6 +51,15 @@ class TestFile:
         path.write_text("uno\r\n\n  \ndos, tres\n", encoding="utf-8")
         assert texts(str(path), limit=9).prompts == ("uno", "dos, tres")
 
+    def test_a_file_without_lines_is_not_read_to_its_end(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(room, "LARGEST_LINE", 1000)
+        monkeypatch.setattr(ranges, "LARGEST_GAP", 100)
+        path = tmp_path / "p.txt"
+        path.write_text("one\n" + "x" * 10_000)
+        assert texts(str(path), limit=1).prompts == ("one",)
+        with pytest.raises(ProbeError, match=r"a line of p\.txt is longer than 1\.0 kB"):
+            texts(str(path), limit=2)
+
     def test_the_first_known_column_is_used(self, tmp_path):
         path = tmp_path / "p.jsonl"
         path.write_text('{"input": "no", "text": "no", "prompt": "yes"}')

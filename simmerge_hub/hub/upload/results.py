@@ -16,10 +16,12 @@ from huggingface_hub.utils import yaml_dump
 
 from simmerge_hub.documents import DocumentError, read_yaml
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.hub.files.ranges import Location, local_file
+from simmerge_hub.hub.files.cached import LARGEST_SMALL, read_text
+from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.reference import ModelRef, resolve_files
 from simmerge_hub.hub.upload.attachments import attach
 from simmerge_hub.hub.upload.publish import Commit
+from simmerge_hub.units import spell_bytes
 from simmerge_hub.version import __version__
 
 FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -65,8 +67,7 @@ def attach_scores(
         PushFailed: it was refused; no commit was made.
     """
     location, files = resolve_files(ModelRef(repo=repo))
-    text = _read_card(location) if "README.md" in files else ""
-    updated = edit(add_scores(text, repo, scores))
+    updated = edit(add_scores(_read_card(location, files), repo, scores))
     with TemporaryDirectory() as staging:
         card = Path(staging, "README.md")
         card.write_text(updated, "utf-8")
@@ -97,8 +98,13 @@ def compose_card(front: Mapping[str, Any], body: str) -> str:
     return f"---\n{yaml_dump(front, sort_keys=False)}---\n{body}"
 
 
-def _read_card(location: Location) -> str:
-    return local_file(location, "README.md").read_text("utf-8", "replace")
+def _read_card(location: Location, files: Mapping[str, FileEntry]) -> str:
+    if "README.md" in files and files["README.md"].size > LARGEST_SMALL:
+        raise CheckpointError(
+            f"the card of {location.name} is larger than {spell_bytes(LARGEST_SMALL)}",
+            hint="shorten its README.md",
+        )
+    return read_text(location, files, "README.md")
 
 
 def _split(text: str, name: str) -> tuple[dict[str, Any], str]:

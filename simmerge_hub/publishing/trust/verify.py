@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simmerge_hub.errors import OfflineWithoutCache, OutputError
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import local_file, read_small
 from simmerge_hub.hub.files.checksums import (
     CHECKSUMS_FILE,
+    LARGEST_CHECKSUMS,
     UNLISTED,
     hash_files,
     is_hidden,
@@ -86,7 +87,7 @@ def _recorded_by(ref: ModelRef) -> dict[str, str]:
     location, files = resolve_files(ref)
     if CHECKSUMS_FILE not in files:
         raise _unrecorded(str(ref))
-    return _recorded(local_file(location, CHECKSUMS_FILE), str(ref))
+    return parse_checksums(read_small(location, files, CHECKSUMS_FILE), str(ref))
 
 
 def warn_of_changes(card: str, changes: str) -> str:
@@ -131,7 +132,7 @@ def _verify_repository(
     if recorded is None:
         if CHECKSUMS_FILE not in files:
             raise _unrecorded(name)
-        recorded = _recorded(local_file(location, CHECKSUMS_FILE), name)
+        recorded = parse_checksums(read_small(location, files, CHECKSUMS_FILE), name)
     stated = {n: e.sha256 for n, e in files.items() if n in recorded and e.sha256}
     fetched = {n: local_file(location, n) for n in files if n in recorded and n not in stated}
     return compare_digests(name, recorded, {**stated, **hash_files(fetched)}, files)
@@ -140,7 +141,8 @@ def _verify_repository(
 def _recorded(path: Path, name: str) -> dict[str, str]:
     if not path.is_file():
         raise _unrecorded(name)
-    return parse_checksums(path.read_bytes(), name)
+    with open(path, "rb") as file:
+        return parse_checksums(file.read(LARGEST_CHECKSUMS + 1), name)
 
 
 def compare_digests(
