@@ -62,7 +62,7 @@ Chosen = dict[str, Any]
 
 def main() -> None:
     """Choose, measure what was chosen, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--zoo", type=Path, required=True, help="folder that `zoo build` wrote")
     parser.add_argument("--resume", type=Path, default=Path("coefficients.partial.jsonl"))
     options = parser.parse_args()
@@ -135,7 +135,7 @@ def fit_forest(rows: Rows, more: Mapping[Key, Gains], size: Size) -> Any:
     lines = [
         (places[roles], scales if roles == pair else (scales[1], scales[0]), gain)
         for (pair, scales), both in more.items()
-        for roles, gain in zip((pair, pair[::-1]), both, strict=True)
+        for roles, gain in zip((pair, (pair[1], pair[0])), both, strict=True)
         if roles in places
     ]
     inputs, gains = conditioned.examples(rows, SEED)
@@ -272,7 +272,7 @@ def measure(
             parents = {name: moved(name) for name in pair}
             merged = merge_pair(bench(base), as_arm(scales), parents, ())
             gains = []
-            for expert, other in (pair, pair[::-1]):
+            for expert, other in (pair, (pair[1], pair[0])):
                 task = manifest.models[expert].spec["task"]
                 got = mean(evaluate(merged, examine(task, base)).exact_match)
                 gains.append(gap_closed(rows[expert, other], got))

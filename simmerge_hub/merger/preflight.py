@@ -15,7 +15,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.cached import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.cost import Passes, count_passes
-from simmerge_hub.merger.activations.groups import read_prompts
+from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.compute import BLOCK_ENTRIES, Job, merge_rows
 from simmerge_hub.merger.files import check_config
 from simmerge_hub.merger.layout import Layout, lay_out

@@ -14,7 +14,7 @@ from time import perf_counter
 
 from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.reference import home_path
-from simmerge_hub.merger.activations.groups import read_prompts
+from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.files import carry_over, check_config, check_output
 from simmerge_hub.merger.layout import Layout, lay_out

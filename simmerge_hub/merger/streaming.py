@@ -18,7 +18,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.reference import home_path
 from simmerge_hub.hub.upload.outbox import Outbox, Sent
-from simmerge_hub.merger.activations.groups import read_prompts
+from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.files import carry_over, check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions

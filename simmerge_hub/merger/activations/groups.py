@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
-from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.traces import (
     let_stand_in,
@@ -26,12 +25,10 @@ from simmerge_hub.merger.activations.traces import (
 )
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.operators.regression import LEAST_TOKENS
-from simmerge_hub.recipe import Recipe
-from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
 from simmerge_hub.signatures.probing.loading import open_model
-from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike, probe_set
+from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike
 from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
@@ -43,44 +40,6 @@ PLACES_NAMED = 4
 
 Group = Mapping[str, Mapping[str, Fed]]
 """Output tensors whose layers share their inputs -> model -> what the layer was fed."""
-
-
-def read_prompts(recipe: Recipe) -> tuple[Recipe, dict[str, list[ProbeSet]]]:
-    """The recipe with its calibration prompts pinned, and the prompts of each model.
-
-    Raises:
-        RecipeError: prompts are not those that the recipe was made with.
-        ProbeError: there are none to be had.
-    """
-    stated = recipe.calibration
-    if stated is None or not recipe.sees_activations:
-        return recipe, {}
-    sets = {name: [_read_set(name, each) for each in some] for name, some in stated.prompts.items()}
-    pinned = {
-        name: tuple(
-            Prompts(source=_pin_source(each.source, known), digest=known.digest)
-            for each, known in zip(some, sets[name], strict=True)
-        )
-        for name, some in stated.prompts.items()
-    }
-    calibration = Calibration(prompts=pinned, answers=stated.answers)
-    return replace(recipe, calibration=calibration), sets
-
-
-def _read_set(model: str, wanted: Prompts) -> ProbeSet:
-    known = probe_set(model, wanted.source)
-    if wanted.digest and known.digest != wanted.digest:
-        raise RecipeError(
-            f"the calibration prompts {wanted.source} of {model} are not those the recipe was made "
-            f"with: digest {known.digest[:12]}, expected {wanted.digest[:12]}",
-            hint="restore them, or leave out the digest to merge with the prompts as they are now",
-        )
-    return known
-
-
-def _pin_source(stated: str, known: ProbeSet) -> str:
-    """Where exactly the prompts are from; a file stays where the recipe says it is."""
-    return known.source if "@" in known.source else stated
 
 
 @dataclass(slots=True, eq=False)
