@@ -18,9 +18,9 @@ import pytest
 from simmerge_hub.errors import EvaluationError, RequestError
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.learn import JOURNAL_FILE, learn
-from simmerge_hub.learning.workers.cluster import connect
-from simmerge_hub.learning.workers.here import Lost, Needs
 from simmerge_hub.operators import arm
+from simmerge_hub.workers.cluster import connect
+from simmerge_hub.workers.here import Lost, Needs
 from tests import evaluations
 from tests.evaluations import StandIn
 from tests.learning.test_learn import RECIPE, TABLES
