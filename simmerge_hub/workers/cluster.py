@@ -8,6 +8,8 @@ and the others wait for it.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +31,8 @@ LOOK_AGAIN = 5.0
 """Seconds after which is asked anew how many pieces the cluster can run."""
 SILENT_ROUNDS = 6
 """Looks at a cluster without any room, one after another, before that is said."""
+QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Environment of Ray: the lines that it does not print, and what spares a warning about GPUs."""
 Say = Callable[[str], None]
 
 
@@ -75,7 +79,8 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
     ray = _import_ray()
     if not ray.is_initialized():
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="warning")
+            with warnings.catch_warnings(action="ignore"):
+                ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RequestError(
                 f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}",
@@ -100,7 +105,7 @@ def map_on_cluster(
     """
     ray = _import_ray()
     _check_room(needs)
-    shared = ray.put(work)
+    shared = ray.put(ray.cloudpickle.dumps(work))
     task = ray.remote(_do).options(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
@@ -149,16 +154,21 @@ def _answer(reference: Any) -> Any:
 
 
 def _import_ray() -> Any:
-    """By name: the checks of this repository run without it."""
+    """By name: the checks of this repository run without it. Set before it is imported, these keep
+    what it says of its own processes, such as the log of one that died, in its log files."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     return import_module("ray")
 
 
-def _do(work: Callable[[Any], Any], piece: Any) -> Any:
-    return work(piece)
+def _do(work: bytes, piece: Any) -> bytes:
+    """Pickled as a whole: of what Ray itself takes apart, arrays may not be written to."""
+    pickle = _import_ray().cloudpickle
+    return pickle.dumps(pickle.loads(work)(piece))
 
 
-def _do_alone(work: Callable[[], Any]) -> Any:
-    return work()
+def _do_alone(work: Callable[[], Any]) -> bytes:
+    return _import_ray().cloudpickle.dumps(work())
 
 
 def _result(reference: Any) -> Any:
@@ -170,7 +180,7 @@ def _result(reference: Any) -> Any:
         exceptions.ObjectLostError,
     )
     try:
-        return ray.get(reference)
+        return ray.cloudpickle.loads(ray.get(reference))
     except died as error:
         return Lost(reason=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     except exceptions.RayTaskError as error:

@@ -90,7 +90,7 @@ def test_a_cluster_without_room_is_not_waited_for_in_silence(
     task = SimpleNamespace(remote=lambda work, piece: next(calls))
     made = SimpleNamespace(
         put=lambda work: work, remote=lambda do: SimpleNamespace(options=lambda **_: task),
-        wait=wait, nodes=nodes, cancel=print,
+        wait=wait, nodes=nodes, cancel=print, cloudpickle=SimpleNamespace(dumps=lambda what: what),
     )  # fmt: skip
     monkeypatch.setattr(cluster, "_import_ray", lambda: made)
     monkeypatch.setattr(cluster, "_result", lambda reference: reference)
