@@ -97,11 +97,15 @@ def write_split(
         if split.layout.measures_model and parts:
             say("measuring the models as a whole, on one node")
             split = replace(split, measured=_only(workers.spread(measure_wholes, [split.layout])))
-        say(f"{len(parts)} parts for {len(nodes)} node{'s' * (len(nodes) != 1)}")
+        say(f"{_count(parts, 'part')} for {_count(nodes, 'node')}")
         work = partial(write_part, replace(split, token=token))
         for _, result in workers.spread(work, parts):
             for name, computed in _refuse_lost(result).items():
                 finished(name, computed)
+
+
+def _count(what: Sequence[Any], name: str) -> str:
+    return f"{len(what)} {name}{'s' * (len(what) != 1)}"
 
 
 def cut(shards: Sequence[Shard], done: frozenset[str]) -> list[tuple[str, ...]]:
