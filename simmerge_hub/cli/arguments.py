@@ -143,6 +143,14 @@ def threads(command: argparse.ArgumentParser) -> None:
     command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
 
 
+def ray(command: argparse.ArgumentParser, what: str) -> None:
+    """Add `--ray`, which says where `what` is done."""
+    command.add_argument(
+        "--ray", metavar="ADDRESS",
+        help=f"{what} the nodes of a Ray cluster: auto for the one here, or HOST:PORT",
+    )  # fmt: skip
+
+
 def yes(command: argparse.ArgumentParser) -> None:
     """Add `--yes`."""
     command.add_argument(

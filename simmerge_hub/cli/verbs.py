@@ -58,6 +58,7 @@ def _merge(commands: Any) -> None:
     command.add_argument(
         "--evict", action="store_true", help="delete downloaded shards as soon as they are merged"
     )
+    arguments.ray(command, "split it over")
     arguments.yes(command)
     command.add_argument(
         "--no-fsync", action="store_false", dest="durable", help="leave flushing to the system"
@@ -74,6 +75,10 @@ def _check_merge(command: argparse.ArgumentParser, options: dict[str, Any]) -> N
         command.error("say where to: -o DIR, or --push org/name --stream")
     if options["stream"] and options["overwrite"]:
         command.error("--stream makes no folder that --overwrite would replace")
+    if options["ray"]:
+        given = [f"--{name}" for name in ("stream", "evict", "threads") if options[name]]
+        if given:
+            command.error(f"{given[0]} is for a merge on one machine, and --ray names a cluster")
     given = [name for name in ("private", "create_pr", "license") if options[name]]
     if given and not options["push"]:
         command.error("--private, --pr and --license go with --push")
@@ -180,7 +185,7 @@ def merge(
         if push and stream:
             report, commit = _stream(recipe, push, goal, output, step, settings)
         else:
-            report = verbs.merge(recipe, str(output), progress=step, **settings)
+            report = verbs.merge(recipe, str(output), progress=step, say=show.note, **settings)
     redo = compare_redo(recorded, report) if recorded and not stream else None
     if push and not commit:
         commit = verbs.push(report.folder, push, **goal)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -23,21 +22,11 @@ from time import perf_counter
 from typing import Any, Literal
 
 from simmerge_hub.errors import EvaluationError, MissingExtra
-from simmerge_hub.evaluation.contents import path_digest, task_content
+from simmerge_hub.evaluation.known import OWN_TASKS, base_of, keep, look_up, tools_of
 from simmerge_hub.evaluation.report import read_result
-from simmerge_hub.evaluation.results import (
-    Protocol,
-    TaskResult,
-    load_results,
-    result_key,
-    save_results,
-)
-from simmerge_hub.hub.digest import digest
+from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.alignment.lineage import common_base
 
-OWN_TASKS = Path(__file__).with_name("tasks")
-"""Harness YAML of our own: `nano_code`, `nano_math`, …"""
 CPU_BATCH = 32
 """The harness finds a GPU's largest batch by running out of memory; a CPU's memory is shared."""
 
@@ -91,18 +80,14 @@ def evaluate(
         EvaluationError: a task is not known, its data cannot be had, or the model not be run.
     """
     check_installed()
-    base = (base or common_base([model])) if model.kind == "adapter" else None
-    identity = "+".join(digest(each) for each in (model, base) if each)
-    tools, runner = _tools(include), _Runner(model, base, protocol, machine)
-    asked = {name: task_content(name) or name for name in tasks}
-    keys = {name: result_key(identity, what, protocol, tools) for name, what in asked.items()}
-    kept = {name: load_results(key) for name, key in keys.items()}
-    missing = [name for name, results in kept.items() if results is None]
+    base, tools = base_of(model, base), tools_of(include)
+    known = look_up(model, tasks, protocol=protocol, base=base, include=include)
+    missing = [name for name, each in known.items() if each.results is None]
+    runner = _Runner(model, base, protocol, machine)
     fresh = _run(runner, missing, include, unsafe_code, tools) if missing else {}
     for name, results in fresh.items():
-        origin = {"model": model.name, "commit": model.commit, "task": name}
-        save_results(keys[name], results, origin)
-    every = {name: fresh.get(name) or kept[name] or () for name in keys}
+        keep(known[name].key, model, name, results)
+    every = {name: fresh.get(name) or each.results or () for name, each in known.items()}
     for name, results in every.items():
         for result in results:
             tell(result, name not in fresh)
@@ -250,12 +235,6 @@ def draw_numbers(there: int, count: int, seed: str) -> list[int]:
     numbers = list(range(there))
     Random(seed).shuffle(numbers)
     return sorted(numbers[:count])
-
-
-def _tools(include: Path | None) -> str:
-    """What tells versions of tasks apart: the harness's own version, and digests of folders."""
-    digests = [path_digest(folder) for folder in (OWN_TASKS, include) if folder]
-    return "\n".join((f"lm_eval {version('lm_eval')}", *digests))
 
 
 @contextlib.contextmanager

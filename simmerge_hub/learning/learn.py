@@ -43,7 +43,6 @@ from simmerge_hub.learning.trying import (
     task_digests,
     try_merges,
 )
-from simmerge_hub.learning.workers.here import HERE, Workers, map_in_order
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
@@ -54,6 +53,7 @@ from simmerge_hub.selector.tables.features import FeatureTable, save_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, save_outcomes
 from simmerge_hub.selector.tables.rows import join, stack
 from simmerge_hub.selector.training.train import train
+from simmerge_hub.workers.here import HERE, Workers, map_in_order
 
 JOURNAL_FILE = "journal.jsonl"
 SCRATCH = "scratch"

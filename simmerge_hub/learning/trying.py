@@ -6,10 +6,10 @@ A merge or an evaluation that fails is rows that say why. The merged folder is d
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
 from time import perf_counter
 
 from simmerge_hub.errors import EvaluationError, SimmergeError
@@ -20,13 +20,14 @@ from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.learning.measurements import Measurement, MergeKey
 from simmerge_hub.learning.recipe import LearnTask
-from simmerge_hub.learning.workers.here import Lost, Workers, map_in_order
 from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
+from simmerge_hub.workers.here import Lost, Workers, map_in_order
+from simmerge_hub.workers.scratch import scratch_folder
 
 Scores = Mapping[str, Mapping[str, float]]
 """Task -> model -> its own score, the base's included."""
@@ -103,18 +104,29 @@ def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measureme
     """
     asked = [task for *_, task in trial.rows_of(first, second)]
     own = hashlib.sha256(f"{first}\n{second}\n{arm.label}".encode()).hexdigest()[:16]
-    place = Path(mkdtemp(prefix="simmerge-")) if trial.elsewhere else trial.scratch
-    trial = replace(trial, scratch=place / own)
     results: dict[str, TaskResult] = {}
     failed: dict[str, str] = {}
     try:
-        made = make_merge(trial, (first, second), arm, trial.scratch / "merge")
-        results = evaluate_tasks(made, asked, trial.protocol, trial.machine)
+        with _scratch(trial) as place:
+            trial = replace(trial, scratch=place / own)
+            made = make_merge(trial, (first, second), arm, trial.scratch / "merge")
+            results = evaluate_tasks(made, asked, trial.protocol, trial.machine)
     except SimmergeError as error:
         failed = {task.name: printable(str(error)) for task in asked}
-    finally:
-        shutil.rmtree(place if trial.elsewhere else trial.scratch, ignore_errors=True)
     return measure_rows(trial, first, second, arm, results, failed)
+
+
+@contextmanager
+def _scratch(trial: Trial) -> Iterator[Path]:
+    """Where a merge is made, and deleted: one's own folder, where others make some too."""
+    if trial.elsewhere:
+        with scratch_folder() as place:
+            yield place
+        return
+    try:
+        yield trial.scratch
+    finally:
+        shutil.rmtree(trial.scratch, ignore_errors=True)
 
 
 def measure_rows(

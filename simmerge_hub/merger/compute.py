@@ -51,19 +51,20 @@ class Job:
 class WholeModel:
     """Statistics over all tensors together, measured when the first tensor asks for them.
 
-    `jobs` gives every tensor's job anew each time it is iterated.
+    `jobs` gives every tensor's job anew each time it is iterated; `known` are statistics by the
+    number of their step.
     """
 
     jobs: Iterable[Job]
-    _statistics: dict[int, Any] = field(default_factory=dict)
+    known: dict[int, Any] = field(default_factory=dict)
     _lock: Any = field(default_factory=RLock)
 
     def statistics(self, number: int) -> Any:
         """Those of the step with this number in every job that has it."""
         with self._lock:
-            if number not in self._statistics:
-                self._statistics[number] = _measure_all(self, number)
-            return self._statistics[number]
+            if number not in self.known:
+                self.known[number] = _measure_all(self, number)
+            return self.known[number]
 
 
 def blocks(shape: Sequence[int]) -> list[tuple[int, int]]:

@@ -141,9 +141,7 @@ class Layout:
     def measures_model(self) -> bool:
         """Whether a step looks at all tensors before the first is merged."""
         return any(
-            operators.measures_model(operators.find(step.operator), step.parameters)
-            for program in self.recipe.programs
-            for step in program
+            step_measures_model(step) for program in self.recipe.programs for step in program
         )
 
     def _donors(self, name: str, match: TensorMatch) -> set[str]:
@@ -151,6 +149,11 @@ class Layout:
         if self.vocabulary is None or name not in self.vocabulary.tensors:
             return set()
         return set(match.origins)
+
+
+def step_measures_model(step: Step) -> bool:
+    """Whether a step looks at all tensors before the first is merged."""
+    return operators.measures_model(operators.find(step.operator), step.parameters)
 
 
 def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool = True) -> Layout:

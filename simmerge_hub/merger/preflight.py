@@ -107,7 +107,7 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
         rejected=layout.alignment.rejected,
         needs=tuple(_need(name, c, wanted[name]) for name, c in layout.checkpoints.items()),
         output=sum(_output_bytes(layout, shape) for shape in layout.alignment.shapes.values()),
-        memory=_memory_bytes(layout, count) + (passes.memory if passes else 0),
+        memory=memory_bytes(layout, count) + (passes.memory if passes else 0),
         seconds=_arithmetic_seconds(layout) / count + (passes.seconds if passes else 0),
         threads=count,
         passes=passes,
@@ -146,7 +146,7 @@ def _output_bytes(layout: Layout, shape: tuple[int, ...]) -> int:
     return prod(shape) * (4 if layout.recipe.dtype == "float32" else 2)
 
 
-def _memory_bytes(layout: Layout, threads: int) -> int:
+def memory_bytes(layout: Layout, threads: int) -> int:
     """Peak resident bytes: the process, blocks in flight, adapters, which are held whole."""
     widest = max((matrix_shape(s)[1] for s in layout.alignment.shapes.values()), default=1)
     blocks = threads * (len(layout.checkpoints) + SCRATCH_BLOCKS) * max(BLOCK_ENTRIES, widest) * 4

@@ -19,6 +19,7 @@ from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.files import carry_over, check_config, check_output
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.report import MergeReport, Progress, versions
+from simmerge_hub.merger.work.split import Split, check_split, write_split
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
@@ -32,6 +33,7 @@ from simmerge_hub.weights.writing.shards import (
     plan_shards,
     written_digests,
 )
+from simmerge_hub.workers.here import HERE, Workers
 
 Page = Callable[[MergeReport], Mapping[str, str]]
 """The README.md of a merge, and texts that belong to it, by file name."""
@@ -49,6 +51,8 @@ def merge(
     notes: str = "",
     page: Page | None = None,
     progress: Progress | None = None,
+    workers: Workers = HERE,
+    say: Callable[[str], None] = lambda text: None,
 ) -> MergeReport:
     """Run a recipe. A run that was cut off is continued by running it again, and one that a plan
     has tried and kept is taken over.
@@ -64,12 +68,17 @@ def merge(
         notes: YAML appended to the recipe beside the weights (a plan's `why:`).
         page: the README.md, and texts that belong to it, by file name.
         progress: called after every tensor.
+        workers: the nodes of a cluster, over which it is split; by default it is merged here. The
+            bytes do not depend on it, and a run may be continued either way.
+        say: told how the work is spread over nodes.
 
     Raises:
         SimmergeError: before the first weight byte is read wherever headers can tell.
     """
     began = perf_counter()
     check_recipe(recipe)
+    if workers.elsewhere:
+        check_split(recipe)
     target = home_path(output).resolve()  # a link stays; what it points to is made
     check_output(recipe, target, overwrite)
     checkpoints = fetch_all(recipe)
@@ -104,20 +113,17 @@ def merge(
     ) as partial:
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = FinishTensor(partial.finish, len(partial.done), len(layout.entries), progress)
-        with (
-            open_shards(partial.folder, shards) as write,
-            open_shards_to_read(partial.folder, shards) as written,
-        ):
-            writing = Writing(
-                layout=layout,
-                done=partial.done,
-                write=write,
-                written=written,
-                finished=finished,
-                evict=evict,
-                threads=threads,
-            )
-            decided = _write_what_is_left(partial, writing, prompts)
+        if partial.notes is not None and partial.done >= layout.entries.keys():
+            decided = partial.notes  # an earlier run came to its end: not even a model is run
+        elif workers.elsewhere:
+            with open_shards(partial.folder, shards):
+                pass  # begun, for the nodes to write into
+            split = Split(layout=layout, shards=shards, folder=partial.folder)
+            write_split(split, partial.done, finished, workers, say)
+            decided = ()
+        else:
+            decided = _write_here(layout, shards, partial, finished, prompts, evict, threads)
+        partial.conclude(decided)
         report = MergeReport(
             recipe=layout.recipe,
             folder=Path(output),
@@ -134,15 +140,30 @@ def merge(
     return report
 
 
-def _write_what_is_left(
-    partial: Partial, writing: Writing, prompts: Mapping[str, Sequence[ProbeSet]]
+def _write_here(
+    layout: Layout,
+    shards: list[Shard],
+    partial: Partial,
+    finished: Callable[[str], None],
+    prompts: Mapping[str, Sequence[ProbeSet]],
+    evict: bool,
+    threads: int | None,
 ) -> tuple[str, ...]:
-    """Nothing, if an earlier run came to its end: not even a model is run then."""
-    if partial.notes is not None and partial.done >= writing.layout.entries.keys():
-        return partial.notes
-    decided = write_tensors(writing, prompts)
-    partial.conclude(decided)
-    return decided
+    """All tensors on this machine; what was decided about activations, in sentences."""
+    with (
+        open_shards(partial.folder, shards) as write,
+        open_shards_to_read(partial.folder, shards) as written,
+    ):
+        writing = Writing(
+            layout=layout,
+            done=partial.done,
+            write=write,
+            written=written,
+            finished=finished,
+            evict=evict,
+            threads=threads,
+        )
+        return write_tensors(writing, prompts)
 
 
 def write_texts(report: MergeReport, folder: Path, notes: str, page: Page | None) -> None:
@@ -164,13 +185,13 @@ class FinishTensor:
     """Called when a tensor is written: notes it by `finish`, and tells whoever watches."""
 
     def __init__(
-        self, finish: Callable[[str], None], done: int, total: int, progress: Progress | None
+        self, finish: Callable[..., None], done: int, total: int, progress: Progress | None
     ) -> None:
         self._finish, self._done, self._total, self._progress = finish, done, total, progress
         self._lock = Lock()
 
-    def __call__(self, name: str) -> None:
-        self._finish(name)
+    def __call__(self, name: str, *computed: str) -> None:
+        self._finish(name, *computed)
         with self._lock:
             self._done += 1
             if self._progress:

@@ -1,5 +1,6 @@
 """The last verbs: check a recipe; run it and write its card; push the folder in one commit."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from simmerge_hub.publishing.licenses.verdict import license_of, refuse_conflict
 from simmerge_hub.publishing.target import Target, open_target
 from simmerge_hub.publishing.trust.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
+from simmerge_hub.workers.cluster import open_workers
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
@@ -52,6 +54,8 @@ def merge(
     evict: bool = False,
     durable: bool = True,
     progress: Progress | None = None,
+    ray: str | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> MergeReport:
     """Run a recipe and write its model card beside the weights.
 
@@ -64,22 +68,28 @@ def merge(
         evict: delete shards that were downloaded for this as soon as they are merged.
         durable: flush to the disk before the folder appears.
         progress: called with (tensor name, tensors done, tensors in all).
+        ray: the Ray cluster over whose nodes the merge is split: `auto` for the one that runs
+            here, or HOST:PORT. `threads` and `evict` do not count there. The bytes are the same.
+        say: told how the work is spread over nodes, and when it waits for one.
 
     Returns:
         The report: pinned recipe, folder, cost. A recipe edited since it was planned loses its
         predictions.
     """
     recipe, why = load_recipe(what)
-    return run(
-        recipe,
-        output,
-        overwrite=overwrite,
-        threads=threads,
-        evict=evict,
-        durable=durable,
-        progress=progress,
-        **_describe(recipe, why),
-    )
+    with open_workers(ray, say) as workers:
+        return run(
+            recipe,
+            output,
+            overwrite=overwrite,
+            threads=threads,
+            evict=evict,
+            durable=durable,
+            progress=progress,
+            workers=workers,
+            say=say,
+            **_describe(recipe, why),
+        )
 
 
 def _describe(recipe: Recipe, why: Why | None) -> dict[str, Any]:

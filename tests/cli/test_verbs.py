@@ -1,7 +1,10 @@
 """check, merge, recipe export, operators: what is printed where, and how they end."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,7 +12,9 @@ from huggingface_hub import HfApi
 
 from simmerge_hub.cli.main import main
 from simmerge_hub.operators import OPERATORS
+from simmerge_hub.publishing import verbs as publishing
 from simmerge_hub.recipe import load, mergekit
+from simmerge_hub.workers.here import HERE, Workers
 from tests import nano
 
 Captured = pytest.CaptureFixture[str]
@@ -25,6 +30,29 @@ def test_check_says_what_a_merge_would_cost(recipe: Path, capsys: Captured) -> N
     assert {"inputs", "notes", "dtype", "disk", "disk_evicting", "memory", "seconds"} <= said.keys()
     assert main(["check", str(recipe)]) == 0
     assert not (recipe.parent / "merged").exists()
+
+
+def test_merge_is_split_over_the_nodes_of_a_cluster(
+    recipe: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses: list[str | None] = []
+
+    @contextmanager
+    def open_two(address: str | None, say: Any) -> Iterator[Workers]:
+        addresses.append(address)
+        yield Workers(elsewhere=True) if address else HERE
+
+    monkeypatch.setattr(publishing, "open_workers", open_two)
+    here, there = recipe.parent / "here", recipe.parent / "there"
+    assert main(["merge", str(recipe), "-o", str(here)]) == 0
+    assert main(["merge", str(recipe), "-o", str(there), "--ray", "10.0.0.1:6379"]) == 0
+    assert addresses == [None, "10.0.0.1:6379"]
+    assert "1 part for 1 node\n" in capsys.readouterr().err
+    assert (here / "SHA256SUMS").read_bytes() == (there / "SHA256SUMS").read_bytes()
+    for option in (["--evict"], ["--threads", "2"], ["--stream", "--push", "org/name"]):
+        with pytest.raises(SystemExit):
+            main(["merge", str(recipe), "-o", "x", "--ray", "auto", *option])
+        assert f"{option[0]} is for a merge on one machine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

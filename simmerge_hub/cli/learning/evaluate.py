@@ -1,7 +1,8 @@
 """evaluate: models on real tasks, and their scores on their cards."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ def options(commands: Any) -> None:
         "--attach", action="store_true",
         help="put the scores on the models' cards, marked as measured",
     )  # fmt: skip
+    arguments.ray(command, "evaluate on")
     arguments.json(command)
 
 
@@ -94,32 +96,38 @@ def run(
     base: str | None = None,
     unsafe_code: bool = False,
     attach: bool = False,
+    ray: str | None = None,
     as_json: bool = False,
     **how: Any,
 ) -> None:
     """`simmerge-hub evaluate`; `how` are the fields of `Protocol` and `Machine`."""
-    from simmerge_hub.evaluation.harness import check_installed, evaluate
+    from simmerge_hub.evaluation.harness import check_installed
+    from simmerge_hub.evaluation.spread import evaluate_all
     from simmerge_hub.hub.resolve import resolve
+    from simmerge_hub.workers.cluster import open_workers
 
     check_installed()
     protocol, machine = split_how(how)
     checkpoints = [resolve(model) for model in models]
     _check_attachable(checkpoints, attach)
     origin = resolve(base) if base else None
-    results: dict[str, tuple[TaskResult, ...]] = {}
     labels = _tell_apart(checkpoints, models)
-    for model, label in zip(checkpoints, labels, strict=True):
-        with show.status(f"evaluating {label}"):
-            by_name = evaluate(
-                model,
-                split_tasks(tasks),
-                protocol=protocol,
-                machine=machine,
-                base=origin,
-                include=include,
-                unsafe_code=unsafe_code,
-            )
-        results[label] = tuple(each for some in by_name.values() for each in some)
+    with open_workers(ray, show.note) as workers, _watch(bool(ray), labels) as tell:
+        every = evaluate_all(
+            checkpoints,
+            split_tasks(tasks),
+            workers=workers,
+            protocol=protocol,
+            machine=machine,
+            base=origin,
+            include=include,
+            unsafe_code=unsafe_code,
+            tell=tell,
+        )
+    results = {
+        label: tuple(each for some in by_name.values() for each in some)
+        for label, by_name in zip(labels, every, strict=True)
+    }
     if as_json:
         show.data({name: [asdict(each) for each in some] for name, some in results.items()})
     else:
@@ -127,6 +135,17 @@ def run(
     if attach:
         for model, label in zip(checkpoints, labels, strict=True):
             _attach(model, results[label], how)
+
+
+@contextmanager
+def _watch(cluster: bool, labels: Sequence[str]) -> "Iterator[Callable[[str, int, int], None]]":
+    """A bar of models and tasks where nodes take them; here, the model that is evaluated now."""
+    if cluster:
+        with show.progress("evaluating") as step:
+            yield step
+        return
+    with show.status("evaluating") as now:
+        yield lambda what, done, total: now(labels[done])
 
 
 def _tell_apart(models: "Sequence[Checkpoint]", references: Sequence[str]) -> Sequence[str]:

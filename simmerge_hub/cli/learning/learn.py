@@ -50,10 +50,7 @@ def options(commands: Any) -> None:
         help="publish the predictor there, and its table as the data set ORG/NAME-outcomes",
     )  # fmt: skip
     command.add_argument("--private", action="store_true", help="if a repository is new")
-    command.add_argument(
-        "--ray", metavar="ADDRESS",
-        help="work on the nodes of a Ray cluster: auto for the one here, or HOST:PORT",
-    )  # fmt: skip
+    arguments.ray(command, "work on")
     add_job(command)
     add_machine(command, dtype=False)
 
@@ -94,8 +91,7 @@ def run(
     from simmerge_hub.learning.cost import estimate
     from simmerge_hub.learning.learn import learn
     from simmerge_hub.learning.recipe import Table, load_learn_recipe
-    from simmerge_hub.learning.workers.cluster import connect
-    from simmerge_hub.learning.workers.here import HERE
+    from simmerge_hub.workers.cluster import open_workers
 
     if package and not flavor:
         raise RequestError(
@@ -122,7 +118,7 @@ def run(
         _submit(Path(recipe), asked, push, words, flavor=flavor, package=package, timeout=timeout)
         return
     folder = Path(output)
-    with show.progress("learning") as step:
+    with open_workers(ray, show.note) as workers, show.progress("learning") as step:
 
         def tell(what: str, done: int, total: int) -> None:
             if total:
@@ -133,7 +129,7 @@ def run(
             folder,
             inputs=inputs,
             machine=Machine(**how),
-            workers=connect(ray, show.note) if ray else HERE,
+            workers=workers,
             fit=fit,
             progress=tell,
             note=show.note,
@@ -154,7 +150,7 @@ def _submit(
     package: str | None,
     timeout: str,
 ) -> None:
-    from simmerge_hub.learning.workers.job import submit_learning
+    from simmerge_hub.learning.job import submit_learning
 
     if not push:
         raise RequestError(

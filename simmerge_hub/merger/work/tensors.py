@@ -20,7 +20,7 @@ from simmerge_hub.merger.compute import (
     merge_rows,
     refuse_nonfinite,
 )
-from simmerge_hub.merger.layout import Layout
+from simmerge_hub.merger.layout import Layout, step_measures_model
 from simmerge_hub.merger.work.crew import work_through
 from simmerge_hub.signatures.probing.feeding import Fed
 from simmerge_hub.signatures.probing.probe import ProbeSet
@@ -42,6 +42,8 @@ class Writing:
         evict: delete downloaded shards as soon as they are merged.
         threads: tensors at a time; all cores by default.
         pass_on: called between layers that are run: what was written before is not read any more.
+        measured: for each slice what its steps measure over the whole model (`measure_wholes`);
+            by default it is measured when the first tensor asks for it.
     """
 
     layout: Layout
@@ -52,6 +54,7 @@ class Writing:
     evict: bool
     threads: int | None
     pass_on: Callable[[], None] = lambda: None
+    measured: Sequence[Mapping[int, Any]] = ()
 
 
 def write_tensors(to: Writing, prompts: Mapping[str, Sequence[ProbeSet]]) -> tuple[str, ...]:
@@ -63,8 +66,10 @@ def write_tensors(to: Writing, prompts: Mapping[str, Sequence[ProbeSet]]) -> tup
     layout = to.layout
     left = [name for name in layout.tensors if name not in to.done]
     with ExitStack() as stack:
-        inputs = _Inputs(layout, _open_inputs(layout, left, to.evict, stack))
-        wholes = [WholeModel(inputs.in_slice(i)) for i in range(len(layout.recipe.programs))]
+        all_are_read = layout.measures_model and not to.measured
+        names = list(layout.tensors) if all_are_read else left
+        inputs = _Inputs(layout, _open_inputs(layout, names, to.evict, stack))
+        wholes = inputs.wholes(to.measured)
 
         def merge_group(group: Group, solved: dict[Any, Any]) -> None:
             for name, fed in group.items():
@@ -91,6 +96,26 @@ def write_tensors(to: Writing, prompts: Mapping[str, Sequence[ProbeSet]]) -> tup
     return notes
 
 
+def measure_wholes(layout: Layout) -> list[dict[int, Any]]:
+    """For each slice: number of a step -> what it measures over all tensors of the slice."""
+    merged = {match.slice for match in layout.tensors.values() if not match.copied}
+    with ExitStack() as stack:
+        inputs = _Inputs(layout, _open_inputs(layout, list(layout.tensors), False, stack))
+        wholes = inputs.wholes()
+
+        def measure(place: tuple[int, int]) -> None:
+            wholes[place[0]].statistics(place[1])
+
+        places = [
+            (number, at)
+            for number, steps in enumerate(layout.recipe.programs)
+            for at, step in enumerate(steps)
+            if number in merged and step_measures_model(step)
+        ]
+        work_through(places, measure, 1)
+    return [whole.known for whole in wholes]
+
+
 def _write_buffers(to: Writing) -> None:
     for name in [name for name in to.layout.buffers if name not in to.done]:
         stored = bytearray(read_buffer(to.layout.reference, name))
@@ -103,7 +128,7 @@ def _open_inputs(
     layout: Layout, names: Sequence[str], evict: bool, stack: ExitStack
 ) -> dict[str, dict[str, Rows]]:
     """Input name -> its tensor name -> rows; adapters as models folded into the base."""
-    wanted = layout.tensors_to_read(layout.tensors if layout.measures_model else names)
+    wanted = layout.tensors_to_read(names)
     return {
         source: stack.enter_context(
             open_tensors(layout.checkpoints[source], layout.base, names=mine, evict=evict)
@@ -159,6 +184,12 @@ class _Inputs:
             fed=fed,
             solved={} if solved is None else solved,
         )
+
+    def wholes(self, measured: Sequence[Mapping[int, Any]] = ()) -> list[WholeModel]:
+        """What each slice is as a whole; `measured` as of `Writing`."""
+        count = len(self.layout.recipe.programs)
+        known = measured or [{}] * count
+        return [WholeModel(self.in_slice(i), dict(known[i])) for i in range(count)]
 
     def in_slice(self, number: int) -> "_Slice":
         """The jobs of all tensors of one slice that are merged."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from simmerge_hub.errors import CheckpointError, OperatorError, OutputError, RecipeError
 from simmerge_hub.units import spell_bytes
 from simmerge_hub.weights.writing.spare import DISK_RESERVE, JOURNAL, journal_path, take
+from simmerge_hub.weights.writing.token import remove_tokens
 
 NOTES = "notes"
 """The key of a journal's last line, when all is done."""
@@ -36,10 +37,24 @@ class Partial:
     notes: tuple[str, ...] | None = None
     """What an earlier run that had come to its end said of its work."""
 
-    def finish(self, name: str) -> None:
-        """A tensor is written; it will not be done again. One write call: a line or nothing."""
-        line = json.dumps([name, self.digest(self.folder, name)])
-        os.write(self.journal, f"{line}\n".encode())
+    def finish(self, name: str, computed: str = "") -> None:
+        """A tensor is written; it will not be done again. One write call: a line or nothing.
+
+        Args:
+            name: the tensor.
+            computed: the digest of what was computed, where another machine wrote it.
+
+        Raises:
+            OutputError: the folder does not show what was computed.
+        """
+        digest = self.digest(self.folder, name)
+        if computed and computed != digest:
+            raise OutputError(
+                f"what another machine wrote of {name} is not what {self.folder} shows here",
+                hint="write to a file system on which a machine sees what others wrote as soon as "
+                "they have closed a file, or merge on one machine",
+            )
+        os.write(self.journal, f"{json.dumps([name, digest])}\n".encode())
 
     def conclude(self, notes: Sequence[str]) -> None:
         """All tensors are written, and this is to be said of them."""
@@ -167,6 +182,7 @@ def _resume(
 ) -> tuple[frozenset[str], tuple[str, ...] | None]:
     """The tensors an earlier run of the same work finished, and what it said at its end; otherwise
     the folder is emptied."""
+    remove_tokens(folder)  # of a run that was killed
     text = os.pread(journal, os.fstat(journal).st_size, 0)
     whole = text[: text.rfind(b"\n") + 1]
     os.ftruncate(journal, len(whole))  # a crash may have cut the last line short

@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.files.hashes import hash_span
 from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES, TensorHeader, parse_header
 
@@ -99,6 +100,45 @@ def open_shards(folder: Path, shards: list[Shard]) -> Iterator[Write]:
 
         yield write
     write_index(folder, shards)
+
+
+@contextmanager
+def open_begun_shards(folder: Path, shards: Sequence[Shard]) -> Iterator[Write]:
+    """Shards that another process has begun; yields what stores rows at their places.
+
+    They are opened for nothing but writing, so that a network file system sends the bytes that are
+    written and no others of the same page.
+
+    Raises:
+        OutputError: one is not there, or has another size.
+    """
+    with ExitStack() as stack:
+        places: dict[str, tuple[int, int, int]] = {}
+        for shard in shards:
+            handle = _open_begun(folder / shard.file, shard.size)
+            stack.callback(os.close, handle)
+            places |= {name: (handle, start, end) for name, start, end in shard.spans}
+
+        def write(name: str, low: int, rows: Tensor) -> None:
+            handle, start, end = places[name]
+            write_rows(handle, name, rows, low, start, end)
+
+        yield write
+
+
+def _open_begun(path: Path, size: int) -> int:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        handle = -1
+    if handle >= 0 and os.fstat(handle).st_size == size:
+        return handle
+    if handle >= 0:
+        os.close(handle)
+    raise OutputError(
+        f"{path.parent} is no folder that all machines share: {path.name} is not as it was begun",
+        hint="write to a file system that every node has at the same path",
+    )
 
 
 def begin_shard(path: Path, shard: Shard) -> int:

@@ -14,8 +14,8 @@ from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import RequestError
 from simmerge_hub.hub.upload import jobs
 from simmerge_hub.learning import catalogue, cost
+from simmerge_hub.learning.job import learning_script, submit_learning
 from simmerge_hub.learning.recipe import load_learn_recipe
-from simmerge_hub.learning.workers.job import learning_script, submit_learning
 
 PACKAGE = "simmerge-hub[eval] @ git+https://host/org/repo"
 RECIPE = """

@@ -8,15 +8,19 @@ and the others wait for it.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from simmerge_hub.errors import MissingExtra, RequestError
-from simmerge_hub.learning.workers.here import Lost, Needs, Workers
+from simmerge_hub.workers.here import HERE, Lost, Needs, Workers
+from simmerge_hub.workers.scratch import remove_leftovers
 
 TRIES_AGAIN = 4
 """How often a piece is begun anew whose process or node died."""
@@ -27,6 +31,8 @@ LOOK_AGAIN = 5.0
 """Seconds after which is asked anew how many pieces the cluster can run."""
 SILENT_ROUNDS = 6
 """Looks at a cluster without any room, one after another, before that is said."""
+QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Environment of Ray: the lines that it does not print, and what spares a warning about GPUs."""
 Say = Callable[[str], None]
 
 
@@ -37,6 +43,27 @@ def check_ray() -> None:
             "Ray is not installed",
             hint="install the extra ray, here and on the nodes: pip install 'simmerge-hub[ray]'",
         )
+
+
+@contextmanager
+def open_workers(address: str | None, say: Say = lambda text: None) -> Iterator[Workers]:
+    """Those of the cluster at `address`, or this process where there is none.
+
+    What killed workers left on the nodes is removed when the block begins and when it ends.
+
+    Raises:
+        MissingExtra, RequestError: as of `connect`.
+    """
+    if address is None:
+        yield HERE
+        return
+    workers = connect(address, say)
+    workers.ask(remove_leftovers)
+    try:
+        yield workers
+    finally:
+        with suppress(Exception):  # the cluster may be what failed
+            workers.ask(remove_leftovers)
 
 
 def connect(address: str, say: Say = lambda text: None) -> Workers:
@@ -52,14 +79,17 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
     ray = _import_ray()
     if not ray.is_initialized():
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="warning")
+            with warnings.catch_warnings(action="ignore"):
+                ray.init(address=address, log_to_driver=False, logging_level="error")
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RequestError(
                 f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}",
                 hint="start one: ray start --head",
             ) from error
     gpus = ray.cluster_resources().get("GPU", 0) > 0
-    return Workers(map=partial(map_on_cluster, say=say), elsewhere=True, gpus=gpus)
+    return Workers(
+        map=partial(map_on_cluster, say=say), elsewhere=True, gpus=gpus, ask=ask_every_node
+    )
 
 
 def map_on_cluster(
@@ -75,7 +105,7 @@ def map_on_cluster(
     """
     ray = _import_ray()
     _check_room(needs)
-    shared = ray.put(work)
+    shared = ray.put(ray.cloudpickle.dumps(work))
     task = ray.remote(_do).options(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
@@ -83,25 +113,62 @@ def map_on_cluster(
         max_retries=TRIES_AGAIN,
     )
     waiting, running, rounds = deque(enumerate(pieces)), dict[Any, int](), 0
-    while waiting or running:
-        while waiting and len(running) < AHEAD * _slots(needs):
-            place, piece = waiting.popleft()
-            running[task.remote(shared, piece)] = place
-        ready, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_AGAIN)
-        rounds = 0 if ready or _has_room(needs) else rounds + 1
-        if rounds == SILENT_ROUNDS:
-            say(f"{_no_room(needs)} any more; waiting for one: ray start --address=HOST:PORT")
-        for reference in ready:
-            yield running.pop(reference), _result(reference)
+    try:
+        while waiting or running:
+            while waiting and len(running) < AHEAD * _slots(needs):
+                place, piece = waiting.popleft()
+                running[task.remote(shared, piece)] = place
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_AGAIN)
+            rounds = 0 if ready or _has_room(needs) else rounds + 1
+            if rounds == SILENT_ROUNDS:
+                say(f"{_no_room(needs)} any more; waiting for one: ray start --address=HOST:PORT")
+            for reference in ready:
+                yield running.pop(reference), _result(reference)
+    finally:  # whoever reads the results may have had enough, or have failed
+        for reference in running:
+            ray.cancel(reference)
+
+
+def ask_every_node(work: Callable[[], Any]) -> list[tuple[str, Any]]:
+    """As `Workers.ask` says, of the nodes that have a core to work with; at once, whatever else
+    runs there."""
+    ray, strategies = _import_ray(), import_module("ray.util.scheduling_strategies")
+    task = ray.remote(_do_alone)
+    asked: list[tuple[str, Any]] = []
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1:
+            there = strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            alone = task.options(num_cpus=0, max_retries=TRIES_AGAIN, scheduling_strategy=there)
+            asked.append((node["NodeManagerAddress"], alone.remote(work)))
+    answers = [(name, _answer(reference)) for name, reference in asked]
+    return [(name, answer) for name, answer in answers if not isinstance(answer, Lost)]
+
+
+def _answer(reference: Any) -> Any:
+    """`_result`, and `Lost` where the node is gone before it could begin."""
+    gone = import_module("ray.exceptions").TaskUnschedulableError
+    try:
+        return _result(reference)
+    except gone as error:
+        return Lost(reason=str(error))
 
 
 def _import_ray() -> Any:
-    """By name: the checks of this repository run without it."""
+    """By name: the checks of this repository run without it. Set before it is imported, these keep
+    what it says of its own processes, such as the log of one that died, in its log files."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     return import_module("ray")
 
 
-def _do(work: Callable[[Any], Any], piece: Any) -> Any:
-    return work(piece)
+def _do(work: bytes, piece: Any) -> bytes:
+    """Pickled as a whole: of what Ray itself takes apart, arrays may not be written to."""
+    pickle = _import_ray().cloudpickle
+    return pickle.dumps(pickle.loads(work)(piece))
+
+
+def _do_alone(work: Callable[[], Any]) -> bytes:
+    return _import_ray().cloudpickle.dumps(work())
 
 
 def _result(reference: Any) -> Any:
@@ -113,7 +180,7 @@ def _result(reference: Any) -> Any:
         exceptions.ObjectLostError,
     )
     try:
-        return ray.get(reference)
+        return ray.cloudpickle.loads(ray.get(reference))
     except died as error:
         return Lost(reason=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     except exceptions.RayTaskError as error:

@@ -11,8 +11,9 @@ import pytest
 from simmerge_hub.errors import EvaluationError, MissingExtra
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.learn import learn
-from simmerge_hub.learning.workers import cluster
-from simmerge_hub.learning.workers.here import HERE, Lost, Needs, Workers, map_in_order
+from simmerge_hub.workers import cluster
+from simmerge_hub.workers.here import HERE, Lost, Needs, Workers, map_in_order
+from simmerge_hub.workers.scratch import scratch_home
 from tests.evaluations import StandIn
 from tests.learning.test_learn import RECIPE
 
@@ -61,9 +62,9 @@ def test_each_merge_elsewhere_has_a_folder_of_its_own(
     make = trying.make_merge
 
     def make_and_look(trial: Any, models: Any, chosen: Any, folder: Path) -> Any:
-        own = folder.relative_to(tmp_path).parts[0]
-        assert (tmp_path / own).stat().st_mode & 0o777 == 0o700
-        folders.append(tmp_path / own)
+        own = scratch_home() / folder.relative_to(scratch_home()).parts[0]
+        assert own.stat().st_mode & 0o777 == 0o700
+        folders.append(own)
         return make(trial, models, chosen, folder)
 
     monkeypatch.setattr(trying, "make_merge", make_and_look)
@@ -89,7 +90,7 @@ def test_a_cluster_without_room_is_not_waited_for_in_silence(
     task = SimpleNamespace(remote=lambda work, piece: next(calls))
     made = SimpleNamespace(
         put=lambda work: work, remote=lambda do: SimpleNamespace(options=lambda **_: task),
-        wait=wait, nodes=nodes,
+        wait=wait, nodes=nodes, cancel=print, cloudpickle=SimpleNamespace(dumps=lambda what: what),
     )  # fmt: skip
     monkeypatch.setattr(cluster, "_import_ray", lambda: made)
     monkeypatch.setattr(cluster, "_result", lambda reference: reference)

@@ -50,6 +50,11 @@ def map_here(
         yield place, work(piece)
 
 
+def ask_here(work: Callable[[], Any]) -> list[tuple[str, Any]]:
+    """(Node, what `work` returns there), of this process alone."""
+    return [("this machine", work())]
+
+
 RUNNING = 2**30
 """Bytes of a process that has loaded its libraries and no model yet."""
 
@@ -63,12 +68,15 @@ class Workers:
         elsewhere: whether in other processes, which share neither memory nor folders with this.
         gpus: whether a GPU is there.
         needs: of one piece.
+        ask: does something once on every node: [(node, what it returns there)]; what it raises
+            is raised, and a node that dies meanwhile is left out.
     """
 
     map: MapWork = map_here
     elsewhere: bool = False
     gpus: bool = False
     needs: Needs = Needs()
+    ask: Callable[[Callable[[], Any]], list[tuple[str, Any]]] = ask_here
 
     def sized(self, model: int, device: str) -> "Workers":
         """These, for pieces that merge or run a model of so many bytes: it is held twice at most,

@@ -1,1 +1,0 @@
-"""Where pieces of work are done: here, or on the nodes of a Ray cluster; the same functions."""
