@@ -10,7 +10,9 @@ from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.operators.regression import feeds_merge
-from simmerge_hub.publishing.licenses.verdict import CONFLICT, DISCLAIMER, Licence, license_of
+from simmerge_hub.publishing.licenses.choice import CONFLICT
+from simmerge_hub.publishing.licenses.statements import stated_license
+from simmerge_hub.publishing.licenses.verdict import DISCLAIMER, Licence, license_of
 from simmerge_hub.publishing.sections.home import program
 from simmerge_hub.publishing.sections.markdown import link, table
 from simmerge_hub.publishing.sections.predictions import show_predictions
@@ -56,6 +58,7 @@ def _front_matter(report: MergeReport, licence: Licence) -> dict[str, Any]:
     data: dict[str, Any] = {
         "license": licence.identifier,
         **({"license_name": licence.name} if licence.name else {}),
+        **({"license_link": licence.link} if licence.link else {}),
         **({CONFLICT: list(licence.conflicts)} if licence.conflicts else {}),
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": find_loader(report)[1],
@@ -128,7 +131,7 @@ def _parents(report: MergeReport) -> str:
 
 
 def _license(source: Source, report: MergeReport) -> str:
-    return report.checkpoints[source.name].license or "not stated"
+    return stated_license(report.checkpoints[source.name].card) or "not stated"
 
 
 def _pin(source: Source) -> str:

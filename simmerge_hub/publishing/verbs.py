@@ -13,7 +13,8 @@ from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import card
-from simmerge_hub.publishing.licenses.verdict import license_of, refuse_conflicts
+from simmerge_hub.publishing.licenses.choice import refuse_conflicts
+from simmerge_hub.publishing.licenses.verdict import license_of
 from simmerge_hub.publishing.target import Target, open_target
 from simmerge_hub.publishing.trust.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse

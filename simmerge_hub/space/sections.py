@@ -10,7 +10,8 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.plan import Plan
-from simmerge_hub.publishing.licenses.verdict import license_of, stated_license
+from simmerge_hub.publishing.licenses.statements import stated_license
+from simmerge_hub.publishing.licenses.verdict import license_of
 from simmerge_hub.recipe.why import MEANINGS
 from simmerge_hub.signatures.map.similarities import ModelMap
 from simmerge_hub.space.answer import Answer, Sight, lacks
