@@ -15,6 +15,7 @@ from simmerge_hub.publishing.licenses.statements import stated_license
 from simmerge_hub.publishing.licenses.verdict import DISCLAIMER, Licence, license_of
 from simmerge_hub.publishing.sections.home import program
 from simmerge_hub.publishing.sections.markdown import link, table
+from simmerge_hub.publishing.sections.pictures import embed_chart, embed_tree
 from simmerge_hub.publishing.sections.predictions import show_predictions
 from simmerge_hub.publishing.sections.summary import summarize
 from simmerge_hub.publishing.sections.usage import REPO_ID, find_loader, show_usage
@@ -26,13 +27,13 @@ FEEDS_MERGE_PAPER = "arXiv 2508.03121"
 """Where `inputs: merge` is from."""
 
 
-def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
+def card(report: MergeReport, why: Why | None, *, pictures: bool = False) -> str:
     """The text of README.md.
 
     Args:
         report: the merge.
         why: the plan's `why:`, or None where nothing was predicted for this recipe.
-        picture: the file beside it that shows the merge tree, if there is one.
+        pictures: whether the files of `draw_pictures` lie beside it.
     """
     recipe = report.recipe
     licence = license_of({name: each.card for name, each in report.checkpoints.items()})
@@ -40,10 +41,12 @@ def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
         f"---\n{dump_yaml(_front_matter(report, licence))}---",
         f"# {_title(recipe)}",
         summarize(report, why, licence),
+        embed_chart(why) if pictures else "",
         show_usage(report),
         _making(recipe, why),
+        embed_tree(recipe, why) if pictures else "",
         _parents(report),
-        _tree(why, picture),
+        _tree(why),
         show_predictions(why),
         _redo(recipe),
         _provenance(report, licence),
@@ -144,16 +147,15 @@ def _role(source: Source, report: MergeReport) -> str:
     return "LoRA adapter" if report.checkpoints[source.name].kind == "adapter" else "model"
 
 
-def _tree(why: Why | None, picture: str) -> str:
+def _tree(why: Why | None) -> str:
     """The merge tree of a plan of many models, with what every merge in it should keep."""
     if why is None or not why.tree:
         return ""
     shown = "\n".join(printable(line).replace("\n", " ") for line in why.tree)
     block = fence(shown)
-    image = f"\n\n![The merge tree]({picture})" if picture else ""
     return (
         f"## Merge tree\n\nPredicted utility after each step: {UNIT}.\n\n"
-        f"{block}text\n{shown}\n{block}{image}"
+        f"{block}text\n{shown}\n{block}"
     )
 
 

@@ -1,7 +1,7 @@
 """SHA256SUMS: the sha256 of every file that a merge wrote, as `sha256sum -c` reads it.
 
-Knows the visible files of a folder; nothing of what is in them. The card is not listed: its owner
-may edit it, and pushing it writes the repository's name into it.
+Knows the visible files of a folder; nothing of what is in them. The card is not listed, nor
+its pictures: its owner may edit it, and pushing it writes the repository's name into it.
 """
 
 import os
@@ -14,7 +14,8 @@ from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.hashes import hash_contents
 
 CHECKSUMS_FILE = "SHA256SUMS"
-UNLISTED = ("README.md", CHECKSUMS_FILE)
+UNLISTED = ("README.md", "chart.svg", "merge-tree.svg", CHECKSUMS_FILE)
+"""The card and its pictures: they change when a score is measured, or by hand."""
 LARGEST_CHECKSUMS = 2**20
 """Bytes; a thousand shards have a tenth of that."""
 LINE = re.compile(r"([0-9a-f]{64}) [ *](\S|\S.*\S)")
