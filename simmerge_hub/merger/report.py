@@ -1,7 +1,7 @@
 """What a merge did."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +18,8 @@ class MergeReport:
     """What a merge did: the pinned recipe, where it lies, and what it cost.
 
     `size` is bytes of the weight files; `checkpoints` the inputs as they were resolved; `notes`
-    what was decided by rule, in sentences.
+    what was decided by rule, in sentences; `digests` the sha256 of the files that it wrote, by
+    name, as SHA256SUMS has them.
     """
 
     recipe: Recipe
@@ -29,6 +30,7 @@ class MergeReport:
     seconds: float
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def versions() -> dict[str, str]:

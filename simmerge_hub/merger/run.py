@@ -124,8 +124,8 @@ def merge(
             notes=(*layout.notes, *decided),
         )
         write_texts(report, partial.folder, notes, page)
-        write_checksums(partial.folder)
-    return report
+        digests = write_checksums(partial.folder)
+    return replace(report, digests=digests)
 
 
 def write_texts(report: MergeReport, folder: Path, notes: str, page: Page | None) -> None:

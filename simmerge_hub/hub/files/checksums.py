@@ -33,18 +33,22 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def write_checksums(folder: Path, elsewhere: Mapping[str, str] | None = None) -> None:
+def write_checksums(folder: Path, elsewhere: Mapping[str, str] | None = None) -> dict[str, str]:
     """Read every visible file of a folder once, a file a core, and write SHA256SUMS beside them.
 
     Args:
         folder: where a merge lies.
         elsewhere: the sha256 of files of the merge that are not there any more, by name.
+
+    Returns:
+        What is listed: the sha256 of each file, by name.
     """
     hashes = hash_files({n: p for n, p in visible_files(folder).items() if n not in UNLISTED})
     hashes |= elsewhere or {}
     names = sorted(hashes, key=lambda name: name.split("/"))  # as `visible_files` has them
     text = "".join(f"{hashes[name]}  {name}\n" for name in names)
     (folder / CHECKSUMS_FILE).write_text(text, encoding="utf-8")
+    return hashes
 
 
 def hash_files(files: dict[str, Path]) -> dict[str, str]:
