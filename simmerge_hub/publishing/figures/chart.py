@@ -24,7 +24,7 @@ BAND, EXPECTED, SEEN, EXPERT = "#b6d4ee", "#0072b2", "#d55e00", "#57606a"
 LEFT, TRACK, RIGHT, TOP, ROW, FOOT = 190.0, 330.0, 150.0, 46.0, 44.0, 52.0
 """Widths of names, of the scale and of numbers; heights above, of a row and below."""
 TASKS_DRAWN = 12
-NAME_LETTERS, NAME_LETTERS_TOLD = 24, 60
+NAME_LETTERS, NAME_LETTERS_TOLD = 22, 60
 """Of a name in the picture, and in the words for it."""
 HEADING = "What the merge keeps of the score of each expert"
 
