@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import licences
 import measured
 import measured_doses as doses
 import measured_learning as learning
@@ -32,7 +33,7 @@ DOCS = Path(__file__).parent
 PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/tree.md", "reference/cli.md", "reference/operators.md", "reference/errors.md",
-    "reference/features.md", "reference/operators-parity.md",
+    "reference/features.md", "reference/operators-parity.md", "reference/licences.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
     "explanation/multiway.md", "explanation/trying.md", "explanation/learning.md",
     "explanation/bandit.md",
@@ -106,6 +107,7 @@ def arms() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     part.__name__: part for part in (
         tree, commands, operators, arms,
+        licences.licence_terms, licences.licence_combinations,
         refusals.error_tree, refusals.error_messages,
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,

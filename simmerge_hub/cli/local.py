@@ -1,6 +1,7 @@
 """What serves: localhub; the demo, the whole chain on nano models; the page, here or as a Space."""
 
 import os
+import signal
 import tempfile
 import threading
 from contextlib import ExitStack
@@ -125,8 +126,9 @@ def _say(command: str) -> None:
 
 
 def ui(*, port: int | None) -> None:
-    """`simmerge-hub ui`: until it is interrupted."""
+    """`simmerge-hub ui`: until it is interrupted or told to end; what it merged is deleted then."""
     _demand_gradio()
+    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with show.status("starting"):
         from simmerge_hub.space.app import launch
         from simmerge_hub.space.merges import clear
@@ -139,6 +141,7 @@ def ui(*, port: int | None) -> None:
     except KeyboardInterrupt:
         show.note("stopped")
     finally:
+        signal.signal(signal.SIGTERM, ended)
         page.close(verbose=False)
         clear()
 

@@ -186,7 +186,7 @@ def merge(
             report, commit = _stream(recipe, push, goal, output, step, settings)
         else:
             report = verbs.merge(recipe, str(output), progress=step, say=show.note, **settings)
-    redo = compare_redo(recorded, report) if recorded and not stream else None
+    redo = compare_redo(recorded, report) if recorded else None
     if push and not commit:
         commit = verbs.push(report.folder, push, **goal)
     if as_json:

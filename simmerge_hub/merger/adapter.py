@@ -90,8 +90,8 @@ def write_merged_adapter(
         texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
         for name, content in texts.items():
             (folder / name).write_text(f"{content.rstrip()}\n", encoding="utf-8")
-        write_checksums(folder)
-    return report
+        digests = write_checksums(folder)
+    return replace(report, digests=digests)
 
 
 def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:

@@ -1,7 +1,7 @@
 """What a merge did."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +18,8 @@ class MergeReport:
     """What a merge did: the pinned recipe, where it lies, and what it cost.
 
     `size` is bytes of the weight files; `checkpoints` the inputs as they were resolved; `notes`
-    what was decided by rule, in sentences; `taken_over` tensors that an earlier run had written.
+    what was decided by rule, in sentences; `taken_over` tensors that an earlier run had written;
+    `digests` the sha256 of the files that it wrote, by name, as SHA256SUMS has them.
     """
 
     recipe: Recipe
@@ -30,6 +31,7 @@ class MergeReport:
     versions: Mapping[str, str]
     notes: tuple[str, ...] = ()
     taken_over: int = 0
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def versions() -> dict[str, str]:

@@ -136,8 +136,8 @@ def merge(
             taken_over=len(partial.done),
         )
         write_texts(report, partial.folder, notes, page)
-        write_checksums(partial.folder)
-    return report
+        digests = write_checksums(partial.folder)
+    return replace(report, digests=digests)
 
 
 def _write_here(

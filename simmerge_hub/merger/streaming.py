@@ -126,7 +126,8 @@ def stream(
             notes=(*layout.notes, *decided),
         )
         write_texts(report, partial.folder, notes, page)
-        write_checksums(partial.folder, {name: each.sha256 for name, each in ship.sent.items()})
+        elsewhere = {name: each.sha256 for name, each in ship.sent.items()}
+        report = replace(report, digests=write_checksums(partial.folder, elsewhere))
         finish(report, partial.folder)
     return report
 

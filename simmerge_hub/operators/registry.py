@@ -101,6 +101,11 @@ class Operator:
 
 
 OPERATORS: dict[str, Operator] = {}
+OWN_OPERATOR = (
+    "simmerge-hub operators lists them; one of your own is known if the file that declares it is "
+    "run in place of simmerge-hub: python larger.py push …"
+)
+"""What is said of a name that is like none of the package's."""
 
 
 def operator(
@@ -141,7 +146,7 @@ def find(name: str) -> Operator:
     if name in OPERATORS:
         return OPERATORS[name]
     near = difflib.get_close_matches(name, OPERATORS, n=3, cutoff=0.65)
-    hint = f"did you mean {' or '.join(near)}?" if near else "simmerge-hub operators lists them"
+    hint = f"did you mean {' or '.join(near)}?" if near else OWN_OPERATOR
     raise OperatorError(f"there is no operator {name!r}", hint=hint)
 
 

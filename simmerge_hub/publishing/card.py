@@ -10,9 +10,12 @@ from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
 from simmerge_hub.operators.regression import feeds_merge
-from simmerge_hub.publishing.licenses.verdict import CONFLICT, DISCLAIMER, Licence, license_of
+from simmerge_hub.publishing.licenses.choice import CONFLICT
+from simmerge_hub.publishing.licenses.statements import stated_license
+from simmerge_hub.publishing.licenses.verdict import DISCLAIMER, Licence, license_of
 from simmerge_hub.publishing.sections.home import program
 from simmerge_hub.publishing.sections.markdown import link, table
+from simmerge_hub.publishing.sections.pictures import embed_chart, embed_tree
 from simmerge_hub.publishing.sections.predictions import show_predictions
 from simmerge_hub.publishing.sections.summary import summarize
 from simmerge_hub.publishing.sections.usage import REPO_ID, find_loader, show_usage
@@ -24,13 +27,13 @@ FEEDS_MERGE_PAPER = "arXiv 2508.03121"
 """Where `inputs: merge` is from."""
 
 
-def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
+def card(report: MergeReport, why: Why | None, *, pictures: bool = False) -> str:
     """The text of README.md.
 
     Args:
         report: the merge.
         why: the plan's `why:`, or None where nothing was predicted for this recipe.
-        picture: the file beside it that shows the merge tree, if there is one.
+        pictures: whether the files of `draw_pictures` lie beside it.
     """
     recipe = report.recipe
     licence = license_of({name: each.card for name, each in report.checkpoints.items()})
@@ -38,10 +41,12 @@ def card(report: MergeReport, why: Why | None, picture: str = "") -> str:
         f"---\n{dump_yaml(_front_matter(report, licence))}---",
         f"# {_title(recipe)}",
         summarize(report, why, licence),
+        embed_chart(why) if pictures else "",
         show_usage(report),
         _making(recipe, why),
+        embed_tree(recipe, why) if pictures else "",
         _parents(report),
-        _tree(why, picture),
+        _tree(why),
         show_predictions(why),
         _redo(recipe),
         _provenance(report, licence),
@@ -56,6 +61,7 @@ def _front_matter(report: MergeReport, licence: Licence) -> dict[str, Any]:
     data: dict[str, Any] = {
         "license": licence.identifier,
         **({"license_name": licence.name} if licence.name else {}),
+        **({"license_link": licence.link} if licence.link else {}),
         **({CONFLICT: list(licence.conflicts)} if licence.conflicts else {}),
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": find_loader(report)[1],
@@ -128,7 +134,7 @@ def _parents(report: MergeReport) -> str:
 
 
 def _license(source: Source, report: MergeReport) -> str:
-    return report.checkpoints[source.name].license or "not stated"
+    return stated_license(report.checkpoints[source.name].card) or "not stated"
 
 
 def _pin(source: Source) -> str:
@@ -141,16 +147,15 @@ def _role(source: Source, report: MergeReport) -> str:
     return "LoRA adapter" if report.checkpoints[source.name].kind == "adapter" else "model"
 
 
-def _tree(why: Why | None, picture: str) -> str:
+def _tree(why: Why | None) -> str:
     """The merge tree of a plan of many models, with what every merge in it should keep."""
     if why is None or not why.tree:
         return ""
     shown = "\n".join(printable(line).replace("\n", " ") for line in why.tree)
     block = fence(shown)
-    image = f"\n\n![The merge tree]({picture})" if picture else ""
     return (
         f"## Merge tree\n\nPredicted utility after each step: {UNIT}.\n\n"
-        f"{block}text\n{shown}\n{block}{image}"
+        f"{block}text\n{shown}\n{block}"
     )
 
 

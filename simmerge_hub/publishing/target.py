@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import OutputError, RequestError
-from simmerge_hub.publishing.licenses.verdict import settle_license
+from simmerge_hub.publishing.licenses.choice import settle_license
 from simmerge_hub.publishing.sections.usage import REPO_ID
 from simmerge_hub.recipe import Recipe
 

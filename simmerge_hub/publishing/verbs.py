@@ -1,7 +1,6 @@
 """The last verbs: check a recipe; run it and write its card; push the folder in one commit."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,9 @@ from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
 from simmerge_hub.publishing.card import card
-from simmerge_hub.publishing.licenses.verdict import license_of, refuse_conflicts
+from simmerge_hub.publishing.licenses.choice import refuse_conflicts
+from simmerge_hub.publishing.licenses.verdict import license_of
+from simmerge_hub.publishing.sections.pictures import draw_pictures
 from simmerge_hub.publishing.target import Target, open_target
 from simmerge_hub.publishing.trust.verify import verify_folder, warn_of_changes
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Why, dump_yaml, load, parse
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
     from simmerge_hub.merger.layout import Layout
     from simmerge_hub.planning.plan import Plan
-
-PICTURE = "plan.svg"
-"""The merge tree of a plan of many models, beside its card."""
 
 
 def check(what: "Plan | Recipe | str | Path", *, threads: int | None = None) -> Preflight:
@@ -95,15 +93,9 @@ def merge(
 def _describe(recipe: Recipe, why: Why | None) -> dict[str, Any]:
     """The `notes` and the `page` of a merge, as the merger takes them."""
     notes = dump_yaml({"why": why.to_dict()}) if why else ""
-    picture = PICTURE if why and why.tree and find_spec("matplotlib") else ""
 
     def page(done: MergeReport) -> dict[str, str]:
-        texts = {"README.md": card(done, why, picture)}
-        if picture and why:
-            from simmerge_hub.publishing import merge_tree  # matplotlib takes half a second
-
-            texts[picture] = merge_tree.render(recipe, why, ".svg").decode()
-        return texts
+        return {"README.md": card(done, why, pictures=True), **draw_pictures(done.recipe, why)}
 
     return {"notes": notes, "page": page}
 
@@ -159,11 +151,13 @@ def push(
     )  # fmt: skip
     target.check(recipe)
     changes = _changes(place, force)
-    text = target.settle((place / "README.md").read_text("utf-8"))
+    page = {"README.md": target.settle((place / "README.md").read_text("utf-8"))}
     with open_target(target) as collect:
         if not changes:
             there = _published_card(target, (place / CHECKSUMS_FILE).read_bytes())
-            text = carry_measured(text, there, recipe, why)
+            page = carry_measured(page["README.md"], there, recipe, why)
+        else:
+            page["README.md"] = warn_of_changes(page["README.md"], changes)
         commit = publish_folder(
             place,
             repo_id,
@@ -171,7 +165,7 @@ def push(
             create_pr=create_pr,
             revision=revision,
             message=target.title(recipe),
-            replace={"README.md": (warn_of_changes(text, changes) if changes else text).encode()},
+            replace={name: text.encode() for name, text in page.items()},
         )
         return collect(commit)
 
@@ -227,7 +221,8 @@ def merge_to_hub(
         files: dict[str, Path | bytes] = {**visible_files(small)}
         text = target.settle((small / "README.md").read_text("utf-8"))
         there = _published_card(target, (small / CHECKSUMS_FILE).read_bytes())
-        files["README.md"] = carry_measured(text, there, recipe, why).encode()
+        page = carry_measured(text, there, recipe, why)
+        files |= {name: content.encode() for name, content in page.items()}
         commits.append(opened[0].commit(files, target.title(report.recipe)))
 
     with open_target(target) as collect:

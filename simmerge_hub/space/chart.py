@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.planning.words.names import name_tree, shorten
+from simmerge_hub.publishing.figures.chart import TICKS, scale_of
 from simmerge_hub.recipe.why import UNIT, Spread
 from simmerge_hub.space.markup import NOTHING, Html, element, table
 
@@ -13,9 +14,6 @@ ROWS_SHOWN = 6
 """Merges in the chart; the rest is unfolded."""
 MARKS = "▲■◆✚●★"
 """Of the tasks, in their order."""
-TICKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-LEAST_SCALE = 1.1
-"""The scale reaches so far at least: to the right of `as good as the expert`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ def chart(plan: Plan) -> Html:
     merges = rows(plan)
     tasks = [task.name for task in plan.tasks]
     heading = plan.verdict.objective.heading(tasks)
-    scale = max(LEAST_SCALE, *(row.value[2] for row in merges[:ROWS_SHOWN]))
+    scale = scale_of(row.value[2] for row in merges[:ROWS_SHOWN])
     shown, more = merges[:ROWS_SHOWN], merges[ROWS_SHOWN:]
     folded = element(
         "details",

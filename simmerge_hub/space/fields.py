@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from simmerge_hub.publishing.licenses.verdict import HUB_LICENSES
+from simmerge_hub.publishing.licenses.statements import HUB_LICENSES
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
 
 MOST_TASKS = 12

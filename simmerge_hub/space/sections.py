@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 
 from simmerge_hub.errors import SimmergeError
 from simmerge_hub.hub.client import endpoint
@@ -10,7 +9,10 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.plan import Plan
-from simmerge_hub.publishing.licenses.verdict import license_of, stated_license
+from simmerge_hub.publishing.figures.merge_tree import can_draw, draw_tree
+from simmerge_hub.publishing.figures.shapes import to_svg
+from simmerge_hub.publishing.licenses.statements import stated_license
+from simmerge_hub.publishing.licenses.verdict import license_of
 from simmerge_hub.recipe.why import MEANINGS
 from simmerge_hub.signatures.map.similarities import ModelMap
 from simmerge_hub.space.answer import Answer, Sight, lacks
@@ -78,15 +80,13 @@ def tree(plan: Plan) -> Html:
     if not plan.of_many:
         return NOTHING
     words = element("pre", "\n".join(plan.tree), tabindex="0")
-    if find_spec("matplotlib") is None:
+    if not can_draw(plan.recipe):
         return element("section", element("h3", "The merge tree"), words)
-    from simmerge_hub.publishing import merge_tree
-
-    svg = merge_tree.render(plan.recipe, plan.why(), ".svg")
+    figure = draw_tree(plan.recipe, plan.why())
     return element(
         "section",
         element("h3", "The merge tree"),
-        picture(svg, "The merge tree: models at the left, the merge at the right", "tree"),
+        picture(to_svg(figure).encode(), figure.words, "tree"),
         element("details", element("summary", "In words"), words),
     )
 

@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from huggingface_hub import HfApi
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from simmerge_hub import localhub
 from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
 from simmerge_hub.literal import code, escaped_json, fence, literal, printable, without_credentials
@@ -22,6 +25,7 @@ from simmerge_hub.publishing.card import card
 from simmerge_hub.recipe import load
 from simmerge_hub.recipe.recipe import Source
 from tests import nano
+from tests.localhub.web.test_card import Seen
 from tests.publishing.test_card import RECIPE, WHY, report
 
 HOSTILE = (
@@ -79,6 +83,39 @@ def test_licences_notes_and_a_resealed_plan_on_a_card() -> None:
     text = card(made, why)
     assert set(active(body(text))) <= set(clean), "only our own links"
     assert not re.search("[\x1b\x07\u202e\u202c]", text)
+
+
+def test_the_page_of_a_merge_of_hostile_parents(
+    hub: localhub.Hub, org: str, tmp_path: Path
+) -> None:
+    """From cards of others to what a browser is sent: names, licences, tasks, pictures."""
+    cards = (
+        {"license": "other", "license_name": HOSTILE[:90], "license_link": "javascript:alert(1)"},
+        {"license": ["mit", {"b": "c"}], "extra_gated_prompt": HOSTILE},
+    )
+    names = ("[x](javascript:alert(1)) 'onerror=\"", "long " * 40 + "![p](//evil.example/p)")
+    for seed, data in enumerate(cards):
+        nano.save(tmp_path / "ab"[seed], nano.weights(seed))
+        (tmp_path / "ab"[seed] / "README.md").write_text(f"---\n{json.dumps(data)}\n---\n# x\n")
+    models = [{"name": n, "folder": str(tmp_path / f)} for n, f in zip(names, "ab", strict=True)]
+    steps = [{"operator": "linear", "models": list(names)}]
+    recipe = tmp_path / "m.yaml"
+    recipe.write_text(json.dumps({"simmerge": 1, "models": models, "steps": steps}))
+    assert main(["merge", str(recipe), "-o", str(tmp_path / "out")]) == 0
+    assert main(["push", str(tmp_path / "out"), f"{org}/merged"]) == 0
+    answer = httpx2.get(f"{hub.endpoint}/{org}/merged", headers={"Accept": "text/html"})
+    seen = Seen()
+    seen.feed(answer.text)
+    assert answer.status_code == 200
+    assert not {"script", "iframe", "form", "object"} & set(seen.tags)
+    assert not [name for _, name, _ in seen.attributes if name.startswith("on")]
+    addresses = [value for _, name, value in seen.attributes if name in ("href", "src")]
+    assert not [each for each in addresses if "evil" in each or "javascript" in each.lower()]
+    assert [a for t, n, a in seen.attributes if t == "img" and n == "src"] == [
+        f"/{org}/merged/picture/{HfApi().model_info(f'{org}/merged').sha}/merge-tree.svg"
+    ]
+    assert "\u202e" not in answer.text
+    assert seen.tags.count("table") == 3, "parents, files, commits"
 
 
 def test_names_of_folders_on_a_card() -> None:

@@ -2,7 +2,10 @@
 
 import io
 import os
+import signal
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -140,3 +143,23 @@ def test_a_demo_s_hub_that_does_not_start(
     monkeypatch.setattr("simmerge_hub.localhub.running", fail)
     assert main(["demo", "--dir", str(tmp_path)]) == 1
     assert "error: localhub did not start: no room" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_page_that_is_told_to_end_leaves_nothing_behind(
+    by: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from simmerge_hub.space import app, merges
+
+    def launch(**_: Any) -> tuple[Any, str]:
+        threading.Timer(0.3, os.kill, (os.getpid(), by)).start()
+        return SimpleNamespace(close=lambda verbose: None), "http://127.0.0.1:7860"
+
+    place = merges.make_folder()
+    (place / "merged").mkdir()
+    monkeypatch.setattr(app, "launch", launch)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["ui"]) == 0
+    assert not place.exists()
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert "stopped" in capsys.readouterr().err

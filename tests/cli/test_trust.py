@@ -77,7 +77,8 @@ def test_push_says_what_licences_ask_for(recipe: Path, org: str, capsys: Capture
     assert main(["push", output, f"{org}/merged"]) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("pushed in one commit, ")
-    assert [line.partition(": ")[0] for line in said[1:]] == ["licence"] * 3
+    assert [line.partition(": ")[0] for line in said[1:]] == ["licence"] * 4
+    assert f'begin with "Llama-3", which {org}/merged does not' in said[1]
     assert said[-1].endswith("more such lines are on the card")
 
 

@@ -131,6 +131,9 @@ def test_a_redone_merge_is_compared(recipe: Path, org: str, capsys: Captured) ->
     assert capsys.readouterr().err.endswith(f"same bytes as {repo}: all 5 files\n")
     assert main(["merge", repo, "-o", again, "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["redo"]["same"] is True
+    streamed = ["merge", repo, "--push", f"{org}/streamed", "--stream"]
+    assert main(streamed) == 0
+    assert f"same bytes as {repo}: all 5 files\n" in capsys.readouterr().err
     text = (folder / "SHA256SUMS").read_text()
     (folder / "SHA256SUMS").write_text("0" * 8 + text[8:])
     assert main(["push", str(folder), repo, "--force"]) == 0
@@ -139,6 +142,10 @@ def test_a_redone_merge_is_compared(recipe: Path, org: str, capsys: Captured) ->
     assert f"not the bytes of {repo}: differs: config.json (4 are the same)" in said
     assert "another processor may round otherwise" in said
     assert main(["verify", again, "--against", repo]) == 1
+    capsys.readouterr()
+    assert main([*streamed, "--json"]) == 0
+    redo = json.loads(capsys.readouterr().out)["redo"]
+    assert (redo["same"], redo["files"]["differ"]) == (False, ["config.json"])
 
 
 def test_a_conflict_of_licences_is_in_the_hint(recipe: Path, capsys: Captured) -> None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,12 +154,14 @@ def with_scripts() -> dict[str, str]:
 
 
 @contextmanager
-def terminal(script: str, folder: Path) -> Iterator[None]:
+def terminal(
+    script: str, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """A script that runs in bash while inside; it and what it started are then stopped."""
     with subprocess.Popen(
         ["bash", "-ec", script],
         cwd=folder,
-        env=os.environ | with_scripts(),
+        env=environment or os.environ | with_scripts(),
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:

@@ -11,7 +11,7 @@ from torch import Tensor
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators import ARMS, OPERATORS, Arm, Place, combine, measure, merge_tensors
-from simmerge_hub.operators.registry import operator
+from simmerge_hub.operators.registry import OWN_OPERATOR, operator
 
 FIRST = ("linear", "task_arithmetic", "ties", "slerp", "nuslerp")
 """Operators for two models with nothing random; test_catalogue.py has all of them."""
@@ -181,7 +181,7 @@ def test_inputs_are_left_as_they_were(arm: Arm) -> None:
         ("linar", "did you mean linear?"),
         ("tie", "did you mean ties?"),
         ("slurp", "did you mean slerp or nuslerp?"),
-        ("xyzzy", "simmerge-hub operators lists them"),
+        ("larger", OWN_OPERATOR),
     ],
 )
 def test_an_unknown_operator_suggests_near_names(name: str, hint: str) -> None:

@@ -21,7 +21,7 @@ from simmerge_hub.planning.choice import Choice, Gap
 from simmerge_hub.planning.plan import Plan, plan
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.verdict import Verdict
-from simmerge_hub.publishing import merge_tree
+from simmerge_hub.publishing.figures.merge_tree import draw_tree
 from simmerge_hub.publishing.verbs import merge
 from simmerge_hub.recipe.why import UNIT
 from simmerge_hub.selector.predictor.ranking import Prediction
@@ -85,7 +85,7 @@ def test_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [merge_tree.draw, Plan, Objective, Choice, Verdict, Forecast, Gap], ids=str
+    "place", [draw_tree, Plan, Objective, Choice, Verdict, Forecast, Gap], ids=str
 )
 def test_documentation_in_the_code(place: Callable[..., object]) -> None:
     """Where the object's own text does not say it, its module's does."""

@@ -11,7 +11,8 @@ from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.card import card
-from simmerge_hub.publishing.licenses.verdict import DISCLAIMER, settle_license
+from simmerge_hub.publishing.licenses.choice import settle_license
+from simmerge_hub.publishing.licenses.verdict import DISCLAIMER
 from simmerge_hub.publishing.sections.usage import REPO_ID
 from simmerge_hub.recipe import Recipe, Source, Step, Why, parse
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Aim, Status, WhyMerge, WhyTask
@@ -172,7 +173,7 @@ class TestText:
         assert "| not stated |" in text
         assert "- org/math states no licence: ask its author before you share the merge" in text
         assert "- the parents' licences differ (gpl-3.0, mit)\n" in text
-        assert "(<https://spdx.org/licenses/gpl-3.0>)" in text
+        assert "(<https://spdx.org/licenses/GPL-3.0-only.html>)" in text
         assert DISCLAIMER in text
 
     def test_folders_cannot_be_redone_by_others(self) -> None:

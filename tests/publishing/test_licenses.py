@@ -1,108 +1,89 @@
-"""The licence of a merge: a table of cases."""
+"""The licence of a merge: the table of combinations, and what lies behind it."""
+
+from dataclasses import replace
 
 import pytest
 
 from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.resolve import front_matter
+from simmerge_hub.publishing.card import card
+from simmerge_hub.publishing.licenses.choice import settle_license
+from simmerge_hub.publishing.licenses.compatibility import PERMISSIVE_LICENSES
+from simmerge_hub.publishing.licenses.statements import HUB_LICENSES, stated_license
 from simmerge_hub.publishing.licenses.terms import NAMES, TERMS, find_terms
 from simmerge_hub.publishing.licenses.verdict import (
-    HUB_LICENSES,
     NO_DERIVATIVES,
-    PERMISSIVE_LICENSES,
     Licence,
     combine_licenses,
     license_of,
-    settle_license,
-    stated_license,
 )
+from tests.publishing.combinations import DUTIES, Combination, rows
+from tests.publishing.test_card import report
 
-SILENT = "b states no licence: ask its author before you share the merge"
-
-
-CASES = [
-    # alike
-    ("mit + mit", "mit"),
-    ("Apache-2.0 + apache-2.0", "apache-2.0"),
-    ("llama3.1 + llama3.1", "llama3.1"),
-    ("gemma + gemma", "gemma"),
-    ("cc-by-nc-4.0 + cc-by-nc-4.0", "cc-by-nc-4.0"),
-    # notices only
-    ("mit + apache-2.0", "apache-2.0"),
-    ("cc0-1.0 + mit", "mit"),
-    ("isc + cc0-1.0", "isc"),
-    ("mit + cc-by-4.0", "cc-by-4.0"),
-    ("unlicense + cc0-1.0", "cc0-1.0"),
-    # terms of one parent
-    ("apache-2.0 + llama3.1", "llama3.1"),
-    ("mit + gemma", "gemma"),
-    ("apache-2.0 + qwen", "other: qwen"),
-    ("apache-2.0 + Tongyi-Qianwen", "other: qwen"),
-    ("mit + deepseek", "other: deepseek"),
-    ("apache-2.0 + mrl", "other: mrl"),
-    ("apache-2.0 + openrail", "openrail"),
-    ("mit + cc-by-nc-4.0", "cc-by-nc-4.0"),
-    ("mit + cc-by-sa-4.0", "cc-by-sa-4.0"),
-    ("apache-2.0 + gpl-3.0", "gpl-3.0"),
-    ("mit + agpl-3.0", "agpl-3.0"),
-    # one lets the other in
-    ("gpl-3.0 + agpl-3.0", "agpl-3.0"),
-    ("lgpl-3.0 + gpl-3.0", "gpl-3.0"),
-    ("cc-by-sa-4.0 + gpl-3.0", "gpl-3.0"),
-    ("cc-by-sa-3.0 + cc-by-sa-4.0", "cc-by-sa-4.0"),
-    ("cc-by-nc-4.0 + cc-by-nc-sa-4.0", "cc-by-nc-sa-4.0"),
-    # side by side
-    ("llama3 + llama3.1", "all"),
-    ("llama3.1 + gemma", "all"),
-    ("qwen + deepseek", "all"),
-    ("llama3.1 + cc-by-nc-4.0", "all"),
-    ("mrl + openrail", "all"),
-    ("mit + falcon-llm", "all"),
-    # against each other
-    ("cc-by-nd-4.0 + mit", "conflict"),
-    ("CC-BY-NC-ND-4.0 + CC-BY-NC-ND-4.0", "conflict"),
-    ("gpl-2.0 + gpl-3.0", "conflict"),
-    ("gpl-2.0 + apache-2.0", "conflict"),
-    ("gpl-3.0 + llama3.1", "conflict"),
-    ("gpl-3.0 + cc-by-nc-4.0", "conflict"),
-    ("cc-by-sa-4.0 + cc-by-nc-sa-4.0", "conflict"),
-    ("cc-by-sa-4.0 + gemma", "conflict"),
-    ("agpl-3.0 + openrail", "conflict"),
-    ("cc-by-sa-4.0 + cc-by-nc-4.0", "conflict"),
-    # nothing stated
-    ("mit + ", "silent"),
-    (" + ", "silent"),
-]
+ROWS = rows()
 
 
 def of(parents: str) -> Licence:
     return combine_licenses(dict(zip("abcd", parents.split(" + "), strict=False)))
 
 
+def summary(licence: Licence) -> str:
+    """The verdict as the table writes it."""
+    if licence.conflicts:
+        return "conflict"
+    if licence.silent:
+        return "not known"
+    if licence.together:
+        return "all apply"
+    return licence.identifier + (f" ({licence.name})" if licence.name else "")
+
+
+def duties(licence: Licence) -> set[str]:
+    """What the parents ask for, in the table's words."""
+    said = " / ".join(ask.says for ask in licence.asks)
+    return {
+        word
+        for word, phrases in DUTIES.items()
+        if any(phrase in said for phrase in ([phrases] if isinstance(phrases, str) else phrases))
+    }
+
+
 def test_there_are_forty_combinations() -> None:
-    assert len({parents for parents, _ in CASES}) >= 40
+    assert len({frozenset(row.parents.split(" + ")) for row in ROWS}) >= 40
+    assert {word for row in ROWS for word in row.duties} == set(DUTIES)
 
 
-@pytest.mark.parametrize(("parents", "verdict"), CASES)
-def test_combinations(parents: str, verdict: str) -> None:
-    licence = of(parents)
-    identifier, _, name = verdict.partition(": ")
-    if verdict in ("conflict", "all", "silent"):
-        assert (licence.identifier, licence.name) == ("other", "")
-    else:
-        assert (licence.identifier, licence.name) == (identifier, name)
-    assert bool(licence.conflicts) == (verdict == "conflict")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.parents)
+def test_combinations(row: Combination) -> None:
+    licence = license_of(row.cards)
+    assert summary(licence) == row.licence
+    assert duties(licence) == row.duties
+    assert bool(licence.conflicts) == row.stops
     assert set(licence.conflicts) <= set(licence.warnings)
-    assert any("all of them apply" in said for said in licence.warnings) == (verdict == "all")
-    assert (SILENT in licence.warnings) == (verdict == "silent")
-    assert ("no licence fits" in licence.verdict) == (verdict == "conflict")
+    assert ("no licence fits" in licence.verdict) == row.stops
+    for name, stated in row.cards.items():
+        assert any(said.startswith(f"{name} is gated") for said in licence.warnings) == (
+            "extra_gated_prompt" in stated
+        )
+    backwards = license_of(dict(reversed(row.cards.items())))
+    assert (summary(backwards), duties(backwards)) == (row.licence, row.duties)
+    assert len(backwards.conflicts) == len(licence.conflicts)
 
 
-@pytest.mark.parametrize(("parents", "verdict"), CASES)
-def test_the_order_changes_nothing(parents: str, verdict: str) -> None:
-    first, second = parents.split(" + ")
-    licence, other = of(f"{first} + {second}"), of(f"{second} + {first}")
-    assert (licence.identifier, licence.name) == (other.identifier, other.name)
-    assert len(licence.conflicts) == len(other.conflicts)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.parents)
+def test_what_push_does_with_a_card(row: Combination) -> None:
+    cards = [*row.cards.values(), *row.cards.values()][:3]
+    made = report()
+    named = dict(zip(made.checkpoints, cards, strict=True))
+    checkpoints = {name: replace(made.checkpoints[name], card=named[name]) for name in named}
+    text = card(replace(made, checkpoints=checkpoints), None)
+    if row.stops:
+        with pytest.raises(OutputError, match="no licence fits all parents"):
+            settle_license(text, None)
+        assert front_matter(settle_license(text, "other"))["license"] == "other"
+    else:
+        assert settle_license(text, None) == text
+        assert front_matter(text)["license"] in HUB_LICENSES
 
 
 @pytest.mark.parametrize(
@@ -198,10 +179,10 @@ def test_a_conflict_stops_a_push_until_a_licence_is_chosen() -> None:
     with pytest.raises(OutputError, match="a wants this, b that") as refused:
         settle_license(CARD, None)
     assert "--license" in (refused.value.hint or "")
-    card = settle_license(CARD, "MIT")
-    assert front_matter(card) == {"license": "mit", "tags": ["merge"]}
-    assert "The licence, MIT, was chosen by whoever published this merge." in card
-    assert "# x" in card
+    text = settle_license(CARD, "MIT")
+    assert front_matter(text) == {"license": "mit", "tags": ["merge"]}
+    assert "The licence, MIT, was chosen by whoever published this merge." in text
+    assert "# x" in text
 
 
 def test_a_chosen_licence_the_hub_does_not_list() -> None:
@@ -210,14 +191,14 @@ def test_a_chosen_licence_the_hub_does_not_list() -> None:
 
 
 def test_a_card_without_conflict_stays_as_it_is() -> None:
-    for card in ("---\nlicense: mit\n---\n# x\n", "# no front matter\n"):
-        assert settle_license(card, None) == card
+    for text in ("---\nlicense: mit\n---\n# x\n", "# no front matter\n"):
+        assert settle_license(text, None) == text
 
 
 def test_a_hostile_choice_stays_inside_the_front_matter() -> None:
-    card = settle_license("---\nlicense: mit\n---\n# x\n", "a\n---\n<script>alert(1)</script>")
-    assert front_matter(card)["license"] == "other"
-    assert "<script>" not in card
+    text = settle_license("---\nlicense: mit\n---\n# x\n", "a\n---\n<script>alert(1)</script>")
+    assert front_matter(text)["license"] == "other"
+    assert "<script>" not in text
 
 
 def test_a_licence_is_said_once_for_all_that_have_it() -> None:

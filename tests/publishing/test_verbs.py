@@ -8,12 +8,22 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, ModelCard
+from torch import Tensor
 
 from simmerge_hub import localhub
-from simmerge_hub.errors import OutputError, PushFailed, RecipeError, RequestError
+from simmerge_hub.errors import (
+    OutputError,
+    PushFailed,
+    RecipeError,
+    RequestError,
+    SimmergeError,
+)
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE
 from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.operators import OPERATORS
+from simmerge_hub.operators.registry import operator
 from simmerge_hub.publishing.sections.usage import REPO_ID
+from simmerge_hub.publishing.trust.record import show
 from simmerge_hub.publishing.trust.verify import verify
 from simmerge_hub.publishing.verbs import check, load_recipe, merge, push
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, source
@@ -267,3 +277,32 @@ def test_a_push_with_a_token_is_by_whom_it_belongs_to(pushed: str, tmp_path: Pat
     name = f"visitor/{pushed}"
     push(tmp_path / "out", name, token="hf_visitor")
     assert HfApi().model_info(name).author == "visitor"
+
+
+def test_a_merge_made_by_an_operator_of_one_s_own_is_of_the_file_that_declares_it(
+    org: str, tmp_path: Path
+) -> None:
+    """Where that file is not loaded, the hint says how to: as docs/how-to/write-an-operator.md."""
+
+    def larger_of(chunk: Tensor, _: None = None) -> Tensor:
+        """Of every two weights the larger."""
+        return chunk.max(0).values
+
+    try:
+        operator(space="weight", paper="ours")(larger_of)
+        nano.family(tmp_path)
+        models = tuple(source(resolve(str(tmp_path / name))) for name in ("code", "math"))
+        step = Step(operator="larger_of", models=("code", "math"), parameters={})
+        merge(Recipe(base=None, models=models, steps=(step,)), tmp_path / "out")
+        push(tmp_path / "out", f"{org}/larger")
+    finally:
+        OPERATORS.pop("larger_of", None)
+    for attempt in (
+        lambda: push(tmp_path / "out", f"{org}/larger"),
+        lambda: show(f"{org}/larger"),
+        lambda: merge(f"{org}/larger", tmp_path / "again"),
+    ):
+        with pytest.raises(SimmergeError, match="there is no operator 'larger_of'") as refused:
+            attempt()
+        assert "run in place of simmerge-hub: python larger.py push" in (refused.value.hint or "")
+    assert verify(f"{org}/larger").holds

@@ -161,10 +161,11 @@ def _catalogue(
 
 
 def _draw(plan: "Plan", picture: str) -> None:
-    from simmerge_hub.publishing import merge_tree
+    from simmerge_hub.publishing.figures.merge_tree import draw_tree
+    from simmerge_hub.publishing.figures.paint import write
 
     if plan.of_many:
-        merge_tree.draw(plan.recipe, plan.why(), picture)
+        write(draw_tree(plan.recipe, plan.why()), picture)
     else:
         show.note(f"{picture} is not drawn: two models are left, and their merge has no tree")
 

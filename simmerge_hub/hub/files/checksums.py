@@ -1,7 +1,7 @@
 """SHA256SUMS: the sha256 of every file that a merge wrote, as `sha256sum -c` reads it.
 
-Knows the visible files of a folder; nothing of what is in them. The card is not listed: its owner
-may edit it, and pushing it writes the repository's name into it.
+Knows the visible files of a folder; nothing of what is in them. The card is not listed, nor
+its pictures: its owner may edit it, and pushing it writes the repository's name into it.
 """
 
 import os
@@ -14,7 +14,8 @@ from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.hashes import hash_contents
 
 CHECKSUMS_FILE = "SHA256SUMS"
-UNLISTED = ("README.md", CHECKSUMS_FILE)
+UNLISTED = ("README.md", "chart.svg", "merge-tree.svg", CHECKSUMS_FILE)
+"""The card and its pictures: they change when a score is measured, or by hand."""
 LARGEST_CHECKSUMS = 2**20
 """Bytes; a thousand shards have a tenth of that."""
 LINE = re.compile(r"([0-9a-f]{64}) [ *](\S|\S.*\S)")
@@ -32,18 +33,22 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
 
 
-def write_checksums(folder: Path, elsewhere: Mapping[str, str] | None = None) -> None:
+def write_checksums(folder: Path, elsewhere: Mapping[str, str] | None = None) -> dict[str, str]:
     """Read every visible file of a folder once, a file a core, and write SHA256SUMS beside them.
 
     Args:
         folder: where a merge lies.
         elsewhere: the sha256 of files of the merge that are not there any more, by name.
+
+    Returns:
+        What is listed: the sha256 of each file, by name.
     """
     hashes = hash_files({n: p for n, p in visible_files(folder).items() if n not in UNLISTED})
     hashes |= elsewhere or {}
     names = sorted(hashes, key=lambda name: name.split("/"))  # as `visible_files` has them
     text = "".join(f"{hashes[name]}  {name}\n" for name in names)
     (folder / CHECKSUMS_FILE).write_text(text, encoding="utf-8")
+    return hashes
 
 
 def hash_files(files: dict[str, Path]) -> dict[str, str]:

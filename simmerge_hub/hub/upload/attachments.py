@@ -4,6 +4,7 @@ Knows who may see a repository; nothing of what is in the files.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -88,6 +89,7 @@ def attach(
     *,
     repo_type: RepoType = "model",
     closed: str = "",
+    beside: Mapping[str, bytes] | None = None,
     message: str,
 ) -> Commit:
     """Add one file to a repository that exists, in one commit; as a pull request if one may not.
@@ -101,6 +103,7 @@ def attach(
         repo_type: what kind of repository it is.
         closed: why it may go into a private repository only, if it may; a data set that is created
             becomes private.
+        beside: contents of other files that go with it, by path.
         message: the commit's first line.
 
     Raises:
@@ -117,19 +120,19 @@ def attach(
                 hint="push to a private data set of yours: --to org/name",
             )
         base = str(info.sha)
+        adds = {path: file, **(beside or {})}
         try:
-            return _commit(file, repo, path, repo_type, base, message, create_pr=False)
+            return _commit(adds, repo, repo_type, base, message, create_pr=False)
         except HfHubHTTPError as error:
             if error.response.status_code != 403:
                 raise
         proposal = _find_proposal(file, repo, path, repo_type, message)
-        return proposal or _commit(file, repo, path, repo_type, base, message, create_pr=True)
+        return proposal or _commit(adds, repo, repo_type, base, message, create_pr=True)
 
 
 def _commit(
-    file: Path,
+    adds: Mapping[str, Path | bytes],
     repo: str,
-    path: str,
     repo_type: RepoType,
     base: str,
     message: str,
@@ -138,7 +141,7 @@ def _commit(
 ) -> Commit:
     done = api().create_commit(
         repo,
-        [CommitOperationAdd(path, file)],
+        [CommitOperationAdd(path, content) for path, content in adds.items()],
         commit_message=message,
         repo_type=repo_type,
         parent_commit=base,

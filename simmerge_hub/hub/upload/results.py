@@ -52,7 +52,10 @@ class MeasuredScore:
 
 
 def attach_scores(
-    repo: str, scores: Sequence[MeasuredScore], *, edit: Callable[[str], str] = lambda text: text
+    repo: str,
+    scores: Sequence[MeasuredScore],
+    *,
+    edit: Callable[[str], Mapping[str, str]] = lambda text: {"README.md": text},
 ) -> Commit:
     """Put scores on the card of a model on the Hub, marked as measured; a pull request if one may
     not write there.
@@ -60,19 +63,22 @@ def attach_scores(
     Args:
         repo: `org/name`.
         scores: what was measured.
-        edit: what else becomes of the card's text, with the scores in its front matter.
+        edit: what becomes of the card's text with the scores in its front matter: `README.md`,
+            and texts of other files that belong to it, by name.
 
     Raises:
         CheckpointError: the card's front matter cannot be read.
         PushFailed: it was refused; no commit was made.
     """
     location, files = resolve_files(ModelRef(repo=repo))
-    updated = edit(add_scores(_read_card(location, files), repo, scores))
+    updated = dict(edit(add_scores(_read_card(location, files), repo, scores)))
     with TemporaryDirectory() as staging:
         card = Path(staging, "README.md")
-        card.write_text(updated, "utf-8")
+        card.write_text(updated.pop("README.md"), "utf-8")
         names = ", ".join(dict.fromkeys(score.task for score in scores))
-        return attach(card, repo, "README.md", message=f"Measured scores: {names}")
+        message = f"Measured scores: {names}"
+        beside = {name: content.encode() for name, content in updated.items()}
+        return attach(card, repo, "README.md", beside=beside, message=message)
 
 
 def add_scores(text: str, name: str, scores: Sequence[MeasuredScore]) -> str:

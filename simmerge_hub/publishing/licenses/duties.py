@@ -2,6 +2,9 @@
 
 import html
 import re
+from collections.abc import Iterable
+
+from simmerge_hub.publishing.licenses.terms import TERMS
 
 HEADING = "\nLicences:\n"
 """Above what licences ask for, on the cards that `merge` writes."""
@@ -15,6 +18,24 @@ def read_duties(card: str) -> tuple[str, ...]:
     if HEADING not in card:
         return ()
     return tuple(_plain(item) for item in ITEM.findall(block))
+
+
+def warn_of_name(duties: Iterable[str], repo_id: str) -> str:
+    """What is said of a repository that licences want to be called otherwise; "" if none does."""
+    stated = {duty.partition(" (")[0] for duty in duties}
+    prefixes = {TERMS[each].prefix for each in stated & TERMS.keys()} - {""}
+    name = _letters(repo_id.rpartition("/")[2])
+    missing = [each for each in sorted(prefixes, key=len) if not name.startswith(_letters(each))]
+    if not missing:
+        return ""
+    return (
+        f'its name should begin with "{missing[-1].replace(" ", "-")}", which {repo_id} does not: '
+        "push it under another name"
+    )
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _plain(item: str) -> str:

@@ -1,64 +1,24 @@
 """What licence a merge may carry, given its parents'. Read off a table; not legal advice."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from simmerge_hub.documents import read_yaml
-from simmerge_hub.errors import OutputError
-from simmerge_hub.literal import literal
+from simmerge_hub.publishing.licenses.compatibility import ABSORBED, AGAINST, PERMISSIVE_LICENSES
+from simmerge_hub.publishing.licenses.statements import (
+    HUB_LICENSES,
+    is_gated,
+    read_licenses,
+    read_link,
+)
 from simmerge_hub.publishing.licenses.terms import TERMS, Terms, find_terms
-from simmerge_hub.recipe import dump_yaml
 
+UNNAMED = "other at "
+"""How a licence is called here that has a link and no name."""
 DISCLAIMER = "This was read off the models' cards and a table; it is not legal advice."
-PERMISSIVE_LICENSES = (
-    "unlicense", "cc0-1.0", "isc", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "afl-3.0",
-    "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "apache-2.0",
-)  # fmt: skip
-"""Licences that let a merge carry another's, from the least to the most demanding."""
 NO_DERIVATIVES = {name for name, terms in TERMS.items() if terms.kind == "no derivatives"}
 """Licences under which a changed work must not be shared."""
-CONFLICT = "simmerge_license_conflict"
-"""Key in a card's front matter: why no licence fits, until somebody chooses one."""
-NO_LICENSE = "Licence: none fits all parents"
-"""How the line on a card begins that says so."""
-ABSORBED: Mapping[str, frozenset[str]] = {
-    "cc-by-nc-3.0": frozenset({"cc-by-nc-2.0"}),
-    "cc-by-nc-4.0": frozenset({"cc-by-nc-2.0", "cc-by-nc-3.0"}),
-    "cc-by-sa-4.0": frozenset({"cc-by-sa-3.0"}),
-    "cc-by-nc-sa-3.0": frozenset({"cc-by-nc-sa-2.0", "cc-by-nc-2.0", "cc-by-nc-3.0"}),
-    "cc-by-nc-sa-4.0": frozenset(
-        {"cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0"}
-    ),
-    "gpl-2.0": frozenset({"lgpl-2.1"}),
-    "gpl-3.0": frozenset({"lgpl-2.1", "lgpl-3.0", "cc-by-sa-4.0"}),
-    "agpl-3.0": frozenset({"lgpl-2.1", "lgpl-3.0", "gpl-3.0", "cc-by-sa-4.0"}),
-}
-"""A licence -> others with terms of their own that a whole under it may hold, by their own texts
-(creativecommons.org/compatiblelicenses, gnu.org/licenses/license-list)."""
-AGAINST: Mapping[str, frozenset[str]] = {
-    "gpl-2.0": frozenset({"apache-2.0", "afl-3.0"}),
-    "gpl-3.0": frozenset({"afl-3.0"}),
-    "agpl-3.0": frozenset({"afl-3.0"}),
-}
-"""A licence -> permissive ones whose terms it does not let in (gnu.org/licenses/license-list)."""
-
-HUB_LICENSES = frozenset({
-    "afl-3.0", "agpl-3.0", "apache-2.0", "apple-amlr", "apple-ascl", "artistic-2.0",
-    "bigcode-openrail-m", "bigscience-bloom-rail-1.0", "bigscience-openrail-m", "bsd",
-    "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear", "bsl-1.0", "c-uda", "cc", "cc-by-2.0",
-    "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0",
-    "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0",
-    "cc-by-nd-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc0-1.0", "cdla-permissive-1.0",
-    "cdla-permissive-2.0", "cdla-sharing-1.0", "creativeml-openrail-m", "deepfloyd-if-license",
-    "ecl-2.0", "epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1", "eupl-1.2", "gemma", "gfdl", "gpl",
-    "gpl-2.0", "gpl-3.0", "h-research", "intel-research", "isc", "lgpl", "lgpl-2.1", "lgpl-3.0",
-    "lgpl-lr", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4", "lppl-1.3c",
-    "mit", "mpl-2.0", "ms-pl", "ncsa", "odbl", "odc-by", "ofl-1.1", "openrail", "openrail++",
-    "osl-3.0", "other", "pddl", "postgresql", "unknown", "unlicense", "wtfpl", "zlib",
-})  # fmt: skip
-"""Identifiers the Hub accepts (docs/hub/repositories-licenses); a card with another is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +39,8 @@ class Licence:
         identifier: as the Hub lists it.
         warnings: what is to be known, conflicts included.
         name: what the parents call a licence that the Hub does not list, else "".
+        link: where the text of that licence is, if that is known.
+        together: whether the parents' licences differ, and all of them apply.
         conflicts: why no licence fits all parents; a push needs one that somebody chose then.
         asks: what each parent asks for; none of public domain.
         silent: parents that state no licence.
@@ -87,6 +49,8 @@ class Licence:
     identifier: str
     warnings: tuple[str, ...]
     name: str = ""
+    link: str = ""
+    together: bool = False
     conflicts: tuple[str, ...] = ()
     asks: tuple[Ask, ...] = ()
     silent: tuple[str, ...] = ()
@@ -101,6 +65,8 @@ class Licence:
             states = "states" if len(self.silent) == 1 else "state"
             return f"not known: {', '.join(self.silent[:3])}{more} {states} none"
         shown = self.identifier + (f" ({self.name})" if self.name else "")
+        if self.together:
+            shown = f"other: {', '.join(sorted({ask.licence for ask in self.asks}))} all apply"
         money = any(find_terms(ask.licence).noncommercial for ask in self.asks)
         return f"{shown}{', no commercial use' if money else ''}"
 
@@ -116,81 +82,121 @@ class Licence:
         )
 
 
-def stated_license(card: Mapping[str, Any]) -> str | None:
-    """What a card's front matter calls its licence; by its name, where that is `other`."""
-    stated = card.get("license")
-    several = stated if isinstance(stated, list) else [stated]
-    names = [name for name in several if isinstance(name, str) and name]
-    name = card.get("license_name")
-    if names == ["other"] and isinstance(name, str) and name:
-        return name
-    return ", ".join(names) or None
-
-
-def is_gated(card: Mapping[str, Any]) -> bool:
-    """Whether a card says that whoever downloads the model agrees to something first."""
-    return any(str(key).startswith("extra_gated") for key in card)
-
-
 def license_of(cards: Mapping[str, Mapping[str, Any]]) -> Licence:
     """The licence of a merge of models with these cards (name -> front matter)."""
-    gated = frozenset(name for name, card in cards.items() if is_gated(card))
-    return combine_licenses({name: stated_license(c) for name, c in cards.items()}, gated=gated)
+    return combine_licenses(
+        {name: read_licenses(card) for name, card in cards.items()},
+        gated=frozenset(name for name, card in cards.items() if is_gated(card)),
+        links={name: link for name, card in cards.items() if (link := read_link(card))},
+    )
 
 
 def combine_licenses(
-    parents: Mapping[str, str | None], *, gated: frozenset[str] = frozenset()
+    parents: Mapping[str, str | Sequence[str] | None],
+    *,
+    gated: frozenset[str] = frozenset(),
+    links: Mapping[str, str] | None = None,
 ) -> Licence:
     """The licence of a merge.
 
     Args:
-        parents: name -> what its card calls its licence, or None.
+        parents: name -> what its card calls its licence or licences; None or empty if it states
+            none. `other` alone says nothing unless there is a link.
         gated: those that ask for something before they are downloaded.
+        links: name -> where its card says that the licence's text is.
 
     One common licence is kept. Of several, the one whose terms all others let in; terms that can
-    stand side by side all apply (`other`); terms that exclude each other are a conflict.
+    stand side by side all apply (`other`); terms that exclude each other are a conflict. Of a
+    parent with several licences all are taken to apply.
     """
-    terms = {name: find_terms(licence) for name, licence in parents.items() if licence}
-    conflicts = (*_no_derivatives(parents, terms), *_clashes(terms))
+    links = links or {}
+    stated = {name: _several(licences) for name, licences in parents.items()}
     silent = tuple(
-        f"{name} states no licence: ask its author before you share the merge"
-        for name, licence in parents.items()
-        if not licence
+        n for n, each in stated.items() if not each or ("other" in each and n not in links)
     )
-    identifier, name, said = _choose({each.identifier for each in terms.values()})
+    terms = {
+        name: tuple(_find(each, links.get(name, "")) for each in licences if name not in silent)
+        for name, licences in stated.items()
+    }
+    conflicts = (*_no_derivatives(terms), *_clashes(terms), *_strangers(terms))
+    chosen, said = _choose({each.identifier for of_one in terms.values() for each in of_one})
     if silent or conflicts:
-        identifier, name, said = "other", "", () if conflicts else said
-    guarded = tuple(
-        f"{each} is gated: whoever downloads it agrees to its terms; the merge is not, unless you "
-        "gate it"
-        for each in parents
-        if each in gated
+        chosen, said = "", () if conflicts else said
+    together = bool(said and not chosen and not silent)
+    identifier, name, more = name_license(chosen) if chosen else ("other", "", ())
+    link = _link(chosen, terms, links) if identifier == "other" else ""
+    more = tuple(
+        f"{each}: {f'its text is at {link}' if link else 'link its text'}" for each in more
     )
     return Licence(
         identifier=identifier,
         name=name,
-        warnings=(*silent, *conflicts, *said, *guarded),
+        link=link,
+        warnings=(*map(_warn_of_silence, silent), *conflicts, *said, *more,
+                  *_warn_of_several(stated), *_warn_of_gates(parents, gated)),
+        together=together,
         conflicts=conflicts,
         asks=tuple(
-            Ask(parent=each, licence=t.identifier, says=t.asks, source=t.source)
-            for each, t in terms.items()
-            if t.kind != "public domain"
+            Ask(parent=parent, licence=each.identifier, says=each.asks, source=each.source)
+            for parent, of_one in terms.items()
+            for each in of_one
+            if each.kind != "public domain"
         ),
-        silent=tuple(name for name, licence in parents.items() if not licence),
-    )
+        silent=silent,
+    )  # fmt: skip
 
 
-def _choose(stated: set[str]) -> tuple[str, str, tuple[str, ...]]:
-    """Identifier, name and what is said, where nothing stands against it."""
-    if not stated:
-        return "other", "", ()
-    if len(stated) == 1:
-        return _name(*stated)
+def _several(licences: str | Sequence[str] | None) -> tuple[str, ...]:
+    one = [licences] if isinstance(licences, str) else licences or ()
+    return tuple(each for each in one if each)
+
+
+def _find(stated: str, link: str) -> Terms:
+    """What one licence asks for; of one that is not known here, where its card says it is."""
+    terms = find_terms(stated)
+    if terms.kind != "unlisted" or not link:
+        return terms
+    name = f"{UNNAMED}{link}" if terms.identifier == "other" else terms.identifier
+    return replace(terms, identifier=name, asks=f"read its text, {link}")
+
+
+def _link(chosen: str, terms: Mapping[str, tuple[Terms, ...]], links: Mapping[str, str]) -> str:
+    """The one place where the text of the merge's licence is."""
+    sources = {
+        links.get(parent, "") if each.kind == "unlisted" else each.source
+        for parent, of_one in terms.items()
+        for each in of_one
+        if each.identifier == chosen
+    }
+    return sources.pop() if len(sources) == 1 else ""
+
+
+def _warn_of_silence(name: str) -> str:
+    return f"{name} states no licence: ask its author before you share the merge"
+
+
+def _warn_of_several(stated: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name, licences in stated.items():
+        if len(licences) > 1:
+            yield f"{name} states several licences ({_join(licences)}): all were taken to apply"
+
+
+def _warn_of_gates(parents: Iterable[str], gated: frozenset[str]) -> Iterator[str]:
+    for name in parents:
+        if name in gated:
+            yield (
+                f"{name} is gated: whoever downloads it agrees to its terms; the merge is not, "
+                "unless you gate it"
+            )
+
+
+def _choose(stated: set[str]) -> tuple[str, tuple[str, ...]]:
+    """The licence of the whole, "" if all apply side by side, and what is said of that."""
+    if len(stated) < 2:
+        return "".join(stated), ()
+    differ = f"the parents' licences differ ({_join(stated)})"
     chosen = _most_demanding(stated)
-    if chosen is None:
-        return "other", "", (f"the parents' licences differ ({_join(stated)}): all of them apply",)
-    identifier, name, said = _name(chosen)
-    return identifier, name, (f"the parents' licences differ ({_join(stated)})", *said)
+    return (chosen, (differ,)) if chosen else ("", (f"{differ}: all of them apply",))
 
 
 def _most_demanding(stated: set[str]) -> str | None:
@@ -211,73 +217,66 @@ def _own_terms(stated: set[str]) -> set[str]:
     return {n for n in stated if find_terms(n).kind not in plain or find_terms(n).noncommercial}
 
 
-def _no_derivatives(
-    parents: Mapping[str, str | None], terms: Mapping[str, Terms]
-) -> tuple[str, ...]:
+def _no_derivatives(terms: Mapping[str, tuple[Terms, ...]]) -> tuple[str, ...]:
     return tuple(
-        f"{name} is under {parents[name]}, which forbids sharing changed versions"
-        for name, each in terms.items()
+        f"{name} is under {each.identifier}, which forbids sharing changed versions"
+        for name, of_one in terms.items()
+        for each in of_one
         if each.kind == "no derivatives"
     )
 
 
-def _clashes(terms: Mapping[str, Terms]) -> tuple[str, ...]:
+def _by_licence(terms: Mapping[str, tuple[Terms, ...]]) -> dict[str, str]:
+    """The first parent under each licence."""
+    pairs = [(each.identifier, name) for name, of_one in terms.items() for each in of_one]
+    return dict(reversed(pairs))
+
+
+def _clashes(terms: Mapping[str, tuple[Terms, ...]]) -> tuple[str, ...]:
     """Parents that want the whole merge under a licence which another's terms do not let in."""
-    stated = {each.identifier for each in terms.values() if each.kind != "no derivatives"}
-    named = {each.identifier: name for name, each in reversed(list(terms.items()))}
+    named = _by_licence(terms)
+    stated = {each for each in named if find_terms(each).kind != "no derivatives"}
     own = _own_terms(stated)
-    said = [
-        (one, other) for one, others in AGAINST.items() if one in own for other in others & stated
+    pairs = [
+        (one, other)
+        for one, others in AGAINST.items()
+        if one in own
+        for other in sorted(others & stated)
     ]
-    if (own and _most_demanding(stated) is None) or said:
+    if (own and _most_demanding(stated) is None) or pairs:
         wholes = sorted(n for n in own if find_terms(n).kind in ("share-alike", "copyleft"))
-        said += [(one, other) for one in wholes[:1] for other in sorted(own - {one})]
+        pairs += [(one, other) for one in wholes[:1] for other in sorted(own - {one})]
     return tuple(
-        f"{one} ({named[one]}) wants the whole merge under it, which {other} ({named[other]}) does "
-        "not allow"
-        for one, other in said
+        f"{one} ({named[one]}) wants the whole merge under it, which {other} ({named[other]}) "
+        f"{'is not known to' if find_terms(other).kind == 'unlisted' else 'does not'} allow"
+        for one, other in pairs
     )
 
 
-def _name(licence: str) -> tuple[str, str, tuple[str, ...]]:
-    """Identifier and name of one licence; the Hub lists not all."""
+def _strangers(terms: Mapping[str, tuple[Terms, ...]]) -> tuple[str, ...]:
+    """Parents that must not improve models of another family, beside one of another family."""
+    named = {name: find_terms(name) for name in _by_licence(terms)}
+    parents = _by_licence(terms)
+    return tuple(
+        f"{one} ({parents[one]}) must not be used to improve other language models, such as "
+        f"{named[other].family} ({parents[other]})"
+        for one, closed in sorted(named.items())
+        if closed.closed
+        for other, each in sorted(named.items())
+        if each.family not in ("", closed.family)
+    )
+
+
+def name_license(licence: str) -> tuple[str, str, tuple[str, ...]]:
+    """Identifier and name of one licence on the Hub, which lists not all, and what to do then."""
     if licence in HUB_LICENSES:
         return licence, "", ()
+    if licence.startswith(UNNAMED):
+        return "other", "", ("the parents' licence has no name",)
     name = re.sub(r"[^a-z0-9.]+", "-", licence).strip("-.")[:60]
-    said = f"the parents are under {licence}, which the Hub does not list: link its text"
+    said = f"the parents are under {licence}, which the Hub does not list"
     return "other", name, (said,)
 
 
-def _join(names: set[str]) -> str:
+def _join(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
-
-
-def settle_license(card: str, chosen: str | None) -> str:
-    """The text of a card, ready to be published: with the licence that somebody chose, if any.
-
-    Raises:
-        OutputError: no licence fits all parents, and none was chosen.
-    """
-    head, separator, body = card.removeprefix("---\n").partition("\n---\n")
-    data = read_yaml(head) if card.startswith("---\n") and separator else {}
-    conflicts = data.pop(CONFLICT, None)
-    if chosen is None:
-        if conflicts:
-            raise refuse_conflicts(conflicts)
-        return card
-    identifier, name, _ = _name(chosen.lower())
-    data |= {"license": identifier} | ({"license_name": name} if name else {})
-    if not name:
-        data.pop("license_name", None)
-    note = f"The licence, {literal(chosen)}, was chosen by whoever published this merge."
-    line = f"Licence: {literal(chosen)}, chosen by whoever published this merge."
-    body = re.sub(r"^Licence: .*$", lambda _: line, body, count=1, flags=re.MULTILINE)
-    return f"---\n{dump_yaml(data)}---\n{body.rstrip()}\n\n{note}\n"
-
-
-def refuse_conflicts(conflicts: Iterable[object]) -> OutputError:
-    """What is raised where no licence fits all parents, and none was chosen."""
-    return OutputError(
-        f"no licence fits all parents of this merge: {'; '.join(map(str, conflicts))}",
-        hint="ask the authors, then say which licence it gets: --license IDENTIFIER",
-    )

@@ -4,7 +4,8 @@ import re
 
 from simmerge_hub.literal import code, literal
 from simmerge_hub.merger import MergeReport
-from simmerge_hub.publishing.licenses.verdict import NO_LICENSE, Licence
+from simmerge_hub.publishing.licenses.choice import NO_LICENSE
+from simmerge_hub.publishing.licenses.verdict import Licence
 from simmerge_hub.publishing.sections.markdown import join, link, percent
 from simmerge_hub.publishing.sections.usage import find_base
 from simmerge_hub.recipe.why import Why

@@ -9,11 +9,13 @@ from simmerge_hub.hub.resolve import front_matter
 from simmerge_hub.hub.upload.results import compose_card
 from simmerge_hub.literal import code, literal
 from simmerge_hub.publishing.sections.markdown import percent, table
+from simmerge_hub.publishing.sections.pictures import update_chart
 from simmerge_hub.publishing.sections.summary import UNMEASURED
 from simmerge_hub.publishing.trust.record import expert_scores
 from simmerge_hub.publishing.trust.results import Kept, compare_results
 from simmerge_hub.recipe import Recipe, Why, load
 
+CARD = "README.md"
 HEADING = "\n## Measured\n"
 BEFORE = "\n## Redo it\n"
 """The section that the measured scores stand before."""
@@ -26,9 +28,9 @@ BLOCK = re.compile(re.escape(f"{HEADING}\n{INTRO}\n\n") + r"(?:\|.*(?:\n|\Z))+")
 FRONT = re.compile(r"\A---\n(.*?)^---\n", re.DOTALL | re.MULTILINE)
 
 
-def show_measured(repo: str, text: str) -> str:
-    """The text of a merge's card with the scores in its metadata beside what was predicted; the
-    card of anything else as it is.
+def show_measured(repo: str, text: str) -> dict[str, str]:
+    """The files of a merge's page, by name, with the scores in its card's metadata beside what was
+    predicted: the card, and the chart on it; of anything else the card as it is.
 
     Raises:
         HubError: the repository cannot be read.
@@ -38,27 +40,28 @@ def show_measured(repo: str, text: str) -> str:
     except HubError:
         raise
     except SimmergeError:  # it has no recipe, or one of another program
-        return text
+        return {CARD: text}
     return add_measured(text, recipe, why)
 
 
-def add_measured(text: str, recipe: Recipe, why: Why | None) -> str:
+def add_measured(text: str, recipe: Recipe, why: Why | None) -> dict[str, str]:
     """`show_measured` of a card with this recipe."""
     scores = card_scores(front_matter(text))
     if not scores or BEFORE not in text:
-        return text
+        return {CARD: text}
     results = compare_results(why, scores, expert_scores(recipe, why))
     body, _, rest = text.rpartition(BEFORE)
     body = BLOCK.sub("", f"{body}\n").rstrip("\n")
     body = UNMEASURED.sub(lambda _: _summary(results), body, count=1)
-    return f"{body}\n{HEADING}\n{_section(results)}\n{BEFORE}{rest}"
+    body, pictures = update_chart(body, results, why.status if why else "")
+    return {CARD: f"{body}\n{HEADING}\n{_section(results)}\n{BEFORE}{rest}", **pictures}
 
 
-def carry_measured(text: str, published: str, recipe: Recipe, why: Why | None) -> str:
-    """A card with the scores that the published card of the same merge has in its metadata."""
+def carry_measured(text: str, published: str, recipe: Recipe, why: Why | None) -> dict[str, str]:
+    """`show_measured` of a card, with the scores that the published card of the same merge has."""
     measured, mine = front_matter(published).get("model-index"), FRONT.match(text)
     if not measured or mine is None or "model-index" in front_matter(text):
-        return text
+        return {CARD: text}
     data = {**read_yaml(mine[1]), "model-index": measured}
     return add_measured(compose_card(data, text[mine.end() :]), recipe, why)
 

@@ -15,7 +15,7 @@ from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.reference import ModelRef, home_path, list_repository, resolve_files
 from simmerge_hub.hub.resolve import front_matter
-from simmerge_hub.publishing.licenses.verdict import stated_license
+from simmerge_hub.publishing.licenses.statements import stated_license
 from simmerge_hub.publishing.trust.results import Kept, compare_results
 from simmerge_hub.recipe import Recipe, Source, Why, load
 

@@ -69,8 +69,7 @@ def _versions(card: str) -> dict[str, str]:
 
 def compare_redo(recorded: Recorded, report: MergeReport) -> Redo:
     """Hold a merge that was just made against what the first recorded; reads no weights."""
-    here = parse_checksums((report.folder / CHECKSUMS_FILE).read_bytes(), str(report.folder))
-    files = compare_digests(str(report.folder), recorded.digests, here, here)
+    files = compare_digests(str(report.folder), recorded.digests, report.digests, report.digests)
     return Redo(files=files, reasons=() if files.holds else tuple(_reasons(recorded, report)))
 
 

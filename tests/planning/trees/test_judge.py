@@ -1,5 +1,6 @@
 """A plan of three nano models, merged and put on a card; what such a plan refuses."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.plan import Plan, plan
 from simmerge_hub.planning.trees.judge import first_models
-from simmerge_hub.publishing import merge_tree
+from simmerge_hub.publishing.figures.merge_tree import draw_tree
+from simmerge_hub.publishing.figures.paint import write
 from simmerge_hub.recipe import parse
 from tests.planning.trees.test_search import Known, ranked_by
 
@@ -62,17 +64,18 @@ def test_it_merges_in_one_go_and_the_card_shows_the_tree(made: Plan, tmp_path: P
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "## Merge tree" in card
     assert all(line in card for line in made.tree)
-    assert "![The merge tree](plan.svg)" in card
-    assert (tmp_path / "merged" / "plan.svg").read_text().startswith("<?xml")
+    assert re.search(r"^!\[Merge tree: .+\]\(merge-tree.svg\)$", card, re.MULTILINE)
+    assert (tmp_path / "merged" / "merge-tree.svg").read_text().startswith("<svg")
     weights = [p.name for p in (tmp_path / "merged").glob("*.safetensors")]
     assert weights == ["model.safetensors"]
 
 
 def test_the_same_plan_is_drawn_with_the_same_bytes(made: Plan, tmp_path: Path) -> None:
-    files = [tmp_path / name for name in ("a.svg", "b.svg")]
+    files = [tmp_path / name for name in ("a.svg", "b.svg", "a.png", "b.png")]
     for file in files:
-        merge_tree.draw(made.recipe, made.why(), file)
+        write(draw_tree(made.recipe, made.why()), file)
     assert files[0].read_bytes() == files[1].read_bytes()
+    assert files[2].read_bytes() == files[3].read_bytes()
 
 
 def test_two_models_have_no_tree() -> None:

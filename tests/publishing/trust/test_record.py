@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import HfApi, ModelCard, hf_hub_download
 
 from simmerge_hub.errors import EndpointDown, RecipeError, RepoNotFound
 from simmerge_hub.hub.client import acting_with
@@ -121,6 +121,10 @@ def test_a_card_that_nobody_would_write_is_not_downloaded(
     assert read_recorded(merged) is None
 
 
+def chart_of(repo: str) -> str:
+    return Path(hf_hub_download(repo, "chart.svg")).read_text("utf-8")
+
+
 def test_measured_scores_stand_on_the_card_and_stay_there(
     merged: str, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +139,8 @@ def test_measured_scores_stand_on_the_card_and_stay_there(
         assert f"| code | 50 % (20–80) | {kept} | {value:.3f} | 0.500 |" in text
         assert f"Measured: {kept} of the score of" in text
         assert "Expected, not measured" not in text
+        assert f"between 20 % and 80 %, measured {kept}" in text
+        assert f"{kept} measured" in chart_of(merged)
     assert load(merged)[0] == load(tmp_path / "out")[0]
     assert verify(merged).holds
     before = HfApi().model_info(merged).sha
@@ -143,6 +149,7 @@ def test_measured_scores_stand_on_the_card_and_stay_there(
     assert push(tmp_path / "out", merged, create_pr=True).outcome == "unchanged"
     merge_to_hub(tmp_path / "plan.yaml", Target(repo_id=merged), folder=tmp_path / "work")
     assert "## Measured" in ModelCard.load(merged).text
+    assert "60 % measured" in chart_of(merged)
     with monkeypatch.context() as broken, pytest.raises(EndpointDown):
         broken.setattr(verbs, "list_repository", raise_down)
         push(tmp_path / "out", merged)
@@ -150,6 +157,7 @@ def test_measured_scores_stand_on_the_card_and_stay_there(
     (tmp_path / "out" / "extra.txt").write_text("")
     push(tmp_path / "out", merged, force=True)
     assert "## Measured" not in ModelCard.load(merged).text, "they are of other files"
+    assert "% measured" not in chart_of(merged)
 
 
 def test_a_folder_and_a_plan_have_no_commit(merged: str, tmp_path: Path) -> None:
@@ -211,11 +219,11 @@ def test_a_section_of_the_owner_stays(tmp_path: Path) -> None:
     head = f"---\n{scores}    metrics: [{{type: acc, value: 0.5}}]\n---\n# m\n"
     text = f"{head}{own}\n## Redo it\n\nRun this.\n"
     recipe = Recipe(base=None, models=(), steps=())
-    once = add_measured(text, recipe, None)
+    once = add_measured(text, recipe, None)["README.md"]
     assert own.strip() in once and once.count("## Measured") == 2
-    assert add_measured(once, recipe, None) == once
+    assert add_measured(once, recipe, None) == {"README.md": once}
     below = once.replace("\n## Redo it", "\n## Speed\n\nFast.\n\n## Redo it")
-    again = add_measured(below, recipe, None)
+    again = add_measured(below, recipe, None)["README.md"]
     assert "Fast." in again and own.strip() in again and again.count("## Measured") == 2
 
 

@@ -1,0 +1,1 @@
+"""Pictures on the cards of merges: shapes, how they are written as files, and what they show."""
