@@ -1,6 +1,6 @@
 """Whether searching the coefficients of a merge finds more than the arms that were measured.
 
-    python benchmarks/coefficients.py --zoo FOLDER  # # Not here: a built zoo-v3, an hour of a core
+    python benchmarks/coefficients.py --zoo FOLDER  # a built zoo-v3; an hour of a core
 
 The arm-conditioned forest scores arms nobody measured, from what they do to the sampled weights.
 Here it searches a scale for each model (task arithmetic), first by steps of 0.3, then of 0.1

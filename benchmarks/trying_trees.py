@@ -1,6 +1,6 @@
 """What reading answers adds where trees of three and four models are tried.
 
-    python benchmarks/trying_trees.py ZOO    # # Not here: a built zoo; an hour of a core
+    python benchmarks/trying_trees.py ZOO    # a built zoo; an hour of a core
 
 Plans of sets of nano models (those of `trying.py sets`), each with four merges tried and the safe
 one. A merge that was tried is judged twice: by how it behaves on the prompts (likeness; all that
