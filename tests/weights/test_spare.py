@@ -103,3 +103,15 @@ def test_on_another_disk_only_where_there_is_room(
     assert (tmp_path / "one" / "a").read_text() == "a"
     assert spare.keep(tmp_path / "one", "first")
     assert (cache / "first" / "a").read_text() == "a"
+
+
+def test_what_cannot_be_kept_is_no_error(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    make(tmp_path / "one", "a", kept=True)
+    monkeypatch.setattr(shutil, "move", fill_disk)
+    assert not spare.keep(tmp_path / "one", "first")
+    assert not list(cache.iterdir())

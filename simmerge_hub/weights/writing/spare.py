@@ -25,10 +25,8 @@ def journal_path(output: Path) -> Path:
 def keep(made: Path, name: str) -> bool:
     """Keep a folder that was made with `spare=True`, in the place of the one that was kept.
 
-    Where the cache's disk has no room for it, it stays where it is.
-
     Args:
-        made: the folder; it is gone from there.
+        made: the folder; it is gone from there, unless the cache's disk has no room for it.
         name: what it is known by (`drop`): the fingerprint of its recipe.
 
     Returns:
@@ -38,8 +36,14 @@ def keep(made: Path, name: str) -> bool:
     journal = journal_path(made)
     if not journal.is_file() or not _has_room(_folder(), made):
         return False
-    journal.rename(made / JOURNAL)
-    _move(made, _folder() / name)
+    part = _folder() / f".{uuid4().hex}"
+    try:
+        journal.rename(made / JOURNAL)
+        _move(made, part)
+        part.rename(_folder() / name)
+    except OSError:  # a full disk, or another process that keeps the same
+        shutil.rmtree(part, ignore_errors=True)
+        return False
     return True
 
 
@@ -51,7 +55,8 @@ def take(identity: str, folder: Path) -> None:
         folder: where it goes; not there yet.
     """
     for kept in _list():
-        if _identity(kept) == identity and _has_room(folder.parent, kept):
+        hidden = kept.name.startswith(".")  # on its way
+        if not hidden and _identity(kept) == identity and _has_room(folder.parent, kept):
             mine = kept.with_name(f".{uuid4().hex}")
             with suppress(FileNotFoundError):  # another process was faster
                 kept.rename(mine)
