@@ -101,6 +101,25 @@ def test_a_cluster_without_room_is_not_waited_for_in_silence(
     assert len(said) == 1 and "no node of the cluster has 1 CPU" in said[0]
 
 
+def test_what_nobody_waits_for_any_more_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[int] = []
+    calls = iter(range(9))
+    task = SimpleNamespace(remote=lambda work, piece: next(calls))
+    made = SimpleNamespace(
+        put=lambda work: work, remote=lambda do: SimpleNamespace(options=lambda **_: task),
+        wait=lambda references, **_: (references[:1], []), cancel=cancelled.append,
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 1}}],
+        cloudpickle=SimpleNamespace(dumps=lambda what: what),
+    )  # fmt: skip
+    monkeypatch.setattr(cluster, "_import_ray", lambda: made)
+    monkeypatch.setattr(cluster, "_result", lambda reference: reference)
+    results = cluster.map_on_cluster(str, ["a", "b", "c", "d"], Needs())
+    assert next(results) == (0, 0)
+    assert next(calls) == 2  # two were handed out for the one that can run
+    results.close()
+    assert cancelled == [1]
+
+
 def test_a_model_needs_room_for_itself_twice_and_a_gpu_if_one_is_there() -> None:
     assert HERE.sized(10**9, "auto").needs.gpus == 0
     workers = Workers(gpus=True).sized(10**9, "auto")
