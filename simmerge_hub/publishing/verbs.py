@@ -12,6 +12,7 @@ from simmerge_hub.hub.reference import ModelRef, list_repository
 from simmerge_hub.merger import MergeReport, Preflight, Progress
 from simmerge_hub.merger import check as check_recipe
 from simmerge_hub.merger import merge as run
+from simmerge_hub.merger.work.split import check_split
 from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses.choice import refuse_conflicts
 from simmerge_hub.publishing.licenses.verdict import license_of
@@ -75,6 +76,8 @@ def merge(
         predictions.
     """
     recipe, why = load_recipe(what)
+    if ray:
+        check_split(recipe)  # before a cluster is asked
     with open_workers(ray, say) as workers:
         return run(
             recipe,

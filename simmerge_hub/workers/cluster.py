@@ -9,6 +9,7 @@ and the others wait for it.
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ LOOK_AGAIN = 5.0
 """Seconds after which is asked anew how many pieces the cluster can run."""
 SILENT_ROUNDS = 6
 """Looks at a cluster without any room, one after another, before that is said."""
+KNOCK_SECONDS = 10.0
 QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Environment of Ray: the lines that it does not print, and what spares a warning about GPUs."""
 Say = Callable[[str], None]
@@ -79,9 +81,10 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
     ray = _import_ray()
     if not ray.is_initialized():
         try:
+            _knock(address)
             with warnings.catch_warnings(action="ignore"):
                 ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise RequestError(
                 f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}",
                 hint="start one: ray start --head",
@@ -90,6 +93,13 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
     return Workers(
         map=partial(map_on_cluster, say=say), elsewhere=True, gpus=gpus, ask=ask_every_node
     )
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once where nothing listens at HOST:PORT: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 def map_on_cluster(

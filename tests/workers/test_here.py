@@ -1,5 +1,6 @@
 """Mapping in this process, and what becomes of pieces whose processes died."""
 
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from simmerge_hub.errors import EvaluationError, MissingExtra
+from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.learn import learn
 from simmerge_hub.workers import cluster
@@ -100,11 +101,44 @@ def test_a_cluster_without_room_is_not_waited_for_in_silence(
     assert len(said) == 1 and "no node of the cluster has 1 CPU" in said[0]
 
 
+def test_what_nobody_waits_for_any_more_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    cancelled: list[int] = []
+    calls = iter(range(9))
+    task = SimpleNamespace(remote=lambda work, piece: next(calls))
+    made = SimpleNamespace(
+        put=lambda work: work, remote=lambda do: SimpleNamespace(options=lambda **_: task),
+        wait=lambda references, **_: (references[:1], []), cancel=cancelled.append,
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 1}}],
+        cloudpickle=SimpleNamespace(dumps=lambda what: what),
+    )  # fmt: skip
+    monkeypatch.setattr(cluster, "_import_ray", lambda: made)
+    monkeypatch.setattr(cluster, "_result", lambda reference: reference)
+    results = cluster.map_on_cluster(str, ["a", "b", "c", "d"], Needs())
+    assert next(results) == (0, 0)
+    assert next(calls) == 2  # two were handed out for the one that can run
+    results.close()
+    assert cancelled == [1]
+
+
 def test_a_model_needs_room_for_itself_twice_and_a_gpu_if_one_is_there() -> None:
     assert HERE.sized(10**9, "auto").needs.gpus == 0
     workers = Workers(gpus=True).sized(10**9, "auto")
     assert (workers.needs.gpus, workers.needs.memory) == (1, 2**30 + 2 * 10**9)
     assert Workers(gpus=True).sized(1, "cpu").needs.gpus == 0
+
+
+def test_an_address_where_nothing_listens_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_for_minutes(**_: Any) -> None:
+        pytest.fail("Ray was asked")
+
+    made = SimpleNamespace(is_initialized=lambda: False, init=wait_for_minutes)
+    monkeypatch.setattr(cluster, "check_ray", lambda: None)
+    monkeypatch.setattr(cluster, "_import_ray", lambda: made)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # it is nobody else's meanwhile, and nobody listens there
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RequestError, match=f"no Ray cluster at {address}: .*refused"):
+            cluster.connect(address)
 
 
 def test_without_ray_one_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
