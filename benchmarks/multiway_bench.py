@@ -15,8 +15,9 @@ from simmerge_hub.operators import Place, arm, merge_tensors
 from simmerge_hub.planning.tree import Tree, join, leaf
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.signatures.probing.forward import sketch
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
-from simmerge_hub.signatures.probing.sketch import Sketch, sketch
+from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature, sign
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_model

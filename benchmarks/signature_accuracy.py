@@ -47,7 +47,8 @@ from simmerge_hub.signatures.measures.sums import TensorSums
 from simmerge_hub.signatures.merged.effects import effects
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
-from simmerge_hub.weights.stream import open_tensors, shapes
+from simmerge_hub.weights.shapes import shapes
+from simmerge_hub.weights.stream import open_tensors
 from simmerge_hub.zoo.manifest import Manifest, load_manifest
 
 HERE = Path(__file__).parent

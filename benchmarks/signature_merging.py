@@ -33,7 +33,8 @@ from simmerge_hub.signatures.merged.simulation import simulate_merge
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signing.sample import choose_rows
 from simmerge_hub.signatures.signing.signature import Settings, Signature, sign
-from simmerge_hub.weights.stream import open_tensors, shapes
+from simmerge_hub.weights.shapes import shapes
+from simmerge_hub.weights.stream import open_tensors
 
 HERE = Path(__file__).parent
 PACKAGED = HERE.parent / "simmerge_hub" / "zoo" / "nano"

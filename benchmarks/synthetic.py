@@ -20,12 +20,11 @@ from torch import Tensor
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.measures.blocks import block_of, layer_of
-from simmerge_hub.signatures.probing.capture import TOP_TOKENS
 from simmerge_hub.signatures.probing.probe import probe_set
-from simmerge_hub.signatures.probing.sketch import POSITIONS, Sketch
+from simmerge_hub.signatures.probing.sketch import POSITIONS, TOP_TOKENS, Sketch
 from simmerge_hub.signatures.signing.artifact import Settings, Signature
 from simmerge_hub.signatures.signing.sample import choose_rows
-from simmerge_hub.weights.numbers import matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
 
 Shapes = dict[str, tuple[int, ...]]
 PROJECTIONS = ("q", "k", "v", "o")

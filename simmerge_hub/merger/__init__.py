@@ -9,12 +9,12 @@ run        all of it
 """
 
 from simmerge_hub.merger.compute import blocks, merge_rows
-from simmerge_hub.merger.layout import Layout, common_dtype, lay_out
+from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.preflight import Preflight, check
 from simmerge_hub.merger.report import MergeReport, Progress
 from simmerge_hub.merger.run import merge
 
 __all__ = [
     "Layout", "MergeReport", "Preflight", "Progress",
-    "blocks", "check", "common_dtype", "lay_out", "merge", "merge_rows",
+    "blocks", "check", "lay_out", "merge", "merge_rows",
 ]  # fmt: skip

@@ -21,7 +21,8 @@ from simmerge_hub.merger.work.kept import keep
 from simmerge_hub.operators import Operator, Place
 from simmerge_hub.recipe import Step, schedule
 from simmerge_hub.signatures.probing.feeding import Fed
-from simmerge_hub.weights.stream import Rows, matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
+from simmerge_hub.weights.stream import Rows
 
 BLOCK_ENTRIES = 2**18
 """Entries of a tensor merged at a time (at least one row): float32 scratch stays in cache."""

@@ -16,7 +16,7 @@ from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
 from simmerge_hub.weights.loaded.origins import find_missing
-from simmerge_hub.weights.stream import shapes
+from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id
 

@@ -16,7 +16,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.layers import layer_of, main_stack
 from simmerge_hub.weights.loaded.model import build_empty
-from simmerge_hub.weights.stream import shapes
+from simmerge_hub.weights.shapes import shapes
 
 if TYPE_CHECKING:
     from torch.nn import Module, ModuleList

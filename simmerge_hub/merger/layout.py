@@ -13,10 +13,9 @@ from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.weights.alignment.align import Alignment, align
 from simmerge_hub.weights.alignment.matching import TensorMatch
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.stream import stored_dtype
+from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype
 from simmerge_hub.weights.tokens.speech import choose_speaker, default_template, is_template
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
-from simmerge_hub.weights.writing.shards import OUTPUT_CODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,14 +221,6 @@ def _try_parameters(layout: Layout) -> None:
     for name, match in layout.tensors.items():
         for step in layout.steps(name):
             check_operator(step, name, match.depth, based)
-
-
-def common_dtype(checkpoint: Checkpoint) -> str:
-    """The dtype most of a checkpoint's entries are stored in, of those that can be written."""
-    entries = dict.fromkeys(OUTPUT_CODES, 0)
-    for header in checkpoint.tensors.values():
-        entries[stored_dtype(header)] += header.entries
-    return max(entries, key=lambda name: entries[name])
 
 
 def _spans(recipe: Recipe) -> list[Mapping[str, tuple[int, int]]]:

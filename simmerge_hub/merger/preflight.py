@@ -24,7 +24,8 @@ from simmerge_hub.merger.work.kept import LONG, WHOLE_ENTRIES
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
 from simmerge_hub.weights.alignment.matching import Rejection
-from simmerge_hub.weights.stream import Rows, matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
+from simmerge_hub.weights.stream import Rows
 
 PROCESS_BYTES = 320 * 2**20
 """Bytes that Python and torch take before the first tensor."""

@@ -1,7 +1,14 @@
 """THE ARITHMETIC: pure functions on tensors, one family a file, one registry."""
 
 from simmerge_hub.operators import averaging, consensus, regression, selection, spherical, stock
-from simmerge_hub.operators.arms import Arm, arm, as_rows, merge_tensors, stack_inputs
+from simmerge_hub.operators.arms import (
+    Arm,
+    arm,
+    as_rows,
+    known_arm,
+    merge_tensors,
+    stack_inputs,
+)
 from simmerge_hub.operators.inputs import LayerInputs, add_inputs, reduce_inputs
 from simmerge_hub.operators.registry import (
     GLOBAL,
@@ -35,6 +42,7 @@ __all__ = [
     "combine",
     "consensus",
     "find",
+    "known_arm",
     "measure",
     "measures_model",
     "merge_tensors",
@@ -47,33 +55,33 @@ __all__ = [
     "stock",
 ]
 
-PAPER_ARMS = (arm("linear"), arm("slerp"), arm("ties", density=0.2))
+PAPER_ARMS = (known_arm("linear"), known_arm("slerp"), known_arm("ties", density=0.2))
 """The three operators SimMerge chooses between."""
 
 ARMS = (
     *PAPER_ARMS,
-    arm("linear", weights=(0.7, 0.3)),
-    arm("linear", weights=(0.3, 0.7)),
-    arm("nuslerp"),
-    arm("ties", density=0.5),
-    arm("ties", density=1.0),
-    arm("task_arithmetic", scale=1.0),
-    arm("task_arithmetic", scale=0.7),
-    arm("task_arithmetic", scale=0.4),
-    arm("task_arithmetic", weights=(1.0, 0.4)),
-    arm("task_arithmetic", weights=(0.4, 1.0)),
-    arm("task_arithmetic", weights=(1.0, 0.6)),
-    arm("task_arithmetic", weights=(0.6, 1.0)),
-    arm("dare_ties", density=0.5),
-    arm("sce", density=0.5),
+    known_arm("linear", weights=(0.7, 0.3)),
+    known_arm("linear", weights=(0.3, 0.7)),
+    known_arm("nuslerp"),
+    known_arm("ties", density=0.5),
+    known_arm("ties", density=1.0),
+    known_arm("task_arithmetic", scale=1.0),
+    known_arm("task_arithmetic", scale=0.7),
+    known_arm("task_arithmetic", scale=0.4),
+    known_arm("task_arithmetic", weights=(1.0, 0.4)),
+    known_arm("task_arithmetic", weights=(0.4, 1.0)),
+    known_arm("task_arithmetic", weights=(1.0, 0.6)),
+    known_arm("task_arithmetic", weights=(0.6, 1.0)),
+    known_arm("dare_ties", density=0.5),
+    known_arm("sce", density=0.5),
 )
 """The arms on weights alone that are measured and predicted: closed under swapping the models."""
 
 FED_ARMS = (
-    arm("regmean", alpha=0.9),
-    arm("regmean", alpha=0.98, inputs="merge"),
-    arm("regmean", alpha=0.98, inputs="merge", weights=(0.7, 0.3)),
-    arm("regmean", alpha=0.98, inputs="merge", weights=(0.3, 0.7)),
+    known_arm("regmean", alpha=0.9),
+    known_arm("regmean", alpha=0.98, inputs="merge"),
+    known_arm("regmean", alpha=0.98, inputs="merge", weights=(0.7, 0.3)),
+    known_arm("regmean", alpha=0.98, inputs="merge", weights=(0.3, 0.7)),
 )
 """Those that look at what the models' layers are fed; closed in the same way."""
 

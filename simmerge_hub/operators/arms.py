@@ -1,14 +1,16 @@
 """Arms: an operator with its parameters, the unit the selector chooses between."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.operators import registry
 from simmerge_hub.operators.registry import Operator, Place
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,7 @@ class Arm:
         inner = ", ".join(f"{k}={_plain(v)}" for k, v in sorted(self.parameters.items()))
         return f"{self.operator}({inner})" if inner else self.operator
 
-    def swapped(self) -> "Arm":
+    def swapped(self) -> Arm:
         """The same merge with the two models in the other order."""
         parameters: dict[str, Any] = {
             k: tuple(reversed(v)) if isinstance(v, tuple | list) else v
@@ -38,6 +40,12 @@ class Arm:
 def arm(operator: str, /, **parameters: Any) -> Arm:
     """`arm("ties", density=0.2)`, checked against the registry for two models."""
     registry.check(operator, parameters, 2)
+    return Arm(operator=operator, parameters=parameters)
+
+
+def known_arm(operator: str, /, **parameters: Any) -> Arm:
+    """`arm` for parameters that are known to be good: checked, and not run once on an entry."""
+    registry.check(operator, parameters, 2, tried=False)
     return Arm(operator=operator, parameters=parameters)
 
 
@@ -75,6 +83,8 @@ def stack_inputs(
         base: the base's rows float32 [rows, cols], if there is a base.
         models: the models' rows, alike.
     """
+    import torch
+
     if op.space == "weight" or base is None:
         return torch.stack(models), None
     if op.space == "anchored":
@@ -84,7 +94,7 @@ def stack_inputs(
 
 def as_rows(tensor: Tensor) -> Tensor:
     """float32 [rows, cols]: vectors and scalars are one row; inner dimensions are joined."""
-    whole = tensor.to(torch.float32)
+    whole = tensor.float()
     return whole.reshape(1, -1) if whole.ndim < 2 else whole.flatten(1)
 
 

@@ -1,12 +1,15 @@
 """Weighted sums: of weights (linear), of deltas (task arithmetic), of one model (passthrough)."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.registry import operator, per_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @operator(space="weight", paper="arXiv 2203.05482")
@@ -72,7 +75,7 @@ def passthrough(chunk: Tensor, _: None = None, *, scale: float = 1.0) -> Tensor:
 
 def weighted_sum(chunk: Tensor, weights: Sequence[float]) -> Tensor:
     """Σ weights[i] · chunk[i] in float32, in the order of the models."""
-    total = torch.mul(chunk[0], weights[0])
+    total = chunk[0].mul(weights[0])
     for tensor, weight in zip(chunk[1:], weights[1:], strict=True):
         total.add_(tensor, alpha=weight)
     return total

@@ -5,9 +5,10 @@ others) and a sum: of all survivors, or of those that have an elected sign. Here
 each takes and means; the arithmetic is in `sparsify` and `sums`.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from simmerge_hub.operators.registry import HERE, PerModel, Place, operator
 from simmerge_hub.operators.sparse.sparsify import (
@@ -27,6 +28,9 @@ from simmerge_hub.operators.sparse.sparsify import (
     trim_largest,
 )
 from simmerge_hub.operators.sparse.sums import add_up, elect
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @operator(space="delta", paper="arXiv 2306.01708", statistics=measure_trim, exact_on_samples=False)

@@ -4,10 +4,14 @@ Where there are few tokens beside the layer's width, the inputs themselves are s
 products with each other, and are kept instead.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 KEPT_ROWS = 6
 """Inputs are kept where there are this many times more columns than tokens."""
@@ -51,6 +55,8 @@ def reduce_inputs(inputs: Tensor, *, most: int) -> LayerInputs:
 
 def add_inputs(total: LayerInputs, inputs: Tensor) -> LayerInputs:
     """`total` and more inputs of its layer; a Gram matrix is added to in place, and never twice."""
+    import torch
+
     tokens = total.tokens + len(inputs)
     if total.rows is not None:
         return LayerInputs(tokens=tokens, rows=torch.cat([total.rows, inputs]))

@@ -4,18 +4,22 @@ Sums run in float64 over one row at a time, and rows are added when all are know
 result depends on where a tensor was cut into chunks.
 """
 
+from __future__ import annotations
+
 from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from simmerge_hub.operators.registry import Chunks
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def row_products(chunk: Tensor) -> np.ndarray:
     """⟨i, j⟩ of every row: float64 [rows, models, models] of a chunk [models, rows, cols]."""
-    wide = chunk.to(torch.float64).numpy()
+    wide = chunk.double().numpy()
     dots = np.empty((chunk.shape[1], len(chunk), len(chunk)))
     for i, j in combinations_with_replacement(range(len(chunk)), 2):
         dots[:, i, j] = dots[:, j, i] = np.einsum("rc,rc->r", wide[i], wide[j])
@@ -31,7 +35,7 @@ def column_products(chunks: Chunks) -> np.ndarray:
     """⟨i, j⟩ of every column: float64 [cols, models, models]; rows are added one after another."""
     total: np.ndarray | None = None
     for chunk in chunks:
-        wide = chunk.to(torch.float64).numpy()
+        wide = chunk.double().numpy()
         if total is None:
             total = np.zeros((wide.shape[2], len(wide), len(wide)))
         for row in wide.swapaxes(0, 1):

@@ -10,21 +10,24 @@ operator's name, its docstring's first line the summary, its keyword-only argume
 A function that asks for an argument called `place` is told where the chunk lies.
 """
 
+from __future__ import annotations
+
 import difflib
 import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal, get_args, get_origin
-
-import torch
-from torch import Tensor
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.inputs import LayerInputs
 
-Chunks = Iterable[Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Chunks = Iterable["Tensor"]
 """Chunks of one tensor: each float32 [inputs, rows, cols]; may be iterated more than once."""
 Space = Literal["weight", "delta", "anchored"]
 PerModel = float | Sequence[float]
@@ -121,7 +124,7 @@ def operator(
 
     def register(combine: Callable[..., Tensor]) -> Callable[..., Tensor]:
         name = combine.__name__
-        kinds = {key: p.annotation for key, p in keywords(combine).items()}
+        kinds = _kinds(combine)
         OPERATORS[name] = Operator(
             name=name,
             summary=(inspect.getdoc(combine) or "").partition("\n")[0],
@@ -177,6 +180,8 @@ def check(
         _check_length(op, key, parameters.get(key), models)
     if not tried:
         return op
+    import torch
+
     chunk = torch.ones(models + (op.space == "anchored"), 1, 1)
     try:
         combine(op, chunk, measure(op, [chunk], parameters, UNFED), parameters, UNFED)
@@ -245,6 +250,13 @@ def keywords(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 @cache
 def _asks_place(function: Callable[..., Any]) -> bool:
     return "place" in inspect.signature(function).parameters
+
+
+def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
+    """Parameter -> what its annotation says, also where annotations are kept as text."""
+    stated = {key: p.annotation for key, p in keywords(function).items()}
+    known = {key: kind for key, kind in stated.items() if kind is not inspect.Parameter.empty}
+    return get_type_hints(SimpleNamespace(__annotations__=known), function.__globals__)
 
 
 def _may_be_a_list(annotation: Any) -> bool:

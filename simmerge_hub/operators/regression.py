@@ -9,20 +9,22 @@ whole rows come out. As Mᵢ = Aᵢ(ΣA)⁻¹ sum to one, it is computed as W_n 
 models give themselves, and deltas from a base are merged to the same as weights.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.averaging import weight_shares, weighted_sum
 from simmerge_hub.operators.inputs import LayerInputs
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator, per_model
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Others = Literal["mean", "sum"]
 Inputs = Literal["models", "merge"]
-Mix = Callable[[int, Tensor], Tensor]
+Mix = Callable[[int, "Tensor"], "Tensor"]
 """(number of the model, rows float32 [rows, width]) -> the rows times that model's Mᵢ."""
 LEAST_TOKENS = 16
 """A layer (or expert) that any model feeds fewer tokens is merged as other tensors are."""
@@ -91,6 +93,8 @@ def regmean(
         float32 [rows, cols]. Every model's Gram matrix is first scaled to a mean diagonal of 1, so
         that none counts more for having larger activations.
     """
+    import torch
+
     del inputs  # decides what is fed, not how it is merged
     shares = _shares(per_model(weights, len(chunk)))
     if not any(mixes):
@@ -163,6 +167,8 @@ def _solve_gram(
 
     At most three matrices in float64 are held at a time, whatever the number of models.
     """
+    import torch
+
     given = list(zip(seen, shares, scales, strict=True))
     total = _damp(*given[0], alpha, ridge)
     for each in given[1:]:
@@ -205,6 +211,8 @@ def _solve_few(
     S⁻¹ = D⁻¹ − D⁻¹ZᵀK and ZS⁻¹ = K. A model's ZᵢᵀZᵢ gives ZᵢᵀKᵢ, without a difference of large
     numbers: a few huge activations do not hide the others.
     """
+    import torch
+
     tokens = [
         each.rows.double() * (share * alpha / scale) ** 0.5
         for each, share, scale in zip(seen, shares, scales, strict=True)

@@ -1,13 +1,13 @@
 """Deltas taken over entry by entry: SCE, Arcee Fusion, NearSwap, RAM and RAM+."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import hardshrink
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.averaging import weighted_sum
@@ -15,6 +15,9 @@ from simmerge_hub.operators.products import row_sums
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator
 from simmerge_hub.operators.sparse.sums import add_agreeing
 from simmerge_hub.operators.sparse.thresholds import Derived, largest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FAINT = 1e-20
 """The least energy of a model relative to the greatest, so that float32 holds both."""
@@ -49,7 +52,7 @@ def energies(chunks: Chunks, *, density: float = 0.1) -> Energies:
         threshold = thresholds[0][0] if thresholds else 0.0
     squares = []
     for chunk in chunks:
-        wide = [part.to(torch.float64).numpy() for part in _select(chunk, threshold)]
+        wide = [part.double().numpy() for part in _select(chunk, threshold)]
         squares.append(np.stack([np.einsum("rc,rc->r", w, w) for w in wide], axis=1))
     return Energies(threshold=threshold, energies=row_sums(squares).tolist() if squares else [])
 
@@ -77,7 +80,7 @@ def sce(chunk: Tensor, statistics: Energies, *, density: float = 0.1) -> Tensor:
 def _spread(chunk: Tensor) -> Tensor:
     """Σ (τᵢ − mean)², which orders entries as their variance does: float32 [rows, cols]."""
     mean = weighted_sum(chunk, [1 / len(chunk)] * len(chunk))
-    total = torch.zeros_like(mean)
+    total = mean.new_zeros(mean.shape)
     for delta in chunk:
         apart = delta - mean
         total.addcmul_(apart, apart)
@@ -89,7 +92,7 @@ def _select(chunk: Tensor, threshold: float) -> list[Tensor]:
     if threshold == 0:
         return [delta.clone() for delta in chunk]
     spread = _spread(chunk)
-    chosen = torch.ge(spread, threshold, out=spread)
+    chosen = spread.ge_(threshold)
     return [delta * chosen for delta in chunk]
 
 
@@ -103,6 +106,8 @@ class Importance:
 
 def importances(chunks: Chunks) -> Importance:
     """Median + 1.5 · (third − first quartile) of the importance of all entries."""
+    import torch
+
     known: dict[int, Tensor] = {}
 
     def importance(chunk: Tensor, low: int) -> Tensor:
@@ -141,12 +146,14 @@ def arcee_fusion(chunk: Tensor, statistics: Importance, place: Place = HERE) -> 
         base's elsewhere.
     """
     importance = _importance(chunk, statistics.divergences[place.low :][: chunk.shape[1]])
-    return torch.where(importance >= statistics.threshold, chunk[1], chunk[0])
+    return chunk[1].where(importance >= statistics.threshold, chunk[0])
 
 
 def _divergence(chunk: Tensor) -> Tensor:
     """KL(softmax of the model's row ‖ of the base's), in float64 as it cancels: float32 [rows]."""
-    p, q = (t.to(torch.float64).softmax(dim=1).add_(SOFTMAX_FLOOR) for t in chunk.flip(0))
+    import torch
+
+    p, q = (t.double().softmax(dim=1).add_(SOFTMAX_FLOOR) for t in chunk.flip(0))
     divergences = np.einsum("rc,rc->r", p.numpy(), p.div(q).log_().numpy())
     return torch.from_numpy(divergences.astype(np.float32)).clamp_(min=0)
 
@@ -205,9 +212,9 @@ def overlap(chunks: Chunks, *, floor: float = 1e-5) -> Overlap:
     moved, unique = Counter[int](), Counter[int]()
     for chunk in chunks:
         movers = _sum_moved(chunk, floor)[1]
-        alone = torch.eq(movers, 1, out=movers)
+        alone = movers.eq_(1)
         for i, delta in enumerate(chunk):
-            kept = hardshrink(delta, floor)
+            kept = delta.hardshrink(floor)
             moved[i] += int(kept.count_nonzero())
             unique[i] += int(kept.mul_(alone).count_nonzero())
     return Overlap(
@@ -240,18 +247,18 @@ def ramplus_tl(
     """
     total, movers = _sum_moved(chunk, floor)
     total.div_(movers.clamp_min(1))
-    alone = torch.eq(movers, 1, out=movers)
+    alone = movers.eq_(1)
     for i, delta in enumerate(chunk):
         extra = boost * min(statistics.shared[i] / max(statistics.unique[i], 1), ceiling)
-        total.addcmul_(hardshrink(delta, floor), alone, value=extra)
+        total.addcmul_(delta.hardshrink(floor), alone, value=extra)
     return total
 
 
 def _sum_moved(chunk: Tensor, floor: float) -> tuple[Tensor, Tensor]:
     """The sum of the deltas that moved, and how many did, entry by entry."""
-    total, movers = torch.zeros_like(chunk[0]), torch.zeros_like(chunk[0])
+    total, movers = (chunk.new_zeros(chunk.shape[1:]) for _ in range(2))
     for delta in chunk:
-        kept = hardshrink(delta, floor)
+        kept = delta.hardshrink(floor)
         total.add_(kept)
         movers.add_(kept.sign_().abs_())
     return total, movers

@@ -4,19 +4,22 @@ Everything here lies in the span of the models, so the inner products of a tenso
 each other say with which factors to add them; chunks are then added and nothing else.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.averaging import weight_shares, weighted_sum
 from simmerge_hub.operators.products import column_products, products, row_products
 from simmerge_hub.operators.registry import HERE, Chunks, Place, operator, per_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LERP_ABOVE = 0.9995
 """|cos θ| from which slerp is a straight line, as in mergekit."""
@@ -115,13 +118,15 @@ def nuslerp(
         float32 [rows, cols], a delta (weights with `origin: zero`): slerp, linear only where
         sin θ < 1e-6 or one of the two is zero.
     """
+    import torch
+
     dots = row_products(chunk) if statistics is None else statistics
     first, second = _arc_shares(dots, t)
     if dots.ndim == 2:
         return weighted_sum(chunk, [float(first), float(second)])
     shape = (-1, 1) if statistics is None else (1, -1)
     shares = [torch.from_numpy(s.astype(np.float32)).view(shape) for s in (first, second)]
-    return torch.mul(chunk[0], shares[0]).addcmul_(chunk[1], shares[1])
+    return chunk[0].mul(shares[0]).addcmul_(chunk[1], shares[1])
 
 
 def _arc_shares(dots: np.ndarray, t: float) -> tuple[np.ndarray, np.ndarray]:

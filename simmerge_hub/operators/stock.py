@@ -1,14 +1,18 @@
 """Model Stock: how far to go from the base to the mean follows from the angle between models."""
 
+from __future__ import annotations
+
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from simmerge_hub.operators.averaging import weighted_sum
 from simmerge_hub.operators.products import products, row_products
 from simmerge_hub.operators.registry import Chunks, operator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SINGULAR = 1e-6
 """A denominator 1 + (N−1) cos θ below this has no finite answer: the base stays."""
@@ -40,6 +44,8 @@ def model_stock(
         float32 [rows, cols], a delta: t · mean(τ), t = N cos θ / (1 + (N−1) cos θ), with cos θ the
         mean cosine over pairs (Jang et al. 2024); cos θ = 0 for a pair with a zero delta.
     """
+    import torch
+
     count = len(chunk)
     ratio = _ratio(row_products(chunk) if statistics is None else statistics, count)
     if statistics is not None:

@@ -11,18 +11,22 @@ from itertools import chain, product
 from types import MappingProxyType
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.merger import common_dtype
-from simmerge_hub.operators import Arm, arm, find
+from simmerge_hub.operators import Arm, find, known_arm
 from simmerge_hub.recipe import Recipe, Step, check, source
 from simmerge_hub.recipe.calibration import Calibration, Prompts
+from simmerge_hub.weights.shapes import common_dtype
 
-PAIRWISE = (arm("linear"), arm("ties", density=0.5), arm("task_arithmetic", scale=1.0))
+PAIRWISE = (
+    known_arm("linear"),
+    known_arm("ties", density=0.5),
+    known_arm("task_arithmetic", scale=1.0),
+)
 """What two parts are merged with, at equal weights."""
 AT_ONCE = (
-    arm("linear"),
-    *(arm("ties", density=density) for density in (0.2, 0.5, 1.0)),
-    *(arm("task_arithmetic", scale=scale) for scale in (0.4, 0.7, 1.0)),
-    arm("karcher"),
+    known_arm("linear"),
+    *(known_arm("ties", density=density) for density in (0.2, 0.5, 1.0)),
+    *(known_arm("task_arithmetic", scale=scale) for scale in (0.4, 0.7, 1.0)),
+    known_arm("karcher"),
 )
 """What three or more models are merged with in one step."""
 LEANING_WEIGHTS = (0.3, 0.4, 0.6, 0.7)
@@ -87,7 +91,7 @@ def pairwise(first: Tree, second: Tree, *, base: bool = True) -> tuple[Arm, ...]
         base: whether there is one, which arms on deltas need.
     """
     one, other = len(first.models), len(second.models)
-    by_number = arm("linear", weights=(one / (one + other), other / (one + other)))
+    by_number = known_arm("linear", weights=(one / (one + other), other / (one + other)))
     return _usable(PAIRWISE if one == other else (*PAIRWISE, by_number), base)
 
 
@@ -97,7 +101,7 @@ def vary_weights(tree: Tree) -> list[Tree]:
         return []
     kept = {name: value for name, value in tree.arm.parameters.items() if name != "weights"}
     return [
-        join(arm(tree.arm.operator, **kept, weights=(weight, 1 - weight)), *tree.parts)
+        join(known_arm(tree.arm.operator, **kept, weights=(weight, 1 - weight)), *tree.parts)
         for weight in LEANING_WEIGHTS
     ]
 
@@ -205,7 +209,7 @@ def recipe_of(
     )
     if recipe.sees_activations:
         recipe = replace(recipe, calibration=Calibration(prompts=fed))
-    check(recipe, "the plan")
+    check(recipe, "the plan", tried=False)
     return recipe
 
 

@@ -8,8 +8,8 @@ from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.recipe import schedule
 from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.recipe.recipe import Recipe, Slice, Step
+from simmerge_hub.weights.shapes import OUTPUT_CODES
 from simmerge_hub.weights.tokens.speech import is_template
-from simmerge_hub.weights.writing.shards import OUTPUT_CODES
 
 UNPRINTED = set("`|<>")
 """Characters that names must not have: they mean something on a card."""
@@ -19,8 +19,14 @@ UNMATCHED = ("refuse", "drop", "keep")
 OUTPUTS = ("model", "adapter")
 
 
-def check(recipe: Recipe, where: str = "the recipe") -> None:
-    """Refuse what cannot be run: unknown names, operators or parameters. Reads no input."""
+def check(recipe: Recipe, where: str = "the recipe", *, tried: bool = True) -> None:
+    """Refuse what cannot be run: unknown names, operators or parameters. Reads no input.
+
+    Args:
+        recipe: what is to be run.
+        where: what errors call it.
+        tried: whether operators are run once on a single entry; not needed where that was done.
+    """
     names = [s.name for s in recipe.sources]
     if len(set(names)) != len(names):
         raise recipe_error(
@@ -28,7 +34,7 @@ def check(recipe: Recipe, where: str = "the recipe") -> None:
         )
     for program in recipe.programs:
         based = recipe.base is not None or recipe.output == "adapter"
-        _check_program(program, names, based, where)
+        _check_program(program, names, based, where, tried)
     for part in recipe.slices:
         _check_slice(part, recipe, names, where)
     _check_used(recipe, where)
@@ -41,14 +47,16 @@ def recipe_error(where: str, seen: str) -> RecipeError:
     return RecipeError(f"{where} is no recipe: {seen}", hint="docs/reference/recipe.md shows one")
 
 
-def _check_program(steps: tuple[Step, ...], names: list[str], base: bool, where: str) -> None:
+def _check_program(
+    steps: tuple[Step, ...], names: list[str], base: bool, where: str, tried: bool
+) -> None:
     if not steps:
         raise recipe_error(where, "it has no step")
     if len(steps) > MOST_STEPS:
         raise recipe_error(where, f"it has {len(steps):,} steps, more than {MOST_STEPS}")
     known = list(names)
     for step in steps:
-        _check_step(step, known, base, where)
+        _check_step(step, known, base, where, tried)
         known += [step.name] if step.name else []
     for step in steps[:-1]:
         if not any(step.name in other.models for other in steps):
@@ -60,7 +68,7 @@ def _check_program(steps: tuple[Step, ...], names: list[str], base: bool, where:
             raise recipe_error(where, f"the name {name!r} would not print well: choose another")
 
 
-def _check_step(step: Step, known: list[str], base: bool, where: str) -> None:
+def _check_step(step: Step, known: list[str], base: bool, where: str, tried: bool) -> None:
     for name in step.models:
         if name not in known:
             raise recipe_error(
@@ -72,7 +80,7 @@ def _check_step(step: Step, known: list[str], base: bool, where: str) -> None:
     scheduled = any(map(schedule.is_scheduled, step.parameters.values()))
     for parameters in schedule.extremes(step.parameters):
         operator = operators.check(
-            step.operator, parameters, len(step.models), tried=not scheduled
+            step.operator, parameters, len(step.models), tried=tried and not scheduled
         )  # values that never meet are not tried together: the layout tries those that do
         if operator.needs_base and not base:
             raise RecipeError(

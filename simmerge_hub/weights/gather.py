@@ -12,7 +12,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from simmerge_hub.weights.stream import Read, Rows, matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
+from simmerge_hub.weights.stream import Read, Rows
 
 
 def gather_rows(sources: Sequence[Rows], origins: Tensor, *, release: Callable[[], None]) -> Rows:

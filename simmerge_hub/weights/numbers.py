@@ -5,24 +5,18 @@ Knows nothing about where the bytes come from.
 """
 
 import math
-from collections.abc import Sequence
-from math import prod
 
 import torch
 from torch import Tensor
 
 from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.weights.shapes import matrix_shape
 
 STORED_DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
 """Stored dtypes that can be merged."""
-
-
-def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """(rows, columns) of a tensor of this shape."""
-    return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
 def decode(

@@ -15,21 +15,20 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from simmerge_hub.errors import AlignmentError, CheckpointError
+from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.headers import BITS, TensorHeader
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
-from simmerge_hub.weights.numbers import decode, matrix_shape, scale_grid
+from simmerge_hub.weights.numbers import decode, scale_grid
+from simmerge_hub.weights.shapes import LARGEST_BUFFER, full_model, matrix_shape, shapes
 from simmerge_hub.weights.shelf import Shelf
 from simmerge_hub.weights.writing.shards import Shard
 
 ONE_READ = 2**30
 """Bytes asked for in one call at most, where what is read is copied once more."""
-LARGEST_BUFFER = 256_000_000
-"""Bytes of a buffer that is read whole."""
 RowRange = tuple[int, int]
 """Rows [low, high) of a tensor."""
 
@@ -53,11 +52,6 @@ class Rows:
     release: Callable[[], None] = lambda: None
 
 
-def shapes(checkpoint: Checkpoint, base: Checkpoint | None = None) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> shape of the full model; an adapter has those of its base."""
-    return {name: header.shape for name, header in _full_model(checkpoint, base).tensors.items()}
-
-
 def read_rows(
     checkpoint: Checkpoint,
     wanted: Mapping[str, Sequence[RowRange]],
@@ -74,7 +68,7 @@ def read_rows(
         Tensor name -> float32 [rows, cols], the ranges in the order given; for an adapter the rows
         of base + delta.
     """
-    stored = _read_stored(_full_model(checkpoint, base), wanted)
+    stored = _read_stored(full_model(checkpoint, base), wanted)
     if checkpoint.kind == "full":
         return stored
     folds = adapters.folds(checkpoint, read_whole(checkpoint), shapes(checkpoint, base))
@@ -115,7 +109,7 @@ def open_tensors(
         names: the tensors that will be read, in this order; all by default.
         evict: delete files that were downloaded for this as soon as they are not needed.
     """
-    whole = _full_model(checkpoint, base)
+    whole = full_model(checkpoint, base)
     wanted = list(whole.tensors if names is None else names)
     with Shelf(whole, wanted, evict=evict) as shelf:
         rows = {name: _stored_rows(shelf, name, whole.tensors[name]) for name in wanted}
@@ -175,28 +169,6 @@ class OpenFiles:
         for handle in self._handles.values():
             os.close(handle)
         self._handles.clear()
-
-
-def _full_model(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
-    """The checkpoint whose tensors are those of the full model."""
-    if checkpoint.kind == "full":
-        return checkpoint
-    if base is None or base.kind != "full":
-        raise AlignmentError(
-            f"{checkpoint.name} is an adapter, and its base is not known",
-            hint="name the model it was trained on with --base",
-        )
-    return base
-
-
-def stored_dtype(header: TensorHeader) -> str:
-    """The dtype, as torch names it, to write a merge of such tensors in.
-
-    That of the stored tensor; float32 for float64, and bfloat16 for 8-bit floats.
-    """
-    if header.scale:
-        return "bfloat16"
-    return {"F16": "float16", "BF16": "bfloat16"}.get(header.dtype, "float32")
 
 
 def read_buffer(checkpoint: Checkpoint, name: str) -> bytes:

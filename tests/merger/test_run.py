@@ -28,7 +28,7 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.merger import blocks, common_dtype, compute, merge
+from simmerge_hub.merger import blocks, compute, merge
 from simmerge_hub.merger.work import tensors as work
 from simmerge_hub.operators import merge_tensors
 from simmerge_hub.operators.arms import arm
@@ -561,13 +561,6 @@ class TestOverwrite:
         merge(recipe(family, step("ties")), family / "out", overwrite=True)
         assert digests(family / "out") == digests(family / "clean")
         assert not [p for p in family.iterdir() if "simmerge" in p.name or "partial" in p.name]
-
-
-def test_the_dtype_most_entries_have(tmp_path: Path) -> None:
-    tensors = {"a": torch.ones(10).half(), "b": torch.ones(11).bfloat16(), "c": torch.ones(9)}
-    assert common_dtype(resolve(str(nano.save(tmp_path, tensors, config={})))) == "bfloat16"
-    doubles = {"a": torch.ones(10).double(), "b": torch.ones(9).half()}
-    assert common_dtype(resolve(str(nano.save(tmp_path, doubles, config={})))) == "float32"
 
 
 def test_numbers_survive_numpy(family: Path) -> None:

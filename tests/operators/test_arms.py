@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from simmerge_hub.operators import Arm, arm, as_rows, merge_tensors
+from simmerge_hub.errors import OperatorError
+from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm, as_rows, known_arm, merge_tensors
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,17 @@ def test_swapping_turns_t_and_weights_round() -> None:
 def test_an_arm_is_checked_for_two_models() -> None:
     merged = merge_tensors(arm("slerp", t=0.0), None, [torch.tensor([3.0, 4]), torch.ones(2)])
     assert merged.tolist() == pytest.approx([3.0, 4.0])
+
+
+@pytest.mark.parametrize("each", (*ARMS, *FED_ARMS), ids=lambda each: each.label)
+def test_arms_that_are_known_to_be_good_are(each: Arm) -> None:
+    """They are not run when the package is imported, which would need torch."""
+    assert each == arm(each.operator, **each.parameters)
+
+
+def test_an_arm_that_is_known_is_checked_but_not_run() -> None:
+    assert known_arm("linear", weights=(1.0, -1.0)).parameters == {"weights": (1.0, -1.0)}
+    with pytest.raises(OperatorError, match="sum to zero"):
+        arm("linear", weights=(1.0, -1.0))
+    with pytest.raises(OperatorError, match="has no parameter"):
+        known_arm("linear", density=0.5)

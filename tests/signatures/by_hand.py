@@ -30,7 +30,7 @@ def sketch(probabilities: list[list[float]], hidden: list[list[float]], **change
 
 def signature(name: str, weight: list[list[float]], sketch: Sketch | None = None) -> Signature:
     """A model of one matrix, sampled whole."""
-    tensor = torch.tensor(weight)
+    tensor = torch.tensor(weight, dtype=torch.float32)
     return Signature(
         name=name, commit=None, digest=name, kind="full", settings=Settings(),
         shapes={QUERY: tuple(tensor.shape)}, sampled={QUERY: tensor},

@@ -6,19 +6,11 @@ import pytest
 import torch
 
 from simmerge_hub.hub.files.headers import TensorHeader
-from simmerge_hub.weights.numbers import decode, matrix_shape, scale_grid
+from simmerge_hub.weights.numbers import decode, scale_grid
 
 
 def header(dtype: str, *shape: int, **more: object) -> TensorHeader:
     return TensorHeader(file="f", dtype=dtype, shape=shape, start=0, end=0, **more)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [((), (1, 1)), ((5,), (1, 5)), ((2, 3), (2, 3)), ((2, 3, 4), (2, 12)), ((0, 3), (0, 3))],
-)
-def test_rows_and_columns(shape: tuple[int, ...], expected: tuple[int, int]) -> None:
-    assert matrix_shape(shape) == expected
 
 
 @pytest.mark.parametrize(

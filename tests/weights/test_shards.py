@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from simmerge_hub.hub.files.headers import LENGTH_BYTES, parse_header, parse_index
-from simmerge_hub.weights.stream import matrix_shape
-from simmerge_hub.weights.writing.shards import OUTPUT_CODES, open_shards, plan_shards
+from simmerge_hub.weights.shapes import OUTPUT_CODES, matrix_shape
+from simmerge_hub.weights.writing.shards import open_shards, plan_shards
 from tests import nano
 
 TENSORS = {

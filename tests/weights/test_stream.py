@@ -11,15 +11,8 @@ from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files import ranges
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights import stream
-from simmerge_hub.weights.stream import (
-    matrix_shape,
-    open_tensors,
-    read_buffer,
-    read_rows,
-    read_whole,
-    shapes,
-    stored_dtype,
-)
+from simmerge_hub.weights.shapes import matrix_shape, shapes, stored_dtype
+from simmerge_hub.weights.stream import open_tensors, read_buffer, read_rows, read_whole
 from tests import nano
 
 E4M3 = torch.float8_e4m3fn
@@ -35,14 +28,6 @@ MIXED = {
     "nothing": torch.zeros(0),
     "extreme": torch.tensor([[3.0e38, 1e-45, -0.0]]),
 }
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [((), (1, 1)), ((5,), (1, 5)), ((4, 3), (4, 3)), ((4, 3, 2), (4, 6)), ((0, 3), (0, 3))],
-)
-def test_matrix_shape(shape: tuple[int, ...], expected: tuple[int, int]) -> None:
-    assert matrix_shape(shape) == expected
 
 
 def test_every_dtype_is_read_as_float32(tmp_path: Path) -> None:

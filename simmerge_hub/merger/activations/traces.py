@@ -9,7 +9,7 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, parameters_outside
 from simmerge_hub.signatures.probing.layerwise import decoder_layers
 from simmerge_hub.signatures.probing.offload import Origin, find_origins
-from simmerge_hub.weights.numbers import matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
 from simmerge_hub.weights.stream import Rows
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from math import prod
 
 from torch import Tensor
 
-from simmerge_hub.weights.stream import Rows, matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
+from simmerge_hub.weights.stream import Rows
 
 WHOLE_ENTRIES = 2**24
 """Of the largest tensor whose results between steps are kept whole, float32; two at a time."""

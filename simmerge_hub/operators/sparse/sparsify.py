@@ -5,19 +5,21 @@ float32 [rows, cols] for each model: the entries that survive, the others zero. 
 the whole tensor is found before (`trim_thresholds`, `trim_bounds`).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import hardshrink
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.registry import HERE, Chunks, PerModel, Place
 from simmerge_hub.operators.sparse import draws
 from simmerge_hub.operators.sparse.thresholds import largest, magnitude_thresholds
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Rescale = Literal["none", "l1"]
 """What survives is left as it is, or scaled to the L1 norm of the whole delta."""
@@ -66,7 +68,7 @@ def trim_both(chunk: Tensor, bounds: Sequence[tuple[float, float]]) -> list[Tens
     survivors = []
     for delta, (lower, upper) in zip(chunk, bounds, strict=True):
         kept = shrink(delta, lower)
-        survivors.append(kept if upper == np.inf else kept.sub_(hardshrink(delta, upper)))
+        survivors.append(kept if upper == np.inf else kept.sub_(delta.hardshrink(upper)))
     return survivors
 
 
@@ -124,6 +126,8 @@ def drop_ranked(
 def _drop_ranked(
     delta: Tensor, place: Place, model: int, shares: tuple[float, float], rescale: RandomRescale
 ) -> Tensor:
+    import torch
+
     share, spread = shares
     if share == 1:
         return delta.clone()
@@ -234,7 +238,7 @@ def shrink(tensor: Tensor, threshold: float) -> Tensor:
     """The entries with a magnitude at or above the threshold, the others zero; a new tensor."""
     if threshold == 0:
         return tensor.clone()
-    return hardshrink(tensor, float(np.nextafter(np.float32(threshold), np.float32(0))))
+    return tensor.hardshrink(float(np.nextafter(np.float32(threshold), np.float32(0))))
 
 
 def _of(value: PerModel, model: int) -> float:
@@ -242,6 +246,8 @@ def _of(value: PerModel, model: int) -> float:
 
 
 def _mask(delta: Tensor, kept: np.ndarray, gain: float) -> Tensor:
+    import torch
+
     survivors = torch.from_numpy(np.multiply(delta.numpy(), kept))
     return survivors if gain == 1 else survivors.mul_(gain)
 

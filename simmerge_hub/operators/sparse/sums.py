@@ -1,14 +1,19 @@
 """How sparse deltas are added: all of them, or those whose sign is elected."""
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from simmerge_hub.operators.averaging import weight_shares
 from simmerge_hub.operators.registry import per_model
 
-SMALLEST_FLOAT32 = float(torch.finfo(torch.float32).tiny)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)
 
 
 def add_up(
@@ -64,12 +69,12 @@ def add_agreeing(
     Returns:
         float32 [rows, cols].
     """
-    total = torch.add(parts[0], parts[1]) if len(parts) > 1 else parts[0].clone()
+    total = parts[0].add(parts[1]) if len(parts) > 1 else parts[0].clone()
     for part in parts[2:]:
         total.add_(part)
     sign = total.sign_().add_(0.5).sign_()  # zero elects +
     kept = [part.mul_(sign).clamp_min_(0) for part in parts]
-    total = _weigh(kept, gains, out=torch.empty_like(sign)).mul_(sign)
+    total = _weigh(kept, gains, out=sign.new_empty(sign.shape)).mul_(sign)
     if masses is None:
         return total
     mass = _weigh([part.sign_() for part in kept], masses, out=sign)
@@ -81,6 +86,8 @@ def add_agreeing(
 
 def _weigh(parts: Sequence[Tensor], weights: Sequence[float], out: Tensor) -> Tensor:
     """Σ weights[i] · parts[i], into `out`."""
+    import torch
+
     if len(parts) > 1 and weights[0] == 1:
         torch.add(parts[0], parts[1], alpha=weights[1], out=out)
         rest = 2

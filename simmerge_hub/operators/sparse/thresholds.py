@@ -7,14 +7,18 @@ weights seldom use the lower bits; while the entries that do are few they are re
 second pass over the chunks is spared.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from simmerge_hub.operators.registry import Chunks, PerModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOW_BITS = 16
 BUCKETS = 1 << 15
@@ -52,6 +56,8 @@ class Magnitudes:
 
     def add(self, tensor: Tensor) -> None:
         """Count the entries of a tensor."""
+        import torch
+
         bits = tensor.contiguous().view(torch.int32).flatten()
         self.entries += len(bits)
         inside = bits if self.window == ALL else self._through_window(bits)
@@ -71,6 +77,8 @@ class Magnitudes:
         return all(self.above < rank <= self.above + self.inside for rank in ranks)
 
     def _through_window(self, bits: Tensor) -> Tensor:
+        import torch
+
         low, high = self.window
         patterns = np.bitwise_and(bits.numpy(), MAGNITUDE)
         self.above += int(np.count_nonzero(patterns >= high)) if high <= MAGNITUDE else 0
@@ -80,10 +88,10 @@ class Magnitudes:
 
     def _count(self, bits: Tensor, among: int) -> None:
         """16-bit halves are counted: they are half the memory, and a conversion drops the rest."""
-        upper = bits.bitwise_right_shift(LOW_BITS).to(torch.int16).bitwise_and_(BUCKETS - 1)
-        self.counts += torch.bincount(upper, minlength=BUCKETS).numpy()
+        upper = bits.bitwise_right_shift(LOW_BITS).short().bitwise_and_(BUCKETS - 1)
+        self.counts += upper.bincount(minlength=BUCKETS).numpy()
         if self.odd is not None:
-            low = bits.to(torch.int16).numpy() != 0
+            low = bits.short().numpy() != 0
             count = int(np.count_nonzero(low))
             if count * ODD_SHARE > among or count + sum(map(len, self.odd)) > ODD_MOST:
                 self.odd = None

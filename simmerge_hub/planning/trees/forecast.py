@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simmerge_hub.operators import Arm, arm
+from simmerge_hub.operators import Arm, known_arm
 from simmerge_hub.planning.choice import Choice, Gap, model_alone
 from simmerge_hub.planning.tree import Tree, sees_activations
 from simmerge_hub.selector.predictor.measured import at_once
@@ -194,7 +194,9 @@ class Forecast:
         if key not in self.means:
             first, *others = (self.models[name] for name in models)
             self.means[key] = (
-                simulate_merge(arm("linear"), self.base, [first, *others]) if others else first
+                simulate_merge(known_arm("linear"), self.base, [first, *others])
+                if others
+                else first
             )
         return self.means[key]
 
@@ -207,7 +209,7 @@ class Forecast:
         merges = Merges(
             models=tuple(tree.models for tree, _ in lines),
             tasks=tuple(view.task for _, view in lines),
-            arms=tuple(tree.arm or arm("linear") for tree, _ in lines),
+            arms=tuple(tree.arm or known_arm("linear") for tree, _ in lines),
             names=self.predictor.names,
             effect_names=EFFECTS,
             values=np.stack([view.values for _, view in lines]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from simmerge_hub.operators import Arm, arm, find
+from simmerge_hub.operators import Arm, find, known_arm
 from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
@@ -181,7 +181,7 @@ def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
         if ask.sources.signals != "structural" or not find(a.operator).activations
     }
     label = forecast.predictor.beyond.best(usable)
-    safe = usable[label] if label else arm("linear")
+    safe = usable[label] if label else known_arm("linear")
     tree = join(safe, *(leaf(name) for name in inputs.names if name in models))
     return Choice(tree=tree, beliefs=dict.fromkeys(forecast.known, UNKNOWN), label=tree.label)
 

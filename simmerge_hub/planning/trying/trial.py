@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from simmerge_hub.errors import OutputError
+from simmerge_hub.hub.files.headers import BITS
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.merger import common_dtype, merge
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import Tree, recipe_of
@@ -28,6 +26,7 @@ from simmerge_hub.signatures.probing.probe import ProbeSet, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import tried
 from simmerge_hub.units import spell_bytes
+from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype
 from simmerge_hub.weights.writing import spare
 
 DISK_RESERVE = 2**28
@@ -71,7 +70,7 @@ class Workshop:
         """Bytes of a merge on the disk."""
         whole = self.inputs.base or self.inputs.models[0]
         entries = sum(header.entries for header in whole.tensors.values())
-        return entries * getattr(torch, common_dtype(whole)).itemsize
+        return entries * BITS[OUTPUT_CODES[common_dtype(whole)]] // 8
 
     def recipe(self, tree: Tree) -> Recipe:
         """The recipe that makes a tree's merge."""
@@ -107,6 +106,8 @@ class Workshop:
         Raises:
             SimmergeError: as `merge` and `run_probes` do.
         """
+        from simmerge_hub.merger import merge
+
         recipe = self.recipe(tree)
         with TemporaryDirectory(prefix="simmerge-") as folder:
             made = Path(folder) / "merge"

@@ -59,12 +59,13 @@ def load(path: Path, *, name: str = "", ours: bool = False) -> Predictor:
     hint = "download it again, or train one with simmerge-hub predictor train"
     try:
         data = path.read_bytes()
-        fields = json.loads(data) if ours else read_json(data, largest=LARGEST_FILE, finite=True)
+        text, forests = forest.take_out(data.decode()) if ours else ("", [])
+        fields = json.loads(text) if ours else read_json(data, largest=LARGEST_FILE, finite=True)
     except (OSError, ValueError) as error:
         raise PredictorError(f"{called} is not a predictor: {error}", hint=hint) from error
     check_header(fields, FORMAT, SCHEMA, called)
     try:
-        return _predictor(fields, forest.spell if ours else forest.check)
+        return _predictor(fields, (lambda place, _: forests[place]) if ours else forest.check)
     except (LookupError, TypeError, ArithmeticError, ValueError, AttributeError) as error:
         raise PredictorError(f"{called} is damaged: {error!r}", hint=hint) from error
     except SimmergeError as error:

@@ -21,12 +21,18 @@ from simmerge_hub.selector.predictor.measured.pairs import Measured
 from simmerge_hub.selector.predictor.novelty import Familiar, Novelty, judge
 from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ranking
 from simmerge_hub.selector.predictor.record import Record
-from simmerge_hub.selector.predictor.scorer import ConditionedForest, Scorer
+from simmerge_hub.selector.predictor.scorer import (
+    ConditionedForest,
+    Scorer,
+    digest_array,
+    digest_forests,
+)
 from simmerge_hub.selector.predictor.trust import Grounds
 from simmerge_hub.selector.predictor.wording import TIE as TIE  # what reports count as equal, too
 from simmerge_hub.selector.tables.availability import missing, spell
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.rows import Floats
+from simmerge_hub.signatures.measures.remembered import remember
 
 if TYPE_CHECKING:
     from simmerge_hub.signatures.features.vector import Features
@@ -187,7 +193,7 @@ class Predictor:
             return gains, np.full(len(merges), self.conditioned.unmeasured)
         was_run = np.isfinite(merges.likeness).any(axis=1)
         return (
-            multiway.predict(heads.booster(self.many.forest), self.many.networks, merges, trained),
+            _remember_gains(self.many, merges, trained),
             np.where(was_run, self.many.run, self.many.unrun),
         )
 
@@ -296,6 +302,19 @@ class Predictor:
             for i in strongest
             if lead[i] != 0
         )
+
+
+def _remember_gains(many: MultiwayModel, merges: Merges, trained: Sequence[str]) -> Floats:
+    """[n]: what the model of merges of many predicts; kept on the disk, as a pair's gains are."""
+    nets = [layer for net in many.networks.networks for _, layer in sorted(net.items())]
+    arrays = (multiway.matrix(merges, trained), many.networks.knots, *nets)
+    return remember(
+        "many",
+        (),
+        [digest_forests((many.forest,)), *map(digest_array, arrays)],
+        (len(merges),),
+        lambda: multiway.predict(heads.booster(many.forest), many.networks, merges, trained),
+    )
 
 
 def _values(kept: Sequence[Prediction]) -> list[tuple[str, float]]:

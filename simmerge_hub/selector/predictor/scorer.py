@@ -5,6 +5,9 @@ Knows nothing about intervals, novelty or which arm is taken (`predictor.predict
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from importlib.metadata import version
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models import conditioned, heads, linear
 from simmerge_hub.selector.models.linear import Linear
 from simmerge_hub.selector.tables.rows import Floats
+from simmerge_hub.signatures.measures.remembered import remember
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +54,22 @@ class Scorer:
     def gains(self, values: Floats, effects: Floats, arms: Sequence[Arm]) -> Floats:
         """[pairs, arms]: heads and forest mixed for trained arms, the forest alone for others.
 
+        Kept on the disk: a plan that is made again need not wait for XGBoost.
+
         Args:
             values: [pairs, features].
             effects: [pairs, arms, effects].
             arms: what to score; need not have been trained.
         """
+        return remember(
+            "gains",
+            (),
+            [*self._digests(values, effects), *(spell(arm) for arm in arms)],
+            (len(values), len(arms)),
+            lambda: self._gains(values, effects, arms),
+        )
+
+    def _gains(self, values: Floats, effects: Floats, arms: Sequence[Arm]) -> Floats:
         own = np.array([self.place(arm) is not None for arm in arms])
         share = np.where(own, self.conditioned.share, 1.0)
         gains = np.zeros((len(values), len(arms)))
@@ -74,6 +89,15 @@ class Scorer:
 
         What the forest makes of the arm's own description is in neither, like the constant term.
         """
+        return remember(
+            "shap",
+            (),
+            [*self._digests(values, effects), spell(arm)],
+            (len(values) + len(effects),),
+            lambda: self._shap(values, effects, arm),
+        )
+
+    def _shap(self, values: Floats, effects: Floats, arm: Arm) -> Floats:
         place = self.place(arm)
         share = 1.0 if place is None else self.conditioned.share
         shap = np.zeros(len(values) + len(effects))
@@ -92,3 +116,33 @@ class Scorer:
         """Which of the trained arms it is; None for any other."""
         labels = [a.label for a in self.arms]
         return labels.index(arm.label) if arm.label in labels else None
+
+    def _digests(self, *arrays: Floats) -> list[str]:
+        """Of all that a prediction depends on, but for the arms it is for."""
+        stored, line = self.conditioned, self.line
+        return [
+            *map(spell, self.arms),
+            repr((stored.effects, stored.share)),
+            digest_forests((*self.heads, stored.forest)),
+            *map(digest_array, (line.mean, line.spread, line.weights, line.intercept, *arrays)),
+        ]
+
+
+def spell(arm: Arm) -> str:
+    """An arm with all digits of its parameters."""
+    return f"{arm.operator}{sorted(arm.parameters.items())}"
+
+
+def digest_array(array: Floats) -> str:
+    """sha256 of an array's shape and numbers."""
+    content = np.ascontiguousarray(array)
+    return sha256(repr((content.dtype.str, content.shape)).encode() + content.tobytes()).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def digest_forests(forests: tuple[str, ...]) -> str:
+    """sha256 of forests' JSON and of the version of XGBoost that reads them."""
+    whole = sha256(version("xgboost").encode())
+    for forest in forests:
+        whole.update(f"\0{len(forest)}\0{forest}".encode())
+    return whole.hexdigest()

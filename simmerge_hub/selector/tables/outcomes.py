@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import PredictorError, SimmergeError
-from simmerge_hub.operators import Arm, arm
+from simmerge_hub.operators import Arm, known_arm
 from simmerge_hub.selector.tables.lines import read_lines, write_text
 
 FORMAT = "simmerge-hub outcomes"
@@ -131,9 +131,12 @@ def load_outcomes(path: Path) -> Outcomes:
 
 
 def arm_from(entry: Mapping[str, Any]) -> Arm:
-    """The arm that `{"operator": …, "parameters": {…}}` describes, checked by the registry."""
+    """The arm that `{"operator": …, "parameters": {…}}` describes, checked by the registry.
+
+    What an operator refuses only when it is run is told when it is.
+    """
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["parameters"].items()}
-    return arm(entry["operator"], **given)
+    return known_arm(entry["operator"], **given)
 
 
 def arm_entry(chosen: Arm) -> dict[str, Any]:

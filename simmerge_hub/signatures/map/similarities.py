@@ -27,7 +27,7 @@ from simmerge_hub.signatures.signing.signature import Note, Request, Signature
 from simmerge_hub.weights.alignment.align import align
 from simmerge_hub.weights.alignment.lineage import base_notes, common_base
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.stream import shapes
+from simmerge_hub.weights.shapes import shapes
 
 Say = Callable[[str], None]
 """Called with what is being done now, for people to read."""

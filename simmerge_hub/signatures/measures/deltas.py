@@ -5,19 +5,24 @@ passes over the sampled entries. Sums are scaled from the sampled rows to the wh
 that tensors weigh in a group what they weigh in the model.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.measures import geometry
 from simmerge_hub.signatures.measures.memo import memoize
 from simmerge_hub.signatures.measures.sums import TensorSums, tensor_sums
 from simmerge_hub.signatures.signing.signature import Signature
-from simmerge_hub.weights.numbers import matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRIM_DENSITY = 0.2
 """Trimming keeps the largest fifth of each tensor's delta, as TIES does by default."""

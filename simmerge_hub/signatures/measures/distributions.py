@@ -12,8 +12,7 @@ from functools import reduce
 import numpy as np
 
 from simmerge_hub.signatures.measures.memo import memoize
-from simmerge_hub.signatures.probing.capture import LOGPROB_FLOOR
-from simmerge_hub.signatures.probing.sketch import Sketch
+from simmerge_hub.signatures.probing.sketch import LOGPROB_FLOOR, Sketch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

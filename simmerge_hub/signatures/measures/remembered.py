@@ -1,4 +1,4 @@
-"""Numbers that were made from signatures, kept on disk: a plan that is made again computes none.
+"""Numbers made from signatures and from those, kept on disk: a plan made again computes none.
 
 A key says all that went in: the content of every signature, the question, and the code that answers
 it. What is read is believed only if it is whole and was written for this key. Losing any of it
@@ -15,11 +15,10 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import torch
 
 from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.signatures.measures.memo import memoize
-from simmerge_hub.signatures.signing.artifact import Signature, dump_part
+from simmerge_hub.signatures.signing.artifact import Signature, dump_part, pack_samples
 
 KEPT = 4096
 """Results that are kept, give or take an eighth; each has some kilobytes."""
@@ -28,7 +27,7 @@ TRIMMED_EVERY = 32
 SEAL = 32
 """Bytes in front of the numbers: their digest with the key's."""
 SOURCES = ("operators", "operators/sparse", "signatures/features", "signatures/measures",
-           "signatures/merged")  # fmt: skip
+           "signatures/merged", "selector/models", "selector/predictor")  # fmt: skip
 """Folders whose code makes the numbers."""
 
 
@@ -64,21 +63,20 @@ def identify(signature: Signature) -> str:
     whole = hashlib.sha256()
     head = (signature.name, signature.digest, signature.kind, signature.settings)
     whole.update(repr((*head, sorted(signature.shapes.items()))).encode())
-    for name, tensor in sorted(signature.sampled.items()):
-        _add(whole, name, tensor)
+    for name, sample in sorted(pack_samples(signature).items()):
+        _add(whole, (name, sample.kind, sample.shape), sample.raw)
     for kind, parts in (("sketch", signature.sketches), ("response", signature.responses)):
         for task, part in sorted(parts.items()):
             header, arrays = dump_part(part)
             whole.update(repr((kind, task, sorted(header.items()))).encode())
             for name, array in sorted(arrays.items()):
-                _add(whole, name, array)
+                _add(whole, (name, str(array.dtype), array.shape), array)
     return whole.hexdigest()
 
 
-def _add(whole: Any, name: str, tensor: torch.Tensor) -> None:
-    whole.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
-    if tensor.numel():
-        whole.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+def _add(whole: Any, what: tuple[Any, ...], values: np.ndarray) -> None:
+    whole.update(repr(what).encode())
+    whole.update(np.ascontiguousarray(values).reshape(-1))
 
 
 @cache

@@ -5,11 +5,12 @@ not. They are products of three deltas (the merge's m, the expert's e, the auxil
 over tensors as `deltas` sums them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from simmerge_hub.operators import Arm, Place, as_rows, check, combine, find, measure
 from simmerge_hub.signatures.measures import deltas
@@ -103,6 +104,8 @@ def effects(
 def _compute(
     expert: Signature, auxiliary: Signature, base: Signature | None, arms: Sequence[Arm]
 ) -> np.ndarray:
+    import torch
+
     names = deltas.shared_tensors([expert, auxiliary] + ([base] if base else []))
     scale = deltas.entries_per_sample(expert, names)
     called = (expert.name, auxiliary.name)

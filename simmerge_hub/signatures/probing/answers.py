@@ -10,8 +10,8 @@ import torch
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing import loading
+from simmerge_hub.signatures.probing.forward import longest_prompt, read_prompt
 from simmerge_hub.signatures.probing.layerwise import batches
-from simmerge_hub.signatures.probing.sketch import longest_prompt, read_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -24,7 +24,8 @@ from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers
 from simmerge_hub.weights.loaded.model import TIED
-from simmerge_hub.weights.stream import Rows, open_tensors, shapes
+from simmerge_hub.weights.shapes import shapes
+from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

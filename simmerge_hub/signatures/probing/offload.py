@@ -24,7 +24,7 @@ from torch.nn import Embedding, Linear, Module, Parameter
 
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.weights.loaded.origins import Origin, find_origins
-from simmerge_hub.weights.numbers import matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape
 from simmerge_hub.weights.stream import Rows
 
 if TYPE_CHECKING:

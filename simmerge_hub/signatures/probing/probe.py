@@ -130,7 +130,7 @@ def run_probes(
         SignatureError: transformers or PEFT cannot load the model.
     """
     from simmerge_hub.signatures.probing import loading
-    from simmerge_hub.signatures.probing.sketch import longest_prompt, read_prompt, sketch
+    from simmerge_hub.signatures.probing.forward import longest_prompt, read_prompt, sketch
 
     tokenizer = loading.load_tokenizer(checkpoint, base)
     sketches, tokens, seconds = {}, 0, 0.0

@@ -9,33 +9,35 @@ Whether a sketch is true cannot be checked without running the model: that is wh
 others are used only when they are named.
 """
 
+from __future__ import annotations
+
 import hmac
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from simmerge_hub.signatures.probing.capture import (
+from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES, Response
+from simmerge_hub.signatures.probing.sketch import (
+    ATTENTION_LAYERS,
+    HIDDEN_LAYERS,
     LOGPROB_FLOOR,
+    POSITIONS,
     QUERIES,
     SKETCH_WIDTH,
     TOKENS,
     TOP_TOKENS,
     WHOLE_VOCABULARY,
-)
-from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES, Response
-from simmerge_hub.signatures.probing.sketch import (
-    ATTENTION_LAYERS,
-    HIDDEN_LAYERS,
-    POSITIONS,
     Sketch,
 )
 from simmerge_hub.signatures.signing import cache
+from simmerge_hub.signatures.signing.artifact import pack_samples
 from simmerge_hub.signatures.signing.sample import Ranges, choose_rows
 from simmerge_hub.signatures.signing.signature import Request, Signature
-from simmerge_hub.weights.numbers import STORED_DTYPES
-from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
+from simmerge_hub.weights.shapes import matrix_shape, shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROWS_CHECKED = 32
 """Rows of a signature of others that are compared; if a tenth are false, 97 % are found out."""
@@ -92,6 +94,8 @@ def spot_check(signature: Signature, request: Request, commit: str) -> str:
     Which rows is decided by the model's digest, the commit of what was published and a secret of
     this machine: the same ones every time, and its publisher cannot know which.
     """
+    from simmerge_hub.weights.stream import read_rows
+
     sizes = shapes(request.checkpoint, request.adapter_base)
     ranges = choose_rows(sizes, entries=request.settings.entries)
     chosen = _draw_places(ranges, f"{signature.digest} {commit}")
@@ -130,21 +134,21 @@ def _row(ranges: tuple[tuple[int, int], ...], place: int) -> int:
 def _wrong_rows(signature: Signature, request: Request, rows: Ranges) -> str:
     if signature.sampled.keys() != rows.keys():
         return "other tensors are sampled in it"
-    for name, tensor in signature.sampled.items():
+    for name, sample in pack_samples(signature).items():
         size = (
             sum(high - low for low, high in rows[name]),
             matrix_shape(signature.shapes[name])[1],
         )
-        if tuple(tensor.shape) != size or tensor.dtype != _dtype(request, name):
-            return f"{name} is {tensor.dtype} {tuple(tensor.shape)} in it"
+        if sample.shape != size or sample.dtype != _dtype(request, name):
+            return f"{name} is {sample.kind} {sample.shape} in it"
     return ""
 
 
-def _dtype(request: Request, name: str) -> torch.dtype:
-    """What the sample of a tensor is kept in."""
+def _dtype(request: Request, name: str) -> str:
+    """What the sample of a tensor is kept in, by its name in files."""
     header = request.checkpoint.tensors.get(name)
     stored = header is not None and request.checkpoint.kind == "full" and not header.scale
-    return STORED_DTYPES[header.dtype] if header is not None and stored else torch.float32
+    return header.dtype if header is not None and stored else "F32"
 
 
 def _wrong_content(signature: Signature, known: Signature, request: Request) -> str:
@@ -155,7 +159,9 @@ def _wrong_content(signature: Signature, known: Signature, request: Request) -> 
 
 
 def _is_same(ours: Tensor, theirs: Tensor, request: Request) -> bool:
-    first, second = ours.to(torch.float32), theirs.to(torch.float32)
+    import torch
+
+    first, second = ours.float(), theirs.float()
     if request.checkpoint.kind == "full":
         return torch.equal(first, second)
     return torch.allclose(

@@ -9,17 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
 from simmerge_hub.signatures.signing.sample import SAMPLE_ENTRIES
+from simmerge_hub.signatures.signing.store import Stored, pack
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 P = TypeVar("P", Sketch, Response)
 PRECISION_FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
@@ -36,7 +38,7 @@ SKETCH_TYPES = {"probes": (str,), "tokens": (str,), "vocabulary": (int,)}
 """What of a sketch is no array."""
 RESPONSE_TYPES = {"probes": (str,), "base": (str,)}
 """What of a response is no array."""
-ARRAY_DTYPES = (torch.float32, torch.float16, torch.int32, torch.bool)
+ARRAY_DTYPES = ("F32", "F16", "I32", "BOOL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,31 @@ class Signature:
     approximate: tuple[str, ...] = ()
 
 
+class Samples(Mapping[str, "Tensor"]):
+    """Samples as they were read from a file, each a tensor from when it is first asked for."""
+
+    def __init__(self, stored: Mapping[str, Stored]) -> None:
+        self.stored, self._tensors = stored, dict[str, "Tensor"]()
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            self._tensors[name] = self.stored[name].tensor()
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+
+def pack_samples(signature: Signature) -> Mapping[str, Stored]:
+    """The sampled weights as a file holds them; no tensor is made of what was read from one."""
+    if isinstance(signature.sampled, Samples):
+        return signature.sampled.stored
+    return {name: pack(sample) for name, sample in signature.sampled.items()}
+
+
 def save(signature: Signature, path: Path) -> None:
     """Write a signature as one safetensors file."""
     sketches = {task: dump_part(sketch) for task, sketch in signature.sketches.items()}
@@ -99,11 +126,11 @@ def save(signature: Signature, path: Path) -> None:
     }  # fmt: skip
     if responses:
         header["responses"] = {task: header for task, (header, _) in responses.items()}
-    tensors = {f"sampled/{name}": tensor for name, tensor in signature.sampled.items()}
+    values: dict[str, Any] = {f"sampled/{n}": sample for n, sample in signature.sampled.items()}
     for kind, parts in (("sketch", sketches), ("response", responses)):
         for task, (_, arrays) in parts.items():
-            tensors |= {f"{kind}/{task}/{name}": array for name, array in arrays.items()}
-    store.write(path, header, tensors)
+            values |= {f"{kind}/{task}/{name}": array for name, array in arrays.items()}
+    store.write(path, header, values)
 
 
 def load(path: Path) -> Signature:
@@ -112,7 +139,7 @@ def load(path: Path) -> Signature:
     Raises:
         SignatureError: it must not be believed, or is no signature.
     """
-    header, tensors = store.read(path)
+    header, values = store.read(path)
     flaw = next(_header_flaws(header), "")
     if flaw:
         raise _refusal(path.name, flaw)
@@ -123,52 +150,52 @@ def load(path: Path) -> Signature:
         kind=header["kind"],
         settings=Settings(**header["settings"]),
         shapes={name: tuple(shape) for name, shape in header["shapes"].items()},
-        sampled=_strip_prefix("sampled/", tensors),
+        sampled=Samples(_strip_prefix("sampled/", values)),
         sketches={
-            task: load_sketch(scalars, _strip_prefix(f"sketch/{task}/", tensors), path.name)
+            task: load_sketch(scalars, _strip_prefix(f"sketch/{task}/", values), path.name)
             for task, scalars in header["sketches"].items()
         },
         responses={
-            task: load_response(scalars, _strip_prefix(f"response/{task}/", tensors), path.name)
+            task: load_response(scalars, _strip_prefix(f"response/{task}/", values), path.name)
             for task, scalars in header.get("responses", {}).items()
         },
         approximate=tuple(header["approximate"]),
     )
 
 
-def dump_part(part: Sketch | Response) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A sketch or a response as (header, tensors), which is how it is stored."""
+def dump_part(part: Sketch | Response) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A sketch or a response as (header, arrays), which is how it is stored."""
     values = {f.name: getattr(part, f.name) for f in fields(part)}
-    arrays = {n: torch.from_numpy(v) for n, v in values.items() if isinstance(v, np.ndarray)}
+    arrays = {n: v for n, v in values.items() if isinstance(v, np.ndarray)}
     return {n: v for n, v in values.items() if n not in arrays}, arrays
 
 
-def load_sketch(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> Sketch:
+def load_sketch(scalars: Mapping[str, Any], arrays: Mapping[str, Stored], file: str) -> Sketch:
     """The sketch that `dump_part` took apart; `file` is where it was read, for the error.
 
     Raises:
         SignatureError: something is missing, too much, or of another type.
     """
-    return _load_part(Sketch, SKETCH_TYPES, scalars, tensors, file)
+    return _load_part(Sketch, SKETCH_TYPES, scalars, arrays, file)
 
 
-def load_response(scalars: Mapping[str, Any], tensors: Mapping[str, Tensor], file: str) -> Response:
+def load_response(scalars: Mapping[str, Any], arrays: Mapping[str, Stored], file: str) -> Response:
     """The response that `dump_part` took apart; as `load_sketch`."""
-    return _load_part(Response, RESPONSE_TYPES, scalars, tensors, file)
+    return _load_part(Response, RESPONSE_TYPES, scalars, arrays, file)
 
 
 def _load_part(
     kind: type[P],
     types: Mapping[str, tuple[type, ...]],
     scalars: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
+    arrays: Mapping[str, Stored],
     file: str,
 ) -> P:
-    flaw = next(_part_flaws(kind, types, scalars, tensors), "")
+    flaw = next(_part_flaws(kind, types, scalars, arrays), "")
     if flaw:
         raise _refusal(file, flaw)
-    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
-    return kind(**scalars, **arrays)
+    values: dict[str, Any] = {name: each.array() for name, each in arrays.items()}
+    return kind(**scalars, **values)
 
 
 def _header_flaws(header: Mapping[str, Any]) -> Iterator[str]:
@@ -192,19 +219,19 @@ def _part_flaws(
     kind: type[Sketch] | type[Response],
     types: Mapping[str, tuple[type, ...]],
     scalars: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
+    arrays: Mapping[str, Stored],
 ) -> Iterator[str]:
     what = kind.__name__.lower()
     yield from _type_flaws(scalars, types)
-    arrays = {f.name for f in fields(kind)} - types.keys()
-    missing = sorted(arrays - tensors.keys())
+    wanted = {f.name for f in fields(kind)} - types.keys()
+    missing = sorted(wanted - arrays.keys())
     if missing:
         yield f"it lacks {missing[0]!r} of a {what}"
-    if scalars.keys() > types.keys() or tensors.keys() > arrays:
+    if scalars.keys() > types.keys() or arrays.keys() > wanted:
         yield f"it has a {what} with more than belongs into one"
-    for name, tensor in tensors.items():
-        if tensor.dtype not in ARRAY_DTYPES or not tensor.ndim:
-            yield f"{name} of a {what} is {tensor.dtype} {tuple(tensor.shape)}"
+    for name, array in arrays.items():
+        if array.dtype not in ARRAY_DTYPES or not array.shape:
+            yield f"{name} of a {what} is {array.kind} {array.shape}"
 
 
 def _type_flaws(values: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> Iterator[str]:
@@ -223,5 +250,5 @@ def _refusal(file: str, flaw: str) -> SignatureError:
     return SignatureError(f"{file} is no signature: {flaw}", hint="sign the model again")
 
 
-def _strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+def _strip_prefix(prefix: str, values: Mapping[str, Stored]) -> dict[str, Stored]:
+    return {n.removeprefix(prefix): v for n, v in values.items() if n.startswith(prefix)}

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.signatures.probing.dosing.between import why_apart
-from simmerge_hub.signatures.probing.dosing.dose import measure_responses, score_mean
 from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
 from simmerge_hub.signatures.signing import cache, store
 from simmerge_hub.signatures.signing.artifact import Signature, dump_part, load_response
 from simmerge_hub.signatures.signing.request import Note, Request
+from simmerge_hub.weights.shapes import why_apart
 
 CROSS_ARRAYS = ("kept", "logliks")
 
@@ -57,6 +55,8 @@ def measure(
         return {}
     request.announce_download(base, note)
     cache.limit()
+    from simmerge_hub.signatures.probing.dosing.dose import measure_responses
+
     measured = measure_responses(
         checkpoint, base, missing,
         origin=request.origin, dtype=request.settings.dtype, progress=progress,
@@ -96,8 +96,10 @@ def cross(
     if cached is not None or not request.run:
         return cached
     request.announce_download(other[0], note)
+    from simmerge_hub.signatures.probing.dosing.dose import score_mean
+
     measured = score_mean(own, other, probes, response, dtype=dtype)
-    arrays = {name: torch.from_numpy(getattr(measured, name)) for name in CROSS_ARRAYS}
+    arrays = {name: getattr(measured, name) for name in CROSS_ARRAYS}
     store.write(cache.use(path), {}, arrays)
     cache.trim()
     return measured
@@ -105,7 +107,7 @@ def cross(
 
 def _read_cross(path: Path) -> Cross:
     _, arrays = store.read(path)
-    return Cross(**{name: arrays[name].numpy() for name in CROSS_ARRAYS})
+    return Cross(**{name: arrays[name].array() for name in CROSS_ARRAYS})
 
 
 def _check_outputs(request: Request, measured: Mapping[str, Response]) -> None:

@@ -5,13 +5,17 @@ architecture are sampled alike without knowing of each other. Rows are taken in 
 over the tensor: whole rows because operators work on them, runs because a run is one byte range.
 """
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping, Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
+from simmerge_hub.weights.shapes import matrix_shape, shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_ENTRIES = 16_000_000
 """Entries sampled from a model at most, by default."""
@@ -46,6 +50,8 @@ def read_sample(
     checkpoint: Checkpoint, base: Checkpoint | None = None, *, entries: int = SAMPLE_ENTRIES
 ) -> dict[str, Tensor]:
     """Tensor name -> float32 [sampled rows, cols]; only those rows' bytes are read."""
+    from simmerge_hub.weights.stream import read_rows
+
     return read_rows(checkpoint, choose_rows(shapes(checkpoint, base), entries=entries), base)
 
 

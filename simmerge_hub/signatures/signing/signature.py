@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
@@ -43,8 +42,10 @@ from simmerge_hub.signatures.signing.request import (
 )
 from simmerge_hub.signatures.signing.sample import read_sample
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.numbers import STORED_DTYPES
-from simmerge_hub.weights.stream import shapes
+from simmerge_hub.weights.shapes import shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "CACHE", "COMPUTED", "WEIGHTS", "Hit", "Lookup", "Note", "Request", "Settings", "Signature",
@@ -170,6 +171,8 @@ def _pick_sketches(missing: Sequence[ProbeSet], signature: Signature) -> dict[st
 
 def _sample_structure(request: Request, identity: str, progress: Progress | None) -> Signature:
     """The structural part, read from the weights and cached."""
+    from simmerge_hub.weights.numbers import STORED_DTYPES
+
     checkpoint, adapter_base = request.checkpoint, request.adapter_base
     if progress:
         progress(f"sampling {checkpoint.name}", 0, 1)
@@ -222,6 +225,8 @@ def _run_missing_probes(
 
 def _check_weights(checkpoint: Checkpoint, sampled: Mapping[str, Tensor]) -> None:
     """Refuse what nobody could compare: such a signature would not be believed when it is read."""
+    import torch
+
     for name, tensor in sampled.items():
         if not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(
@@ -234,7 +239,7 @@ def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> 
     """Refuse a model that gives NaN: its weights may be whole where they are sampled."""
     _, arrays = dump_part(sketch)
     for name, array in arrays.items():
-        if not np.isfinite(array.numpy()).all():
+        if not np.isfinite(array).all():
             raise CheckpointError(
                 f"{checkpoint.name} gives NaN or infinity on the probes of {probes.task} ({name})",
                 hint="its weights are damaged: leave it out, or name another revision of it",

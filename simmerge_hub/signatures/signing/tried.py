@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from simmerge_hub.signatures.probing.dosing.response import Cross
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import cache, store
@@ -25,7 +23,7 @@ def find_reading(recipe: str, answers: str, dtype: str) -> Cross | None:
 
 def keep_reading(recipe: str, answers: str, dtype: str, reading: Cross) -> None:
     """Cache what the merge of a recipe makes of an expert's answers."""
-    arrays = {name: torch.from_numpy(getattr(reading, name)) for name in CROSS_ARRAYS}
+    arrays = {name: getattr(reading, name) for name in CROSS_ARRAYS}
     store.write(cache.use(cache.reading_path(recipe, answers, dtype)), {}, arrays)
     cache.trim()
 
@@ -45,7 +43,7 @@ def keep_sketch(recipe: str, probes: str, dtype: str, sketch: Sketch) -> None:
 
 def _read_cross(path: Path) -> Cross:
     _, arrays = store.read(path)
-    return Cross(**{name: arrays[name].numpy() for name in CROSS_ARRAYS})
+    return Cross(**{name: arrays[name].array() for name in CROSS_ARRAYS})
 
 
 def _read_sketch(path: Path) -> Sketch:

@@ -1,11 +1,11 @@
 """The matrices of an adapter, by the modules that they adapt, as those are called in memory."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
@@ -17,6 +17,9 @@ from simmerge_hub.weights.adapters.kinds import (
     unfoldable_error,
 )
 from simmerge_hub.weights.adapters.settings import match_pattern
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,8 @@ def changed_tensors(checkpoint: Checkpoint) -> set[str]:
 
 def empty_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The tensors of an adapter without data."""
+    import torch
+
     return {n: torch.empty(h.shape, device="meta") for n, h in checkpoint.tensors.items()}
 
 

@@ -5,17 +5,20 @@ rescales each output row to its learned magnitude (arXiv 2402.09353). Only A and
 Products are formed in fixed groups of rows: a result does not depend on which rows are asked for.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
 from simmerge_hub.weights.adapters.factors import Lora, empty_tensors, separate, target_of
 from simmerge_hub.weights.adapters.kinds import check_kind, unfoldable_error
 
-Fold = Callable[[Tensor, int], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Fold = Callable[["Tensor", int], "Tensor"]
 """(float32 rows [n, cols] of the base, index of the first) -> those rows of the adapted model."""
 GROUP = 64
 """Rows of a product formed at a time."""
@@ -112,6 +115,8 @@ def _fold_stack(
     checkpoint: Checkpoint, lora: Lora, target: Target, shapes: Shapes
 ) -> tuple[str, Fold]:
     """Of a tensor [experts, out, in], or turned, of which a row is an expert."""
+    import torch
+
     a, b = _by_expert(lora, target)
     left, right = (a.transpose(1, 2), b.transpose(1, 2)) if target.turned else (b, a)
     name, shape = target.pieces[0].tensor, (target.experts, left.shape[1], right.shape[2])
@@ -179,6 +184,8 @@ def _is_transposed(lora: Lora, shape: tuple[int, ...] | None) -> bool | None:
 
 
 def _low_rank_fold(left: Tensor, right: Tensor, scaling: float, magnitude: Tensor | None) -> Fold:
+    import torch
+
     def fold(rows: Tensor, low: int) -> Tensor:
         high = low + len(rows)
         first = low - low % GROUP
@@ -200,6 +207,7 @@ def _replacement_fold(tensor: Tensor) -> Fold:
 
 def _shift(fold: Fold, first: int, end: int) -> Fold:
     """The same on rows [first, end) of a tensor, and nothing on others."""
+    import torch
 
     def shifted(rows: Tensor, low: int) -> Tensor:
         start, stop = max(low, first), min(low + len(rows), end)

@@ -4,8 +4,11 @@
 recipe allows it by name.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
@@ -13,8 +16,10 @@ from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.heads import Heads, Shape
 from simmerge_hub.weights.alignment.matching import Matcher, Rejection, Span, TensorMatch
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.stream import shapes
-from simmerge_hub.weights.tokens.vocabulary import Vocabulary
+from simmerge_hub.weights.shapes import shapes
+
+if TYPE_CHECKING:
+    from simmerge_hub.weights.tokens.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

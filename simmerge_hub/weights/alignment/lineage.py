@@ -21,7 +21,7 @@ from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, quantised_origin, resolve
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.stream import matrix_shape, read_rows, shapes
+from simmerge_hub.weights.shapes import matrix_shape, shapes
 
 GENERATIONS_FOLLOWED = 8
 """How many generations of cards are followed."""
@@ -216,6 +216,8 @@ def _cached_distance(base: Checkpoint, model: Checkpoint) -> float:
 
 def distance(base: Checkpoint, model: Checkpoint) -> float:
     """‖w − w₀‖/‖w₀‖ over the first rows of a few matrices spread over the model's depth."""
+    from simmerge_hub.weights.stream import read_rows
+
     (model,) = conform([model], base).models
     of_model = shapes(model)
     matrices = [n for n, s in shapes(base).items() if len(s) == 2 and of_model.get(n) == s]

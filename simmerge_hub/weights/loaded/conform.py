@@ -21,8 +21,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import torch
-
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.loaded.model import build_empty, part_config
@@ -34,7 +32,7 @@ from simmerge_hub.weights.loaded.names import (
     split_experts,
 )
 from simmerge_hub.weights.loaded.targets import aim
-from simmerge_hub.weights.stream import LARGEST_BUFFER, matrix_shape, read_rows
+from simmerge_hub.weights.shapes import LARGEST_BUFFER, matrix_shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -161,6 +159,10 @@ def _drop_twins(
 
 def _are_equal(model: Checkpoint, one: str, other: str) -> bool:
     """Whether rows spread over two tensors of a model have the same values."""
+    import torch
+
+    from simmerge_hub.weights.stream import read_rows
+
     shape = model.tensors[one].shape if one in model.tensors else ()
     if other not in model.tensors or model.tensors[other].shape != shape:
         return False

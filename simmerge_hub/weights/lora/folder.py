@@ -22,9 +22,9 @@ from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from simmerge_hub.weights.lora.norms import NormLog, open_norms
 from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
+from simmerge_hub.weights.shapes import OUTPUT_CODES
 from simmerge_hub.weights.writing.partial import Partial, partial_folder
 from simmerge_hub.weights.writing.shards import (
-    OUTPUT_CODES,
     Entry,
     Shard,
     Write,

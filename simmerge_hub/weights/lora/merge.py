@@ -19,8 +19,8 @@ from simmerge_hub.weights.lora.sources import (
     read_source,
 )
 from simmerge_hub.weights.lora.whole import Whole, compare_values, match_whole
+from simmerge_hub.weights.shapes import OUTPUT_CODES
 from simmerge_hub.weights.stream import download
-from simmerge_hub.weights.writing.shards import OUTPUT_CODES
 
 Mix = Callable[[int, Tensor], Tensor]
 """(number of an adapter, rows float32 [n, in]) -> the rows times that adapter's Mᵢ [in, in].

@@ -10,7 +10,8 @@ from simmerge_hub.errors import AlignmentError, CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.adapters import Lora
-from simmerge_hub.weights.stream import read_rows, read_whole, stored_dtype
+from simmerge_hub.weights.shapes import stored_dtype
+from simmerge_hub.weights.stream import read_rows, read_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

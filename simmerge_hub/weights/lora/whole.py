@@ -14,7 +14,7 @@ from torch import Tensor
 from simmerge_hub.errors import AlignmentError, OperatorError
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.weights.lora.sources import Source, read_rows_of
-from simmerge_hub.weights.stream import matrix_shape, stored_dtype
+from simmerge_hub.weights.shapes import matrix_shape, stored_dtype
 
 HELD_ENTRIES = 2**22
 """Entries held at a time (at least one row)."""

@@ -25,7 +25,8 @@ from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.weights.gather import fill_origins, gather_rows
-from simmerge_hub.weights.stream import Rows, shapes
+from simmerge_hub.weights.shapes import shapes
+from simmerge_hub.weights.stream import Rows
 from simmerge_hub.weights.tokens.embeddings import stated_sizes, vocabulary_tensors
 from simmerge_hub.weights.tokens.extension import extend_tokenizer
 from simmerge_hub.weights.tokens.tokenizers import (

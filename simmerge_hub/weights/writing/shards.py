@@ -21,10 +21,6 @@ from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.files.hashes import hash_span
 from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES, TensorHeader, parse_header
 
-OUTPUT_CODES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
-"""Output dtypes, as torch names them, and their safetensors codes."""
-
-
 Entry = tuple[str, tuple[int, ...]]
 """A tensor to write: its safetensors dtype and shape."""
 

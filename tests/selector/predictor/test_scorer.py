@@ -1,6 +1,7 @@
 """Gains and contributions are those of the heads and of the forest, by the forest's share."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from simmerge_hub.operators import arm
 from simmerge_hub.selector.models import conditioned, heads
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.scorer import Scorer
+from simmerge_hub.signatures.measures import remembered
 
 UNTRAINED = arm("task_arithmetic", scale=0.4)
 
@@ -50,3 +52,29 @@ def test_contributions_are_mixed_like_gains(predictor: Predictor, pair: SimpleNa
     assert parts[0].any() and parts[1].any()
     mixed = scorer(predictor, 0.25).shap(pair.values, none, first)
     assert mixed == pytest.approx(0.75 * parts[0] + 0.25 * parts[1])
+
+
+def test_what_was_scored_before_needs_no_forest(
+    predictor: Predictor, pair: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And only that: other values, another arm or another share are other questions."""
+    monkeypatch.setattr(remembered, "_folder", lambda: tmp_path)
+    asked: list[str] = []
+    real = heads.booster
+    monkeypatch.setattr(heads, "booster", lambda head: (asked.append(head), real(head))[1])
+    values, effects = pair.values[None], np.empty((1, len(predictor.arms), 0))
+
+    def both(share: float, values: np.ndarray) -> list[np.ndarray]:
+        each = scorer(predictor, share)
+        shap = each.shap(values[0], np.empty(0), predictor.arms[0])
+        return [each.gains(values, effects, predictor.arms), shap]
+
+    first = both(0.5, values)
+    assert asked
+    asked.clear()
+    assert [each.tobytes() for each in both(0.5, values)] == [each.tobytes() for each in first]
+    assert not asked
+    for share, others in ((0.25, values), (0.5, values + 1)):
+        both(share, others)
+        assert asked
+        asked.clear()

@@ -166,7 +166,7 @@ def test_different_settings_are_refused(family):
 
 
 def test_kept_tokens_merge_to_kept_tokens(tiny, tmp_path, probes, monkeypatch, assets):
-    from simmerge_hub.signatures.probing import capture
+    from simmerge_hub.signatures.probing.forward import capture
 
     monkeypatch.setattr(capture, "WHOLE_VOCABULARY", 10)
     monkeypatch.setattr(capture, "TOP_TOKENS", 30)

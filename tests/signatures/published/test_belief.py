@@ -16,6 +16,7 @@ from simmerge_hub.signatures.published.belief import doubt, spot_check
 from simmerge_hub.signatures.signing import cache
 from simmerge_hub.signatures.signing.sample import choose_rows
 from simmerge_hub.signatures.signing.signature import Request, Settings, Signature, sign
+from simmerge_hub.weights import stream
 
 NORM = "model.norm.weight"
 TASK = "strings"
@@ -189,13 +190,13 @@ def test_the_spot_check_reads_a_few_rows(
     family: Any, wanted: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    real = belief.read_rows
+    real = stream.read_rows
 
     def counting(checkpoint: Any, rows: Any, base: Any) -> Any:
         read.extend(high - low for ranges in rows.values() for low, high in ranges)
         return real(checkpoint, rows, base)
 
-    monkeypatch.setattr(belief, "read_rows", counting)
+    monkeypatch.setattr(stream, "read_rows", counting)
     spot_check(family.expert, wanted, "c")
     assert set(read) == {1}
     assert len(read) <= belief.ROWS_CHECKED

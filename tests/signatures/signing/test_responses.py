@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.signatures.probing.dosing import dose
 from simmerge_hub.signatures.probing.dosing.dose import measure_responses
 from simmerge_hub.signatures.probing.dosing.response import DOSES
 from simmerge_hub.signatures.signing import responses
@@ -32,7 +33,7 @@ def runs(monkeypatch) -> list[str]:
         names.append(checkpoint.name)
         return measure_responses(checkpoint, *arguments, **how)
 
-    monkeypatch.setattr(responses, "measure_responses", counting)
+    monkeypatch.setattr(dose, "measure_responses", counting)
     return names
 
 
@@ -109,7 +110,7 @@ def test_numbers_that_are_none_are_refused(wanted, monkeypatch):
         told = measure_responses(*arguments, **how)[TASK]
         return {TASK: replace(told, logliks=np.full_like(told.logliks, np.nan))}
 
-    monkeypatch.setattr(responses, "measure_responses", broken)
+    monkeypatch.setattr(dose, "measure_responses", broken)
     with pytest.raises(CheckpointError, match="gives NaN or infinity on its answers") as caught:
         obtain(wanted)
     assert "--no-dose" in caught.value.hint
@@ -130,8 +131,8 @@ def test_the_mean_of_two_models_is_run_and_cached(family, wanted, tiny, tmp_path
     merged = tiny.save(merge, tmp_path / "merge")
     assert cross.logliks.shape == told.answers.shape
     assert cross.logliks.mean() < told.logliks[DOSES.index(1.0)].mean()
-    itself = responses.score_mean((merged, None), (merged, None), family.probes, told)
+    itself = dose.score_mean((merged, None), (merged, None), family.probes, told)
     assert cross.logliks == pytest.approx(itself.logliks, abs=1e-3)
-    monkeypatch.setattr(responses, "score_mean", None)
+    monkeypatch.setattr(dose, "score_mean", None)
     again = responses.cross(wanted, partner, TASK, told)
     assert np.array_equal(again.logliks, cross.logliks) and np.array_equal(again.kept, cross.kept)

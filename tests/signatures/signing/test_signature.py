@@ -211,12 +211,10 @@ class TestCache:
         assert load(left).digest != first.digest
 
     def test_nothing_half_written_stays(self, checkpoint, assets, probes, monkeypatch):
-        from simmerge_hub.signatures.signing import store
-
         def full(*_args, **_how):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(store, "save_file", full)
+        monkeypatch.setattr("safetensors.torch.save_file", full)
         with pytest.raises(OSError, match="No space"):
             sign(checkpoint)
         assert [p for p in assets.rglob("*") if p.is_file()] == []

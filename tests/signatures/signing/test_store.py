@@ -26,9 +26,9 @@ def raw(path: Path, metadata: str, dtype: str = "F32", data: bytes = bytes(4)) -
 
 def test_header_and_tensors_come_back(tmp_path: Path) -> None:
     store.write(tmp_path / "new" / "file", {"name": "n", "list": [1, None]}, TENSORS)
-    header, tensors = store.read(tmp_path / "new" / "file")
+    header, values = store.read(tmp_path / "new" / "file")
     assert header == {"name": "n", "list": [1, None]}
-    assert {n: (t.dtype, t.tolist()) for n, t in tensors.items()} == {
+    assert {n: (t.tensor().dtype, t.tensor().tolist()) for n, t in values.items()} == {
         "b": (torch.int32, [[1, 2], [3, 4]]), "a": (torch.float32, []),
     }  # fmt: skip
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["file"]
@@ -44,7 +44,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(
         part.write_bytes(b"half")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(store, "save_file", half)
+    monkeypatch.setattr("safetensors.torch.save_file", half)
     with pytest.raises(OSError, match="the disk is full"):
         store.write(path, {"version": 2}, {})
     assert store.read(path)[0] == {"version": 1}
@@ -57,10 +57,11 @@ def test_the_digest_is_of_names_dtypes_shapes_and_values() -> None:
         {"y": one["x"]}, {"x": one["x"].reshape(2, 1)}, {"x": one["x"].double()},
         {"x": torch.tensor([1.0, 2.5])}, {},
     ]  # fmt: skip
-    digests = [store._digest({"n": 1}, tensors) for tensors in (one, *others)]
-    digests.append(store._digest({"n": 2}, one))
+    packed = [{name: store.pack(t) for name, t in tensors.items()} for tensors in (one, *others)]
+    digests = [store._digest({"n": 1}, values) for values in packed]
+    digests.append(store._digest({"n": 2}, packed[0]))
     assert len(set(digests)) == len(digests)
-    assert store._digest({"n": 1}, dict(one)) == digests[0]
+    assert store._digest({"n": 1}, dict(packed[0])) == digests[0]
 
 
 @pytest.mark.parametrize("metadata", ["[]", "3", '"text"', "{", "[" * 100_000, "9" * 5000])
@@ -80,17 +81,38 @@ def test_dtypes_no_signature_has_are_refused(dtype: str, data: bytes, tmp_path: 
 
 @pytest.mark.parametrize("header", [None, [], "text"])
 def test_a_header_that_is_no_object_is_refused(header: Any, tmp_path: Path) -> None:
-    tensors = {"x": torch.zeros(1)}
-    stated = {"schema": 1, "digest": store._digest(header, tensors), "header": header}
+    values = {"x": store.pack(torch.zeros(1))}
+    stated = {"schema": 1, "digest": store._digest(header, values), "header": header}
     with pytest.raises(SignatureError, match="its content does not match its digest"):
         store.read(raw(tmp_path / "file", json.dumps(stated)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e5m2, torch.bfloat16, torch.float16])
+def test_infinity_is_refused(dtype: torch.dtype, tmp_path: Path) -> None:
+    store.write(tmp_path / "file", {}, {"x": torch.tensor([1.0, -torch.inf]).to(dtype)})
+    with pytest.raises(SignatureError, match="x holds NaN or infinity"):
+        store.read(tmp_path / "file")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_bits_tell_what_is_finite_as_torch_does(dtype: torch.dtype) -> None:
+    """Every number that a float of 8 bits can be; of 16 bits one in 61, and those at the ends."""
+    if dtype.itemsize == 1:
+        bits = torch.arange(2**8).to(torch.uint8)
+    else:
+        bits = torch.tensor([*range(0, 2**16, 61), 0x7F7F, 0x7F80, 0x7F81, 0xFF80, 0xFFFF])
+        bits = bits.to(torch.uint16)
+    for number in bits.view(dtype):
+        packed = store.pack(number.reshape(1))
+        assert packed.is_finite() == bool(torch.isfinite(number.float()))
+        assert packed.tensor().view(torch.uint8).equal(number.reshape(1).view(torch.uint8))
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16])
 def test_narrow_floats_are_kept_and_their_nan_refused(dtype: torch.dtype, tmp_path: Path) -> None:
     values = torch.tensor([1.0, -2.0]).to(dtype)
     store.write(tmp_path / "file", {}, {"x": values})
-    assert store.read(tmp_path / "file")[1]["x"].float().tolist() == [1.0, -2.0]
+    assert store.read(tmp_path / "file")[1]["x"].tensor().float().tolist() == [1.0, -2.0]
     store.write(tmp_path / "nan", {}, {"x": torch.tensor([1.0, torch.nan]).to(dtype)})
     with pytest.raises(SignatureError, match="x holds NaN or infinity"):
         store.read(tmp_path / "nan")

@@ -15,7 +15,8 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.stream import matrix_shape, open_tensors, read_rows, shapes
+from simmerge_hub.weights.shapes import matrix_shape, shapes
+from simmerge_hub.weights.stream import open_tensors, read_rows
 from tests import nano
 
 AT = "base_model.model.model.layers.0.self_attn.q_proj"

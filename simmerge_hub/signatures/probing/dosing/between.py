@@ -13,26 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing import loading
-from simmerge_hub.weights.stream import Rows, open_tensors, shapes
+from simmerge_hub.weights.shapes import Source
+from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Source = tuple[Checkpoint, Checkpoint | None]
-"""A full model and None, or an adapter and its base."""
 COPIES = 3
 """Models held at most where all is in memory: both ends, and what of the second differs."""
-
-
-def why_apart(first: Source, second: Source) -> str:
-    """Why there is no line between two models, in words; "" if there is. Headers only."""
-    one, other = shapes(*first), shapes(*second)
-    differing = [n for n in sorted({*one, *other}) if one.get(n) != other.get(n)]
-    if not differing:
-        return ""
-    return f"{differing[0]} is not of one shape in {first[0].name} and {second[0].name}"
 
 
 def models_between(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.signatures.probing import loading
-from simmerge_hub.signatures.probing.answers import Sequences
-from simmerge_hub.signatures.probing.dosing.between import Source
-from simmerge_hub.signatures.probing.dosing.dose import read_probes, score_answers
 from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.weights.shapes import Source
+
+if TYPE_CHECKING:
+    from simmerge_hub.signatures.probing.answers import Sequences
 
 UNREAD = Cross(kept=np.empty(0, np.bool_), logliks=np.empty(0, np.float32))
 """Of prompts that a merge reads as other tokens than the expert."""
@@ -51,6 +52,8 @@ class OwnAnswers:
 
 def count_tokens(asked: Mapping[str, OwnAnswers]) -> int:
     """Tokens that a merge reads: all prompts with their answers."""
+    from simmerge_hub.signatures.probing.dosing.dose import read_probes
+
     return sum(
         len(sequence)
         for task, own in asked.items()
@@ -77,6 +80,9 @@ def read_answers_of_experts(
         ProbeError: the merge has no tokenizer.
         SignatureError: transformers cannot load it.
     """
+    from simmerge_hub.signatures.probing import loading
+    from simmerge_hub.signatures.probing.dosing.dose import read_probes, score_answers
+
     readings: dict[str, Cross] = {}
     entries = loading.batch_entries(loading.model_bytes(merge, None, dtype), loading.free_memory())
     with loading.open_model(merge, dtype=dtype, device=device, offload=offload) as model:

@@ -7,7 +7,7 @@ import torch
 from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import continue_greedily
 from simmerge_hub.signatures.probing.dosing import dose
-from simmerge_hub.signatures.probing.dosing.between import models_between, why_apart
+from simmerge_hub.signatures.probing.dosing.between import models_between
 from simmerge_hub.signatures.probing.dosing.dose import (
     measure_responses,
     read_probes,
@@ -15,6 +15,7 @@ from simmerge_hub.signatures.probing.dosing.dose import (
 )
 from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES
 from simmerge_hub.signatures.probing.loading import open_model
+from simmerge_hub.weights.shapes import why_apart
 from tests.signatures.probing.test_loading import adapter
 
 TASK = "strings"

@@ -17,23 +17,20 @@ from simmerge_hub.signatures.probing.attention import record_attention
 from simmerge_hub.signatures.probing.head import HeadInputs, run_to_head
 from simmerge_hub.signatures.probing.layerwise import pad
 from simmerge_hub.signatures.probing.offload import READ_ENTRIES, trim_memory
+from simmerge_hub.signatures.probing.sketch import (
+    LOGPROB_FLOOR,
+    QUERIES,
+    SKETCH_WIDTH,
+    TOKENS,
+    TOP_TOKENS,
+    WHOLE_VOCABULARY,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TOKENS = 128
-"""Prompts are cut after this many tokens."""
-QUERIES = 2
-"""Positions of each prompt whose attention rows are kept, its end included."""
-SKETCH_WIDTH = 256
-"""Wider hidden states are projected to this many numbers, inner products kept on average."""
-WHOLE_VOCABULARY = 4096
-"""Up to this vocabulary distributions are kept whole; above, the KEPT most likely tokens."""
-TOP_TOKENS = 256
 REDUCED = 2**21
 """Log-probabilities reduced at a time: in double precision they take 16 MB."""
-LOGPROB_FLOOR = -80.0
-"""The least log-probability kept: e^-80 is nothing, but not minus infinity."""
 
 Arrays = dict[str, np.ndarray]
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from simmerge_hub.errors import ProbeError
-from simmerge_hub.signatures.probing import capture
-from simmerge_hub.signatures.probing import sketch as sketches
+from simmerge_hub.signatures.probing import forward as sketches
 from simmerge_hub.signatures.probing.attention import register
-from simmerge_hub.signatures.probing.sketch import POSITIONS, sketch
+from simmerge_hub.signatures.probing.forward import capture, sketch
+from simmerge_hub.signatures.probing.sketch import POSITIONS
 from tests.signatures.conftest import ARCHITECTURES
 
 PROMPTS = ["sort dbca>", "ab", "reverse the letters of abcdefgh, then say why>", "count aabba>"]
