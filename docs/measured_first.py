@@ -3,13 +3,17 @@
 from collections.abc import Iterable
 
 from measured import read, table
+from refusals import cell
 
 
 def first_merge() -> str:
     """Seconds for each step of the page."""
     report = read("first_merge")
     rows = [
-        (f"`{each['step']}`" if each["step"].startswith(RUN) else each["step"], each["seconds"])
+        (
+            cell(f"`{each['step']}`" if each["step"].startswith(RUN) else each["step"]),
+            each["seconds"],
+        )
         for each in report["steps"]
     ]
     said = f"On {report['cores']} cores that other work shared, {report['seconds']:,} s in all"
