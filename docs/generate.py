@@ -16,6 +16,7 @@ from typing import Any
 import licences
 import measured
 import measured_doses as doses
+import measured_first as first
 import measured_learning as learning
 import measured_multiway as multiway
 import measured_parity as parity
@@ -37,7 +38,7 @@ PAGES = (
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
     "explanation/multiway.md", "explanation/trying.md", "explanation/learning.md",
     "explanation/bandit.md",
-    "how-to/choose-from-a-catalogue.md",
+    "how-to/choose-from-a-catalogue.md", "tutorial/first-merge.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
@@ -111,6 +112,7 @@ PARTS: dict[str, Callable[[], str]] = {
         refusals.error_tree, refusals.error_messages,
         measured.signature_cost, measured.signature_peers, measured.signature_errors,
         measured.signature_decisions, measured.signature_merges, measured.signature_families,
+        first.first_merge, first.demo_pairs,
         doses.dose_models, doses.dose_pairs,
         trying.trying_nano, trying.trying_real, trying.trying_sets, trying.trying_correlation,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,

@@ -1,4 +1,5 @@
-"""The pictures of the page: `python docs/pictures.py` starts a Hub and the page, and takes them.
+"""The pictures of the page and of a card: `python docs/pictures.py` starts a Hub and the page, and
+takes them; the card is that of the merge of docs/tutorial/first-merge.md.
 
 Needs chromium (`apt-get install chromium`) and the extra `dev`.
 """
@@ -18,6 +19,13 @@ FOLDER = Path(__file__).parent / "pictures"
 COMMAND = [sys.executable, "-m", "simmerge_hub.cli.main"]
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 PAIR = "?models=nano/code,nano/math"
+MERGED = "nano/math-multilingual"
+FIRST = (
+    ("plan", "nano/math", "nano/multilingual", "-o", "plan.yaml"),
+    ("merge", "plan.yaml", "-o", "merged"),
+    ("push", "merged", MERGED),
+)
+"""Commands of docs/tutorial/first-merge.md."""
 THREE = "?models=nano/code,nano/math,nano/multilingual"
 LONGEST = 300_000
 """Milliseconds that a plan may take."""
@@ -36,6 +44,8 @@ def main() -> None:
             with sync_playwright() as play:
                 browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
                 take(browser, address)
+                merge_first(Path(folder), known)
+                take_card(browser, f"{hub.endpoint}/{MERGED}")
         finally:
             page.terminate()
             page.wait(30)
@@ -53,6 +63,20 @@ def take(browser: Browser, address: str) -> None:
     time.sleep(1)
     page.locator("#map").screenshot(path=FOLDER / "page-map.png")
     page.screenshot(path=FOLDER / "page-dark.png", clip=clip(1100, 1000), full_page=True)
+
+
+def merge_first(folder: Path, environment: dict[str, str]) -> None:
+    """Make and push the merge whose card is shown."""
+    for command in FIRST:
+        subprocess.run([*COMMAND, *command], cwd=folder, env=environment, check=True)
+
+
+def take_card(browser: Browser, address: str) -> None:
+    """The upper half of the card as the local Hub shows it."""
+    page = browser.new_page(viewport={"width": 860, "height": 1150})
+    page.goto(address)
+    page.locator("main img").last.wait_for()
+    page.screenshot(path=FOLDER / "card.png", clip=clip(860, 1390), full_page=True)
 
 
 def visit(browser: Browser, url: str, width: int, height: int, *, dark: bool = False) -> Page:

@@ -13,8 +13,10 @@ from typing import Any
 from simmerge_hub.cli import arguments, results, show
 from simmerge_hub.errors import HubError, MissingExtra
 
-MODELS = ("nano/code", "nano/math")
-MERGED = "nano/code-math"
+MODELS = ("nano/math", "nano/multilingual")
+"""The pair of packaged models whose merge answers most: benchmarks/demo_pairs.json has them all."""
+TASKS = ("math", "multilingual")
+MERGED = "nano/math-multilingual"
 QUESTIONS = 10
 """Prompts of each task the demo asks; the first is shown, all are counted."""
 
@@ -107,11 +109,7 @@ def _ask() -> None:
     from simmerge_hub.zoo.manifest import load_manifest
 
     tasks = load_manifest(nano_folder()).tasks
-    prompts = [
-        question
-        for name in ("code", "math")
-        for question in questions(name, tasks[name], QUESTIONS)
-    ]
+    prompts = [question for name in TASKS for question in questions(name, tasks[name], QUESTIONS)]
     with show.status("asking"):
         by_model = answers([*MODELS, MERGED], prompts)
     results.answers(prompts, by_model)

@@ -1,6 +1,7 @@
 """localhub and demo: what becomes of their errors, their folder and what models are asked."""
 
 import io
+import json
 import os
 import signal
 import threading
@@ -75,20 +76,31 @@ def test_the_demo_runs_against_a_hub_of_its_own(
 
 
 def test_parents_and_merge_are_asked_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each parent is best at its own task; here the code model stands for the merge."""
+    """Each parent is best at its own task; here another model stands for the merge."""
     written = io.StringIO()
     monkeypatch.setattr(show, "OUT", Console(file=written, width=300))
-    code, math = (str(nano_folder() / name) for name in ("code", "math"))
-    monkeypatch.setattr(local, "MODELS", (code, math))
+    folders = tuple(str(nano_folder() / name) for name in local.TASKS)
+    assert [name.rpartition("/")[2] for name in local.MODELS] == list(local.TASKS)
+    monkeypatch.setattr(local, "MODELS", folders)
     monkeypatch.setattr(local, "MERGED", str(nano_folder() / "instruct"))
     monkeypatch.setattr(local, "QUESTIONS", 4)
     local._ask()
     rows = [line for line in written.getvalue().splitlines() if "right in all" in line]
     counts = [[int(cell.split()[0]) for cell in row.split("│")[4:7]] for row in rows]
-    (of_code, of_math) = counts
-    assert of_code[0] > of_code[1]
-    assert of_math[1] > of_math[0]
+    (of_first, of_second) = counts
+    assert of_first[0] > of_first[1]
+    assert of_second[1] > of_second[0]
     assert all("of 4" in row for row in rows)
+
+
+def test_the_demo_merges_the_pair_whose_merge_answers_most() -> None:
+    """By the committed numbers of every pair of packaged models: its weaker skill is the best."""
+    path = Path(__file__).parents[2] / "benchmarks" / "demo_pairs.json"
+    pairs = json.loads(path.read_text("utf-8"))["pairs"]
+    assert len(pairs) == 10
+    best = max(pairs, key=lambda row: min(row["right"].values()))
+    assert [f"nano/{name}" for name in best["pair"]] == list(local.MODELS)
+    assert min(best["right_of_10"].values()) > local.QUESTIONS / 2
 
 
 @pytest.mark.parametrize("command", [["ui"], ["space", "org/name"]])

@@ -59,10 +59,10 @@ def test_it_runs(tmp_path: Path) -> None:
         timeout=300,
     )
     assert seen.returncode == 0, seen.stderr
-    assert "<div><p" in seen.stdout and "Merge code + math." in seen.stdout
+    assert "<div><p" in seen.stdout and "Merge math + multilingual." in seen.stdout
     assert "model.safetensors" in seen.stdout
     right = ast.literal_eval(seen.stdout.partition("OUT {")[2].join(["{", ""]).partition("\n")[0])
-    for own, other in (("code", "math"), ("math", "code")):
+    for own, other in (("math", "multilingual"), ("multilingual", "math")):
         assert right[own, own] >= right["merged", own] > right[other, own]
-    assert "/nano/code-math" in seen.stdout
+    assert "/nano/math-multilingual" in seen.stdout
     assert not list(tmp_path.glob("simmerge-notebook-*"))

@@ -22,7 +22,7 @@ CELLS = 25
 """Characters of a bar, of 4 % each; it ends at 100 %."""
 LABEL = 14
 """Columns of what stands to the left of a paragraph."""
-COLUMN = 10
+COLUMN = 12
 """Columns of a task's name above numbers."""
 FULL, MAYBE, NONE = "█", "░", "·"
 
