@@ -39,6 +39,14 @@ SEVEN_B = {
     "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 32_000,
 }  # fmt: skip
 
+SMALL = {
+    "hidden_size": 640, "intermediate_size": 2048, "num_hidden_layers": 18,
+    "num_attention_heads": 4, "num_key_value_heads": 1, "vocab_size": 262_144,
+}  # fmt: skip
+"""A model of 270 M parameters, of which its vocabulary has most, and as much again for its head."""
+FILLED_ROWS = 16
+"""Rows of each matrix of a hollow model that hold numbers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
@@ -225,12 +233,41 @@ def save_noisy(model: Path, folder: Path, scale: float, seed: int) -> Path:
     return folder
 
 
-def seven_b_signature(seed: int, tasks: tuple[str, ...], move: float) -> Signature:
+def save_hollow(folder: Path, config: Mapping[str, int], seed: int) -> Path:
+    """A bf16 model of this shape that takes no room: but for some rows its file is a hole.
+
+    What looks at rows sees a fine-tune of seed 0; nothing can run it.
+    """
+    folder.mkdir(parents=True)
+    stated = {**config, "architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+    (folder / "config.json").write_text(json.dumps({**stated, "dtype": "bfloat16"}))
+    shapes, end, header = llama_shapes(config), 0, {}
+    for name, shape in shapes.items():
+        start, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            rows, cols = matrix_shape(shape)
+            size = (min(rows, FILLED_ROWS), cols)
+            origin = torch.randn(size, generator=_generator(name, 0))
+            moved = origin + 0.05 * bool(seed) * torch.randn(size, generator=_generator(name, seed))
+            file.seek(8 + len(text) + header[name]["data_offsets"][0])
+            file.write(moved.to(torch.bfloat16).view(torch.uint8).numpy().tobytes())
+        file.truncate(8 + len(text) + end)
+    return folder
+
+
+def seven_b_signature(
+    seed: int, tasks: tuple[str, ...], move: float, config: Mapping[str, int] = SEVEN_B
+) -> Signature:
     """What signing a 7 B model in bf16 leaves behind: the same shapes and sizes, random content.
 
-    `move` is how far it is from the model of seed 0, which all share.
+    `move` is how far it is from the model of seed 0, which all share; `config` another shape.
     """
-    shapes = llama_shapes(SEVEN_B)
+    shapes = llama_shapes(config)
     sampled = {}
     for name, rows in choose_rows(shapes).items():
         size = (sum(high - low for low, high in rows), matrix_shape(shapes[name])[1])
@@ -239,13 +276,14 @@ def seven_b_signature(seed: int, tasks: tuple[str, ...], move: float) -> Signatu
         sampled[name] = (origin + move * own).to(torch.bfloat16)
     return Signature(
         name=f"seven-{seed}", commit=None, digest=f"{seed:064x}", kind="full", settings=Settings(),
-        shapes=shapes, sampled=sampled, sketches={t: _sketch(seed, t, move) for t in tasks},
+        shapes=shapes, sampled=sampled,
+        sketches={t: _sketch(seed, t, move, config) for t in tasks},
     )  # fmt: skip
 
 
-def _sketch(seed: int, task: str, move: float) -> Sketch:
-    """64 prompts of a vocabulary of 32,000: 256 tokens kept, mostly the same in every model."""
-    prompts, width, words = 64, 256, SEVEN_B["vocab_size"]
+def _sketch(seed: int, task: str, move: float, config: Mapping[str, int]) -> Sketch:
+    """64 prompts of a large vocabulary: 256 tokens kept, mostly the same in every model."""
+    prompts, width, words = 64, 256, config["vocab_size"]
     places = prompts * POSITIONS
     of_all, own = (np.random.default_rng(hash_of(f"{task} {s}")) for s in (0, seed))
 
@@ -259,7 +297,7 @@ def _sketch(seed: int, task: str, move: float) -> Sketch:
     order = np.argsort(-scores, axis=1)[:, :TOP_TOKENS]
     logprobs = np.take_along_axis(scores, order, 1).astype(np.float32)
     rest = np.maximum(1 - np.exp(logprobs.astype(np.float64)).sum(1), 1e-6)
-    attention = np.exp(moved(4, SEVEN_B["num_attention_heads"], 2 * prompts, 100))
+    attention = np.exp(moved(4, config["num_attention_heads"], 2 * prompts, 100))
     return Sketch(
         probes=task, tokens=task, vocabulary=words, logprobs=logprobs,
         ids=np.take_along_axis(ids, order, 1).astype(np.int32),

@@ -119,7 +119,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Stored]]:
     """
     try:
         stated, values = _unpack(path)
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, LookupError, RecursionError) as error:
         raise _refusal(path, f"it cannot be read ({error})") from error
     if stated.get("schema") != FILE_SCHEMA:
         raise _refusal(path, f"its schema is {stated.get('schema')!r}, not {FILE_SCHEMA}")
@@ -136,19 +136,19 @@ def _unpack(path: Path) -> tuple[dict[str, Any], dict[str, Stored]]:
     """What a file states and holds, unchecked; ValueError if it is not of our kind."""
     with safe_open(path, framework="numpy") as file:
         stated = read_json_object((file.metadata() or {}).get(METADATA_KEY, "{}"))
-        for name in file.keys():  # noqa: SIM118
+        names = list(file.keys())
+        for name in names:
             dtype = file.get_slice(name).get_dtype()
             if dtype not in DTYPES:
                 raise ValueError(f"{name} is {dtype}")
+    entries = dict(deserialize(path.read_bytes()))  # in any order, and sums depend on it
     # copies: what was checked must not change with the file
-    return stated, {
-        name: Stored(
-            dtype=each["dtype"],
-            shape=tuple(each["shape"]),
-            raw=np.frombuffer(each["data"], np.uint8),
-        )
-        for name, each in deserialize(path.read_bytes())
-    }
+    return stated, {name: _stored(entries[name]) for name in names}
+
+
+def _stored(entry: Mapping[str, Any]) -> Stored:
+    raw = np.frombuffer(entry["data"], np.uint8)
+    return Stored(dtype=entry["dtype"], shape=tuple(entry["shape"]), raw=raw)
 
 
 def _digest(header: Any, values: Mapping[str, Stored]) -> str:

@@ -34,6 +34,13 @@ def test_header_and_tensors_come_back(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["file"]
 
 
+def test_arrays_come_in_one_order(tmp_path: Path) -> None:
+    """Sums over them are rounded by it."""
+    names = [f"layers.{number}.weight" for number in range(40)]
+    store.write(tmp_path / "file", {}, {name: torch.zeros(1) for name in reversed(names)})
+    assert list(store.read(tmp_path / "file")[1]) == sorted(names)
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
