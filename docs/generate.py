@@ -38,7 +38,8 @@ PAGES = (
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
     "explanation/multiway.md", "explanation/trying.md", "explanation/learning.md",
     "explanation/bandit.md",
-    "how-to/choose-from-a-catalogue.md", "tutorial/first-merge.md",
+    "how-to/choose-from-a-catalogue.md", "how-to/work-on-a-cluster.md",
+    "tutorial/first-merge.md",
 )  # fmt: skip
 WORKS_ON = {
     "weight": "the weights",
@@ -122,7 +123,7 @@ PARTS: dict[str, Callable[[], str]] = {
         measured.bandit_regret, measured.bandit_scenarios, measured.bandit_curve,
         measured.bandit_peer,
         learning.learning_cost, learning.learning_curve, learning.learned_folds,
-        learning.learned_domains, learning.search_curves,
+        learning.learned_domains, learning.search_curves, learning.cluster_gains,
         parity.regmean_parity, parity.regmean_defaults,
         selection.selection_worlds,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,

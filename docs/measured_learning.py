@@ -81,6 +81,40 @@ def search_curves() -> str:
     return table(("evaluations", *counts), rows)
 
 
+def cluster_gains() -> str:
+    """What two nodes of one core gain over one, and how they were measured."""
+    measured = read("cluster")
+    rows = [
+        (
+            what,
+            " + ".join(map(str, each["rounds"])),
+            f"{each['at best']:.2f}",
+            f"{each['busiest']['ratio']:.2f}",
+            " / ".join(f"{each['busiest'][nodes]:.1f}" for nodes in ("one", "two")),
+            f"{each['clock']['ratio']:.2f}",
+            " / ".join(f"{each['clock'][nodes]:.1f}" for nodes in ("one", "two")),
+        )
+        for what, each in measured["gains"].items()
+    ]
+    heads = (
+        "handed out", "pieces", "at best", "gain by CPU",
+        "CPU seconds of the busiest node, one / two", "gain by the clock",
+        "seconds by the clock, one / two",
+    )  # fmt: skip
+    here, loads = measured["here"], sorted(run["load before"] for run in measured["runs"])
+    whole = [
+        min(run["split merge, all of it"]["clock"] for run in measured["runs"] if run["nodes"] == n)
+        for n in (1, 2)
+    ]
+    return table(heads, rows) + (
+        f"\n\nMeasured on {measured['cores']} cores, with a load of {loads[0]:.0f} to "
+        f"{loads[-1]:.0f} from other work. The merge of "
+        f"{here['bytes'] / 1e6:.0f} MB by TIES took {here['seconds']:.1f} s "
+        f"on one thread without Ray, {whole[0]:.1f} s split for one node and {whole[1]:.1f} s for "
+        "two, with what the driver does before and after."
+    )
+
+
 def _share(curve: Mapping[str, float], count: str) -> str:
     return f"{curve[count]:.3f}" if count in curve else "–"
 

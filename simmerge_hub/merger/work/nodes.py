@@ -60,13 +60,18 @@ def check_nodes(workers: Workers, layout: Layout, folder: Path, token: str) -> S
                 f"on the node {name}, {node.other[0]} is not there or not the same as here",
                 hint="put it on a file system that all nodes share, or name it by its repository",
             )
-        if node.versions != versions():
-            raise RequestError(
-                f"the node {name} has {_spell(node.versions)}, and this machine "
-                f"{_spell(versions())}: they would not compute the same bytes",
-                hint="install the same versions on all nodes",
-            )
+        check_versions(f"the node {name}", node.versions, versions())
     return [name for name, _ in nodes]
+
+
+def check_versions(who: str, there: Mapping[str, str], here: Mapping[str, str]) -> None:
+    """Raise RequestError unless a node has the versions of the machine that asks."""
+    if there != here:
+        raise RequestError(
+            f"{who} has {_spell(there)}, and the machine that splits the merge {_spell(here)}: "
+            "they would not compute the same bytes",
+            hint="install the same versions on all nodes",
+        )
 
 
 def describe_node(folder: Path, token: str, inputs: Mapping[str, str]) -> Node:

@@ -167,7 +167,7 @@ def test_a_node_that_cannot_do_its_part_is_named(
     refuse(r"the node 10\.0\.0\.2 does not see .*out\.partial", OutputError, answer="")
     refuse("does not see", OutputError, answer=".token-of-another-folder")
     refuse("on the node 10.0.0.2, /x is not there or not the same", RequestError, other=("/x",))
-    refuse("10.0.0.2 has torch 1.0, and this machine", RequestError, versions={"torch": "1.0"})
+    refuse("10.0.0.2 has torch 1.0, and the machine", RequestError, versions={"torch": "1.0"})
     with pytest.raises(RequestError, match="no node of the cluster has a core"):
         merge(recipe(family), family / "out", workers=replace(NODES, ask=lambda work: []))
 
@@ -196,6 +196,8 @@ def test_who_belongs_to_a_run_that_is_over_writes_nothing(family: Path) -> None:
     )  # fmt: skip
     with pytest.raises(OutputError, match="is not seen by every node, or its run has ended"):
         split.write_part(late, ["a"])
+    with pytest.raises(RequestError, match=r"a node that has joined the cluster has .*torch"):
+        split.write_part(replace(late, versions={"torch": "1.0"}), ["a"])
 
 
 def test_parts_are_of_one_file_each_and_of_about_one_size() -> None:
