@@ -98,7 +98,8 @@ def test_a_cluster_without_room_is_not_waited_for_in_silence(
     said: list[str] = []
     results = list(cluster.map_on_cluster(str, ["a", "b"], Needs(memory=1), said.append))
     assert results == [(0, 0), (1, 1)]
-    assert len(said) == 1 and "no node of the cluster has 1 CPU" in said[0]
+    assert len(said) == 2 and "no node of the cluster has 1 CPU" in said[1]
+    assert "is begun anew elsewhere" in said[0]
 
 
 def test_what_nobody_waits_for_any_more_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
