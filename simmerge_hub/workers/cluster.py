@@ -123,12 +123,16 @@ def map_on_cluster(
         max_retries=TRIES_AGAIN,
     )
     waiting, running, rounds = deque(enumerate(pieces)), dict[Any, int](), 0
+    alive = _count_alive()
     try:
         while waiting or running:
             while waiting and len(running) < AHEAD * _slots(needs):
                 place, piece = waiting.popleft()
                 running[task.remote(shared, piece)] = place
             ready, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_AGAIN)
+            before, alive = alive, _count_alive()
+            if alive < before:
+                say("a node of the cluster is gone: what it had begun is begun anew elsewhere")
             rounds = 0 if ready or _has_room(needs) else rounds + 1
             if rounds == SILENT_ROUNDS:
                 say(f"{_no_room(needs)} any more; waiting for one: ray start --address=HOST:PORT")
@@ -209,6 +213,10 @@ def _fits(node: dict[str, Any], needs: Needs) -> int:
     wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory}
     have = node["Resources"]
     return min(int(have.get(name, 0) // count) for name, count in wanted.items() if count)
+
+
+def _count_alive() -> int:
+    return sum(node["Alive"] for node in _import_ray().nodes())
 
 
 def _has_room(needs: Needs) -> bool:

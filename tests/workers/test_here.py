@@ -14,7 +14,7 @@ from simmerge_hub.learning import trying
 from simmerge_hub.learning.learn import learn
 from simmerge_hub.workers import cluster
 from simmerge_hub.workers.here import HERE, Lost, Needs, Workers, map_in_order
-from simmerge_hub.workers.scratch import scratch_home
+from simmerge_hub.workers.scratch import remove_leftovers, scratch_home
 from tests.evaluations import StandIn
 from tests.learning.test_learn import RECIPE
 
@@ -98,7 +98,8 @@ def test_a_cluster_without_room_is_not_waited_for_in_silence(
     said: list[str] = []
     results = list(cluster.map_on_cluster(str, ["a", "b"], Needs(memory=1), said.append))
     assert results == [(0, 0), (1, 1)]
-    assert len(said) == 1 and "no node of the cluster has 1 CPU" in said[0]
+    assert len(said) == 2 and "no node of the cluster has 1 CPU" in said[1]
+    assert "is begun anew elsewhere" in said[0]
 
 
 def test_what_nobody_waits_for_any_more_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +140,21 @@ def test_an_address_where_nothing_listens_is_named_at_once(monkeypatch: pytest.M
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(RequestError, match=f"no Ray cluster at {address}: .*refused"):
             cluster.connect(address)
+
+
+def test_nodes_are_tidied_before_and_after_whatever_happens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    nodes = Workers(elsewhere=True, ask=lambda work: asked.append(work) or [])
+    monkeypatch.setattr(cluster, "connect", lambda address, say: nodes)
+    with pytest.raises(EvaluationError), cluster.open_workers("auto") as workers:
+        assert workers is nodes and asked == [remove_leftovers]
+        raise EvaluationError("it failed")
+    assert asked == [remove_leftovers] * 2
+    with cluster.open_workers(None) as workers:
+        assert workers is HERE
+    assert len(asked) == 2
 
 
 def test_without_ray_one_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from simmerge_hub.errors import OutputError, RecipeError, RequestError
-from simmerge_hub.merger import merge
+from simmerge_hub.merger import check, merge
 from simmerge_hub.merger.work import nodes, split
 from simmerge_hub.merger.work.split import cut
 from simmerge_hub.recipe import Recipe, load
@@ -151,6 +151,20 @@ def test_a_part_that_kills_whoever_tries_it_ends_the_merge(family: Path) -> None
 
     with pytest.raises(OutputError, match="again and again: the node is gone"):
         merge(recipe(family), family / "out", workers=replace(NODES, map=lose))
+
+
+def test_a_part_is_promised_the_memory_that_check_states_for_one_thread(family: Path) -> None:
+    seen: list[Needs] = []
+
+    def look(
+        work: Callable[[Any], Any], pieces: Sequence[Any], needs: Needs
+    ) -> Iterator[tuple[int, Any]]:
+        seen.append(needs)
+        return map_backwards(work, pieces, needs)
+
+    what = recipe(family, step("ties", trim="model"))
+    merge(what, family / "out", workers=replace(NODES, map=look))
+    assert seen == [Needs(cpus=1, gpus=0, memory=check(what, threads=1).memory)] * 2
 
 
 def test_a_node_that_cannot_do_its_part_is_named(
