@@ -177,6 +177,29 @@ def selection_worlds() -> str:
     return table(heads, rows)
 
 
+def selection_coefficients() -> str:
+    """What a search over a scale for each model finds, beside the arms that were measured."""
+    report, rows = read("coefficients"), []
+    for features in ("all features", "without prompts"):
+        for known, each in report[features].items():
+            own = each["table's arms"]
+            for lead, found in each["searched"].items():
+                rows.append(
+                    (
+                        features,
+                        known,
+                        lead.removeprefix("lead "),
+                        f"{found['taken']:.0%}",
+                        _spread(own),
+                        _spread(found["gap closed"]),
+                        _spread(found["over the table's arms"]),
+                    )
+                )
+    heads = ("features", "learned from", "lead asked for", "taken", "measured arms", "searched",
+             "difference")  # fmt: skip
+    return table(heads, rows)
+
+
 def activations() -> str:
     """The best fixed arm and the oracle of each set of arms, on both tasks of a pair."""
     found, rows = read("activations"), []

@@ -52,6 +52,21 @@ def trying_sets() -> str:
     return "\n\n".join(parts)
 
 
+def trying_trees() -> str:
+    """Trees of three and four models: what reading answers adds to seeing how a merge behaves."""
+    report, rows = read("trying_trees"), []
+    for size, each in sorted(report.items()):
+        shares = each["share of the experts"]
+        reached = (f"{shares[by]:.3f}" for by in (
+            "by prediction", "by likeness", "by answers too", "best of those tried",
+        ) if by in shares)  # fmt: skip
+        added = f"{each['answers add']:+.3f} ± {each['standard error']:.3f}"
+        rows.append((size, each["sets"], *reached, added))
+    heads = ("models", "sets", "predicted", "by behaviour", "by answers too", "best of the tried",
+             "answers add")  # fmt: skip
+    return table(heads, rows)
+
+
 def trying_correlation() -> str:
     """How what is kept goes with what is closed, by zoo."""
     report = read("trying")

@@ -91,12 +91,15 @@ class Choice:
         beliefs: task -> what is expected.
         label: how it is called: the arm for two models, the tree for more.
         idle: those of its models that are the best of all at no task.
+        typical: what is expected is what such merges reached on average, the same for any models:
+            it may well come out otherwise, but it was not picked as the best of many guesses.
     """
 
     tree: Tree
     beliefs: Mapping[str, Belief]
     label: str
     idle: frozenset[str] = frozenset()
+    typical: bool = False
 
     def spreads(self, deviations: float = WITHIN) -> dict[str, Spread]:
         """Task -> (middle, low, high)."""
@@ -125,15 +128,16 @@ class Order:
 
     Args:
         objective: what a merge is judged by.
-        caution: so many standard deviations below the mean of every task.
+        caution: so many standard deviations below the mean of every task, of forecasts.
     """
 
     objective: Objective
     caution: float
 
     def value(self, choice: Choice) -> float:
-        """The objective's value, with caution."""
-        return self.objective.value(choice.spreads(self.caution))[1]
+        """The objective's value; of a forecast with caution."""
+        caution = 0.0 if choice.typical else self.caution
+        return self.objective.value(choice.spreads(caution))[1]
 
     def missing(self, choice: Choice) -> dict[str, float]:
         """Task -> how much it falls short of what must be kept."""

@@ -195,7 +195,7 @@ def _first(ranked: Sequence[Choice], order: Order) -> str:
         f"{best.label} is expected to have {objective.describe(best.beliefs)} "
         f"of {len(ranked)} {'merge' if len(ranked) == 1 else 'merges'}: "
         f"{objective.value(best.spreads())[0]:.2f}"
-        f"{taken_off if order.caution else ''}{_others(ranked, order)}"
+        f"{taken_off if order.caution and not best.typical else ''}{_others(ranked, order)}"
     )
 
 

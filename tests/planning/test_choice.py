@@ -1,5 +1,7 @@
 """Gains become utilities in one place; which of two merges comes first."""
 
+from dataclasses import replace
+
 import pytest
 
 from simmerge_hub.operators import arm
@@ -104,6 +106,18 @@ def test_doubt_counts_only_with_caution() -> None:
         "doubtful",
         "sure",
     ]
+
+
+def test_an_average_is_no_lucky_guess() -> None:
+    """Caution is for the best of many forecasts; what such merges reach on average stays."""
+    forecast = choice("forecast", 0.02, x=0.33)
+    average = replace(choice("average", 0.08, x=0.49), typical=True)
+    order = Order(objective=MEAN, caution=CAUTION)
+    assert [c.label for c in order.sort([forecast, average])] == ["average", "forecast"]
+    assert order.value(average) == pytest.approx(0.49)
+    assert order.missing(average) == {}
+    keep = Order(objective=Objective(keep={"x": 0.4}), caution=CAUTION)
+    assert keep.missing(average)["x"] > 0  # a promise is kept with caution
 
 
 def test_equal_merges_are_in_order_of_their_names() -> None:

@@ -111,6 +111,7 @@ class Forecast:
                 beliefs=beliefs[tree.label],
                 label=tree.label,
                 idle=idle.intersection(tree.models),
+                typical=len(tree.models) > 2 and sees_activations(tree),
             )
         return [self.latest[tree.label] for tree in asked]
 
