@@ -115,9 +115,6 @@ def test_an_average_is_no_lucky_guess() -> None:
     order = Order(objective=MEAN, caution=CAUTION)
     assert [c.label for c in order.sort([forecast, average])] == ["average", "forecast"]
     assert order.value(average) == pytest.approx(0.49)
-    assert order.missing(average) == {}
-    keep = Order(objective=Objective(keep={"x": 0.4}), caution=CAUTION)
-    assert keep.missing(average)["x"] > 0  # a promise is kept with caution
 
 
 def test_equal_merges_are_in_order_of_their_names() -> None:
