@@ -20,7 +20,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from simmerge_hub.errors import MissingExtra, RequestError
-from simmerge_hub.workers.here import HERE, Lost, Needs, Workers
+from simmerge_hub.version import __version__
+from simmerge_hub.workers.here import HERE, Lost, Needs, Workers, do_nothing
 from simmerge_hub.workers.scratch import remove_leftovers
 
 TRIES_AGAIN = 4
@@ -51,21 +52,48 @@ def check_ray() -> None:
 def open_workers(address: str | None, say: Say = lambda text: None) -> Iterator[Workers]:
     """Those of the cluster at `address`, or this process where there is none.
 
-    What killed workers left on the nodes is removed when the block begins and when it ends.
+    What killed workers left on the nodes is removed when the block begins and when it ends. A
+    connection that was made for it is closed then.
 
     Raises:
         MissingExtra, RequestError: as of `connect`.
+        RequestError: a node has no simmerge-hub, or another one.
     """
     if address is None:
         yield HERE
         return
     workers = connect(address, say)
-    workers.ask(remove_leftovers)
     try:
+        _greet(workers)
         yield workers
     finally:
         with suppress(Exception):  # the cluster may be what failed
-            workers.ask(remove_leftovers)
+            workers.ask(tidy)
+        workers.close()
+
+
+def tidy() -> str:
+    """Remove what killed workers left on this machine; the version of simmerge-hub here."""
+    remove_leftovers()
+    return __version__
+
+
+def _greet(workers: Workers) -> None:
+    """Tidy every node, and raise RequestError where one has not this simmerge-hub."""
+    hint = "install the same version of simmerge-hub, with the same extras, on all nodes"
+    try:
+        versions = workers.ask(tidy)
+    except Exception as error:  # whatever comes of a package that is not there, or is another
+        said = (str(error).strip() or type(error).__name__).splitlines()[-1][:200]
+        raise RequestError(
+            f"a node of the cluster cannot run simmerge-hub: {said}", hint=hint
+        ) from error
+    for name, there in versions:
+        if there != __version__:
+            raise RequestError(
+                f"the node {name} has simmerge-hub {there}, and this machine {__version__}",
+                hint=hint,
+            )
 
 
 def connect(address: str, say: Say = lambda text: None) -> Workers:
@@ -78,7 +106,7 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
         RequestError: no cluster answers there.
     """
     check_ray()
-    ray = _import_ray()
+    ray, close = _import_ray(), do_nothing
     if not ray.is_initialized():
         try:
             _knock(address)
@@ -89,9 +117,14 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
                 f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}",
                 hint="start one: ray start --head",
             ) from error
+        close = ray.shutdown
     gpus = ray.cluster_resources().get("GPU", 0) > 0
     return Workers(
-        map=partial(map_on_cluster, say=say), elsewhere=True, gpus=gpus, ask=ask_every_node
+        map=partial(map_on_cluster, say=say),
+        elsewhere=True,
+        gpus=gpus,
+        ask=ask_every_node,
+        close=close,
     )
 
 

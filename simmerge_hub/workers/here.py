@@ -55,6 +55,10 @@ def ask_here(work: Callable[[], Any]) -> list[tuple[str, Any]]:
     return [("this machine", work())]
 
 
+def do_nothing() -> None:
+    """What closes this process as a worker."""
+
+
 RUNNING = 2**30
 """Bytes of a process that has loaded its libraries and no model yet."""
 
@@ -70,6 +74,7 @@ class Workers:
         needs: of one piece.
         ask: does something once on every node: [(node, what it returns there)]; what it raises
             is raised, and a node that dies meanwhile is left out.
+        close: called when nothing more is asked of them.
     """
 
     map: MapWork = map_here
@@ -77,6 +82,7 @@ class Workers:
     gpus: bool = False
     needs: Needs = Needs()
     ask: Callable[[Callable[[], Any]], list[tuple[str, Any]]] = ask_here
+    close: Callable[[], None] = do_nothing
 
     def sized(self, model: int, device: str) -> "Workers":
         """These, for pieces that merge or run a model of so many bytes: it is held twice at most,

@@ -12,9 +12,10 @@ import pytest
 from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.learn import learn
+from simmerge_hub.version import __version__
 from simmerge_hub.workers import cluster
 from simmerge_hub.workers.here import HERE, Lost, Needs, Workers, map_in_order
-from simmerge_hub.workers.scratch import remove_leftovers, scratch_home
+from simmerge_hub.workers.scratch import scratch_home
 from tests.evaluations import StandIn
 from tests.learning.test_learn import RECIPE
 
@@ -146,15 +147,35 @@ def test_nodes_are_tidied_before_and_after_whatever_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Any] = []
-    nodes = Workers(elsewhere=True, ask=lambda work: asked.append(work) or [])
+    nodes = Workers(
+        elsewhere=True,
+        ask=lambda work: asked.append(work) or [("10.0.0.1", __version__)],
+        close=lambda: asked.append("closed"),
+    )
     monkeypatch.setattr(cluster, "connect", lambda address, say: nodes)
     with pytest.raises(EvaluationError), cluster.open_workers("auto") as workers:
-        assert workers is nodes and asked == [remove_leftovers]
+        assert workers is nodes and asked == [cluster.tidy]
         raise EvaluationError("it failed")
-    assert asked == [remove_leftovers] * 2
+    assert asked == [cluster.tidy, cluster.tidy, "closed"]
     with cluster.open_workers(None) as workers:
         assert workers is HERE
-    assert len(asked) == 2
+    assert len(asked) == 3
+
+
+def test_a_node_with_another_version_or_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(work: Any) -> Any:
+        raise ModuleNotFoundError("No module named 'simmerge_hub'")
+
+    def open_with(ask: Any) -> None:
+        nodes = Workers(elsewhere=True, ask=ask)
+        monkeypatch.setattr(cluster, "connect", lambda address, say: nodes)
+        with cluster.open_workers("auto"):
+            pytest.fail("work was begun")
+
+    with pytest.raises(RequestError, match="cannot run simmerge-hub: No module named"):
+        open_with(fail)
+    with pytest.raises(RequestError, match=r"the node 10\.0\.0\.1 has simmerge-hub 0\.0\.1, and"):
+        open_with(lambda work: [("10.0.0.1", "0.0.1")])
 
 
 def test_without_ray_one_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
