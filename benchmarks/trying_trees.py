@@ -37,22 +37,29 @@ BY = ("best of those tried", "by answers too", "by likeness", "by prediction")
 def main() -> None:
     """Plan every set with merges tried, and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("zoo", type=Path)
+    parser.add_argument("zoo", type=Path, nargs="?", help="left out: only the report is written")
     zoo = parser.parse_args().zoo
     torch.set_num_threads(1)
-    manifest, journal = load_manifest(zoo), BUILD / "trying-trees.jsonl"
+    journal = BUILD / "trying-trees.jsonl"
     BUILD.mkdir(exist_ok=True)
-    rows = (
-        [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
-    )
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    rows = [json.loads(line) for line in lines]
+    write_report(rows)
     known = {tuple(row["models"]) for row in rows}
-    for models in (m for size in SET_SIZES for m in draw_sets(manifest, size)):
-        if models not in known:
-            rows.append({"models": models, **try_set(manifest, models)})
-            with journal.open("a") as file:
-                file.write(json.dumps(rows[-1]) + "\n")
-            print(len(rows), *models, flush=True)
-    sizes = {len(row["models"]) for row in rows}
+    manifest = load_manifest(zoo) if zoo else None
+    for size in SET_SIZES if manifest else ():
+        for models in draw_sets(manifest, size):
+            if models not in known:
+                rows.append({"models": models, **try_set(manifest, models)})
+                with journal.open("a") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+                write_report(rows)
+                print(len(rows), *models, flush=True)
+
+
+def write_report(rows: list[dict[str, Any]]) -> None:
+    """Write the JSON of the sets that were tried so far."""
+    sizes = sorted({len(row["models"]) for row in rows})
     report = {str(size): judge([r for r in rows if len(r["models"]) == size]) for size in sizes}
     (HERE / "trying_trees.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
 
