@@ -46,7 +46,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/signature_cost.py
 	$(BIN)/python benchmarks/signing.py
 	$(BIN)/python benchmarks/planning_speed.py
-	$(BIN)/python benchmarks/first_merge.py
+	$(BIN)/python benchmarks/first_merge.py --install
 	$(BIN)/python benchmarks/demo_pairs.py
 	$(BIN)/python benchmarks/dose.py
 	$(BIN)/python benchmarks/trying.py report
