@@ -73,7 +73,7 @@ def write_merged_adapter(
                 metadata={"simmerge": text},
                 progress=progress,
                 mixes=mixes,
-                identity=identify(exact, text, torch.get_num_threads()),  # SVDs depend on them
+                identity=_identify(exact),
             )
         )
         report = MergeReport(
@@ -105,6 +105,11 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
             f"the recipe says `output: adapter` and `tokenizer: {recipe.tokenizer}`",
             hint="leave out `tokenizer:`: the first adapter's is copied",
         )
+
+
+def _identify(recipe: Recipe) -> str:
+    """What says that a run makes the same bytes: SVDs depend on the number of threads, too."""
+    return identify(recipe, recipe.to_yaml(published=True), torch.get_num_threads())
 
 
 def _match(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> AdapterMerge:
