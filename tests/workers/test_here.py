@@ -158,7 +158,7 @@ def test_the_brackets_of_an_ipv6_address_are_no_part_of_the_host(
     )
     monkeypatch.setattr(socket, "create_connection", refuse)
     for address in ("[::1]:6379", "10.0.0.1:6379"):
-        with pytest.raises(RequestError, match="no Ray cluster at .*: refused"):
+        with pytest.raises(RequestError, match=r"no Ray cluster at .*: refused"):
             cluster.connect(address)
     assert asked == [("::1", 6379), ("10.0.0.1", 6379)]
 

@@ -18,8 +18,7 @@ from torch import Tensor
 from simmerge_hub.errors import OutputError, RecipeError
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.merger.preflight import memory_bytes
-from simmerge_hub.merger.report import versions
-from simmerge_hub.merger.work.nodes import check_nodes, check_versions
+from simmerge_hub.merger.work.nodes import check_computing, check_nodes, describe_computing
 from simmerge_hub.merger.work.tensors import Writing, measure_wholes, write_tensors
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.weights.writing.shards import Shard, Write, open_begun_shards
@@ -42,7 +41,7 @@ class Split:
         folder: where they are.
         token: of this run, which lies there; "" before it is laid.
         measured: what steps measure over the whole model, as of `Writing`.
-        versions: of what computes, where the merge was laid out.
+        computes_with: versions and kind of CPU, where the merge was laid out.
     """
 
     layout: Layout
@@ -50,7 +49,7 @@ class Split:
     folder: Path
     token: str = ""
     measured: Sequence[Mapping[int, Any]] = ()
-    versions: Mapping[str, str] = field(default_factory=versions)
+    computes_with: Mapping[str, str] = field(default_factory=describe_computing)
 
 
 def check_split(recipe: Recipe) -> None:
@@ -133,9 +132,10 @@ def write_part(split: Split, names: Sequence[str]) -> dict[str, str]:
 
     Raises:
         OutputError: this machine does not see the folder of the run.
-        RequestError: it has joined the cluster since nodes were asked, with other versions.
+        RequestError: it has joined the cluster since nodes were asked, with other versions or
+            another kind of CPU.
     """
-    check_versions("a node that has joined the cluster", versions(), split.versions)
+    check_computing("a node that has joined the cluster", describe_computing(), split.computes_with)
     wanted = set(names)
     shards = [shard for shard in split.shards if wanted & set(shard.starts)]
     hashes = {name: blake3() for name in names}

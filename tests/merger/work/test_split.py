@@ -181,9 +181,33 @@ def test_a_node_that_cannot_do_its_part_is_named(
     refuse(r"the node 10\.0\.0\.2 does not see .*out\.partial", OutputError, answer="")
     refuse("does not see", OutputError, answer=".token-of-another-folder")
     refuse("on the node 10.0.0.2, /x is not there or not the same", RequestError, other=("/x",))
-    refuse("10.0.0.2 has torch 1.0, and the machine", RequestError, versions={"torch": "1.0"})
+    here = nodes.describe_computing()
+    old, plain = here | {"torch": "1.0"}, here | {"CPU": "x86_64 (torch's DEFAULT code)"}
+    refuse(r"2 has torch 1\.0, and the machine", RequestError, computes_with=old)
+    refuse(
+        r"2 has a CPU of the kind x86_64 \(torch's DEFAULT code\), and",
+        RequestError,
+        computes_with=plain,
+    )
     with pytest.raises(RequestError, match="no node of the cluster has a core"):
         merge(recipe(family), family / "out", workers=replace(NODES, ask=lambda work: []))
+
+
+def test_a_node_says_which_code_torch_has_for_its_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    described: dict[str, str] = {}
+    for capability in ("DEFAULT", "AVX2", "AVX512"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda c=capability: c)
+        described[capability] = nodes.describe_computing()["CPU"]
+    assert described["AVX2"] == described["AVX512"] != described["DEFAULT"]
+    monkeypatch.setattr(nodes.platform, "machine", lambda: "aarch64")
+    assert nodes.describe_computing()["CPU"].startswith("aarch64 ")
+    here, there = ({"torch": "2", "CPU": kind} for kind in ("one", "another"))
+    with pytest.raises(RequestError, match=r"of the kind another, and .* one:") as caught:
+        nodes.check_computing("it", there, here)
+    assert "one kind of CPU" in caught.value.hint
+    with pytest.raises(RequestError, match=r"has torch 3, and .* torch 2:") as caught:
+        nodes.check_computing("it", there | {"torch": "3"}, here)
+    assert "the same versions" in caught.value.hint
 
 
 def test_a_node_looks_for_the_token_and_compares_inputs(family: Path, tmp_path: Path) -> None:
@@ -211,7 +235,7 @@ def test_who_belongs_to_a_run_that_is_over_writes_nothing(family: Path) -> None:
     with pytest.raises(OutputError, match="is not seen by every node, or its run has ended"):
         split.write_part(late, ["a"])
     with pytest.raises(RequestError, match=r"a node that has joined the cluster has .*torch"):
-        split.write_part(replace(late, versions={"torch": "1.0"}), ["a"])
+        split.write_part(replace(late, computes_with={"torch": "1.0"}), ["a"])
 
 
 def test_parts_are_of_one_file_each_and_of_about_one_size() -> None:
