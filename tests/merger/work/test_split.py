@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from simmerge_hub.errors import OutputError, RecipeError, RequestError
+from simmerge_hub.errors import CheckpointError, OutputError, RecipeError, RequestError
 from simmerge_hub.merger import check, merge
 from simmerge_hub.merger.work import nodes, split
 from simmerge_hub.merger.work.split import cut
@@ -151,6 +151,23 @@ def test_a_part_that_kills_whoever_tries_it_ends_the_merge(family: Path) -> None
 
     with pytest.raises(OutputError, match="again and again: the node is gone"):
         merge(recipe(family), family / "out", workers=replace(NODES, map=lose))
+
+
+def test_an_input_that_is_broken_on_one_node_costs_nothing_that_is_done(family: Path) -> None:
+    def break_third(
+        work: Callable[[Any], Any], pieces: Sequence[Any], needs: Needs
+    ) -> Iterator[tuple[int, Any]]:
+        for done, result in enumerate(map_backwards(work, pieces, needs)):
+            if done == 2:
+                raise CheckpointError("model.safetensors is cut short")
+            yield result
+
+    what = recipe(family)
+    with pytest.raises(CheckpointError, match="is cut short"):
+        merge(what, family / "out", workers=replace(NODES, map=break_third))
+    assert merge(what, family / "out", workers=NODES).taken_over >= 2
+    merge(what, family / "here")
+    assert digests(family / "out") == digests(family / "here")
 
 
 def test_a_part_is_promised_the_memory_that_check_states_for_one_thread(family: Path) -> None:
