@@ -17,6 +17,8 @@ from simmerge_hub.errors import CheckpointError, OutputError, RecipeError, Reque
 from simmerge_hub.merger import check, merge
 from simmerge_hub.merger.work import nodes, split
 from simmerge_hub.merger.work.split import cut
+from simmerge_hub.operators import OPERATORS
+from simmerge_hub.operators.registry import operator
 from simmerge_hub.recipe import Recipe, load
 from simmerge_hub.weights.writing.shards import plan_shards
 from simmerge_hub.workers.here import Lost, Needs, Workers
@@ -282,3 +284,20 @@ def test_what_is_one_piece_of_work_is_refused_before_anything_is_read(
     path.write_text(text + "output: adapter\nsteps: [{operator: linear, models: [code, math]}]\n")
     with pytest.raises(RecipeError, match="an adapter is one small file"):
         merge(load(path)[0], tmp_path / "out", workers=NODES)
+
+
+def test_an_operator_of_one_s_own_is_refused_before_anything_begins(family: Path) -> None:
+    def larger_of(chunk: torch.Tensor, _: None = None) -> torch.Tensor:
+        """Of every two weights the larger."""
+        return chunk.max(0).values
+
+    operator(space="weight", paper="ours")(larger_of)
+    try:
+        what = recipe(family, step("larger_of"))
+        with pytest.raises(RecipeError, match="larger_of is of your own, and the nodes") as caught:
+            merge(what, family / "out", workers=NODES)
+        assert not list(family.glob("*out*"))
+        assert "leave out --ray" in caught.value.hint
+        merge(what, family / "out")
+    finally:
+        OPERATORS.pop("larger_of")
