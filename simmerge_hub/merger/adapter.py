@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,7 @@ from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.resolve import Checkpoint, Piece
 from simmerge_hub.merger.activations.groups import Activations, Group, open_activations
 from simmerge_hub.merger.layout import lay_out
-from simmerge_hub.merger.report import MergeReport, Progress, versions
+from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
 from simmerge_hub.operators import Arm, Place
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, pin
 from simmerge_hub.signatures.probing.probe import ProbeSet
@@ -74,7 +73,7 @@ def write_merged_adapter(
                 metadata={"simmerge": text},
                 progress=progress,
                 mixes=mixes,
-                identity=_identify(text),
+                identity=_identify(exact),
             )
         )
         report = MergeReport(
@@ -108,10 +107,9 @@ def _check(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> None:
         )
 
 
-def _identify(recipe: str) -> str:
+def _identify(recipe: Recipe) -> str:
     """What says that a run makes the same bytes: SVDs depend on the number of threads, too."""
-    made_with = (recipe, versions(), torch.get_num_threads())
-    return sha256(repr(made_with).encode()).hexdigest()
+    return identify(recipe, recipe.to_yaml(published=True), torch.get_num_threads())
 
 
 def _match(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> AdapterMerge:

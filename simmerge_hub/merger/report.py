@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.operators.registry import own_code
 from simmerge_hub.recipe import Recipe
-from simmerge_hub.version import __version__
+from simmerge_hub.version import __version__, digest_code
 
+MAKERS = ("merger", "operators", "recipe", "weights", "signatures/probing")
+"""Rooms whose code makes the bytes of a merge."""
 Progress = Callable[[str, int, int], None]
 """Called with (tensor name, tensors done, tensors in all)."""
 
@@ -32,6 +36,13 @@ class MergeReport:
     notes: tuple[str, ...] = ()
     taken_over: int = 0
     digests: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def identify(recipe: Recipe, *what: object) -> str:
+    """What says that a run makes the same bytes as another: what is made, and the code that makes
+    it, one's own operators included."""
+    made_by = (versions(), digest_code(*MAKERS), own_code(recipe.operators))
+    return sha256(repr((what, made_by)).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,6 @@ alone: not on threads, on block sizes, or on a crash in between.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -18,7 +17,7 @@ from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.files import carry_over, check_config, check_output
 from simmerge_hub.merger.layout import Layout, lay_out
-from simmerge_hub.merger.report import MergeReport, Progress, versions
+from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
 from simmerge_hub.merger.work.split import Split, check_split, write_split
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
@@ -29,8 +28,10 @@ from simmerge_hub.weights.stream import open_shards_to_read
 from simmerge_hub.weights.writing.partial import Partial, partial_folder
 from simmerge_hub.weights.writing.shards import (
     Shard,
+    clear_beside,
     open_shards,
     plan_shards,
+    write_index,
     written_digests,
 )
 from simmerge_hub.workers.here import HERE, Workers
@@ -101,10 +102,9 @@ def merge(
     check_config(layout)
     shards = shards_of(layout)
     size = sum(shard.size for shard in shards)
-    identity = sha256(repr((shards, versions())).encode()).hexdigest()
     with partial_folder(
         target,
-        identity=identity,
+        identity=identify(layout.recipe, shards),
         size=size,
         digest=written_digests(shards),
         overwrite=overwrite,
@@ -112,10 +112,12 @@ def merge(
         spare=spare,
         shared=workers.elsewhere,
     ) as partial:
+        clear_beside(partial.folder, shards)
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = FinishTensor(partial.finish, len(partial.done), len(layout.entries), progress)
         if partial.notes is not None and partial.done >= layout.entries.keys():
             decided = partial.notes  # an earlier run came to its end: not even a model is run
+            write_index(partial.folder, shards)
         elif workers.elsewhere:
             with open_shards(partial.folder, shards):
                 pass  # begun, for the nodes to write into

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
@@ -21,7 +20,7 @@ from simmerge_hub.hub.upload.outbox import Outbox, Sent
 from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.files import carry_over, check_config
 from simmerge_hub.merger.layout import Layout, lay_out
-from simmerge_hub.merger.report import MergeReport, Progress, versions
+from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
 from simmerge_hub.merger.run import FinishTensor, Page, shards_of, write_texts
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
 from simmerge_hub.recipe import Recipe, fetch_all
@@ -29,7 +28,12 @@ from simmerge_hub.recipe import check as check_recipe
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import OpenFiles, Rows, open_shards_to_read
 from simmerge_hub.weights.writing.partial import partial_folder
-from simmerge_hub.weights.writing.shards import Shard, write_index, written_digests
+from simmerge_hub.weights.writing.shards import (
+    Shard,
+    clear_beside,
+    write_index,
+    written_digests,
+)
 from simmerge_hub.weights.writing.streamed import AT_ONCE, Conveyor, stream_shards
 
 SENT_FILE = ".sent"
@@ -79,12 +83,13 @@ def stream(
     again = layout.recipe.feeds_merge  # its layers are run as merged: all of them are needed
     with partial_folder(
         home_path(folder).resolve(),
-        identity=sha256(repr(("streamed", shards, versions())).encode()).hexdigest(),
+        identity=identify(layout.recipe, "streamed", shards),
         size=sum(sorted(shard.size for shard in shards)[-AT_ONCE:]),
         digest=written_digests(shards),
         keep=False,
     ) as partial:
         sent = outbox.find(_read_sent(partial.folder, shards))
+        clear_beside(partial.folder, shards)
         carry_over(layout, partial.folder)
         files = OpenFiles(partial.folder)
         ship = _Ship(partial.folder, outbox, sent, files)

@@ -26,6 +26,13 @@ class Arm:
         inner = ", ".join(f"{k}={_plain(v)}" for k, v in sorted(self.parameters.items()))
         return f"{self.operator}({inner})" if inner else self.operator
 
+    @property
+    def spelled(self) -> str:
+        """All digits of it, and a digest of its code if the operator is one's own: where what it
+        does is kept, this is a part of the key."""
+        own = registry.own_code([self.operator])
+        return f"{self.operator}{sorted(self.parameters.items())}{own}"
+
     def swapped(self) -> Arm:
         """The same merge with the two models in the other order."""
         parameters: dict[str, Any] = {

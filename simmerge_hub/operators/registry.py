@@ -18,8 +18,11 @@ import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from uuid import uuid4
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.inputs import LayerInputs
@@ -104,6 +107,8 @@ class Operator:
 
 
 OPERATORS: dict[str, Operator] = {}
+PACKAGE = "simmerge_hub."
+"""How the modules of the package's own operators begin."""
 OWN_OPERATOR = (
     "simmerge-hub operators lists them; one of your own is known if the file that declares it is "
     "run in place of simmerge-hub: python larger.py push …"
@@ -151,6 +156,23 @@ def find(name: str) -> Operator:
     near = difflib.get_close_matches(name, OPERATORS, n=3, cutoff=0.65)
     hint = f"did you mean {' or '.join(near)}?" if near else OWN_OPERATOR
     raise OperatorError(f"there is no operator {name!r}", hint=hint)
+
+
+def own_code(names: Iterable[str]) -> str:
+    """A digest of the files that declare those of these operators that are not the package's.
+
+    "" if all are; where a file cannot be read, another one every time.
+    """
+    declared = [find(name).combine for name in names]
+    own = [each for each in declared if not each.__module__.startswith(PACKAGE)]
+    return " ".join(sorted({_digest_file(each) for each in own}))
+
+
+def _digest_file(declares: Callable[..., Any]) -> str:
+    try:
+        return sha256(Path(inspect.getfile(declares)).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return uuid4().hex
 
 
 def check(

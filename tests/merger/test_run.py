@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.merger import blocks, compute, merge
+from simmerge_hub.merger import blocks, compute, merge, report
 from simmerge_hub.merger.work import tensors as work
-from simmerge_hub.operators import merge_tensors
+from simmerge_hub.operators import merge_tensors, registry
 from simmerge_hub.operators.arms import arm
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, load, parse, source
 from tests import nano
@@ -561,6 +562,63 @@ class TestOverwrite:
         merge(recipe(family, step("ties")), family / "out", overwrite=True)
         assert digests(family / "out") == digests(family / "clean")
         assert not [p for p in family.iterdir() if "simmerge" in p.name or "partial" in p.name]
+
+
+OWN = """
+from simmerge_hub.operators.registry import operator
+
+@operator(space="weight", paper="none")
+def times(chunk, statistics):
+    return {factor} * chunk.sum(0)
+"""
+
+
+class TestOtherInputsOrCode:
+    """A run that was cut off goes on only with what it began with."""
+
+    @pytest.fixture
+    def declare(self, tmp_path: Path) -> Iterator[Callable[[float], None]]:
+        """Declares an operator of one's own in a file, as somebody would who edits it."""
+
+        def write(factor: float) -> None:
+            (tmp_path / "own.py").write_text(OWN.format(factor=factor))
+            runpy.run_path(str(tmp_path / "own.py"), run_name="own")
+
+        yield write
+        registry.OPERATORS.pop("times", None)
+
+    def cut_off(self, family: Path, made: Recipe) -> None:
+        def stop(_: str, done: int, total: int) -> None:
+            if done == total // 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            merge(made, family / "out", progress=stop, threads=1)
+
+    def test_an_operator_that_was_edited_begins_anew(
+        self, family: Path, declare: Callable[[float], None]
+    ) -> None:
+        declare(0.1)
+        self.cut_off(family, recipe(family, step("times")))
+        declare(1.0)
+        assert merge(recipe(family, step("times")), family / "out").taken_over == 0
+        merge(recipe(family, step("times")), family / "clean")
+        assert digests(family / "out") == digests(family / "clean")
+
+    def test_other_code_of_the_package_begins_anew(
+        self, family: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.cut_off(family, recipe(family))
+        monkeypatch.setattr(report, "digest_code", lambda *_: "another commit")
+        assert merge(recipe(family), family / "out").taken_over == 0
+
+    def test_files_beside_the_weights_are_those_of_now(self, family: Path) -> None:
+        self.cut_off(family, recipe(family))
+        (family / "out.partial" / "generation_config.json").write_text("{}")
+        (family / "out.partial" / "additional_chat_templates").mkdir()
+        assert merge(recipe(family), family / "out").taken_over > 0
+        merge(recipe(family), family / "clean")
+        assert digests(family / "out") == digests(family / "clean")
 
 
 def test_numbers_survive_numpy(family: Path) -> None:

@@ -1,10 +1,22 @@
 """Tensors as rows, and arms as labels."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm, as_rows, known_arm, merge_tensors
+from simmerge_hub.operators import (
+    ARMS,
+    FED_ARMS,
+    Arm,
+    arm,
+    as_rows,
+    known_arm,
+    merge_tensors,
+    registry,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +50,21 @@ def test_an_arm_that_is_known_is_checked_but_not_run() -> None:
         arm("linear", weights=(1.0, -1.0))
     with pytest.raises(OperatorError, match="has no parameter"):
         known_arm("linear", density=0.5)
+
+
+def test_what_an_arm_of_ones_own_is_known_by_changes_with_its_file(tmp_path: Path) -> None:
+    """So nothing that was kept of what it does outlives an edit."""
+    file, spelled = tmp_path / "own.py", set[str]()
+    try:
+        for factor in (0.1, 1.0):
+            file.write_text(
+                "from simmerge_hub.operators.registry import operator\n"
+                '@operator(space="weight", paper="none")\n'
+                f"def times(chunk, statistics):\n    return {factor} * chunk.sum(0)\n"
+            )
+            runpy.run_path(str(file), run_name="own")
+            spelled.add(arm("times").spelled)
+    finally:
+        registry.OPERATORS.pop("times", None)
+    assert len(spelled) == 2
+    assert registry.own_code(["linear", "ties"]) == ""

@@ -115,3 +115,28 @@ def test_what_cannot_be_kept_is_no_error(
     monkeypatch.setattr(shutil, "move", fill_disk)
     assert not spare.keep(tmp_path / "one", "first")
     assert not list(cache.iterdir())
+
+
+def test_what_cannot_be_taken_over_is_made_anew(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_and_keep(tmp_path / "tried", "a")
+    with monkeypatch.context() as patch:  # gone between two looks
+        patch.setattr(
+            spare,
+            "_has_room",
+            lambda place, folder: folder.stat() and shutil.rmtree(folder) is None,
+        )
+        assert make(tmp_path / "out", "a") == frozenset()
+    make_and_keep(tmp_path / "again", "a", name="second")
+    move, moved = shutil.move, list[str]()
+
+    def fill_disk(source: Path, target: Path) -> object:
+        if moved:
+            raise OSError(28, "No space left on device")
+        moved.append(target.name)
+        return move(source, target)
+
+    monkeypatch.setattr(shutil, "move", fill_disk)
+    assert make(tmp_path / "full", "a") == frozenset()
+    assert not list(cache.iterdir())

@@ -36,9 +36,6 @@ from simmerge_hub.signatures.merged.simulation import simulate_merge
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature
 
-SEEN = "1"
-"""Raised whenever trees are seen otherwise: what was kept of them is of no use then."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
@@ -147,7 +144,7 @@ class Forecast:
             return np.stack([effects_of_merge(whole, *pair, self.base) for pair in pairs])
 
         signatures = [*(self.models[name] for name in tree.models), self.base]
-        details = [SEEN, repr(tree), *(repr((v.expert, v.others)) for v in views)]
+        details = [repr(tree), *(repr((v.expert, v.others)) for v in views)]
         return remember("tree", signatures, details, (len(views), len(EFFECTS)), compute)
 
     def _apart(self, models: Sequence[str]) -> list[View]:
@@ -187,7 +184,7 @@ class Forecast:
         if len(others) == 1:
             return compute()
         signatures = [*(self.models[name] for name in (expert, *others)), self.base]
-        return remember("view", signatures, [SEEN, task, *names], (len(names),), compute)
+        return remember("view", signatures, [task, *names], (len(names),), compute)
 
     def _mean(self, models: Sequence[str]) -> Signature:
         """The plain mean of models, with its behaviour to first order."""

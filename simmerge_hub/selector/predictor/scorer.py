@@ -64,7 +64,7 @@ class Scorer:
         return remember(
             "gains",
             (),
-            [*self._digests(values, effects), *(spell(arm) for arm in arms)],
+            [*self._digests(values, effects), *(arm.spelled for arm in arms)],
             (len(values), len(arms)),
             lambda: self._gains(values, effects, arms),
         )
@@ -92,7 +92,7 @@ class Scorer:
         return remember(
             "shap",
             (),
-            [*self._digests(values, effects), spell(arm)],
+            [*self._digests(values, effects), arm.spelled],
             (len(values) + len(effects),),
             lambda: self._shap(values, effects, arm),
         )
@@ -121,16 +121,11 @@ class Scorer:
         """Of all that a prediction depends on, but for the arms it is for."""
         stored, line = self.conditioned, self.line
         return [
-            *map(spell, self.arms),
+            *(arm.spelled for arm in self.arms),
             repr((stored.effects, stored.share)),
             digest_forests((*self.heads, stored.forest)),
             *map(digest_array, (line.mean, line.spread, line.weights, line.intercept, *arrays)),
         ]
-
-
-def spell(arm: Arm) -> str:
-    """An arm with all digits of its parameters."""
-    return f"{arm.operator}{sorted(arm.parameters.items())}"
 
 
 def digest_array(array: Floats) -> str:

@@ -8,8 +8,6 @@ costs time and nothing else, so errors of the disk are no errors here.
 import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +17,7 @@ import numpy as np
 from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.signatures.measures.memo import memoize
 from simmerge_hub.signatures.signing.artifact import Signature, dump_part, pack_samples
+from simmerge_hub.version import digest_code
 
 KEPT = 4096
 """Results that are kept, give or take an eighth; each has some kilobytes."""
@@ -26,9 +25,10 @@ TRIMMED_EVERY = 32
 """Writes, about, between two looks at how many there are."""
 SEAL = 32
 """Bytes in front of the numbers: their digest with the key's."""
-SOURCES = ("operators", "operators/sparse", "signatures/features", "signatures/measures",
-           "signatures/merged", "selector/models", "selector/predictor")  # fmt: skip
-"""Folders whose code makes the numbers."""
+SOURCES = ("operators", "signatures/features", "signatures/measures", "signatures/merged",
+           "selector/models", "selector/predictor", "planning/trees",
+           "weights/shapes.py")  # fmt: skip
+"""Rooms whose code makes the numbers."""
 
 
 def remember(
@@ -48,7 +48,9 @@ def remember(
         compute: gives it.
     """
     inputs = ["" if each is None else identify(each) for each in of]
-    key = hashlib.sha256("\0".join([what, _code(), *inputs, "", *details]).encode()).digest()
+    key = hashlib.sha256(
+        "\0".join([what, digest_code(*SOURCES), *inputs, "", *details]).encode()
+    ).digest()
     path = _folder() / key.hex()[:40]
     values = _read(path, key, shape)
     if values is None:
@@ -77,19 +79,6 @@ def identify(signature: Signature) -> str:
 def _add(whole: Any, what: tuple[Any, ...], values: np.ndarray) -> None:
     whole.update(repr(what).encode())
     whole.update(np.ascontiguousarray(values).reshape(-1))
-
-
-@cache
-def _code() -> str:
-    """A digest of the code that makes the numbers: another one asks for other numbers."""
-    whole = hashlib.sha256()
-    package = files("simmerge_hub")
-    for folder in SOURCES:
-        places = sorted(package.joinpath(folder).iterdir(), key=lambda each: each.name)
-        for place in places:
-            if place.name.endswith(".py"):
-                whole.update(place.read_bytes())
-    return whole.hexdigest()
 
 
 def _folder() -> Path:

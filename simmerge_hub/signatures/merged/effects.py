@@ -95,7 +95,7 @@ def effects(
     return remember(
         "effects",
         (expert, auxiliary, base),
-        [f"{arm.operator}{sorted(arm.parameters.items())}" for arm in arms],
+        [arm.spelled for arm in arms],
         (len(arms), len(EFFECT_NAMES)),
         lambda: _compute(expert, auxiliary, base, arms),
     )

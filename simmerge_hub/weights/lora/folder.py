@@ -28,6 +28,7 @@ from simmerge_hub.weights.writing.shards import (
     Entry,
     Shard,
     Write,
+    clear_beside,
     open_shards,
     plan_shards,
     written_digests,
@@ -128,6 +129,7 @@ def adapter_folder(
         overwrite=overwrite,
         durable=durable,
     ) as partial:
+        clear_beside(partial.folder, [shard])
         with open_norms(partial) as log:
             _write_tensors(merge, partial, shard, mixes, progress, log)
         report = AdapterReport(

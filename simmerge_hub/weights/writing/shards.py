@@ -7,6 +7,7 @@ the model, tensors may be written in any order, and a shard can be continued aft
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -160,6 +161,15 @@ def write_rows(handle: int, name: str, rows: Tensor, low: int, start: int, end: 
     if place + data.nbytes > end:
         raise ValueError(f"{name} has no room for rows {low} to {low + len(rows)}")
     _pwrite(handle, data.data.cast("B"), place)
+
+
+def clear_beside(folder: Path, shards: Sequence[Shard]) -> None:
+    """Delete what an earlier run left beside the weights: it is written anew, of inputs as they
+    are now. What is hidden belongs to the run."""
+    weights = {shard.file for shard in shards}
+    for path in folder.iterdir():
+        if path.name not in weights and not path.name.startswith("."):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def write_index(folder: Path, shards: Sequence[Shard]) -> None:

@@ -15,6 +15,8 @@ from simmerge_hub.hub.assets import assets_folder
 JOURNAL = ".journal"
 DISK_RESERVE = 64 * 2**20
 """Bytes of disk that must stay free beside the output."""
+CACHE_RESERVE = 2**30
+"""Bytes that must stay free on another disk than the one where a folder was made."""
 
 
 def journal_path(output: Path) -> Path:
@@ -55,12 +57,14 @@ def take(identity: str, folder: Path) -> None:
         folder: where it goes; not there yet.
     """
     for kept in _list():
-        hidden = kept.name.startswith(".")  # on its way
-        if not hidden and _identity(kept) == identity and _has_room(folder.parent, kept):
-            mine = kept.with_name(f".{uuid4().hex}")
-            with suppress(FileNotFoundError):  # another process was faster
+        mine = kept.with_name(f".{uuid4().hex}")
+        try:
+            hidden = kept.name.startswith(".")  # on its way
+            if not hidden and _identity(kept) == identity and _has_room(folder.parent, kept):
                 kept.rename(mine)
                 _move(mine, folder)
+        except OSError:  # a full disk, or another process was faster: what is there is gone on with
+            shutil.rmtree(mine, ignore_errors=True)
 
 
 def drop(*, but: str = "") -> None:
@@ -89,7 +93,7 @@ def _has_room(place: Path, folder: Path) -> bool:
     if _device(place) == _device(folder):
         return True
     size = sum(path.stat().st_size for path in folder.rglob("*"))
-    return shutil.disk_usage(place).free >= size + DISK_RESERVE
+    return shutil.disk_usage(place).free >= size + CACHE_RESERVE
 
 
 def _device(path: Path) -> int:

@@ -62,7 +62,7 @@ def test_another_question_is_another_answer(other: dict) -> None:
 def test_other_code_is_another_question(monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[str] = []
     ask(computed)
-    monkeypatch.setattr(remembered, "_code", lambda: "another version")
+    monkeypatch.setattr(remembered, "digest_code", lambda *_: "another version")
     ask(computed)
     assert len(computed) == 2
 
