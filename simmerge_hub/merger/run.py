@@ -110,6 +110,7 @@ def merge(
         overwrite=overwrite,
         durable=durable,
         spare=spare,
+        shared=workers.elsewhere,
     ) as partial:
         clear_beside(partial.folder, shards)
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once

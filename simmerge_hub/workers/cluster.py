@@ -132,7 +132,8 @@ def _knock(address: str) -> None:
     """Raise OSError at once where nothing listens at HOST:PORT: Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+        bare = host.removeprefix("[").removesuffix("]")  # of an IPv6 address
+        socket.create_connection((bare, int(port)), KNOCK_SECONDS).close()
 
 
 def map_on_cluster(

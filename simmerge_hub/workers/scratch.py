@@ -20,7 +20,7 @@ LOCK = ".lock"
 
 
 def scratch_home() -> Path:
-    """The common folder; it may not be there."""
+    """The common folder; it may not be there. Once made it stays: others may be about to use it."""
     return Path(gettempdir()) / f"simmerge-{os.getuid()}"
 
 
@@ -31,13 +31,19 @@ def scratch_folder() -> Iterator[Path]:
     What processes left that were killed is removed first.
 
     Raises:
-        OutputError: somebody else has made the common folder.
+        OutputError: somebody else has made the common folder, or none can be made.
     """
-    with _lock_home(make=True):
-        _remove_unused()
-        folder = Path(mkdtemp(dir=scratch_home()))
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        with _lock_home(make=True):
+            _remove_unused()
+            folder = Path(mkdtemp(dir=scratch_home()))
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise OutputError(
+            f"no temporary folder can be made in {scratch_home()}: {error.strerror}",
+            hint="set TMPDIR to a folder of your own, on a disk with free space",
+        ) from error
     try:
         yield folder
     finally:
@@ -46,16 +52,13 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def remove_leftovers() -> int:
-    """Remove the folders of processes that are gone, and the common one once it is empty.
+    """Remove the folders of processes that are gone.
 
     Returns:
         How many folders were removed.
     """
     with suppress(OSError, OutputError), _lock_home(make=False):
-        removed = _remove_unused()
-        if not any(path.name != LOCK for path in scratch_home().iterdir()):
-            shutil.rmtree(scratch_home(), ignore_errors=True)
-        return removed
+        return _remove_unused()
     return 0
 
 
@@ -63,31 +66,20 @@ def remove_leftovers() -> int:
 def _lock_home(*, make: bool) -> Iterator[None]:
     """Alone in the common folder, which is this user's and no link."""
     home = scratch_home()
-    while True:
-        if make:
-            home.mkdir(mode=0o700, exist_ok=True)
-        about = home.lstat()
-        if home.is_symlink() or about.st_uid != os.getuid() or about.st_mode & 0o077:
-            raise OutputError(
-                f"{home} was made by somebody else, and merges would be made in it",
-                hint="remove it, or set TMPDIR to a folder of your own",
-            )
-        lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_at(lock, home / LOCK):
-            break
-        os.close(lock)  # its folder was removed meanwhile
+    if make and not home.is_symlink():
+        home.mkdir(mode=0o700, exist_ok=True)
+    about = home.lstat()
+    if home.is_symlink() or about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise OutputError(
+            f"{home} was made by somebody else, and merges would be made in it",
+            hint="remove it, or set TMPDIR to a folder of your own",
+        )
+    lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)
-
-
-def _is_at(lock: int, path: Path) -> bool:
-    try:
-        return os.fstat(lock).st_ino == path.stat().st_ino
-    except FileNotFoundError:
-        return False
 
 
 def _remove_unused() -> int:

@@ -33,10 +33,12 @@ def fill(output: Path, *names: str, identity: str = "x", **how: Any) -> frozense
         return part.done
 
 
-def cut_off(output: Path, *names: str, error: BaseException, identity: str = "x") -> None:
+def cut_off(
+    output: Path, *names: str, error: BaseException, identity: str = "x", **how: Any
+) -> None:
     with (
         pytest.raises(type(error)),
-        partial_folder(output, identity=identity, size=1, digest=digest) as part,
+        partial_folder(output, identity=identity, size=1, digest=digest, **how) as part,
     ):
         for name in names:
             (part.folder / name).write_text(name)
@@ -71,6 +73,8 @@ def test_what_was_cut_off_is_gone_on_with(tmp_path: Path, error: BaseException) 
 def test_what_can_never_be_merged_leaves_nothing(tmp_path: Path, kind: type[SimmergeError]) -> None:
     cut_off(tmp_path / "out", "a", error=kind("NaN", hint="leave it out"))
     assert contents(tmp_path) == set()
+    cut_off(tmp_path / "out", "a", error=kind("NaN", hint="leave it out"), shared=True)
+    assert fill(tmp_path / "out", "b") == {"a"}
 
 
 def test_another_plan_starts_anew(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def put_stand_in() -> None:
 def cluster() -> Iterator[Any]:
     """A head that does no work."""
     cluster_utils = import_module("ray.cluster_utils")
-    paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", ":".join(filter(None, paths)))
         made = cluster_utils.Cluster(

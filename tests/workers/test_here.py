@@ -143,6 +143,26 @@ def test_an_address_where_nothing_listens_is_named_at_once(monkeypatch: pytest.M
             cluster.connect(address)
 
 
+def test_the_brackets_of_an_ipv6_address_are_no_part_of_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def refuse(address: tuple[str, int], _timeout: float) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(cluster, "check_ray", lambda: None)
+    monkeypatch.setattr(
+        cluster, "_import_ray", lambda: SimpleNamespace(is_initialized=lambda: False)
+    )
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    for address in ("[::1]:6379", "10.0.0.1:6379"):
+        with pytest.raises(RequestError, match=r"no Ray cluster at .*: refused"):
+            cluster.connect(address)
+    assert asked == [("::1", 6379), ("10.0.0.1", 6379)]
+
+
 def test_nodes_are_tidied_before_and_after_whatever_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

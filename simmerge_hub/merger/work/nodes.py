@@ -1,14 +1,16 @@
 """Whether every node of a cluster can do its part of one merge; asked before any is handed out.
 
 A node must see the output's folder, have the inputs that are folders, and compute with the same
-versions: the bytes of a merge depend on them.
+versions on the same kind of CPU: the bytes of a merge depend on them.
 """
 
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from blake3 import blake3
 
 from simmerge_hub.errors import OutputError, RequestError
@@ -19,6 +21,8 @@ from simmerge_hub.workers.here import Workers
 
 SAMPLES, SAMPLE_BYTES = 64, 4096
 """Spans of a file that are compared between nodes, spread evenly, and how long each is."""
+CPU = "CPU"
+"""Among what a node computes with: the kind of its CPU. The others are versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +32,12 @@ class Node:
     Args:
         answer: the file it wrote beside the token; "" where it does not see that.
         other: the inputs that are not there, or are others.
-        versions: of what computes.
+        computes_with: as of `describe_computing`.
     """
 
     answer: str
     other: tuple[str, ...]
-    versions: Mapping[str, str]
+    computes_with: Mapping[str, str]
 
 
 def check_nodes(workers: Workers, layout: Layout, folder: Path, token: str) -> Sequence[str]:
@@ -41,7 +45,7 @@ def check_nodes(workers: Workers, layout: Layout, folder: Path, token: str) -> S
 
     Raises:
         OutputError: one does not see the folder.
-        RequestError: one has other inputs or versions, or there is none.
+        RequestError: one has other inputs, versions or another kind of CPU, or there is none.
     """
     inputs = dict(_fingerprints(layout))
     nodes = workers.ask(partial(describe_node, folder, token, inputs))
@@ -60,18 +64,37 @@ def check_nodes(workers: Workers, layout: Layout, folder: Path, token: str) -> S
                 f"on the node {name}, {node.other[0]} is not there or not the same as here",
                 hint="put it on a file system that all nodes share, or name it by its repository",
             )
-        check_versions(f"the node {name}", node.versions, versions())
+        check_computing(f"the node {name}", node.computes_with, describe_computing())
     return [name for name, _ in nodes]
 
 
-def check_versions(who: str, there: Mapping[str, str], here: Mapping[str, str]) -> None:
-    """Raise RequestError unless a node has the versions of the machine that asks."""
-    if there != here:
+def check_computing(who: str, there: Mapping[str, str], here: Mapping[str, str]) -> None:
+    """Raise RequestError unless a node computes with what the machine that asks does."""
+    others = [name for name in here if name != CPU and there.get(name) != here[name]]
+    if others:
         raise RequestError(
-            f"{who} has {_spell(there)}, and the machine that splits the merge {_spell(here)}: "
-            "they would not compute the same bytes",
+            f"{who} has {_spell(there, others)}, and the machine that splits the merge "
+            f"{_spell(here, others)}: they would not compute the same bytes",
             hint="install the same versions on all nodes",
         )
+    if there[CPU] != here[CPU]:
+        raise RequestError(
+            f"{who} has a CPU of the kind {there[CPU]}, and the machine that splits the merge "
+            f"{here[CPU]}: they would not compute the same bytes",
+            hint="use nodes with one kind of CPU, and ATEN_CPU_CAPABILITY the same or unset on "
+            "all; or merge on one machine, without --ray",
+        )
+
+
+def describe_computing() -> dict[str, str]:
+    """What the bytes of a merge depend on: versions, and the kind of CPU.
+
+    Torch computes the same with AVX2 and AVX512, and rounds otherwise with its DEFAULT code, which
+    is for CPUs without either.
+    """
+    default = torch.backends.cpu.get_cpu_capability() == "DEFAULT"
+    code = "torch's DEFAULT code" if default else "torch's vector code"
+    return versions() | {CPU: f"{platform.machine()} ({code})"}
 
 
 def describe_node(folder: Path, token: str, inputs: Mapping[str, str]) -> Node:
@@ -79,14 +102,15 @@ def describe_node(folder: Path, token: str, inputs: Mapping[str, str]) -> Node:
     return Node(
         answer=answer_token(folder, token),
         other=tuple(path for path, known in inputs.items() if fingerprint(Path(path)) != known),
-        versions=versions(),
+        computes_with=describe_computing(),
     )
 
 
 def fingerprint(file: Path) -> str:
     """The size of a file and a hash of samples of it; "" where it cannot be read.
 
-    Two trainings of one model differ in nearly every number, so they differ in the samples.
+    Different models, and trainings of all weights, differ in the samples. Two files of one size
+    that differ only between them, as after a training of a few tensors, look the same.
     """
     try:
         size, state = file.stat().st_size, blake3()
@@ -109,5 +133,5 @@ def _fingerprints(layout: Layout) -> Iterator[tuple[str, str]]:
             yield str(path), fingerprint(path)
 
 
-def _spell(of: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in of.items())
+def _spell(of: Mapping[str, str], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {of.get(name, 'unknown')}" for name in names)

@@ -18,9 +18,9 @@ from torch import Tensor
 from simmerge_hub.errors import OutputError, RecipeError
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.merger.preflight import memory_bytes
-from simmerge_hub.merger.report import versions
-from simmerge_hub.merger.work.nodes import check_nodes, check_versions
+from simmerge_hub.merger.work.nodes import check_computing, check_nodes, describe_computing
 from simmerge_hub.merger.work.tensors import Writing, measure_wholes, write_tensors
+from simmerge_hub.operators.registry import find
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.weights.writing.shards import Shard, Write, open_begun_shards
 from simmerge_hub.weights.writing.token import check_token, lay_token
@@ -28,6 +28,7 @@ from simmerge_hub.workers.here import Lost, Needs, Workers
 
 PARTS = 32
 """Into how many parts a merge is cut, about: enough that no node waits long for the last one."""
+PACKAGE = __name__.partition(".")[0]
 SMALLEST_PART = 8 * 2**20
 """Bytes of the output that a part has, if there are as many: handing it out takes milliseconds."""
 
@@ -42,7 +43,7 @@ class Split:
         folder: where they are.
         token: of this run, which lies there; "" before it is laid.
         measured: what steps measure over the whole model, as of `Writing`.
-        versions: of what computes, where the merge was laid out.
+        computes_with: versions and kind of CPU, where the merge was laid out.
     """
 
     layout: Layout
@@ -50,14 +51,14 @@ class Split:
     folder: Path
     token: str = ""
     measured: Sequence[Mapping[int, Any]] = ()
-    versions: Mapping[str, str] = field(default_factory=versions)
+    computes_with: Mapping[str, str] = field(default_factory=describe_computing)
 
 
 def check_split(recipe: Recipe) -> None:
-    """Raise RecipeError where a merge is one piece of work.
+    """Raise RecipeError where a merge is one piece of work, or nodes could not do it.
 
-    It is where models are run, each layer on what the merged ones before it give, and where an
-    adapter is made, which is small.
+    It is one where models are run, each layer on what the merged ones before it give, and where an
+    adapter is made, which is small. Nodes know only the operators that the package declares.
     """
     if recipe.output == "adapter":
         raise RecipeError(
@@ -71,6 +72,12 @@ def check_split(recipe: Recipe) -> None:
             hint="merge it on one machine, without --ray; or write steps that see no activations, "
             "such as ties or linear",
         )
+    for name in recipe.operators:
+        if not find(name).combine.__module__.startswith(f"{PACKAGE}."):
+            raise RecipeError(
+                f"the operator {name} is of your own, and the nodes of a cluster do not know it",
+                hint="merge it on one machine, by the same file: leave out --ray",
+            )
 
 
 def write_split(
@@ -133,9 +140,10 @@ def write_part(split: Split, names: Sequence[str]) -> dict[str, str]:
 
     Raises:
         OutputError: this machine does not see the folder of the run.
-        RequestError: it has joined the cluster since nodes were asked, with other versions.
+        RequestError: it has joined the cluster since nodes were asked, with other versions or
+            another kind of CPU.
     """
-    check_versions("a node that has joined the cluster", versions(), split.versions)
+    check_computing("a node that has joined the cluster", describe_computing(), split.computes_with)
     wanted = set(names)
     shards = [shard for shard in split.shards if wanted & set(shard.starts)]
     hashes = {name: blake3() for name in names}

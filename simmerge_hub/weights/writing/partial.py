@@ -73,6 +73,7 @@ def partial_folder(
     durable: bool = True,
     keep: bool = True,
     spare: bool = False,
+    shared: bool = False,
 ) -> Iterator[Partial]:
     """A folder to fill that becomes `output` when the block ends, and only then.
 
@@ -88,6 +89,8 @@ def partial_folder(
         durable: flush to the disk before the rename.
         keep: whether there shall be an `output`; otherwise nothing is left when the block ends.
         spare: leave the journal beside `output`, so that `spare.keep` can take it.
+        shared: other machines fill it too: no error removes it, for the inputs of one may be at
+            fault.
 
     Raises:
         OutputError: `output` exists, the disk is too full, another process is at it, or
@@ -107,7 +110,8 @@ def partial_folder(
             try:
                 yield Partial(folder=folder, done=done, journal=journal, digest=digest, notes=notes)
             except (CheckpointError, OperatorError, RecipeError):
-                shutil.rmtree(folder)
+                if not shared:
+                    shutil.rmtree(folder)
                 raise
         if keep:
             _replace(folder, output, durable, spare)

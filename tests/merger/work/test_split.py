@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from simmerge_hub.errors import OutputError, RecipeError, RequestError
+from simmerge_hub.errors import CheckpointError, OutputError, RecipeError, RequestError
 from simmerge_hub.merger import check, merge
 from simmerge_hub.merger.work import nodes, split
 from simmerge_hub.merger.work.split import cut
+from simmerge_hub.operators import OPERATORS
+from simmerge_hub.operators.registry import operator
 from simmerge_hub.recipe import Recipe, load
 from simmerge_hub.weights.writing.shards import plan_shards
 from simmerge_hub.workers.here import Lost, Needs, Workers
@@ -153,6 +155,23 @@ def test_a_part_that_kills_whoever_tries_it_ends_the_merge(family: Path) -> None
         merge(recipe(family), family / "out", workers=replace(NODES, map=lose))
 
 
+def test_an_input_that_is_broken_on_one_node_costs_nothing_that_is_done(family: Path) -> None:
+    def break_third(
+        work: Callable[[Any], Any], pieces: Sequence[Any], needs: Needs
+    ) -> Iterator[tuple[int, Any]]:
+        for done, result in enumerate(map_backwards(work, pieces, needs)):
+            if done == 2:
+                raise CheckpointError("model.safetensors is cut short")
+            yield result
+
+    what = recipe(family)
+    with pytest.raises(CheckpointError, match="is cut short"):
+        merge(what, family / "out", workers=replace(NODES, map=break_third))
+    assert merge(what, family / "out", workers=NODES).taken_over >= 2
+    merge(what, family / "here")
+    assert digests(family / "out") == digests(family / "here")
+
+
 def test_a_part_is_promised_the_memory_that_check_states_for_one_thread(family: Path) -> None:
     seen: list[Needs] = []
 
@@ -181,9 +200,33 @@ def test_a_node_that_cannot_do_its_part_is_named(
     refuse(r"the node 10\.0\.0\.2 does not see .*out\.partial", OutputError, answer="")
     refuse("does not see", OutputError, answer=".token-of-another-folder")
     refuse("on the node 10.0.0.2, /x is not there or not the same", RequestError, other=("/x",))
-    refuse("10.0.0.2 has torch 1.0, and the machine", RequestError, versions={"torch": "1.0"})
+    here = nodes.describe_computing()
+    old, plain = here | {"torch": "1.0"}, here | {"CPU": "x86_64 (torch's DEFAULT code)"}
+    refuse(r"2 has torch 1\.0, and the machine", RequestError, computes_with=old)
+    refuse(
+        r"2 has a CPU of the kind x86_64 \(torch's DEFAULT code\), and",
+        RequestError,
+        computes_with=plain,
+    )
     with pytest.raises(RequestError, match="no node of the cluster has a core"):
         merge(recipe(family), family / "out", workers=replace(NODES, ask=lambda work: []))
+
+
+def test_a_node_says_which_code_torch_has_for_its_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    described: dict[str, str] = {}
+    for capability in ("DEFAULT", "AVX2", "AVX512"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda c=capability: c)
+        described[capability] = nodes.describe_computing()["CPU"]
+    assert described["AVX2"] == described["AVX512"] != described["DEFAULT"]
+    monkeypatch.setattr(nodes.platform, "machine", lambda: "aarch64")
+    assert nodes.describe_computing()["CPU"].startswith("aarch64 ")
+    here, there = ({"torch": "2", "CPU": kind} for kind in ("one", "another"))
+    with pytest.raises(RequestError, match=r"of the kind another, and .* one:") as caught:
+        nodes.check_computing("it", there, here)
+    assert "one kind of CPU" in caught.value.hint
+    with pytest.raises(RequestError, match=r"has torch 3, and .* torch 2:") as caught:
+        nodes.check_computing("it", there | {"torch": "3"}, here)
+    assert "the same versions" in caught.value.hint
 
 
 def test_a_node_looks_for_the_token_and_compares_inputs(family: Path, tmp_path: Path) -> None:
@@ -211,7 +254,7 @@ def test_who_belongs_to_a_run_that_is_over_writes_nothing(family: Path) -> None:
     with pytest.raises(OutputError, match="is not seen by every node, or its run has ended"):
         split.write_part(late, ["a"])
     with pytest.raises(RequestError, match=r"a node that has joined the cluster has .*torch"):
-        split.write_part(replace(late, versions={"torch": "1.0"}), ["a"])
+        split.write_part(replace(late, computes_with={"torch": "1.0"}), ["a"])
 
 
 def test_parts_are_of_one_file_each_and_of_about_one_size() -> None:
@@ -241,3 +284,20 @@ def test_what_is_one_piece_of_work_is_refused_before_anything_is_read(
     path.write_text(text + "output: adapter\nsteps: [{operator: linear, models: [code, math]}]\n")
     with pytest.raises(RecipeError, match="an adapter is one small file"):
         merge(load(path)[0], tmp_path / "out", workers=NODES)
+
+
+def test_an_operator_of_one_s_own_is_refused_before_anything_begins(family: Path) -> None:
+    def larger_of(chunk: torch.Tensor, _: None = None) -> torch.Tensor:
+        """Of every two weights the larger."""
+        return chunk.max(0).values
+
+    operator(space="weight", paper="ours")(larger_of)
+    try:
+        what = recipe(family, step("larger_of"))
+        with pytest.raises(RecipeError, match="larger_of is of your own, and the nodes") as caught:
+            merge(what, family / "out", workers=NODES)
+        assert not list(family.glob("*out*"))
+        assert "leave out --ray" in caught.value.hint
+        merge(what, family / "out")
+    finally:
+        OPERATORS.pop("larger_of")
