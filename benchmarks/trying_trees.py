@@ -11,6 +11,7 @@ benchmarks/trying_trees.json; a stopped run goes on (build/trying-trees.jsonl).
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +32,8 @@ from simmerge_hub.zoo.real.domains import find_task
 
 HERE = Path(__file__).parent
 TRIES = 4
+LEAST = 5
+"""Sets of a size without which nothing is said of it."""
 BY = ("best of those tried", "by answers too", "by likeness", "by prediction")
 
 
@@ -59,7 +62,8 @@ def main() -> None:
 
 def write_report(rows: list[dict[str, Any]]) -> None:
     """Write the JSON of the sets that were tried so far."""
-    sizes = sorted({len(row["models"]) for row in rows})
+    counts = Counter(len(row["models"]) for row in rows)
+    sizes = [size for size, count in sorted(counts.items()) if count >= LEAST]
     report = {str(size): judge([r for r in rows if len(r["models"]) == size]) for size in sizes}
     (HERE / "trying_trees.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
 
