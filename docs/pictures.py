@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, sync_playwright
 
 from simmerge_hub.localhub import running
 
@@ -93,7 +93,7 @@ def visit(browser: Browser, url: str, width: int, height: int, *, dark: bool = F
     return page
 
 
-def clip(width: int, height: int) -> dict:
+def clip(width: int, height: int) -> FloatRect:
     """From the top left corner."""
     return {"x": 0, "y": 0, "width": width, "height": height}
 

@@ -8,9 +8,10 @@ import re
 
 CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
-    "\U000e0000-\U000e007f]"
+    "\ufffe\uffff\U000e0000-\U000e007f]"
 )
-"""What a terminal or a browser acts on, or that turns or hides text; not tab and line break."""
+"""What a terminal or a browser acts on, or that turns or hides text, or that XML may not hold; not
+tab and line break."""
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 """`user:password@` of an address."""
 ADDRESS = re.compile(r"(?i)(?<=[a-z])://|(?<=www)\.|(?<=mailto):")

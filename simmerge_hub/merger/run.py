@@ -31,7 +31,6 @@ from simmerge_hub.weights.writing.shards import (
     clear_beside,
     open_shards,
     plan_shards,
-    write_index,
     written_digests,
 )
 from simmerge_hub.workers.here import HERE, Workers
@@ -115,12 +114,11 @@ def merge(
         clear_beside(partial.folder, shards)
         carry_over(layout, partial.folder)  # small, and what cannot be had is known at once
         finished = FinishTensor(partial.finish, len(partial.done), len(layout.entries), progress)
+        with open_shards(partial.folder, shards):
+            pass  # begun, for nodes to write into; headers of an earlier run are written again
         if partial.notes is not None and partial.done >= layout.entries.keys():
             decided = partial.notes  # an earlier run came to its end: not even a model is run
-            write_index(partial.folder, shards)
         elif workers.elsewhere:
-            with open_shards(partial.folder, shards):
-                pass  # begun, for the nodes to write into
             split = Split(layout=layout, shards=shards, folder=partial.folder)
             write_split(split, partial.done, finished, workers, say)
             decided = ()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import reprlib
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -47,6 +48,8 @@ RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
 SPACES: Mapping[tuple[str, Any], Space] = {("origin", "zero"): "weight", ("others", "sum"): "delta"}
 """Values of parameters that decide what an operator works on, whatever it says of itself."""
 
+WORDS_OF_TYPES = {**vars(typing), "PerModel": PerModel}
+"""Names in annotations that are known even where a file imports them for type checkers only."""
 GLOBAL = ("origin", "trim", "others", "inputs")
 """Parameters that say what an operator sees; the same for all tensors."""
 
@@ -84,7 +87,8 @@ class Operator:
     `choices` are the words a parameter may be, `per_model` the parameters that may be one number
     for each model. `exact_on_samples`: merging sampled rows gives the sampled rows of the merge;
     where it is False they are an estimate (of a statistic, or because random numbers differ).
-    `activations`: the statistics are of what the models' layers are fed, not of chunks.
+    `activations`: the statistics are of what the models' layers are fed, not of chunks. `unread`:
+    annotations, by parameter, that name what only a type checker sees.
     """
 
     name: str
@@ -99,6 +103,7 @@ class Operator:
     choices: Mapping[str, tuple[Any, ...]] = field(repr=False, default_factory=dict)
     per_model: frozenset[str] = field(repr=False, default=frozenset())
     activations: bool = False
+    unread: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     @property
     def needs_base(self) -> bool:
@@ -129,7 +134,7 @@ def operator(
 
     def register(combine: Callable[..., Tensor]) -> Callable[..., Tensor]:
         name = combine.__name__
-        kinds = _kinds(combine)
+        kinds, unread = _kinds(combine)
         OPERATORS[name] = Operator(
             name=name,
             summary=(inspect.getdoc(combine) or "").partition("\n")[0],
@@ -143,6 +148,7 @@ def operator(
             choices={k: get_args(a) for k, a in kinds.items() if get_origin(a) is Literal},
             per_model=frozenset(k for k, a in kinds.items() if _may_be_a_list(a)),
             activations=activations,
+            unread=unread,
         )
         return combine
 
@@ -274,11 +280,19 @@ def _asks_place(function: Callable[..., Any]) -> bool:
     return "place" in inspect.signature(function).parameters
 
 
-def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
-    """Parameter -> what its annotation says, also where annotations are kept as text."""
-    stated = {key: p.annotation for key, p in keywords(function).items()}
-    known = {key: kind for key, kind in stated.items() if kind is not inspect.Parameter.empty}
-    return get_type_hints(SimpleNamespace(__annotations__=known), function.__globals__)
+def _kinds(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Parameter -> what its annotation says, also where annotations are kept as text; and the text
+    of those that name what is not imported when the file runs."""
+    known = {**WORDS_OF_TYPES, **getattr(inspect.unwrap(function), "__globals__", {})}
+    kinds: dict[str, Any] = {}
+    unread: dict[str, str] = {}
+    for key, parameter in keywords(function).items():
+        stated = SimpleNamespace(__annotations__={key: parameter.annotation})
+        try:
+            kinds |= get_type_hints(stated, known)
+        except (NameError, AttributeError, SyntaxError, TypeError):
+            unread[key] = str(parameter.annotation)
+    return kinds, unread
 
 
 def _may_be_a_list(annotation: Any) -> bool:
@@ -301,7 +315,32 @@ def _check_inputs(op: Operator, models: int, base: bool) -> None:
 
 
 def _check_value(op: Operator, key: str, value: Any) -> None:
-    default, shown = op.parameters[key], f"{op.name}: {key} is {reprlib.repr(value)}"
+    shown = f"{op.name}: {key} is {reprlib.repr(value)}"
+    if key in op.unread:
+        _check_unread(op, key, value)
+    else:
+        _check_kind(op, key, value, shown)
+    if key in RANGES:
+        allowed, complaint, cure = RANGES[key]
+        values: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
+        if not all(allowed(each) for each in values if _is_number(each)):
+            raise OperatorError(f"{shown}, and {complaint}", hint=f"give {cure}")
+
+
+def _check_unread(op: Operator, key: str, value: Any) -> None:
+    """Without its annotation only the default says what a parameter may be."""
+    default, stated = op.parameters[key], op.unread[key]
+    if value == default or (_is_number(value) and _is_number(default)):
+        return
+    raise OperatorError(
+        f"{op.name}: what {key} may be is not known: its annotation, {stated}, names what is "
+        "imported for type checkers only",
+        hint=f"import what {stated} names outside `if TYPE_CHECKING:`",
+    )
+
+
+def _check_kind(op: Operator, key: str, value: Any, shown: str) -> None:
+    default = op.parameters[key]
     if key in op.choices:
         if value not in op.choices[key]:
             raise OperatorError(shown, hint=f"give one of {', '.join(map(str, op.choices[key]))}")
@@ -316,11 +355,6 @@ def _check_value(op: Operator, key: str, value: Any) -> None:
             raise OperatorError(shown, hint="give a list of finite numbers")
     elif not _is_number(value):
         raise OperatorError(shown, hint="give a finite number")
-    if key in RANGES:
-        allowed, complaint, cure = RANGES[key]
-        values: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
-        if not all(map(allowed, values)):
-            raise OperatorError(f"{shown}, and {complaint}", hint=f"give {cure}")
 
 
 def _check_length(op: Operator, key: str, value: Any, models: int) -> None:

@@ -148,6 +148,7 @@ def interval(values: Spread) -> str:
 
 
 def _place(low: float, high: float, scale: float) -> str:
+    low, high = (min(max(end, 0.0), scale) for end in (low, high))  # a scale has an end
     return f"left:{_percent(low, scale)};width:{_percent(high - low, scale)}"
 
 

@@ -115,7 +115,8 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
         except (OSError, RuntimeError, ValueError) as error:
             raise RequestError(
                 f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}",
-                hint="start one: ray start --head",
+                hint="start one with `ray start --head`, or write HOST:PORT of one that runs; "
+                "where clusters ask for a token, set RAY_AUTH_MODE=token",
             ) from error
         close = ray.shutdown
     gpus = ray.cluster_resources().get("GPU", 0) > 0

@@ -171,7 +171,11 @@ def test_a_page_that_is_told_to_end_leaves_nothing_behind(
     (place / "merged").mkdir()
     monkeypatch.setattr(app, "launch", launch)
     before = signal.getsignal(signal.SIGTERM)
-    assert main(["ui"]) == 0
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # in background jobs it is
+    try:
+        assert main(["ui"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     assert not place.exists()
     assert signal.getsignal(signal.SIGTERM) == before
     assert "stopped" in capsys.readouterr().err

@@ -29,7 +29,7 @@ from simmerge_hub.errors import (
     SimmergeError,
 )
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.merger import blocks, compute, merge, report
+from simmerge_hub.merger import MergeReport, blocks, compute, merge, report
 from simmerge_hub.merger.work import tensors as work
 from simmerge_hub.operators import merge_tensors, registry
 from simmerge_hub.operators.arms import arm
@@ -611,6 +611,25 @@ class TestOtherInputsOrCode:
         self.cut_off(family, recipe(family))
         monkeypatch.setattr(report, "digest_code", lambda *_: "another commit")
         assert merge(recipe(family), family / "out").taken_over == 0
+
+    @pytest.mark.parametrize("place", [0, 100])
+    def test_a_damaged_header_of_a_run_that_had_ended_is_written_again(
+        self, family: Path, place: int
+    ) -> None:
+        """Digests of a journal are of tensors' data alone."""
+
+        def stop(_: MergeReport) -> dict[str, str]:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            merge(recipe(family), family / "out", page=stop)
+        with open(family / "out.partial" / "model.safetensors", "r+b") as file:
+            file.seek(place)
+            file.write(b"\xff")
+        again = merge(recipe(family), family / "out")
+        assert again.taken_over == again.tensors
+        merge(recipe(family), family / "clean")
+        assert digests(family / "out") == digests(family / "clean")
 
     def test_files_beside_the_weights_are_those_of_now(self, family: Path) -> None:
         self.cut_off(family, recipe(family))

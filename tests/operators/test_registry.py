@@ -260,6 +260,39 @@ def test_a_new_operator_comes_in_by_the_same_door(monkeypatch: pytest.MonkeyPatc
     assert merged.tolist() == [-4.0, -6.0]
 
 
+TYPED_FOR_CHECKERS = """
+from __future__ import annotations
+from typing import TYPE_CHECKING
+from simmerge_hub.operators.registry import operator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+    from torch import Tensor
+    from nowhere import Mode
+
+@operator(space="weight", paper="none")
+def typed(
+    chunk: Tensor, _: None = None, *, weights: float | Sequence[float] | None = None,
+    side: Literal["left", "right"] = "left", mode: Mode = "fast", gain: Mode = 1.0, plain=2.0,
+) -> Tensor:
+    "The first."
+    return chunk[0] * gain
+"""
+
+
+def test_an_operator_whose_types_only_checkers_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators.registry, "OPERATORS", dict(OPERATORS))
+    exec(compile(TYPED_FOR_CHECKERS, "typed.py", "exec"), {"__name__": "typed"})
+    given = {"weights": (0.5, 0.5), "side": "right", "mode": "fast", "gain": 2, "plain": 3}
+    typed = operators.check("typed", given, 2)
+    assert typed.per_model == {"weights"}
+    assert typed.choices == {"side": ("left", "right")}
+    with pytest.raises(OperatorError, match="mode may be is not known") as caught:
+        operators.check("typed", {"mode": "slow"}, 2)
+    assert caught.value.hint == "import what Mode names outside `if TYPE_CHECKING:`"
+
+
 @pytest.mark.parametrize(
     ("arm", "label"),
     [

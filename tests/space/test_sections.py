@@ -13,9 +13,9 @@ from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.verdict import STATUSES
 from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.publishing.preview import preview_card
-from simmerge_hub.recipe.why import MEANINGS
+from simmerge_hub.recipe.why import MEANINGS, Spread
 from simmerge_hub.signatures.map.similarities import map_models
-from simmerge_hub.space import sections
+from simmerge_hub.space import chart, sections
 from simmerge_hub.space.answer import Answer, Sight, answer, cost, lacks
 from simmerge_hub.space.chart import interval, rows
 from simmerge_hub.space.fields import MOST_TASKS, expert_updates
@@ -60,7 +60,13 @@ def test_the_chart_has_every_merge_in_the_plans_order_with_its_numbers(made: Ans
         assert all(interval(spread) in shown for spread in choice.spreads().values())
 
 
-def test_dots_lie_inside_their_bands_and_all_inside_the_chart(made: Answer) -> None:
+@pytest.mark.parametrize("value", [None, (1.2, 0.5, 2.5), (0.1, -0.4, 0.6), (2.2, 2.1, 2.4)])
+def test_dots_lie_inside_their_bands_and_all_inside_the_chart(
+    made: Answer, value: Spread | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if value:  # one that is off the scale
+        merges = tuple(replace(row, value=value) for row in rows(made.plan))
+        monkeypatch.setattr(chart, "rows", lambda plan: merges)
     html = sections.decision(made).text
     bands = re.findall(r'sm-band" style="left:([\d.]+)%;width:([\d.]+)%', html)
     dots = re.findall(r'sm-dot" style="left:([\d.]+)%', html)

@@ -81,6 +81,19 @@ def test_a_run_that_was_stopped_comes_before_it(tmp_path: Path, cache: Path) -> 
     assert len(list(cache.iterdir())) == 1
 
 
+def test_a_cache_that_cannot_be_used_is_no_error(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: str) -> Path:
+        raise ValueError("Corrupted assets folder")
+
+    monkeypatch.setattr(spare, "assets_folder", refuse)
+    make(tmp_path / "tried", "a", kept=True)
+    assert not spare.keep(tmp_path / "tried", "first")
+    assert (tmp_path / "tried" / "a").exists()
+    assert make(tmp_path / "out", "a") == frozenset()
+
+
 def test_one_is_kept_and_only_if_it_is_wanted(tmp_path: Path, cache: Path) -> None:
     make_and_keep(tmp_path / "one", "a")
     make_and_keep(tmp_path / "two", "a", name="second")

@@ -14,7 +14,9 @@ from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.hashes import hash_contents
 
 CHECKSUMS_FILE = "SHA256SUMS"
-UNLISTED = ("README.md", "chart.svg", "merge-tree.svg", CHECKSUMS_FILE)
+PICTURES = ("chart.svg", "merge-tree.svg")
+"""Of a merge's card."""
+UNLISTED = ("README.md", *PICTURES, CHECKSUMS_FILE)
 """The card and its pictures: they change when a score is measured, or by hand."""
 LARGEST_CHECKSUMS = 2**20
 """Bytes; a thousand shards have a tenth of that."""

@@ -99,7 +99,7 @@ class Outbox:
         self._adds[add.path_in_repo] = add
 
     def commit(self, contents: Mapping[str, Path | bytes], message: str) -> Commit:
-        """Make one commit of what was sent and of these small files; stale weights go.
+        """Make one commit of what was sent and of these small files; stale weights and pictures go.
 
         Raises:
             PushFailed: it was refused, or somebody committed since the outbox was opened.

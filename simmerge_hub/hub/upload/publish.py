@@ -19,7 +19,7 @@ from huggingface_hub.utils import (
 from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed, RequestError
 from simmerge_hub.hub.client import api, first_line, translate_errors
 from simmerge_hub.hub.files.cached import LARGE_TRANSFER
-from simmerge_hub.hub.files.checksums import visible_files
+from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, PICTURES, visible_files
 
 RepoType = Literal["model", "dataset", "space"]
 Outcome = Literal["commit", "pull request", "unchanged"]
@@ -61,7 +61,8 @@ def publish_folder(
 
     Args:
         folder: its files are sent, hidden ones left out; weight files of the repository that the
-            folder does not have are deleted in the same commit.
+            folder does not have are deleted in the same commit, and of a merge over another the
+            other's pictures that its card does not show.
         repo_id: `org/name`.
         private: for a repository that is created now.
         create_pr: open a pull request instead of committing to main.
@@ -146,10 +147,12 @@ def commit_files(
     *,
     parent: str,
 ) -> Commit:
-    """One commit of these files on top of `parent`, from which weights of other merges go."""
+    """One commit of these files on top of `parent`, from which weights and pictures of other
+    merges go."""
     present = api().list_repo_files(repo.repo_id, repo_type=repo_type, revision=parent)
     names = {add.path_in_repo for add in adds}
-    stale = [CommitOperationDelete(n) for n in present if _is_stale(n, names)]
+    old = [*(n for n in present if _is_stale(n, names)), *_stale_pictures(present, adds)]
+    stale = [CommitOperationDelete(name) for name in old]
     done = api().create_commit(
         repo.repo_id,
         [*adds, *stale],
@@ -218,6 +221,16 @@ def hide_warnings() -> Iterator[None]:
 def _is_stale(name: str, contents: Container[str]) -> bool:
     weights = name.endswith((".safetensors", ".safetensors.index.json"))
     return weights and "/" not in name and name not in contents
+
+
+def _stale_pictures(present: Container[str], adds: Sequence[CommitOperationAdd]) -> list[str]:
+    """Pictures of the merge that was there, if another comes whose card does not show them."""
+    added = {add.path_in_repo: add for add in adds}
+    if not (CHECKSUMS_FILE in present and {CHECKSUMS_FILE, "README.md"} <= added.keys()):
+        return []
+    with added["README.md"].as_file() as file:
+        card = file.read().decode("utf-8", "replace")
+    return [n for n in PICTURES if n in present and n not in added and f"]({n})" not in card]
 
 
 def _refusal(repo_id: str, cause: BaseException | None) -> PushFailed | None:

@@ -170,14 +170,30 @@ def _middles(
     places: Mapping[str, tuple[int, float]], heights: Mapping[str, float]
 ) -> dict[str, float]:
     """The height of the middle of each box: rows far enough apart that none covers another."""
-    step = 0.0
+    step, rows = 0.0, dict[str, float]()
     for column in {column for column, _ in places.values()}:
         inside = sorted((row, name) for name, (c, row) in places.items() if c == column)
-        for (above, one), (below, other) in pairwise(inside):
+        names = [name for _, name in inside]
+        rows |= zip(names, _spread([row for row, _ in inside]), strict=True)
+        for one, other in pairwise(names):
             needed = (heights[one] + heights[other]) / 2 + GAP
-            step = max(step, needed / max(below - above, 0.25))
-    top = max(heights[name] / 2 - step * row for name, (_, row) in places.items())
-    return {name: MARGIN + top + step * row for name, (_, row) in places.items()}
+            step = max(step, needed / (rows[other] - rows[one]))
+    top = max(heights[name] / 2 - step * row for name, row in rows.items())
+    return {name: MARGIN + top + step * row for name, row in rows.items()}
+
+
+def _spread(rows: Sequence[float]) -> list[float]:
+    """Rows in ascending order, moved as little as possible until they are one apart: those that
+    are too close are set around their mean."""
+    runs: list[tuple[float, int]] = []
+    for number, row in enumerate(rows):
+        mean, size = row - number, 1
+        while runs and runs[-1][0] > mean:
+            above, count = runs.pop()
+            mean, size = (above * count + mean * size) / (count + size), count + size
+        runs.append((mean, size))
+    means = [mean for mean, size in runs for _ in range(size)]
+    return [mean + number for number, mean in enumerate(means)]
 
 
 def _measure(lines: Lines) -> tuple[float, float]:

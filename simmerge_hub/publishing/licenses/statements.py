@@ -41,7 +41,7 @@ def read_licenses(card: Mapping[str, Any]) -> tuple[str, ...]:
     if len(several) > LICENSES_READ or not all(isinstance(each, str) for each in several):
         return ()
     plain = (each.strip() for each in several)
-    names = [named if each.lower() == "other" else each for each in plain]
+    names = [" ".join((named if each.lower() == "other" else each).split()) for each in plain]
     if any(len(each) > LONGEST_NAME or each.lower() in UNSAID for each in names):
         return ()
     return tuple(dict.fromkeys(names))

@@ -5,7 +5,6 @@ It lies in the cache as a run that was stopped when all was done: whoever makes 
 """
 
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +14,9 @@ from simmerge_hub.hub.assets import assets_folder
 JOURNAL = ".journal"
 DISK_RESERVE = 64 * 2**20
 """Bytes of disk that must stay free beside the output."""
+UNUSABLE = (OSError, ValueError)
+"""What a cache raises that cannot be written, or has a file where a folder should be: it only saves
+time, so that is no error."""
 CACHE_RESERVE = 2**30
 """Bytes that must stay free on another disk than the one where a folder was made."""
 
@@ -36,15 +38,17 @@ def keep(made: Path, name: str) -> bool:
     """
     drop()
     journal = journal_path(made)
-    if not journal.is_file() or not _has_room(_folder(), made):
-        return False
-    part = _folder() / f".{uuid4().hex}"
+    part = None
     try:
+        if not journal.is_file() or not _has_room(_folder(), made):
+            return False
+        part = _folder() / f".{uuid4().hex}"
         journal.rename(made / JOURNAL)
         _move(made, part)
         part.rename(_folder() / name)
-    except OSError:  # a full disk, or another process that keeps the same
-        shutil.rmtree(part, ignore_errors=True)
+    except UNUSABLE:  # a full disk, or another process that keeps the same
+        if part:
+            shutil.rmtree(part, ignore_errors=True)
         return False
     return True
 
@@ -78,8 +82,10 @@ def _folder() -> Path:
     return assets_folder("tried", "merge")
 
 
-def _list() -> Iterator[Path]:
-    return (path for path in sorted(_folder().iterdir()) if path.is_dir())
+def _list() -> list[Path]:
+    with suppress(*UNUSABLE):
+        return [path for path in sorted(_folder().iterdir()) if path.is_dir()]
+    return []
 
 
 def _identity(kept: Path) -> str:

@@ -69,6 +69,26 @@ def test_stale_weights_go_in_the_same_commit(api: HfApi, org: str, tmp_path: Pat
     }  # fmt: skip
 
 
+def test_pictures_of_another_merge_go_unless_the_card_shows_them(
+    api: HfApi, org: str, tmp_path: Path
+) -> None:
+    repo, folder = f"{org}/model", tmp_path / "merge"
+    folder.mkdir()
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n![old](chart.svg)")
+    pictures = {"chart.svg": b"<svg/>", "merge-tree.svg": b"<svg/>", "other.svg": b"<svg/>"}
+    publish_folder(folder, repo, replace=pictures)
+    publish_folder(folder, repo, replace={"SHA256SUMS": b"1"})
+    assert set(pictures) <= set(api.list_repo_files(repo)), "what was no merge is its owner's"
+    before = len(commits(api, repo))
+    publish_folder(folder, repo, replace={"SHA256SUMS": b"2"})
+    assert len(commits(api, repo)) == before + 1
+    assert set(pictures) - set(api.list_repo_files(repo)) == {"merge-tree.svg"}
+    publish_folder(
+        folder, repo, replace={"SHA256SUMS": b"3", "README.md": b"---\nlicense: mit\n---\n"}
+    )
+    assert set(pictures) & set(api.list_repo_files(repo)) == {"other.svg"}
+
+
 def test_hidden_files_and_links_stay_here(api: HfApi, org: str, tmp_path: Path) -> None:
     folder = nano.model(tmp_path / "model")
     (folder / ".env").write_text("secret")

@@ -102,5 +102,14 @@ def test_names_of_others_are_text_in_a_picture(figure: Figure) -> None:
     assert max(len(element.text or "") for element in root.iter(f"{SVG}text")) <= 60
 
 
+@pytest.mark.parametrize("letter", ["\ufffe", "\uffff", "\ud800", "\0", "\x0b", "\x85"])
+def test_what_xml_may_not_hold_is_not_in_a_picture(letter: str) -> None:
+    name = f"a{letter}b"
+    figure = replace(draw_chart([replace(CODE, task=name)]), words=name)
+    root = ElementTree.fromstring(to_svg(figure).encode())
+    assert root.findtext(f"{SVG}title") == "a\ufffdb"
+    assert "a\ufffdb" in [element.text for element in root.iter(f"{SVG}text")]
+
+
 def test_the_same_figure_has_the_same_bytes() -> None:
     assert to_svg(draw_chart([CODE, MATH])) == to_svg(draw_chart([CODE, MATH]))

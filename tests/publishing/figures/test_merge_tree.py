@@ -80,8 +80,20 @@ def test_a_merge_stands_right_of_and_between_what_it_merges(figure: Figure) -> N
     assert middle(ab) == pytest.approx((middle(a) + middle(b)) / 2)
 
 
-def test_no_box_covers_another_and_all_lie_inside(figure: Figure) -> None:
-    placed = list(boxes(figure).values())
+TWICE = (
+    Step(name="one", operator="linear", models=("a", "b"), parameters={}),
+    Step(name="two", operator="ties", models=("a", "b"), parameters={"density": 0.2}),
+    Step(name="three", operator="slerp", models=("b", "c"), parameters={"t": 0.4}),
+    Step(operator="linear", models=("one", "two", "three"), parameters={"normalize": False}),
+)
+"""Steps of the same two models, and one whose middle lies close to theirs."""
+
+
+@pytest.mark.parametrize("steps", [STEPS, TWICE], ids=["a tree", "steps of the same"])
+def test_no_box_covers_another_and_all_lie_inside(steps: tuple[Step, ...]) -> None:
+    figure = draw_tree(replace(RECIPE, steps=steps), None if steps is TWICE else WHY)
+    placed = [box for box in figure.shapes if isinstance(box, Box) and box.edge]
+    assert len(placed) == 7
     for one in placed:
         assert one.at[0] > 0 and one.at[0] + one.size[0] < figure.size[0]
         assert one.at[1] > 0 and one.at[1] + one.size[1] < figure.size[1]
