@@ -20,7 +20,7 @@ from simmerge_hub.merger.layout import Layout
 from simmerge_hub.merger.preflight import memory_bytes
 from simmerge_hub.merger.work.nodes import check_computing, check_nodes, describe_computing
 from simmerge_hub.merger.work.tensors import Writing, measure_wholes, write_tensors
-from simmerge_hub.operators.registry import find
+from simmerge_hub.operators.registry import PACKAGE, find
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.weights.writing.shards import Shard, Write, open_begun_shards
 from simmerge_hub.weights.writing.token import check_token, lay_token
@@ -28,7 +28,6 @@ from simmerge_hub.workers.here import Lost, Needs, Workers
 
 PARTS = 32
 """Into how many parts a merge is cut, about: enough that no node waits long for the last one."""
-PACKAGE = __name__.partition(".")[0]
 SMALLEST_PART = 8 * 2**20
 """Bytes of the output that a part has, if there are as many: handing it out takes milliseconds."""
 
@@ -73,7 +72,7 @@ def check_split(recipe: Recipe) -> None:
             "such as ties or linear",
         )
     for name in recipe.operators:
-        if not find(name).combine.__module__.startswith(f"{PACKAGE}."):
+        if not find(name).combine.__module__.startswith(PACKAGE):
             raise RecipeError(
                 f"the operator {name} is of your own, and the nodes of a cluster do not know it",
                 hint="merge it on one machine, by the same file: leave out --ray",
