@@ -1,5 +1,6 @@
 """What a merge did."""
 
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,6 +14,8 @@ from simmerge_hub.version import __version__, digest_code
 
 MAKERS = ("merger", "operators", "recipe", "weights", "signatures/probing")
 """Rooms whose code makes the bytes of a merge."""
+CPU = "CPU"
+"""Among what computes: the kind of its CPU. The others are versions."""
 Progress = Callable[[str, int, int], None]
 """Called with (tensor name, tensors done, tensors in all)."""
 
@@ -41,8 +44,25 @@ class MergeReport:
 def identify(recipe: Recipe, *what: object) -> str:
     """What says that a run makes the same bytes as another: what is made, and the code that makes
     it, one's own operators included."""
-    made_by = (versions(), digest_code(*MAKERS), own_code(recipe.operators))
+    made_by = (describe_computing(), own_code(recipe.operators))
     return sha256(repr((what, made_by)).encode()).hexdigest()
+
+
+def describe_computing() -> dict[str, str]:
+    """What the bytes of a merge depend on: versions, this package's with a digest of its code, and
+    the kind of CPU.
+
+    Torch computes the same with AVX2 and AVX512, and rounds otherwise with its DEFAULT code, which
+    is for CPUs without either.
+    """
+    import torch
+
+    default = torch.backends.cpu.get_cpu_capability() == "DEFAULT"
+    code = "torch's DEFAULT code" if default else "torch's vector code"
+    return versions() | {
+        "simmerge-hub": f"{__version__} (code {digest_code(*MAKERS)[:12]})",
+        CPU: f"{platform.machine()} ({code})",
+    }
 
 
 def versions() -> dict[str, str]:

@@ -4,25 +4,21 @@ A node must see the output's folder, have the inputs that are folders, and compu
 versions on the same kind of CPU: the bytes of a merge depend on them.
 """
 
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from blake3 import blake3
 
 from simmerge_hub.errors import OutputError, RequestError
 from simmerge_hub.merger.layout import Layout
-from simmerge_hub.merger.report import versions
+from simmerge_hub.merger.report import CPU, describe_computing
 from simmerge_hub.weights.writing.token import HINT, answer_token, is_answered
 from simmerge_hub.workers.here import Workers
 
 SAMPLES, SAMPLE_BYTES = 64, 4096
 """Spans of a file that are compared between nodes, spread evenly, and how long each is."""
-CPU = "CPU"
-"""Among what a node computes with: the kind of its CPU. The others are versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,17 +80,6 @@ def check_computing(who: str, there: Mapping[str, str], here: Mapping[str, str])
             hint="use nodes with one kind of CPU, and ATEN_CPU_CAPABILITY the same or unset on "
             "all; or merge on one machine, without --ray",
         )
-
-
-def describe_computing() -> dict[str, str]:
-    """What the bytes of a merge depend on: versions, and the kind of CPU.
-
-    Torch computes the same with AVX2 and AVX512, and rounds otherwise with its DEFAULT code, which
-    is for CPUs without either.
-    """
-    default = torch.backends.cpu.get_cpu_capability() == "DEFAULT"
-    code = "torch's DEFAULT code" if default else "torch's vector code"
-    return versions() | {CPU: f"{platform.machine()} ({code})"}
 
 
 def describe_node(folder: Path, token: str, inputs: Mapping[str, str]) -> Node:

@@ -18,7 +18,8 @@ from torch import Tensor
 from simmerge_hub.errors import OutputError, RecipeError
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.merger.preflight import memory_bytes
-from simmerge_hub.merger.work.nodes import check_computing, check_nodes, describe_computing
+from simmerge_hub.merger.report import describe_computing
+from simmerge_hub.merger.work.nodes import check_computing, check_nodes
 from simmerge_hub.merger.work.tensors import Writing, measure_wholes, write_tensors
 from simmerge_hub.operators.registry import PACKAGE, find
 from simmerge_hub.recipe import Recipe

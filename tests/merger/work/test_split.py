@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from simmerge_hub.errors import CheckpointError, OutputError, RecipeError, RequestError
-from simmerge_hub.merger import check, merge
+from simmerge_hub.merger import check, merge, report
 from simmerge_hub.merger.work import nodes, split
 from simmerge_hub.merger.work.split import cut
 from simmerge_hub.operators import OPERATORS
@@ -200,7 +200,7 @@ def test_a_node_that_cannot_do_its_part_is_named(
     refuse(r"the node 10\.0\.0\.2 does not see .*out\.partial", OutputError, answer="")
     refuse("does not see", OutputError, answer=".token-of-another-folder")
     refuse("on the node 10.0.0.2, /x is not there or not the same", RequestError, other=("/x",))
-    here = nodes.describe_computing()
+    here = report.describe_computing()
     old, plain = here | {"torch": "1.0"}, here | {"CPU": "x86_64 (torch's DEFAULT code)"}
     refuse(r"2 has torch 1\.0, and the machine", RequestError, computes_with=old)
     refuse(
@@ -216,10 +216,10 @@ def test_a_node_says_which_code_torch_has_for_its_cpu(monkeypatch: pytest.Monkey
     described: dict[str, str] = {}
     for capability in ("DEFAULT", "AVX2", "AVX512"):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda c=capability: c)
-        described[capability] = nodes.describe_computing()["CPU"]
+        described[capability] = report.describe_computing()["CPU"]
     assert described["AVX2"] == described["AVX512"] != described["DEFAULT"]
-    monkeypatch.setattr(nodes.platform, "machine", lambda: "aarch64")
-    assert nodes.describe_computing()["CPU"].startswith("aarch64 ")
+    monkeypatch.setattr(report.platform, "machine", lambda: "aarch64")
+    assert report.describe_computing()["CPU"].startswith("aarch64 ")
     here, there = ({"torch": "2", "CPU": kind} for kind in ("one", "another"))
     with pytest.raises(RequestError, match=r"of the kind another, and .* one:") as caught:
         nodes.check_computing("it", there, here)
