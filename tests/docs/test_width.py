@@ -89,7 +89,7 @@ def test_many_models(terminal: Terminal) -> None:
     [
         (("plan", "nano/cod", "nano/math"), "did you mean nano/code"),
         (("plan", "nano/cod", "nano/math"), "log in: hf auth login"),
-        (("merge", "nano/multilingal", "-o", "merged"), "did you mean nano/multilingual?"),
+        (("merge", "nano/multilingal", "-o", "merged"), "did you mean nano/multilingual"),
         (("plan", "nano/code"), "two models make a merge"),
         (("plan", *MODELS[:2], "--keep", "cooking=0.8", *STRUCTURAL), "cooking"),
         (("check", "there/is/no/such/recipe/in/any/folder/of/this/machine.yaml"), "hint:"),
