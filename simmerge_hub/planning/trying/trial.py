@@ -78,9 +78,16 @@ class Workshop:
         prompts = prompts_by_model(inputs, self.evidence)
         return recipe_of(tree, inputs.models, inputs.base, prompts)
 
+    def identity(self, tree: Tree) -> str:
+        """What the tree's merge is known by: its recipe, and the code that makes it."""
+        from simmerge_hub.merger.report import identify
+
+        recipe = self.recipe(tree)
+        return identify(recipe, recipe.fingerprint)
+
     def find(self, tree: Tree) -> Run | None:
         """What the tree's merge did, if it was run before."""
-        recipe = self.recipe(tree).fingerprint
+        recipe = self.identity(tree)
         readings = {
             task: tried.find_reading(recipe, own.digest, self.dtype)
             for task, own in self.answers.items()
@@ -108,20 +115,20 @@ class Workshop:
         """
         from simmerge_hub.merger import merge
 
-        recipe = self.recipe(tree)
+        identity = self.identity(tree)
         with TemporaryDirectory(prefix="simmerge-") as folder:
             made = Path(folder) / "merge"
-            merge(recipe, made, durable=False, spare=keep)
+            merge(self.recipe(tree), made, durable=False, spare=keep)
             merged = resolve(str(made))
             run = Run(readings=self._read(merged), sketches=self._sketch(merged, tree))
-            self._keep(recipe.fingerprint, run)
+            self._keep(identity, run)
             if keep:
-                spare.keep(made, recipe.fingerprint)
+                spare.keep(made, identity)
         return run
 
     def leave(self, chosen: Tree) -> None:
         """Delete the merge that was kept unless it is the chosen one."""
-        spare.drop(but=self.recipe(chosen).fingerprint)
+        spare.drop(but=self.identity(chosen))
 
     def check_disk(self) -> None:
         """OutputError unless there is room for one merge."""

@@ -71,7 +71,7 @@ def reading_path(recipe: str, answers: str, dtype: str) -> Path:
     """Where it is cached what the merge of a recipe makes of an expert's answers.
 
     Args:
-        recipe: the recipe's fingerprint.
+        recipe: digest of the recipe and of the code that makes it.
         answers: digest of prompts and answers.
         dtype: what was computed in.
     """

@@ -14,7 +14,7 @@ def find_reading(recipe: str, answers: str, dtype: str) -> Cross | None:
     """What the merge of a recipe makes of an expert's answers, if it is known.
 
     Args:
-        recipe: the recipe's fingerprint.
+        recipe: digest of the recipe and of the code that makes it.
         answers: digest of prompts and answers (`OwnAnswers.digest`).
         dtype: what was computed in.
     """

@@ -31,7 +31,7 @@ def keep(made: Path, name: str) -> bool:
 
     Args:
         made: the folder; it is gone from there, unless the cache's disk has no room for it.
-        name: what it is known by (`drop`): the fingerprint of its recipe.
+        name: what it is known by (`drop`): a digest of its recipe and code.
 
     Returns:
         Whether it is kept.

@@ -9,11 +9,13 @@ import pytest
 
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import ObjectiveError, OutputError, ProbeError
-from simmerge_hub.merger import merge
+from simmerge_hub.merger import merge, report
+from simmerge_hub.merger.report import identify
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Search, Sources, Tasks
 from simmerge_hub.planning.choice import CAUTION, Order
 from simmerge_hub.planning.plan import Plan, plan
+from simmerge_hub.planning.tree import Tree
 from simmerge_hub.planning.trying import trial
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.recipe import parse
@@ -79,7 +81,7 @@ def test_the_merge_that_was_made_last_is_taken_over_if_it_is_the_chosen_one(
 ) -> None:
     monkeypatch.setattr(Workshop, "find", lambda *_: None)
     made = pair()
-    spare.drop(but=made.recipe.fingerprint)
+    spare.drop(but=identify(made.recipe, made.recipe.fingerprint))
     over = merge(made.recipe, tmp_path / "over", durable=False)
     anew = merge(made.recipe, tmp_path / "anew", durable=False)
     assert (over.taken_over, anew.taken_over) == (over.tensors, 0)
@@ -95,7 +97,25 @@ def test_a_merge_that_is_not_chosen_is_not_kept(
     dropped: list[str] = []
     monkeypatch.setattr(spare, "drop", lambda *, but="": dropped.append(but))
     made = pair()
-    assert dropped == [made.recipe.fingerprint]
+    assert dropped == [identify(made.recipe, made.recipe.fingerprint)]
+
+
+def test_what_other_code_made_is_tried_again(
+    pair: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair()  # tried now, if not before
+    made: list[str] = []
+
+    def refuse(_: Workshop, tree: Tree, *, keep: bool) -> None:
+        made.append(tree.label)
+        raise OutputError("tried again")
+
+    monkeypatch.setattr(Workshop, "make", refuse)
+    pair()
+    monkeypatch.setattr(report, "digest_code", lambda *_: "another commit")
+    with pytest.raises(OutputError, match="tried again"):
+        pair()
+    assert len(made) == 1
 
 
 def test_what_was_seen_is_written_into_the_plan_and_read_again(pair: Callable[..., Plan]) -> None:
