@@ -6,7 +6,13 @@ factors   the matrices of each adapted module, by the names of modules in memory
 folding   what they do to rows of the base's tensors
 """
 
-from simmerge_hub.weights.adapters.factors import LORA, Lora, changed_tensors, separate
+from simmerge_hub.weights.adapters.factors import (
+    LORA,
+    Lora,
+    changed_tensors,
+    empty_tensors,
+    separate,
+)
 from simmerge_hub.weights.adapters.folding import Fold, check, folds
 from simmerge_hub.weights.adapters.kinds import (
     PREFIX,
@@ -19,5 +25,5 @@ from simmerge_hub.weights.adapters.kinds import (
 
 __all__ = [
     "LORA", "PREFIX", "Fold", "Lora", "base_name", "changed_tensors", "check", "check_kind",
-    "folds", "ignored_settings", "other_base", "separate", "unfoldable_error",
+    "empty_tensors", "folds", "ignored_settings", "other_base", "separate", "unfoldable_error",
 ]  # fmt: skip

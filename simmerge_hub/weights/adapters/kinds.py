@@ -36,7 +36,7 @@ def check_kind(checkpoint: Checkpoint) -> None:
     if config.get("bias", "none") != "none":
         raise unfoldable_error(checkpoint, f"trains biases too (bias={config['bias']!r})")
     started = str(config.get("init_lora_weights"))
-    if started.startswith(CHANGES_BASE):
+    if started.lower().startswith(CHANGES_BASE):  # PEFT reads OLoRA as it reads olora
         raise unfoldable_error(
             checkpoint, f"was started with {started}, which changes the base too"
         )

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
-from simmerge_hub.weights.adapters import changed_tensors, unfoldable_error
+from simmerge_hub.weights.adapters import (
+    changed_tensors,
+    check_kind,
+    empty_tensors,
+    separate,
+    unfoldable_error,
+)
 from simmerge_hub.weights.layers import layer_of
 from simmerge_hub.weights.loaded.model import TIED, build_empty, part_config, tie_groups
 from simmerge_hub.weights.loaded.names import find_parts, split_experts
@@ -35,6 +41,7 @@ def aim(
     Raises:
         AlignmentError: a tie would have to be parted that the base's config cannot part.
     """
+    adapters = [_turn_squares(adapter, base) for adapter in adapters]
     changed = [changed_tensors(adapter) for adapter in adapters]
     every = {name for names in changed for name in names}
     stacked = [a for a in adapters if a.config.get("target_parameters")]
@@ -62,6 +69,41 @@ def aim(
         return replace(adapter, targets=own) if own else adapter
 
     return [aim_one(*each) for each in zip(adapters, changed, strict=True)], base, notes
+
+
+def _turn_squares(adapter: Checkpoint, base: Checkpoint) -> Checkpoint:
+    """The adapter with the `fan_in_fan_out` that is true of its square matrices.
+
+    As in PEFT, it is the module that says how its matrix is stored, whatever the flag says.
+    """
+    stated = bool(adapter.config.get("fan_in_fan_out"))
+    names = _square_names(adapter) if stated or _stores_turned(base) else []
+    model = build_empty(base.config) if names else None
+    if model is None:
+        return adapter
+    modules = {name: type(module).__name__ for name, module in model.named_modules()}
+    owners = [_find_parameter(model, name).rpartition(".")[0] for name in names]
+    turned = {modules.get(owner) == "Conv1D" for owner in owners}
+    if len(turned) > 1:
+        raise unfoldable_error(
+            adapter, "adapts square matrices, some stored [inputs, outputs] and some not"
+        )
+    return replace(adapter, config={**adapter.config, "fan_in_fan_out": turned.pop()})
+
+
+def _square_names(adapter: Checkpoint) -> list[str]:
+    """What an adapter calls the matrices it changes of which no shape says which way they lie."""
+    check_kind(adapter)
+    loras, _ = separate(adapter, empty_tensors(adapter))
+    return [m.name for m in loras if not m.embedding and m.b.shape[0] == m.a.shape[1]]
+
+
+def _stores_turned(base: Checkpoint) -> bool:
+    """Whether any matrix lies [inputs, outputs]: beside it is a bias as long as it is wide."""
+    shapes = {name: header.shape for name, header in base.tensors.items()}
+    biases = {name: shape for name, shape in shapes.items() if name.endswith(".bias")}
+    beside = ((shapes.get(f"{n.removesuffix('.bias')}.weight", ()), s) for n, s in biases.items())
+    return any(len(w) == 2 and w[1] != w[0] and bias == w[1:] for w, bias in beside)
 
 
 def _split_adapted(model: PreTrainedModel, base: Checkpoint, names: set[str]) -> Checkpoint:

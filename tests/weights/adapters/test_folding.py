@@ -1,6 +1,7 @@
 """An adapter folded row by row is what PEFT's own merge_and_unload() gives."""
 
 import copy
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,19 @@ def test_gpt2_stores_its_matrices_transposed(config: dict[str, Any], adapted: Ad
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize(("kind", "square"), [("gpt2", "attn.c_proj"), ("llama", "q_proj")])
+@pytest.mark.parametrize("flag", [True, False])
+def test_of_squares_the_module_says_how_they_are_stored(
+    kind: str, square: str, flag: bool, adapted: Adapted
+) -> None:
+    """So PEFT reads an adapter whose fan_in_fan_out is not true of the model."""
+    base, lora, expected = adapted(kind, r=2, target_modules=[square])
+    stated = json.loads((lora / "adapter_config.json").read_text())
+    (lora / "adapter_config.json").write_text(json.dumps(stated | {"fan_in_fan_out": flag}))
+    for name, tensor in fold_in(base, lora).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
 def test_conv1d_beside_linear_is_told_by_shape(adapted: Adapted) -> None:
     """`fan_in_fan_out` is one flag; PEFT writes it as the last module left it."""
     base, lora, expected = adapted("gpt2", r=2, target_modules=["c_attn", "c_fc", "wte"])
@@ -149,6 +163,7 @@ def test_a_flag_that_shapes_contradict_is_not_trusted_for_squares(tmp_path: Path
         f"{AT[:-16]}mlp.up_proj.lora_B.weight": torch.ones(24, 2),
     }
     base = nano.model(tmp_path / "base")
+    (base / "config.json").write_text(json.dumps(nano.CONFIG | {"architectures": ["Unknown"]}))
     lora = nano.lora(tmp_path / "lora", tensors, fan_in_fan_out=True)
     with pytest.raises(CheckpointError) as caught:
         fold_in(base, lora)
@@ -180,6 +195,7 @@ def test_a_resized_vocabulary_is_refused(
         ({"init_lora_weights": "pissa"}, "was started with pissa, which changes the base too"),
         ({"init_lora_weights": "pissa_niter_16"}, "was started with pissa_niter_16"),
         ({"init_lora_weights": "olora"}, "was started with olora"),
+        ({"init_lora_weights": "OLoRA"}, "was started with OLoRA"),
         ({"init_lora_weights": "loftq"}, "was started with loftq"),
         ({"alora_invocation_tokens": [1]}, "is a LoRA of a special kind (alora_invocation_tokens)"),
         ({"layer_replication": [[0, 1]]}, "is a LoRA of a special kind (layer_replication)"),
