@@ -6,10 +6,11 @@ from the model whose tokenizer the output has, everything else from the referenc
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.alignment.modules import Modules, choose_modules
 from simmerge_hub.weights.tokens.tokenizers import VOCABULARY_FILES
 
 WEIGHTS = re.compile(
@@ -47,10 +48,16 @@ class Carried:
     of_reference: tuple[str, ...]
     of_speaker: tuple[str, ...]
     notes: tuple[str, ...]
+    modules: Modules | None = None
 
 
 def choose_files(
-    reference: Checkpoint, speaker: Checkpoint, *, custom_code: bool, rewritten: frozenset[str]
+    reference: Checkpoint,
+    speaker: Checkpoint,
+    *,
+    custom_code: bool,
+    rewritten: frozenset[str],
+    models: Iterable[Checkpoint] = (),
 ) -> Carried:
     """The files to carry over.
 
@@ -60,6 +67,10 @@ def choose_files(
         custom_code: whether Python files are carried over too.
         rewritten: files of the tokenizer that the merge writes itself: then others that hold a
             vocabulary would say something else.
+        models: all that is merged.
+
+    Raises:
+        AlignmentError: layers of sentence-transformers that differ.
     """
     ours = list(_candidates(reference))
     theirs = ours if speaker is reference else list(_candidates(speaker))
@@ -67,13 +78,18 @@ def choose_files(
     of_speaker = [n for n in theirs if not _is_of_model(n) and n not in stale]
     of_reference = [n for n in ours if _is_of_model(n)]
     python = [n for n in reference.files if PYTHON.fullmatch(n)]
+    modules = choose_modules([speaker, reference, *models])
     left = [n for n in ours if n not in of_reference and n not in theirs]
     if custom_code:
         of_reference += python
     return Carried(
         of_reference=tuple(of_reference),
         of_speaker=tuple(of_speaker),
-        notes=tuple(_notes(reference, speaker, [] if custom_code else python, left, stale)),
+        notes=(
+            *_notes(reference, speaker, [] if custom_code else python, left, stale),
+            *(modules.notes if modules else ()),
+        ),
+        modules=modules,
     )
 
 

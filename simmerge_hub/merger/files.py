@@ -38,6 +38,8 @@ def carry_over(layout: Layout, folder: Path) -> None:
     carried = layout.carried
     _copy(main, carried.of_reference, folder)
     _copy(chosen, carried.of_speaker, folder)
+    if carried.modules:
+        _copy(carried.modules.model, carried.modules.files, folder)
     if chosen is not main:  # it states ids of special tokens
         _write_generation_config(layout, folder)
     for name, text in (words.files if words else {}).items():
@@ -104,9 +106,11 @@ def check_config(layout: Layout) -> None:
     """RecipeError if the output's config or template cannot be told; before any weight is read.
 
     Raises:
-        AlignmentError: the output would be loaded with parameters that it does not store.
+        AlignmentError: the output would be loaded with parameters that it does not store, or layers
+            of sentence-transformers differ.
     """
     config = output_config(layout)
+    layout.carried  # noqa: B018
     if layout.recipe.chat_template:
         layout.template  # noqa: B018
     if layout.alignment.untied and not layout.alignment.rejected:

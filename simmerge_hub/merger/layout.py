@@ -83,6 +83,7 @@ class Layout:
             self.speaker,
             custom_code=self.recipe.custom_code,
             rewritten=frozenset(words.files if words else ()),
+            models=self.checkpoints.values(),
         )
 
     @property

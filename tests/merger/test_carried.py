@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from transformers import AutoTokenizer, GenerationConfig
 
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import merge
 from simmerge_hub.merger.carried import choose_files
+from simmerge_hub.merger.preflight import check
 from simmerge_hub.recipe import Recipe, Source, Step, load
 from tests import nano
 
@@ -64,6 +67,41 @@ def test_a_vocabulary_beside_a_union_is_left_behind(tmp_path: Path) -> None:
     chosen = choose_files(model, model, custom_code=False, rewritten=frozenset({"tokenizer.json"}))
     assert set(chosen.of_speaker) == {"tokenizer.json", "tokenizer_config.json"}
     assert "vocab.json" in chosen.notes[0] and "added tokens" in chosen.notes[0]
+
+
+def embedder(folder: Path, seed: int, dense: float, pooling: str = "mean") -> None:
+    """A model of sentence-transformers with a layer of its own after the pooling."""
+    nano.save(folder, nano.weights(seed))
+    add(folder, "1_Pooling/config.json", "2_Dense/config.json")
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": pooling}))
+    listed = [{"path": path} for path in ("", "1_Pooling", "2_Dense")]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    save_file({"linear.weight": torch.full((2, 2), dense)}, folder / "2_Dense/model.safetensors")
+
+
+def test_layers_of_sentence_transformers_are_carried_over_where_all_share_them(
+    tmp_path: Path,
+) -> None:
+    nano.save(tmp_path / "base", nano.weights())
+    embedder(tmp_path / "a", 1, 1.0)
+    embedder(tmp_path / "b", 2, 1.0, pooling="cls")
+    report = merge(recipe(tmp_path, "a", "b", base="base"), tmp_path / "out")
+    modules = {"modules.json", "1_Pooling/config.json", "2_Dense/config.json",
+               "2_Dense/model.safetensors"}  # fmt: skip
+    assert modules <= files(report.folder)
+    for name in modules:
+        assert (report.folder / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+    wanted = "b has another 1_Pooling/config.json: how sentences become vectors is as in a"
+    assert wanted in report.notes
+
+
+def test_layers_of_sentence_transformers_that_differ_are_refused(tmp_path: Path) -> None:
+    embedder(tmp_path / "a", 1, 1.0)
+    embedder(tmp_path / "b", 2, 2.0)
+    seen = r"^a and b differ in 2_Dense/model\.safetensors, a layer that sentence-transformers"
+    for run in (check, lambda r: merge(r, tmp_path / "out")):
+        with pytest.raises(AlignmentError, match=seen):
+            run(recipe(tmp_path, "a", "b"))
 
 
 @pytest.fixture
