@@ -29,6 +29,7 @@ from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.stream import Rows
 from simmerge_hub.weights.tokens.embeddings import stated_sizes, vocabulary_tensors
 from simmerge_hub.weights.tokens.extension import extend_tokenizer
+from simmerge_hub.weights.tokens.tables import refuse_other_tokens
 from simmerge_hub.weights.tokens.tokenizers import (
     TOKENIZER,
     Tokens,
@@ -83,6 +84,8 @@ def match_vocabularies(
     models = _describe_models(checkpoints, checkpoints.get(base or ""), source)
     known = [model for model in models if TOKENIZER in model.tokenizer.files]
     heights = {model.rows for model in models if model.rows is not None}
+    if len(heights) < 2:
+        refuse_other_tokens([m.tokenizer for m in models], next(iter(heights), None))
     if len(heights) < 2 and len({file_sha256(m.tokenizer, TOKENIZER) for m in known}) < 2:
         return None
     tokens = _read_all_tokens(known)

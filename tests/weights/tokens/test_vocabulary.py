@@ -372,7 +372,7 @@ def test_no_tokenizers(tmp_path: Path) -> None:
     same = {name: save(tmp_path / name, None, 4) for name in "ab"}
     assert match_vocabularies(same, None, "base") is None
     for name in same:
-        (tmp_path / name / "tokenizer.model").write_text(name)
+        (tmp_path / name / "tokenizer.model").write_text("pieces")
     slow = {name: resolve(str(tmp_path / name)) for name in same}
     assert match_vocabularies(slow, None, "base") is None
     slow["c"] = save(tmp_path / "c", None, 6)
@@ -395,6 +395,51 @@ def test_a_slow_tokenizer_beside_a_readable_one(
     chat["slow"] = resolve(str(tmp_path / "slow"))
     with pytest.raises(AlignmentError, match=r"slow has no tokenizer\.json .*slow: 5 rows, vocab"):
         match_vocabularies(chat, "base", "base")
+
+
+@pytest.mark.parametrize(
+    ("files", "seen"),
+    [
+        ({"vocab.txt": ("[PAD]\na\nb\n", "[PAD]\nb\na\n")}, "row 1 is 'a' in a, 'b' in b"),
+        ({"vocab.json": ('{"a": 0, "b": 1}', '{"a": 1, "b": 0}')}, "row 0 is 'a' in a, 'b' in b"),
+        (
+            {"tokenizer.model": ("x", "x"), "added_tokens.json": ('{"<p>": 3}', '{"<e>": 3}')},
+            "row 3 is '<p>' in a, '<e>' in b",
+        ),
+        ({"tokenizer.model": ("x", "y")}, "tokenizer.model of a and b are not the same"),
+        (
+            {"tokenizer.json": ("", None), "vocab.txt": (None, "a\n")},
+            "row 0 is '<unk>' in a, 'a' in b",
+        ),
+    ],
+    ids=["list", "table", "added", "pieces", "readable beside a list"],
+)
+def test_rows_of_other_tokens_where_no_tokenizer_is_readable(
+    files: dict[str, tuple[str | None, str | None]], seen: str, tmp_path: Path
+) -> None:
+    """As many rows in both: nothing but these files says that they are not the same tokens."""
+    for place, name in enumerate("ab"):
+        readable = files.get("tokenizer.json", (None, None))[place] is not None
+        save(tmp_path / name, word_level(BASIC) if readable else None, 4)
+        for file, texts in files.items():
+            if (text := texts[place]) and file != "tokenizer.json":
+                (tmp_path / name / file).write_text(text)
+    with pytest.raises(AlignmentError) as caught:
+        match_vocabularies({n: resolve(str(tmp_path / n)) for n in "ab"}, None, "base")
+    lacking = "b" if "tokenizer.json" in files else "a"
+    assert str(caught.value) == (
+        f"the vocabularies differ, and {lacking} has no tokenizer.json to tell how ({seen})"
+    )
+
+
+def test_rows_of_the_same_tokens_where_no_tokenizer_is_readable(tmp_path: Path) -> None:
+    save(tmp_path / "a", word_level(BASIC), 4)
+    for name in "bc":
+        save(tmp_path / name, None, 4)
+        (tmp_path / name / "vocab.txt").write_text("\n".join(BASIC))
+        (tmp_path / name / "added_tokens.json").write_text('{"<pad>": 9}')
+    models_ = {n: resolve(str(tmp_path / n)) for n in "abc"}
+    assert match_vocabularies(models_, None, "base") is None
 
 
 def test_rows_that_the_config_does_not_state(tmp_path: Path) -> None:
