@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from simmerge_hub.merger import merge
@@ -68,6 +69,20 @@ def test_the_tokenizer_of_a_model(family: Path) -> None:
     check_loads(family / "out", WORDS + 1)
     for file in ("config.json", "generation_config.json"):
         assert json.loads((family / "out" / file).read_text())["eos_token_id"] == WORDS
+
+
+def test_a_bias_of_one_row_follows_its_tokens(family: Path) -> None:
+    """As BART and Marian store what they add to the logits: [1, V]."""
+    bias = "final_logits_bias"
+    for place, name in enumerate(("base", "code", "math")):
+        tensors = nano.load(family / name)
+        tensors[bias] = 100.0 * place + torch.arange(len(tensors[HEAD]))[None]
+        save_file(tensors, family / name / "model.safetensors", {"format": "pt"})
+    merge(recipe(family, "code", "math", tokenizer="union"), family / "out")
+    merged = nano.load(family / "out")[bias]
+    assert merged.shape == (1, WORDS + 2)
+    assert torch.equal(merged[0, :WORDS], 150.0 + torch.arange(WORDS))
+    assert merged[0, WORDS:].tolist() == [100.0 + WORDS, 150.0 + WORDS + 0.5]
 
 
 def test_the_same_size_with_other_tokens(tmp_path: Path) -> None:

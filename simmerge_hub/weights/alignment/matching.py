@@ -24,6 +24,7 @@ from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.heads import Heads, Shape
 from simmerge_hub.weights.alignment.meaning import conflicts, differences, label_conflicts
 from simmerge_hub.weights.layers import Placement, depths, layer_of, main_stack, place_slices
+from simmerge_hub.weights.tokens.embeddings import resize
 
 Span = Mapping[str, tuple[int, int]]
 """Model name -> layers [first, last) of one slice."""
@@ -146,7 +147,7 @@ class Matcher:
         )
 
     def _output_shape(self, name: str, shape: Shape) -> Shape:
-        return (self.rows, *shape[1:]) if name in self.resized else shape
+        return resize(shape, self.rows) if name in self.resized else shape
 
     def _shape(self, model: str, origins: Mapping[str, str]) -> Shape:
         return self.shapes[model][origins[model]]
@@ -177,7 +178,7 @@ class Matcher:
         before = len(self.rejected)
         for model in origins:
             shape = self._shape(model, origins)
-            if shape == wanted or (name in self.resized and shape[1:] == wanted[1:]):
+            if shape == wanted or (name in self.resized and resize(shape, 0) == resize(wanted, 0)):
                 continue
             alike = len(shape) == len(wanted) == 2 and shape[1] == wanted[1]
             kind = "has another vocabulary size" if alike else "has another shape"

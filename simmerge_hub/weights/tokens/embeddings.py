@@ -4,7 +4,7 @@ Told from names, shapes and the config's vocab_size; nothing is known of any arc
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from simmerge_hub.weights.layers import layer_of
@@ -32,8 +32,8 @@ def vocabulary_tensors(
         if 0 < len(shape) < 3 and layer_of(name) is None and not POSITION.fullmatch(name.lower())
     }
     for size in stated_sizes(config):
-        tall = {name: shape for name, shape in outside.items() if shape[0] == size}
-        matrices = {name for name, shape in tall.items() if len(shape) == 2}
+        tall = {n: shape for n, shape in outside.items() if shape[0] == size or shape == (1, size)}
+        matrices = {n for n, shape in tall.items() if len(shape) == 2 and not is_row(shape)}
         if matrices:
             return size, frozenset(matrices | _biases(tall, matrices, size))
     return None, frozenset()
@@ -46,10 +46,20 @@ def _biases(tall: Mapping[str, tuple[int, ...]], matrices: set[str], size: int) 
     return {
         name
         for name, shape in tall.items()
-        if len(shape) == 1
+        if (len(shape) == 1 or is_row(shape))
         and name.endswith("bias")
         and (not as_wide or name.rpartition(".")[0] in modules)
     }
+
+
+def is_row(shape: Sequence[int]) -> bool:
+    """Whether a vocabulary tensor is a matrix of one row, [1, V]: a bias, as BART stores it."""
+    return len(shape) == 2 and shape[0] == 1
+
+
+def resize(shape: Sequence[int], rows: int) -> tuple[int, ...]:
+    """The shape of a vocabulary tensor with another number of tokens."""
+    return (1, rows) if is_row(shape) else (rows, *shape[1:])
 
 
 def stated_sizes(config: Mapping[str, Any]) -> Iterator[int]:

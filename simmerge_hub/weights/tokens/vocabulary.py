@@ -16,7 +16,7 @@ stay ordinary (with their merges), and a token that the chosen tokenizer has kee
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.weights.gather import fill_origins, gather_rows
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.stream import Rows
-from simmerge_hub.weights.tokens.embeddings import stated_sizes, vocabulary_tensors
+from simmerge_hub.weights.tokens.embeddings import is_row, stated_sizes, vocabulary_tensors
 from simmerge_hub.weights.tokens.extension import extend_tokenizer
 from simmerge_hub.weights.tokens.tables import refuse_other_tokens
 from simmerge_hub.weights.tokens.tokenizers import (
@@ -111,12 +111,16 @@ def rearrange(
     Args:
         vocabulary: of these models.
         base: the name of the base, whose rows stand in for missing ones.
-        rows: model name -> its tensor, [V, D] or [V]; V may differ.
+        rows: model name -> its tensor, [V, D], [V] or [1, V]; V may differ.
 
     Returns:
-        Model name -> the tensor, [size, D] or [size]. Rows that follow on each other in a model
-        are fetched in one read.
+        Model name -> the tensor, [size, D], [size] or [1, size]. Rows that follow on each other in
+        a model are fetched in one read.
     """
+    if all(is_row(tensor.shape) for tensor in rows.values()):
+        vectors = {name: replace(tensor, shape=tensor.shape[1:]) for name, tensor in rows.items()}
+        made = rearrange(vocabulary, base, vectors)
+        return {name: replace(vector, shape=(1, *vector.shape)) for name, vector in made.items()}
     names = [name for name in vocabulary.origins if name in rows]
     table = torch.stack([vocabulary.origins[name] for name in names])
     sources = [rows[name] for name in names]

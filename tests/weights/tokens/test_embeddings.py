@@ -34,6 +34,8 @@ T5 = {"shared.weight": (32, 8), "encoder.block.0.layer.0.q.weight": (32, 8)}
          {"model.embed_tokens.weight", "lm_head.weight"}),
         (LLAMA, {"thinker_config": {"text_config": {"vocab_size": 20}}}, 20,
          {"model.embed_tokens.weight", "lm_head.weight"}),
+        ({"model.shared.weight": (32, 8), "final_logits_bias": (1, 32), "scale": (1, 32)},
+         {"vocab_size": 32}, 32, {"model.shared.weight", "final_logits_bias"}),
         (LLAMA, {"vocab_size": 21}, None, set()),
         (LLAMA, {"vocab_size": True, "x": {"vocab_size": "20"}, "y": {"vocab_size": -1}}, None,
          set()),
