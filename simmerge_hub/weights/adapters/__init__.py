@@ -17,13 +17,16 @@ from simmerge_hub.weights.adapters.folding import Fold, check, folds
 from simmerge_hub.weights.adapters.kinds import (
     PREFIX,
     base_name,
+    base_names,
     check_kind,
     ignored_settings,
     other_base,
+    unaimed_modules,
     unfoldable_error,
 )
 
 __all__ = [
-    "LORA", "PREFIX", "Fold", "Lora", "base_name", "changed_tensors", "check", "check_kind",
-    "empty_tensors", "folds", "ignored_settings", "other_base", "separate", "unfoldable_error",
+    "LORA", "PREFIX", "Fold", "Lora", "base_name", "base_names", "changed_tensors", "check",
+    "check_kind", "empty_tensors", "folds", "ignored_settings", "other_base", "separate",
+    "unaimed_modules", "unfoldable_error",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
 from simmerge_hub.weights.adapters.kinds import (
     LORA,
     MAGNITUDE,
-    base_name,
+    base_names,
     check_kind,
     unfoldable_error,
 )
@@ -79,8 +79,9 @@ def separate(
     Raises:
         CheckpointError: A or B is missing, or they do not multiply.
     """
-    left = {base_name(name): tensor for name, tensor in tensors.items()}
-    if len(left) < len(tensors):
+    names = base_names(tensors)
+    left = {short: tensors[name] for name, short in names.items()}
+    if len(left) < len(names):
         raise unfoldable_error(checkpoint, "holds several adapters in one file")
     loras = [_take_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
     for name in left:

@@ -1,10 +1,13 @@
 """Which adapters are products of two matrices, and which are more, or other."""
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters.settings import check_settings, unknown_settings
+from simmerge_hub.weights.layers import layer_of
 
 CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that also change the base's weights, as PEFT names them."""
@@ -21,6 +24,8 @@ ADAPTER_NAME = re.compile(
 WRAPPED = re.compile(r"\.base_layer\.(?!(?:base_layer\.)*lora_)")
 """Before a module's own tensors; parameters of one module are adapted in layers, named so too."""
 MAGNITUDE = ".lora_magnitude_vector"
+SAVED, BEFORE = ".modules_to_save.", ".original_module."
+"""In the names of a module that is trained whole: what it became, and what it was."""
 LORA = re.compile(r"(.+)\.lora_(embedding_)?A(\.weight)?")
 
 
@@ -48,7 +53,7 @@ def check_kind(checkpoint: Checkpoint) -> None:
 
 def _check_magnitudes(checkpoint: Checkpoint) -> None:
     """A DoRA without its vectors, or vectors that PEFT would pass over, is another model."""
-    names = [base_name(name) for name in checkpoint.tensors]
+    names = base_names(checkpoint.tensors).values()
     adapted = {match[1] for name in names if (match := LORA.fullmatch(name))}
     scaled = {name.partition(MAGNITUDE)[0] for name in names if MAGNITUDE in name}
     if checkpoint.config.get("use_dora"):
@@ -86,6 +91,54 @@ def ignored_settings(checkpoint: Checkpoint) -> list[str]:
     )
 
 
+def unaimed_modules(checkpoint: Checkpoint) -> list[str]:
+    """A sentence if an adapter holds matrices of modules that its config does not name; [] if not.
+
+    PEFT makes no room for those, and passes over them without a word.
+    """
+    config, names = checkpoint.config, base_names(checkpoint.tensors).values()
+    modules = sorted({match[1] for name in names if (match := LORA.fullmatch(name))})
+    if config.get("target_parameters") or config.get("ensure_weight_tying"):
+        return []  # then there are more than its target_modules
+    unaimed = [module for module in modules if not _is_aimed_at(module, config)]
+    if not unaimed:
+        return []
+    more = f" and {len(unaimed) - 1} more" if unaimed[1:] else ""
+    return [
+        f"{checkpoint.name} holds matrices of {unaimed[0]}{more}, at which its config does not "
+        "aim: PEFT passes over them, here they are added"
+    ]
+
+
+def _is_aimed_at(module: str, config: Mapping[str, Any]) -> bool:
+    """By PEFT's rules for lists of names; True where the config has a pattern or nothing."""
+    excluded, targets = config.get("exclude_modules"), config.get("target_modules")
+    if isinstance(excluded, list) and _is_listed(module, excluded):
+        return False
+    if not isinstance(targets, list) or module in targets:
+        return True
+    layers, at = config.get("layers_to_transform"), layer_of(module)
+    layers = [layers] if isinstance(layers, int) else layers
+    in_layers = not layers or config.get("layers_pattern") or not at or at.number in layers
+    return _is_listed(module, targets) and bool(in_layers)
+
+
+def _is_listed(module: str, names: Iterable[str]) -> bool:
+    return any(module == name or module.endswith(f".{name}") for name in names)
+
+
+def base_names(names: Iterable[str]) -> dict[str, str]:
+    """Stored tensor -> `base_name`, but for copies that PEFT saves and does not read.
+
+    Of a module that is trained whole it saves what it was before (`original_module`) and, where
+    embeddings are saved too, the same tensor under a second name.
+    """
+    every = set(names)
+    copies = {n for n in every if n.replace(SAVED, ".") in every - {n}}
+    copies |= {n for n in every if n.replace(BEFORE, ".") in every - {n}}
+    return {name: base_name(name) for name in names if name not in copies}
+
+
 def base_name(name: str) -> str:
     """What a stored tensor's parameter is called in memory.
 
@@ -94,4 +147,4 @@ def base_name(name: str) -> str:
     """
     short = name.replace("_orig_mod.", "").removeprefix("module.").removeprefix(PREFIX)
     short = ADAPTER_NAME.sub(r"\1", short)
-    return WRAPPED.sub(".", short.replace(".modules_to_save.", "."))
+    return WRAPPED.sub(".", short.replace(SAVED, "."))

@@ -79,6 +79,7 @@ class Matcher:
             if model.kind == "adapter":
                 self.notes += adapters.other_base(model, reference)
                 self.notes += adapters.ignored_settings(model)
+                self.notes += adapters.unaimed_modules(model)
             elif model is not reference:
                 self.rejected += [
                     Rejection(name="config.json", model=name, reason=reason)

@@ -70,7 +70,7 @@ def read_source(checkpoint: Checkpoint) -> Source:
         raise adapters.unfoldable_error(
             checkpoint, "is a DoRA adapter: its delta depends on the base"
         )
-    names = {adapters.base_name(name): name for name in checkpoint.tensors}
+    names = {short: name for name, short in adapters.base_names(checkpoint.tensors).items()}
     return Source(
         checkpoint=checkpoint,
         loras={lora.module: lora for lora in loras},

@@ -171,6 +171,49 @@ def test_a_flag_that_shapes_contradict_is_not_trusted_for_squares(tmp_path: Path
     assert caught.value.hint == UNLOAD
 
 
+@pytest.mark.parametrize(
+    ("config", "unaimed"),
+    [
+        ({"target_modules": ["q_proj"]}, False),
+        ({"target_modules": [AT.removeprefix("base_model.model.")]}, False),
+        ({"target_modules": ".*q_proj", "layers_to_transform": None}, False),
+        ({}, False),
+        ({"target_modules": ["v_proj"]}, True),
+        ({"target_modules": ["v_proj"], "ensure_weight_tying": True}, False),
+        ({"target_modules": ["proj"]}, True),
+        ({"target_modules": ["q_proj"], "layers_to_transform": [1]}, True),
+        ({"target_modules": ["q_proj"], "layers_to_transform": 0}, False),
+        ({"target_modules": ["q_proj"], "exclude_modules": ["q_proj"]}, True),
+    ],
+)
+def test_matrices_that_peft_passes_over_are_said(
+    config: dict[str, Any], unaimed: bool, tmp_path: Path
+) -> None:
+    base = resolve(str(nano.model(tmp_path / "base")))
+    lora = resolve(str(nano.lora(tmp_path / "lora", **config)))
+    said = (
+        "lora holds matrices of model.layers.0.self_attn.q_proj, at which its config does not "
+        "aim: PEFT passes over them, here they are added"
+    )
+    assert (said in align_strict([lora], base).notes) == unaimed
+
+
+@pytest.mark.parametrize("module", ["embed_tokens", "lm_head"])
+def test_modules_trained_whole_and_saved_as_embeddings_too(module: str, adapted: Adapted) -> None:
+    """Where PEFT saves embeddings it writes them three times, and reads the plain name."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base, lora, expected = adapted(r=2, target_modules=["q_proj"], modules_to_save=[module])
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=[module])
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    model.load_adapter(str(lora), "default")
+    model.save_pretrained(lora, save_embedding_layers=True)
+    assert sum(module in name and "lora" not in name for name in nano.load(lora)) == 3
+    for name, tensor in fold_in(base, lora).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
 def test_a_resized_vocabulary_is_refused(
     bases: dict[str, Any], tmp_path: Path, adapted: Adapted
 ) -> None:
