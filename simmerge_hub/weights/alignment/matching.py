@@ -22,7 +22,12 @@ from typing import Any
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.heads import Heads, Shape
-from simmerge_hub.weights.alignment.meaning import conflicts, differences, label_conflicts
+from simmerge_hub.weights.alignment.meaning import (
+    conflicts,
+    differences,
+    input_differences,
+    label_conflicts,
+)
 from simmerge_hub.weights.layers import Placement, depths, layer_of, main_stack, place_slices
 from simmerge_hub.weights.tokens.embeddings import resize
 
@@ -85,7 +90,7 @@ class Matcher:
                     Rejection(name="config.json", model=name, reason=reason)
                     for reason in conflicts(reference, model)
                 ]
-                self.notes += differences(reference, model)
+                self.notes += [*differences(reference, model), *input_differences(reference, model)]
         full = {name: m for name, m in self.sources.items() if m.kind == "full"}
         for name, reason in label_conflicts(full):
             self.rejected.append(Rejection(name="config.json", model=name, reason=reason))

@@ -9,13 +9,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from simmerge_hub.documents import DocumentError, read_json_object
+from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of
 from simmerge_hub.weights.loaded.model import silence
 
-DECISIVE = ("model_type", "num_attention_heads", "n_head", "num_key_value_heads", "head_dim",
-            "num_experts_per_tok")  # fmt: skip
+DECISIVE = re.compile(
+    r"model_type|num_experts_per_tok|is_decoder|d_kv|(.*_)?head_dim|n_head"
+    r"|(.*_)?(n|num|encoder|decoder)_((attention|key|value|kv|key_value|query)_)?heads"
+)
 """Settings with which weights of another value cannot be merged."""
 ELSEWHERE = {*CONFIG_KEYS, *LAYER_COUNTS, "vocab_size", "tie_word_embeddings", "id2label",
              "label2id", "num_labels", "tokenizer_class"}  # fmt: skip
@@ -25,9 +29,14 @@ HARMLESS = re.compile(
     r"|.*drop(out|path)?(_.*)?|.*_pdrop|.*initializer.*|.*init_(std|range|factor|scale)|.*token_ids?"
     r"|problem_type|finetuning_task|output_.*|return_.*|router_aux_loss_coef|pretraining_tp"
     r"|gradient_checkpointing|.*attn_implementation|task_specific_params|torchscript|prefix"
-    r"|use_return_dict|is_decoder|chunk_size_feed_forward|unsloth_.*|model_name|.*_path|language"
+    r"|use_return_dict|chunk_size_feed_forward|unsloth_.*|model_name|.*_path|language"
 )
 """Settings that say how a model is trained, stored or run, not what its weights compute."""
+PREPARED = ("preprocessor_config.json", "video_preprocessor_config.json",
+            "image_processor_config.json", "feature_extractor_config.json")  # fmt: skip
+"""Files that say how pictures and sounds become numbers."""
+NAMING = re.compile(r"_.*|.*processor_(class|type)|feature_extractor_type|transformers_version")
+"""What they say that computes nothing."""
 LABEL_HEAD = re.compile(r".*(classif|score|head|out_proj|outputs|logits|cls|v_proj).*")
 UNNAMED_LABEL = re.compile(r"LABEL_\d+")
 
@@ -37,7 +46,7 @@ def conflicts(reference: Checkpoint, model: Checkpoint) -> list[str]:
     return [
         f"says {key} {_shorten(said)}, in {reference.name} {_shorten(wanted)}"
         for key, wanted, said in _all_differences(reference, model)
-        if key.rpartition(".")[2] in DECISIVE and None not in (wanted, said)
+        if DECISIVE.fullmatch(key.rpartition(".")[2]) and None not in (wanted, said)
     ]
 
 
@@ -47,8 +56,31 @@ def differences(reference: Checkpoint, model: Checkpoint) -> list[str]:
         f"{model.name} has {key} {_shorten(said)}; the output has {_shorten(wanted)} of "
         f"{reference.name}"
         for key, wanted, said in _all_differences(reference, model)
-        if key.rpartition(".")[2] not in DECISIVE
+        if not DECISIVE.fullmatch(key.rpartition(".")[2])
     ]
+
+
+def input_differences(reference: Checkpoint, model: Checkpoint) -> list[str]:
+    """Sentences about pictures and sounds that a model was fed otherwise than the output is."""
+    sentences = []
+    for name in PREPARED:
+        wanted, said = _read_prepared(reference, name), _read_prepared(model, name)
+        apart = [key for key in {**wanted, **said} if wanted.get(key) != said.get(key)]
+        if said and apart:
+            sentences.append(
+                f"{model.name} has {apart[0]} {_shorten(said.get(apart[0]))} in {name}; the output "
+                f"has {_shorten(wanted.get(apart[0]))} of {reference.name}"
+            )
+    return sentences
+
+
+def _read_prepared(model: Checkpoint, name: str) -> dict[str, Any]:
+    """What a file of a model says of its inputs; {} if there is none, or none that can be read."""
+    try:
+        stated = read_json_object(read_text(model.location, model.files, name))
+    except DocumentError:
+        return {}
+    return {key: value for key, value in stated.items() if not NAMING.fullmatch(key)}
 
 
 def label_conflicts(models: Mapping[str, Checkpoint]) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """What configs say about the same weights."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,13 @@ import pytest
 import torch
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.alignment.meaning import conflicts, differences, label_conflicts
+from simmerge_hub.weights.alignment.align import align
+from simmerge_hub.weights.alignment.meaning import (
+    conflicts,
+    differences,
+    input_differences,
+    label_conflicts,
+)
 from tests import nano
 
 
@@ -32,6 +39,13 @@ def with_config(checkpoint: Checkpoint, **config: Any) -> Checkpoint:
         ({"rope_theta": 1}, {"rope_theta": 2}, []),  # may differ
         ({"text_config": {"n_head": 4}}, {"text_config": {"n_head": 2}},
          ["says text_config.n_head 2, in one 4"]),
+        ({"n_heads": 4}, {"n_heads": 2}, ["says n_heads 2, in one 4"]),
+        ({"encoder_attention_heads": 4}, {"encoder_attention_heads": 2},
+         ["says encoder_attention_heads 2, in one 4"]),
+        ({"linear_num_key_heads": 4}, {"linear_num_key_heads": 2},
+         ["says linear_num_key_heads 2, in one 4"]),
+        ({"is_decoder": False}, {"is_decoder": True}, ["says is_decoder True, in one False"]),
+        ({"num_heads_shared": 4}, {"num_heads_shared": 2}, []),
         ({"text_config": {"n_head": 4}}, {"text_config": 3}, []),
         ({"text": {"n_head": 4}}, {"text": {"n_head": 2}}, []),  # no part of a model
     ],
@@ -52,6 +66,25 @@ def test_what_the_output_will_not_have(pair: tuple[Checkpoint, Checkpoint]) -> N
     assert differences(reference, model) == [
         "two has rope_theta 500000; the output has 10000 of one"
     ]
+
+
+def test_inputs_that_are_prepared_otherwise(tmp_path: Path) -> None:
+    name = "preprocessor_config.json"
+    prepared = {
+        "one": {"image_mean": [0.5], "size": 8, "image_processor_type": "A"},
+        "same": {"size": 8, "image_mean": [0.5], "image_processor_type": "B"},
+        "other": {"image_mean": [0.4], "size": 8},
+    }
+    for model, stated in prepared.items():
+        (nano.model(tmp_path / model) / name).write_text(json.dumps(stated))
+    nano.model(tmp_path / "none")
+    one, same, other, none = (resolve(str(tmp_path / n)) for n in (*prepared, "none"))
+    assert input_differences(one, same) == input_differences(one, none) == []
+    assert input_differences(one, other) == [
+        f"other has image_mean [0.4] in {name}; the output has [0.5] of one"
+    ]
+    assert input_differences(none, one)[0].endswith("; the output has None of none")
+    assert set(input_differences(one, other)) <= set(align([one, other]).notes)
 
 
 LLAMA = {"model_type": "llama", "num_attention_heads": 4, "hidden_size": 64}
