@@ -15,6 +15,7 @@ from simmerge_hub.weights.alignment.matching import TensorMatch
 from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype
 from simmerge_hub.weights.tokens.speech import choose_speaker, default_template, is_template
+from simmerge_hub.weights.tokens.tokenizers import pipeline_notes
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
 
 
@@ -97,7 +98,8 @@ class Layout:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided by rule, in sentences."""
-        words = self.vocabulary.notes if self.vocabulary else ()
+        full = [model for model in self.checkpoints.values() if model.kind == "full"]
+        words = self.vocabulary.notes if self.vocabulary else pipeline_notes(full, self.speaker)
         files = self.carried.notes
         return (*self.alignment.notes, *self.said, *words, *files, *self._narrowing_notes())
 

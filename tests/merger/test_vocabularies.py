@@ -111,3 +111,16 @@ def check_loads(folder: Path, size: int):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert len(tokenizer) == size
     return tokenizer
+
+
+def test_a_tokenizer_that_treats_text_otherwise_is_named(family: Path) -> None:
+    for name in ("code", "math"):
+        nano.save(family / name, nano.weights(len(name)))
+        (family / name / "tokenizer.json").write_text(nano.words(WORDS))
+    stated = json.loads(nano.words(WORDS)) | {"normalizer": {"type": "Lowercase"}}
+    (family / "math" / "tokenizer.json").write_text(json.dumps(stated))
+    report = merge(recipe(family, "code", "math", base=False), family / "out")
+    assert (
+        "the tokenizer of math treats text otherwise than that of code, which the output has: "
+        "normalizer"
+    ) in report.notes

@@ -7,12 +7,13 @@ next free ones in the order of the file. A file that says otherwise contradicts 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from simmerge_hub.documents import read_json
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
@@ -25,6 +26,8 @@ VOCABULARY_FILES = re.compile(r"tokenizer\.[^/]*|vocab\.[^/]*|[^/]*\.model|merge
 MODEL_TYPES = ("BPE", "WordPiece", "WordLevel")
 """Types of models whose vocabulary is a table of ids; a Unigram's is a list with scores."""
 
+PIPELINE = ("normalizer", "pre_tokenizer", "post_processor")
+"""What tokenizer.json says of a text before it is looked up, and of tokens put around it."""
 ID_SLACK = 2**16
 """How far ids may lie beyond what there are tokens and rows for."""
 
@@ -75,6 +78,38 @@ def ids_with_rows(tokens: Tokens, rows: int | None) -> Mapping[str, int]:
     if rows is None:
         return tokens.ids
     return {token: number for token, number in tokens.ids.items() if number < rows}
+
+
+def pipeline_notes(models: Iterable[Checkpoint], chosen: Checkpoint) -> list[str]:
+    """Sentences about models whose tokenizer.json makes other tokens of the same text.
+
+    Args:
+        models: what is merged; those without a tokenizer.json are passed over.
+        chosen: whose tokenizer the output has.
+    """
+    if TOKENIZER not in chosen.files:
+        return []
+    own, notes = file_sha256(chosen, TOKENIZER), []
+    others = {model.ref: model for model in models if TOKENIZER in model.files}
+    for model in others.values():
+        if file_sha256(model, TOKENIZER) == own:
+            continue
+        wanted, said = (_pipeline(_read_json(each, TOKENIZER)) for each in (chosen, model))
+        if apart := [part for part in wanted if wanted[part] != said[part]]:
+            notes.append(
+                f"the tokenizer of {model.name} treats text otherwise than that of {chosen.name}, "
+                f"which the output has: {', '.join(apart)}"
+            )
+    return notes
+
+
+def _pipeline(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tokenizer does before, between and after its table of tokens."""
+    model = data.get("model")
+    merges = model.get("merges") if isinstance(model, dict) else None
+    pairs = merges if isinstance(merges, list) else []
+    texts = [" ".join(map(str, pair)) if isinstance(pair, list) else pair for pair in pairs]
+    return {**{part: data.get(part) for part in PIPELINE}, "merges": texts}
 
 
 class _Malformed(Exception):

@@ -13,6 +13,7 @@ from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.weights.tokens.tokenizers import (
     ids_with_rows,
+    pipeline_notes,
     read_tokens,
     vocabulary_files,
 )
@@ -172,6 +173,23 @@ def test_the_formats_of_a_tokenizer(tmp_path: Path) -> None:
         "tokenizer.model",
         "vocab.json",
     )
+
+
+def test_the_same_tokens_of_text_that_is_treated_otherwise(tmp_path: Path) -> None:
+    vocab = {"a": 0, "b": 1, "ab": 2}
+    plain = file(pairs(vocab, ["a b"]))
+    contents = {
+        "one": plain,
+        "same": {**file(pairs(vocab, [["a", "b"]])), "truncation": {"max_length": 5}},
+        "lower": {**plain, "normalizer": {"type": "Lowercase"}},
+        "split": {**file(pairs(vocab, [])), "post_processor": {"type": "ByteLevel"}},
+    }
+    one, *others = [checkpoint(tmp_path / name, content) for name, content in contents.items()]
+    said = "treats text otherwise than that of one, which the output has"
+    assert pipeline_notes([one, *others], one) == [
+        f"the tokenizer of lower {said}: normalizer",
+        f"the tokenizer of split {said}: post_processor, merges",
+    ]
 
 
 def test_tokens_beyond_the_rows_have_none(tmp_path: Path) -> None:
