@@ -14,7 +14,7 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
-from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
+from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of, main_stack
 from simmerge_hub.weights.loaded.origins import find_missing
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
@@ -111,10 +111,48 @@ def check_config(layout: Layout) -> None:
     """
     config = output_config(layout)
     layout.carried  # noqa: B018
+    if not layout.alignment.rejected:
+        _refuse_lost(layout.reference)
     if layout.recipe.chat_template:
         layout.template  # noqa: B018
     if layout.alignment.untied and not layout.alignment.rejected:
         _refuse_missing(layout, config)
+
+
+def _refuse_lost(main: Checkpoint) -> None:
+    """Where all models lack layers or a head that the config has, transformers would make them up.
+
+    It is asked only where headers look so: it knows layers that share weights, and ties.
+    """
+    if not (_lacks_layers(main) or _lacks_head(main)):
+        return
+    lost = find_missing(main.config, main.tensors)
+    if lost:
+        raise AlignmentError(
+            f"{main.name} stores no {min(lost)}, which a model of its config has: transformers "
+            "would make it up",
+            hint="fetch the models again if a file is incomplete; if their head is the embedding, "
+            "write `tie_word_embeddings: true` into the config.json of copies",
+        )
+
+
+def _lacks_layers(main: Checkpoint) -> bool:
+    stored = [place.number for name in main.tensors if (place := layer_of(name))]
+    stated = [
+        part[key]
+        for part in _parts(dict(main.config))
+        for key in LAYER_COUNTS
+        if "vocab_size" in part and type(part.get(key)) is int
+    ]
+    return bool(stored) and max(stated, default=0) > max(stored) + 1
+
+
+def _lacks_head(main: Checkpoint) -> bool:
+    """Whether the config says that a head is not tied, and one tensor has a row for each token."""
+    kinds = main.config.get("architectures")
+    answers = any("LM" in str(kind) for kind in kinds) if isinstance(kinds, list) else False
+    tall = {n for n in vocabulary_tensors(shapes(main), main.config)[1] if n.endswith("weight")}
+    return answers and main.config.get("tie_word_embeddings") is False and len(tall) == 1
 
 
 def _refuse_missing(layout: Layout, config: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger.files import carry_over, check_config, output_config
 from simmerge_hub.merger.layout import Layout, lay_out
@@ -68,14 +68,17 @@ def test_layers_are_counted_and_their_lists_cut(tmp_path: Path) -> None:
     ("config", "seen"),
     [
         ({"is_encoder_decoder": True}, "a is an encoder-decoder"),
-        ({"num_hidden_layers": 7}, r"does not say how many layers it has: none of .* is 2"),
+        ({"num_hidden_layers": None}, r"does not say how many layers it has: none of .* is 2"),
     ],
 )
 def test_layers_that_cannot_be_counted(tmp_path: Path, config: dict[str, Any], seen: str) -> None:
     part = Slice(layers={"a": (0, 1), "b": (0, 1)})
     with pytest.raises(RecipeError, match=seen):
         check_config(layout(tmp_path, config, part))
-    check_config(layout(tmp_path, config))
+
+
+def test_an_encoder_decoder_needs_no_count_of_layers(tmp_path: Path) -> None:
+    check_config(layout(tmp_path, {"is_encoder_decoder": True}))
 
 
 def test_an_untied_head(tmp_path: Path) -> None:
@@ -119,3 +122,26 @@ def test_files_that_are_carried_over(tmp_path: Path) -> None:
             path.unlink()
         out.rmdir()
     assert one.reference.name == "a"
+
+
+@pytest.mark.parametrize("lost", ["layers.1.", "lm_head"])
+def test_what_all_models_lack_is_not_made_up(lost: str, tmp_path: Path) -> None:
+    config = {"vocab_size": nano.VOCABULARY, "tie_word_embeddings": False}
+    for seed, name in enumerate("ab"):
+        tensors = {n: t for n, t in nano.weights(seed).items() if lost not in n}
+        nano.save(tmp_path / name, tensors, config={**nano.CONFIG, **config})
+    with pytest.raises(AlignmentError, match=rf"^a stores no .*{lost}.*would make it up$"):
+        check_config(layout(tmp_path, {}))
+
+
+def test_layers_that_share_weights_are_not_missed(tmp_path: Path) -> None:
+    """An ALBERT counts layers that are one."""
+    from transformers import AlbertConfig, AlbertForMaskedLM
+
+    small = AlbertConfig(
+        vocab_size=20, embedding_size=8, hidden_size=16, intermediate_size=24,
+        num_attention_heads=2, num_hidden_layers=4,
+    )  # fmt: skip
+    for name in "ab":
+        AlbertForMaskedLM(small).save_pretrained(tmp_path / name)
+    check_config(layout(tmp_path, {}))
