@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.layers import layer_of, main_stack
+from simmerge_hub.weights.layers import TOWER, layer_of, main_stack
 from simmerge_hub.weights.loaded.model import build_empty
 from simmerge_hub.weights.shapes import shapes
 
@@ -102,15 +102,20 @@ def _describe_layers(model: PreTrainedModel, count: int) -> list[Kind]:
 
 
 def _find_stack(model: PreTrainedModel, count: int) -> ModuleList | None:
-    """The modules of the layers: of all lists with so many the one with the most parameters."""
+    """The modules of the layers: of all lists with so many the one with the most parameters.
+
+    As in `main_stack`, a tower beside a language model is none of them.
+    """
     from torch.nn import ModuleList
 
-    stacks = [
-        module
+    stacks = {
+        name: module
         for name, module in model.named_modules()
         if isinstance(module, ModuleList) and len(module) == count and layer_of(name) is None
-    ]
-    return max(stacks, key=lambda s: sum(p.numel() for p in s.parameters()), default=None)
+    }
+    entries = {name: sum(p.numel() for p in m.parameters()) for name, m in stacks.items()}
+    main = max(stacks, key=lambda name: (not TOWER.fullmatch(name), entries[name]), default=None)
+    return None if main is None else stacks[main]
 
 
 def _describe(layer: Module) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 A layer is the first whole number in a dotted name: `model.layers.3.mlp.up_proj.weight` is layer 3
 of the stack `model.layers`. Nothing is known of any architecture. A model may have several stacks
-(an encoder and a decoder, a vision tower); the one with the most entries is the main one, and
-slices are of it.
+(an encoder and a decoder, a vision tower); the one with the most entries is the main one, but for
+towers beside a language model, and slices are of it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -15,6 +16,10 @@ from simmerge_hub.errors import AlignmentError
 
 LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 """What configs call the number of layers."""
+TOWER = re.compile(
+    r"(.*[._])?(vision|visual|vit|image|video|audio|speech|projector|connector|resampler)([._].*)?"
+)
+"""Names of what sees or hears for a language model, and may be larger than it is."""
 
 
 class Layer(NamedTuple):
@@ -65,8 +70,9 @@ def main_stack(
 ) -> tuple[str, int]:
     """The stack that holds the most entries, and how many layers it has.
 
-    Where more are stored than `config` states, those after them are no layers of the model: heads
-    that predict further tokens are stored so.
+    A tower that sees or hears is the main one only where there is nothing else. Where more layers
+    are stored than `config` states, those after them are no layers of the model: heads that predict
+    further tokens are stored so.
     """
     entries: dict[str, int] = {}
     counts: dict[str, int] = {}
@@ -79,7 +85,7 @@ def main_stack(
             "the model has no layers: no tensor has a number in its name",
             hint="leave out `slices:`",
         )
-    stack = max(entries, key=lambda name: entries[name])
+    stack = max(entries, key=lambda name: (not TOWER.fullmatch(name), entries[name]))
     return stack, _stated_count(config or {}, counts[stack])
 
 

@@ -1,6 +1,7 @@
 """Layers of several kinds keep their kind where slices move them, or are refused by name."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,32 @@ def test_a_kind_that_no_config_can_say(
         stack(tmp_path, name, config, spans)
     assert seen in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layers", [2, 4])
+def test_slices_are_of_the_language_model_beside_a_larger_tower(
+    layers: int, tmp_path: Path
+) -> None:
+    """As many layers as the tower has, and fewer: the tower is left as it is."""
+    text = {**SMALL, **GEMMA, "num_hidden_layers": layers}
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4,
+              "num_attention_heads": 2, "image_size": 28, "patch_size": 14}  # fmt: skip
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=vision, image_token_index=3, mm_tokens_per_image=4
+    )
+    kind = transformers.Gemma3ForConditionalGeneration
+    kind(config).save_pretrained(tmp_path / "a")
+    step = Step(operator="passthrough", models=("a",), parameters={})
+    recipe = Recipe(
+        base=None,
+        models=(Source(name="a", folder=tmp_path / "a"),),
+        slices=tuple(Slice(layers={"a": (0, 2)}, steps=(step,)) for _ in range(2)),
+    )
+    out = merge(recipe, tmp_path / "out").folder
+    model, info = kind.from_pretrained(out, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    before = kind.from_pretrained(tmp_path / "a").state_dict()
+    for name, tensor in model.state_dict().items():
+        other = re.sub(r"(language_model\.layers)\.([23])\.",
+                       lambda m: f"{m[1]}.{int(m[2]) - 2}.", name)  # fmt: skip
+        assert torch.equal(tensor, before[other]), name

@@ -49,6 +49,18 @@ def model(layers: int, stack: str = "model.layers") -> dict[str, tuple[int, ...]
     return {"model.embed_tokens.weight": (4, 2), **inside, "model.norm.weight": (2,)}
 
 
+@pytest.mark.parametrize(
+    "tower", ["vision_tower.encoder.layers", "model.visual.blocks", "audio_tower.layers"]
+)
+def test_a_tower_is_not_the_main_stack_however_large(tower: str) -> None:
+    shapes = {f"{tower}.{n}.w": (9, 9) for n in range(4)}
+    assert main_stack(shapes) == (tower, 4)
+    shapes |= {f"language_model.layers.{n}.w": (2, 2) for n in range(2)}
+    config = {"text_config": {"vocab_size": 5, "num_hidden_layers": 2}}
+    assert main_stack(shapes, config) == ("language_model.layers", 2)
+    assert depths(shapes, config)[f"{tower}.1.w"] == pytest.approx(1 / 3)
+
+
 def test_a_model_of_slices() -> None:
     shapes = {"one": model(4), "two": model(6)}
     placements = place_slices(shapes, [{"one": (0, 3)}, {"two": (2, 6)}])
