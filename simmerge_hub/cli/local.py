@@ -77,7 +77,7 @@ def _chain(folder: Path) -> None:
     from simmerge_hub.cli import plan, trust, verbs, zoo
 
     file, merged = folder / "plan.yaml", folder / "merged"
-    _step("a Hub on this machine, and nano specialists on it, with scores on cards")
+    _step("a Hub on this machine; nano specialists with scores on their cards")
     _say("simmerge-hub zoo publish nano")
     zoo.publish(namespace="nano", folder=None)
     _step("predict: two specialists, no merge and no evaluation")

@@ -1,5 +1,6 @@
 """The routes of the pages: repositories with card and files, pull requests, collections."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from urllib.parse import quote
 
@@ -24,6 +25,9 @@ PICTURES = {
 }  # fmt: skip
 LARGEST_CARD_FILE = 2**20
 COMMITS_SHOWN = 20
+FOLDER_SHOWN = 20
+"""Files of a folder that are shown without being asked for."""
+FILE_COLUMNS = ["file", "bytes", "sha256"]
 
 
 def address(repository: Repository) -> str:
@@ -197,16 +201,25 @@ def _is_picture(path: str) -> bool:
 
 
 def _files(repository: Repository, commit: Commit) -> Html:
-    place = address(repository)
-    rows = [
-        [
-            element("td", link(path, f"{place}/blob/{commit.oid}/{quote_path(path)}")),
-            element("td", f"{entry.size:,}", class_="number"),
-            element("td", entry.sha256[:12] if entry.lfs else ""),
-        ]
-        for path, entry in sorted(commit.files.items())
-    ]
-    return table(["file", "bytes", "sha256"], rows)
+    """A table of the files; a folder of very many is closed until it is opened."""
+    place, by_folder = address(repository), defaultdict[str, list[list[Html]]](list)
+    tops = [path.partition("/")[::2] for path in commit.files]
+    counts = Counter(folder for folder, inside in tops if inside)
+    for path, entry in sorted(commit.files.items()):
+        top = path.partition("/")[0]
+        where = link(path, f"{place}/blob/{commit.oid}/{quote_path(path)}")
+        by_folder[top if counts[top] > FOLDER_SHOWN else ""].append(
+            [
+                element("td", where),
+                element("td", f"{entry.size:,}", class_="number"),
+                element("td", entry.sha256[:12] if entry.lfs else ""),
+            ]
+        )
+    parts = [table(FILE_COLUMNS, by_folder.pop("", []))]
+    for folder, rows in by_folder.items():
+        summary = element("summary", f"{folder}/, {len(rows)} files")
+        parts.append(element("details", summary, table(FILE_COLUMNS, rows)))
+    return join(*parts)
 
 
 def _commits(request: Request, repository: Repository, head: Commit) -> Html:
