@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -203,6 +204,9 @@ def _is_picture(path: str) -> bool:
 def _files(repository: Repository, commit: Commit) -> Html:
     """A table of the files; a folder of very many is closed until it is opened."""
     place, by_folder = address(repository), defaultdict[str, list[list[Html]]](list)
+    columns = (
+        FILE_COLUMNS if any(entry.lfs for entry in commit.files.values()) else FILE_COLUMNS[:2]
+    )
     tops = [path.partition("/")[::2] for path in commit.files]
     counts = Counter(folder for folder, inside in tops if inside)
     for path, entry in sorted(commit.files.items()):
@@ -213,12 +217,12 @@ def _files(repository: Repository, commit: Commit) -> Html:
                 element("td", where),
                 element("td", f"{entry.size:,}", class_="number"),
                 element("td", entry.sha256[:12] if entry.lfs else ""),
-            ]
+            ][: len(columns)]
         )
-    parts = [table(FILE_COLUMNS, by_folder.pop("", []))]
+    parts = [table(columns, by_folder.pop("", []))]
     for folder, rows in by_folder.items():
         summary = element("summary", f"{folder}/, {len(rows)} files")
-        parts.append(element("details", summary, table(FILE_COLUMNS, rows)))
+        parts.append(element("details", summary, table(columns, rows)))
     return join(*parts)
 
 
@@ -226,13 +230,21 @@ def _commits(request: Request, repository: Repository, head: Commit) -> Html:
     place, rows = address(repository), list[list[Html]]()
     for commit in rooms(request).repositories.log(repository, head.oid):
         where = link(commit.oid[:12], f"{place}/commit/{commit.oid}")
-        cells = (where, commit.title, commit.author, commit.date)
+        when = commit.date[:16].replace("T", " ")
+        cells = (where, commit.title, commit.author, when)
         rows.append([element("td", each) for each in cells])
         if len(rows) == COMMITS_SHOWN:
             break
     return table(["commit", "what", "by", "when"], rows)
 
 
+class _Kind(StringConvertor):
+    """A path of the HTTP interface, which no handler knows, is no page of a kind called `api`."""
+
+    regex = "|".join(names.REPO_KINDS)
+
+
+register_url_convertor("kind", _Kind())
 _PATHS = {
     "": show_repository,
     "/tree/{revision}": show_repository,
@@ -244,5 +256,5 @@ _PATHS = {
 routes = [
     Route("/collections/{namespace}/{name}", show_collection),
     *(Route(f"/{{namespace}}/{{name}}{path}", do) for path, do in _PATHS.items()),
-    *(Route(f"/{{kind}}/{{namespace}}/{{name}}{path}", do) for path, do in _PATHS.items()),
+    *(Route(f"/{{kind:kind}}/{{namespace}}/{{name}}{path}", do) for path, do in _PATHS.items()),
 ]

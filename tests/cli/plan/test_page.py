@@ -298,6 +298,17 @@ def test_names_of_other_ways_are_wrapped_not_cut(
     assert ("  1   a TIES" in text) is (width == 40)  # below the table
 
 
+def test_long_names_of_experts_go_on_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = console(monkeypatch, 60)
+    long = "org/a-specialist-with-a-very-long-name-of-its-own"
+    screen.print_decision(planned(*BOTH, experts=(long, long)))
+    bars = out.getvalue().partition(":\n")[2].partition("how sure")[0]
+    assert "".join(bars.split()).count("very") == 2
+    assert max(map(len, out.getvalue().splitlines())) <= 60
+    said = "".join(row[38:] for row in bars.splitlines())
+    assert "".join(said.split()).count(f"expert{long.partition('/')[2]}") == 2
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_bars_give_way_to_names_where_room_is_short(
     width: int, monkeypatch: pytest.MonkeyPatch

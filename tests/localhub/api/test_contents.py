@@ -201,6 +201,10 @@ def test_the_three_kinds_of_missing(api: HfApi, repo: str) -> None:
     assert not isinstance(missing.value, LocalEntryNotFoundError)
     with pytest.raises(RepositoryNotFoundError):
         hf_hub_download("gpt2", "config.json")
+    with pytest.raises(RepositoryNotFoundError):
+        HfApi().model_info("gpt2")
+    with pytest.raises(RepositoryNotFoundError):
+        list(HfApi().list_repo_tree("gpt2"))
 
 
 def test_file_system_lists_and_globs(filled: str) -> None:

@@ -65,16 +65,16 @@ def _bars(decision: "Decision") -> Table:
     label = min(label, LONGEST_LABEL, show.OUT.width // 3)
     middle = max((len(_whole(bar.spread[0])) for bar in bars if bar.spread), default=0)
     numbers = [_numbers(bar, middle) for bar in bars]
-    left = show.OUT.width - label - max(map(len, numbers), default=0) - 3
+    left = max(show.OUT.width - label - max(map(len, numbers), default=0) - 3, CELLS[-1] + 1)
     cells, experts = _share(left, [bar.expert for bar in bars])
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(min_width=label)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold", style="dim")
+    table.add_column(no_wrap=True, style="dim")
     for bar, said, expert in zip(bars, numbers, experts, strict=True):
         name = fill(bar.task, label, initial_indent="  ", subsequent_indent="  ")
-        table.add_row(Text(name), _drawn(bar, cells), Text(said), Text(expert))
+        table.add_row(Text(name), _drawn(bar, cells), Text(said), Text(fill(expert, left - cells)))
     if decision.more:
         table.add_row(Text(f"  and {decision.more} more"))
     return table
