@@ -7,8 +7,6 @@ from simmerge_hub.cli import show
 from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from simmerge_hub.merger import Preflight
     from simmerge_hub.merger.activations.cost import Passes
     from simmerge_hub.operators import Operator
@@ -141,11 +139,12 @@ def _answer(text: str, right: str) -> str:
 def card(text: str) -> None:
     """A model card, rendered; long words in its tables go on in the next row."""
     from rich.markdown import Markdown, TableElement  # 30 ms that only the demo needs
+    from rich.table import Table
 
     class Folded(TableElement):
-        def __rich_console__(self, *given: Any) -> "Iterator[Table]":
+        def __rich_console__(self, *given: Any) -> Iterator[Any]:
             for table in super().__rich_console__(*given):
-                for column in table.columns:
+                for column in table.columns if isinstance(table, Table) else ():
                     column.overflow = "fold"
                 yield table
 
