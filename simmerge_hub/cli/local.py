@@ -77,7 +77,7 @@ def _chain(folder: Path) -> None:
     from simmerge_hub.cli import plan, trust, verbs, zoo
 
     file, merged = folder / "plan.yaml", folder / "merged"
-    _step("a Hub on this machine; nano specialists with scores on their cards go onto it")
+    _step("a Hub on this machine; nano specialists with scores on their cards")
     _say("simmerge-hub zoo publish nano")
     zoo.publish(namespace="nano", folder=None)
     _step("predict: two specialists, no merge and no evaluation")
@@ -116,7 +116,12 @@ def _ask() -> None:
 
 
 def _step(text: str) -> None:
-    show.OUT.rule(f"[bold]{text}")
+    """A rule with what comes now; in a line of its own where that is too long for one."""
+    if len(text) + 4 <= show.OUT.width:
+        show.OUT.rule(f"[bold]{text}")
+    else:
+        show.OUT.rule()
+        show.line(show.styled(text, "bold"), hang=0)
 
 
 def _say(command: str) -> None:

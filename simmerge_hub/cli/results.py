@@ -1,7 +1,7 @@
 """What verbs return, as people read it: costs, licences, operators, scores, answers."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from simmerge_hub.cli import show
 from simmerge_hub.units import spell_bytes
@@ -113,17 +113,22 @@ def scores(manifest: "Manifest") -> None:
 
 def answers(questions: "Sequence[Question]", by_model: Mapping[str, list[str]]) -> None:
     """The first question of each task with every model's answer, then how many were right."""
-    table = show.make_table("task", "prompt", "right answer", *by_model)
-    for task in dict.fromkeys(question.task for question in questions):
-        places = [i for i, question in enumerate(questions) if question.task == task]
-        first = questions[places[0]]
-        cells = [_answer(texts[places[0]], first.answer) for texts in by_model.values()]
-        table.add_row(*map(show.escape, (task, first.prompt, first.answer)), *cells)
-        right = [
-            sum(texts[i] == questions[i].answer for i in places) for texts in by_model.values()
-        ]
-        counts = [f"{count} of {len(places)}" for count in right]
-        table.add_row("", "[dim]right in all", "", *counts, end_section=True)
+    tasks = list(dict.fromkeys(question.task for question in questions))
+    table = show.make_table()
+    for column in ("", *(text for task in tasks for text in (task, "right"))):
+        table.add_column(show.escape(column), overflow="fold")
+    places = {t: [i for i, asked in enumerate(questions) if asked.task == t] for t in tasks}
+    first = [questions[places[task][0]] for task in tasks]
+    asked = [cell for one in first for cell in (show.escape(one.prompt), "")]
+    right = [cell for one in first for cell in (show.escape(one.answer), "")]
+    table.add_row("[dim]prompt", *asked)
+    table.add_row("[dim]right answer", *right, end_section=True)
+    for name, texts in by_model.items():
+        cells: list[str] = []
+        for own, one in zip(places.values(), first, strict=True):
+            count = sum(texts[i] == questions[i].answer for i in own)
+            cells += [_answer(texts[own[0]], one.answer), f"{count} of {len(own)}"]
+        table.add_row(show.escape(name), *cells)
     show.OUT.print(table)
 
 
@@ -132,7 +137,18 @@ def _answer(text: str, right: str) -> str:
 
 
 def card(text: str) -> None:
-    """A model card, rendered."""
-    from rich.markdown import Markdown  # 30 ms that only the demo needs
+    """A model card, rendered; long words in its tables go on in the next row."""
+    from rich.markdown import Markdown, TableElement  # 30 ms that only the demo needs
+    from rich.table import Table
 
-    show.OUT.print(Markdown(text.partition("\n---\n")[2]))
+    class Folded(TableElement):
+        def __rich_console__(self, *given: Any) -> Iterator[Any]:
+            for table in super().__rich_console__(*given):
+                for column in table.columns if isinstance(table, Table) else ():
+                    column.overflow = "fold"
+                yield table
+
+    class Card(Markdown):
+        elements: ClassVar = {**Markdown.elements, "table_open": Folded}
+
+    show.OUT.print(Card(text.partition("\n---\n")[2]))

@@ -1,8 +1,10 @@
 """show, verify, push: what a merge is, whether it still is that, and where it goes."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
@@ -20,8 +22,12 @@ DUTIES_SHOWN = 2
 """What licences ask for, in lines that are shown at a push."""
 NAMES = 34
 """Columns of the names of models and tasks at most."""
+LAST = 24
+"""Columns of what stands to the right of a table that names make room for."""
 NOW = {"same": "the same", "gone": "gone", "not asked": "not known", "folder": ""}
 """What is said of a parent that has not moved on."""
+UNKNOWN = {True: "not known", False: "not stated"}
+"""What is said of the licence of a plan, and of a merge, of which nothing is known."""
 KEPT = "What it keeps of the task expert's score; 100 % = as good as the expert"
 
 
@@ -150,17 +156,23 @@ def _print_record(record: "MergeRecord") -> None:
     at = f" at {record.commit[:12]}" if record.commit else ""
     show.OUT.print(Text(f"{record.name}{at}", "bold"))
     rows = [("how", name_recipe(record.recipe)), *_explain(record)]
-    show.OUT.print(show.paragraphs([*rows, ("licence", record.licence or "not stated")], LABEL))
+    show.OUT.print(
+        show.paragraphs([*rows, ("licence", record.licence or UNKNOWN[record.planned])], LABEL)
+    )
     if record.results:
         show.OUT.print()
         show.OUT.print(Text(f"{KEPT}:", "bold"))
         show.OUT.print(_results(record.results))
     show.OUT.print()
-    show.OUT.print(_parents(record.parents))
+    show.OUT.print(_parents(record.parents, "pinned at" if record.planned else "merged at"))
     show.OUT.print()
-    rows = [("redo", f"simmerge-hub merge {record.name} -o redone")]
-    if not Path(record.name).is_file():  # a recipe by itself has no files to check
-        rows.append(("check", f"simmerge-hub verify {record.name}"))
+    name = shlex.quote(record.name)
+    rows = [
+        ("redo", f"simmerge-hub merge {name} -o redone"),
+        ("check", f"simmerge-hub verify {name}"),
+    ]
+    if record.planned:
+        rows = [("next", f"simmerge-hub merge {name} -o merged")]
     show.OUT.print(show.paragraphs(rows, LABEL))
 
 
@@ -177,7 +189,7 @@ def _explain(record: "MergeRecord") -> Iterator[tuple[str, str]]:
 
 
 def _results(results: "tuple[Kept, ...]") -> "Table":
-    rows = [(f"  {kept.task}", *_shares(kept), _said(kept)) for kept in results]
+    rows = [(kept.task, *_shares(kept), _said(kept)) for kept in results]
     return _grid(("", "predicted", "measured", ""), rows)
 
 
@@ -200,32 +212,35 @@ def _said(kept: "Kept") -> str:
     return f"{kept.score:.2f} of {kept.expert}'s {kept.expert_score:.2f}"
 
 
-def _parents(parents: "tuple[Parent, ...]") -> "Table":
-    return _grid(("Parents", "merged at", "now", ""), [_parent(each) for each in parents])
+def _parents(parents: "tuple[Parent, ...]", at: str) -> "Table":
+    return _grid(("Parents", at, "now", ""), [_parent(each) for each in parents])
 
 
 def _parent(parent: "Parent") -> tuple[str, str, str, str]:
     base = " (base)" if parent.role == "base" else ""
     now = parent.now[:12] if parent.state == "moved on" else NOW[parent.state]
     at = parent.commit[:12] or ("not pinned" if parent.repo else "a folder")
-    return f"  {parent.name}{base}", at, now, parent.detail
+    return f"{parent.name}{base}", at, now, parent.detail
 
 
 def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
-    """Columns without lines; the first and the last are cut off where there is no room."""
+    """Columns without lines; the first and the last go on below where there is no room."""
     from rich.table import Table
     from rich.text import Text
 
+    first, *inner, last = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    first += 2  # names are indented
+    room = show.OUT.width - sum(inner) - 2 * (len(inner) + 1)
+    first = min(max(first, LABEL - 2), NAMES, max(room - min(last, LAST), LABEL))
+    last = max(room - first, 1)
     table = Table.grid(padding=(0, 2, 0, 0))
-    first, *inner, _ = zip(columns, *rows, strict=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=NAMES,
-                     min_width=min(NAMES, max(LABEL - 2, *map(len, first))))  # fmt: skip
-    for cells in inner:
-        table.add_column(no_wrap=True, min_width=max(map(len, cells)))
-    table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+    for width in (first, *inner):
+        table.add_column(no_wrap=True, min_width=width)
+    table.add_column(no_wrap=True, style="dim")
     table.add_row(*(Text(c, "dim" if place else "bold") for place, c in enumerate(columns)))
-    for row in rows:
-        table.add_row(*map(Text, row))
+    for name, *others, said in rows:
+        named = fill(name, first, initial_indent="  ", subsequent_indent="    ")
+        table.add_row(Text(named), *map(Text, others), Text(fill(said, last)))
     return table
 
 

@@ -52,6 +52,27 @@ def describe(
     return facts | (_space_facts(repository, card) if kind == "spaces" else {})
 
 
+def shard_headers(files: Files, index: str, blobs: Blobs) -> dict[str, Any]:
+    """The index of a sharded model without its `weight_map`, and the header of every shard.
+
+    Raises:
+        KeyError: there is no such file; ValueError: it, or a shard that it names, is no such file
+            as it should be.
+    """
+    folder = index.rpartition("/")[0]
+    known = read_json_object(blobs.read(files[index].sha256))
+    named = known.pop("weight_map", None)
+    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+        raise ValueError(f"{index} has no weight_map")
+    headers: dict[str, Any] = {}
+    for shard in sorted(set(named.values())):
+        path = f"{folder}/{shard}" if folder else shard
+        if path not in files:
+            raise ValueError(f"{index} names {shard}, which is not there")
+        headers[shard] = _header(files[path].sha256, blobs)
+    return {"index": known, "headers": headers}
+
+
 def choose(facts: dict[str, Any], expand: Iterable[str]) -> dict[str, Any]:
     """Only the properties a client has asked for, or all of them when it asked for none."""
     wanted = {"_id", "id", *expand}
@@ -136,16 +157,24 @@ def _parameters(files: Files, blobs: Blobs) -> dict[str, Any] | None:
 def _header_counts(sha256: str, blobs: Blobs) -> tuple[tuple[str, int], ...]:
     counts: Counter[str] = Counter()
     try:
-        with blobs.path(sha256).open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = read_json_object(file.read(min(length, LARGEST_HEADER)))
+        header = _header(sha256, blobs)
         for tensor in [header[name] for name in header if name != "__metadata__"]:
             counts[tensor["dtype"]] += _entries(tensor["shape"])
-    except (struct.error, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return ()
     if not all(isinstance(dtype, str) for dtype in counts):
         return ()
     return tuple(counts.items())
+
+
+def _header(sha256: str, blobs: Blobs) -> dict[str, Any]:
+    """The header of a safetensors file; ValueError if it has none that is small enough."""
+    with blobs.path(sha256).open("rb") as file:
+        try:
+            (length,) = struct.unpack("<Q", file.read(8))
+        except struct.error as error:
+            raise ValueError("it is too short") from error
+        return read_json_object(file.read(min(length, LARGEST_HEADER)))
 
 
 def _entries(shape: Any) -> int:

@@ -1,6 +1,8 @@
 """What makes a recipe impossible, before any input is read."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from simmerge_hub import operators
@@ -15,6 +17,8 @@ UNPRINTED = set("`|<>")
 """Characters that names must not have: they mean something on a card."""
 MOST_STEPS = 100
 """Of one program: what a step is made of is computed again whenever it is measured."""
+NAMES_LISTED = 6
+"""Names that a hint lists."""
 UNMATCHED = ("refuse", "drop", "keep")
 OUTPUTS = ("model", "adapter")
 
@@ -42,9 +46,22 @@ def check(recipe: Recipe, where: str = "the recipe", *, tried: bool = True) -> N
     _check_calibration(recipe, where)
 
 
-def recipe_error(where: str, seen: str) -> RecipeError:
+def recipe_error(
+    where: str, seen: str, hint: str = "docs/reference/recipe.md shows one"
+) -> RecipeError:
     """The error for a text that is no recipe."""
-    return RecipeError(f"{where} is no recipe: {seen}", hint="docs/reference/recipe.md shows one")
+    return RecipeError(f"{where} is no recipe: {seen}", hint=hint)
+
+
+def _unknown_name(where: str, seen: str, name: str, known: Sequence[str]) -> RecipeError:
+    """The error for a name that nothing has; it says which names there are, the nearest first."""
+    last = Path(name).name
+    near = [k for k in known if Path(k).name == last] or get_close_matches(name, known, n=1)
+    listed = ", ".join(known[:NAMES_LISTED]) + (", …" if len(known) > NAMES_LISTED else "")
+    hint = f"write {near[0]}" if near else f"write one of {listed}"
+    return recipe_error(
+        where, seen, f"{hint}: a folder is called by its last part, unless its entry has a `name:`"
+    )
 
 
 def _check_program(
@@ -71,9 +88,8 @@ def _check_program(
 def _check_step(step: Step, known: list[str], base: bool, where: str, tried: bool) -> None:
     for name in step.models:
         if name not in known:
-            raise recipe_error(
-                where, f"a step uses {name!r}, which is no model and no earlier step"
-            )
+            seen = f"a step uses {name!r}, which is no model and no earlier step"
+            raise _unknown_name(where, seen, name, known)
     if step.name in known:
         raise recipe_error(where, f"a step is called {step.name!r}, as is something before it")
     _check_parameters(step, where)
@@ -216,7 +232,8 @@ def _check_slice(part: Slice, recipe: Recipe, names: list[str], where: str) -> N
     used = {name for step in part.steps or recipe.steps for name in step.models}
     for name in part.layers:
         if name not in names:
-            raise recipe_error(where, f"a slice takes layers of {name!r}, which is no model")
+            seen = f"a slice takes layers of {name!r}, which is no model"
+            raise _unknown_name(where, seen, name, names)
     for name in names:
         if name in used and name not in part.layers and name != recipe.reference:
             raise recipe_error(where, f"a slice uses {name}, and does not say which layers of it")

@@ -107,6 +107,9 @@ def _source(entry: Any, where: str, folder: Path) -> Source:
     repo, commit, name, path, digest = (
         _text(entry, key, where) for key in ("model", "commit", "name", "folder", "digest")
     )
+    if repo.startswith((".", "/", "~")):
+        seen = f"`model:` names a repository, and {repo} is a path"
+        raise recipe_error(where, seen, f"write `folder: {repo}` instead of `model: {repo}`")
     name = name or repo or Path(path).name
     if not name:
         raise recipe_error(where, f"the model {entry!r} has neither `model:` nor `folder:`")

@@ -58,21 +58,25 @@ def decision(answer: Answer) -> Html:
             status,
             chart(plan),
             element("h3", "Why this one"),
-            bullets(f"{text}." for text in verdict.because),
+            bullets([_sentence(said.why), f"How sure: {said.sure}."]),
             _why(plan),
             element("div", *(element("p", note, class_="sm-dim") for note in answer.notes)),
         ]
     )
 
 
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def _why(plan: Plan) -> Html:
-    """By task: the expert, and what decided."""
-    parts: list[Part] = []
+    """With merges called as recipes call them: the choice in numbers; by task what decided."""
+    parts: list[Part] = [bullets(f"{text}." for text in plan.verdict.because)]
     for task in plan.tasks:
         standing = plan.verdict.standings[task.name]
         parts.append(element("h4", f"{task.name}: the expert is {task.expert} ({task.source})"))
         parts += [element("p", standing.reason)] if standing.reason else []
-    return element("details", element("summary", "Why, task by task"), *parts)
+    return element("details", element("summary", "Why, in numbers and task by task"), *parts)
 
 
 def tree(plan: Plan) -> Html:

@@ -85,12 +85,11 @@ def test_parents_and_merge_are_asked_the_same(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(local, "MERGED", str(nano_folder() / "instruct"))
     monkeypatch.setattr(local, "QUESTIONS", 4)
     local._ask()
-    rows = [line for line in written.getvalue().splitlines() if "right in all" in line]
-    counts = [[int(cell.split()[0]) for cell in row.split("│")[4:7]] for row in rows]
-    (of_first, of_second) = counts
-    assert of_first[0] > of_first[1]
-    assert of_second[1] > of_second[0]
-    assert all("of 4" in row for row in rows)
+    rows = [line.split("│") for line in written.getvalue().splitlines() if " of 4" in line]
+    assert [row[1].strip() for row in rows] == [*folders, local.MERGED]
+    first, second, _ = [[int(row[place].split()[0]) for place in (3, 5)] for row in rows]
+    assert first[0] > second[0]
+    assert second[1] > first[1]
 
 
 def test_the_demo_merges_the_pair_whose_merge_answers_most() -> None:

@@ -40,6 +40,32 @@ def test_answers(out: io.StringIO) -> None:
     assert out.getvalue().count(HOSTILE) == 6
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_answers_cut_no_name(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(show, "OUT", Console(file=written, width=width))
+    prompts = {"math": ("math d 2664>", "5337"), "multilingual": ("say kel:dgtfo>", "cfytl")}
+    asked: Any = [SimpleNamespace(task=t, prompt=p, answer=a) for t, (p, a) in prompts.items()]
+    names = ("nano/math", "nano/multilingual", "nano/math-multilingual")
+    results.answers(asked, {name: ["5337", "cfytl"] for name in names})
+    assert "…" not in written.getvalue()
+    assert max(map(len, written.getvalue().splitlines())) <= width
+    rows = [row.replace("│", " ").split() for row in written.getvalue().splitlines()]
+    if width >= 80:
+        for name in names:
+            assert [name, "5337", "1", "of", "1", "cfytl", "1", "of", "1"] in rows
+
+
+def test_a_card_s_tables_cut_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(show, "OUT", Console(file=written, width=40))
+    name = "task_arithmetic(scale=0.4,weights=0.7/0.3)"
+    results.card(f"---\na: b\n---\n| merge | mean |\n| --- | --- |\n| {name} | 0.78 |\n")
+    assert "…" not in written.getvalue()
+    text = "".join(written.getvalue().replace("0.78", "").split())
+    assert name in text
+
+
 def test_scores(out: io.StringIO) -> None:
     tasks = ["a", "b", HOSTILE]
 

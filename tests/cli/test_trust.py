@@ -1,11 +1,14 @@
 """show, verify, push: what is printed where, and how they end."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from rich.console import Console
 
+from simmerge_hub.cli import show, trust
 from simmerge_hub.cli.main import main
 from tests import nano
 from tests.publishing.trust.test_record import publish_merge
@@ -128,6 +131,27 @@ def test_show_fits_a_terminal(
     assert [parent["state"] for parent in said["parents"]] == ["same"] * 3
     assert said["results"][0]["predicted"] == [0.5, 0.2, 0.8]
     assert said["why"]["status"] == "calibrated"
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_tables_cut_nothing(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(show, "OUT", Console(file=written, width=width))
+    rows = [
+        ("org/a-model-with-a-very-long-name (base)", "0123456789ab", "same", "short"),
+        ("org/b", "0123456789ab", "moved on", "on openai/gsm8k; no score of the expert on it"),
+    ]
+    show.OUT.print(trust._grid(("Parents", "merged at", "now", ""), rows))
+    lines = written.getvalue().splitlines()
+    assert "…" not in written.getvalue() and max(map(len, lines)) <= width
+    right = lines[0].index("now") + len("moved on") + 2
+    left = lines[0].index("merged at")
+    assert "".join("".join(row[right:] for row in lines).split()) == "".join(
+        f"{rows[0][3]}{rows[1][3]}".split()
+    )
+    assert "".join("".join(row[:left] for row in lines[1:]).split()) == "".join(
+        f"{rows[0][0]}{rows[1][0]}".split()
+    )
 
 
 def test_show_of_a_recipe_names_no_files(

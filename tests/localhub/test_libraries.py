@@ -62,7 +62,9 @@ def test_a_model_in_shards(api: HfApi, org: str, llama) -> None:
     llama.push_to_hub(f"{org}/sharded", max_shard_size="50KB")
     files = api.list_repo_files(f"{org}/sharded")
     assert "model.safetensors.index.json" in files and len([f for f in files if "-of-" in f]) > 1
-    assert api.get_safetensors_metadata(f"{org}/sharded").sharded
+    by_shard = api.get_safetensors_metadata(f"{org}/sharded")
+    assert by_shard.sharded
+    assert api.get_sharded_safetensors_metadata(f"{org}/sharded") == by_shard
     assert torch.equal(
         logits(AutoModelForCausalLM.from_pretrained(f"{org}/sharded")), logits(llama)
     )

@@ -117,12 +117,14 @@ print(json.dumps({"heavy": sorted(heavy), "signatures": made.to_dict()["signatur
 
     def test_a_second_plan_reads_no_weight_and_runs_nothing(self, models: tuple[str, str]) -> None:
         """Nor does it import torch or XGBoost, which take longer than all the rest of it."""
-        plan(*models)
-        with recording() as (endpoint, seen):
-            second = self.planned(models, HF_ENDPOINT=endpoint)
-        assert second["heavy"] == []
-        assert {o for parts in second["signatures"].values() for o in parts.values()} == {"cache"}
-        assert weight_bytes(seen) == 0
+        for other in (models[1], models[0].replace("/code", "/rag-lora")):  # an adapter too
+            plan(models[0], other)
+            with recording() as (endpoint, seen):
+                second = self.planned((models[0], other), HF_ENDPOINT=endpoint)
+            assert second["heavy"] == []
+            origins = {o for parts in second["signatures"].values() for o in parts.values()}
+            assert origins == {"cache"}
+            assert weight_bytes(seen) == 0
 
     def test_published_signatures_are_enough(self, models: tuple[str, str], tmp_path: Path) -> None:
         made = plan(*models)

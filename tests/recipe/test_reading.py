@@ -48,7 +48,7 @@ class TestRefused:
             (step(models={"org/a": 1}), "the models of a step are {'org/a': 1}"),
             (step(models=["org/a", 5]), "the models of a step are ['org/a', 5]"),
             (step(models=["org/a", "org/x"]), "a step uses 'org/x', which is no model and no earl"),
-            (step(models=["org/a", ""]), "a step uses ''"),
+            (step(models=["org/a", ""]), "a step uses '', which is no model"),
             (step(parameters=[1]), "parameters are [1]: write `name: value` lines"),
             (step(parameters="t"), "parameters are 't'"),
             (step(parameters={1: 2}), "parameters are {1: 2}"),
@@ -65,7 +65,8 @@ class TestRefused:
             read(text)
         assert str(caught.value).startswith("plan.yaml is no recipe: ")
         assert seen in str(caught.value)
-        assert caught.value.hint == "docs/reference/recipe.md shows one"
+        if "which is no model" not in str(caught.value):
+            assert caught.value.hint == "docs/reference/recipe.md shows one"
 
     @pytest.mark.parametrize(
         ("parameters", "seen"),
@@ -106,6 +107,24 @@ class TestRefused:
         ]
         with pytest.raises(RecipeError, match="a step uses 'y', which is no model and no earlier"):
             read(change(steps=steps))
+
+    @pytest.mark.parametrize(
+        ("used", "hint"),
+        [("./h/a", "write org/a:"), ("org/aa", "write org/a:"), ("zzz", "write one of")],
+    )
+    def test_the_name_that_is_meant_is_said(self, used: str, hint: str) -> None:
+        steps = [{"operator": "linear", "models": [used, "org/b"]}]
+        with pytest.raises(RecipeError, match=f"a step uses '{used}'") as caught:
+            read(change(steps=steps))
+        assert caught.value.hint.startswith(hint)
+        assert "a folder is called by its last part" in caught.value.hint
+
+    def test_a_path_is_no_model(self) -> None:
+        with pytest.raises(
+            RecipeError, match=r"`model:` names a repository, and \./h/x is a path"
+        ) as it:
+            read(change(models=[{"model": "./h/x", "name": "x"}, "org/b"]))
+        assert it.value.hint == "write `folder: ./h/x` instead of `model: ./h/x`"
 
     @pytest.mark.parametrize("version", [2, 0, "1", 1.0, True, None, [1]])
     def test_another_version(self, version: Any) -> None:

@@ -18,6 +18,8 @@ PICTURES = ("chart.svg", "merge-tree.svg")
 """Of a merge's card."""
 UNLISTED = ("README.md", *PICTURES, CHECKSUMS_FILE)
 """The card and its pictures: they change when a score is measured, or by hand."""
+EARLIER_PICTURE = "plan.svg"
+"""What the card's picture was called when it was listed; nothing makes it any more."""
 LARGEST_CHECKSUMS = 2**20
 """Bytes; a thousand shards have a tenth of that."""
 LINE = re.compile(r"([0-9a-f]{64}) [ *](\S|\S.*\S)")

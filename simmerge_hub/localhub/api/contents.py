@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from simmerge_hub.localhub import names
+from simmerge_hub.localhub import info, names
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import flag, path_value, reply_page, rooms, with_bytes
-from simmerge_hub.localhub.errors import EntryNotFound
+from simmerge_hub.localhub.errors import EntryNotFound, Refused
 from simmerge_hub.localhub.store.history import Commit, Entry, folder_id, folders
 from simmerge_hub.localhub.store.repositories import Repository
 
@@ -80,6 +80,19 @@ def resolve(request: Request) -> Response:
     )
 
 
+def shards(request: Request) -> Response:
+    """GET /api/models/{id}/safetensors-metadata/{path}: the headers of all shards, of main"""
+    repository = access.downloadable(request)
+    commit = access.snapshot(request, repository)
+    path = names.file_path(path_value(request, "path"))
+    if path not in commit.files:
+        raise EntryNotFound(f"no file {path} at {commit.oid}")
+    try:
+        return JSONResponse(info.shard_headers(commit.files, path, rooms(request).blobs))
+    except ValueError as error:
+        raise Refused(f"{path} is no index of safetensors files: {error}") from error
+
+
 def _file_headers(entry: Entry, commit: Commit) -> dict[str, str]:
     headers = {
         "ETag": f'"{entry.etag}"',
@@ -141,6 +154,7 @@ routes = [
         methods=["POST"],
     ),
     Route("/api/{kind}/{namespace}/{name}/commits/{revision}", commits),
+    Route("/api/models/{namespace}/{name}/safetensors-metadata/{path:path}", shards),
     Route("/{namespace}/{name}/resolve/{revision}/{path:path}", resolve),
     Route("/{kind}/{namespace}/{name}/resolve/{revision}/{path:path}", resolve),
 ]

@@ -102,6 +102,8 @@ def describe(request: Request) -> Response:
     repository = access.readable(request)
     commit = access.snapshot(request, repository)
     facts = info.describe(repository, commit, rooms(request).blobs, sizes=flag(request, "blobs"))
+    if flag(request, "securityStatus"):
+        facts["securityRepoStatus"] = {"scansDone": False, "filesWithIssues": []}
     return JSONResponse(info.choose(facts, _expand(request)))
 
 

@@ -98,7 +98,7 @@ def facts(card: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """What a card's front matter says first of a repository."""
     keys = {
         "license": "licence", "base_model": "made from", "datasets": "data sets",
-        "library_name": "library", "pipeline_tag": "task", "tags": "tags",
+        "library_name": "library", "pipeline_tag": "task", "sdk": "made with", "tags": "tags",
     }  # fmt: skip
     values = ((shown, cards.as_list(card.get(key))) for key, shown in keys.items())
     return [(shown, texts) for shown, texts in values if texts]

@@ -1,8 +1,10 @@
 """The routes of the pages: repositories with card and files, pull requests, collections."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from urllib.parse import quote
 
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -24,6 +26,9 @@ PICTURES = {
 }  # fmt: skip
 LARGEST_CARD_FILE = 2**20
 COMMITS_SHOWN = 20
+FOLDER_SHOWN = 20
+"""Files of a folder that are shown without being asked for."""
+FILE_COLUMNS = ["file", "bytes", "sha256"]
 
 
 def address(repository: Repository) -> str:
@@ -197,29 +202,49 @@ def _is_picture(path: str) -> bool:
 
 
 def _files(repository: Repository, commit: Commit) -> Html:
-    place = address(repository)
-    rows = [
-        [
-            element("td", link(path, f"{place}/blob/{commit.oid}/{quote_path(path)}")),
-            element("td", f"{entry.size:,}", class_="number"),
-            element("td", entry.sha256[:12] if entry.lfs else ""),
-        ]
-        for path, entry in sorted(commit.files.items())
-    ]
-    return table(["file", "bytes", "sha256"], rows)
+    """A table of the files; a folder of very many is closed until it is opened."""
+    place, by_folder = address(repository), defaultdict[str, list[list[Html]]](list)
+    columns = (
+        FILE_COLUMNS if any(entry.lfs for entry in commit.files.values()) else FILE_COLUMNS[:2]
+    )
+    tops = [path.partition("/")[::2] for path in commit.files]
+    counts = Counter(folder for folder, inside in tops if inside)
+    for path, entry in sorted(commit.files.items()):
+        top = path.partition("/")[0]
+        where = link(path, f"{place}/blob/{commit.oid}/{quote_path(path)}")
+        by_folder[top if counts[top] > FOLDER_SHOWN else ""].append(
+            [
+                element("td", where),
+                element("td", f"{entry.size:,}", class_="number"),
+                element("td", entry.sha256[:12] if entry.lfs else ""),
+            ][: len(columns)]
+        )
+    parts = [table(columns, by_folder.pop("", []))]
+    for folder, rows in by_folder.items():
+        summary = element("summary", f"{folder}/, {len(rows)} files")
+        parts.append(element("details", summary, table(columns, rows)))
+    return join(*parts)
 
 
 def _commits(request: Request, repository: Repository, head: Commit) -> Html:
     place, rows = address(repository), list[list[Html]]()
     for commit in rooms(request).repositories.log(repository, head.oid):
         where = link(commit.oid[:12], f"{place}/commit/{commit.oid}")
-        cells = (where, commit.title, commit.author, commit.date)
+        when = commit.date[:16].replace("T", " ")
+        cells = (where, commit.title, commit.author, when)
         rows.append([element("td", each) for each in cells])
         if len(rows) == COMMITS_SHOWN:
             break
     return table(["commit", "what", "by", "when"], rows)
 
 
+class _Kind(StringConvertor):
+    """A path of the HTTP interface, which no handler knows, is no page of a kind called `api`."""
+
+    regex = "|".join(names.REPO_KINDS)
+
+
+register_url_convertor("kind", _Kind())
 _PATHS = {
     "": show_repository,
     "/tree/{revision}": show_repository,
@@ -231,5 +256,5 @@ _PATHS = {
 routes = [
     Route("/collections/{namespace}/{name}", show_collection),
     *(Route(f"/{{namespace}}/{{name}}{path}", do) for path, do in _PATHS.items()),
-    *(Route(f"/{{kind}}/{{namespace}}/{{name}}{path}", do) for path, do in _PATHS.items()),
+    *(Route(f"/{{kind:kind}}/{{namespace}}/{{name}}{path}", do) for path, do in _PATHS.items()),
 ]

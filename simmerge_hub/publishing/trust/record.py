@@ -16,6 +16,7 @@ from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.reference import ModelRef, home_path, list_repository, resolve_files
 from simmerge_hub.hub.resolve import front_matter
 from simmerge_hub.publishing.licenses.statements import stated_license
+from simmerge_hub.publishing.licenses.verdict import license_of
 from simmerge_hub.publishing.trust.results import Kept, compare_results
 from simmerge_hub.recipe import Recipe, Source, Why, load
 
@@ -49,7 +50,8 @@ class Parent:
 class MergeRecord:
     """A merge: `commit` is "" for a folder; `why` None where nothing was predicted for its recipe.
 
-    `results` has every task that was predicted or measured; `licence` is what its card states.
+    `results` has every task that was predicted or measured; `licence` is what its card states, and
+    of a recipe, which is `planned` only, what its parents' cards allow.
     """
 
     name: str
@@ -59,6 +61,7 @@ class MergeRecord:
     licence: str | None
     parents: tuple[Parent, ...]
     results: tuple[Kept, ...]
+    planned: bool = False
 
 
 def show(reference: str | Path) -> MergeRecord:
@@ -76,16 +79,33 @@ def show(reference: str | Path) -> MergeRecord:
     recipe, why = load(reference)
     name, commit, card = _read_card(reference)
     current = {source.name: _look(source) for source in recipe.sources}
-    scores = card_scores(card)
+    scores, planned = card_scores(card), home_path(reference).is_file()
     return MergeRecord(
         name=name,
         commit=commit,
         recipe=recipe,
         why=why,
-        licence=stated_license(card),
+        licence=_allowed(recipe, current) if planned else stated_license(card),
         parents=tuple(_parent(s, s == recipe.base, current[s.name]) for s in recipe.sources),
         results=compare_results(why, scores, _expert_scores(why, current) if scores else {}),
+        planned=planned,
     )
+
+
+def _allowed(recipe: Recipe, current: "Mapping[str, _Current]") -> str | None:
+    """The verdict on the licence of a merge to come; None where a parent's card is not known."""
+    cards = {}
+    for each in recipe.sources:
+        location = current[each.name].location
+        try:
+            if each.folder is not None:
+                location, _ = resolve_files(ModelRef(folder=each.folder))
+            if location is None:
+                return None
+            cards[each.name] = front_matter(read_text(location, location.stated, "README.md"))
+        except HubError:
+            return None
+    return license_of(cards).verdict
 
 
 def expert_scores(recipe: Recipe, why: Why | None) -> dict[str, tuple[CardScore, ...]]:

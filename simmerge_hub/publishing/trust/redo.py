@@ -10,7 +10,7 @@ from simmerge_hub.hub.files.cached import read_small, read_text
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, parse_checksums
 from simmerge_hub.hub.reference import ModelRef, home_path, resolve_files
 from simmerge_hub.merger import MergeReport
-from simmerge_hub.publishing.trust.verify import Verification, compare_digests
+from simmerge_hub.publishing.trust.verify import Verification, compare_digests, of_a_redo
 from simmerge_hub.recipe import RECIPE_FILE
 
 MADE_WITH = re.compile(r"made with ((?:[\w-]+ [\w.+!-]+, )*[\w-]+ [\w.+!-]+)\.(?:\s|$)")
@@ -69,7 +69,8 @@ def _versions(card: str) -> dict[str, str]:
 
 def compare_redo(recorded: Recorded, report: MergeReport) -> Redo:
     """Hold a merge that was just made against what the first recorded; reads no weights."""
-    files = compare_digests(str(report.folder), recorded.digests, report.digests, report.digests)
+    digests = of_a_redo(recorded.digests, report.digests)
+    files = compare_digests(str(report.folder), digests, report.digests, report.digests)
     return Redo(files=files, reasons=() if files.holds else tuple(_reasons(recorded, report)))
 
 

@@ -13,6 +13,7 @@ from simmerge_hub.errors import OfflineWithoutCache, OutputError
 from simmerge_hub.hub.files.cached import local_file, read_small
 from simmerge_hub.hub.files.checksums import (
     CHECKSUMS_FILE,
+    EARLIER_PICTURE,
     LARGEST_CHECKSUMS,
     UNLISTED,
     hash_files,
@@ -75,8 +76,10 @@ def verify(reference: str | Path, *, against: str | Path | None = None) -> Verif
     ref = ModelRef.parse(str(reference))
     recorded = None if against is None else _recorded_by(ModelRef.parse(str(against)))
     if ref.folder is not None:
-        return verify_folder(ref.folder, visible_files(ref.folder, links=True), recorded)
+        there = visible_files(ref.folder, links=True)
+        return verify_folder(ref.folder, there, recorded and of_a_redo(recorded, there))
     location, files = resolve_files(ref)
+    recorded = recorded and of_a_redo(recorded, files)
     if location.folder is not None:  # the cache, offline
         return _verify_cached(location, recorded)
     return _verify_repository(str(ref), location, files, recorded)
@@ -157,6 +160,14 @@ def compare_digests(
         missing=tuple(n for n in recorded if n not in actual),
         extra=tuple(n for n in others if not n.startswith(ATTACHED)),
     )
+
+
+def of_a_redo(recorded: Mapping[str, str], files: Mapping[str, object]) -> dict[str, str]:
+    """What one merge recorded, as far as another that redoes it is to have it.
+
+    The picture of a card is no file of a merge; early ones listed theirs.
+    """
+    return {n: d for n, d in recorded.items() if n != EARLIER_PICTURE or n in files}
 
 
 def _unrecorded(name: str) -> OutputError:

@@ -3,17 +3,13 @@
 settings  adapter_config.json, checked
 kinds     which adapters are products of matrices, and which are more
 factors   the matrices of each adapted module, by the names of modules in memory
+fit       whether an adapter's shapes are those of its base
 folding   what they do to rows of the base's tensors
 """
 
-from simmerge_hub.weights.adapters.factors import (
-    LORA,
-    Lora,
-    changed_tensors,
-    empty_tensors,
-    separate,
-)
-from simmerge_hub.weights.adapters.folding import Fold, check, folds
+from simmerge_hub.weights.adapters.factors import LORA, Lora, changed_tensors, separate
+from simmerge_hub.weights.adapters.fit import check
+from simmerge_hub.weights.adapters.folding import Fold, folds
 from simmerge_hub.weights.adapters.kinds import (
     PREFIX,
     base_name,
@@ -27,6 +23,6 @@ from simmerge_hub.weights.adapters.kinds import (
 
 __all__ = [
     "LORA", "PREFIX", "Fold", "Lora", "base_name", "base_names", "changed_tensors", "check",
-    "check_kind", "empty_tensors", "folds", "ignored_settings", "other_base", "separate",
+    "check_kind", "folds", "ignored_settings", "other_base", "separate",
     "unaimed_modules", "unfoldable_error",
 ]  # fmt: skip

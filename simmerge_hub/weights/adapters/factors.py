@@ -1,11 +1,9 @@
 """The matrices of an adapter, by the modules that they adapt, as those are called in memory."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
@@ -18,12 +16,21 @@ from simmerge_hub.weights.adapters.kinds import (
 )
 from simmerge_hub.weights.adapters.settings import match_pattern
 
-if TYPE_CHECKING:
-    from torch import Tensor
+
+class Shaped(Protocol):
+    """A tensor, or what a header says of one."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Of any number of dimensions."""
+        ...
+
+
+M = TypeVar("M", bound=Shaped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lora:
+class Lora(Generic[M]):
     """One adapted module: A [r, in] and B [out, r], as stored; ΔW = scaling · B·A.
 
     `module` is its name in the model. The ΔW of an embedding, or of a module whose tensor is stored
@@ -33,9 +40,9 @@ class Lora:
 
     module: str
     embedding: bool
-    a: Tensor
-    b: Tensor
-    magnitude: Tensor | None
+    a: M
+    b: M
+    magnitude: M | None
     scaling: float
 
     @property
@@ -56,25 +63,18 @@ def changed_tensors(checkpoint: Checkpoint) -> set[str]:
         CheckpointError: it is of a kind that cannot be folded.
     """
     check_kind(checkpoint)
-    loras, whole = separate(checkpoint, empty_tensors(checkpoint))
+    loras, whole = separate(checkpoint, checkpoint.tensors)
     return {lora.name for lora in loras} | whole.keys()
 
 
-def empty_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The tensors of an adapter without data."""
-    import torch
-
-    return {n: torch.empty(h.shape, device="meta") for n, h in checkpoint.tensors.items()}
-
-
 def separate(
-    checkpoint: Checkpoint, tensors: Mapping[str, Tensor]
-) -> tuple[list[Lora], dict[str, Tensor]]:
+    checkpoint: Checkpoint, tensors: Mapping[str, M]
+) -> tuple[list[Lora[M]], dict[str, M]]:
     """The adapted modules, and the tensors that are stored whole under the base's names.
 
     Args:
         checkpoint: the adapter; its config says how products are scaled.
-        tensors: its tensors, or some of them, as stored; they may be without data (device "meta").
+        tensors: its tensors, or some of them, as stored, or what headers say of them.
 
     Raises:
         CheckpointError: A or B is missing, or they do not multiply.
@@ -94,12 +94,12 @@ def separate(
     return loras, left
 
 
-def _take_lora(checkpoint: Checkpoint, name: str, left: dict[str, Tensor]) -> Lora:
+def _take_lora(checkpoint: Checkpoint, name: str, left: dict[str, M]) -> Lora[M]:
     """Take the tensors of one adapted module out of `left`."""
     matched = LORA.fullmatch(name)
     assert matched
     module, a, b = matched[1], left.pop(name), left.pop(_partner(name), None)
-    if b is None or a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
+    if b is None or len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
         seen = f"A {list(a.shape)} and B {list(b.shape) if b is not None else 'missing'}"
         raise unfoldable_error(checkpoint, f"has no pair of matrices for {module}: {seen}")
     magnitude = left.pop(f"{module}{MAGNITUDE}", None)

@@ -16,7 +16,6 @@ from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
 from simmerge_hub.weights.adapters import (
     changed_tensors,
     check_kind,
-    empty_tensors,
     separate,
     unfoldable_error,
 )
@@ -94,7 +93,7 @@ def _turn_squares(adapter: Checkpoint, base: Checkpoint) -> Checkpoint:
 def _square_names(adapter: Checkpoint) -> list[str]:
     """What an adapter calls the matrices it changes of which no shape says which way they lie."""
     check_kind(adapter)
-    loras, _ = separate(adapter, empty_tensors(adapter))
+    loras, _ = separate(adapter, adapter.tensors)
     return [m.name for m in loras if not m.embedding and m.b.shape[0] == m.a.shape[1]]
 
 

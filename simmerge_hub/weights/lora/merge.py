@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError, OperatorError
+from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import Lora
 from simmerge_hub.weights.lora.combination import Combine, check_weights
@@ -143,7 +144,7 @@ def compute_factors(merge: AdapterMerge, module: Module, mix: Mix | None = None)
     return factorize((dense.T if module.turned else dense).contiguous(), module.rank)
 
 
-def _mix_products(loras: Mapping[int, Lora], mix: Mix, last: int) -> list[Product]:
+def _mix_products(loras: Mapping[int, Lora[Tensor]], mix: Mix, last: int) -> list[Product]:
     """The products with every A times its adapter's matrix; the last's is one less the others'."""
     products = []
     for number, lora in loras.items():
@@ -206,13 +207,13 @@ def _module_rank(asked: int, total: int, shape: tuple[int, int], *, dense: bool)
     return min(asked, total, *shape) if asked else total
 
 
-def _describe(lora: Lora) -> str:
+def _describe(lora: Lora[TensorHeader]) -> str:
     """For messages, and to compare."""
     kind = "an embedding " if lora.embedding else ""
     return f"{kind}[{lora.b.shape[0]}, {lora.a.shape[1]}]"
 
 
-def _dense_delta(module: Module, lora: Lora | None) -> Tensor:
+def _dense_delta(module: Module, lora: Lora[Tensor] | None) -> Tensor:
     """ΔW of one adapter as the base stores the tensor, zero where it has none: float32."""
     out, into = module.shape
     if lora is None:

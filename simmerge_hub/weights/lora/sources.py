@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError
+from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.adapters import Lora
@@ -23,7 +24,7 @@ class Source:
     """
 
     checkpoint: Checkpoint
-    loras: Mapping[str, Lora] = field(repr=False)
+    loras: Mapping[str, Lora[TensorHeader]] = field(repr=False)
     whole: Mapping[str, str] = field(repr=False)
     factors: Mapping[str, tuple[str, ...]] = field(repr=False)
 
@@ -61,9 +62,7 @@ def read_source(checkpoint: Checkpoint) -> Source:
         raise adapters.unfoldable_error(
             checkpoint, f"holds whole numbers ({min(checkpoint.buffers)})"
         )
-    headers = checkpoint.tensors.items()
-    shapes = {name: torch.empty(header.shape, device="meta") for name, header in headers}
-    loras, whole = adapters.separate(checkpoint, shapes)
+    loras, whole = adapters.separate(checkpoint, checkpoint.tensors)
     if not loras:
         raise adapters.unfoldable_error(checkpoint, "has no LoRA matrices")
     if checkpoint.config.get("use_dora") or any(lora.magnitude is not None for lora in loras):
@@ -130,7 +129,7 @@ def read_rows_of(one: Source, name: str, low: int, high: int) -> Tensor:
     return rows
 
 
-def read_lora(one: Source, module: str) -> Lora:
+def read_lora(one: Source, module: str) -> Lora[Tensor]:
     """One module with its data, float32.
 
     Raises:

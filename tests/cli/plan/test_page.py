@@ -281,18 +281,46 @@ def test_a_notebook_shows_bars_and_other_ways() -> None:
     assert "Other ways" in text and "TIES (density 0.2)" in text
 
 
-def test_names_are_cut_only_where_that_tells_them_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    long = "TIES (density 0.5) of (plain average of code + math) + multilingual"
-    out = console(monkeypatch, 80)
-    columns = ("mean", "code", "math")
-    values = ("31 %", "0 %", "0 %")
-    apart = [Other(method=f"{n} {long}", values=values) for n in "ab"]
-    show.OUT.print(screen._others(columns, apart))
-    assert len(out.getvalue().splitlines()) == 3 and "…" in out.getvalue()
-    out = console(monkeypatch, 80)
-    alike = [Other(method=f"{long} {n}", values=values) for n in "ab"]
-    show.OUT.print(screen._others(columns, alike))
-    rows = [line.rstrip() for line in out.getvalue().splitlines()]
-    assert len(rows) == 5
-    assert rows[1].startswith("  TIES (density 0.5) of (") and rows[1].endswith("0 %")
-    assert rows[2].startswith("    ") and rows[2].endswith("multilingual a")
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_names_of_other_ways_are_wrapped_not_cut(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "TIES (density 0.5) of (plain average of code + math) + multilingual, not tried"
+    out = console(monkeypatch, width)
+    columns = ("mean", "code", "math", "multilingual")
+    others = [Other(method=f"{n} {long}", values=("31 %", "0 %", "0 %", "99 %")) for n in "ab"]
+    show.OUT.print(screen._others(columns, others))
+    text = out.getvalue()
+    assert "…" not in text and text.count("99 %") == 2
+    assert max(map(len, text.splitlines())) <= width
+    names = [row for row in text.splitlines() if "9" not in row] if width == 40 else [text]
+    assert " ".join(names).split().count("tried") == 2
+    assert ("  1   a TIES" in text) is (width == 40)  # below the table
+
+
+def test_long_names_of_experts_go_on_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = console(monkeypatch, 60)
+    long = "org/a-specialist-with-a-very-long-name-of-its-own"
+    screen.print_decision(planned(*BOTH, experts=(long, long)))
+    bars = out.getvalue().partition(":\n")[2].partition("how sure")[0]
+    assert "".join(bars.split()).count("very") == 2
+    assert max(map(len, out.getvalue().splitlines())) <= 60
+    said = "".join(row[38:] for row in bars.splitlines())
+    assert "".join(said.split()).count(f"expert{long.partition('/')[2]}") == 2
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_bars_give_way_to_names_where_room_is_short(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = console(monkeypatch, width)
+    third = ranking("a_task_with_a_long_name", ties=0.6, scaled=1.05)
+    screen.print_decision(planned(*BOTH, third, experts=("org/a", "org/a", "org/a")))
+    text = out.getvalue()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    bars = [row for row in text.splitlines() if screen.NONE in row or screen.FULL in row]
+    assert len(bars) == 3 and len({row.index("(") for row in bars}) == 1
+    shown = "expert org/a" if width == 80 else "expert a"
+    assert (shown in text) is (width > 40)
+    assert ("  a_task_with_a_long_n " in text and "\n  ame" in text) is (width == 80)

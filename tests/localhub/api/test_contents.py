@@ -15,6 +15,7 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.errors import (
+    BadRequestError,
     EntryNotFoundError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
@@ -200,6 +201,10 @@ def test_the_three_kinds_of_missing(api: HfApi, repo: str) -> None:
     assert not isinstance(missing.value, LocalEntryNotFoundError)
     with pytest.raises(RepositoryNotFoundError):
         hf_hub_download("gpt2", "config.json")
+    with pytest.raises(RepositoryNotFoundError):
+        HfApi().model_info("gpt2")
+    with pytest.raises(RepositoryNotFoundError):
+        list(HfApi().list_repo_tree("gpt2"))
 
 
 def test_file_system_lists_and_globs(filled: str) -> None:
@@ -246,6 +251,22 @@ def test_safetensors_metadata_is_read_by_ranges(api: HfApi, repo: str) -> None:
     one = api.parse_safetensors_file_metadata(repo, "model.safetensors")
     assert one.metadata == {"format": "pt"}
     assert one.tensors["a"].shape == [2, 3] and one.tensors["b"].dtype == "F16"
+
+
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [(b"{}", "weight_map"), (b"[", "no index"), (b'{"weight_map": {"a": 3}}', "weight_map"),
+     (b'{"weight_map": {"a": "../../x"}}', "not there"), (b'{"weight_map": {"a": "b"}}', "short")],
+)  # fmt: skip
+def test_what_is_no_index_of_shards_is_refused(
+    api: HfApi, repo: str, index: bytes, said: str
+) -> None:
+    for path, data in (("i.json", index), ("b", b"short")):
+        api.upload_file(path_or_fileobj=data, path_in_repo=path, repo_id=repo)
+    with pytest.raises(BadRequestError, match=said):
+        api.get_sharded_safetensors_metadata(repo, filename="i.json")
+    with pytest.raises(EntryNotFoundError):
+        api.get_sharded_safetensors_metadata(repo, filename="other.json")
 
 
 @pytest.mark.parametrize(

@@ -131,11 +131,16 @@ def test_parameters_are_counted_from_safetensors_headers(api: HfApi, repo: str) 
         path_in_repo="model.safetensors",
         repo_id=repo,
     )
-    safetensors = api.model_info(repo).safetensors
-    assert safetensors is not None and (safetensors.total, safetensors.parameters) == (
-        12,
-        {"F32": 12},
-    )
+    for asked in (None, ["safetensors"]):
+        safetensors = api.model_info(repo, expand=asked).safetensors  # type: ignore[arg-type]
+        assert safetensors is not None
+        assert (safetensors.total, safetensors.parameters) == (12, {"F32": 12})
+
+
+def test_no_file_was_scanned(api: HfApi, repo: str) -> None:
+    status = api.model_info(repo, securityStatus=True).security_repo_status
+    assert status == {"scansDone": False, "filesWithIssues": []}
+    assert api.model_info(repo).security_repo_status is None
 
 
 def test_library_and_task_are_guessed_from_the_config(api: HfApi, repo: str) -> None:

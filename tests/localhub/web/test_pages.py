@@ -55,6 +55,18 @@ def test_a_page_with_card_and_files(hub: localhub.Hub, repo: str) -> None:
     assert "unsafe-inline" not in policy
 
 
+def test_a_folder_of_many_files_is_closed(hub: localhub.Hub, org: str) -> None:
+    HfApi().create_repo(f"{org}/many")
+    adds = [CommitOperationAdd(f"<b>/{n}.txt", b"x") for n in range(21)]
+    adds += [CommitOperationAdd(f"few/{n}.txt", b"x") for n in range(20)]
+    HfApi().create_commit(f"{org}/many", adds, commit_message="many")
+    text = get(hub, f"/{org}/many").text
+    shown, _, closed = text.partition("<details><summary>&lt;b&gt;/, 21 files</summary>")
+    assert shown.count("few/") == 2 * 20 and ">.gitattributes<" in shown
+    assert closed.count("&lt;b&gt;/") == 21 and "few/" not in closed
+    assert text.count("<details>") == 1
+
+
 def test_files_of_the_page_are_there(hub: localhub.Hub, repo: str) -> None:
     head = HfApi().model_info(repo).sha
     picture = get(hub, f"/{repo}/picture/{head}/plan.svg")

@@ -56,7 +56,9 @@ def measured(value: float, dataset: str = "openai/gsm8k") -> MeasuredScore:
 def test_parents_as_they_are_now(merged: str, org: str, tmp_path: Path) -> None:
     before = show(merged)
     assert before.commit == HfApi().model_info(merged).sha
-    assert before.licence == "mit"
+    assert before.licence == "mit" and not before.planned
+    plan_only = show(tmp_path / "plan.yaml")
+    assert plan_only.licence == "mit" and plan_only.planned
     assert [(p.name, p.role, p.state) for p in before.parents] == [
         (f"{org}/base", "base", "same"),
         (f"{org}/code", "model", "same"),
@@ -67,6 +69,7 @@ def test_parents_as_they_are_now(merged: str, org: str, tmp_path: Path) -> None:
     nano.push(tmp_path / "code", f"{org}/code")
     (tmp_path / "math" / "README.md").write_text("---\nlicense: mit\n---\nNew words.\n")
     now = nano.push(tmp_path / "math", f"{org}/math")
+    assert show(tmp_path / "plan.yaml").licence is None  # nobody knows what the base asks for
     base, code, math = show(merged).parents
     assert (base.state, base.now) == ("gone", "")
     assert (code.state, code.detail) == ("moved on", "other weights")

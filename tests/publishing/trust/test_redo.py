@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE
+from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, write_checksums
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.publishing.trust.redo import compare_redo, read_recorded
@@ -38,6 +38,21 @@ def test_the_same_bytes(first: MergeReport, org: str, tmp_path: Path) -> None:
         assert redo.files.match == len(recorded.digests)
         assert redo.reasons == ()
         assert verify(again.folder, against=reference).holds
+
+
+def test_the_picture_that_early_merges_listed_is_not_asked_of_a_redo(
+    first: MergeReport, tmp_path: Path
+) -> None:
+    again = merge(first.recipe, tmp_path / "again")
+    (first.folder / "plan.svg").write_text("<svg/>")
+    write_checksums(first.folder)
+    assert verify(first.folder).holds  # it is there, as listed
+    recorded = read_recorded(first.folder)
+    assert recorded is not None and "plan.svg" in recorded.digests
+    assert compare_redo(recorded, again).same
+    assert verify(again.folder, against=first.folder).holds
+    (first.folder / "plan.svg").unlink()
+    assert verify(first.folder).missing == ("plan.svg",)
 
 
 def test_which_differ_and_why_they_may(first: MergeReport, tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from simmerge_hub.cli import show
 from simmerge_hub.planning.words.html import EXPECTED
+from simmerge_hub.planning.words.names import shorten
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
@@ -18,12 +21,15 @@ if TYPE_CHECKING:
     from simmerge_hub.publishing.licenses.verdict import Licence
 
 COLOURS: dict["Tone", str] = {"good": "bold green", "careful": "bold yellow", "bad": "bold red"}
-CELLS = 25
-"""Characters of a bar, of 4 % each; it ends at 100 %."""
+CELLS = (25, 20, 15, 10)
+"""Characters of a bar, which ends at 100 %: as many as leave room for what stands beside it."""
 LABEL = 14
 """Columns of what stands to the left of a paragraph."""
+LONGEST_LABEL = 22
+"""Columns of a task's name before it is folded; above numbers, COLUMN."""
 COLUMN = 12
-"""Columns of a task's name above numbers."""
+NARROW = 24
+"""Columns for names of merges below which they stand under the table."""
 FULL, MAYBE, NONE = "█", "░", "·"
 
 
@@ -54,52 +60,80 @@ def print_decision(
 
 def _bars(decision: "Decision") -> Table:
     """One row a task: a bar up to what is expected, shaded up to what is possible."""
+    bars = decision.bars
+    label = max([LABEL - 1, *(cell_len(bar.task) + 2 for bar in bars)])
+    label = min(label, LONGEST_LABEL, show.OUT.width // 3)
+    middle = max((len(_whole(bar.spread[0])) for bar in bars if bar.spread), default=0)
+    numbers = [_numbers(bar, middle) for bar in bars]
+    left = max(show.OUT.width - label - max(map(len, numbers), default=0) - 3, CELLS[-1] + 1)
+    cells, experts = _share(left, [bar.expert for bar in bars])
     table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(min_width=LABEL - 1, max_width=22, no_wrap=True, overflow="ellipsis")
+    table.add_column(min_width=label)
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-    for bar in decision.bars:
-        name, expert = Text(f"  {bar.task}"), Text(f"expert {bar.expert}")
-        table.add_row(name, *(_drawn(bar)), expert)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="dim")
+    for bar, said, expert in zip(bars, numbers, experts, strict=True):
+        name = fill(bar.task, label, initial_indent="  ", subsequent_indent="  ")
+        table.add_row(Text(name), _drawn(bar, cells), Text(said), Text(fill(expert, left - cells)))
     if decision.more:
         table.add_row(Text(f"  and {decision.more} more"))
     return table
 
 
-def _drawn(bar: "Bar") -> tuple[Text, Text]:
-    """The bar, and its numbers; nothing is drawn where nothing is predicted."""
+def _share(room: int, experts: Sequence[str]) -> tuple[int, list[str]]:
+    """Cells of the bars, and how experts are called beside them: in full, or by their last part
+    where that tells them apart; where neither fits they are folded, or left out."""
+    short = shorten(list(dict.fromkeys(experts)))
+    called = [[f"expert {name}" for name in experts], [f"expert {short(e)}" for e in experts]]
+    for cells in CELLS:
+        for names in called:
+            if cells + max(map(cell_len, names), default=0) <= room:
+                return cells, names
+    return CELLS[-1], called[-1] if room - CELLS[-1] >= COLUMN else [""] * len(experts)
+
+
+def _drawn(bar: "Bar", cells: int) -> Text:
+    """The bar; nothing is drawn where nothing is predicted."""
     if bar.spread is None:
-        return Text(NONE * CELLS, "dim"), Text("not known")
-    middle, low, high = bar.spread
-    full, most = (min(CELLS, round(CELLS * value)) for value in (middle, high))
+        return Text(NONE * cells, "dim")
+    middle, _, high = bar.spread
+    full, most = (min(cells, round(cells * value)) for value in (middle, high))
     drawn = Text(FULL * full, "green" if middle >= 0.5 else "yellow")
-    drawn.append(MAYBE * (most - full)).append(NONE * (CELLS - most), "dim")
-    return drawn, Text(f"{_whole(middle)} % ({_whole(low)}–{_whole(high)})")
+    return drawn.append(MAYBE * (most - full)).append(NONE * (cells - most), "dim")
+
+
+def _numbers(bar: "Bar", width: int) -> str:
+    """What is expected, in at least `width` columns, and the range of what is possible."""
+    if bar.spread is None:
+        return "not known"
+    middle, low, high = map(_whole, bar.spread)
+    return f"{middle:>{width}} % ({low}–{high})"
 
 
 def _whole(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
-def _others(columns: Sequence[str], others: "Sequence[Other]") -> Table:
+def _others(columns: Sequence[str], others: "Sequence[Other]") -> Group:
     """Other merges with what they keep, in order of the first column.
 
-    Names are cut, unless that would make two alike.
+    Names are wrapped, never cut; where little room is left for them they are listed below.
     """
     table = Table.grid(padding=(0, 2, 0, 0))
-    widths = [min(COLUMN, max(5, len(column))) for column in columns]
+    widths = [min(COLUMN, max(5, cell_len(column))) for column in columns]
     room = show.OUT.width - sum(widths) - 2 * len(widths)
-    cut = len({other.method[: room - 3] for other in others}) == len(others)
-    table.add_column(overflow="ellipsis" if cut else "fold", no_wrap=cut, max_width=room)
+    if room < LABEL:
+        widths = [min(width, 6) for width in widths]
+    numbers = [f"  {number}" for number in range(1, len(others) + 1)] if room < NARROW else []
+    table.add_column(min_width=len("Other ways"))
     for width in widths:
-        table.add_column(justify="right", no_wrap=True, width=width, overflow="ellipsis")
+        table.add_column(justify="right", width=width, overflow="fold")
     table.add_row(Text("Other ways", "bold"), *(Text(c, "dim") for c in columns))
-    for other in others:
-        name = f"  {other.method}"
-        name = name if cut else fill(name, room, subsequent_indent="    ")
+    names = [fill(f"  {other.method}", room, subsequent_indent="    ") for other in others]
+    for name, other in zip(numbers or names, others, strict=True):
         table.add_row(Text(name), *map(Text, other.values))
-    return table
+    listed = [(n.strip(), o.method) for n, o in zip(numbers, others, strict=False)]
+    return Group(table, show.paragraphs(listed, 6)) if listed else Group(table)
 
 
 def _next(plan: "Plan", written: str, verbose: bool) -> list[tuple[str, str]]:
