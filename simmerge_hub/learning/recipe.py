@@ -22,6 +22,7 @@ from typing import Any
 from simmerge_hub.documents import DocumentError, read_yaml
 from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.operators import Arm, arm, find
+from simmerge_hub.operators.registry import is_own
 
 KEYS = ("models", "collection", "base", "tasks", "arms", "budget", "limit", "seed", "together",
         "measured", "dtype", "evict")  # fmt: skip
@@ -186,3 +187,14 @@ def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str
 def sees_activations(recipe: LearnRecipe) -> bool:
     """Whether an arm runs the models on prompts."""
     return any(find(each.operator).activations for each in recipe.arms)
+
+
+def check_elsewhere(recipe: LearnRecipe) -> None:
+    """Raise RecipeError where other machines could not make the merges: they know only the
+    operators that the package declares."""
+    for each in recipe.arms:
+        if is_own(each.operator):
+            raise RecipeError(
+                f"the operator {each.operator} is of your own, and other machines do not know it",
+                hint="learn on this machine, by the same file: leave out --ray and --hf-jobs",
+            )
