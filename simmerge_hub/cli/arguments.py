@@ -167,7 +167,7 @@ def publishing(command: argparse.ArgumentParser) -> None:
 def positive(text: str) -> int:
     """A whole number above zero."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above zero")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
     return int(text)
 
 
@@ -177,6 +177,17 @@ def pair(text: str) -> tuple[str, str]:
     if not (task and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return task, value
+
+
+def named_task(text: str) -> tuple[str, str]:
+    """`NAME=TASK` -> (name, task of the harness)."""
+    if "=" not in text:
+        one = text.partition(",")[0]
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has no name: write NAME=TASK, such as {one.rpartition('_')[2]}={one}, and "
+            "--tasks once for each"
+        )
+    return pair(text)
 
 
 def amount(text: str) -> tuple[str, float]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -46,6 +48,8 @@ class Machine:
     device: str = "auto"
 
 
+UNKNOWN_TASK = re.compile(r"'([^']+)' is not a registered")
+"""In what the harness says of a name that it does not know."""
 DEFAULT_PROTOCOL, DEFAULT_MACHINE = Protocol(), Machine()
 
 
@@ -261,16 +265,20 @@ def _translate_errors(model: str, tasks: Sequence[str], unsafe_code: bool | None
         yield
     except Exception as error:  # tasks are programs of others
         said = " ".join(str(error).split())[:300]
+        unknown = UNKNOWN_TASK.search(said)
+        why = f"there is no task {unknown[1]}" if unknown else f"{type(error).__name__}: {said}"
         raise EvaluationError(
-            f"{model} cannot be evaluated on {', '.join(tasks)}: {type(error).__name__}: {said}",
+            f"{model} cannot be evaluated on {', '.join(tasks)}: {why}",
             hint=_remedy(error, unsafe_code),
         ) from error
 
 
 def _remedy(error: Exception, unsafe_code: bool | None) -> str:
     said = str(error).lower()
-    if "not a registered" in said:
-        return "name a task of `lm_eval ls tasks`, or give the folder of its YAML: --include DIR"
+    if unknown := UNKNOWN_TASK.search(" ".join(str(error).split())):
+        near = get_close_matches(unknown[1], [path.stem for path in OWN_TASKS.glob("*.yaml")], 1)
+        meant = f"did you mean {near[0]}? Else " if near else ""
+        return f"{meant}name a task of `lm_eval ls tasks`, or give its folder: --include DIR"
     if "unsafe" in said and unsafe_code is None:
         return "name a task that does not run what the model writes"
     if "unsafe" in said:

@@ -28,7 +28,7 @@ from simmerge_hub.learning.design import (
 )
 from simmerge_hub.learning.known import keep_current, read_given
 from simmerge_hub.learning.measurements import Measurement
-from simmerge_hub.learning.recipe import LearnRecipe
+from simmerge_hub.learning.recipe import LearnRecipe, check_elsewhere
 from simmerge_hub.learning.tables import (
     FEATURES_FILE,
     MEASUREMENTS_FILE,
@@ -106,6 +106,8 @@ def learn(
             from. A merge that fails raises nothing: it is a row.
     """
     check_installed()
+    if workers.elsewhere:
+        check_elsewhere(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     inputs = inputs or open_catalogue(recipe)
     cost, machine = estimate(recipe, inputs), machine or Machine()

@@ -22,11 +22,17 @@ from typing import Any
 from simmerge_hub.documents import DocumentError, read_yaml
 from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.operators import Arm, arm, find
+from simmerge_hub.operators.registry import is_own
 
 KEYS = ("models", "collection", "base", "tasks", "arms", "budget", "limit", "seed", "together",
         "measured", "dtype", "evict")  # fmt: skip
 TASK_KEYS = ("evaluate", "probes", "include")
 TABLE_KEYS = ("outcomes", "features", "rows")
+NEEDED = {
+    "tasks": (dict, "names of tasks, each with what it is evaluated on"),
+    "arms": (list, "a list of ways to merge, such as [linear, {ties: {density: 0.5}}]"),
+}
+"""Keys that a recipe must have: of which kind, and what they say."""
 LIMIT = 200
 """Prompts of a task where the recipe does not say."""
 
@@ -96,7 +102,10 @@ def load_learn_recipe(path: Path) -> LearnRecipe:
     try:
         given = read_yaml(path.read_text("utf-8"))
     except (OSError, DocumentError, ValueError) as error:
-        raise RecipeError(f"{path} cannot be read: {error}") from error
+        said = getattr(error, "strerror", None) or error
+        raise RecipeError(
+            f"{path} cannot be read: {said}", hint="name a YAML file like recipes/nano-learn.yaml"
+        ) from error
     if not isinstance(given, dict):
         raise RecipeError(f"{path} holds no keys", hint=f"keys are: {', '.join(KEYS)}")
     _refuse_unknown(given, KEYS, str(path))
@@ -105,7 +114,8 @@ def load_learn_recipe(path: Path) -> LearnRecipe:
     except (LookupError, TypeError, ValueError, AttributeError, OperatorError) as error:
         raise RecipeError(
             f"{path} is no recipe to learn by: {error}",
-            hint="docs/how-to/learn-from-your-models.md has one with every key",
+            hint=getattr(error, "hint", "")
+            or "docs/how-to/learn-from-your-models.md has one with every key",
         ) from error
 
 
@@ -119,9 +129,14 @@ def arm_of(given: Any) -> Arm:
 
 
 def _read(given: Mapping[str, Any], folder: Path) -> LearnRecipe:
+    for name, (kind, what) in NEEDED.items():
+        if not given.get(name):
+            raise ValueError(f"it has no {name}: {what}")
+        if not isinstance(given[name], kind):
+            raise ValueError(f"its {name} are {given[name]!r}, and must be {what}")
     models = tuple(map(str, given.get("models") or ()))
     arms = tuple(map(arm_of, given["arms"]))
-    budget = int(given["budget"])
+    budget = _whole(given, "budget")
     if bool(models) == bool(given.get("collection")):
         raise ValueError("it names models, or a collection, and not both")
     if budget < len(arms):
@@ -137,13 +152,20 @@ def _read(given: Mapping[str, Any], folder: Path) -> LearnRecipe:
         tasks=tuple(_task(name, each, folder) for name, each in given["tasks"].items()),
         arms=arms,
         budget=budget,
-        limit=int(given.get("limit", LIMIT)),
-        seed=int(given.get("seed", 0)),
+        limit=_whole(given, "limit", LIMIT),
+        seed=_whole(given, "seed", 0),
         together=tuple(_table(each, folder) for each in given.get("together") or ()),
         measured=tuple(folder / each for each in given.get("measured") or ()),
         dtype=str(given.get("dtype", "auto")),
         evict=bool(given.get("evict", False)),
     )
+
+
+def _whole(given: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    value = given.get(key, default)
+    if type(value) is not int:
+        raise ValueError(f"its {key} is {value!r}, and must be a whole number")
+    return value
 
 
 def _task(name: str, given: Any, folder: Path) -> LearnTask:
@@ -186,3 +208,14 @@ def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str
 def sees_activations(recipe: LearnRecipe) -> bool:
     """Whether an arm runs the models on prompts."""
     return any(find(each.operator).activations for each in recipe.arms)
+
+
+def check_elsewhere(recipe: LearnRecipe) -> None:
+    """Raise RecipeError where other machines could not make the merges: they know only the
+    operators that the package declares."""
+    for each in recipe.arms:
+        if is_own(each.operator):
+            raise RecipeError(
+                f"the operator {each.operator} is of your own, and other machines do not know it",
+                hint="learn on this machine, by the same file: leave out --ray and --hf-jobs",
+            )

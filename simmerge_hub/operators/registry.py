@@ -164,6 +164,11 @@ def find(name: str) -> Operator:
     raise OperatorError(f"there is no operator {name!r}", hint=hint)
 
 
+def is_own(name: str) -> bool:
+    """Whether an operator was declared outside the package: other processes do not know it."""
+    return not find(name).combine.__module__.startswith(PACKAGE)
+
+
 def own_code(names: Iterable[str]) -> str:
     """A digest of the files that declare those of these operators that are not the package's.
 

@@ -8,9 +8,6 @@ and the others wait for it.
 
 from __future__ import annotations
 
-import os
-import socket
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +18,7 @@ from typing import Any
 
 from simmerge_hub.errors import MissingExtra, RequestError
 from simmerge_hub.version import __version__
+from simmerge_hub.workers.head import head_answers, import_ray, list_nodes, reach_head
 from simmerge_hub.workers.here import HERE, Lost, Needs, Workers, do_nothing
 from simmerge_hub.workers.scratch import remove_leftovers
 
@@ -33,9 +31,6 @@ LOOK_AGAIN = 5.0
 """Seconds after which is asked anew how many pieces the cluster can run."""
 SILENT_ROUNDS = 6
 """Looks at a cluster without any room, one after another, before that is said."""
-KNOCK_SECONDS = 10.0
-QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Environment of Ray: the lines that it does not print, and what spares a warning about GPUs."""
 Say = Callable[[str], None]
 
 
@@ -67,8 +62,9 @@ def open_workers(address: str | None, say: Say = lambda text: None) -> Iterator[
         _greet(workers)
         yield workers
     finally:
-        with suppress(Exception):  # the cluster may be what failed
-            workers.ask(tidy)
+        if head_answers():  # the cluster may be what failed
+            with suppress(Exception):
+                workers.ask(tidy)
         workers.close()
 
 
@@ -83,6 +79,8 @@ def _greet(workers: Workers) -> None:
     hint = "install the same version of simmerge-hub, with the same extras, on all nodes"
     try:
         versions = workers.ask(tidy)
+    except RequestError:  # the head is gone
+        raise
     except Exception as error:  # whatever comes of a package that is not there, or is another
         said = (str(error).strip() or type(error).__name__).splitlines()[-1][:200]
         raise RequestError(
@@ -103,23 +101,14 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
 
     Raises:
         MissingExtra: Ray is not installed.
-        RequestError: no cluster answers there.
+        RequestError: no cluster answers there, or it refuses this machine.
     """
     check_ray()
-    ray, close = _import_ray(), do_nothing
+    ray, close = import_ray(), do_nothing
     if not ray.is_initialized():
-        try:
-            _knock(address)
-            with warnings.catch_warnings(action="ignore"):
-                ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (OSError, RuntimeError, ValueError) as error:
-            raise RequestError(
-                f"no Ray cluster at {address}: {' '.join(str(error).split())[:200]}",
-                hint="start one with `ray start --head`, or write HOST:PORT of one that runs; "
-                "where clusters ask for a token, set RAY_AUTH_MODE=token",
-            ) from error
+        reach_head(address)
         close = ray.shutdown
-    gpus = ray.cluster_resources().get("GPU", 0) > 0
+    gpus = any(node["Resources"].get("GPU", 0) for node in _alive_nodes())
     return Workers(
         map=partial(map_on_cluster, say=say),
         elsewhere=True,
@@ -127,14 +116,6 @@ def connect(address: str, say: Say = lambda text: None) -> Workers:
         ask=ask_every_node,
         close=close,
     )
-
-
-def _knock(address: str) -> None:
-    """Raise OSError at once where nothing listens at HOST:PORT: Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and "/" not in host:
-        bare = host.removeprefix("[").removesuffix("]")  # of an IPv6 address
-        socket.create_connection((bare, int(port)), KNOCK_SECONDS).close()
 
 
 def map_on_cluster(
@@ -146,9 +127,9 @@ def map_on_cluster(
     """As `MapWork` says, on all nodes; `Lost` where every process that tried a piece died.
 
     Raises:
-        RequestError: no node has what a piece needs.
+        RequestError: no node has what a piece needs, or the head is gone.
     """
-    ray = _import_ray()
+    ray = import_ray()
     _check_room(needs)
     shared = ray.put(ray.cloudpickle.dumps(work))
     task = ray.remote(_do).options(
@@ -181,11 +162,11 @@ def map_on_cluster(
 def ask_every_node(work: Callable[[], Any]) -> list[tuple[str, Any]]:
     """As `Workers.ask` says, of the nodes that have a core to work with; at once, whatever else
     runs there."""
-    ray, strategies = _import_ray(), import_module("ray.util.scheduling_strategies")
+    ray, strategies = import_ray(), import_module("ray.util.scheduling_strategies")
     task = ray.remote(_do_alone)
     asked: list[tuple[str, Any]] = []
-    for node in ray.nodes():
-        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1:
+    for node in _alive_nodes():
+        if node["Resources"].get("CPU", 0) >= 1:
             there = strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             alone = task.options(num_cpus=0, max_retries=TRIES_AGAIN, scheduling_strategy=there)
             asked.append((node["NodeManagerAddress"], alone.remote(work)))
@@ -202,26 +183,18 @@ def _answer(reference: Any) -> Any:
         return Lost(reason=str(error))
 
 
-def _import_ray() -> Any:
-    """By name: the checks of this repository run without it. Set before it is imported, these keep
-    what it says of its own processes, such as the log of one that died, in its log files."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    return import_module("ray")
-
-
 def _do(work: bytes, piece: Any) -> bytes:
     """Pickled as a whole: of what Ray itself takes apart, arrays may not be written to."""
-    pickle = _import_ray().cloudpickle
+    pickle = import_ray().cloudpickle
     return pickle.dumps(pickle.loads(work)(piece))
 
 
 def _do_alone(work: Callable[[], Any]) -> bytes:
-    return _import_ray().cloudpickle.dumps(work())
+    return import_ray().cloudpickle.dumps(work())
 
 
 def _result(reference: Any) -> Any:
-    ray, exceptions = _import_ray(), import_module("ray.exceptions")
+    ray, exceptions = import_ray(), import_module("ray.exceptions")
     died = (
         exceptions.WorkerCrashedError,
         exceptions.NodeDiedError,
@@ -238,9 +211,7 @@ def _result(reference: Any) -> Any:
 
 def _slots(needs: Needs) -> int:
     """How many pieces the cluster can run at a time; one at least: a node may come back."""
-    ray = _import_ray()
-    there = sum(_fits(node, needs) for node in ray.nodes() if node["Alive"])
-    return max(1, there)
+    return max(1, sum(_fits(node, needs) for node in _alive_nodes()))
 
 
 def _fits(node: dict[str, Any], needs: Needs) -> int:
@@ -251,11 +222,15 @@ def _fits(node: dict[str, Any], needs: Needs) -> int:
 
 
 def _count_alive() -> int:
-    return sum(node["Alive"] for node in _import_ray().nodes())
+    return len(_alive_nodes())
+
+
+def _alive_nodes() -> list[dict[str, Any]]:
+    return [node for node in list_nodes() if node["Alive"]]
 
 
 def _has_room(needs: Needs) -> bool:
-    return any(_fits(node, needs) for node in _import_ray().nodes() if node["Alive"])
+    return any(_fits(node, needs) for node in _alive_nodes())
 
 
 def _no_room(needs: Needs) -> str:

@@ -12,7 +12,7 @@ from simmerge_hub.operators import arm
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "two", "١.٥"])
 def test_a_number_above_zero(text: str) -> None:
     assert arguments.positive("12") == 12
-    with pytest.raises(argparse.ArgumentTypeError, match="is no number above zero"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is no whole number above zero"):
         arguments.positive(text)
 
 
@@ -21,6 +21,16 @@ def test_only_the_first_equals_divides() -> None:
     for text in ("code", "=x", "code=", "="):
         with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=VALUE"):
             arguments.pair(text)
+
+
+def test_a_task_without_a_name_is_told_how_one_is_given() -> None:
+    assert arguments.named_task("math=gsm8k") == ("math", "gsm8k")
+    said = "has no name: write NAME=TASK, such as math=nano_math, and --tasks once for each"
+    for text in ("nano_math", "nano_math,nano_code"):
+        with pytest.raises(argparse.ArgumentTypeError, match=said):
+            arguments.named_task(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=VALUE"):
+        arguments.named_task("math=")
 
 
 def test_an_amount_names_what_is_no_number() -> None:

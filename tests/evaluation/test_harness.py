@@ -160,8 +160,9 @@ def test_prompts_are_drawn_by_a_seed_and_larger_draws_hold_smaller_ones() -> Non
 
 def test_an_unknown_task_is_named(code: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "_every_task", harness._own_tasks)  # the real list takes seconds
-    with pytest.raises(EvaluationError, match="code cannot be evaluated on nano_cod") as caught:
+    with pytest.raises(EvaluationError, match=r"on nano_cod: there is no task nano_cod$") as caught:
         evaluate(code, ["nano_cod"])
+    assert caught.value.hint.startswith("did you mean nano_code? Else name a task")
     assert "--include" in caught.value.hint
 
 

@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 from huggingface_hub import HfApi
+from torch import Tensor
 
 from simmerge_hub.cli.learning import learn as command
 from simmerge_hub.cli.main import main, parser
 from simmerge_hub.cli.zoo import nano_folder
-from simmerge_hub.errors import RequestError
+from simmerge_hub.errors import RecipeError, RequestError
 from simmerge_hub.hub.upload import jobs
 from simmerge_hub.learning import catalogue, cost
 from simmerge_hub.learning.job import learning_script, submit_learning
+from simmerge_hub.learning.learn import learn
 from simmerge_hub.learning.recipe import load_learn_recipe
+from simmerge_hub.operators.registry import OPERATORS, operator
+from simmerge_hub.workers.here import Workers
 
 PACKAGE = "simmerge-hub[eval] @ git+https://host/org/repo"
 RECIPE = """
@@ -57,6 +61,30 @@ def test_what_lies_on_this_machine_is_refused_by_name(tmp_path: Path) -> None:
             path, load_learn_recipe(path), "org/x", flavor="h200", package=PACKAGE, timeout="1h"
         )
     assert str(caught.value) == f"the job's machine has no {folder}"
+
+
+def test_an_operator_of_one_s_own_goes_to_no_other_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mine(chunk: Tensor, _: None = None) -> Tensor:
+        """The mean."""
+        return chunk.mean(0)
+
+    operator(space="weight", paper="ours")(mine)
+    try:
+        path = _recipe(tmp_path, "org/a, org/b")
+        path.write_text(path.read_text().replace("arms: [linear]", "arms: [linear, mine]"))
+        words = ["learn", str(path), "-o", str(tmp_path / "learned")]
+        for where in (["--ray", "auto"], ["--hf-jobs", "h200", "--push", "org/p"]):
+            assert main([*words, *where]) == 1
+            said = " ".join(capsys.readouterr().err.split())
+            assert "the operator mine is of your own, and other machines do not know it" in said
+            assert "leave out --ray and --hf-jobs" in said
+        with pytest.raises(RecipeError, match="mine is of your own"):
+            learn(load_learn_recipe(path), tmp_path / "learned", workers=Workers(elsewhere=True))
+        assert not (tmp_path / "learned").exists()
+    finally:
+        OPERATORS.pop("mine")
 
 
 def test_a_job_that_would_leave_nothing_is_refused(tmp_path: Path) -> None:

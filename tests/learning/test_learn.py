@@ -141,6 +141,11 @@ def test_a_task_s_own_yaml_lies_beside_the_recipe(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"budget": 0}, "pays for no pair"),
+        ({"budget": "many"}, "its budget is 'many', and must be a whole number"),
+        ({"limit": 1.5}, r"its limit is 1\.5, and must be a whole number"),
+        ({"arms": None}, "it has no arms: a list of ways"),
+        ({"arms": "linear"}, "its arms are 'linear', and must be a list"),
+        ({"tasks": ["gsm8k"]}, "its tasks are .*, and must be names"),
         ({"arms": ["linaer"]}, "linaer"),
         ({"arms": [{"linear": {"weights": [0.7, 0.3]}}]}, "the other way round"),
         ({"modles": []}, "a key that is not known: modles"),
@@ -154,5 +159,13 @@ def test_what_makes_no_sense_is_refused(
     good = {"models": ["a", "b"], "tasks": {"code": "nano_code"}, "arms": ["linear"], "budget": 3}
     path = tmp_path / "learn.yaml"
     path.write_text(json.dumps({**good, **change}))
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=message) as caught:
         load_learn_recipe(path)
+    assert caught.value.hint
+    assert ("did you mean linear" in caught.value.hint) == (message == "linaer")
+
+
+def test_a_recipe_that_is_not_there_is_said_in_plain_words(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"learn\.yaml cannot be read: No such file") as caught:
+        load_learn_recipe(tmp_path / "learn.yaml")
+    assert "YAML" in caught.value.hint

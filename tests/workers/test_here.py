@@ -1,6 +1,5 @@
 """Mapping in this process, and what becomes of pieces whose processes died."""
 
-import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.learn import learn
 from simmerge_hub.version import __version__
-from simmerge_hub.workers import cluster
+from simmerge_hub.workers import cluster, head
 from simmerge_hub.workers.here import HERE, Lost, Needs, Workers, map_in_order
 from simmerge_hub.workers.scratch import scratch_home
 from tests.evaluations import StandIn
@@ -30,6 +29,12 @@ def lose_merges(
             place,
             Lost(reason="the node is gone") if merges and place == 1 else work(pieces[place]),
         )
+
+
+def put_ray(monkeypatch: pytest.MonkeyPatch, made: Any) -> None:
+    """`made` in place of Ray."""
+    for module in (cluster, head):
+        monkeypatch.setattr(module, "import_ray", lambda: made)
 
 
 def test_results_come_in_the_order_of_the_pieces() -> None:
@@ -94,7 +99,7 @@ def test_a_cluster_without_room_is_not_waited_for_in_silence(
         put=lambda work: work, remote=lambda do: SimpleNamespace(options=lambda **_: task),
         wait=wait, nodes=nodes, cancel=print, cloudpickle=SimpleNamespace(dumps=lambda what: what),
     )  # fmt: skip
-    monkeypatch.setattr(cluster, "_import_ray", lambda: made)
+    put_ray(monkeypatch, made)
     monkeypatch.setattr(cluster, "_result", lambda reference: reference)
     said: list[str] = []
     results = list(cluster.map_on_cluster(str, ["a", "b"], Needs(memory=1), said.append))
@@ -113,7 +118,7 @@ def test_what_nobody_waits_for_any_more_is_cancelled(monkeypatch: pytest.MonkeyP
         nodes=lambda: [{"Alive": True, "Resources": {"CPU": 1}}],
         cloudpickle=SimpleNamespace(dumps=lambda what: what),
     )  # fmt: skip
-    monkeypatch.setattr(cluster, "_import_ray", lambda: made)
+    put_ray(monkeypatch, made)
     monkeypatch.setattr(cluster, "_result", lambda reference: reference)
     results = cluster.map_on_cluster(str, ["a", "b", "c", "d"], Needs())
     assert next(results) == (0, 0)
@@ -129,40 +134,6 @@ def test_a_model_needs_room_for_itself_twice_and_a_gpu_if_one_is_there() -> None
     assert Workers(gpus=True).sized(1, "cpu").needs.gpus == 0
 
 
-def test_an_address_where_nothing_listens_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait_for_minutes(**_: Any) -> None:
-        pytest.fail("Ray was asked")
-
-    made = SimpleNamespace(is_initialized=lambda: False, init=wait_for_minutes)
-    monkeypatch.setattr(cluster, "check_ray", lambda: None)
-    monkeypatch.setattr(cluster, "_import_ray", lambda: made)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # it is nobody else's meanwhile, and nobody listens there
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(RequestError, match=f"no Ray cluster at {address}: .*refused"):
-            cluster.connect(address)
-
-
-def test_the_brackets_of_an_ipv6_address_are_no_part_of_the_host(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[tuple[str, int]] = []
-
-    def refuse(address: tuple[str, int], _timeout: float) -> None:
-        asked.append(address)
-        raise ConnectionRefusedError("refused")
-
-    monkeypatch.setattr(cluster, "check_ray", lambda: None)
-    monkeypatch.setattr(
-        cluster, "_import_ray", lambda: SimpleNamespace(is_initialized=lambda: False)
-    )
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    for address in ("[::1]:6379", "10.0.0.1:6379"):
-        with pytest.raises(RequestError, match=r"no Ray cluster at .*: refused"):
-            cluster.connect(address)
-    assert asked == [("::1", 6379), ("10.0.0.1", 6379)]
-
-
 def test_nodes_are_tidied_before_and_after_whatever_happens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,13 +144,18 @@ def test_nodes_are_tidied_before_and_after_whatever_happens(
         close=lambda: asked.append("closed"),
     )
     monkeypatch.setattr(cluster, "connect", lambda address, say: nodes)
+    monkeypatch.setattr(cluster, "head_answers", lambda: True)
     with pytest.raises(EvaluationError), cluster.open_workers("auto") as workers:
         assert workers is nodes and asked == [cluster.tidy]
         raise EvaluationError("it failed")
     assert asked == [cluster.tidy, cluster.tidy, "closed"]
+    monkeypatch.setattr(cluster, "head_answers", lambda: False)
+    with cluster.open_workers("auto"):
+        asked.clear()
+    assert asked == ["closed"]  # whoever waits for a head that is gone is ended by Ray
     with cluster.open_workers(None) as workers:
         assert workers is HERE
-    assert len(asked) == 3
+    assert asked == ["closed"]
 
 
 def test_a_node_with_another_version_or_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +165,7 @@ def test_a_node_with_another_version_or_none_is_named(monkeypatch: pytest.Monkey
     def open_with(ask: Any) -> None:
         nodes = Workers(elsewhere=True, ask=ask)
         monkeypatch.setattr(cluster, "connect", lambda address, say: nodes)
+        monkeypatch.setattr(cluster, "head_answers", lambda: True)
         with cluster.open_workers("auto"):
             pytest.fail("work was begun")
 

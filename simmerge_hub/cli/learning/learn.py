@@ -90,7 +90,7 @@ def run(
     from simmerge_hub.learning.catalogue import open_catalogue
     from simmerge_hub.learning.cost import estimate
     from simmerge_hub.learning.learn import learn
-    from simmerge_hub.learning.recipe import Table, load_learn_recipe
+    from simmerge_hub.learning.recipe import Table, check_elsewhere, load_learn_recipe
     from simmerge_hub.workers.cluster import open_workers
 
     if package and not flavor:
@@ -99,6 +99,8 @@ def run(
             hint="add --hf-jobs FLAVOR, or leave it out",
         )
     asked = load_learn_recipe(Path(recipe))
+    if ray or flavor:
+        check_elsewhere(asked)
     others = tuple(Table(repo=repo) for repo in outcomes)
     asked = replace(asked, together=(*asked.together, *others))
     with show.status("reading headers"):

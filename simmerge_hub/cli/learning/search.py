@@ -9,6 +9,7 @@ from simmerge_hub.cli.learning.evaluate import add_machine
 
 if TYPE_CHECKING:
     from simmerge_hub.learning.searching.attempts import Attempt
+    from simmerge_hub.operators import Arm
 
 
 def options(commands: Any) -> None:
@@ -18,7 +19,7 @@ def options(commands: Any) -> None:
     )
     command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
     command.add_argument(
-        "--tasks", action="append", type=arguments.pair, required=True, metavar="NAME=TASK",
+        "--tasks", action="append", type=arguments.named_task, required=True, metavar="NAME=TASK",
         help="what is evaluated: a name, and the task in the harness: math=gsm8k (repeat)",
     )  # fmt: skip
     command.add_argument(
@@ -85,25 +86,34 @@ def run(
         starts = room.starting_arms(trial, predictor, show.note)
 
         def tell(attempt: "Attempt", spent: float) -> None:
-            show.note(f"{spent:5.2f}/{budget}  {_line(attempt, len(trial.inputs.names))}")
+            show.note(f"{spent:5.2f}/{budget}  {_line(attempt, trial.inputs.names)}")
 
         found = room.search(trial, folder, budget=budget, starts=starts, tell=tell)
         say("merging the best")
         merged = room.measured_model(folder / "merged", found)
     show.line(
-        f"{found.arm.label} keeps {found.best.score:.3f} of the best models' scores, mean over "
-        f"{', '.join(name for name, _ in tasks)}; {len(found.attempts)} merges, "
+        f"{_name(found.arm, trial.inputs.names)} keeps {found.best.score:.3f} of the best models' "
+        f"scores, mean over {', '.join(name for name, _ in tasks)}; {len(found.attempts)} merges, "
         f"{found.spent:.2f} evaluations"
     )
     show.note(f"written to {folder}; next: simmerge-hub push {merged} org/name")
 
 
-def _line(attempt: "Attempt", models: int) -> str:
+def _line(attempt: "Attempt", models: Sequence[str]) -> str:
     from simmerge_hub.learning.searching.space import arm_from
 
-    label = arm_from(attempt.params, models).label
+    name = _name(arm_from(attempt.params, len(models)), models)
     if attempt.failed:
-        return f"{label}: failed: {attempt.failed}"
+        return f"{name}: failed: {attempt.failed}"
     if attempt.score is None:
-        return f"{label}: {attempt.few:.3f} on a quarter of the prompts; stopped"
-    return f"{label}: {attempt.score:.3f}"
+        return f"{name}: {attempt.few:.3f} on a quarter of the prompts; stopped"
+    return f"{name}: {attempt.score:.3f}"
+
+
+def _name(arm: "Arm", models: Sequence[str]) -> str:
+    """As a plan calls it, with the alpha that tells two of a search apart."""
+    from simmerge_hub.planning.words.names import name_arm, shorten
+
+    alpha = arm.parameters.get("alpha")
+    name = name_arm(arm, list(map(shorten(models), models)))
+    return f"{name}, alpha {alpha:g}" if alpha is not None else name

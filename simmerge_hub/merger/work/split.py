@@ -21,7 +21,7 @@ from simmerge_hub.merger.preflight import memory_bytes
 from simmerge_hub.merger.report import describe_computing
 from simmerge_hub.merger.work.nodes import check_computing, check_nodes
 from simmerge_hub.merger.work.tensors import Writing, measure_wholes, write_tensors
-from simmerge_hub.operators.registry import PACKAGE, find
+from simmerge_hub.operators.registry import is_own
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.weights.writing.shards import Shard, Write, open_begun_shards
 from simmerge_hub.weights.writing.token import check_token, lay_token
@@ -73,7 +73,7 @@ def check_split(recipe: Recipe) -> None:
             "such as ties or linear",
         )
     for name in recipe.operators:
-        if not find(name).combine.__module__.startswith(PACKAGE):
+        if is_own(name):
             raise RecipeError(
                 f"the operator {name} is of your own, and the nodes of a cluster do not know it",
                 hint="merge it on one machine, by the same file: leave out --ray",

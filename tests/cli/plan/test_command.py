@@ -36,7 +36,7 @@ def made(org: str, tmp_path: Path) -> Catalogue:
         (["--author", "o"], "--author needs --base"),
         (["a", "b", "--shortlist", "3"], "--shortlist goes with --collection or --author"),
         (["--collection", "o/c", "--infer-expert", "code"], "--infer-expert is for two models"),
-        (["--collection", "o/c", "--shortlist", "0"], "'0' is no number above zero"),
+        (["--collection", "o/c", "--shortlist", "0"], "'0' is no whole number above zero"),
     ],
 )
 def test_wrong_usage(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

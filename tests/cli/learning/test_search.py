@@ -1,0 +1,32 @@
+"""What a search says of each merge."""
+
+import pytest
+
+from simmerge_hub.cli.learning.search import _line
+from simmerge_hub.learning.searching.attempts import Attempt
+
+MODELS = ("org/math-7b", "org/code-7b")
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"operator": "linear"}, "average, 70 % math-7b + 30 % code-7b"),
+        (
+            {"operator": "regmean++", "regmean++.alpha": 0.99},
+            "RegMean++, 70 % math-7b + 30 % code-7b, alpha 0.99",
+        ),
+        (
+            {"operator": "ties", "ties.density": 0.2, "ties.scale": 1.5},
+            "TIES (density 0.2, scale 1.5), 70 % math-7b + 30 % code-7b",
+        ),
+    ],
+)
+def test_a_merge_is_called_as_a_plan_calls_it(params: dict[str, object], name: str) -> None:
+    params |= {"weight.0": 0.7, "weight.1": 0.3}
+    whole = Attempt(params=params, few=0.25, score=0.5, cost=1.25)
+    assert _line(whole, MODELS) == f"{name}: 0.500"
+    stopped = Attempt(params=params, few=0.25, score=None, cost=0.25)
+    assert _line(stopped, MODELS) == f"{name}: 0.250 on a quarter of the prompts; stopped"
+    failed = Attempt(params=params, few=None, score=None, cost=1.0, failed="no room")
+    assert _line(failed, MODELS) == f"{name}: failed: no room"
