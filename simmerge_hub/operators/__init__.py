@@ -9,13 +9,13 @@ from simmerge_hub.operators.arms import (
     merge_tensors,
     stack_inputs,
 )
+from simmerge_hub.operators.checking import check
 from simmerge_hub.operators.inputs import LayerInputs, add_inputs, reduce_inputs
 from simmerge_hub.operators.registry import (
     GLOBAL,
     OPERATORS,
     Operator,
     Place,
-    check,
     combine,
     find,
     measure,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.operators import OPERATORS
-from simmerge_hub.operators.registry import check
+from simmerge_hub.operators.checking import check
 from simmerge_hub.recipe.mergekit.parameters import METHODS, PARAMETER_NAMES, Parameter
 
 OURS = [(name, p) for name, method in METHODS.items() for p in method.parameters if p.ours]
