@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from uuid import uuid4
 
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators.inputs import LayerInputs
+from simmerge_hub.operators.regression.inputs import LayerInputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,8 +77,9 @@ class Operator:
     `choices` are the words a parameter may be, `per_model` the parameters that may be one number
     for each model. `exact_on_samples`: merging sampled rows gives the sampled rows of the merge;
     where it is False they are an estimate (of a statistic, or because random numbers differ).
-    `activations`: the statistics are of what the models' layers are fed, not of chunks. `unread`:
-    annotations, by parameter, that name what only a type checker sees.
+    `activations`: the statistics are of what the models' layers are fed, not of chunks. `all_rows`:
+    they are of how all rows lie together, of which sampled ones say nothing. `unread`: annotations,
+    by parameter, that name what only a type checker sees.
     """
 
     name: str
@@ -93,7 +94,13 @@ class Operator:
     choices: Mapping[str, tuple[Any, ...]] = field(repr=False, default_factory=dict)
     per_model: frozenset[str] = field(repr=False, default=frozenset())
     activations: bool = False
+    all_rows: bool = False
     unread: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def on_samples(self) -> bool:
+        """Whether merging sampled rows tells anything of the merge."""
+        return not self.activations and not self.all_rows
 
     @property
     def needs_base(self) -> bool:
@@ -119,6 +126,7 @@ def operator(
     statistics: Callable[..., Any] | None = None,
     exact_on_samples: bool = True,
     activations: bool = False,
+    all_rows: bool = False,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Declare the decorated function `combine(chunk, statistics, *, ...)` to be an operator."""
 
@@ -138,6 +146,7 @@ def operator(
             choices={k: get_args(a) for k, a in kinds.items() if get_origin(a) is Literal},
             per_model=frozenset(k for k, a in kinds.items() if _may_be_a_list(a)),
             activations=activations,
+            all_rows=all_rows,
             unread=unread,
         )
         return combine
