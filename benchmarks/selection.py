@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.operators import ARMS, BALANCED, FED_ARMS, PAPER_ARMS
+from simmerge_hub.operators import ARMS, FED_ARMS, PAPER_ARMS
 from simmerge_hub.selector.models import mixture
 from simmerge_hub.selector.models.conformal import calibrate, choose
 from simmerge_hub.selector.models.mixture import Size
@@ -44,7 +44,8 @@ TABLES = HERE.parent / "recipes" / "outcomes"
 ZOO = "zoo-v3"
 SEED = 0
 ALPHA = 0.1
-SETS = {"all": (*ARMS, *FED_ARMS), "weights": ARMS, "balanced": BALANCED, "paper": PAPER_ARMS}
+EQUAL = tuple(arm for arm in ARMS if arm == arm.swapped())
+SETS = {"all": (*ARMS, *FED_ARMS), "weights": ARMS, "balanced": EQUAL, "paper": PAPER_ARMS}
 """Which arms compete: all that a plan chooses between; those that look at weights alone; those of
 them that treat both models alike; the paper's three."""
 PAPER = (

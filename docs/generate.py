@@ -193,6 +193,8 @@ def _operator(found: Operator) -> str:
         ]
         lines.append("\n".join(["| parameter | default | meaning |", "|---|---|---|", *rows]))
     sampled = "exact" if found.exact_on_samples else "an estimate"
+    if not found.on_samples:
+        sampled = "not known: sampled rows do not tell of it"
     lines.append(
         f"Works on {WORKS_ON[found.space]}. Inputs: {count}. On a signature the result is "
         f"{sampled}. Source: {_paper(found.paper)}."

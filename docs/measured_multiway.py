@@ -6,6 +6,7 @@ from typing import Any
 from measured import read, table
 
 SIZES = {"3": "three", "4": "four"}
+ZOOS = {"zoo-v2": "nano", "zoo-real": "Gemma 3 270M"}
 WAYS = {
     "structure": "merges without behaviour",
     "leaves": "without merging signatures",
@@ -36,17 +37,20 @@ def multiway_strategies() -> str:
 
 def at_once() -> str:
     """Merges in one step, with what sees activations and without."""
-    found, rows = read("at_once"), []
-    for size, arms in found["arms"].items():
-        ordered = sorted(arms.items(), key=lambda item: -item[1]["kept"])
-        rows += [
-            (
-                SIZES[size], found["sets"][size], f"`{label}`", f"{each['kept']:.3f}",
-                f"{each['worst']:.3f}", f"{each['gain']:.3f}",
-            )
-            for label, each in ordered
-        ]  # fmt: skip
-    heads = ("models", "sets", "in one step", "utility", "on a set's worst task", "gap closed")
+    rows = []
+    for zoo, found in read("at_once").items():
+        for size, arms in found["arms"].items():
+            ordered = sorted(arms.items(), key=lambda item: -item[1]["kept"])
+            rows += [
+                (
+                    ZOOS[zoo], SIZES[size], found["sets"][size], f"`{label}`",
+                    f"{each['kept']:.3f}", f"{each['worst']:.3f}", f"{each['gain']:.3f}",
+                )
+                for label, each in ordered
+            ]  # fmt: skip
+    heads = (
+        "zoo", "models", "sets", "in one step", "utility", "on a set's worst task", "gap closed",
+    )  # fmt: skip
     return table(heads, rows)
 
 

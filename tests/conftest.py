@@ -29,6 +29,9 @@ VISITOR = "visitor"
 
 VISITOR_TOKEN = "hf_visitor"
 
+LEFT = "simmerge-hub-tests-"
+"""How the folders of test runs begin; the number of the process follows."""
+
 _session = ExitStack()
 
 
@@ -38,9 +41,20 @@ def _fast() -> str | None:
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 4 * 2**30 else None
 
 
+def _sweep(parent: Path) -> None:
+    """Remove what test runs that were killed left in memory: their processes are gone."""
+    for folder in parent.glob(f"{LEFT}*"):
+        owner = folder.name.removeprefix(LEFT).partition("-")[0]
+        if owner.isdecimal() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _start() -> localhub.Hub:
     """Start the Hub and point every client in this process at it."""
-    folder = _session.enter_context(tempfile.TemporaryDirectory(prefix="localhub-", dir=_fast()))
+    if fast := _fast():
+        _sweep(Path(fast))
+    prefix = f"{LEFT}{os.getpid()}-"
+    folder = _session.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=fast))
     running = localhub.running(Path(folder) / "hub", tokens={VISITOR: VISITOR_TOKEN})
     hub = _session.enter_context(running)
     for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_"))]:

@@ -4,8 +4,9 @@ The time is that of the arithmetic, measured here on one block of random numbers
 of the recipe; reading, writing and downloading come on top, and their bytes are stated.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
 from time import perf_counter
 
@@ -21,7 +22,9 @@ from simmerge_hub.merger.files import check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.work.crew import cores
 from simmerge_hub.merger.work.kept import LONG, WHOLE_ENTRIES
-from simmerge_hub.recipe import Recipe, fetch_all
+from simmerge_hub.operators import find
+from simmerge_hub.operators.regression.deltas import SOLVES_AT_ONCE, solve_bytes
+from simmerge_hub.recipe import Recipe, Step, fetch_all
 from simmerge_hub.recipe import check as check_recipe
 from simmerge_hub.weights.alignment.matching import Rejection
 from simmerge_hub.weights.shapes import matrix_shape
@@ -29,6 +32,8 @@ from simmerge_hub.weights.stream import Rows
 
 PROCESS_BYTES = 320 * 2**20
 """Bytes that Python and torch take before the first tensor."""
+BLOCK_WIDTH = 1024
+"""Columns of the block that a merge's time is estimated from."""
 SCRATCH_BLOCKS = 6
 """float32 blocks that one thread holds besides one for each input, whatever the operator."""
 
@@ -157,7 +162,19 @@ def memory_bytes(layout: Layout, threads: int) -> int:
         if checkpoint.kind == "adapter"
         for header in checkpoint.tensors.values()
     )
-    return PROCESS_BYTES + blocks + held + threads * _kept_bytes(layout)
+    solving = _solve_bytes(layout, threads)
+    return PROCESS_BYTES + blocks + held + threads * _kept_bytes(layout) + solving
+
+
+def _solve_bytes(layout: Layout, threads: int) -> int:
+    """What steps hold that look at all rows of a tensor together."""
+    steps = chain(*layout.recipe.programs)
+    models = max((len(s.models) for s in steps if find(s.operator).all_rows), default=0)
+    if not models:
+        return 0
+    sizes = [solve_bytes(shape, models) for shape in layout.alignment.shapes.values()]
+    held, solve = (max(each) for each in zip(*sizes, strict=True))
+    return threads * held + min(threads, SOLVES_AT_ONCE) * solve
 
 
 def _kept_bytes(layout: Layout) -> int:
@@ -168,20 +185,28 @@ def _kept_bytes(layout: Layout) -> int:
 
 def _arithmetic_seconds(layout: Layout) -> float:
     """Seconds of one thread for all tensors, from one block of each program."""
-    entries = [0] * len(layout.recipe.programs)
+    entries = [0.0] * len(layout.recipe.programs)
+    wide = [_solves(steps) for steps in layout.recipe.programs]
     for match in layout.tensors.values():
-        entries[match.slice] += 0 if match.copied else prod(match.shape)
+        if not match.copied:
+            by_width = wide[match.slice] and len(match.shape) == 2
+            share = match.shape[1] / BLOCK_WIDTH if by_width else 1.0
+            entries[match.slice] += prod(match.shape) * share
     return sum(n * _seconds_per_entry(layout, i) for i, n in enumerate(entries) if n)
+
+
+def _solves(steps: Sequence[Step]) -> bool:
+    """Whether a step looks at all rows together: its work grows with the width of a tensor."""
+    return any(find(step.operator).all_rows for step in steps)
 
 
 def _seconds_per_entry(layout: Layout, program: int) -> float:
     """Seconds for each entry: the better of two runs on a block of the output's dtype."""
     steps = layout.recipe.programs[program]
     dtype = getattr(torch, layout.recipe.dtype)
+    rows = BLOCK_WIDTH if _solves(steps) else BLOCK_ENTRIES // BLOCK_WIDTH
     stored: Mapping[str, torch.Tensor] = {
-        name: torch.randn(
-            BLOCK_ENTRIES // 1024, 1024, generator=torch.Generator().manual_seed(i)
-        ).to(dtype)
+        name: torch.randn(rows, BLOCK_WIDTH, generator=torch.Generator().manual_seed(i)).to(dtype)
         for i, name in enumerate(layout.checkpoints)
     }
     base = layout.recipe.base.name if layout.recipe.base else None
@@ -191,9 +216,9 @@ def _seconds_per_entry(layout: Layout, program: int) -> float:
     with torch.inference_mode():
         for _ in range(2):
             began = perf_counter()
-            merge_rows(job).read(0, BLOCK_ENTRIES // 1024).to(dtype)
+            merge_rows(job).read(0, rows).to(dtype)
             took.append(perf_counter() - began)
-    return min(took) / BLOCK_ENTRIES
+    return min(took) / (rows * BLOCK_WIDTH)
 
 
 def _rows(stored: torch.Tensor) -> Rows:

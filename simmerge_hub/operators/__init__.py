@@ -1,6 +1,6 @@
 """THE ARITHMETIC: pure functions on tensors, one family a file, one registry."""
 
-from simmerge_hub.operators import averaging, consensus, regression, selection, spherical, stock
+from simmerge_hub.operators import averaging, consensus, selection, spherical, stock
 from simmerge_hub.operators.arms import (
     Arm,
     arm,
@@ -9,19 +9,20 @@ from simmerge_hub.operators.arms import (
     merge_tensors,
     stack_inputs,
 )
-from simmerge_hub.operators.inputs import LayerInputs, add_inputs, reduce_inputs
+from simmerge_hub.operators.checking import check
 from simmerge_hub.operators.registry import (
     GLOBAL,
     OPERATORS,
     Operator,
     Place,
-    check,
     combine,
     find,
     measure,
     measures_model,
     space_of,
 )
+from simmerge_hub.operators.regression import deltas, regmean
+from simmerge_hub.operators.regression.inputs import LayerInputs, add_inputs, reduce_inputs
 
 __all__ = [
     "ARMS",
@@ -41,13 +42,14 @@ __all__ = [
     "check",
     "combine",
     "consensus",
+    "deltas",
     "find",
     "known_arm",
     "measure",
     "measures_model",
     "merge_tensors",
     "reduce_inputs",
-    "regression",
+    "regmean",
     "selection",
     "space_of",
     "spherical",
@@ -74,6 +76,9 @@ ARMS = (
     known_arm("task_arithmetic", weights=(0.6, 1.0)),
     known_arm("dare_ties", density=0.5),
     known_arm("sce", density=0.5),
+    known_arm("delta_regmean", alpha=0.9),
+    known_arm("delta_regmean", alpha=0.9, weights=(0.7, 0.3)),
+    known_arm("delta_regmean", alpha=0.9, weights=(0.3, 0.7)),
 )
 """The arms on weights alone that are measured and predicted: closed under swapping the models."""
 
@@ -85,5 +90,6 @@ FED_ARMS = (
 )
 """Those that look at what the models' layers are fed; closed in the same way."""
 
-BALANCED = tuple(one for one in ARMS if one == one.swapped())
-"""Those on weights alone that treat both models alike: what a bandit chooses between."""
+BALANCED = tuple(one for one in ARMS if one == one.swapped() and find(one.operator).on_samples)
+"""Those on weights alone that treat both models alike and that sampled rows tell of: what a bandit
+chooses between."""

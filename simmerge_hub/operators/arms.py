@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.operators import registry
+from simmerge_hub.operators.checking import check
 from simmerge_hub.operators.registry import Operator, Place
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ class Arm:
 
 def arm(operator: str, /, **parameters: Any) -> Arm:
     """`arm("ties", density=0.2)`, checked against the registry for two models."""
-    registry.check(operator, parameters, 2)
+    check(operator, parameters, 2)
     return Arm(operator=operator, parameters=parameters)
 
 
 def known_arm(operator: str, /, **parameters: Any) -> Arm:
     """`arm` for parameters that are known to be good: checked, and not run once on an entry."""
-    registry.check(operator, parameters, 2, tried=False)
+    check(operator, parameters, 2, tried=False)
     return Arm(operator=operator, parameters=parameters)
 
 
@@ -70,7 +71,7 @@ def merge_tensors(
     Returns:
         float32, of the same shape. The arithmetic is the one that streams through files.
     """
-    op = registry.check(chosen.operator, chosen.parameters, len(models), base=base is not None)
+    op = check(chosen.operator, chosen.parameters, len(models), base=base is not None)
     where = place or Place(shape=tuple(models[0].shape))
     chunk, origin = stack_inputs(
         op, None if base is None else as_rows(base), [as_rows(t) for t in models]

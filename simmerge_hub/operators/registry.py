@@ -1,4 +1,4 @@
-"""The registry: what an operator is, how one is declared, found, checked and called.
+"""The registry: what an operator is, how one is declared, found and called.
 
 An operator is two pure functions on tensors. `statistics(chunks)` reduces a tensor of every model
 to a few numbers (norms, an angle, thresholds); `combine(chunk, statistics)` is arithmetic on a
@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import reprlib
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from uuid import uuid4
 
 from simmerge_hub.errors import OperatorError
-from simmerge_hub.operators.inputs import LayerInputs
+from simmerge_hub.operators.regression.inputs import LayerInputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,15 +35,6 @@ Chunks = Iterable["Tensor"]
 Space = Literal["weight", "delta", "anchored"]
 PerModel = float | Sequence[float]
 """A parameter that is one number for all models or one for each."""
-RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
-    "density": (lambda v: 0 < v <= 1, "would keep no entry", "a share of the entries in (0, 1]"),
-    "gamma": (lambda v: 0 <= v < 1, "is no share", "a share of the entries in [0, 1)"),
-    "alpha": (lambda v: 0 <= v <= 1, "is no share", "a factor in [0, 1]"),
-    "ridge": (lambda v: v >= 0, "is negative", "a number of at least 0"),
-    "steps": (lambda v: 0 <= v <= 1000, "is no number of steps", "a number from 0 to 1000"),
-}
-"""What a parameter of this name may be in every operator: test, complaint, cure."""
-
 SPACES: Mapping[tuple[str, Any], Space] = {("origin", "zero"): "weight", ("others", "sum"): "delta"}
 """Values of parameters that decide what an operator works on, whatever it says of itself."""
 
@@ -87,8 +77,9 @@ class Operator:
     `choices` are the words a parameter may be, `per_model` the parameters that may be one number
     for each model. `exact_on_samples`: merging sampled rows gives the sampled rows of the merge;
     where it is False they are an estimate (of a statistic, or because random numbers differ).
-    `activations`: the statistics are of what the models' layers are fed, not of chunks. `unread`:
-    annotations, by parameter, that name what only a type checker sees.
+    `activations`: the statistics are of what the models' layers are fed, not of chunks. `all_rows`:
+    they are of how all rows lie together, of which sampled ones say nothing. `unread`: annotations,
+    by parameter, that name what only a type checker sees.
     """
 
     name: str
@@ -103,7 +94,13 @@ class Operator:
     choices: Mapping[str, tuple[Any, ...]] = field(repr=False, default_factory=dict)
     per_model: frozenset[str] = field(repr=False, default=frozenset())
     activations: bool = False
+    all_rows: bool = False
     unread: Mapping[str, str] = field(repr=False, default_factory=dict)
+
+    @property
+    def on_samples(self) -> bool:
+        """Whether merging sampled rows tells anything of the merge."""
+        return not self.activations and not self.all_rows
 
     @property
     def needs_base(self) -> bool:
@@ -129,6 +126,7 @@ def operator(
     statistics: Callable[..., Any] | None = None,
     exact_on_samples: bool = True,
     activations: bool = False,
+    all_rows: bool = False,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Declare the decorated function `combine(chunk, statistics, *, ...)` to be an operator."""
 
@@ -148,6 +146,7 @@ def operator(
             choices={k: get_args(a) for k, a in kinds.items() if get_origin(a) is Literal},
             per_model=frozenset(k for k, a in kinds.items() if _may_be_a_list(a)),
             activations=activations,
+            all_rows=all_rows,
             unread=unread,
         )
         return combine
@@ -184,45 +183,6 @@ def _digest_file(declares: Callable[..., Any]) -> str:
         return sha256(Path(inspect.getfile(declares)).read_bytes()).hexdigest()
     except (TypeError, OSError):
         return uuid4().hex
-
-
-def check(
-    name: str,
-    parameters: Mapping[str, Any],
-    models: int,
-    *,
-    base: bool = True,
-    tried: bool = True,
-) -> Operator:
-    """The operator `name`, if it takes these parameters, this many models and this base.
-
-    If `tried`, it is run once on a single entry, so that what it refuses itself is refused here
-    too. The operator that is returned works on weights or deltas as the parameters say.
-    """
-    op = find(name)
-    for key, value in parameters.items():
-        if key not in op.parameters:
-            raise OperatorError(
-                f"{name} has no parameter {key!r}",
-                hint=f"it takes: {', '.join(op.parameters) or 'none'}",
-            )
-        _check_value(op, key, value)
-    op = replace(op, space=space_of(op, parameters))
-    _check_inputs(op, models, base)
-    for key in op.per_model:
-        _check_length(op, key, parameters.get(key), models)
-    if not tried:
-        return op
-    import torch
-
-    chunk = torch.ones(models + (op.space == "anchored"), 1, 1)
-    try:
-        combine(op, chunk, measure(op, [chunk], parameters, UNFED), parameters, UNFED)
-    except (RuntimeError, OverflowError) as error:  # a product of parameters beyond float32
-        raise OperatorError(
-            f"{name} cannot be run with {dict(parameters)}: {error}", hint="give smaller numbers"
-        ) from error
-    return op
 
 
 def space_of(op: Operator, parameters: Mapping[str, Any]) -> Space:
@@ -302,76 +262,3 @@ def _kinds(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]
 
 def _may_be_a_list(annotation: Any) -> bool:
     return any(get_origin(kind) is Sequence for kind in (annotation, *get_args(annotation)))
-
-
-def _check_inputs(op: Operator, models: int, base: bool) -> None:
-    if op.needs_base and not base:
-        way = ", or say origin: zero" if "origin" in op.parameters else ""
-        raise OperatorError(f"{op.name} needs a base", hint=f"name one with --base{way}")
-    least, most = op.models
-    if models < least or (most is not None and models > most):
-        allowed = f"exactly {least}" if least == most else f"at least {least}"
-        noun = "model" if least == most == 1 else "models"
-        aside = " besides the base" if op.needs_base and least == most == 1 else ""
-        raise OperatorError(
-            f"{op.name} merges {allowed} {noun}{aside}, but {models} are given",
-            hint="use another operator, or merge in several steps",
-        )
-
-
-def _check_value(op: Operator, key: str, value: Any) -> None:
-    shown = f"{op.name}: {key} is {reprlib.repr(value)}"
-    if key in op.unread:
-        _check_unread(op, key, value)
-    else:
-        _check_kind(op, key, value, shown)
-    if key in RANGES:
-        allowed, complaint, cure = RANGES[key]
-        values: list[Any] = [*value] if isinstance(value, list | tuple) else [value]
-        if not all(allowed(each) for each in values if _is_number(each)):
-            raise OperatorError(f"{shown}, and {complaint}", hint=f"give {cure}")
-
-
-def _check_unread(op: Operator, key: str, value: Any) -> None:
-    """Without its annotation only the default says what a parameter may be."""
-    default, stated = op.parameters[key], op.unread[key]
-    if value == default or (_is_number(value) and _is_number(default)):
-        return
-    raise OperatorError(
-        f"{op.name}: what {key} may be is not known: its annotation, {stated}, names what is "
-        "imported for type checkers only",
-        hint=f"import what {stated} names outside `if TYPE_CHECKING:`",
-    )
-
-
-def _check_kind(op: Operator, key: str, value: Any, shown: str) -> None:
-    default = op.parameters[key]
-    if key in op.choices:
-        if value not in op.choices[key]:
-            raise OperatorError(shown, hint=f"give one of {', '.join(map(str, op.choices[key]))}")
-    elif isinstance(default, bool):
-        if type(value) is not bool:
-            raise OperatorError(shown, hint="give true or false")
-    elif key in op.per_model and isinstance(value, list | tuple):
-        if not all(map(_is_number, value)):
-            raise OperatorError(shown, hint="give a list of finite numbers")
-    elif default is None:
-        if value is not None:
-            raise OperatorError(shown, hint="give a list of finite numbers")
-    elif not _is_number(value):
-        raise OperatorError(shown, hint="give a finite number")
-
-
-def _check_length(op: Operator, key: str, value: Any, models: int) -> None:
-    if isinstance(value, list | tuple) and len(value) != models:
-        one = "weight" if key == "weights" else key
-        many = key if key == "weights" else f"values of {key}"
-        raise OperatorError(
-            f"{op.name}: {len(value)} {many} for {models} models",
-            hint=f"give one {one} for each model, in the order of the models",
-        )
-
-
-def _is_number(value: Any) -> bool:
-    """Whether it is a number that float32 holds."""
-    return isinstance(value, int | float) and type(value) is not bool and abs(value) < 2**127

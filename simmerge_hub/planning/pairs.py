@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.operators import ARMS, FED_ARMS, Arm
+from simmerge_hub.operators import ARMS, FED_ARMS, Arm, find
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.ask.tasks import Task
@@ -78,15 +78,18 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
 def candidates(predictor: Predictor, ask: Ask) -> tuple[tuple[Arm, ...], dict[str, str]]:
     """The arms that two models may be merged with, and those that cannot be used, with the reason.
 
-    What looks at activations is predicted only by a predictor that was trained on it, and needs
-    prompts.
+    What sampled rows do not tell of is predicted only by a predictor that was trained on it; what
+    looks at activations needs prompts.
     """
-    trained = [arm for arm in FED_ARMS if arm in predictor.arms]
-    every = [arm for arm in (*ARMS, *trained) if not ask.search.balanced or arm == arm.swapped()]
+    known = [
+        arm for arm in (*ARMS, *FED_ARMS) if arm in predictor.arms or find(arm.operator).on_samples
+    ]
+    every = [arm for arm in known if not ask.search.balanced or arm == arm.swapped()]
     if ask.sources.signals != "structural":
         return tuple(every), {}
-    return tuple(arm for arm in every if arm not in trained), {
-        arm.label: WITHOUT_PROMPTS for arm in every if arm in trained
+    fed = [arm for arm in every if find(arm.operator).activations]
+    return tuple(arm for arm in every if arm not in fed), {
+        arm.label: WITHOUT_PROMPTS for arm in fed
     }
 
 

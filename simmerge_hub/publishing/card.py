@@ -9,7 +9,7 @@ from typing import Any
 from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
-from simmerge_hub.operators.regression import feeds_merge
+from simmerge_hub.operators.regression.regmean import feeds_merge
 from simmerge_hub.publishing.licenses.choice import CONFLICT
 from simmerge_hub.publishing.licenses.statements import stated_license
 from simmerge_hub.publishing.licenses.verdict import DISCLAIMER, Licence, license_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub import operators
-from simmerge_hub.operators.regression import feeds_merge
+from simmerge_hub.operators.regression.regmean import feeds_merge
 from simmerge_hub.recipe import calibration as calibrating
 from simmerge_hub.recipe.calibration import Calibration
 from simmerge_hub.recipe.writing import dump_yaml, to_plain

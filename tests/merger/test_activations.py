@@ -23,7 +23,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 import simmerge_hub
 from simmerge_hub.errors import OperatorError, RecipeError
 from simmerge_hub.merger import MergeReport, merge, run
-from simmerge_hub.operators.regression import LEAST_TOKENS
+from simmerge_hub.operators.regression.regmean import LEAST_TOKENS
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Source, Step, load
 from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.signatures.probing import layerwise

@@ -34,7 +34,7 @@ SPARSE = {
 RANDOM = {"dare_linear", "dare_ties", "della", "della_linear"}
 ABSOLUTE = {"ram", "ramplus_tl", "nearswap", "arcee_fusion", "slerp"}
 """Operators defined with a number that has the unit of weights."""
-PRODUCTS = {"regmean"}
+PRODUCTS = {"regmean", "delta_regmean"}
 """Operators that multiply matrices: a row is rounded otherwise beside other rows."""
 SUMS = {"task_arithmetic", "dare_linear", "della_linear", "breadcrumbs"}
 """Operators whose result grows with the number of models."""
@@ -59,6 +59,7 @@ VARIANTS = [(name, {}) for name in OPERATORS] + [
     ("model_stock", {"filter_wise": True}),
     ("sce", {"density": 1.0}),
     ("regmean", {"alpha": 0.0}),
+    ("delta_regmean", {"alpha": 0.5, "weights": (1.0, 3.0)}),
     ("regmean", {"others": "sum", "weights": (1.0, 3.0)}),
 ]
 EVERY = pytest.mark.parametrize(

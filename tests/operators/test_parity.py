@@ -34,7 +34,7 @@ NAMED = {
 """Answers that differ, and the reason as the page has it."""
 
 
-OURS_ALONE = {"regmean"}
+OURS_ALONE = {"regmean", "delta_regmean"}
 """Operators that mergekit lacks."""
 
 

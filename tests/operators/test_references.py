@@ -312,12 +312,35 @@ def regress(
     return total @ np.linalg.inv(sum(damped))
 
 
+def delta_regmean(
+    base: Array,
+    models: list[Array],
+    *,
+    alpha: float = 0.9,
+    ridge: float = 1e-6,
+    weights: Any = None,
+) -> Array:
+    """Σ ΔᵢAᵢ (ΣA)⁻¹ with Aᵢ from ΔᵢᵀΔᵢ, of matrices alone."""
+    shares, moved = share(weights, len(models)), deltas(base, models)
+    if base.ndim != 2:
+        return base + sum(s * d for s, d in zip(shares, moved, strict=True))
+    width, damped = base.shape[1], []
+    for delta, part in zip(moved, shares, strict=True):
+        gram = delta.T @ delta
+        gram /= np.trace(gram) / width
+        gram *= np.where(np.eye(width, dtype=bool), 1.0, alpha)
+        damped.append(part * (gram + ridge * np.eye(width)))
+    total = sum(d @ a for d, a in zip(moved, damped, strict=True))
+    return base + total @ np.linalg.inv(sum(damped))
+
+
 REFERENCES: dict[str, Callable[..., Array]] = {
     f.__name__: f
     for f in (
         linear, task_arithmetic, passthrough, slerp, nuslerp, multislerp, karcher, ties,
         breadcrumbs, breadcrumbs_ties, dare_linear, dare_ties, della, della_linear, model_stock,
         sce, arcee_fusion, nearswap, ram, ramplus_tl, regmean,
+        delta_regmean,
     )
 }  # fmt: skip
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -353,6 +376,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"alpha": 0.7, "ridge": 0.3, "weights": (1, 2, 3)},
         {"others": "sum", "weights": (1, 2, 0)},
     ],
+    "delta_regmean": [{"alpha": 0.0}, {"alpha": 0.7, "ridge": 0.3, "weights": (1, 2, 3)}],
 }
 CASES = [
     pytest.param(name, given, shape, id=f"{name}-{number}-{shape}")

@@ -37,7 +37,7 @@ def near(base: Tensor, count: int = 2, size: float = 0.3) -> list[Tensor]:
 def keeps_identical(arm: Arm) -> bool:
     """Whether merging a model with itself gives the model: sums of deltas and trims do not."""
     return (arm.operator != "task_arithmetic" and arm.parameters.get("density", 0.2) == 1.0) or (
-        arm.operator in {"linear", "slerp", "nuslerp", "sce"}
+        arm.operator in {"linear", "slerp", "nuslerp", "sce", "delta_regmean"}
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from simmerge_hub.merger.layout import Layout
-from simmerge_hub.operators.inputs import KEPT_ROWS
+from simmerge_hub.operators.regression.inputs import KEPT_ROWS
 from simmerge_hub.recipe.calibration import Calibration
 from simmerge_hub.signatures.probing.layerwise import BATCH_TOKENS
 from simmerge_hub.signatures.probing.loading import MEMORY_SHARE, free_memory, model_bytes

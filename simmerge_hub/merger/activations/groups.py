@@ -24,7 +24,7 @@ from simmerge_hub.merger.activations.traces import (
     trace_layers,
 )
 from simmerge_hub.merger.layout import Layout
-from simmerge_hub.operators.regression import LEAST_TOKENS
+from simmerge_hub.operators.regression.regmean import LEAST_TOKENS
 from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
 from simmerge_hub.signatures.probing.loading import open_model

@@ -94,7 +94,7 @@ def tasks_of(
     experts |= dict.fromkeys(asked.infer, models[0].name)
     dropped = {task: why for task, why in dropped.items() if task not in asked.infer}
     if not experts:
-        raise _nobody_says(models, dropped)
+        raise _nobody_says(models, dropped, asked.probes)
     tasks = tuple(
         Task(
             name=name,
@@ -118,12 +118,17 @@ def _check_open(infer: Sequence[str], named: Mapping[str, str]) -> None:
             )
 
 
-def _nobody_says(models: Sequence[Checkpoint], dropped: Mapping[str, str]) -> ProbeError:
+def _nobody_says(
+    models: Sequence[Checkpoint], dropped: Mapping[str, str], probed: Collection[str]
+) -> ProbeError:
+    """The hint names the tasks that probes were given for."""
     seen = f" ({'; '.join(f'{t}: {why}' for t, why in dropped.items())})" if dropped else ""
+    first, *others = [*probed, *(() if probed else ("code", "math"))]
+    more = "".join(f" --expert {task}=…" for task in others)
     return ProbeError(
         f"nobody says which model is good at what: the cards have no telling scores{seen}",
-        hint=f"name the experts: --expert code={models[0].name} --expert math=…; or have them "
-        "inferred: --infer-expert code",
+        hint=f"name the experts: --expert {first}={models[0].name}{more}; or have them inferred: "
+        f"--infer-expert {first}",
     )
 
 

@@ -193,9 +193,17 @@ def _why_safe(safe: Choice, far: str, predictor: Predictor) -> tuple[str, ...]:
     return (
         f"{safe.label} is the safe choice: too few held-out models were as far from training "
         f"({far}), so no ranking is followed",
-        f"Its evidence: {known}merges of more than two were not compared there",
+        f"Its evidence: {known}{_say_of_many(used, len(safe.tree.models))}",
         SURER,
     )
+
+
+def _say_of_many(label: str, models: int) -> str:
+    """What merges of so many models reached far from training."""
+    beyond = at_once.read("far")
+    if models < 3 or label not in beyond.gains:
+        return "merges of more than two were not compared there"
+    return f"on {beyond.says(models)}, it closed {beyond.expect(label, models)[0]:.2f} of the gap"
 
 
 def _narrow(forecast: Forecast, ask: Ask) -> dict[str, str]:

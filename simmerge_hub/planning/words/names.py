@@ -14,6 +14,7 @@ PROPER: Mapping[str, str] = {
     "dare_ties": "DARE-TIES",
     "della": "DELLA",
     "della_linear": "DELLA without signs",
+    "delta_regmean": "RegMean without data",
     "karcher": "Karcher mean",
     "linear": "plain average",
     "model_stock": "Model Stock",

@@ -141,7 +141,7 @@ def _compute(
 
 def _runs_on_samples(arm: Arm, *, based: bool) -> bool:
     operator = find(arm.operator)
-    return not operator.activations and (based or operator.space == "weight")
+    return operator.on_samples and (based or operator.space == "weight")
 
 
 def effects_of_merge(

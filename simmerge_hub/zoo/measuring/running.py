@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simmerge_hub.operators import Arm
-from simmerge_hub.operators.regression import feeds_merge
+from simmerge_hub.operators.regression.regmean import feeds_merge
 from simmerge_hub.signatures.probing.feeding import FedLayer, feed, parameters_outside
 from simmerge_hub.signatures.probing.layerwise import decoder_layers
 from simmerge_hub.zoo.measuring.members import Feeding, Weights, merge_into

@@ -79,6 +79,15 @@ def test_nobody_says_anything() -> None:
     )
 
 
+def test_who_is_asked_for_experts_sees_the_tasks_of_his_probes() -> None:
+    with pytest.raises(ProbeError) as caught:
+        tasks_of([model("a"), model("b")], Tasks(probes={"json": "x.jsonl", "dates": "y.jsonl"}))
+    assert caught.value.hint == (
+        "name the experts: --expert json=org/a --expert dates=…; or have them inferred: "
+        "--infer-expert json"
+    )
+
+
 def test_the_reasons_are_in_the_error() -> None:
     with pytest.raises(ProbeError) as caught:
         tasks_of([model("a", gsm8k=0.5, humaneval=0.1), model("b", gsm8k=0.51)])

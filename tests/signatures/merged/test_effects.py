@@ -18,6 +18,9 @@ from simmerge_hub.signatures.merged.simulation import simulate_merge
 
 TRIPLES = (arm("linear"), arm("task_arithmetic", scale=1.0), arm("linear", weights=(0.7, 0.3)))
 
+TOLD = [each for each in ARMS if find(each.operator).on_samples]
+"""Arms that sampled rows tell of."""
+
 
 def named_effects(family, *arms, base=True):
     values = effects(family.expert, family.auxiliary, family.base if base else None, arms)
@@ -56,7 +59,7 @@ def test_norms_and_cosines_are_those_of_the_deltas(family):
     assert seen["merge_rest"] > 0.1
 
 
-@pytest.mark.parametrize("chosen", ARMS, ids=lambda a: a.label)
+@pytest.mark.parametrize("chosen", TOLD, ids=lambda a: a.label)
 def test_changing_places_swaps_the_sides(family, chosen):
     forward = effects(family.expert, family.auxiliary, family.base, [chosen])[0]
     back = effects(family.auxiliary, family.expert, family.base, [chosen.swapped()])[0]
@@ -64,7 +67,7 @@ def test_changing_places_swaps_the_sides(family, chosen):
     assert swap_effects(back) == pytest.approx(forward, abs=near)
 
 
-@pytest.mark.parametrize("chosen", ARMS, ids=lambda a: a.label)
+@pytest.mark.parametrize("chosen", TOLD, ids=lambda a: a.label)
 def test_without_a_base_only_distances_are_left(family, chosen):
     (seen,) = named_effects(family, chosen, base=False)
     expected = find(chosen.operator).space == "weight"
@@ -90,3 +93,9 @@ def test_a_merge_made_elsewhere_is_seen_alike(family, chosen, base):
     made = simulate_merge(chosen, origin, [replace(model, sketches={}) for model in pair])
     (seen,) = effects(*pair, origin, [chosen])
     assert effects_of_merge(made, *pair, origin) == pytest.approx(seen, abs=2e-3, nan_ok=True)
+
+
+def test_what_sampled_rows_do_not_tell_of_has_no_effects(family):
+    for chosen in (arm("regmean"), arm("delta_regmean")):
+        (seen,) = named_effects(family, chosen)
+        assert all(np.isnan(value) for value in seen.values())

@@ -1,6 +1,7 @@
 """What merges of three models and more in one step reached, by what their layers are fed.
 
-Measured on sets of nano models by `benchmarks/at_once.py`, and not predicted from the models.
+Measured by `benchmarks/at_once.py`, and not predicted from the models: on sets of nano models, near
+what a predictor learned from, and on sets of specialists of a real language model, far away.
 """
 
 import json
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 AT_ONCE = Path(__file__).parent / "at_once.json"
 Gain = tuple[float, float]
@@ -43,9 +45,9 @@ class AtOnce:
 
 
 @cache
-def read(path: Path = AT_ONCE) -> AtOnce:
-    """The outcomes in the package."""
-    entry = json.loads(path.read_text())
+def read(where: Literal["near", "far"] = "near") -> AtOnce:
+    """The outcomes in the package, near training or far from it."""
+    entry = json.loads(AT_ONCE.read_text())[where]
     return AtOnce(
         of=entry["of"],
         sets={int(size): int(count) for size, count in entry["sets"].items()},

@@ -12,7 +12,7 @@ from torch import Tensor
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators import Arm, LayerInputs, Place, add_inputs, merge_tensors, reduce_inputs
-from simmerge_hub.operators.regression import LEAST_TOKENS
+from simmerge_hub.operators.regression.regmean import LEAST_TOKENS
 from tests.activations import seen_by, tokens_of
 
 WIDTH = 12

@@ -1,0 +1,122 @@
+"""RegMean without data: what a layer was fed is estimated from how training moved it.
+
+A step of gradient descent adds Σ g xᵀ to a linear layer, so the rows of a delta Δ lie where the
+layer's inputs x did, and ΔᵀΔ stands for their Gram matrix (Hameed et al. 2026, arXiv 2604.01329; Xu
+et al. 2026, arXiv 2603.02945; Cheng et al. 2025, arXiv 2503.08099, see the rows of a delta alike).
+The deltas are merged in closed form as RegMean merges weights:
+
+    Δ = Σᵢ Δᵢ Aᵢ (Σⱼ Aⱼ)⁻¹   with   Aᵢ = α·ΔᵢᵀΔᵢ off the diagonal, ΔᵢᵀΔᵢ on it.
+
+Where only one model moved, its delta is taken whole; where both did, they are weighed by how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from threading import Semaphore
+from typing import TYPE_CHECKING
+
+from simmerge_hub.operators.averaging import weighted_sum
+from simmerge_hub.operators.registry import HERE, Chunks, Place, operator, per_model
+from simmerge_hub.operators.regression.inputs import LayerInputs
+from simmerge_hub.operators.regression.mixing import Mix, mix_rows, positive_shares, solve_mix
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SOLVES_AT_ONCE = 2
+SOLVES = Semaphore(SOLVES_AT_ONCE)
+"""A solve takes some matrices in float64 as wide as the tensor: whatever the threads, few do."""
+
+
+def solve_deltas(
+    chunks: Chunks,
+    place: Place = HERE,
+    *,
+    alpha: float = 0.9,
+    ridge: float = 1e-6,
+    weights: Sequence[float] | None = None,
+) -> Mix | None:
+    """How the deltas' rows are mixed; None for what is no matrix."""
+    parts = iter(chunks)
+    first = next(parts, None)
+    if first is None or not _is_matrix(place, first):
+        return None
+    models, _, cols = first.shape
+    rows = place.shape[0] if place.shape else sum(each.shape[1] for each in chunks)
+    every = chain([first], parts) if place.shape else iter(chunks)
+    seen = _keep_rows(every) if models * rows <= cols else _add_products(every)
+    shares = positive_shares("delta_regmean", per_model(weights, models))
+    with SOLVES:
+        return solve_mix("delta_regmean", seen, shares, alpha, ridge, place.tensor)
+
+
+def solve_bytes(shape: Sequence[int], models: int) -> tuple[int, int]:
+    """Bytes held for each tensor that is merged, and those of one solve besides."""
+    if len(shape) != 2:
+        return 0, 0
+    rows, cols = shape
+    if models * rows <= cols:
+        tokens = models * rows
+        return 16 * tokens * cols, tokens * (24 * cols + 16 * tokens)
+    return 4 * models * cols * cols, 24 * cols * cols
+
+
+def _is_matrix(place: Place, chunk: Tensor) -> bool:
+    whole = len(place.shape) == 2 if place.shape else chunk.shape[1] > 1
+    return whole and chunk.numel() > 0
+
+
+def _keep_rows(chunks: Iterator[Tensor]) -> list[LayerInputs]:
+    import torch
+
+    rows = torch.cat(list(chunks), dim=1)
+    return [LayerInputs(tokens=len(each), rows=each) for each in rows]
+
+
+def _add_products(chunks: Iterator[Tensor]) -> list[LayerInputs]:
+    import torch
+
+    first = next(chunks)
+    grams = torch.bmm(first.mT, first)
+    tokens = first.shape[1]
+    for chunk in chunks:
+        grams.baddbmm_(chunk.mT, chunk)
+        tokens += chunk.shape[1]
+    return [LayerInputs(tokens=tokens, gram=each) for each in grams]
+
+
+@operator(
+    space="delta",
+    paper="arXiv 2604.01329",
+    statistics=solve_deltas,
+    exact_on_samples=False,
+    all_rows=True,
+)
+def delta_regmean(
+    chunk: Tensor,
+    mix: Mix | None,
+    *,
+    alpha: float = 0.9,
+    ridge: float = 1e-6,
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    """RegMean without data: the rows of each delta stand for what its layer was fed.
+
+    Args:
+        chunk: float32 [models, rows, cols], deltas from the base.
+        mix: what mixes the rows of the matrix; None for a tensor that is none.
+        alpha: the factor of the products' off-diagonals; 0 weighs every column by its own energy.
+        ridge: added to the diagonal of every ΔᵀΔ, whose mean diagonal is scaled to 1.
+        weights: how much each model counts; equal by default.
+
+    Returns:
+        float32 [rows, cols], a delta. Columns are taken for a layer's inputs, as nn.Linear stores
+        them; what is no matrix (norms, biases, experts in one tensor) is averaged.
+    """
+    del alpha, ridge  # decide how rows are mixed
+    if mix is None:
+        shares = positive_shares("delta_regmean", per_model(weights, len(chunk)))
+        return weighted_sum(chunk, shares)
+    return mix_rows(chunk, mix)
