@@ -131,7 +131,7 @@ def _why(verdict: Verdict, tasks: Sequence[str], short: Callable[[str], str]) ->
     if verdict.status == "abstained":
         return _evidence(verdict)
     many = bool(verdict.parts)
-    count = verdict.scored if many else len(verdict.choices)
+    count = len(verdict.choices)
     several = f"of {count} ways to merge" if count > 1 else "the only way to merge, and so"
     aimed = f"{several} the best {_aim(verdict, tasks)} by prediction"
     if trust is None:

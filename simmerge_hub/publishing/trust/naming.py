@@ -34,14 +34,17 @@ def name_recipe(recipe: Recipe) -> str:
 
 
 def explain_choice(why: Why) -> str:
-    """What was chosen of how many, and by what."""
-    count = len(why.predictions)
+    """What was chosen of how many, and by what; of merges of many models only the first are kept,
+    so how many there were is not said."""
+    count = 0 if why.tree else len(why.predictions)
     if why.chosen_by:
-        return f"the choice of a bandit among {count} ways to merge, to learn from it"
+        among = f"among {count} ways to merge, " if count else ""
+        return f"the choice of a bandit {among}to learn from it"
     if why.status == "abstained" and why.choice not in why.tried:
-        return f"the safe one of {count} ways to merge"
+        return f"the safe one of {count} ways to merge" if count else "the safe way to merge them"
     seen = ", some of them made and run" if why.tried else ""
-    return f"expected to have {why.objective.description}, of {count} ways to merge{seen}"
+    of = f", of {count} ways to merge" if count else ", with a margin for what is uncertain"
+    return f"expected to have {why.objective.description}{of}{seen}"
 
 
 def explain_status(why: Why) -> str:

@@ -262,3 +262,6 @@ def test_a_status_says_what_chose() -> None:
     assert explain_choice(bandit).startswith("the choice of a bandit")
     assert explain_choice(replace(WHY, **far)) == "the safe one of 2 ways to merge"
     assert explain_choice(WHY).startswith("expected to have the highest mean")
+    many = replace(WHY, tree=("linear",))
+    assert explain_choice(many).endswith(", with a margin for what is uncertain")
+    assert explain_choice(replace(many, **far)) == "the safe way to merge them"
