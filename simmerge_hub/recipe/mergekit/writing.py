@@ -86,7 +86,7 @@ def _refuse_shapes(recipe: Recipe, refusals: Refusals) -> None:
             )
     for step in (step for program in recipe.programs for step in program):
         if step.operator not in METHODS:
-            refusals.add(step.operator, "merge it here: mergekit has no merge that runs the models")
+            refusals.add(step.operator, "merge it here: mergekit has no such method")
         if len(set(step.models)) < len(step.models):
             refusals.add(f"{step.operator} of a model with itself", "merge different models")
 
