@@ -182,9 +182,10 @@ def _job_words(outcomes: Sequence[str], *, fit: bool, private: bool, **machine: 
 
 
 def _cost(cost: "Cost") -> None:
+    merges = "1 merge" if cost.merges == 1 else f"{cost.merges} merges"
     show.note(
-        f"{cost.pairs} of {cost.of} pairs of {cost.models} models are merged: {cost.merges} "
-        f"merges, {cost.evaluations} evaluations of a model on a task, at most "
+        f"{cost.pairs} of {cost.of} pairs of {cost.models} models are merged: {merges}, "
+        f"{cost.evaluations} evaluations of a model on a task, at most "
         f"{cost.prompts:,} prompts"
     )
     show.note(
