@@ -4,8 +4,8 @@
 
 Sets of models of one base are drawn by a seed, no two experts of the same task. On the task of each
 the gain of a merge is its share of the gap between the best model of the set and the mean of the
-others, as plans count it. Writes the zoo's part of benchmarks/at_once.json, and of operators that
-look at activations the means and the half-widths of 90 % intervals to at_once.json in the package
+others, as plans count it. Writes the zoo's part of "at once" in benchmarks/multiway.json, and the
+means and the half-widths of 90 % intervals to at_once.json in the package
 (`selector/predictor/measured`), which plans of three models and more rest on. What is measured is
 kept in build/at-once-NAME.jsonl, a stopped run goes on, and all that is kept counts.
 """
@@ -39,7 +39,7 @@ from simmerge_hub.zoo.real.codec import codec_for
 from simmerge_hub.zoo.real.domains import find_task
 
 HERE = Path(__file__).parent
-REPORT = HERE / "at_once.json"
+REPORT = HERE / "multiway.json"
 WORK = HERE.parent / "build"
 PACKAGED = HERE.parent / "simmerge_hub" / "selector" / "predictor" / "measured" / "at_once.json"
 SETS = {"zoo-v2": {3: 60, 4: 40}, "zoo-real": {3: 12}}
@@ -74,8 +74,9 @@ def main() -> None:
         "sets": {str(size): len(sets) for size, sets in sizes.items() if sets},
         "arms": {str(size): _by_arm(sets) for size, sets in sizes.items() if sets},
     }
-    report = json.loads(REPORT.read_text()) | {manifest.name: part}
-    REPORT.write_text(json.dumps(report, indent=1) + "\n")
+    known = json.loads(REPORT.read_text())
+    report = known["at once"] = known.get("at once", {}) | {manifest.name: part}
+    REPORT.write_text(json.dumps(known, indent=1) + "\n")
     packaged = {PACKAGED_AS[name][0]: _packaged(name, part) for name, part in report.items()}
     PACKAGED.write_text(json.dumps(packaged, indent=1) + "\n")
     for size, arms in part["arms"].items():

@@ -314,8 +314,9 @@ def main() -> None:
     elif given.what == "own":
         done = measure_own(manifest, given.sizes, given.seconds)
     elif given.what == "report":
-        text = json.dumps(report(manifest), indent=1) + "\n"
-        Path(__file__).with_suffix(".json").write_text(text)
+        file = Path(__file__).with_suffix(".json")
+        known = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps(known | report(manifest), indent=1) + "\n")
         done = True
     else:
         done = plan(manifest, given.part, given.sizes, given.way, *limits)

@@ -81,6 +81,32 @@ def search_curves() -> str:
     return table(("evaluations", *counts), rows)
 
 
+def search_real() -> str:
+    """The same on the pair of a real model, and how early it reaches what CMA-ES does."""
+    part = read("search")["real"]
+    counts, reached = ("5", "10", "20", "40", "100"), part["reaches"]
+    rows = [
+        (name, *(_share(part["curves"][key], count) for count in counts), _other(part, key))
+        for key, name in SEARCHES.items()
+    ]
+    (best,) = [pair["best measured"] for pair in part["pairs"]]
+    ours, alone, chance = (
+        f"after {reached[key]}" if reached[key] else "never"
+        for key in ("ours", "ours, nothing predicted", "random")
+    )
+    return table(("evaluations", *counts, "other prompts"), rows) + (
+        f"\n\nThe best of the {part['lattice']} keeps {best:.3f} of both. What the better CMA-ES "
+        f"has after 100 evaluations, `search` has {ours}, without a prediction {alone}, random "
+        f'search {chance}. "Other prompts": the share kept itself of what each ended with, on the '
+        f"{part['other prompts']} prompts that none asked."
+    )
+
+
+def _other(part: Mapping[str, Any], key: str) -> str:
+    (share,) = [pair[key]["other prompts"] for pair in part["pairs"]]
+    return "–" if share is None else f"{share:.3f}"
+
+
 def cluster_gains() -> str:
     """What two nodes of one core gain over one, and how they were measured."""
     measured = read("cluster")

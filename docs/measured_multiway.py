@@ -38,7 +38,7 @@ def multiway_strategies() -> str:
 def at_once() -> str:
     """Merges in one step, with what sees activations and without."""
     rows = []
-    for zoo, found in read("at_once").items():
+    for zoo, found in read("multiway")["at once"].items():
         for size, arms in found["arms"].items():
             ordered = sorted(arms.items(), key=lambda item: -item[1]["kept"])
             rows += [

@@ -12,8 +12,7 @@ Where only one model moved, its delta is taken whole; where both did, they are w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from threading import Semaphore
 from typing import TYPE_CHECKING
 
@@ -38,16 +37,17 @@ def solve_deltas(
     ridge: float = 1e-6,
     weights: Sequence[float] | None = None,
 ) -> Mix | None:
-    """How the deltas' rows are mixed; None for what is no matrix."""
-    parts = iter(chunks)
-    first = next(parts, None)
-    if first is None or not _is_matrix(place, first):
+    """How the deltas' rows are mixed; None for what is no matrix.
+
+    Where nobody says what shape the tensor has, one row is a vector.
+    """
+    shape = place.shape or _shape_of(chunks)
+    if len(shape) != 2 or 0 in shape:
         return None
-    models, _, cols = first.shape
-    rows = place.shape[0] if place.shape else sum(each.shape[1] for each in chunks)
-    every = chain([first], parts) if place.shape else iter(chunks)
-    seen = _keep_rows(every) if models * rows <= cols else _add_products(every)
-    shares = positive_shares("delta_regmean", per_model(weights, models))
+    rows, cols = shape
+    few = len(next(iter(chunks))) * rows <= cols
+    seen = _keep_rows(chunks) if few else _add_products(chunks)
+    shares = positive_shares("delta_regmean", per_model(weights, len(seen)))
     with SOLVES:
         return solve_mix("delta_regmean", seen, shares, alpha, ridge, place.tensor)
 
@@ -63,25 +63,27 @@ def solve_bytes(shape: Sequence[int], models: int) -> tuple[int, int]:
     return 4 * models * cols * cols, 24 * cols * cols
 
 
-def _is_matrix(place: Place, chunk: Tensor) -> bool:
-    whole = len(place.shape) == 2 if place.shape else chunk.shape[1] > 1
-    return whole and chunk.numel() > 0
+def _shape_of(chunks: Chunks) -> tuple[int, ...]:
+    sizes = [each.shape[1:] for each in chunks]
+    rows, cols = sum(rows for rows, _ in sizes), sizes[0][1]
+    return (rows, cols) if rows > 1 else (cols,)
 
 
-def _keep_rows(chunks: Iterator[Tensor]) -> list[LayerInputs]:
+def _keep_rows(chunks: Chunks) -> list[LayerInputs]:
     import torch
 
     rows = torch.cat(list(chunks), dim=1)
     return [LayerInputs(tokens=len(each), rows=each) for each in rows]
 
 
-def _add_products(chunks: Iterator[Tensor]) -> list[LayerInputs]:
+def _add_products(chunks: Chunks) -> list[LayerInputs]:
     import torch
 
-    first = next(chunks)
+    parts = iter(chunks)
+    first = next(parts)
     grams = torch.bmm(first.mT, first)
     tokens = first.shape[1]
-    for chunk in chunks:
+    for chunk in parts:
         grams.baddbmm_(chunk.mT, chunk)
         tokens += chunk.shape[1]
     return [LayerInputs(tokens=tokens, gram=each) for each in grams]

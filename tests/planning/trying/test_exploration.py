@@ -10,6 +10,7 @@ import pytest
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import BanditError, ObjectiveError
 from simmerge_hub.operators import BALANCED, arm
+from simmerge_hub.planning import pairs as candidates
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Sources, Tasks
 from simmerge_hub.planning.plan import Plan, plan
@@ -53,6 +54,7 @@ def test_the_bandit_chooses_and_says_so(
 ) -> None:
     wanted = {0: 0.5, 6: 1.0}  # linear halves the expert's delta, task arithmetic keeps it
     monkeypatch.setattr(representation, "TREES", 200)
+    monkeypatch.setattr(candidates, "ARMS", BALANCED)  # what a plan alone chooses from, too
     state = sharing.init(str(tmp_path / "bandit"), start(outcomes(best)))
     made = planned(state)
     assert made.best.tree.arm == BALANCED[best]
