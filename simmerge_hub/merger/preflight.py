@@ -167,13 +167,14 @@ def memory_bytes(layout: Layout, threads: int) -> int:
 
 
 def _solve_bytes(layout: Layout, threads: int) -> int:
-    """What steps hold that look at all rows of a tensor together."""
-    steps = chain(*layout.recipe.programs)
-    models = max((len(s.models) for s in steps if find(s.operator).all_rows), default=0)
-    if not models:
-        return 0
-    sizes = [solve_bytes(shape, models) for shape in layout.alignment.shapes.values()]
-    held, solve = (max(each) for each in zip(*sizes, strict=True))
+    """What steps hold that look at all rows of a tensor together: each of them, until it is
+    written."""
+    programs = layout.recipe.programs
+    counts = [[len(s.models) for s in steps if find(s.operator).all_rows] for steps in programs]
+    shapes = layout.alignment.shapes.values()
+    sizes = [[solve_bytes(shape, n) for n in models] for models in counts for shape in shapes]
+    held = max((sum(held for held, _ in each) for each in sizes), default=0)
+    solve = max((solve for _, solve in chain(*sizes)), default=0)
     return threads * held + min(threads, SOLVES_AT_ONCE) * solve
 
 
@@ -212,12 +213,16 @@ def _seconds_per_entry(layout: Layout, program: int) -> float:
     base = layout.recipe.base.name if layout.recipe.base else None
     job = Job(name="", steps=steps, inputs={n: _rows(t) for n, t in stored.items()}, base=base,
               fed={})  # fmt: skip
-    took = []
-    with torch.inference_mode():
-        for _ in range(2):
-            began = perf_counter()
-            merge_rows(job).read(0, rows).to(dtype)
-            took.append(perf_counter() - began)
+    before, took = torch.get_num_threads(), list[float]()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for _ in range(2):
+                began = perf_counter()
+                merge_rows(job).read(0, rows).to(dtype)
+                took.append(perf_counter() - began)
+    finally:
+        torch.set_num_threads(before)
     return min(took) / (rows * BLOCK_WIDTH)
 
 

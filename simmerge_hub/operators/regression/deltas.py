@@ -60,7 +60,7 @@ def solve_bytes(shape: Sequence[int], models: int) -> tuple[int, int]:
     if models * rows <= cols:
         tokens = models * rows
         return 16 * tokens * cols, tokens * (24 * cols + 16 * tokens)
-    return 4 * models * cols * cols, 24 * cols * cols
+    return 4 * models * cols * cols, (24 + 4 * (models - 1)) * cols * cols
 
 
 def _is_matrix(place: Place, chunk: Tensor) -> bool:
