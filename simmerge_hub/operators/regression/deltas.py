@@ -29,6 +29,10 @@ SOLVES_AT_ONCE = 2
 SOLVES = Semaphore(SOLVES_AT_ONCE)
 """A solve takes some matrices in float64 as wide as the tensor: whatever the threads, few do."""
 
+GROUP = 256
+"""Rows whose products are added at a time: a wide tensor comes in chunks of a few, and each sum
+reads and writes a matrix as wide as the tensor on both sides."""
+
 
 def solve_deltas(
     chunks: Chunks,
@@ -78,13 +82,28 @@ def _keep_rows(chunks: Iterator[Tensor]) -> list[LayerInputs]:
 def _add_products(chunks: Iterator[Tensor]) -> list[LayerInputs]:
     import torch
 
-    first = next(chunks)
+    grouped = _group(chunks)
+    first = next(grouped)
     grams = torch.bmm(first.mT, first)
     tokens = first.shape[1]
-    for chunk in chunks:
+    for chunk in grouped:
         grams.baddbmm_(chunk.mT, chunk)
         tokens += chunk.shape[1]
     return [LayerInputs(tokens=tokens, gram=each) for each in grams]
+
+
+def _group(chunks: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The same rows in chunks of GROUP at least, but for the last."""
+    import torch
+
+    held: list[Tensor] = []
+    for chunk in chunks:
+        held.append(chunk)
+        if sum(each.shape[1] for each in held) >= GROUP:
+            yield torch.cat(held, dim=1) if held[1:] else chunk
+            held.clear()
+    if held:
+        yield torch.cat(held, dim=1)
 
 
 @operator(
