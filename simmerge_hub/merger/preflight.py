@@ -114,7 +114,7 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
         needs=tuple(_need(name, c, wanted[name]) for name, c in layout.checkpoints.items()),
         output=sum(_output_bytes(layout, shape) for shape in layout.alignment.shapes.values()),
         memory=memory_bytes(layout, count) + (passes.memory if passes else 0),
-        seconds=_arithmetic_seconds(layout) / count + (passes.seconds if passes else 0),
+        seconds=_arithmetic_seconds(layout, count) + (passes.seconds if passes else 0),
         threads=count,
         passes=passes,
     )
@@ -184,8 +184,8 @@ def _kept_bytes(layout: Layout) -> int:
     return 2 * 4 * max((size for size in sizes if size <= WHOLE_ENTRIES), default=0)
 
 
-def _arithmetic_seconds(layout: Layout) -> float:
-    """Seconds of one thread for all tensors, from one block of each program."""
+def _arithmetic_seconds(layout: Layout, threads: int) -> float:
+    """Seconds for all tensors, from one block of each program; few threads solve at a time."""
     entries = [0.0] * len(layout.recipe.programs)
     wide = [_solves(steps) for steps in layout.recipe.programs]
     for match in layout.tensors.values():
@@ -193,7 +193,8 @@ def _arithmetic_seconds(layout: Layout) -> float:
             by_width = wide[match.slice] and len(match.shape) == 2
             share = match.shape[1] / BLOCK_WIDTH if by_width else 1.0
             entries[match.slice] += prod(match.shape) * share
-    return sum(n * _seconds_per_entry(layout, i) for i, n in enumerate(entries) if n)
+    at_once = [min(threads, SOLVES_AT_ONCE) if solves else threads for solves in wide]
+    return sum(n * _seconds_per_entry(layout, i) / at_once[i] for i, n in enumerate(entries) if n)
 
 
 def _solves(steps: Sequence[Step]) -> bool:

@@ -77,6 +77,17 @@ def test_time_is_that_of_one_thread(family: Path, monkeypatch: pytest.MonkeyPatc
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize(("operator", "at_once"), [("ties", 8), ("delta_regmean", SOLVES_AT_ONCE)])
+def test_few_threads_solve_at_a_time(
+    operator: str, at_once: int, family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight_room, "_seconds_per_entry", lambda *_: 1e-3)
+    alone, eight = (
+        check(recipe(family, "code", "math", operator=operator), threads=n).seconds for n in (1, 8)
+    )
+    assert alone / eight == pytest.approx(at_once)
+
+
 def test_only_what_is_read_counts(family: Path) -> None:
     """Linear reads no base."""
     preflight = check(recipe(family, "code", "math", operator="linear"))
