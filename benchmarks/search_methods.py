@@ -12,7 +12,7 @@ from search_trial import LEVELS, SHARES, PairTrial, Point
 from simmerge_hub.learning.searching.attempts import Attempt
 from simmerge_hub.learning.searching.loop import Judge, Quest, run_quest
 from simmerge_hub.learning.searching.search import PREDICTED
-from simmerge_hub.learning.searching.space import RANGES, WEIGHT, points_of
+from simmerge_hub.learning.searching.space import RANGES, WEIGHT, params_of, points_of
 from simmerge_hub.operators import Arm, arm
 
 BUDGET, OURS = 100, 40
@@ -124,9 +124,10 @@ def grid_points(shares: Sequence[float] = SHARES) -> list[Point]:
 def methods(starts: Sequence[Arm]) -> dict[str, Callable[[PairTrial, int], Curve]]:
     """Name -> how a pair is searched with a seed."""
     numbers = len(RANGES) + 2 + sum(map(len, RANGES.values()))
+    best = [each for each in starts if params_of(each, 2)][:PREDICTED]
 
     return {
-        "ours": lambda trial, seed: search_ours(trial, seed, (*starts[:PREDICTED], *SAFE), OURS),
+        "ours": lambda trial, seed: search_ours(trial, seed, (*best, *SAFE), OURS),
         "ours, nothing predicted": lambda trial, seed: search_ours(trial, seed, SAFE, OURS),
         "CMA-ES on TIES": lambda trial, seed: search_cma(
             trial, seed, (0.5, 0.5, 1, 1), decode_ties

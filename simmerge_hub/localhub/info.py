@@ -18,7 +18,7 @@ from simmerge_hub.localhub.store.history import Commit, Entry, Files
 from simmerge_hub.localhub.store.repositories import Repository
 
 LARGEST_TEXT_FILE = 2**20
-LARGEST_HEADER = 4 * 2**20
+LARGEST_HEADER, LARGEST_INDEX = 4 * 2**20, 32 * 2**20
 """Bytes of a header that is read to count weights; ten times what one of a large model has."""
 MOST_DIMENSIONS = 64
 
@@ -60,6 +60,8 @@ def shard_headers(files: Files, index: str, blobs: Blobs) -> dict[str, Any]:
             as it should be.
     """
     folder = index.rpartition("/")[0]
+    if files[index].size > LARGEST_INDEX:
+        raise ValueError(f"it has {files[index].size:,} bytes, more than {LARGEST_INDEX:,}")
     known = read_json_object(blobs.read(files[index].sha256))
     named = known.pop("weight_map", None)
     if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):

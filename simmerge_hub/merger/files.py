@@ -25,6 +25,8 @@ SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
 EXTRA_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
 """What configs call the number of heads that predict further tokens, which slices leave out."""
+LM_HEAD = re.compile(r"LM$|LMHead")
+"""In the names of architectures that have a head for tokens; XLMRobertaModel has none."""
 CARRIED_FOLDERS = re.compile(r"additional_chat_templates|\d+_\w+")
 """Folders that a merge makes: chat templates, modules of sentence-transformers."""
 DROPPED_KEYS = ("torch_dtype", "_name_or_path", *CONFIG_KEYS)
@@ -122,11 +124,14 @@ def check_config(layout: Layout) -> None:
 def _refuse_lost(main: Checkpoint) -> None:
     """Where all models lack layers or a head that the config has, transformers would make them up.
 
-    It is asked only where headers look so: it knows layers that share weights, and ties.
+    It is asked only where headers look so: it knows layers that share weights, and ties. What is
+    not asked about may be lacking: encoders are used without their pooler.
     """
-    if not (_lacks_layers(main) or _lacks_head(main)):
+    layers, head = _lacks_layers(main), _lacks_head(main)
+    if not (layers or head):
         return
-    lost = find_missing(main.config, main.tensors)
+    missing = find_missing(main.config, main.tensors)
+    lost = {name for name in missing if (layers if layer_of(name) else head)}
     if lost:
         raise AlignmentError(
             f"{main.name} stores no {min(lost)}, which a model of its config has: transformers "
@@ -150,7 +155,7 @@ def _lacks_layers(main: Checkpoint) -> bool:
 def _lacks_head(main: Checkpoint) -> bool:
     """Whether the config says that a head is not tied, and one tensor has a row for each token."""
     kinds = main.config.get("architectures")
-    answers = any("LM" in str(kind) for kind in kinds) if isinstance(kinds, list) else False
+    answers = any(LM_HEAD.search(str(kind)) for kind in kinds) if isinstance(kinds, list) else False
     tall = {n for n in vocabulary_tensors(shapes(main), main.config)[1] if n.endswith("weight")}
     return answers and main.config.get("tie_word_embeddings") is False and len(tall) == 1
 

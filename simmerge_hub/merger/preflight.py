@@ -114,7 +114,7 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
         needs=tuple(_need(name, c, wanted[name]) for name, c in layout.checkpoints.items()),
         output=sum(_output_bytes(layout, shape) for shape in layout.alignment.shapes.values()),
         memory=memory_bytes(layout, count) + (passes.memory if passes else 0),
-        seconds=_arithmetic_seconds(layout) / count + (passes.seconds if passes else 0),
+        seconds=_arithmetic_seconds(layout, count) + (passes.seconds if passes else 0),
         threads=count,
         passes=passes,
     )
@@ -167,13 +167,14 @@ def memory_bytes(layout: Layout, threads: int) -> int:
 
 
 def _solve_bytes(layout: Layout, threads: int) -> int:
-    """What steps hold that look at all rows of a tensor together."""
-    steps = chain(*layout.recipe.programs)
-    models = max((len(s.models) for s in steps if find(s.operator).all_rows), default=0)
-    if not models:
-        return 0
-    sizes = [solve_bytes(shape, models) for shape in layout.alignment.shapes.values()]
-    held, solve = (max(each) for each in zip(*sizes, strict=True))
+    """What steps hold that look at all rows of a tensor together: each of them, until it is
+    written."""
+    programs = layout.recipe.programs
+    counts = [[len(s.models) for s in steps if find(s.operator).all_rows] for steps in programs]
+    shapes = layout.alignment.shapes.values()
+    sizes = [[solve_bytes(shape, n) for n in models] for models in counts for shape in shapes]
+    held = max((sum(held for held, _ in each) for each in sizes), default=0)
+    solve = max((solve for _, solve in chain(*sizes)), default=0)
     return threads * held + min(threads, SOLVES_AT_ONCE) * solve
 
 
@@ -183,8 +184,8 @@ def _kept_bytes(layout: Layout) -> int:
     return 2 * 4 * max((size for size in sizes if size <= WHOLE_ENTRIES), default=0)
 
 
-def _arithmetic_seconds(layout: Layout) -> float:
-    """Seconds of one thread for all tensors, from one block of each program."""
+def _arithmetic_seconds(layout: Layout, threads: int) -> float:
+    """Seconds for all tensors, from one block of each program; few threads solve at a time."""
     entries = [0.0] * len(layout.recipe.programs)
     wide = [_solves(steps) for steps in layout.recipe.programs]
     for match in layout.tensors.values():
@@ -192,7 +193,8 @@ def _arithmetic_seconds(layout: Layout) -> float:
             by_width = wide[match.slice] and len(match.shape) == 2
             share = match.shape[1] / BLOCK_WIDTH if by_width else 1.0
             entries[match.slice] += prod(match.shape) * share
-    return sum(n * _seconds_per_entry(layout, i) for i, n in enumerate(entries) if n)
+    at_once = [min(threads, SOLVES_AT_ONCE) if solves else threads for solves in wide]
+    return sum(n * _seconds_per_entry(layout, i) / at_once[i] for i, n in enumerate(entries) if n)
 
 
 def _solves(steps: Sequence[Step]) -> bool:
@@ -212,12 +214,16 @@ def _seconds_per_entry(layout: Layout, program: int) -> float:
     base = layout.recipe.base.name if layout.recipe.base else None
     job = Job(name="", steps=steps, inputs={n: _rows(t) for n, t in stored.items()}, base=base,
               fed={})  # fmt: skip
-    took = []
-    with torch.inference_mode():
-        for _ in range(2):
-            began = perf_counter()
-            merge_rows(job).read(0, rows).to(dtype)
-            took.append(perf_counter() - began)
+    before, took = torch.get_num_threads(), list[float]()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            for _ in range(2):
+                began = perf_counter()
+                merge_rows(job).read(0, rows).to(dtype)
+                took.append(perf_counter() - began)
+    finally:
+        torch.set_num_threads(before)
     return min(took) / (rows * BLOCK_WIDTH)
 
 

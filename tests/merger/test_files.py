@@ -145,3 +145,19 @@ def test_layers_that_share_weights_are_not_missed(tmp_path: Path) -> None:
     for name in "ab":
         AlbertForMaskedLM(small).save_pretrained(tmp_path / name)
     check_config(layout(tmp_path, {}))
+
+
+@pytest.mark.parametrize("model", ["Albert", "XLMRoberta"])
+def test_an_encoder_without_its_pooler_is_merged(model: str, tmp_path: Path) -> None:
+    """As sentence-transformers keeps them: transformers would make up a pooler that nobody uses."""
+    import transformers
+
+    small = getattr(transformers, f"{model}Config")(
+        vocab_size=20, embedding_size=8, hidden_size=16, intermediate_size=24,
+        num_attention_heads=2, num_hidden_layers=2, max_position_embeddings=8,
+        tie_word_embeddings=False,
+    )  # fmt: skip
+    for name in "ab":
+        encoder = getattr(transformers, f"{model}Model")(small, add_pooling_layer=False)
+        encoder.save_pretrained(tmp_path / name)
+    check_config(layout(tmp_path, {}))

@@ -1,6 +1,7 @@
 """`check` answers from headers: what fits, what not, and what it would cost."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ import torch
 from simmerge_hub import localhub
 from simmerge_hub.cli.main import main
 from simmerge_hub.errors import RecipeError, RepoNotFound
-from simmerge_hub.merger import check, merge
+from simmerge_hub.merger import check, compute, merge
+from simmerge_hub.merger import preflight as preflight_room
 from simmerge_hub.merger.work import tensors as work
+from simmerge_hub.operators.regression.deltas import SOLVES_AT_ONCE, solve_bytes
 from simmerge_hub.recipe import Recipe, Source, Step
+from simmerge_hub.weights.stream import Rows
 from tests import nano
 
 
@@ -42,6 +46,46 @@ def test_a_merge_that_fits(family: Path) -> None:
     assert preflight.disk == preflight.disk_evicting == preflight.output
     assert 2e8 < preflight.memory < 6e8
     assert 0 < preflight.seconds < 60
+
+
+def test_steps_that_solve_take_memory_each(family: Path) -> None:
+    """What mixes a tensor's rows is held by every step of a chain until the tensor is written."""
+    one = recipe(family, "code", "math", operator="delta_regmean")
+    first = Step(operator="delta_regmean", models=("code", "math"), parameters={}, name="half")
+    second = Step(operator="delta_regmean", models=("half", "code"), parameters={})
+    shapes = [tensor.shape for tensor in nano.weights().values()]
+    held, solve = (max(sizes) for sizes in zip(*(solve_bytes(s, 2) for s in shapes), strict=True))
+    alone, chain = (
+        check(each, threads=3).memory for each in (one, replace(one, steps=(first, second)))
+    )
+    assert chain - alone == 3 * held > 0
+    ties = check(recipe(family, "code", "math"), threads=3).memory
+    assert alone - ties == 3 * held + SOLVES_AT_ONCE * solve
+
+
+def test_time_is_that_of_one_thread(family: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = list[int]()
+
+    def note(job: preflight_room.Job) -> Rows:
+        counts.append(torch.get_num_threads())
+        return compute.merge_rows(job)
+
+    monkeypatch.setattr(preflight_room, "merge_rows", note)
+    before = torch.get_num_threads()
+    check(recipe(family, "code", "math"), threads=4)
+    assert set(counts) == {1}
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("operator", "at_once"), [("ties", 8), ("delta_regmean", SOLVES_AT_ONCE)])
+def test_few_threads_solve_at_a_time(
+    operator: str, at_once: int, family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight_room, "_seconds_per_entry", lambda *_: 1e-3)
+    alone, eight = (
+        check(recipe(family, "code", "math", operator=operator), threads=n).seconds for n in (1, 8)
+    )
+    assert alone / eight == pytest.approx(at_once)
 
 
 def test_only_what_is_read_counts(family: Path) -> None:

@@ -314,6 +314,13 @@ class TestCandidates:
         known = replace(self.TRAINED, arms=ARMS)
         assert candidates(known, Ask()) == (ARMS, {})
 
+    def test_an_older_predictor_chooses_between_what_samples_tell_of_besides(self) -> None:
+        """It scores operators it never saw by their effects, which delta_regmean has none of."""
+        older = replace(self.TRAINED, arms=tuple(a for a in ARMS if a.operator == "linear"))
+        arms, left = candidates(older, Ask())
+        assert arms == tuple(a for a in ARMS if a.operator != "delta_regmean")
+        assert left == {}
+
     def test_without_prompts_it_is_left_out_with_the_reason(self) -> None:
         arms, left = candidates(self.TRAINED, Ask(sources=Sources(signals="structural")))
         assert arms == ARMS

@@ -24,7 +24,7 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.learning.measurements import Measurement, save_measurements
 from simmerge_hub.learning.searching.attempts import Attempt
 from simmerge_hub.learning.searching.loop import FIRST_RUNG, Judge, Quest, run_quest
-from simmerge_hub.learning.searching.space import RANGES, arm_from, points_of
+from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of, points_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import (
     Trial,
@@ -102,8 +102,8 @@ def search(
 
 
 def starting_arms(trial: Trial, predictor: str | None, say: Callable[[str], None]) -> list[Arm]:
-    """The arms that are predicted to be best, and those that are safe; these alone where nothing is
-    predicted."""
+    """The arms that are predicted to be best of those that can be tried, and those that are safe;
+    these alone where nothing is predicted."""
     safe = [arm("regmean", alpha=0.9), arm("linear")]
     if len(trial.inputs.models) != 2:
         return safe
@@ -126,8 +126,9 @@ def starting_arms(trial: Trial, predictor: str | None, say: Callable[[str], None
         return safe
     names = tuple(trial.inputs.names)
     trees = [each.tree for each in planned.choices if each.tree.arm is not None]
-    best = [t.arm if t.models == names else t.arm.swapped() for t in trees[:PREDICTED] if t.arm]
-    return [*best, *safe]
+    ranked = [t.arm if t.models == names else t.arm.swapped() for t in trees if t.arm]
+    best = [each for each in ranked if params_of(each, len(names))]
+    return [*best[:PREDICTED], *safe]
 
 
 def _attempt(trial: Trial, params: Mapping[str, Any], judge: Judge) -> Attempt:

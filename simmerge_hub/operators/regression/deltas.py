@@ -12,7 +12,7 @@ Where only one model moved, its delta is taken whole; where both did, they are w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Semaphore
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 SOLVES_AT_ONCE = 2
 SOLVES = Semaphore(SOLVES_AT_ONCE)
 """A solve takes some matrices in float64 as wide as the tensor: whatever the threads, few do."""
+
+GROUP = 256
+"""Rows whose products are added at a time: a wide tensor comes in chunks of a few, and each sum
+reads and writes a matrix as wide as the tensor on both sides."""
 
 
 def solve_deltas(
@@ -60,7 +64,7 @@ def solve_bytes(shape: Sequence[int], models: int) -> tuple[int, int]:
     if models * rows <= cols:
         tokens = models * rows
         return 16 * tokens * cols, tokens * (24 * cols + 16 * tokens)
-    return 4 * models * cols * cols, 24 * cols * cols
+    return 4 * models * cols * cols, (24 + 4 * (models - 1)) * cols * cols
 
 
 def _shape_of(chunks: Chunks) -> tuple[int, ...]:
@@ -79,14 +83,28 @@ def _keep_rows(chunks: Chunks) -> list[LayerInputs]:
 def _add_products(chunks: Chunks) -> list[LayerInputs]:
     import torch
 
-    parts = iter(chunks)
-    first = next(parts)
+    grouped = _group(chunks)
+    first = next(grouped)
     grams = torch.bmm(first.mT, first)
     tokens = first.shape[1]
-    for chunk in parts:
+    for chunk in grouped:
         grams.baddbmm_(chunk.mT, chunk)
         tokens += chunk.shape[1]
     return [LayerInputs(tokens=tokens, gram=each) for each in grams]
+
+
+def _group(chunks: Chunks) -> Iterator[Tensor]:
+    """The same rows in chunks of GROUP at least, but for the last."""
+    import torch
+
+    held: list[Tensor] = []
+    for chunk in chunks:
+        held.append(chunk)
+        if sum(each.shape[1] for each in held) >= GROUP:
+            yield torch.cat(held, dim=1) if held[1:] else chunk
+            held.clear()
+    if held:
+        yield torch.cat(held, dim=1)
 
 
 @operator(

@@ -86,7 +86,9 @@ def _refuse_shapes(recipe: Recipe, refusals: Refusals) -> None:
             )
     for step in (step for program in recipe.programs for step in program):
         if step.operator not in METHODS:
-            refusals.add(step.operator, "merge it here: mergekit has no such method")
+            sees = operators.find(step.operator).activations
+            lacking = "no merge that runs the models" if sees else "no such method"
+            refusals.add(step.operator, f"merge it here: mergekit has {lacking}")
         if len(set(step.models)) < len(step.models):
             refusals.add(f"{step.operator} of a model with itself", "merge different models")
 

@@ -44,7 +44,8 @@ def simulate_merge(arm: Arm, base: Signature | None, signatures: Sequence[Signat
         the tasks that every input has, fed with the same tokens.
 
     Raises:
-        SignatureError: different settings. OperatorError: what the operator itself refuses.
+        SignatureError: different settings, or an operator that looks at all rows of tensors of
+            which only some are sampled. OperatorError: what the operator itself refuses.
     """
     inputs = [*signatures, base] if base is not None else list(signatures)
     if len({s.settings for s in inputs}) != 1:
@@ -55,6 +56,11 @@ def simulate_merge(arm: Arm, base: Signature | None, signatures: Sequence[Signat
     names = [
         n for n in signatures[0].sampled if all(_is_shared(n, signatures[0], s) for s in inputs)
     ]
+    if find(arm.operator).all_rows and not _are_whole(signatures[0], names):
+        raise SignatureError(
+            f"{arm.label} looks at all rows of a tensor, and signatures hold some",
+            hint="merge it, and sign the merge",
+        )
     called = tuple(s.name for s in signatures)
     sampled = {
         name: merge_tensors(
@@ -79,7 +85,7 @@ def simulate_merge(arm: Arm, base: Signature | None, signatures: Sequence[Signat
         shapes={name: signatures[0].shapes[name] for name in names},
         sampled=sampled,
         sketches=sketches,
-        approximate=_approximations(arm, inputs, sampled, bool(sketches)),
+        approximate=_approximations(arm, inputs, names, bool(sketches)),
     )
 
 
@@ -90,15 +96,20 @@ def _is_shared(name: str, one: Signature, other: Signature) -> bool:
 
 
 def _approximations(
-    arm: Arm, inputs: Sequence[Signature], sampled: dict[str, Tensor], sketched: bool
+    arm: Arm, inputs: Sequence[Signature], names: Sequence[str], sketched: bool
 ) -> tuple[str, ...]:
     labels = [label for s in inputs for label in s.approximate]
-    whole = all(t.numel() == _entries(inputs[0].shapes[n]) for n, t in sampled.items())
-    if not find(arm.operator).exact_on_samples and not whole:
+    if not find(arm.operator).exact_on_samples and not _are_whole(inputs[0], names):
         labels.append(ESTIMATED_STATISTICS)
     if sketched:
         labels.append(FIRST_ORDER)
     return tuple(dict.fromkeys(labels))
+
+
+def _are_whole(signature: Signature, names: Sequence[str]) -> bool:
+    """Whether it holds every row of these tensors."""
+    held, shapes = signature.sampled, signature.shapes
+    return all(held[name].numel() == _entries(shapes[name]) for name in names)
 
 
 def _entries(shape: Sequence[int]) -> int:

@@ -298,6 +298,17 @@ def test_names_of_other_ways_are_wrapped_not_cut(
     assert ("  1   a TIES" in text) is (width == 40)  # below the table
 
 
+def test_other_ways_of_tasks_with_long_names_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns alone are wider than the terminal."""
+    out = console(monkeypatch, 40)
+    columns = ("mean", "instructions", "multilingual", "summarization")
+    other = Other(method="TIES (density 0.5)", values=("31 %", "0 %", "100 %", "99 %"))
+    show.OUT.print(screen._others(columns, [other]))
+    text = out.getvalue()
+    assert "1   TIES (density 0.5)" in text and "100 %" in text
+    assert max(map(len, text.splitlines())) <= 40
+
+
 def test_long_names_of_experts_go_on_below(monkeypatch: pytest.MonkeyPatch) -> None:
     out = console(monkeypatch, 60)
     long = "org/a-specialist-with-a-very-long-name-of-its-own"

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +31,8 @@ from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of, p
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial
 from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm, find, merge_tensors
+from simmerge_hub.planning.choice import Choice
+from simmerge_hub.planning.tree import join, leaf
 from tests.evaluations import Killed, StandIn
 
 STARTS = [arm("ties", density=0.3), arm("linear")]
@@ -68,6 +72,25 @@ def test_it_starts_at_what_is_predicted_and_at_what_is_safe(trial: Trial) -> Non
     assert not said and len(arms) == PREDICTED + 2
     assert arms[PREDICTED:] == [arm("regmean", alpha=0.9), arm("linear")]
     assert arms[0].label != arms[1].label
+
+
+def test_a_predicted_arm_that_a_search_cannot_try_gives_way_to_the_next(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = trial.inputs.names
+    ranked = [
+        arm("delta_regmean", alpha=0.9), arm("slerp"), arm("ties", density=0.2),
+        arm("linear", weights=(0.7, 0.3)), arm("ties", density=0.5),
+    ]  # fmt: skip
+    trees = [join(each, *map(leaf, reversed(names))) for each in ranked]
+    choices = [Choice(tree=tree, beliefs={}, label=tree.label) for tree in trees]
+    monkeypatch.setattr(
+        import_module("simmerge_hub.planning.plan"),
+        "plan",
+        lambda *_, **__: SimpleNamespace(choices=choices),
+    )
+    best = starting_arms(trial, None, pytest.fail)[:PREDICTED]
+    assert best == [arm("ties", density=0.2), arm("linear", weights=(0.3, 0.7))]
 
 
 def test_a_killed_search_goes_on_to_the_same_end(

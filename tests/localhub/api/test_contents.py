@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile, RepoFolder
 from huggingface_hub.utils import build_hf_headers, get_session
 from safetensors.numpy import save
+
+from simmerge_hub.localhub import info
 
 DATA = bytes(range(256)) * 400
 
@@ -267,6 +270,13 @@ def test_what_is_no_index_of_shards_is_refused(
         api.get_sharded_safetensors_metadata(repo, filename="i.json")
     with pytest.raises(EntryNotFoundError):
         api.get_sharded_safetensors_metadata(repo, filename="other.json")
+
+
+def test_a_file_of_weights_is_not_read_as_an_index() -> None:
+    """Not a byte of it: there are no blobs."""
+    large = SimpleNamespace(size=info.LARGEST_INDEX + 1, sha256="")
+    with pytest.raises(ValueError, match="it has 33,554,433 bytes, more than 33,554,432"):
+        info.shard_headers({"x": large}, "x", None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

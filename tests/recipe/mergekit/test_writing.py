@@ -307,7 +307,21 @@ tokenizer_source: /models/b
             RecipeError, match="cannot do what this recipe says: regmean"
         ) as refused:
             mergekit.write(recipe)
-        assert refused.value.hint == "regmean: merge it here: mergekit has no such method"
+        assert (
+            refused.value.hint
+            == "regmean: merge it here: mergekit has no merge that runs the models"
+        )
+
+    def test_what_mergekit_does_not_know(self) -> None:
+        names = ("org/a", "org/b")
+        recipe = Recipe(
+            base=Source(name="org/base", repo="org/base"),
+            models=tuple(Source(name=n, repo=n) for n in names),
+            steps=(Step(operator="delta_regmean", models=names, parameters={}),),
+        )
+        with pytest.raises(RecipeError, match="what this recipe says: delta_regmean") as refused:
+            mergekit.write(recipe)
+        assert refused.value.hint == "delta_regmean: merge it here: mergekit has no such method"
 
     @pytest.mark.parametrize("operator", sorted(METHODS))
     def test_defaults_are_ours(self, operator: str) -> None:

@@ -143,6 +143,8 @@ def test_sampled_statistics_are_labelled(family):
     ]
     assert simulate_merge(arm("ties"), few[0], few[1:]).approximate == (ESTIMATED_STATISTICS,)
     assert simulate_merge(arm("linear"), few[0], few[1:]).approximate == ()
+    with pytest.raises(SignatureError, match="looks at all rows of a tensor, and signatures hold"):
+        simulate_merge(arm("delta_regmean"), few[0], few[1:])
 
 
 def test_tasks_not_all_have_are_dropped(family):

@@ -123,14 +123,16 @@ def _others(columns: Sequence[str], others: "Sequence[Other]") -> Group:
     widths = [min(COLUMN, max(5, cell_len(column))) for column in columns]
     room = show.OUT.width - sum(widths) - 2 * len(widths)
     if room < LABEL:
-        widths = [min(width, 6) for width in widths]
+        widths = [min(width, 5) for width in widths]
     numbers = [f"  {number}" for number in range(1, len(others) + 1)] if room < NARROW else []
     table.add_column(min_width=len("Other ways"))
     for width in widths:
         table.add_column(justify="right", width=width, overflow="fold")
     table.add_row(Text("Other ways", "bold"), *(Text(c, "dim") for c in columns))
-    names = [fill(f"  {other.method}", room, subsequent_indent="    ") for other in others]
-    for name, other in zip(numbers or names, others, strict=True):
+    names = numbers or [
+        fill(f"  {other.method}", room, subsequent_indent="    ") for other in others
+    ]
+    for name, other in zip(names, others, strict=True):
         table.add_row(Text(name), *map(Text, other.values))
     listed = [(n.strip(), o.method) for n, o in zip(numbers, others, strict=False)]
     return Group(table, show.paragraphs(listed, 6)) if listed else Group(table)
