@@ -75,10 +75,11 @@ def _connect_plans(page: gr.Blocks, plans: Plans) -> None:
     loaded = page.load(plans.open, None, [*fields.components(asked), plans.question], **how)
     linked = loaded.then(plans.plan_linked, **ask)
     drawn = [each.success(plans.draw, plans.answer, told.map, **how) for each in (clicked, linked)]
-    asked.stop.click(
+    stopped = asked.stop.click(
         plans.stop, None, [asked.status, asked.plan, asked.stop], queue=False,
         cancels=[clicked, linked, *drawn], **how,
     )  # fmt: skip
+    stopped.then(plans.say_stopped, None, [asked.status], queue=False, **how)
 
 
 def _connect_merges(plans: Plans, merges: Merges, *, space: bool) -> None:
@@ -89,9 +90,10 @@ def _connect_merges(plans: Plans, merges: Merges, *, space: bool) -> None:
         merges.merge, [plans.answer, merges.folder], [*fields.components(done), merges.folder],
         concurrency_limit=MERGES_AT_ONCE, **how,
     )  # fmt: skip
-    done.stop.click(
+    stopped = done.stop.click(
         merges.stop, None, [done.status, done.merge, done.stop], queue=False, cancels=[ran], **how
     )
+    stopped.then(merges.say_stopped, None, [done.status], queue=False, **how)
     done.push.click(
         merges.push_signed_in if space else merges.push,
         [merges.folder, done.repo, done.proposal, done.private, done.license], [done.pushed],

@@ -71,6 +71,12 @@ class Merges:
         self.desk.stop(str(request.session_hash))
         return {**self._idle(), self.done.status: sections.status_line("Stopped").text}
 
+    def say_stopped(self, request: gr.Request) -> Updates:
+        """Once more, after words that were on their way when it was stopped."""
+        sleep(2 * work.LOOK_SECONDS)
+        begun = self.desk.is_at_work(str(request.session_hash))
+        return {self.done.status: gr.update() if begun else sections.status_line("Stopped").text}
+
     def push(
         self, folder: str, repo: str, proposal: bool, private: bool, licence: str | None
     ) -> Updates:

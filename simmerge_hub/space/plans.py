@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
+from time import sleep
 from typing import Any
 
 import gradio as gr
@@ -94,6 +95,12 @@ class Plans:
         """Stop the visitor's plan."""
         self.desk.stop(str(request.session_hash))
         return {**self._idle(), self.asked.status: sections.status_line("Stopped").text}
+
+    def say_stopped(self, request: gr.Request) -> Updates:
+        """Once more, after words that were on their way when it was stopped."""
+        sleep(2 * work.LOOK_SECONDS)
+        begun = self.desk.is_at_work(str(request.session_hash))
+        return {self.asked.status: gr.update() if begun else sections.status_line("Stopped").text}
 
     def draw(self, made: Answer | None) -> str:
         """The similarity map of the models of an answer."""

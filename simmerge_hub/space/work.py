@@ -46,6 +46,10 @@ class Desk:
         self._stops[visitor] = threading.Event()
         return self._stops[visitor]
 
+    def is_at_work(self, visitor: str) -> bool:
+        """Whether this visitor has begun something and not stopped it."""
+        return visitor in self._stops
+
     def stop(self, visitor: str) -> None:
         """Stop what a visitor has begun, if anything."""
         begun = self._stops.pop(visitor, None)

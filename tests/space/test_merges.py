@@ -74,7 +74,9 @@ def test_a_merge_that_was_stopped_leaves_the_next_one_alone(
     assert list(first) == []
     next(second)
     assert "working" in next(second)[page.done.status]
+    assert "Stopped" not in str(page.say_stopped(visitor))
     page.stop(visitor)
+    assert "Stopped" in page.say_stopped(visitor)[page.done.status]
     assert list(second) == []
 
 

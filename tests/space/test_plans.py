@@ -69,6 +69,18 @@ def test_a_plan_that_was_ended_leaves_the_next_one_alone(
     assert list(second) == []
 
 
+def test_that_it_stopped_is_said_again_unless_the_next_has_begun(
+    plans: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words that were on their way to the page when it was stopped come after the first time."""
+    monkeypatch.setattr("simmerge_hub.space.work.LOOK_SECONDS", 0.0)
+    visitor: Any = SimpleNamespace(session_hash="x")
+    plans.desk.begin("x")
+    assert "Stopped" not in str(plans.say_stopped(visitor))
+    assert "Stopped" in plans.stop(visitor)[plans.asked.status]
+    assert "Stopped" in plans.say_stopped(visitor)[plans.asked.status]
+
+
 def test_an_address_fills_in_the_page_and_an_empty_one_disturbs_nobody(plans: Plans) -> None:
     empty: Any = SimpleNamespace(query_params={})
     assert plans.open(empty) == {plans.question: None}
