@@ -133,8 +133,8 @@ def cluster_gains() -> str:
         for n in (1, 2)
     ]
     return table(heads, rows) + (
-        f"\n\nMeasured on {measured['cores']} cores, with a load of {loads[0]:.0f} to "
-        f"{loads[-1]:.0f} from other work. The merge of "
+        f"\n\nMeasured on {measured['cores']} cores, with a load of {loads[0]:.1f} to "
+        f"{loads[-1]:.1f} before each run. The merge of "
         f"{here['bytes'] / 1e6:.0f} MB by TIES took {here['seconds']:.1f} s "
         f"on one thread without Ray, {whole[0]:.1f} s split for one node and {whole[1]:.1f} s for "
         "two, with what the driver does before and after."
