@@ -32,6 +32,7 @@ def mix_rows(chunk: Tensor, mix: Mix) -> Tensor:
 
 
 def positive_shares(operator: str, weights: Sequence[float]) -> list[float]:
+    """How much each model counts; they sum to one. Raises OperatorError for negative weights."""
     if min(weights) < 0:
         raise OperatorError(
             f"{operator}: the weights {list(weights)} are not all positive",
