@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -14,7 +15,8 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
-from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of, main_stack
+from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
+from simmerge_hub.weights.loaded.described import refuse_lost, refuse_misfits
 from simmerge_hub.weights.loaded.origins import find_missing
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
@@ -25,8 +27,6 @@ SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
 EXTRA_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
 """What configs call the number of heads that predict further tokens, which slices leave out."""
-LM_HEAD = re.compile(r"LM$|LMHead")
-"""In the names of architectures that have a head for tokens; XLMRobertaModel has none."""
 CARRIED_FOLDERS = re.compile(r"additional_chat_templates|\d+_\w+")
 """Folders that a merge makes: chat templates, modules of sentence-transformers."""
 DROPPED_KEYS = ("torch_dtype", "_name_or_path", *CONFIG_KEYS)
@@ -104,60 +104,28 @@ def output_config(layout: Layout) -> dict[str, Any]:
     return config
 
 
-def check_config(layout: Layout) -> None:
-    """RecipeError if the output's config or template cannot be told; before any weight is read.
+def check_config(layout: Layout) -> Layout:
+    """The layout, with a note if transformers passes over some of its tensors.
 
     Raises:
-        AlignmentError: the output would be loaded with parameters that it does not store, or layers
-            of sentence-transformers differ.
+        RecipeError: the output's config or template cannot be told; before any weight is read.
+        AlignmentError: the output's config is not that of its tensors, it would be loaded with
+            parameters that it does not store, or layers of sentence-transformers differ.
     """
     config = output_config(layout)
     layout.carried  # noqa: B018
-    if not layout.alignment.rejected:
-        _refuse_lost(layout.reference)
     if layout.recipe.chat_template:
         layout.template  # noqa: B018
-    if layout.alignment.untied and not layout.alignment.rejected:
+    if layout.alignment.rejected:
+        return layout
+    main = layout.reference
+    refuse_lost(main.name, main.config, shapes(main))
+    if layout.alignment.untied:
         _refuse_missing(layout, config)
-
-
-def _refuse_lost(main: Checkpoint) -> None:
-    """Where all models lack layers or a head that the config has, transformers would make them up.
-
-    It is asked only where headers look so: it knows layers that share weights, and ties. What is
-    not asked about may be lacking: encoders are used without their pooler.
-    """
-    layers, head = _lacks_layers(main), _lacks_head(main)
-    if not (layers or head):
-        return
-    missing = find_missing(main.config, main.tensors)
-    lost = {name for name in missing if (layers if layer_of(name) else head)}
-    if lost:
-        raise AlignmentError(
-            f"{main.name} stores no {min(lost)}, which a model of its config has: transformers "
-            "would make it up",
-            hint="fetch the models again if a file is incomplete; if their head is the embedding, "
-            "write `tie_word_embeddings: true` into the config.json of copies",
-        )
-
-
-def _lacks_layers(main: Checkpoint) -> bool:
-    stored = [place.number for name in main.tensors if (place := layer_of(name))]
-    stated = [
-        part[key]
-        for part in _parts(dict(main.config))
-        for key in LAYER_COUNTS
-        if "vocab_size" in part and type(part.get(key)) is int
-    ]
-    return bool(stored) and max(stated, default=0) > max(stored) + 1
-
-
-def _lacks_head(main: Checkpoint) -> bool:
-    """Whether the config says that a head is not tied, and one tensor has a row for each token."""
-    kinds = main.config.get("architectures")
-    answers = any(LM_HEAD.search(str(kind)) for kind in kinds) if isinstance(kinds, list) else False
-    tall = {n for n in vocabulary_tensors(shapes(main), main.config)[1] if n.endswith("weight")}
-    return answers and main.config.get("tie_word_embeddings") is False and len(tall) == 1
+    passed = refuse_misfits(
+        main.name, config, {n: shape for n, (_, shape) in layout.entries.items()}
+    )
+    return replace(layout, said=(*layout.said, *passed))
 
 
 def _refuse_missing(layout: Layout, config: Mapping[str, Any]) -> None:

@@ -102,7 +102,7 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
     checkpoints = fetch_all(recipe, hashed=False)
     recipe, prompts = read_prompts(recipe)
     layout = lay_out(recipe, checkpoints, pins=False)
-    check_config(layout)
+    layout = check_config(layout)
     count = threads or cores()
     wanted = layout.tensors_to_read(layout.tensors)
     for name in _whole(layout, prompts):

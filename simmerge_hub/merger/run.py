@@ -98,7 +98,7 @@ def merge(
         return replace(report, folder=Path(output))
     layout = lay_out(recipe, checkpoints)
     refuse_rejections(layout.alignment)
-    check_config(layout)
+    layout = check_config(layout)
     shards = shards_of(layout)
     size = sum(shard.size for shard in shards)
     with partial_folder(

@@ -77,7 +77,7 @@ def stream(
     recipe, prompts = read_prompts(recipe)
     layout = lay_out(recipe, checkpoints)
     refuse_rejections(layout.alignment)
-    check_config(layout)
+    layout = check_config(layout)
     shards = shards_of(layout)
     outbox = begin(layout)
     again = layout.recipe.feeds_merge  # its layers are run as merged: all of them are needed

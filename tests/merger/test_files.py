@@ -134,6 +134,42 @@ def test_what_all_models_lack_is_not_made_up(lost: str, tmp_path: Path) -> None:
         check_config(layout(tmp_path, {}))
 
 
+@pytest.mark.parametrize(
+    ("key", "wanted", "seen"),
+    [
+        ("vocab_size", 40, r"embed_tokens.weight is .* has \[40, .*, for it says vocab_size 40"),
+        ("intermediate_size", 40, r"gate_proj.weight is .* has \[40, .*intermediate_size 40"),
+        ("num_attention_heads", 4, r"_proj.weight is .* and a model of this config has"),
+        ("num_key_value_heads", 1, r"k_proj.weight is .* and a model of this config has"),
+        ("hidden_size", 2 * nano.WIDTH, r"embed_tokens.weight is .*fit: 21$"),
+    ],
+)
+def test_a_config_of_other_sizes_is_refused(
+    key: str, wanted: int, seen: str, tmp_path: Path
+) -> None:
+    """As transformers refuses to load it; a wrong number of layers it passes over."""
+    stated = {"head_dim": nano.WIDTH // 2, key: wanted}
+    with pytest.raises(
+        AlignmentError, match=f"^the weights of a do not fit its config.json.*{seen}"
+    ):
+        check_config(layout(tmp_path, stated))
+
+
+def test_what_only_weights_or_only_the_config_have_is_said(tmp_path: Path) -> None:
+    one = layout(tmp_path, {"num_hidden_layers": 1, "attention_bias": True})
+    passed, made_up = check_config(one).notes
+    assert passed.startswith("transformers passes over model.layers.1.")
+    assert made_up.startswith("a stores no model.layers.0.self_attn.q_proj.bias (and 3 more)")
+    assert not check_config(layout(tmp_path / "true", {})).notes
+
+
+def test_a_count_of_layers_that_transformers_does_not_read(tmp_path: Path) -> None:
+    stated = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "num_hidden_layers": 3}
+    kinds = {"layer_types": ["full_attention"] * 2}
+    with pytest.raises(AlignmentError, match=r"\(3\) must be equal .* \(2\); .* stored: 2$"):
+        check_config(layout(tmp_path, {**stated, **kinds}))
+
+
 def test_layers_that_share_weights_are_not_missed(tmp_path: Path) -> None:
     """An ALBERT counts layers that are one."""
     from transformers import AlbertConfig, AlbertForMaskedLM

@@ -36,6 +36,26 @@ def build_empty(config: Mapping[str, Any]) -> PreTrainedModel | None:
     return _build(json.dumps(config, sort_keys=True, default=str))
 
 
+def read_refusal(config: Mapping[str, Any]) -> str:
+    """Why transformers does not read a config of a model it knows; "" if it does.
+
+    Args:
+        config: a config.json.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = config.get("model_type")
+    if "auto_map" in config or not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        return ""
+    try:
+        with silence():
+            CONFIG_MAPPING[kind].from_dict(json.loads(json.dumps(config)))
+    except Exception as error:  # whatever others wrote into a config
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return lines[-1].strip().removeprefix("ValueError: ")
+    return ""
+
+
 def tie_groups(model: PreTrainedModel) -> list[list[str]]:
     """The names of parameters that are one, each with those of the others; the main one first."""
     groups: dict[str, list[str]] = {}

@@ -1,0 +1,248 @@
+"""Whether the tensors that are stored are those of the model that a config describes.
+
+transformers refuses a tensor of another shape than the config gives it, makes up a layer that is
+not stored, and passes over one that the config does not count. It is asked unless a config says
+every shape by itself, as those of most decoders do: it takes seconds to import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from simmerge_hub.errors import AlignmentError
+from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of
+from simmerge_hub.weights.loaded.model import build_empty, read_refusal
+from simmerge_hub.weights.loaded.names import is_spare
+from simmerge_hub.weights.loaded.origins import Origin, find_missing, find_origins
+from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Shapes = Mapping[str, tuple[int, ...]]
+LM_HEAD = re.compile(r"LM$|LMHead")
+"""In the names of architectures that have a head for tokens; XLMRobertaModel has none."""
+BIAS = re.compile(r"(attention|attn|mlp|qkv|use)_bias|bias")
+"""Flags of a config that give layers biases."""
+JOINED = {"MergeModulelist", "Concatenate"}
+"""What transformers does to stored tensors that leaves as many entries."""
+
+
+def refuse_lost(name: str, config: Mapping[str, Any], shapes: Shapes) -> None:
+    """Where all models lack layers or a head that the config has, transformers would make them up.
+
+    It knows layers that share weights, and ties. What is not asked about may be lacking: encoders
+    are used without their pooler.
+
+    Args:
+        name: what to call the model.
+        config: its config.json.
+        shapes: of its stored tensors.
+
+    Raises:
+        AlignmentError: a layer or a head is not stored.
+    """
+    layers, head = _lacks_layers(config, shapes), _lacks_head(config, shapes)
+    if not (layers or head):
+        return
+    missing = find_missing(config, shapes)
+    lost = {name for name in missing if (layers if layer_of(name) else head)}
+    if lost:
+        raise AlignmentError(
+            f"{name} stores no {min(lost)}, which a model of its config has: transformers "
+            "would make it up",
+            hint="fetch the models again if a file is incomplete; if their head is the embedding, "
+            "write `tie_word_embeddings: true` into the config.json of copies",
+        )
+
+
+def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list[str]:
+    """Refuse tensors of which transformers would say that they are of another shape.
+
+    Args:
+        name: what to call the model whose config it is.
+        config: the config.json that is written beside the tensors.
+        shapes: of the tensors.
+
+    Returns:
+        Sentences about tensors of layers that transformers would pass over.
+
+    Raises:
+        AlignmentError: a tensor that no model of this config can load.
+    """
+    if _fits_at_sight(config, shapes):
+        return []
+    model = build_empty(config)
+    if model is None:
+        return _refuse_unreadable(name, config, shapes)
+    origins = find_origins(model, shapes)
+    state = {parameter: tuple(value.shape) for parameter, value in model.state_dict().items()}
+    misfits = [
+        (stored, wanted)
+        for parameter, wanted in state.items()
+        if (origin := origins.get(parameter)) and (stored := _find_misfit(origin, wanted, shapes))
+    ]
+    if misfits:
+        raise _misfit_error(name, config, shapes, *misfits[0], len(misfits))
+    return list(_count_notes(name, model, shapes, origins))
+
+
+def _refuse_unreadable(name: str, config: Mapping[str, Any], shapes: Shapes) -> list[str]:
+    """A note of a config that transformers refuses; an error where it miscounts layers."""
+    reason = read_refusal(config)
+    if not reason:
+        return []
+    seen = f"transformers does not read the config.json of {name}: {reason}"
+    stored = {at.number for each in shapes if (at := layer_of(each))}
+    if _count_layers(config) in (0, len(stored)):
+        return [seen]
+    raise AlignmentError(
+        f"{seen}; layers that are stored: {len(stored)}",
+        hint="correct the config.json of a copy, or fetch the model again",
+    )
+
+
+def _count_notes(
+    name: str, model: PreTrainedModel, shapes: Shapes, origins: Mapping[str, Origin]
+) -> Iterator[str]:
+    """Sentences about tensors of layers that only the weights, or only the config, know of."""
+    used = {stored for origin in origins.values() for stored, _ in origin.stored}
+    spare = [n for n in shapes if n not in used and layer_of(n) and not is_spare(model, n)]
+    absent = model._keys_to_ignore_on_load_missing or ()
+    made_up = [
+        n
+        for n, _ in model.named_parameters(remove_duplicate=False)
+        if n not in origins and layer_of(n) and not any(re.search(each, n) for each in absent)
+    ]
+    if spare:
+        yield (
+            f"transformers passes over {_list_first(spare)} of {name}: its config.json describes "
+            "no such tensors"
+        )
+    if made_up:
+        yield f"{name} stores no {_list_first(made_up)}: transformers makes up what its config has"
+
+
+def _list_first(names: Sequence[str]) -> str:
+    return f"{names[0]} (and {len(names) - 1} more)" if names[1:] else names[0]
+
+
+def _find_misfit(origin: Origin, wanted: tuple[int, ...], shapes: Shapes) -> str:
+    """The stored tensor that cannot be loaded as a parameter of this shape; "" if all can."""
+    names = [name for name, _ in origin.stored]
+    if origin.converter is None:
+        return "" if shapes[names[0]] == wanted else names[0]
+    whole = len(origin.converter.target_patterns) == 1 and all(
+        type(operation).__name__ in JOINED for operation in origin.converter.operations
+    )
+    entries = sum(prod(shapes[name]) for name in names)
+    return names[0] if whole and entries != prod(wanted) else ""
+
+
+def _misfit_error(
+    name: str,
+    config: Mapping[str, Any],
+    shapes: Shapes,
+    stored: str,
+    wanted: tuple[int, ...],
+    count: int,
+) -> AlignmentError:
+    shape = shapes[stored]
+    keys = [
+        f"{key} {value}"
+        for key, value in _numbers(config)
+        if value in wanted and value not in shape and value > 1
+    ]
+    said = f", for it says {keys[0]}" if keys else ""
+    return AlignmentError(
+        f"the weights of {name} do not fit its config.json: {stored} is {list(shape)}, and a model "
+        f"of this config has {list(wanted)}{said}; tensors that do not fit: {count}",
+        hint="correct the config.json of a copy, or fetch the model again: transformers cannot "
+        "load the one with the other",
+    )
+
+
+def _fits_at_sight(config: Mapping[str, Any], shapes: Shapes) -> bool:
+    """Whether this is a decoder without biases of which a config says every shape."""
+    text = config.get("text_config")
+    part = text if isinstance(text, dict) and "hidden_size" in text else config
+    wanted = _decoder_shapes(part)
+    layers = {at.number for name in shapes if (at := layer_of(name))}
+    return (
+        layers == set(range(_count_layers(config)))
+        and not any(value for key, value in part.items() if BIAS.fullmatch(key))
+        and all(shape == wanted.get(_role(name)) for name, shape in shapes.items())
+    )
+
+
+def _role(name: str) -> str:
+    """The last module of a tensor's name, norms being one: "q_proj", "norm"."""
+    module, _, kind = name.rpartition(".")
+    module = module.rpartition(".")[2]
+    if module in ("q_norm", "k_norm") or kind != "weight":
+        return module if kind == "weight" else name
+    return "norm" if module.endswith("norm") else module
+
+
+def _decoder_shapes(part: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Role of a tensor -> its shape in a decoder as Llama's; {} where a config does not say all."""
+    keys = ("hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+    width, heads, inner, tokens = (part.get(key) for key in keys)
+    if not all(type(each) is int and each > 0 for each in (width, heads, inner, tokens)):
+        return {}
+    assert isinstance(width, int) and isinstance(heads, int)
+    assert isinstance(inner, int) and isinstance(tokens, int)
+    each, groups = part.get("head_dim") or width // heads, part.get("num_key_value_heads") or heads
+    if type(each) is not int or type(groups) is not int:
+        return {}
+    return {
+        **dict.fromkeys(("embed_tokens", "lm_head"), (tokens, width)),
+        **dict.fromkeys(("gate_proj", "up_proj"), (inner, width)),
+        **dict.fromkeys(("k_proj", "v_proj"), (groups * each, width)),
+        **dict.fromkeys(("q_norm", "k_norm"), (each,)),
+        "q_proj": (heads * each, width),
+        "o_proj": (width, heads * each),
+        "down_proj": (width, inner),
+        "norm": (width,),
+    }
+
+
+def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Every whole number of a config, with its key; those of parts and lists, too."""
+    for key, value in config.items():
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        yield from ((key, each) for each in values if type(each) is int)
+
+
+def _lacks_layers(config: Mapping[str, Any], shapes: Shapes) -> bool:
+    stored = [place.number for name in shapes if (place := layer_of(name))]
+    return bool(stored) and _count_layers(config) > max(stored) + 1
+
+
+def _count_layers(config: Mapping[str, Any]) -> int:
+    """How many layers a config counts, of all its parts that know tokens; 0 if it does not."""
+    stated = [
+        part[key]
+        for part in parts(config)
+        for key in LAYER_COUNTS
+        if "vocab_size" in part and type(part.get(key)) is int
+    ]
+    return max(stated, default=0)
+
+
+def parts(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The config and those inside it: text_config, vision_config ..."""
+    return [config, *(value for value in config.values() if isinstance(value, dict))]
+
+
+def _lacks_head(config: Mapping[str, Any], shapes: Shapes) -> bool:
+    """Whether the config says that a head is not tied, and one tensor has a row for each token."""
+    kinds = config.get("architectures")
+    answers = any(LM_HEAD.search(str(kind)) for kind in kinds) if isinstance(kinds, list) else False
+    tall = {n for n in vocabulary_tensors(shapes, config)[1] if n.endswith("weight")}
+    return answers and config.get("tie_word_embeddings") is False and len(tall) == 1
