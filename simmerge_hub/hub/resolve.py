@@ -61,7 +61,7 @@ class Target(NamedTuple):
     """What an adapter's module changes: a parameter of the model, and where its base stores that.
 
     `experts` is how many matrices a stacked parameter has, 0 for a plain matrix; `turned` says that
-    a stack is [experts, in, out].
+    a stack is [experts, in, out], a square matrix [in, out].
     """
 
     parameter: str

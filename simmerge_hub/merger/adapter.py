@@ -125,6 +125,7 @@ def _match(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> AdapterMerg
         combine,
         rank=recipe.rank,
         dtype=recipe.dtype or None,
+        base=checkpoints[recipe.base.name] if recipe.base else None,
     )
 
 

@@ -7,8 +7,8 @@ fit       whether an adapter's shapes are those of its base
 folding   what they do to rows of the base's tensors
 """
 
-from simmerge_hub.weights.adapters.factors import LORA, Lora, changed_tensors, separate
-from simmerge_hub.weights.adapters.fit import check
+from simmerge_hub.weights.adapters.factors import LORA, Lora, changed_tensors, separate, target_of
+from simmerge_hub.weights.adapters.fit import check, transposed_modules
 from simmerge_hub.weights.adapters.folding import Fold, folds
 from simmerge_hub.weights.adapters.kinds import (
     PREFIX,
@@ -23,6 +23,6 @@ from simmerge_hub.weights.adapters.kinds import (
 
 __all__ = [
     "LORA", "PREFIX", "Fold", "Lora", "base_name", "base_names", "changed_tensors", "check",
-    "check_kind", "folds", "ignored_settings", "other_base", "separate",
-    "unaimed_modules", "unfoldable_error",
+    "check_kind", "folds", "ignored_settings", "other_base", "separate", "target_of",
+    "transposed_modules", "unaimed_modules", "unfoldable_error",
 ]  # fmt: skip

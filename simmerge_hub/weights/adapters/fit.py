@@ -40,7 +40,7 @@ def fit(
         for piece in target_of(checkpoint, own).pieces:
             shape = _whole_shape(tensor.shape, piece, shapes)
             _check_shape(checkpoint, piece.tensor, shape, shapes)
-    transposed = _transposed_modules(checkpoint, loras, shapes)
+    transposed = transposed_modules(checkpoint, loras, shapes)
     for lora in loras:
         for name, shape in _module_shapes(checkpoint, lora, shapes, lora.module in transposed):
             _check_shape(checkpoint, name, shape, shapes)
@@ -94,12 +94,13 @@ def _check_shape(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], shap
         )
 
 
-def _transposed_modules(
+def transposed_modules(
     checkpoint: Checkpoint, loras: Sequence[Lora[M]], shapes: Shapes
 ) -> set[str]:
     """Modules whose tensor is stored [in, out] (GPT-2's Conv1D): shapes tell, except for squares.
 
-    `fan_in_fan_out` is one flag for all modules, and PEFT leaves it as the last module had it.
+    Where the base's model is known, targets say so of squares. `fan_in_fan_out` is one flag for all
+    modules, and PEFT leaves it as the last module had it.
     """
     transposed = {
         m.module: _is_transposed(m, shapes.get(target.pieces[0].tensor))
@@ -109,6 +110,10 @@ def _transposed_modules(
         and not target.experts
     }
     flag = bool(checkpoint.config.get("fan_in_fan_out"))
+    known = {
+        m.module: checkpoint.targets[m.name].turned for m in loras if m.name in checkpoint.targets
+    }
+    transposed |= {module: known.get(module) for module, t in transposed.items() if t is None}
     squares = [module for module, turned in transposed.items() if turned is None]
     if squares and any(turned is (not flag) for turned in transposed.values()):
         raise unfoldable_error(

@@ -17,6 +17,7 @@ from simmerge_hub.weights.adapters import (
     changed_tensors,
     check_kind,
     separate,
+    target_of,
     unfoldable_error,
 )
 from simmerge_hub.weights.layers import layer_of
@@ -40,12 +41,11 @@ def aim(
     Raises:
         AlignmentError: a tie would have to be parted that the base's config cannot part.
     """
-    adapters = [_turn_squares(adapter, base) for adapter in adapters]
     changed = [changed_tensors(adapter) for adapter in adapters]
     every = {name for names in changed for name in names}
     stacked = [a for a in adapters if a.config.get("target_parameters")]
     if every <= base.tensors.keys() and all(layer_of(name) for name in every) and not stacked:
-        return list(adapters), base, []
+        return [_turn_squares(adapter, base) for adapter in adapters], base, []
     model = build_empty(base.config)
     if model is None:
         if stacked:
@@ -65,34 +65,45 @@ def aim(
         own = {n: find_target(model, origins, adapter, base, p) for n, p in found.items()}
         if not adapter.config.get("target_parameters"):
             own = {n: t for n, t in own.items() if t != Target(n, (Piece(n),))}
-        return replace(adapter, targets=own) if own else adapter
+        return _turn_squares(replace(adapter, targets=own) if own else adapter, base)
 
     return [aim_one(*each) for each in zip(adapters, changed, strict=True)], base, notes
 
 
-def _turn_squares(adapter: Checkpoint, base: Checkpoint) -> Checkpoint:
-    """The adapter with the `fan_in_fan_out` that is true of its square matrices.
+def find_turned(adapter: Checkpoint, base: Checkpoint) -> dict[str, bool] | None:
+    """What an adapter calls its matrices -> whether their base stores them [inputs, outputs].
 
-    As in PEFT, it is the module that says how its matrix is stored, whatever the flag says.
+    As in PEFT, it is the class of a module that says so, whatever `fan_in_fan_out` says, of each
+    for itself. None if only shapes and the flag can tell: transformers does not know the base.
+
+    Raises:
+        CheckpointError: it is of a kind that cannot be folded.
     """
-    stated = bool(adapter.config.get("fan_in_fan_out"))
-    names = _square_names(adapter) if stated or _stores_turned(base) else []
-    model = build_empty(base.config) if names else None
+    check_kind(adapter)
+    names = [m.name for m in separate(adapter, adapter.tensors)[0] if not m.embedding]
+    if not (adapter.config.get("fan_in_fan_out") or _stores_turned(base)):
+        return dict.fromkeys(names, False)
+    model = build_empty(base.config)
     if model is None:
-        return adapter
+        return None
     modules = {name: type(module).__name__ for name, module in model.named_modules()}
     owners = [_find_parameter(model, name).rpartition(".")[0] for name in names]
-    turned = {modules.get(owner) == "Conv1D" for owner in owners}
-    if len(turned) > 1:
-        raise unfoldable_error(
-            adapter, "adapts square matrices, some stored [inputs, outputs] and some not"
-        )
-    return replace(adapter, config={**adapter.config, "fan_in_fan_out": turned.pop()})
+    return {n: modules.get(owner) == "Conv1D" for n, owner in zip(names, owners, strict=True)}
+
+
+def _turn_squares(adapter: Checkpoint, base: Checkpoint) -> Checkpoint:
+    """The adapter with targets for what it changes of which no shape says which way it lies."""
+    names = _square_names(adapter)
+    turned = find_turned(adapter, base) if names else None
+    if turned is None or not (adapter.config.get("fan_in_fan_out") or any(turned.values())):
+        return adapter
+    own = {name: target_of(adapter, name) for name in names}
+    own = {n: t if t.experts else t._replace(turned=turned[n]) for n, t in own.items()}
+    return replace(adapter, targets={**adapter.targets, **own})
 
 
 def _square_names(adapter: Checkpoint) -> list[str]:
     """What an adapter calls the matrices it changes of which no shape says which way they lie."""
-    check_kind(adapter)
     loras, _ = separate(adapter, adapter.tensors)
     return [m.name for m in loras if not m.embedding and m.b.shape[0] == m.a.shape[1]]
 

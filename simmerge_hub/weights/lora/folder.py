@@ -169,7 +169,7 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
         "target_modules": _target_modules(merge),
         "modules_to_save": trained or None,
         "bias": "none",
-        "fan_in_fan_out": any(each.get("fan_in_fan_out") for each in configs),
+        "fan_in_fan_out": any(each.turned and not each.embedding for each in merge.modules),
         "lora_dropout": 0.0,
         "init_lora_weights": True,
     }

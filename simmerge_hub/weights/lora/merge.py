@@ -1,6 +1,6 @@
 """What a merged adapter will be, from headers; then its modules, computed one by one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,8 +16,10 @@ from simmerge_hub.weights.lora.sources import (
     Source,
     common_base,
     common_task,
+    read_base,
     read_lora,
     read_source,
+    turned_modules,
 )
 from simmerge_hub.weights.lora.whole import Whole, compare_values, match_whole
 from simmerge_hub.weights.shapes import OUTPUT_CODES
@@ -75,6 +77,7 @@ def merge_adapters(
     *,
     rank: int = 0,
     dtype: str | None = None,
+    base: Checkpoint | None = None,
 ) -> AdapterMerge:
     """Check that adapters can be merged into one, from their headers, and download them.
 
@@ -89,6 +92,9 @@ def merge_adapters(
             weighted sum is exact.
         dtype: of A and B, as torch names it; that of the first adapter's first A by default.
             Tensors that are stored whole keep theirs.
+        base: the model they adapt, which says how its matrices lie, as in PEFT. Without it the one
+            that their configs name is asked where that matters; where it cannot be read, shapes
+            cannot tell, and their `fan_in_fan_out` is believed.
 
     Raises:
         CheckpointError: one is no LoRA, or its delta is not just products.
@@ -102,15 +108,18 @@ def merge_adapters(
     function = combine if callable(combine) else None
     weights = None if callable(combine) else check_weights(combine, len(adapters))
     sources = [read_source(checkpoint) for checkpoint in adapters]
-    base, task = common_base(sources), common_task(sources)
-    modules = tuple(_module(sources, name, rank, function) for name in _module_names(sources))
+    stated, task = common_base(sources), common_task(sources)
+    turned = turned_modules(sources, base or _read_base(sources, stated, function))
+    modules = tuple(
+        _module(sources, name, rank, function, turned) for name in _module_names(sources)
+    )
     whole = match_whole(sources, weights)
     here = tuple(replace(one, checkpoint=download(one.checkpoint)) for one in sources)
     return AdapterMerge(
         sources=here,
         combine=function,
         weights=weights,
-        base=base,
+        base=stated,
         task=task,
         dtype=dtype or sources[0].dtype,
         modules=modules,
@@ -144,6 +153,14 @@ def compute_factors(merge: AdapterMerge, module: Module, mix: Mix | None = None)
     return factorize((dense.T if module.turned else dense).contiguous(), module.rank)
 
 
+def _read_base(
+    sources: Sequence[Source], stated: str | None, combine: Combine | None
+) -> Checkpoint | None:
+    """The base that configs name, where the result depends on how its matrices lie."""
+    flags = any(one.checkpoint.config.get("fan_in_fan_out") for one in sources)
+    return read_base(sources, stated) if stated and (combine or flags) else None
+
+
 def _mix_products(loras: Mapping[int, Lora[Tensor]], mix: Mix, last: int) -> list[Product]:
     """The products with every A times its adapter's matrix; the last's is one less the others'."""
     products = []
@@ -172,7 +189,11 @@ def _module_names(sources: Sequence[Source]) -> list[str]:
 
 
 def _module(
-    sources: Sequence[Source], name: str, rank: int, combine: Callable[..., Tensor] | None
+    sources: Sequence[Source],
+    name: str,
+    rank: int,
+    combine: Callable[..., Tensor] | None,
+    turned: Container[str],
 ) -> Module:
     loras = {i: one.loras[name] for i, one in enumerate(sources) if name in one.loras}
     first, *others = loras
@@ -185,11 +206,10 @@ def _module(
             )
     shape = (loras[first].b.shape[0], loras[first].a.shape[1])
     total = sum(lora.a.shape[0] for lora in loras.values())
-    flags = [bool(sources[i].checkpoint.config.get("fan_in_fan_out")) for i in loras]
     return Module(
         name=name,
         embedding=loras[first].embedding,
-        turned=loras[first].embedding or any(flags),
+        turned=loras[first].embedding or name in turned,
         shape=shape,
         rank=_module_rank(rank, total, shape, dense=combine is not None),
         holders=tuple(loras),

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from simmerge_hub.errors import AlignmentError, CheckpointError
+from simmerge_hub.errors import AlignmentError, CheckpointError, HubError
 from simmerge_hub.hub.files.headers import TensorHeader
-from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.adapters import Lora
-from simmerge_hub.weights.shapes import stored_dtype
+from simmerge_hub.weights.loaded.targets import find_turned
+from simmerge_hub.weights.shapes import shapes, stored_dtype
 from simmerge_hub.weights.stream import read_rows, read_whole
 
 
@@ -115,6 +116,43 @@ def common_task(sources: Sequence[Source]) -> str | None:
         "{} is for the task {}, {} for {}",
         "adapters for different tasks sit in models of different classes",
     )
+
+
+def read_base(sources: Sequence[Source], name: str) -> Checkpoint | None:
+    """The full model of this name from its headers; None if it cannot be read.
+
+    What is on the Hub cannot name a folder on this machine.
+    """
+    try:
+        ref = ModelRef.parse(name)
+        if ref.folder is not None and any(one.checkpoint.location.repo for one in sources):
+            return None
+        base = resolve(ref)
+    except (HubError, CheckpointError):
+        return None
+    return base if base.kind == "full" else None
+
+
+def turned_modules(sources: Sequence[Source], base: Checkpoint | None) -> set[str]:
+    """Modules whose tensor the base stores as [in, out] (GPT-2's Conv1D).
+
+    It is the base that says so, of each module for itself; without one the adapters' configs.
+
+    Raises:
+        CheckpointError: neither the base nor shapes nor the configs can tell.
+    """
+    modules: set[str] = set()
+    for one in sources:
+        adapter = one.checkpoint
+        turned = None if base is None else find_turned(adapter, base)
+        if turned is not None:
+            modules |= {name for name in one.loras if turned.get(f"{name}.weight")}
+        elif base is not None:
+            loras = list(one.loras.values())
+            modules |= adapters.transposed_modules(adapter, loras, shapes(base))
+        elif adapter.config.get("fan_in_fan_out"):
+            modules |= one.loras.keys()
+    return modules
 
 
 def read_rows_of(one: Source, name: str, low: int, high: int) -> Tensor:

@@ -145,12 +145,19 @@ def test_of_squares_the_module_says_how_they_are_stored(
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
 
 
-def test_conv1d_beside_linear_is_told_by_shape(adapted: Adapted) -> None:
+@pytest.mark.parametrize("targets", [["c_attn", "c_fc", "wte"], ["attn.c_proj", "c_fc", "lm_head"]])
+@pytest.mark.parametrize("flag", [True, False])
+def test_conv1d_beside_linear_is_told_by_module(
+    targets: list[str], flag: bool, adapted: Adapted
+) -> None:
     """`fan_in_fan_out` is one flag; PEFT writes it as the last module left it."""
-    base, lora, expected = adapted("gpt2", r=2, target_modules=["c_attn", "c_fc", "wte"])
+    base, lora, expected = adapted("gpt2", r=2, target_modules=targets)
+    stated = json.loads((lora / "adapter_config.json").read_text())
+    (lora / "adapter_config.json").write_text(json.dumps(stated | {"fan_in_fan_out": flag}))
     folded = fold_in(base, lora)
-    head = folded.pop("lm_head.weight")  # tied, and not adapted: PEFT's merge writes into both
-    assert torch.equal(head, nano.load(base)["transformer.wte.weight"])
+    # tied, and not adapted: PEFT's merge writes into both
+    other = folded.pop("lm_head.weight" if "wte" in targets else "transformer.wte.weight")
+    assert torch.equal(other, nano.load(base)["transformer.wte.weight"])
     for name, tensor in folded.items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from simmerge_hub.errors import AlignmentError, CheckpointError, OperatorError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import arm
 from simmerge_hub.weights.lora import combination, merge_adapters, write_adapter
+from simmerge_hub.weights.lora.folder import adapter_config
 from tests import nano
 from tests.weights.lora.conftest import Workshop, add_up, error
 
@@ -163,6 +165,38 @@ def test_a_module_that_one_does_not_have_is_a_zero_delta(workshop: Make) -> None
     assert ranks["model.layers.0.self_attn.q_proj"] == 5
     assert ranks["model.embed_tokens"] == 2
     assert ranks["model.layers.0.mlp.up_proj"] == 3
+
+
+@pytest.mark.parametrize("known", ["given", "named", "not at all"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("flag", [True, False])
+def test_the_base_says_how_its_matrices_lie(
+    workshop: Make, kind: str, flag: bool, known: str
+) -> None:
+    """PEFT corrects a `fan_in_fan_out` that is not true of a module, and so do we."""
+    shop = workshop(kind)
+    shop.base.save_pretrained(shop.folder / "base")
+    targets = ["q_proj", "up_proj"] if kind == "llama" else ["attn.c_proj", "c_fc"]
+    two = shop.pair(r=2, target_modules=targets)
+    parts = [shop.deltas(shop.folder / each.name) for each in two]
+    named = {"base_model_name_or_path": str(shop.folder / "base")} if known == "named" else {}
+    two = [replace(a, config={**a.config, **named, "fan_in_fan_out": flag}) for a in two]
+    seen: dict[str, list[torch.Tensor]] = {}
+
+    def first(name: str, deltas: list[torch.Tensor]) -> torch.Tensor:
+        seen[name] = deltas
+        return deltas[0].clone()
+
+    base = resolve(str(shop.folder / "base")) if known == "given" else None
+    merge = merge_adapters(two, first, base=base)
+    report = write_adapter(merge, shop.folder / "both")
+    told = known != "not at all" or flag is (kind == "gpt2")
+    assert adapter_config(merge)["fan_in_fan_out"] is (flag if not told else kind == "gpt2")
+    assert error(shop.deltas(report.folder), parts[0]) < 1e-5
+    for name, deltas in seen.items():
+        for delta, part in zip(deltas, parts, strict=True):
+            stored = part[name] if told else part[name].T
+            torch.testing.assert_close(delta, stored, rtol=1e-5, atol=1e-5)
 
 
 def test_ranks(workshop: Make) -> None:
