@@ -11,6 +11,7 @@ from simmerge_hub.merger.carried import Carried, choose_files
 from simmerge_hub.merger.compute import check_operator
 from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.weights.alignment.align import Alignment, align
+from simmerge_hub.weights.alignment.buffers import buffer_notes, running_notes
 from simmerge_hub.weights.alignment.matching import TensorMatch
 from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype
@@ -212,10 +213,19 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
         buffers=checkpoints[recipe.reference].buffers,
         vocabulary=words,
         chosen=chosen,
-        said=tuple(said),
+        said=(*said, *_buffer_notes(checkpoints, recipe.reference, alignment)),
     )
     _try_parameters(layout)
     return layout
+
+
+def _buffer_notes(
+    checkpoints: Mapping[str, Checkpoint], reference: str, alignment: Alignment
+) -> list[str]:
+    """What becomes of whole numbers and running statistics that are not the same in all models."""
+    others = [c for n, c in checkpoints.items() if n != reference and c.kind == "full"]
+    merged = [name for name, match in alignment.tensors.items() if not match.copied]
+    return [*buffer_notes(checkpoints[reference], others), *running_notes(merged)]
 
 
 def _try_parameters(layout: Layout) -> None:

@@ -176,6 +176,42 @@ class TestUnmatched:
         assert merged["model.position_ids"].dtype == torch.int64
         assert merged[HEAD].dtype == torch.bfloat16
 
+    def test_whole_numbers_that_differ_are_named(self, tmp_path: Path) -> None:
+        """Never averaged: those of the reference are written, and what others had is said."""
+        same, old = (
+            {"model.position_ids": torch.arange(32)[None]},
+            {"h.attn.bias": torch.ones(2) > 0},
+        )
+        counts = {f"model.bn{i}.num_batches_tracked": torch.tensor(i) for i in range(2)}
+        other = {name: tensor + 4 for name, tensor in counts.items()}
+        nano.save(tmp_path / "a", nano.weights(1) | same | old | counts)
+        nano.save(tmp_path / "b", nano.weights(2) | same | other | {"model.table": torch.arange(4)})
+        report = merge(recipe(tmp_path), tmp_path / "out")
+        assert report.notes[:2] == (
+            "whole numbers are copied from a, and b has others or none: "
+            "model.bn0.num_batches_tracked (and 1 more)",
+            "whole numbers of b are left out, for a has none such: model.table",
+        )
+        merged = nano.load(tmp_path / "out")
+        assert [merged[name].item() for name in counts] == [0, 1]
+        moved = {"model.position_ids": torch.ones(1, 32).long()}
+        nano.save(tmp_path / "b", nano.weights(2) | moved)
+        assert "(and 2 more)" in merge(recipe(tmp_path), tmp_path / "moved").notes[0]
+
+    def test_running_statistics_are_named(self, tmp_path: Path) -> None:
+        for seed, name in enumerate(("base", "a", "b")):
+            counted = {
+                "n.running_mean": torch.ones(4),
+                "n.running_var": torch.full((4,), 3.0 - seed),
+            }
+            nano.save(tmp_path / name, nano.weights(seed) | counted)
+        report = merge(recipe(tmp_path), tmp_path / "out")
+        assert "as weights are: n.running_mean (and 1 more)" in report.notes[0]
+        assert torch.equal(nano.load(tmp_path / "out")["n.running_var"], torch.full((4,), 1.5))
+        far = step("task_arithmetic", scale=2.0)
+        with pytest.raises(RecipeError, match=r"n\.running_var, a running variance, values below"):
+            merge(recipe(tmp_path, far, base=True), tmp_path / "far")
+
     def test_whole_numbers_never_meet_weights(self, tmp_path: Path) -> None:
         """A tensor that is a buffer in one model and a weight in another is nobody's to keep."""
         nano.save(tmp_path / "a", nano.weights(1) | {"x": torch.arange(4)})

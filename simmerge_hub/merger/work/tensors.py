@@ -24,6 +24,7 @@ from simmerge_hub.merger.layout import Layout, step_measures_model
 from simmerge_hub.merger.work.crew import work_through
 from simmerge_hub.signatures.probing.feeding import Fed
 from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.weights.alignment.buffers import VARIANCE
 from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
 from simmerge_hub.weights.tokens.vocabulary import rearrange
 from simmerge_hub.weights.writing.shards import Write
@@ -148,6 +149,11 @@ def _write_tensor(layout: Layout, job: Job, whole: WholeModel, write: Write) -> 
             raise RecipeError(
                 f"merging {name} overflows {layout.recipe.dtype}",
                 hint="use smaller weights or a smaller scale, or write a wider `dtype:`",
+            )
+        if VARIANCE.fullmatch(name) and (rounded < 0).any():
+            raise RecipeError(
+                f"merging gives {name}, a running variance, values below zero",
+                hint="take a mean: linear, with weights that are not negative",
             )
         write(name, low, rounded)
     for each in job.inputs.values():

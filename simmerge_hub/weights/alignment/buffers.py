@@ -1,0 +1,87 @@
+"""What is stored beside weights and is no matter of averaging: whole numbers, running statistics.
+
+Whole and truth values (position ids, tables of experts, counts of batches) are copied from the
+reference. Running means and variances of batch normalisation are merged as weights are, which is
+not what the merged model would count.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from simmerge_hub.hub.files.cached import is_cached, local_file
+from simmerge_hub.hub.files.location import Location
+from simmerge_hub.hub.files.ranges import read_spans
+from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.alignment.matching import RECOMPUTED
+
+RUNNING = re.compile(r"(.*\.)?running_(mean|var)")
+"""Names of what batch normalisation counts over batches."""
+FIXED = re.compile(r"(.*\.)?((attn|attention)\.bias|token_type_ids)")
+"""Names of masks and zeros that models of old stored, and new ones make anew."""
+VARIANCE = re.compile(r"(.*\.)?running_var")
+COMPARED_BYTES = 64 * 2**10
+"""Bytes of a buffer that are fetched to compare it."""
+
+
+def buffer_notes(reference: Checkpoint, models: Iterable[Checkpoint]) -> Iterator[str]:
+    """Sentences about whole and truth values of models that the output does not have.
+
+    Values are compared too, of large ones those at their beginning.
+
+    Args:
+        reference: whose are copied.
+        models: the full models that are merged with it.
+    """
+    wanted = reference.buffers
+    for model in models:
+        own = model.buffers
+        kinds = {n: (h.dtype, h.shape) for n, h in own.items()}
+        alike = [n for n, h in wanted.items() if kinds.get(n) == (h.dtype, h.shape)]
+        one, other = _read_starts(reference, alike), _read_starts(model, alike)
+        apart = [n for n in wanted if (one[n] != other[n] if n in one else not _is_made_anew(n))]
+        more = [n for n in own if n not in wanted and not _is_made_anew(n)]
+        if apart:
+            yield (
+                f"whole numbers are copied from {reference.name}, and {model.name} has others or "
+                f"none: {_list_first(apart)}"
+            )
+        if more:
+            yield (
+                f"whole numbers of {model.name} are left out, for {reference.name} has none such: "
+                f"{_list_first(more)}"
+            )
+
+
+def running_notes(merged: Iterable[str]) -> Iterator[str]:
+    """A sentence about running statistics, if any are among the tensors that are merged."""
+    running = [name for name in merged if RUNNING.fullmatch(name)]
+    if running:
+        yield (
+            "running statistics of batch normalisation are merged as weights are: "
+            f"{_list_first(running)}; run the merge over some data in training mode to count anew"
+        )
+
+
+def _is_made_anew(name: str) -> bool:
+    """Whether transformers makes a buffer of its own, where none is stored."""
+    return bool(RECOMPUTED.fullmatch(name) or FIXED.fullmatch(name))
+
+
+def _list_first(names: Sequence[str]) -> str:
+    return f"{names[0]} (and {len(names) - 1} more)" if names[1:] else names[0]
+
+
+def _read_starts(model: Checkpoint, names: Sequence[str]) -> dict[str, bytes]:
+    """The stored bytes of buffers, as far as they are compared."""
+    files: dict[str, list[str]] = {}
+    for name in names:
+        files.setdefault(model.buffers[name].file, []).append(name)
+    starts: dict[str, bytes] = {}
+    for file, inside in files.items():
+        headers = [model.buffers[name] for name in inside]
+        spans = [(h.start, min(h.end, h.start + COMPARED_BYTES)) for h in headers]
+        where = model.weights
+        if is_cached(where, file):
+            where = Location(folder=local_file(where, file).parent)
+        starts |= zip(inside, read_spans(where, file, spans), strict=True)
+    return starts
