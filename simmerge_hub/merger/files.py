@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from shutil import copyfile
@@ -19,7 +19,7 @@ from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
 from simmerge_hub.weights.loaded.described import refuse_lost, refuse_misfits
 from simmerge_hub.weights.loaded.origins import find_missing
 from simmerge_hub.weights.shapes import shapes
-from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
+from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id
 
 GENERATION_CONFIG = "generation_config.json"
@@ -91,7 +91,8 @@ def output_config(layout: Layout) -> dict[str, Any]:
         config.pop("auto_map", None)
     if layout.vocabulary:
         before, _ = vocabulary_tensors(shapes(main), main.config)
-        _set_vocabulary(config, before, layout.vocabulary.size)
+        stay = other_tables(shapes(main), main.config, layout.vocabulary.tensors)
+        _set_vocabulary(config, before, layout.vocabulary.size, {*stay.values()})
     if (chosen := layout.speaker) is not main:
         for part, stated in _pair_parts(config, _token_ids(chosen)):
             part |= {key: stated[key] for key in SPECIAL_TOKEN_IDS if key in part and key in stated}
@@ -176,11 +177,16 @@ def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     return [config, *(value for value in config.values() if isinstance(value, dict))]
 
 
-def _set_vocabulary(config: dict[str, Any], before: int | None, size: int) -> None:
-    """Wherever the matched size is stated: at the top, or in the text model's part."""
+def _set_vocabulary(
+    config: dict[str, Any], before: int | None, size: int, stay: Container[int | None]
+) -> None:
+    """Wherever the matched size is stated: at the top, or in the text model's part.
+
+    `stay` are the rows of tables that have a row for each of the first tokens only.
+    """
     for part in _parts(config):
-        if part.get("vocab_size") == before:
-            part["vocab_size"] = size
+        keys = [k for k in part if OTHER_SIZE.fullmatch(k) and before not in stay]
+        part |= {key: size for key in ["vocab_size", *keys] if part.get(key) == before}
 
 
 def _set_layers(config: dict[str, Any], layout: Layout) -> None:

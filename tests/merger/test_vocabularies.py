@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from simmerge_hub.errors import AlignmentError
 from simmerge_hub.merger import merge
 from simmerge_hub.operators import arm, merge_tensors
 from simmerge_hub.recipe import Recipe, Source, Step
@@ -69,6 +70,30 @@ def test_the_tokenizer_of_a_model(family: Path) -> None:
     check_loads(family / "out", WORDS + 1)
     for file in ("config.json", "generation_config.json"):
         assert json.loads((family / "out" / file).read_text())["eos_token_id"] == WORDS
+
+
+def test_embeddings_for_all_layers_follow_their_tokens(family: Path) -> None:
+    """Gemma 3n's have rows for all tokens, or for the first ones alone."""
+    table, key = "model.embed_tokens_per_layer.weight", "vocab_size_per_layer_input"
+    for rows, names in ((0, ("base", "code", "math")), (WORDS, ("base", "code", "math"))):
+        for name in names:
+            stated = json.loads((family / name / "config.json").read_text())
+            size = rows or stated["vocab_size"]
+            (family / name / "config.json").write_text(json.dumps(stated | {key: size}))
+            tensors = nano.load(family / name)
+            tensors[table] = 1.0 + torch.arange(size).float()[:, None] + torch.zeros(size, 4)
+            save_file(tensors, family / name / "model.safetensors")
+        out = family / f"out-{rows}"
+        merge(recipe(family, "code", "math", tokenizer="union"), out)
+        size = rows or WORDS + 2
+        assert json.loads((out / "config.json").read_text())[key] == size
+        means = nano.load(out)[table][:, 0]
+        ids = 1.0 + torch.arange(WORDS + 2)
+        ids[WORDS + 1] -= 0.5 * (rows == 0)  # <|b|> is in one row of code, in another of math
+        assert torch.equal(means, ids[:size])
+    (family / "math" / "tokenizer.json").write_text(nano.words(WORDS - 2, "<|b|>", "w19", "w18"))
+    with pytest.raises(AlignmentError, match=f"{table} of math has rows for its first {WORDS} tok"):
+        merge(recipe(family, "code", "math"), family / "moved")
 
 
 def test_a_bias_of_one_row_follows_its_tokens(family: Path) -> None:

@@ -4,13 +4,16 @@ Told from names, shapes and the config's vocab_size; nothing is known of any arc
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from simmerge_hub.weights.layers import layer_of
 
 POSITION = re.compile(r"(.*[._])?pos(ition(s|al)?)?([._].*)?")
 """Names of position embeddings, which may be as tall as a vocabulary by chance."""
+
+OTHER_SIZE = re.compile(r"vocab_size_.+")
+"""Keys that say how many tokens a further table of embeddings knows."""
 
 
 def vocabulary_tensors(
@@ -39,6 +42,27 @@ def vocabulary_tensors(
     return None, frozenset()
 
 
+def other_tables(
+    shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], known: Collection[str]
+) -> dict[str, int]:
+    """Tensors with a row for each of the first tokens, as Gemma 3n's embeddings for all layers.
+
+    Args:
+        shapes: tensor name -> shape, of the whole model.
+        config: its config.json; it states how many tokens they know beside the vocabulary's size.
+        known: vocabulary tensors, which are none of them.
+
+    Returns:
+        Tensor name -> rows.
+    """
+    stated = {n for part in _parts(config) for k, n in part.items() if OTHER_SIZE.fullmatch(k)}
+    return {
+        name: shape[0]
+        for name, shape in shapes.items()
+        if len(shape) == 2 and shape[0] in stated and layer_of(name) is None and name not in known
+    }
+
+
 def _biases(tall: Mapping[str, tuple[int, ...]], matrices: set[str], size: int) -> set[str]:
     """Biases with one entry a token; where a model is as wide, only those beside a matrix."""
     modules = {name.rpartition(".")[0] for name in matrices}
@@ -64,9 +88,15 @@ def resize(shape: Sequence[int], rows: int) -> tuple[int, ...]:
 
 def stated_sizes(config: Mapping[str, Any]) -> Iterator[int]:
     """Every vocab_size of a config, the outermost first."""
-    parts = [config]
-    for part in parts:
+    for part in _parts(config):
         size = part.get("vocab_size")
         if type(size) is int and size > 0:
             yield size
+
+
+def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The config and all inside it, the outermost first."""
+    parts = [config]
+    for part in parts:
         parts += [value for value in part.values() if isinstance(value, dict)]
+    return parts

@@ -7,6 +7,8 @@ not enough to move rows by, and enough to see that two models mean other tokens 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+from torch import Tensor
+
 from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.digest import file_sha256
@@ -48,6 +50,29 @@ def refuse_other_tokens(models: Sequence[Checkpoint], rows: int | None) -> None:
                 f"({seen})",
                 hint="load its tokenizer with transformers and save_pretrained() it: that writes "
                 f"{TOKENIZER}",
+            )
+
+
+def refuse_moved_rows(name: str, tables: Mapping[str, int], origins: Tensor) -> None:
+    """Refuse a further table of embeddings whose rows would have to move with their tokens.
+
+    Args:
+        name: what to call the model.
+        tables: its tensors that have a row for each of the first tokens -> how many rows.
+        origins: int64 [size], the model's row for each of the output's; -1 where it has none.
+
+    Raises:
+        AlignmentError: a row is that of another token in the output.
+    """
+    for tensor, rows in tables.items():
+        kept = origins[:rows].tolist()
+        token = next((n for n, row in enumerate(kept) if row not in (n, -1)), None)
+        if token is not None:
+            raise AlignmentError(
+                f"the vocabularies differ, and {tensor} of {name} has rows for its first {rows} "
+                f"tokens only: row {kept[token]} would have to become row {token}",
+                hint="merge models with one vocabulary, or take the tokenizer whose tokens stay "
+                "where they are in all: `tokenizer: NAME`",
             )
 
 

@@ -27,9 +27,14 @@ from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.weights.gather import fill_origins, gather_rows
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.stream import Rows
-from simmerge_hub.weights.tokens.embeddings import is_row, stated_sizes, vocabulary_tensors
+from simmerge_hub.weights.tokens.embeddings import (
+    is_row,
+    other_tables,
+    stated_sizes,
+    vocabulary_tensors,
+)
 from simmerge_hub.weights.tokens.extension import extend_tokenizer
-from simmerge_hub.weights.tokens.tables import refuse_other_tokens
+from simmerge_hub.weights.tokens.tables import refuse_moved_rows, refuse_other_tokens
 from simmerge_hub.weights.tokens.tokenizers import (
     TOKENIZER,
     Tokens,
@@ -100,7 +105,12 @@ def match_vocabularies(
             tokens[model.name], held[model.name] = tokens[twin], held[twin]
             notes.append(f"{model.name} has no tokenizer: its rows are taken to be those of {twin}")
             source = twin if model.name == source else source
-    return _match(models, tokens, held, source, choice, notes)
+    vocabulary = _match(models, tokens, held, source, choice, notes)
+    for model in models:
+        whole = checkpoints[base or ""] if model.kind == "adapter" else checkpoints[model.name]
+        tables = other_tables(model.shapes, whole.config, vocabulary.tensors)
+        refuse_moved_rows(model.name, tables, vocabulary.origins[model.name])
+    return vocabulary
 
 
 def rearrange(
