@@ -140,7 +140,12 @@ def dose(command: argparse.ArgumentParser) -> None:
 
 def threads(command: argparse.ArgumentParser) -> None:
     """Add `--threads`."""
-    command.add_argument("--threads", type=positive, metavar="N", help="default: all cores")
+    command.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        help="default: all cores, or as many as memory allows",
+    )
 
 
 def ray(command: argparse.ArgumentParser, what: str) -> None:

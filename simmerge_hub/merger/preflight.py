@@ -26,6 +26,7 @@ from simmerge_hub.operators import find
 from simmerge_hub.operators.regression.deltas import SOLVES_AT_ONCE, solve_bytes
 from simmerge_hub.recipe import Recipe, Step, fetch_all
 from simmerge_hub.recipe import check as check_recipe
+from simmerge_hub.signatures.probing.loading import MEMORY_SHARE, free_memory
 from simmerge_hub.weights.alignment.matching import Rejection
 from simmerge_hub.weights.shapes import matrix_shape
 from simmerge_hub.weights.stream import Rows
@@ -87,7 +88,7 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
 
     Args:
         recipe: what would be merged.
-        threads: for the estimates; all cores by default.
+        threads: for the estimates; `default_threads` by default.
 
     Raises:
         SimmergeError: an input cannot be resolved, or the recipe cannot be run at all. Tensors
@@ -103,7 +104,7 @@ def check(recipe: Recipe, *, threads: int | None = None) -> Preflight:
     recipe, prompts = read_prompts(recipe)
     layout = lay_out(recipe, checkpoints, pins=False)
     layout = check_config(layout)
-    count = threads or cores()
+    count = threads or default_threads(layout)
     wanted = layout.tensors_to_read(layout.tensors)
     for name in _whole(layout, prompts):
         wanted[name] = list(layout.checkpoints[name].tensors)
@@ -164,6 +165,17 @@ def memory_bytes(layout: Layout, threads: int) -> int:
     )
     solving = _solve_bytes(layout, threads)
     return PROCESS_BYTES + blocks + held + threads * _kept_bytes(layout) + solving
+
+
+def default_threads(layout: Layout) -> int:
+    """All cores; fewer where the memory that they take together is not free now.
+
+    Steps that look at all rows of a tensor hold matrices as wide as it is, each thread its own.
+    """
+    count, room = cores(), MEMORY_SHARE * free_memory()
+    while count > 1 and memory_bytes(layout, count) > room:
+        count -= 1
+    return count
 
 
 def _solve_bytes(layout: Layout, threads: int) -> int:

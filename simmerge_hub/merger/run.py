@@ -17,6 +17,7 @@ from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.files import carry_over, check_config, check_output
 from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.merger.preflight import default_threads
 from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
 from simmerge_hub.merger.work.split import Split, check_split, write_split
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
@@ -61,7 +62,8 @@ def merge(
         recipe: what to merge; inputs without a commit are pinned to what they are now.
         output: the folder to make; it appears complete or not at all.
         overwrite: replace an existing folder at the end.
-        threads: tensors merged at a time; all cores by default. The bytes do not depend on it.
+        threads: tensors merged at a time; by default all cores, or fewer where their memory is not
+            free. The bytes do not depend on it.
         evict: delete shards that were downloaded for this as soon as they are merged.
         durable: flush to the disk before the folder appears.
         spare: leave beside the folder what it takes to keep it for another merge of the same.
@@ -123,7 +125,8 @@ def merge(
             write_split(split, partial.done, finished, workers, say)
             decided = ()
         else:
-            decided = _write_here(layout, shards, partial, finished, prompts, evict, threads)
+            count = threads or default_threads(layout)
+            decided = _write_here(layout, shards, partial, finished, prompts, evict, count)
         partial.conclude(decided)
         report = MergeReport(
             recipe=layout.recipe,
@@ -148,7 +151,7 @@ def _write_here(
     finished: Callable[[str], None],
     prompts: Mapping[str, Sequence[ProbeSet]],
     evict: bool,
-    threads: int | None,
+    threads: int,
 ) -> tuple[str, ...]:
     """All tensors on this machine; what was decided about activations, in sentences."""
     with (

@@ -20,6 +20,7 @@ from simmerge_hub.hub.upload.outbox import Outbox, Sent
 from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.files import carry_over, check_config
 from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.merger.preflight import default_threads
 from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
 from simmerge_hub.merger.run import FinishTensor, Page, shards_of, write_texts
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
@@ -115,7 +116,7 @@ def stream(
                 written={name: _read_early(rows, name, conveyor) for name, rows in written.items()},
                 finished=finished,
                 evict=evict,
-                threads=threads,
+                threads=threads or default_threads(layout),
                 pass_on=conveyor.pass_on,
             )
             decided = write_tensors(writing, prompts)

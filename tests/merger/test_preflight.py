@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from simmerge_hub.errors import RecipeError, RepoNotFound
 from simmerge_hub.merger import check, compute, merge
 from simmerge_hub.merger import preflight as preflight_room
 from simmerge_hub.merger.work import tensors as work
+from simmerge_hub.merger.work.crew import work_through
 from simmerge_hub.operators.regression.deltas import SOLVES_AT_ONCE, solve_bytes
 from simmerge_hub.recipe import Recipe, Source, Step
+from simmerge_hub.signatures.probing.loading import MEMORY_SHARE
 from simmerge_hub.weights.stream import Rows
 from tests import nano
 
@@ -61,6 +64,41 @@ def test_steps_that_solve_take_memory_each(family: Path) -> None:
     assert chain - alone == 3 * held > 0
     ties = check(recipe(family, "code", "math"), threads=3).memory
     assert alone - ties == 3 * held + SOLVES_AT_ONCE * solve
+
+
+def test_threads_are_as_many_as_memory_allows(
+    family: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default; who asks for more gets them."""
+    wanted = recipe(family, "code", "math", operator="delta_regmean")
+    monkeypatch.setattr(preflight_room, "cores", lambda: 8)
+    plenty, three = (check(wanted, threads=n).memory for n in (8, 3))
+    monkeypatch.setattr(preflight_room, "free_memory", lambda: plenty / MEMORY_SHARE)
+    assert check(wanted).threads == 8
+    monkeypatch.setattr(preflight_room, "free_memory", lambda: (three + 1) / MEMORY_SHARE)
+    assert (check(wanted).threads, check(wanted).memory) == (3, three)
+    assert check(wanted, threads=8).threads == 8
+    monkeypatch.setattr(preflight_room, "free_memory", lambda: 0)
+    assert check(wanted).threads == 1
+
+
+def test_a_merge_takes_no_more_threads_than_memory_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nano.family(tmp_path)
+    counts = list[int | None]()
+
+    def note(items: Any, do: Any, threads: int | None = None) -> None:
+        counts.append(threads)
+        work_through(items, do, threads)
+
+    monkeypatch.setattr(work, "work_through", note)
+    monkeypatch.setattr(preflight_room, "cores", lambda: 8)
+    monkeypatch.setattr(preflight_room, "free_memory", lambda: 0)
+    wanted = recipe(tmp_path, "code", "math", operator="delta_regmean")
+    merge(wanted, tmp_path / "one")
+    merge(wanted, tmp_path / "five", threads=5)
+    assert counts == [1, 5]
 
 
 def test_time_is_that_of_one_thread(family: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,10 +43,11 @@ def solve_deltas(
 ) -> Mix | None:
     """How the deltas' rows are mixed; None for what is no matrix.
 
-    Where nobody says what shape the tensor has, one row is a vector.
+    Where nobody says what shape the tensor has, one row is a vector. So is a bias that is stored as
+    one, [1, tokens], as BART's: no layer multiplies anything by it.
     """
     shape = place.shape or _shape_of(chunks)
-    if len(shape) != 2 or 0 in shape:
+    if len(shape) != 2 or 0 in shape or (shape[0] == 1 and place.tensor.endswith("bias")):
         return None
     rows, cols = shape
     few = len(next(iter(chunks))) * rows <= cols

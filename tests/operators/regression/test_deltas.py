@@ -73,13 +73,16 @@ def test_weights_lean() -> None:
         merge([one, other], weights=(1.0, -1.0))
 
 
-@pytest.mark.parametrize("shape", [(9,), (3, 2, 4)])
-def test_what_is_no_matrix_is_averaged(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "name"), [((9,), "norm.weight"), ((3, 2, 4), ""), ((1, 9), "final_logits_bias")]
+)
+def test_what_is_no_matrix_is_averaged(shape: tuple[int, ...], name: str) -> None:
     base = torch.zeros(shape)
     models = [torch.full(shape, 1.0), torch.full(shape, 3.0)]
+    models[0][..., 0] = 0  # where one alone moved, a matrix takes its delta whole
     chosen = Arm(operator="delta_regmean", parameters={})
-    merged = merge_tensors(chosen, base, models, Place(shape=shape))
-    assert merged.equal(torch.full(shape, 2.0))
+    merged = merge_tensors(chosen, base, models, Place(shape=shape, tensor=name))
+    assert merged.equal((models[0] + models[1]) / 2)
 
 
 def test_what_cannot_be_inverted_is_said() -> None:
