@@ -4,6 +4,7 @@ Older models have vocab.txt, vocab.json or a SentencePiece model, and added_toke
 not enough to move rows by, and enough to see that two models mean other tokens by the same row.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
@@ -22,6 +23,10 @@ from simmerge_hub.weights.tokens.tokenizers import (
 )
 
 LIST, ADDED = "vocab.txt", "added_tokens.json"
+COUNTED = re.compile(r"(.+) \d+\s*")
+"""A line of a list as fairseq writes it; no token of a WordPiece list has a blank in it."""
+FIRST_COUNTED = 4
+"""The id of its first token: <s>, <pad>, </s> and <unk> are not in it."""
 LARGEST_TABLE = 100_000_000
 """Bytes of a file that is read."""
 
@@ -104,7 +109,10 @@ def _read_table(model: Checkpoint, rows: int | None) -> dict[int, str]:
 
 def _read_pairs(model: Checkpoint) -> Iterator[tuple[str, int]]:
     lines = _read(model, LIST).decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
-    yield from ((token, number) for number, token in enumerate(lines) if token)
+    if counted := _read_counted(lines):
+        yield from counted
+    else:
+        yield from ((token, number) for number, token in enumerate(lines) if token)
     for name in ("vocab.json", ADDED):
         yield from ((t, n) for t, n in _read_object(model, name).items() if type(n) is int)
     decoder = _read_object(model, TOKENIZER_CONFIG).get("added_tokens_decoder")
@@ -112,6 +120,14 @@ def _read_pairs(model: Checkpoint) -> Iterator[tuple[str, int]]:
         token = entry.get("content") if isinstance(entry, dict) else None
         if isinstance(token, str) and number.isdecimal():
             yield token, int(number)
+
+
+def _read_counted(lines: Sequence[str]) -> list[tuple[str, int]]:
+    """Tokens with their ids of a list as PhoBERT's, where each has its count beside it."""
+    words = [COUNTED.fullmatch(line) for line in lines if line]
+    if not all(words):
+        return []
+    return [(word[1], number) for number, word in enumerate(words, FIRST_COUNTED) if word]
 
 
 def _read_object(model: Checkpoint, name: str) -> dict[str, object]:

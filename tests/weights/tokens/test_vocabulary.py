@@ -397,6 +397,18 @@ def test_a_slow_tokenizer_beside_a_readable_one(
         match_vocabularies(chat, "base", "base")
 
 
+def test_a_list_with_counts_beside_a_readable_tokenizer(tmp_path: Path) -> None:
+    """As PhoBERT's: a line is a token and its count, and four special tokens are not in it."""
+    save(tmp_path / "a", word_level(["<s>", "<pad>", "</s>", "<unk>", "cat", "dog"]), 6)
+    for name, words in (("b", "cat 12\ndog 7\n"), ("c", "dog 12\ncat 7\n")):
+        save(tmp_path / name, None, 6)
+        (tmp_path / name / "vocab.txt").write_text(words)
+    models = {name: resolve(str(tmp_path / name)) for name in "abc"}
+    assert match_vocabularies({n: models[n] for n in "ab"}, None, "base") is None
+    with pytest.raises(AlignmentError, match=r"\(row 4 is 'cat' in a, 'dog' in c\)"):
+        match_vocabularies({n: models[n] for n in "ac"}, None, "base")
+
+
 @pytest.mark.parametrize(
     ("files", "seen"),
     [
