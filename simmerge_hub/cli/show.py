@@ -62,6 +62,8 @@ class LazyConsole:
 OUT = LazyConsole(stderr=False)
 REST = LazyConsole(stderr=True)
 WORD = re.compile(r"\s*\S+\s*")
+NAME_PART = re.compile(r"[^-/_.]*[-/_.]|[^-/_.]+")
+"""A name is broken after one of these."""
 ASKED_ABOVE = 10_000_000_000
 """Bytes to download before which a person is asked."""
 SPINNERS: list[Any] = []
@@ -239,16 +241,31 @@ def commit(pushed: "Commit") -> None:
 
 def paragraphs(rows: "Iterable[tuple[str, str]]", label: int) -> "Table":
     """Words in the first `label` columns, and text that wraps beside them; rich reads no markup in
-    either."""
+    either. A name that is longer than a row goes on in the next one after a hyphen or a slash."""
     from rich.table import Table
     from rich.text import Text
 
+    room = max(OUT.width - label, 1)
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=label - 1, no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for left, right in rows:
-        grid.add_row(Text(f"  {left}"), Text(right))
+        grid.add_row(Text(f"  {left}"), Text(_break_names(right, room)))
     return grid
+
+
+def _break_names(text: str, room: int) -> str:
+    """The text with what is longer than a row in several."""
+
+    def split(word: re.Match[str]) -> str:
+        rows = [""]
+        for part in NAME_PART.findall(word[0]):
+            if len(rows[-1] + part) > room:
+                rows.append("")
+            rows[-1] += part
+        return "\n".join(filter(None, rows))
+
+    return re.sub(rf"\S{{{room + 1},}}", split, text)
 
 
 def interval(values: tuple[float, float, float]) -> str:

@@ -21,7 +21,7 @@ LABEL = 12
 DUTIES_SHOWN = 2
 """What licences ask for, in lines that are shown at a push."""
 NAMES = 34
-"""Columns of the names of models and tasks at most."""
+"""Columns of the names of models and tasks, and more where what stands beside them is short."""
 LAST = 24
 """Columns of what stands to the right of a table that names make room for."""
 NOW = {"same": "the same", "gone": "gone", "not asked": "not known", "folder": ""}
@@ -172,8 +172,17 @@ def _print_record(record: "MergeRecord") -> None:
         ("check", f"simmerge-hub verify {name}"),
     ]
     if record.planned:
-        rows = [("next", f"simmerge-hub merge {name} -o merged")]
+        against = _speak_against(record)
+        merge = ("or merge" if against else "next", f"simmerge-hub merge {name} -o merged")
+        rows = [*([("rather", against)] if against else []), merge]
     show.OUT.print(show.paragraphs(rows, LABEL))
+
+
+def _speak_against(record: "MergeRecord") -> str:
+    """Why a plan says rather not to merge; "" where it does not."""
+    from simmerge_hub.publishing.trust.naming import speak_against
+
+    return speak_against(record.why, record.recipe) if record.why else ""
 
 
 def _explain(record: "MergeRecord") -> Iterator[tuple[str, str]]:
@@ -231,7 +240,7 @@ def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
     first, *inner, last = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     first += 2  # names are indented
     room = show.OUT.width - sum(inner) - 2 * (len(inner) + 1)
-    first = min(max(first, LABEL - 2), NAMES, max(room - min(last, LAST), LABEL))
+    first = min(max(first, LABEL - 2), max(NAMES, room - last), max(room - min(last, LAST), LABEL))
     last = max(room - first, 1)
     table = Table.grid(padding=(0, 2, 0, 0))
     for width in (first, *inner):

@@ -14,8 +14,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +22,8 @@ from time import perf_counter
 from typing import Any, Literal
 
 from simmerge_hub.errors import EvaluationError, MissingExtra
-from simmerge_hub.evaluation.known import OWN_TASKS, base_of, keep, look_up, tools_of
+from simmerge_hub.evaluation.known import base_of, keep, look_up, tools_of
+from simmerge_hub.evaluation.names import suggest_task, task_manager
 from simmerge_hub.evaluation.report import read_result
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.resolve import Checkpoint
@@ -171,7 +170,7 @@ def _run(
     with _quiet(), _translate_errors(runner.model.name, names, unsafe_code):
         import lm_eval
 
-        manager = _task_manager(names, include, tools)
+        manager = task_manager(names, include, tools)
         parts = {name: manager.load([name]) for name in names}
         drawn = _draw_samples(parts, protocol)
         simple_evaluate: Any = lm_eval.simple_evaluate  # its decorator hides what it takes
@@ -197,28 +196,6 @@ def _run(
         )
         for name, part in parts.items()
     }
-
-
-@cache
-def _every_task(include: Path | None, tools: str) -> Any:
-    """All tasks the harness knows: reading their names takes it seconds; anew as `tools` change."""
-    from lm_eval.tasks import TaskManager
-
-    folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
-    return TaskManager(include_path=folders)
-
-
-@cache
-def _own_tasks(include: Path | None, tools: str) -> Any:
-    from lm_eval.tasks import TaskManager
-
-    folders: list[str | Path] = [p for p in (OWN_TASKS, include) if p]
-    return TaskManager(include_path=folders, include_defaults=False)
-
-
-def _task_manager(names: Sequence[str], include: Path | None, tools: str) -> Any:
-    own = _own_tasks(include, tools)
-    return own if set(names) <= set(own.all_tasks) else _every_task(include, tools)
 
 
 def _draw_samples(
@@ -276,8 +253,7 @@ def _translate_errors(model: str, tasks: Sequence[str], unsafe_code: bool | None
 def _remedy(error: Exception, unsafe_code: bool | None) -> str:
     said = str(error).lower()
     if unknown := UNKNOWN_TASK.search(" ".join(str(error).split())):
-        near = get_close_matches(unknown[1], [path.stem for path in OWN_TASKS.glob("*.yaml")], 1)
-        meant = f"did you mean {near[0]}? Else " if near else ""
+        meant = suggest_task(unknown[1])
         return f"{meant}name a task of `lm_eval ls tasks`, or give its folder: --include DIR"
     if "unsafe" in said and unsafe_code is None:
         return "name a task that does not run what the model writes"

@@ -140,3 +140,14 @@ def test_one_question_is_asked_before_models_are_run(
     with show.asking(yes=True):
         wanted.announce_download(None, None)
     wanted.announce_download(None, None)  # from Python nobody is asked
+
+
+def test_a_name_longer_than_a_row_goes_on_after_a_hyphen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(show, "OUT", show.LazyConsole(stderr=False))
+    name = "some-organisation/qwen3-4b-mathematics-specialist"
+    show.OUT.print(show.paragraphs([("how", f"the mean of {name} + a-b")], 12))
+    rows = [row[12:].strip() for row in capsys.readouterr().out.splitlines()]
+    assert rows == ["the mean of", "some-organisation/qwen3-4b-", "mathematics-specialist + a-b"]

@@ -11,7 +11,7 @@ from lm_eval import evaluator
 
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import EvaluationError, MissingExtra
-from simmerge_hub.evaluation import harness
+from simmerge_hub.evaluation import harness, names
 from simmerge_hub.evaluation.harness import Machine, draw_numbers, evaluate
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.resolve import Checkpoint, resolve
@@ -159,11 +159,15 @@ def test_prompts_are_drawn_by_a_seed_and_larger_draws_hold_smaller_ones() -> Non
 
 
 def test_an_unknown_task_is_named(code: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "_every_task", harness._own_tasks)  # the real list takes seconds
+    monkeypatch.setattr(names, "_every_task", names._own_tasks)  # the real list takes seconds
     with pytest.raises(EvaluationError, match=r"on nano_cod: there is no task nano_cod$") as caught:
         evaluate(code, ["nano_cod"])
     assert caught.value.hint.startswith("did you mean nano_code? Else name a task")
     assert "--include" in caught.value.hint
+    names.refuse_unknown(["nano_code"])
+    with pytest.raises(EvaluationError, match="has no task 'nano_cod'") as before:
+        names.refuse_unknown(["nano_code", "nano_cod"])
+    assert before.value.hint.startswith("did you mean nano_code? Else name a task")
 
 
 @pytest.mark.parametrize(("unsafe_code", "named"), [(False, True), (None, False)])

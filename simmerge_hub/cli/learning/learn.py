@@ -87,6 +87,7 @@ def run(
 ) -> None:
     """`simmerge-hub learn`; `how` are the fields of `Machine`."""
     from simmerge_hub.evaluation.harness import Machine
+    from simmerge_hub.evaluation.names import refuse_unknown
     from simmerge_hub.learning.catalogue import open_catalogue
     from simmerge_hub.learning.cost import estimate
     from simmerge_hub.learning.learn import learn
@@ -104,6 +105,8 @@ def run(
     others = tuple(Table(repo=repo) for repo in outcomes)
     asked = replace(asked, together=(*asked.together, *others))
     with show.status("reading headers"):
+        for task in asked.tasks:
+            refuse_unknown([task.evaluate], Path(task.include) if task.include else None)
         inputs = open_catalogue(asked)
     for sentence in inputs.notes:
         show.note(sentence)

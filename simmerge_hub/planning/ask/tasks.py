@@ -7,6 +7,7 @@ task that is left out is left out for a stated reason.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from simmerge_hub.errors import ProbeError, SimmergeError
@@ -205,9 +206,12 @@ def _match(task: str, name: str, models: Sequence[Checkpoint]) -> str:
     if len(matches) == 1:
         return matches[0].name
     seen = "several of the models" if matches else "not among the models"
+    last = {m.name.rpartition("/")[2]: m.name for m in models}
+    near = get_close_matches(name.rpartition("/")[2], [] if matches else last, 1)
+    meant = f"; did you mean {last[near[0]]}?" if near else ""
     raise ProbeError(
         f"the expert for {task} is said to be {name}, which is {seen}",
-        hint=f"name one of: {', '.join(m.name for m in models)}",
+        hint=f"name one of: {', '.join(m.name for m in models)}{meant}",
     )
 
 
@@ -236,7 +240,9 @@ def _default_probes(name: str, stated: Mapping[str, Evaluation]) -> str | None:
         return task.dataset
     if name in PROBE_DOMAINS:
         return None
+    near = get_close_matches(name, [*PROBE_DOMAINS, *stated], 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
     raise ProbeError(
         f"there are no probes for the task {name!r}",
-        hint=f"give a dataset of prompts: --probes {name}=org/dataset",
+        hint=f"give a dataset of prompts: --probes {name}=org/dataset{meant}",
     )

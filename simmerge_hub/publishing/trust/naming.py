@@ -1,9 +1,12 @@
 """A merge in words: its recipe in one line, as papers call operators, and how it was chosen."""
 
 from simmerge_hub.operators import Arm
+from simmerge_hub.planning.ask.objective import Objective
+from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.verdict import LOST
 from simmerge_hub.planning.words.names import name_arm, name_operator, shorten
 from simmerge_hub.recipe import Recipe, Step
-from simmerge_hub.recipe.why import MEANINGS, Why
+from simmerge_hub.recipe.why import MEANINGS, Why, WhyTask
 
 FAR = "no held-out pair was this far from training"
 BY_BANDIT = "a bandit chose the operator, to learn from it"
@@ -45,6 +48,33 @@ def explain_choice(why: Why) -> str:
     seen = ", some of them made and run" if why.tried else ""
     of = f", of {count} ways to merge" if count else ", with a margin for what is uncertain"
     return f"expected to have {why.objective.description}{of}{seen}"
+
+
+def speak_against(why: Why, recipe: Recipe) -> str:
+    """Why a plan says rather not to merge, as `plan` says it; "" where nothing speaks against it.
+
+    A skill is expected to be lost, or a model alone to be as good. Where the ranking is not
+    followed nobody knows.
+    """
+    best = next((each for each in why.predictions if each.merge == why.choice), None)
+    if best is None or why.status == "abstained":
+        return ""
+    merged = {source.name for source in recipe.models}
+    aim = why.objective
+    objective = Objective(worst=aim.worst, weights=aim.weights, keep=aim.keep)
+    known = {each.task: _relative(each) for each in why.tasks}
+    short = shorten([*merged, *(each.expert for each in why.tasks)])
+    for model in sorted(merged | {each.expert for each in why.tasks} if len(known) > 1 else ()):
+        own = {task: (shares.get(model, 0.0),) * 3 for task, shares in known.items()}
+        if not objective.missing(own) and objective.value(own)[0] >= best.utility[0]:
+            return f"{short(model)} alone is expected to be as good as this merge"
+    gone = [e.task for e in why.tasks if e.expert in merged and best.tasks[e.task][0] < LOST]
+    return f"keep them apart: merging is expected to lose {', '.join(gone)}" if gone else ""
+
+
+def _relative(task: WhyTask) -> dict[str, float]:
+    """Model -> its score over the expert's, where cards state them."""
+    return Task(name=task.task, expert=task.expert, probes=None, scores=task.scores).relative
 
 
 def explain_status(why: Why) -> str:

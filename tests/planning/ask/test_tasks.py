@@ -112,6 +112,15 @@ def test_an_expert_who_is_not_there() -> None:
         "the expert for code is said to be org/c, which is not among the models"
     )
     assert caught.value.hint == "name one of: org/a, org/b"
+    with pytest.raises(ProbeError) as caught:
+        tasks_of([model("math"), model("code")], Tasks(experts={"math": "mth"}))
+    assert caught.value.hint == "name one of: org/math, org/code; did you mean org/math?"
+
+
+def test_a_task_that_is_misspelled() -> None:
+    with pytest.raises(ProbeError) as caught:
+        tasks_of([model("a"), model("b")], Tasks(experts={"cod": "a"}))
+    assert caught.value.hint.endswith("--probes cod=org/dataset; did you mean code?")
 
 
 def test_probes_of_a_task_of_the_users_own() -> None:

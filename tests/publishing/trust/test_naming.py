@@ -1,0 +1,50 @@
+"""A recorded plan says of its merge what `plan` said: to make it, or rather not."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from simmerge_hub.publishing.trust.naming import speak_against
+from simmerge_hub.recipe import Recipe, Source, Step
+from simmerge_hub.recipe.why import Aim, Status, Why, WhyMerge, WhyTask
+
+NAMES = ("org/a", "org/b")
+RECIPE = Recipe(
+    base=None,
+    models=tuple(Source(name=name) for name in NAMES),
+    steps=(Step(operator="linear", models=NAMES, parameters={}),),
+)
+
+
+def why(
+    code: float, math: float, status: Status = "calibrated", keep: Mapping[str, float] = {}
+) -> Why:
+    tasks = {"code": (code,) * 3, "math": (math,) * 3}
+    kept = WhyMerge(merge="linear", utility=((code + math) / 2,) * 3, tasks=tasks, pareto=True)
+    return Why(
+        recipe="",
+        choice="linear",
+        status=status,
+        objective=Aim(heading="mean", description="", keep=keep),
+        reason="",
+        coverage=0.9,
+        predictor="",
+        predictor_from="",
+        tasks=tuple(WhyTask(task=t, expert=e) for t, e in zip(tasks, NAMES, strict=True)),
+        predictions=(kept,),
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (why(0.8, 0.7), ""),
+        (why(1.2, 0.05), "keep them apart: merging is expected to lose math"),
+        (why(0.45, 0.4), "a alone is expected to be as good as this merge"),
+        (why(0.45, 0.4, keep={"math": 0.3}), ""),
+        (why(0.01, 0.01, "abstained"), ""),
+    ],
+    ids=["good", "lost", "alone", "alone and keeps too little", "nobody knows"],
+)
+def test_what_speaks_against_a_planned_merge(made: Why, said: str) -> None:
+    assert speak_against(made, RECIPE) == said
