@@ -67,7 +67,7 @@ def choose_files(
         custom_code: whether Python files are carried over too.
         rewritten: files of the tokenizer that the merge writes itself: then others that hold a
             vocabulary would say something else.
-        models: all that is merged.
+        models: what is merged, the base not among it.
 
     Raises:
         AlignmentError: layers of sentence-transformers that differ.
@@ -78,7 +78,7 @@ def choose_files(
     of_speaker = [n for n in theirs if not _is_of_model(n) and n not in stale]
     of_reference = [n for n in ours if _is_of_model(n)]
     python = [n for n in reference.files if PYTHON.fullmatch(n)]
-    modules = choose_modules([speaker, reference, *models])
+    modules = choose_modules(list(models), [speaker, reference])
     left = [n for n in ours if n not in of_reference and n not in theirs]
     if custom_code:
         of_reference += python

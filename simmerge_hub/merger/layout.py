@@ -85,7 +85,7 @@ class Layout:
             self.speaker,
             custom_code=self.recipe.custom_code,
             rewritten=frozenset(words.files if words else ()),
-            models=self.checkpoints.values(),
+            models=[self.checkpoints[model.name] for model in self.recipe.models],
         )
 
     @property

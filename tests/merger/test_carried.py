@@ -91,8 +91,34 @@ def test_layers_of_sentence_transformers_are_carried_over_where_all_share_them(
     assert modules <= files(report.folder)
     for name in modules:
         assert (report.folder / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
-    wanted = "b has another 1_Pooling/config.json: how sentences become vectors is as in a"
+    wanted = (
+        "b has another 1_Pooling/config.json (pooling_mode cls, not mean): how sentences become "
+        "vectors is as in a"
+    )
     assert wanted in report.notes
+
+
+def test_how_sentences_become_vectors_is_as_the_merged_models_share_it(tmp_path: Path) -> None:
+    """Whatever the base has, its own layers too; prompts count, versions of libraries do not."""
+    embedder(tmp_path / "base", 0, 3.0)
+    for seed, name in enumerate("ab", 1):
+        embedder(tmp_path / name, seed, 1.0, pooling="cls")
+        stated = {"__version__": {"torch": name}, "prompts": {"query": "q: "}}
+        (tmp_path / name / "config_sentence_transformers.json").write_text(json.dumps(stated))
+    report = merge(recipe(tmp_path, "a", "b", base="base"), tmp_path / "out")
+    assert json.loads((report.folder / "1_Pooling/config.json").read_text()) == {
+        "pooling_mode": "cls"
+    }
+    vectors = [note for note in report.notes if "vectors" in note]
+    assert [note.split(" (")[0] for note in vectors] == ["base has another 1_Pooling/config.json"]
+    stated["prompts"] = {"query": "find: "}
+    (tmp_path / "b" / "config_sentence_transformers.json").write_text(json.dumps(stated))
+    (tmp_path / "base" / "modules.json").unlink()
+    report = merge(recipe(tmp_path, "a", "b", base="base"), tmp_path / "other")
+    assert any(
+        note.startswith("b has another config_sentence_transformers.json (prompts {'query'")
+        for note in report.notes
+    )
 
 
 def test_layers_of_sentence_transformers_that_differ_are_refused(tmp_path: Path) -> None:

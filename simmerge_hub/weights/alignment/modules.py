@@ -7,6 +7,7 @@ those: they are carried over where the models agree on them, and refused where t
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import AlignmentError
@@ -15,14 +16,16 @@ from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
 
 MODULES = "modules.json"
-VERSIONED = "config_sentence_transformers.json"
-"""Holds versions of libraries, which say nothing of what is computed."""
-SETTINGS = (MODULES, VERSIONED, "sentence_bert_config.json")
+SETTINGS = (MODULES, "config_sentence_transformers.json", "sentence_bert_config.json")
+VERSIONS = "__version__"
+"""Of libraries, which say nothing of what is computed."""
 FOLDER = re.compile(r"\d+_\w+")
 """What sentence-transformers calls the folder of a module."""
 PARAMETERS = (".safetensors", ".bin")
 LARGEST_LIST = 1_000_000
-"""Bytes of modules.json."""
+"""Bytes of modules.json, and of other settings that are read."""
+SETTING_SHOWN = 40
+"""Characters of a setting that a note shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,29 +37,42 @@ class Modules:
     notes: tuple[str, ...]
 
 
-def choose_modules(models: Sequence[Checkpoint]) -> Modules | None:
-    """The modules that a merge of these models has: those of the first that has any.
+def choose_modules(
+    models: Sequence[Checkpoint], others: Sequence[Checkpoint] = ()
+) -> Modules | None:
+    """The modules that a merge of these models has.
+
+    Those that the merged models share, be the base's others; where they differ, those of the first
+    of `others`, else of the models, that has any.
 
     Args:
-        models: in the order in which they are asked.
+        models: what is merged.
+        others: whose tokenizer and config the output has, among the models or their base.
 
     Raises:
         AlignmentError: modules with weights of their own, which are not the same in all models.
     """
-    full = {model.ref: model for model in models if MODULES in model.files}
+    merged = [model for model in models if MODULES in model.files]
+    shared = bool(merged) and not any(list(_find_apart(merged[0], each)) for each in merged[1:])
+    every = [*merged, *others] if shared else [*others, *merged]
+    full = {model.ref: model for model in every if MODULES in model.files}
     if not full:
         return None
-    first, *others = full.values()
-    files = tuple(_module_files(first))
-    notes = [note for other in others for note in _compare(first, other)]
-    return Modules(model=first, files=files, notes=tuple(notes))
+    first, *rest = full.values()
+    refused = {model.ref for model in merged}
+    notes = [note for m in rest for note in _compare(first, m, refuse=m.ref in refused)]
+    notes += [
+        f"{model.name} has no {MODULES}: how sentences become vectors is as in {first.name}"
+        for model in models
+        if MODULES not in model.files and model.kind == "full"
+    ]
+    return Modules(model=first, files=tuple(_module_files(first)), notes=tuple(notes))
 
 
-def _compare(first: Checkpoint, other: Checkpoint) -> Iterator[str]:
-    names = dict.fromkeys([*_module_files(first), *_module_files(other)])
-    names.pop(VERSIONED, None)
-    apart = [n for n in names if _digest(first, n) != _digest(other, n)]
-    if weights := [name for name in apart if name.endswith(PARAMETERS)]:
+def _compare(first: Checkpoint, other: Checkpoint, *, refuse: bool) -> Iterator[str]:
+    apart = list(_find_apart(first, other))
+    weights = [name for name in apart if name.endswith(PARAMETERS)]
+    if weights and refuse:
         raise AlignmentError(
             f"{first.name} and {other.name} differ in {weights[0]}, a layer that "
             "sentence-transformers applies after the model, and that is not merged",
@@ -65,9 +81,41 @@ def _compare(first: Checkpoint, other: Checkpoint) -> Iterator[str]:
         )
     if apart:
         yield (
-            f"{other.name} has another {apart[0]}: how sentences become vectors is as in "
-            f"{first.name}"
+            f"{other.name} has another {apart[0]}{_describe(first, other, apart[0])}: how "
+            f"sentences become vectors is as in {first.name}"
         )
+
+
+def _find_apart(first: Checkpoint, other: Checkpoint) -> Iterator[str]:
+    """The files of modules that are not the same, but for layout and versions of libraries."""
+    for name in dict.fromkeys([*_module_files(first), *_module_files(other)]):
+        if _digest(first, name) != _digest(other, name):
+            said, wanted = _settings(other, name), _settings(first, name)
+            if said is None or wanted is None or said != wanted:
+                yield name
+
+
+def _describe(first: Checkpoint, other: Checkpoint, name: str) -> str:
+    """The first setting of a file that is not the same: ` (pooling_mode cls, there mean)`."""
+    said, wanted = _settings(other, name), _settings(first, name)
+    if not isinstance(said, dict) or not isinstance(wanted, dict):
+        return ""
+    key = next(key for key in {**wanted, **said} if wanted.get(key) != said.get(key))
+    texts = [str(each.get(key))[:SETTING_SHOWN] for each in (said, wanted)]
+    return f" ({key} {texts[0]}, not {texts[1]})"
+
+
+def _settings(model: Checkpoint, name: str) -> Any:
+    """What a JSON file says, without versions of libraries; None if it is none or not there."""
+    if name not in model.files or not name.endswith(".json"):
+        return None
+    if model.files[name].size > LARGEST_LIST:
+        return None
+    try:
+        read = read_json(local_file(model.location, name).read_bytes())
+    except (DocumentError, ValueError, RecursionError):
+        return None
+    return {k: v for k, v in read.items() if k != VERSIONS} if isinstance(read, dict) else read
 
 
 def _digest(model: Checkpoint, name: str) -> str:
