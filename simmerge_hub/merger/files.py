@@ -12,7 +12,7 @@ from simmerge_hub.errors import AlignmentError, OutputError, RecipeError
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.merger.kinds import Origin, carry_kinds
+from simmerge_hub.merger.kinds import Origin, carry_kinds, is_by_layer
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
@@ -235,7 +235,7 @@ def _layer_lists(part: Mapping[str, Any], before: int, layout: Layout) -> dict[s
     return {
         key: [value[min(n, before - 1)] for n in numbers]
         for key, value in part.items()
-        if isinstance(value, list) and len(value) == before
+        if is_by_layer(key, value, before)
     }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.alignment.meaning import HARMLESS
 from simmerge_hub.weights.layers import TOWER, layer_of, main_stack
 from simmerge_hub.weights.loaded.model import build_empty
 from simmerge_hub.weights.shapes import shapes
@@ -93,12 +94,20 @@ def _describe_layers(model: PreTrainedModel, count: int) -> list[Kind]:
     stated = {
         key: value
         for key, value in model.config.get_text_config().to_dict().items()
-        if isinstance(value, list) and len(value) == count
+        if is_by_layer(key, value, count)
     }
     return [
         {**_describe(layer), **{key: value[number] for key, value in stated.items()}}
         for number, layer in enumerate(stack or ())
     ]
+
+
+def is_by_layer(key: str, value: Any, count: int) -> bool:
+    """Whether a setting is a list with an entry for each of `count` layers.
+
+    Names of classes and ids of tokens are none, be they as many by chance.
+    """
+    return isinstance(value, list) and len(value) == count and not HARMLESS.fullmatch(key)
 
 
 def _find_stack(model: PreTrainedModel, count: int) -> ModuleList | None:
@@ -157,7 +166,7 @@ def _entry_lists(origins: Sequence[Origin]) -> dict[str, list[Any]]:
         key: [each[key][number] for each, (_, number) in zip(resolved, origins, strict=True)]
         for key in resolved[0]
         if all(
-            isinstance(each.get(key), list) and len(each[key]) == _count(model)
+            is_by_layer(key, each.get(key), _count(model))
             for each, (model, _) in zip(resolved, origins, strict=True)
         )
     }

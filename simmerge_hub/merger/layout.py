@@ -4,17 +4,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from simmerge_hub import operators
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.carried import Carried, choose_files
 from simmerge_hub.merger.compute import check_operator
 from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.weights.alignment.align import Alignment, align
-from simmerge_hub.weights.alignment.buffers import buffer_notes, running_notes
+from simmerge_hub.weights.alignment.buffers import (
+    buffer_notes,
+    is_made_anew,
+    running_notes,
+)
 from simmerge_hub.weights.alignment.matching import TensorMatch
+from simmerge_hub.weights.layers import layer_of, main_stack
 from simmerge_hub.weights.loaded.conform import conform
-from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype
+from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype, shapes
 from simmerge_hub.weights.tokens.speech import choose_speaker, default_template, is_template
 from simmerge_hub.weights.tokens.tokenizers import pipeline_notes
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
@@ -210,13 +215,34 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
         recipe=pin(recipe, checkpoints, dtype) if pins else replace(recipe, dtype=dtype),
         checkpoints=checkpoints,
         alignment=replace(alignment, notes=(*alike.notes, *alignment.notes)),
-        buffers=checkpoints[recipe.reference].buffers,
+        buffers=_choose_buffers(checkpoints[recipe.reference], sliced=bool(recipe.slices)),
         vocabulary=words,
         chosen=chosen,
         said=(*said, *_buffer_notes(checkpoints, recipe.reference, alignment)),
     )
     _try_parameters(layout)
     return layout
+
+
+def _choose_buffers(reference: Checkpoint, *, sliced: bool) -> Mapping[str, TensorHeader]:
+    """The buffers that are copied; slices would move those of layers, and move none.
+
+    Raises:
+        AlignmentError: one of a layer that is moved says something of its own.
+    """
+    if not sliced or not reference.buffers:
+        return reference.buffers
+    stack, _ = main_stack(shapes(reference), reference.config)
+    places = {name: layer_of(name) for name in reference.buffers}
+    moved = [name for name, place in places.items() if place and place.stack == stack]
+    for name in moved:
+        if not is_made_anew(name):
+            raise AlignmentError(
+                f"{reference.name} stores whole numbers in its layers ({name}), and slices move "
+                "weights alone",
+                hint="leave out `slices:`",
+            )
+    return {name: header for name, header in reference.buffers.items() if name not in moved}
 
 
 def _buffer_notes(

@@ -198,6 +198,22 @@ class TestUnmatched:
         nano.save(tmp_path / "b", nano.weights(2) | moved)
         assert "(and 2 more)" in merge(recipe(tmp_path), tmp_path / "moved").notes[0]
 
+    def test_whole_numbers_of_layers_are_not_sliced(self, tmp_path: Path) -> None:
+        """Those that transformers makes anew are left out, others would lie in another layer."""
+        mask = {"model.layers.0.attn.bias": torch.ones(2, 2) > 0, "table": torch.arange(3)}
+        part = Slice(layers={"a": (1, 2), "b": (1, 2)}, steps=(step(),))
+        sliced = recipe(tmp_path, slices=(part,))
+        for seed, name in enumerate("ab"):
+            nano.save(tmp_path / name, nano.weights(seed) | mask)
+        merge(sliced, tmp_path / "out")
+        merged = nano.load(tmp_path / "out")
+        assert "table" in merged and not merged.keys() & {"model.layers.0.attn.bias"}
+        for seed, name in enumerate("ab"):
+            more = {"model.layers.1.experts.table": torch.arange(3)}
+            nano.save(tmp_path / name, nano.weights(seed) | more)
+        with pytest.raises(AlignmentError, match=r"its layers \(model.layers.1.experts.table\)"):
+            merge(sliced, tmp_path / "other")
+
     def test_running_statistics_are_named(self, tmp_path: Path) -> None:
         for seed, name in enumerate(("base", "a", "b")):
             counted = {

@@ -23,6 +23,7 @@ from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers
+from simmerge_hub.weights.loaded.described import refuse_misfits
 from simmerge_hub.weights.loaded.model import TIED
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.stream import Rows, open_tensors
@@ -77,7 +78,7 @@ def open_model(
         if offload:
             if rows is None:
                 rows = stack.enter_context(open_tensors(checkpoint, base))
-            with _silence(), _translate_errors(whole.name):
+            with _explain_errors(whole):
                 torch_dtype, folder = getattr(torch, dtype), model_folder(whole)
                 model = load_by_layers(folder, rows, torch_dtype, place, untied=_is_untied(whole))
         else:
@@ -186,7 +187,7 @@ def _load_whole(
     from transformers import AutoModelForCausalLM
 
     folder = model_folder(whole)
-    with _silence(), _translate_errors(whole.name):
+    with _explain_errors(whole):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=False,
             local_files_only=True, attn_implementation="eager", output_loading_info=True,
@@ -216,6 +217,17 @@ def _untie(model: PreTrainedModel) -> None:
     head = model.get_output_embeddings()
     if head is not None:
         head.weight = Parameter(head.weight.detach().clone(), requires_grad=False)
+
+
+@contextmanager
+def _explain_errors(whole: Checkpoint) -> Iterator[None]:
+    """`_translate_errors`; where the config is of other sizes than the tensors, that is said."""
+    try:
+        with _silence(), _translate_errors(whole.name):
+            yield
+    except SignatureError:
+        refuse_misfits(whole.name, whole.config, shapes(whole))
+        raise
 
 
 @contextmanager

@@ -38,8 +38,8 @@ def buffer_notes(reference: Checkpoint, models: Iterable[Checkpoint]) -> Iterato
         kinds = {n: (h.dtype, h.shape) for n, h in own.items()}
         alike = [n for n, h in wanted.items() if kinds.get(n) == (h.dtype, h.shape)]
         one, other = _read_starts(reference, alike), _read_starts(model, alike)
-        apart = [n for n in wanted if (one[n] != other[n] if n in one else not _is_made_anew(n))]
-        more = [n for n in own if n not in wanted and not _is_made_anew(n)]
+        apart = [n for n in wanted if (one[n] != other[n] if n in one else not is_made_anew(n))]
+        more = [n for n in own if n not in wanted and not is_made_anew(n)]
         if apart:
             yield (
                 f"whole numbers are copied from {reference.name}, and {model.name} has others or "
@@ -62,8 +62,12 @@ def running_notes(merged: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _is_made_anew(name: str) -> bool:
-    """Whether transformers makes a buffer of its own, where none is stored."""
+def is_made_anew(name: str) -> bool:
+    """Whether transformers makes this buffer where none is stored.
+
+    Args:
+        name: of the stored tensor.
+    """
     return bool(RECOMPUTED.fullmatch(name) or FIXED.fullmatch(name))
 
 
