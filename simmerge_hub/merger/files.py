@@ -16,7 +16,7 @@ from simmerge_hub.merger.kinds import Origin, carry_kinds, is_by_layer
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
-from simmerge_hub.weights.loaded.described import refuse_lost, refuse_misfits
+from simmerge_hub.weights.loaded.described import refuse_lost, refuse_misfits, state_alike
 from simmerge_hub.weights.loaded.origins import find_missing
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
@@ -126,7 +126,22 @@ def check_config(layout: Layout) -> Layout:
     passed = refuse_misfits(
         main.name, config, {n: shape for n, (_, shape) in layout.entries.items()}
     )
-    return replace(layout, said=(*layout.said, *passed))
+    return replace(layout, said=(*layout.said, *passed, *_note_misfits(layout)))
+
+
+def _note_misfits(layout: Layout) -> list[str]:
+    """Of models whose config states other numbers than the reference's: whether they are true."""
+    main = layout.reference
+    notes: list[str] = []
+    for model in layout.checkpoints.values():
+        if model.kind != "full" or state_alike(model.config, main.config):
+            continue
+        stored = shapes(model) | {name: header.shape for name, header in model.buffers.items()}
+        try:
+            notes += refuse_misfits(model.name, model.config, stored)
+        except AlignmentError as error:  # it is the reference's config that is written
+            notes.append(f"{error}; the output has the config of {main.name}")
+    return notes
 
 
 def _refuse_missing(layout: Layout, config: Mapping[str, Any]) -> None:

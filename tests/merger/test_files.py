@@ -156,6 +156,17 @@ def test_a_config_of_other_sizes_is_refused(
         check_config(layout(tmp_path, stated))
 
 
+def test_a_config_that_is_not_written_is_doubted_only(tmp_path: Path) -> None:
+    other = {**nano.CONFIG, "vocab_size": nano.VOCABULARY, "num_hidden_layers": 1}
+    nano.save(tmp_path / "b", nano.weights(1), config=other)
+    (note,) = check_config(layout(tmp_path, {})).notes
+    assert note.startswith("transformers passes over model.layers.1.") and " of b: " in note
+    nano.save(tmp_path / "b", nano.weights(1), config={**other, "intermediate_size": 40})
+    (note,) = [n for n in check_config(layout(tmp_path, {})).notes if "config.json" in n]
+    assert note.startswith("the weights of b do not fit its config.json: ")
+    assert note.endswith("; the output has the config of a")
+
+
 def test_what_only_weights_or_only_the_config_have_is_said(tmp_path: Path) -> None:
     one = layout(tmp_path, {"num_hidden_layers": 1, "attention_bias": True})
     passed, made_up = check_config(one).notes

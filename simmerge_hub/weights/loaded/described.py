@@ -90,6 +90,16 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
     return list(_count_notes(name, model, shapes, origins))
 
 
+def state_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs state the same whole numbers: then the same tensors fit both.
+
+    Args:
+        one: a config.json.
+        other: another one.
+    """
+    return set(_numbers(one)) == set(_numbers(other))
+
+
 def _refuse_unreadable(name: str, config: Mapping[str, Any], shapes: Shapes) -> list[str]:
     """A note of a config that transformers refuses; an error where it miscounts layers."""
     reason = read_refusal(config)
@@ -244,5 +254,6 @@ def _lacks_head(config: Mapping[str, Any], shapes: Shapes) -> bool:
     """Whether the config says that a head is not tied, and one tensor has a row for each token."""
     kinds = config.get("architectures")
     answers = any(LM_HEAD.search(str(kind)) for kind in kinds) if isinstance(kinds, list) else False
-    tall = {n for n in vocabulary_tensors(shapes, config)[1] if n.endswith("weight")}
+    own = {name: shape for name, shape in shapes.items() if layer_of(name) is None}
+    tall = {n for n in vocabulary_tensors(own, config)[1] if n.endswith("weight")}
     return answers and config.get("tie_word_embeddings") is False and len(tall) == 1

@@ -12,6 +12,8 @@ from simmerge_hub.weights.layers import layer_of
 POSITION = re.compile(r"(.*[._])?pos(ition(s|al)?)?([._].*)?")
 """Names of position embeddings, which may be as tall as a vocabulary by chance."""
 
+OF_HEAD = re.compile(r".*\.(embed_tokens|shared_head\.head|lm_head)\.weight")
+"""Names, in layers, of what heads that predict further tokens keep of their own (DeepSeek, GLM)."""
 OTHER_SIZE = re.compile(r"vocab_size_.+")
 """Keys that say how many tokens a further table of embeddings knows."""
 
@@ -26,13 +28,15 @@ def vocabulary_tensors(
         config: its config.json.
 
     Returns:
-        The first vocab_size that is the first dimension of a matrix outside of layers, with those
-        tensors; None and none if there is no such matrix.
+        The first vocab_size that is the first dimension of a matrix outside of layers, or of one
+        that a further head has, with those tensors; None and none if there is no such matrix.
     """
     outside = {
         name: shape
         for name, shape in shapes.items()
-        if 0 < len(shape) < 3 and layer_of(name) is None and not POSITION.fullmatch(name.lower())
+        if 0 < len(shape) < 3
+        and (layer_of(name) is None or OF_HEAD.fullmatch(name))
+        and not POSITION.fullmatch(name.lower())
     }
     for size in stated_sizes(config):
         tall = {n: shape for n, shape in outside.items() if shape[0] == size or shape == (1, size)}

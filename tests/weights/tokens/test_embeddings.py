@@ -12,6 +12,10 @@ LLAMA = {
     "model.norm.weight": (8,),
     "lm_head.weight": (20, 8),
 }
+MTP = {
+    "model.layers.1.embed_tokens.weight": (20, 8),
+    "model.layers.1.shared_head.head.weight": (20, 8),
+}
 BERT = {
     "bert.embeddings.word_embeddings.weight": (30, 8),
     "bert.embeddings.position_embeddings.weight": (30, 8),
@@ -36,6 +40,8 @@ T5 = {"shared.weight": (32, 8), "encoder.block.0.layer.0.q.weight": (32, 8)}
          {"model.embed_tokens.weight", "lm_head.weight"}),
         ({"model.shared.weight": (32, 8), "final_logits_bias": (1, 32), "scale": (1, 32)},
          {"vocab_size": 32}, 32, {"model.shared.weight", "final_logits_bias"}),
+        (LLAMA | MTP, {"vocab_size": 20}, 20,
+         {"model.embed_tokens.weight", "lm_head.weight", *MTP}),
         (LLAMA, {"vocab_size": 21}, None, set()),
         (LLAMA, {"vocab_size": True, "x": {"vocab_size": "20"}, "y": {"vocab_size": -1}}, None,
          set()),
