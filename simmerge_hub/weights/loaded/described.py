@@ -13,7 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import AlignmentError
-from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of
+from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of, main_stack
 from simmerge_hub.weights.loaded.model import build_empty, read_refusal
 from simmerge_hub.weights.loaded.names import is_spare
 from simmerge_hub.weights.loaded.origins import Origin, find_missing, find_origins
@@ -27,6 +27,8 @@ LM_HEAD = re.compile(r"LM$|LMHead")
 """In the names of architectures that have a head for tokens; XLMRobertaModel has none."""
 BIAS = re.compile(r"(attention|attn|mlp|qkv|use)_bias|bias")
 """Flags of a config that give layers biases."""
+COUNTED = re.compile("|".join(LAYER_COUNTS))
+"""In what transformers says of a config whose lists do not go with its number of layers."""
 JOINED = {"MergeModulelist", "Concatenate"}
 """What transformers does to stored tensors that leaves as many entries."""
 
@@ -106,11 +108,11 @@ def _refuse_unreadable(name: str, config: Mapping[str, Any], shapes: Shapes) -> 
     if not reason:
         return []
     seen = f"transformers does not read the config.json of {name}: {reason}"
-    stored = {at.number for each in shapes if (at := layer_of(each))}
-    if _count_layers(config) in (0, len(stored)):
+    stated, stored = _count_layers(config), _count_stored(shapes)
+    if not (stated > stored or (stated < stored and COUNTED.search(reason))):
         return [seen]
     raise AlignmentError(
-        f"{seen}; layers that are stored: {len(stored)}",
+        f"{seen}; layers that are stored: {stored}",
         hint="correct the config.json of a copy, or fetch the model again",
     )
 
@@ -232,6 +234,10 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 def _lacks_layers(config: Mapping[str, Any], shapes: Shapes) -> bool:
     stored = [place.number for name in shapes if (place := layer_of(name))]
     return bool(stored) and _count_layers(config) > max(stored) + 1
+
+
+def _count_stored(shapes: Shapes) -> int:
+    return main_stack(shapes)[1] if any(map(layer_of, shapes)) else 0
 
 
 def _count_layers(config: Mapping[str, Any]) -> int:
