@@ -81,14 +81,18 @@ def find_turned(adapter: Checkpoint, base: Checkpoint) -> dict[str, bool] | None
     """
     check_kind(adapter)
     names = [m.name for m in separate(adapter, adapter.tensors)[0] if not m.embedding]
-    if not (adapter.config.get("fan_in_fan_out") or _stores_turned(base)):
+    stated = bool(adapter.config.get("fan_in_fan_out"))
+    if not (stated or _stores_turned(base)):
         return dict.fromkeys(names, False)
     model = build_empty(base.config)
     if model is None:
         return None
     modules = {name: type(module).__name__ for name, module in model.named_modules()}
     owners = [_find_parameter(model, name).rpartition(".")[0] for name in names]
-    return {n: modules.get(owner) == "Conv1D" for n, owner in zip(names, owners, strict=True)}
+    return {
+        name: modules[owner] == "Conv1D" if owner in modules else stated
+        for name, owner in zip(names, owners, strict=True)
+    }
 
 
 def _turn_squares(adapter: Checkpoint, base: Checkpoint) -> Checkpoint:

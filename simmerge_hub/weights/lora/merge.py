@@ -109,7 +109,8 @@ def merge_adapters(
     weights = None if callable(combine) else check_weights(combine, len(adapters))
     sources = [read_source(checkpoint) for checkpoint in adapters]
     stated, task = common_base(sources), common_task(sources)
-    turned = turned_modules(sources, base or _read_base(sources, stated, function))
+    known = base if base and base.kind == "full" else _read_base(sources, stated, function)
+    turned = turned_modules(sources, known)
     modules = tuple(
         _module(sources, name, rank, function, turned) for name in _module_names(sources)
     )
