@@ -168,7 +168,7 @@ def _misfit_error(
         for key, value in _numbers(config)
         if value in wanted and value not in shape and value > 1
     ]
-    said = f", for it says {keys[0]}" if keys else ""
+    said = f", for it says {' or '.join(dict.fromkeys(keys))}" if keys else ""
     return AlignmentError(
         f"the weights of {name} do not fit its config.json: {stored} is {list(shape)}, and a model "
         f"of this config has {list(wanted)}{said}; tensors that do not fit: {count}",
