@@ -131,12 +131,18 @@ def lora(
     """A LoRA adapter of one projection, or of what `tensors` says, as PEFT writes it."""
     folder.mkdir(parents=True, exist_ok=True)
     at = "base_model.model.model.layers.0.self_attn.q_proj"
-    found = tensors or {
+    tensors = tensors or {
         f"{at}.lora_A.weight": torch.ones(2, WIDTH),
         f"{at}.lora_B.weight": torch.ones(WIDTH, 2),
     }
-    save_file(dict(found), folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    stated = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": base or None}
+    save_file(dict(tensors), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    rank = next((t.shape[0] for name, t in tensors.items() if "_A" in name), 2)
+    stated = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": 4,
+        "base_model_name_or_path": base or None,
+    }
     (folder / "adapter_config.json").write_text(json.dumps(stated | config))
     return folder
 

@@ -101,9 +101,10 @@ def test_layers_of_sentence_transformers_are_carried_over_where_all_share_them(
 def test_how_sentences_become_vectors_is_as_the_merged_models_share_it(tmp_path: Path) -> None:
     """Whatever the base has, its own layers too; prompts count, versions of libraries do not."""
     embedder(tmp_path / "base", 0, 3.0)
+    stated: dict[str, object] = {"prompts": {"query": "q: "}}
     for seed, name in enumerate("ab", 1):
         embedder(tmp_path / name, seed, 1.0, pooling="cls")
-        stated = {"__version__": {"torch": name}, "prompts": {"query": "q: "}}
+        stated["__version__"] = {"torch": name}
         (tmp_path / name / "config_sentence_transformers.json").write_text(json.dumps(stated))
     report = merge(recipe(tmp_path, "a", "b", base="base"), tmp_path / "out")
     assert json.loads((report.folder / "1_Pooling/config.json").read_text()) == {

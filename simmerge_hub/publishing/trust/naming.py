@@ -3,6 +3,7 @@
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.tasks import Task
+from simmerge_hub.planning.choice import model_alone
 from simmerge_hub.planning.verdict import LOST
 from simmerge_hub.planning.words.names import name_arm, name_operator, shorten
 from simmerge_hub.recipe import Recipe, Step
@@ -65,7 +66,7 @@ def speak_against(why: Why, recipe: Recipe) -> str:
     known = {each.task: _relative(each) for each in why.tasks}
     short = shorten([*merged, *(each.expert for each in why.tasks)])
     for model in sorted(merged | {each.expert for each in why.tasks} if len(known) > 1 else ()):
-        own = {task: (shares.get(model, 0.0),) * 3 for task, shares in known.items()}
+        own = model_alone(model, known).spreads()
         if not objective.missing(own) and objective.value(own)[0] >= best.utility[0]:
             return f"{short(model)} alone is expected to be as good as this merge"
     gone = [e.task for e in why.tasks if e.expert in merged and best.tasks[e.task][0] < LOST]

@@ -126,5 +126,13 @@ def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
     if rank % (target.experts or 1):
         raise unfoldable_error(checkpoint, f"has rank {rank} for {target.experts} experts of {key}")
     rank //= target.experts or 1
+    stated = match_pattern(config.get("rank_pattern"), key, config.get("r", rank))
+    if rank != stated:
+        raise CheckpointError(
+            f"{checkpoint.name} holds {key} in rank {rank}, and its adapter_config.json says "
+            f"{stated:g}",
+            hint="PEFT does not load it, and by which rank its products are divided nobody knows: "
+            "correct `r` or `rank_pattern` in a copy, or fetch the adapter again",
+        )
     alpha = match_pattern(config.get("alpha_pattern"), key, config.get("lora_alpha", 8))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

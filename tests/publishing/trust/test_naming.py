@@ -19,8 +19,9 @@ RECIPE = Recipe(
 def why(
     code: float, math: float, status: Status = "calibrated", keep: Mapping[str, float] = {}
 ) -> Why:
-    tasks = {"code": (code,) * 3, "math": (math,) * 3}
-    kept = WhyMerge(merge="linear", utility=((code + math) / 2,) * 3, tasks=tasks, pareto=True)
+    tasks = {"code": (code, code, code), "math": (math, math, math)}
+    mean = (code + math) / 2
+    kept = WhyMerge(merge="linear", utility=(mean, mean, mean), tasks=tasks, pareto=True)
     return Why(
         recipe="",
         choice="linear",

@@ -178,6 +178,16 @@ def test_a_flag_that_shapes_contradict_is_not_trusted_for_squares(tmp_path: Path
     assert caught.value.hint == UNLOAD
 
 
+def test_another_rank_than_the_config_says_is_refused(tmp_path: Path) -> None:
+    """PEFT does not load it, and α is divided by a rank."""
+    base, lora = nano.model(tmp_path / "base"), nano.lora(tmp_path / "lora", r=4)
+    with pytest.raises(
+        CheckpointError, match=r"q_proj in rank 2, and its adapter_config.json says 4"
+    ):
+        fold_in(base, lora)
+    fold_in(base, nano.lora(tmp_path / "lora", r=4, rank_pattern={"q_proj": 2}))
+
+
 @pytest.mark.parametrize(
     ("config", "unaimed"),
     [
