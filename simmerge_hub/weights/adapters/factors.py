@@ -127,7 +127,8 @@ def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
         raise unfoldable_error(checkpoint, f"has rank {rank} for {target.experts} experts of {key}")
     rank //= target.experts or 1
     stated = match_pattern(config.get("rank_pattern"), key, config.get("r", rank))
-    if rank != stated:
+    known = target.experts or not config.get("target_parameters")
+    if known and rank != stated:
         raise CheckpointError(
             f"{checkpoint.name} holds {key} in rank {rank}, and its adapter_config.json says "
             f"{stated:g}",
