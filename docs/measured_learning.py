@@ -1,6 +1,6 @@
 """Tables of the page on learning: what it costs, what it gains, what a search reaches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from measured import read, table
@@ -52,23 +52,24 @@ def learning_curve() -> str:
     return table(heads, rows)
 
 
-def learned_folds() -> str:
+def learned_same() -> str:
     """Learned and packaged predictors on models that both never saw."""
-    columns = ("packaged", "learned", "alone")
-    rows = _compared("models left out", columns)
-    heads = (
-        "judged on", "cases", "packaged", "learned, with the packaged table", "learned alone",
-        "difference of the first two", "oracle",
-    )  # fmt: skip
-    return table(heads, rows)
+    return _compare("models left out", "packaged", "alone")
 
 
 def learned_domains() -> str:
     """The same where the packaged table lacks a domain."""
-    rows = _compared("a domain left out", ("packaged", "learned"))
-    return table(
-        ("judged on", "cases", "without the domain", "learned", "difference", "oracle"), rows
-    )
+    return _compare("a domain left out", "without the domain")
+
+
+def learned_bases() -> str:
+    """The same where the packaged table lacks a base."""
+    return _compare("a base left out", "without the base", "alone")
+
+
+def learned_real() -> str:
+    """The same for the real language model."""
+    return _compare("a real language model", "packaged", "alone")
 
 
 def search_curves() -> str:
@@ -145,8 +146,14 @@ def _share(curve: Mapping[str, float], count: str) -> str:
     return f"{curve[count]:.3f}" if count in curve else "–"
 
 
-def _compared(part: str, columns: Sequence[str]) -> list[tuple[object, ...]]:
-    return [
+def _compare(part: str, packaged: str, *more: str) -> str:
+    """What learned, packaged and other predictors choose; a row for what is judged."""
+    heads = (
+        "judged on", "cases", packaged, "learned", *(f"learned {name}" for name in more),
+        "learned over packaged", "oracle",
+    )  # fmt: skip
+    columns = ("packaged", "learned", *more)
+    rows = [
         (
             what,
             each["cases"],
@@ -155,7 +162,9 @@ def _compared(part: str, columns: Sequence[str]) -> list[tuple[object, ...]]:
             f"{each['oracle']['mean']:.3f}",
         )
         for what, each in read("learned")[part].items()
+        if isinstance(each, Mapping)
     ]
+    return table(heads, rows)
 
 
 def _spread(found: Mapping[str, Any]) -> str:

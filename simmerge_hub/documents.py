@@ -26,6 +26,9 @@ MOST_VALUES = 200_000
 LONGEST_NUMBER = 100
 """Characters of a number in YAML; `1:1:1:…` would be multiplied out."""
 LARGEST_WHOLE = 2**64
+EXPONENT = re.compile(r"[-+]?(?:[0-9]+[eE][-+][0-9]+|(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+)$")
+"""Numbers of JSON and YAML 1.2 that are texts in YAML 1.1, which PyYAML reads: `3e-05`, `1.5e3`.
+`1e5` stays a text: so may a commit begin."""
 HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 """What half of a surrogate pair is written as in JSON; whole pairs are too."""
 
@@ -83,7 +86,8 @@ def read_json_object(
 
 
 def read_yaml(text: str) -> Any:
-    """The value of a YAML text of one document; None of an empty one. Dates stay texts.
+    """The value of a YAML text of one document; None of an empty one. Dates stay texts, and `3e-05`
+    is a number, as in JSON.
 
     Raises:
         DocumentError: it is no YAML, too large, too deep, unfolds into too much, has a key twice,
@@ -217,6 +221,7 @@ class _Loader(yaml.SafeLoader):
         return number
 
 
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 

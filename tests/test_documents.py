@@ -137,3 +137,22 @@ def test_yaml_as_json_has_it() -> None:
     value = read_yaml("3: .nan\ntrue: [.inf, 2]\nnull: !!binary YQ==\nx: !!set {a, b}")
     assert plain(value)["3"] is None and plain(value)["True"] == [None, 2]
     json.dumps(plain(value), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3e-05", 3e-05), ("-1E+3", -1000.0), ("1.5e3", 1500.0), (".5e-1", 0.05), ("3.e2", 300.0)],
+)
+def test_numbers_of_json_are_numbers(text: str, value: float) -> None:
+    """PyYAML takes them for texts: its numbers need a point and a sign in the exponent."""
+    assert read_yaml(f"a: {text}") == {"a": value}
+
+
+@pytest.mark.parametrize("text", ["1e5", "12e345", "7e3", "1e-5x", "'3e-05'", "e-5", "1.2.3e4"])
+def test_what_may_be_a_name_or_a_commit_stays_a_text(text: str) -> None:
+    assert read_yaml(f"a: {text}") == {"a": text.strip("'")}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_as_json_writes_them_are_read(number: float) -> None:
+    assert read_yaml(f"a: {json.dumps(number)}")["a"] == number

@@ -128,7 +128,8 @@ def learn(
     if not fit:
         return learned
     progress("training", 0, 0)
-    predictor = train([(learned.outcomes, learned.features), *others], seed=recipe.seed)
+    own = (learned.outcomes, learned.features)
+    predictor = train([own], others=others, seed=recipe.seed)
     archive.save(predictor, folder / PREDICTOR_FILE)
     return replace(learned, predictor=predictor)
 

@@ -12,6 +12,7 @@ from simmerge_hub.publishing.sections.markdown import cell, table
 from simmerge_hub.recipe import dump_yaml
 from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 from simmerge_hub.selector.predictor.predictor import Predictor
+from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
 
 POPULAR_SIZE = 7_000_000_000
 """Parameters of the models people ask about first."""
@@ -61,10 +62,18 @@ def _training(predictor: Predictor) -> str:
     rows = [[cell(name), f"{count:,}"] for name, count in predictor.regimes.items()]
     return (
         f"## Trained on\n\n{sum(predictor.regimes.values()):,} measured triples{counted}: an "
-        f"expert, an auxiliary, and a task. {_scale(predictor)} Schema of the features: "
+        f"expert, an auxiliary, and a task. {_weighing(predictor.report)}{_scale(predictor)} "
+        "Schema of the features: "
         f"{predictor.features}. SHA-256 of the training data, as plans record it: "
         f"`{predictor.training}`.\n\n" + table(["regime", "rows"], rows)
     )
+
+
+def _weighing(report: Mapping[str, Any]) -> str:
+    weight = report.get(OWN_WEIGHT)
+    if not isinstance(weight, int | float) or not 1 < weight < math.inf:
+        return ""
+    return f"One of its own tables counted {weight:g} times as much as one of others. "
 
 
 def _scale(predictor: Predictor) -> str:

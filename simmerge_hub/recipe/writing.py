@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from simmerge_hub.documents import EXPONENT
+
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
     """YAML in the order given, one line per list of scalars."""
@@ -34,3 +36,4 @@ def _flow_list(dumper: yaml.SafeDumper, value: Any) -> yaml.Node:
 
 for _kind in (list, tuple):
     _Dumper.add_representer(_kind, _flow_list)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+.0123456789"))

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
@@ -41,6 +41,8 @@ from simmerge_hub.zoo.training import BaseSpec, Mode, PackagedSpec, SpecialistSp
 VERSION = 1
 MODES: tuple[Mode, ...] = get_args(Mode)
 Dtype = Literal["float32", "bfloat16"]
+NUMBERS = {"float": (float, int), "int": (int,)}
+"""Annotation -> what YAML may give for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,31 +113,32 @@ def load_catalogue(path: Path) -> Catalogue:
     """Read and check the YAML at `path`. Raises RecipeError naming the entry that is wrong."""
 
     try:
-        fields = read_yaml(path.read_text())
-        return _catalogue(fields)
+        return _catalogue(read_yaml(path.read_text()))
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecipeError(
             f"{path} is not a zoo: {error}", hint="compare it with recipes/zoo-demo.yaml"
         ) from error
 
 
-def _catalogue(fields: dict[str, Any]) -> Catalogue:
-    if fields.pop("version") != VERSION:
+def _catalogue(entries: dict[str, Any]) -> Catalogue:
+    if entries.pop("version") != VERSION:
         raise ValueError(f"this version reads version {VERSION}")
-    tasks = _tasks(fields.pop("tasks", None))
-    bases = {name: _base(**spec) for name, spec in fields.pop("bases").items()}
-    given = fields.pop("specialists", {}).items()
-    specialists = {name: SpecialistSpec(**spec) for name, spec in given}
-    for entry in fields.pop("draws", []):
+    tasks = _tasks(entries.pop("tasks", None))
+    bases = {name: _base(**spec) for name, spec in entries.pop("bases").items()}
+    specs = entries.pop("specialists", {}).items()
+    specialists = {name: SpecialistSpec(**spec) for name, spec in specs}
+    for entry in entries.pop("draws", []):
         specialists |= draw_specialists(_draw(**entry), tasks)
+    for name, spec in (specialists | bases).items():
+        _check_numbers(name, spec)
     for name, spec in specialists.items():
         _check(name, spec, bases, tasks)
     for name, spec in bases.items():
         _check_base(name, spec, bases, tasks)
-    pairs = Pairs(**fields.pop("pairs", {}))
-    if fields.get("dtype", "float32") not in get_args(Dtype):
-        raise ValueError(f"no dtype {fields['dtype']!r}, only {', '.join(get_args(Dtype))}")
-    return Catalogue(bases=bases, tasks=tasks, specialists=specialists, pairs=pairs, **fields)
+    pairs = Pairs(**entries.pop("pairs", {}))
+    if entries.get("dtype", "float32") not in get_args(Dtype):
+        raise ValueError(f"no dtype {entries['dtype']!r}, only {', '.join(get_args(Dtype))}")
+    return Catalogue(bases=bases, tasks=tasks, specialists=specialists, pairs=pairs, **entries)
 
 
 def _tasks(named: dict[str, str] | None) -> dict[str, Task]:
@@ -154,6 +157,15 @@ def _draw(*, learning_rate: list[float], steps: list[int], **rest: Any) -> Draw:
 
 def _base(**spec: Any) -> BaseSpec | PackagedSpec:
     return PackagedSpec(**spec) if "package" in spec else BaseSpec(**spec)
+
+
+def _check_numbers(name: str, spec: SpecialistSpec | BaseSpec | PackagedSpec) -> None:
+    """What is said to be a number is one: a text would be noticed only when training begins."""
+    for each in fields(spec):
+        kinds = NUMBERS.get(str(each.type).removesuffix(" | None"))
+        value = getattr(spec, each.name)
+        if kinds and value is not None and type(value) not in kinds:
+            raise ValueError(f"{name}: {each.name} is {value!r}, which is no number of its kind")
 
 
 def _check_base(

@@ -49,6 +49,7 @@ def _rows(values: np.ndarray, gains: np.ndarray) -> Rows:
         base_gains=np.zeros(n),
         effect_names=(),
         effects=np.zeros((n, 2, 0)),
+        weights=np.ones(n),
     )
 
 

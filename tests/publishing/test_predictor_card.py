@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.publishing import predictor_card as cards
+from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
 
 SPREAD = {"mean": 0.5, "low": 0.25, "high": 0.75}
 
@@ -54,6 +55,16 @@ def test_every_set_of_a_report_has_its_table() -> None:
         "### eleven operators, the expert's task alone",
         "### eleven operators, both tasks of a pair, one merge for both",
     ]
+
+
+@pytest.mark.parametrize("weight", [None, 1.0, "64", float("nan"), float("inf")])
+def test_rows_that_count_like_others_are_not_spoken_of(weight: Any) -> None:
+    assert cards._weighing({OWN_WEIGHT: weight}) == ""
+
+
+def test_how_much_rows_of_its_own_count() -> None:
+    said = "One of its own tables counted 16 times as much as one of others. "
+    assert cards._weighing({OWN_WEIGHT: 16.0}) == said
 
 
 def test_the_scale_it_is_known_for() -> None:

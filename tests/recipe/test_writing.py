@@ -2,6 +2,7 @@
 
 import yaml
 
+from simmerge_hub.documents import read_yaml
 from simmerge_hub.recipe.writing import dump_yaml, to_plain
 
 
@@ -20,3 +21,8 @@ def test_what_is_there_twice_is_written_twice() -> None:
 def test_plain_values() -> None:
     value = to_plain({"filter": {"mlp": {"gradient": (0, (1, 2))}, "*": "x"}})
     assert value == {"filter": {"mlp": {"gradient": [0, [1, 2]]}, "*": "x"}}
+
+
+def test_texts_that_would_be_read_as_numbers_are_quoted() -> None:
+    data = {"name": "3e-05", "other": "1.5e3", "commit": "1e5", "rate": 3e-05}
+    assert read_yaml(dump_yaml(data)) == data

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import show
+from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.bandit.history import Suggestion
@@ -29,6 +30,10 @@ def report(measured: Mapping[str, Any]) -> None:
         _strategies(f"Gap closed on held-out models, the expert's task, arms: {name}", result)
     for name, result in measured["pairs"].items():
         _strategies(f"Gap closed on held-out models, both tasks of a pair, arms: {name}", result)
+    if OWN_WEIGHT in measured:
+        show.OUT.print(
+            f"{OWN_WEIGHT} {measured[OWN_WEIGHT]:g} times one of others", highlight=False
+        )
 
 
 def _strategies(title: str, result: Mapping[str, Any]) -> None:

@@ -44,7 +44,8 @@ def fit(rows: Rows, line: Linear, *, trees: int, seed: int) -> "list[Booster]":
 
     values, places, _ = augment(rows, seed)
     rest = rows.gains[places] - linear.predict(line, values)
-    data = [DMatrix(values, label=column, nthread=1) for column in rest.T]
+    weights = shares(rows, places)
+    data = [DMatrix(values, label=column, weight=weights, nthread=1) for column in rest.T]
 
     def one(column: int) -> "Booster":
         return train(SETTINGS | {"seed": seed + column}, data[column], num_boost_round=trees)
@@ -92,6 +93,12 @@ def augment(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
     hidden = hide_each(rows.values, rows.names, drawn)
     drawn_of_all = np.concatenate([np.zeros_like(drawn), drawn])
     return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2), drawn_of_all
+
+
+def shares(rows: Rows, places: Places) -> Floats | None:
+    """[places]: how much each example counts, 1 on average over rows; None: all alike."""
+    weights = rows.weights / rows.weights.mean()
+    return None if np.ptp(weights) == 0 else weights[places]
 
 
 def text(head: "Booster") -> str:

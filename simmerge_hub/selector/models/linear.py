@@ -34,16 +34,28 @@ class Linear:
 
 
 def fit(rows: Rows, penalty: float) -> Linear:
-    """Least squares with `penalty` times the squared weights (Hoerl and Kennard 1970)."""
-    there = np.isfinite(rows.values).any(axis=0)
-    mean, spread = np.zeros(rows.values.shape[1]), np.ones(rows.values.shape[1])
-    mean[there] = np.nanmean(rows.values[:, there], axis=0)
-    spread[there] = np.nanstd(rows.values[:, there], axis=0)
-    spread[spread <= 0] = 1.0
-    known, intercept = standardise(rows.values, mean, spread), rows.gains.mean(axis=0)
-    gram = known.T @ known + penalty * np.eye(known.shape[1])
-    weights = np.linalg.solve(gram, known.T @ (rows.gains - intercept))
+    """Least squares with `penalty` times the squared weights (Hoerl and Kennard 1970).
+
+    Rows count by their weights, whose mean is taken to be 1.
+    """
+    shares = (rows.weights / rows.weights.mean())[:, None]
+    mean, spread = _moments(rows.values, shares)
+    known = standardise(rows.values, mean, spread)
+    intercept = (shares * rows.gains).sum(axis=0) / len(rows)
+    gram = known.T @ (shares * known) + penalty * np.eye(known.shape[1])
+    weights = np.linalg.solve(gram, known.T @ (shares * (rows.gains - intercept)))
     return Linear(mean=mean, spread=spread, weights=weights, intercept=intercept)
+
+
+def _moments(values: Floats, shares: Floats) -> tuple[Floats, Floats]:
+    """[features] each: mean and standard deviation of what is there; of nothing, 0 and 1."""
+    there = np.isfinite(values)
+    counts = np.maximum((shares * there).sum(axis=0), np.finfo(float).tiny)
+    mean = (shares * np.where(there, values, 0.0)).sum(axis=0) / counts
+    centred = np.where(there, values - mean, 0.0)
+    spread = np.sqrt((shares * np.square(centred)).sum(axis=0) / counts)
+    spread[spread <= 0] = 1.0
+    return mean, spread
 
 
 def predict(line: Linear, values: Floats) -> Floats:
@@ -63,7 +75,7 @@ def best_penalty(rows: Rows, inner: Sequence[Split]) -> float:
         known, test = rows.take(split.train), rows.take(split.test)
         for i, penalty in enumerate(PENALTIES):
             guess = predict(fit(known, penalty), test.values)
-            errors[i] += np.square(guess - test.gains).sum()
+            errors[i] += (test.weights[:, None] * np.square(guess - test.gains)).sum()
     return PENALTIES[int(np.argmin(errors))]
 
 

@@ -83,13 +83,13 @@ def contest(rows: Rows, *, seed: int) -> Size:
             )
 
     run_in_parallel(one, inner)
-    best = [_best_candidate(candidates, rows.gains) for candidates in (by_heads, by_forest)]
+    best = [_best_candidate(each, rows.gains, rows.weights) for each in (by_heads, by_forest)]
     mixed = np.stack([_mix(by_heads[best[0]], by_forest[best[1]], share) for share in SHARES])
     return Size(
         penalty=penalty,
         heads=heads.TREE_COUNTS[best[0]],
         conditioned=conditioned.TREE_COUNTS[best[1]],
-        share=SHARES[_best_candidate(advantage(mixed), advantage(rows.gains))],
+        share=SHARES[_best_candidate(advantage(mixed), advantage(rows.gains), rows.weights)],
     )
 
 
@@ -145,6 +145,8 @@ def _mix(by_heads: Floats, by_forest: Floats, share: float) -> Floats:
     return (1 - share) * by_heads + share * by_forest
 
 
-def _best_candidate(candidates: Floats, truth: Floats) -> int:
-    """The candidate [candidates, rows, arms] with the least squared error; NaN: not tested."""
-    return int(np.argmin(np.nansum(np.square(candidates - truth), axis=(1, 2))))
+def _best_candidate(candidates: Floats, truth: Floats, weights: Floats) -> int:
+    """The candidate [candidates, rows, arms] with the least squared error, rows counting by their
+    weights; NaN: not tested."""
+    errors = weights[:, None] * np.square(candidates - truth)
+    return int(np.argmin(np.nansum(errors, axis=(1, 2))))

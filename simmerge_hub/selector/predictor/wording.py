@@ -25,6 +25,8 @@ LEAST_LEAD = 0.005
 """A lead below this is shown as +0.00, and is no reason."""
 REASONS_SHOWN = 3
 """Reasons that are named."""
+OWN_WEIGHT = "a row of its own tables counts"
+"""Where a report says how much, beside rows of others that were learned from as well."""
 
 
 def sentence(

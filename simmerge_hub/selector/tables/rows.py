@@ -38,6 +38,7 @@ class Rows:
         base_gains: [n], what the base itself closes.
         effect_names: e names.
         effects: [n, a, e], what each arm does to the pair, NaN = missing.
+        weights: [n], how much a row counts in training; 1 as they are read.
     """
 
     experts: tuple[str, ...]
@@ -53,6 +54,7 @@ class Rows:
     base_gains: Floats
     effect_names: tuple[str, ...]
     effects: Floats
+    weights: Floats
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -75,7 +77,12 @@ class Rows:
             halves=self.halves[places],
             base_gains=self.base_gains[places],
             effects=self.effects[places],
+            weights=self.weights[places],
         )
+
+    def weighed(self, weight: float) -> "Rows":
+        """The same rows, each counting `weight` times what it counts here."""
+        return replace(self, weights=weight * self.weights)
 
     def only(self, columns: Sequence[int]) -> "Rows":
         """The same rows with the arms at `columns`."""
@@ -141,6 +148,7 @@ def join(outcomes: Outcomes, features: FeatureTable, arms: Sequence[Arm]) -> Row
         base_gains=np.array([gap_closed(row, row.base_utility) for row in kept]),
         effect_names=features.effect_names,
         effects=np.array([_effects(row, labels, features) for row in kept]),
+        weights=np.ones(len(kept)),
     )
 
 

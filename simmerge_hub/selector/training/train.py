@@ -21,12 +21,13 @@ from simmerge_hub.selector.predictor import novelty
 from simmerge_hub.selector.predictor.measured import pairs
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.scorer import ConditionedForest
+from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
 from simmerge_hub.selector.tables.availability import hide, missing, patterns, spell
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.outcomes import Outcomes
 from simmerge_hub.selector.tables.rows import Floats, Places, Rows, Split, join, splits, stack
-from simmerge_hub.selector.training import scenarios
+from simmerge_hub.selector.training import scenarios, weighing
 from simmerge_hub.selector.training.report import HeldOut, report
 from simmerge_hub.selector.training.scenarios import FEWEST_MODELS
 
@@ -42,6 +43,7 @@ Table = tuple[Outcomes, FeatureTable]
 def train(
     tables: Sequence[Table],
     *,
+    others: Sequence[Table] = (),
     merges: Merges | None = None,
     arms: Sequence[Arm] | None = None,
     seed: int = 0,
@@ -51,18 +53,22 @@ def train(
 
     Args:
         tables: of one zoo or of several, whose models have different names.
+        others: tables that are learned from as well. What is predicted for are models like those
+            of `tables`: how much their rows count beside these is settled on them (`weighing`).
         merges: measured merges of three models and more; without any, such merges are predicted
             as if they were pairs.
-        arms: what to choose between; by default all that every table has.
+        arms: what to choose between; by default all that every table, others' too, has.
         seed: of folds, subsampling and hidden families.
         alpha: intervals are to hold a share of 1 − alpha of outcomes.
 
     Raises:
         PredictorError: the tables do not fit together, or there are too few models.
     """
-    every = [each for each in tables[0][0].arms if all(each in o.arms for o, _ in tables)]
-    parts = [join(outcomes, features, arms or every) for outcomes, features in tables]
-    rows, provenances = stack(parts), [outcomes.provenance for outcomes, _ in tables]
+    everything = [*tables, *others]
+    common = [each for each in tables[0][0].arms if all(each in o.arms for o, _ in everything)]
+    parts = [join(outcomes, features, arms or common) for outcomes, features in everything]
+    rows, weight = _weigh(parts, len(tables), seed)
+    provenances = [outcomes.provenance for outcomes, _ in everything]
     _check(rows, merges)
     held = hold_out(rows, seed=seed)
     size = mixture.contest(rows, seed=seed)
@@ -83,11 +89,20 @@ def train(
         means=tuple(rows.gains.mean(axis=0).tolist()),
         regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
         training=digest(rows, merges),
-        report=report(held, seed=seed, alpha=alpha),
+        report=report(held, seed=seed, alpha=alpha) | weight,
         record=scenarios.collect(rows, sizes, held, size, seed=seed),
         beyond=pairs.read(),
         many=multiway.learn(rows, merges, seed=seed, alpha=alpha) if merges else None,
     )
+
+
+def _weigh(parts: Sequence[Rows], own: int, seed: int) -> tuple[Rows, dict[str, float]]:
+    """All rows, and how much one of the first `own` parts counts, if there are others."""
+    if own == len(parts):
+        return stack(parts), {}
+    ours, others = stack(parts[:own]), stack(parts[own:])
+    weight = weighing.weigh(ours, others, seed=seed)
+    return weighing.combine(ours, [others], weight), {OWN_WEIGHT: weight}
 
 
 def _check(rows: Rows, merges: Merges | None) -> None:

@@ -44,7 +44,7 @@ def outcomes(best: int) -> Rows:
         values=random.normal(size=(len(pairs), len(FEATURE_NAMES))), gains=gains,
         halves=np.full((*gains.shape, 2), np.nan), base_gains=np.zeros(len(pairs)),
         effect_names=EFFECTS,
-        effects=random.normal(size=(*gains.shape, len(EFFECTS))),
+        effects=random.normal(size=(*gains.shape, len(EFFECTS))), weights=np.ones(len(pairs)),
     )  # fmt: skip
 
 

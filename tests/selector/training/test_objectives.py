@@ -30,6 +30,7 @@ def rows() -> Rows:
         base_gains=np.zeros(3),
         effect_names=(),
         effects=np.empty((3, 3, 0)),
+        weights=np.ones(3),
     )
 
 
