@@ -111,7 +111,7 @@ def _again(
     planned: Rows,
     plans: Mapping[tuple[str, ...], Plans],
 ) -> dict[str, Any]:
-    """Means on other prompts, and the share of the headroom there."""
+    """Means on other prompts."""
     rows = {tuple(row["models"]): row["values"] for row in read("multiway-again")}
     known = [models for models in chosen if models in rows]
     scores = []
@@ -128,7 +128,6 @@ def _again(
     return {
         "sets": len(known),
         "means": {name: spread(known, [s[name] for s in scores]) for name in scores[0]},
-        "captured": {plan: _headroom_captured(known, scores, plan) for plan in ORACLES},
     }
 
 
@@ -212,11 +211,13 @@ def _compare_own(
         return {"sets": 0}
     last = [_expert_last(models, measured[models]) for models in known]
     plan = [_own(rows[models], measured[models]["fed"], plans[models]) for models in known]
+    bare = [float(np.mean(rows[models]["values"])) for models in known]
     return {
         "sets": len(known),
-        "plan": spread(known, plan),
+        PLAN: spread(known, plan),
+        BARE: spread(known, bare),
         "expert_last": spread(known, last),
-        "lead": spread(known, [p - c for p, c in zip(plan, last, strict=True)]),
+        "lead": spread(known, [p - c for p, c in zip(bare, plan, strict=True)]),
     }
 
 

@@ -52,16 +52,15 @@ def at_once() -> str:
 def multiway_own() -> str:
     """Another merge for each task: by a plan, and with the task's expert last."""
     found = read("multiway")
+    columns = ("plan", "plan without RegMean", "lead", "expert_last")
     rows = [
-        (word, one["sets"], *(_spread(one[name]) for name in ("plan", "expert_last", "lead")))
-        for word, one in (
-            (word, found[size]["own"]) for size, word in SIZES.items() if size in found
-        )
-        if one["sets"]
+        (word, found[size]["own"]["sets"], *(_spread(found[size]["own"][name]) for name in columns))
+        for size, word in SIZES.items()
+        if found.get(size, {}).get("own", {}).get("sets")
     ]
     heads = (
-        "models", "sets", "a plan for each task (95 %)", "chain of linear, its expert last (95 %)",
-        "lead (95 %)",
+        "models", "sets", "a plan for each task (95 %)", "one without RegMean (95 %)",
+        "lead of that (95 %)", "chain of linear, its expert last (95 %)",
     )  # fmt: skip
     return table(heads, rows)
 
@@ -99,18 +98,12 @@ def multiway_again() -> str:
     found, parts = read("multiway")["again"], []
     for size in (size for size in SIZES if found.get(size, {}).get("sets")):
         one = found[size]
-        rows = [
-            (
-                name,
-                _spread(value),
-                _spread(one["captured"][name]) if name in one["captured"] else "",
-            )
-            for name, value in sorted(one["means"].items(), key=lambda item: -item[1]["mean"])
-        ]
+        ordered = sorted(one["means"].items(), key=lambda item: -item[1]["mean"])
+        rows = [(name, _spread(value)) for name, value in ordered]
         head = (
             f"{one['sets']} sets of {SIZES[size]}, {found['prompts']} other prompts of each task:"
         )
-        heads = ("strategy", "utility (95 %)", "share of the headroom (95 %)")
+        heads = ("strategy", "utility (95 %)")
         parts.append(f"{head}\n\n{table(heads, rows)}")
     return "\n\n".join(parts)
 
