@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from multiway_sets import folds, seeded_hash, tasks_of
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from multiway_sets import FED, fed_trees, folds, relative, seeded_hash, tasks_of
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.operators import Place, arm, merge_tensors
-from simmerge_hub.planning.tree import Tree, join, leaf
+from simmerge_hub.operators import Place, merge_tensors
+from simmerge_hub.planning.tree import Tree
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.signatures.probing.forward import sketch
@@ -21,7 +20,9 @@ from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.signature import Signature, sign
 from simmerge_hub.zoo.evaluation import Exam, evaluate, exam, mean
 from simmerge_hub.zoo.manifest import Manifest, load_model
-from simmerge_hub.zoo.measuring.members import weights_of
+from simmerge_hub.zoo.measuring import running
+from simmerge_hub.zoo.measuring.members import Feeding, feed_own_probes, weights_of
+from simmerge_hub.zoo.real.codec import NANO
 from simmerge_hub.zoo.tasks import Task, task
 
 BUILD = Path("build")
@@ -42,6 +43,8 @@ class Bench:
         self.origin = weights_of(self.scratch)
         self.weights: dict[str, Weights] = {}
         self.exams: dict[str, Exam] = {}
+        self.feedings: dict[str, Feeding] = {}
+        self.runners: list[PreTrainedModel] = []
         self.tokenizer = AutoTokenizer.from_pretrained(manifest.path(base))
 
     def utilities(self, models: Sequence[str], plans: Sequence[Tree]) -> dict[str, list[float]]:
@@ -54,6 +57,27 @@ class Bench:
             merged = self._merge(tree, made, models)
             found[tree.label] = [round(self._score(merged, t) / best[t], 4) for t in asked]
         return found
+
+    def fed_utilities(self, models: Sequence[str]) -> dict[str, list[float]]:
+        """The same of the merges by what layers are fed, each model by the probes of its task."""
+        asked = tasks_of(self.manifest, models)
+        best = {t: self._score(self._weights(expert, {}), t) for t, expert in asked.items()}
+        parents = {name: self._weights(name, {}) for name in models}
+        while len(self.runners) < len(models):
+            self.runners.append(load_model(self.manifest, self.base))
+        bench = running.Bench(
+            scratch=self.scratch, base=self.origin, runners=self.runners[: len(models)]
+        )
+        utilities = {}
+        for arm, tree in zip(FED, fed_trees(models), strict=True):
+            running.merge_pair(bench, arm, parents, [self._feed(name) for name in models])
+            utilities[tree.label] = [round(self._examine(t) / best[t], 4) for t in asked]
+        return utilities
+
+    def _feed(self, model: str) -> Feeding:
+        if model not in self.feedings:
+            self.feedings[model] = feed_own_probes(self.manifest, model, NANO)
+        return self.feedings[model]
 
     def _merge(self, tree: Tree, made: dict[str, Weights], models: Sequence[str]) -> Weights:
         if tree.arm is None:
@@ -101,10 +125,14 @@ class Bench:
                 weight.copy_(weights[key].to(torch.bfloat16))
 
     def _score(self, weights: Weights, name: str) -> float:
+        self._load(weights)
+        return self._examine(name)
+
+    def _examine(self, name: str) -> float:
+        """Exact match of what is loaded."""
         if name not in self.exams:
             known = task(*self.manifest.tasks[name].split("/"))
             self.exams[name] = _others(known) if self.other else exam(known, PROMPTS)
-        self._load(weights)
         return mean(evaluate(self.scratch, self.exams[name]).exact_match)
 
 
@@ -173,7 +201,7 @@ def _others(known: Task) -> Exam:
 
 
 class Signatures:
-    """Signatures of the zoo's models, and forecasts of their merges in one of several ways."""
+    """Signatures of the zoo's models, and forecasts of their merges."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -182,30 +210,20 @@ class Signatures:
         }
 
     def forecast(
-        self,
-        models: Sequence[str],
-        predictor: Predictor,
-        way: str = "merged",
-        others: Sequence[str] = (),
+        self, models: Sequence[str], predictor: Predictor, others: Sequence[str] = ()
     ) -> Forecast:
-        """`merged`: as a plan does it; `weights`: with predicted step weights too. `structure`:
-        without any behaviour of merges. `leaves`: without merging signatures, a tree looks like
-        the plain mean of its models.
-
-        `others` are models without a task of their own.
-        """
+        """As a plan does it; `others` are models without a task of their own."""
         asked = tasks_of(self.manifest, models)
         base = self.manifest.models[models[0]].spec["base"]
         probes = tuple(self.probes[t] for t in asked)
         everyone = (*models, *others)
         made = {name: self._sign(name, base, probes) for name in (base, *everyone)}
-        kind = {"structure": _Structure, "leaves": _Leaves}.get(way, Forecast)
-        return kind(
+        return Forecast(
             predictor=predictor,
             base=made.pop(base),
             models=made,
             known={
-                self.manifest.tasks[t]: {m: self._relative(m, expert, t) for m in everyone}
+                self.manifest.tasks[t]: {m: relative(self.manifest, m, expert, t) for m in everyone}
                 for t, expert in asked.items()
             },
         )
@@ -215,31 +233,6 @@ class Signatures:
         checkpoint = resolve(str(planted if planted.exists() else self.manifest.path(name)))
         adapted = resolve(str(self.manifest.path(base))) if checkpoint.kind == "adapter" else None
         return sign(checkpoint, base=adapted, probe_sets=probes)
-
-    def _relative(self, model: str, expert: str, name: str) -> float:
-        scores = self.manifest.models
-        if model not in scores:  # planted: nobody states how good it is
-            return 0.0
-        return (
-            scores[model].scores[name]["exact_match"] / scores[expert].scores[name]["exact_match"]
-        )
-
-
-class _Structure(Forecast):
-    """Merges have merged weights and no behaviour."""
-
-    def _mean(self, models: Sequence[str]) -> Signature:
-        mean = super()._mean(models)
-        return replace(mean, sketches={}) if len(models) > 1 else mean
-
-
-class _Leaves(Forecast):
-    """Whatever the arms, a merge looks like the plain mean of its models."""
-
-    def weights(self, tree: Tree) -> Signature:
-        if tree.arm is not None:
-            tree = join(arm("linear"), *map(leaf, sorted(tree.models)))
-        return super().weights(tree)
 
 
 def read(name: str) -> Iterator[dict[str, Any]]:

@@ -5,185 +5,169 @@ from typing import Any
 
 import numpy as np
 from multiway_bench import OTHERS, PROMPTS, read
+from multiway_fed import Plans, Rows, expect, held_out_gains
+from multiway_harm import report_harm
+from multiway_intervals import round_off, spread, spread_share
 from multiway_sets import (
     BASES,
     CHAINED,
     DRAWN,
+    FED,
     FOLDS,
-    SEED,
     SETS,
+    average,
     chain,
     controls,
+    fed_trees,
     orders,
     seeded_hash,
     sets,
-    tasks_of,
     trees,
 )
+from multiway_train import learn_from
 
+from simmerge_hub.planning.choice import WITHIN
 from simmerge_hub.planning.tree import Tree, identity
-from simmerge_hub.selector.models import multiway
 from simmerge_hub.zoo.manifest import Manifest
 
-PROBED = 4
-"""Merges that are really run on the probes where a plan may do that."""
-EVENLY = "ties(density=0.5), all at the same weight"
-PLAN, TRIED = "plan", f"plan, {PROBED} merges tried on the probes"
-SMALLEST_HARM = 0.05
-"""From which on harm is plain."""
+PLAN, BARE = "plan", "plan without RegMean"
+EITHER = "plan without RegMean or RegMean++ at once, the better in hindsight"
+ORACLES = {PLAN: "oracle", BARE: "oracle without RegMean"}
+"""Plan -> the best of all that it may choose."""
 CONTROL = "chain of linear, random order"
-WAYS = ("structure", "leaves", "weights")
 
 
 def report(manifest: Manifest) -> dict[str, Any]:
     """All numbers of the page, from what was measured and planned; sets that lack one are left
     out."""
     measured = {tuple(row["models"]): row for row in read("multiway")}
-    planned = {(tuple(row["models"]), row["way"]): row for row in read("multiway-plans")}
-    found: dict[str, Any] = {"prompts": PROMPTS, "folds": FOLDS, "drawn": DRAWN}
+    planned = {tuple(row["models"]): row for row in read("multiway-plans")}
+    numbers: dict[str, Any] = {
+        "zoo": {"name": manifest.name, "specialists": len(manifest.specialists)},
+        "prompts": PROMPTS,
+        "folds": FOLDS,
+        "drawn": DRAWN,
+        "learned": {str(fold): _learned(manifest, fold) for fold in range(FOLDS)},
+        "again": {"prompts": OTHERS},
+    }
     for size in SETS["test"]:
-        chosen = [m for m in sets(manifest, size) if m in measured and (m, "merged") in planned]
-        if not chosen:
-            continue
-        scores = [_strategies(m, measured[m], planned) for m in chosen]
-        found[str(size)] = {
-            "wanted": len(sets(manifest, size)),
-            "sets": len(chosen),
-            "bases": {b: sum(measured[m]["base"] == b for m in chosen) for b in BASES},
-            "strategies": {n: _spread(chosen, [s[n] for s in scores]) for n in scores[0]},
-            "lead": {
-                plan: {
-                    n: _spread(chosen, [s[plan] - s[n] for s in scores])
-                    for n in scores[0]
-                    if n not in (plan, "oracle")
-                }
-                for plan in (PLAN, TRIED)
-            },
-            "captured": {plan: _headroom_captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
-            "own": _compare_own(chosen, measured),
-            "ways": {
-                way: _compare([m for m in chosen if (m, way) in planned], way, measured, planned)
-                for way in WAYS
-                if any((m, way) in planned for m in chosen)
-            },
-            "orders": _orders(chosen, measured),
-            "forecast": _forecast(chosen, measured, planned),
-            "cost": _cost(chosen, measured, planned),
-        }
-    found["intermediates"] = _intermediates(manifest, measured, planned)
-    found["harm"] = _harm()
-    found["again"] = _again()
-    return found
-
-
-def _intermediates(
-    manifest: Manifest,
-    measured: Mapping[Any, Mapping[str, Any]],
-    planned: Mapping[Any, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Predicted against measured utility of merges of two inside sets of three, on all tasks.
-
-    Merges of two occur in several sets of three; each counts once on a task.
-    """
-    pairs: dict[tuple[str, str], tuple[float, float, float]] = {}
-    for models in sets(manifest, 3):
-        if models in measured and (models, "merged") in planned:
-            true, told = measured[models]["parts"], planned[models, "merged"]["parts"]
-            for label, beliefs in told.items():
-                for task_, (mean_, deviation), value in zip(
-                    tasks_of(manifest, models), beliefs, true[label], strict=True
-                ):
-                    pairs[label, task_] = (mean_, deviation, value)
-    predicted, deviations, true = np.array(list(pairs.values())).T
-    return _calibration(predicted, deviations, true)
-
-
-def _again() -> dict[str, Any]:
-    """Means on other prompts, and the share of the headroom there."""
-    found: dict[str, Any] = {"prompts": OTHERS}
-    for size in SETS["test"]:
-        rows = [row for row in read("multiway-again") if len(row["models"]) == size]
-        if not rows:
-            continue
-        chosen = [tuple(row["models"]) for row in rows]
-        scores = [row["values"] for row in rows]
-        found[str(size)] = {
-            "sets": len(rows),
-            "means": {name: _spread(chosen, [s[name] for s in scores]) for name in scores[0]},
-            "captured": {plan: _headroom_captured(chosen, scores, plan) for plan in (PLAN, TRIED)},
-        }
-    return found
-
-
-def _harm() -> dict[str, Any]:
-    """How often a planted model is left out, and no other one, where planting it did harm.
-
-    `harm`: by how much planting it lowers the oracle, at least.
-    """
-    rows = list({tuple(row["models"]): row for row in read("multiway-harm")}.values())
-    kinds = sorted({row["kind"] for row in rows})
-    found: dict[str, Any] = {"planted": {k: sum(r["kind"] == k for r in rows) for k in kinds}}
-    for name in ("plan", "tried"):
-        found[name] = [
-            {
-                "harm": least,
-                "kind": kind,
-                "cases": len(some),
-                "left_out": sum(row["planted"] not in row["picked"][name] for row in some),
-                "all_others_kept": sum(
-                    set(row["models"]) <= set(row["picked"][name]) for row in some
-                ),
-                "reached": _round(np.mean([row["reached"][name] for row in some])),
-                "oracle_without": _round(np.mean([row["without"] for row in some])),
-                "oracle_with": _round(np.mean([row["with"] for row in some])),
+        tested = [models for models in sets(manifest, size) if models in measured]
+        chosen = [models for models in tested if models in planned]
+        if chosen:
+            gains = held_out_gains(manifest, measured, tested)
+            plans = {m: planned[m]["plans"] | expect(manifest, m, gains) for m in chosen}
+            numbers[str(size)] = _of_size(chosen, measured, planned, plans) | {
+                "wanted": len(sets(manifest, size)),
+                "expected": gains,
             }
-            for least in (0.0, SMALLEST_HARM)
-            for kind in ("all", *kinds)
-            if (
-                some := [row for row in rows if _harms(row, least) and kind in ("all", row["kind"])]
-            )
-        ]
-    return found
+            numbers["again"][str(size)] = _again(chosen, measured, planned, plans)
+    if harm := report_harm():
+        numbers["harm"] = harm
+    return numbers
 
 
-def _harms(row: Mapping[str, Any], least: float) -> bool:
-    return row["with"] < row["without"] and row["without"] - row["with"] >= least
+def _learned(manifest: Manifest, fold: int) -> dict[str, int]:
+    """What the predictor of a fold learned from, in cases: merges on a task."""
+    pairs, merges = learn_from(manifest, fold)
+    return {
+        "pairs": len(set(map(frozenset, zip(pairs.experts, pairs.auxiliaries, strict=True)))),
+        "merges_of_many": len(merges),
+        "sets_of_many": len(set(merges.models)),
+    }
+
+
+def _of_size(
+    chosen: Sequence[tuple[str, ...]],
+    measured: Rows,
+    planned: Rows,
+    plans: Mapping[tuple[str, ...], Plans],
+) -> dict[str, Any]:
+    scores = [_strategies(m, measured[m], planned[m], plans[m]) for m in chosen]
+    picked = [choose(plans[m]).partition("[")[0] for m in chosen]
+    return {
+        "sets": len(chosen),
+        "bases": {b: sum(measured[m]["base"] == b for m in chosen) for b in BASES},
+        "strategies": {n: spread(chosen, [s[n] for s in scores]) for n in scores[0]},
+        "lead": {
+            plan: {
+                n: spread(chosen, [s[plan] - s[n] for s in scores])
+                for n in scores[0]
+                if n not in (plan, EITHER, *ORACLES.values())
+            }
+            for plan in ORACLES
+        },
+        "captured": {plan: _headroom_captured(chosen, scores, plan) for plan in ORACLES},
+        "taken": {arm.label: picked.count(arm.label) for arm in FED},
+        "own": _compare_own(chosen, measured, plans),
+        "orders": _orders(chosen, measured),
+        "forecast": _forecast(chosen, measured, planned),
+        "cost": _cost(chosen, measured, planned),
+    }
+
+
+def _again(
+    chosen: Sequence[tuple[str, ...]],
+    measured: Rows,
+    planned: Rows,
+    plans: Mapping[tuple[str, ...], Plans],
+) -> dict[str, Any]:
+    """Means on other prompts."""
+    rows = {tuple(row["models"]): row["values"] for row in read("multiway-again")}
+    known = [models for models in chosen if models in rows]
+    scores = []
+    for models in known:
+        values, fed = dict(rows[models]), {t.label for t in fed_trees(models)}
+        picked = {PLAN: choose(plans[models]), "oracle": best(measured[models], planned[models])}
+        for name, other in ((PLAN, BARE), ("oracle", ORACLES[BARE])):
+            values[name] = rows[models][picked[name] if picked[name] in fed else other]
+        for label in fed:
+            values[f"at once: {label.partition('[')[0]}"] = values.pop(label)
+        scores.append(values)
+    if not known:
+        return {"sets": 0}
+    return {
+        "sets": len(known),
+        "means": {name: spread(known, [s[name] for s in scores]) for name in scores[0]},
+    }
 
 
 def _strategies(
-    models: tuple[str, ...], row: Mapping[str, Any], planned: Mapping[Any, Mapping[str, Any]]
+    models: tuple[str, ...], row: Mapping[str, Any], planned: Mapping[str, Any], plans: Plans
 ) -> dict[str, float]:
-    plan = planned[models, "merged"]
-    true = _true(row, plan)
-    found = {
-        PLAN: true[choice(plan["plans"], 1.0)],
-        TRIED: true[choice(plan["tried"], 1.0)],
-        "plan without caution": true[choice(plan["plans"], 0.0)],
+    """Strategy -> utility of its merge, mean over the tasks."""
+    own, fed = average(row["utilities"]), average(row["fed"])
+    weights = own | average(planned.get("measured", {}))
+    true = weights | fed
+    values = {
+        PLAN: true[choose(plans)],
+        BARE: true[choose(planned["plans"])],
+        "plan without caution": true[choose(plans, caution=0.0)],
     }
-    own = {label: sum(v) / len(v) for label, v in row["utilities"].items()}
-    shapes = {tree.label: tree.shape for tree in trees(models)}
+    once = {t.label: own[t.label] for t in trees(models) if t.shape == "one step"}
     fixed = {tree.label for tree in controls(models)}
-    once = {label: value for label, value in own.items() if shapes[label] == "one step"}
     drawn = [v for k, v in own.items() if len(models) == 3 or k not in {*once, *fixed}]
-    found["a random plan"] = float(np.mean(drawn))
+    values["a random plan without RegMean"] = float(np.mean(drawn))
     for label in CHAINED:
         chains = [chain(order, label) for order in orders(models)]
-        values = [_same(own, models, tree) for tree in chains]
-        found[f"chain of {label}, random order"] = float(np.mean(values))
-    found["chain of linear, each task's expert last"] = _expert_last(models, row)
-    for label, value in sorted(once.items()):
-        found[f"at once: {label.partition('[')[0]}"] = value
-    found["oracle"] = max(own.values()) if len(models) == 3 else max(true.values())
-    return found
+        found = [_same(own, models, tree) for tree in chains]
+        values[f"chain of {label}, random order"] = float(np.mean(found))
+    values["chain of linear, each task's expert last"] = _expert_last(models, row)
+    for label, value in sorted((once | fed).items()):
+        values[f"at once: {label.partition('[')[0]}"] = value
+    values[ORACLES[BARE]] = weights[best(row, planned, fed=False)]
+    values[ORACLES[PLAN]] = true[best(row, planned)]
+    values[EITHER] = max(values[BARE], values[f"at once: {FED[-1].label}"])
+    return values
 
 
-def _true(row: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, float]:
-    """Label -> measured mean, with the choices measured later."""
-    everything = row["utilities"] | plan.get("measured", {})
-    return {label: sum(v) / len(v) for label, v in everything.items()}
+def best(row: Mapping[str, Any], planned: Mapping[str, Any], *, fed: bool = True) -> str:
+    """Label of the best merge measured of a set, with what activations say or without."""
+    later = planned.get("measured", {}) if len(row["models"]) > 3 else {}
+    values = average(row["utilities"] | later | (row["fed"] if fed else {}))
+    return max(values, key=lambda label: values[label])
 
 
-def choice(plans: Mapping[str, Any], caution: float) -> str:
+def choose(plans: Plans, *, caution: float = 1.0) -> str:
     """What comes first at this caution."""
 
     def value(label: str) -> tuple[float, str]:
@@ -192,6 +176,11 @@ def choice(plans: Mapping[str, Any], caution: float) -> str:
         return -round(float(low), 9), label
 
     return min(plans, key=value)
+
+
+def choose_alone(plans: Plans, place: int) -> str:
+    """What comes first for one task alone."""
+    return choose({label: [beliefs[place]] for label, beliefs in plans.items()})
 
 
 def _same(own: Mapping[str, float], models: Sequence[str], tree: Tree) -> float:
@@ -212,183 +201,97 @@ def _expert_last(models: tuple[str, ...], row: Mapping[str, Any]) -> float:
     return float(np.mean(own))
 
 
-def choose_alone(plans: Mapping[str, Any], place: int) -> str:
-    """What comes first for one task alone, one standard deviation below the mean."""
-
-    def value(label: str) -> tuple[float, str]:
-        mean, deviation = plans[label][place]
-        return -round(mean - deviation, 9), label
-
-    return min(plans, key=value)
-
-
 def _compare_own(
-    chosen: Sequence[tuple[str, ...]], measured: Mapping[Any, Mapping[str, Any]]
+    chosen: Sequence[tuple[str, ...]], measured: Rows, plans: Mapping[tuple[str, ...], Plans]
 ) -> dict[str, Any]:
     """Another plan for each task, against the chain of Linear with each task's expert last."""
-    planned = {tuple(r["models"]): float(np.mean(r["values"])) for r in read("multiway-own")}
-    known = [models for models in chosen if models in planned]
+    rows = {tuple(row["models"]): row for row in read("multiway-own")}
+    known = [models for models in chosen if models in rows]
+    if not known:
+        return {"sets": 0}
     last = [_expert_last(models, measured[models]) for models in known]
-    plan = [planned[models] for models in known]
+    plan = [_own(rows[models], measured[models]["fed"], plans[models]) for models in known]
+    bare = [float(np.mean(rows[models]["values"])) for models in known]
     return {
         "sets": len(known),
-        "plan": _spread(known, plan),
-        "expert_last": _spread(known, last),
-        "lead": _spread(known, [p - c for p, c in zip(plan, last, strict=True)]),
+        PLAN: spread(known, plan),
+        BARE: spread(known, bare),
+        "expert_last": spread(known, last),
+        "lead": spread(known, [p - c for p, c in zip(bare, plan, strict=True)]),
     }
 
 
-def _resample(chosen: Sequence[tuple[str, ...]], whole: bool) -> np.ndarray:
-    """[2000, sets]: how often each set is drawn with its models.
-
-    Either `whole` groups of models are drawn anew (no set is in two), or models one by one: a set
-    then counts as often as all of its models together, which gives wider intervals.
-    """
-    units = multiway.groups(chosen)
-    if not whole:
-        units = [{model} for model in sorted(frozenset().union(*units))]
-    belongs = np.array([[bool(unit & set(models)) for unit in units] for models in chosen])
-    random = np.random.default_rng(SEED)
-    drawn = random.integers(len(units), size=(2000, len(units)))
-    counts = np.stack([np.bincount(row, minlength=len(units)) for row in drawn])
-    weights = np.stack([counts[:, own].prod(axis=1) for own in belongs], axis=1)
-    return weights[weights.sum(axis=1) > 0]
-
-
-def _spread(chosen: Sequence[tuple[str, ...]], values: Sequence[float]) -> dict[str, float]:
-    """Mean with 95 % intervals: from drawing models anew, and from drawing groups of them."""
-    found = {"mean": _round(np.mean(values))}
-    for whole, prefix in ((False, ""), (True, "group_")):
-        weights = _resample(chosen, whole)
-        means = weights @ np.array(values) / weights.sum(axis=1)
-        low, high = np.quantile(means, (0.025, 0.975))
-        found |= {f"{prefix}low": _round(low), f"{prefix}high": _round(high)}
-    return found
+def _own(row: Mapping[str, Any], fed: Mapping[str, Sequence[float]], plans: Plans) -> float:
+    """Utility where every task has what comes first for it alone."""
+    picked = [choose_alone(plans, place) for place in range(len(row["values"]))]
+    pairs = zip(picked, row["values"], strict=True)
+    return float(np.mean([fed[p][i] if p in fed else v for i, (p, v) in enumerate(pairs)]))
 
 
 def _headroom_captured(
     chosen: Sequence[tuple[str, ...]], scores: Sequence[Mapping[str, float]], name: str
 ) -> dict[str, Any]:
-    """Share of the way from the best control (in hindsight) to the oracle."""
-    single = [n for n in scores[0] if n.startswith(("chain", "at once")) and "expert" not in n]
-    best = max(single, key=lambda n: np.mean([s[n] for s in scores]))
-    plan, control, oracle = (np.array([s[n] for s in scores]) for n in (name, best, "oracle"))
-    share = (plan - control).sum() / (oracle - control).sum()
-    found = {"control": best, "mean": _round(share)}
-    for whole, prefix in ((False, ""), (True, "group_")):
-        weights = _resample(chosen, whole)
-        shares = (weights @ (plan - control)) / (weights @ (oracle - control))
-        low, high = np.quantile(shares, (0.025, 0.975))
-        found |= {f"{prefix}low": _round(low), f"{prefix}high": _round(high)}
-    return found
+    """Share of the way from the best control (in hindsight) to the best that the plan may choose.
 
-
-def _compare(
-    chosen: Sequence[tuple[str, ...]],
-    way: str,
-    measured: Mapping[Any, Mapping[str, Any]],
-    planned: Mapping[Any, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """How a poorer way of seeing intermediates does on the same sets."""
-    values = [
-        [_true(measured[m], planned[m, w])[choice(planned[m, w]["plans"], 1.0)] for m in chosen]
-        for w in ("merged", way)
+    A plan without RegMean is measured against what needs none.
+    """
+    seeing = {f"at once: {arm.label}" for arm in FED} if name == BARE else set()
+    single = [
+        n
+        for n in scores[0]
+        if n.startswith(("chain", "at once")) and "expert" not in n and n not in seeing
     ]
-    lead = [full - poor for full, poor in zip(*values, strict=True)]
-    return {
-        "sets": len(chosen),
-        "merged": _spread(chosen, values[0]),
-        way: _spread(chosen, values[1]),
-        "lead": _spread(chosen, lead),
-    }
+    best_ = max(single, key=lambda n: np.mean([s[n] for s in scores]))
+    plan, control, oracle = (np.array([s[n] for s in scores]) for n in (name, best_, ORACLES[name]))
+    return {"control": best_, **spread_share(chosen, plan - control, oracle - control)}
 
 
-def _orders(
-    chosen: Sequence[tuple[str, ...]], measured: Mapping[Any, Mapping[str, Any]]
-) -> dict[str, Any]:
+def _orders(chosen: Sequence[tuple[str, ...]], measured: Rows) -> dict[str, Any]:
     """Best minus worst of the orders measured, one operator at every step."""
-    found = {}
-    for label in CHAINED[:2]:
-        gaps = []
-        for models in chosen:
-            utilities = measured[models]["utilities"]
-            own = {k: sum(v) / len(v) for k, v in utilities.items()}
-            chains = {chain(order, label) .label: chain(order, label) for order in (
-                orders(models) if len(models) > 3 else [(*(m for m in models if m != last), last)
-                                                        for last in models])}  # fmt: skip
-            values = [_same(own, models, tree) for tree in chains.values()]
-            gaps.append(max(values) - min(values))
-        found[label] = _spread(chosen, gaps)
-    if all("evenly" in measured[models] for models in chosen):
-        each = [average(measured[models]["evenly"]).values() for models in chosen]
-        found[EVENLY] = _spread(chosen, [max(values) - min(values) for values in each])
-    return found
-
-
-def _forecast(
-    chosen: Sequence[tuple[str, ...]],
-    measured: Mapping[Any, Mapping[str, Any]],
-    planned: Mapping[Any, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Predicted against measured utility: of tasks, and of plans inside their set."""
-    tasks, inside, deviations = [], [], []
+    gaps: dict[str, list[float]] = {label: [] for label in CHAINED[:2]}
     for models in chosen:
-        plans = planned[models, "merged"]["plans"]
+        own = average(measured[models]["utilities"])
+        every = [(*(m for m in models if m != last), last) for last in models]
+        for label, each in gaps.items():
+            chains = [chain(o, label) for o in (orders(models) if len(models) > 3 else every)]
+            values = [_same(own, models, tree) for tree in chains]
+            each.append(max(values) - min(values))
+    return {label: spread(chosen, each) for label, each in gaps.items()}
+
+
+def _forecast(chosen: Sequence[tuple[str, ...]], measured: Rows, planned: Rows) -> dict[str, Any]:
+    """Forecasts of merges on weights alone against the measured: of tasks, and inside a set."""
+    tasks, inside, held = [], [], []
+    for models in chosen:
+        plans = planned[models]["plans"]
         both = [label for label in measured[models]["utilities"] if label in plans]
         expected = np.array([plans[label] for label in both])
         true = np.array([measured[models]["utilities"][label] for label in both])
         tasks.append(np.stack([expected[..., 0].ravel(), true.ravel()]))
-        deviations.append(expected[..., 1].ravel())
+        held.append(np.abs(expected[..., 0] - true) <= WITHIN * expected[..., 1] + 1e-9)
         if true.mean(axis=1).std() > 0:
             pair = np.corrcoef(expected[..., 0].mean(axis=1), true.mean(axis=1))
             inside.append(float(pair[0, 1]))
-    predicted, true = np.concatenate(tasks, axis=1)
-    return _calibration(predicted, np.concatenate(deviations), true) | {
-        "inside": _round(np.nanmean(inside))
+    return {
+        "count": sum(each.size for each in held),
+        "correlation": round_off(np.corrcoef(np.concatenate(tasks, axis=1))[0, 1]),
+        "coverage": round_off(np.concatenate([each.ravel() for each in held]).mean()),
+        "inside": round_off(np.nanmean(inside)),
     }
 
 
-def _calibration(predicted: np.ndarray, deviations: np.ndarray, true: np.ndarray) -> dict[str, Any]:
-    """Correlation, share of 90 % intervals that hold, and means by fifths of the prediction."""
-    bins = [(predicted >= low) & (predicted < low + 0.2) for low in np.arange(0, 1, 0.2)]
-    return {
-        "count": len(predicted),
-        "correlation": _round(np.corrcoef(predicted, true)[0, 1]),
-        "coverage": _round((np.abs(predicted - true) <= 1.645 * deviations + 1e-9).mean()),
-        "bins": [
-            {"count": int(b.sum()), "predicted": _round(predicted[b].mean()),
-             "measured": _round(true[b].mean())}
-            for b in bins if b.any()
-        ],
-    }  # fmt: skip
-
-
-def _cost(
-    chosen: Sequence[tuple[str, ...]],
-    measured: Mapping[Any, Mapping[str, Any]],
-    planned: Mapping[Any, Mapping[str, Any]],
-) -> dict[str, float]:
+def _cost(chosen: Sequence[tuple[str, ...]], measured: Rows, planned: Rows) -> dict[str, float]:
     """Processor seconds of one core: to plan, and to merge and evaluate as many plans."""
-    rows = [planned[m, "merged"] for m in chosen]
-    seconds = sum(r["seconds"] for r in rows)
-    each = sum(measured[m]["seconds"] / len(measured[m]["utilities"]) for m in chosen)
-    scored = sum(r["scored"] for r in rows)
-    whole = sum(
-        measured[m]["seconds"] / len(measured[m]["utilities"]) * r["scored"]
-        for m, r in zip(chosen, rows, strict=True)
-    )
+    rows = [planned[m] for m in chosen]
+    each = [measured[m]["seconds"] / len(measured[m]["utilities"]) for m in chosen]
+    seconds, scored = (sum(row[key] for row in rows) for key in ("seconds", "scored"))
+    whole = sum(one * row["scored"] for one, row in zip(each, rows, strict=True))
     return {
-        "scored_per_second": _round(scored / seconds),
-        "seconds_a_set": _round(seconds / len(rows)),
-        "seconds_a_measured_plan": _round(each / len(rows)),
-        "ratio": _round(seconds / whole),
+        "scored_per_second": round_off(scored / seconds),
+        "seconds_a_set": round_off(seconds / len(rows)),
+        "seconds_a_measured_plan": round_off(np.mean(each)),
+        "seconds_a_set_by_what_layers_are_fed": round_off(
+            np.mean([measured[m]["fed_seconds"] for m in chosen])
+        ),
+        "ratio": round_off(seconds / whole),
     }
-
-
-def _round(value: float) -> float:
-    return round(float(value), 4)
-
-
-def average(utilities: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Label -> mean over tasks."""
-    return {label: sum(values) / len(values) for label, values in utilities.items()}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from random import Random
 
-from simmerge_hub.operators import Arm, arm
+from simmerge_hub.operators import FED_ARMS, Arm, arm
 from simmerge_hub.planning.tree import Tree, enumerate_trees, identity, join, leaf
 from simmerge_hub.zoo.manifest import Manifest
 
@@ -16,7 +16,7 @@ SETS = {
     "across": {
         3: {"skills": 20, "half": 20, "large": 20}, 4: {"skills": 180, "half": 60, "large": 40}
     },
-    "test": {3: {"skills": 41, "half": 22, "large": 3}, 4: {"skills": 48, "half": 14, "large": 0}},
+    "test": {3: {"skills": 41, "half": 22, "large": 3}, 4: {"skills": 9, "half": 3, "large": 0}},
 }  # fmt: skip
 """How many sets of a size are drawn from each base's models: of one fold, those to train on before
 those to test; `across` two folds, to train on too."""
@@ -28,6 +28,8 @@ DRAWN = 100
 SMALLEST_GAP = 0.05
 CHAINED = ("linear", "ties(density=0.5)", "task_arithmetic(scale=1)")
 """The operators of fixed chains, by label."""
+FED = tuple(each for each in FED_ARMS if "weights" not in each.parameters)
+"""The arms on what layers are fed, which merge any number of models in one step."""
 
 
 def folds(manifest: Manifest) -> dict[str, int]:
@@ -64,6 +66,14 @@ def tasks_of(manifest: Manifest, models: Sequence[str]) -> dict[str, str]:
     return {manifest.models[name].spec["task"]: name for name in models}
 
 
+def relative(manifest: Manifest, model: str, expert: str, name: str) -> float:
+    """A model's exact match on a task over the expert's; 0 for a planted one: nobody states it."""
+    if model not in manifest.models:
+        return 0.0
+    own, best = (manifest.models[each].scores[name]["exact_match"] for each in (model, expert))
+    return own / best
+
+
 def trees(models: Sequence[str]) -> list[Tree]:
     """The plans that are measured: all of three models; of four, controls and a seeded draw."""
     found = enumerate_trees(models)
@@ -76,10 +86,9 @@ def trees(models: Sequence[str]) -> list[Tree]:
     return kept + others[:DRAWN]
 
 
-def parts(models: Sequence[str]) -> list[Tree]:
-    """The models of a set and the intermediates of its plans that are merges of two."""
-    pairs = combinations(sorted(models), 2)
-    return [*map(leaf, models), *(t for pair in pairs for t in enumerate_trees(pair))]
+def fed_trees(models: Sequence[str]) -> list[Tree]:
+    """The merges of a set in one step by what its models' layers are fed."""
+    return [join(each, *map(leaf, models)) for each in FED]
 
 
 def parse_label(label: str, arms: Mapping[str, Arm]) -> Tree:
@@ -95,15 +104,6 @@ def parse_label(label: str, arms: Mapping[str, Arm]) -> Tree:
         else:
             found[-1] += sign
     return join(arms[head], *(parse_label(part, arms) for part in found))
-
-
-def evenly(models: Sequence[str]) -> list[Tree]:
-    """Chains of TIES in which all of three models have the same weight in the end; every order."""
-    half, third = arm("ties", density=0.5), arm("ties", density=0.5, weights=(2 / 3, 1 / 3))
-    return [
-        join(third, join(half, *map(leaf, sorted(set(models) - {last}))), leaf(last))
-        for last in models
-    ]
 
 
 def controls(models: Sequence[str]) -> list[Tree]:
@@ -145,3 +145,8 @@ def _distinct(manifest: Manifest, models: Sequence[str]) -> bool:
 
 def seeded_hash(*parts: str) -> str:
     return hashlib.sha256("/".join((str(SEED), *parts)).encode()).hexdigest()
+
+
+def average(utilities: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Label -> mean over tasks."""
+    return {label: sum(values) / len(values) for label, values in utilities.items()}

@@ -3,15 +3,16 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
-from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, planted_name, read
+from multiway_bench import BUILD, Bench, Benches, Signatures, append, plant, read
 from multiway_sets import LEARNING, SEED, SETS, folds, seeded_hash, sets, tasks_of, trees
 
 from simmerge_hub.planning.tree import Tree, enumerate_trees
@@ -24,7 +25,7 @@ from simmerge_hub.selector.tables import merges
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.lines import read_text, write_text
 from simmerge_hub.selector.tables.outcomes import load_outcomes
-from simmerge_hub.selector.tables.rows import join
+from simmerge_hub.selector.tables.rows import Rows, join
 from simmerge_hub.selector.training.train import digest
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
@@ -36,8 +37,8 @@ LEARNED = {"noise": (1.0, 2.0, 3.0), "overtrained": (2.0, 4.0, 6.0), "stranger":
 """Those that training reads of: other models, and never a reversed one."""
 SHARES = {"noise": 1, "overtrained": 1, "stranger": 2}
 """How often each is planted; strangers are the hardest to tell."""
-OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v2.jsonl.gz"
-FEATURES = OUTCOMES.with_name("zoo-v2-features.jsonl.gz")
+OUTCOMES = Path(__file__).parent.parent / "recipes/outcomes/zoo-v3.jsonl.gz"
+FEATURES = OUTCOMES.with_name("zoo-v3-features.jsonl.gz")
 MERGES = OUTCOMES.with_name("zoo-v2-merges.jsonl.gz")
 
 
@@ -183,12 +184,25 @@ def _describe(
     ]  # fmt: skip
 
 
-def _fold_of(manifest: Manifest) -> dict[str, int]:
-    """Model -> fold; a model planted beside a set of two folds is made of one of the first's."""
+def learn_from(manifest: Manifest, fold: int) -> tuple[Rows, merges.Merges]:
+    """What the predictor of a fold learns from: pairs of this build and merges of many of the two
+    before, of specialists of this zoo by name, none of them of the fold. Merges with a model that
+    was planted are left out: some were made of models of the first build."""
     place = folds(manifest)
-    for chosen in sets(manifest, 3, "across"):
-        place |= {planted_name(kind, chosen): place[chosen[0]] for kind in LEARNED}
-    return place
+    rows, measured = _tables()
+    pairs = zip(rows.experts, rows.auxiliaries, strict=True)
+
+    def select(models: Iterable[Iterable[str]]) -> np.ndarray:
+        apart = (all(place.get(name, fold) != fold for name in each) for each in models)
+        return np.flatnonzero(list(apart))
+
+    return rows.take(select(pairs)), measured.take(select(measured.models))
+
+
+@cache
+def _tables() -> tuple[Rows, merges.Merges]:
+    arms = origin.find(None).predictor.arms
+    return join(load_outcomes(OUTCOMES), load_features(FEATURES), arms), merges.load_merges(MERGES)
 
 
 def train_without_fold(manifest: Manifest, fold: int) -> Predictor:
@@ -200,14 +214,7 @@ def train_without_fold(manifest: Manifest, fold: int) -> Predictor:
     path = BUILD / f"multiway-{fold}-{hashlib.sha256(MERGES.read_bytes()).hexdigest()[:8]}.json"
     if not path.exists():
         packaged = origin.find(None).predictor
-        rows = join(load_outcomes(OUTCOMES), load_features(FEATURES), packaged.arms)
-        place = _fold_of(manifest)
-        pairs = zip(rows.experts, rows.auxiliaries, strict=True)
-        known = rows.take(
-            np.array([i for i, ms in enumerate(pairs) if fold not in {place.get(m) for m in ms}])
-        )
-        measured = merges.load_merges(MERGES)
-        others = [i for i, m in enumerate(measured.models) if fold not in {place.get(n) for n in m}]
+        known, measured = learn_from(manifest, fold)
         fitted = mixture.fit(known, Size(), seed=SEED)
         forest = replace(packaged.conditioned, forest=heads.text(fitted.forest), share=fitted.share)
         made = replace(
@@ -216,9 +223,7 @@ def train_without_fold(manifest: Manifest, fold: int) -> Predictor:
             heads=tuple(heads.text(head) for head in fitted.heads),
             conditioned=forest,
             training=digest(known),
-            many=multiway.learn(
-                known, measured.take(np.array(others)), seed=SEED, alpha=packaged.alpha
-            ),
+            many=multiway.learn(known, measured, seed=SEED, alpha=packaged.alpha),
         )
         save(made, path)
     return load(path)

@@ -118,7 +118,7 @@ PARTS: dict[str, Callable[[], str]] = {
         trying.trying_nano, trying.trying_real, trying.trying_sets, trying.trying_trees,
         trying.trying_correlation,
         multiway.multiway_strategies, multiway.multiway_own, multiway.multiway_summary,
-        multiway.multiway_ways, multiway.multiway_intermediates, multiway.multiway_harm,
+        multiway.multiway_held_out, multiway.multiway_harm,
         multiway.multiway_again, multiway.at_once,
         multiway.catalogue_cost,
         measured.bandit_regret, measured.bandit_scenarios, measured.bandit_curve,

@@ -7,17 +7,12 @@ from measured import read, table
 
 SIZES = {"3": "three", "4": "four"}
 ZOOS = {"zoo-v2": "nano", "zoo-real": "Gemma 3 270M"}
-WAYS = {
-    "structure": "merges without behaviour",
-    "leaves": "without merging signatures",
-    "weights": "with predicted step weights too",
-}
 
 
 def multiway_strategies() -> str:
     """Every strategy at both sizes, with the leads of both plans over it."""
     found, parts = read("multiway"), []
-    for size, word in SIZES.items():
+    for size, word in ((size, word) for size, word in SIZES.items() if size in found):
         one = found[size]
         plans = list(one["lead"])
         ordered = sorted(one["strategies"].items(), key=lambda item: -item[1]["mean"])
@@ -57,13 +52,15 @@ def at_once() -> str:
 def multiway_own() -> str:
     """Another merge for each task: by a plan, and with the task's expert last."""
     found = read("multiway")
+    columns = ("plan", "plan without RegMean", "lead", "expert_last")
     rows = [
-        (word, one["sets"], *(_spread(one[name]) for name in ("plan", "expert_last", "lead")))
-        for word, one in ((word, found[size]["own"]) for size, word in SIZES.items())
+        (word, found[size]["own"]["sets"], *(_spread(found[size]["own"][name]) for name in columns))
+        for size, word in SIZES.items()
+        if found.get(size, {}).get("own", {}).get("sets")
     ]
     heads = (
-        "models", "sets", "a plan for each task (95 %)", "chain of linear, its expert last (95 %)",
-        "lead (95 %)",
+        "models", "sets", "a plan for each task (95 %)", "one without RegMean (95 %)",
+        "lead of that (95 %)", "chain of linear, its expert last (95 %)",
     )  # fmt: skip
     return table(heads, rows)
 
@@ -72,14 +69,16 @@ def multiway_summary() -> str:
     """Headroom, forecast, orders and cost at both sizes."""
     found = read("multiway")
     rows = []
-    for size, word in SIZES.items():
+    for size, word in ((size, word) for size, word in SIZES.items() if size in found):
         one = found[size]
         forecast, cost = one["forecast"], one["cost"]
+        taken = ", ".join(f"`{arm}` {count}" for arm, count in one["taken"].items() if count)
         rows += [
             *(
                 (f"{word}: headroom that the {plan} finds", _spread(got), "≥ 0.60")
                 for plan, got in one["captured"].items()
             ),
+            (f"{word}: sets of which the plan takes RegMean", taken or "none", ""),
             (f"{word}: correlation of predicted and measured, tasks", forecast["correlation"], ""),
             (f"{word}: correlation of plans inside a set", forecast["inside"], ""),
             (f"{word}: measured inside the 90 % interval", forecast["coverage"], "0.90"),
@@ -97,67 +96,56 @@ def multiway_summary() -> str:
 def multiway_again() -> str:
     """The oracle, the plans and the strongest controls on prompts that chose nothing."""
     found, parts = read("multiway")["again"], []
-    for size in (size for size in SIZES if size in found):
+    for size in (size for size in SIZES if found.get(size, {}).get("sets")):
         one = found[size]
-        rows = [
-            (
-                name,
-                _spread(value),
-                _spread(one["captured"][name]) if name in one["captured"] else "",
-            )
-            for name, value in sorted(one["means"].items(), key=lambda item: -item[1]["mean"])
-        ]
+        ordered = sorted(one["means"].items(), key=lambda item: -item[1]["mean"])
+        rows = [(name, _spread(value)) for name, value in ordered]
         head = (
             f"{one['sets']} sets of {SIZES[size]}, {found['prompts']} other prompts of each task:"
         )
-        heads = ("strategy", "utility (95 %)", "share of the headroom (95 %)")
+        heads = ("strategy", "utility (95 %)")
         parts.append(f"{head}\n\n{table(heads, rows)}")
     return "\n\n".join(parts)
 
 
-def multiway_ways() -> str:
-    """What signatures of merges and their behaviour buy."""
-    found = read("multiway")
+def multiway_held_out() -> str:
+    """What the predictor of a fold learned from, and what a plan expects of RegMean there."""
+    report = read("multiway")
+    arms = list(next(iter(report["3"]["expected"].values())))
     rows = [
-        (SIZES[size], WAYS[way], one["sets"], f"{one['merged']['mean']:.3f}",
-         f"{one[way]['mean']:.3f}", _spread(one["lead"]))
-        for size in SIZES
-        for way, one in found[size]["ways"].items()
+        (
+            int(fold) + 1, learned["pairs"], learned["sets_of_many"],
+            f"{learned['merges_of_many']:,}",
+            *(
+                f"{report[size]['expected'][fold][arm]:.3f}" if size in report else ""
+                for size in SIZES
+                for arm in arms
+            ),
+        )
+        for fold, learned in report["learned"].items()
     ]  # fmt: skip
-    heads = ("models", "way", "sets", "as planned", "this way", "lead as planned (95 %)")
-    return table(heads, rows)
-
-
-def multiway_intermediates() -> str:
-    """Predicted against measured utility of merges of two inside sets of three."""
-    found = read("multiway")["intermediates"]
-    rows = [(one["count"], one["predicted"], one["measured"]) for one in found["bins"]]
-    return (
-        f"{found['count']} merges of two on a task: correlation {found['correlation']}, "
-        f"{found['coverage']} of the 90 % intervals hold.\n\n"
-        + table(("merges", "mean predicted", "mean measured"), rows)
-    )
+    heads = ("fold", "pairs", "sets of three and four", "their merges, by task")
+    expected = (f"{word}: `{arm}`" for word in SIZES.values() for arm in arms)
+    return table((*heads, *expected), rows)
 
 
 def multiway_harm() -> str:
-    """How often a planted harmful model is left out."""
-    found = read("multiway")["harm"]
-    names = {"plan": "plan", "tried": "plan that tries four"}
+    """How often a planted harmful model is left out; of the zoo's second build."""
+    report = read("multiway")["second build"]["harm"]
     rows = [
         (
-            names[plan], "any" if not one["harm"] else f"≥ {one['harm']}", one["kind"],
+            "any" if not one["harm"] else f"≥ {one['harm']}", one["kind"],
             f"{one['left_out']} of {one['cases']} ({one['left_out'] / one['cases']:.0%})",
             f"{one['all_others_kept']} of {one['cases']}",
             f"{one['reached']:.3f}", f"{one['oracle_without']:.3f}", f"{one['oracle_with']:.3f}",
         )
-        for plan in names
-        for one in found[plan]
+        for one in report["plan"]
     ]  # fmt: skip
     heads = (
-        "plan", "harm", "harmful model", "left out (goal ≥ 90 %)", "all others are kept",
+        "harm", "harmful model", "left out (goal ≥ 90 %)", "all others are kept",
         "the plan reaches", "best of the three", "best of 40 with all four",
     )  # fmt: skip
-    planted = ", ".join(f"{count} {kind}" for kind, count in found["planted"].items())
+    planted = ", ".join(f"{count} {kind}" for kind, count in report["planted"].items())
     return f"Planted: {planted}.\n\n" + table(heads, rows)
 
 
