@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.merger.files import carry_over, check_config, output_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.recipe import Recipe, Slice, Source, Step
+from simmerge_hub.weights.loaded.model import build_empty, read_refusal
 from tests import nano
 
 
@@ -173,6 +175,31 @@ def test_what_only_weights_or_only_the_config_have_is_said(tmp_path: Path) -> No
     assert passed.startswith("transformers passes over model.layers.1.")
     assert made_up.startswith("a stores no model.layers.0.self_attn.q_proj.bias (and 3 more)")
     assert not check_config(layout(tmp_path / "true", {})).notes
+
+
+def test_what_is_made_anew_or_read_by_own_code_is_not_refused(tmp_path: Path) -> None:
+    """Rotary frequencies that old models stored; models with code of their own."""
+    names = [f"model.layers.{n}.self_attn.rotary_emb.inv_freq" for n in (0, 1)]
+    for seed, folder in enumerate((tmp_path / "a", tmp_path / "b")):
+        tensors = nano.weights(seed) | {name: torch.ones(4) for name in names}
+        nano.save(folder, tensors, config=nano.CONFIG)
+    assert not check_config(layout(tmp_path, {})).notes
+    own = {"auto_map": {"AutoModelForCausalLM": "modeling.Own"}, "intermediate_size": 40}
+    (note,) = check_config(layout(tmp_path / "own", own, custom_code=True)).notes
+    assert note.startswith("the weights of a do not fit its config.json: ")
+    assert note.endswith(", unless it is loaded with its own code (trust_remote_code)")
+
+
+def test_infinity_is_read_as_transformers_writes_it() -> None:
+    from transformers import Mamba2Config
+
+    config = Mamba2Config(hidden_size=8, num_heads=2, head_dim=8, num_hidden_layers=1)
+    stated = {**json.loads(config.to_json_string()), "architectures": ["Mamba2Model"]}
+    assert stated["time_step_limit"] == [0.0, {"__float__": "Infinity"}]
+    model = build_empty(stated)
+    assert model is not None
+    assert model.config.time_step_limit == [0.0, float("inf")]
+    assert not read_refusal(stated)
 
 
 def test_a_count_of_layers_that_transformers_does_not_read(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from simmerge_hub.hub.files.cached import is_cached, local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.alignment.matching import RECOMPUTED
+from simmerge_hub.weights.loaded.names import RECOMPUTED
 
 RUNNING = re.compile(r"(.*\.)?running_(mean|var)")
 """Names of what batch normalisation counts over batches."""

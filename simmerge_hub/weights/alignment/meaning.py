@@ -14,7 +14,7 @@ from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of
-from simmerge_hub.weights.loaded.model import silence
+from simmerge_hub.weights.loaded.model import read_config, silence
 
 DECISIVE = re.compile(
     r"model_type|num_experts_per_tok|is_decoder|d_kv|(.*_)?head_dim|n_head"
@@ -119,11 +119,9 @@ def _all_differences(reference: Checkpoint, model: Checkpoint) -> list[tuple[str
 
 def _read(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """A config as transformers reads it, with all defaults; None if it cannot."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
     try:
         with silence():
-            return CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)).to_dict()
+            return read_config(config).to_dict()
     except Exception:  # whatever others wrote into a config
         return None
 

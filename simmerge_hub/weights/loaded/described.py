@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of, main_stack
 from simmerge_hub.weights.loaded.model import build_empty, read_refusal
-from simmerge_hub.weights.loaded.names import is_spare
+from simmerge_hub.weights.loaded.names import RECOMPUTED, is_spare
 from simmerge_hub.weights.loaded.origins import Origin, find_missing, find_origins
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 
@@ -73,7 +73,8 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
         Sentences about tensors of layers that transformers would pass over.
 
     Raises:
-        AlignmentError: a tensor that no model of this config can load.
+        AlignmentError: a tensor that no model of this config can load. With code of its own
+            (`auto_map`) it may: then that is a sentence too.
     """
     if _fits_at_sight(config, shapes):
         return []
@@ -88,7 +89,10 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
         if (origin := origins.get(parameter)) and (stored := _find_misfit(origin, wanted, shapes))
     ]
     if misfits:
-        raise _misfit_error(name, config, shapes, *misfits[0], len(misfits))
+        error = _misfit_error(name, config, shapes, *misfits[0], len(misfits))
+        if "auto_map" in config:
+            return [f"{error}, unless it is loaded with its own code (trust_remote_code)"]
+        raise error
     return list(_count_notes(name, model, shapes, origins))
 
 
@@ -122,7 +126,8 @@ def _count_notes(
 ) -> Iterator[str]:
     """Sentences about tensors of layers that only the weights, or only the config, know of."""
     used = {stored for origin in origins.values() for stored, _ in origin.stored}
-    spare = [n for n in shapes if n not in used and layer_of(n) and not is_spare(model, n)]
+    unused = [n for n in shapes if n not in used and layer_of(n)]
+    spare = [n for n in unused if not (RECOMPUTED.fullmatch(n) or is_spare(model, n))]
     absent = model._keys_to_ignore_on_load_missing or ()
     made_up = [
         n

@@ -15,11 +15,13 @@ from logging import CRITICAL
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 COUNTS = re.compile(r".*(layer|block|expert|depth|stage|group|head|codebook)s?(_.*)?")
 """Keys of a config that say how many modules there are."""
 TIED = "tie_word_embeddings"
+FLOATS = {name: float(name) for name in ("Infinity", "-Infinity", "NaN")}
+"""Numbers that JSON lacks: transformers writes {"__float__": "Infinity"}."""
 LARGEST_COUNT = 2048
 """No model has more modules of a kind than this."""
 
@@ -49,11 +51,28 @@ def read_refusal(config: Mapping[str, Any]) -> str:
         return ""
     try:
         with silence():
-            CONFIG_MAPPING[kind].from_dict(json.loads(json.dumps(config)))
+            read_config(config)
     except Exception as error:  # whatever others wrote into a config
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return lines[-1].strip().removeprefix("ValueError: ")
     return ""
+
+
+def read_config(config: Mapping[str, Any]) -> PreTrainedConfig:
+    """A config as transformers reads it from a file; it raises whatever transformers raises.
+
+    Args:
+        config: a config.json.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    stated = json.loads(json.dumps(config, default=str), object_hook=_read_float)
+    return CONFIG_MAPPING[stated["model_type"]].from_dict(stated)
+
+
+def _read_float(value: dict[str, Any]) -> Any:
+    tag = value.get("__float__")
+    return FLOATS.get(tag, value) if len(value) == 1 and isinstance(tag, str) else value
 
 
 def tie_groups(model: PreTrainedModel) -> list[list[str]]:
@@ -87,13 +106,12 @@ def _build(text: str) -> PreTrainedModel | None:
 def _instantiate(config: dict[str, Any]) -> PreTrainedModel | None:
     import torch
     import transformers
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     (name, *_) = config["architectures"]
     kind = getattr(transformers, name, None)
     if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
         return None
-    stated = CONFIG_MAPPING[config["model_type"]].from_dict(config)
+    stated = read_config(config)
     with torch.device("meta"):
         return kind(stated)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Headers = Mapping[str, TensorHeader]
 ONE_BY_ONE = (["MergeModulelist"], ["MergeModulelist", "Concatenate"])
 """What transformers does to experts that are stored one by one."""
+RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)")
+"""Buffers that models of old stored, and that transformers computes anew."""
 
 
 class Part(NamedTuple):
