@@ -15,6 +15,7 @@ from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of
 from simmerge_hub.weights.loaded.model import read_config, silence
+from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE
 
 DECISIVE = re.compile(
     r"model_type|num_experts_per_tok|is_decoder|d_kv|(.*_)?head_dim|n_head"
@@ -32,6 +33,8 @@ HARMLESS = re.compile(
     r"|use_return_dict|chunk_size_feed_forward|unsloth_.*|model_name|.*_path|language"
 )
 """Settings that say how a model is trained, stored or run, not what its weights compute."""
+PASSED_OVER = (HARMLESS, OTHER_SIZE)
+"""Sizes of further tables of embeddings are compared with those tables."""
 PREPARED = ("preprocessor_config.json", "video_preprocessor_config.json",
             "image_processor_config.json", "feature_extractor_config.json")  # fmt: skip
 """Files that say how pictures and sounds become numbers."""
@@ -132,7 +135,7 @@ def _differences(
     """At the top and in the parts of either kind; `stated`: only what both state."""
     for key in dict.fromkeys([*reference, *model]):
         wanted, said = reference.get(key), model.get(key)
-        if wanted == said or key in ELSEWHERE or HARMLESS.fullmatch(key):
+        if wanted == said or key in ELSEWHERE or any(p.fullmatch(key) for p in PASSED_OVER):
             continue
         if key.endswith("_config") and isinstance(wanted, dict) and isinstance(said, dict):
             for inner, *values in _differences(wanted, said, stated=stated):

@@ -22,6 +22,7 @@ COUNTS = re.compile(r".*(layer|block|expert|depth|stage|group|head|codebook)s?(_
 TIED = "tie_word_embeddings"
 FLOATS = {name: float(name) for name in ("Infinity", "-Infinity", "NaN")}
 """Numbers that JSON lacks: transformers writes {"__float__": "Infinity"}."""
+ERROR_CLASS = re.compile(r"^\w+Error: ")
 LARGEST_COUNT = 2048
 """No model has more modules of a kind than this."""
 
@@ -54,7 +55,7 @@ def read_refusal(config: Mapping[str, Any]) -> str:
             read_config(config)
     except Exception as error:  # whatever others wrote into a config
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return lines[-1].strip().removeprefix("ValueError: ")
+        return ERROR_CLASS.sub("", lines[-1].strip())
     return ""
 
 
