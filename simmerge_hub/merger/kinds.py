@@ -16,6 +16,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.alignment.meaning import HARMLESS
 from simmerge_hub.weights.layers import TOWER, layer_of, main_stack
+from simmerge_hub.weights.loaded.described import parts
 from simmerge_hub.weights.loaded.model import build_empty
 from simmerge_hub.weights.shapes import shapes
 
@@ -174,10 +175,12 @@ def _entry_lists(origins: Sequence[Origin]) -> dict[str, list[Any]]:
 
 def _number_lists(part: Mapping[str, Any], origins: Sequence[Origin]) -> dict[str, Any]:
     """Lists of layers, and counts of leading ones, for the output's numbers."""
-    first = origins[0].model
-    own = [number if model is first else -1 for model, number in origins]
     said: dict[str, Any] = {}
     for key, value in part.items():
+        own = [
+            number if any(each.get(key) == value for each in parts(model.config)) else -1
+            for model, number in origins
+        ]
         if isinstance(value, list) and NUMBERED.fullmatch(key):
             if value and all(type(each) is int for each in value):
                 said[key] = [place for place, number in enumerate(own) if number in value]

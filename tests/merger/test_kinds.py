@@ -89,6 +89,24 @@ def test_lists_that_a_config_leaves_at_the_default(tmp_path: Path) -> None:
     assert [kind[:4] for kind in kinds] == ["slid", "full", "slid", "slid", "full"]
 
 
+def test_numbers_of_layers_are_those_of_every_model_that_states_them(tmp_path: Path) -> None:
+    """Layers 0 to 3 of a, then 2 and 3 of b, of which the last is another kind in both."""
+    config = {**QWEN2, "mlp_only_layers": [3]}
+    torch.manual_seed(0)
+    model = transformers.Qwen2MoeForCausalLM(transformers.Qwen2MoeConfig(**{**SMALL, **config}))
+    for name in "ab":
+        model.save_pretrained(tmp_path / name)
+    steps = {n: Step(operator="passthrough", models=(n,), parameters={}) for n in "ab"}
+    spans = {"a": (0, 4), "b": (2, 4)}
+    recipe = Recipe(
+        base=None,
+        models=tuple(Source(name=name, folder=tmp_path / name) for name in "ab"),
+        slices=tuple(Slice(layers={n: spans[n]}, steps=(steps[n],)) for n in "ab"),
+    )
+    out = merge(recipe, tmp_path / "out").folder
+    assert json.loads((out / "config.json").read_text())["mlp_only_layers"] == [3, 5]
+
+
 @pytest.mark.parametrize(
     ("name", "config", "spans", "seen"),
     [

@@ -163,7 +163,8 @@ class Matcher:
             return True
         if self.unmatched == "refuse":
             return False
-        self.notes.append(f"{name} is copied: {' and '.join(missing)} lacks it")
+        verb = "lack" if missing[1:] else "lacks"
+        self.notes.append(f"{name} is copied: {' and '.join(missing)} {verb} it")
         return True
 
     def _reject(self, name: str, missing: Sequence[str], leader: str) -> None:

@@ -23,6 +23,7 @@ TIED = "tie_word_embeddings"
 FLOATS = {name: float(name) for name in ("Infinity", "-Infinity", "NaN")}
 """Numbers that JSON lacks: transformers writes {"__float__": "Infinity"}."""
 ERROR_CLASS = re.compile(r"^\w+Error: ")
+"""What transformers says before a reason."""
 LARGEST_COUNT = 2048
 """No model has more modules of a kind than this."""
 
