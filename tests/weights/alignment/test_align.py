@@ -48,6 +48,12 @@ def test_a_missing_tensor_and_more(tmp_path: Path) -> None:
         align_strict(models)
 
 
+def test_what_several_lack_is_copied(tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "base", ONE | {"x": torch.ones(1)})
+    models = [checkpoint(tmp_path / name, ONE) for name in "ab"]
+    assert align(models, base, unmatched="keep").notes == ("x is copied: a and b lack it",)
+
+
 def test_what_matches_keeps_the_order_of_the_reference(tmp_path: Path) -> None:
     base = checkpoint(tmp_path / "base", ONE | {"z": torch.ones(2, 2), "a": torch.ones(())})
     model = checkpoint(tmp_path / "b", ONE | {"a": torch.ones(()), "z": torch.ones(2, 2)})
