@@ -166,6 +166,7 @@ def _misfit_error(
         for key, value in _numbers(config)
         if value in wanted and value not in shape and value > 1
     ]
+    keys = [key for key in keys if "position" not in key] or keys  # as many by chance
     said = f", for it says {' or '.join(dict.fromkeys(keys))}" if keys else ""
     return AlignmentError(
         f"the weights of {name} do not fit its config.json: {stored} is {list(shape)}, and a model "
