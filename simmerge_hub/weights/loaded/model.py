@@ -50,8 +50,9 @@ def read_refusal(config: Mapping[str, Any]) -> str:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = config.get("model_type")
-    known = isinstance(kind, str) and kind in CONFIG_MAPPING
-    if "auto_map" in config or not known or not _is_small(config):
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        return ""
+    if "auto_map" in config or not _is_small(config):
         return ""
     try:
         with silence():
