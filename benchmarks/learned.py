@@ -6,7 +6,8 @@ Four catalogues of one's own, from near to far. Each has its models dealt into f
 a predictor is trained, by what `simmerge-hub learn` fits with, on measured pairs of the other folds
 together with the packaged table, and chooses for pairs whose models are both in the fold; so does a
 predictor that knows the packaged table alone. How much a row of the catalogue counts is settled on
-the fold's training rows (`selector.training.weighing`). All choose between the same arms; intervals
+the fold's training rows (`selector.training.weighing`); the predictors' size is that of
+`selection.json`, which was chosen on all of `zoo-v3`. All choose between the same arms; intervals
 resample the models.
 
 same      The zoo `zoo-more`: specialists the packaged predictor never saw, of the same three bases.

@@ -211,7 +211,8 @@ def train_without_fold(manifest: Manifest, fold: int) -> Predictor:
     The heads' sizes are the default ones. Half-widths of pairs' intervals, which only say how
     cautious a plan is, are the packaged ones; those of merges of many come from the same rows.
     """
-    path = BUILD / f"multiway-{fold}-{hashlib.sha256(MERGES.read_bytes()).hexdigest()[:8]}.json"
+    tables = b"".join(each.read_bytes() for each in (OUTCOMES, FEATURES, MERGES))
+    path = BUILD / f"multiway-{fold}-{hashlib.sha256(tables).hexdigest()[:8]}.json"
     if not path.exists():
         packaged = origin.find(None).predictor
         known, measured = learn_from(manifest, fold)

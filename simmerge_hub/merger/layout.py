@@ -11,14 +11,11 @@ from simmerge_hub.merger.carried import Carried, choose_files
 from simmerge_hub.merger.compute import check_operator
 from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.weights.alignment.align import Alignment, align
-from simmerge_hub.weights.alignment.buffers import (
-    buffer_notes,
-    is_made_anew,
-    running_notes,
-)
+from simmerge_hub.weights.alignment.buffers import buffer_notes, running_notes
 from simmerge_hub.weights.alignment.matching import TensorMatch
 from simmerge_hub.weights.layers import layer_of, main_stack
 from simmerge_hub.weights.loaded.conform import conform
+from simmerge_hub.weights.loaded.names import is_made_anew
 from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype, shapes
 from simmerge_hub.weights.tokens.speech import choose_speaker, default_template, is_template
 from simmerge_hub.weights.tokens.tokenizers import pipeline_notes

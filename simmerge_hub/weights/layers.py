@@ -30,10 +30,15 @@ class Layer(NamedTuple):
     rest: str
 
 
+def is_number(part: str) -> bool:
+    """Whether a part of a tensor's name numbers what is alike; no number is longer than nine."""
+    return part.isdecimal() and len(part) < 10
+
+
 def layer_of(name: str) -> Layer | None:
     """Which layer of which stack a tensor is in; None outside of all."""
     parts = name.split(".")
-    at = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
+    at = next((i for i, part in enumerate(parts) if is_number(part)), None)
     if at is None:
         return None
     return Layer(".".join(parts[:at]), int(parts[at]), ".".join(parts[at + 1 :]))

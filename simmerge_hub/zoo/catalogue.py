@@ -164,7 +164,7 @@ def _check_numbers(name: str, spec: SpecialistSpec | BaseSpec | PackagedSpec) ->
     for each in fields(spec):
         kinds = NUMBERS.get(str(each.type).removesuffix(" | None"))
         value = getattr(spec, each.name)
-        if kinds and value is not None and type(value) not in kinds:
+        if kinds and value is not None and not (type(value) in kinds and math.isfinite(value)):
             raise ValueError(f"{name}: {each.name} is {value!r}, which is no number of its kind")
 
 

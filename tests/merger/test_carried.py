@@ -105,6 +105,7 @@ def test_how_sentences_become_vectors_is_as_the_merged_models_share_it(tmp_path:
     for seed, name in enumerate("ab", 1):
         embedder(tmp_path / name, seed, 1.0, pooling="cls")
         stated["__version__"] = {"torch": name}
+        stated |= {"similarity_fn_name": None} if name == "b" else {}  # as if it were not there
         (tmp_path / name / "config_sentence_transformers.json").write_text(json.dumps(stated))
     report = merge(recipe(tmp_path, "a", "b", base="base"), tmp_path / "out")
     assert json.loads((report.folder / "1_Pooling/config.json").read_text()) == {

@@ -76,6 +76,7 @@ TEXT = Path(__file__).with_name("real") / "tiny.yaml"
         ("dtype: bfloat16", "dtype: float8", "no dtype 'float8', only float32, bfloat16"),
         ("rank: 4,", "rank: four,", "sum-lora: rank is 'four', which is no number of its kind"),
         ("seed: 1,", "seed: 1.5,", "seed is 1.5, which is no number of its kind"),
+        ("rate: 0.002", "rate: .inf", "learning_rate is inf, which is no number of its kind"),
     ],
 )
 def test_mistakes_in_a_zoo_of_a_packaged_base_are_named(

@@ -47,7 +47,7 @@ class Task:
         that say otherwise are not used.
         """
         own = self.scores.get(self.expert, 0.0)
-        shares = {m: score / own for m, score in self.scores.items() if score < own}
+        shares = {m: score / own for m, score in self.scores.items() if score < own > 0}
         return {**shares, self.expert: 1.0}
 
     @property

@@ -1,5 +1,6 @@
 """A merge in words: its recipe in one line, as papers call operators, and how it was chosen."""
 
+from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.tasks import Task
@@ -64,6 +65,10 @@ def speak_against(why: Why, recipe: Recipe) -> str:
     aim = why.objective
     objective = Objective(worst=aim.worst, weights=aim.weights, keep=aim.keep)
     known = {each.task: _relative(each) for each in why.tasks}
+    try:
+        objective.check(known)
+    except ObjectiveError:  # a record of a stranger's, whose objective says nothing
+        return ""
     short = shorten([*merged, *(each.expert for each in why.tasks)])
     for model in sorted(merged | {each.expert for each in why.tasks} if len(known) > 1 else ()):
         own = model_alone(model, known).spreads()

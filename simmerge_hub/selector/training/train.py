@@ -137,6 +137,9 @@ def _conditioned_forest(
 def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
     """Predict every row from rows that share no model with it, all choices made inside those.
 
+    But for how much a row of one's own counts (`weighing.weigh`): one number of four, settled once
+    on all of them, for each split anew would take as long again as all of this.
+
     Raises:
         PredictorError: no split leaves anything to train on.
     """
@@ -184,13 +187,16 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
 
 
 def digest(rows: Rows, merges: Merges | None = None) -> str:
-    """sha256 of what is learned from: keys, names, features, effects and gains; merges of many."""
+    """sha256 of what is learned from: keys, names, features, effects and gains, weights that are
+    not alike; merges of many."""
     sha = hashlib.sha256()
     keys = zip(rows.experts, rows.auxiliaries, rows.tasks, rows.regimes, strict=True)
     for part in (*keys, rows.names, rows.effect_names, [a.label for a in rows.arms]):
         sha.update("\0".join(part).encode() + b"\n")
     for numbers in (rows.values, rows.effects, rows.gains):
         sha.update(np.ascontiguousarray(numbers, dtype="<f8").tobytes())
+    if np.ptp(rows.weights) > 0:
+        sha.update(np.ascontiguousarray(rows.weights, dtype="<f8").tobytes())
     if merges is not None:
         for part in (*merges.models, merges.tasks, [a.label for a in merges.arms]):
             sha.update("\0".join(part).encode() + b"\n")

@@ -12,12 +12,10 @@ from simmerge_hub.hub.files.cached import is_cached, local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.alignment.matching import RECOMPUTED
+from simmerge_hub.weights.loaded.names import is_made_anew, list_first
 
 RUNNING = re.compile(r"(.*\.)?running_(mean|var)")
 """Names of what batch normalisation counts over batches."""
-FIXED = re.compile(r"(.*\.)?((attn|attention)\.bias|token_type_ids)")
-"""Names of masks and zeros that models of old stored, and new ones make anew."""
 VARIANCE = re.compile(r"(.*\.)?running_var")
 COMPARED_BYTES = 64 * 2**10
 """Bytes of a buffer that are fetched to compare it."""
@@ -43,12 +41,12 @@ def buffer_notes(reference: Checkpoint, models: Iterable[Checkpoint]) -> Iterato
         if apart:
             yield (
                 f"whole numbers are copied from {reference.name}, and {model.name} has others or "
-                f"none: {_list_first(apart)}"
+                f"none: {list_first(apart)}"
             )
         if more:
             yield (
                 f"whole numbers of {model.name} are left out, for {reference.name} has none such: "
-                f"{_list_first(more)}"
+                f"{list_first(more)}"
             )
 
 
@@ -58,21 +56,8 @@ def running_notes(merged: Iterable[str]) -> Iterator[str]:
     if running:
         yield (
             "running statistics of batch normalisation are merged as weights are: "
-            f"{_list_first(running)}; run the merge over some data in training mode to count anew"
+            f"{list_first(running)}; run the merge over some data in training mode to count anew"
         )
-
-
-def is_made_anew(name: str) -> bool:
-    """Whether transformers makes this buffer where none is stored.
-
-    Args:
-        name: of the stored tensor.
-    """
-    return bool(RECOMPUTED.fullmatch(name) or FIXED.fullmatch(name))
-
-
-def _list_first(names: Sequence[str]) -> str:
-    return f"{names[0]} (and {len(names) - 1} more)" if names[1:] else names[0]
 
 
 def _read_starts(model: Checkpoint, names: Sequence[str]) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ The reference is the base, or else the first model. The rules, in order:
   vocabularies are known.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -29,11 +28,11 @@ from simmerge_hub.weights.alignment.meaning import (
     label_conflicts,
 )
 from simmerge_hub.weights.layers import Placement, depths, layer_of, main_stack, place_slices
+from simmerge_hub.weights.loaded.names import RECOMPUTED
 from simmerge_hub.weights.tokens.embeddings import resize
 
 Span = Mapping[str, tuple[int, int]]
 """Model name -> layers [first, last) of one slice."""
-RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,8 @@ def _describe(first: Checkpoint, other: Checkpoint, name: str) -> str:
 
 
 def _settings(model: Checkpoint, name: str) -> Any:
-    """What a JSON file says, without versions of libraries; None if it is none or not there."""
+    """What a JSON file says, without versions of libraries and what is null, which is as if it were
+    not stated; None if it is none or not there."""
     if name not in model.files or not name.endswith(".json"):
         return None
     if model.files[name].size > LARGEST_LIST:
@@ -115,7 +116,9 @@ def _settings(model: Checkpoint, name: str) -> Any:
         read = read_json(local_file(model.location, name).read_bytes())
     except (DocumentError, ValueError, RecursionError):
         return None
-    return {k: v for k, v in read.items() if k != VERSIONS} if isinstance(read, dict) else read
+    if not isinstance(read, dict):
+        return read
+    return {k: v for k, v in read.items() if k != VERSIONS and v is not None}
 
 
 def _digest(model: Checkpoint, name: str) -> str:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of, main_stack
-from simmerge_hub.weights.loaded.model import build_empty, read_refusal
-from simmerge_hub.weights.loaded.names import is_spare
+from simmerge_hub.weights.loaded.model import LARGEST_COUNT, build_empty, read_refusal
+from simmerge_hub.weights.loaded.names import is_made_anew, is_spare, list_first
 from simmerge_hub.weights.loaded.origins import Origin, find_missing, find_origins
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 
@@ -104,11 +104,12 @@ def state_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _refuse_unreadable(name: str, config: Mapping[str, Any], shapes: Shapes) -> list[str]:
     """A note of a config that transformers refuses; an error where it miscounts layers."""
-    reason = read_refusal(config)
+    stated, stored = _count_layers(config), _count_stored(shapes)
+    many = f"it counts more than {LARGEST_COUNT:,} layers" if stated > LARGEST_COUNT else ""
+    reason = many or read_refusal(config)
     if not reason:
         return []
     seen = f"transformers does not read the config.json of {name}: {reason}"
-    stated, stored = _count_layers(config), _count_stored(shapes)
     if not (stated > stored or (stated < stored and COUNTED.search(reason))):
         return [seen]
     raise AlignmentError(
@@ -122,7 +123,8 @@ def _count_notes(
 ) -> Iterator[str]:
     """Sentences about tensors of layers that only the weights, or only the config, know of."""
     used = {stored for origin in origins.values() for stored, _ in origin.stored}
-    spare = [n for n in shapes if n not in used and layer_of(n) and not is_spare(model, n)]
+    known = {n for n in shapes if n in used or is_made_anew(n) or is_spare(model, n)}
+    spare = [n for n in shapes if n not in known and layer_of(n)]
     absent = model._keys_to_ignore_on_load_missing or ()
     made_up = [
         n
@@ -131,15 +133,11 @@ def _count_notes(
     ]
     if spare:
         yield (
-            f"transformers passes over {_list_first(spare)} of {name}: its config.json describes "
+            f"transformers passes over {list_first(spare)} of {name}: its config.json describes "
             "no such tensors"
         )
     if made_up:
-        yield f"{name} stores no {_list_first(made_up)}: transformers makes up what its config has"
-
-
-def _list_first(names: Sequence[str]) -> str:
-    return f"{names[0]} (and {len(names) - 1} more)" if names[1:] else names[0]
+        yield f"{name} stores no {list_first(made_up)}: transformers makes up what its config has"
 
 
 def _find_misfit(origin: Origin, wanted: tuple[int, ...], shapes: Shapes) -> str:
@@ -168,6 +166,7 @@ def _misfit_error(
         for key, value in _numbers(config)
         if value in wanted and value not in shape and value > 1
     ]
+    keys = [key for key in keys if "position" not in key] or keys  # as many by chance
     said = f", for it says {' or '.join(dict.fromkeys(keys))}" if keys else ""
     return AlignmentError(
         f"the weights of {name} do not fit its config.json: {stored} is {list(shape)}, and a model "
@@ -184,7 +183,8 @@ def _fits_at_sight(config: Mapping[str, Any], shapes: Shapes) -> bool:
     wanted = _decoder_shapes(part)
     layers = {at.number for name in shapes if (at := layer_of(name))}
     return (
-        layers == set(range(_count_layers(config)))
+        len(layers) == _count_layers(config)
+        and layers == set(range(len(layers)))
         and not any(value for key, value in part.items() if BIAS.fullmatch(key))
         and all(shape == wanted.get(_role(name)) for name, shape in shapes.items())
     )
@@ -244,14 +244,14 @@ def _count_layers(config: Mapping[str, Any]) -> int:
     """How many layers a config counts, of all its parts that know tokens; 0 if it does not."""
     stated = [
         part[key]
-        for part in parts(config)
+        for part in _parts(config)
         for key in LAYER_COUNTS
         if "vocab_size" in part and type(part.get(key)) is int
     ]
     return max(stated, default=0)
 
 
-def parts(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def _parts(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The config and those inside it: text_config, vision_config ..."""
     return [config, *(value for value in config.values() if isinstance(value, dict))]
 

@@ -22,6 +22,10 @@ COUNTS = re.compile(r".*(layer|block|expert|depth|stage|group|head|codebook)s?(_
 TIED = "tie_word_embeddings"
 LARGEST_COUNT = 2048
 """No model has more modules of a kind than this."""
+LABELS, LARGEST_LABELS = "num_labels", 100_000
+"""A name is made for each of as many labels as a config states."""
+REASON_SHOWN = 200
+"""Characters of what transformers says of a config."""
 
 
 def build_empty(config: Mapping[str, Any]) -> PreTrainedModel | None:
@@ -37,7 +41,8 @@ def build_empty(config: Mapping[str, Any]) -> PreTrainedModel | None:
 
 
 def read_refusal(config: Mapping[str, Any]) -> str:
-    """Why transformers does not read a config of a model it knows; "" if it does.
+    """Why transformers does not read a config of a model it knows; "" if it does, and of one that
+    is not given to it: it would make lists of any length that a config states.
 
     Args:
         config: a config.json.
@@ -45,14 +50,16 @@ def read_refusal(config: Mapping[str, Any]) -> str:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = config.get("model_type")
-    if "auto_map" in config or not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        return ""
+    if "auto_map" in config or not _is_small(config):
         return ""
     try:
         with silence():
             CONFIG_MAPPING[kind].from_dict(json.loads(json.dumps(config)))
     except Exception as error:  # whatever others wrote into a config
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return lines[-1].strip().removeprefix("ValueError: ")
+        return lines[-1].strip().removeprefix("ValueError: ")[:REASON_SHOWN]
     return ""
 
 
@@ -75,7 +82,7 @@ def part_config(config: Mapping[str, Any]) -> dict[str, Any]:
 @lru_cache(8)
 def _build(text: str) -> PreTrainedModel | None:
     config = json.loads(text)
-    if any(count > LARGEST_COUNT for count in _counts(config)):
+    if not _is_small(config):
         return None
     try:
         with silence():
@@ -98,12 +105,23 @@ def _instantiate(config: dict[str, Any]) -> PreTrainedModel | None:
         return kind(stated)
 
 
-def _counts(config: Mapping[str, Any]) -> Iterator[int]:
+def _is_small(config: Mapping[str, Any]) -> bool:
+    """Whether a config has no more modules and labels than are made in a moment."""
+    return all(
+        count <= (LARGEST_LABELS if key == LABELS else LARGEST_COUNT)
+        for key, count in _counts(config)
+    )
+
+
+def _counts(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """How many modules or labels there are, with the key that says so; of stages those of each."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from _counts(value)
-        elif type(value) is int and COUNTS.fullmatch(key) and not key.endswith(("_dim", "_size")):
-            yield value
+            continue
+        values = value if isinstance(value, list) else [value]
+        if key == LABELS or (COUNTS.fullmatch(key) and not key.endswith(("_dim", "_size"))):
+            yield from ((key, count) for count in values if type(count) is int)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Headers = Mapping[str, TensorHeader]
 ONE_BY_ONE = (["MergeModulelist"], ["MergeModulelist", "Concatenate"])
 """What transformers does to experts that are stored one by one."""
+RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)")
+"""Names of what follows from the config."""
+FIXED = re.compile(r"(.*\.)?((attn|attention)\.bias|token_type_ids)")
+"""Names of masks and zeros that models of old stored, and new ones make anew."""
 
 
 class Part(NamedTuple):
@@ -47,6 +51,20 @@ def is_spare(model: PreTrainedModel, name: str) -> bool:
     """Whether transformers passes over a stored tensor in silence: masks, extra heads."""
     patterns = model._keys_to_ignore_on_load_unexpected or ()
     return any(re.search(pattern, name) for pattern in patterns)
+
+
+def is_made_anew(name: str) -> bool:
+    """Whether transformers makes this buffer where none is stored.
+
+    Args:
+        name: of the stored tensor.
+    """
+    return bool(RECOMPUTED.fullmatch(name) or FIXED.fullmatch(name))
+
+
+def list_first(names: Sequence[str]) -> str:
+    """The first of these names, and how many more there are."""
+    return f"{names[0]} (and {len(names) - 1} more)" if names[1:] else names[0]
 
 
 def rename_like(
@@ -128,5 +146,5 @@ def expert_number(name: str, pattern: str) -> int | None:
     """The number that a stored name has where the pattern has a star; -1 without a star."""
     if "*" not in pattern:
         return -1
-    place = re.search(re.escape(pattern).replace(r"\*", r"(\d+)").replace(r"\\\.", r"\."), name)
+    place = re.search(re.escape(pattern).replace(r"\*", r"(\d{1,9})").replace(r"\\\.", r"\."), name)
     return int(place[1]) if place else None

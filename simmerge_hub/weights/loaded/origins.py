@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simmerge_hub.weights.layers import is_number
 from simmerge_hub.weights.loaded.model import build_empty
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def find_missing(config: Mapping[str, Any], names: Iterable[str]) -> set[str]:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+    return [(int(part), "") if is_number(part) else (-1, part) for part in name.split(".")]
 
 
 def _sibling_origins(origins: Mapping[str, Origin]) -> dict[str, Origin]:

@@ -59,7 +59,12 @@ def other_tables(
     Returns:
         Tensor name -> rows.
     """
-    stated = {n for part in _parts(config) for k, n in part.items() if OTHER_SIZE.fullmatch(k)}
+    stated = {
+        size
+        for part in _parts(config)
+        for key, size in part.items()
+        if OTHER_SIZE.fullmatch(key) and type(size) is int
+    }
     return {
         name: shape[0]
         for name, shape in shapes.items()

@@ -1,6 +1,7 @@
 """A recorded plan says of its merge what `plan` said: to make it, or rather not."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -49,3 +50,13 @@ def why(
 )
 def test_what_speaks_against_a_planned_merge(made: Why, said: str) -> None:
     assert speak_against(made, RECIPE) == said
+
+
+@pytest.mark.parametrize("weights", [{"code": 0.0, "math": 0.0}, {"nothing": 1.0}])
+def test_a_record_that_nobody_planned_is_shown_all_the_same(weights: dict[str, float]) -> None:
+    """Strangers' records: weights of nothing, scores below zero beside an expert's of zero."""
+    made = why(0.4, 0.4)
+    tasks = tuple(replace(task, scores={"org/a": 0.0, "org/b": -1.0}) for task in made.tasks)
+    assert "alone" in speak_against(replace(made, tasks=tasks), RECIPE)
+    aim = Aim(heading="mean", description="", weights=weights)
+    assert speak_against(replace(made, tasks=tasks, objective=aim), RECIPE) == ""

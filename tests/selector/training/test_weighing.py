@@ -8,7 +8,7 @@ from simmerge_hub.selector.models import linear, mixture
 from simmerge_hub.selector.models.mixture import Size
 from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
 from simmerge_hub.selector.tables.rows import join
-from simmerge_hub.selector.training.train import train
+from simmerge_hub.selector.training.train import digest, train
 from simmerge_hub.selector.training.weighing import WEIGHTS, combine, weigh
 
 SMALL = Size(heads=10, conditioned=25)
@@ -79,3 +79,10 @@ def test_a_predictor_says_how_much_its_own_rows_count(make_zoo):
     made = train([elsewhere(make_zoo)], others=[make_zoo(models=8)], arms=PAPER_ARMS[:2])
     assert made.report[OWN_WEIGHT] in WEIGHTS
     assert set(made.regimes) == {"small-0", "small-1", "other"}
+
+
+def test_what_was_learned_from_is_told_apart_by_weights(own):
+    """As it was where all rows count alike, whatever they count."""
+    assert digest(own.weighed(4.0)) == digest(own)
+    uneven = replace(own, weights=np.linspace(1.0, 2.0, len(own)))
+    assert digest(uneven) != digest(own)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
+from simmerge_hub.weights.tokens.embeddings import other_tables, vocabulary_tensors
 
 LLAMA = {
     "model.embed_tokens.weight": (20, 8),
@@ -62,3 +62,12 @@ def test_a_model_as_wide_as_its_vocabulary() -> None:
               "lm_head.weight": (8, 8), "lm_head.bias": (8,)}  # fmt: skip
     _, tensors = vocabulary_tensors(shapes, {"vocab_size": 8})
     assert tensors == {"wte.weight", "lm_head.weight", "lm_head.bias"}
+
+
+def test_a_further_table_knows_as_many_tokens_as_are_stated() -> None:
+    """What is stated as no number is of no table."""
+    shapes = {"table.weight": (12, 8), "embed_tokens.weight": (20, 8), "norm.weight": (12,)}
+    stated = {"vocab_size": 20, "vocab_size_per_layer_input": 12}
+    assert other_tables(shapes, stated, {"embed_tokens.weight"}) == {"table.weight": 12}
+    for odd in ([12], {"a": 12}, "12", True, None):
+        assert other_tables(shapes, {"vocab_size_per_layer_input": odd}, ()) == {}
