@@ -51,6 +51,8 @@ TABLES = HERE.parent / "recipes" / "outcomes"
 FILE = HERE / "learned.json"
 PACKAGED, MORE, REAL = "zoo-v3", "zoo-more", "zoo-real"
 FOLDS, SEED = 3, 0
+FOLDS_OF_BASE = 5
+"""Where pairs across two folds are tested as well, as in `predictor train`."""
 Predictions = dict[str, Floats]
 """Who predicts -> [rows, arms]; NaN where a row was not tested."""
 
@@ -104,7 +106,7 @@ def compare_bases(size: Size) -> Any:
     for base in sorted(set(every.regimes)):
         places = np.flatnonzero(bases == base)
         own, others = every.take(places), every.take(np.flatnonzero(bases != base))
-        folds = _folds(own)
+        folds = _folds(own, FOLDS_OF_BASE, across=True)
         part = learn(own, others, folds, size) | {"alone": alone(own, folds, size)}
         spots = {name: np.full(every.gains.shape, np.nan) for name in part}
         for name, each in part.items():
@@ -173,8 +175,8 @@ def _rows(name: str, outcomes: Outcomes, arms: Sequence[Arm]) -> Rows:
     return join(outcomes, load_features(TABLES / f"{name}-features.jsonl.gz"), arms)
 
 
-def _folds(own: Rows, count: int = FOLDS) -> list[Fold]:
-    return [(part.test, part.train) for part in splits(own, count, seed=SEED, across=False)]
+def _folds(own: Rows, count: int = FOLDS, *, across: bool = False) -> list[Fold]:
+    return [(part.test, part.train) for part in splits(own, count, seed=SEED, across=across)]
 
 
 def _predict(known: Rows, test: Rows, size: Size) -> Floats:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import show
-from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.bandit.history import Suggestion
@@ -26,6 +25,8 @@ def gates(report: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
 
 def report(measured: Mapping[str, Any]) -> None:
     """How a predictor does on held-out models, beside everything simpler."""
+    from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
+
     for name, result in measured["sets"].items():
         _strategies(f"Gap closed on held-out models, the expert's task, arms: {name}", result)
     for name, result in measured["pairs"].items():
