@@ -16,7 +16,7 @@ SETS = {
     "across": {
         3: {"skills": 20, "half": 20, "large": 20}, 4: {"skills": 180, "half": 60, "large": 40}
     },
-    "test": {3: {"skills": 41, "half": 22, "large": 3}, 4: {"skills": 9, "half": 3, "large": 0}},
+    "test": {3: {"skills": 41, "half": 22, "large": 3}, 4: {"skills": 18, "half": 6, "large": 0}},
 }  # fmt: skip
 """How many sets of a size are drawn from each base's models: of one fold, those to train on before
 those to test; `across` two folds, to train on too."""
