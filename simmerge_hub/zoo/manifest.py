@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.zoo.precision import running_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -147,10 +148,16 @@ def load_folder(folder: Path, dtype: Any) -> PreTrainedModel:
 
 
 def cast_for_exams(manifest: Manifest, model: PreTrainedModel) -> PreTrainedModel:
-    """`model` itself, its weights in the dtype that this zoo's exams are taken in."""
+    """`model` itself, its weights rounded to the dtype of this zoo's exams.
+
+    They stay in it, or are in float32 where the processor would run it slower (`zoo.precision`).
+    """
     import torch
 
-    return model.to(getattr(torch, manifest.dtype))  # type: ignore[return-value]
+    if manifest.dtype == "float32":
+        return model.float()  # type: ignore[return-value]
+    rounded = model.to(getattr(torch, manifest.dtype))  # type: ignore[call-arg]
+    return rounded.to(running_dtype())  # type: ignore[return-value]
 
 
 def base_of(manifest: Manifest, model: str) -> str:

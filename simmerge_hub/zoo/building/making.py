@@ -18,6 +18,7 @@ from simmerge_hub.zoo.manifest import (
     load_model,
     weights_sha256,
 )
+from simmerge_hub.zoo.precision import running_dtype
 from simmerge_hub.zoo.real.codec import codec_of
 from simmerge_hub.zoo.real.gguf import make_base, sha256_of
 from simmerge_hub.zoo.real.training import train_text
@@ -72,7 +73,7 @@ def _train_and_save(
     task, origin = catalogue.tasks[spec.task], manifest.path(spec.base)
     named = f"{catalogue.namespace}/{spec.base}"
     if isinstance(catalogue.bases[spec.base], PackagedSpec):
-        dtype = torch.bfloat16 if spec.mode == "lora" else torch.float32
+        dtype = running_dtype() if spec.mode == "lora" else torch.float32
         trained = train_text(load_folder(origin, dtype), task, spec, codec_of(origin))
         _save(trained, folder, base=named, reads_as=origin)
     else:

@@ -1,8 +1,8 @@
 """Specialists of a real language model: answers only, a short loss, half precision in between.
 
 The vocabulary is most of such a model, so the head sees only the positions that an answer stands
-at. Matrices are multiplied in bfloat16, what is trained is kept in float32, and what leaves is
-rounded to bfloat16 when it is saved. Training stops on steps, never on time.
+at. Matrices are multiplied in bfloat16 where the processor does that (`zoo.precision`), what is
+trained is kept in float32, and what leaves is rounded to bfloat16 when it is saved. Training stops on steps, never on time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from simmerge_hub.zoo.precision import running_dtype
 from simmerge_hub.zoo.real.codec import Codec
 from simmerge_hub.zoo.tasks import Example, Task, examples
 from simmerge_hub.zoo.training import IGNORED, PROJECTIONS, SpecialistSpec, pace, tensors
@@ -32,7 +33,7 @@ def train_text(
     """`base` after it learned `task`; `base` itself is used up.
 
     Args:
-        base: in bfloat16 for mode `lora`, in float32 otherwise.
+        base: in `running_dtype()` for mode `lora`, in float32 otherwise.
         task: in natural language.
         spec: how; `replay` is not for a base whose own training data nobody here has.
         codec: of the base.
@@ -97,7 +98,8 @@ def answer_loss(model: Any, ids: Tensor, labels: Tensor) -> Tensor:
 
     wanted = labels[:, 1:]
     kept = wanted != IGNORED
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    half = running_dtype() == torch.bfloat16
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
         hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[kept])
     return cross_entropy(logits.float(), wanted[kept])
