@@ -122,7 +122,7 @@ def judge_cases(
         told = {label: float(asked.predicted[i, place]) for label, place in places.items()}
         order = sorted(told, key=lambda label: -told[label])
         leads = {label: told[order[0]] - told[label] for label in order}
-        trusts.append(grounds.by(apart.beyond(asked.distances[i]), order, leads))
+        trusts.append(grounds.by(apart, order, leads))
     gains = [{label: float(row[place]) for label, place in places.items()} for row in asked.gains]
     return summary(trusts, gains, asked.first.tolist(), asked.second.tolist())
 

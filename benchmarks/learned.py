@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from learned_plans import Told, judge_plans, tell
 from worlds import without
 
 from simmerge_hub.operators import ARMS, BALANCED, FED_ARMS, Arm, find
@@ -45,6 +46,7 @@ from simmerge_hub.selector.tables.rows import (
 )
 from simmerge_hub.selector.training import weighing
 from simmerge_hub.selector.training.objectives import Cases, both_tasks, each_task
+from simmerge_hub.selector.training.scenarios import sizes_of
 
 HERE = Path(__file__).parent
 TABLES = HERE.parent / "recipes" / "outcomes"
@@ -102,17 +104,34 @@ def compare_domains(size: Size) -> Any:
 def compare_bases(size: Size) -> Any:
     """The same where only the catalogue has models of a base."""
     (every,) = _load(PACKAGED)
+    sizes = sizes_of(every, load_outcomes(TABLES / f"{PACKAGED}.jsonl.gz").provenance)
     bases, predictions = np.array(every.regimes), dict[str, Floats]()
+    told: dict[str, list[tuple[Places, Told]]] = {"packaged": [], "learned": []}
     for base in sorted(set(every.regimes)):
-        places = np.flatnonzero(bases == base)
-        own, others = every.take(places), every.take(np.flatnonzero(bases != base))
+        places, far = np.flatnonzero(bases == base), np.flatnonzero(bases != base)
+        own, others = every.take(places), every.take(far)
         folds = _folds(own, FOLDS_OF_BASE, across=True)
         part = learn(own, others, folds, size) | {"alone": alone(own, folds, size)}
         spots = {name: np.full(every.gains.shape, np.nan) for name in part}
         for name, each in part.items():
             spots[name][places] = each
         _fill(predictions, spots)
-    return judge(every, predictions)
+        test, known = (own, sizes[places]), (others, sizes[far])
+        whole = [(np.arange(len(own)), np.arange(len(others)))]
+        told["packaged"] += [(places, tell(known, test, whole, part["packaged"], size))]
+        weight = weighing.weigh(own, others, size=size, seed=SEED)
+        both = (
+            weighing.combine(own, [others], weight),
+            np.concatenate([sizes[places], sizes[far]]),
+        )
+        at = len(own) + np.arange(len(others))
+        seen = [(asked, np.concatenate([train, at])) for asked, train in folds]
+        told["learned"] += [(places, tell(both, test, seen, part["learned"], size))]
+    plans = {
+        name: judge_plans(every, told, [every.arms[i] for i in columns])
+        for name, columns in _arm_sets(every.arms)
+    }
+    return judge(every, predictions) | {"plans": plans}
 
 
 def compare_real(size: Size) -> Any:

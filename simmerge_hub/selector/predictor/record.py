@@ -43,9 +43,16 @@ class Cases:
             distances=self.distances[places],
         )
 
-    def beyond(self, coordinates: Floats) -> "Cases":
-        """Those at least as far from their training as `coordinates` [3]: nearer in none."""
-        return self.take(np.all(self.distances >= coordinates, axis=1))
+    def beyond(self, coordinates: Floats, models: int) -> "Cases":
+        """Those at least as far from their training as `coordinates` [3]: nearer in none.
+
+        Of these the nearest in scale that are of so many `models`; all of them where none are. What
+        is foreseen of models of another size errs far more than what is foreseen of one's own.
+        """
+        far = self.take(np.all(self.distances >= coordinates, axis=1))
+        scales = far.distances[:, 0]
+        near = (far.take(scales <= scale) for scale in np.unique(scales))
+        return next((cases for cases in near if cases.models >= models), far)
 
     @property
     def models(self) -> int:

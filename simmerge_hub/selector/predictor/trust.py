@@ -1,8 +1,8 @@
 """Whether a ranking is acted on: only where held-out pairs at least as far away show that it pays.
 
 The arm ranked first leads the *safe* one by some amount. On held-out pairs at least as far from
-their training (in no coordinate nearer), leads no larger than that were too high by some amount on
-average. The ranking is followed if the lead exceeds the upper confidence bound of that error,
+their training (in no coordinate nearer, and of those the nearest in scale that are enough), leads
+no larger than that were too high by some amount on average. The ranking is followed if the lead exceeds the upper confidence bound of that error,
 models drawn anew; else the safe arm is taken, the fixed one that did best on those pairs. Where too
 few models were held out so far away nothing can be shown, and the safe arm is the one that did best
 in the farthest outcomes there are (`predictor.measured`).
@@ -83,14 +83,10 @@ class Grounds:
     alpha: float
     far: str = ""
 
-    def reach(self) -> Cases:
-        """The held-out rows at least as far away."""
-        return self.record.each_task(self.pattern).beyond(self.coordinates)
-
     @property
     def is_enough(self) -> bool:
         """Whether anything can be shown so far away."""
-        return self.reach().models >= min_models(self.alpha)
+        return self._reach(self.record.each_task(self.pattern)).models >= min_models(self.alpha)
 
     def weigh(self, ranked: Sequence[str], leads: Mapping[str, float], *, both: bool) -> Trust:
         """Whether the first of some arms is taken, or the safe one.
@@ -101,10 +97,14 @@ class Grounds:
             both: judge by pairs on both their tasks at once, instead of one task.
         """
         one = self.record.both_tasks if both else self.record.each_task
-        return self.by(one(self.pattern).beyond(self.coordinates), ranked, leads)
+        return self.by(one(self.pattern), ranked, leads)
 
-    def by(self, cases: Cases, ranked: Sequence[str], leads: Mapping[str, float]) -> Trust:
-        """The same by these held-out cases."""
+    def _reach(self, cases: Cases) -> Cases:
+        return cases.beyond(self.coordinates, min_models(self.alpha))
+
+    def by(self, known: Cases, ranked: Sequence[str], leads: Mapping[str, float]) -> Trust:
+        """The same by those of `known` held-out cases that are at least as far."""
+        cases = self._reach(known)
         arms = [(i, a) for i, a in enumerate(self.record.arms) if a.label in ranked]
         if cases.models < min_models(self.alpha) or not arms:
             return self._abstain(ranked, leads, cases)

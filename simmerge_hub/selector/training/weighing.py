@@ -35,6 +35,8 @@ def weigh(own: Rows, others: Rows, *, size: Size | None = None, seed: int) -> fl
         return WEIGHTS[0]
     enough = next((i for i, w in enumerate(WEIGHTS) if w * len(own) >= len(others)), len(WEIGHTS))
     candidates = WEIGHTS[: enough + 1]
+    if len(candidates) == 1:
+        return candidates[0]
     errors = np.zeros((len(candidates), len(parts)))
 
     def judge(place: tuple[int, int]) -> None:

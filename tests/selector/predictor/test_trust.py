@@ -37,6 +37,19 @@ def record(predicted: Any, gains: Any, far: Any = FAR) -> Record:
     )
 
 
+def join(one: Record, other: Record) -> Record:
+    """The rows of both."""
+    return Record(
+        arms=ARMS,
+        kinds=(*one.kinds, *other.kinds),
+        experts=np.concatenate([one.experts, other.experts]),
+        auxiliaries=np.concatenate([one.auxiliaries, other.auxiliaries]),
+        gains=np.concatenate([one.gains, other.gains]),
+        predicted={"complete": np.concatenate([r.predicted["complete"] for r in (one, other)])},
+        distances={"complete": np.concatenate([r.distances["complete"] for r in (one, other)])},
+    )
+
+
 def weigh(known: Record, lead: float, at: Any = (0.0, 0.0, 0.1), **options: Any) -> Trust:
     """Linear is ranked first, and leads TIES and SLERP by so much."""
     grounds = Grounds(
@@ -89,6 +102,27 @@ def test_evidence_that_is_nearer_in_one_coordinate_shows_nothing(place: int) -> 
     found = weigh(TRUE, 0.9, at)
     assert (found.followed, found.chosen, found.cases) == (False, LINEAR, 0)
     assert np.isinf(found.error)
+
+
+def test_models_of_another_size_do_not_speak_where_enough_of_ones_own_do() -> None:
+    """Leads are right at the size that was trained on, and too high by 0.5 at another."""
+    near, other = (
+        record((0.6, 0.5, 0.5), (0.6, 0.5, 0.5), (0.0, 0.1, 0.3)),
+        record((0.6, 0.1, 0.1), (0.1, 0.1, 0.1), FAR),
+    )
+    known = join(near, other)
+    found = weigh(known, 0.1)
+    assert found.followed
+    assert found.cases == len(near)
+    assert found.error == pytest.approx(0, abs=1e-9)
+    away = weigh(known, 0.4, (0.1, 0.0, 0.1))
+    assert (away.followed, away.chosen) == (False, away.safe)
+
+
+def test_where_too_few_models_are_of_ones_own_size_the_next_speak_too() -> None:
+    near = record((0.6, 0.5, 0.5), (0.6, 0.5, 0.5), (0.0, 0.1, 0.3))
+    few = near.take((near.experts < 3) & (near.auxiliaries < 3))
+    assert weigh(join(few, TRUE), 0.2).cases == len(few) + len(TRUE)
 
 
 def test_beyond_all_evidence_the_safe_arm_is_the_best_of_the_farthest_outcomes() -> None:
