@@ -2,10 +2,11 @@
 
 The arm ranked first leads the *safe* one by some amount. On held-out pairs at least as far from
 their training (in no coordinate nearer, and of those the nearest in scale that are enough), leads
-no larger than that were too high by some amount on average. The ranking is followed if the lead exceeds the upper confidence bound of that error,
-models drawn anew; else the safe arm is taken, the fixed one that did best on those pairs. Where too
-few models were held out so far away nothing can be shown, and the safe arm is the one that did best
-in the farthest outcomes there are (`predictor.measured`).
+no larger than that were too high by some amount on average. The ranking is followed if the lead
+exceeds the upper confidence bound of that error, models drawn anew; else the safe arm is taken, the
+fixed one that did best on those pairs. Where too few models were held out so far away nothing can
+be shown, and the safe arm is the one that did best in the farthest outcomes there are
+(`predictor.measured`).
 """
 
 import math

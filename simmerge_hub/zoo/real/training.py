@@ -2,7 +2,8 @@
 
 The vocabulary is most of such a model, so the head sees only the positions that an answer stands
 at. Matrices are multiplied in bfloat16 where the processor does that (`zoo.precision`), what is
-trained is kept in float32, and what leaves is rounded to bfloat16 when it is saved. Training stops on steps, never on time.
+trained is kept in float32, and what leaves is rounded to bfloat16 when it is saved. Training stops
+on steps, never on time.
 """
 
 from __future__ import annotations

@@ -105,18 +105,16 @@ def test_evidence_that_is_nearer_in_one_coordinate_shows_nothing(place: int) -> 
 
 
 def test_models_of_another_size_do_not_speak_where_enough_of_ones_own_do() -> None:
-    """Leads are right at the size that was trained on, and too high by 0.5 at another."""
-    near, other = (
-        record((0.6, 0.5, 0.5), (0.6, 0.5, 0.5), (0.0, 0.1, 0.3)),
-        record((0.6, 0.1, 0.1), (0.1, 0.1, 0.1), FAR),
-    )
+    """Leads are right at the size that was trained on, and too high by half at another."""
+    near = record((0.6, 0.5, 0.5), (0.6, 0.5, 0.5), (0.0, 0.1, 0.3))
+    other = record((0.6, 0.1, 0.1), (0.1, 0.12, 0.1), FAR)
     known = join(near, other)
     found = weigh(known, 0.1)
     assert found.followed
     assert found.cases == len(near)
     assert found.error == pytest.approx(0, abs=1e-9)
     away = weigh(known, 0.4, (0.1, 0.0, 0.1))
-    assert (away.followed, away.chosen) == (False, away.safe)
+    assert (away.followed, away.chosen) == (False, TIES)
 
 
 def test_where_too_few_models_are_of_ones_own_size_the_next_speak_too() -> None:
