@@ -16,7 +16,7 @@ from simmerge_hub.merger.kinds import Origin, carry_kinds, is_by_layer
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
-from simmerge_hub.weights.loaded.described import refuse_lost, refuse_misfits, state_alike
+from simmerge_hub.weights.loaded.described import parts, refuse_lost, refuse_misfits, state_alike
 from simmerge_hub.weights.loaded.origins import find_missing
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
@@ -83,7 +83,7 @@ def output_config(layout: Layout) -> dict[str, Any]:
     """
     main = layout.reference
     config = _deep_copy(main.config)
-    for part in _parts(config):
+    for part in parts(config):
         for key in DROPPED_KEYS:
             part.pop(key, None)
     config["dtype"] = layout.recipe.dtype
@@ -97,7 +97,7 @@ def output_config(layout: Layout) -> dict[str, Any]:
         for part, stated in _pair_parts(config, _token_ids(chosen)):
             part |= {key: stated[key] for key in SPECIAL_TOKEN_IDS if key in part and key in stated}
     if layout.alignment.untied:
-        for part in _parts(config):
+        for part in parts(config):
             if "tie_word_embeddings" in part or part is config:
                 part["tie_word_embeddings"] = False
     if layout.recipe.slices:
@@ -187,11 +187,6 @@ def _deep_copy(config: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config))
 
 
-def _parts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The config and those inside it: text_config, vision_config ..."""
-    return [config, *(value for value in config.values() if isinstance(value, dict))]
-
-
 def _set_vocabulary(
     config: dict[str, Any], before: int | None, size: int, stay: Container[int | None]
 ) -> None:
@@ -199,7 +194,7 @@ def _set_vocabulary(
 
     `stay` are the rows of tables that have a row for each of the first tokens only.
     """
-    for part in _parts(config):
+    for part in parts(config):
         keys = [k for k in part if OTHER_SIZE.fullmatch(k) and before not in stay]
         part |= {key: size for key in ["vocab_size", *keys] if part.get(key) == before}
 
@@ -213,7 +208,7 @@ def _set_layers(config: dict[str, Any], layout: Layout) -> None:
         )
     _, before = main_stack(shapes(layout.reference), layout.reference.config)
     after = sum(part.depth for part in layout.recipe.slices)
-    counted = [(p, key) for p in _parts(config) for key in LAYER_COUNTS if p.get(key) == before]
+    counted = [(p, key) for p in parts(config) for key in LAYER_COUNTS if p.get(key) == before]
     text = [(part, key) for part, key in counted if "vocab_size" in part]
     if not counted:
         raise RecipeError(

@@ -178,7 +178,7 @@ def _number_lists(part: Mapping[str, Any], origins: Sequence[Origin]) -> dict[st
     said: dict[str, Any] = {}
     for key, value in part.items():
         own = [
-            number if any(each.get(key) == value for each in parts(model.config)) else -1
+            number if any(each.get(key) == value for each in parts(dict(model.config))) else -1
             for model, number in origins
         ]
         if isinstance(value, list) and NUMBERED.fullmatch(key):

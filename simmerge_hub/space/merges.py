@@ -73,9 +73,8 @@ class Merges:
 
     def say_stopped(self, request: gr.Request) -> Updates:
         """Once more, after words that were on their way when it was stopped."""
-        sleep(2 * work.LOOK_SECONDS)
-        begun = self.desk.is_at_work(str(request.session_hash))
-        return {self.done.status: gr.update() if begun else sections.status_line("Stopped").text}
+        stopped = self.desk.stays_stopped(str(request.session_hash))
+        return {self.done.status: sections.status_line("Stopped").text if stopped else gr.update()}
 
     def push(
         self, folder: str, repo: str, proposal: bool, private: bool, licence: str | None

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
-from time import sleep
 from typing import Any
 
 import gradio as gr
@@ -98,9 +97,8 @@ class Plans:
 
     def say_stopped(self, request: gr.Request) -> Updates:
         """Once more, after words that were on their way when it was stopped."""
-        sleep(2 * work.LOOK_SECONDS)
-        begun = self.desk.is_at_work(str(request.session_hash))
-        return {self.asked.status: gr.update() if begun else sections.status_line("Stopped").text}
+        stopped = self.desk.stays_stopped(str(request.session_hash))
+        return {self.asked.status: sections.status_line("Stopped").text if stopped else gr.update()}
 
     def draw(self, made: Answer | None) -> str:
         """The similarity map of the models of an answer."""

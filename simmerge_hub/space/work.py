@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, sleep
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
@@ -46,9 +46,10 @@ class Desk:
         self._stops[visitor] = threading.Event()
         return self._stops[visitor]
 
-    def is_at_work(self, visitor: str) -> bool:
-        """Whether this visitor has begun something and not stopped it."""
-        return visitor in self._stops
+    def stays_stopped(self, visitor: str) -> bool:
+        """Whether this visitor begins nothing while the last words of what was stopped arrive."""
+        sleep(2 * LOOK_SECONDS)
+        return visitor not in self._stops
 
     def stop(self, visitor: str) -> None:
         """Stop what a visitor has begun, if anything."""

@@ -30,13 +30,16 @@ from dataclasses import dataclass, field, fields
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from simmerge_hub.documents import read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.zoo.real.domains import find_task
 from simmerge_hub.zoo.tasks import DOMAINS, Task, task
 from simmerge_hub.zoo.training import BaseSpec, Mode, PackagedSpec, SpecialistSpec, Targets
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 VERSION = 1
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -138,7 +141,9 @@ def _catalogue(entries: dict[str, Any]) -> Catalogue:
     pairs = Pairs(**entries.pop("pairs", {}))
     if entries.get("dtype", "float32") not in get_args(Dtype):
         raise ValueError(f"no dtype {entries['dtype']!r}, only {', '.join(get_args(Dtype))}")
-    return Catalogue(bases=bases, tasks=tasks, specialists=specialists, pairs=pairs, **entries)
+    zoo = Catalogue(bases=bases, tasks=tasks, specialists=specialists, pairs=pairs, **entries)
+    _check_numbers("the zoo", zoo)
+    return zoo
 
 
 def _tasks(named: dict[str, str] | None) -> dict[str, Task]:
@@ -152,14 +157,16 @@ def _tasks(named: dict[str, str] | None) -> dict[str, Task]:
 def _draw(*, learning_rate: list[float], steps: list[int], **rest: Any) -> Draw:
     (low, high), (few, many) = learning_rate, steps
     rest |= {key: tuple(rest[key]) for key in ("tasks", "modes") if key in rest}
-    return Draw(learning_rate=(float(low), float(high)), steps=(few, many), **rest)
+    draw = Draw(learning_rate=(float(low), float(high)), steps=(few, many), **rest)
+    _check_numbers("a draw", draw)
+    return draw
 
 
 def _base(**spec: Any) -> BaseSpec | PackagedSpec:
     return PackagedSpec(**spec) if "package" in spec else BaseSpec(**spec)
 
 
-def _check_numbers(name: str, spec: SpecialistSpec | BaseSpec | PackagedSpec) -> None:
+def _check_numbers(name: str, spec: DataclassInstance) -> None:
     """What is said to be a number is one: a text would be noticed only when training begins."""
     for each in fields(spec):
         kinds = NUMBERS.get(str(each.type).removesuffix(" | None"))

@@ -96,6 +96,7 @@ def test_mistakes_in_a_zoo_of_a_packaged_base_are_named(
         ("mode: mlp", "mode: half", "no mode 'half', only full, mlp, attention, lora"),
         ("code/rotate-previous", "code/nothing", "no task code/nothing"),
         ("probes: 8", "probs: 8", "probs"),
+        ("probes: 8", "probes: eight", "the zoo: probes is 'eight', which is no number of its"),
         ("mode: mlp", "mode: lora, rank: 4", "math: rank and targets are for bases from a package"),
         ("bases:", "bases: [", "is not a zoo"),
     ],

@@ -32,7 +32,9 @@ def fit(rows: Rows, *, trees: int, seed: int) -> "Booster":
     from xgboost import DMatrix, train
 
     inputs, gains = examples(rows, seed)
-    weights = heads.shares(rows, np.repeat(np.tile(np.arange(len(rows)), 2), len(rows.arms)))
+    weights = heads.example_weights(
+        rows, np.repeat(np.tile(np.arange(len(rows)), 2), len(rows.arms))
+    )
     data = DMatrix(inputs, label=gains, weight=weights, nthread=1)
     return train(SETTINGS | {"seed": seed}, data, num_boost_round=trees)
 

@@ -44,7 +44,7 @@ def fit(rows: Rows, line: Linear, *, trees: int, seed: int) -> "list[Booster]":
 
     values, places, _ = augment(rows, seed)
     rest = rows.gains[places] - linear.predict(line, values)
-    weights = shares(rows, places)
+    weights = example_weights(rows, places)
     data = [DMatrix(values, label=column, weight=weights, nthread=1) for column in rest.T]
 
     def one(column: int) -> "Booster":
@@ -95,10 +95,9 @@ def augment(rows: Rows, seed: int) -> tuple[Floats, Places, Places]:
     return np.concatenate([rows.values, hidden]), np.tile(np.arange(len(rows)), 2), drawn_of_all
 
 
-def shares(rows: Rows, places: Places) -> Floats | None:
+def example_weights(rows: Rows, places: Places) -> Floats | None:
     """[places]: how much each example counts, 1 on average over rows; None: all alike."""
-    weights = rows.weights / rows.weights.mean()
-    return None if np.ptp(weights) == 0 else weights[places]
+    return None if np.ptp(rows.weights) == 0 else rows.shares[places]
 
 
 def text(head: "Booster") -> str:

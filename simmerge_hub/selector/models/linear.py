@@ -38,7 +38,7 @@ def fit(rows: Rows, penalty: float) -> Linear:
 
     Rows count by their weights, whose mean is taken to be 1.
     """
-    shares = (rows.weights / rows.weights.mean())[:, None]
+    shares = rows.shares[:, None]
     mean, spread = _moments(rows.values, shares)
     known = standardise(rows.values, mean, spread)
     intercept = (shares * rows.gains).sum(axis=0) / len(rows)

@@ -64,6 +64,11 @@ class Rows:
         """Every model that occurs, sorted."""
         return tuple(sorted({*self.experts, *self.auxiliaries}))
 
+    @property
+    def shares(self) -> Floats:
+        """[n]: the weights with a mean of 1."""
+        return self.weights / self.weights.mean()
+
     def take(self, places: Places) -> "Rows":
         """The rows at `places`, in that order."""
         return replace(

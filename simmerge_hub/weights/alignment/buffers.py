@@ -21,7 +21,7 @@ COMPARED_BYTES = 64 * 2**10
 """Bytes of a buffer that are fetched to compare it."""
 
 
-def buffer_notes(reference: Checkpoint, models: Iterable[Checkpoint]) -> Iterator[str]:
+def buffer_notes(reference: Checkpoint, models: Sequence[Checkpoint]) -> Iterator[str]:
     """Sentences about whole and truth values of models that the output does not have.
 
     Values are compared too, of large ones those at their beginning.
@@ -31,12 +31,15 @@ def buffer_notes(reference: Checkpoint, models: Iterable[Checkpoint]) -> Iterato
         models: the full models that are merged with it.
     """
     wanted = reference.buffers
+    starts = _read_starts(reference, list(wanted)) if models else {}
     for model in models:
         own = model.buffers
         kinds = {n: (h.dtype, h.shape) for n, h in own.items()}
         alike = [n for n, h in wanted.items() if kinds.get(n) == (h.dtype, h.shape)]
-        one, other = _read_starts(reference, alike), _read_starts(model, alike)
-        apart = [n for n in wanted if (one[n] != other[n] if n in one else not is_made_anew(n))]
+        other = _read_starts(model, alike)
+        apart = [
+            n for n in wanted if (starts[n] != other[n] if n in other else not is_made_anew(n))
+        ]
         more = [n for n in own if n not in wanted and not is_made_anew(n)]
         if apart:
             yield (

@@ -8,7 +8,7 @@ every shape by itself, as those of most decoders do: it takes seconds to import.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -248,14 +248,14 @@ def _count_layers(config: Mapping[str, Any]) -> int:
     """How many layers a config counts, of all its parts that know tokens; 0 if it does not."""
     stated = [
         part[key]
-        for part in parts(config)
+        for part in parts(dict(config))
         for key in LAYER_COUNTS
         if "vocab_size" in part and type(part.get(key)) is int
     ]
     return max(stated, default=0)
 
 
-def parts(config: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
     """The config and those inside it: text_config, vision_config ..."""
     return [config, *(value for value in config.values() if isinstance(value, dict))]
 
