@@ -1,5 +1,6 @@
-"""Which dtype a large model runs in here: bfloat16 is half the bytes, but not every processor
-multiplies it; one that does not takes it apart into float32 first, four times slower than float32.
+"""Which dtype a large model runs in: bfloat16 where the processor multiplies it, else float32.
+
+A processor that does not takes bfloat16 apart into float32 first: four times slower than float32.
 """
 
 from __future__ import annotations
