@@ -117,6 +117,7 @@ def judge_cases(
             beyond=predictor.beyond,
             pattern="complete",
             coordinates=asked.distances[i],
+            parameters=float(asked.sizes[i]),
             alpha=predictor.alpha,
         )
         told = {label: float(asked.predicted[i, place]) for label, place in places.items()}

@@ -40,12 +40,14 @@ class Told:
         models: their models, by the numbers in `record`.
         predicted: [n, arms].
         distances: [n, 3], how far each row is from what it was predicted by.
+        sizes: [n], parameters of each row's base.
     """
 
     record: Record
     models: tuple[str, ...]
     predicted: Floats
     distances: Floats
+    sizes: Floats
 
 
 Sized = tuple[Rows, Floats]
@@ -67,8 +69,8 @@ def tell(
     (rows, sizes), (tested, test_sizes) = known, test
     distances = np.full((len(tested), 3), np.nan)
     for asked, learned in folds:
-        ends = (int(np.nanmin(sizes[learned])), int(np.nanmax(sizes[learned])))
-        scale = [novelty.scale(each, ends) for each in test_sizes[asked].tolist()]
+        seen = np.unique(sizes[learned]).tolist()
+        scale = [novelty.scale(each, seen) for each in test_sizes[asked].tolist()]
         far = novelty.distances(rows.take(learned), tested.take(asked), ())
         distances[asked] = np.column_stack([np.round(scale, novelty.DECIMALS), far])
     return Told(
@@ -76,6 +78,7 @@ def tell(
         models=rows.models,
         predicted=predicted,
         distances=distances,
+        sizes=test_sizes,
     )
 
 
@@ -157,12 +160,12 @@ def _plans(rows: Rows, places: Places, told: Told, arms: Sequence[Arm], what: st
     known = _view(told.record, what)
     labels = {arm.label: i for i, arm in enumerate(rows.arms)}
     chosen = {arm.label: labels[arm.label] for arm in arms}
-    plans = []
+    plans, beyond = [], pairs.read()
     for i, pair in enumerate(zip(asked.first.tolist(), asked.second.tolist(), strict=True)):
         apart = known.take(~(np.isin(known.first, pair) | np.isin(known.second, pair)))
         grounds = Grounds(
-            record=told.record, beyond=pairs.read(), pattern=COMPLETE,
-            coordinates=asked.distances[i], alpha=ALPHA,
+            record=told.record, beyond=beyond, pattern=COMPLETE,
+            coordinates=asked.distances[i], parameters=float(asked.sizes[i]), alpha=ALPHA,
         )  # fmt: skip
         said = {label: float(asked.predicted[i, place]) for label, place in chosen.items()}
         order = sorted(said, key=lambda label: -said[label])
@@ -183,6 +186,7 @@ def _as_record(rows: Rows, told: Told, names: tuple[str, ...]) -> Record:
         gains=rows.gains,
         predicted={COMPLETE: told.predicted},
         distances={COMPLETE: told.distances},
+        sizes=told.sizes,
     )
 
 

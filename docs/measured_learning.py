@@ -67,6 +67,28 @@ def learned_bases() -> str:
     return _compare("a base left out", "without the base", "alone")
 
 
+def learned_plans() -> str:
+    """What plans for models of another base take, without and with what was learned."""
+    rows = [
+        (
+            f"{what}, {arms}",
+            each["cases"],
+            f"{each['packaged']['mean']:.3f}",
+            f"{each['packaged: followed']:.0%}",
+            f"{each['learned']['mean']:.3f}",
+            f"{each['learned: followed']:.0%}",
+            _spread(each["learned over packaged"]),
+        )
+        for arms, judged in read("learned")["a base left out"]["plans"].items()
+        for what, each in judged.items()
+    ]
+    heads = (
+        "judged on", "cases", "without the base", "followed", "learned", "followed",
+        "learned over packaged",
+    )  # fmt: skip
+    return table(heads, sorted(rows))
+
+
 def learned_real() -> str:
     """The same for the real language model."""
     return _compare("a real language model", "packaged", "alone")
@@ -162,7 +184,7 @@ def _compare(part: str, packaged: str, *more: str) -> str:
             f"{each['oracle']['mean']:.3f}",
         )
         for what, each in read("learned")[part].items()
-        if isinstance(each, Mapping)
+        if isinstance(each, Mapping) and "oracle" in each
     ]
     return table(heads, rows)
 

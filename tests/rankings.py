@@ -70,10 +70,12 @@ def grounds(*, far: bool = False) -> Grounds:
             gains=np.tile([0.5, 0.5, 0.0, 0.0], (rows, 1)),
             predicted={"complete": np.tile([0.2, 0.5, 0.0, 0.0], (rows, 1))},
             distances={"complete": np.zeros((rows, 3))},
+            sizes=np.full(rows, 1e6),
         ),
         beyond=GIANTS,
         pattern="complete",
         coordinates=np.array([5.0 if far else 0.0, 0.0, 0.0]),
+        parameters=2.7e8 if far else 1e6,
         alpha=0.1,
         far="models of 270,000,000 parameters",
     )

@@ -4,12 +4,13 @@ All of it is generated from the predictor itself, so that the card cannot claim 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from simmerge_hub.publishing.card import PAPER
 from simmerge_hub.publishing.sections.markdown import cell, table
 from simmerge_hub.recipe import dump_yaml
+from simmerge_hub.selector.predictor.novelty import spell_sizes
 from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
@@ -80,9 +81,7 @@ def _scale(predictor: Predictor) -> str:
     sizes = predictor.familiar.parameters
     if sizes is None:
         return "How many parameters the bases had is not recorded."
-    least, most = sizes
-    spread = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    return f"The bases had {spread} parameters."
+    return f"The bases had {spell_sizes(sizes)} parameters."
 
 
 def _arms(predictor: Predictor) -> str:
@@ -151,12 +150,12 @@ def _unknown(predictor: Predictor) -> str:
         "Tasks, domains and ways of fine-tuning other than those above.",
         "Whether the merge is any good otherwise: safety, style, languages nobody evaluated.",
     ]
-    if sizes is None or sizes[1] < POPULAR_SIZE:
+    if sizes is None or sizes[-1] < POPULAR_SIZE:
         lines.insert(0, _beyond(sizes))
     return "## What is not known\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _beyond(sizes: tuple[int, int] | None) -> str:
+def _beyond(sizes: Sequence[int] | None) -> str:
     said = "How well its rankings hold for models of 7 billion parameters: none were measured. "
     if sizes is None:
         return said + "Evaluate the merge before you rely on it."

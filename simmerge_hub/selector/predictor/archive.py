@@ -235,12 +235,13 @@ def _familiar(entry: Mapping[str, Any], features: int) -> Familiar:
         p: Limits(distance=float(e["distance"]), outside=float(e["outside"]))
         for p, e in _patterns(entry["limits"])
     }
-    sizes = entry["parameters"]
+    sizes = None if entry["parameters"] is None else sorted(map(int, entry["parameters"]))
+    _demand(sizes is None or (len(sizes) > 0 and sizes[0] > 0), "a size is no number of parameters")
     return Familiar(
         knots=knots,
         references=references,
         limits=limits,
-        parameters=None if sizes is None else (int(sizes[0]), int(sizes[1])),
+        parameters=None if sizes is None else tuple(sizes),
     )
 
 

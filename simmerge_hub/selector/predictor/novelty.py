@@ -1,7 +1,7 @@
 """How far a pair is from the training data, in three coordinates that have no common unit.
 
-* *Scale*: by what factor its base is larger or smaller than every base in training, as the absolute
-  logarithm of the ratio of parameters; 0 inside the range.
+* *Scale*: by what factor its base is larger or smaller than the nearest base in training, as the
+  absolute logarithm of the ratio of parameters; 0 for one of about its size.
 * *Range*: what share of its features lies outside the range seen in training (a feature counts in
   part, and in full from one width of the range away)?
 * *Company*: among the features inside the range, how far is the nearest training row? Features are
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simmerge_hub.recipe.why import Status
+from simmerge_hub.selector.predictor.record import alike
 from simmerge_hub.selector.tables.availability import Pattern, hide, missing, patterns, spell
 from simmerge_hub.selector.tables.rows import Floats, Rows, leave_pairs_out
 
@@ -72,16 +73,16 @@ class Familiar:
         knots: [features, 65], each feature's quantiles from its least to its greatest value.
         references: [m, features], ranks in [0, 1] of up to 400 training rows, NaN = missing.
         limits: by pattern of missing features, as `availability.spell` writes it.
-        parameters: the fewest and most parameters of the bases trained on, where known.
+        parameters: the sizes of the bases trained on, ascending, where known.
     """
 
     knots: Floats
     references: Floats
     limits: Mapping[str, Limits]
-    parameters: tuple[int, int] | None = None
+    parameters: tuple[int, ...] | None = None
 
 
-def survey(rows: Rows, *, parameters: tuple[int, int] | None = None) -> Familiar:
+def survey(rows: Rows, *, parameters: tuple[int, ...] | None = None) -> Familiar:
     """Learn what is usual from the training rows."""
     knots = _quantiles(rows.values)
     ranks = np.round(_ranks(rows.values, knots), 2)
@@ -129,15 +130,17 @@ def judge(
     )
 
 
-def scale(parameters: float | None, trained: tuple[int, int] | None) -> float:
-    """|log| of how many times larger or smaller than any base in training; 0 in between.
+def scale(parameters: float | None, trained: Sequence[float] | None) -> float:
+    """|log| of how many times larger or smaller than the nearest base in training; 0 for one of
+    about that size (`record.SAME_SIZE`).
 
     Infinite if either is not known.
     """
-    if parameters is None or trained is None:
+    if parameters is None or not trained:
         return math.inf
-    least, most = trained
-    return max(0.0, math.log(least / parameters), math.log(parameters / most))
+    if alike(np.array(trained), parameters).any():
+        return 0.0
+    return min(abs(math.log(parameters / size)) for size in trained)
 
 
 def distances(known: Rows, asked: Rows, pattern: Pattern) -> Floats:
@@ -164,11 +167,16 @@ def _reference_rows(rows: int) -> NDArray[np.bool_]:
     return np.arange(rows) % -(-rows // REFERENCES) == 0
 
 
-def _size(parameters: int | None, trained: tuple[int, int] | None) -> str:
-    if parameters is None or trained is None:
-        return f"how many parameters {'training' if trained is None else 'its base'} had is unknown"
-    least, most = trained
-    return f"models of {parameters:,} parameters; training saw {least:,} to {most:,}"
+def _size(parameters: int | None, trained: Sequence[int] | None) -> str:
+    if parameters is None or not trained:
+        return f"how many parameters {'its base' if trained else 'training'} had is unknown"
+    return f"models of {parameters:,} parameters; training saw {spell_sizes(trained)}"
+
+
+def spell_sizes(sizes: Sequence[int]) -> str:
+    """Sizes of bases in words: the least and the most where there are many."""
+    few = [f"{size:,}" for size in sizes]
+    return " and ".join(few) if len(few) <= 2 else f"{len(few)} sizes from {few[0]} to {few[-1]}"
 
 
 def _unusual(usual: Limits, distance: float, outside: float) -> str:

@@ -126,7 +126,7 @@ class Predictor:
         kept = self._predictions(
             values, np.stack([by_arm[a.label] for a in left]), task, left, novelty
         )
-        grounds = self._grounds(values, novelty)
+        grounds = self._grounds(values, novelty, parameters)
         leads = {p.arm.label: kept[0].gain - p.gain for p in kept}
         trust = grounds.weigh(list(leads), leads, both=False)
         contributions = self._contributions(values, by_arm, kept)
@@ -151,7 +151,7 @@ class Predictor:
             parameters: of the pair's base.
         """
         novelty = judge(self.familiar, values, self.names, parameters=parameters)
-        enough = self._grounds(values, novelty).is_enough
+        enough = self._grounds(values, novelty, parameters).is_enough
         return novelty if enough else replace(novelty, status="abstained")
 
     def bulk(self, values: Floats, effects: Floats, arms: Sequence[Arm]) -> tuple[Floats, Floats]:
@@ -214,12 +214,13 @@ class Predictor:
         self.check(features.names, features.schema)
         return np.asarray(features.values, dtype=np.float64)
 
-    def _grounds(self, values: Floats, novelty: Novelty) -> Grounds:
+    def _grounds(self, values: Floats, novelty: Novelty, parameters: int | None) -> Grounds:
         return Grounds(
             record=self.record,
             beyond=self.beyond,
             pattern=spell(missing(values, self.names)),
             coordinates=novelty.coordinates,
+            parameters=parameters,
             alpha=self.alpha,
             far=novelty.reason,
         )

@@ -14,6 +14,15 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.rows import Floats, Places
 
 Numbers = NDArray[np.intp]
+SAME_SIZE = 1.25
+"""Bases that differ by no larger factor in parameters are of one size: 7 billion are 6.7 or 8."""
+
+
+def alike(sizes: Floats, parameters: float | None) -> NDArray[np.bool_]:
+    """[n]: which bases have about as many `parameters`; none where that is not known."""
+    if parameters is None:
+        return np.zeros(sizes.shape, dtype=bool)
+    return np.maximum(sizes / parameters, parameters / sizes) <= SAME_SIZE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +34,7 @@ class Cases:
         predicted: [m, arms], NaN for an arm that could not be used.
         gains: [m, arms], what was measured.
         distances: [m, 3], as `Novelty.coordinates`.
+        sizes: [m], parameters of the base; NaN where nobody says.
     """
 
     first: Numbers
@@ -32,6 +42,7 @@ class Cases:
     predicted: Floats
     gains: Floats
     distances: Floats
+    sizes: Floats
 
     def take(self, places: Places | NDArray[np.bool_]) -> "Cases":
         """The cases at `places`."""
@@ -41,15 +52,24 @@ class Cases:
             predicted=self.predicted[places],
             gains=self.gains[places],
             distances=self.distances[places],
+            sizes=self.sizes[places],
         )
 
-    def beyond(self, coordinates: Floats, models: int) -> "Cases":
+    def beyond(self, coordinates: Floats, models: int, parameters: float | None) -> "Cases":
         """Those at least as far from their training as `coordinates` [3]: nearer in none.
 
         Of these the nearest in scale that are of so many `models`; all of them where none are. What
-        is foreseen of models of another size errs far more than what is foreseen of one's own.
+        is foreseen of models of another size errs far more than what is foreseen of one's own. And
+        a case of a size that was trained on speaks for bases of that size alone: that small models
+        are foreseen well by a thousand rows says nothing about large ones and thirty.
+
+        Args:
+            coordinates: [3], how far the pair in question is.
+            models: how many are enough.
+            parameters: of its base.
         """
-        far = self.take(np.all(self.distances >= coordinates, axis=1))
+        there = np.all(self.distances >= coordinates, axis=1)
+        far = self.take(there & ((self.distances[:, 0] > 0) | alike(self.sizes, parameters)))
         scales = far.distances[:, 0]
         near = (far.take(scales <= scale) for scale in np.unique(scales))
         return next((cases for cases in near if cases.models >= models), far)
@@ -71,6 +91,7 @@ class Record:
         gains: [n, a], share of the gap closed.
         predicted: pattern of missing features -> [n, a], NaN where an arm cannot be used.
         distances: pattern -> [n, 3], how far each row was from what it was predicted by.
+        sizes: [n], parameters of each row's base; NaN where nobody says.
     """
 
     arms: tuple[Arm, ...]
@@ -80,6 +101,7 @@ class Record:
     gains: Floats = field(repr=False)
     predicted: Mapping[str, Floats] = field(repr=False)
     distances: Mapping[str, Floats] = field(repr=False)
+    sizes: Floats = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -95,6 +117,7 @@ class Record:
             gains=self.gains[chosen],
             predicted={name: part[chosen] for name, part in self.predicted.items()},
             distances={name: part[chosen] for name, part in self.distances.items()},
+            sizes=self.sizes[chosen],
         )
 
     def each_task(self, pattern: str) -> Cases:
@@ -107,6 +130,7 @@ class Record:
             predicted=rows.predicted[pattern] if known else np.empty((0, len(self.arms))),
             gains=rows.gains,
             distances=rows.distances[pattern] if known else np.empty((0, 3)),
+            sizes=rows.sizes,
         )
 
     def both_tasks(self, pattern: str) -> Cases:
@@ -126,6 +150,7 @@ class Record:
             predicted=np.array([predicted[places].mean(axis=0) for places in members]),
             gains=np.array([gains[places].mean(axis=0) for places in members]),
             distances=np.array([rows.distances[places].max(axis=0) for places in members]),
+            sizes=np.array([rows.sizes[places[0]] for places in members]),
         )
 
     @property

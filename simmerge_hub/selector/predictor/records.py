@@ -29,6 +29,7 @@ def plain(record: Record) -> dict[str, Any]:
         "gains": _hundredths(record.gains),
         "predicted": {name: _hundredths(part) for name, part in record.predicted.items()},
         "distances": {name: part.tolist() for name, part in record.distances.items()},
+        "sizes": [None if math.isnan(size) else round(size) for size in record.sizes.tolist()],
     }
 
 
@@ -55,6 +56,7 @@ def parse(entry: Mapping[str, Any], arms: Sequence[Arm]) -> Record:
         gains=gains,
         predicted={p: _shares(e, len(kinds), len(arms)) for p, e in entry["predicted"].items()},
         distances={p: _distances(e, len(kinds)) for p, e in entry["distances"].items()},
+        sizes=_sizes(entry.get("sizes") or [None] * len(kinds), len(kinds)),
     )
 
 
@@ -81,3 +83,10 @@ def _distances(given: Any, rows: int) -> Floats:
     if len(distances) != rows or not np.isfinite(distances).all() or (distances < 0).any():
         raise ValueError("distances of the record do not fit its rows, or are none")
     return distances
+
+
+def _sizes(given: Any, rows: int) -> Floats:
+    sizes = np.array([math.nan if size is None else float(size) for size in given])
+    if sizes.shape != (rows,) or np.isinf(sizes).any() or (sizes <= 0).any():
+        raise ValueError("sizes of the record do not fit its rows, or are none")
+    return sizes

@@ -1,8 +1,9 @@
 """Whether a ranking is acted on: only where held-out pairs at least as far away show that it pays.
 
 The arm ranked first leads the *safe* one by some amount. On held-out pairs at least as far from
-their training (in no coordinate nearer, and of those the nearest in scale that are enough), leads
-no larger than that were too high by some amount on average. The ranking is followed if the lead
+their training (in no coordinate nearer, and of those the nearest in scale that are enough; of a
+size that was trained on, those of the pair's own), leads no larger were too high by some amount on
+average. The ranking is followed if the lead
 exceeds the upper confidence bound of that error, models drawn anew; else the safe arm is taken, the
 fixed one that did best on those pairs. Where too few models were held out so far away nothing can
 be shown, and the safe arm is the one that did best in the farthest outcomes there are
@@ -73,6 +74,7 @@ class Grounds:
         beyond: what fixed arms reached farther away than any of them.
         pattern: the families of features the pair lacks, as `availability.spell` writes it.
         coordinates: [3], how far the pair is from training.
+        parameters: of the pair's base; None if nobody says.
         alpha: the error of leads may exceed its bound with this probability.
         far: why the pair counts as far, in words.
     """
@@ -81,6 +83,7 @@ class Grounds:
     beyond: Measured = field(repr=False)
     pattern: str
     coordinates: Floats
+    parameters: float | None
     alpha: float
     far: str = ""
 
@@ -101,7 +104,7 @@ class Grounds:
         return self.by(one(self.pattern), ranked, leads)
 
     def _reach(self, cases: Cases) -> Cases:
-        return cases.beyond(self.coordinates, min_models(self.alpha))
+        return cases.beyond(self.coordinates, min_models(self.alpha), self.parameters)
 
     def by(self, known: Cases, ranked: Sequence[str], leads: Mapping[str, float]) -> Trust:
         """The same by those of `known` held-out cases that are at least as far."""
@@ -210,6 +213,7 @@ def combine(grounds: Sequence[Grounds]) -> Grounds:
         beyond=farthest.beyond,
         pattern=farthest.pattern,
         coordinates=coordinates,
+        parameters=farthest.parameters,
         alpha=farthest.alpha,
         far=far,
     )

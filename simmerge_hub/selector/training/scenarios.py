@@ -160,6 +160,7 @@ def _part(kind: str, rows: Rows, sizes: Floats, split: Split, predicted: Floats)
             for p in usable
             if usable[p].any()
         },
+        sizes=sizes[split.test],
     )
 
 
@@ -170,11 +171,10 @@ def _is_distinct(rows: Rows, pattern: Pattern) -> bool:
 
 def _scale(asked: Floats, trained: Floats) -> Floats:
     """[asked]: 0 where a size is not known: such a row shows nothing of other sizes."""
-    known = trained[np.isfinite(trained)]
-    if not len(known):
+    known = np.unique(trained[np.isfinite(trained)]).tolist()
+    if not known:
         return np.zeros(len(asked))
-    ends = (int(known.min()), int(known.max()))
-    scales = [novelty.scale(each, ends) if np.isfinite(each) else 0.0 for each in asked.tolist()]
+    scales = [novelty.scale(each, known) if np.isfinite(each) else 0.0 for each in asked.tolist()]
     return np.round(scales, novelty.DECIMALS)
 
 
@@ -192,6 +192,7 @@ def _concatenate(parts: Sequence[Record]) -> Record:
         distances={
             p: np.concatenate([part.distances[p] for part in parts]) for p in first.distances
         },
+        sizes=np.concatenate([part.sizes for part in parts]),
     )
 
 

@@ -54,7 +54,8 @@ def train(
     Args:
         tables: of one zoo or of several, whose models have different names.
         others: tables that are learned from as well. What is predicted for are models like those
-            of `tables`: how much their rows count beside these is settled on them (`weighing`).
+            of `tables`: how much their rows count beside these is settled on them (`weighing`), and
+            intervals are calibrated on them.
         merges: measured merges of three models and more; without any, such merges are predicted
             as if they were pairs.
         arms: what to choose between; by default all that every table, others' too, has.
@@ -71,6 +72,9 @@ def train(
     provenances = [outcomes.provenance for outcomes, _ in everything]
     _check(rows, merges)
     held = hold_out(rows, seed=seed)
+    own = np.isin(
+        held.rows.experts, [name for part in parts[: len(tables)] for name in part.models]
+    )
     size = mixture.contest(rows, seed=seed)
     fitted = mixture.fit(rows, size, seed=seed)
     sizes = np.concatenate(
@@ -84,7 +88,7 @@ def train(
         heads=tuple(heads.text(head) for head in fitted.heads),
         conditioned=_conditioned_forest(fitted, rows, held, alpha),
         alpha=alpha,
-        radii=_radii(held, alpha),
+        radii=_radii(held.rows.take(np.flatnonzero(own)), held.predicted[:, own], alpha),
         familiar=novelty.survey(rows, parameters=_parameters(provenances)),
         means=tuple(rows.gains.mean(axis=0).tolist()),
         regimes={name: rows.regimes.count(name) for name in sorted(set(rows.regimes))},
@@ -242,10 +246,16 @@ def _unmeasured_radius(held: HeldOut, alpha: float) -> float:
     return round(radius(residuals[np.isfinite(residuals)], alpha), DECIMALS)
 
 
-def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
-    """Intervals for every pattern of missing features that the rows can show."""
-    rows, radii = held.rows, {}
-    for pattern, predicted in zip(patterns(rows.names), held.predicted, strict=True):
+def _radii(rows: Rows, held: Floats, alpha: float) -> dict[str, Radii]:
+    """Intervals for every pattern of missing features that the rows can show.
+
+    Args:
+        rows: models like those that are predicted for.
+        held: [patterns, rows, arms], predicted without the row's models.
+        alpha: the share of outcomes that may fall outside.
+    """
+    radii = {}
+    for pattern, predicted in zip(patterns(rows.names), held, strict=True):
         values = hide(rows.values, rows.names, pattern)
         seen = np.array([missing(row, rows.names) == pattern for row in values])
         usable = usable_arms(rows.arms, pattern)
@@ -259,9 +269,9 @@ def _radii(held: HeldOut, alpha: float) -> dict[str, Radii]:
     return radii
 
 
-def _parameters(provenances: Sequence[Mapping[str, Any]]) -> tuple[int, int] | None:
-    """The fewest and most parameters of the bases, if the outcomes name them."""
+def _parameters(provenances: Sequence[Mapping[str, Any]]) -> tuple[int, ...] | None:
+    """The sizes of the bases, ascending, if the outcomes name them."""
     counts: list[int] = []
     for sizes in (provenance.get("parameters") for provenance in provenances):
         counts += sizes.values() if isinstance(sizes, Mapping) else sizes or ()
-    return (int(min(counts)), int(max(counts))) if counts else None
+    return tuple(sorted({int(count) for count in counts})) or None

@@ -39,16 +39,23 @@ def test_a_difference_in_scale_extrapolates(rows, familiar):
 
 def test_larger_models_extrapolate(rows, familiar):
     row = rows.values[0]
-    assert judge(familiar, row, rows.names, parameters=1_000_000).status == "calibrated"
+    assert judge(familiar, row, rows.names, parameters=2_400_000).status == "calibrated"
     found = judge(familiar, row, rows.names, parameters=7_000_000_000)
     assert found.status == "extrapolated"
     assert found.scale == pytest.approx(np.log(7_000_000_000 / 2_400_000))
-    assert "7,000,000,000 parameters; training saw 600,000 to 2,400,000" in found.reason
+    assert "7,000,000,000 parameters; training saw 600,000 and 2,400,000" in found.reason
 
 
 @pytest.mark.parametrize(
     ("parameters", "expected"),
-    [(600_000, 0), (1_000_000, 0), (4_800_000, np.log(2)), (300_000, np.log(2)), (None, np.inf)],
+    [
+        (600_000, 0),
+        (700_000, 0),
+        (1_200_000, np.log(2)),
+        (4_800_000, np.log(2)),
+        (300_000, np.log(2)),
+        (None, np.inf),
+    ],
 )
 def test_scale_is_the_ratio_to_the_nearest_size(parameters, expected):
     assert scale(parameters, (600_000, 2_400_000)) == pytest.approx(expected)

@@ -12,7 +12,7 @@ from simmerge_hub.selector.predictor.trust import Grounds, Trust, combine, min_m
 
 ARMS = (arm("linear"), arm("ties", density=0.2), arm("slerp"))
 LINEAR, TIES, SLERP = (each.label for each in ARMS)
-MODELS = 14
+MODELS, SIZE = 14, 7e9
 BEYOND = Measured(
     of="pairs of giants", origin="a test", parameters=10**9, pairs=3, gains={LINEAR: 0.9, TIES: 0.4}
 )
@@ -20,7 +20,7 @@ FAR = (1.5, 0.1, 0.3)
 """As far as any held-out row."""
 
 
-def record(predicted: Any, gains: Any, far: Any = FAR) -> Record:
+def record(predicted: Any, gains: Any, far: Any = FAR, size: float = SIZE) -> Record:
     """All ordered pairs of some models; every row has these predictions and gains, with a little
     that differs."""
     pairs = [(a, b) for a in range(MODELS) for b in range(MODELS) if a != b]
@@ -34,6 +34,7 @@ def record(predicted: Any, gains: Any, far: Any = FAR) -> Record:
         gains=np.tile(np.array(gains, dtype=float), (rows, 1)) + shift,
         predicted={"complete": np.tile(np.array(predicted, dtype=float), (rows, 1))},
         distances={"complete": np.tile(np.array(far, dtype=float), (rows, 1))},
+        sizes=np.full(rows, size),
     )
 
 
@@ -47,6 +48,7 @@ def join(one: Record, other: Record) -> Record:
         gains=np.concatenate([one.gains, other.gains]),
         predicted={"complete": np.concatenate([r.predicted["complete"] for r in (one, other)])},
         distances={"complete": np.concatenate([r.distances["complete"] for r in (one, other)])},
+        sizes=np.concatenate([one.sizes, other.sizes]),
     )
 
 
@@ -57,6 +59,7 @@ def weigh(known: Record, lead: float, at: Any = (0.0, 0.0, 0.1), **options: Any)
         beyond=BEYOND,
         pattern=options.pop("pattern", "complete"),
         coordinates=np.array(at, dtype=float),
+        parameters=options.pop("parameters", SIZE),
         alpha=0.1,
         far="it is a giant",
     )
@@ -115,6 +118,16 @@ def test_models_of_another_size_do_not_speak_where_enough_of_ones_own_do() -> No
     assert found.error == pytest.approx(0, abs=1e-9)
     away = weigh(known, 0.4, (0.1, 0.0, 0.1))
     assert (away.followed, away.chosen) == (False, TIES)
+
+
+@pytest.mark.parametrize(("parameters", "speaks"), [(8e9, True), (9e9, False), (None, False)])
+def test_a_size_that_was_trained_on_speaks_for_its_own_bases_only(
+    parameters: float | None, speaks: bool
+) -> None:
+    """Beside a thousand rows of small models, thirty of large ones."""
+    right = record((0.6, 0.5, 0.5), (0.6, 0.5, 0.5), (0.0, 0.1, 0.3))
+    found = weigh(right, 0.1, parameters=parameters)
+    assert (found.followed, found.cases) == (speaks, len(right) if speaks else 0)
 
 
 def test_where_too_few_models_are_of_ones_own_size_the_next_speak_too() -> None:
@@ -191,6 +204,7 @@ def test_the_safe_arm_treats_both_models_alike() -> None:
         gains=known.gains,
         predicted=known.predicted,
         distances=known.distances,
+        sizes=known.sizes,
     )
     found = weigh(known, 0, leads={each.label: 0.0 for each in lean})
     assert found.safe == "linear"
@@ -203,7 +217,7 @@ def test_several_tasks_are_as_far_as_the_farthest_of_them_in_every_coordinate() 
     def at(*coordinates: float) -> Grounds:
         return Grounds(
             record=TRUE, beyond=BEYOND, pattern="complete", coordinates=np.array(coordinates),
-            alpha=0.1,
+            parameters=SIZE, alpha=0.1,
         )  # fmt: skip
 
     found = combine([at(1.0, 0.0, 0.3), at(0.0, 0.1, 0.2)])

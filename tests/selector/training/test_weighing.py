@@ -81,6 +81,15 @@ def test_a_predictor_says_how_much_its_own_rows_count(make_zoo):
     assert set(made.regimes) == {"small-0", "small-1", "other"}
 
 
+def test_intervals_are_those_of_ones_own_models(make_zoo):
+    """A thousand rows of others that are foreseen well make nobody surer of thirty that are not."""
+    arms = PAPER_ARMS[:2]
+    mine, theirs = elsewhere(make_zoo), make_zoo(models=8)
+    made = train([mine], others=[theirs], arms=arms)
+    assert 0 < made.radii["complete"].rows <= len(join(*mine, arms))
+    assert train([mine, theirs], arms=arms).radii["complete"].rows > len(join(*mine, arms))
+
+
 def test_what_was_learned_from_is_told_apart_by_weights(own):
     """As it was where all rows count alike, whatever they count."""
     assert digest(own.weighed(4.0)) == digest(own)
