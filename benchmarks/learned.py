@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from learned_plans import Told, judge_plans, tell
+from learned_plans import Told, judge_plans, tell_both
 from worlds import without
 
 from simmerge_hub.operators import ARMS, BALANCED, FED_ARMS, Arm, find
@@ -106,7 +106,7 @@ def compare_bases(size: Size) -> Any:
     (every,) = _load(PACKAGED)
     sizes = sizes_of(every, load_outcomes(TABLES / f"{PACKAGED}.jsonl.gz").provenance)
     bases, predictions = np.array(every.regimes), dict[str, Floats]()
-    told: dict[str, list[tuple[Places, Told]]] = {"packaged": [], "learned": []}
+    told: dict[str, list[tuple[Places, Told]]] = {}
     for base in sorted(set(every.regimes)):
         places, far = np.flatnonzero(bases == base), np.flatnonzero(bases != base)
         own, others = every.take(places), every.take(far)
@@ -116,17 +116,9 @@ def compare_bases(size: Size) -> Any:
         for name, each in part.items():
             spots[name][places] = each
         _fill(predictions, spots)
-        test, known = (own, sizes[places]), (others, sizes[far])
-        whole = [(np.arange(len(own)), np.arange(len(others)))]
-        told["packaged"] += [(places, tell(known, test, whole, part["packaged"], size))]
-        weight = weighing.weigh(own, others, size=size, seed=SEED)
-        both = (
-            weighing.combine(own, [others], weight),
-            np.concatenate([sizes[places], sizes[far]]),
-        )
-        at = len(own) + np.arange(len(others))
-        seen = [(asked, np.concatenate([train, at])) for asked, train in folds]
-        told["learned"] += [(places, tell(both, test, seen, part["learned"], size))]
+        both = tell_both((own, sizes[places]), (others, sizes[far]), folds, part, size)
+        for who, each in both.items():
+            told.setdefault(who, []).append((places, each))
     plans = {
         name: judge_plans(every, told, [every.arms[i] for i in columns])
         for name, columns in _arm_sets(every.arms)

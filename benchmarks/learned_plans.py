@@ -23,7 +23,7 @@ from simmerge_hub.selector.predictor.record import Cases, Record
 from simmerge_hub.selector.predictor.trust import Grounds, Trust
 from simmerge_hub.selector.tables.availability import hide, patterns
 from simmerge_hub.selector.tables.rows import Floats, Places, Rows, splits
-from simmerge_hub.selector.training import scenarios
+from simmerge_hub.selector.training import scenarios, weighing
 from simmerge_hub.selector.training.report import HeldOut
 from simmerge_hub.selector.training.train import FOLDS
 
@@ -52,6 +52,34 @@ class Told:
 
 Sized = tuple[Rows, Floats]
 """Rows, and the parameters of the base of each."""
+
+
+def tell_both(
+    own: Sized,
+    others: Sized,
+    folds: Sequence[tuple[Places, Places]],
+    predictions: Mapping[str, Floats],
+    size: Size,
+) -> dict[str, Told]:
+    """What is told of one's `own` rows by what learned from `others` alone, and by what learned
+    from both.
+
+    Args:
+        own, others: measured rows.
+        folds: places in `own` that were tested, and those that were learned from then.
+        predictions: `packaged` and `learned` -> [own rows, arms].
+        size: of the predictors.
+    """
+    (rows, sizes), (more, more_sizes) = own, others
+    weight = weighing.weigh(rows, more, size=size, seed=SEED)
+    both = (weighing.combine(rows, [more], weight), np.concatenate([sizes, more_sizes]))
+    at = len(rows) + np.arange(len(more))
+    seen = [(asked, np.concatenate([train, at])) for asked, train in folds]
+    whole = [(np.arange(len(rows)), np.arange(len(more)))]
+    return {
+        "packaged": tell(others, own, whole, predictions["packaged"], size),
+        "learned": tell(both, own, seen, predictions["learned"], size),
+    }
 
 
 def tell(
