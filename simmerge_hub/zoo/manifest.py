@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.zoo.precision import running_dtype
+from simmerge_hub.zoo.real.precision import running_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -150,7 +150,7 @@ def load_folder(folder: Path, dtype: Any) -> PreTrainedModel:
 def cast_for_exams(manifest: Manifest, model: PreTrainedModel) -> PreTrainedModel:
     """`model` itself, its weights rounded to the dtype of this zoo's exams.
 
-    They stay in it, or are in float32 where the processor would run it slower (`zoo.precision`).
+    They stay in it, or are in float32 where the processor would run it slower (`zoo.real.precision`).
     """
     import torch
 

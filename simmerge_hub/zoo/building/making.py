@@ -18,9 +18,9 @@ from simmerge_hub.zoo.manifest import (
     load_model,
     weights_sha256,
 )
-from simmerge_hub.zoo.precision import running_dtype
 from simmerge_hub.zoo.real.codec import codec_of
 from simmerge_hub.zoo.real.gguf import make_base, sha256_of
+from simmerge_hub.zoo.real.precision import running_dtype
 from simmerge_hub.zoo.real.training import train_text
 from simmerge_hub.zoo.tokenizer import tokenizer
 from simmerge_hub.zoo.training import (

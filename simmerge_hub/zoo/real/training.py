@@ -1,7 +1,7 @@
 """Specialists of a real language model: answers only, a short loss, half precision in between.
 
 The vocabulary is most of such a model, so the head sees only the positions that an answer stands
-at. Matrices are multiplied in bfloat16 where the processor does that (`zoo.precision`), what is
+at. Matrices are multiplied in bfloat16 where the processor does that (`zoo.real.precision`), what is
 trained is kept in float32, and what leaves is rounded to bfloat16 when it is saved. Training stops
 on steps, never on time.
 """
@@ -13,8 +13,8 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from simmerge_hub.zoo.precision import running_dtype
 from simmerge_hub.zoo.real.codec import Codec
+from simmerge_hub.zoo.real.precision import running_dtype
 from simmerge_hub.zoo.tasks import Example, Task, examples
 from simmerge_hub.zoo.training import IGNORED, PROJECTIONS, SpecialistSpec, pace, tensors
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from simmerge_hub.zoo.manifest import Manifest, cast_for_exams, load_model
-from simmerge_hub.zoo.precision import running_dtype
+from simmerge_hub.zoo.real.precision import running_dtype
 
 
 @pytest.fixture(autouse=True)
