@@ -150,7 +150,7 @@ def load_folder(folder: Path, dtype: Any) -> PreTrainedModel:
 def cast_for_exams(manifest: Manifest, model: PreTrainedModel) -> PreTrainedModel:
     """`model` itself, its weights rounded to the dtype of this zoo's exams.
 
-    They stay in it, or are in float32 where the processor would run it slower (`zoo.real.precision`).
+    They stay in it, or are in float32 where the processor runs it slower (`zoo.real.precision`).
     """
     import torch
 

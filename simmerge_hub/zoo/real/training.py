@@ -1,9 +1,9 @@
 """Specialists of a real language model: answers only, a short loss, half precision in between.
 
 The vocabulary is most of such a model, so the head sees only the positions that an answer stands
-at. Matrices are multiplied in bfloat16 where the processor does that (`zoo.real.precision`), what is
-trained is kept in float32, and what leaves is rounded to bfloat16 when it is saved. Training stops
-on steps, never on time.
+at. Matrices are multiplied in bfloat16 where the processor does that (`zoo.real.precision`), what
+is trained is kept in float32, and what leaves is rounded to bfloat16 when it is saved. Training
+stops on steps, never on time.
 """
 
 from __future__ import annotations
