@@ -1,6 +1,6 @@
 """Whether learning from one's own measured merges chooses better than the packaged predictor.
 
-    python benchmarks/learned.py      # a quarter of an hour; --only PART, the others stay
+    python benchmarks/learned.py      # some hours of a core; --only PART, the others stay
 
 Four catalogues of one's own, from near to far. Each has its models dealt into folds; for each fold
 a predictor is trained, by what `simmerge-hub learn` fits with, on measured pairs of the other folds
@@ -12,7 +12,9 @@ resample the models.
 
 same      The zoo `zoo-more`: specialists the packaged predictor never saw, of the same three bases.
 domain    Of one domain at a time, the packaged table loses all models; `zoo-more` keeps its own.
-base      Of one base at a time, the packaged table loses all models; they are the catalogue.
+base      Of one base at a time, the packaged table loses all models; they are the catalogue. Pairs
+          across two folds are tested too, by what learned outside both; and each pair is planned
+          for as `plan` does, with its rule of trust (`learned_plans.py`).
 real      The pairs of Gemma 3 270M, beside the packaged predictor as it is.
 """
 
