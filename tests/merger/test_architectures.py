@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+from simmerge_hub.errors import AlignmentError
 from simmerge_hub.merger import merge
 from simmerge_hub.recipe import Recipe, Slice, Source, Step
 from tests import nano
@@ -55,6 +57,31 @@ def gpt2() -> PreTrainedModel:
     return transformers.GPT2LMHeadModel(config)
 
 
+def mamba() -> PreTrainedModel:
+    config = transformers.MambaConfig(
+        vocab_size=48, hidden_size=16, state_size=4, num_hidden_layers=2
+    )
+    return transformers.MambaForCausalLM(config)
+
+
+def whisper() -> PreTrainedModel:
+    config = transformers.WhisperConfig(
+        vocab_size=48, num_mel_bins=8, d_model=16, encoder_layers=2, decoder_layers=2,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=24,
+        decoder_ffn_dim=24, max_source_positions=16, max_target_positions=16, pad_token_id=2,
+        bos_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+    )  # fmt: skip
+    return transformers.WhisperForConditionalGeneration(config)
+
+
+def clip() -> PreTrainedModel:
+    names = SMALL.keys() - {"num_key_value_heads"}
+    text = {name: SMALL[name] for name in names}
+    return transformers.CLIPModel(
+        transformers.CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16)
+    )
+
+
 def causal(name: str, config: str = "", **more: Any) -> Callable[[], PreTrainedModel]:
     kind = getattr(transformers, config or f"{name}Config")
     model = getattr(transformers, f"{name}ForCausalLM")
@@ -74,6 +101,9 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "BERT": bert,
     "T5": t5,
     "LLaVA": llava,
+    "Mamba": mamba,
+    "Whisper": whisper,
+    "CLIP": clip,
 }
 
 
@@ -127,6 +157,27 @@ def test_three_layers_of_two_models_load(name: str, tmp_path: Path) -> None:
     for tensor in third:
         origin = re.sub(r"(layers|h)\.2\.", r"\1.1.", tensor)
         assert torch.equal(merged[tensor], other[origin]), tensor
+
+
+@pytest.mark.parametrize("stored", ["as it is", "under a name of old"])
+def test_no_merge_is_loaded_with_random_rows(stored: str, tmp_path: Path) -> None:
+    """No transformers that loads today's models knows the first name of Mamba's embedding."""
+    models = tuple(save(tmp_path / n, mamba, seed) for seed, n in enumerate("ab"))
+    recipe = Recipe(
+        base=None, models=models, steps=(Step(operator="linear", models=("a", "b"), parameters={}),)
+    )
+    if stored == "as it is":
+        merge(recipe, tmp_path / "out")
+        load(tmp_path / "out", transformers.MambaForCausalLM)
+        return
+    for name in "ab":
+        file = tmp_path / name / "model.safetensors"
+        tensors = load_file(file)
+        tensors["backbone.embedding.weight"] = tensors.pop("backbone.embeddings.weight")
+        save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(AlignmentError, match=r"^a stores .* and no backbone\.embeddings\.weight, "):
+        merge(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_encoder_decoder_is_not_sliced(tmp_path: Path) -> None:

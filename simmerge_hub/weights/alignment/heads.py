@@ -1,7 +1,8 @@
 """Heads that one model stores and another ties to its embedding: what stands for what.
 
 Known from names, shapes and configs alone: outside the layers, matrices of one shape are embedding
-and head.
+and head, if they have a row for each token that the config counts. A pooler and a head's own dense
+layer, which are of one shape too, are not.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,6 +74,9 @@ class Heads:
     def _twins(self, model: str, name: str) -> list[str]:
         """Other matrices outside the layers with the same shape: embeddings and heads."""
         own = self.shapes[model]
+        sizes = _vocabulary_sizes(self.sources[model].config)
+        if sizes and own[name][:1] not in sizes:
+            return []
         return [
             other
             for other, shape in own.items()
@@ -87,6 +91,16 @@ class Heads:
             if isinstance(said, bool):
                 return said
         return None
+
+
+def _vocabulary_sizes(config: Mapping[str, object]) -> set[Shape]:
+    """The numbers of tokens that a config states, its parts included, each as (rows,)."""
+    return {
+        (size,)
+        for each in (config, *_nested_configs(config))
+        for key, size in each.items()
+        if "vocab" in key and type(size) is int
+    }
 
 
 def _nested_configs(config: Mapping[str, object]) -> list[Mapping[str, object]]:

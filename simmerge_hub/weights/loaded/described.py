@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of, main_stack
-from simmerge_hub.weights.loaded.model import LARGEST_COUNT, build_empty, read_refusal
+from simmerge_hub.weights.loaded.model import (
+    LARGEST_COUNT,
+    build_empty,
+    find_embedding,
+    read_refusal,
+)
 from simmerge_hub.weights.loaded.names import is_made_anew, is_spare, list_first
 from simmerge_hub.weights.loaded.origins import Origin, find_missing, find_origins
+from simmerge_hub.weights.loaded.sight import count_layers, fits_at_sight
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 
 if TYPE_CHECKING:
@@ -25,8 +31,6 @@ if TYPE_CHECKING:
 Shapes = Mapping[str, tuple[int, ...]]
 LM_HEAD = re.compile(r"LM$|LMHead")
 """In the names of architectures that have a head for tokens; XLMRobertaModel has none."""
-BIAS = re.compile(r"(attention|attn|mlp|qkv|use)_bias|bias")
-"""Flags of a config that give layers biases."""
 COUNTED = re.compile("|".join(LAYER_COUNTS))
 """In what transformers says of a config whose lists do not go with its number of layers."""
 JOINED = {"MergeModulelist", "Concatenate"}
@@ -70,13 +74,14 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
         shapes: of the tensors.
 
     Returns:
-        Sentences about tensors of layers that transformers would pass over.
+        Sentences about tensors that transformers would pass over, and parameters it would make up.
 
     Raises:
-        AlignmentError: a tensor that no model of this config can load. With code of its own
-            (`auto_map`) it may: then that is a sentence too.
+        AlignmentError: a tensor that no model of this config can load, or the input embedding is
+            under no name that transformers knows. With code of its own (`auto_map`) it may: then
+            that is a sentence too.
     """
-    if _fits_at_sight(config, shapes):
+    if fits_at_sight(config, shapes):
         return []
     model = build_empty(config)
     if model is None:
@@ -88,12 +93,16 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
         for parameter, wanted in state.items()
         if (origin := origins.get(parameter)) and (stored := _find_misfit(origin, wanted, shapes))
     ]
-    if misfits:
-        error = _misfit_error(name, config, shapes, *misfits[0], len(misfits))
-        if "auto_map" in config:
-            return [f"{error}, unless it is loaded with its own code (trust_remote_code)"]
-        raise error
-    return list(_count_notes(name, model, shapes, origins))
+    error = (
+        _misfit_error(name, config, shapes, *misfits[0], len(misfits))
+        if misfits
+        else _no_embedding_error(name, model, shapes, origins)
+    )
+    if error is None:
+        return list(_count_notes(name, model, shapes, origins))
+    if "auto_map" in config:
+        return [f"{error}, unless it is loaded with its own code (trust_remote_code)"]
+    raise error
 
 
 def state_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -108,7 +117,7 @@ def state_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _refuse_unreadable(name: str, config: Mapping[str, Any], shapes: Shapes) -> list[str]:
     """A note of a config that transformers refuses; an error where it miscounts layers."""
-    stated, stored = _count_layers(config), _count_stored(shapes)
+    stated, stored = count_layers(config), _count_stored(shapes)
     many = f"it counts more than {LARGEST_COUNT:,} layers" if stated > LARGEST_COUNT else ""
     reason = many or read_refusal(config)
     if not reason:
@@ -125,16 +134,20 @@ def _refuse_unreadable(name: str, config: Mapping[str, Any], shapes: Shapes) -> 
 def _count_notes(
     name: str, model: PreTrainedModel, shapes: Shapes, origins: Mapping[str, Origin]
 ) -> Iterator[str]:
-    """Sentences about tensors of layers that only the weights, or only the config, know of."""
-    used = {stored for origin in origins.values() for stored, _ in origin.stored}
-    known = {n for n in shapes if n in used or is_made_anew(n) or is_spare(model, n)}
-    spare = [n for n in shapes if n not in known and layer_of(n)]
+    """Sentences about tensors that only the weights, or only the config, know of.
+
+    What lies outside of layers and is passed over, as heads of another task, is not named where
+    nothing is made up in its place.
+    """
     absent = model._keys_to_ignore_on_load_missing or ()
     made_up = [
         n
         for n, _ in model.named_parameters(remove_duplicate=False)
-        if n not in origins and layer_of(n) and not any(re.search(each, n) for each in absent)
+        if n not in origins and not any(re.search(each, n) for each in absent)
     ]
+    in_layers = all(map(layer_of, made_up))
+    passed = _list_passed(model, shapes, origins)
+    spare = [n for n in passed if layer_of(n) or not in_layers]
     if spare:
         yield (
             f"transformers passes over {list_first(spare)} of {name}: its config.json describes "
@@ -142,6 +155,37 @@ def _count_notes(
         )
     if made_up:
         yield f"{name} stores no {list_first(made_up)}: transformers makes up what its config has"
+
+
+def _list_passed(
+    model: PreTrainedModel, shapes: Shapes, origins: Mapping[str, Origin]
+) -> list[str]:
+    """Stored tensors that become no parameter, but for those of which that is usual."""
+    used = {stored for origin in origins.values() for stored, _ in origin.stored}
+    return [n for n in shapes if n not in used and not is_made_anew(n) and not is_spare(model, n)]
+
+
+def _no_embedding_error(
+    name: str, model: PreTrainedModel, shapes: Shapes, origins: Mapping[str, Origin]
+) -> AlignmentError | None:
+    """Where the table of tokens is not stored, or under a name of old: no model does without it."""
+    lost = find_embedding(model)
+    if lost is None or lost in origins:
+        return None
+    wanted = tuple(model.get_parameter(lost).shape)
+    alike = [n for n in _list_passed(model, shapes, origins) if shapes[n] == wanted]
+    if alike:
+        return AlignmentError(
+            f"{name} stores {alike[0]}, which transformers passes over, and no {lost}, which it "
+            "would make up",
+            hint=f"rename {alike[0]} to {lost} in copies of the models",
+        )
+    return AlignmentError(
+        f"{name} stores no table of tokens under a name that transformers knows, {lost}: it would "
+        "make one up",
+        hint="fetch the models again if a file is incomplete; if code of their own loads them, "
+        "write `custom_code: true` into the recipe",
+    )
 
 
 def _find_misfit(origin: Origin, wanted: tuple[int, ...], shapes: Shapes) -> str:
@@ -180,52 +224,6 @@ def _misfit_error(
     )
 
 
-def _fits_at_sight(config: Mapping[str, Any], shapes: Shapes) -> bool:
-    """Whether this is a decoder without biases of which a config says every shape."""
-    text = config.get("text_config")
-    part = text if isinstance(text, dict) and "hidden_size" in text else config
-    wanted = _decoder_shapes(part)
-    layers = {at.number for name in shapes if (at := layer_of(name))}
-    return (
-        len(layers) == _count_layers(config)
-        and layers == set(range(len(layers)))
-        and not any(value for key, value in part.items() if BIAS.fullmatch(key))
-        and all(shape == wanted.get(_role(name)) for name, shape in shapes.items())
-    )
-
-
-def _role(name: str) -> str:
-    """The last module of a tensor's name, norms being one: "q_proj", "norm"."""
-    module, _, kind = name.rpartition(".")
-    module = module.rpartition(".")[2]
-    if module in ("q_norm", "k_norm") or kind != "weight":
-        return module if kind == "weight" else name
-    return "norm" if module.endswith("norm") else module
-
-
-def _decoder_shapes(part: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Role of a tensor -> its shape in a decoder as Llama's; {} where a config does not say all."""
-    keys = ("hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
-    width, heads, inner, tokens = (part.get(key) for key in keys)
-    if not all(type(each) is int and each > 0 for each in (width, heads, inner, tokens)):
-        return {}
-    assert isinstance(width, int) and isinstance(heads, int)
-    assert isinstance(inner, int) and isinstance(tokens, int)
-    each, groups = part.get("head_dim") or width // heads, part.get("num_key_value_heads") or heads
-    if type(each) is not int or type(groups) is not int:
-        return {}
-    return {
-        **dict.fromkeys(("embed_tokens", "lm_head"), (tokens, width)),
-        **dict.fromkeys(("gate_proj", "up_proj"), (inner, width)),
-        **dict.fromkeys(("k_proj", "v_proj"), (groups * each, width)),
-        **dict.fromkeys(("q_norm", "k_norm"), (each,)),
-        "q_proj": (heads * each, width),
-        "o_proj": (width, heads * each),
-        "down_proj": (width, inner),
-        "norm": (width,),
-    }
-
-
 def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
     """Every whole number of a config, with its key; those of parts and lists, too."""
     for key, value in config.items():
@@ -237,27 +235,11 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 
 def _lacks_layers(config: Mapping[str, Any], shapes: Shapes) -> bool:
     stored = [place.number for name in shapes if (place := layer_of(name))]
-    return bool(stored) and _count_layers(config) > max(stored) + 1
+    return bool(stored) and count_layers(config) > max(stored) + 1
 
 
 def _count_stored(shapes: Shapes) -> int:
     return main_stack(shapes)[1] if any(map(layer_of, shapes)) else 0
-
-
-def _count_layers(config: Mapping[str, Any]) -> int:
-    """How many layers a config counts, of all its parts that know tokens; 0 if it does not."""
-    stated = [
-        part[key]
-        for part in parts(dict(config))
-        for key in LAYER_COUNTS
-        if "vocab_size" in part and type(part.get(key)) is int
-    ]
-    return max(stated, default=0)
-
-
-def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The config and those inside it: text_config, vision_config ..."""
-    return [config, *(value for value in config.values() if isinstance(value, dict))]
 
 
 def _lacks_head(config: Mapping[str, Any], shapes: Shapes) -> bool:

@@ -92,6 +92,20 @@ def tie_groups(model: PreTrainedModel) -> list[list[str]]:
     return list(groups.values())
 
 
+def find_embedding(model: PreTrainedModel) -> str | None:
+    """The parameter that has a row for each token that goes in; None if there is no such table."""
+    from torch.nn import Embedding
+
+    try:
+        table = model.get_input_embeddings()
+    except (NotImplementedError, AttributeError):  # a model of pictures or sounds
+        return None
+    if not isinstance(table, Embedding):
+        return None
+    found = (name for name, module in model.named_modules() if module is table)
+    return next((f"{name}.weight" for name in found), None)
+
+
 def part_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config that ties nothing, so far as configs of its kind can say so."""
     parts = {

@@ -43,7 +43,7 @@ def find_origins(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Orig
     origins: dict[str, Origin] = {}
     for name in sorted(names, key=_natural):  # experts are joined in this order
         target, pattern = rename_source_key(name, renamings, converters, prefix, state)
-        if target not in state:
+        if target not in state and name in state:  # no name of old, though a rule takes it for one
             target, pattern = rename_source_key(name, [], [], prefix, state)
         if target in state:
             converter = converter_of[pattern] if pattern else None

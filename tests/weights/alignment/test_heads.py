@@ -100,3 +100,22 @@ def test_what_a_part_s_config_says_counts(checkpoint: Checkpoint) -> None:
     nested = replace(checkpoint, config={"text_config": {"tie_word_embeddings": False}})
     two = Heads(sources={"a": nested, "b": nested}, shapes={"a": STORED, "b": TIED}, reference="a")
     assert two.stand_in("b", HEAD) is None
+
+
+def test_layers_of_one_shape_that_have_no_row_for_each_token_are_no_heads(
+    checkpoint: Checkpoint,
+) -> None:
+    """BERT's pooler and the dense layer of its head: neither is the other where one is lacking."""
+    dense, pooler = {"cls.dense.weight": (16, 16)}, {"pooler.weight": (16, 16)}
+    two = heads(checkpoint, a=(TIED | dense, None), b=(TIED | dense | pooler, True))
+    told = {
+        name: replace(c, config={**c.config, "vocab_size": 20}) for name, c in two.sources.items()
+    }
+    two = replace(two, sources=told)
+    assert two.stand_in("a", "pooler.weight") is None
+    assert not two.is_new("b", "pooler.weight") and not two.is_unused("b", "pooler.weight")
+    swapped = replace(two, reference="b")
+    assert swapped.stand_in("a", "pooler.weight") is None
+    assert two.stand_in("b", HEAD) is None
+    assert replace(two, shapes={"a": TIED, "b": STORED}).is_new("b", HEAD) is False  # b ties it
+    assert replace(two, shapes={"a": TIED, "b": STORED}).is_unused("b", HEAD)

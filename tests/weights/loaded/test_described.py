@@ -59,3 +59,56 @@ def test_what_is_no_number_in_a_name(part: str) -> None:
     name = f"model.odd.{part}.weight"
     assert layer_of(name) is None
     assert refuse_misfits("a", CONFIG, SHAPES | {name: (4,)}) == []
+
+
+def test_a_table_of_tokens_under_a_name_of_old_is_not_made_up() -> None:
+    """transformers loads no model of the name that Mamba's first models have: it is random."""
+    stated = {
+        "architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 8,
+        "num_hidden_layers": 1, "vocab_size": 12, "tie_word_embeddings": False,
+    }  # fmt: skip
+    model = build_empty(stated)
+    assert model is not None
+    stored = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    assert refuse_misfits("a", stated, stored) == []
+    old = {name.replace("embeddings.", "embedding."): shape for name, shape in stored.items()}
+    with pytest.raises(AlignmentError) as refused:
+        refuse_misfits("a", stated, old)
+    assert str(refused.value) == (
+        "a stores backbone.embedding.weight, which transformers passes over, and no "
+        "backbone.embeddings.weight, which it would make up"
+    )
+    assert refused.value.hint == (
+        "rename backbone.embedding.weight to backbone.embeddings.weight in copies of the models"
+    )
+    (note,) = refuse_misfits("a", {**stated, "auto_map": {}}, old)
+    assert note.endswith(", unless it is loaded with its own code (trust_remote_code)")
+
+
+@pytest.mark.parametrize("prefix", ["base_model.model.", "decoder."])
+def test_a_decoder_under_a_prefix_that_transformers_does_not_know(prefix: str) -> None:
+    with pytest.raises(
+        AlignmentError, match=r" and no model\.embed_tokens\.weight, which it would"
+    ):
+        refuse_misfits("a", CONFIG, {f"{prefix}{name}": shape for name, shape in SHAPES.items()})
+
+
+def test_a_table_of_tokens_that_nobody_stores_is_not_made_up() -> None:
+    stored = {name: shape for name, shape in SHAPES.items() if "embed_tokens" not in name}
+    with pytest.raises(AlignmentError, match=r"^a stores no table of tokens .* make one up$") as e:
+        refuse_misfits("a", CONFIG, stored)
+    assert "`custom_code: true`" in e.value.hint
+
+
+@pytest.mark.parametrize("lost", ["model.norm.weight", "model.layers.1.mlp.up_proj.weight"])
+def test_what_is_made_up_beside_the_layers_is_said(lost: str) -> None:
+    stored = {("other.weight" if n == lost else n): shape for n, shape in SHAPES.items()}
+    *_, note = refuse_misfits("a", CONFIG, stored)
+    assert note == f"a stores no {lost}: transformers makes up what its config has"
+
+
+def test_a_head_that_a_task_has_and_nobody_stores_is_said() -> None:
+    kind = {**CONFIG, "architectures": ["LlamaForSequenceClassification"]}
+    stored = {name: shape for name, shape in SHAPES.items() if name != "lm_head.weight"}
+    (note,) = refuse_misfits("a", kind, stored)
+    assert note == "a stores no score.weight: transformers makes up what its config has"
