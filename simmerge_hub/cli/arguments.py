@@ -224,11 +224,14 @@ def check_output(output: str | None, what: str) -> None:
     """Before any work: whether a file can be written there.
 
     Raises:
-        OutputError: there is no such folder, or it is one itself.
+        OutputError: there is no such folder, or it is one itself, a device or a pipe.
     """
     if output is None:
         return
+    from simmerge_hub.hub.assets import refuse_special
+
     path = Path(output)
+    refuse_special(path)
     if path.is_dir():
         raise OutputError(
             f"{output} is a folder, not a file to write the {what} in",

@@ -34,6 +34,20 @@ def path_digest(path: Path) -> str:
     return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def check_folder(include: Path | None) -> None:
+    """Refuse a folder of further tasks that is none: the harness would pass over it in silence.
+
+    Raises:
+        EvaluationError: it is not there, or is a file.
+    """
+    if include is not None and not include.is_dir():
+        raise EvaluationError(
+            f"{include} is to hold further tasks, and "
+            f"{'is a file' if include.exists() else 'is not there'}",
+            hint="name the folder that has their YAML files, or leave it out",
+        )
+
+
 def task_file(task: str) -> Path | None:
     """The YAML that a task is given as; None where it is a name."""
     path = Path(task).expanduser()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from simmerge_hub.evaluation.contents import path_digest, task_content
+from simmerge_hub.evaluation.contents import check_folder, path_digest, task_content
 from simmerge_hub.evaluation.results import (
     Protocol,
     TaskResult,
@@ -59,6 +59,11 @@ def base_of(model: Checkpoint, base: Checkpoint | None) -> Checkpoint | None:
 
 
 def tools_of(include: Path | None) -> str:
-    """What tells versions of tasks apart: the harness's own version, and digests of folders."""
+    """What tells versions of tasks apart: the harness's own version, and digests of folders.
+
+    Raises:
+        EvaluationError: there is no such folder.
+    """
+    check_folder(include)
     digests = [path_digest(folder) for folder in (OWN_TASKS, include) if folder]
     return "\n".join((f"lm_eval {version('lm_eval')}", *digests))

@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import EvaluationError
-from simmerge_hub.evaluation.contents import task_file
+from simmerge_hub.evaluation.contents import check_folder, task_file
 from simmerge_hub.evaluation.known import OWN_TASKS, tools_of
 
 
 def refuse_unknown(tasks: Sequence[str], include: Path | None = None) -> None:
     """Refuse names that the harness does not know, before anything is evaluated on them.
 
-    Nothing is refused where the harness is not installed.
+    No name is refused where the harness is not installed.
 
     Args:
         tasks: names of tasks, groups or tags, or paths of their YAML.
         include: a folder of further tasks in the harness's form.
 
     Raises:
-        EvaluationError: one is not known.
+        EvaluationError: one is not known, or there is no such folder.
     """
+    check_folder(include)
     named = [name for name in tasks if task_file(name) is None]
     if not named or find_spec("lm_eval") is None:
         return

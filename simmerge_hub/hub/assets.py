@@ -3,12 +3,14 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 from huggingface_hub import cached_assets_path
+
+from simmerge_hub.errors import OutputError
 
 
 def assets_folder(kind: str, name: str) -> Path:
@@ -17,13 +19,34 @@ def assets_folder(kind: str, name: str) -> Path:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write a file of the user's in one step: a full disk leaves what was there, and no half."""
-    part = path.with_name(f".{path.name}.{uuid4().hex}")
+    """Write a file of the user's in one step: a full disk leaves what was there, and no half.
+
+    Where a link leads to a file, that is replaced, and the link stays.
+
+    Raises:
+        OutputError: there is a device or a pipe, which would be gone.
+        OSError: it cannot be written; the error names `path`.
+    """
+    refuse_special(path)
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         part.write_bytes(data)
-        part.replace(path)
+        part.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def refuse_special(path: Path) -> None:
+    """OutputError if what is there is neither a file nor a folder: a device, a pipe."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OutputError(
+            f"{path} is a device or a pipe, and a file would take its place",
+            hint="name a file, and read that",
+        )
 
 
 @contextmanager

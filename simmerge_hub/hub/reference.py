@@ -1,7 +1,7 @@
 """A reference -> the files it names: a repository pinned to a commit, or a folder here."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -51,6 +51,8 @@ class ModelRef:
         folder = local_folder(text)
         if folder is not None and _is_there(folder):
             return cls(folder=folder)
+        if _is_there(home_path(text), Path.is_file):
+            raise _no_folder(text)
         repo, _, revision = text.partition("@")
         if folder is not None or not REPO.fullmatch(repo):
             raise _neither(text)
@@ -92,11 +94,18 @@ def home_path(text: str | Path) -> Path:
         raise _neither(str(text)) from error
 
 
-def _is_there(folder: Path) -> bool:
+def _is_there(path: Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
     try:
-        return folder.is_dir()
+        return kind(path)
     except OSError:  # too long for a path
         return False
+
+
+def _no_folder(text: str) -> RepoNotFound:
+    hint = "name the folder that it is in"
+    if text.endswith((".yaml", ".yml")):
+        hint = f"what a plan or recipe makes is one: simmerge-hub merge {text} -o FOLDER"
+    return RepoNotFound(f"{text} is a file, and a model is a folder or a repository", hint=hint)
 
 
 def _neither(text: str) -> RepoNotFound:

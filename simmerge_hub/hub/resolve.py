@@ -29,7 +29,7 @@ from simmerge_hub.hub.files.headers import (
 from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.reference import ModelRef, resolve_files
-from simmerge_hub.hub.weight_files import CONFIGS, Kind, find_weights, incomplete
+from simmerge_hub.hub.weight_files import CONFIGS, Kind, find_weights, incomplete, naming
 
 __all__ = [
     "Checkpoint", "FileEntry", "ModelRef", "Piece", "Target", "front_matter", "resolve",
@@ -231,9 +231,10 @@ def _join_shards(
 def _header(location: Location, file: str, size: int) -> dict[str, TensorHeader]:
     """Two reads: the length, then exactly the header; a longer guess would touch weights."""
     (first,) = read_spans(location, file, [(0, min(LENGTH_BYTES, size))])
-    length = header_length(first, size, file)
-    (header,) = read_spans(location, file, [(LENGTH_BYTES, LENGTH_BYTES + length)])
-    return parse_header(header, size, file)
+    with naming(location):
+        length = header_length(first, size, file)
+        (header,) = read_spans(location, file, [(LENGTH_BYTES, LENGTH_BYTES + length)])
+        return parse_header(header, size, file)
 
 
 def _json(

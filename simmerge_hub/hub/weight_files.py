@@ -1,7 +1,8 @@
 """Which files of a repository hold its weights, by name; or why none do."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from simmerge_hub.errors import CorruptHeader, NoSafetensors, OfflineWithoutCache
@@ -63,7 +64,8 @@ def _shards_without_index(location: Location, files: Mapping[str, FileEntry]) ->
 
 def _index(location: Location, name: str) -> dict[str, str]:
     ending = ".safetensors" if ".safetensors." in name else ".bin"
-    return parse_index(local_file(location, name).read_bytes(), name, ending=ending)
+    with naming(location):
+        return parse_index(local_file(location, name).read_bytes(), name, ending=ending)
 
 
 def _no_weights(
@@ -77,7 +79,9 @@ def _no_weights(
         )
     others = [f for f in files if f.endswith((".bin", ".gguf", ".pt", ".pth", ".ckpt"))]
     seen = f"it has {', '.join(others[:3])}" if others else f"it has {len(files)} files"
-    hint = "load it with transformers and save_pretrained() it again: that writes safetensors"
+    hint = "name a folder or repository that save_pretrained() wrote to: model.safetensors is there"
+    if others:
+        hint = "load it with transformers and save_pretrained() it again: that writes safetensors"
     if others and all(f.endswith(".gguf") for f in others):
         named = f", {', '.join(originals)}" if originals else ""
         hint = f"GGUF cannot be merged; use the original repository{named}"
@@ -107,6 +111,16 @@ def incomplete(location: Location, seen: str) -> CorruptHeader:
         f"{location.name}: {seen}",
         hint="the upload or download is incomplete; fetch the model again",
     )
+
+
+@contextmanager
+def naming(location: Location) -> Iterator[None]:
+    """What is wrong with a file inside is said with the model's name: of several, one is wrong."""
+    try:
+        yield
+    except CorruptHeader as error:
+        error.args = (f"{location.name}: {error}",)
+        raise
 
 
 def _refuse_partial_cache(location: Location) -> None:

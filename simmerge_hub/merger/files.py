@@ -16,8 +16,11 @@ from simmerge_hub.merger.kinds import Origin, carry_kinds, is_by_layer
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
-from simmerge_hub.weights.loaded.described import refuse_lost, refuse_misfits, state_alike
-from simmerge_hub.weights.loaded.origins import find_missing
+from simmerge_hub.weights.loaded.described import (
+    refuse_misfits,
+    refuse_undescribed,
+    state_alike,
+)
 from simmerge_hub.weights.loaded.sight import parts
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
@@ -121,12 +124,8 @@ def check_config(layout: Layout) -> Layout:
     if layout.alignment.rejected:
         return layout
     main = layout.reference
-    refuse_lost(main.name, main.config, shapes(main))
-    if layout.alignment.untied:
-        _refuse_missing(layout, config)
-    passed = refuse_misfits(
-        main.name, config, {n: shape for n, (_, shape) in layout.entries.items()}
-    )
+    written = {name: shape for name, (_, shape) in layout.entries.items()}
+    passed = refuse_undescribed(main, config, written, untied=layout.alignment.untied)
     return replace(layout, said=(*layout.said, *passed, *_note_misfits(layout)))
 
 
@@ -143,19 +142,6 @@ def _note_misfits(layout: Layout) -> list[str]:
         except AlignmentError as error:  # it is the reference's config that is written
             notes.append(f"{error}; the output has the config of {main.name}")
     return notes
-
-
-def _refuse_missing(layout: Layout, config: Mapping[str, Any]) -> None:
-    """Without a tie, what was tied beside the head (its bias) has to be stored, too."""
-    main = layout.reference
-    needed = find_missing(config, layout.entries) - find_missing(main.config, main.tensors)
-    if needed:
-        raise AlignmentError(
-            f"the output has a head of its own, and nothing to store as {min(needed)}, which "
-            f"{main.name} ties to another tensor",
-            hint="merge models that all tie their heads, or none; or make the one that does not "
-            "the base, with `unmatched: keep`",
-        )
 
 
 def _pair_parts(
@@ -246,7 +232,7 @@ def _layer_lists(part: Mapping[str, Any], before: int, layout: Layout) -> dict[s
     return {
         key: [value[min(n, before - 1)] for n in numbers]
         for key, value in part.items()
-        if is_by_layer(key, value, before)
+        if is_by_layer(key, value, before, part)
     }
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.alignment.meaning import HARMLESS
-from simmerge_hub.weights.layers import TOWER, layer_of, main_stack
-from simmerge_hub.weights.loaded.model import build_empty
+from simmerge_hub.weights.layers import LAYER_COUNTS, TOWER, layer_of, main_stack
+from simmerge_hub.weights.loaded.model import build_empty, silence
 from simmerge_hub.weights.loaded.sight import parts
 from simmerge_hub.weights.shapes import shapes
 
@@ -92,23 +93,49 @@ def _count(model: Checkpoint) -> int:
 def _describe_layers(model: PreTrainedModel, count: int) -> list[Kind]:
     """For every layer the classes of its modules with their settings, and what lists say of it."""
     stack = _find_stack(model, count)
-    stated = {
-        key: value
-        for key, value in model.config.get_text_config().to_dict().items()
-        if is_by_layer(key, value, count)
-    }
+    said = model.config.get_text_config().to_dict()
+    stated = {k: v for k, v in said.items() if is_by_layer(k, v, count, said)}
     return [
         {**_describe(layer), **{key: value[number] for key, value in stated.items()}}
         for number, layer in enumerate(stack or ())
     ]
 
 
-def is_by_layer(key: str, value: Any, count: int) -> bool:
+def is_by_layer(key: str, value: Any, count: int, part: Mapping[str, Any]) -> bool:
     """Whether a setting is a list with an entry for each of `count` layers.
 
-    Names of classes and ids of tokens are none, be they as many by chance.
+    Names of classes and ids of tokens are none, nor are lists that a model of this kind has with
+    as many entries for any number of layers (a least and a greatest time step), be they as many by
+    chance.
+
+    Args:
+        key, value: the setting.
+        count: of the layers.
+        part: the config that it is from, or the part of one, with its `model_type`.
     """
-    return isinstance(value, list) and len(value) == count and not HARMLESS.fullmatch(key)
+    if not isinstance(value, list) or len(value) != count or HARMLESS.fullmatch(key):
+        return False
+    return _fixed_lists(str(part.get("model_type"))).get(key) != count
+
+
+@cache
+def _fixed_lists(kind: str) -> Mapping[str, int]:
+    """Lists of a kind of config -> how many entries they have, whatever the number of layers.
+
+    They are those of transformers' default config that have another length than its layers.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if kind not in CONFIG_MAPPING:
+        return {}
+    try:
+        with silence():
+            default = CONFIG_MAPPING[kind]().get_text_config()
+    except Exception:  # a kind that has no default
+        return {}
+    layers = {number for key in LAYER_COUNTS if (number := getattr(default, key, None))}
+    lists = {k: len(v) for k, v in default.to_dict().items() if isinstance(v, list | tuple)}
+    return {key: length for key, length in lists.items() if layers and length not in layers}
 
 
 def _find_stack(model: PreTrainedModel, count: int) -> ModuleList | None:
@@ -167,7 +194,7 @@ def _entry_lists(origins: Sequence[Origin]) -> dict[str, list[Any]]:
         key: [each[key][number] for each, (_, number) in zip(resolved, origins, strict=True)]
         for key in resolved[0]
         if all(
-            is_by_layer(key, each.get(key), _count(model))
+            is_by_layer(key, each.get(key), _count(model), each)
             for each, (model, _) in zip(resolved, origins, strict=True)
         )
     }

@@ -72,7 +72,7 @@ def pin(
     check_names(models, origin)
     said = base_notes(models, origin)
     alike = conform(models, origin)
-    align_strict(alike.models, alike.base)
+    aligned = align_strict(alike.models, alike.base)
     tasks, dropped = tasks_of(models, asked)
     if probed:
         tasks, lost = drop_unavailable(tasks, asked, read_evaluations(models))
@@ -84,7 +84,7 @@ def pin(
         base=alike.base,
         tasks=tasks,
         dropped=dropped,
-        notes=(*said, *alike.notes),
+        notes=(*said, *alike.notes, *aligned.notes),
     )
 
 

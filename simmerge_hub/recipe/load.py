@@ -66,7 +66,8 @@ def _find_recipe(texts: Mapping[str, str], reference: str) -> str:
         return recipe
     raise RecipeError(
         f"{reference} has no recipe on its card",
-        hint="only models pushed by simmerge-hub can be redone; to merge models, plan first",
+        hint="only what simmerge-hub merged has one; to merge models, plan first: simmerge-hub "
+        "plan MODEL MODEL",
     )
 
 

@@ -170,6 +170,23 @@ def test_an_unknown_task_is_named(code: Checkpoint, monkeypatch: pytest.MonkeyPa
     assert before.value.hint.startswith("did you mean nano_code? Else name a task")
 
 
+@pytest.mark.parametrize("made", [False, True])
+def test_a_folder_of_tasks_that_is_none_is_refused(
+    made: bool, code: Checkpoint, tmp_path: Path
+) -> None:
+    """The harness passes over it, be its tasks asked for or not."""
+    if made:
+        (tmp_path / "tasks").write_text("no folder")
+    wrong = "is a file" if made else "is not there"
+    for refuse in (
+        lambda: names.refuse_unknown(["nano_code"], tmp_path / "tasks"),
+        lambda: names.refuse_unknown([], tmp_path / "tasks"),
+        lambda: evaluate(code, ["nano_code"], include=tmp_path / "tasks"),
+    ):
+        with pytest.raises(EvaluationError, match=f"tasks is to hold further tasks, and {wrong}$"):
+            refuse()
+
+
 @pytest.mark.parametrize(("unsafe_code", "named"), [(False, True), (None, False)])
 def test_the_option_for_unsafe_code_is_named_where_it_exists(
     unsafe_code: bool | None, named: bool, code: Checkpoint, own_yaml: Path

@@ -1,11 +1,13 @@
 """Derived files are cached whole or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
 from huggingface_hub.utils import _cache_assets
 
-from simmerge_hub.hub.assets import assets_folder, write_whole
+from simmerge_hub.errors import OutputError
+from simmerge_hub.hub.assets import assets_folder, replace_file, write_whole
 
 
 def test_folders_of_two_kinds_are_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +35,26 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None
         raise KeyboardInterrupt
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """By whom it may be: as root, /dev/null would be a file from then on."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match=r"pipe is a device or a pipe, and a file would take"):
+        replace_file(tmp_path / "pipe", b"plan")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_leads_to_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for text in (b"one", b"two"):
+        replace_file(tmp_path / "link", text)
+        assert (tmp_path / "file").read_bytes() == text
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_the_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Not the one beside it that becomes it."""
+    with pytest.raises(FileNotFoundError) as caught:
+        replace_file(tmp_path / "none/plan.yaml", b"plan")
+    assert caught.value.filename == str(tmp_path / "none/plan.yaml")

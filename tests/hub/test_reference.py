@@ -98,3 +98,18 @@ class TestReferences:
         assert str(ModelRef(repo="org/a", revision="v1")) == "org/a@v1"
         assert str(ModelRef(repo="org/a")) == "org/a"
         assert str(ModelRef(folder=Path("a/b"))) == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("plan.yaml", "simmerge-hub merge plan.yaml -o FOLDER"), ("model.safetensors", "the folder")],
+)
+def test_a_file_is_no_model(
+    name: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name would do for a repository, which nobody means."""
+    (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RepoNotFound, match=f"^{name} is a file, and a model is a folder") as caught:
+        ModelRef.parse(name)
+    assert hint in caught.value.hint

@@ -164,8 +164,21 @@ class TestFolders:
         folder = nano.model(tmp_path / "model")
         whole = (folder / "model.safetensors").read_bytes()
         (folder / "model.safetensors").write_bytes(whole[:-1])
-        with pytest.raises(CorruptHeader, match=r"model\.safetensors cannot be believed: the tens"):
+        said = r"model: model\.safetensors cannot be believed: the tens"  # of several, this one
+        with pytest.raises(CorruptHeader, match=said):
             resolve(str(folder))
+
+    def test_a_corrupt_index(self, tmp_path: Path) -> None:
+        folder = nano.model(tmp_path / "model", shards=2)
+        (folder / nano.INDEX).write_text("{")
+        with pytest.raises(CorruptHeader, match=f"model: {nano.INDEX} cannot be believed: it is"):
+            resolve(str(folder))
+
+    def test_a_folder_without_any_weights(self, tmp_path: Path) -> None:
+        """There is nothing that could be loaded and saved again."""
+        with pytest.raises(NoSafetensors, match=r"\(it has 0 files\)$") as caught:
+            resolve(str(tmp_path))
+        assert caught.value.hint.startswith("name a folder or repository that save_pretrained() ")
 
     def test_one_file_is_preferred_to_an_index(self, tmp_path: Path) -> None:
         """As transformers does: a stale index beside model.safetensors is not looked at."""

@@ -209,6 +209,16 @@ def test_a_count_of_layers_that_transformers_does_not_read(tmp_path: Path) -> No
         check_config(layout(tmp_path, {**stated, **kinds}))
 
 
+def test_a_config_that_transformers_reads_and_makes_no_model_of(tmp_path: Path) -> None:
+    """It cannot say what such a model lacks; that a layer is missing is seen all the same."""
+    stated = {"hidden_act": "nosuch", "attention_bias": True}
+    (note,) = check_config(layout(tmp_path, stated)).notes
+    assert note.startswith("transformers makes no model of the config.json of a: ")
+    assert "nosuch" in note
+    with pytest.raises(AlignmentError, match=r"nosuch.*; layers that are stored: 2$"):
+        check_config(layout(tmp_path / "more", {**stated, "num_hidden_layers": 3}))
+
+
 def test_layers_that_share_weights_are_not_missed(tmp_path: Path) -> None:
     """An ALBERT counts layers that are one."""
     from transformers import AlbertConfig, AlbertForMaskedLM

@@ -11,6 +11,7 @@ import transformers
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.merger import merge
+from simmerge_hub.merger.kinds import is_by_layer
 from simmerge_hub.recipe import Recipe, Slice, Source, Step
 
 SMALL: dict[str, Any] = {
@@ -68,6 +69,35 @@ def test_a_kind_that_the_config_can_say(
     name: str, config: dict[str, Any], spans: Spans, key: str, value: Any, tmp_path: Path
 ) -> None:
     assert stack(tmp_path, name, config, spans)[key] == value
+
+
+def test_a_list_with_as_many_entries_as_layers_by_chance(tmp_path: Path) -> None:
+    """Two layers, and the least and the greatest time step."""
+    small = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_heads": 4,
+             "head_dim": 8, "state_size": 8, "n_groups": 1,
+             "time_step_limit": (0.0, 2.0)}  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.Mamba2ForCausalLM(transformers.Mamba2Config(**small))
+    model.save_pretrained(tmp_path / "a")
+    step = Step(operator="passthrough", models=("a",), parameters={})
+    recipe = Recipe(
+        base=None,
+        models=(Source(name="a", folder=tmp_path / "a"),),
+        slices=tuple(Slice(layers={"a": span}, steps=(step,)) for span in [(0, 2), (0, 1)]),
+    )
+    out = merge(recipe, tmp_path / "out").folder
+    merged = transformers.Mamba2ForCausalLM.from_pretrained(out)
+    assert merged.config.num_hidden_layers == 3
+    assert list(merged.config.time_step_limit) == [0.0, 2.0]
+
+
+def test_kinds_of_layers_are_by_layer_whatever_a_default_has() -> None:
+    kinds = ["mamba", "attention", "mamba", "moe"]
+    for name, count in (("nemotron_h", 4), ("made_up", 4), ("mamba2", 4)):
+        assert is_by_layer("layers_block_type", kinds, count, {"model_type": name})
+    for kind in ("mamba2", "bamba", "granitemoehybrid"):
+        assert not is_by_layer("time_step_limit", [0.0, 1.0], 2, {"model_type": kind})
+    assert is_by_layer("layer_types", ["a", "b"], 2, {"model_type": ["no name"]})
 
 
 def test_lists_that_a_config_leaves_at_the_default(tmp_path: Path) -> None:

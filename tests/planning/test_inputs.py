@@ -1,5 +1,6 @@
 """Models that make no merge, and how they are told apart."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.merger import check
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.ask.tasks import tasks_of
 from simmerge_hub.planning.inputs import pin
+from simmerge_hub.recipe import Recipe, Source, Step
 from tests import rankings
 
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
@@ -108,3 +111,37 @@ def test_if_no_task_is_left_the_reasons_are_told(with_card: Callable[..., str]) 
     ]
     with pytest.raises(ProbeError, match=r"no task to merge these models for .*no/such_set"):
         pin(models, BASE, Tasks(), probed=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"intermediate_size": 40}, "the weights of base do not fit its config.json: "),
+        ({"num_hidden_layers": 9}, "base stores no "),
+    ],
+)
+def test_what_a_merge_refuses_is_not_planned(
+    config: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    """From headers alone, and with the same words as `check` and `merge`."""
+    shutil.copytree(BASE, tmp_path / "base")
+    path = tmp_path / "base/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    with pytest.raises(AlignmentError, match=f"^{said}") as planned:
+        pin([CODE, MATH], str(tmp_path / "base"), Tasks(experts=EXPERTS))
+    step = Step(operator="linear", models=("code", "math"), parameters={})
+    sources = [Source(name=Path(p).name, folder=Path(p)) for p in (tmp_path / "base", CODE, MATH)]
+    with pytest.raises(AlignmentError) as checked:
+        check(Recipe(base=sources[0], models=tuple(sources[1:]), steps=(step,)))
+    assert str(checked.value) == str(planned.value)
+
+
+def test_layers_of_sentence_transformers_that_differ_are_not_planned(tmp_path: Path) -> None:
+    for name, weights in (("code", b"one"), ("math", b"other")):
+        folder = tmp_path / name
+        shutil.copytree(nano_folder() / name, folder)
+        (folder / "2_Dense").mkdir()
+        (folder / "modules.json").write_text('[{"idx": 0, "path": "2_Dense", "type": "Dense"}]')
+        (folder / "2_Dense/model.safetensors").write_bytes(weights)
+    with pytest.raises(AlignmentError, match=r"code and math differ in 2_Dense/model.safetensors"):
+        pin([str(tmp_path / "code"), str(tmp_path / "math")], BASE, Tasks(experts=EXPERTS))

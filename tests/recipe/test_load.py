@@ -30,7 +30,7 @@ class TestLoad:
         with pytest.raises(RecipeError) as caught:
             load(folder)
         assert str(caught.value) == f"{folder} has no recipe on its card"
-        assert "only models pushed by simmerge-hub can be redone" in caught.value.hint
+        assert "only what simmerge-hub merged has one" in caught.value.hint
 
     def test_a_card_on_the_hub(self, hub: localhub.Hub, org: str, tmp_path: Path) -> None:
         nano.push(

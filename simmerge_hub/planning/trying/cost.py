@@ -29,12 +29,12 @@ class Clock:
         self.done, self._began = 0, perf_counter()
         self._rate = read_rate()
 
-    def begin(self, label: str) -> None:
+    def begin(self, name: str) -> None:
         """Say which merge is made now, and about how long all that are left take."""
         self._began = perf_counter()
         left = self.seconds_left
         time = f", about {spell_seconds(left)} left" if left else ""
-        self._say(f"trying {self.done + 1} of {self.count}: {label}{time}")
+        self._say(f"trying {self.done + 1} of {self.count}: {name}{time}")
 
     def end(self) -> None:
         """Learn from the merge that is finished."""

@@ -12,6 +12,7 @@ from simmerge_hub.planning.choice import Choice, Gap, Order
 from simmerge_hub.planning.trying.cost import Clock, state_cost
 from simmerge_hub.planning.trying.trial import Run, Workshop
 from simmerge_hub.planning.verdict import Tried
+from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.predictor.measured import tried
 from simmerge_hub.signatures.merged.kept import Kept, summarise
@@ -80,10 +81,11 @@ def run_all(
         spare.drop()
         workshop.check_disk()
         clock = Clock(workshop.size, len(missing), say)
+        short = shorten(workshop.inputs.names)
         if note:
             note(state_cost(workshop, clock, len(chosen), asked))
         for choice in reversed(missing):
-            clock.begin(choice.label)
+            clock.begin(name_tree(choice.tree, short))
             runs[choice.label] = workshop.make(choice.tree, keep=choice is missing[0])
             clock.end()
     return [run for run in runs.values() if run is not None]

@@ -173,7 +173,7 @@ def of_a_redo(recorded: Mapping[str, str], files: Mapping[str, object]) -> dict[
 def _unrecorded(name: str) -> OutputError:
     return OutputError(
         f"{name} has no {CHECKSUMS_FILE}: no merge recorded the digests of its files",
-        hint="merge again: the recipe in it or on its card still holds",
+        hint="only what simmerge-hub merged has one; if it or its card holds a recipe, merge again",
     )
 
 

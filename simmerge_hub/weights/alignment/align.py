@@ -7,7 +7,7 @@ recipe allows it by name.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
@@ -15,7 +15,10 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.heads import Heads, Shape
 from simmerge_hub.weights.alignment.matching import Matcher, Rejection, Span, TensorMatch
+from simmerge_hub.weights.alignment.modules import choose_modules
 from simmerge_hub.weights.loaded.conform import conform
+from simmerge_hub.weights.loaded.described import refuse_undescribed
+from simmerge_hub.weights.loaded.model import part_config
 from simmerge_hub.weights.shapes import shapes
 
 if TYPE_CHECKING:
@@ -109,11 +112,22 @@ def _stranger_error(model: str, share: float) -> AlignmentError:
 
 
 def align_strict(models: Sequence[Checkpoint], base: Checkpoint | None = None) -> Alignment:
-    """`align`, or AlignmentError if anything is rejected: nothing is merged by halves."""
+    """`align`, or AlignmentError where a merge of these would be refused from headers alone.
+
+    Nothing is merged by halves, the config of the reference has to be that of its tensors, and
+    what sentence-transformers applies after the models has to be the same.
+    """
     alike = conform(models, base)
     alignment = align(alike.models, alike.base)
     refuse_rejections(alignment)
-    return alignment
+    main = alike.base or alike.models[0]
+    if main.kind != "full":
+        return alignment
+    config = part_config(main.config) if alignment.untied else main.config
+    written = alignment.shapes | {name: header.shape for name, header in main.buffers.items()}
+    passed = refuse_undescribed(main, config, written, untied=alignment.untied)
+    choose_modules(alike.models)
+    return replace(alignment, notes=(*alignment.notes, *passed))
 
 
 def refuse_rejections(alignment: Alignment) -> None:

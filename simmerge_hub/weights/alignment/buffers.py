@@ -1,8 +1,9 @@
 """What is stored beside weights and is no matter of averaging: whole numbers, running statistics.
 
 Whole and truth values (position ids, tables of experts, counts of batches) are copied from the
-reference. Running means and variances of batch normalisation are merged as weights are, which is
-not what the merged model would count.
+reference. Running means and variances of batch normalisation, and codebooks that are moving
+averages of what was quantised, are merged as weights are, which is not what the merged model would
+count.
 """
 
 import re
@@ -16,6 +17,8 @@ from simmerge_hub.weights.loaded.names import is_made_anew, list_first
 
 RUNNING = re.compile(r"(.*\.)?running_(mean|var)")
 """Names of what batch normalisation counts over batches."""
+CODEBOOK = re.compile(r"(.*[._])?(embed_(avg|sum)|cluster_(size|usage)|ema_w)")
+"""Names of what vector quantisers count for their codebooks (EnCodec, Mimi, X-Codec)."""
 VARIANCE = re.compile(r"(.*\.)?running_var")
 COMPARED_BYTES = 64 * 2**10
 """Bytes of a buffer that are fetched to compare it."""
@@ -54,12 +57,20 @@ def buffer_notes(reference: Checkpoint, models: Sequence[Checkpoint]) -> Iterato
 
 
 def running_notes(merged: Iterable[str]) -> Iterator[str]:
-    """A sentence about running statistics, if any are among the tensors that are merged."""
-    running = [name for name in merged if RUNNING.fullmatch(name)]
+    """Sentences about running statistics and codebooks among the tensors that are merged."""
+    names = list(merged)
+    running = [name for name in names if RUNNING.fullmatch(name)]
+    counted = [name for name in names if CODEBOOK.fullmatch(name)]
     if running:
         yield (
             "running statistics of batch normalisation are merged as weights are: "
             f"{list_first(running)}; run the merge over some data in training mode to count anew"
+        )
+    if counted:
+        yield (
+            "codebooks of vector quantisers, moving averages of what they were given, are merged "
+            f"as weights are: {list_first(counted)}; codes that one of the models made may mean "
+            "something else to the merge"
         )
 
 

@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of, main_stack
 from simmerge_hub.weights.loaded.model import (
     LARGEST_COUNT,
@@ -23,6 +24,7 @@ from simmerge_hub.weights.loaded.model import (
 from simmerge_hub.weights.loaded.names import is_made_anew, is_spare, list_first
 from simmerge_hub.weights.loaded.origins import Origin, find_missing, find_origins
 from simmerge_hub.weights.loaded.sight import count_layers, fits_at_sight
+from simmerge_hub.weights.shapes import shapes as stored_shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 
 if TYPE_CHECKING:
@@ -35,6 +37,31 @@ COUNTED = re.compile("|".join(LAYER_COUNTS))
 """In what transformers says of a config whose lists do not go with its number of layers."""
 JOINED = {"MergeModulelist", "Concatenate"}
 """What transformers does to stored tensors that leaves as many entries."""
+
+
+def refuse_undescribed(
+    main: Checkpoint, config: Mapping[str, Any], shapes: Shapes, *, untied: bool = False
+) -> list[str]:
+    """Refuse what could not be loaded: tensors that are not those of the config beside them.
+
+    Plans and merges ask this of the same models, so that no plan recommends what is refused then.
+
+    Args:
+        main: the model whose config it is.
+        config: as it is written beside the tensors.
+        shapes: of the tensors that are written.
+        untied: whether they have a head of their own, where `main` has none.
+
+    Returns:
+        Sentences about what transformers cannot load, passes over or makes up.
+
+    Raises:
+        AlignmentError: layers, a head or what was tied beside it are missing, or shapes are others.
+    """
+    refuse_lost(main.name, main.config, stored_shapes(main))
+    if untied:
+        _refuse_missing(main, config, shapes)
+    return refuse_misfits(main.name, config, shapes)
 
 
 def refuse_lost(name: str, config: Mapping[str, Any], shapes: Shapes) -> None:
@@ -105,6 +132,18 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
     raise error
 
 
+def _refuse_missing(main: Checkpoint, config: Mapping[str, Any], shapes: Shapes) -> None:
+    """Without a tie, what was tied beside the head (its bias) has to be stored, too."""
+    needed = find_missing(config, shapes) - find_missing(main.config, main.tensors)
+    if needed:
+        raise AlignmentError(
+            f"the output has a head of its own, and nothing to store as {min(needed)}, which "
+            f"{main.name} ties to another tensor",
+            hint="merge models that all tie their heads, or none; or make the one that does not "
+            "the base, with `unmatched: keep`",
+        )
+
+
 def state_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two configs state the same whole numbers: then the same tensors fit both.
 
@@ -116,13 +155,13 @@ def state_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _refuse_unreadable(name: str, config: Mapping[str, Any], shapes: Shapes) -> list[str]:
-    """A note of a config that transformers refuses; an error where it miscounts layers."""
+    """A note of a config that transformers cannot load; an error where it miscounts layers."""
     stated, stored = count_layers(config), _count_stored(shapes)
     many = f"it counts more than {LARGEST_COUNT:,} layers" if stated > LARGEST_COUNT else ""
     reason = many or read_refusal(config)
     if not reason:
         return []
-    seen = f"transformers does not read the config.json of {name}: {reason}"
+    seen = f"transformers makes no model of the config.json of {name}: {reason}"
     if not (stated > stored or (stated < stored and COUNTED.search(reason))):
         return [seen]
     raise AlignmentError(

@@ -45,8 +45,8 @@ def build_empty(config: Mapping[str, Any]) -> PreTrainedModel | None:
 
 
 def read_refusal(config: Mapping[str, Any]) -> str:
-    """Why transformers does not read a config of a model it knows; "" if it does, and of one that
-    is not given to it: it would make lists of any length that a config states.
+    """Why transformers makes no model of a config whose kind it knows; "" if it does, and of one
+    that is not given to it: it would make lists of any length that a config states.
 
     Args:
         config: a config.json.
@@ -61,6 +61,10 @@ def read_refusal(config: Mapping[str, Any]) -> str:
     try:
         with silence():
             read_config(config)
+            if config.get("architectures"):
+                _instantiate(dict(config))
+    except ImportError:  # of a library that this kind of model needs, and that is not here
+        return ""
     except Exception as error:  # whatever others wrote into a config
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return ERROR_CLASS.sub("", lines[-1].strip())[:REASON_SHOWN]

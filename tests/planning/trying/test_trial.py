@@ -118,6 +118,23 @@ def test_what_other_code_made_is_tried_again(
     assert len(made) == 1
 
 
+def test_what_is_tried_now_is_called_as_the_decision_calls_it(
+    pair: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    names = {each.method for each in (pair().decision, *pair().decision.others)}
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OutputError("tried again")
+
+    monkeypatch.setattr(Workshop, "find", lambda *_: None)
+    monkeypatch.setattr(Workshop, "make", refuse)
+    with pytest.raises(OutputError, match="tried again"):
+        pair(progress=said.append)
+    (now,) = [text for text in said if text.startswith("trying 1 of ")]
+    assert now.partition(": ")[2].partition(", about")[0] in names
+
+
 def test_what_was_seen_is_written_into_the_plan_and_read_again(pair: Callable[..., Plan]) -> None:
     made = pair()
     recipe, why = parse(made.to_yaml(), "the plan")

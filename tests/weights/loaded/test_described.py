@@ -40,7 +40,7 @@ def test_lists_as_long_as_a_config_states_are_not_made() -> None:
 
 def test_what_transformers_says_of_a_config_is_cut() -> None:
     (note,) = refuse_misfits("a", {**CONFIG, "intermediate_size": "y" * 10_000}, SHAPES)
-    assert note.startswith("transformers does not read the config.json of a: ")
+    assert note.startswith("transformers makes no model of the config.json of a: ")
     assert len(note) < REASON_SHOWN + 60
 
 
