@@ -8,9 +8,10 @@ from simmerge_hub.hub.evaluations import read_evaluations
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.ask.tasks import Task, drop_unavailable, no_task_left, tasks_of
+from simmerge_hub.weights.adapters.kinds import other_base
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import base_notes, common_base
-from simmerge_hub.weights.loaded.conform import conform
+from simmerge_hub.weights.loaded.conform import Conformed, conform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,8 @@ def pin(
     said = base_notes(models, origin)
     alike = conform(models, origin)
     aligned = align_strict(alike.models, alike.base)
-    tasks, dropped = tasks_of(models, asked)
+    twice = _notes_of_bases(alike)
+    tasks, dropped = tasks_of(models, asked, probed=probed)
     if probed:
         tasks, lost = drop_unavailable(tasks, asked, read_evaluations(models))
         dropped |= lost
@@ -84,8 +86,14 @@ def pin(
         base=alike.base,
         tasks=tasks,
         dropped=dropped,
-        notes=(*said, *alike.notes, *aligned.notes),
+        notes=(*said, *alike.notes, *(note for note in aligned.notes if note not in twice)),
     )
+
+
+def _notes_of_bases(alike: Conformed) -> set[str]:
+    """What alignment says of adapters that name another base, which `base_notes` says of all."""
+    adapters = [model for model in alike.models if model.kind == "adapter"]
+    return {note for each in adapters if alike.base for note in other_base(each, alike.base)}
 
 
 def check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:

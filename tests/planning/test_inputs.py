@@ -10,11 +10,13 @@ import pytest
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import AlignmentError, ProbeError
 from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.localhub import Hub
 from simmerge_hub.merger import check
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.planning.ask.tasks import tasks_of
 from simmerge_hub.planning.inputs import pin
 from simmerge_hub.recipe import Recipe, Source, Step
+from simmerge_hub.zoo.publish import publish
 from tests import rankings
 
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
@@ -145,3 +147,25 @@ def test_layers_of_sentence_transformers_that_differ_are_not_planned(tmp_path: P
         (folder / "2_Dense/model.safetensors").write_bytes(weights)
     with pytest.raises(AlignmentError, match=r"code and math differ in 2_Dense/model.safetensors"):
         pin([str(tmp_path / "code"), str(tmp_path / "math")], BASE, Tasks(experts=EXPERTS))
+
+
+def test_experts_cannot_be_inferred_where_no_probe_is_run() -> None:
+    with pytest.raises(ProbeError, match="nobody says which model is good") as caught:
+        pin([CODE, MATH], BASE, Tasks())
+    assert caught.value.hint == "name the experts: --expert code=code --expert math=…"
+    with pytest.raises(ProbeError) as probed:
+        pin([CODE, MATH], BASE, Tasks(), probed=True)
+    assert probed.value.hint.endswith("; or have them inferred: --infer-expert code")
+
+
+def test_the_base_that_an_adapter_names_is_said_once(hub: Hub, org: str, tmp_path: Path) -> None:
+    publish(nano_folder(), org)
+    shutil.copytree(nano_folder() / "rag-lora", tmp_path / "lora")
+    path = tmp_path / "lora/adapter_config.json"
+    stated = json.loads(path.read_text()) | {"base_model_name_or_path": "nobody/nothing"}
+    path.write_text(json.dumps(stated))
+    asked = Tasks(experts={"rag": "lora", "math": f"{org}/math"})
+    inputs = pin([str(tmp_path / "lora"), f"{org}/math"], f"{org}/base", asked)
+    assert [note for note in inputs.notes if "nobody/nothing" in note] == [
+        f"lora says it was made from nobody/nothing; {org}/base is taken as its base"
+    ]

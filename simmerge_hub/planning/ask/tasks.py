@@ -64,7 +64,11 @@ class Task:
 
 
 def tasks_of(
-    models: Sequence[Checkpoint], asked: Tasks = Tasks(), *, rivals: bool = False
+    models: Sequence[Checkpoint],
+    asked: Tasks = Tasks(),
+    *,
+    rivals: bool = False,
+    probed: bool = True,
 ) -> tuple[tuple[Task, ...], dict[str, str]]:
     """The tasks these models are merged for; and those left out, with the reason.
 
@@ -79,6 +83,7 @@ def tasks_of(
         rivals: whether several models may be good at the same task, and cards of strangers state
             what they like: the best is the expert of a task at which not all are alike, and where
             no score is stated none is expected.
+        probed: whether probes are run, without which no expert can be inferred.
 
     Raises:
         ProbeError: nobody says who is good at what, or a named expert is not among the models.
@@ -95,7 +100,9 @@ def tasks_of(
     experts |= dict.fromkeys(asked.infer, models[0].name)
     dropped = {task: why for task, why in dropped.items() if task not in asked.infer}
     if not experts:
-        raise _nobody_says(models, dropped, asked.probes)
+        raise _nobody_says(
+            models, dropped, asked.probes, infer=probed and not rivals and len(models) == 2
+        )
     tasks = tuple(
         Task(
             name=name,
@@ -120,16 +127,20 @@ def _check_open(infer: Sequence[str], named: Mapping[str, str]) -> None:
 
 
 def _nobody_says(
-    models: Sequence[Checkpoint], dropped: Mapping[str, str], probed: Collection[str]
+    models: Sequence[Checkpoint],
+    dropped: Mapping[str, str],
+    probed: Collection[str],
+    *,
+    infer: bool,
 ) -> ProbeError:
-    """The hint names the tasks that probes were given for."""
+    """The hint names the tasks that probes were given for; `infer`: whether experts can be."""
     seen = f" ({'; '.join(f'{t}: {why}' for t, why in dropped.items())})" if dropped else ""
     first, *others = [*probed, *(() if probed else ("code", "math"))]
     more = "".join(f" --expert {task}=…" for task in others)
     return ProbeError(
         f"nobody says which model is good at what: the cards have no telling scores{seen}",
-        hint=f"name the experts: --expert {first}={models[0].name}{more}; or have them inferred: "
-        f"--infer-expert {first}",
+        hint=f"name the experts: --expert {first}={models[0].name}{more}"
+        + f"; or have them inferred: --infer-expert {first}" * infer,
     )
 
 
