@@ -99,7 +99,7 @@ def _vocabulary_sizes(config: Mapping[str, object]) -> set[Shape]:
         (size,)
         for each in (config, *_nested_configs(config))
         for key, size in each.items()
-        if "vocab" in key and type(size) is int
+        if "vocab" in key and "type" not in key and type(size) is int  # kinds of segments are none
     }
 
 

@@ -108,9 +108,8 @@ def test_layers_of_one_shape_that_have_no_row_for_each_token_are_no_heads(
     """BERT's pooler and the dense layer of its head: neither is the other where one is lacking."""
     dense, pooler = {"cls.dense.weight": (16, 16)}, {"pooler.weight": (16, 16)}
     two = heads(checkpoint, a=(TIED | dense, None), b=(TIED | dense | pooler, True))
-    told = {
-        name: replace(c, config={**c.config, "vocab_size": 20}) for name, c in two.sources.items()
-    }
+    sizes = {"vocab_size": 20, "type_vocab_size": 16}  # of segments, as short as other heads are
+    told = {name: replace(c, config={**c.config, **sizes}) for name, c in two.sources.items()}
     two = replace(two, sources=told)
     assert two.stand_in("a", "pooler.weight") is None
     assert not two.is_new("b", "pooler.weight") and not two.is_unused("b", "pooler.weight")
