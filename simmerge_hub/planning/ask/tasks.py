@@ -137,10 +137,10 @@ def _nobody_says(
     seen = f" ({'; '.join(f'{t}: {why}' for t, why in dropped.items())})" if dropped else ""
     first, *others = [*probed, *(() if probed else ("code", "math"))]
     more = "".join(f" --expert {task}=…" for task in others)
+    inferred = f"; or have them inferred: --infer-expert {first}" if infer else ""
     return ProbeError(
         f"nobody says which model is good at what: the cards have no telling scores{seen}",
-        hint=f"name the experts: --expert {first}={models[0].name}{more}"
-        + f"; or have them inferred: --infer-expert {first}" * infer,
+        hint=f"name the experts: --expert {first}={models[0].name}{more}{inferred}",
     )
 
 
