@@ -148,6 +148,9 @@ def judge_plans(
             for who, parts in told.items()
         }
         cases = [case for each in taken["packaged"] for case in each]
+        for parts in taken.values():
+            same = [(c.first, c.second) for each in parts for c in each]
+            assert same == [(c.first, c.second) for c in cases], "other cases, or in another order"
         weights = resample([c.first for c in cases], [c.second for c in cases], SEED)
         gains = {
             who: np.array([case.gain for each in parts for case in each])
