@@ -13,8 +13,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## a local Hub, nano specialists on it, plan, merge, push, card, answers
 	$(BIN)/simmerge-hub demo
 
-test: $(READY)  ## every test; no network beyond a package registry
-	$(BIN)/python -m pytest
+test: $(READY)  ## every test, on all cores; no network beyond a package registry
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 fuzz: $(READY)  ## thousands of random models of many families against what transformers and PEFT load
 	FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest tests/fuzz

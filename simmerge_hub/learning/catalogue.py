@@ -13,7 +13,7 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, Spread, sign_all
-from simmerge_hub.planning.inputs import Inputs, check_names
+from simmerge_hub.planning.inputs import Inputs, check_names, notes_of_tokens
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.outcomes import Key
@@ -50,12 +50,19 @@ def open_catalogue(recipe: LearnRecipe) -> Inputs:
         )
     check_names(models, base)
     alike = conform(models, base)
-    align_strict(alike.models, alike.base)
+    words = align_strict(alike.models, alike.base).vocabulary
     expert = alike.models[0].name
     tasks = tuple(
         Task(name=task.name, expert=expert, probes=task.probes, scores={}) for task in recipe.tasks
     )
-    return Inputs(models=alike.models, base=alike.base, tasks=tasks, dropped={}, notes=alike.notes)
+    return Inputs(
+        models=alike.models,
+        base=alike.base,
+        tasks=tasks,
+        dropped={},
+        notes=(*alike.notes, *notes_of_tokens(words)),
+        vocabulary=words,
+    )
 
 
 def _checkpoints(recipe: LearnRecipe) -> list[Checkpoint]:

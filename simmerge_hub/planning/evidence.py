@@ -14,6 +14,7 @@ from simmerge_hub.signatures.probing.dosing.response import Cross
 from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
 from simmerge_hub.signatures.signing import responses
+from simmerge_hub.signatures.signing.artifact import drop_tensors
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
 
 Spread = Callable[[Callable[[Request], Signed], list[Request]], list[Signed]]
@@ -109,13 +110,14 @@ def sign_all(
             progress=lambda what, done, total: progress(f"{what} ({done}/{total})"),
             note=note,
         )
+    compared = {n: drop_tensors(each.signature, inputs.uncompared) for n, each in signed.items()}
     pair = len(inputs.models) == 2 and reads(names, "cross")
     return Evidence(
         names=tuple(names),
         cross=_cross(inputs, requests, signed, note) if pair else {},
         probes=probes,
-        signatures={name: each.signature for name, each in signed.items()},
-        base=signed[inputs.base.name].signature if inputs.base else None,
+        signatures=compared,
+        base=compared[inputs.base.name] if inputs.base else None,
         origins={name: each.origins for name, each in signed.items()},
     )
 

@@ -12,6 +12,7 @@ from simmerge_hub.weights.adapters.kinds import other_base
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import base_notes, common_base
 from simmerge_hub.weights.loaded.conform import Conformed, conform
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class Inputs:
     """Pinned models that fit together, their base, and the tasks they are merged for.
 
     `dropped` maps the tasks that are left out to the reason; `notes` are sentences about what was
-    taken for what.
+    taken for what. `vocabulary` is how rows of tokens correspond, where vocabularies differ.
     """
 
     models: tuple[Checkpoint, ...]
@@ -27,11 +28,17 @@ class Inputs:
     tasks: tuple[Task, ...]
     dropped: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    vocabulary: Vocabulary | None = None
 
     @property
     def names(self) -> list[str]:
         """Of the models."""
         return [model.name for model in self.models]
+
+    @property
+    def uncompared(self) -> frozenset[str]:
+        """Tensors whose rows are other tokens in some models: signatures sample them by row."""
+        return self.vocabulary.tensors if self.vocabulary else frozenset()
 
     @property
     def known(self) -> dict[str, dict[str, float]]:
@@ -86,7 +93,13 @@ def pin(
         base=alike.base,
         tasks=tasks,
         dropped=dropped,
-        notes=(*said, *alike.notes, *(note for note in aligned.notes if note not in twice)),
+        notes=(
+            *said,
+            *alike.notes,
+            *(note for note in aligned.notes if note not in twice),
+            *notes_of_tokens(aligned.vocabulary),
+        ),
+        vocabulary=aligned.vocabulary,
     )
 
 
@@ -112,3 +125,14 @@ def check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
                 f"{other.ref} and {checkpoint.ref} are both called {checkpoint.name}",
                 hint="rename one of them, or push it to a repository of another name",
             )
+
+
+def notes_of_tokens(words: Vocabulary | None) -> list[str]:
+    """What a plan makes of vocabularies that differ."""
+    if words is None:
+        return []
+    held = ", ".join(f"{name} {rows}" for name, rows in words.rows.items())
+    return [
+        f"the vocabularies differ (rows: {held}): embeddings are merged token by token, and left "
+        "out of what is compared here"
+    ]

@@ -4,6 +4,7 @@ import inspect
 import io
 import json
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,9 @@ def test_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [draw_tree, Plan, Objective, Choice, Verdict, Forecast, Gap], ids=str
+    "place",
+    [draw_tree, Plan, Objective, Choice, Verdict, Forecast, Gap],
+    ids=attrgetter("__name__"),
 )
 def test_documentation_in_the_code(place: Callable[..., object]) -> None:
     """Where the object's own text does not say it, its module's does."""

@@ -20,7 +20,8 @@ from simmerge_hub.planning.find.candidates import (
     try_each,
 )
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
-from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.planning.inputs import Inputs, notes_of_tokens
+from simmerge_hub.weights.alignment.align import match_rows
 from simmerge_hub.weights.alignment.lineage import weight_mismatch
 from simmerge_hub.weights.loaded.conform import conform
 
@@ -134,10 +135,12 @@ def _inputs(short: Shortlist, base: Checkpoint, ask: Ask) -> Inputs:
     if not tasks:
         raise no_task_left(dropped)
     alike = conform(short.models, base)
+    words = match_rows(alike)
     return Inputs(
         models=alike.models,
         base=alike.base,
         tasks=tasks,
         dropped=dropped,
-        notes=alike.notes,
+        notes=(*alike.notes, *notes_of_tokens(words)),
+        vocabulary=words,
     )

@@ -6,7 +6,7 @@ result is a lower bound, close where the kept tokens hold most of the probabilit
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -30,7 +30,12 @@ class AlignedDistributions:
 
 
 def align_outcomes(sketches: Sequence[Sketch]) -> AlignedDistributions:
-    """The distributions of sketches of the same tokens over outcomes they all know."""
+    """The distributions of sketches of the same tokens over outcomes they all know.
+
+    What only some vocabularies have is left out: it is given that the token is one that all have.
+    """
+    fewest = min(sketch.vocabulary for sketch in sketches)
+    sketches = [_narrow(sketch, fewest) for sketch in sketches]
     first = sketches[0]
     if not first.ids.size:
         return AlignedDistributions(logprobs=tuple(s.logprobs for s in sketches), ids=first.ids)
@@ -48,6 +53,23 @@ def align_outcomes(sketches: Sequence[Sketch]) -> AlignedDistributions:
             for sketch, (keys, values) in zip(sketches, flat, strict=True)
         ),
         ids=ids,
+    )
+
+
+def _narrow(sketch: Sketch, vocabulary: int) -> Sketch:
+    """The sketch of the same model if it could say only the first tokens of its vocabulary."""
+    if sketch.vocabulary == vocabulary:
+        return sketch
+    ids = sketch.ids if sketch.ids.size else np.arange(sketch.logprobs.shape[1])
+    beyond = np.where(ids < vocabulary, 0.0, np.exp(sketch.logprobs.astype(np.float64))).sum(1)
+    left = np.log(np.maximum(1 - beyond, np.exp(LOGPROB_FLOOR))).astype(np.float32)
+    scaled = np.where(ids < vocabulary, sketch.logprobs - left[:, None], LOGPROB_FLOOR)
+    return replace(
+        sketch,
+        vocabulary=vocabulary,
+        logprobs=scaled if sketch.ids.size else scaled[:, :vocabulary],
+        ids=np.where(ids < vocabulary, ids, -1).astype(np.int32) if sketch.ids.size else sketch.ids,
+        tail=sketch.tail - left if sketch.tail.size else sketch.tail,
     )
 
 

@@ -137,7 +137,7 @@ def _shares(
 
 
 def _tasks(inputs: Sequence[Signature]) -> list[str]:
-    """Tasks that all have, fed with the same tokens, over the same vocabulary."""
+    """Tasks that all have, fed with the same tokens."""
     first = inputs[0].sketches
     return [
         task

@@ -5,8 +5,8 @@ And the file it is kept in. Knows nothing about where it comes from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -110,6 +110,17 @@ def pack_samples(signature: Signature) -> Mapping[str, Stored]:
     if isinstance(signature.sampled, Samples):
         return signature.sampled.stored
     return {name: pack(sample) for name, sample in signature.sampled.items()}
+
+
+def drop_tensors(signature: Signature, names: Collection[str]) -> Signature:
+    """The signature without some tensors."""
+    if not names:
+        return signature
+    return replace(
+        signature,
+        shapes={name: shape for name, shape in signature.shapes.items() if name not in names},
+        sampled=Samples({n: v for n, v in pack_samples(signature).items() if n not in names}),
+    )
 
 
 def save(signature: Signature, path: Path) -> None:

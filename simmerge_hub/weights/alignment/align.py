@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint
@@ -16,13 +15,12 @@ from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.heads import Heads, Shape
 from simmerge_hub.weights.alignment.matching import Matcher, Rejection, Span, TensorMatch
 from simmerge_hub.weights.alignment.modules import choose_modules
-from simmerge_hub.weights.loaded.conform import conform
+from simmerge_hub.weights.loaded.conform import Conformed, conform
 from simmerge_hub.weights.loaded.described import refuse_undescribed
 from simmerge_hub.weights.loaded.model import part_config
 from simmerge_hub.weights.shapes import shapes
-
-if TYPE_CHECKING:
-    from simmerge_hub.weights.tokens.vocabulary import Vocabulary
+from simmerge_hub.weights.tokens.speech import choose_speaker
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +29,7 @@ class Alignment:
 
     `notes` are sentences about what was decided by rule; `untied` says that the output has a head
     of its own where the reference has none. `mostly` says whether most of every model's weights
-    match.
+    match. `vocabulary` is how rows correspond, where vocabularies differ.
     """
 
     tensors: Mapping[str, TensorMatch]
@@ -39,6 +37,7 @@ class Alignment:
     notes: tuple[str, ...] = ()
     untied: bool = False
     mostly: bool = True
+    vocabulary: Vocabulary | None = None
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -100,6 +99,7 @@ def align(
         notes=tuple(matcher.notes),
         untied=matcher.untied,
         mostly=not strangers,
+        vocabulary=vocabulary,
     )
 
 
@@ -115,19 +115,34 @@ def align_strict(models: Sequence[Checkpoint], base: Checkpoint | None = None) -
     """`align`, or AlignmentError where a merge of these would be refused from headers alone.
 
     Nothing is merged by halves, the config of the reference has to be that of its tensors, and
-    what sentence-transformers applies after the models has to be the same.
+    what sentence-transformers applies after the models has to be the same. Vocabularies may differ
+    as far as their rows can be matched by token.
     """
     alike = conform(models, base)
-    alignment = align(alike.models, alike.base)
+    alignment = align(alike.models, alike.base, vocabulary=match_rows(alike))
     refuse_rejections(alignment)
     main = alike.base or alike.models[0]
     if main.kind != "full":
         return alignment
     config = part_config(main.config) if alignment.untied else main.config
     written = alignment.shapes | {name: header.shape for name, header in main.buffers.items()}
+    if words := alignment.vocabulary:  # their number in the config is set when it is written
+        written |= {name: size for name, size in shapes(main).items() if name in words.tensors}
     passed = refuse_undescribed(main, config, written, untied=alignment.untied)
     choose_modules(alike.models)
     return replace(alignment, notes=(*alignment.notes, *passed))
+
+
+def match_rows(alike: Conformed) -> Vocabulary | None:
+    """How vocabulary rows correspond, by the tokenizer that a merge has unless told otherwise.
+
+    Raises:
+        AlignmentError, CheckpointError: as `match_vocabularies`.
+    """
+    base, models = alike.base, {model.name: model for model in alike.models}
+    checkpoints = {**({base.name: base} if base else {}), **models}
+    chosen, _ = choose_speaker(models, next(iter(checkpoints)), checkpoints)
+    return match_vocabularies(checkpoints, base.name if base else None, chosen, source=chosen)
 
 
 def refuse_rejections(alignment: Alignment) -> None:

@@ -4,11 +4,12 @@ Older models have vocab.txt, vocab.json or a SentencePiece model, and added_toke
 not enough to move rows by, and enough to see that two models mean other tokens by the same row.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import AlignmentError
@@ -21,6 +22,9 @@ from simmerge_hub.weights.tokens.tokenizers import (
     read_tokens,
     vocabulary_files,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIST, ADDED = "vocab.txt", "added_tokens.json"
 COUNTED = re.compile(r"(.+) \d+\s*")

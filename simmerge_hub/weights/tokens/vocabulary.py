@@ -15,18 +15,16 @@ kept, tokens that a union adds follow after the last token in the order of the m
 stay ordinary (with their merges), and a token that the chosen tokenizer has keeps its flags.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
-from simmerge_hub.weights.gather import fill_origins, gather_rows
 from simmerge_hub.weights.shapes import shapes
-from simmerge_hub.weights.stream import Rows
 from simmerge_hub.weights.tokens.embeddings import (
     is_row,
     other_tables,
@@ -43,6 +41,11 @@ from simmerge_hub.weights.tokens.tokenizers import (
     vocabulary_files,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from simmerge_hub.weights.stream import Rows
+
 TOKENS_SHOWN = 3
 """Tokens that a note shows."""
 
@@ -53,12 +56,14 @@ class Vocabulary:
 
     `size` is the rows of the output's vocabulary tensors, `tensors` the names of those: embedding,
     head, the head's bias. `origins` gives for each model, as int64 [size], its row for each of the
-    output's, or -1. `source` is the model whose tokenizer files the output carries, `files` those
-    of them that have other content. `notes` are sentences about what was decided.
+    output's, or -1; `rows` how many it has. `source` is the model whose tokenizer files the output
+    carries, `files` those of them that have other content. `notes` are sentences about what was
+    decided.
     """
 
     size: int
     origins: Mapping[str, Tensor]
+    rows: Mapping[str, int]
     tensors: frozenset[str]
     files: Mapping[str, str]
     source: str
@@ -127,6 +132,10 @@ def rearrange(
         Model name -> the tensor, [size, D], [size] or [1, size]. Rows that follow on each other in
         a model are fetched in one read.
     """
+    import torch
+
+    from simmerge_hub.weights.gather import fill_origins, gather_rows
+
     if all(is_row(tensor.shape) for tensor in rows.values()):
         vectors = {name: replace(tensor, shape=tensor.shape[1:]) for name, tensor in rows.items()}
         made = rearrange(vocabulary, base, vectors)
@@ -246,6 +255,7 @@ def _match(
     return Vocabulary(
         size=size,
         origins=origins,
+        rows={model.name: model.rows or 0 for model in models},
         tensors=_common_tensors(models),
         files=extend_tokenizer(tokens[source], new, donors) if new else {},
         source=source,
@@ -265,6 +275,8 @@ def _new_tokens(source: Tokens, held: Mapping[str, Mapping[str, int]]) -> dict[s
 
 def _row_origins(ids: Mapping[str, int], held: Mapping[str, int], size: int) -> Tensor:
     """A model's row for each token's row of the output; -1 where it has none."""
+    import torch
+
     pairs = [(number, held[token]) for token, number in ids.items() if token in held]
     origins = torch.full((size,), -1)
     if pairs:
@@ -275,6 +287,8 @@ def _row_origins(ids: Mapping[str, int], held: Mapping[str, int], size: int) -> 
 
 def _keep_padding(origins: Tensor, ids: Mapping[str, int], rows: int) -> Tensor:
     """The source's own origins: its rows that are no token's stay where they are."""
+    import torch
+
     size = len(origins)
     free = torch.ones(size, dtype=torch.bool)
     free[torch.tensor([n for n in ids.values() if n < size], dtype=torch.long)] = False
@@ -298,6 +312,8 @@ def _notes(
     tokens: Tokens,
     new: Mapping[str, int],
 ) -> Iterator[str]:
+    import torch
+
     size = len(origins[source])
     ids = {**tokens.ids, **new}
     yield f"the output has the tokenizer of {source}; tokens added to it: {len(new)}"

@@ -16,7 +16,9 @@ OTHER = sketch([[0.5, 0.5], [0.75, 0.25]], [[0, 2], [3, 4]])
 def test_what_may_be_compared() -> None:
     assert comparable(ONE, OTHER)
     assert not comparable(ONE, replace(OTHER, tokens="others"))
-    assert not comparable(ONE, replace(OTHER, vocabulary=3))
+    assert comparable(ONE, replace(OTHER, vocabulary=3))
+    few = {"ids": np.zeros((2, 2), np.int32), "tail": np.zeros(2, np.float32)}
+    assert not comparable(ONE, replace(OTHER, **few))
     assert not comparable(ONE, replace(OTHER, ends=np.array([True, False])))
     with pytest.raises(SignatureError, match="different probe sets") as caught:
         comparable(ONE, replace(OTHER, probes="others"))

@@ -121,3 +121,22 @@ def test_three_models_share_their_common_tokens():
                 assert aligned.logprobs[1][position, column] == pytest.approx(
                     logs[1][position, token], abs=1e-5
                 )
+
+
+@pytest.mark.parametrize("kept", [None, 5])
+def test_tokens_that_only_one_model_has_are_left_out(kept):
+    """What is compared is what both say if it is a token that both have."""
+    plain, more = logprobs(0), logprobs(1, outcomes=13)
+    shared = more[:, :11] - np.logaddexp.reduce(more[:, :11], axis=1, keepdims=True)
+    wanted = js(plain, shared)
+    for sketches in ([plain, more], [more, plain]):
+        aligned = align_outcomes([sketch(each, kept) for each in sketches])
+        got = js(*aligned.logprobs)
+        if kept is None:
+            assert got == pytest.approx(wanted, abs=1e-6)
+            assert not aligned.ids.size
+        else:
+            assert np.all(got <= wanted + 1e-6)
+            assert aligned.ids.max() < 11
+            whole = np.exp(np.stack(aligned.logprobs).astype(np.float64)).sum(-1)
+            assert whole == pytest.approx(np.ones_like(whole), abs=1e-5)

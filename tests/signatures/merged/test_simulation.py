@@ -152,9 +152,7 @@ def test_tasks_not_all_have_are_dropped(family):
     assert simulate_merge(arm("linear"), family.base, [family.expert, bare]).sketches == {}
 
 
-@pytest.mark.parametrize(
-    "other", [{"vocabulary": 97}, {"probes": "else"}, {"tokens": "else"}], ids=["V", "P", "T"]
-)
+@pytest.mark.parametrize("other", [{"probes": "else"}, {"tokens": "else"}], ids=["P", "T"])
 def test_tasks_that_cannot_be_compared_are_dropped(family, other):
     sketch = replace(family.auxiliary.sketches[TASK], **other)
     odd = replace(family.auxiliary, sketches={TASK: sketch})

@@ -88,9 +88,19 @@ def read_answers_of_experts(
     with loading.open_model(merge, dtype=dtype, device=device, offload=offload) as model:
         for task, own in asked.items():
             ids = read_probes(own.expert, [own.probes])[task]
-            if read_probes((merge, None), [own.probes])[task] != ids:
+            read = read_probes((merge, None), [own.probes])[task]
+            if read != ids or not _mean_alike(own, merge):
                 readings[task] = UNREAD
                 continue
             kept, logliks = score_answers(model, ids, own.sequences(ids), entries)
             readings[task] = Cross(kept=kept, logliks=logliks)
     return readings
+
+
+def _mean_alike(own: OwnAnswers, merge: Checkpoint) -> bool:
+    """Whether the tokens of an expert's answers have the same ids in the merge."""
+    from simmerge_hub.signatures.probing import loading
+
+    tables = [loading.load_tokenizer(*s).get_vocab() for s in (own.expert, (merge, None))]
+    first, second = ({number: token for token, number in each.items()} for each in tables)
+    return all(first.get(n) == second.get(n) for n in set(own.response.answers.tolist()))
