@@ -181,10 +181,13 @@ DRIVER = """
 import os, random, signal, sys, time
 from pathlib import Path
 from simmerge_hub.hub.upload.outbox import Outbox
+from simmerge_hub.merger import check
 from simmerge_hub.publishing.target import Target
 from simmerge_hub.publishing.verbs import merge_to_hub
+from simmerge_hub.recipe import load
 
 recipe, repo, folder, kills = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+check(load(recipe)[0])  # imports what a merge does, so that no child is killed while it does so
 send, notes = Outbox.send, folder.with_name(folder.name + ".partial") / ".sent"
 text = recipe.read_text()
 
