@@ -183,8 +183,8 @@ def _unusual(usual: Limits, distance: float, outside: float) -> str:
     """Where its features are farther than those of ordinary pairs, in words."""
     if outside > usual.outside:
         return (
-            f"{outside:.0%} of what was compared lies outside the range seen in training, more "
-            f"than the usual {usual.outside:.0%}"
+            f"{outside:.1%} of what was compared lies outside the range seen in training, more "
+            f"than the usual {usual.outside:.1%}"
         )
     if distance > usual.distance:
         return (
