@@ -40,15 +40,6 @@ def full_model(checkpoint: Checkpoint, base: Checkpoint | None) -> Checkpoint:
     return base
 
 
-def why_apart(first: Source, second: Source) -> str:
-    """Why there is no line between two models, in words; "" if there is. Headers only."""
-    one, other = shapes(*first), shapes(*second)
-    differing = [n for n in sorted({*one, *other}) if one.get(n) != other.get(n)]
-    if not differing:
-        return ""
-    return f"{differing[0]} is not of one shape in {first[0].name} and {second[0].name}"
-
-
 def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     """(rows, columns) of a tensor of this shape."""
     return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))

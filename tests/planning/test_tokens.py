@@ -89,9 +89,10 @@ def test_one_vocabulary_is_compared_whole(family: tuple[str, str, str], tmp_path
     assert EMBEDDING in signed(inputs).signatures["math"].sampled
 
 
-def test_what_both_say_on_the_same_prompts_is_compared(tmp_path: Path) -> None:
-    """Of a model with more tokens, too: those that both know, and the others as one."""
-    source, code, probes = nano_folder() / "code", tmp_path / "code", nano_folder() / "probes"
+@pytest.fixture
+def grown(tmp_path: Path) -> str:
+    """The packaged expert for code, with two tokens more that it never says."""
+    source, code = nano_folder() / "code", tmp_path / "code"
     code.mkdir()
     tensors = load_file(source / "model.safetensors")
     rows, width = tensors[EMBEDDING].shape
@@ -103,16 +104,31 @@ def test_what_both_say_on_the_same_prompts_is_compared(tmp_path: Path) -> None:
     tokenizer["added_tokens"] += json.loads(nano.words(rows, *ADDED))["added_tokens"]
     (code / CONFIG).write_text(json.dumps(config))
     (code / TOKENIZER).write_text(json.dumps(tokenizer))
-    tasks = Tasks(
-        experts=PAIR.experts, probes={t: str(probes / f"{t}.jsonl") for t in PAIR.experts}
-    )
+    return str(code)
+
+
+PROBED = Tasks(
+    experts=PAIR.experts,
+    probes={task: str(nano_folder() / "probes" / f"{task}.jsonl") for task in PAIR.experts},
+)
+
+
+def test_what_both_say_on_the_same_prompts_is_compared(grown: str) -> None:
+    """Of a model with more tokens, too: those that both know."""
     math, base = str(nano_folder() / "math"), str(nano_folder() / "base")
     wider, plain = (
-        signed(pin([model, math], base, tasks), "full").compare("code", "math", "code")
-        for model in (str(code), str(source))
+        signed(pin([model, math], base, PROBED), "full").compare("code", "math", "code")
+        for model in (grown, str(nano_folder() / "code"))
     )
     behaviour = [n for n in FEATURE_NAMES if n.startswith(("js", "kl", "hidden", "drift_fisher"))]
     assert len(behaviour) > 5
     np.testing.assert_allclose(
         [wider[n] for n in behaviour], [plain[n] for n in behaviour], atol=0.02
     )
+
+
+def test_merges_of_it_are_tried_on_the_answers_of_both(grown: str) -> None:
+    math, base = str(nano_folder() / "math"), str(nano_folder() / "base")
+    made = plan(grown, math, base=base, tasks=PROBED, tries=1)
+    assert made.verdict.tried
+    assert made.to_dict()["status"] == "tried"

@@ -13,7 +13,7 @@ from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
 from simmerge_hub.signatures.signing import cache, store
 from simmerge_hub.signatures.signing.artifact import Signature, dump_part, load_response
 from simmerge_hub.signatures.signing.request import Note, Request
-from simmerge_hub.weights.shapes import why_apart
+from simmerge_hub.weights.alignment.line import why_apart
 
 CROSS_ARRAYS = ("kept", "logliks")
 

@@ -90,8 +90,8 @@ def _check_shape(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], shap
         raise AlignmentError(
             f"the adapter {checkpoint.name} changes {name} as {list(shape)}, in its base it is "
             f"{list(shapes[name])}",
-            hint="name the model the adapter was trained on with --base; where tokens were added for "
-            "it, that is the base after resize_token_embeddings(), saved with its tokenizer",
+            hint="name the model the adapter was trained on with --base; where tokens were added "
+            "for it, that is the base after resize_token_embeddings(), saved with its tokenizer",
         )
 
 

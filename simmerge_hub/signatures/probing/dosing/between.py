@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.signatures.probing import loading
-from simmerge_hub.weights.shapes import Source
+from simmerge_hub.weights.shapes import Source, matrix_shape
 from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def models_between(
     Each holds until the next is asked for.
 
     Args:
-        first, second: of the same tensors (`why_apart`); config and tokenizer are the second's.
+        first, second: of the same tensors (`line.why_apart`); config and tokenizer are the
+            second's, and so are the rows of tokens that the first lacks.
         shares: any numbers, below 0 and above 1 too.
         dtype: what to compute in; what is between is made in float32 and rounded once.
         device: a GPU where torch finds one by default.
@@ -64,16 +65,25 @@ def _in_memory(
         loading.open_model(*first, dtype=dtype, device=device, offload=False) as start,
         loading.open_model(*second, dtype=dtype, device=device, offload=False) as end,
     ):
-        moved = [
-            (weight, start.get_parameter(name), weight.detach().clone())
+        starts = {
+            name: _as_tall(start.get_parameter(name).detach(), weight.detach())
             for name, weight in end.named_parameters()
-            if not weight.equal(start.get_parameter(name))
+        }
+        moved = [
+            (weight, starts[name], weight.detach().clone())
+            for name, weight in end.named_parameters()
+            if not weight.equal(starts[name])
         ]
         for share in shares:
             with torch.no_grad():
                 for weight, low, high in moved:
                     weight.copy_(low.float().lerp(high.float(), share))
             yield end
+
+
+def _as_tall(low: Tensor, high: Tensor) -> Tensor:
+    """The first tensor, with the rows of the second after its own where that has more."""
+    return low if low.shape == high.shape else torch.cat([low, high[len(low) :]])
 
 
 def _by_layers(
@@ -91,8 +101,13 @@ def _between(
     first: Mapping[str, Rows], second: Mapping[str, Rows], share: float
 ) -> dict[str, Rows]:
     def blend(one: Rows, other: Rows) -> Rows:
+        known = matrix_shape(one.shape)[0]
+
         def read(low: int, high: int, out: Tensor | None = None) -> Tensor:
-            rows = one.read(low, high).lerp(other.read(low, high), share)
+            rows = other.read(low, high)
+            if low < known:
+                start = one.read(low, min(high, known))
+                rows = torch.cat([start.lerp(rows[: len(start)], share), rows[len(start) :]])
             return rows if out is None else out.copy_(rows)
 
         return Rows(shape=other.shape, read=read)

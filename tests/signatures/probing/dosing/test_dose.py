@@ -1,9 +1,12 @@
 """Answers read at parts of a delta: ends that are the models' own, adapters, files and memory."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
+from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import continue_greedily
 from simmerge_hub.signatures.probing.dosing import dose
@@ -14,8 +17,10 @@ from simmerge_hub.signatures.probing.dosing.dose import (
     score_answers,
 )
 from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES
+from simmerge_hub.signatures.probing.head import run_to_head
 from simmerge_hub.signatures.probing.loading import open_model
-from simmerge_hub.weights.shapes import why_apart
+from simmerge_hub.weights.alignment.line import why_apart
+from tests import nano
 from tests.signatures.probing.test_loading import adapter
 
 TASK = "strings"
@@ -120,15 +125,48 @@ def test_little_memory_means_by_layers(family, monkeypatch):
         models.close()
 
 
-def test_models_of_other_tensors_have_no_line_between_them(tiny, tmp_path):
-    base = tiny.save(tiny.model_of("llama"), tmp_path / "base")
-    wide = tiny.model_of("llama")
-    wide.resize_token_embeddings(100)
-    other = tiny.save(wide, tmp_path / "wide")
-    assert why_apart((base, None), (base, None)) == ""
-    assert why_apart((base, None), (other, None)) == (
-        "lm_head.weight is not of one shape in base and wide"
-    )
+def test_models_of_other_tensors_have_no_line_between_them(tmp_path):
+    base, wide, grown, bare, moved = (tmp_path / n for n in ("base", "wide", "grown", "bare", "x"))
+    rows = nano.VOCABULARY
+    nano.model(base)
+    for folder in (grown, bare, moved):
+        nano.save(folder, nano.weights(vocabulary=rows + 1), tokenizer=folder != bare)
+    (grown / "tokenizer.json").write_text(nano.words(rows, "<|im_end|>"))
+    (moved / "tokenizer.json").write_text(nano.words(rows + 1).replace('"w3": 3', '"other": 3'))
+    wider = {n: torch.cat([t, t]) for n, t in nano.weights().items()}
+    nano.save(wide, wider, config=nano.CONFIG)
+    reasons = [why_apart((resolve(str(base)), None), (resolve(str(f)), None))
+               for f in (base, grown, wide, bare, moved)]  # fmt: skip
+    assert reasons == [
+        "", "", "lm_head.weight is not of one shape in base and wide",
+        "nothing says that bare only added tokens to those of base",
+        "nothing says that x only added tokens to those of base",
+    ]  # fmt: skip
+    back = why_apart((resolve(str(grown)), None), (resolve(str(base)), None))
+    assert back == "lm_head.weight is not of one shape in grown and base"
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_rows_of_added_tokens_are_the_models_own_at_every_share(tmp_path, offload):
+    rows = nano.VOCABULARY
+    base, grown = nano.model(tmp_path / "base"), tmp_path / "grown"
+    nano.save(grown, nano.weights(1, vocabulary=rows + 2))
+    (grown / "tokenizer.json").write_text(nano.words(rows, "<|im_start|>", "<|im_end|>"))
+    ends = [(resolve(str(folder)), None) for folder in (base, grown)]
+    low, high = (nano.load(folder) for folder in (base, grown))
+    wanted = {n: t.clone() for n, t in high.items()}
+    for name, tensor in wanted.items():
+        tensor[: len(low[name])] = low[name].lerp(tensor[: len(low[name])], 0.3)
+    folder = nano.save(tmp_path / "wanted", wanted)
+    shutil.copy(grown / "tokenizer.json", folder)
+    ids = torch.tensor([[1, 2, rows, rows + 1]])
+    models = models_between(*ends, [0.3], offload=offload)
+    with open_model(resolve(str(folder))) as right, torch.no_grad():
+        runs = [run_to_head(m, ids, torch.ones_like(ids)) for m in (right, next(models))]
+        one, other = (run.logits(run.states) for run in runs)
+    models.close()
+    assert other.shape[-1] == rows + 2
+    assert one == pytest.approx(other, abs=1e-4)
 
 
 def test_prompts_without_room_for_an_answer_have_none(tiny, tmp_path, probes, monkeypatch):
