@@ -131,8 +131,9 @@ def notes_of_tokens(words: Vocabulary | None) -> list[str]:
     """What a plan makes of vocabularies that differ."""
     if words is None:
         return []
-    held = ", ".join(f"{name} {rows}" for name, rows in words.rows.items())
+    reference, rows = next(iter(words.rows.items()))
+    others = "".join(f", {name} {held}" for name, held in words.rows.items() if held != rows)
     return [
-        f"the vocabularies differ (rows: {held}): embeddings are merged token by token, and left "
-        "out of what is compared here"
+        f"the vocabularies differ (rows: {reference} {rows}{others or ' as all'}): embeddings are "
+        "merged token by token, and left out of what is compared here"
     ]
