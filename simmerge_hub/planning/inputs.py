@@ -133,7 +133,8 @@ def notes_of_tokens(words: Vocabulary | None) -> list[str]:
         return []
     reference, rows = next(iter(words.rows.items()))
     others = "".join(f", {name} {held}" for name, held in words.rows.items() if held != rows)
+    held = f"rows: {reference} {rows}{others}" if others else f"{rows} rows each"
     return [
-        f"the vocabularies differ (rows: {reference} {rows}{others or ' as all'}): embeddings are "
-        "merged token by token, and left out of what is compared here"
+        f"the vocabularies differ ({held}): embeddings are merged token by token, and left out of "
+        "what is compared here"
     ]

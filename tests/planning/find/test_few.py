@@ -20,6 +20,7 @@ from simmerge_hub.selector.predictor.measured import pairs
 from simmerge_hub.selector.predictor.novelty import Novelty
 from tests import nano
 from tests.catalogues import Catalogue as Shelf
+from tests.planning.test_tokens import with_more
 
 
 @pytest.fixture
@@ -123,6 +124,19 @@ def test_two_that_are_left_are_a_plan_of_two(made: Shelf) -> None:
     assert pair.tasks[0].source == "the only score on the cards, 0.90"
     with pytest.raises(RequestError, match="3 to 4 of 2 models"):
         planned(made, least=3)
+
+
+def test_a_model_that_added_tokens_is_searched_too(made: Shelf) -> None:
+    made.model("math", gsm8k=0.9)
+    grown = with_more(nano.tuned(made.weights, 1), 1)
+    chat = nano.save(made.folder / "chat", grown, card=made.card(humaneval=0.9))
+    (chat / "tokenizer.json").write_text(nano.words(nano.VOCABULARY, "<|im_end|>"))
+    made.put("chat", chat)
+    notes: list[str] = []
+    pair = plan(catalogue=Catalogue(author=made.org), base=made.base, sources=STRUCTURAL,
+                note=notes.append)  # fmt: skip
+    assert {m.name for m in pair.recipe.models} == {f"{made.org}/chat", f"{made.org}/math"}
+    assert any(f"base 20, {made.org}/chat 21)" in note for note in notes)
 
 
 def test_named_experts_need_no_scores(made: Shelf) -> None:
