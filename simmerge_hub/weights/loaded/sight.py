@@ -57,7 +57,7 @@ def _decoder_shapes(
     kind = part.get("model_type")
     if not all(type(each) is int and each > 0 for each in (width, heads, inner, tokens)):
         return {}
-    if kind not in NORMS or layers > stored:
+    if not isinstance(kind, str) or kind not in NORMS or layers > stored:
         return {}
     assert isinstance(width, int) and isinstance(heads, int)
     assert isinstance(inner, int) and isinstance(tokens, int)
