@@ -61,13 +61,15 @@ class Target(NamedTuple):
     """What an adapter's module changes: a parameter of the model, and where its base stores that.
 
     `experts` is how many matrices a stacked parameter has, 0 for a plain matrix; `turned` says that
-    a stack is [experts, in, out], a square matrix [in, out].
+    a stack is [experts, in, out], a square matrix [in, out]. `named` says that the adapter's config
+    names the parameter itself (`target_parameters`): then B·A lies as a matrix does in memory.
     """
 
     parameter: str
     pieces: tuple[Piece, ...]
     experts: int = 0
     turned: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

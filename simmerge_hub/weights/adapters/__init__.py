@@ -19,10 +19,12 @@ from simmerge_hub.weights.adapters.kinds import (
     other_base,
     unaimed_modules,
     unfoldable_error,
+    unwrap,
 )
 
 __all__ = [
     "LORA", "PREFIX", "Fold", "Lora", "base_name", "base_names", "changed_tensors", "check",
     "check_kind", "folds", "ignored_settings", "other_base", "separate", "target_of",
     "transposed_modules", "unaimed_modules", "unfoldable_error",
+    "unwrap",
 ]  # fmt: skip

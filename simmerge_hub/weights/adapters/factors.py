@@ -122,13 +122,13 @@ def _partner(name: str) -> str:
 
 def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
     config, target = checkpoint.config, target_of(checkpoint, f"{module}.weight")
-    key = target.parameter if target.experts else module
+    key = target.parameter if target.named else module
     if rank % (target.experts or 1):
         raise unfoldable_error(checkpoint, f"has rank {rank} for {target.experts} experts of {key}")
     rank //= target.experts or 1
     stated = match_pattern(config.get("rank_pattern"), key, config.get("r", rank))
-    known = target.experts or not config.get("target_parameters")
-    if known and rank != stated:
+    aimed = checkpoint.targets or not config.get("target_parameters")
+    if aimed and rank != stated:
         raise CheckpointError(
             f"{checkpoint.name} holds {key} in rank {rank}, and its adapter_config.json says "
             f"{stated:g}",

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, Piece
 from simmerge_hub.weights.adapters.factors import Lora, M, separate, target_of
-from simmerge_hub.weights.adapters.kinds import check_kind, unfoldable_error
+from simmerge_hub.weights.adapters.kinds import base_names, check_kind, unfoldable_error
+from simmerge_hub.weights.layers import layer_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -82,16 +83,22 @@ def _rows_with(piece: Piece, rows: int, shapes: Shapes) -> int:
 
 def _check_shape(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], shapes: Shapes) -> None:
     if name not in shapes:
+        whole = name in base_names(checkpoint.tensors).values()
+        own = "; if it is this one, the adapter has a head of its own: merge it into its base with "
+        own += "peft's merge_and_unload() and use the result"
         raise AlignmentError(
             f"the adapter {checkpoint.name} changes {name}, which its base does not have",
-            hint="name the model the adapter was trained on with --base, or as `base:` of a recipe",
+            hint="name the model the adapter was trained on with --base, or as `base:` of a recipe"
+            f"{own * whole}",
         )
     if shape != shapes[name]:
+        tokens = len(shape) == 2 and shape[1:] == shapes[name][1:] and not layer_of(name)
+        more = "; if it is this one, tokens were added: name what resize_token_embeddings() makes of "
+        more += "the base, saved with the adapter's tokenizer"
         raise AlignmentError(
             f"the adapter {checkpoint.name} changes {name} as {list(shape)}, in its base it is "
             f"{list(shapes[name])}",
-            hint="name the model the adapter was trained on with --base; where tokens were added "
-            "for it, that is the base after resize_token_embeddings(), saved with its tokenizer",
+            hint=f"name the model the adapter was trained on with --base{more * tokens}",
         )
 
 

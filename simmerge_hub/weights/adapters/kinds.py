@@ -23,6 +23,10 @@ ADAPTER_NAME = re.compile(
 """The name of an adapter within that of a tensor."""
 WRAPPED = re.compile(r"\.base_layer\.(?!(?:base_layer\.)*lora_)")
 """Before a module's own tensors; parameters of one module are adapted in layers, named so too."""
+WRAPPERS = re.compile(
+    r"(^|\.)(?:(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_fpw_module)\.)+"
+)
+"""What torch.compile, FSDP and activation checkpointing put into names."""
 MAGNITUDE = ".lora_magnitude_vector"
 SAVED, BEFORE = ".modules_to_save.", ".original_module."
 """In the names of a module that is trained whole: what it became, and what it was."""
@@ -139,12 +143,21 @@ def base_names(names: Iterable[str]) -> dict[str, str]:
     return {name: base_name(name) for name in names if name not in copies}
 
 
+def unwrap(name: str) -> str:
+    """A tensor's name without what torch's wrappers put into it.
+
+    Args:
+        name: as it is stored.
+    """
+    return WRAPPERS.sub(r"\1", name)
+
+
 def base_name(name: str) -> str:
     """What a stored tensor's parameter is called in memory.
 
     PEFT saves adapted embeddings as `base_layer` too; savers that know nothing of PEFT leave the
-    adapter's name in (`.lora_A.default.weight`), and torch.compile's and data-parallel wrappers.
+    adapter's name in (`.lora_A.default.weight`), and wrappers of training.
     """
-    short = name.replace("_orig_mod.", "").removeprefix("module.").removeprefix(PREFIX)
+    short = unwrap(name).removeprefix("module.").removeprefix(PREFIX)
     short = ADAPTER_NAME.sub(r"\1", short)
     return WRAPPED.sub(".", short.replace(SAVED, "."))

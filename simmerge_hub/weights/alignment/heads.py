@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.layers import layer_of
+from simmerge_hub.weights.layers import TOWER, layer_of
 
 Shape = tuple[int, ...]
 
@@ -86,7 +86,9 @@ class Heads:
     def _stated_tie(self, model: str) -> bool | None:
         """What a model's config says of its head: tied to the embedding, not, or nothing."""
         config = self.sources[model].config
-        for each in (config, *_nested_configs(config)):
+        nested = [part for key, part in _nested_configs(config).items() if not TOWER.fullmatch(key)]
+        nested.sort(key=lambda part: "vocab_size" not in part)  # what knows tokens speaks first
+        for each in (config, *nested):
             said = each.get("tie_word_embeddings")
             if isinstance(said, bool):
                 return said
@@ -97,11 +99,11 @@ def _vocabulary_sizes(config: Mapping[str, object]) -> set[Shape]:
     """The numbers of tokens that a config states, its parts included, each as (rows,)."""
     return {
         (size,)
-        for each in (config, *_nested_configs(config))
+        for each in (config, *_nested_configs(config).values())
         for key, size in each.items()
         if "vocab" in key and "type" not in key and type(size) is int  # kinds of segments are none
     }
 
 
-def _nested_configs(config: Mapping[str, object]) -> list[Mapping[str, object]]:
-    return [value for value in config.values() if isinstance(value, dict)]
+def _nested_configs(config: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    return {key: value for key, value in config.items() if isinstance(value, dict)}

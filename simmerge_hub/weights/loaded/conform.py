@@ -7,8 +7,8 @@ are. Only headers change: other names for the same bytes.
 
 - Full models take the names of the reference: the base, else the first.
 - Experts that one model stores stacked and another one by one are one by one in all.
-- What torch.compile (`_orig_mod.`) and data-parallel wrappers (`module.`) put before names is left
-  out.
+- What torch.compile (`_orig_mod.`), FSDP, activation checkpointing and data-parallel wrappers
+  (`module.`) put into names is left out.
 - What transformers passes over in silence (masks, extra heads) and not all have is copied from the
   reference as it is, and left out of the others.
 - A base whose embedding is tied and that an adapter changes in one place only is untied.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.adapters import unwrap
 from simmerge_hub.weights.loaded.model import build_empty, part_config
 from simmerge_hub.weights.loaded.names import (
     Part,
@@ -37,7 +38,6 @@ from simmerge_hub.weights.shapes import LARGEST_BUFFER, matrix_shape
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-COMPILED = "_orig_mod."
 PARALLEL = "module."
 COMPARED_ROWS = 16
 """Rows that say whether two tensors which a model ties are one."""
@@ -81,12 +81,15 @@ def conform(models: Sequence[Checkpoint], base: Checkpoint | None = None) -> Con
 
 def _unwrap(model: Checkpoint) -> Checkpoint:
     """The model without what wrappers put into its names."""
-    names = {name: name.replace(COMPILED, "") for name in model.tensors}
+    stored = [*model.tensors, *model.buffers]
+    names = {name: unwrap(name) for name in stored}
     if all(name.startswith(PARALLEL) for name in names.values()):
         names = {name: short.removeprefix(PARALLEL) for name, short in names.items()}
     if all(name == short for name, short in names.items()):
         return model
-    return _with_tensors(model, {names[n]: h for n, h in model.tensors.items()})
+    buffers = {names[n]: h for n, h in model.buffers.items()}
+    tensors = {names[n]: h for n, h in model.tensors.items()}
+    return _with_tensors(replace(model, buffers=buffers), tensors)
 
 
 def _conform_full(models: list[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:
@@ -100,11 +103,14 @@ def _conform_full(models: list[Checkpoint]) -> tuple[list[Checkpoint], list[str]
         return models, []
     models = _split_where_apart(models, empty)
     parts = [find_parts(e, m.tensors) for e, m in zip(empty, models, strict=True)]
-    first = models[0]
+    alike = [
+        rename_like(own.tensors, its, parts[0])
+        for own, its in zip(models[1:], parts[1:], strict=True)
+    ]
+    models[0] = first = _drop_copies(models[0], parts[0], alike)
     notes: list[str] = []
-    for number, model in enumerate(others, 1):
+    for number, (model, renamed) in enumerate(zip(others, alike, strict=True), 1):
         own = models[number]
-        renamed = rename_like(own.tensors, parts[number], parts[0])
         _drop_spare(renamed, empty[number], first, parts[number])
         if not _drop_twins(own, renamed, first, parts[number]):
             own = replace(own, config=part_config(own.config))
@@ -136,6 +142,24 @@ def _drop_spare(
     for name in [n for n in tensors if n not in first.tensors and n not in parts]:
         if is_spare(empty, name):
             del tensors[name]
+
+
+def _drop_copies(
+    first: Checkpoint, parts: Mapping[str, Part], others: Sequence[Mapping[str, TensorHeader]]
+) -> Checkpoint:
+    """The reference without copies of a tied tensor that others store once.
+
+    A copy with other values stays: then transformers does not tie it.
+    """
+    held = {n for n in first.tensors if all(n in tensors for tensors in others)}
+    mains = {parts[name]: name for name in held if name in parts}
+    copies = {
+        name
+        for name in first.tensors.keys() - held
+        if (main := mains.get(parts.get(name, Part("")))) and _are_equal(first, name, main)
+    }
+    left = {name: header for name, header in first.tensors.items() if name not in copies}
+    return _with_tensors(first, left)
 
 
 def _drop_twins(

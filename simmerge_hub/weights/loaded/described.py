@@ -104,9 +104,9 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
         Sentences about tensors that transformers would pass over, and parameters it would make up.
 
     Raises:
-        AlignmentError: a tensor that no model of this config can load, or the input embedding is
-            under no name that transformers knows. With code of its own (`auto_map`) it may: then
-            that is a sentence too.
+        AlignmentError: a tensor that no model of this config can load, or the input embedding or a
+            matrix of a layer is under no name that transformers knows. With code of its own
+            (`auto_map`) it may: then that is a sentence too.
     """
     if fits_at_sight(config, shapes):
         return []
@@ -124,6 +124,7 @@ def refuse_misfits(name: str, config: Mapping[str, Any], shapes: Shapes) -> list
         _misfit_error(name, config, shapes, *misfits[0], len(misfits))
         if misfits
         else _no_embedding_error(name, model, shapes, origins)
+        or _no_layer_error(name, model, shapes, origins)
     )
     if error is None:
         return list(_count_notes(name, model, shapes, origins))
@@ -178,12 +179,7 @@ def _count_notes(
     What lies outside of layers and is passed over, as heads of another task, is not named where
     nothing is made up in its place.
     """
-    absent = model._keys_to_ignore_on_load_missing or ()
-    made_up = [
-        n
-        for n, _ in model.named_parameters(remove_duplicate=False)
-        if n not in origins and not any(re.search(each, n) for each in absent)
-    ]
+    made_up = _list_made_up(model, origins)
     in_layers = all(map(layer_of, made_up))
     passed = _list_passed(model, shapes, origins)
     spare = [n for n in passed if layer_of(n) or not in_layers]
@@ -194,6 +190,16 @@ def _count_notes(
         )
     if made_up:
         yield f"{name} stores no {list_first(made_up)}: transformers makes up what its config has"
+
+
+def _list_made_up(model: PreTrainedModel, origins: Mapping[str, Origin]) -> list[str]:
+    """Parameters that come of no stored tensor, but for those of which that is usual."""
+    absent = model._keys_to_ignore_on_load_missing or ()
+    return [
+        n
+        for n, _ in model.named_parameters(remove_duplicate=False)
+        if n not in origins and not any(re.search(each, n) for each in absent)
+    ]
 
 
 def _list_passed(
@@ -224,6 +230,32 @@ def _no_embedding_error(
         "make one up",
         hint="fetch the models again if a file is incomplete; if code of their own loads them, "
         "write `custom_code: true` into the recipe",
+    )
+
+
+def _no_layer_error(
+    name: str, model: PreTrainedModel, shapes: Shapes, origins: Mapping[str, Origin]
+) -> AlignmentError | None:
+    """Where a matrix of the main layers is not stored, or under a name of its own."""
+    state = {n: tuple(value.shape) for n, value in model.state_dict().items()}
+    if not (any(map(layer_of, state)) and any(map(layer_of, shapes))):
+        return None
+    stack, _ = main_stack(state)
+
+    def list_matrices(names: list[str], held: Shapes) -> list[str]:
+        return [n for n in names if (at := layer_of(n)) and at.stack == stack and held[n][1:]]
+
+    lost = list_matrices(_list_made_up(model, origins), state)
+    if not lost:
+        return None
+    passed = list_matrices(_list_passed(model, shapes, origins), shapes)
+    beside = f", and passes over {list_first(passed)}" if passed else ""
+    return AlignmentError(
+        f"{name} stores no {list_first(lost)}, which a model of its config has: transformers would "
+        f"make that up{beside}",
+        hint="rename what is stored in copies of the models to what transformers calls it, or "
+        "correct their config.json; fetch them again if a file is incomplete; if code of their own "
+        "loads them, write `custom_code: true` into the recipe",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -70,15 +71,23 @@ def list_first(names: Sequence[str]) -> str:
 def rename_like(
     headers: Headers, parts: Mapping[str, Part], wanted: Mapping[str, Part]
 ) -> dict[str, TensorHeader]:
-    """Tensors under the names that `wanted` has for the same parts; others keep theirs."""
+    """Tensors under the names that `wanted` has for the same parts; others keep theirs.
+
+    A name that means another part there (of old the first norm is `norm0`, of today `norm1`) is
+    given up, too, unless two tensors would then have one.
+    """
     names: dict[Part, str] = {}
     for name, part in wanted.items():
         names.setdefault(part, name)
-    renamed: dict[str, TensorHeader] = {}
-    for name, header in headers.items():
-        new = name if name in wanted else names.get(parts.get(name, Part("")), name)
-        renamed[new if new == name or new not in headers else name] = header
-    return renamed
+    new = {
+        name: name
+        if wanted.get(name) == parts.get(name)
+        else names.get(parts.get(name, Part("")), name)
+        for name in headers
+    }
+    while twice := {n for n, count in Counter(new.values()).items() if count > 1}:
+        new |= {name: name for name, other in new.items() if other in twice}
+    return {new[name]: header for name, header in headers.items()}
 
 
 def split_experts(
@@ -125,7 +134,7 @@ def _stackings(model: PreTrainedModel) -> dict[str, list[str]]:
 
     converters = get_model_conversion_mapping(model)
     return {
-        c.target_patterns[0]: list(c._original_source_patterns)
+        c.target_patterns[0]: [p.replace(r"\.", ".") for p in c._original_source_patterns]
         for c in converters
         if isinstance(c, WeightConverter) and _stacks(c)
     }

@@ -33,16 +33,17 @@ def find_target(
     Raises:
         CheckpointError: transformers makes it of what is stored in a way that does not keep rows.
     """
-    parameter = _find_adapted(model, adapter, name) or name
+    adapted = _find_adapted(model, adapter, name)
+    parameter, named = adapted or name, adapted is not None
     held = model.state_dict().get(parameter)
     experts = held.shape[0] if held is not None and held.ndim == 3 else 0
     module = parameter.rpartition(".")[0]
     turned = bool(experts) and getattr(model.get_submodule(module), "is_transposed", False)
     origin = origins.get(parameter)
     if origin is None:
-        return Target(parameter, (Piece(parameter),), experts, turned)
+        return Target(parameter, (Piece(parameter),), experts, turned, named)
     if origin.converter is None:
-        return Target(parameter, (Piece(origin.stored[0][0]),), experts, turned)
+        return Target(parameter, (Piece(origin.stored[0][0]),), experts, turned, named)
     pieces = () if turned else _find_pieces(origin, base, parameter, experts)
     if not pieces:
         raise unfoldable_error(
@@ -50,7 +51,7 @@ def find_target(
             f"changes {parameter}, which is no matter of rows of {origin.stored[0][0]}, as it is "
             f"stored in {base.name}",
         )
-    return Target(parameter, pieces, experts)
+    return Target(parameter, pieces, experts, named=named)
 
 
 def _find_adapted(model: PreTrainedModel, adapter: Checkpoint, name: str) -> str | None:

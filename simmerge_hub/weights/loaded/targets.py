@@ -102,7 +102,7 @@ def _turn_squares(adapter: Checkpoint, base: Checkpoint) -> Checkpoint:
     if turned is None or not (adapter.config.get("fan_in_fan_out") or any(turned.values())):
         return adapter
     own = {name: target_of(adapter, name) for name in names}
-    own = {n: t if t.experts else t._replace(turned=turned[n]) for n, t in own.items()}
+    own = {n: t if t.named else t._replace(turned=turned[n]) for n, t in own.items()}
     return replace(adapter, targets={**adapter.targets, **own})
 
 

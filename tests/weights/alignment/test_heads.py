@@ -118,3 +118,17 @@ def test_layers_of_one_shape_that_have_no_row_for_each_token_are_no_heads(
     assert two.stand_in("b", HEAD) is None
     assert replace(two, shapes={"a": TIED, "b": STORED}).is_new("b", HEAD) is False  # b ties it
     assert replace(two, shapes={"a": TIED, "b": STORED}).is_unused("b", HEAD)
+
+
+@pytest.mark.parametrize("order", [("vision_config", "text_config"), ("encoder", "decoder")])
+def test_what_sees_says_nothing_of_a_head_for_tokens(
+    order: tuple[str, str], checkpoint: Checkpoint
+) -> None:
+    """Configs of old state a tie for every part: a model's own head was left out for a tower's."""
+    sees, tells = order
+    parts = {sees: {"tie_word_embeddings": True}}
+    parts |= {tells: {"vocab_size": 20, "tie_word_embeddings": False}}
+    two = heads(checkpoint, a=(TIED, True), b=(STORED, None))
+    two = replace(two, sources={**two.sources, "b": replace(checkpoint, config=parts)})
+    assert not two.is_unused("b", HEAD)
+    assert two.is_new("b", HEAD)

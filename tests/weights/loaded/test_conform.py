@@ -106,10 +106,21 @@ def test_other_names_for_the_same(spelling: str, first: bool, tmp_path: Path) ->
     assert_mean(kind, tmp_path)
 
 
+MOES: dict[str, dict[str, Any]] = {
+    "Qwen3MoeForCausalLM": EXPERTS,
+    "DeepseekV4ForCausalLM": {  # whose rules for names have dots that are escaped
+        "moe_intermediate_size": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "head_dim": 16,
+        "num_key_value_heads": 1, "q_lora_rank": 8, "o_lora_rank": 8, "index_head_dim": 8,
+        "qk_rope_head_dim": 8,
+    },
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("fused", ["a", "b"])
-def test_experts_stacked_and_one_by_one(fused: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", MOES)
+def test_experts_stacked_and_one_by_one(name: str, fused: str, tmp_path: Path) -> None:
     for seed, folder in enumerate("ab"):
-        kind = save("Qwen3MoeForCausalLM", tmp_path / folder, seed, **EXPERTS)
+        kind = save(name, tmp_path / folder, seed, **MOES[name])
     whole = kind.from_pretrained(tmp_path / fused)
     whole.save_pretrained(tmp_path / fused, save_original_format=False)
     assert "model.layers.0.mlp.experts.gate_up_proj" in stored(tmp_path / fused)
@@ -128,7 +139,7 @@ def test_what_transformers_passes_over_is_copied(tmp_path: Path) -> None:
     assert torch.equal(stored(tmp_path / "out")["transformer.h.0.attn.bias"], mask)
 
 
-@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module."])
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module.", "_fsdp_wrapped_module."])
 def test_wrappers_of_training_are_taken_off(wrapper: str, tmp_path: Path) -> None:
     for seed, folder in enumerate("ab"):
         kind = save("LlamaForCausalLM", tmp_path / folder, seed)
@@ -137,6 +148,41 @@ def test_wrappers_of_training_are_taken_off(wrapper: str, tmp_path: Path) -> Non
     merge_of(tmp_path, "a", "b")
     rewrite(tmp_path / "a", plain)
     assert_mean(kind, tmp_path)
+
+
+@pytest.mark.parametrize("wrapper", ["_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+@pytest.mark.parametrize("wrapped", ["a", "b", "ab"])
+def test_wrappers_of_single_layers_are_taken_off(
+    wrapper: str, wrapped: str, tmp_path: Path
+) -> None:
+    """Models that both have them were merged as they were, and loaded with random layers."""
+    for seed, folder in enumerate("ab"):
+        kind = save("LlamaForCausalLM", tmp_path / folder, seed)
+    plain = {folder: stored(tmp_path / folder) for folder in wrapped}
+    for folder, tensors in plain.items():
+        names = {n: n.replace(".self_attn", f".{wrapper}.self_attn") for n in tensors}
+        rewrite(tmp_path / folder, {names[n]: t for n, t in tensors.items()})
+    merge_of(tmp_path, "a", "b")
+    for folder, tensors in plain.items():
+        rewrite(tmp_path / folder, tensors)
+    assert_mean(kind, tmp_path)
+
+
+@pytest.mark.parametrize("copies", ["a", "b"])
+def test_copies_of_what_is_tied_are_stored_by_some(copies: str, tmp_path: Path) -> None:
+    """BERT's first checkpoints store head and bias beside what they are tied to."""
+    for seed, folder in enumerate("ab"):
+        kind = save("BertForMaskedLM", tmp_path / folder, seed)
+        randomize(kind.from_pretrained(tmp_path / folder), tmp_path / folder)
+    own, head = stored(tmp_path / copies), "cls.predictions"
+    twice = {
+        f"{head}.decoder.bias": own[f"{head}.bias"],
+        f"{head}.decoder.weight": own["bert.embeddings.word_embeddings.weight"],
+    }
+    rewrite(tmp_path / copies, {**own, **twice})
+    merge_of(tmp_path, "a", "b")
+    assert_mean(kind, tmp_path)
+    assert stored(tmp_path / "out").keys() == own.keys()
 
 
 @pytest.mark.parametrize("unmatched", ["drop", "keep"])
@@ -305,3 +351,26 @@ def test_a_head_of_its_own_needs_all_that_was_tied(unmatched: str, tmp_path: Pat
     else:
         load(kind, tmp_path / "out")  # nothing is made up
         assert unmatched == "keep"
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("score", 0, "if it is this one, the adapter has a head of its own: merge it"),
+        ("lm_head", 4, "if it is this one, tokens were added: resize_token_embeddings()"),
+    ],
+)
+def test_what_an_adapter_has_beside_its_own_base(
+    name: str, rows: int, said: str, tmp_path: Path
+) -> None:
+    """No other base helps: adapters of classifiers, and those that were given tokens."""
+    kind = save("LlamaForCausalLM", tmp_path / "base", 0, tie_word_embeddings=False)
+    adapt(tmp_path, kind, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    file = tmp_path / "lora/adapter_model.safetensors"
+    tensors = {n.replace("lm_head", name): t for n, t in load_file(file).items()}
+    head = f"base_model.model.{name}.weight"
+    tensors[head] = torch.cat([tensors[head], torch.ones(rows, 16)])
+    save_file(tensors, file)
+    with pytest.raises(AlignmentError) as refused:
+        merge_of(tmp_path, "lora", base="base")
+    assert said in refused.value.hint

@@ -100,11 +100,49 @@ def test_a_table_of_tokens_that_nobody_stores_is_not_made_up() -> None:
     assert "`custom_code: true`" in e.value.hint
 
 
-@pytest.mark.parametrize("lost", ["model.norm.weight", "model.layers.1.mlp.up_proj.weight"])
-def test_what_is_made_up_beside_the_layers_is_said(lost: str) -> None:
-    stored = {("other.weight" if n == lost else n): shape for n, shape in SHAPES.items()}
+LAYER = "model.layers.1."
+
+
+@pytest.mark.parametrize("named", ["other.weight", "model.layers.1.own_layernorm.weight", ""])
+@pytest.mark.parametrize("lost", ["model.norm.weight", f"{LAYER}input_layernorm.weight"])
+def test_a_norm_that_is_made_up_is_said(lost: str, named: str) -> None:
+    """Also where what is stored looks like a decoder's: a norm for a norm."""
+    stored = {(named if n == lost else n): shape for n, shape in SHAPES.items()}
+    stored.pop("", None)
     *_, note = refuse_misfits("a", CONFIG, stored)
     assert note == f"a stores no {lost}: transformers makes up what its config has"
+
+
+def test_a_matrix_of_a_layer_is_not_made_up() -> None:
+    lost = f"{LAYER}mlp.up_proj.weight"
+    stored = {name: shape for name, shape in SHAPES.items() if name != lost}
+    with pytest.raises(AlignmentError, match=rf"^a stores no {lost}, which .* make that up$"):
+        refuse_misfits("a", CONFIG, stored)
+    (note,) = refuse_misfits("a", {**CONFIG, "auto_map": {}}, stored)
+    assert note.endswith(", unless it is loaded with its own code (trust_remote_code)")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("self_attn.", "attention."), ("layers.1.", "layers.1.module."), ("up_proj", "own.up_proj")],
+)
+def test_layers_whose_matrices_have_other_names_are_not_made_up(old: str, new: str) -> None:
+    """Roles and shapes are those of a decoder, and transformers would load none of them."""
+    stored = {name.replace(old, new): shape for name, shape in SHAPES.items()}
+    with pytest.raises(AlignmentError, match=r"make that up, and passes over model\.layers\.") as e:
+        refuse_misfits("a", CONFIG, stored)
+    assert e.value.hint.startswith("rename what is stored in copies of the models")
+
+
+@pytest.mark.parametrize("kind", ["phi3", "qwen2", "qwen3", "gemma2", "olmo2"])
+def test_no_decoder_is_taken_for_another_by_its_shapes(kind: str) -> None:
+    """Llama's tensors beside the config of a decoder that has more, or joins them."""
+    name = {"phi3": "Phi3", "olmo2": "Olmo2"}.get(kind, kind.capitalize())
+    stated = {**CONFIG, "model_type": kind, "architectures": [f"{name}ForCausalLM"]}
+    try:
+        assert refuse_misfits("a", stated, SHAPES)
+    except AlignmentError as error:
+        assert error.hint
 
 
 def test_a_head_that_a_task_has_and_nobody_stores_is_said() -> None:

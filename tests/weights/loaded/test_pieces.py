@@ -49,6 +49,20 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "LlamaForCausalLM", {},
         {"target_modules": [], "target_parameters": ["self_attn.q_proj.weight"]},
     ),
+    "a matrix as a parameter, with patterns for its name": (
+        "LlamaForCausalLM", {},
+        {"target_modules": [], "target_parameters": ["self_attn.q_proj.weight"],
+         "rank_pattern": {"q_proj.weight": 3, "q_proj": 1}, "alpha_pattern": {"q_proj.weight": 5}},
+    ),
+    "a pattern for a module, of which a parameter is adapted": (
+        "LlamaForCausalLM", {},
+        {"target_modules": ["v_proj"], "target_parameters": ["self_attn.q_proj.weight"],
+         "alpha_pattern": {"q_proj": 5, "v_proj": 3}},
+    ),
+    "square parameters that are stored [in, out]": (
+        "GPT2LMHeadModel", {},
+        {"target_modules": [], "target_parameters": ["attn.c_proj.weight", "c_attn.weight"]},
+    ),
     "modules that are rows of one tensor": (
         "HrmTextForCausalLM", {}, {"target_modules": ["gate_proj", "up_proj", "q_proj"]},
     ),
