@@ -43,12 +43,13 @@ class HubError(SimmergeError):
 class RepoNotFound(HubError):
     """No such repository or collection, or a private one that the token does not open.
 
-    `model` is the name of the model that is not there, if it is one; else "".
+    `repo` is the name of the repository that is not there, and `kind` what it should be: "model",
+    "dataset" or "space"; "" of anything else.
     """
 
-    def __init__(self, message: str, *, hint: str = "", model: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", repo: str = "", kind: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.model = model
+        self.repo, self.kind = repo, kind
 
 
 class RevisionNotFound(HubError):

@@ -24,13 +24,26 @@ NEAR = 0.6
 class Parser(argparse.ArgumentParser):
     """A parser that suggests what may have been meant, in rows no wider than the terminal."""
 
+    mixing = False
+
     def parse_known_args(self, *given: Any, **how: Any) -> Any:
-        """As argparse's; an option that this command does not have ends it here."""
-        namespace, rest = super().parse_known_args(*given, **how)
-        options = [each for each in rest if each.startswith("-") and each != "-"]
-        if options:
-            named = options[0].partition("=")[0]
-            self.error(f"there is no option {named}{_suggest(named, self._option_string_actions)}")
+        """As argparse's, with options between the names of models too; an option that this command
+        does not have, or a word too many, ends it here."""
+        if self.mixing or self._subparsers is not None:
+            namespace, rest = super().parse_known_args(*given, **how)
+            options = [each for each in rest if each.startswith("-") and each != "-"]
+            if options:
+                named = options[0].partition("=")[0]
+                near = _suggest(named, self._option_string_actions)
+                self.error(f"there is no option {named}{near}")
+            return namespace, rest
+        self.mixing = True  # what follows calls this method once for options, once for the rest
+        try:
+            namespace, rest = self.parse_known_intermixed_args(*given, **how)
+        finally:
+            self.mixing = False
+        if rest:
+            self.error(f"one word too many: {rest[0]}")
         return namespace, rest
 
     def error(self, message: str) -> NoReturn:
@@ -224,11 +237,12 @@ def check_output(output: str | None, what: str) -> None:
     """Before any work: whether a file can be written there.
 
     Raises:
-        OutputError: there is no such folder, or it is one itself, a device or a pipe.
+        OutputError: there is no such folder, nothing can be written there, or it is a folder
+            itself, a device or a pipe.
     """
     if output is None:
         return
-    from simmerge_hub.hub.assets import refuse_special
+    from simmerge_hub.hub.assets import refuse_special, refuse_unwritable
 
     path = Path(output)
     refuse_special(path)
@@ -242,3 +256,4 @@ def check_output(output: str | None, what: str) -> None:
             f"there is no folder {path.parent} to write the {what} in",
             hint=f"make it first: mkdir -p {path.parent}",
         )
+    refuse_unwritable(path)

@@ -71,8 +71,7 @@ def main(given: Sequence[str] | None = None) -> int:
         run(**options)
     except SimmergeError as error:
         _report("error", str(error))
-        for hint in filter(None, (_suggest_models(error), error.hint)):
-            _report(" hint", hint)
+        _report_hints(error)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing is half-written; a merge goes on if run again", file=sys.stderr)
@@ -81,7 +80,11 @@ def main(given: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
+        from simmerge_hub.hub.assets import MORE_ROOM, NO_ROOM
+
         _report("error", _say(error))
+        if error.errno in NO_ROOM:
+            _report(" hint", MORE_ROOM)
         return 1
     return 0
 
@@ -91,14 +94,18 @@ def _report(what: str, text: str) -> None:
     show.message(what, without_credentials(printable(text)))
 
 
-def _suggest_models(error: SimmergeError) -> str:
-    """Models on the Hub that may have been meant, if one is not there; else ""."""
-    if not (isinstance(error, RepoNotFound) and error.model):
-        return ""
-    from simmerge_hub.hub.listing import names_near
+def _report_hints(error: SimmergeError) -> None:
+    """The hint, and of a repository that is not there what may have been meant."""
+    hints = [error.hint]
+    if isinstance(error, RepoNotFound) and error.kind:
+        from simmerge_hub.hub.listing import names_near, other_kind
 
-    names = names_near(error.model)
-    return f"did you mean {' or '.join(names)}?" if names else ""
+        if other := other_kind(error.repo, error.kind):
+            hints = [f"{error.repo} is a {other}: name a {error.kind} instead"]
+        elif error.kind == "model" and (names := names_near(error.repo)):
+            hints.insert(0, f"did you mean {' or '.join(names)}?")
+    for hint in filter(None, hints):
+        _report(" hint", hint)
 
 
 def _hush(quiet: bool) -> None:

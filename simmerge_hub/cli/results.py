@@ -42,7 +42,7 @@ def preflight(plan: "Preflight") -> None:
     lines |= {
         "output": f"{len(plan.layout.entries):,} tensors, {spell_bytes(plan.output)}",
         "disk": f"{spell_bytes(plan.disk)}, with --evict {spell_bytes(plan.disk_evicting)}",
-        "memory": f"about {spell_bytes(plan.memory)} at {plan.threads} threads",
+        "memory": f"about {spell_bytes(plan.memory)} with --threads {plan.threads}",
         "time": f"about {plan.seconds:,.1f} s of arithmetic; reading, writing and downloading "
         "come on top",
     }

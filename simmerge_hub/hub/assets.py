@@ -1,5 +1,6 @@
 """Where derived files are cached: a folder beside huggingface_hub's own cache."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from uuid import uuid4
 from huggingface_hub import cached_assets_path
 
 from simmerge_hub.errors import OutputError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MORE_ROOM = "free some space, or write to another disk"
+"""What to do where there is none."""
 
 
 def assets_folder(kind: str, name: str) -> Path:
@@ -24,20 +29,41 @@ def replace_file(path: Path, data: bytes) -> None:
     Where a link leads to a file, that is replaced, and the link stays.
 
     Raises:
-        OutputError: there is a device or a pipe, which would be gone.
-        OSError: it cannot be written; the error names `path`.
+        OutputError: there is a device or a pipe, which would be gone, or it cannot be written.
     """
     refuse_special(path)
     target = path.resolve()
     part = target.with_name(f".{target.name}.{uuid4().hex}")
+    with writing(path):
+        try:
+            part.write_bytes(data)
+            part.replace(target)
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system refuses inside, as an error of ours that names `path`.
+
+    Raises:
+        OutputError: it may not be written there, or there is no room.
+    """
     try:
-        part.write_bytes(data)
-        part.replace(target)
+        yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+        elsewhere = "write to a folder in which you may make files"
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint=MORE_ROOM if error.errno in NO_ROOM else elsewhere,
+        ) from error
+
+
+def refuse_unwritable(path: Path) -> None:
+    """OutputError if no file can be made where `path` shall be; before the work that goes in it."""
+    with writing(path), tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def refuse_special(path: Path) -> None:

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from functools import cache
 
 import httpx2
-from huggingface_hub import HfApi, constants, set_client_factory
+from huggingface_hub import HfApi, constants, get_token, set_client_factory
 from huggingface_hub import errors as hf
 from huggingface_hub.utils._http import default_client_factory
 
@@ -28,11 +28,14 @@ from simmerge_hub.errors import (
 from simmerge_hub.literal import without_credentials
 from simmerge_hub.version import __version__
 
+LOG_IN = "log in: hf auth login"
 ANSWER_SECONDS = 30.0
 """How long a server may be silent."""
 COMMIT_SECONDS = 300.0
 """How long it may take to make a commit of many files."""
 COMMIT_HASH = re.compile("[0-9a-f]{7,64}")
+ASKED_KIND = re.compile("/api/(model|dataset|space)s/")
+"""Of what kind the repository is that an address of the Hub's API is about."""
 
 
 def _make_client() -> httpx2.Client:
@@ -123,10 +126,14 @@ def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
             hint=f"ask for it at {endpoint()}/{repo}, then: hf auth login",
         ) from error
     except hf.RepositoryNotFoundError as error:
+        asked = ASKED_KIND.search(str(error.response.url))
+        kind = asked[1] if asked else ""
         raise RepoNotFound(
-            f"there is no repository {repo}, or it is private and the token does not open it",
+            f"there is no {kind or 'repository'} {repo}, or it is private and the token does not "
+            "open it",
             hint="check the spelling; for a private repository, log in: hf auth login",
-            model=repo if "/api/models/" in str(error.response.url) else "",
+            repo=repo,
+            kind=kind,
         ) from error
     except hf.RevisionNotFoundError as error:
         raise RevisionNotFound(
@@ -177,10 +184,21 @@ def _unreadable(repo: str, error: Exception) -> HubError:
 
 def _refusal(repo: str, error: hf.HfHubHTTPError) -> HubError:
     if error.response.status_code == 401:
-        return HubError("the Hub does not accept the token", hint="log in: hf auth login")
+        return _unknown_user()
     return HubError(
         f"the Hub refused a request about {repo}: {first_line(error)}",
         hint="try again later; if it stays, check the token with: hf auth whoami",
+    )
+
+
+def _unknown_user() -> HubError:
+    """HF_TOKEN counts before what `hf auth login` keeps."""
+    if not (_TOKEN.get() or get_token()):
+        return HubError("the Hub asks for a token, and there is none", hint=LOG_IN)
+    wrong = _TOKEN.get() is None and "HF_TOKEN" in os.environ
+    return HubError(
+        "the Hub does not accept the token",
+        hint=f"correct HF_TOKEN, or unset it and {LOG_IN}" if wrong else LOG_IN,
     )
 
 
@@ -194,6 +212,11 @@ def _unreachable(repo: str, error: Exception) -> HubError:
 
 
 def _down(error: Exception) -> EndpointDown:
+    if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL):
+        return EndpointDown(
+            f"HF_ENDPOINT is {endpoint()}, which is no address of a Hub",
+            hint="write all of it, such as https://huggingface.co, or unset it",
+        )
     return EndpointDown(
         f"nothing answers at {endpoint()} ({type(error).__name__})",
         hint="check the network"

@@ -142,6 +142,17 @@ def names_near(repo: str) -> tuple[str, ...]:
     return ()
 
 
+def other_kind(repo: str, kind: str) -> str:
+    """What is called so on the Hub where there is none of that kind: "model", "dataset", "space";
+    "" if nothing is, or it cannot be learned."""
+    try:
+        with translate_errors(repo):
+            others = (k for k in ("model", "dataset", "space") if k != kind)
+            return next((k for k in others if api().repo_exists(repo, repo_type=k)), "")
+    except HubError:
+        return ""
+
+
 def dataset_files(repo_id: str) -> list[str]:
     """The paths of the files in a data set on the Hub.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simmerge_hub.errors import MissingExtra, OutputError
-from simmerge_hub.hub.assets import replace_file
+from simmerge_hub.hub.assets import refuse_unwritable, replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def check(output: str | Path) -> None:
     """Whether `draw` can write this file: asked before the work that the figure is to show.
 
     Raises:
-        OutputError: no such folder, or a kind of file that is not written.
+        OutputError: no such folder, one that may not be written, or a kind of file that is not.
         MissingExtra: matplotlib is not installed.
     """
     path = Path(output)
@@ -91,6 +91,7 @@ def check(output: str | Path) -> None:
             f"there is no folder {path.parent} to write the figure in",
             hint=f"make it first: mkdir -p {path.parent}",
         )
+    refuse_unwritable(path)
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtra(
             "figures are drawn with matplotlib, which is not installed",

@@ -242,8 +242,13 @@ def _published_card(target: Target, checksums: bytes) -> str:
     Raises:
         HubError: whether they are cannot be learned: a push would lose what the card says.
     """
+    from simmerge_hub.hub.upload.publish import translate_push_errors  # a tenth of a second
+
     try:
-        location, files = list_repository(ModelRef(repo=target.repo_id, revision=target.revision))
+        with translate_push_errors(target.repo_id):
+            location, files = list_repository(
+                ModelRef(repo=target.repo_id, revision=target.revision)
+            )
     except (RepoNotFound, RevisionNotFound):
         return ""
     if read_small(location, files, CHECKSUMS_FILE) != checksums:

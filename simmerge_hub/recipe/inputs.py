@@ -55,7 +55,8 @@ def pin(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], dtype: str) -> Re
 def _resolve(wanted: Source) -> Checkpoint:
     if wanted.folder is None and not wanted.repo:
         raise RecipeError(
-            f"{wanted.name} was a folder on another machine (digest {wanted.digest[:19]})",
+            f"{wanted.name} was a folder, and recipes keep no path of one "
+            f"(digest {wanted.digest[:19]})",
             hint="add `folder: <path>` to its entry if you have it; the digest will be checked",
         )
     return resolve(ModelRef(repo=wanted.repo, revision=wanted.commit or None, folder=wanted.folder))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.cli import arguments
+from simmerge_hub.cli.main import parser
 from simmerge_hub.operators import arm
 
 
@@ -80,3 +81,25 @@ def test_a_command_carries_what_it_runs_and_shared_options_their_names() -> None
     }  # fmt: skip
     with pytest.raises(SystemExit):
         parser.parse_args(["zoo"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan a -o plan.yaml b --json",
+        "plan a b -o plan.yaml --json",
+        "plan --json a -o plan.yaml b",
+    ],
+)
+def test_options_may_stand_between_models(words: str) -> None:
+    options = parser().parse_args(words.split())
+    assert (options.models, options.output, options.as_json) == (["a", "b"], "plan.yaml", True)
+
+
+@pytest.mark.parametrize("words", ["merge a b -o out", "merge a -o out b", "push a o/a b"])
+def test_a_word_too_many_is_named(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(words.split())
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: simmerge-hub {words.split()[0]} ")
+    assert said.endswith("error: one word too many: b\n")

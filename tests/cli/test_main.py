@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from simmerge_hub.cli.main import main, parser
 from simmerge_hub.errors import RequestError
+from simmerge_hub.localhub import Hub
 
 HEAVY = "{'torch', 'transformers', 'huggingface_hub', 'xgboost', 'peft', 'numpy', 'rich'}"
 
@@ -112,7 +114,10 @@ def test_operators_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (
+            OSError(28, "No space left on device"),
+            "[Errno 28] No space left on device\n hint: free some space, or write to another disk",
+        ),
         (PermissionError(13, "Permission denied", "/out"), "/out: Permission denied"),
         (OSError(), "OSError"),
     ],
@@ -201,3 +206,14 @@ def test_hf_runs_the_command_as_its_extension(
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert seen.stdout == "simmerge plan a b\n"
+
+
+def test_a_dataset_named_as_a_model_is_called_one(
+    hub: Hub, org: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo = HfApi().create_repo(f"{org}/prompts", repo_type="dataset").repo_id
+    assert main(["show", repo]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: there is no model {repo}, or it is private and the token does not open it",
+        f" hint: {repo} is a dataset: name a model instead",
+    ]

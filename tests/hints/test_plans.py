@@ -235,7 +235,7 @@ def test_a_revision_that_is_not_there(org: str, here: Path, refused: Refused) ->
 
 
 @pytest.mark.refusal(
-    "there is no repository …, or it is private and the token does not open it", "the model"
+    "there is no … …, or it is private and the token does not open it", "the model"
 )
 def test_a_repository_that_is_not_there(org: str, here: Path, refused: Refused) -> None:
     nano.push((here / "code").resolve(), f"{org}/code")

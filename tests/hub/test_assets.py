@@ -1,5 +1,6 @@
 """Derived files are cached whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,13 @@ import pytest
 from huggingface_hub.utils import _cache_assets
 
 from simmerge_hub.errors import OutputError
-from simmerge_hub.hub.assets import assets_folder, replace_file, write_whole
+from simmerge_hub.hub.assets import (
+    assets_folder,
+    refuse_unwritable,
+    replace_file,
+    write_whole,
+    writing,
+)
 
 
 def test_folders_of_two_kinds_are_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +62,25 @@ def test_a_link_leads_to_what_was_written(tmp_path: Path) -> None:
 
 def test_the_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Not the one beside it that becomes it."""
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(OutputError) as caught:
         replace_file(tmp_path / "none/plan.yaml", b"plan")
-    assert caught.value.filename == str(tmp_path / "none/plan.yaml")
+    where = tmp_path / "none/plan.yaml"
+    assert str(caught.value) == f"{where} cannot be written: No such file or directory"
+    assert caught.value.hint == "write to a folder in which you may make files"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder that nobody may write to")
+def test_a_folder_in_which_no_file_can_be_made_is_refused_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"^/proc/plan\.yaml cannot be written: ") as caught:
+        refuse_unwritable(Path("/proc/plan.yaml"))
+    assert caught.value.hint == "write to a folder in which you may make files"
+    refuse_unwritable(tmp_path / "plan.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_where_there_is_no_room_the_hint_is_to_make_some(tmp_path: Path, number: int) -> None:
+    with pytest.raises(OutputError) as caught, writing(tmp_path / "out"):
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value) == f"{tmp_path / 'out'} cannot be written: {os.strerror(number)}"
+    assert caught.value.hint == "free some space, or write to another disk"

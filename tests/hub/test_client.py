@@ -25,7 +25,7 @@ def answered(kind: type[hf.HfHubHTTPError], status: int) -> hf.HfHubHTTPError:
     return kind("first line\nsecond line", response=httpx2.Response(status, request=request))
 
 
-NOT_FOUND = "there is no repository org/a, or it is private and the token does not open it"
+NOT_FOUND = "there is no model org/a, or it is private and the token does not open it"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,44 @@ def test_what_the_client_raises(
     assert "second line" not in str(caught.value)
     assert hint in caught.value.hint
     assert caught.value.__cause__ is raised
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset", "space"])
+def test_what_is_not_there_has_a_kind(kind: str) -> None:
+    error = answered(hf.RepositoryNotFoundError, 404)
+    error.response.request = httpx2.Request("GET", f"http://hub/api/{kind}s/org/a")
+    with (
+        pytest.raises(RepoNotFound, match=f"^there is no {kind} org/a, or it is private") as caught,
+        translate_errors("org/a"),
+    ):
+        raise error
+    assert (caught.value.repo, caught.value.kind) == ("org/a", kind)
+
+
+def test_a_token_that_is_wrong_and_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a login keeps is not looked at while HF_TOKEN is set."""
+
+    def said() -> tuple[str, str]:
+        with pytest.raises(HubError) as caught, translate_errors("org/a"):
+            raise answered(hf.HfHubHTTPError, 401)
+        return str(caught.value), caught.value.hint
+
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    wrong = "the Hub does not accept the token"
+    assert said() == (wrong, "correct HF_TOKEN, or unset it and log in: hf auth login")
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr(client, "get_token", lambda: "hf_kept")
+    assert said() == (wrong, "log in: hf auth login")
+    monkeypatch.setattr(client, "get_token", lambda: None)
+    assert said() == ("the Hub asks for a token, and there is none", "log in: hf auth login")
+
+
+@pytest.mark.parametrize("raised", [httpx2.UnsupportedProtocol("x"), httpx2.InvalidURL("x")])
+def test_an_endpoint_that_is_no_address(raised: Exception) -> None:
+    with pytest.raises(EndpointDown) as caught, translate_errors("org/a"):
+        raise raised
+    assert str(caught.value).endswith(", which is no address of a Hub")
+    assert caught.value.hint.startswith("write all of it, such as https://huggingface.co")
 
 
 @pytest.mark.parametrize("raised", [hf.OfflineModeIsEnabled("x"), hf.LocalEntryNotFoundError("x")])

@@ -156,3 +156,15 @@ class TestSearch:
         )
         monkeypatch.setattr(candidates, "api", lambda: listed)
         assert candidates.search("good") == ("org/good",)
+
+
+def test_what_is_called_so_and_is_of_another_kind(hub: Hub, org: str) -> None:
+    api = HfApi()
+    api.create_repo(f"{org}/model")
+    api.create_repo(f"{org}/dataset", repo_type="dataset")
+    api.create_repo(f"{org}/space", repo_type="space", space_sdk="static")
+    assert candidates.other_kind(f"{org}/dataset", "model") == "dataset"
+    assert candidates.other_kind(f"{org}/space", "model") == "space"
+    assert candidates.other_kind(f"{org}/model", "dataset") == "model"
+    assert candidates.other_kind(f"{org}/model", "model") == ""
+    assert candidates.other_kind("a/b/c", "model") == ""

@@ -258,7 +258,7 @@ class TestRepositories:
         with pytest.raises(RepoNotFound) as caught:
             resolve(f"{org}/nothing")
         assert str(caught.value) == (
-            f"there is no repository {org}/nothing, or it is private and the token does not open it"
+            f"there is no model {org}/nothing, or it is private and the token does not open it"
         )
         assert caught.value.hint == (
             "check the spelling; for a private repository, log in: hf auth login"
@@ -312,7 +312,7 @@ class TestElsewhere:
     ) -> None:
         repo = repository(org, nano.model(tmp_path / "model"), private=True)
         assert elsewhere(repo, **NOBODY) == (
-            f"RepoNotFound|there is no repository {repo}, or it is private and the token does not "
+            f"RepoNotFound|there is no model {repo}, or it is private and the token does not "
             "open it|check the spelling; for a private repository, log in: hf auth login"
         )
         assert elsewhere(repo).startswith("full ")
@@ -331,7 +331,8 @@ class TestElsewhere:
         self, hub: localhub.Hub, org: str, elsewhere: Elsewhere
     ) -> None:
         assert elsewhere(f"{org}/model", HF_TOKEN="hf_wrong") == (
-            "HubError|the Hub does not accept the token|log in: hf auth login"
+            "HubError|the Hub does not accept the token|"
+            "correct HF_TOKEN, or unset it and log in: hf auth login"
         )
 
     def test_nothing_answers(self, elsewhere: Elsewhere) -> None:

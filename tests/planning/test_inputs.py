@@ -96,7 +96,7 @@ def test_what_a_card_states_and_cannot_be_used_drops_its_task_alone(
     inputs = pin(models, BASE, Tasks(), probed=True)
     assert [task.name for task in inputs.tasks] == ["code"]
     assert inputs.dropped["no__such_set"].startswith(
-        "the card of code names it: there is no repository no/such_set"
+        "the card of code names it: there is no dataset no/such_set"
     )
     assert inputs.dropped["hellaswag"].startswith("the card of code names the data set hellaswag")
     assert inputs.dropped["wikitext"] == (

@@ -257,6 +257,14 @@ class TestPush:
         assert again.oid == first.oid
         assert push(folder, f"{pushed}/merged", create_pr=True).outcome == "unchanged"
 
+    def test_offline_nothing_is_pushed(
+        self, folder: Path, pushed: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(PushFailed, match=r"; nothing was pushed$") as caught:
+            push(folder, f"{pushed}/merged")
+        assert caught.value.hint == "unset HF_HUB_OFFLINE, then push again"
+
     def test_a_branch_and_a_message_of_ones_own(self, folder: Path, pushed: str) -> None:
         repo = f"{pushed}/merged"
         done = push(folder, repo, revision="next", message="Mine")

@@ -57,7 +57,10 @@ class TestFolders:
     def test_a_folder_of_another_machine(self) -> None:
         with pytest.raises(RecipeError) as caught:
             fetch(Source(name="a", digest="0123456789abcdef"))
-        assert str(caught.value) == "a was a folder on another machine (digest 0123456789abcdef)"
+        assert (
+            str(caught.value)
+            == "a was a folder, and recipes keep no path of one (digest 0123456789abcdef)"
+        )
         assert caught.value.hint.startswith("add `folder: <path>` to its entry")
 
     def test_a_folder_that_is_gone(self, tmp_path: Path) -> None:

@@ -201,3 +201,14 @@ def test_a_folder_that_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
         (partial.folder / "a").write_text("b")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (theirs / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("name", ["file/deep/out", "n" * 250])
+def test_an_output_that_cannot_be_made_says_so(tmp_path: Path, name: str) -> None:
+    """Below a file, and with a name too long for what lies beside it meanwhile."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written: ") as caught:
+        fill(tmp_path / name, "a")
+    assert str(caught.value).startswith(str(tmp_path / name))
+    assert caught.value.hint == "write to a folder in which you may make files"
+    assert contents(tmp_path) == {"file"}

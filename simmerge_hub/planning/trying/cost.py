@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 
+from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.assets import assets_folder, replace_file
 from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.trying.trial import Workshop
@@ -42,7 +43,7 @@ class Clock:
         rate = (perf_counter() - self._began) / max(1, self.size)
         known = self._rate
         self._rate = rate if not known else known + SHARE_OF_LAST * (rate - known)
-        with suppress(OSError):  # a cache that is not ours to write
+        with suppress(OSError, OutputError):  # a cache that is not ours to write
             replace_file(_rate_file(), json.dumps({"seconds_per_byte": self._rate}).encode())
 
     @property

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simmerge_hub.errors import CheckpointError, OperatorError, OutputError, RecipeError
+from simmerge_hub.hub.assets import MORE_ROOM, writing
 from simmerge_hub.units import spell_bytes
 from simmerge_hub.weights.writing.spare import DISK_RESERVE, JOURNAL, journal_path, take
 from simmerge_hub.weights.writing.token import remove_tokens
@@ -93,10 +94,11 @@ def partial_folder(
             fault.
 
     Raises:
-        OutputError: `output` exists, the disk is too full, another process is at it, or
-            `OUT.partial` holds something that is not ours.
+        OutputError: `output` exists or may not be written, the disk is too full, another process
+            is at it, or `OUT.partial` holds something that is not ours.
     """
-    output.parent.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
     folder = output.with_name(f"{output.name}.partial")
     with _lock(output):
         _restore(output, folder)
@@ -135,7 +137,8 @@ def _lock(output: Path) -> Iterator[None]:
 
 
 def _open_lock(path: Path, output: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with writing(output):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -242,7 +245,7 @@ def _check_disk(folder: Path, output: Path, size: int) -> None:
     if free < size + DISK_RESERVE:
         raise OutputError(
             f"{output} needs {spell_bytes(size)}, and the disk has {spell_bytes(free)} left",
-            hint="free some space, or write to another disk",
+            hint=MORE_ROOM,
         )
 
 

@@ -172,7 +172,7 @@ def test_probes_of_strangers_that_are_not_there(made: Shelf) -> None:
             plan(catalogue=Catalogue(collection=made.slug))
     inputs = caught.value.args[0]
     assert [task.name for task in inputs.tasks] == ["code", "rag"]
-    assert "there is no repository gone/data" in inputs.dropped["gone/data"]
+    assert "there is no dataset gone/data" in inputs.dropped["gone/data"]
 
 
 class Stopped(Exception):
