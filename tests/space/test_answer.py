@@ -27,7 +27,7 @@ def test_a_model_that_is_not_there_and_one_that_does_not_fit_are_told_apart(
     assert seen.base is not None
     assert seen.base.name == f"{org}/base"
     assert list(seen.misfits) == ["no such name", f"{org}/nothing", "other"]
-    assert "there is no repository" in seen.misfits[f"{org}/nothing"]
+    assert "there is no model" in seen.misfits[f"{org}/nothing"]
 
 
 def test_what_is_published_decides_whether_behaviour_counts(

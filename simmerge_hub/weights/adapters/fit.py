@@ -93,7 +93,9 @@ def _check_shape(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], shap
         )
     if shape != shapes[name]:
         tokens = len(shape) == 2 and shape[1:] == shapes[name][1:] and not layer_of(name)
-        more = "; if it is this one, tokens were added: name what resize_token_embeddings() makes of "
+        more = (
+            "; if it is this one, tokens were added: name what resize_token_embeddings() makes of "
+        )
         more += "the base, saved with the adapter's tokenizer"
         raise AlignmentError(
             f"the adapter {checkpoint.name} changes {name} as {list(shape)}, in its base it is "

@@ -207,7 +207,7 @@ def test_a_parent_that_cannot_be_read(family: Family) -> None:
         common_base(models)
     assert str(caught.value) == (
         f"the models say they were made from {family.org}/gone, which cannot be read: there is no "
-        f"repository {family.org}/gone, or it is private and the token does not open it"
+        f"model {family.org}/gone, or it is private and the token does not open it"
     )
     assert caught.value.hint == "name a copy of it with --base: the original, if it is quantised"
 
