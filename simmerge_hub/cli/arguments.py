@@ -19,6 +19,8 @@ REFERENCE = "org/name, org/name@revision or a folder"
 WRONG_CHOICE = re.compile(r"invalid choice: '?([^' ]*)'?")
 NEAR = 0.6
 """How alike a word must be to be suggested, 0 to 1."""
+LONGEST_USAGE = 6
+"""Rows of a usage that is printed before what is wrong."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,13 +49,16 @@ class Parser(argparse.ArgumentParser):
         return namespace, rest
 
     def error(self, message: str) -> NoReturn:
-        """Usage and what is wrong, to stderr; exit code 2."""
+        """What is wrong, to stderr, with the usage, or where that is long how to see it; exit code
+        2."""
         if wrong := WRONG_CHOICE.search(message):
             choices = [str(c) for each in self._actions for c in each.choices or ()]
             if near := _suggest(wrong[1], choices):
                 message = f"there is no {wrong[1]!r}{near}"
-        self.print_usage(sys.stderr)
-        text = f"{self.prog}: error: {message}"
+        usage, text = self.format_usage(), f"{self.prog}: error: {message}"
+        if usage.count("\n") > LONGEST_USAGE:
+            usage, text = "", f"{text} ({self.prog} --help shows all options)"
+        sys.stderr.write(usage)
         if sys.stderr.isatty():
             width = shutil.get_terminal_size().columns
             text = textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

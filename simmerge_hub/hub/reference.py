@@ -21,6 +21,8 @@ ADDRESS = re.compile(
     r"(?:/(?:tree|blob|resolve|commit)/(?P<revision>[^/?#\s]+)[^?#\s]*)?/?(?:[?#]\S*)?"
 )
 """A model's page on a Hub, as it is pasted from a browser."""
+ELSE = re.compile(r"https?://[^/?#\s]+/(dataset|space|collection)s/(\S+)")
+"""A page of a Hub that is none of a model's."""
 FOLDERS_DEEP = 1
 """How deep folders inside that of a model are listed: templates and modules lie in such ones."""
 
@@ -45,7 +47,17 @@ class ModelRef:
         """`./folder`, `org/name`, `org/name@revision` or the address of a model's page.
 
         An existing folder wins.
+
+        Raises:
+            RepoNotFound: it is neither, or the address of something else.
         """
+        if other := ELSE.fullmatch(text.strip()):
+            raise RepoNotFound(
+                f"{text} is the page of a {other[1]}, and a model is needed",
+                hint=f"for its models: --collection {other[2]}"
+                if other[1] == "collection"
+                else "name a model: org/name, or the address of its page",
+            )
         if address := ADDRESS.fullmatch(text.strip()):
             return cls(repo=address["repo"], revision=unquote(address["revision"] or "") or None)
         folder = local_folder(text)

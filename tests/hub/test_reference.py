@@ -68,6 +68,29 @@ class TestReferences:
         assert caught.value.hint == "write org/name, org/name@revision or the path of a folder"
 
     @pytest.mark.parametrize(
+        ("end", "kind", "hint"),
+        [
+            (
+                "datasets/org/prompts",
+                "dataset",
+                "name a model: org/name, or the address of its page",
+            ),
+            ("spaces/org/demo", "space", "name a model: org/name, or the address of its page"),
+            (
+                "collections/org/best-0123",
+                "collection",
+                "for its models: --collection org/best-0123",
+            ),
+        ],
+    )
+    def test_the_page_of_something_else(self, end: str, kind: str, hint: str) -> None:
+        address = f"https://huggingface.co/{end}"
+        with pytest.raises(RepoNotFound) as caught:
+            ModelRef.parse(address)
+        assert str(caught.value) == f"{address} is the page of a {kind}, and a model is needed"
+        assert caught.value.hint == hint
+
+    @pytest.mark.parametrize(
         ("text", "here", "made"),
         [
             ("org/there", True, True),
