@@ -69,7 +69,7 @@ def draw_tree(recipe: Recipe, why: Why | None) -> Figure:
 
 def tell_tree(recipe: Recipe, why: Why | None) -> str:
     """What the picture shows, in words."""
-    short, kept = shorten([model.name for model in recipe.models]), _kept(why)
+    short, kept = shorten([model.name for model in recipe.sources]), _kept(why)
     told = []
     for step in recipe.steps:
         names = [
@@ -89,7 +89,7 @@ def _labels(recipe: Recipe, why: Why | None) -> dict[str, Lines]:
     skills: dict[str, list[str]] = {}
     for task in why.tasks if why else ():
         skills.setdefault(task.expert, []).append(f"expert at {cut(task.task, NAME_LETTERS)}")
-    short, kept = shorten([model.name for model in recipe.models]), _kept(why)
+    short, kept = shorten([model.name for model in recipe.sources]), _kept(why)
     labels: dict[str, Lines] = {}
     for model in recipe.sources:
         own = skills.get(model.name, [])[:TASKS_WRITTEN]

@@ -20,7 +20,7 @@ def name_recipe(recipe: Recipe) -> str:
         operators = " and ".join(name_operator(name, {}) for name in recipe.operators)
         return f"{operators}, in {len(recipe.slices)} slices of layers"
     steps = {step.name: step for step in recipe.steps[:-1]}
-    short = shorten([source.name for source in recipe.models])
+    short = shorten([source.name for source in recipe.sources])
 
     def inner(name: str) -> str:
         return f"({describe(steps[name])})" if name in steps else short(name)

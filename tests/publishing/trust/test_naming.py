@@ -1,11 +1,11 @@
-"""A recorded plan says of its merge what `plan` said: to make it, or rather not."""
+"""A merge in words; a recorded plan says of it what `plan` said: to make it, or rather not."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from simmerge_hub.publishing.trust.naming import speak_against
+from simmerge_hub.publishing.trust.naming import name_recipe, speak_against
 from simmerge_hub.recipe import Recipe, Source, Step
 from simmerge_hub.recipe.why import Aim, Status, Why, WhyMerge, WhyTask
 
@@ -60,3 +60,10 @@ def test_a_record_that_nobody_planned_is_shown_all_the_same(weights: dict[str, f
     assert "alone" in speak_against(replace(made, tasks=tasks), RECIPE)
     aim = Aim(heading="mean", description="", weights=weights)
     assert speak_against(replace(made, tasks=tasks, objective=aim), RECIPE) == ""
+
+
+def test_a_base_that_is_merged_is_called_like_the_others() -> None:
+    """As in mergekit's recipes for SLERP, where the base is the first model."""
+    step = Step(operator="slerp", models=NAMES, parameters={"t": 0.4})
+    recipe = Recipe(base=Source(name=NAMES[0]), models=(Source(name=NAMES[1]),), steps=(step,))
+    assert name_recipe(recipe) == "SLERP (t 0.4) of a + b"
