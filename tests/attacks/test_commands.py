@@ -132,7 +132,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         replace_file(path, b"after")
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["plan.yaml"]

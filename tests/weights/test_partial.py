@@ -212,3 +212,22 @@ def test_an_output_that_cannot_be_made_says_so(tmp_path: Path, name: str) -> Non
     assert str(caught.value).startswith(str(tmp_path / name))
     assert caught.value.hint == "write to a folder in which you may make files"
     assert contents(tmp_path) == {"file"}
+
+
+def test_the_journal_goes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while the rest is removed, the folder is still known for ours."""
+    left: list[set[str]] = []
+
+    def killed(folder: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            left.append(contents(folder))
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fill(out, "a", "b", keep=False)
+    assert left == [{JOURNAL}]
+    fill(out, "c")
+    assert contents(out) == {"c"}

@@ -113,12 +113,12 @@ def partial_folder(
                 yield Partial(folder=folder, done=done, journal=journal, digest=digest, notes=notes)
             except (CheckpointError, OperatorError, RecipeError):
                 if not shared:
-                    shutil.rmtree(folder)
+                    _remove(folder)
                 raise
         if keep:
             _replace(folder, output, durable, spare)
         else:
-            shutil.rmtree(folder)
+            _remove(folder)
 
 
 @contextmanager
@@ -196,12 +196,24 @@ def _resume(
     first, *lines = whole.decode(errors="replace").splitlines() or [""]
     if first == identity:
         return _finished(folder, lines, digest), _notes(lines)
-    for path in folder.iterdir():
-        if path.name != JOURNAL:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    _empty(folder)
     os.ftruncate(journal, 0)
     os.write(journal, f"{identity}\n".encode())
     return frozenset(), None
+
+
+def _remove(folder: Path) -> None:
+    """The journal goes last: without it nobody knows the rest for ours, and a crash would leave
+    what no later run may touch."""
+    _empty(folder)
+    shutil.rmtree(folder)
+
+
+def _empty(folder: Path) -> None:
+    """Remove all but the journal."""
+    for path in folder.iterdir():
+        if path.name != JOURNAL:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _finished(folder: Path, lines: list[str], digest: Digest) -> frozenset[str]:

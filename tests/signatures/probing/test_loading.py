@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from simmerge_hub.errors import AlignmentError, CheckpointError, ProbeError, SignatureError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
@@ -182,10 +183,6 @@ def test_a_token_without_an_embedding_is_refused(tiny, tmp_path, probes, offload
         ({"model_type": "unheard_of"}, "ValueError"),
         ({"auto_map": {"AutoModelForCausalLM": "code.Model"}, "model_type": "own"}, "ValueError"),
         (
-            {"num_hidden_layers": 4},
-            "ValueError: it has no tensor for model.layers.3.input_layernorm.weight",
-        ),
-        (
             {"num_attention_heads": 3},
             "StrictDataclassClassValidationError: Class validation error for validator "
             "'validate_architecture': ValueError: The hidden size (32) is not a multiple",
@@ -193,8 +190,7 @@ def test_a_token_without_an_embedding_is_refused(tiny, tmp_path, probes, offload
         ({"vocab_size": None}, "StrictDataclassFieldValidationError"),
     ],
     ids=[
-        "unknown architecture", "code of its own", "tensor missing", "odd heads",
-        "no vocabulary",
+        "unknown architecture", "code of its own", "odd heads", "no vocabulary",
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_be_loaded_is_named(tiny, tmp_path, change, seen):
@@ -205,12 +201,22 @@ def test_a_model_that_cannot_be_loaded_is_named(tiny, tmp_path, change, seen):
     assert caught.value.hint
 
 
-def test_by_layers_tensors_are_checked_before_they_are_read(tiny, tmp_path):
+@pytest.mark.parametrize("offload", [False, True])
+def test_tensors_are_checked_before_they_are_read(tiny, tmp_path, offload):
+    tiny.save(tiny.model_of("llama"), tmp_path / "model")
+    file, lost = tmp_path / "model" / "model.safetensors", "model.layers.2.input_layernorm.weight"
+    kept = {name: tensor for name, tensor in load_file(file).items() if name != lost}
+    save_file(kept, file, metadata={"format": "pt"})
     with pytest.raises(SignatureError) as caught:
-        enter(changed(tiny, tmp_path, {"num_hidden_layers": 4}), offload=True)
-    seen = "it has no tensor for model.layers.3.self_attn.q_proj.weight"
-    assert str(caught.value) == f"model cannot be loaded: ValueError: {seen}"
+        enter(resolve(str(tmp_path / "model")), offload=offload)
+    assert str(caught.value) == (f"model cannot be loaded: ValueError: it has no tensor for {lost}")
     assert "--signals structural" in caught.value.hint
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_a_layer_that_is_not_stored_is_said_to_be_none(tiny, tmp_path, offload):
+    with pytest.raises(AlignmentError, match=r"no model.layers.3.self_attn.q_proj.weight \(and 6"):
+        enter(changed(tiny, tmp_path, {"num_hidden_layers": 4}), offload=offload)
 
 
 @pytest.mark.parametrize("offload", [False, True])

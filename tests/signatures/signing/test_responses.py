@@ -76,13 +76,12 @@ def test_unasked_or_without_a_delta_there_is_none(family, wanted, runs):
 def test_a_model_of_other_tensors_has_none_and_a_note_says_why(
     tiny, tmp_path, wanted, family, runs
 ):
-    wide = tiny.model_of("llama")
-    wide.resize_token_embeddings(100)
     notes = []
-    request = replace(wanted, checkpoint=tiny.save(wide, tmp_path / "wide"))
+    tied = tiny.save(tiny.model_of("llama-tied"), tmp_path / "tied")
+    request = replace(wanted, checkpoint=tied)
     assert obtain(request, note=notes.append).signature.responses == {}
     assert notes == [
-        "wide: no part of its delta can be run: lm_head.weight is not of one shape in base and wide"
+        "tied: no part of its delta can be run: lm_head.weight is not of one shape in base and tied"
     ]
 
 

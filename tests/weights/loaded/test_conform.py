@@ -357,7 +357,11 @@ def test_a_head_of_its_own_needs_all_that_was_tied(unmatched: str, tmp_path: Pat
     ("name", "rows", "said"),
     [
         ("score", 0, "if it is this one, the adapter has a head of its own: merge it"),
-        ("lm_head", 4, "if it is this one, tokens were added: name what resize_token_embeddings() makes"),
+        (
+            "lm_head",
+            4,
+            "if it is this one, tokens were added: name what resize_token",
+        ),
     ],
 )
 def test_what_an_adapter_has_beside_its_own_base(
