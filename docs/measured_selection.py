@@ -7,6 +7,8 @@ from typing import Any
 
 from measured import BENCHMARKS, read, table
 
+from simmerge_hub.operators import ARMS, FED_ARMS
+
 SIMPLER = (
     "random", "best fixed", "per task", "label only", "norm rule", "nearest", "ridge",
     "random forest", "xgboost, shuffled features", "xgboost, heads", "xgboost, conditioned",
@@ -139,22 +141,46 @@ def selection_tokens() -> str:
 
 
 def selection_real() -> str:
-    """Every arm on pairs of a real language model, ours and the judge's."""
+    """Every arm on pairs of a real language model, ours of two builds and the judge's."""
     found = read("real_pairs")
+    again = found["again"]
     judged = json.loads((BENCHMARKS / "judged_pairs.json").read_text())
     ordered = sorted(found["arms"].items(), key=lambda each: -each[1]["mean"])
     rows = [
-        (f"always `{label}`", _spread(arm), f"{arm['lost']:.0%}", _known(judged["gains"], label))
+        (
+            f"always `{label}`",
+            _spread(arm),
+            f"{arm['lost']:.0%}",
+            _spread(again["arms"][label]),
+            f"{again['arms'][label]['lost']:.0%}",
+            _known(judged["gains"], label),
+        )
         for label, arm in ordered
     ]
     others = judged["best arm of each pair"], judged["ranking of the predictor"]
+    oracles = _spread(found["oracle"]), "", _spread(again["oracle"]), "", ""
     rows += [
-        ("best arm of each pair in hindsight", _spread(found["oracle"]), "", ""),
-        ("best of equal arms on weights alone", "", "", f"{others[0]:.3f}"),
-        ("what a predictor of such arms ranked first", "", "", f"{others[1]:.3f}"),
+        ("best arm of each pair in hindsight", *oracles),
+        ("best of equal arms on weights alone", *[""] * 4, f"{others[0]:.3f}"),
+        ("what a predictor of such arms ranked first", *[""] * 4, f"{others[1]:.3f}"),
     ]
-    ours, theirs = f"our {found['pairs']} pairs", f"the judge's {judged['pairs']}"
-    return table(("choice", ours, "a skill is lost", theirs), rows)
+    builds = f"our {found['pairs']} pairs", f"second build, {again['pairs']} pairs"
+    heads = (builds[0], "a skill is lost", builds[1], "lost", f"the judge's {judged['pairs']}")
+    return table(("choice", *heads), rows)
+
+
+def selection_real_again() -> str:
+    """The arms that the package takes far from training, on pairs that nothing was taken from."""
+    again = read("real_pairs")["again"]
+    rows = []
+    for name, label in again["taken"].items():
+        known = {arm.label for arm in (*ARMS, *(FED_ARMS if name == "all" else ()))}
+        best = max(known & again["arms"].keys(), key=lambda each: again["arms"][each]["mean"])
+        arms = again["arms"]
+        rows.append(
+            (NAMES[name], f"`{label}`", _spread(arms[label]), f"`{best}`", _spread(arms[best]))
+        )
+    return table(("arms", "taken", "it closes", "best fixed in hindsight", "it closes"), rows)
 
 
 def _known(gains: Mapping[str, float], label: str) -> str:
