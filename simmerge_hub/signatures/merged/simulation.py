@@ -173,7 +173,7 @@ def _blend_sketches(
     return Sketch(
         probes=parts[0].probes,
         tokens=parts[0].tokens,
-        vocabulary=parts[0].vocabulary,
+        vocabulary=min(part.vocabulary for part in parts),
         logprobs=logprobs,
         ids=ids,
         tail=tail,

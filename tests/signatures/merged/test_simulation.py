@@ -159,6 +159,19 @@ def test_tasks_that_cannot_be_compared_are_dropped(family, other):
     assert simulate_merge(arm("linear"), family.base, [family.expert, odd]).sketches == {}
 
 
+def test_a_merge_says_only_tokens_that_all_of_its_models_have(family):
+    """Also where the first knows more: the merge is then compared with a third that does."""
+    known = family.expert.sketches[TASK]
+    more = np.full((len(known.logprobs), 2), -30, np.float32)
+    wide = replace(
+        known, vocabulary=known.vocabulary + 2, logprobs=np.concatenate([known.logprobs, more], 1)
+    )
+    grown = replace(family.expert, sketches={TASK: wide})
+    merge = simulate_merge(arm("linear"), family.base, [grown, family.auxiliary])
+    assert merge.sketches[TASK].vocabulary == merge.sketches[TASK].logprobs.shape[1]
+    assert np.isfinite(features(merge, grown, family.base, TASK)["js_mean"])
+
+
 def test_different_settings_are_refused(family):
     other = replace(family.auxiliary, settings=Settings(entries=7))
     with pytest.raises(SignatureError, match="different settings"):
