@@ -148,7 +148,7 @@ def too_few(place: str, left: Sequence[Checkpoint], dropped: Mapping[str, str]) 
 def _check_fit(model: Checkpoint, base: Checkpoint) -> None:
     """AlignmentError if a model is no fine-tune of the base, as far as headers and cards say."""
     refuse(card_mismatch(model, base))
-    align_strict([model], base)
+    align_strict([model], base, headers_only=True)
 
 
 def _copies(models: Sequence[Checkpoint], base: Checkpoint) -> dict[str, str]:

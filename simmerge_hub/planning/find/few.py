@@ -21,7 +21,7 @@ from simmerge_hub.planning.find.candidates import (
 )
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.inputs import Inputs, notes_of_tokens
-from simmerge_hub.weights.alignment.align import match_rows
+from simmerge_hub.weights.alignment.align import align_strict, match_rows
 from simmerge_hub.weights.alignment.lineage import weight_mismatch
 from simmerge_hub.weights.loaded.conform import conform
 
@@ -105,10 +105,16 @@ def _shorten(sifted: Candidates, count: int, asked: Tasks) -> tuple[Shortlist, d
         new = [model for model in short.models if model.name not in checked]
         if not new:
             return short, {**dropped, **short.passed}
-        _, far = try_each(new, lambda model: refuse(weight_mismatch(model, sifted.base)))
+        _, far = try_each(new, lambda model: _check_weights(model, sifted.base))
         checked |= {model.name for model in new}
         dropped |= far
         left = [model for model in left if model.name not in dropped]
+
+
+def _check_weights(model: Checkpoint, base: Checkpoint) -> None:
+    """AlignmentError if its weights are no fine-tune's, or its tokens cannot be matched."""
+    refuse(weight_mismatch(model, base))
+    align_strict([model], base)
 
 
 def _check_experts(

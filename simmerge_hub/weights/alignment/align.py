@@ -19,6 +19,7 @@ from simmerge_hub.weights.loaded.conform import Conformed, conform
 from simmerge_hub.weights.loaded.described import refuse_undescribed
 from simmerge_hub.weights.loaded.model import part_config
 from simmerge_hub.weights.shapes import shapes
+from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import choose_speaker
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
 
@@ -111,15 +112,24 @@ def _stranger_error(model: str, share: float) -> AlignmentError:
     )
 
 
-def align_strict(models: Sequence[Checkpoint], base: Checkpoint | None = None) -> Alignment:
+def align_strict(
+    models: Sequence[Checkpoint], base: Checkpoint | None = None, *, headers_only: bool = False
+) -> Alignment:
     """`align`, or AlignmentError where a merge of these would be refused from headers alone.
 
     Nothing is merged by halves, the config of the reference has to be that of its tensors, and
     what sentence-transformers applies after the models has to be the same. Vocabularies may differ
     as far as their rows can be matched by token.
+
+    Args:
+        models: what is merged.
+        base: what they were fine-tuned from.
+        headers_only: take vocabularies of one size for the same, whatever their tokenizers say: of
+            the many candidates of a catalogue these are not fetched.
     """
     alike = conform(models, base)
-    alignment = align(alike.models, alike.base, vocabulary=match_rows(alike))
+    words = None if headers_only and _are_as_tall(alike) else match_rows(alike)
+    alignment = align(alike.models, alike.base, vocabulary=words)
     refuse_rejections(alignment)
     main = alike.base or alike.models[0]
     if main.kind != "full":
@@ -131,6 +141,12 @@ def align_strict(models: Sequence[Checkpoint], base: Checkpoint | None = None) -
     passed = refuse_undescribed(main, config, written, untied=alignment.untied)
     choose_modules(alike.models)
     return replace(alignment, notes=(*alignment.notes, *passed))
+
+
+def _are_as_tall(alike: Conformed) -> bool:
+    """Whether all have as many vocabulary rows; an adapter has those of its base."""
+    full = [m for m in (*alike.models, alike.base) if m is not None and m.kind == "full"]
+    return len({vocabulary_tensors(shapes(m), m.config)[0] for m in full}) < 2
 
 
 def match_rows(alike: Conformed) -> Vocabulary | None:

@@ -139,6 +139,20 @@ def test_a_model_that_added_tokens_is_searched_too(made: Shelf) -> None:
     assert any(f"base 20, {made.org}/chat 21)" in note for note in notes)
 
 
+def test_tokenizers_are_read_of_the_shortlist_only(made: Shelf) -> None:
+    """Candidates are many: of one size they are told apart by headers; then one is left out."""
+    made.model("math", gsm8k=0.9)
+    made.model("code", humaneval=0.9)
+    wrong = nano.save(made.folder / "odd", nano.tuned(made.weights, 5), card=made.card(squad=0.9))
+    (wrong / "tokenizer.json").write_text("{}")
+    made.put("odd", wrong)
+    pair, survey = planned(made)
+    assert {m.name for m in pair.recipe.models} == {f"{made.org}/code", f"{made.org}/math"}
+    assert "tokenizer.json" in survey.dropped[f"{made.org}/odd"]
+    _, survey = planned(made, shortlist=2)
+    assert "tokenizer.json" not in survey.dropped.get(f"{made.org}/odd", "")
+
+
 def test_named_experts_need_no_scores(made: Shelf) -> None:
     made.model("a")
     made.model("b")
