@@ -6,7 +6,8 @@ memory. What stands for what is asked of transformers, and only where names do n
 are. Only headers change: other names for the same bytes.
 
 - Full models take the names of the reference: the base, else the first.
-- Experts that one model stores stacked and another one by one are one by one in all.
+- Experts that one model stores stacked and another one by one are one by one in all; so are the
+  rows of projections that one stores as one matrix.
 - What torch.compile (`_orig_mod.`), FSDP, activation checkpointing and data-parallel wrappers
   (`module.`) put into names is left out.
 - What transformers passes over in silence (masks, extra heads) and not all have is copied from the
@@ -24,13 +25,13 @@ from typing import TYPE_CHECKING
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import unwrap
+from simmerge_hub.weights.loaded.apart import split_where_apart
 from simmerge_hub.weights.loaded.model import build_empty, part_config
 from simmerge_hub.weights.loaded.names import (
     Part,
     find_parts,
     is_spare,
     rename_like,
-    split_experts,
 )
 from simmerge_hub.weights.loaded.targets import aim
 from simmerge_hub.weights.shapes import LARGEST_BUFFER, matrix_shape
@@ -101,7 +102,8 @@ def _conform_full(models: list[Checkpoint]) -> tuple[list[Checkpoint], list[str]
     empty = [model for model in built if model is not None]
     if len(empty) < len(models):
         return models, []
-    models = _split_where_apart(models, empty)
+    pairs = list(zip(empty, (model.tensors for model in models), strict=True))
+    models = [_with_tensors(m, t) for m, t in zip(models, split_where_apart(pairs), strict=True)]
     parts = [find_parts(e, m.tensors) for e, m in zip(empty, models, strict=True)]
     alike = [
         rename_like(own.tensors, its, parts[0])
@@ -119,18 +121,6 @@ def _conform_full(models: list[Checkpoint]) -> tuple[list[Checkpoint], list[str]
         models[number] = _with_tensors(own, renamed)
     models[0] = _set_spare_aside(first, empty[0], models[1:])
     return models, notes
-
-
-def _split_where_apart(
-    models: list[Checkpoint], empty: Sequence[PreTrainedModel]
-) -> list[Checkpoint]:
-    """Experts one by one in all models where they are so in any."""
-    parts = [find_parts(e, m.tensors) for e, m in zip(empty, models, strict=True)]
-    apart = {part.parameter for each in parts for part in each.values() if part.pattern}
-    return [
-        _with_tensors(model, split_experts(e, model.tensors, mine, apart)) if apart else model
-        for model, e, mine in zip(models, empty, parts, strict=True)
-    ]
 
 
 def _drop_spare(

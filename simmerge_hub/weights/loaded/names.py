@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from simmerge_hub.hub.files.headers import TensorHeader
@@ -14,11 +13,8 @@ from simmerge_hub.weights.loaded.origins import find_origins
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-    from transformers.core_model_loading import WeightConverter
 
 Headers = Mapping[str, TensorHeader]
-ONE_BY_ONE = (["MergeModulelist"], ["MergeModulelist", "Concatenate"])
-"""What transformers does to experts that are stored one by one."""
 RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)")
 """Names of what follows from the config."""
 FIXED = re.compile(r"(.*\.)?((attn|attention)\.bias|token_type_ids)")
@@ -88,67 +84,6 @@ def rename_like(
     while twice := {n for n, count in Counter(new.values()).items() if count > 1}:
         new |= {name: name for name, other in new.items() if other in twice}
     return {new[name]: header for name, header in headers.items()}
-
-
-def split_experts(
-    model: PreTrainedModel, headers: Headers, parts: Mapping[str, Part], split: set[str]
-) -> dict[str, TensorHeader]:
-    """Experts that are stored together, one by one: every one is a range of the same bytes.
-
-    Args:
-        model: whose loading stacks them.
-        headers: the stored tensors.
-        parts: what each is loaded as.
-        split: the parameters to split.
-    """
-    by_target = _stackings(model)
-    apart: dict[str, TensorHeader] = {}
-    for name, header in headers.items():
-        part = parts.get(name)
-        whole = part is not None and not part.pattern and part.parameter in split
-        target = next((t for t in by_target if t in name), "") if whole else ""
-        apart |= _split(name, header, target, by_target[target]) if target else {name: header}
-    return apart
-
-
-def _split(
-    name: str, header: TensorHeader, target: str, patterns: list[str]
-) -> dict[str, TensorHeader]:
-    """[experts, rows, columns] -> for every expert its matrices, in this order."""
-    if len(header.shape) != 3 or header.shape[1] % len(patterns) or header.scale:
-        return {name: header}
-    experts, rows, columns = header.shape[0], header.shape[1] // len(patterns), header.shape[2]
-    size = (header.end - header.start) // (experts * len(patterns))
-    pieces: dict[str, TensorHeader] = {}
-    for place, (expert, pattern) in enumerate((e, p) for e in range(experts) for p in patterns):
-        start = header.start + place * size
-        piece = replace(header, shape=(rows, columns), start=start, end=start + size)
-        pieces[name.replace(target, pattern.replace("*", str(expert)))] = piece
-    return pieces
-
-
-def _stackings(model: PreTrainedModel) -> dict[str, list[str]]:
-    """Name of fused experts -> the patterns of those stored one by one, as they are stacked."""
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import WeightConverter
-
-    converters = get_model_conversion_mapping(model)
-    return {
-        c.target_patterns[0]: [p.replace(r"\.", ".") for p in c._original_source_patterns]
-        for c in converters
-        if isinstance(c, WeightConverter) and _stacks(c)
-    }
-
-
-def _stacks(converter: WeightConverter) -> bool:
-    """Whether the rows of every expert are next to each other in what it makes."""
-    operations = converter.operations
-    return (
-        [type(op).__name__ for op in operations] in ONE_BY_ONE
-        and [op.dim for op in operations] == list(range(len(operations)))  # type: ignore[attr-defined]
-        and len(converter.target_patterns) == 1
-        and all("*" in pattern for pattern in converter._original_source_patterns)
-    )
 
 
 def expert_number(name: str, pattern: str) -> int | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
 from simmerge_hub.weights.adapters import unfoldable_error
+from simmerge_hub.weights.loaded.apart import rows_of_one
 from simmerge_hub.weights.loaded.names import expert_number
 from simmerge_hub.weights.loaded.origins import Origin
 
@@ -44,7 +45,7 @@ def find_target(
         return Target(parameter, (Piece(parameter),), experts, turned, named)
     if origin.converter is None:
         return Target(parameter, (Piece(origin.stored[0][0]),), experts, turned, named)
-    pieces = () if turned else _find_pieces(origin, base, parameter, experts)
+    pieces = () if turned else _find_pieces(model, origin, base, parameter, experts)
     if not pieces:
         raise unfoldable_error(
             adapter,
@@ -74,13 +75,14 @@ def _find_adapted(model: PreTrainedModel, adapter: Checkpoint, name: str) -> str
 
 
 def _find_pieces(
-    origin: Origin, base: Checkpoint, parameter: str, experts: int
+    model: PreTrainedModel, origin: Origin, base: Checkpoint, parameter: str, experts: int
 ) -> tuple[Piece, ...]:
     """The stored tensors with a parameter's rows; () if it is no matter of rows."""
     assert origin.converter is not None
+    rows = {} if experts else rows_of_one(model, origin.first, origin.converter)
+    if rows:
+        return _find_rows(origin, base, parameter, rows)
     steps = [(type(op).__name__, getattr(op, "dim", None)) for op in origin.converter.operations]
-    if steps == [("Chunk", 0)] and not experts:
-        return _find_chunk(origin, base, parameter)
     stack = [("MergeModulelist", 0)]
     joined = [stack, [*stack, ("Concatenate", 1)]] if experts else [[("Concatenate", 0)]]
     if steps not in joined:
@@ -88,16 +90,17 @@ def _find_pieces(
     return tuple(_join(origin.stored, base, origin.converter._original_source_patterns))
 
 
-def _find_chunk(origin: Origin, base: Checkpoint, parameter: str) -> tuple[Piece, ...]:
-    """Rows of one stored tensor, of which transformers makes several parameters of a size."""
-    assert origin.converter is not None
-    names = origin.converter.target_patterns
-    made = [origin.first.replace(names[0], name) for name in names]
+def _find_rows(
+    origin: Origin, base: Checkpoint, parameter: str, rows: Mapping[str, int]
+) -> tuple[Piece, ...]:
+    """Rows of one stored tensor, of which transformers makes several parameters."""
     stored = origin.stored[0][0]
-    rows, left = divmod(base.tensors[stored].shape[0], len(made))
-    if left or parameter not in made or len(origin.stored) != 1:
+    if len(origin.stored) != 1 or parameter not in rows:
         return ()
-    return (Piece(stored, last=rows, at=made.index(parameter) * rows),)
+    if sum(rows.values()) != base.tensors[stored].shape[0]:
+        return ()
+    before = list(rows)[: list(rows).index(parameter)]
+    return (Piece(stored, last=rows[parameter], at=sum(rows[name] for name in before)),)
 
 
 def _join(

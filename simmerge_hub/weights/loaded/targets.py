@@ -21,8 +21,9 @@ from simmerge_hub.weights.adapters import (
     unfoldable_error,
 )
 from simmerge_hub.weights.layers import layer_of
+from simmerge_hub.weights.loaded.apart import split_experts
 from simmerge_hub.weights.loaded.model import TIED, build_empty, part_config, tie_groups
-from simmerge_hub.weights.loaded.names import find_parts, split_experts
+from simmerge_hub.weights.loaded.names import find_parts
 from simmerge_hub.weights.loaded.origins import find_origins
 from simmerge_hub.weights.loaded.pieces import find_target
 

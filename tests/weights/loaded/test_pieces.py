@@ -45,6 +45,10 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         "GptOssForCausalLM", GPT_OSS,
         {"target_modules": ["q_proj"], "target_parameters": STACKS},
     ),
+    "rows of one matrix, of which there are more for queries": (
+        "Molmo2TextModel", {"num_key_value_heads": 1, "head_dim": 8},
+        {"target_modules": ["q_proj", "v_proj", "up_proj"]},
+    ),
     "a matrix as a parameter": (
         "LlamaForCausalLM", {},
         {"target_modules": [], "target_parameters": ["self_attn.q_proj.weight"]},
@@ -105,7 +109,7 @@ def logits(kind: str, folder: Path, adapter: Path | None = None) -> Tensor:
         warnings.simplefilter("ignore")
         model = getattr(transformers, kind).from_pretrained(folder)
         whole = PeftModel.from_pretrained(model, adapter) if adapter else model
-        return whole.eval()(torch.arange(3, 15)[None]).logits
+        return whole.eval()(torch.arange(3, 15)[None])[0]
 
 
 def assert_merged(kind: str, folder: Path) -> None:
