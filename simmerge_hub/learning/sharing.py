@@ -11,6 +11,7 @@ from simmerge_hub.errors import OutputError, RepoNotFound
 from simmerge_hub.learning.measurements import Measurement, load_measurements
 from simmerge_hub.learning.tables import FEATURES_FILE, MEASUREMENTS_FILE, OUTCOMES_FILE
 from simmerge_hub.literal import literal
+from simmerge_hub.names import list_first
 from simmerge_hub.publishing.card import table
 from simmerge_hub.recipe import dump_yaml
 from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
@@ -109,6 +110,6 @@ def _refuse_others(repo_id: str) -> None:
     others = sorted(set(present) - {*TABLE_FILES, *CARD_FILES})
     if others:
         raise OutputError(
-            f"{repo_id} holds something else: {', '.join(others[:3])}",
+            f"{repo_id} holds something else: {list_first(others)}",
             hint="push the table to a data set of its own",
         )

@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import OutputError, RepoNotFound
+from simmerge_hub.names import list_first
 from simmerge_hub.publishing.predictor_card import predictor_card
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
@@ -58,6 +59,6 @@ def _refuse_others(repo_id: str) -> None:
     others = sorted(set(present) - PREDICTOR_FILES)
     if others:
         raise OutputError(
-            f"{repo_id} holds something else: {', '.join(others[:3])}",
+            f"{repo_id} holds something else: {list_first(others)}",
             hint="push the predictor to a repository of its own",
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning import tables
 from simmerge_hub.errors import BanditError, PredictorError, RequestError
+from simmerge_hub.names import list_first
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.bandit.history import Suggestion
@@ -267,8 +268,7 @@ def status(*, reference: str, as_json: bool) -> None:
         return
     tables.arms(state.where, rows)
     if waiting:
-        more = f" and {len(waiting) - WAITING_SHOWN} more" if len(waiting) > WAITING_SHOWN else ""
-        show.note(f"wait for a report: {', '.join(waiting[:WAITING_SHOWN])}{more}")
+        show.note(f"wait for a report: {list_first(waiting, WAITING_SHOWN)}")
         for s in pending[:WAITING_SHOWN]:
             show.note(f"{s.id}: {s.arm} of {s.expert} + {s.auxiliary}, on {s.task}")
 

@@ -24,6 +24,7 @@ from simmerge_hub.merger.activations.traces import (
     trace_layers,
 )
 from simmerge_hub.merger.layout import Layout
+from simmerge_hub.names import list_first
 from simmerge_hub.operators.regression.regmean import LEAST_TOKENS
 from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
@@ -101,7 +102,7 @@ def _count(names: Sequence[str]) -> str:
 def _some(names: Sequence[str]) -> str:
     """The tensors, or the lists of layers or experts that they are in, the first few of them."""
     places = list(dict.fromkeys(re.sub(r"\.\d+\..*", "", name) for name in names))
-    return ", ".join(places[:PLACES_NAMED]) + (", …" if len(places) > PLACES_NAMED else "")
+    return list_first(places, PLACES_NAMED)
 
 
 @contextmanager

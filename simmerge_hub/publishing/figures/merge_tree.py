@@ -6,6 +6,7 @@ Knows a recipe's steps and what its `why:` says of them.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from simmerge_hub.names import join_names
 from simmerge_hub.planning.words.names import name_operator, shorten
 from simmerge_hub.publishing.figures.shapes import (
     INK,
@@ -80,7 +81,7 @@ def tell_tree(recipe: Recipe, why: Why | None) -> str:
         result = "the merge" if last else cut(short(step.name), NAME_LETTERS_TOLD)
         utilities = ", ".join(kept.get(step.name, ()))
         keeps = f", which should keep {utilities}" if utilities else ""
-        told.append(f"{_operator(step)} of {_join(names)} gives {result}{keeps}")
+        told.append(f"{_operator(step)} of {join_names(names)} gives {result}{keeps}")
     return f"Merge tree: {'; '.join(told)}."
 
 
@@ -255,8 +256,3 @@ def weights_of(step: Step) -> list[str]:
     if not isinstance(given, Sequence) or len(given) != len(step.models):
         given = [given] * len(step.models)
     return [f"{weight:.2f}" if isinstance(weight, int | float) else "" for weight in given]
-
-
-def _join(names: Sequence[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last

@@ -24,10 +24,10 @@ from simmerge_hub.hub.files.checksums import (
 from simmerge_hub.hub.files.location import FileEntry, Location, inside
 from simmerge_hub.hub.reference import ModelRef, resolve_files
 from simmerge_hub.literal import literal
+from simmerge_hub.names import list_first
 
 ATTACHED = "simmerge/"
 """Where signatures are published in a repository, by anybody and after the merge."""
-NAMES_SHOWN = 3
 FRONT_MATTER = re.compile(r"---\n.*?\n---\n+", re.DOTALL)
 
 
@@ -54,7 +54,7 @@ class Verification:
 
     def explain(self) -> str:
         """`differs: config.json; extra: a.txt, b.txt`; at most three names of each kind."""
-        return "; ".join(f"{kind}: {_shown(names)}" for kind, names in self.problems.items())
+        return "; ".join(f"{kind}: {list_first(names)}" for kind, names in self.problems.items())
 
 
 def verify(reference: str | Path, *, against: str | Path | None = None) -> Verification:
@@ -175,8 +175,3 @@ def _unrecorded(name: str) -> OutputError:
         f"{name} has no {CHECKSUMS_FILE}: no merge recorded the digests of its files",
         hint="only what simmerge-hub merged has one; if it or its card holds a recipe, merge again",
     )
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more

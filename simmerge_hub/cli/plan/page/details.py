@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from simmerge_hub.cli import show
+from simmerge_hub.names import list_first
 from simmerge_hub.planning.choice import CAUTION, Order
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.find.shortlist import GOOD
@@ -211,7 +212,7 @@ def _survey(survey: "Survey", plan: "Plan") -> None:
     )
     show.OUT.print(_shortlist(survey, plan.tasks))
     for reason, names in fold(survey.dropped).items():
-        line(f"{reason}: {_several(names)}", mark="-", style="dim")
+        line(f"{reason}: {list_first(names, NAMES)}", mark="-", style="dim")
     reading, signing = (plan.seconds.get(what, 0.0) for what in ("reading", "signing"))
     line(f"read in {reading:.1f} s, signed in {signing:.1f} s", style="dim")
     line("")
@@ -249,10 +250,5 @@ def _shortlist(survey: "Survey", tasks: "Sequence[Task]") -> Table:
         good = [task for task in scores if scores[task] >= GOOD * best[task]]
         good.sort(key=lambda task: -scores[task])
         told = [f"{task} {scores[task]:.2f}" for task in good] or [named.get(name, "nothing")]
-        table.add_row(escape(name), escape(_several(told)))
+        table.add_row(escape(name), escape(list_first(told, NAMES)))
     return table
-
-
-def _several(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
-    return ", ".join(names[:NAMES]) + more
