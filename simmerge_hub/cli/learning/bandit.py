@@ -10,6 +10,7 @@ from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning import tables
 from simmerge_hub.errors import BanditError, PredictorError, RequestError
 from simmerge_hub.names import list_first
+from simmerge_hub.units import spell_count
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.bandit.history import Suggestion
@@ -214,8 +215,8 @@ def report(
         names = [name for name, _ in reported]
         show.data({"reported": names, "retrained": reports > 0, "outcomes_left_out": dropped})
         return
-    noun = "report" if reports == 1 else "reports"
-    what = f"; retrained on {reports} {noun}" if reports else "; nothing to retrain on yet"
+    told = spell_count(reports, "report")
+    what = f"; retrained on {told}" if reports else "; nothing to retrain on yet"
     show.note(f"{len(reported)} reported to {reference}{what if retrain else ''}")
     if dropped:
         show.note(

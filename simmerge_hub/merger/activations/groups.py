@@ -30,6 +30,7 @@ from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
 from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike
+from simmerge_hub.units import spell_count
 from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
@@ -84,19 +85,16 @@ class Activations:
             )
         if self.unfed:
             lines.append(
-                f"{_count(self.unfed)} passed by no prompt, or no linear layer: merged as other "
-                f"tensors are: {_some(self.unfed)}"
+                f"{spell_count(len(self.unfed), 'tensor')} passed by no prompt, or no linear "
+                f"layer: merged as other tensors are: {_some(self.unfed)}"
             )
         if self.scarce:
             lines.append(
-                f"{_count(self.scarce)} with fewer than {LEAST_TOKENS} tokens from some model in a "
-                f"layer or expert, which is merged as other tensors are: {_some(self.scarce)}"
+                f"{spell_count(len(self.scarce), 'tensor')} with fewer than {LEAST_TOKENS} tokens "
+                "from some model in a layer or expert, which is merged as other tensors are: "
+                f"{_some(self.scarce)}"
             )
         return tuple(lines)
-
-
-def _count(names: Sequence[str]) -> str:
-    return f"{len(names)} tensor{'s' * (len(names) != 1)}"
 
 
 def _some(names: Sequence[str]) -> str:

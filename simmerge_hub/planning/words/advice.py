@@ -10,6 +10,7 @@ from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice, model_alone
 from simmerge_hub.planning.verdict import LOST, Verdict
 from simmerge_hub.planning.words.names import name_tree
+from simmerge_hub.units import spell_percent
 
 Tone = Literal["good", "careful", "bad"]
 """Do it; do it and look; rather do not."""
@@ -59,7 +60,7 @@ def advise(
         return Advice(
             tone="bad",
             headline=f"Rather do not merge: {short(single[0])} alone is expected to be as good as "
-            f"this merge ({percent(single[1])} against {percent(value)})",
+            f"this merge ({spell_percent(single[1])} against {spell_percent(value)})",
             instead=("keep them apart, and ask each model what it is good at",),
         )
     return _by_skills(verdict, {task.name: task.expert for task in tasks}, models, short)
@@ -72,11 +73,6 @@ def _by_what(verdict: Verdict) -> str:
     if verdict.best.label in verdict.tried:
         return "as what kept most of those that were made and run"
     return "with the safest method"
-
-
-def percent(share: float) -> str:
-    """`78 %`: a utility as people read it."""
-    return f"{100 * share:.0f} %"
 
 
 def _by_skills(
@@ -143,8 +139,8 @@ def _more_even(verdict: Verdict, short: Callable[[str], str]) -> tuple[str, ...]
     if verdict.objective != Objective() or least(other) < max(LOST, least(verdict.best) + BETTER):
         return ()
     return (
-        f"--objective worst: {name_tree(other.tree, short)} keeps {percent(least(other))} or more "
-        "of each",
+        f"--objective worst: {name_tree(other.tree, short)} keeps "
+        f"{spell_percent(least(other))} or more of each",
     )
 
 

@@ -21,6 +21,7 @@ from simmerge_hub.publishing.figures.shapes import (
 )
 from simmerge_hub.recipe import Recipe, Step
 from simmerge_hub.recipe.why import Why
+from simmerge_hub.units import spell_percent
 
 MODEL, MERGE, EDGE = "#eaf2f8", "#fdf3e3", "#8c959f"
 SIZE, SMALL = 13.0, 11.0
@@ -118,7 +119,7 @@ def _kept(why: Why | None) -> dict[str, list[str]]:
         kept = {**kept, "": chosen} if chosen else kept
     return {
         step: [
-            f"{100 * middle:.0f} % of {cut(task, NAME_LETTERS)}"
+            f"{spell_percent(middle)} of {cut(task, NAME_LETTERS)}"
             for task, (middle, _, _) in list(tasks.items())[:TASKS_WRITTEN]
         ]
         for step, tasks in kept.items()

@@ -24,8 +24,3 @@ def link(source: Source) -> str:
     if REPOSITORY.fullmatch(source.repo):
         return f"[{source.repo}](https://huggingface.co/{source.repo})"
     return literal(source.repo or source.name)
-
-
-def percent(share: float) -> str:
-    """`78`: a share in percent, without its sign."""
-    return f"{100 * share:.0f}"

@@ -7,9 +7,10 @@ from simmerge_hub.merger import MergeReport
 from simmerge_hub.names import join_names
 from simmerge_hub.publishing.licenses.choice import NO_LICENSE
 from simmerge_hub.publishing.licenses.verdict import Licence
-from simmerge_hub.publishing.sections.markdown import link, percent
+from simmerge_hub.publishing.sections.markdown import link
 from simmerge_hub.publishing.sections.usage import find_base
 from simmerge_hub.recipe.why import Why
+from simmerge_hub.units import spell_shares
 
 UNMEASURED = re.compile(
     r"^(Expected, not measured|Nothing was predicted of it, or measured|Measured:).*$", re.MULTILINE
@@ -40,10 +41,9 @@ def _expect(why: Why | None) -> str:
     if why is None or chosen is None:
         return "Nothing was predicted of it, or measured: evaluate it before you rely on it."
     parts = [
-        f"{percent(middle)} % ({percent(low)}–{percent(high)}) of the score of "
-        f"{code(task.expert)} on {literal(task.task)}"
+        f"{spell_shares(chosen.tasks[task.task])} of the score of {code(task.expert)} on "
+        f"{literal(task.task)}"
         for task in why.tasks
-        for middle, low, high in [chosen.tasks[task.task]]
     ]
     if parts[TASKS_SHOWN:]:
         parts[TASKS_SHOWN:] = [f"{len(parts) - TASKS_SHOWN} more"]

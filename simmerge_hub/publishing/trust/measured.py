@@ -8,12 +8,13 @@ from simmerge_hub.hub.evaluations import card_scores
 from simmerge_hub.hub.resolve import front_matter
 from simmerge_hub.hub.upload.results import compose_card
 from simmerge_hub.literal import code, literal
-from simmerge_hub.publishing.sections.markdown import percent, table
+from simmerge_hub.publishing.sections.markdown import table
 from simmerge_hub.publishing.sections.pictures import update_chart
 from simmerge_hub.publishing.sections.summary import UNMEASURED
 from simmerge_hub.publishing.trust.record import expert_scores
 from simmerge_hub.publishing.trust.results import Kept, compare_results
 from simmerge_hub.recipe import Recipe, Why, load
+from simmerge_hub.units import spell_percent, spell_shares
 
 CARD = "README.md"
 HEADING = "\n## Measured\n"
@@ -74,10 +75,10 @@ def _summary(results: tuple[Kept, ...]) -> str:
             continue
         share, dataset = f"{kept.score:.2f}", literal(kept.dataset)
         if kept.measured is not None:
-            share = f"{percent(kept.measured)} % of the score of {code(kept.expert)}"
+            share = f"{spell_percent(kept.measured)} of the score of {code(kept.expert)}"
         share += f" on {dataset}"
         if kept.predicted and kept.measured is not None:
-            share += f" (expected: {percent(kept.predicted[0])} %)"
+            share += f" (expected: {spell_percent(kept.predicted[0])})"
         parts.append(share)
     return f"Measured: {'; '.join(parts)}. The section below has all of it."
 
@@ -86,8 +87,8 @@ def _section(results: tuple[Kept, ...]) -> str:
     rows = [
         [
             literal(kept.task),
-            _spread(kept),
-            "–" if kept.measured is None else f"{percent(kept.measured)} %",
+            "–" if kept.predicted is None else spell_shares(kept.predicted),
+            "–" if kept.measured is None else spell_percent(kept.measured),
             "–" if kept.score is None else f"{kept.score:.3f}",
             "–" if kept.expert_score is None else f"{kept.expert_score:.3f}",
             literal(f"{kept.dataset} {kept.metric}".strip()) or "–",
@@ -97,10 +98,3 @@ def _section(results: tuple[Kept, ...]) -> str:
     return f"{INTRO}\n\n" + table(
         ["task", "predicted", "kept", "merge", "expert", "measured on"], rows
     )
-
-
-def _spread(kept: Kept) -> str:
-    if kept.predicted is None:
-        return "–"
-    middle, low, high = map(percent, kept.predicted)
-    return f"{middle} % ({low}–{high})"

@@ -13,6 +13,7 @@ from simmerge_hub.planning.choice import CAUTION, Order
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.find.shortlist import GOOD
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Status
+from simmerge_hub.units import spell_interval
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.ask.tasks import Task
@@ -106,7 +107,7 @@ def _merges(plan: "Plan", *, numbered: bool) -> Table:
     for number, choice in enumerate(choices, 1):
         spreads = {heading: plan.verdict.value(choice)} | choice.spreads()
         cells = [
-            show.interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
+            spell_interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
             for place, column in enumerate(columns)
         ]
         how = ["tried" if choice.label in plan.tried else "predicted"] if both else []
@@ -161,7 +162,7 @@ def _task(task: "Task", standing: "Standing") -> None:
     reasons = decisive(standing.contributions)
     if standing.best is not None:
         label, spread = standing.best
-        best = f"best for it alone: {label}, {show.interval(spread)}"
+        best = f"best for it alone: {label}, {spell_interval(spread)}"
         over = f", over {standing.next_best} by {standing.lead:.2f}" if standing.next_best else ""
         line(f"{best}{over}{', because (with what each adds)' if reasons else ''}", mark=" ")
     for each in reasons:
