@@ -21,8 +21,8 @@ from simmerge_hub.hub.files.location import REPO
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from simmerge_hub.weights.lora.norms import NormLog, open_norms
-from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
-from simmerge_hub.weights.shapes import OUTPUT_CODES
+from simmerge_hub.weights.lora.whole import HELD_ENTRIES, Whole, whole_rows
+from simmerge_hub.weights.shapes import OUTPUT_CODES, row_blocks
 from simmerge_hub.weights.writing.partial import Partial, partial_folder
 from simmerge_hub.weights.writing.shards import (
     Entry,
@@ -260,7 +260,7 @@ def _write_module(
 
 
 def _write_whole(merge: AdapterMerge, tensor: Whole, write: Write) -> None:
-    for low, high in row_blocks(tensor.shape):
+    for low, high in row_blocks(tensor.shape, HELD_ENTRIES):
         rows = whole_rows(merge.sources, tensor, low, high)
         write(tensor.name, low, _round(rows, tensor.name, tensor.dtype))
 
