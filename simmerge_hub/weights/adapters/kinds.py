@@ -115,17 +115,18 @@ def unaimed_modules(checkpoint: Checkpoint) -> list[str]:
 def _is_aimed_at(module: str, config: Mapping[str, Any]) -> bool:
     """By PEFT's rules for lists of names; True where the config has a pattern or nothing."""
     excluded, targets = config.get("exclude_modules"), config.get("target_modules")
-    if isinstance(excluded, list) and _is_listed(module, excluded):
+    if isinstance(excluded, list) and is_listed(module, excluded):
         return False
     if not isinstance(targets, list) or module in targets:
         return True
     layers, at = config.get("layers_to_transform"), layer_of(module)
     layers = [layers] if isinstance(layers, int) else layers
     in_layers = not layers or config.get("layers_pattern") or not at or at.number in layers
-    return _is_listed(module, targets) and bool(in_layers)
+    return is_listed(module, targets) and bool(in_layers)
 
 
-def _is_listed(module: str, names: Iterable[str]) -> bool:
+def is_listed(module: str, names: Iterable[str]) -> bool:
+    """PEFT's rule for a list of modules: the name, or its end after a dot."""
     return any(module == name or module.endswith(f".{name}") for name in names)
 
 
