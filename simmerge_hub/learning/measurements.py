@@ -86,11 +86,6 @@ def add_to_journal(
         os.fsync(file.fileno())
 
 
-def seconds_of(path: Path) -> list[float]:
-    """What the merges in a journal took, each with its evaluations, where known."""
-    return [float(line["seconds"]) for line in read_whole_lines(path) if line.get("seconds")]
-
-
 def save_measurements(rows: Iterable[Measurement], path: Path) -> None:
     """Write the table, sorted by expert, auxiliary, task and arm."""
     ordered = sorted(rows, key=lambda row: row.key)
