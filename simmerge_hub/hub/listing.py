@@ -154,17 +154,6 @@ def other_kind(repo: str, kind: str) -> str:
         return ""
 
 
-def dataset_files(repo_id: str) -> list[str]:
-    """The paths of the files in a data set on the Hub.
-
-    Raises:
-        RepoNotFound: there is none, or it is private.
-        HubError: the Hub is not reached.
-    """
-    with translate_errors(repo_id):
-        return api().list_repo_files(repo_id, repo_type="dataset")
-
-
 def _listing(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listing:
     references: dict[str, ModelRef] = {}
     for name in names:
