@@ -2,7 +2,7 @@
 
 import re
 
-from simmerge_hub.documents import read_yaml
+from simmerge_hub.documents import read_yaml, split_card
 from simmerge_hub.errors import HubError, SimmergeError
 from simmerge_hub.hub.evaluations import card_scores
 from simmerge_hub.hub.resolve import front_matter
@@ -26,7 +26,6 @@ INTRO = (
 )
 BLOCK = re.compile(re.escape(f"{HEADING}\n{INTRO}\n\n") + r"(?:\|.*(?:\n|\Z))+")
 """The section as it is written here; whatever else is called so is its owner's."""
-FRONT = re.compile(r"\A---\n(.*?)^---\n", re.DOTALL | re.MULTILINE)
 
 
 def show_measured(repo: str, text: str) -> dict[str, str]:
@@ -60,11 +59,11 @@ def add_measured(text: str, recipe: Recipe, why: Why | None) -> dict[str, str]:
 
 def carry_measured(text: str, published: str, recipe: Recipe, why: Why | None) -> dict[str, str]:
     """`show_measured` of a card, with the scores that the published card of the same merge has."""
-    measured, mine = front_matter(published).get("model-index"), FRONT.match(text)
-    if not measured or mine is None or "model-index" in front_matter(text):
+    measured, (head, rest) = front_matter(published).get("model-index"), split_card(text)
+    if not measured or not head or "model-index" in front_matter(text):
         return {CARD: text}
-    data = {**read_yaml(mine[1]), "model-index": measured}
-    return add_measured(compose_card(data, text[mine.end() :]), recipe, why)
+    data = {**read_yaml(head), "model-index": measured}
+    return add_measured(compose_card(data, rest), recipe, why)
 
 
 def _summary(results: tuple[Kept, ...]) -> str:
