@@ -29,6 +29,9 @@ LARGEST_WHOLE = 2**64
 EXPONENT = re.compile(r"[-+]?(?:[0-9]+[eE][-+][0-9]+|(?:[0-9]+\.[0-9]*|\.[0-9]+)[eE][0-9]+)$")
 """Numbers of JSON and YAML 1.2 that are texts in YAML 1.1, which PyYAML reads: `3e-05`, `1.5e3`.
 `1e5` stays a text: so may a commit begin."""
+FRONT_MATTER = re.compile(
+    r"\ufeff?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE
+)
 HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 """What half of a surrogate pair is written as in JSON; whole pairs are too."""
 
@@ -111,6 +114,12 @@ def read_yaml(text: str) -> Any:
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def split_card(card: str) -> tuple[str, str]:
+    """The YAML between the two lines of `---` that a card begins with, "" if none; and the rest."""
+    match = FRONT_MATTER.match(card)
+    return (match[1], card[match.end() :]) if match else ("", card)
 
 
 def anchored_keys(text: str) -> set[str]:

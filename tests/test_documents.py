@@ -16,6 +16,7 @@ from simmerge_hub.documents import (
     read_json,
     read_json_object,
     read_yaml,
+    split_card,
 )
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -156,3 +157,18 @@ def test_what_may_be_a_name_or_a_commit_stays_a_text(text: str) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_as_json_writes_them_are_read(number: float) -> None:
     assert read_yaml(f"a: {json.dumps(number)}")["a"] == number
+
+
+@pytest.mark.parametrize(
+    ("card", "front", "body"),
+    [
+        ("---\na: 1\n---\n# b\n", "a: 1\n", "# b\n"),
+        ("\ufeff---\r\na: 1\r\n--- \r\nb", "a: 1\r\n", "b"),
+        ("---\na: 1\n---", "a: 1\n", ""),
+        ("---\n---\nb", "", "b"),
+        ("---\na: 1\n---b", "", "---\na: 1\n---b"),
+        ("# b\n---\na: 1\n---\n", "", "# b\n---\na: 1\n---\n"),
+    ],
+)
+def test_the_two_parts_of_a_card(card: str, front: str, body: str) -> None:
+    assert split_card(card) == (front, body)

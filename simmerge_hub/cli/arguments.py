@@ -2,23 +2,21 @@
 
 import argparse
 import contextlib
-import difflib
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from json import dumps
 from pathlib import Path
 from typing import Any, NoReturn
 
 from simmerge_hub.errors import OutputError
+from simmerge_hub.names import suggest
 
 REFERENCE = "org/name, org/name@revision or a folder"
 WRONG_CHOICE = re.compile(r"invalid choice: '?([^' ]*)'?")
-NEAR = 0.6
-"""How alike a word must be to be suggested, 0 to 1."""
 LONGEST_USAGE = 6
 """Rows of a usage that is printed before what is wrong."""
 
@@ -36,8 +34,8 @@ class Parser(argparse.ArgumentParser):
             options = [each for each in rest if each.startswith("-") and each != "-"]
             if options:
                 named = options[0].partition("=")[0]
-                near = _suggest(named, self._option_string_actions)
-                self.error(f"there is no option {named}{near}")
+                meant = suggest(named, self._option_string_actions)
+                self.error(f"there is no option {named}{meant and f'; {meant}'}")
             return namespace, rest
         self.mixing = True  # what follows calls this method once for options, once for the rest
         try:
@@ -53,8 +51,8 @@ class Parser(argparse.ArgumentParser):
         2."""
         if wrong := WRONG_CHOICE.search(message):
             choices = [str(c) for each in self._actions for c in each.choices or ()]
-            if near := _suggest(wrong[1], choices):
-                message = f"there is no {wrong[1]!r}{near}"
+            if meant := suggest(wrong[1], choices):
+                message = f"there is no {wrong[1]!r}; {meant}"
         usage, text = self.format_usage(), f"{self.prog}: error: {message}"
         if usage.count("\n") > LONGEST_USAGE:
             usage, text = "", f"{text} ({self.prog} --help shows all options)"
@@ -102,11 +100,6 @@ class ExtendHf(argparse.Action):
         (folder / "manifest.json").write_text(dumps(manifest, indent=2))
         print("hf simmerge runs this command now; hf extensions remove simmerge undoes it")
         parser.exit()
-
-
-def _suggest(word: str, known: "Sequence[str] | dict[str, Any]") -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=NEAR)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def command(

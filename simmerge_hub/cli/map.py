@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.names import list_first
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,8 +73,7 @@ def page(model_map: "ModelMap") -> None:
     if names:
         left = f"{len(names)} matrices" if len(names) > 1 else "one matrix"
         show.line(
-            f"note: {left} that not all models have in one shape: {', '.join(names[:3])}"
-            f"{', …' if len(names) > 3 else ''}; not compared"
+            f"note: {left} that not all models have in one shape: {list_first(names)}; not compared"
         )
 
 

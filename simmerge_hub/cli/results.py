@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from simmerge_hub.cli import show
+from simmerge_hub.documents import split_card
 from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
@@ -151,4 +152,4 @@ def card(text: str) -> None:
     class Card(Markdown):
         elements: ClassVar = {**Markdown.elements, "table_open": Folded}
 
-    show.OUT.print(Card(text.partition("\n---\n")[2]))
+    show.OUT.print(Card(split_card(text)[1]))

@@ -266,9 +266,3 @@ def _break_names(text: str, room: int) -> str:
         return "\n".join(filter(None, rows))
 
     return re.sub(rf"\S{{{room + 1},}}", split, text)
-
-
-def interval(values: tuple[float, float, float]) -> str:
-    """`0.81 (0.70–0.95)`."""
-    middle, low, high = values
-    return f"{middle:.2f} ({low:.2f}–{high:.2f})"

@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.units import spell_percent, spell_shares
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -203,12 +204,9 @@ def _results(results: "tuple[Kept, ...]") -> "Table":
 
 
 def _shares(kept: "Kept") -> tuple[str, str]:
-    predicted = "–"
-    if kept.predicted:
-        middle, low, high = (f"{100 * value:.0f}" for value in kept.predicted)
-        predicted = f"{middle} % ({low}–{high})"
+    predicted = spell_shares(kept.predicted) if kept.predicted else "–"
     if kept.measured is not None:
-        return predicted, f"{100 * kept.measured:.0f} %"
+        return predicted, spell_percent(kept.measured)
     return predicted, "–" if kept.score is None else f"score {kept.score:.2f}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from simmerge_hub.errors import EvaluationError
+from simmerge_hub.hub.files.hashes import hash_contents
 
 MOST_FILES = 5000
 """A folder of more is hardly one of tasks: it is refused rather than read for minutes."""
@@ -90,5 +91,4 @@ def _file_digest(file: Path) -> str:
     about = file.stat()
     if about.st_size >= LARGE:
         return f"{about.st_size} {about.st_mtime_ns}"
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    return hash_contents(file, "sha256")

@@ -1,7 +1,6 @@
 """The names of tasks that lm-evaluation-harness knows: its own, ours, and those of a folder."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from simmerge_hub.errors import EvaluationError
 from simmerge_hub.evaluation.contents import check_folder, task_file
 from simmerge_hub.evaluation.known import OWN_TASKS, tools_of
+from simmerge_hub.names import suggest
 
 
 def refuse_unknown(tasks: Sequence[str], include: Path | None = None) -> None:
@@ -41,8 +41,8 @@ def refuse_unknown(tasks: Sequence[str], include: Path | None = None) -> None:
 def suggest_task(name: str, known: Sequence[str] = ()) -> str:
     """What may have been meant by a name that the harness does not know; "" if nothing is near."""
     own = [path.stem for path in OWN_TASKS.glob("*.yaml")]
-    near = get_close_matches(name, own, 1) or get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}? Else " if near else ""
+    meant = suggest(name, own) or suggest(name, known)
+    return f"{meant} Else " if meant else ""
 
 
 def task_manager(names: Sequence[str], include: Path | None, tools: str) -> Any:

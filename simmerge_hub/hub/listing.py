@@ -18,6 +18,7 @@ from huggingface_hub import errors as hf
 from simmerge_hub.errors import HubError, RepoNotFound
 from simmerge_hub.hub.client import api, endpoint, translate_errors
 from simmerge_hub.hub.reference import ModelRef
+from simmerge_hub.units import spell_count
 
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{0,200}[0-9a-f]{24}", re.ASCII)
 REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
@@ -67,7 +68,7 @@ def collection(slug: str) -> Listing:
     names = [name for kind, name in items if kind == "model"]
     others = {f"{kind} {name}": "is no model" for kind, name in items if kind != "model"}
     if not names:
-        counts = f"{len(items)} other item{'s'[: len(items) - 1]}" if items else "nothing"
+        counts = spell_count(len(items), "other item") if items else "nothing"
         raise HubError(
             f"{place} holds no model: it has {counts}",
             hint="add models to it on the Hub, or name them: simmerge-hub plan MODEL MODEL",
@@ -151,17 +152,6 @@ def other_kind(repo: str, kind: str) -> str:
             return next((k for k in others if api().repo_exists(repo, repo_type=k)), "")
     except HubError:
         return ""
-
-
-def dataset_files(repo_id: str) -> list[str]:
-    """The paths of the files in a data set on the Hub.
-
-    Raises:
-        RepoNotFound: there is none, or it is private.
-        HubError: the Hub is not reached.
-    """
-    with translate_errors(repo_id):
-        return api().list_repo_files(repo_id, repo_type="dataset")
 
 
 def _listing(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listing:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from simmerge_hub.documents import DocumentError, read_json_object, read_yaml
+from simmerge_hub.documents import DocumentError, read_json_object, read_yaml, split_card
 from simmerge_hub.errors import (
     CheckpointError,
     CorruptHeader,
@@ -197,16 +197,15 @@ def quantised_origin(ref: ModelRef) -> str | None:
 
 
 def front_matter(readme: str) -> dict[str, Any]:
-    """The YAML between the first two `---` lines of a card; {} where there is none to believe."""
+    """What a card states before its text; {} where there is nothing to believe."""
     return deepcopy(_front_matter(readme))
 
 
 @lru_cache(maxsize=64)
 def _front_matter(readme: str) -> dict[str, Any]:
     """The same, read once: a plan looks at a card several times."""
-    match = re.match(r"\ufeff?---\r?\n(.*?)\r?\n---", readme, re.DOTALL)
     try:
-        data = read_yaml(match[1]) if match else None
+        data = read_yaml(split_card(readme)[0])
     except DocumentError:
         return {}
     return data if isinstance(data, dict) else {}

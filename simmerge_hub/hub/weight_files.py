@@ -10,6 +10,7 @@ from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.headers import parse_index
 from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.reference import ModelRef
+from simmerge_hub.names import list_first
 
 Kind = Literal["full", "adapter"]
 LAYOUTS: tuple[tuple[Kind, str], ...] = (
@@ -74,11 +75,11 @@ def _no_weights(
     stored = [f for f in files if f.endswith(".safetensors")]
     if stored:
         return NoSafetensors(
-            f"{ref} has no model.safetensors; it has {', '.join(stored[:3])}",
+            f"{ref} has no model.safetensors; it has {list_first(stored)}",
             hint=_advise(stored),
         )
     others = [f for f in files if f.endswith((".bin", ".gguf", ".pt", ".pth", ".ckpt"))]
-    seen = f"it has {', '.join(others[:3])}" if others else f"it has {len(files)} files"
+    seen = f"it has {list_first(others)}" if others else f"it has {len(files)} files"
     hint = "name a folder or repository that save_pretrained() wrote to: model.safetensors is there"
     if others:
         hint = "load it with transformers and save_pretrained() it again: that writes safetensors"

@@ -9,14 +9,19 @@ is the journal's rows in order: the same rows are the same bytes, whatever was i
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.selector.tables.lines import read_lines, read_whole_lines, write_text
+from simmerge_hub.selector.tables.lines import (
+    add_line,
+    read_lines,
+    read_whole_lines,
+    start_lines,
+    write_text,
+)
 from simmerge_hub.selector.tables.outcomes import check_header
 
 FORMAT = "simmerge-hub measurements"
@@ -68,27 +73,13 @@ def read_journal(path: Path, of: str) -> dict[MergeKey, list[Measurement]]:
 
 def start_journal(path: Path, of: str, merges: Mapping[MergeKey, Sequence[Measurement]]) -> None:
     """A journal that holds `merges`, in place of the former one and its torn end."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps({"format": FORMAT, "schema": SCHEMA, "of": of}) + "\n")
-    for key, rows in merges.items():
-        add_to_journal(fresh, key, rows)
-    fresh.replace(path)
+    header = {"format": FORMAT, "schema": SCHEMA, "of": of}
+    start_lines(path, [header, *(_line(key, rows) for key, rows in merges.items())])
 
 
-def add_to_journal(
-    path: Path, key: MergeKey, rows: Sequence[Measurement], seconds: float = 0.0
-) -> None:
+def add_to_journal(path: Path, key: MergeKey, rows: Sequence[Measurement], seconds: float) -> None:
     """One line more, on the disk before this returns."""
-    entry = {"merge": list(key), "rows": [asdict(r) for r in rows], "seconds": round(seconds, 2)}
-    with path.open("a") as file:
-        file.write(json.dumps(entry) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def seconds_of(path: Path) -> list[float]:
-    """What the merges in a journal took, each with its evaluations, where known."""
-    return [float(line["seconds"]) for line in read_whole_lines(path) if line.get("seconds")]
+    add_line(path, _line(key, rows, seconds))
 
 
 def save_measurements(rows: Iterable[Measurement], path: Path) -> None:
@@ -124,6 +115,10 @@ def _from_plain(entry: Mapping[str, Any]) -> Measurement:
     if not all(math.isfinite(s) and 0 <= s <= 1 for s in scores):
         raise ValueError(f"{row.key} has a score that is not between 0 and 1")
     return row
+
+
+def _line(key: MergeKey, rows: Sequence[Measurement], seconds: float = 0.0) -> dict[str, Any]:
+    return {"merge": list(key), "rows": [asdict(r) for r in rows], "seconds": round(seconds, 2)}
 
 
 def _key(line: Mapping[str, Any]) -> MergeKey:

@@ -7,7 +7,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from simmerge_hub.errors import OutputError, RepoNotFound
+from simmerge_hub.errors import OutputError
 from simmerge_hub.learning.measurements import Measurement, load_measurements
 from simmerge_hub.learning.tables import FEATURES_FILE, MEASUREMENTS_FILE, OUTCOMES_FILE
 from simmerge_hub.literal import literal
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
 
 TABLE_FILES = (MEASUREMENTS_FILE, OUTCOMES_FILE, FEATURES_FILE)
-CARD_FILES = {"README.md", ".gitattributes"}
 
 
 def push_table(folder: Path, repo_id: str, *, private: bool = False) -> "Commit":
@@ -29,14 +28,14 @@ def push_table(folder: Path, repo_id: str, *, private: bool = False) -> "Commit"
         OutputError: the data set holds something else, or the folder no tables.
         PushFailed: it was refused; no commit was made.
     """
-    from simmerge_hub.hub.upload.publish import publish_folder
+    from simmerge_hub.hub.upload.publish import publish_folder, refuse_others
 
     absent = [name for name in TABLE_FILES if not (folder / name).is_file()]
     if absent:
         raise OutputError(
             f"{folder} has no {absent[0]}", hint="let simmerge-hub learn finish there first"
         )
-    _refuse_others(repo_id)
+    refuse_others(repo_id, TABLE_FILES, repo_type="dataset")
     outcomes = load_outcomes(folder / OUTCOMES_FILE)
     rows = load_measurements(folder / MEASUREMENTS_FILE)
     with TemporaryDirectory() as staging:
@@ -96,19 +95,3 @@ def _tasks(outcomes: Outcomes) -> list[list[str]]:
 def _models(outcomes: Outcomes) -> list[list[str]]:
     commits = dict(outcomes.provenance.get("commits", {}))
     return [[name, str(commit or "a folder")] for name, commit in commits.items()]
-
-
-def _refuse_others(repo_id: str) -> None:
-    """A table must not take the card, or the place, of another data set."""
-    from simmerge_hub.hub.listing import dataset_files
-
-    try:
-        present = dataset_files(repo_id)
-    except RepoNotFound:
-        return
-    others = sorted(set(present) - {*TABLE_FILES, *CARD_FILES})
-    if others:
-        raise OutputError(
-            f"{repo_id} holds something else: {', '.join(others[:3])}",
-            hint="push the table to a data set of its own",
-        )

@@ -5,17 +5,13 @@ From these come the tags, library, task and base models that a repository is lis
 Pure functions on text and names; knows nothing about requests or storage.
 """
 
-import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from simmerge_hub.documents import DocumentError, plain, read_yaml
+from simmerge_hub.documents import DocumentError, plain, read_yaml, split_card
 
-FRONT_MATTER = re.compile(
-    r"\A---[ \t]*\r?\n(.*?)(?:\r?\n)?^---[ \t]*\r?$", re.DOTALL | re.MULTILINE
-)
 TEXT, LIST, TEXT_OR_LIST = (str,), (list,), (str, list)
 SCHEMA: dict[str, tuple[type, ...]] = {
     "base_model": TEXT_OR_LIST,
@@ -46,9 +42,8 @@ class InvalidCard(ValueError):
 @lru_cache(maxsize=128)
 def front_matter(readme: str) -> dict[str, Any]:
     """The metadata at the top of a README as JSON values, or nothing; InvalidCard when broken."""
-    match = FRONT_MATTER.match(readme.lstrip("\ufeff"))
     try:
-        card = read_yaml(match.group(1)) if match else {}
+        card = read_yaml(split_card(readme)[0])
     except DocumentError as error:
         raise InvalidCard(f"the metadata is not valid YAML: {error}") from None
     if not isinstance(card or {}, dict):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.names import list_first
 from simmerge_hub.weights.alignment.modules import Modules, choose_modules
 from simmerge_hub.weights.tokens.tokenizers import VOCABULARY_FILES
 
@@ -38,7 +39,6 @@ OF_MODEL = re.compile(
 """Files that have nothing to do with tokens: those of the reference."""
 LARGEST_FILE = 500_000_000
 """Bytes of a file that is carried over."""
-NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,18 +126,13 @@ def _notes(
 ) -> Iterator[str]:
     if python:
         yield (
-            f"left behind of {reference.name}: {_shown(python)}, code that is carried over only "
-            "with `custom_code: true`"
+            f"left behind of {reference.name}: {list_first(python)}, code that is carried over "
+            "only with `custom_code: true`"
         )
     if left:
         yield (
-            f"left behind of {reference.name}: {_shown(left)}, for the output has the tokenizer "
-            f"of {speaker.name}"
+            f"left behind of {reference.name}: {list_first(left)}, for the output has the "
+            f"tokenizer of {speaker.name}"
         )
     if stale:
-        yield f"left behind of {speaker.name}: {_shown(stale)}, which lack the added tokens"
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
+        yield f"left behind of {speaker.name}: {list_first(stale)}, which lack the added tokens"

@@ -21,7 +21,7 @@ from simmerge_hub.merger.work.kept import keep
 from simmerge_hub.operators import Operator, Place
 from simmerge_hub.recipe import Step, schedule
 from simmerge_hub.signatures.probing.feeding import Fed
-from simmerge_hub.weights.shapes import matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape, row_blocks
 from simmerge_hub.weights.stream import Rows
 
 BLOCK_ENTRIES = 2**18
@@ -70,9 +70,7 @@ class WholeModel:
 
 def blocks(shape: Sequence[int]) -> list[tuple[int, int]]:
     """The row ranges a tensor of this shape is merged in; they depend on the shape alone."""
-    rows, cols = matrix_shape(shape)
-    step = max(1, BLOCK_ENTRIES // max(1, cols))
-    return [(low, min(low + step, rows)) for low in range(0, rows, step)]
+    return row_blocks(shape, BLOCK_ENTRIES)
 
 
 def merge_rows(job: Job, whole: WholeModel | None = None) -> Rows:

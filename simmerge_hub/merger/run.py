@@ -102,11 +102,10 @@ def merge(
     refuse_rejections(layout.alignment)
     layout = check_config(layout)
     shards = shards_of(layout)
-    size = sum(shard.size for shard in shards)
     with partial_folder(
         target,
         identity=identify(layout.recipe, shards),
-        size=size,
+        size=sum(shard.size for shard in shards),
         digest=written_digests(shards),
         overwrite=overwrite,
         durable=durable,
@@ -128,17 +127,8 @@ def merge(
             count = threads or default_threads(layout)
             decided = _write_here(layout, shards, partial, finished, prompts, evict, count)
         partial.conclude(decided)
-        report = MergeReport(
-            recipe=layout.recipe,
-            folder=Path(output),
-            checkpoints=layout.checkpoints,
-            tensors=len(layout.entries),
-            size=size,
-            seconds=perf_counter() - began,
-            versions=versions(),
-            notes=(*layout.notes, *decided),
-            taken_over=len(partial.done),
-        )
+        report = report_on(layout, Path(output), shards, began, decided)
+        report = replace(report, taken_over=len(partial.done))
         write_texts(report, partial.folder, notes, page)
         digests = write_checksums(partial.folder)
     return replace(report, digests=digests)
@@ -168,6 +158,22 @@ def _write_here(
             threads=threads,
         )
         return write_tensors(writing, prompts)
+
+
+def report_on(
+    layout: Layout, folder: Path, shards: list[Shard], began: float, decided: tuple[str, ...]
+) -> MergeReport:
+    """What a merge into a model was, before digests are known; `began` by `perf_counter`."""
+    return MergeReport(
+        recipe=layout.recipe,
+        folder=folder,
+        checkpoints=layout.checkpoints,
+        tensors=len(layout.entries),
+        size=sum(shard.size for shard in shards),
+        seconds=perf_counter() - began,
+        versions=versions(),
+        notes=(*layout.notes, *decided),
+    )
 
 
 def write_texts(report: MergeReport, folder: Path, notes: str, page: Page | None) -> None:

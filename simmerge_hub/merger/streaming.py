@@ -21,8 +21,8 @@ from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.files import carry_over, check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.preflight import default_threads
-from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
-from simmerge_hub.merger.run import FinishTensor, Page, shards_of, write_texts
+from simmerge_hub.merger.report import MergeReport, Progress, identify
+from simmerge_hub.merger.run import FinishTensor, Page, report_on, shards_of, write_texts
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
 from simmerge_hub.recipe import Recipe, fetch_all
 from simmerge_hub.recipe import check as check_recipe
@@ -121,16 +121,7 @@ def stream(
             )
             decided = write_tensors(writing, prompts)
         write_index(partial.folder, shards)
-        report = MergeReport(
-            recipe=layout.recipe,
-            folder=Path(folder),
-            checkpoints=layout.checkpoints,
-            tensors=len(layout.entries),
-            size=sum(shard.size for shard in shards),
-            seconds=perf_counter() - began,
-            versions=versions(),
-            notes=(*layout.notes, *decided),
-        )
+        report = report_on(layout, Path(folder), shards, began, decided)
         write_texts(report, partial.folder, notes, page)
         elsewhere = {name: each.sha256 for name, each in ship.sent.items()}
         report = replace(report, digests=write_checksums(partial.folder, elsewhere))

@@ -12,6 +12,7 @@ from typing import Any
 
 from simmerge_hub.errors import OperatorError
 from simmerge_hub.operators.registry import UNFED, Operator, combine, find, measure, space_of
+from simmerge_hub.units import spell_count
 
 RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
     "density": (lambda v: 0 < v <= 1, "would keep no entry", "a share of the entries in (0, 1]"),
@@ -68,11 +69,10 @@ def _check_inputs(op: Operator, models: int, base: bool) -> None:
         raise OperatorError(f"{op.name} needs a base", hint=f"name one with --base{way}")
     least, most = op.models
     if models < least or (most is not None and models > most):
-        allowed = f"exactly {least}" if least == most else f"at least {least}"
-        noun = "model" if least == most == 1 else "models"
+        allowed = f"{'exactly' if least == most else 'at least'} {spell_count(least, 'model')}"
         aside = " besides the base" if op.needs_base and least == most == 1 else ""
         raise OperatorError(
-            f"{op.name} merges {allowed} {noun}{aside}, but {models} are given",
+            f"{op.name} merges {allowed}{aside}, but {models} are given",
             hint="use another operator, or merge in several steps",
         )
 

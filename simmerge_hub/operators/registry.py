@@ -12,7 +12,6 @@ A function that asks for an argument called `place` is told where the chunk lies
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from uuid import uuid4
 
 from simmerge_hub.errors import OperatorError
+from simmerge_hub.names import suggest
 from simmerge_hub.operators.regression.inputs import LayerInputs
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def find(name: str) -> Operator:
     """The operator called `name`. Raises OperatorError with the nearest names otherwise."""
     if name in OPERATORS:
         return OPERATORS[name]
-    near = difflib.get_close_matches(name, OPERATORS, n=3, cutoff=0.65)
-    hint = f"did you mean {' or '.join(near)}?" if near else OWN_OPERATOR
-    raise OperatorError(f"there is no operator {name!r}", hint=hint)
+    raise OperatorError(
+        f"there is no operator {name!r}", hint=suggest(name, OPERATORS) or OWN_OPERATOR
+    )
 
 
 def is_own(name: str) -> bool:

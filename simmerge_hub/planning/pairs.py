@@ -113,7 +113,7 @@ def decide(
     }
     predictions = _join_tasks(rankings)
     choices = order.sort(_choices(inputs.names, predictions, gaps))
-    trust = _trust(inputs, rankings, objective, _leads(choices, predictions, gaps, objective))
+    trust = _trust(inputs, rankings, _leads(choices, predictions, gaps, objective))
     because: tuple[str, ...] = ()
     if final and (trust is None or trust.followed):
         because = reasons(
@@ -195,9 +195,7 @@ def _leads(
     return {label: more[label] if more[label] > 0 else gain(first) - gain(label) for label in more}
 
 
-def _trust(
-    inputs: Inputs, rankings: Rankings, objective: Objective, leads: Mapping[str, float]
-) -> Trust | None:
+def _trust(inputs: Inputs, rankings: Rankings, leads: Mapping[str, float]) -> Trust | None:
     """Whether the first is taken, by the held-out pairs at least as far as the farthest task."""
     grounds = [each.grounds for each in rankings.values() if each.grounds is not None]
     both = len({task.expert for task in inputs.tasks}) > 1

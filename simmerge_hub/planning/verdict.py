@@ -16,6 +16,7 @@ from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.merged.kept import Kept
+from simmerge_hub.units import spell_count
 
 STATUSES: tuple[Status, ...] = ("tried", "calibrated", "extrapolated", "abstained")
 """From the best to the worst."""
@@ -193,7 +194,7 @@ def _first(ranked: Sequence[Choice], order: Order) -> str:
     taken_off = f" ({order.value(best):.2f} with one standard deviation taken off)"
     return (
         f"{best.label} is expected to have {objective.describe(best.beliefs)} "
-        f"of {len(ranked)} {'merge' if len(ranked) == 1 else 'merges'}: "
+        f"of {spell_count(len(ranked), 'merge')}: "
         f"{objective.value(best.spreads())[0]:.2f}"
         f"{taken_off if order.caution and not best.typical else ''}{_others(ranked, order)}"
     )

@@ -4,15 +4,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from simmerge_hub.errors import OutputError, RepoNotFound
 from simmerge_hub.publishing.predictor_card import predictor_card
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
-
-PREDICTOR_FILES = {PREDICTOR_FILE, "README.md", ".gitattributes"}
 
 
 def push_predictor(
@@ -31,10 +28,10 @@ def push_predictor(
         OutputError: the repository holds something else.
         PushFailed: it was refused; no commit was made.
     """
-    from simmerge_hub.hub.upload.publish import publish_folder
+    from simmerge_hub.hub.upload.publish import publish_folder, refuse_others
 
     predictor = archive.load(Path(file))
-    _refuse_others(repo_id)
+    refuse_others(repo_id, [PREDICTOR_FILE])
     with TemporaryDirectory() as staging:
         archive.save(predictor, Path(staging, PREDICTOR_FILE))
         Path(staging, "README.md").write_text(predictor_card(predictor, repo_id), "utf-8")
@@ -44,20 +41,4 @@ def push_predictor(
             private=private,
             create_pr=create_pr,
             message=f"Predictor {predictor.training[:12]}",
-        )
-
-
-def _refuse_others(repo_id: str) -> None:
-    """A predictor must not take the card, or the place, of a model."""
-    from simmerge_hub.hub.reference import ModelRef, resolve_files
-
-    try:
-        _, present = resolve_files(ModelRef(repo=repo_id))
-    except RepoNotFound:
-        return
-    others = sorted(set(present) - PREDICTOR_FILES)
-    if others:
-        raise OutputError(
-            f"{repo_id} holds something else: {', '.join(others[:3])}",
-            hint="push the predictor to a repository of its own",
         )

@@ -89,11 +89,11 @@ def merge(
             progress=progress,
             workers=workers,
             say=say,
-            **_describe(recipe, why),
+            **_describe(why),
         )
 
 
-def _describe(recipe: Recipe, why: Why | None) -> dict[str, Any]:
+def _describe(why: Why | None) -> dict[str, Any]:
     """The `notes` and the `page` of a merge, as the merger takes them."""
     notes = dump_yaml({"why": why.to_dict()}) if why else ""
 
@@ -231,7 +231,7 @@ def merge_to_hub(
     with open_target(target) as collect:
         report = stream(
             recipe, place, begin=begin, finish=finish, threads=threads, evict=evict,
-            progress=progress, **_describe(recipe, why),
+            progress=progress, **_describe(why),
         )  # fmt: skip
         return report, collect(commits[0])
 

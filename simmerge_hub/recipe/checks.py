@@ -7,6 +7,7 @@ from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError, RecipeError
+from simmerge_hub.names import list_first
 from simmerge_hub.recipe import schedule
 from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.recipe.recipe import Recipe, Slice, Step
@@ -57,8 +58,7 @@ def _unknown_name(where: str, seen: str, name: str, known: Sequence[str]) -> Rec
     """The error for a name that nothing has; it says which names there are, the nearest first."""
     last = Path(name).name
     near = [k for k in known if Path(k).name == last] or get_close_matches(name, known, n=1)
-    listed = ", ".join(known[:NAMES_LISTED]) + (", …" if len(known) > NAMES_LISTED else "")
-    hint = f"write {near[0]}" if near else f"write one of {listed}"
+    hint = f"write {near[0]}" if near else f"write one of {list_first(known, NAMES_LISTED)}"
     return recipe_error(
         where, seen, f"{hint}: a folder is called by its last part, unless its entry has a `name:`"
     )

@@ -9,6 +9,7 @@ from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.publishing.figures.chart import TICKS, scale_of
 from simmerge_hub.recipe.why import UNIT, Spread
 from simmerge_hub.space.markup import NOTHING, Html, element, table
+from simmerge_hub.units import spell_interval
 
 ROWS_SHOWN = 6
 """Merges in the chart; the rest is unfolded."""
@@ -135,16 +136,11 @@ def _legend(tasks: list[str], *, cautious: bool) -> Html:
 def _numbers(merges: tuple[Row, ...], tasks: list[str], heading: str) -> Html:
     several = heading not in tasks
     cells = [
-        [row.label, *([interval(row.value)] if several else []),
-         *(interval(row.tasks[task]) for task in tasks)]
+        [row.label, *([spell_interval(row.value)] if several else []),
+         *(spell_interval(row.tasks[task]) for task in tasks)]
         for row in merges
     ]  # fmt: skip
     return table(["merge", *([heading] if several else []), *tasks], cells)
-
-
-def interval(values: Spread) -> str:
-    """`0.81 (0.70–0.95)`."""
-    return f"{values[0]:.2f} ({values[1]:.2f}–{values[2]:.2f})"
 
 
 def _place(low: float, high: float, scale: float) -> str:

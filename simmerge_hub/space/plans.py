@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from simmerge_hub.documents import split_card
 from simmerge_hub.errors import SimmergeError
 from simmerge_hub.merger import Preflight
 from simmerge_hub.publishing.preview import preview_card
@@ -197,7 +198,7 @@ class Plans:
             **shown,
             told.licences: sections.licences(preflight.layout.checkpoints).text,
             told.costs: sections.costs(preflight).text,
-            told.card: card.partition("\n---\n")[2],
+            told.card: split_card(card)[1],
             told.card_text: card,
             done.merge: gr.update(interactive=not missing),
             done.status: sections.status_line(why).text if why else "",

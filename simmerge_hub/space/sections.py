@@ -1,13 +1,14 @@
 """What is known of a plan -> what is shown: the decision, what fits, licences, cost, pictures."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from simmerge_hub.errors import SimmergeError
 from simmerge_hub.hub.client import endpoint
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger import Preflight
-from simmerge_hub.planning.find.candidates import group_reasons
+from simmerge_hub.names import list_first
+from simmerge_hub.planning.find.candidates import NAMES_SHOWN, group_reasons
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.publishing.figures.merge_tree import can_draw, draw_tree
 from simmerge_hub.publishing.figures.shapes import to_svg
@@ -113,7 +114,7 @@ def fits(answer: Answer, preflight: Preflight | SimmergeError) -> Html:
     used = [element("li", f"✓ {model.name}") for model in plan.recipe.models]
     base = [element("li", f"base: {plan.recipe.base.name}")] if plan.recipe.base else []
     left = [
-        element("li", f"✗ {_several(names)}: {reason}")
+        element("li", f"✗ {list_first(names, NAMES_SHOWN)}: {reason}")
         for reason, names in group_reasons(dict(plan.left_out)).items()
     ]
     parts: list[Part] = [element("h3", "What fits"), element("ul", *used, *base)]
@@ -223,8 +224,3 @@ def pushed(url: str, said: str) -> Html:
     known = url.startswith((endpoint(), "https://huggingface.co/"))
     link = element("a", url, href=url, target="_blank", rel="noopener") if known else url
     return element("div", f"{said}: ", link, class_="sm-verdict calibrated", role="status")
-
-
-def _several(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return ", ".join(names[:6]) + more

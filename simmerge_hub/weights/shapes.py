@@ -45,6 +45,13 @@ def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     return (1, prod(shape)) if len(shape) < 2 else (shape[0], prod(shape[1:]))
 
 
+def row_blocks(shape: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """The row ranges in which a tensor is worked through: of at most `most` entries, or one row."""
+    rows, cols = matrix_shape(shape)
+    step = max(1, most // max(1, cols))
+    return [(low, min(low + step, rows)) for low in range(0, rows, step)]
+
+
 def stored_dtype(header: TensorHeader) -> str:
     """The dtype, as torch names it, to write a merge of such tensors in.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.hub.files.hashes import hash_contents
 from simmerge_hub.zoo.real.precision import running_dtype
 
 if TYPE_CHECKING:
@@ -173,7 +174,4 @@ def digest_of(value: Any) -> str:
 def weights_sha256(folder: Path) -> str:
     """sha256 of the weight file in a model or adapter folder, or "" without one."""
     files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        return ""
-    with files[0].open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_contents(files[0], "sha256") if files else ""

@@ -132,5 +132,7 @@ def test_behaviour_in_words() -> None:
 def test_names_are_printed_as_they_are(out: io.StringIO) -> None:
     room.page(model_map([0.5, 0.25, 0.125]))
     assert out.getvalue().count(HOSTILE) == 5
-    left = "4 matrices that not all models have in one shape: one, two, three, …; not compared"
+    left = (
+        "4 matrices that not all models have in one shape: one, two, three and 1 more; not compared"
+    )
     assert f"note: {left}" in out.getvalue()

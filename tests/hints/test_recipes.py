@@ -53,7 +53,7 @@ CASES = [
     pytest.param(
         MODELS + step("slerp", "code, math, base").replace("base", "code"),
         MODELS + step("linear"),
-        marks=pytest.mark.refusal("… merges … …, but … are given", "a merge with another operator"),
+        marks=pytest.mark.refusal("… merges …, but … are given", "a merge with another operator"),
     ),
     pytest.param(
         BASED + step("ties", density=7), BASED + step("ties", density=0.7),

@@ -17,10 +17,11 @@ from simmerge_hub.recipe.why import MEANINGS, Spread
 from simmerge_hub.signatures.map.similarities import map_models
 from simmerge_hub.space import chart, sections
 from simmerge_hub.space.answer import Answer, Sight, answer, cost, lacks
-from simmerge_hub.space.chart import interval, rows
+from simmerge_hub.space.chart import rows
 from simmerge_hub.space.fields import MOST_TASKS, expert_updates
 from simmerge_hub.space.markup import Html
 from simmerge_hub.space.question import Question
+from simmerge_hub.units import spell_interval
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
@@ -56,8 +57,8 @@ def test_the_chart_has_every_merge_in_the_plans_order_with_its_numbers(made: Ans
     assert plan.decision.advice.headline in shown
     for choice, label in zip(plan.choices, labels, strict=True):
         assert label in shown
-        assert interval(plan.verdict.value(choice)) in shown
-        assert all(interval(spread) in shown for spread in choice.spreads().values())
+        assert spell_interval(plan.verdict.value(choice)) in shown
+        assert all(spell_interval(spread) in shown for spread in choice.spreads().values())
 
 
 @pytest.mark.parametrize("value", [None, (1.2, 0.5, 2.5), (0.1, -0.4, 0.6), (2.2, 2.1, 2.4)])

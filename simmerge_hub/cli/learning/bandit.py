@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning import tables
 from simmerge_hub.errors import BanditError, PredictorError, RequestError
+from simmerge_hub.names import list_first
+from simmerge_hub.units import spell_count
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.bandit.history import Suggestion
@@ -213,8 +215,8 @@ def report(
         names = [name for name, _ in reported]
         show.data({"reported": names, "retrained": reports > 0, "outcomes_left_out": dropped})
         return
-    noun = "report" if reports == 1 else "reports"
-    what = f"; retrained on {reports} {noun}" if reports else "; nothing to retrain on yet"
+    told = spell_count(reports, "report")
+    what = f"; retrained on {told}" if reports else "; nothing to retrain on yet"
     show.note(f"{len(reported)} reported to {reference}{what if retrain else ''}")
     if dropped:
         show.note(
@@ -267,8 +269,7 @@ def status(*, reference: str, as_json: bool) -> None:
         return
     tables.arms(state.where, rows)
     if waiting:
-        more = f" and {len(waiting) - WAITING_SHOWN} more" if len(waiting) > WAITING_SHOWN else ""
-        show.note(f"wait for a report: {', '.join(waiting[:WAITING_SHOWN])}{more}")
+        show.note(f"wait for a report: {list_first(waiting, WAITING_SHOWN)}")
         for s in pending[:WAITING_SHOWN]:
             show.note(f"{s.id}: {s.arm} of {s.expert} + {s.auxiliary}, on {s.task}")
 

@@ -11,7 +11,7 @@ from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning import tables
 from simmerge_hub.cli.learning.evaluate import add_machine
 from simmerge_hub.errors import RequestError
-from simmerge_hub.units import spell_bytes
+from simmerge_hub.units import spell_bytes, spell_count
 
 if TYPE_CHECKING:
     from simmerge_hub.learning.cost import Cost
@@ -185,7 +185,7 @@ def _job_words(outcomes: Sequence[str], *, fit: bool, private: bool, **machine: 
 
 
 def _cost(cost: "Cost") -> None:
-    merges = "1 merge" if cost.merges == 1 else f"{cost.merges} merges"
+    merges = spell_count(cost.merges, "merge")
     show.note(
         f"{cost.pairs} of {cost.of} pairs of {cost.models} models are merged: {merges}, "
         f"{cost.evaluations} evaluations of a model on a task, at most "

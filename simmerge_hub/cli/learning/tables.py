@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import show
+from simmerge_hub.units import spell_interval
 
 if TYPE_CHECKING:
     from simmerge_hub.selector.bandit.history import Suggestion
@@ -74,4 +75,4 @@ def arms(where: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _mean(estimate: Mapping[str, float]) -> str:
     """A mean with its interval."""
-    return show.interval((estimate["mean"], estimate["low"], estimate["high"]))
+    return spell_interval((estimate["mean"], estimate["low"], estimate["high"]))

@@ -3,7 +3,6 @@
 Knows who may see a repository; nothing of what is in the files.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from huggingface_hub.hf_api import RepoFile
 from simmerge_hub.errors import PushFailed
 from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.hashes import hash_contents
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.upload.publish import (
     Commit,
@@ -155,8 +155,7 @@ def _find_proposal(
     file: Path, repo: str, path: str, repo_type: RepoType, message: str
 ) -> Commit | None:
     """An open pull request that adds this file already."""
-    with file.open("rb") as handle:
-        content = hashlib.file_digest(handle, "sha256").hexdigest()
+    content = hash_contents(file, "sha256")
     talks = api().get_repo_discussions(
         repo, repo_type=repo_type, discussion_type="pull_request", discussion_status="open"
     )

@@ -28,6 +28,7 @@ from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import CONNECTIONS
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
 from simmerge_hub.hub.upload.publish import hide_small_progress, translate_push_errors
+from simmerge_hub.names import list_first
 
 SEGMENT_FILE = re.compile(r"events/(\d{8})\.jsonl")
 TRIES = 60
@@ -252,6 +253,6 @@ def _demand_none(where: str, listed: Sequence[str]) -> None:
     present = sorted(name for name in listed if name != ".gitattributes")
     if present:
         raise PushFailed(
-            f"{where} holds something already: {', '.join(present[:3])}",
+            f"{where} holds something already: {list_first(present)}",
             hint="name a new repository or folder",
         )

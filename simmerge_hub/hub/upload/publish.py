@@ -2,7 +2,7 @@
 the commit, and a commit in between by somebody else is an error, never overwritten."""
 
 import logging
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,18 @@ from huggingface_hub.utils import (
     enable_progress_bars,
 )
 
-from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed, RequestError
+from simmerge_hub.errors import (
+    HubError,
+    OfflineWithoutCache,
+    OutputError,
+    PushFailed,
+    RepoNotFound,
+    RequestError,
+)
 from simmerge_hub.hub.client import api, first_line, translate_errors
 from simmerge_hub.hub.files.cached import LARGE_TRANSFER
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, PICTURES, visible_files
+from simmerge_hub.names import list_first
 
 RepoType = Literal["model", "dataset", "space"]
 Outcome = Literal["commit", "pull request", "unchanged"]
@@ -96,6 +104,21 @@ def check_name(repo_id: str) -> None:
     if not (owner and name):
         raise RequestError(
             f"{repo_id!r} does not say whose the repository is", hint="write org/name"
+        )
+
+
+def refuse_others(repo_id: str, own: Collection[str], *, repo_type: RepoType = "model") -> None:
+    """OutputError where files that are not `own` lie: their card and place must not be taken."""
+    try:
+        with translate_errors(repo_id):
+            present = api().list_repo_files(repo_id, repo_type=repo_type)
+    except RepoNotFound:
+        return
+    others = sorted(set(present) - {*own, "README.md", ".gitattributes"})
+    if others:
+        raise OutputError(
+            f"{repo_id} holds something else: {list_first(others)}",
+            hint="push it to a repository of its own",
         )
 
 

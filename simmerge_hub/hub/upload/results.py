@@ -3,7 +3,6 @@
 A result that was measured before in the same way is replaced; whatever else the card says stays.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 from huggingface_hub.utils import yaml_dump
 
-from simmerge_hub.documents import DocumentError, read_yaml
+from simmerge_hub.documents import DocumentError, read_yaml, split_card
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.cached import LARGEST_SMALL, read_text
 from simmerge_hub.hub.files.location import FileEntry, Location
@@ -24,7 +23,6 @@ from simmerge_hub.hub.upload.publish import Commit
 from simmerge_hub.units import spell_bytes
 from simmerge_hub.version import __version__
 
-FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 HARNESS_URL = "https://github.com/EleutherAI/lm-evaluation-harness"
 MEASURED_BY = "measured by simmerge-hub"
 """How the source of a result begins that was measured, not copied from somewhere."""
@@ -115,15 +113,15 @@ def _read_card(location: Location, files: Mapping[str, FileEntry]) -> str:
 
 def _split(text: str, name: str) -> tuple[dict[str, Any], str]:
     """The front matter of a card, and what follows."""
-    match = FRONT_MATTER.match(text)
+    head, body = split_card(text)
     try:
-        front = read_yaml(match[1]) if match else {}
+        front = read_yaml(head)
     except DocumentError as error:
         raise CheckpointError(
             f"the card of {name} cannot be read: {error}",
             hint="correct the lines between the first two `---` of its README.md",
         ) from error
-    return front if isinstance(front, dict) else {}, text[match.end() :] if match else text
+    return front if isinstance(front, dict) else {}, body
 
 
 def _entries(name: str, scores: Sequence[MeasuredScore]) -> list[dict[str, Any]]:

@@ -4,14 +4,12 @@
 {"params": {"operator": "ties", …}, "few": 0.6, "score": 0.7, "cost": 1.25, …}
 """
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.selector.tables.lines import read_whole_lines
+from simmerge_hub.selector.tables.lines import read_whole_lines, start_lines
 
 Point = Mapping[str, Any]
 """Of the space: `{"operator": "ties", "weight.0": 0.5, …}`."""
@@ -49,16 +47,4 @@ def read_state(path: Path, of: str) -> tuple[list[Attempt], tuple[Point, ...]]:
 
 def start_state(path: Path, of: str, starts: Sequence[Point], attempts: Sequence[Attempt]) -> None:
     """A file that holds `attempts`, in place of the former one and its torn end."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps({"of": of, "starts": starts}) + "\n")
-    for attempt in attempts:
-        add_state(fresh, attempt)
-    fresh.replace(path)
-
-
-def add_state(path: Path, attempt: Attempt) -> None:
-    """One line more, on the disk before this returns."""
-    with path.open("a") as file:
-        file.write(json.dumps(asdict(attempt)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    start_lines(path, [{"of": of, "starts": starts}, *map(asdict, attempts)])

@@ -5,14 +5,15 @@ the prompts, and only one that does as well as the median so far gets all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from simmerge_hub.errors import RequestError
-from simmerge_hub.learning.searching.attempts import Attempt, add_state, read_state, start_state
+from simmerge_hub.learning.searching.attempts import Attempt, read_state, start_state
 from simmerge_hub.learning.searching.proposals import propose
+from simmerge_hub.selector.tables.lines import add_line
 
 FIRST_RUNG = 4
 """A merge is first put one in so many of the prompts."""
@@ -73,7 +74,7 @@ def run_quest(
     start_state(state, of, quest.starts, attempts)
     while (spent := sum(a.cost for a in attempts)) + dearest <= quest.budget:
         attempts.append(try_point(_next_point(quest, attempts), _judge(attempts)))
-        add_state(state, attempts[-1])
+        add_line(state, asdict(attempts[-1]))
         tell(attempts[-1], spent + attempts[-1].cost)
     return attempts
 

@@ -5,6 +5,8 @@ checked and permissions asked in one place. Knows nothing about what is then don
 repository.
 """
 
+from collections.abc import Callable
+
 from starlette.requests import Request
 
 from simmerge_hub.localhub import names
@@ -72,21 +74,30 @@ def committable(request: Request) -> tuple[Repository, User]:
     return writable(request)
 
 
+def visible(request: Request, kind: str) -> list[Repository]:
+    """The repositories of a kind that the user may know about."""
+    user, every = viewer(request), rooms(request).repositories.every(kind)
+    return [repository for repository in every if _passes(check_read, user, repository)]
+
+
 def may_commit(request: Request, user: User, sha256: str) -> bool:
     """Whether the user may use a stored object: they have sent it, or may read a file it is."""
     store = rooms(request)
     if user.owner or (user.name, sha256) in store.uploads:
         return True
     return any(
-        _may_download(user, repository) and store.repositories.holds(repository, sha256)
+        _passes(check_download, user, repository) and store.repositories.holds(repository, sha256)
         for kind in names.REPO_KINDS
         for repository in store.repositories.every(kind)
     )
 
 
-def _may_download(user: User, repository: Repository) -> bool:
+def _passes(
+    check: Callable[[User | None, Repository], None], user: User | None, repository: Repository
+) -> bool:
+    """Whether a check of a repository lets a user pass."""
     try:
-        check_download(user, repository)
+        check(user, repository)
     except Refused:
         return False
     return True

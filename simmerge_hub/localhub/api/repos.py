@@ -12,7 +12,7 @@ from starlette.routing import Route
 from simmerge_hub.localhub import info, names
 from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api.exchange import base_url, flag, reply_page, rooms, text, with_json
-from simmerge_hub.localhub.errors import AlreadyExists, Refused, RepoNotFound
+from simmerge_hub.localhub.errors import AlreadyExists, Refused
 from simmerge_hub.localhub.store.accounts import User, check_read, check_write
 from simmerge_hub.localhub.store.history import new_commit, now, plain_entry
 from simmerge_hub.localhub.store.repositories import Repository
@@ -109,8 +109,8 @@ def describe(request: Request) -> Response:
 
 def listing(request: Request) -> Response:
     """GET /api/{kind}, filtered, sorted and in pages"""
-    user, kind, query = access.viewer(request), access.kind(request), request.query_params
-    listed = [repo for repo in rooms(request).repositories.every(kind) if _is_visible(user, repo)]
+    kind, query = access.kind(request), request.query_params
+    listed = access.visible(request, kind)
     listed = [repo for repo in listed if query.get("author", repo.namespace) == repo.namespace]
     listed = [repo for repo in listed if query.get("search", "").lower() in repo.id.lower()]
     facts = [_facts(request, repo) for repo in listed]
@@ -142,14 +142,6 @@ def _expand(request: Request) -> list[str]:
 
 def _gate_matches(wanted: str | None, facts: dict) -> bool:
     return wanted is None or (wanted.lower() == "true") == bool(facts["gated"])
-
-
-def _is_visible(user: User | None, repository: Repository) -> bool:
-    try:
-        check_read(user, repository)
-    except RepoNotFound:
-        return False
-    return True
 
 
 def _check_owned(request: Request, user: User, kind: str, repo_id: str) -> None:

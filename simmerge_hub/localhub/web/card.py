@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from simmerge_hub.documents import split_card
 from simmerge_hub.localhub import cards
 from simmerge_hub.localhub.web.html import Html
 
@@ -33,7 +34,7 @@ def render_card(readme: str, *, file: Address, picture: Address, model: Address)
         picture: where a picture of the repository is served.
         model: where a model with this id is, if it is here.
     """
-    text = cards.FRONT_MATTER.sub("", readme.lstrip("\ufeff"), count=1)[:LARGEST_CARD]
+    text = split_card(readme)[1][:LARGEST_CARD]
     # commonmark nests at most twenty deep; `html: False` makes text of all HTML
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     tokens = parser.parse(text)

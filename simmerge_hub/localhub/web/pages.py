@@ -14,7 +14,6 @@ from simmerge_hub.localhub.api import access
 from simmerge_hub.localhub.api import collections as shelves
 from simmerge_hub.localhub.api.exchange import path_value, rooms
 from simmerge_hub.localhub.errors import EntryNotFound, Refused
-from simmerge_hub.localhub.store.accounts import check_read
 from simmerge_hub.localhub.store.history import Commit
 from simmerge_hub.localhub.store.repositories import Repository
 from simmerge_hub.localhub.web.card import facts, quote_path, render_card
@@ -95,10 +94,9 @@ def show_collection(request: Request) -> Response:
 
 def show_all(request: Request) -> Response:
     """GET / in a browser: every repository that may be seen"""
-    user, parts = access.viewer(request), list[Html]()
+    parts = list[Html]()
     for kind in names.REPO_KINDS:
-        listed = [r for r in rooms(request).repositories.every(kind) if _may_see(user, r)]
-        if listed:
+        if listed := access.visible(request, kind):
             links = [element("li", link(r.id, address(r))) for r in listed]
             parts += [element("h2", kind), element("ul", *links)]
     return page("localhub", element("h1", "localhub"), *parts)
@@ -110,14 +108,6 @@ def show_refusal(refused: Refused) -> Response:
     detail = element("p", str(refused), class_="dim")
     return page("Not found", _home(), element("h1", "Not found"), element("p", said), detail,
                 status=404)  # fmt: skip
-
-
-def _may_see(user: object, repository: Repository) -> bool:
-    try:
-        check_read(user, repository)  # pyright: ignore[reportArgumentType]
-    except Refused:
-        return False
-    return True
 
 
 def _item_address(item: dict) -> str:

@@ -24,11 +24,13 @@ from simmerge_hub.merger.activations.traces import (
     trace_layers,
 )
 from simmerge_hub.merger.layout import Layout
+from simmerge_hub.names import list_first
 from simmerge_hub.operators.regression.regmean import LEAST_TOKENS
 from simmerge_hub.signatures.probing.answers import Sequences, read_answers
 from simmerge_hub.signatures.probing.feeding import Fed, FedLayer, feed
 from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.signatures.probing.probe import ProbeSet, look_alike
+from simmerge_hub.units import spell_count
 from simmerge_hub.weights.stream import Rows, open_tensors
 
 if TYPE_CHECKING:
@@ -83,25 +85,22 @@ class Activations:
             )
         if self.unfed:
             lines.append(
-                f"{_count(self.unfed)} passed by no prompt, or no linear layer: merged as other "
-                f"tensors are: {_some(self.unfed)}"
+                f"{spell_count(len(self.unfed), 'tensor')} passed by no prompt, or no linear "
+                f"layer: merged as other tensors are: {_some(self.unfed)}"
             )
         if self.scarce:
             lines.append(
-                f"{_count(self.scarce)} with fewer than {LEAST_TOKENS} tokens from some model in a "
-                f"layer or expert, which is merged as other tensors are: {_some(self.scarce)}"
+                f"{spell_count(len(self.scarce), 'tensor')} with fewer than {LEAST_TOKENS} tokens "
+                "from some model in a layer or expert, which is merged as other tensors are: "
+                f"{_some(self.scarce)}"
             )
         return tuple(lines)
-
-
-def _count(names: Sequence[str]) -> str:
-    return f"{len(names)} tensor{'s' * (len(names) != 1)}"
 
 
 def _some(names: Sequence[str]) -> str:
     """The tensors, or the lists of layers or experts that they are in, the first few of them."""
     places = list(dict.fromkeys(re.sub(r"\.\d+\..*", "", name) for name in names))
-    return ", ".join(places[:PLACES_NAMED]) + (", …" if len(places) > PLACES_NAMED else "")
+    return list_first(places, PLACES_NAMED)
 
 
 @contextmanager

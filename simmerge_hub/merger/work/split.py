@@ -23,6 +23,7 @@ from simmerge_hub.merger.work.nodes import check_computing, check_nodes
 from simmerge_hub.merger.work.tensors import Writing, measure_wholes, write_tensors
 from simmerge_hub.operators.registry import is_own
 from simmerge_hub.recipe import Recipe
+from simmerge_hub.units import spell_count
 from simmerge_hub.weights.writing.shards import Shard, Write, open_begun_shards
 from simmerge_hub.weights.writing.token import check_token, lay_token
 from simmerge_hub.workers.here import Lost, Needs, Workers
@@ -107,15 +108,11 @@ def write_split(
         if split.layout.measures_model and parts:
             say("measuring the models as a whole, on one node")
             split = replace(split, measured=_only(workers.spread(measure_wholes, [split.layout])))
-        say(f"{_count(parts, 'part')} for {_count(nodes, 'node')}")
+        say(f"{spell_count(len(parts), 'part')} for {spell_count(len(nodes), 'node')}")
         work = partial(write_part, replace(split, token=token))
         for _, result in workers.spread(work, parts):
             for name, computed in _refuse_lost(result).items():
                 finished(name, computed)
-
-
-def _count(what: Sequence[Any], name: str) -> str:
-    return f"{len(what)} {name}{'s' * (len(what) != 1)}"
 
 
 def cut(shards: Sequence[Shard], done: frozenset[str]) -> list[tuple[str, ...]]:

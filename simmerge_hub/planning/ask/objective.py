@@ -4,12 +4,12 @@ Everything here is about predicted utilities: shares of the task expert's score 
 1 = as good as the expert.
 """
 
-import difflib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from simmerge_hub.errors import ObjectiveError
+from simmerge_hub.names import suggest
 from simmerge_hub.recipe.why import Aim, Spread
 
 
@@ -32,10 +32,9 @@ class Objective:
         """Raise ObjectiveError if it makes no sense for these tasks."""
         for task in (*self.weights, *self.keep):
             if task not in tasks:
-                near = difflib.get_close_matches(task, tasks, n=1)
                 raise ObjectiveError(
                     f"the objective names a task {task!r}, which is not one of this plan",
-                    hint=f"did you mean {near[0]}?" if near else f"its tasks: {', '.join(tasks)}",
+                    hint=suggest(task, tasks) or f"its tasks: {', '.join(tasks)}",
                 )
         if self.worst and self.weights:
             raise ObjectiveError(

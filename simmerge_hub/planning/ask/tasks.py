@@ -7,7 +7,6 @@ task that is left out is left out for a stated reason.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from simmerge_hub.errors import ProbeError, SimmergeError
@@ -16,6 +15,7 @@ from simmerge_hub.hub.files.location import REPO
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.hub.texts import NATIVE
 from simmerge_hub.literal import printable
+from simmerge_hub.names import suggest
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 
@@ -217,12 +217,12 @@ def _match(task: str, name: str, models: Sequence[Checkpoint]) -> str:
     if len(matches) == 1:
         return matches[0].name
     seen = "several of the models" if matches else "not among the models"
-    last = {m.name.rpartition("/")[2]: m.name for m in models}
-    near = get_close_matches(name.rpartition("/")[2], [] if matches else last, 1)
-    meant = f"; did you mean {last[near[0]]}?" if near else ""
+    names = [m.name for m in models]
+    known = [] if matches else [each.rpartition("/")[2] for each in names]
+    meant = suggest(name.rpartition("/")[2], known)
     raise ProbeError(
         f"the expert for {task} is said to be {name}, which is {seen}",
-        hint=f"name one of: {', '.join(m.name for m in models)}{meant}",
+        hint=f"name one of: {', '.join(names)}{meant and f'; {meant}'}",
     )
 
 
@@ -251,9 +251,8 @@ def _default_probes(name: str, stated: Mapping[str, Evaluation]) -> str | None:
         return task.dataset
     if name in PROBE_DOMAINS:
         return None
-    near = get_close_matches(name, [*PROBE_DOMAINS, *stated], 1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = suggest(name, [*PROBE_DOMAINS, *stated])
     raise ProbeError(
         f"there are no probes for the task {name!r}",
-        hint=f"give a dataset of prompts: --probes {name}=org/dataset{meant}",
+        hint=f"give a dataset of prompts: --probes {name}=org/dataset{meant and f'; {meant}'}",
     )

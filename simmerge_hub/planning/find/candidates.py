@@ -16,6 +16,7 @@ from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
+from simmerge_hub.names import list_first
 from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.ask.tasks import tasks_on_card
 from simmerge_hub.weights.alignment.align import align_strict
@@ -134,10 +135,8 @@ def group_reasons(reasons: Mapping[str, str]) -> dict[str, list[str]]:
 
 def too_few(place: str, left: Sequence[Checkpoint], dropped: Mapping[str, str]) -> AlignmentError:
     """The error that no merge is left to plan, with every reason."""
-    lines = []
-    for reason, names in group_reasons(dropped).items():
-        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-        lines.append(f"\n  {', '.join(names[:NAMES_SHOWN])}{more}: {reason}")
+    reasons = group_reasons(dropped).items()
+    lines = (f"\n  {list_first(names, NAMES_SHOWN)}: {reason}" for reason, names in reasons)
     kept = f"only {left[0].name} is left" if left else "none is left"
     return AlignmentError(
         f"two models make a merge, and of {place} {kept}{''.join(lines)}",

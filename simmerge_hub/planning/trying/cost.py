@@ -10,7 +10,7 @@ from simmerge_hub.hub.assets import assets_folder, replace_file
 from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.signatures.probing.dosing.trial import count_tokens
-from simmerge_hub.units import spell_bytes, spell_seconds
+from simmerge_hub.units import spell_bytes, spell_count, spell_seconds
 
 SHARE_OF_LAST = 0.5
 """How much the last merge counts in the rate that is remembered."""
@@ -63,7 +63,7 @@ def state_cost(workshop: Workshop, clock: Clock, count: int, asked: int) -> str:
     """
     cached = count - clock.count
     known = f"; {cached} of them {'was' if cached == 1 else 'were'} tried before" if cached else ""
-    merges = "1 merge" if count == 1 else f"{count} merges"
+    merges = spell_count(count, "merge")
     which = f", the {asked} most promising and the safe one" if count > asked else ""
     time = clock.seconds_left
     how_long = f"about {spell_seconds(time)}" if time else "how long is said after the first"

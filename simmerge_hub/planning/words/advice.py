@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from simmerge_hub.names import join_names
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice, model_alone
 from simmerge_hub.planning.verdict import LOST, Verdict
 from simmerge_hub.planning.words.names import name_tree
+from simmerge_hub.units import spell_percent
 
 Tone = Literal["good", "careful", "bad"]
 """Do it; do it and look; rather do not."""
@@ -58,7 +60,7 @@ def advise(
         return Advice(
             tone="bad",
             headline=f"Rather do not merge: {short(single[0])} alone is expected to be as good as "
-            f"this merge ({percent(single[1])} against {percent(value)})",
+            f"this merge ({spell_percent(single[1])} against {spell_percent(value)})",
             instead=("keep them apart, and ask each model what it is good at",),
         )
     return _by_skills(verdict, {task.name: task.expert for task in tasks}, models, short)
@@ -73,11 +75,6 @@ def _by_what(verdict: Verdict) -> str:
     return "with the safest method"
 
 
-def percent(share: float) -> str:
-    """`78 %`: a utility as people read it."""
-    return f"{100 * share:.0f} %"
-
-
 def _by_skills(
     verdict: Verdict,
     experts: Mapping[str, str],
@@ -89,30 +86,30 @@ def _by_skills(
     merged = " + ".join(map(short, best.tree.models))
     spreads = best.spreads()
     lost = [task for task in experts if spreads[task][0] < LOST]
-    apart = [short(experts[task]) for task in lost if experts[task] not in best.tree.models]
+    apart = dict.fromkeys(experts[t] for t in lost if experts[t] not in best.tree.models)
     gone = [task for task in lost if experts[task] in best.tree.models]
     weak = [task for task in experts if LOST <= spreads[task][0] < HALF]
     if gone:
         return Advice(
             tone="bad",
-            headline=f"Merging {merged} is expected to lose {_join(gone)}",
+            headline=f"Merging {merged} is expected to lose {join_names(gone)}",
             instead=(*_leave_out(gone, experts, best, models, short), *_more_even(verdict, short)),
         )
     if apart:
         return Advice(
             tone="careful",
-            headline=f"Merge {merged}, and keep {_join(apart)} apart: no merge is expected to "
-            f"keep all {len(experts)} skills",
+            headline=f"Merge {merged}, and keep {join_names(map(short, apart))} apart: no merge is "
+            f"expected to keep all {len(experts)} skills",
             instead=tuple(f"use {short(experts[task])} by itself for {task}" for task in lost),
         )
     if weak:
         return Advice(
             tone="careful",
-            headline=f"Merge {merged}, but expect to lose more than half of {_join(weak)}",
+            headline=f"Merge {merged}, but expect to lose more than half of {join_names(weak)}",
             instead=("keep them apart, if you need all of it", *_more_even(verdict, short)),
         )
     without = [short(name) for name in models if name not in best.tree.models]
-    rest = f", without {_join(without)}" if without else ""
+    rest = f", without {join_names(without)}" if without else ""
     return Advice(tone="good", headline=f"Merge {merged}{rest}")
 
 
@@ -128,7 +125,7 @@ def _leave_out(
     rest = [name for name in best.tree.models if name not in losers]
     if len(models) == 2 or len(rest) < 2:
         return ("keep them apart, and ask each model what it is good at",)
-    without = _join([short(name) for name in models if name in losers])
+    without = join_names(short(name) for name in models if name in losers)
     return (f"plan {' + '.join(map(short, rest))} without {without}",)
 
 
@@ -142,8 +139,8 @@ def _more_even(verdict: Verdict, short: Callable[[str], str]) -> tuple[str, ...]
     if verdict.objective != Objective() or least(other) < max(LOST, least(verdict.best) + BETTER):
         return ()
     return (
-        f"--objective worst: {name_tree(other.tree, short)} keeps {percent(least(other))} or more "
-        "of each",
+        f"--objective worst: {name_tree(other.tree, short)} keeps "
+        f"{spell_percent(least(other))} or more of each",
     )
 
 
@@ -161,8 +158,3 @@ def _best_alone(
     values = {m: verdict.value(one)[0] for m, one in alone.items() if not verdict.missing(one)}
     best = max(values, key=lambda model: values[model], default=None)
     return None if best is None else (best, values[best])
-
-
-def _join(names: Sequence[str]) -> str:
-    *first, last = dict.fromkeys(names)
-    return f"{', '.join(first)} and {last}" if first else last

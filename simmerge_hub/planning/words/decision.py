@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.verdict import Verdict
-from simmerge_hub.planning.words.advice import Advice, advise, percent
+from simmerge_hub.planning.words.advice import Advice, advise
 from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.recipe.why import Spread, Status
+from simmerge_hub.units import spell_percent
 
 OTHERS_SHOWN = 3
 """Other merges that are shown beside the chosen one."""
@@ -116,7 +117,7 @@ def _how_sure(verdict: Verdict, coverage: float) -> str:
     standings = verdict.standings.values()
     reasons = [s.novelty.reason for s in standings if s.novelty.status == verdict.status]
     return SURE[verdict.status].format(
-        coverage=f"{coverage:.0%}".replace("%", " %"),
+        coverage=spell_percent(coverage),
         reason=next(iter(reasons), "merges of so many models were not tested"),
     )
 
@@ -148,7 +149,7 @@ def _why(verdict: Verdict, tasks: Sequence[str], short: Callable[[str], str]) ->
 def _seen(verdict: Verdict) -> str:
     """What was seen of the best merge when it was run."""
     kept = verdict.tried[verdict.best.label].kept
-    shares = ", ".join(f"{percent(each.answers)} on {task}" for task, each in kept.items())
+    shares = ", ".join(f"{spell_percent(each.answers)} on {task}" for task, each in kept.items())
     count = len(verdict.tried)
     of = f"the best of {count} that were made and run" if count > 1 else "it was made and run"
     return of + (f"; of the experts' own answers it keeps {shares}" if shares else "")
@@ -195,4 +196,4 @@ def _others(
 
 def _values(choice: Choice, columns: Sequence[str], verdict: Verdict) -> tuple[str, ...]:
     spreads = {columns[0]: verdict.value(choice)} | choice.spreads()
-    return tuple(percent(spreads[column][0]) for column in columns)
+    return tuple(spell_percent(spreads[column][0]) for column in columns)

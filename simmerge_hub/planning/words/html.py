@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from simmerge_hub.planning.words.decision import Bar, Decision
+from simmerge_hub.units import spell_shares
 
 EXPECTED = "What the merge keeps of the task expert's score; 100 % = as good as the expert"
 COLOURS = {"good": "#2e7d32", "careful": "#b26a00", "bad": "#c62828"}
@@ -42,14 +43,13 @@ def _bar(bar: Bar) -> tuple[str, ...]:
     """A task, its bar up to what is expected and shaded up to what is possible, and the numbers."""
     if bar.spread is None:
         return f"<th>{escape(bar.task)}</th>", _cell("not known"), _cell(f"expert {bar.expert}")
-    middle, low, high = (round(100 * value) for value in bar.spread)
-    width = {"expected": min(100, max(0, middle)), "possible": min(100, max(0, high))}
+    expected, _, possible = (min(100, max(0, round(100 * value))) for value in bar.spread)
     return (
         f"<th>{escape(bar.task)}</th>",
         f'<td><span style="{BAR}">'
-        f'<span style="{PART};width:{width["possible"]}%;background:#4287f555"></span>'
-        f'<span style="{PART};width:{width["expected"]}%;background:#4287f5"></span></span></td>',
-        _cell(f"{middle} % ({low}–{high})"),
+        f'<span style="{PART};width:{possible}%;background:#4287f555"></span>'
+        f'<span style="{PART};width:{expected}%;background:#4287f5"></span></span></td>',
+        _cell(spell_shares(bar.spread)),
         _cell(f"expert {bar.expert}"),
     )
 

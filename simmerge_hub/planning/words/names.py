@@ -5,6 +5,7 @@ from typing import Any
 
 from simmerge_hub.operators import OPERATORS, Arm, find
 from simmerge_hub.planning.tree import Tree
+from simmerge_hub.units import spell_percent
 
 PROPER: Mapping[str, str] = {
     "arcee_fusion": "Arcee Fusion",
@@ -66,7 +67,7 @@ def name_arm(arm: Arm, models: Sequence[str]) -> str:
     total, each = sum(weights), zip(weights, models, strict=True)
     known = find(arm.operator).parameters if arm.operator in OPERATORS else {}
     if arm.parameters.get("normalize", known.get("normalize", True)) and total:
-        shares = (f"{100 * w / total:.0f} % {m}" for w, m in each)
+        shares = (f"{spell_percent(w / total)} {m}" for w, m in each)
     else:
         shares = (f"{w:g} × {m}" for w, m in each)
     return f"{'average' if name == PROPER['linear'] else name}, {' + '.join(shares)}"

@@ -15,6 +15,7 @@ from simmerge_hub.publishing.figures.shapes import (
 )
 from simmerge_hub.publishing.trust.results import Kept
 from simmerge_hub.recipe.why import Spread
+from simmerge_hub.units import spell_percent, spell_shares
 
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 LEAST_SCALE = 1.1
@@ -69,10 +70,10 @@ def tell_chart(results: Sequence[Kept]) -> str:
 def _tell(kept: Kept) -> str:
     said = []
     if kept.predicted:
-        middle, low, high = map(_percent, kept.predicted)
+        middle, low, high = map(spell_percent, kept.predicted)
         said.append(f"expected {middle}, between {low} and {high}")
     if kept.measured is not None:
-        said.append(f"measured {_percent(kept.measured)}")
+        said.append(f"measured {spell_percent(kept.measured)}")
     return f"{cut(kept.task, NAME_LETTERS_TOLD)}: {', '.join(said)}"
 
 
@@ -98,7 +99,7 @@ def _row(kept: Kept, scale: float, top: float) -> Iterator[Shape]:
         yield Dot(at=(_x(kept.measured, scale), middle), radius=6, fill=SEEN, square=True)
         yield Text(
             at=(LEFT + TRACK + 14, middle + (14 if beside else 4)),
-            text=f"{_percent(kept.measured)} measured", colour=SEEN, bold=True,
+            text=f"{spell_percent(kept.measured)} measured", colour=SEEN, bold=True,
         )  # fmt: skip
 
 
@@ -107,10 +108,9 @@ def _predicted(spread: Spread, scale: float, middle: float, *, alone: bool) -> I
     start, end = _x(low, scale), _x(high, scale)
     yield Box(at=(start, middle - 8), size=(end - start, 16), fill=BAND, round=4)
     yield Dot(at=(_x(expected, scale), middle), radius=5.5, fill=EXPECTED)
-    bounds = f"{100 * low:.0f}–{100 * high:.0f}"
     yield Text(
         at=(LEFT + TRACK + 14, middle + (4 if alone else -3)),
-        text=f"{_percent(expected)} ({bounds})", colour=EXPECTED, bold=alone,
+        text=spell_shares(spread), colour=EXPECTED, bold=alone,
     )  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def _axis(scale: float, foot: float) -> Iterator[Shape]:
             width=1.5 if one else 1.0, dash=4 if one else 0,
         )  # fmt: skip
         yield Text(
-            at=(x, foot + 14), text=f"{100 * tick:.0f} %", size=10.5, anchor="middle",
+            at=(x, foot + 14), text=spell_percent(tick), size=10.5, anchor="middle",
             colour=INK if one else PALE,
         )  # fmt: skip
 
@@ -146,7 +146,3 @@ def _legend(top: float, status: str, *, seen: bool) -> Iterator[Shape]:
 
 def _x(value: float, scale: float) -> float:
     return LEFT + TRACK * min(max(value / scale, 0.0), 1.0)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

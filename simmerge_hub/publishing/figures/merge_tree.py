@@ -6,6 +6,7 @@ Knows a recipe's steps and what its `why:` says of them.
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from simmerge_hub.names import join_names
 from simmerge_hub.planning.words.names import name_operator, shorten
 from simmerge_hub.publishing.figures.shapes import (
     INK,
@@ -20,6 +21,7 @@ from simmerge_hub.publishing.figures.shapes import (
 )
 from simmerge_hub.recipe import Recipe, Step
 from simmerge_hub.recipe.why import Why
+from simmerge_hub.units import spell_percent
 
 MODEL, MERGE, EDGE = "#eaf2f8", "#fdf3e3", "#8c959f"
 SIZE, SMALL = 13.0, 11.0
@@ -80,7 +82,7 @@ def tell_tree(recipe: Recipe, why: Why | None) -> str:
         result = "the merge" if last else cut(short(step.name), NAME_LETTERS_TOLD)
         utilities = ", ".join(kept.get(step.name, ()))
         keeps = f", which should keep {utilities}" if utilities else ""
-        told.append(f"{_operator(step)} of {_join(names)} gives {result}{keeps}")
+        told.append(f"{_operator(step)} of {join_names(names)} gives {result}{keeps}")
     return f"Merge tree: {'; '.join(told)}."
 
 
@@ -117,7 +119,7 @@ def _kept(why: Why | None) -> dict[str, list[str]]:
         kept = {**kept, "": chosen} if chosen else kept
     return {
         step: [
-            f"{100 * middle:.0f} % of {cut(task, NAME_LETTERS)}"
+            f"{spell_percent(middle)} of {cut(task, NAME_LETTERS)}"
             for task, (middle, _, _) in list(tasks.items())[:TASKS_WRITTEN]
         ]
         for step, tasks in kept.items()
@@ -255,8 +257,3 @@ def weights_of(step: Step) -> list[str]:
     if not isinstance(given, Sequence) or len(given) != len(step.models):
         given = [given] * len(step.models)
     return [f"{weight:.2f}" if isinstance(weight, int | float) else "" for weight in given]
-
-
-def _join(names: Sequence[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last

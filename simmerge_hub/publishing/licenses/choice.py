@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from simmerge_hub.documents import read_yaml
+from simmerge_hub.documents import read_yaml, split_card
 from simmerge_hub.errors import OutputError
 from simmerge_hub.literal import literal
 from simmerge_hub.publishing.licenses.verdict import name_license
@@ -21,8 +21,8 @@ def settle_license(card: str, chosen: str | None) -> str:
     Raises:
         OutputError: no licence fits all parents, and none was chosen.
     """
-    head, separator, body = card.removeprefix("---\n").partition("\n---\n")
-    data = read_yaml(head) if card.startswith("---\n") and separator else {}
+    head, body = split_card(card)
+    data = read_yaml(head) or {}
     conflicts = data.pop(CONFLICT, None)
     if chosen is None:
         if conflicts:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from simmerge_hub.names import list_first
 from simmerge_hub.publishing.licenses.compatibility import ABSORBED, AGAINST, PERMISSIVE_LICENSES
 from simmerge_hub.publishing.licenses.statements import (
     HUB_LICENSES,
@@ -61,9 +62,8 @@ class Licence:
         if self.conflicts:
             return f"no licence fits all parents: {'; '.join(self.conflicts)}"
         if self.silent:
-            more = f" and {len(self.silent) - 3} more" if len(self.silent) > 3 else ""
             states = "states" if len(self.silent) == 1 else "state"
-            return f"not known: {', '.join(self.silent[:3])}{more} {states} none"
+            return f"not known: {list_first(self.silent)} {states} none"
         shown = self.identifier + (f" ({self.name})" if self.name else "")
         if self.together:
             shown = f"other: {', '.join(sorted({ask.licence for ask in self.asks}))} all apply"

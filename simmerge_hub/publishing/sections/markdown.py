@@ -24,14 +24,3 @@ def link(source: Source) -> str:
     if REPOSITORY.fullmatch(source.repo):
         return f"[{source.repo}](https://huggingface.co/{source.repo})"
     return literal(source.repo or source.name)
-
-
-def join(texts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    *most, last = texts
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def percent(share: float) -> str:
-    """`78`: a share in percent, without its sign."""
-    return f"{100 * share:.0f}"

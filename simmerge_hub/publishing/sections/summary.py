@@ -4,11 +4,13 @@ import re
 
 from simmerge_hub.literal import code, literal
 from simmerge_hub.merger import MergeReport
+from simmerge_hub.names import join_names
 from simmerge_hub.publishing.licenses.choice import NO_LICENSE
 from simmerge_hub.publishing.licenses.verdict import Licence
-from simmerge_hub.publishing.sections.markdown import join, link, percent
+from simmerge_hub.publishing.sections.markdown import link
 from simmerge_hub.publishing.sections.usage import find_base
 from simmerge_hub.recipe.why import Why
+from simmerge_hub.units import spell_shares
 
 UNMEASURED = re.compile(
     r"^(Expected, not measured|Nothing was predicted of it, or measured|Measured:).*$", re.MULTILINE
@@ -25,7 +27,7 @@ def summarize(report: MergeReport, why: Why | None, licence: Licence) -> str:
 
 def _what(report: MergeReport) -> str:
     recipe = report.recipe
-    models = join([link(model) for model in recipe.models])
+    models = join_names(link(model) for model in recipe.models)
     if recipe.output == "adapter":
         base = find_base(report)
         needs = f"; it needs the model that they were trained on, {literal(base)}" if base else ""
@@ -39,16 +41,15 @@ def _expect(why: Why | None) -> str:
     if why is None or chosen is None:
         return "Nothing was predicted of it, or measured: evaluate it before you rely on it."
     parts = [
-        f"{percent(middle)} % ({percent(low)}–{percent(high)}) of the score of "
-        f"{code(task.expert)} on {literal(task.task)}"
-        for task in why.tasks[:TASKS_SHOWN]
-        for middle, low, high in [chosen.tasks[task.task]]
+        f"{spell_shares(chosen.tasks[task.task])} of the score of {code(task.expert)} on "
+        f"{literal(task.task)}"
+        for task in why.tasks
     ]
-    more = len(why.tasks) - TASKS_SHOWN
-    rest = f", and {more} more" if more > 0 else ""
+    if parts[TASKS_SHOWN:]:
+        parts[TASKS_SHOWN:] = [f"{len(parts) - TASKS_SHOWN} more"]
     return (
-        f"Expected, not measured ({why.status}): it keeps {join(parts)}{rest}. Evaluate it before "
-        "you rely on it."
+        f"Expected, not measured ({why.status}): it keeps {join_names(parts)}. Evaluate it "
+        "before you rely on it."
     )
 
 

@@ -2,18 +2,19 @@
 
 import re
 
-from simmerge_hub.documents import read_yaml
+from simmerge_hub.documents import read_yaml, split_card
 from simmerge_hub.errors import HubError, SimmergeError
 from simmerge_hub.hub.evaluations import card_scores
 from simmerge_hub.hub.resolve import front_matter
 from simmerge_hub.hub.upload.results import compose_card
 from simmerge_hub.literal import code, literal
-from simmerge_hub.publishing.sections.markdown import percent, table
+from simmerge_hub.publishing.sections.markdown import table
 from simmerge_hub.publishing.sections.pictures import update_chart
 from simmerge_hub.publishing.sections.summary import UNMEASURED
 from simmerge_hub.publishing.trust.record import expert_scores
 from simmerge_hub.publishing.trust.results import Kept, compare_results
 from simmerge_hub.recipe import Recipe, Why, load
+from simmerge_hub.units import spell_percent, spell_shares
 
 CARD = "README.md"
 HEADING = "\n## Measured\n"
@@ -25,7 +26,6 @@ INTRO = (
 )
 BLOCK = re.compile(re.escape(f"{HEADING}\n{INTRO}\n\n") + r"(?:\|.*(?:\n|\Z))+")
 """The section as it is written here; whatever else is called so is its owner's."""
-FRONT = re.compile(r"\A---\n(.*?)^---\n", re.DOTALL | re.MULTILINE)
 
 
 def show_measured(repo: str, text: str) -> dict[str, str]:
@@ -59,11 +59,11 @@ def add_measured(text: str, recipe: Recipe, why: Why | None) -> dict[str, str]:
 
 def carry_measured(text: str, published: str, recipe: Recipe, why: Why | None) -> dict[str, str]:
     """`show_measured` of a card, with the scores that the published card of the same merge has."""
-    measured, mine = front_matter(published).get("model-index"), FRONT.match(text)
-    if not measured or mine is None or "model-index" in front_matter(text):
+    measured, (head, rest) = front_matter(published).get("model-index"), split_card(text)
+    if not measured or not head or "model-index" in front_matter(text):
         return {CARD: text}
-    data = {**read_yaml(mine[1]), "model-index": measured}
-    return add_measured(compose_card(data, text[mine.end() :]), recipe, why)
+    data = {**read_yaml(head), "model-index": measured}
+    return add_measured(compose_card(data, rest), recipe, why)
 
 
 def _summary(results: tuple[Kept, ...]) -> str:
@@ -74,10 +74,10 @@ def _summary(results: tuple[Kept, ...]) -> str:
             continue
         share, dataset = f"{kept.score:.2f}", literal(kept.dataset)
         if kept.measured is not None:
-            share = f"{percent(kept.measured)} % of the score of {code(kept.expert)}"
+            share = f"{spell_percent(kept.measured)} of the score of {code(kept.expert)}"
         share += f" on {dataset}"
         if kept.predicted and kept.measured is not None:
-            share += f" (expected: {percent(kept.predicted[0])} %)"
+            share += f" (expected: {spell_percent(kept.predicted[0])})"
         parts.append(share)
     return f"Measured: {'; '.join(parts)}. The section below has all of it."
 
@@ -86,8 +86,8 @@ def _section(results: tuple[Kept, ...]) -> str:
     rows = [
         [
             literal(kept.task),
-            _spread(kept),
-            "–" if kept.measured is None else f"{percent(kept.measured)} %",
+            "–" if kept.predicted is None else spell_shares(kept.predicted),
+            "–" if kept.measured is None else spell_percent(kept.measured),
             "–" if kept.score is None else f"{kept.score:.3f}",
             "–" if kept.expert_score is None else f"{kept.expert_score:.3f}",
             literal(f"{kept.dataset} {kept.metric}".strip()) or "–",
@@ -97,10 +97,3 @@ def _section(results: tuple[Kept, ...]) -> str:
     return f"{INTRO}\n\n" + table(
         ["task", "predicted", "kept", "merge", "expert", "measured on"], rows
     )
-
-
-def _spread(kept: Kept) -> str:
-    if kept.predicted is None:
-        return "–"
-    middle, low, high = map(percent, kept.predicted)
-    return f"{middle} % ({low}–{high})"

@@ -4,11 +4,11 @@ This tells of damage and of changes, not of forgery: who can change a file can c
 redoing the merge tells whether the recipe gives these files.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from simmerge_hub.documents import split_card
 from simmerge_hub.errors import OfflineWithoutCache, OutputError
 from simmerge_hub.hub.files.cached import local_file, read_small
 from simmerge_hub.hub.files.checksums import (
@@ -24,11 +24,10 @@ from simmerge_hub.hub.files.checksums import (
 from simmerge_hub.hub.files.location import FileEntry, Location, inside
 from simmerge_hub.hub.reference import ModelRef, resolve_files
 from simmerge_hub.literal import literal
+from simmerge_hub.names import list_first
 
 ATTACHED = "simmerge/"
 """Where signatures are published in a repository, by anybody and after the merge."""
-NAMES_SHOWN = 3
-FRONT_MATTER = re.compile(r"---\n.*?\n---\n+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class Verification:
 
     def explain(self) -> str:
         """`differs: config.json; extra: a.txt, b.txt`; at most three names of each kind."""
-        return "; ".join(f"{kind}: {_shown(names)}" for kind, names in self.problems.items())
+        return "; ".join(f"{kind}: {list_first(names)}" for kind, names in self.problems.items())
 
 
 def verify(reference: str | Path, *, against: str | Path | None = None) -> Verification:
@@ -95,13 +94,12 @@ def _recorded_by(ref: ModelRef) -> dict[str, str]:
 
 def warn_of_changes(card: str, changes: str) -> str:
     """A card that says first how its files are not those of the merge."""
-    front = FRONT_MATTER.match(card)
-    start = front.end() if front else 0
+    body = split_card(card)[1].lstrip("\n")
     warning = (
         f"> **These are not the files that the merge wrote:** {literal(changes)}. Redoing the "
         "recipe does not give them.\n\n"
     )
-    return f"{card[:start]}{warning}{card[start:]}"
+    return f"{card.removesuffix(body)}{warning}{body}"
 
 
 def verify_folder(
@@ -175,8 +173,3 @@ def _unrecorded(name: str) -> OutputError:
         f"{name} has no {CHECKSUMS_FILE}: no merge recorded the digests of its files",
         hint="only what simmerge-hub merged has one; if it or its card holds a recipe, merge again",
     )
-
-
-def _shown(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more

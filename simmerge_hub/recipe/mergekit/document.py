@@ -1,6 +1,5 @@
 """The YAML of mergekit as data: what every part of it says, before it means anything here."""
 
-import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from typing import Any
 
 from simmerge_hub.documents import DocumentError, SeveralDocuments, anchored_keys, read_yaml
 from simmerge_hub.errors import RecipeError
+from simmerge_hub.names import suggest
 from simmerge_hub.recipe.mergekit.parameters import METHODS, PARAMETER_NAMES
 from simmerge_hub.recipe.mergekit.references import Reference, parse_reference
 from simmerge_hub.recipe.mergekit.refusals import Refusals
@@ -118,8 +118,7 @@ def document_error(where: str, seen: str, hint: str = "") -> RecipeError:
 def _method(name: Any, refusals: Refusals) -> str:
     if isinstance(name, str) and name in METHODS:
         return name
-    near = difflib.get_close_matches(str(name), METHODS, n=3, cutoff=0.6)
-    advice = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(METHODS)}"
+    advice = suggest(str(name), METHODS) or f"one of {', '.join(METHODS)}"
     refusals.add(f"merge_method {reprlib.repr(name)}", advice)
     return ""
 
@@ -248,8 +247,8 @@ def _list(value: Any, key: str, where: str) -> Iterable[Any]:
 
 
 def _advise(key: str, known: set[str]) -> str:
-    if near := difflib.get_close_matches(key, known, n=1, cutoff=0.7):
-        return f"did you mean {near[0]}?"
+    if meant := suggest(key, known):
+        return meant
     if key in PARAMETER_NAMES:
         return "write it under `parameters:`"
     if key.isdecimal():

@@ -20,6 +20,7 @@ from simmerge_hub.selector.bandit.history import Suggestion
 from simmerge_hub.selector.bandit.reader import Reader, State
 from simmerge_hub.selector.bandit.suggestions import Asked
 from simmerge_hub.selector.models import conditioned
+from simmerge_hub.units import spell_count
 
 LARGEST_PARAMETER = 10.0
 """No scale or weight of an added arm may be larger: forecasts know nothing like it."""
@@ -79,8 +80,7 @@ def suggest(
         suggested = tuple(suggestions.suggest(current, asked, together=together, among=among))
         return Addition(lines=events.suggestion_lines(suggested), result=suggested)
 
-    noun = "arm" if len(asked) == 1 else "arms"
-    return ledger.append(reference, decide, message=f"Suggest {len(asked)} {noun}")
+    return ledger.append(reference, decide, message=f"Suggest {spell_count(len(asked), 'arm')}")
 
 
 def report(reference: str, gains: Sequence[tuple[str, float]]) -> None:
@@ -96,8 +96,7 @@ def report(reference: str, gains: Sequence[tuple[str, float]]) -> None:
         reader.history(page).check(gains)
         return Addition(lines=events.report_lines(gains), result=None)
 
-    noun = "outcome" if len(gains) == 1 else "outcomes"
-    ledger.append(reference, decide, message=f"Report {len(gains)} {noun}")
+    ledger.append(reference, decide, message=f"Report {spell_count(len(gains), 'outcome')}")
 
 
 def add(reference: str, arm: Arm) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simmerge_hub.names import join_names
 from simmerge_hub.selector.predictor.novelty import Novelty
 from simmerge_hub.selector.tables.rows import Floats
 from simmerge_hub.signatures.features.phrases import phrase, subject
@@ -54,7 +55,7 @@ def sentence(
     elif other[0] not in tied:
         because = [c.says for c in decisive(contributions)]
         said += f" over {other[0]} by {gap * (most - other[1]):.2f}"
-        said += f", because {join_with_and(because)}" if because else ""
+        said += f", because {join_names(because)}" if because else ""
     said += f"; {novelty.reason}" if novelty.status == "extrapolated" else ""
     if trust is None or trust.followed:
         return said
@@ -98,9 +99,3 @@ def says(name: str, value: float, knots: Floats) -> str:
 def describe(name: str) -> str:
     """What a feature is about, in plain words; one of no registry is said by its name."""
     return subject(KNOWN[name].says) if name in KNOWN else name
-
-
-def join_with_and(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    *first, last = parts
-    return f"{', '.join(first)} and {last}" if first else last

@@ -1,9 +1,10 @@
-"""Tables on disk: JSON Lines, plain or compressed, by the file's name (`.jsonl`, `.jsonl.gz`)."""
+"""Tables and journals on disk: JSON Lines, compressed where the name says so (`.jsonl.gz`)."""
 
 import gzip
 import json
+import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,26 @@ def read_whole_lines(path: Path) -> Iterator[Any]:
             yield json.loads(line)
         except ValueError:
             return
+
+
+def start_lines(path: Path, lines: Iterable[Any]) -> None:
+    """A journal that holds these JSON values, in place of the former one and its torn end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.new")
+    _put(fresh, "w", lines)
+    fresh.replace(path)
+
+
+def add_line(path: Path, line: Any) -> None:
+    """One line more of a journal, on the disk before this returns."""
+    _put(path, "a", [line])
+
+
+def _put(path: Path, mode: str, lines: Iterable[Any]) -> None:
+    with path.open(mode, encoding="utf-8") as file:
+        file.writelines(f"{json.dumps(line)}\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:

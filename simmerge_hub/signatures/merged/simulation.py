@@ -20,6 +20,7 @@ import numpy as np
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.operators import Arm, Place, find, merge_tensors
 from simmerge_hub.signatures.measures.comparison import comparable
+from simmerge_hub.signatures.measures.deltas import shared_tensors
 from simmerge_hub.signatures.measures.distributions import align_outcomes
 from simmerge_hub.signatures.probing.sketch import LOGPROB_FLOOR, Sketch
 from simmerge_hub.signatures.signing.signature import Signature
@@ -48,14 +49,7 @@ def simulate_merge(arm: Arm, base: Signature | None, signatures: Sequence[Signat
             which only some are sampled. OperatorError: what the operator itself refuses.
     """
     inputs = [*signatures, base] if base is not None else list(signatures)
-    if len({s.settings for s in inputs}) != 1:
-        raise SignatureError(
-            f"{' and '.join(s.name for s in inputs)} were signed with different settings",
-            hint="sign all of them with the same settings",
-        )
-    names = [
-        n for n in signatures[0].sampled if all(_is_shared(n, signatures[0], s) for s in inputs)
-    ]
+    names = shared_tensors(inputs)
     if find(arm.operator).all_rows and not _are_whole(signatures[0], names):
         raise SignatureError(
             f"{arm.label} looks at all rows of a tensor, and signatures hold some",
@@ -87,12 +81,6 @@ def simulate_merge(arm: Arm, base: Signature | None, signatures: Sequence[Signat
         sketches=sketches,
         approximate=_approximations(arm, inputs, names, bool(sketches)),
     )
-
-
-def _is_shared(name: str, one: Signature, other: Signature) -> bool:
-    return other.shapes.get(name) == one.shapes[name] and name in other.sampled and (
-        other.sampled[name].shape == one.sampled[name].shape
-    )  # fmt: skip
 
 
 def _approximations(

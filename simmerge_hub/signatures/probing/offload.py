@@ -24,7 +24,7 @@ from torch.nn import Embedding, Linear, Module, Parameter
 
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.weights.loaded.origins import Origin, find_origins
-from simmerge_hub.weights.shapes import matrix_shape
+from simmerge_hub.weights.shapes import matrix_shape, row_blocks
 from simmerge_hub.weights.stream import Rows
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Stored:
     def _read(self, name: str) -> Tensor:
         rows = self.rows[name]
         values = _allocate(matrix_shape(rows.shape), self.dtype)
-        for low, high in _blocks(rows.shape):
+        for low, high in row_blocks(rows.shape, READ_ENTRIES):
             _fill(values[low:high], rows, low)
         return values.reshape(rows.shape)
 
@@ -189,7 +189,7 @@ def _stream_head(stored: Stored, place: torch.device) -> None:
 
     def forward(input: Tensor) -> Tensor:  # named as in Linear
         logits = input.new_empty(*input.shape[:-1], rows.shape[0])
-        blocks = _blocks(rows.shape)
+        blocks = row_blocks(rows.shape, READ_ENTRIES)
         space = _allocate((blocks[0][1], rows.shape[1]), stored.dtype)
         for low, high in blocks:
             block = _fill(space[: high - low], rows, low)
@@ -238,10 +238,3 @@ def _fill(space: Tensor, rows: Rows, low: int) -> Tensor:
     if space.dtype == torch.float32:
         return rows.read(low, low + len(space), space)
     return space.copy_(rows.read(low, low + len(space)))
-
-
-def _blocks(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The row ranges in which a tensor of this shape is read."""
-    rows, cols = matrix_shape(shape)
-    step = max(1, READ_ENTRIES // max(1, cols))
-    return [(low, min(low + step, rows)) for low in range(0, rows, step)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from simmerge_hub.errors import SignatureError
-from simmerge_hub.signatures.probing.dosing.response import Response
+from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
 from simmerge_hub.signatures.signing.sample import SAMPLE_ENTRIES
@@ -23,7 +23,7 @@ from simmerge_hub.signatures.signing.store import Stored, pack
 if TYPE_CHECKING:
     from torch import Tensor
 
-P = TypeVar("P", Sketch, Response)
+P = TypeVar("P", Sketch, Response, Cross)
 PRECISION_FLOOR = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.01}
 """Compute dtype -> how far a model's sketch may be from itself on another path (whole or by layers,
 batch size, device), as a share of the largest entry: the dtype's precision floor. A smaller
@@ -174,8 +174,8 @@ def load(path: Path) -> Signature:
     )
 
 
-def dump_part(part: Sketch | Response) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """A sketch or a response as (header, arrays), which is how it is stored."""
+def dump_part(part: Sketch | Response | Cross) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A part of a signature as (header, arrays), which is how it is stored."""
     values = {f.name: getattr(part, f.name) for f in fields(part)}
     arrays = {n: v for n, v in values.items() if isinstance(v, np.ndarray)}
     return {n: v for n, v in values.items() if n not in arrays}, arrays
@@ -193,6 +193,16 @@ def load_sketch(scalars: Mapping[str, Any], arrays: Mapping[str, Stored], file: 
 def load_response(scalars: Mapping[str, Any], arrays: Mapping[str, Stored], file: str) -> Response:
     """The response that `dump_part` took apart; as `load_sketch`."""
     return _load_part(Response, RESPONSE_TYPES, scalars, arrays, file)
+
+
+def read_sketch(path: Path) -> Sketch:
+    """The sketch in a file of its own; as `load_sketch`."""
+    return load_sketch(*store.read(path), path.name)
+
+
+def read_cross(path: Path) -> Cross:
+    """What another model makes of a response, in a file of its own; as `load_sketch`."""
+    return _load_part(Cross, {}, *store.read(path), path.name)
 
 
 def _load_part(
@@ -227,7 +237,7 @@ def _header_flaws(header: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _part_flaws(
-    kind: type[Sketch] | type[Response],
+    kind: type[Sketch] | type[Response] | type[Cross],
     types: Mapping[str, tuple[type, ...]],
     scalars: Mapping[str, Any],
     arrays: Mapping[str, Stored],

@@ -10,13 +10,14 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from simmerge_hub.errors import SignatureError
 from simmerge_hub.hub.assets import assets_folder
+from simmerge_hub.signatures.signing import store
 from simmerge_hub.signatures.signing.store import FILE_SCHEMA
 from simmerge_hub.version import __version__
 
@@ -91,6 +92,12 @@ def read_if_sound(path: Path, read: Callable[[Path], R]) -> R | None:
         return None
     use(path)
     return content
+
+
+def keep(path: Path, header: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Write a part of a signature into the cache, and see to it that all is within the limit."""
+    store.write(use(path), header, values)
+    trim()
 
 
 def use(path: Path) -> Path:

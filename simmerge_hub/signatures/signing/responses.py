@@ -11,11 +11,9 @@ from simmerge_hub.errors import CheckpointError
 from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
 from simmerge_hub.signatures.signing import cache, store
-from simmerge_hub.signatures.signing.artifact import Signature, dump_part, load_response
+from simmerge_hub.signatures.signing.artifact import Signature, dump_part, load_response, read_cross
 from simmerge_hub.signatures.signing.request import Note, Request
 from simmerge_hub.weights.alignment.line import why_apart
-
-CROSS_ARRAYS = ("kept", "logliks")
 
 
 def read_cached(request: Request, identity: str) -> dict[str, Response]:
@@ -63,9 +61,7 @@ def measure(
     )  # fmt: skip
     _check_outputs(request, measured)
     for probes in missing:
-        path = cache.use(_path(request, identity, probes))
-        store.write(path, *dump_part(measured[probes.task]))
-    cache.trim()
+        cache.keep(_path(request, identity, probes), *dump_part(measured[probes.task]))
     return measured
 
 
@@ -92,22 +88,15 @@ def cross(
     (probes,) = (p for p in request.probe_sets if p.task == task)
     dtype = request.settings.dtype
     path = cache.cross_path(request.identity, partner.identity, probes.digest, dtype)
-    cached = cache.read_if_sound(path, _read_cross)
+    cached = cache.read_if_sound(path, read_cross)
     if cached is not None or not request.run:
         return cached
     request.announce_download(other[0], note)
     from simmerge_hub.signatures.probing.dosing.dose import score_mean
 
     measured = score_mean(own, other, probes, response, dtype=dtype)
-    arrays = {name: getattr(measured, name) for name in CROSS_ARRAYS}
-    store.write(cache.use(path), {}, arrays)
-    cache.trim()
+    cache.keep(path, *dump_part(measured))
     return measured
-
-
-def _read_cross(path: Path) -> Cross:
-    _, arrays = store.read(path)
-    return Cross(**{name: arrays[name].array() for name in CROSS_ARRAYS})
 
 
 def _check_outputs(request: Request, measured: Mapping[str, Response]) -> None:

@@ -19,14 +19,14 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import Probed, ProbeSet, Progress, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
-from simmerge_hub.signatures.signing import cache, responses, store
+from simmerge_hub.signatures.signing import cache, responses
 from simmerge_hub.signatures.signing.artifact import (
     DEFAULT_SETTINGS,
     Settings,
     Signature,
     dump_part,
     load,
-    load_sketch,
+    read_sketch,
     save,
 )
 from simmerge_hub.signatures.signing.request import (
@@ -155,7 +155,7 @@ def _read_cached(request: Request, identity: str) -> tuple[Signature | None, dic
     """The structure, and the sketches by task, as far as they are cached."""
     structure = cache.read_if_sound(cache.structure_path(identity, request.settings.entries), load)
     paths = {p.task: _sketch_path(request, identity, p) for p in request.probe_sets}
-    sketches = {task: cache.read_if_sound(path, _read_sketch) for task, path in paths.items()}
+    sketches = {task: cache.read_if_sound(path, read_sketch) for task, path in paths.items()}
     return structure, {task: sketch for task, sketch in sketches.items() if sketch is not None}
 
 
@@ -217,9 +217,8 @@ def _run_missing_probes(
     for probes in missing:
         _check_outputs(checkpoint, probed.sketches[probes.task], probes)
     for probes in missing:
-        path = cache.use(_sketch_path(request, identity, probes))
-        store.write(path, *dump_part(probed.sketches[probes.task]))
-    cache.trim()
+        sketch = probed.sketches[probes.task]
+        cache.keep(_sketch_path(request, identity, probes), *dump_part(sketch))
     return probed
 
 
@@ -248,7 +247,3 @@ def _check_outputs(checkpoint: Checkpoint, sketch: Sketch, probes: ProbeSet) -> 
 
 def _sketch_path(request: Request, identity: str, probes: ProbeSet) -> Path:
     return cache.sketch_path(identity, probes.digest, request.settings.dtype)
-
-
-def _read_sketch(path: Path) -> Sketch:
-    return load_sketch(*store.read(path), path.name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.names import list_first
 from simmerge_hub.weights.adapters.settings import check_settings, unknown_settings
 from simmerge_hub.weights.layers import layer_of
 
@@ -89,10 +90,8 @@ def other_base(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
 def ignored_settings(checkpoint: Checkpoint) -> list[str]:
     """A sentence if an adapter's config says what only a newer PEFT knows; [] if not."""
     unknown = unknown_settings(checkpoint.config)
-    listed = ", ".join(unknown[:3])
-    return [f"{checkpoint.name} has settings of a newer PEFT, not followed: {listed}"] * bool(
-        unknown
-    )
+    said = f"{checkpoint.name} has settings of a newer PEFT, not followed: {list_first(unknown)}"
+    return [said] * bool(unknown)
 
 
 def unaimed_modules(checkpoint: Checkpoint) -> list[str]:
@@ -107,27 +106,27 @@ def unaimed_modules(checkpoint: Checkpoint) -> list[str]:
     unaimed = [module for module in modules if not _is_aimed_at(module, config)]
     if not unaimed:
         return []
-    more = f" and {len(unaimed) - 1} more" if unaimed[1:] else ""
     return [
-        f"{checkpoint.name} holds matrices of {unaimed[0]}{more}, at which its config does not "
-        "aim: PEFT passes over them, here they are added"
+        f"{checkpoint.name} holds matrices of {list_first(unaimed, 1)}, at which its config does "
+        "not aim: PEFT passes over them, here they are added"
     ]
 
 
 def _is_aimed_at(module: str, config: Mapping[str, Any]) -> bool:
     """By PEFT's rules for lists of names; True where the config has a pattern or nothing."""
     excluded, targets = config.get("exclude_modules"), config.get("target_modules")
-    if isinstance(excluded, list) and _is_listed(module, excluded):
+    if isinstance(excluded, list) and is_listed(module, excluded):
         return False
     if not isinstance(targets, list) or module in targets:
         return True
     layers, at = config.get("layers_to_transform"), layer_of(module)
     layers = [layers] if isinstance(layers, int) else layers
     in_layers = not layers or config.get("layers_pattern") or not at or at.number in layers
-    return _is_listed(module, targets) and bool(in_layers)
+    return is_listed(module, targets) and bool(in_layers)
 
 
-def _is_listed(module: str, names: Iterable[str]) -> bool:
+def is_listed(module: str, names: Iterable[str]) -> bool:
+    """PEFT's rule for a list of modules: the name, or its end after a dot."""
     return any(module == name or module.endswith(f".{name}") for name in names)
 
 

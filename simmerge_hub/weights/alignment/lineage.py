@@ -7,7 +7,8 @@ different bases are refused.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import uuid4
 
 from simmerge_hub.errors import (
@@ -23,6 +24,7 @@ from simmerge_hub.hub.resolve import Checkpoint, ModelRef, quantised_origin, res
 from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.shapes import matrix_shape, shapes
 
+T = TypeVar("T")
 GENERATIONS_FOLLOWED = 8
 """How many generations of cards are followed."""
 DISTANCE_LIMIT = 0.9
@@ -81,27 +83,19 @@ def _ancestors(model: Checkpoint) -> list[str]:
     line: list[str] = []
     current: Checkpoint | None = model
     while current is not None and len(current.parents) == 1 and len(line) < GENERATIONS_FOLLOWED:
-        (parent,) = current.parents
+        (parent,), local = current.parents, not current.location.repo
         if parent in (*line, model.name):
             break
-        origin = _origin_of_copy(parent, current)
+        origin = _try(quantised_origin, parent, local=local)
         line += [origin] if origin and origin not in line else [parent]
-        current = _parent(line[-1], current)
+        current = _try(resolve, line[-1], local=local)
     return line
 
 
-def _origin_of_copy(name: str, child: Checkpoint) -> str | None:
-    """What a quantised copy says it was made from; None if it is none, or does not say."""
+def _try(read: Callable[[ModelRef], T], name: str, *, local: bool = True) -> T | None:
+    """What can be read of a name; what is on the Hub cannot name a folder on this machine."""
     try:
-        return quantised_origin(_reference(name, local=not child.location.repo))
-    except (HubError, CheckpointError):
-        return None
-
-
-def _parent(name: str, child: Checkpoint) -> Checkpoint | None:
-    """A parent that can be read; what is on the Hub cannot name a folder on this machine."""
-    try:
-        return resolve(_reference(name, local=not child.location.repo))
+        return read(_reference(name, local=local))
     except (HubError, CheckpointError):
         return None
 
@@ -122,13 +116,6 @@ def _resolve_stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
             f"the models say they were made from {name}, which cannot be read: {error}",
             hint="name a copy of it with --base: the original, if it is quantised",
         ) from error
-
-
-def _try_resolve(name: str) -> Checkpoint | None:
-    try:
-        return resolve(name)
-    except (HubError, CheckpointError):
-        return None
 
 
 def _nearest_in_all(models: Sequence[Checkpoint], lines: list[list[str]]) -> str | None:
@@ -163,7 +150,7 @@ def _check_named(base: Checkpoint, models: Sequence[Checkpoint], lines: list[lis
     for model, line in zip(models, lines, strict=True):
         if model.kind == "full" or not line or _is_on(line, base):
             continue
-        other = _try_resolve(line[0]) if model.location.repo == "" else _parent(line[0], model)
+        other = _try(resolve, line[0], local=not model.location.repo)
         if other is None or other.kind != "full":
             continue
         apart = _cached_distance(base, other)
@@ -181,7 +168,7 @@ def _is_on(line: list[str], base: Checkpoint) -> bool:
 
 def _has_same_content(base: Checkpoint, name: str) -> bool:
     """Whether a repository of another name (a fork, a local copy) holds the same content."""
-    other = _try_resolve(name)
+    other = _try(resolve, name)
     return other is not None and digest(other) == digest(base)
 
 

@@ -19,10 +19,11 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import REPO
 from simmerge_hub.weights.adapters import PREFIX
+from simmerge_hub.weights.adapters.kinds import is_listed
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from simmerge_hub.weights.lora.norms import NormLog, open_norms
-from simmerge_hub.weights.lora.whole import Whole, row_blocks, whole_rows
-from simmerge_hub.weights.shapes import OUTPUT_CODES
+from simmerge_hub.weights.lora.whole import HELD_ENTRIES, Whole, whole_rows
+from simmerge_hub.weights.shapes import OUTPUT_CODES, row_blocks
 from simmerge_hub.weights.writing.partial import Partial, partial_folder
 from simmerge_hub.weights.writing.shards import (
     Entry,
@@ -190,14 +191,9 @@ def _target_modules(merge: AdapterMerge) -> list[str]:
     plain = all(isinstance(each, list) for each in stated)
     if plain and not any(each.get(key) for each in configs for key in TARGET_FILTERS):
         union = {target for each in stated for target in each or ()}
-        if all(_is_target(name, union) for name in names):
+        if all(is_listed(name, union) for name in names):
             return sorted(union)
     return sorted(names)
-
-
-def _is_target(name: str, targets: set[str]) -> bool:
-    """PEFT's rule for a list: the name, or its end after a dot."""
-    return any(name == target or name.endswith(f".{target}") for target in targets)
 
 
 def _shard(merge: AdapterMerge, metadata: Mapping[str, str]) -> Shard:
@@ -260,7 +256,7 @@ def _write_module(
 
 
 def _write_whole(merge: AdapterMerge, tensor: Whole, write: Write) -> None:
-    for low, high in row_blocks(tensor.shape):
+    for low, high in row_blocks(tensor.shape, HELD_ENTRIES):
         rows = whole_rows(merge.sources, tensor, low, high)
         write(tensor.name, low, _round(rows, tensor.name, tensor.dtype))
 

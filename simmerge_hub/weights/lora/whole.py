@@ -14,7 +14,7 @@ from torch import Tensor
 from simmerge_hub.errors import AlignmentError, OperatorError
 from simmerge_hub.hub.files.headers import TensorHeader
 from simmerge_hub.weights.lora.sources import Source, read_rows_of
-from simmerge_hub.weights.shapes import matrix_shape, stored_dtype
+from simmerge_hub.weights.shapes import row_blocks, stored_dtype
 
 HELD_ENTRIES = 2**22
 """Entries held at a time (at least one row)."""
@@ -59,7 +59,7 @@ def compare_values(sources: Sequence[Source], tensor: Whole) -> Whole:
     Raises:
         AlignmentError: they differ, and cannot be averaged.
     """
-    if all(_have_same_rows(sources, tensor, low, high) for low, high in row_blocks(tensor.shape)):
+    if all(_have_same_rows(sources, tensor, *b) for b in row_blocks(tensor.shape, HELD_ENTRIES)):
         return replace(tensor, weights=None)
     if tensor.weights is None:
         raise _unmergeable_error(" and ".join(sources[i].name for i in tensor.origins), tensor.name)
@@ -75,13 +75,6 @@ def whole_rows(sources: Sequence[Source], tensor: Whole, low: int, high: int) ->
     for part, weight in zip(parts, tensor.weights, strict=True):
         total = total + part * weight
     return total
-
-
-def row_blocks(shape: Sequence[int]) -> list[tuple[int, int]]:
-    """The row ranges in which a tensor of this shape is worked through."""
-    rows, cols = matrix_shape(shape)
-    step = max(1, HELD_ENTRIES // max(1, cols))
-    return [(low, min(low + step, rows)) for low in range(0, rows, step)]
 
 
 def _match_tensor(sources: Sequence[Source], name: str, weights: Sequence[float] | None) -> Whole:

@@ -7,18 +7,15 @@ A line is written at once and whole; a torn last line is dropped, and so is the 
 A zoo may grow, or some of its models be trained again: only their pairs are then dropped.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.selector.tables.lines import read_whole_lines
+from simmerge_hub.selector.tables.lines import add_line, read_whole_lines, start_lines
 from simmerge_hub.selector.tables.outcomes import Outcome
 
 Pair = tuple[str, str]
-
-
 Digest = Callable[[Pair], str | None]
 """A pair -> what its rows follow from; None if one of the models is no longer there."""
 
@@ -39,20 +36,17 @@ def start(
     path: Path, digest: str, rows_by_pair: Mapping[Pair, Iterable[Outcome]], of: Digest
 ) -> None:
     """A journal that holds `rows_by_pair`, in place of the former one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps({"journal": digest}) + "\n")
-    for pair, rows in rows_by_pair.items():
-        add(fresh, pair, rows, of)
-    fresh.replace(path)
+    lines = (_line(pair, rows, of) for pair, rows in rows_by_pair.items())
+    start_lines(path, [{"journal": digest}, *lines])
 
 
 def add(path: Path, pair: Pair, rows: Iterable[Outcome], of: Digest) -> None:
     """One line more."""
-    plain = [asdict(row) for row in rows]
-    line = json.dumps({"pair": list(pair), "of": of(pair), "rows": plain})
-    with path.open("a") as file:
-        file.write(line + "\n")
+    add_line(path, _line(pair, rows, of))
+
+
+def _line(pair: Pair, rows: Iterable[Outcome], of: Digest) -> dict[str, Any]:
+    return {"pair": list(pair), "of": of(pair), "rows": [asdict(row) for row in rows]}
 
 
 def _pair(line: Mapping[str, Any]) -> Pair:

@@ -23,6 +23,7 @@ from simmerge_hub.planning.words.decision import Other
 from simmerge_hub.recipe import Recipe, Source
 from simmerge_hub.recipe.why import MEANINGS, Status
 from simmerge_hub.selector.predictor.ranking import Ranking
+from simmerge_hub.units import spell_interval
 from tests import rankings
 from tests.rankings import DECIDED, LESS, MORE
 
@@ -154,7 +155,7 @@ def test_the_best_for_a_task_alone_is_named_as_the_table_names_it(
     recorded = yaml.safe_load(made.to_yaml())["why"]
     assert f"For math alone: {LESS.label} over linear by 0.40" in recorded["reason"]
     (same,) = [each for each in recorded["predictions"] if each["merge"] == LESS.label]
-    assert show.interval(same["tasks"]["math"]) == row[3].strip()
+    assert spell_interval(same["tasks"]["math"]) == row[3].strip()
 
 
 SAID = {

@@ -114,7 +114,7 @@ def test_an_expert_who_is_not_there() -> None:
     assert caught.value.hint == "name one of: org/a, org/b"
     with pytest.raises(ProbeError) as caught:
         tasks_of([model("math"), model("code")], Tasks(experts={"math": "mth"}))
-    assert caught.value.hint == "name one of: org/math, org/code; did you mean org/math?"
+    assert caught.value.hint == "name one of: org/math, org/code; did you mean math?"
 
 
 def test_a_task_that_is_misspelled() -> None:

@@ -8,10 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from simmerge_hub.cli import show
+from simmerge_hub.names import list_first
 from simmerge_hub.planning.choice import CAUTION, Order
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.find.shortlist import GOOD
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Status
+from simmerge_hub.units import spell_interval
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.ask.tasks import Task
@@ -105,7 +107,7 @@ def _merges(plan: "Plan", *, numbered: bool) -> Table:
     for number, choice in enumerate(choices, 1):
         spreads = {heading: plan.verdict.value(choice)} | choice.spreads()
         cells = [
-            show.interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
+            spell_interval(spreads[column]) if roomy or not place else f"{spreads[column][0]:.2f}"
             for place, column in enumerate(columns)
         ]
         how = ["tried" if choice.label in plan.tried else "predicted"] if both else []
@@ -160,7 +162,7 @@ def _task(task: "Task", standing: "Standing") -> None:
     reasons = decisive(standing.contributions)
     if standing.best is not None:
         label, spread = standing.best
-        best = f"best for it alone: {label}, {show.interval(spread)}"
+        best = f"best for it alone: {label}, {spell_interval(spread)}"
         over = f", over {standing.next_best} by {standing.lead:.2f}" if standing.next_best else ""
         line(f"{best}{over}{', because (with what each adds)' if reasons else ''}", mark=" ")
     for each in reasons:
@@ -211,7 +213,7 @@ def _survey(survey: "Survey", plan: "Plan") -> None:
     )
     show.OUT.print(_shortlist(survey, plan.tasks))
     for reason, names in fold(survey.dropped).items():
-        line(f"{reason}: {_several(names)}", mark="-", style="dim")
+        line(f"{reason}: {list_first(names, NAMES)}", mark="-", style="dim")
     reading, signing = (plan.seconds.get(what, 0.0) for what in ("reading", "signing"))
     line(f"read in {reading:.1f} s, signed in {signing:.1f} s", style="dim")
     line("")
@@ -249,10 +251,5 @@ def _shortlist(survey: "Survey", tasks: "Sequence[Task]") -> Table:
         good = [task for task in scores if scores[task] >= GOOD * best[task]]
         good.sort(key=lambda task: -scores[task])
         told = [f"{task} {scores[task]:.2f}" for task in good] or [named.get(name, "nothing")]
-        table.add_row(escape(name), escape(_several(told)))
+        table.add_row(escape(name), escape(list_first(told, NAMES)))
     return table
-
-
-def _several(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
-    return ", ".join(names[:NAMES]) + more

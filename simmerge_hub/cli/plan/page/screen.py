@@ -13,6 +13,7 @@ from rich.text import Text
 from simmerge_hub.cli import show
 from simmerge_hub.planning.words.html import EXPECTED
 from simmerge_hub.planning.words.names import shorten
+from simmerge_hub.units import spell_percent, spell_shares
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
@@ -63,8 +64,8 @@ def _bars(decision: "Decision") -> Table:
     bars = decision.bars
     label = max([LABEL - 1, *(cell_len(bar.task) + 2 for bar in bars)])
     label = min(label, LONGEST_LABEL, show.OUT.width // 3)
-    middle = max((len(_whole(bar.spread[0])) for bar in bars if bar.spread), default=0)
-    numbers = [_numbers(bar, middle) for bar in bars]
+    middle = max((len(spell_percent(bar.spread[0])) for bar in bars if bar.spread), default=0)
+    numbers = [spell_shares(b.spread, middle) if b.spread else "not known" for b in bars]
     left = max(show.OUT.width - label - max(map(len, numbers), default=0) - 3, CELLS[-1] + 1)
     cells, experts = _share(left, [bar.expert for bar in bars])
     table = Table.grid(padding=(0, 1, 0, 0))
@@ -100,18 +101,6 @@ def _drawn(bar: "Bar", cells: int) -> Text:
     full, most = (min(cells, round(cells * value)) for value in (middle, high))
     drawn = Text(FULL * full, "green" if middle >= 0.5 else "yellow")
     return drawn.append(MAYBE * (most - full)).append(NONE * (cells - most), "dim")
-
-
-def _numbers(bar: "Bar", width: int) -> str:
-    """What is expected, in at least `width` columns, and the range of what is possible."""
-    if bar.spread is None:
-        return "not known"
-    middle, low, high = map(_whole, bar.spread)
-    return f"{middle:>{width}} % ({low}–{high})"
-
-
-def _whole(share: float) -> str:
-    return f"{100 * share:.0f}"
 
 
 def _others(columns: Sequence[str], others: "Sequence[Other]") -> Group:

@@ -15,8 +15,6 @@ from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 from simmerge_hub.signatures.merged.kept import Kept
 
 TRIED = Path(__file__).parent / "tried.json"
-INPUTS = ("weighted", "probability", "regained")
-"""What is read of `Kept`, in order."""
 DEVIATIONS = 1.645
 """Standard deviations that 90 % of a normal error lie within."""
 REGAINED = (-0.5, 1.2)
@@ -29,7 +27,7 @@ class Line:
 
     Args:
         intercept: at 0 everywhere.
-        weights: of INPUTS, then of the predicted gain where it is read.
+        weights: of what `read_inputs` gives, then of the predicted gain where it is read.
         radius: half-width of the interval that holds `coverage` of models left out.
     """
 
