@@ -173,7 +173,7 @@ def test_what_only_weights_or_only_the_config_have_is_said(tmp_path: Path) -> No
     one = layout(tmp_path, {"num_hidden_layers": 1, "attention_bias": True})
     passed, made_up = check_config(one).notes
     assert passed.startswith("transformers passes over model.layers.1.")
-    assert made_up.startswith("a stores no model.layers.0.self_attn.q_proj.bias (and 3 more)")
+    assert made_up.startswith("a stores no model.layers.0.self_attn.q_proj.bias and 3 more")
     assert not check_config(layout(tmp_path / "true", {})).notes
 
 

@@ -13,7 +13,8 @@ from simmerge_hub.hub.files.cached import is_cached, local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import read_spans
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.loaded.names import is_made_anew, list_first
+from simmerge_hub.names import list_first
+from simmerge_hub.weights.loaded.names import is_made_anew
 
 RUNNING = re.compile(r"(.*\.)?running_(mean|var)")
 """Names of what batch normalisation counts over batches."""
@@ -47,12 +48,12 @@ def buffer_notes(reference: Checkpoint, models: Sequence[Checkpoint]) -> Iterato
         if apart:
             yield (
                 f"whole numbers are copied from {reference.name}, and {model.name} has others or "
-                f"none: {list_first(apart)}"
+                f"none: {list_first(apart, 1)}"
             )
         if more:
             yield (
                 f"whole numbers of {model.name} are left out, for {reference.name} has none such: "
-                f"{list_first(more)}"
+                f"{list_first(more, 1)}"
             )
 
 
@@ -64,12 +65,12 @@ def running_notes(merged: Iterable[str]) -> Iterator[str]:
     if running:
         yield (
             "running statistics of batch normalisation are merged as weights are: "
-            f"{list_first(running)}; run the merge over some data in training mode to count anew"
+            f"{list_first(running, 1)}; run the merge over some data in training mode to count anew"
         )
     if counted:
         yield (
             "codebooks of vector quantisers, moving averages of what they were given, are merged "
-            f"as weights are: {list_first(counted)}; codes that one of the models made may mean "
+            f"as weights are: {list_first(counted, 1)}; codes that one of the models made may mean "
             "something else to the merge"
         )
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
+from simmerge_hub.names import list_first
 from simmerge_hub.weights.layers import layer_of, main_stack
 from simmerge_hub.weights.loaded.model import find_embedding
-from simmerge_hub.weights.loaded.names import is_made_anew, is_spare, list_first
+from simmerge_hub.weights.loaded.names import is_made_anew, is_spare
 from simmerge_hub.weights.loaded.origins import Origin
 
 if TYPE_CHECKING:
@@ -48,11 +49,12 @@ def count_notes(
     spare = [n for n in passed if layer_of(n) or not in_layers]
     if spare:
         yield (
-            f"transformers passes over {list_first(spare)} of {name}: its config.json describes "
+            f"transformers passes over {list_first(spare, 1)} of {name}: its config.json describes "
             "no such tensors"
         )
     if made_up:
-        yield f"{name} stores no {list_first(made_up)}: transformers makes up what its config has"
+        lacks = list_first(made_up, 1)
+        yield f"{name} stores no {lacks}: transformers makes up what its config has"
 
 
 def _list_made_up(model: PreTrainedModel, origins: Mapping[str, Origin]) -> list[str]:
@@ -112,10 +114,10 @@ def _no_layer_error(
     if not lost:
         return None
     passed = list_matrices(_list_passed(model, shapes, origins), shapes)
-    beside = f", and passes over {list_first(passed)}" if passed else ""
+    beside = f", and passes over {list_first(passed, 1)}" if passed else ""
     return AlignmentError(
-        f"{name} stores no {list_first(lost)}, which a model of its config has: transformers would "
-        f"make that up{beside}",
+        f"{name} stores no {list_first(lost, 1)}, which a model of its config has: transformers "
+        f"would make that up{beside}",
         hint="rename what is stored in copies of the models to what transformers calls it, or "
         "correct their config.json; fetch them again if a file is incomplete; if code of their own "
         "loads them, write `custom_code: true` into the recipe",

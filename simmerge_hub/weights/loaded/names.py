@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from simmerge_hub.hub.files.headers import TensorHeader
@@ -57,11 +57,6 @@ def is_made_anew(name: str) -> bool:
         name: of the stored tensor.
     """
     return bool(RECOMPUTED.fullmatch(name) or FIXED.fullmatch(name))
-
-
-def list_first(names: Sequence[str]) -> str:
-    """The first of these names, and how many more there are."""
-    return f"{names[0]} (and {len(names) - 1} more)" if names[1:] else names[0]
 
 
 def rename_like(
