@@ -54,6 +54,17 @@ def file_sha256(checkpoint: Checkpoint, name: str) -> str:
     return stated or hash_path(local_file(checkpoint.location, name), "sha256")
 
 
+def weights_of(checkpoint: Checkpoint) -> tuple[object, ...]:
+    """Of two checkpoints of one kind equal if they hold the same weight files, whatever the rest.
+
+    Of adapters what scales their deltas counts too.
+    """
+    files = sorted({header.file for header in checkpoint.tensors.values()})
+    hashes = tuple(file_sha256(checkpoint, name) for name in files)
+    scale = [str(checkpoint.config.get(key)) for key in ("r", "lora_alpha", "use_rslora")]
+    return (checkpoint.kind, hashes, *(scale if checkpoint.kind == "adapter" else ()))
+
+
 def _counted_files(checkpoint: Checkpoint) -> list[str]:
     """The files that make a checkpoint what it is."""
     return sorted(
