@@ -40,6 +40,13 @@ class DocumentError(ValueError):
     """What is wrong with a text, for a sentence that begins with its name."""
 
 
+def explain(error: Exception) -> str:
+    """What is wrong with a file, for a sentence that has its name: `No such file or directory`."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
+
+
 class SeveralDocuments(DocumentError):
     """A YAML text of more than one document."""
 

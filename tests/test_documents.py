@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from simmerge_hub.documents import (
     DocumentError,
     SeveralDocuments,
+    explain,
     plain,
     read_json,
     read_json_object,
@@ -172,3 +174,11 @@ def test_numbers_as_json_writes_them_are_read(number: float) -> None:
 )
 def test_the_two_parts_of_a_card(card: str, front: str, body: str) -> None:
     assert split_card(card) == (front, body)
+
+
+def test_what_is_wrong_is_said_without_numbers_of_errors(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as missing:
+        (tmp_path / "nowhere").read_text()
+    assert explain(missing.value) == "No such file or directory"
+    assert explain(KeyError("version")) == "it has no 'version'"
+    assert explain(ValueError("line 1: no")) == "line 1: no"

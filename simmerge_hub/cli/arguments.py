@@ -17,6 +17,7 @@ from simmerge_hub.names import suggest
 
 REFERENCE = "org/name, org/name@revision or a folder"
 WRONG_CHOICE = re.compile(r"invalid choice: '?([^' ]*)'?")
+LAST_PORT = 65535
 LONGEST_USAGE = 6
 """Rows of a usage that is printed before what is wrong."""
 
@@ -184,6 +185,13 @@ def positive(text: str) -> int:
     """A whole number above zero."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """A number that a port may have."""
+    if not text.isdecimal() or not 1 <= int(text) <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: they are 1 to {LAST_PORT}")
     return int(text)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.cli import arguments, results, show
-from simmerge_hub.errors import HubError, MissingExtra
+from simmerge_hub.errors import HubError, MissingExtra, RequestError
 
 MODELS = ("nano/math", "nano/multilingual")
 """The pair of packaged models whose merge answers most: benchmarks/demo_pairs.json has them all."""
@@ -34,7 +34,7 @@ def options(commands: Any) -> None:
     )
     command.add_argument("--dir", metavar="DIR", help="keep the Hub and the merge in this folder")
     command = arguments.command(commands, "ui", ui, "plan, merge and push in a browser")
-    command.add_argument("--port", type=arguments.positive, help="default: a free one from 7860 on")
+    command.add_argument("--port", type=arguments.port, help="default: a free one from 7860 on")
     command = arguments.command(
         commands, "space", space, "publish the page as a Space, in one commit"
     )
@@ -131,12 +131,19 @@ def _say(command: str) -> None:
 def ui(*, port: int | None) -> None:
     """`simmerge-hub ui`: until it is interrupted or told to end; what it merged is deleted then."""
     _demand_gradio()
-    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with show.status("starting"):
         from simmerge_hub.space.app import launch
         from simmerge_hub.space.merges import clear
 
-        page, address = launch(port=port)
+        try:
+            page, address = launch(port=port)
+        except OSError as error:
+            busy = f"port {port}" if port else "any port from 7860 on"
+            raise RequestError(
+                f"cannot listen on {busy}: in use, or not for this account",
+                hint="choose another --port",
+            ) from error
+    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)
     show.line(address)
     show.note("open it in a browser; stop it with Ctrl-C")
     try:

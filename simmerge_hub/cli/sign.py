@@ -199,6 +199,8 @@ def _push(request: "Request", signed: "Signed", to: str | None) -> dict[str, Any
 
 
 def _print(row: dict[str, Any], publishing: bool) -> None:
+    from simmerge_hub.hub.upload.publish import Commit
+
     speed = row["tokens_per_second"]
     show.line(
         f"{row['model']}: {spell_bytes(row['bytes'])} in {row['seconds']:.1f} s; "
@@ -208,4 +210,4 @@ def _print(row: dict[str, Any], publishing: bool) -> None:
     if publishing and row["pushed"] is None:
         show.note("published there already: nothing was pushed")
     elif publishing:
-        show.note(f"pushed in one commit, {row['pushed']['oid'][:12]}: {row['pushed']['url']}")
+        show.commit(Commit(**row["pushed"]))

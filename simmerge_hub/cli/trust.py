@@ -169,7 +169,7 @@ def _print_record(record: "MergeRecord") -> None:
     show.OUT.print()
     name = shlex.quote(record.name)
     rows = [
-        ("redo", f"simmerge-hub merge {name} -o redone"),
+        ("redo", _speak_of_redoing(record) or f"simmerge-hub merge {name} -o redone"),
         ("check", f"simmerge-hub verify {name}"),
     ]
     if record.planned:
@@ -177,6 +177,14 @@ def _print_record(record: "MergeRecord") -> None:
         merge = ("or merge" if against else "next", f"simmerge-hub merge {name} -o merged")
         rows = [*([("rather", against)] if against else []), merge]
     show.OUT.print(show.paragraphs(rows, LABEL))
+
+
+def _speak_of_redoing(record: "MergeRecord") -> str:
+    """Why a merge cannot be redone by its name alone; "" where it can."""
+    folders = [parent.name for parent in record.parents if parent.state == "folder"]
+    if not folders:
+        return ""
+    return f"only with the folders: copy its recipe, and add folder: PATH to {', '.join(folders)}"
 
 
 def _speak_against(record: "MergeRecord") -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -204,7 +205,7 @@ def merge(
         show.commit(commit)
     elif not redo:
         needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
-        show.note(f"next: simmerge-hub push {report.folder} org/name{needed}")
+        show.note(f"next: simmerge-hub push {shlex.quote(str(report.folder))} org/name{needed}")
 
 
 def _stream(

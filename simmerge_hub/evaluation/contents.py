@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from simmerge_hub.documents import explain
 from simmerge_hub.errors import EvaluationError
 from simmerge_hub.hub.files.hashes import hash_contents
 
@@ -31,7 +32,7 @@ def path_digest(path: Path) -> str:
     try:
         parts = [f"{name} {_file_digest(file)}\n" for name, file in _files(path)]
     except OSError as error:
-        raise EvaluationError(f"{path} cannot be read: {error}") from error
+        raise EvaluationError(f"{path} cannot be read: {explain(error)}") from error
     return hashlib.sha256("".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 

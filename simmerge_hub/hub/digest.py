@@ -54,6 +54,21 @@ def file_sha256(checkpoint: Checkpoint, name: str) -> str:
     return stated or hash_path(local_file(checkpoint.location, name), "sha256")
 
 
+def weights_of(checkpoint: Checkpoint) -> tuple[object, ...]:
+    """Of two repositories, or two folders, equal if they hold the same weight files.
+
+    Of adapters what scales their deltas counts too. Nothing is read that is not read anyway: the
+    Hub states a sha256, and a folder is known by BLAKE3, so that one never equals the other.
+    """
+    files = sorted({header.file for header in checkpoint.tensors.values()})
+    hashes = tuple(
+        checkpoint.files[name].sha256 or hash_path(local_file(checkpoint.location, name), "blake3")
+        for name in files
+    )
+    scale = [str(checkpoint.config.get(key)) for key in ("r", "lora_alpha", "use_rslora")]
+    return (checkpoint.kind, hashes, *(scale if checkpoint.kind == "adapter" else ()))
+
+
 def _counted_files(checkpoint: Checkpoint) -> list[str]:
     """The files that make a checkpoint what it is."""
     return sorted(

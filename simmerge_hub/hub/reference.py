@@ -1,6 +1,7 @@
 """A reference -> the files it names: a repository pinned to a commit, or a folder here."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +117,9 @@ def _is_there(path: Path, kind: Callable[[Path], bool] = Path.is_dir) -> bool:
 def _no_folder(text: str) -> RepoNotFound:
     hint = "name the folder that it is in"
     if text.endswith((".yaml", ".yml")):
-        hint = f"what a plan or recipe makes is one: simmerge-hub merge {text} -o FOLDER"
+        hint = (
+            f"what a plan or recipe makes is one: simmerge-hub merge {shlex.quote(text)} -o FOLDER"
+        )
     return RepoNotFound(f"{text} is a file, and a model is a folder or a repository", hint=hint)
 
 

@@ -97,7 +97,7 @@ def load_measurements(path: Path) -> list[Measurement]:
     """
     try:
         header, *entries = [entry for _, entry in read_lines(path)]
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise PredictorError(f"{path} is not a table of measurements: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)
     try:

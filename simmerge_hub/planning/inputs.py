@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from simmerge_hub.errors import AlignmentError
+from simmerge_hub.hub.digest import weights_of
 from simmerge_hub.hub.evaluations import read_evaluations
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.planning.ask.options import Tasks
@@ -81,6 +82,7 @@ def pin(
     said = base_notes(models, origin)
     alike = conform(models, origin)
     aligned = align_strict(alike.models, alike.base)
+    _check_copies(models, origin)
     twice = _notes_of_bases(alike)
     tasks, dropped = tasks_of(models, asked, probed=probed)
     if probed:
@@ -124,6 +126,19 @@ def check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
             raise AlignmentError(
                 f"{other.ref} and {checkpoint.ref} are both called {checkpoint.name}",
                 hint="rename one of them, or push it to a repository of another name",
+            )
+
+
+def _check_copies(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
+    """A copy under another name adds nothing, whatever would be predicted of such a pair."""
+    seen: dict[object, Checkpoint] = {}
+    for checkpoint in [*([base] if base else []), *models]:
+        other = seen.setdefault(weights_of(checkpoint), checkpoint)
+        if other is not checkpoint:
+            raise AlignmentError(
+                f"{checkpoint.name} has the same weights as {other.name}: merging them changes "
+                "nothing",
+                hint="name each model once, under one of its names",
             )
 
 

@@ -177,14 +177,14 @@ def _why_without(name: str, ranked: Sequence[Choice], order: Order) -> str:
 def _unmet(objective: Objective, closest: Choice) -> ObjectiveError:
     wanted = " and ".join(f"{least:g} on {task}" for task, least in objective.keep.items())
     reached = {task: closest.spreads()[task][0] for task in objective.keep}
-    seen = ", ".join(f"{utility:.2f} on {task}" for task, utility in reached.items())
     possible = {task: math.floor(100 * utility) / 100 for task, utility in reached.items()}
+    seen = ", ".join(f"{share:.2f} on {task}" for task, share in possible.items())
     less = " ".join(f"--keep {task}={share:g}" for task, share in possible.items())
     some = f"ask for less ({less}), or" if min(possible.values()) > 0 else "ask for less, or"
     task = next(iter(objective.missing(closest.spreads())))
     return ObjectiveError(
         f"no merge is predicted to keep {wanted}; the closest is {closest.label} with {seen}",
-        hint=f"{some} favour a task without a demand: --weight {task}=2",
+        hint=f"{some} favour it instead of a demand: --weight {task}=2",
     )
 
 

@@ -57,7 +57,8 @@ def _resolve(wanted: Source) -> Checkpoint:
         raise RecipeError(
             f"{wanted.name} was a folder, and recipes keep no path of one "
             f"(digest {wanted.digest[:19]})",
-            hint="add `folder: <path>` to its entry if you have it; the digest will be checked",
+            hint="if you have it, copy the recipe into a file and add `folder: PATH` to its entry "
+            "there; the digest will be checked",
         )
     return resolve(ModelRef(repo=wanted.repo, revision=wanted.commit or None, folder=wanted.folder))
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from simmerge_hub.documents import read_yaml
+from simmerge_hub.documents import explain, read_yaml
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.zoo.real.domains import find_task
 from simmerge_hub.zoo.tasks import DOMAINS, Task, task
@@ -119,7 +119,7 @@ def load_catalogue(path: Path) -> Catalogue:
         return _catalogue(read_yaml(path.read_text()))
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecipeError(
-            f"{path} is not a zoo: {error}", hint="compare it with recipes/zoo-demo.yaml"
+            f"{path} is not a zoo: {explain(error)}", hint="compare it with recipes/zoo-demo.yaml"
         ) from error
 
 

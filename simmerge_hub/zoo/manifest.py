@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from simmerge_hub.documents import explain
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.files.hashes import hash_contents
 from simmerge_hub.zoo.real.precision import running_dtype
@@ -109,7 +110,7 @@ def load_manifest(folder: Path) -> Manifest:
         return Manifest(folder=folder, models=models, **fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{folder} is not a zoo: {error}", hint="build one with simmerge-hub zoo build"
+            f"{folder} is not a zoo: {explain(error)}", hint="build one with simmerge-hub zoo build"
         ) from error
 
 

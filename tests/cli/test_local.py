@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,9 +130,29 @@ def test_what_is_asked_of_a_space_is_handed_on(
     assert "http://hub/spaces/org/name" in capsys.readouterr().out
 
 
-def test_a_port_is_a_number() -> None:
+@pytest.mark.parametrize("port", ["http", "0", "65536", "-1"])
+def test_a_port_is_a_number(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["ui", "--port", "http"])
+        main(["ui", "--port", port])
+    assert "usage" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not in the words of gradio, which speak of its own variables."""
+
+    def refuse(*, port: int | None) -> None:
+        raise OSError(f"Cannot find empty port in range: {port}-{port}.")
+
+    for name in ("app", "merges"):
+        page = SimpleNamespace(launch=refuse, clear=None)
+        monkeypatch.setitem(sys.modules, f"simmerge_hub.space.{name}", page)
+    monkeypatch.setattr(local, "find_spec", lambda name: name)
+    assert main(["ui", "--port", "8123"]) == 1
+    said = capsys.readouterr().err
+    assert "error: cannot listen on port 8123: in use, or not for this account" in said
+    assert "hint: choose another --port" in said
 
 
 @pytest.mark.parametrize("command", [["demo"], ["localhub", "--dir", "hub"]], ids=" ".join)

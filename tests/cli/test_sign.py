@@ -43,6 +43,16 @@ def test_written_and_pushed(repo: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert "published there already: nothing was pushed" in capsys.readouterr().err
 
 
+def test_a_pull_request_is_called_one(
+    repo: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_visitor")
+    for _ in range(2):  # the second finds the first
+        assert main(["sign", repo, "--signals", "structural", "--push"]) == 0
+        said = capsys.readouterr().err
+        assert "proposed in a pull request" in said and "pushed" not in said
+
+
 def test_a_data_set_implies_pushing(
     repo: str, org: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

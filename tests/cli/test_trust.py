@@ -168,6 +168,22 @@ def test_show_of_a_recipe_names_no_files(
     assert "a folder" in said
 
 
+def test_a_merge_of_folders_is_not_said_to_be_redone_by_its_name(
+    recipe: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said to be typed next is quoted, and goes on."""
+    monkeypatch.setenv("COLUMNS", "400")
+    output = str(recipe.parent / "my merge")
+    assert main(["merge", str(recipe), "-o", output]) == 0
+    assert f"next: simmerge-hub push '{output}' org/name" in capsys.readouterr().err
+    assert main(["show", output]) == 0
+    said = capsys.readouterr().out
+    assert "-o redone" not in said
+    assert "only with the folders: copy its recipe, and add folder: PATH to " in said
+    assert main(["merge", output, "-o", str(recipe.parent / "again")]) == 1
+    assert "copy the recipe into a file and add `folder: PATH`" in capsys.readouterr().err
+
+
 def test_where_a_merge_goes_is_said_whole(recipe: Path, org: str, capsys: Captured) -> None:
     nano.push(recipe.parent / "a", f"{org}/a")
     text = recipe.read_text().replace(f"folder: {recipe.parent / 'a'}", f"model: {org}/a")

@@ -43,6 +43,19 @@ def test_two_folders_of_one_name_are_told_apart_in_words(tmp_path: Path) -> None
         pin([CODE, str(other)], BASE, Tasks(experts=EXPERTS))
 
 
+@pytest.mark.parametrize("original", [CODE, BASE])
+def test_a_copy_under_another_name_makes_no_pair(tmp_path: Path, original: str) -> None:
+    """Nor if only its card or its config differs: something would be predicted of the pair."""
+    copy = tmp_path / "copy"
+    shutil.copytree(original, copy)
+    (copy / "README.md").write_text("Mine.")
+    said = f"copy has the same weights as {Path(original).name}: merging them changes nothing"
+    with pytest.raises(AlignmentError, match=said):
+        pin([CODE, str(copy)], BASE, Tasks(experts=EXPERTS))
+    with pytest.raises(AlignmentError, match=said):
+        pin([CODE, MATH, str(copy)], BASE, Tasks(experts=EXPERTS))
+
+
 def test_an_expert_may_be_named_as_it_was_given(tmp_path: Path) -> None:
     models = [resolve(CODE), resolve(MATH)]
     tasks, _ = tasks_of(models, Tasks(experts={"code": CODE, "math": "math"}))

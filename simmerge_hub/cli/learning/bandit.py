@@ -1,6 +1,7 @@
 """bandit init, suggest, report, add, status."""
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning import tables
+from simmerge_hub.documents import explain
 from simmerge_hub.errors import BanditError, PredictorError, RequestError
 from simmerge_hub.names import list_first
 from simmerge_hub.units import spell_count
@@ -159,7 +161,7 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
         show.data([_fields(suggestion) for suggestion in suggestions])
         return
     tables.suggestions(suggestions)
-    show.note(f"next: simmerge-hub bandit report {reference} {suggestions[0].id}=GAIN")
+    show.note(f"next: simmerge-hub bandit report {shlex.quote(reference)} {suggestions[0].id}=GAIN")
 
 
 def _questions(table: "FeatureTable") -> "list[Asked]":
@@ -200,7 +202,8 @@ def report(
     reported = [*gains, *(_read_gains(file) if file else ())]
     if not reported and not retrain:
         raise RequestError(
-            "nothing to report", hint=f"simmerge-hub bandit report {reference} s000001=0.81"
+            "nothing to report",
+            hint=f"simmerge-hub bandit report {shlex.quote(reference)} s000001=0.81",
         )
     if retrain:
         sharing.look(reference)  # what cannot be read is refused before anything is reported
@@ -235,7 +238,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
         sets = " ".join(f"--set {each.strip()}" for each in inside.rstrip(")").split(",") if each)
         raise RequestError(
             f"{operator!r} is an arm, and an operator is asked for; nothing was added",
-            hint=f"simmerge-hub bandit add {reference} {name} {sets}".rstrip(),
+            hint=f"simmerge-hub bandit add {shlex.quote(reference)} {name} {sets}".rstrip(),
         )
     parameters = dict(given)
     if len(parameters) < len(given):
@@ -296,7 +299,9 @@ def _read_gains(file: str) -> list[tuple[str, float]]:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BanditError(f"{file} cannot be read: {error}", hint="lines of ID=GAIN") from error
+        raise BanditError(
+            f"{file} cannot be read: {explain(error)}", hint="name a file of lines ID=GAIN"
+        ) from error
     gains = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

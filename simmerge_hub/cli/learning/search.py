@@ -1,5 +1,6 @@
 """search: the best merge of some models within so many evaluations."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def run(
         f"scores, mean over {', '.join(name for name, _ in tasks)}; {len(found.attempts)} merges, "
         f"{found.spent:.2f} evaluations"
     )
-    show.note(f"written to {folder}; next: simmerge-hub push {merged} org/name")
+    show.note(f"written to {folder}; next: simmerge-hub push {shlex.quote(str(merged))} org/name")
 
 
 def _line(attempt: "Attempt", models: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simmerge_hub.errors import RequestError
 from simmerge_hub.selector.tables.lines import read_whole_lines, start_lines
 
 Point = Mapping[str, Any]
@@ -38,10 +39,20 @@ class Attempt:
 
 def read_state(path: Path, of: str) -> tuple[list[Attempt], tuple[Point, ...]]:
     """The attempts that the file holds, and the points that they began with; none if it is not
-    there, or of something else."""
+    there.
+
+    Raises:
+        RequestError: it holds attempts of something else, which were paid for.
+    """
     lines = list(read_whole_lines(path))
-    if not lines or lines[0].get("of") != of:
+    if len(lines) < 2:
         return [], ()
+    if lines[0].get("of") != of:
+        raise RequestError(
+            f"{path.parent} holds another search: of other models, tasks or prompts, or of models "
+            "that have changed since",
+            hint="name another folder: -o DIR; or remove this one, if it is not needed",
+        )
     return [Attempt(**entry) for entry in lines[1:]], tuple(lines[0]["starts"])
 
 

@@ -56,11 +56,11 @@ def run_quest(
         quest: how it goes.
         try_point: makes a merge and scores it.
         state: the file that keeps attempts; a search that was cut off goes on from there.
-        of: digest of what attempts follow from; a state of something else is begun anew.
+        of: digest of what attempts follow from.
         tell: called with every attempt, and what is spent.
 
     Raises:
-        RequestError: the budget pays for no merge.
+        RequestError: the budget pays for no merge, or the state is another search's.
     """
     dearest = 1 + 1 / FIRST_RUNG
     if quest.budget < dearest:

@@ -89,7 +89,7 @@ def search(
 
     Raises:
         MissingExtra: Optuna is not installed.
-        RequestError: the budget pays for no merge.
+        RequestError: the budget pays for no merge, or the folder holds another search.
         EvaluationError: no merge could be made and evaluated.
     """
     check_optuna()

@@ -138,7 +138,9 @@ class Ask:
             )
         if models != 2:
             self._check_many()
-        if not self.catalogue:
+        if self.catalogue:
+            self._check_catalogue(self.catalogue)
+        else:
             self.check_size(models)
         if self.tries:
             self._check_tries()
@@ -155,7 +157,21 @@ class Ask:
         if not 2 <= least <= min(most, models):
             raise RequestError(
                 f"a merge shall have {least} to {most} of {models} models",
-                hint="it has at least 2 and at most all: --min-models 2",
+                hint=f"--min-models 2 --max-models {max(2, models)}: from 2 to all of them",
+            )
+
+    def _check_catalogue(self, catalogue: Catalogue) -> None:
+        """What no catalogue has, however many models it lists: said before one is read."""
+        if catalogue.shortlist < 2:
+            raise RequestError(
+                f"two models make a merge, and a shortlist of {catalogue.shortlist} is asked for",
+                hint=f"leave out --shortlist, which is {SHORTLIST} then, or make it larger",
+            )
+        least, most = self.search.least, self.most or LARGEST_MERGE
+        if not 2 <= least <= most:
+            raise RequestError(
+                f"a merge shall have {least} to {most} models",
+                hint=f"--min-models 2 --max-models {LARGEST_MERGE}: it has at least 2",
             )
 
     def _check_many(self) -> None:

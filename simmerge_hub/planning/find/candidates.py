@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
-from simmerge_hub.hub.digest import file_sha256
+from simmerge_hub.hub.digest import weights_of
 from simmerge_hub.hub.listing import REPO, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.names import list_first
@@ -152,8 +152,8 @@ def _check_fit(model: Checkpoint, base: Checkpoint) -> None:
 
 def _copies(models: Sequence[Checkpoint], base: Checkpoint) -> dict[str, str]:
     """The models that add nothing to the others; of equal ones that with scores is kept."""
-    hashed, dropped = try_each(models, lambda model: (model, _weights(model)))
-    first: dict[Any, Checkpoint] = {_weights(base): base}
+    hashed, dropped = try_each(models, lambda model: (model, weights_of(model)))
+    first: dict[Any, Checkpoint] = {weights_of(base): base}
     for model, weights in sorted(hashed, key=lambda each: not tasks_on_card(each[0])):
         other = first.setdefault(weights, model)
         if other is base:
@@ -161,14 +161,6 @@ def _copies(models: Sequence[Checkpoint], base: Checkpoint) -> dict[str, str]:
         elif other is not model:
             dropped[model.name] = f"has the same weights as {other.name}"
     return dropped
-
-
-def _weights(model: Checkpoint) -> tuple[Any, ...]:
-    """Equal weights, equal value; the Hub states the hash of the files."""
-    files = sorted({header.file for header in model.tensors.values()})
-    hashes = tuple(file_sha256(model, name) for name in files)
-    scale = [str(model.config.get(key)) for key in ("r", "lora_alpha", "use_rslora")]
-    return (model.kind, hashes, *(scale if model.kind == "adapter" else ()))
 
 
 def _most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:

@@ -48,8 +48,19 @@ def explain_choice(why: Why) -> str:
     if why.status == "abstained" and why.choice not in why.tried:
         return f"the safe one of {count} ways to merge" if count else "the safe way to merge them"
     seen = ", some of them made and run" if why.tried else ""
+    if count and not why.tried and _is_behind(why):
+        return (
+            f"the safe one of {count} ways to merge; another seems better, by too little to rely on"
+        )
     of = f", of {count} ways to merge" if count else ", with a margin for what is uncertain"
     return f"expected to have {why.objective.description}{of}{seen}"
+
+
+def _is_behind(why: Why) -> bool:
+    """Whether a merge of two models is expected to be better than the choice: a lead that is too
+    small to rely on is not followed."""
+    value = {each.merge: each.utility[0] for each in why.predictions if not each.missing}
+    return why.choice in value and max(value.values()) > value[why.choice]
 
 
 def speak_against(why: Why, recipe: Recipe) -> str:

@@ -1,6 +1,7 @@
 """A merge that was made again, beside the digests that the first one recorded of itself."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,4 +85,4 @@ def _reasons(recorded: Recorded, report: MergeReport) -> Iterator[str]:
         yield "the last digits of a rank that is cut depend on the processor and its threads"
     else:
         yield "another processor may round otherwise"
-    yield f"its own files may be others by now: simmerge-hub verify {recorded.name}"
+    yield f"its own files may be others by now: simmerge-hub verify {shlex.quote(recorded.name)}"

@@ -1,5 +1,6 @@
 """A page of a folder or a repository -> the bandit and the history it holds, checked."""
 
+import shlex
 from dataclasses import dataclass, field
 
 from simmerge_hub.errors import BanditError
@@ -56,9 +57,10 @@ class Reader:
 
 def _demand_bandit(page: Page, reference: str) -> None:
     if not {state.JSON, state.TENSORS} <= set(page.files):
+        there = shlex.quote(reference)
         raise BanditError(
             f"{reference} holds no bandit",
-            hint=f"start one: simmerge-hub bandit init {reference} OUTCOMES --features FILE",
+            hint=f"start one: simmerge-hub bandit init {there} OUTCOMES --features FILE",
         )
 
 

@@ -5,6 +5,7 @@ It lives in a folder or a repository, as the two files of `selector.state` and t
 newest page, and again if somebody was quicker.
 """
 
+import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -128,7 +129,7 @@ def add(reference: str, arm: Arm) -> None:
                 same = f"{arm.label} is the same as {known.label}: " if alias else ""
                 raise BanditError(
                     f"{same}{known.label} is one of the arms already",
-                    hint=f"simmerge-hub bandit status {reference} lists them",
+                    hint=f"simmerge-hub bandit status {shlex.quote(reference)} lists them",
                 )
         return Addition(lines=events.arm_line(arm), result=None)
 

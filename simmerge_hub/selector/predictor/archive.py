@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simmerge_hub.documents import read_json
+from simmerge_hub.documents import explain, read_json
 from simmerge_hub.errors import PredictorError, SimmergeError
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models import conditioned, forest, multiway, network
@@ -62,7 +62,7 @@ def load(path: Path, *, name: str = "", ours: bool = False) -> Predictor:
         text, forests = forest.take_out(data.decode()) if ours else ("", [])
         fields = json.loads(text) if ours else read_json(data, largest=LARGEST_FILE, finite=True)
     except (OSError, ValueError) as error:
-        raise PredictorError(f"{called} is not a predictor: {error}", hint=hint) from error
+        raise PredictorError(f"{called} is not a predictor: {explain(error)}", hint=hint) from error
     check_header(fields, FORMAT, SCHEMA, called)
     try:
         return _predictor(fields, (lambda place, _: forests[place]) if ours else forest.check)

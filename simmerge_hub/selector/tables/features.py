@@ -63,7 +63,7 @@ def load_features(path: Path) -> FeatureTable:
     """Read and check the table at `path`. Raises PredictorError naming the line that is wrong."""
     try:
         header, *entries = [entry for _, entry in read_lines(path)]
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise PredictorError(f"{path} is not a table of features: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)
     try:

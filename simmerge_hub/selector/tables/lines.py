@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.documents import read_json_object
+from simmerge_hub.documents import explain, read_json_object
+from simmerge_hub.errors import PredictorError
 
 LARGEST_TABLE = 2**30
 """Characters of a table at most: forty times the largest of ours; a few bytes unfold into more."""
+TABLES = "simmerge-hub zoo measure and zoo features write such tables, and so does learn"
 
 
 def read_text(path: Path) -> str:
@@ -66,11 +68,15 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """The objects of a table with the numbers of their lines; empty lines are left out.
 
     Raises:
-        OSError: it cannot be read.
+        PredictorError: there is no such file, or it cannot be read.
         ValueError: it is no text, too long, or a line, which is named, is no JSON object.
     """
     entries: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise PredictorError(f"{path} cannot be read: {explain(error)}", hint=TABLES) from error
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             if line.strip():
                 entries.append((number, read_json_object(line)))

@@ -86,7 +86,7 @@ def load_merges(path: Path) -> Merges:
     """
     try:
         header, *entries = [entry for _, entry in read_lines(path)]
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise PredictorError(f"{path} is not a table of merges: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)
     try:

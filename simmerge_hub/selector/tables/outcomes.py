@@ -107,7 +107,7 @@ def load_outcomes(path: Path) -> Outcomes:
     """Read and check the table at `path`. Raises PredictorError naming the line that is wrong."""
     try:
         (_, header), *lines = read_lines(path) or [(1, {})]
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise PredictorError(f"{path} cannot be read: {error}") from error
     check_header(header, FORMAT, SCHEMA, path)
     try:

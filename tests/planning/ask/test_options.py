@@ -1,5 +1,6 @@
 """What may be asked of a plan is checked before anything is read."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,19 @@ SHELF = Catalogue(collection="org/shelf-0123456789abcdef01234567")
         (3, {"search": Search(least=1)}, RequestError, "a merge shall have 1 to 3 of 3 models"),
         (3, {"search": Search(least=4)}, RequestError, "a merge shall have 4 to 3 of 3 models"),
         (3, {"search": Search(least=3, most=2)}, RequestError, "a merge shall have 3 to 2 of 3"),
+        (0, {"catalogue": replace(SHELF, shortlist=1)}, RequestError, "a shortlist of 1 is asked"),
+        (
+            0,
+            {"catalogue": SHELF, "search": Search(most=1)},
+            RequestError,
+            "shall have 2 to 1",
+        ),
+        (
+            0,
+            {"catalogue": SHELF, "search": Search(least=5)},
+            RequestError,
+            "shall have 5 to 4",
+        ),
         (
             2,
             {"sources": BANDIT, "objective": Objective(worst=True)},
@@ -76,3 +90,13 @@ def test_what_can_be_had(models: int, given: dict[str, Any]) -> None:
 def test_a_catalogue_needs_no_models() -> None:
     """How many it leaves is not known yet, and checked later."""
     Ask(catalogue=SHELF, search=Search(least=3)).check(0)
+
+
+@pytest.mark.parametrize(
+    ("models", "search"), [(3, Search(most=1)), (3, Search(least=4)), (3, Search(least=1))]
+)
+def test_the_hint_can_be_followed(models: int, search: Search) -> None:
+    with pytest.raises(RequestError) as caught:
+        Ask(search=search).check_size(models)
+    assert caught.value.hint == "--min-models 2 --max-models 3: from 2 to all of them"
+    Ask(search=Search(least=2, most=3)).check_size(models)

@@ -146,7 +146,7 @@ def test_what_breaks_on_one_does_not_end_the_others(
     assert fitting.dropped == {f"{made.org}/b": reason}
 
 
-@pytest.mark.parametrize("step", ["resolve", "card_mismatch", "align_strict", "file_sha256"])
+@pytest.mark.parametrize("step", ["resolve", "card_mismatch", "align_strict", "weights_of"])
 def test_a_bug_of_ours_is_no_fault_of_a_repository(
     made: Catalogue, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

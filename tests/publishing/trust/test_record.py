@@ -262,6 +262,14 @@ def test_a_status_says_what_chose() -> None:
     assert explain_choice(bandit).startswith("the choice of a bandit")
     assert explain_choice(replace(WHY, **far)) == "the safe one of 2 ways to merge"
     assert explain_choice(WHY).startswith("expected to have the highest mean")
+    other = next(each for each in WHY.predictions if each.merge != WHY.choice)
+    ahead = replace(other, utility=(9.0, 8.0, 10.0), missing={})
+    small = replace(WHY, predictions=(*WHY.predictions, ahead))
+    assert explain_choice(small) == (
+        "the safe one of 3 ways to merge; another seems better, by too little to rely on"
+    )
+    short = replace(small, predictions=(*WHY.predictions, replace(ahead, missing={"code": 0.1})))
+    assert explain_choice(short).startswith("expected to have the highest mean")
     many = replace(WHY, tree=("linear",))
     assert explain_choice(many).endswith(", with a margin for what is uncertain")
     assert explain_choice(replace(many, **far)) == "the safe way to merge them"

@@ -90,8 +90,9 @@ def test_files_that_are_no_tables(tmp_path):
         path.write_text(text)
         with pytest.raises(PredictorError):
             load_outcomes(path)
-    with pytest.raises(PredictorError, match="cannot be read"):
+    with pytest.raises(PredictorError, match=r"read: No such file or directory$") as caught:
         load_outcomes(tmp_path / "nowhere.jsonl")
+    assert "zoo measure" in caught.value.hint
 
 
 def test_a_pair_may_occur_once(tmp_path):
