@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub.errors import RequestError
-from simmerge_hub.learning.searching.attempts import Attempt, add_state, read_state, start_state
+from simmerge_hub.learning.searching.attempts import Attempt, read_state, start_state
 
 START = {"operator": "linear"}
 TRIED = Attempt(params=START, few=0.5, score=0.5, cost=1.25)
@@ -17,7 +17,7 @@ def test_attempts_of_another_search_are_not_thrown_away(tmp_path: Path) -> None:
     assert read_state(path, "code + math") == ([], ())
     start_state(path, "code + math", [START], [])
     assert read_state(path, "code + rag") == ([], ())  # nothing was paid for
-    add_state(path, TRIED)
+    start_state(path, "code + math", [START], [TRIED])
     held = path.read_bytes()
     assert read_state(path, "code + math") == ([TRIED], (START,))
     with pytest.raises(RequestError, match="holds another search: of other models") as caught:
