@@ -15,6 +15,7 @@ from typing import Any
 
 import licences
 import measured
+import measured_architectures as architectures
 import measured_doses as doses
 import measured_first as first
 import measured_learning as learning
@@ -35,6 +36,7 @@ PACKAGE = Path(errors.__file__).parent
 PAGES = (
     "reference/tree.md", "reference/cli.md", "reference/operators.md", "reference/errors.md",
     "reference/features.md", "reference/operators-parity.md", "reference/licences.md",
+    "reference/architectures.md",
     "explanation/signatures.md", "explanation/selection.md", "explanation/zoo.md",
     "explanation/multiway.md", "explanation/trying.md", "explanation/learning.md",
     "explanation/bandit.md",
@@ -129,6 +131,8 @@ PARTS: dict[str, Callable[[], str]] = {
         learning.search_curves, learning.search_real,
         learning.cluster_gains,
         parity.regmean_parity, parity.regmean_defaults,
+        architectures.architecture_totals, architectures.architecture_exceptions,
+        architectures.architecture_kinds, architectures.architecture_not_made,
         selection.selection_worlds, selection.selection_coefficients,
         selection.selection_strategies, selection.selection_pairs, selection.selection_fixed,
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
