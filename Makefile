@@ -37,8 +37,8 @@ docs: $(READY)  ## the documentation, served on loopback
 # Not here: activation_ablation.py, at_once.py, catalogue.py, coefficients.py, multiway.py,
 # off_probes.py, real_exams.py, search.py and trying_trees.py, which need a built zoo;
 # search_report.py, which needs what search.py measured; bandit_peer.py, parity_recipes.py,
-# parity_reference.py and regmean_parity.py, which run in an environment of a peer's; and
-# cluster.py, which needs the extra ray.
+# parity_reference.py and regmean_parity.py, which run in an environment of a peer's;
+# cluster.py, which needs the extra ray; and architectures.py, which takes an hour.
 bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of disk); writes benchmarks/*.json
 	$(BIN)/python benchmarks/operator_speed.py --json benchmarks/operator_speed.json
 	$(BIN)/python benchmarks/merge_vs_mergekit.py
