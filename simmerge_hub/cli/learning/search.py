@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning.evaluate import add_machine
+from simmerge_hub.units import spell_count
 
 if TYPE_CHECKING:
     from simmerge_hub.learning.searching.attempts import Attempt
@@ -92,9 +93,10 @@ def run(
         found = room.search(trial, folder, budget=budget, starts=starts, tell=tell)
         say("merging the best")
         merged = room.measured_model(folder / "merged", found)
+    merges = spell_count(len(found.attempts), "merge")
     show.line(
         f"{_name(found.arm, trial.inputs.names)} keeps {found.best.score:.3f} of the best models' "
-        f"scores, mean over {', '.join(name for name, _ in tasks)}; {len(found.attempts)} merges, "
+        f"scores, mean over {', '.join(name for name, _ in tasks)}; {merges}, "
         f"{found.spent:.2f} evaluations"
     )
     show.note(f"written to {folder}; next: simmerge-hub push {shlex.quote(str(merged))} org/name")

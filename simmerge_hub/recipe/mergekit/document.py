@@ -19,6 +19,7 @@ DOCUMENT_KEYS = {"merge_method", "base_model", "models", "slices", "parameters",
                  "out_dtype", "tokenizer_source", "tokenizer", "chat_template",
                  "name"}  # fmt: skip
 """At the top. `name` is what mergekit-multi calls a document; a single one may have it."""
+INPUTS = ("models", "slices", "modules")
 MERGEKIT_DTYPES = ("float32", "float16", "bfloat16")
 REFUSED_KEYS = {
     "modules": "merge one module at a time, with `models:` or `slices:`",
@@ -124,10 +125,12 @@ def _method(name: Any, refusals: Refusals) -> str:
 
 
 def _parts(data: Mapping[str, Any], refusals: Refusals, where: str) -> tuple[Part, ...]:
-    given = [key for key in ("models", "slices", "modules") if data.get(key)]
+    given = [key for key in INPUTS if data.get(key)]
     if len(given) != 1:
         seen = f"it has {' and '.join(given)}" if given else "it has neither `models` nor `slices`"
-        raise document_error(where, seen, "write exactly one of `models:` and `slices:`")
+        odd = [str(key) for key in data if key not in DOCUMENT_KEYS]
+        near = "".join(f"; {key}: {m}" for key in odd if (m := suggest(key, INPUTS[:2])))
+        raise document_error(where, seen, f"write exactly one of `models:` and `slices:`{near}")
     if given == ["models"]:
         return (Part(entries=_entries(data["models"], "models", False, refusals, where)),)
     slices = _list(data.get("slices") or [], "slices", where)

@@ -517,6 +517,11 @@ class TestMalformed:
         with pytest.raises(RecipeError, match=seen):
             read(merge_method="karcher", **keys)
 
+    def test_models_misspelt(self) -> None:
+        with pytest.raises(RecipeError, match="neither `models` nor") as caught:
+            read(merge_method="karcher", models=None, modles=[{"model": "org/a"}])
+        assert caught.value.hint.endswith("`slices:`; modles: did you mean models?")
+
     @pytest.mark.parametrize(
         ("part", "seen"),
         [
