@@ -147,14 +147,13 @@ def test_what_does_not_fit_is_listed_whole(family: Path) -> None:
 
 
 def test_downloads_are_counted_until_they_are_here(
-    hub: localhub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: localhub.Hub, org: str, tmp_path: Path
 ) -> None:
-    folders = nano.family(tmp_path)
-    for folder in folders:
-        nano.push(folder, f"nano/{folder.name}")
+    for folder in nano.family(tmp_path):
+        nano.push(folder, f"{org}/{folder.name}")
     remote = Recipe(
-        base=Source(name="base", repo="nano/base"),
-        models=(Source(name="code", repo="nano/code"), Source(name="math", repo="nano/math")),
+        base=Source(name="base", repo=f"{org}/base"),
+        models=(Source(name="code", repo=f"{org}/code"), Source(name="math", repo=f"{org}/math")),
         steps=(Step(operator="ties", models=("code", "math"), parameters={}),),
     )
     size = (tmp_path / "code" / "model.safetensors").stat().st_size

@@ -61,7 +61,9 @@ class TestFolders:
             str(caught.value)
             == "a was a folder, and recipes keep no path of one (digest 0123456789abcdef)"
         )
-        assert caught.value.hint.startswith("add `folder: <path>` to its entry")
+        assert caught.value.hint.endswith(
+            "add `folder: PATH` to its entry there; the digest will be checked"
+        )
 
     def test_a_folder_that_is_gone(self, tmp_path: Path) -> None:
         with pytest.raises(RepoNotFound, match="there is no folder"):
