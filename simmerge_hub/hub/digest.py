@@ -11,6 +11,9 @@ from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.hub.resolve import Checkpoint
 
+SCALING = ("r", "lora_alpha", "use_rslora", "alpha_pattern", "rank_pattern")
+"""What in an adapter's config scales its deltas."""
+
 
 def digest(checkpoint: Checkpoint) -> str:
     """sha256 over the weight, config and tokenizer files: equal content, equal digest.
@@ -60,12 +63,12 @@ def weights_of(checkpoint: Checkpoint) -> tuple[object, ...]:
     Of adapters what scales their deltas counts too. Nothing is read that is not read anyway: the
     Hub states a sha256, and a folder is known by BLAKE3, so that one never equals the other.
     """
-    files = sorted({header.file for header in checkpoint.tensors.values()})
+    files = sorted(checkpoint.pickles or {header.file for header in checkpoint.tensors.values()})
     hashes = tuple(
         checkpoint.files[name].sha256 or hash_path(local_file(checkpoint.location, name), "blake3")
         for name in files
     )
-    scale = [str(checkpoint.config.get(key)) for key in ("r", "lora_alpha", "use_rslora")]
+    scale = [str(checkpoint.config.get(key) or "") for key in SCALING]
     return (checkpoint.kind, hashes, *(scale if checkpoint.kind == "adapter" else ()))
 
 

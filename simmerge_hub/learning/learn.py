@@ -134,6 +134,11 @@ def learn(
     return replace(learned, predictor=predictor)
 
 
+def protocol_of(recipe: LearnRecipe) -> Protocol:
+    """How its tasks are put to a model."""
+    return Protocol(limit=recipe.limit, seed=recipe.seed, dtype=recipe.dtype)
+
+
 def open_trial(
     recipe: LearnRecipe,
     inputs: Inputs,
@@ -145,7 +150,7 @@ def open_trial(
 ) -> tuple[Trial, Evidence]:
     """What merges are made and evaluated with: the models' own scores, who is best at what, and
     signatures with the prompts of the tasks."""
-    protocol = Protocol(limit=recipe.limit, seed=recipe.seed, dtype=recipe.dtype)
+    protocol = protocol_of(recipe)
     scores = measure_alone(inputs, recipe.tasks, protocol, machine, workers, progress)
     inputs = replace(inputs, tasks=tuple(_with_expert(inputs, scores)))
     evidence = sign_catalogue(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from simmerge_hub.errors import AlignmentError
-from simmerge_hub.hub.digest import weights_of
+from simmerge_hub.hub.digest import hash_together, weights_of
 from simmerge_hub.hub.evaluations import read_evaluations
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.planning.ask.options import Tasks
@@ -132,7 +132,9 @@ def check_names(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
 def _check_copies(models: Sequence[Checkpoint], base: Checkpoint | None) -> None:
     """A copy under another name adds nothing, whatever would be predicted of such a pair."""
     seen: dict[object, Checkpoint] = {}
-    for checkpoint in [*([base] if base else []), *models]:
+    checkpoints = [*([base] if base else []), *models]
+    hash_together(checkpoints)
+    for checkpoint in checkpoints:
         other = seen.setdefault(weights_of(checkpoint), checkpoint)
         if other is not checkpoint:
             raise AlignmentError(

@@ -2,15 +2,18 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from blake3 import blake3
 from huggingface_hub import HfApi
 
 from simmerge_hub import localhub
+from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.hub import digest as module
-from simmerge_hub.hub.digest import digest, file_sha256, folder_digest, hash_together
+from simmerge_hub.hub.digest import digest, file_sha256, folder_digest, hash_together, weights_of
 from simmerge_hub.hub.resolve import resolve
 from tests import nano
 
@@ -78,3 +81,23 @@ def test_folders_are_hashed_together_and_each_file_once(
         "blake3 config.json", "blake3 model.safetensors", "blake3 tokenizer.json",
         "blake3 tokenizer_config.json",
     ]  # fmt: skip
+
+
+def test_weights_in_pickles_are_known_by_the_pickles(tmp_path: Path) -> None:
+    """Where they lie converted is no file of the model."""
+    for name, seed in {"a": 1, "copy": 1, "other": 2}.items():
+        folder = nano.model(tmp_path / name)
+        (folder / "model.safetensors").unlink()
+        torch.save(nano.weights(seed), folder / "pytorch_model.bin")
+    first, copy, other = (resolve(str(tmp_path / name)) for name in ("a", "copy", "other"))
+    assert first.pickles == ("pytorch_model.bin",)
+    assert weights_of(first) == weights_of(copy) != weights_of(other)
+
+
+def test_adapters_that_are_scaled_otherwise_have_other_weights() -> None:
+    adapter = resolve(str(nano_folder() / "rag-lora"))
+    plain = {k: v for k, v in adapter.config.items() if k not in ("alpha_pattern", "use_rslora")}
+    assert weights_of(replace(adapter, config=plain)) == weights_of(adapter)
+    for change in ({"lora_alpha": 3}, {"use_rslora": True}, {"alpha_pattern": {"q_proj": 3}}):
+        scaled = replace(adapter, config={**adapter.config, **change})
+        assert weights_of(scaled) != weights_of(adapter)

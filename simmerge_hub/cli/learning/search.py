@@ -65,7 +65,7 @@ def run(
     from simmerge_hub.evaluation.harness import Machine, check_installed
     from simmerge_hub.hub.resolve import resolve
     from simmerge_hub.learning.catalogue import open_catalogue
-    from simmerge_hub.learning.learn import open_trial
+    from simmerge_hub.learning.learn import open_trial, protocol_of
     from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
     from simmerge_hub.learning.searching import search as room
     from simmerge_hub.planning.ask.tasks import probes_on_cards
@@ -81,6 +81,7 @@ def run(
     folder = Path(output)
     with show.status("searching") as say:
         inputs = open_catalogue(recipe)
+        room.check_folder(folder, inputs, recipe.tasks, protocol_of(recipe))
         folder.mkdir(parents=True, exist_ok=True)
         trial, _ = open_trial(
             recipe, inputs, folder, Machine(**how), lambda what, done, total: say(what), show.note

@@ -24,7 +24,7 @@ from simmerge_hub.errors import (
     RepoNotFound,
     RequestError,
 )
-from simmerge_hub.hub.client import api, first_line, translate_errors
+from simmerge_hub.hub.client import api, first_line, translate_answers, translate_errors
 from simmerge_hub.hub.files.cached import LARGE_TRANSFER
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, PICTURES, visible_files
 from simmerge_hub.names import list_first
@@ -110,7 +110,7 @@ def check_name(repo_id: str) -> None:
 def refuse_others(repo_id: str, own: Collection[str], *, repo_type: RepoType = "model") -> None:
     """OutputError where files that are not `own` lie: their card and place must not be taken."""
     try:
-        with translate_errors(repo_id):
+        with translate_answers(repo_id):
             present = api().list_repo_files(repo_id, repo_type=repo_type)
     except RepoNotFound:
         return

@@ -18,11 +18,12 @@ from statistics import fmean
 from typing import Any
 
 from simmerge_hub.errors import EvaluationError, MissingExtra, SimmergeError
-from simmerge_hub.evaluation.results import TaskResult
+from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.learning.measurements import Measurement, save_measurements
-from simmerge_hub.learning.searching.attempts import Attempt
+from simmerge_hub.learning.recipe import LearnTask
+from simmerge_hub.learning.searching.attempts import Attempt, read_state
 from simmerge_hub.learning.searching.loop import FIRST_RUNG, Judge, Quest, run_quest
 from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of, points_of
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
@@ -35,6 +36,7 @@ from simmerge_hub.learning.trying import (
 )
 from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm, arm
+from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 
 PREDICTED = 2
@@ -70,6 +72,13 @@ def check_optuna() -> None:
         )
 
 
+def check_folder(
+    folder: Path, inputs: Inputs, tasks: Sequence[LearnTask], protocol: Protocol
+) -> None:
+    """Raise RequestError if the folder holds another search: before anything is measured."""
+    read_state(folder / STATE_FILE, _digest(inputs, tasks, protocol))
+
+
 def search(
     trial: Trial,
     folder: Path,
@@ -97,7 +106,8 @@ def search(
     count = len(trial.inputs.names)
     first, seed = tuple(points_of(starts, count)), trial.protocol.seed or 0
     quest = Quest(models=count, budget=budget, starts=first, seed=seed)
-    attempts = run_quest(quest, partial(_attempt, trial), folder / STATE_FILE, _digest(trial), tell)
+    of = _digest(trial.inputs, trial.tasks, trial.protocol)
+    attempts = run_quest(quest, partial(_attempt, trial), folder / STATE_FILE, of, tell)
     return _finish(trial, folder, attempts)
 
 
@@ -230,11 +240,11 @@ def measured_model(folder: Path, result: SearchResult) -> Path:
     return folder
 
 
-def _digest(trial: Trial) -> str:
+def _digest(inputs: Inputs, asked: Sequence[LearnTask], protocol: Protocol) -> str:
     """Of what the attempts follow from. The budget is not part of it: a search may go on longer;
     nor are the first points: the state keeps them."""
-    models = [digest(model) for model in trial.inputs.models]
-    base = digest(trial.inputs.base) if trial.inputs.base else ""
-    tasks = [task_digests(task) for task in trial.tasks]
-    parts = [models, base, tasks, asdict(trial.protocol), RANGES]
+    models = [digest(model) for model in inputs.models]
+    base = digest(inputs.base) if inputs.base else ""
+    tasks = [task_digests(task) for task in asked]
+    parts = [models, base, tasks, asdict(protocol), RANGES]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Files become one commit, or nothing becomes visible."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -264,3 +265,14 @@ def test_offline_nothing_is_pushed(
     with pytest.raises(PushFailed, match="offline mode is on") as caught:
         publish_folder(folder, f"{org}/offline", message="x")
     assert "unset HF_HUB_OFFLINE" in caught.value.hint
+
+
+def test_an_answer_that_is_no_listing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login page, where it is asked what lies in the place of a predictor or a table."""
+
+    def answer(*_: object, **__: object) -> list[str]:
+        raise ValueError("Expecting value: line 1 column 1 (char 0)")
+
+    monkeypatch.setattr(publish, "api", lambda: SimpleNamespace(list_repo_files=answer))
+    with pytest.raises(HubError, match="says about org/predictor cannot be read"):
+        publish.refuse_others("org/predictor", [])

@@ -16,13 +16,14 @@ from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError
 from simmerge_hub.evaluation.harness import Machine
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.catalogue import open_catalogue
-from simmerge_hub.learning.learn import learn, open_trial
+from simmerge_hub.learning.learn import learn, open_trial, protocol_of
 from simmerge_hub.learning.measurements import load_measurements
 from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
 from simmerge_hub.learning.searching import search as room
 from simmerge_hub.learning.searching.search import (
     PREDICTED,
     STATE_FILE,
+    check_folder,
     measured_model,
     search,
     starting_arms,
@@ -64,6 +65,20 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandIn]:
         return made
 
     return put
+
+
+def test_the_folder_of_another_search_is_refused_before_anything_is_measured(
+    trial: Trial, tmp_path: Path, stand_in: Callable[..., StandIn]
+) -> None:
+    stand_in()
+    search(trial, tmp_path, budget=1.25, starts=STARTS)
+    inputs = open_catalogue(RECIPE)
+    check_folder(tmp_path, inputs, RECIPE.tasks, protocol_of(RECIPE))
+    check_folder(tmp_path / "new", inputs, RECIPE.tasks, protocol_of(RECIPE))
+    with pytest.raises(RequestError, match="holds another search"):
+        check_folder(tmp_path, inputs, RECIPE.tasks, protocol_of(replace(RECIPE, limit=9)))
+    with pytest.raises(RequestError, match="holds another search"):
+        check_folder(tmp_path, inputs, RECIPE.tasks[:1], protocol_of(RECIPE))
 
 
 def test_it_starts_at_what_is_predicted_and_at_what_is_safe(trial: Trial) -> None:
