@@ -102,14 +102,16 @@ def learn(
         note: told what should be kept.
 
     Raises:
-        SimmergeError: the models cannot be merged or evaluated, or there is too little to learn
-            from. A merge that fails raises nothing: it is a row.
+        SimmergeError: the models cannot be merged or evaluated, there is too little to learn from,
+            or the folder holds what was measured in another way. A merge that fails raises
+            nothing: it is a row.
     """
     check_installed()
     if workers.elsewhere:
         check_elsewhere(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     inputs = inputs or open_catalogue(recipe)
+    measurements.read_merges(folder / JOURNAL_FILE, _digest(recipe, inputs))  # or it is refused
     cost, machine = estimate(recipe, inputs), machine or Machine()
     check_disk(folder, cost.disk)
     workers = workers.sized(cost.disk, machine.device)
@@ -191,7 +193,7 @@ def _measure(
 ) -> list[Measurement]:
     """The rows of all pairs that the budget pays for, round by round."""
     of = _digest(recipe, trial.inputs)
-    kept = {**read_given(recipe, trial), **measurements.read_journal(journal, of)}
+    kept = {**read_given(recipe, trial), **measurements.read_merges(journal, of)}
     known = keep_current(kept, trial.inputs)
     measurements.start_journal(journal, of, known)
     open_pairs = [p for p in all_pairs(trial.inputs.names) if trial.rows_of(*p)]

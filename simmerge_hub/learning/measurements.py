@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.errors import PredictorError
+from simmerge_hub.errors import PredictorError, RequestError
 from simmerge_hub.selector.tables.lines import (
     add_line,
+    read_journal,
     read_lines,
-    read_whole_lines,
     start_lines,
     write_text,
 )
@@ -63,11 +63,19 @@ class Measurement:
         return (self.expert, self.auxiliary, self.task, self.arm)
 
 
-def read_journal(path: Path, of: str) -> dict[MergeKey, list[Measurement]]:
-    """The merges that the journal holds; none if it is not there, or of something else."""
-    lines = list(read_whole_lines(path))
-    if not lines or lines[0].get("of") != of:
-        return {}
+def read_merges(path: Path, of: str) -> dict[MergeKey, list[Measurement]]:
+    """The merges that the journal holds; none if it is not there.
+
+    Raises:
+        RequestError: it holds merges that were measured in another way, which were paid for.
+    """
+    lines = read_journal(path)
+    if lines and lines[0].get("of") != of:
+        raise RequestError(
+            f"{path.parent} holds what was measured in another way: from another base, on other "
+            "tasks or prompts, or by another version of the harness",
+            hint="name another folder: -o DIR; or remove this one, if it is not needed",
+        )
     return {_key(line): [_from_plain(row) for row in line["rows"]] for line in lines[1:]}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.cli.zoo import nano_folder
-from simmerge_hub.errors import RecipeError
+from simmerge_hub.errors import RecipeError, RequestError
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.catalogue import open_catalogue
 from simmerge_hub.learning.cost import estimate
@@ -104,14 +104,18 @@ def test_what_fails_is_a_row(stand_in: Any, tmp_path: Path) -> None:
     assert load_measurements(tmp_path / MEASUREMENTS_FILE) == list(learned.measurements)
 
 
-def test_the_journal_of_another_question_is_not_believed(
-    stand_in: Any, tmp_path: Path, whole: dict[str, bytes]
+def test_a_folder_of_another_question_is_refused_before_anything_is_evaluated(
+    stand_in: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / JOURNAL_FILE).write_text('{"of": "something else"}\n{"merge": ["a", "b", "c"]}\n')
+    """Its merges were dropped in silence, and each was paid for."""
+    held = '{"of": "something else"}\n{"merge": ["a", "b", "c"]}\n'
+    (tmp_path / JOURNAL_FILE).write_text(held)
     seen = stand_in()
-    learn(RECIPE, tmp_path, fit=False)
-    assert len(seen.asked) == 6
-    assert (tmp_path / OUTCOMES_FILE).read_bytes() == whole[OUTCOMES_FILE]
+    with pytest.raises(RequestError, match="measured in another way") as caught:
+        learn(RECIPE, tmp_path, fit=False)
+    assert "-o DIR" in caught.value.hint
+    assert seen.asked == []
+    assert (tmp_path / JOURNAL_FILE).read_text() == held
 
 
 def test_the_cost_is_known_before() -> None:

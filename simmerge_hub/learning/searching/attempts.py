@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simmerge_hub.errors import RequestError
-from simmerge_hub.selector.tables.lines import read_whole_lines, start_lines
+from simmerge_hub.selector.tables.lines import read_journal, start_lines
 
 Point = Mapping[str, Any]
 """Of the space: `{"operator": "ties", "weight.0": 0.5, …}`."""
@@ -44,8 +44,8 @@ def read_state(path: Path, of: str) -> tuple[list[Attempt], tuple[Point, ...]]:
     Raises:
         RequestError: it holds attempts of something else, which were paid for.
     """
-    lines = list(read_whole_lines(path))
-    if len(lines) < 2:
+    lines = read_journal(path)
+    if not lines:
         return [], ()
     if lines[0].get("of") != of:
         raise RequestError(

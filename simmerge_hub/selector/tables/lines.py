@@ -4,7 +4,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,16 @@ def read_text(path: Path) -> str:
     return text
 
 
-def read_whole_lines(path: Path) -> Iterator[Any]:
-    """The JSON values of a journal of ours, up to a line that was torn; none if it is not there."""
+def read_journal(path: Path) -> list[Any]:
+    """The JSON values of a journal of ours, up to a line that was torn; none if it is not there, or
+    if nothing follows its first line, which says what the others are of."""
+    lines: list[Any] = []
     for line in path.read_text("utf-8").split("\n") if path.exists() else ():
         try:
-            yield json.loads(line)
+            lines.append(json.loads(line))
         except ValueError:
-            return
+            break
+    return lines if len(lines) > 1 else []
 
 
 def start_lines(path: Path, lines: Iterable[Any]) -> None:

@@ -3,8 +3,8 @@
     {"journal": "<sha256 of zoo, arms and exams>"}
     {"pair": ["code-1", "math-3"], "of": "<sha256 of the models>", "rows": [{…}, {…}]}
 
-A line is written at once and whole; a torn last line is dropped, and so is the file of another zoo.
-A zoo may grow, or some of its models be trained again: only their pairs are then dropped.
+A line is written at once and whole; a torn last line is dropped, and the file of another zoo is
+refused. A zoo may grow, or some of its models be trained again: only their pairs are then dropped.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simmerge_hub.selector.tables.lines import add_line, read_whole_lines, start_lines
+from simmerge_hub.errors import RequestError
+from simmerge_hub.selector.tables.lines import add_line, read_journal, start_lines
 from simmerge_hub.selector.tables.outcomes import Outcome
 
 Pair = tuple[str, str]
@@ -21,10 +22,17 @@ Digest = Callable[[Pair], str | None]
 
 
 def read(path: Path, digest: str, of: Digest) -> dict[Pair, list[Outcome]]:
-    """The pairs that the journal at `path` holds; none if it is not there or of something else."""
-    lines = list(read_whole_lines(path))
-    if not lines or lines[0].get("journal") != digest:
-        return {}
+    """The pairs that the journal at `path` holds; none if it is not there.
+
+    Raises:
+        RequestError: it holds pairs of another zoo, or measured in another way.
+    """
+    lines = read_journal(path)
+    if lines and lines[0].get("journal") != digest:
+        raise RequestError(
+            f"{path} holds pairs of another zoo, or of one with other arms or exams",
+            hint="name another table: -o FILE; or remove that file, if it is not needed",
+        )
     return {
         pair: [Outcome(**row) for row in line["rows"]]
         for line in lines[1:]

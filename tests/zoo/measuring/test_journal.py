@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import pytest
+
+from simmerge_hub.errors import RequestError
 from simmerge_hub.selector.tables.outcomes import Outcome
 from simmerge_hub.zoo.measuring import journal
 
@@ -15,7 +18,7 @@ ROW = Outcome(
 )
 
 
-def test_a_torn_line_and_another_zoo_are_not_believed(tmp_path: Path) -> None:
+def test_a_torn_line_is_not_believed_and_another_zoo_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.jsonl.partial"
     assert journal.read(path, "this", "+".join) == {}
     journal.start(path, "this", {("a", "b"): [ROW]}, "+".join)
@@ -23,7 +26,11 @@ def test_a_torn_line_and_another_zoo_are_not_believed(tmp_path: Path) -> None:
     assert journal.read(path, "this", "+".join) == {("a", "b"): [ROW], ("a", "c"): [ROW]}
     path.write_text(path.read_text()[:-5])
     assert journal.read(path, "this", "+".join) == {("a", "b"): [ROW]}
-    assert journal.read(path, "other", "+".join) == {}
+    held = path.read_bytes()
+    with pytest.raises(RequestError, match="holds pairs of another zoo") as caught:
+        journal.read(path, "other", "+".join)
+    assert "-o FILE" in caught.value.hint
+    assert path.read_bytes() == held
 
 
 def test_pairs_of_a_model_that_changed_are_dropped(tmp_path: Path) -> None:
