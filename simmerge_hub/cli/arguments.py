@@ -181,6 +181,14 @@ def publishing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pr", action="store_true", dest="create_pr", help="open a pull request")
 
 
+def public(command: argparse.ArgumentParser) -> None:
+    """Add `--public`."""
+    command.add_argument(
+        "--public", action="store_true",
+        help="let everybody see the merge of models that not everybody sees",
+    )  # fmt: skip
+
+
 def positive(text: str) -> int:
     """A whole number above zero."""
     if not text.isdecimal() or int(text) < 1:

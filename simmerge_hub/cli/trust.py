@@ -60,6 +60,7 @@ def _push(commands: Any) -> None:
     command.add_argument("folder", metavar="DIR", help="what merge made")
     command.add_argument("repo_id", metavar="REPO", help="org/name")
     arguments.publishing(command)
+    arguments.public(command)
     command.add_argument("--revision", metavar="BRANCH", help="default: main; made if it is new")
     command.add_argument(
         "--license",

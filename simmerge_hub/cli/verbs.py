@@ -52,6 +52,7 @@ def _merge(commands: Any) -> None:
         "made (DIR.partial holds them if it is named)",
     )  # fmt: skip
     arguments.publishing(command)
+    arguments.public(command)
     command.add_argument(
         "--license", metavar="IDENTIFIER", help="with --push: where none fits all parents"
     )
@@ -80,9 +81,9 @@ def _check_merge(command: argparse.ArgumentParser, options: dict[str, Any]) -> N
         given = [f"--{name}" for name in ("stream", "evict", "threads") if options[name]]
         if given:
             command.error(f"{given[0]} is for a merge on one machine, and --ray names a cluster")
-    given = [name for name in ("private", "create_pr", "license") if options[name]]
+    given = [name for name in ("private", "public", "create_pr", "license") if options[name]]
     if given and not options["push"]:
-        command.error("--private, --pr and --license go with --push")
+        command.error("--private, --public, --pr and --license go with --push")
 
 
 def _export(verbs: Any) -> None:
@@ -169,6 +170,7 @@ def merge(
     push: str | None = None,
     stream: bool = False,
     private: bool = False,
+    public: bool = False,
     create_pr: bool = False,
     license: str | None = None,
     **settings: Any,
@@ -176,9 +178,11 @@ def merge(
     """`simmerge-hub merge`; `settings` are those of the verb."""
     from simmerge_hub.publishing.trust.redo import compare_redo, read_recorded
 
+    goal = {"private": private, "public": public, "create_pr": create_pr, "license": license}
+    if push:
+        _check_push(recipe, push, goal)
     _say_before(recipe, settings.get("threads"), yes)
     recorded = read_recorded(recipe)
-    goal = {"private": private, "create_pr": create_pr, "license": license}
     commit = None
     with show.progress("merging") as step:
         from simmerge_hub.publishing import verbs
@@ -206,6 +210,13 @@ def merge(
     elif not redo:
         needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
         show.note(f"next: simmerge-hub push {shlex.quote(str(report.folder))} org/name{needed}")
+
+
+def _check_push(recipe: str, repo_id: str, goal: dict[str, Any]) -> None:
+    from simmerge_hub.publishing.target import Target
+    from simmerge_hub.publishing.verbs import check_push
+
+    check_push(recipe, Target(repo_id=repo_id, **goal))
 
 
 def _stream(

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from simmerge_hub.errors import OutputError, RequestError
+from simmerge_hub.errors import OutputError, PushFailed, RepoNotFound, RequestError
+from simmerge_hub.names import list_first
 from simmerge_hub.publishing.licenses.choice import settle_license
 from simmerge_hub.publishing.sections.usage import REPO_ID
 from simmerge_hub.recipe import Recipe
@@ -24,6 +25,7 @@ class Target:
 
     repo_id: str
     private: bool = False
+    public: bool = False
     create_pr: bool = False
     revision: str | None = None
     message: str = ""
@@ -72,11 +74,12 @@ class Target:
 
 
 @contextmanager
-def open_target(target: Target) -> "Iterator[Callable[[Commit], Commit]]":
+def open_target(target: Target, recipe: Recipe) -> "Iterator[Callable[[Commit], Commit]]":
     """Inside, the Hub is written to by whoever pushes; gives what puts the commit's repository
     into the collection, if one is named.
 
     Raises:
+        PushFailed: everybody would see there what was merged of private models.
         RepoNotFound: there is no such collection.
     """
     from simmerge_hub.hub.client import acting_with  # a tenth of a second that merge spares
@@ -96,4 +99,34 @@ def open_target(target: Target) -> "Iterator[Callable[[Commit], Commit]]":
     with acting_with(target.token):
         if among:
             check_collection(among)
+        _keep_private(target, recipe)
         yield collect
+
+
+def _keep_private(target: Target, recipe: Recipe) -> None:
+    """A merge holds what its parents learned: to show that to more people has to be said."""
+    from simmerge_hub.hub.upload.publish import translate_push_errors
+
+    if target.private or target.public:
+        return
+    names = dict.fromkeys(source.repo for source in recipe.sources if source.repo)
+    with translate_push_errors(target.repo_id):
+        hidden = [name for name in names if _audience(name) in ("private", "none")]
+        if not hidden or _audience(target.repo_id) == "private":
+            return
+    are = "is" if len(hidden) == 1 else "are"
+    raise PushFailed(
+        f"{list_first(hidden)} {are} private, or gone, and everybody would see {target.repo_id}; "
+        "nothing was pushed",
+        hint="--private for a repository that only you see, or --public if they may see the merge",
+    )
+
+
+def _audience(repo: str) -> str:
+    """Who sees a repository; "none" where there is none that whoever pushes sees."""
+    from simmerge_hub.hub.upload.attachments import audience
+
+    try:
+        return audience(repo)
+    except RepoNotFound:
+        return "none"

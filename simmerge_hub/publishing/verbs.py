@@ -103,11 +103,28 @@ def _describe(why: Why | None) -> dict[str, Any]:
     return {"notes": notes, "page": page}
 
 
+def check_push(what: "Plan | Recipe | str | Path", target: Target) -> None:
+    """Before a merge of hours: whether its result may be pushed there.
+
+    Args:
+        what: as for `merge`.
+        target: the repository.
+
+    Raises:
+        SimmergeError: as of `push`, so far as recipe and repositories say so.
+    """
+    recipe, _ = load_recipe(what)
+    target.check(recipe)
+    with open_target(target, recipe):
+        pass
+
+
 def push(
     folder: str | Path,
     repo_id: str,
     *,
     private: bool = False,
+    public: bool = False,
     create_pr: bool = False,
     revision: str | None = None,
     message: str = "",
@@ -122,6 +139,7 @@ def push(
         folder: what `merge` made.
         repo_id: `org/name`; created if it does not exist.
         private: for a repository that is created now.
+        public: everybody may see it, although not everybody sees all models that were merged.
         create_pr: open a pull request instead of committing to main.
         revision: the branch to commit to, made from main if there is none; main by default.
         message: the commit's first line; by default it says what was merged.
@@ -136,7 +154,8 @@ def push(
             `repo_id` is one of its parents, or no licence fits them and none is given.
         RequestError: both a branch and a pull request.
         RepoNotFound: there is no such collection; nothing was pushed.
-        PushFailed: it was refused; no commit was made.
+        PushFailed: it was refused, or everybody would see a merge of private models; no commit
+            was made.
     """
     from simmerge_hub.hub.upload.publish import publish_folder  # a tenth of a second
     from simmerge_hub.publishing.trust.measured import carry_measured
@@ -149,13 +168,13 @@ def push(
         )
     recipe, why = parse((place / RECIPE_FILE).read_text("utf-8"), str(place / RECIPE_FILE))
     target = Target(
-        repo_id=repo_id, private=private, create_pr=create_pr, revision=revision,
-        message=message, license=license, collection=collection, token=token,
+        repo_id=repo_id, private=private, public=public, create_pr=create_pr,
+        revision=revision, message=message, license=license, collection=collection, token=token,
     )  # fmt: skip
     target.check(recipe)
     changes = _changes(place, force)
     page = {"README.md": target.settle((place / "README.md").read_text("utf-8"))}
-    with open_target(target) as collect:
+    with open_target(target, recipe) as collect:
         if not changes:
             there = _published_card(target, (place / CHECKSUMS_FILE).read_bytes())
             page = carry_measured(page["README.md"], there, recipe, why)
@@ -228,7 +247,7 @@ def merge_to_hub(
         files |= {name: content.encode() for name, content in page.items()}
         commits.append(opened[0].commit(files, target.title(report.recipe)))
 
-    with open_target(target) as collect:
+    with open_target(target, recipe) as collect:
         report = stream(
             recipe, place, begin=begin, finish=finish, threads=threads, evict=evict,
             progress=progress, **_describe(why),

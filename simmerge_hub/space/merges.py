@@ -27,6 +27,11 @@ SAID = {
     "pull request": "Proposed in a pull request",
     "unchanged": "All of it is there already",
 }
+ON_THE_PAGE = {
+    "--license": "ask the authors, then choose one under Licence",
+    "--public": "tick Private; if everybody may see the merge, push it from the command line",
+}
+"""An option in a hint -> what to do here, where there are fields and no options."""
 REMOVALS = 20
 """How often a folder is tried to be deleted."""
 log = logging.getLogger(__name__)
@@ -194,7 +199,8 @@ def _ours(error: SimmergeError | OSError) -> SimmergeError:
 
 
 def _on_the_page(error: SimmergeError) -> SimmergeError:
-    """The error with what to do about it here, where there are fields and no options."""
-    if "--license" not in error.hint:
-        return error
-    return type(error)(str(error), hint="ask the authors, then choose one under Licence")
+    """The error with what to do about it here."""
+    for option, here in ON_THE_PAGE.items():
+        if option in error.hint:
+            return type(error)(str(error), hint=here)
+    return error

@@ -23,9 +23,10 @@ from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import OPERATORS
 from simmerge_hub.operators.registry import operator
 from simmerge_hub.publishing.sections.usage import REPO_ID
+from simmerge_hub.publishing.target import Target
 from simmerge_hub.publishing.trust.record import show
 from simmerge_hub.publishing.trust.verify import verify
-from simmerge_hub.publishing.verbs import check, load_recipe, merge, push
+from simmerge_hub.publishing.verbs import check, check_push, load_recipe, merge, push
 from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, dump_yaml, load, parse, source
 from simmerge_hub.recipe.why import Aim, Why, WhyMerge, WhyTask
 from tests import nano
@@ -216,6 +217,27 @@ class TestPush:
         push(folder, f"{pushed}/merged")
         with pytest.raises(PushFailed, match="is public; nothing was pushed"):
             push(folder, f"{pushed}/merged", private=True)
+
+    def test_everybody_sees_a_merge_of_private_models_only_if_asked_for(
+        self, folder: Path, pushed: str
+    ) -> None:
+        HfApi().update_repo_settings(f"{pushed}/math", private=True)
+        with pytest.raises(PushFailed) as caught:
+            push(folder, f"{pushed}/merged")
+        assert str(caught.value) == (
+            f"{pushed}/math is private, or gone, and everybody would see {pushed}/merged; "
+            "nothing was pushed"
+        )
+        assert not HfApi().repo_exists(f"{pushed}/merged")
+        assert HfApi().model_info(push(folder, f"{pushed}/hidden", private=True).repo).private
+        assert push(folder, f"{pushed}/hidden").outcome == "unchanged"
+        assert not HfApi().model_info(push(folder, f"{pushed}/merged", public=True).repo).private
+
+    def test_it_is_said_before_the_merge(self, tmp_path: Path, pushed: str) -> None:
+        (tmp_path / "plan.yaml").write_text(plan(pushed))
+        HfApi().delete_repo(f"{pushed}/math")
+        with pytest.raises(PushFailed, match="math is private, or gone"):
+            check_push(tmp_path / "plan.yaml", Target(repo_id=f"{pushed}/merged"))
 
     @pytest.mark.parametrize("shown", ["differs: config.json", "missing: config.json", "extra: x"])
     def test_only_what_the_merge_wrote(self, folder: Path, pushed: str, shown: str) -> None:
