@@ -344,6 +344,31 @@ def test_an_adapter_of_a_wider_model(here: Path, refused: Refused) -> None:
     assert_added()
 
 
+@pytest.mark.refusal(
+    "the adapter … changes … as …, in its base it is …", "an adapter with more tokens than its base"
+)
+def test_an_adapter_that_added_tokens(here: Path, refused: Refused) -> None:
+    base, head = nano.load(here / "base"), torch.randn(nano.VOCABULARY + 2, nano.WIDTH)
+    folder = own(here, "lora")
+    pair = load_file(folder / "adapter_model.safetensors")
+    whole = {"base_model.model.lm_head.weight": head}
+    rewrite(folder, pair | whole, "adapter_model.safetensors")
+    assert "resize_token_embeddings()" in refused(run, ADDED)
+    wide = transformers.AutoModelForCausalLM.from_pretrained(here / "base")
+    wide.resize_token_embeddings(nano.VOCABULARY + 2, mean_resizing=False)
+    wide.save_pretrained(here / "wide")
+    more = nano.words(nano.VOCABULARY, "<a>", "<b>")
+    for file in (here / "wide" / "tokenizer.json", folder / "tokenizer.json"):
+        file.write_text(more)
+    merge_of = ADDED.replace("./base", "./wide")
+    run(merge_of.replace("./lora]", "./lora, ./math]").replace("lora]", "lora, math]"))
+    made, math = nano.load(Path("out")), nano.load(here / "math")["lm_head.weight"]
+    rows = nano.VOCABULARY
+    torch.testing.assert_close(made["lm_head.weight"][rows:], head[rows:])
+    expected = head[:rows] + math - base["lm_head.weight"]
+    torch.testing.assert_close(made["lm_head.weight"][:rows], expected)
+
+
 @pytest.mark.refusal("… holds …, which is no tensor of a LoRA as PEFT stores it", "the merge")
 def test_factors_under_other_names(here: Path, refused: Refused) -> None:
     folder = own(here, "lora")
