@@ -64,6 +64,6 @@ def check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < 2 * needed:
         raise OutputError(
-            f"{folder} has {free:,} bytes free, and a merge takes {needed:,}, which are to fit twice",
+            f"{folder} has {free:,} bytes free, and a merge of {needed:,} must fit twice",
             hint="free some, or name a folder on another disk: -o DIR",
         )

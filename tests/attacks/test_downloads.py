@@ -229,6 +229,6 @@ def test_a_range_that_does_not_end_is_not_read_on(behind: Behind, repo: str) -> 
         return httpx2.Response(206, stream=Endless())
 
     behind(change)
-    with pytest.raises(HubError, match="does not serve byte ranges|asked for bytes"):
+    with pytest.raises(HubError, match="asked for bytes 8-40"):
         ranges.read_spans(Location(repo=repo, commit="main"), "model.safetensors", [(8, 40)])
     assert len(sent) < 3
