@@ -131,9 +131,13 @@ def _results(card: Mapping[str, Any]) -> list[tuple[str, str, str, float | None]
                 results.append((_source(result), name, kind, *_share(metrics)))
     percent = {source for source, *_, value in results if source and value and value > 1}
     return [
-        (*stated, value / 100 if value and (value > 1 or source in percent) else value)
-        for source, *stated, value in results
+        (name, kind, said, _as_share(value, percent=source in percent))
+        for source, name, kind, said, value in results
     ]
+
+
+def _as_share(value: float | None, *, percent: bool) -> float | None:
+    return value / 100 if value and (value > 1 or percent) else value
 
 
 def _source(result: Mapping[str, Any]) -> str:
