@@ -40,7 +40,7 @@ STORE = 200 * 2**20
 NAMES = {
     "evaluate_tasks": "evaluate models alone",
     "find_or_sign": "sign models",
-    "_try_timed": "make and evaluate merges",
+    "try_merge": "make and evaluate merges",
     "write_part": "parts of one merge",
 }
 """Function that is mapped -> what it is called in the JSON."""
@@ -99,7 +99,7 @@ def split_rounds(what: str, pieces: int) -> list[int]:
     """The pieces of each round: `learn` waits for all of one before it chooses the next pairs."""
     from simmerge_hub.learning.design import round_sizes
 
-    if what != NAMES["_try_timed"]:
+    if what != NAMES["try_merge"]:
         return [pieces]
     arms = len(learn_recipe().arms)
     return [arms * pairs for pairs in round_sizes(pieces // arms)]

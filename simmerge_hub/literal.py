@@ -12,7 +12,7 @@ CONTROL = re.compile(
 )
 """What a terminal or a browser acts on, or that turns or hides text, or that XML may not hold; not
 tab and line break."""
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]+@")
 """`user:password@` of an address."""
 ADDRESS = re.compile(r"(?i)(?<=[a-z])://|(?<=www)\.|(?<=mailto):")
 """What makes a browser's link of plain text."""

@@ -1,7 +1,7 @@
 """Bytes, seconds, shares and counts as people read them."""
 
 Spread = tuple[float, float, float]
-"""What is expected, and between which bounds."""
+"""What is expected, and between which bounds: (middle, low, high)."""
 
 
 def spell_bytes(count: float) -> str:

@@ -61,13 +61,17 @@ def _check_names(response: httpx2.Response) -> None:
     """huggingface_hub calls files in its cache by these headers."""
     commit = response.headers.get("X-Repo-Commit")
     tags = [response.headers.get(name, "") for name in ("ETag", "X-Linked-Etag")]
-    if any(".." in tag or "\\" in tag or tag.strip('W/"')[:1] == "." for tag in tags) or (
-        commit is not None and not COMMIT_HASH.fullmatch(commit)
-    ):
+    if any(map(_leads_out, tags)) or (commit is not None and not COMMIT_HASH.fullmatch(commit)):
         raise HubError(
             f"{_host(response)} answers with headers that no Hub sends",
             hint="do not use this server; check HF_ENDPOINT",
         )
+
+
+def _leads_out(tag: str) -> bool:
+    """Whether an ETag, as huggingface_hub makes a name of it, is a path to somewhere else."""
+    name = tag.lstrip("W/").strip('"')
+    return ".." in name or "\\" in name or name.startswith((".", "/"))
 
 
 def _host(response: httpx2.Response) -> str:

@@ -60,13 +60,13 @@ def file_sha256(checkpoint: Checkpoint, name: str) -> str:
 def weights_of(checkpoint: Checkpoint) -> tuple[object, ...]:
     """Of two repositories, or two folders, equal if they hold the same weight files.
 
-    Of adapters what scales their deltas counts too. Nothing is read that is not read anyway: the
-    Hub states a sha256, and a folder is known by BLAKE3, so that one never equals the other.
+    Of adapters what scales their deltas counts too. The Hub states the sha256 of large files; small
+    ones, which it keeps in git, are fetched whole. A folder's are read, and known by BLAKE3, so
+    that a folder never equals a repository.
     """
-    files = sorted(checkpoint.pickles or {header.file for header in checkpoint.tensors.values()})
     hashes = tuple(
         checkpoint.files[name].sha256 or hash_path(local_file(checkpoint.location, name), "blake3")
-        for name in files
+        for name in checkpoint.weight_files
     )
     scale = [str(checkpoint.config.get(key) or "") for key in SCALING]
     return (checkpoint.kind, hashes, *(scale if checkpoint.kind == "adapter" else ()))

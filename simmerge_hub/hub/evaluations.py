@@ -116,8 +116,11 @@ def _benchmark(dataset: str) -> str:
 
 
 def _results(card: Mapping[str, Any]) -> list[tuple[str, str, str, float | None]]:
-    """(task name, dataset, metric, score in 0–1 or None) of every evaluation result on a card."""
-    results: list[tuple[str, str, str, float | None]] = []
+    """(task name, dataset, metric, score in 0–1 or None) of every evaluation result on a card.
+
+    One source writes either shares or percent: leaderboards have 0.76 % beside 35.2 %.
+    """
+    results: list[tuple[str, str, str, str, float | None]] = []
     for entry in _dicts(card.get("model-index")):
         for result in _dicts(entry.get("results")):
             dataset = result.get("dataset")
@@ -125,17 +128,31 @@ def _results(card: Mapping[str, Any]) -> list[tuple[str, str, str, float | None]
             if isinstance(dataset, dict) and metrics:
                 kind = str(dataset.get("type") or dataset.get("name") or "")
                 name = _readable(str(dataset.get("name") or kind)).lower().replace(" ", "-")
-                results.append((name, kind, *_share(metrics)))
-    return results
+                results.append((_source(result), name, kind, *_share(metrics)))
+    percent = {source for source, *_, value in results if source and value and value > 1}
+    return [
+        (name, kind, said, _as_share(value, percent=source in percent))
+        for source, name, kind, said, value in results
+    ]
+
+
+def _as_share(value: float | None, *, percent: bool) -> float | None:
+    return value / 100 if value and (value > 1 or percent) else value
+
+
+def _source(result: Mapping[str, Any]) -> str:
+    """Who says so; "" where that is not said."""
+    source = result.get("source")
+    return str(source.get("name") or source.get("url") or "") if isinstance(source, dict) else ""
 
 
 def _share(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
-    """The first metric that is a share, and its value in 0–1; None if there is no such metric."""
+    """The first metric that is a share, and its value in 0–1 or percent; None without one."""
     for metric in metrics:
         said = f"{metric.get('type') or ''} {metric.get('name') or ''}".strip().lower()
         value = float(metric["value"])
         if (not said or SHARES.search(said)) and 0 <= value <= 100:
-            return said, value / 100 if value > 1.5 else value
+            return said, value
     first = metrics[0]
     return _readable(str(first.get("type") or first.get("name") or first.get("value"))), None
 

@@ -119,11 +119,15 @@ class Checkpoint:
         return tuple(name for name in self.files if TOKENIZER_FILES.fullmatch(name))
 
     @property
+    def weight_files(self) -> tuple[str, ...]:
+        """Its files that hold tensors, as they are stored: .bin files before they are converted."""
+        return tuple(sorted(self.pickles or {h.file for h in self.tensors.values()}))
+
+    @property
     def unchecked(self) -> tuple[str, ...]:
         """Its weight files that are from a Hub which states no digest of them."""
-        files = self.pickles or {header.file for header in self.tensors.values()}
-        unstated = (f for f in files if not (self.files[f].sha256 or self.files[f].git))
-        return tuple(sorted(unstated)) if self.location.repo else ()
+        files = self.weight_files if self.location.repo else ()
+        return tuple(f for f in files if not (self.files[f].sha256 or self.files[f].git))
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -114,19 +114,21 @@ def _is_data(name: str) -> bool:
     return path.suffix in NATIVE and not hidden and path.stem.lower() not in ("readme", "license")
 
 
-def _configured_splits(location: Location, files: Sequence[str]) -> Mapping[str, str]:
-    """Split -> glob, where the card's first configuration says so."""
+def _configured_splits(location: Location, files: Sequence[str]) -> Mapping[str, list[str]]:
+    """Split -> globs, where the card's first configuration says so."""
     if "README.md" not in files:
         return {}
     card = front_matter(_read_beginning(location, "README.md").decode("utf-8", "replace"))
     configs = card.get("configs")
-    stated = configs[0].get("data_files") if isinstance(configs, list) and configs else None
+    first = configs[0] if isinstance(configs, list) and configs else None
+    stated = first.get("data_files") if isinstance(first, dict) else None
     entries = stated if isinstance(stated, list) else []
-    return {
-        str(e["split"]): str(e["path"])
-        for e in entries
-        if isinstance(e, dict) and {"split", "path"} <= e.keys()
-    }
+    globs: dict[str, list[str]] = {}
+    for entry in entries:
+        if isinstance(entry, dict) and {"split", "path"} <= entry.keys():
+            paths = entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
+            globs.setdefault(str(entry["split"]), []).extend(map(str, paths))
+    return globs
 
 
 def _read_beginning(location: Location, file: str) -> bytes:
@@ -138,10 +140,13 @@ def _read_beginning(location: Location, file: str) -> bytes:
     return text[:LARGEST_CARD]
 
 
-def _splits(files: Sequence[str], configured: Mapping[str, str]) -> dict[str, list[str]]:
+def _splits(files: Sequence[str], configured: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Split -> files. Without any name that tells, everything is `train`, as in `datasets`."""
-    splits = {s: fnmatch.filter(files, glob) for s, glob in configured.items()}
-    splits = {split: names for split, names in splits.items() if names}
+    splits: dict[str, list[str]] = {}
+    for split, globs in configured.items():
+        names = [name for glob in globs for name in fnmatch.filter(files, glob)]
+        if names:
+            splits[split] = list(dict.fromkeys(names))
     if not splits:
         for name in files:
             for split in _splits_in_name(name):

@@ -12,7 +12,7 @@ from simmerge_hub.learning.recipe import LearnRecipe
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
-from simmerge_hub.planning.evidence import Evidence, Spread, sign_all
+from simmerge_hub.planning.evidence import Evidence, SignAll, sign_all
 from simmerge_hub.planning.inputs import Inputs, check_names, notes_of_tokens
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
@@ -75,7 +75,7 @@ def _checkpoints(recipe: LearnRecipe) -> list[Checkpoint]:
 
 
 def sign_catalogue(
-    inputs: Inputs, *, progress: Say, note: Say | None, spread: Spread | None = None
+    inputs: Inputs, *, progress: Say, note: Say | None, spread: SignAll | None = None
 ) -> Evidence:
     """One signature per model, on the probes of every task; from caches where they are there."""
     return sign_all(

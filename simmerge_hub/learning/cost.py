@@ -56,8 +56,7 @@ def estimate(recipe: LearnRecipe, inputs: Inputs) -> Cost:
 
 def weight_bytes(checkpoint: Checkpoint) -> int:
     """Bytes of the files that hold its weights."""
-    files = {header.file for header in checkpoint.tensors.values()}
-    return sum(checkpoint.files[f].size for f in files if f in checkpoint.files)
+    return sum(checkpoint.files[file].size for file in checkpoint.weight_files)
 
 
 def check_disk(folder: Path, needed: int) -> None:
@@ -65,6 +64,6 @@ def check_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < 2 * needed:
         raise OutputError(
-            f"{folder} has {free:,} bytes free, and a merge takes {needed:,}",
+            f"{folder} has {free:,} bytes free, and a merge of {needed:,} must fit twice",
             hint="free some, or name a folder on another disk: -o DIR",
         )

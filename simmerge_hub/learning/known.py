@@ -65,12 +65,13 @@ def _digest_of(row: Measurement, role: str) -> str | None:
 def keep_current(
     known: Mapping[MergeKey, list[Measurement]], inputs: Inputs
 ) -> dict[MergeKey, list[Measurement]]:
-    """Of a journal, the merges whose models are still what they were."""
+    """Of a journal, the merges whose models are still what they were. Those of models that the
+    recipe names no more were paid for too: it may name them again."""
     digests = {model.name: digest(model) for model in inputs.models}
 
     def holds(row: Measurement) -> bool:
         return all(
-            _digest_of(row, role) == digests.get(name)
+            name not in digests or _digest_of(row, role) == digests[name]
             for role, name in (("expert", row.expert), ("auxiliary", row.auxiliary))
         )
 

@@ -205,11 +205,12 @@ def _measure(
         chosen += _next_pairs(recipe, pairs, trial, others, rows, left, size)
         merges = [(*pair, arm) for pair in chosen for arm in recipe.arms]
         missing = [m for m in merges if (*m[:2], m[2].label) not in known]
-        for key, fresh, seconds in try_merges(trial, missing, workers):
+        labels = {arm.label for arm in recipe.arms}
+        for key, fresh, tried in try_merges(trial, missing, workers):
             known[key] = fresh
-            if seconds is not None:  # what was lost is tried again when the run goes on
-                measurements.add_to_journal(journal, key, fresh, seconds)
-            done = sum(k[:2] in chosen for k in known)
+            if tried:  # what was lost is tried again when the run goes on
+                measurements.add_to_journal(journal, key, fresh)
+            done = sum(k[:2] in chosen and k[2] in labels for k in known)
             progress(f"{key[0]} + {key[1]}: {key[2]}", done, total)
     return [row for key, some in known.items() if key[:2] in chosen for row in some]
 

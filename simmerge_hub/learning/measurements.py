@@ -1,7 +1,7 @@
 """What was measured: one row per expert, auxiliary, task and arm; failures are rows too.
 
     {"format": "simmerge-hub measurements", "schema": 1, "of": "<sha256 of what rows follow from>"}
-    {"merge": ["org/a", "org/b", "linear"], "rows": [{…}, {…}], "seconds": 12.3}
+    {"merge": ["org/a", "org/b", "linear"], "rows": [{…}, {…}]}
 
 The journal is written a merge at a time, each line at once; a torn last line is dropped. The table
 is the journal's rows in order: the same rows are the same bytes, whatever was interrupted.
@@ -85,9 +85,9 @@ def start_journal(path: Path, of: str, merges: Mapping[MergeKey, Sequence[Measur
     start_lines(path, [header, *(_line(key, rows) for key, rows in merges.items())])
 
 
-def add_to_journal(path: Path, key: MergeKey, rows: Sequence[Measurement], seconds: float) -> None:
+def add_to_journal(path: Path, key: MergeKey, rows: Sequence[Measurement]) -> None:
     """One line more, on the disk before this returns."""
-    add_line(path, _line(key, rows, seconds))
+    add_line(path, _line(key, rows))
 
 
 def save_measurements(rows: Iterable[Measurement], path: Path) -> None:
@@ -125,8 +125,8 @@ def _from_plain(entry: Mapping[str, Any]) -> Measurement:
     return row
 
 
-def _line(key: MergeKey, rows: Sequence[Measurement], seconds: float = 0.0) -> dict[str, Any]:
-    return {"merge": list(key), "rows": [asdict(r) for r in rows], "seconds": round(seconds, 2)}
+def _line(key: MergeKey, rows: Sequence[Measurement]) -> dict[str, Any]:
+    return {"merge": list(key), "rows": [asdict(row) for row in rows]}
 
 
 def _key(line: Mapping[str, Any]) -> MergeKey:

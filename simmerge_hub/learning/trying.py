@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 
 from simmerge_hub.errors import EvaluationError, SimmergeError
 from simmerge_hub.evaluation.contents import path_digest, task_content
@@ -73,35 +72,30 @@ class Trial:
 
 def try_merges(
     trial: Trial, merges: Sequence[tuple[str, str, Arm]], workers: Workers
-) -> Iterator[tuple[MergeKey, list[Measurement], float | None]]:
-    """Make and evaluate merges, here or elsewhere: (merge, its rows, seconds), each once, as they
-    come. One whose processes died, again and again, is rows that say so, and took None."""
-    for place, result in workers.spread(partial(_try_timed, trial), merges):
+) -> Iterator[tuple[MergeKey, list[Measurement], bool]]:
+    """Make and evaluate merges, here or elsewhere: (merge, its rows, whether it was tried), each
+    once, as they come. One whose processes died, again and again, is rows that say so."""
+    for place, result in workers.spread(partial(try_merge, trial), merges):
         first, second, arm = merges[place]
+        key = first, second, arm.label
         if isinstance(result, Lost):
             failed = {task.name: printable(result.reason) for task in trial.tasks}
-            yield (first, second, arm.label), measure_rows(trial, *merges[place], {}, failed), None
+            yield key, measure_rows(trial, first, second, arm, {}, failed), False
         else:
-            yield (first, second, arm.label), *result
+            yield key, result, True
 
 
-def _try_timed(trial: Trial, merge: tuple[str, str, Arm]) -> tuple[list[Measurement], float]:
-    began = perf_counter()
-    rows = try_merge(trial, *merge)
-    return rows, perf_counter() - began
-
-
-def try_merge(trial: Trial, first: str, second: str, arm: Arm) -> list[Measurement]:
+def try_merge(trial: Trial, merge: tuple[str, str, Arm]) -> list[Measurement]:
     """Make one merge, evaluate it on the tasks at which its models differ, delete it.
 
     Args:
         trial: what it is made with.
-        first, second: the models, in the order of the arm's weights.
-        arm: how.
+        merge: the models, in the order of the arm's weights, and the arm.
 
     Returns:
         One row per task; the arm of a row has its weights in the order (expert, auxiliary).
     """
+    first, second, arm = merge
     asked = [task for *_, task in trial.rows_of(first, second)]
     own = hashlib.sha256(f"{first}\n{second}\n{arm.label}".encode()).hexdigest()[:16]
     results: dict[str, TaskResult] = {}

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 LERP_ABOVE = 0.9995
 """|cos θ| from which slerp is a straight line, as in mergekit."""
 ZERO_NORM = 1e-8
-"""A norm at or below this counts as zero, as in mergekit."""
+"""A norm at or below this counts as zero to slerp, as in mergekit."""
 COLLINEAR = 1e-12
 """sin² θ below which float32 cannot tell two directions apart: a straight line."""
 OPPOSITE = 1e-6
 """A mean of unit vectors shorter than this has no direction."""
-ZERO_NORM = 1e-36
-"""A norm at or below this is zero to float32."""
+NO_DIRECTION = 1e-36
+"""A norm at or below this is zero to float32, and has no direction."""
 Origin = Literal["base", "zero"]
 Along = Literal["tensor", "row", "column"]
 
@@ -242,7 +242,7 @@ def _middle(
 def _units(dots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The models' norms, and the inner products of their directions (0 for a zero tensor)."""
     norms = np.sqrt(np.diagonal(dots))
-    norms = np.where(norms > ZERO_NORM, norms, 0.0)
+    norms = np.where(norms > NO_DIRECTION, norms, 0.0)
     safe = np.where(norms > 0, norms, np.inf)
     return norms, dots / np.outer(safe, safe)
 

@@ -12,8 +12,8 @@ from statistics import fmean
 
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.tree import Tree, leaf
-from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.tables.outcomes import HIGHEST, SMALLEST_GAP
+from simmerge_hub.units import Spread
 
 WITHIN = 1.645
 """Standard deviations of a normal error that the predictor's 90 % intervals reach."""

@@ -17,7 +17,7 @@ from simmerge_hub.signatures.signing import responses
 from simmerge_hub.signatures.signing.artifact import drop_tensors
 from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
 
-Spread = Callable[[Callable[[Request], Signed], list[Request]], list[Signed]]
+SignAll = Callable[[Callable[[Request], Signed], list[Request]], list[Signed]]
 """Signs all, in the order of the requests."""
 
 
@@ -73,7 +73,7 @@ def sign_all(
     answers: bool = False,
     progress: Say,
     note: Say | None,
-    spread: Spread | None = None,
+    spread: SignAll | None = None,
 ) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted.
 

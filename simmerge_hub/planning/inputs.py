@@ -63,7 +63,10 @@ class Inputs:
 def pin(
     references: Sequence[str], base: str | None, asked: Tasks, *, probed: bool = False
 ) -> Inputs:
-    """Pin what the user names, check that it fits together, and find the tasks; headers only.
+    """Pin what the user names, check that it fits together, and find the tasks.
+
+    Of weights on the Hub headers are read, and a few rows of each model beside its base's; weight
+    files that no Hub states a sha256 of (of folders, small ones, .bin) are read whole.
 
     Args:
         references: the models.

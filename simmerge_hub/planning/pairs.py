@@ -107,10 +107,7 @@ def decide(
     objective.check(rankings)
     order = Order(objective=objective, caution=0.0)
     rankings = {t.name: _orient(rankings[t.name], t, inputs.names) for t in inputs.tasks}
-    gaps = {
-        task.name: Gap(level=task.relative.get(inputs.partner(task.expert), 0.0))
-        for task in inputs.tasks
-    }
+    gaps = pair_gaps(inputs)
     predictions = _join_tasks(rankings)
     choices = order.sort(_choices(inputs.names, predictions, gaps))
     trust = _trust(inputs, rankings, _leads(choices, predictions, gaps, objective))
@@ -132,6 +129,14 @@ def decide(
         left_out={label: why for label, why in left_out.items() if label not in predictions},
         trust=trust,
     )
+
+
+def pair_gaps(inputs: Inputs) -> dict[str, Gap]:
+    """Task -> what its expert is ahead of the other of two models."""
+    return {
+        task.name: Gap(level=task.relative.get(inputs.partner(task.expert), 0.0))
+        for task in inputs.tasks
+    }
 
 
 def _orient(ranking: Ranking, task: Task, names: Sequence[str]) -> Ranking:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.choice import IDLE, Choice, Order
-from simmerge_hub.recipe.why import Spread, Status
+from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.predictor.novelty import Limits, Novelty
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.merged.kept import Kept
-from simmerge_hub.units import spell_count
+from simmerge_hub.units import Spread, spell_count
 
 STATUSES: tuple[Status, ...] = ("tried", "calibrated", "extrapolated", "abstained")
 """From the best to the worst."""

@@ -17,6 +17,8 @@ from typing import Any
 from simmerge_hub.errors import RecipeError
 
 ANY = "*"
+ROUNDING = 1e-9
+"""By how much less than it is a layer's place may come out: 1/49 · 49 is less than 1."""
 
 
 def evaluate(parameters: Mapping[str, Any], tensor: str, depth: float) -> dict[str, Any]:
@@ -112,9 +114,9 @@ def _evaluate_one(value: Any, tensor: str, depth: float) -> Any:
 
 def _interpolate(values: tuple[Any, ...], depth: float) -> Any:
     place = depth * (len(values) - 1)
-    low = int(place)
     if not all(type(each) in (int, float) for each in values):
-        return values[low]
+        return values[int(place + ROUNDING)]
+    low = int(place)
     share = place - low
     high = min(len(values) - 1, low + 1)
     return (1 - share) * values[low] + share * values[high]

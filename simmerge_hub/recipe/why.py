@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Literal, get_args
 
-Spread = tuple[float, float, float]
-"""A utility with the bounds of its interval: (middle, low, high)."""
+from simmerge_hub.units import Spread
+
 Status = Literal["tried", "calibrated", "extrapolated", "abstained"]
 """How far a plan is to be believed, from the best to the worst."""
 

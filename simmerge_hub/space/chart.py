@@ -7,9 +7,9 @@ from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.plan import Plan
 from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.publishing.figures.chart import TICKS, scale_of
-from simmerge_hub.recipe.why import UNIT, Spread
+from simmerge_hub.recipe.why import UNIT
 from simmerge_hub.space.markup import NOTHING, Html, element, table
-from simmerge_hub.units import spell_interval
+from simmerge_hub.units import Spread, spell_interval
 
 ROWS_SHOWN = 6
 """Merges in the chart; the rest is unfolded."""

@@ -5,7 +5,7 @@ that the client makes paths of; answer with a login page, with nothing, or in ci
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -95,6 +95,8 @@ def test_an_honest_proxy_changes_nothing(behind: Behind, repo: str, tmp_path: Pa
         ("etag", '"../../../../escaped"'),
         ("x_linked_etag", '"../../../../escaped"'),
         ("etag", '"..\\\\escaped"'),
+        ("etag", '"{}/escaped"'),
+        ("x_linked_etag", 'W/"{}/escaped"'),
         ("x_repo_commit", "../../../escaped"),
         ("x_repo_commit", "/tmp/escaped"),
     ],
@@ -102,6 +104,7 @@ def test_an_honest_proxy_changes_nothing(behind: Behind, repo: str, tmp_path: Pa
 def test_headers_make_no_paths(
     behind: Behind, repo: str, tmp_path: Path, header: str, value: str
 ) -> None:
+    value = value.format(tmp_path)
     behind(lambda _request, answer, body: same(answer, body, **{header: value}))
     with pytest.raises(HubError, match="headers that no Hub sends"):
         resolve(repo)
@@ -209,3 +212,23 @@ def test_ranges_are_what_was_asked_for(behind: Behind, repo: str) -> None:
     location = Location(repo=repo, commit="main")
     with pytest.raises(HubError, match=r"does not serve byte ranges|asked for bytes"):
         ranges.read_spans(location, "model.safetensors", [(8, 40)])
+
+
+def test_a_range_that_does_not_end_is_not_read_on(behind: Behind, repo: str) -> None:
+    sent: list[int] = []
+
+    class Endless(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            for number in range(1000):
+                sent.append(number)
+                yield bytes(4096)
+
+    def change(request: httpx2.Request, answer: httpx2.Response, body: bytes) -> httpx2.Response:
+        if "range" not in request.headers:
+            return same(answer, body)
+        return httpx2.Response(206, stream=Endless())
+
+    behind(change)
+    with pytest.raises(HubError, match="asked for bytes 8-40"):
+        ranges.read_spans(Location(repo=repo, commit="main"), "model.safetensors", [(8, 40)])
+    assert len(sent) < 3

@@ -172,6 +172,8 @@ def test_json_is_the_same_json(text: str) -> None:
 def test_passwords_in_addresses() -> None:
     said = "nothing answers at https://me:secret@hub.example/api (http://x@y)"
     assert without_credentials(said) == "nothing answers at https://hub.example/api (http://y)"
+    assert without_credentials("https://me:p@ss@hub.example/a") == "https://hub.example/a"
+    assert without_credentials("https://hub.example/?by=me@x") == "https://hub.example/?by=me@x"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The real harness on nano models: its numbers are ours, a score is measured once."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import EvaluationError, MissingExtra
 from simmerge_hub.evaluation import harness, names
 from simmerge_hub.evaluation.harness import Machine, draw_numbers, evaluate
+from simmerge_hub.evaluation.known import look_up
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.zoo.evaluation import evaluate as examine
@@ -100,6 +103,24 @@ def test_a_score_is_measured_once(code: Checkpoint, monkeypatch: pytest.MonkeyPa
     assert again["nano_math"] == first["nano_math"]
     assert asked == [["nano_code"]]
     assert told == [("nano_math", False), ("nano_math", True), ("nano_code", False)]
+
+
+def test_another_way_to_generate_is_another_model(
+    code: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An end token that is corrected, or a penalty: weights, config and tokenizer are the same."""
+    folder = tmp_path / "code"
+    shutil.copytree(code.location.folder or "", folder)
+    settings = folder / "generation_config.json"
+    keys: list[str] = []
+    for change in ({}, {"transformers_version": "9"}, {"eos_token_id": [2, 3]}, {"top_k": 1}, None):
+        stated = settings.read_text()
+        settings.write_text(
+            stated[:9] if change is None else json.dumps(json.loads(stated) | change)
+        )
+        keys.append(look_up(resolve(str(folder)), ["nano_code"], protocol=FULL)["nano_code"].key)
+    assert keys[0] == keys[1] == look_up(code, ["nano_code"], protocol=FULL)["nano_code"].key
+    assert len(set(keys)) == 4
 
 
 def test_tasks_of_a_folder_are_known_and_their_change_is_seen(

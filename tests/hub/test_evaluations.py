@@ -64,6 +64,8 @@ def _stated(dataset: str, metric: str, value: float, name: str = "") -> dict[str
         ("HuggingFaceH4/ifeval", "inst_level_strict_acc and more", 70, "instruct", 0.7),
         ("TIGER-Lab/MMLU-Pro", "acc", 30.0, "tiger-lab/mmlu-pro", 0.3),
         ("ai2_arc", "acc_norm", 0.0, "ai2_arc", 0.0),
+        ("gsm8k", "acc", 1.3, "math", 0.013),
+        ("gsm8k", "acc", 1.0, "math", 1.0),
         ("org/own", "win_rate", 55.0, "org/own", 0.55),
     ],
 )  # fmt: skip
@@ -98,3 +100,18 @@ def test_scores_on_different_benchmarks_are_not_compared() -> None:
     first = read_evaluations(models)["math"]
     assert (first.dataset, first.scores) == ("competition_math", {"a": 0.2, "c": 0.2})
     assert read_evaluations(models[:2])["math"].scores == {"a": 0.9, "b": 0.7}
+
+
+def test_a_source_writes_shares_or_percent() -> None:
+    """A leaderboard's 0.76 % is no 76 %, and what is measured here beside it is a share."""
+    board, own = {"source": {"name": "Open LLM Leaderboard"}}, {"source": {"name": "measured by"}}
+    model = _model(
+        "m",
+        {**_stated("TIGER-Lab/MMLU-Pro", "acc", 35.2), **board},
+        {**_stated("lighteval/MATH-Hard", "exact_match", 0.76), **board},
+        {**_stated("org/own", "acc", 0.5), **own},
+        _stated("ai2_arc", "acc", 0.25),
+    )
+    scores = {name: each.scores["m"] for name, each in read_evaluations([model]).items()}
+    wanted = {"tiger-lab/mmlu-pro": 0.352, "lighteval/math-hard": 0.0076, "org/own": 0.5}
+    assert scores == pytest.approx(wanted | {"ai2_arc": 0.25})

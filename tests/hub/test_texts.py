@@ -141,6 +141,24 @@ class TestDataset:
         )
         assert texts(repo, limit=9).prompts == ("a",)
 
+    def test_the_card_may_list_several_files(self, dataset):
+        card = (
+            b"---\nconfigs:\n- data_files:\n"
+            b"  - {split: probe, path: [sub/b.jsonl, 'a*.jsonl']}\n"
+            b"  - {split: test, path: train.jsonl}\n---\n"
+        )
+        names = ("sub/b", "a", "train")
+        files = {f"{name}.jsonl": lines("prompt", name) for name in names}
+        repo = dataset({**files, "README.md": card})
+        assert texts(f"{repo}:probe", limit=9).prompts == ("sub/b", "a")
+        assert texts(f"{repo}:test", limit=9).prompts == ("train",)
+
+    @pytest.mark.parametrize("configs", [b"[default]", b"[3]", b"{}", b"[{data_files: x}]"])
+    def test_a_card_that_tells_nothing(self, configs, dataset):
+        card = b"---\nconfigs: " + configs + b"\n---\n"
+        repo = dataset({"a.jsonl": lines("prompt", "x"), "README.md": card})
+        assert texts(repo, limit=9).prompts == ("x",)
+
     def test_a_missing_split_lists_those_there_are(self, dataset):
         repo = dataset({"train.jsonl": lines("prompt", "x"), "test.jsonl": lines("prompt", "x")})
         with pytest.raises(ProbeError, match="no split 'probe'; it has: test, train"):

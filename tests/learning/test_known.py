@@ -111,3 +111,11 @@ def test_of_a_journal_rows_of_changed_models_are_left(
     assert keep_current(known, trial.inputs) == known
     changed = {("code", "math", "linear"): other(rows[:1], models={})}
     assert keep_current(changed, trial.inputs) == {}
+
+
+def test_of_a_journal_rows_of_models_that_are_named_no_more_stay(
+    rows: list[Measurement], trial: Trial
+) -> None:
+    row = next(row for row in rows if row.expert == "code")
+    left = {("code", "left", "linear"): [replace(row, auxiliary="left")]}
+    assert keep_current(left, trial.inputs) == left

@@ -95,6 +95,13 @@ def test_a_zero_tensor_makes_it_linear(name: str, zero: int) -> None:
     assert merged.tolist() == [[2.0, 2.0], [2.0, 2.0]]
 
 
+def test_a_norm_that_mergekit_takes_for_zero_makes_slerp_linear() -> None:
+    models = [torch.tensor([[6e-9, 0.0]]), torch.tensor([[0.0, 1.0]])]
+    halfway = torch.stack(models).mean(0)
+    assert torch.equal(merge_tensors(arm("slerp"), None, models), halfway)
+    assert not torch.equal(merge_tensors(arm("nuslerp", origin="zero"), None, models), halfway)
+
+
 @pytest.mark.parametrize("name", ["slerp", "nuslerp"])
 def test_opposite_tensors_give_something_finite(name: str) -> None:
     a = normal(1, 6, 6)

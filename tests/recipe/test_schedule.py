@@ -34,6 +34,14 @@ def test_a_value_for_a_tensor(value: Any, depth: float, expected: Any) -> None:
     assert evaluated == (pytest.approx(expected) if isinstance(expected, float) else expected)
 
 
+@pytest.mark.parametrize("layers", [2, 50, 104])
+def test_a_word_for_each_layer_is_that_layers(layers: int) -> None:
+    words = tuple(f"word {number}" for number in range(layers))
+    depths = [number / (layers - 1) for number in range(layers)]
+    given = [schedule.evaluate({"x": {"gradient": words}}, MLP, depth)["x"] for depth in depths]
+    assert tuple(given) == words
+
+
 def test_the_first_filter_that_matches_counts() -> None:
     value = {"filter": {"layers.3": 1, "mlp": 2, "*": 3}}
     assert schedule.evaluate({"x": value}, ATTENTION, 0)["x"] == 1

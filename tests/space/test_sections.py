@@ -13,7 +13,7 @@ from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.verdict import STATUSES
 from simmerge_hub.planning.words.names import name_tree, shorten
 from simmerge_hub.publishing.preview import preview_card
-from simmerge_hub.recipe.why import MEANINGS, Spread
+from simmerge_hub.recipe.why import MEANINGS
 from simmerge_hub.signatures.map.similarities import map_models
 from simmerge_hub.space import chart, sections
 from simmerge_hub.space.answer import Answer, Sight, answer, cost, lacks
@@ -21,7 +21,7 @@ from simmerge_hub.space.chart import rows
 from simmerge_hub.space.fields import MOST_TASKS, expert_updates
 from simmerge_hub.space.markup import Html
 from simmerge_hub.space.question import Question
-from simmerge_hub.units import spell_interval
+from simmerge_hub.units import Spread, spell_interval
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))

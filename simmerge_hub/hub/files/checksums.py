@@ -15,7 +15,7 @@ from simmerge_hub.hub.files.hashes import hash_contents
 
 CHECKSUMS_FILE = "SHA256SUMS"
 PICTURES = ("chart.svg", "merge-tree.svg")
-"""Of a merge's card."""
+"""Of a merge's card: what it keeps of each skill, and what was merged with what."""
 UNLISTED = ("README.md", *PICTURES, CHECKSUMS_FILE)
 """The card and its pictures: they change when a score is measured, or by hand."""
 EARLIER_PICTURE = "plan.svg"

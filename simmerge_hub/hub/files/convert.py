@@ -4,7 +4,6 @@ A pickle is only ever opened with `weights_only`, which builds tensors and runs 
 for more is refused. A zipped one is mapped, not read; the older format has to be read whole.
 """
 
-import json
 import re
 import shutil
 import warnings
@@ -16,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.errors import CheckpointError, CorruptHeader, OutputError
 from simmerge_hub.hub.assets import assets_folder, write_whole
 from simmerge_hub.hub.files.cached import local_file
-from simmerge_hub.hub.files.headers import LENGTH_BYTES, TensorHeader, header_length, parse_header
+from simmerge_hub.hub.files.headers import (
+    LENGTH_BYTES,
+    TensorHeader,
+    compose_header,
+    header_length,
+    parse_header,
+)
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.units import spell_bytes
 
@@ -157,9 +162,7 @@ def _header(tensors: Mapping[str, "Tensor"]) -> bytes:
         code = CODES[str(tensor.dtype).removeprefix("torch.")]
         entries[name] = {"dtype": code, "shape": list(tensor.shape), "data_offsets": [at, end]}
         at = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(LENGTH_BYTES, "little") + text
+    return compose_header(entries)
 
 
 def _size(tensor: "Tensor") -> int:

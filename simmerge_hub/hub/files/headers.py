@@ -5,6 +5,7 @@ the file, is no JSON object, names an unknown dtype, or describes data that does
 section exactly; an index if it names a file outside its own folder.
 """
 
+import json
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,6 +86,13 @@ def parse_header(text: bytes, size: int, file: str) -> dict[str, TensorHeader]:
     if at != size:
         raise _corrupt(file, f"the tensors end at byte {at:,}, the file at {size:,}")
     return ordered
+
+
+def compose_header(entries: Mapping[str, object]) -> bytes:
+    """The first bytes of a file with such a header: its length, and JSON padded to 8 bytes."""
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def parse_index(text: bytes, file: str, *, ending: str = ".safetensors") -> dict[str, str]:

@@ -155,14 +155,15 @@ def _find_proposal(
     file: Path, repo: str, path: str, repo_type: RepoType, message: str
 ) -> Commit | None:
     """An open pull request that adds this file already."""
-    content = hash_contents(file, "sha256")
+    large, small = hash_contents(file, "sha256"), hash_contents(file, "git")
     talks = api().get_repo_discussions(
         repo, repo_type=repo_type, discussion_type="pull_request", discussion_status="open"
     )
     for talk in talks:
         at = talk.git_reference if talk.title == message else None
         files = api().get_paths_info(repo, path, repo_type=repo_type, revision=at) if at else []
-        if any(isinstance(f, RepoFile) and f.lfs and f.lfs.sha256 == content for f in files):
+        held = next((f for f in files if isinstance(f, RepoFile)), None)
+        if held and (held.lfs.sha256 == large if held.lfs else held.blob_id == small):
             oid = str(api().repo_info(repo, repo_type=repo_type, revision=at).sha)
             return Commit(repo=repo, oid=oid, url=talk.url, outcome="pull request")
     return None

@@ -57,11 +57,7 @@ class Page:
     def read(cls, reference: str) -> Self:
         """The newest page of `org/name` or a folder. Raises HubError."""
         location, entries = resolve_files(ModelRef.parse(reference))
-        files = {name: entry.size for name, entry in entries.items()}
-        if location.folder is not None:
-            inside = sorted(location.folder.glob("events/*.jsonl"))
-            files |= {f"events/{path.name}": path.stat().st_size for path in inside}
-        return cls(location=location, files=files)
+        return cls(location=location, files={name: e.size for name, e in entries.items()})
 
     @property
     def segments(self) -> tuple[str, ...]:

@@ -49,8 +49,8 @@ def read_state(path: Path, of: str) -> tuple[list[Attempt], tuple[Point, ...]]:
         return [], ()
     if lines[0].get("of") != of:
         raise RequestError(
-            f"{path.parent} holds another search: of other models, tasks or prompts, or of models "
-            "that have changed since",
+            f"{path.parent} holds another search: of other models, tasks or prompts, of models "
+            "that have changed since, or by another version of the harness",
             hint="name another folder: -o DIR; or remove this one, if it is not needed",
         )
     return [Attempt(**entry) for entry in lines[1:]], tuple(lines[0]["starts"])

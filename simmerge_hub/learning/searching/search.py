@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
@@ -246,5 +247,5 @@ def _digest(inputs: Inputs, asked: Sequence[LearnTask], protocol: Protocol) -> s
     models = [digest(model) for model in inputs.models]
     base = digest(inputs.base) if inputs.base else ""
     tasks = [task_digests(task) for task in asked]
-    parts = [models, base, tasks, asdict(protocol), RANGES]
+    parts = [models, base, tasks, asdict(protocol), version("lm_eval"), RANGES]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

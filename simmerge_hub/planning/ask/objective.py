@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.names import suggest
-from simmerge_hub.recipe.why import Aim, Spread
+from simmerge_hub.recipe.why import Aim
+from simmerge_hub.units import Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

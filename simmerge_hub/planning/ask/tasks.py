@@ -94,7 +94,7 @@ def tasks_of(
     dropped: dict[str, str] = {}
     if not experts:
         experts, dropped = _from_scores(stated, len(models) if rivals else 0)
-        unprobed = _without_probes(experts.keys() - asked.probes.keys(), stated)
+        unprobed = _without_probes([t for t in experts if t not in asked.probes], stated)
         experts = {task: name for task, name in experts.items() if task not in unprobed}
         dropped |= unprobed | unread_evaluations(models)
     experts |= dict.fromkeys(asked.infer, models[0].name)

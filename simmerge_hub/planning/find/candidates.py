@@ -98,7 +98,7 @@ def try_each(
         try:
             return work(item), None
         except SimmergeError as error:
-            return None, printable(error, item.name)
+            return None, spell_reason(error, item.name)
         except OSError as error:
             return None, f"cannot be read ({type(error).__name__})"
 
@@ -118,7 +118,7 @@ def refuse(reason: str) -> None:
         raise AlignmentError(reason)
 
 
-def printable(text: object, name: str = "") -> str:
+def spell_reason(text: object, name: str = "") -> str:
     """A reason that may be printed: no control characters, not too long, without the name."""
     plain = "".join(c if c.isprintable() else " " for c in str(text))
     short = plain if len(plain) <= LONGEST_REASON else f"{plain[: LONGEST_REASON - 1]}…"
@@ -186,6 +186,6 @@ def _most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
         return listed or resolve(ModelRef(repo=first))
     except SimmergeError as error:
         raise BaseUnknown(
-            f"most of {place} are made from {first}, which cannot be read: {printable(error)}",
+            f"most of {place} are made from {first}, which cannot be read: {spell_reason(error)}",
             hint="name a copy of it with --base",
         ) from error

@@ -13,11 +13,12 @@ from simmerge_hub.planning.verdict import Standing, Tried, Verdict
 from simmerge_hub.planning.words.decision import Decision, summarize
 from simmerge_hub.planning.words.html import decision_html
 from simmerge_hub.recipe import Recipe, dump_yaml
-from simmerge_hub.recipe.why import KEPT, Spread, Why, WhyMerge, WhyStep, WhyTask
+from simmerge_hub.recipe.why import KEPT, Why, WhyMerge, WhyStep, WhyTask
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.merged.kept import Kept
 from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.units import Spread
 
 MERGES_RECORDED = 10
 """Merges of three models and more that a plan records."""

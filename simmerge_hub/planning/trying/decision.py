@@ -13,9 +13,9 @@ from simmerge_hub.planning.trying.cost import Clock, state_cost
 from simmerge_hub.planning.trying.trial import Run, Workshop
 from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.planning.words.names import name_tree, shorten
-from simmerge_hub.recipe.why import Spread
 from simmerge_hub.selector.predictor.measured import tried
 from simmerge_hub.signatures.merged.kept import Kept, summarise
+from simmerge_hub.units import Spread
 from simmerge_hub.weights.writing import spare
 
 Gaps = Callable[[Choice], Mapping[str, Gap]]

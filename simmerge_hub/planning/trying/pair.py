@@ -7,6 +7,7 @@ from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import Choice, Gap, Order, model_alone
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.planning.pairs import pair_gaps
 from simmerge_hub.planning.trying.answers import sort_answers
 from simmerge_hub.planning.trying.decision import (
     Outcome,
@@ -72,14 +73,6 @@ def try_pair(
         workshop.leave(outcome.choices[0].tree)
         outcome = replace(outcome, silent=answers.silent)
     return _conclude(verdict, outcome, inputs, order)
-
-
-def pair_gaps(inputs: Inputs) -> dict[str, Gap]:
-    """Task -> what its expert is ahead of the other model."""
-    return {
-        task.name: Gap(level=task.relative.get(inputs.partner(task.expert), 0.0))
-        for task in inputs.tasks
-    }
 
 
 def _conclude(verdict: Verdict, outcome: Outcome, inputs: Inputs, order: Order) -> Verdict:

@@ -11,8 +11,8 @@ from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.verdict import Verdict
 from simmerge_hub.planning.words.advice import Advice, advise
 from simmerge_hub.planning.words.names import name_tree, shorten
-from simmerge_hub.recipe.why import Spread, Status
-from simmerge_hub.units import spell_percent
+from simmerge_hub.recipe.why import Status
+from simmerge_hub.units import Spread, spell_percent
 
 OTHERS_SHOWN = 3
 """Other merges that are shown beside the chosen one."""

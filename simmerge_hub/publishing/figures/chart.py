@@ -14,8 +14,7 @@ from simmerge_hub.publishing.figures.shapes import (
     cut,
 )
 from simmerge_hub.publishing.trust.results import Kept
-from simmerge_hub.recipe.why import Spread
-from simmerge_hub.units import spell_percent, spell_shares
+from simmerge_hub.units import Spread, spell_percent, spell_shares
 
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 LEAST_SCALE = 1.1

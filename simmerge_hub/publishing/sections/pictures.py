@@ -6,6 +6,7 @@ The words that stand for a picture say the same as the picture.
 import re
 from collections.abc import Sequence
 
+from simmerge_hub.hub.files.checksums import PICTURES
 from simmerge_hub.literal import literal
 from simmerge_hub.publishing.figures.chart import draw_chart, has_chart, tell_chart
 from simmerge_hub.publishing.figures.merge_tree import can_draw, draw_tree, tell_tree
@@ -13,7 +14,7 @@ from simmerge_hub.publishing.figures.shapes import to_svg
 from simmerge_hub.publishing.trust.results import Kept, compare_results
 from simmerge_hub.recipe import Recipe, Why
 
-CHART, TREE = "chart.svg", "merge-tree.svg"
+CHART, TREE = PICTURES
 CHART_LINE = re.compile(rf"^!\[.*\]\({re.escape(CHART)}\)$", re.MULTILINE)
 """The line of a card that shows the chart."""
 

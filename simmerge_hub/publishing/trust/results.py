@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from simmerge_hub.hub.evaluations import CardScore
-from simmerge_hub.recipe.why import Spread, Why
+from simmerge_hub.recipe.why import Why
+from simmerge_hub.units import Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

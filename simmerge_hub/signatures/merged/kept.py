@@ -92,7 +92,7 @@ def sum_by_answer(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def why_worthless(response: Response) -> str:
     """Why nothing can be learned from an expert's answers to a task's probes; "" if it can."""
-    answers = np.split(response.answers, np.cumsum(response.lengths)[:-1])
+    answers = response.split_answers()
     share = _share_of_empty(response), _share_of_endless(answers), _share_of_commonest(answers)
     if share[0] >= MOSTLY:
         return "its own answers to the probes are empty"

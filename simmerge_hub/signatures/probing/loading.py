@@ -19,6 +19,7 @@ from torch.nn import Parameter
 
 from simmerge_hub.errors import ProbeError, SignatureError, SimmergeError
 from simmerge_hub.hub.assembly import assemble
+from simmerge_hub.hub.client import first_line
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
@@ -239,15 +240,9 @@ def _translate_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # the files are others', and odd ones end in any error there is
         raise SignatureError(
-            f"{what} cannot be loaded: {type(error).__name__}: {_first_line(error)}",
+            f"{what} cannot be loaded: {type(error).__name__}: {first_line(error)}",
             hint=_remedy(error),
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    """Of its message, with the next one where the first only introduces it."""
-    lines = [line.strip() for line in str(error).strip().splitlines()] or [""]
-    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
 
 
 def _remedy(error: Exception) -> str:

@@ -64,7 +64,7 @@ def card_mismatch(model: Checkpoint, base: Checkpoint) -> str:
     if model.parents == (base.name,):
         return ""
     line = _ancestors(model)
-    if not line or _is_on(line, base):
+    if not line or _is_on(line, model, base):
         return ""
     return f"was made from another base, {line[0]}"
 
@@ -92,7 +92,7 @@ def _ancestors(model: Checkpoint) -> list[str]:
     return line
 
 
-def _try(read: Callable[[ModelRef], T], name: str, *, local: bool = True) -> T | None:
+def _try(read: Callable[[ModelRef], T], name: str, *, local: bool) -> T | None:
     """What can be read of a name; what is on the Hub cannot name a folder on this machine."""
     try:
         return read(_reference(name, local=local))
@@ -141,14 +141,16 @@ def base_notes(models: Sequence[Checkpoint], base: Checkpoint | None) -> list[st
     return [
         f"{model.name} says it was made from {model.parents[0]}; {base.name} is taken as its base"
         for model, line in lines
-        if model.parents and base.name not in model.parents and not (line and _is_on(line, base))
+        if model.parents
+        and base.name not in model.parents
+        and not (line and _is_on(line, model, base))
     ]
 
 
 def _check_named(base: Checkpoint, models: Sequence[Checkpoint], lines: list[list[str]]) -> None:
     """An adapter's own base, if it can be read, must be the one that the user names, about."""
     for model, line in zip(models, lines, strict=True):
-        if model.kind == "full" or not line or _is_on(line, base):
+        if model.kind == "full" or not line or _is_on(line, model, base):
             continue
         other = _try(resolve, line[0], local=not model.location.repo)
         if other is None or other.kind != "full":
@@ -162,14 +164,12 @@ def _check_named(base: Checkpoint, models: Sequence[Checkpoint], lines: list[lis
             )
 
 
-def _is_on(line: list[str], base: Checkpoint) -> bool:
-    return base.name in line or any(_has_same_content(base, name) for name in line)
-
-
-def _has_same_content(base: Checkpoint, name: str) -> bool:
-    """Whether a repository of another name (a fork, a local copy) holds the same content."""
-    other = _try(resolve, name)
-    return other is not None and digest(other) == digest(base)
+def _is_on(line: list[str], model: Checkpoint, base: Checkpoint) -> bool:
+    """Whether a model's ancestors have the base among them, or a copy (a fork) of its content."""
+    if base.name in line:
+        return True
+    others = (_try(resolve, name, local=not model.location.repo) for name in line)
+    return any(other is not None and digest(other) == digest(base) for other in others)
 
 
 def _check_distance(base: Checkpoint, models: Sequence[Checkpoint]) -> None:

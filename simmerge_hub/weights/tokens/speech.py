@@ -11,8 +11,9 @@ from typing import Any
 
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.weights.tokens.tokenizers import TOKENIZER, TOKENIZER_CONFIG
 
-TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
 TEMPLATE = "chat_template.jinja"
 LARGEST_TEXT = 10_000_000
 """Bytes of a template or a config that are read."""
@@ -67,7 +68,7 @@ def choose_speaker(
 def end_token_id(model: Checkpoint) -> int | None:
     """The number of the token that ends an answer, as a model's tokenizer.json has it."""
     speech = read_speech(model)
-    data = _read_object(model, "tokenizer.json", limit=10 * LARGEST_TEXT)
+    data = _read_object(model, TOKENIZER, limit=10 * LARGEST_TEXT)
     added = data.get("added_tokens")
     vocabulary = data["model"].get("vocab") if isinstance(data.get("model"), dict) else None
     for entry in added if isinstance(added, list) else ():

@@ -20,7 +20,13 @@ from torch import Tensor
 
 from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.files.hashes import hash_span
-from simmerge_hub.hub.files.headers import BITS, LENGTH_BYTES, TensorHeader, parse_header
+from simmerge_hub.hub.files.headers import (
+    BITS,
+    LENGTH_BYTES,
+    TensorHeader,
+    compose_header,
+    parse_header,
+)
 
 Entry = tuple[str, tuple[int, ...]]
 """A tensor to write: its safetensors dtype and shape."""
@@ -229,14 +235,12 @@ def _shard(file: str, group: Mapping[str, Entry], metadata: Mapping[str, str]) -
         code, shape = entry
         entries[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, end]}
         offsets[name], at = at, end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    start = LENGTH_BYTES + len(text)
+    header = compose_header(entries)
     return Shard(
         file=file,
-        header=len(text).to_bytes(LENGTH_BYTES, "little") + text,
-        starts={name: start + offset for name, offset in offsets.items()},
-        size=start + at,
+        header=header,
+        starts={name: len(header) + offset for name, offset in offsets.items()},
+        size=len(header) + at,
     )
 
 

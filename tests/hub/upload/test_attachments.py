@@ -87,18 +87,20 @@ def test_who_may_read(api: HfApi, repo: str) -> None:
     assert audience(repo) == "private"
 
 
+@pytest.mark.parametrize("path", [PATH, "small.txt"])
 def test_where_one_may_not_write_it_is_proposed(
-    api: HfApi, visiting: HfApi, repo: str, file: Path
+    api: HfApi, visiting: HfApi, repo: str, file: Path, path: str
 ) -> None:
+    """Once: be it large, and known to the Hub by its sha256, or small, and kept in git."""
     before = api.model_info(repo).sha
-    done = attach(file, repo, PATH, message="Attach it")
+    done = attach(file, repo, path, message="Attach it")
     assert done.url.endswith(f"/{repo}/discussions/1")
     assert api.model_info(repo).sha == before
-    assert PATH in api.list_repo_files(repo, revision="refs/pr/1")
-    again = attach(file, repo, PATH, message="Attach it")
+    assert path in api.list_repo_files(repo, revision="refs/pr/1")
+    again = attach(file, repo, path, message="Attach it")
     assert (again.url, again.oid) == (done.url, done.oid)
     file.write_bytes(b"other content")
-    assert attach(file, repo, PATH, message="Attach it").url.endswith("/discussions/2")
+    assert attach(file, repo, path, message="Attach it").url.endswith("/discussions/2")
 
 
 def test_a_data_set_is_created_as_private_as_it_must_be(api: HfApi, org: str, file: Path) -> None:

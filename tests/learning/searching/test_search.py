@@ -68,7 +68,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandIn]:
 
 
 def test_the_folder_of_another_search_is_refused_before_anything_is_measured(
-    trial: Trial, tmp_path: Path, stand_in: Callable[..., StandIn]
+    trial: Trial,
+    tmp_path: Path,
+    stand_in: Callable[..., StandIn],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stand_in()
     search(trial, tmp_path, budget=1.25, starts=STARTS)
@@ -79,6 +82,9 @@ def test_the_folder_of_another_search_is_refused_before_anything_is_measured(
         check_folder(tmp_path, inputs, RECIPE.tasks, protocol_of(replace(RECIPE, limit=9)))
     with pytest.raises(RequestError, match="holds another search"):
         check_folder(tmp_path, inputs, RECIPE.tasks[:1], protocol_of(RECIPE))
+    monkeypatch.setattr("simmerge_hub.learning.searching.search.version", lambda _: "0.0.1")
+    with pytest.raises(RequestError, match="by another version of the harness"):
+        check_folder(tmp_path, inputs, RECIPE.tasks, protocol_of(RECIPE))
 
 
 def test_it_starts_at_what_is_predicted_and_at_what_is_safe(trial: Trial) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from simmerge_hub.errors import ObjectiveError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.recipe.why import Spread
+from simmerge_hub.units import Spread
 
 TASKS = ("code", "math", "rag")
 UTILITIES: dict[str, Spread] = {

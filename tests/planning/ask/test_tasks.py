@@ -54,6 +54,14 @@ def test_percentages_are_shares() -> None:
     assert tasks[0].scores == {"org/a": 0.615, "org/b": 0.2}
 
 
+def test_tasks_without_probes_are_told_in_the_order_of_the_cards() -> None:
+    """A plan made again is the same text."""
+    own = [f"own{number}" for number in range(8)]
+    models = [model(n, humaneval=s, **dict.fromkeys(own, s)) for n, s in (("a", 0.9), ("b", 0.1))]
+    _, dropped = tasks_of(models)
+    assert list(dropped) == own
+
+
 def test_close_scores_name_no_expert() -> None:
     tasks, dropped = tasks_of(
         [model("a", humaneval=0.6, gsm8k=0.50), model("b", humaneval=0.3, gsm8k=0.52)]

@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 from simmerge_hub.errors import AlignmentError, BaseUnknown, HubError
 from simmerge_hub.hub import listing as hub
 from simmerge_hub.planning.find import candidates
-from simmerge_hub.planning.find.candidates import Candidates, group_reasons, printable, sift
+from simmerge_hub.planning.find.candidates import Candidates, group_reasons, sift, spell_reason
 from tests import nano
 from tests.catalogues import Catalogue
 
@@ -171,6 +171,6 @@ def fail(step: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reasons_are_safe_to_print() -> None:
-    assert printable("org/a is \x1b[31mred\x9b2J\n", "org/a") == "is  [31mred 2J "
-    assert len(printable("x" * 5000)) == 300
+    assert spell_reason("org/a is \x1b[31mred\x9b2J\n", "org/a") == "is  [31mred 2J "
+    assert len(spell_reason("x" * 5000)) == 300
     assert group_reasons({"a": "r", "b": "s", "c": "r"}) == {"r": ["a", "c"], "s": ["b"]}

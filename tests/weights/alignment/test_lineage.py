@@ -225,6 +225,14 @@ def test_a_card_on_the_hub_never_names_a_folder_of_ours(family: Family) -> None:
         common_base([family.add("a", str(private)), family.add("b", str(private))])
 
 
+def test_nor_is_a_folder_of_ours_looked_into_for_a_card_on_the_hub(family: Family) -> None:
+    base, copy = family.add("base", base=True), nano.save(family.folder / "copy", BASE)
+    model = family.add("a", str(copy))
+    assert base_notes([model], base) == [
+        f"{model.name} says it was made from {copy}; {base.name} is taken as its base"
+    ]
+
+
 def test_the_card_of_a_folder_may_name_a_folder(tmp_path: Path) -> None:
     base = nano.save(tmp_path / "base", BASE)
     tuned = nano.save(tmp_path / "a", nano.tuned(BASE, 1), card=card(str(base)))

@@ -35,6 +35,10 @@ class Response:
     kept: np.ndarray
     logliks: np.ndarray
 
+    def split_answers(self) -> list[np.ndarray]:
+        """N times int32 [tokens]: each prompt's answer by itself."""
+        return np.split(self.answers, np.cumsum(self.lengths)[:-1])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cross:

@@ -45,8 +45,7 @@ class OwnAnswers:
 
     def sequences(self, prompts: Sequences) -> Sequences:
         """The prompts' token ids, each followed by those of its answer."""
-        bounds = np.cumsum(self.response.lengths)[:-1]
-        answers = np.split(self.response.answers, bounds)
+        answers = self.response.split_answers()
         return [(*ids, *answer.tolist()) for ids, answer in zip(prompts, answers, strict=True)]
 
 
