@@ -168,6 +168,21 @@ def test_a_plan_that_cannot_be_written_is_not_made(
     ]
 
 
+def test_ctrl_c_while_commands_are_imported_is_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Press:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'simmerge_hub.cli.plan': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "from simmerge_hub.cli import run\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted: nothing was begun\n"
+
+
 def test_the_bare_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     said = capsys.readouterr().out
