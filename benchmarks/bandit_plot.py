@@ -15,6 +15,8 @@ def main() -> None:
     found = json.loads((HERE / "bandit.json").read_text("utf-8"))
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     policies = found["policies"]
+    ten = pyplot.rcParams["axes.prop_cycle"].by_key()["color"]
+    axes.set_prop_cycle(color=[*ten, "black"])  # none twice
     for name in sorted(policies, key=lambda n: -policies[n]["regret"]["median"]):
         curve = policies[name]["curve"]
         rounds = [10 * (i + 1) for i in range(len(curve["median"]))]

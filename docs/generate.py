@@ -9,6 +9,7 @@ import ast
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ WORKS_ON = {
 }
 WIDTH = 24
 """Columns of the names in the tree."""
+COLUMNS = 80
+"""Of a code block: what is wider is cut off on a screen of 1280 pixels."""
+INDENT = 4
+HARD_SPACE = "\N{NO-BREAK SPACE}"
+"""Stands in for the blank between an option and its value, where no row ends."""
 REGION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -87,9 +93,17 @@ def _rooms(folder: Path, indent: str) -> Iterator[str]:
         source = place / "__init__.py" if place.is_dir() else place
         about = (ast.get_docstring(ast.parse(source.read_text("utf-8"))) or "").partition("\n\n")[0]
         name = f"{place.name}/" if place.is_dir() else place.name
-        yield f"{indent}{name:{WIDTH - len(indent)}}{' '.join(about.split())}"
+        row = f"{indent}{name:{WIDTH - len(indent)}}"
+        yield _wrapped(f"{row}{' '.join(about.split())}", " " * max(WIDTH, len(row)))
         if place.is_dir():
             yield from _rooms(place, f"{indent}  ")
+
+
+def _wrapped(text: str, indent: str) -> str:
+    """Rows that a code block shows whole; the first keeps its blanks."""
+    return textwrap.fill(
+        text, COLUMNS, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def commands() -> str:
@@ -159,7 +173,8 @@ def _commands(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _command(name: str, command: argparse.ArgumentParser, actions: list[argparse.Action]) -> str:
-    usage = " ".join([name, *(_usage(a) for a in sorted(actions, key=_is_option))])
+    words = [_usage(a).replace(" ", HARD_SPACE) for a in sorted(actions, key=_is_option)]
+    usage = _wrapped(" ".join([name, *words]), " " * INDENT).replace(HARD_SPACE, " ")
     parts = [f"## `{name}`", f"{_sentence(command.description or '')}", f"```text\n{usage}\n```"]
     if actions:
         rows = [f"| {_spelled(a)} | {cell(a.help or '')} |" for a in actions]
@@ -172,13 +187,16 @@ def _is_option(action: argparse.Action) -> bool:
 
 
 def _value(action: argparse.Action) -> str:
+    if action.choices and not action.metavar:
+        return "{" + ",".join(map(str, action.choices)) + "}"
     return "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
 
 
 def _usage(action: argparse.Action) -> str:
     value = _value(action)
     if not _is_option(action):
-        return f"{value} [{value} …]" if action.nargs == "+" else value
+        more = {"+": f"{value} [{value} …]", "*": f"[{value} …]", "?": f"[{value}]"}
+        return more.get(str(action.nargs), value)
     text = f"{action.option_strings[0]} {value}".strip()
     return text if action.required else f"[{text}]"
 

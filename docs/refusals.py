@@ -93,11 +93,16 @@ def _error(
     if raised:
         ordered = sorted(raised, key=lambda texts: texts[0].lstrip("… "))
         rows = [
-            f"| {cell(m)} | {cell(hint.strip('…'))} | {_find_outcome(m, hint, outcomes)} |"
+            f"| {cell(m)} | {cell(_hint(hint))} | {_find_outcome(m, hint, outcomes)} |"
             for m, hint in ordered
         ]
         lines.append("\n".join(["| message | hint | followed: |", "|---|---|---|", *rows]))
     return "\n\n".join(lines)
+
+
+def _hint(text: str) -> str:
+    """Without what may be added before and after it; a word that it ends with is not added."""
+    return re.sub(r"(?<=\S)…+$", "", text.lstrip("…"))
 
 
 def cell(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from json import dumps
 from pathlib import Path
@@ -38,9 +38,10 @@ class Parser(argparse.ArgumentParser):
                 meant = suggest(named, self._option_string_actions)
                 self.error(f"there is no option {named}{meant and f'; {meant}'}")
             return namespace, rest
+        words, *more = given or (sys.argv[1:],)
         self.mixing = True  # what follows calls this method once for options, once for the rest
         try:
-            namespace, rest = self.parse_known_intermixed_args(*given, **how)
+            namespace, rest = self.parse_known_intermixed_args(_say_paths(words), *more, **how)
         finally:
             self.mixing = False
         if rest:
@@ -62,6 +63,13 @@ class Parser(argparse.ArgumentParser):
             width = shutil.get_terminal_size().columns
             text = textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
         self.exit(2, f"{text}\n")
+
+
+def _say_paths(words: Sequence[str]) -> list[str]:
+    """What follows `--` is no option, which argparse forgets between options: `-x` is `./-x`."""
+    end = words.index("--") if "--" in words else len(words)
+    after = [f"./{word}" if word.startswith("-") else word for word in words[end + 1 :]]
+    return [*words[:end], *after]
 
 
 class PrintCompletion(argparse.Action):

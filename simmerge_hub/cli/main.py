@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -80,11 +81,7 @@ def main(given: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # a full disk, a folder that may not be written
-        from simmerge_hub.hub.assets import MORE_ROOM, NO_ROOM
-
-        _report("error", _say(error))
-        if error.errno in NO_ROOM:
-            _report(" hint", MORE_ROOM)
+        _report_refusal(error)
         return 1
     return 0
 
@@ -92,6 +89,22 @@ def main(given: Sequence[str] | None = None) -> int:
 def _report(what: str, text: str) -> None:
     """A message that may quote others: nothing in it is acted on, or names a password."""
     show.message(what, without_credentials(printable(text)))
+
+
+def _report_refusal(error: OSError) -> None:
+    """What the system refused; of a full disk that it does not name, which it may be."""
+    from simmerge_hub.hub.assets import MORE_ROOM, NO_ROOM, fullest_cache
+
+    if error.errno in NO_ROOM and error.filename is None:
+        from simmerge_hub.units import spell_bytes
+
+        place, variable, left = fullest_cache()
+        _report("error", f"{error.strerror or error}; {spell_bytes(left)} are left in {place}")
+        _report(" hint", f"free some space, or set {variable} to a folder on another disk")
+        return
+    _report("error", _say(error))
+    if error.errno in NO_ROOM:
+        _report(" hint", MORE_ROOM)
 
 
 def _report_hints(error: SimmergeError) -> None:
@@ -109,7 +122,8 @@ def _report_hints(error: SimmergeError) -> None:
 
 
 def _hush(quiet: bool) -> None:
-    """Whether notes and progress are printed, ours and the client's."""
+    """Whether notes and progress are printed, ours and the client's; of a full disk we speak."""
+    warnings.filterwarnings("ignore", "Not enough free disk space")
     show.REST.hush(quiet)
     if quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from huggingface_hub import cached_assets_path
+from huggingface_hub import cached_assets_path, constants
 
 from simmerge_hub.errors import OutputError
 
@@ -64,6 +65,22 @@ def refuse_unwritable(path: Path) -> None:
     """OutputError if no file can be made where `path` shall be; before the work that goes in it."""
     with writing(path), tempfile.TemporaryFile(dir=path.parent):
         pass
+
+
+def fullest_cache() -> tuple[Path, str, int]:
+    """Of the folders that are written to unasked, that with the least room, the variable that moves
+    it, and the bytes that are left there."""
+    places = {
+        "HF_HOME": Path(constants.HF_HUB_CACHE),
+        "HF_ASSETS_CACHE": Path(constants.HF_ASSETS_CACHE),
+        "TMPDIR": Path(tempfile.gettempdir()),
+    }
+    there = {
+        name: next(p for p in (path, *path.parents) if p.exists()) for name, path in places.items()
+    }
+    left = {name: shutil.disk_usage(path).free for name, path in there.items()}
+    name = min(left, key=left.__getitem__)
+    return places[name], name, left[name]
 
 
 def refuse_special(path: Path) -> None:

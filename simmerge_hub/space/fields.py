@@ -10,6 +10,8 @@ from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
 
 MOST_TASKS = 12
 """Tasks that a person can name an expert for."""
+MOST_LINES = 30
+"""Of a file that are seen at once: what follows it shall be found."""
 NOBODY = ""
 """The value of a task that nothing is merged for."""
 EVIDENCE = [
@@ -127,11 +129,17 @@ def told() -> Told:
             with gr.Tab("Similarity"):
                 similar = gr.HTML(elem_id="map")
             with gr.Tab("Recipe"):
-                recipe = gr.Code(language="yaml", label="plan.yaml", interactive=False, lines=10)
+                recipe = gr.Code(
+                    language="yaml", label="plan.yaml", interactive=False, lines=10,
+                    max_lines=MOST_LINES,
+                )  # fmt: skip
             with gr.Tab("Card"):
                 card = gr.Markdown(elem_id="card", **MARKDOWN)
                 with gr.Accordion("As text", open=False):
-                    text = gr.Code(language="markdown", label="README.md", interactive=False)
+                    text = gr.Code(
+                        language="markdown", label="README.md", interactive=False,
+                        max_lines=MOST_LINES,
+                    )  # fmt: skip
     return Told(
         whole=whole, decision=decision, tree=tree, fits=fits, licences=licences, costs=costs,
         map=similar, save=save, recipe=recipe, card=card, card_text=text,

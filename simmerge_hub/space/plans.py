@@ -9,6 +9,7 @@ import gradio as gr
 
 from simmerge_hub.documents import split_card
 from simmerge_hub.errors import SimmergeError
+from simmerge_hub.hub.client import LOG_IN
 from simmerge_hub.merger import Preflight
 from simmerge_hub.publishing.preview import preview_card
 from simmerge_hub.signatures.map.similarities import map_models
@@ -19,6 +20,10 @@ from simmerge_hub.space.markup import join
 from simmerge_hub.space.question import Question, read, read_query
 
 Updates = dict[Any, Any]
+PUBLIC_ONLY = (
+    "check the spelling; only public models are read here: for others run the page on your own "
+    "machine, simmerge-hub ui"
+)
 log = logging.getLogger(__name__)
 
 
@@ -142,9 +147,18 @@ class Plans:
         }
 
     def _fail(self, error: SimmergeError, seen: Sight | None = None) -> Updates:
-        """The error, and below it which models fit."""
+        """The error, and below it which models fit; no plan is left that could be merged."""
+        if not self.folders and LOG_IN in error.hint:
+            error = type(error)(str(error), hint=PUBLIC_ONLY)
         said = join([sections.error_box(error), sections.sight(seen or Sight())]).text
-        return {**self._idle(), self.asked.status: said, self.answer: None}
+        hidden = gr.update(visible=False)
+        return {
+            **self._idle(),
+            self.asked.status: said,
+            self.told.whole: hidden,
+            self.done.where: hidden,
+            self.answer: None,
+        }
 
     def _ask_experts(self, question: Question, seen: Sight) -> Updates:
         """The table of experts to fill in, of the models that fit."""
@@ -163,15 +177,18 @@ class Plans:
         return dict.fromkeys(fields, "")
 
     def _decide(self, made: Answer) -> Updates:
-        """The decision, as soon as it is there."""
+        """The decision, as soon as it is there; what follows from it is still read."""
         plan, told = made.plan, self.told
         experts = {task.name: task.expert for task in plan.tasks}
         sources = {task.name: task.source for task in plan.tasks}
         updates, filled = expert_updates(list(made.names), experts, sources)
         judged = f"Planned: {len(plan.choices)} merges predicted, nothing evaluated"
+        reading = sections.status_line("reading headers …").text
         return {
             self.asked.status: sections.status_line(judged).text,
             **self._idle(),
+            **self._empty_details(),
+            **dict.fromkeys((told.fits, told.licences, told.costs, told.map), reading),
             told.whole: gr.update(visible=True),
             told.decision: sections.decision(made).text,
             told.tree: sections.tree(plan).text,
@@ -186,7 +203,8 @@ class Plans:
     def _detail(self, made: Answer, preflight: Preflight | SimmergeError) -> Updates:
         """What follows from it: what fits, licence, cost, the card, and whether it runs here."""
         told, done = self.told, self.done
-        updates = {told.fits: sections.fits(made, preflight).text, told.map: ""}
+        drawing = sections.status_line("comparing every pair of the models …").text
+        updates = {told.fits: sections.fits(made, preflight).text, told.map: drawing}
         shown = {done.where: gr.update(visible=True)} | _fresh(done)
         if isinstance(preflight, SimmergeError):
             return {**self._empty_details(), told.recipe: made.plan.to_yaml(), **updates, **shown}

@@ -1,6 +1,7 @@
 """What is known of a plan -> what is shown: the decision, what fits, licences, cost, pictures."""
 
 import base64
+import re
 from collections.abc import Mapping
 
 from simmerge_hub.errors import SimmergeError
@@ -27,12 +28,32 @@ MISFITS_SHOWN = 20
 PAIRS_SHOWN = 60
 REASONS_SHOWN = 12
 COSINE_DIGITS = 3
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+FIELDS = {
+    "--base": "Base, under More options",
+    "--collection": "A collection instead, under More options",
+    "--signals": "Evidence, under More options",
+    "--objective": "Aim, under More options",
+    "--expert": "Who is good at what",
+    "--license": "Licence, under Merge and publish",
+    "--pr": "As a pull request",
+    "--private": "Private, if it is new",
+}
+"""Options that hints name -> where that is on the page."""
 
 
 def error_box(error: SimmergeError) -> Html:
     """An error of ours, with what to do about it."""
     hint = element("p", element("b", "What to do: "), error.hint) if error.hint else NOTHING
-    return element("div", element("p", str(error)), hint, class_="sm-error", role="alert")
+    here = options_here(f"{error} {error.hint}")
+    return element("div", element("p", str(error)), hint, here, class_="sm-error", role="alert")
+
+
+def options_here(said: str) -> Html:
+    """What options of the command line are called on the page, of those that a text names."""
+    named = dict.fromkeys(OPTION.findall(said))
+    here = [f"{each} is {FIELDS.get(each, 'for the command line only')}" for each in named]
+    return element("p", f"On this page {'; '.join(here)}.", class_="sm-dim") if here else NOTHING
 
 
 def status_line(what: str, seconds: float | None = None) -> Html:
@@ -123,6 +144,7 @@ def fits(answer: Answer, preflight: Preflight | SimmergeError) -> Html:
         rest = element("details", element("summary", "More"), element("ul", *left[REASONS_SHOWN:]))
         parts += [element("h3", "What is left out"), shown]
         parts += [rest] if left[REASONS_SHOWN:] else []
+        parts.append(options_here(" ".join(plan.left_out.values())))
     if isinstance(preflight, SimmergeError):
         return element("section", *parts, error_box(preflight))
     misfits = [f"{r.model}: {r.name} {r.reason}" for r in preflight.rejected[:MISFITS_SHOWN]]

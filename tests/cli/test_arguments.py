@@ -96,6 +96,12 @@ def test_options_may_stand_between_models(words: str) -> None:
     assert (options.models, options.output, options.as_json) == (["a", "b"], "plan.yaml", True)
 
 
+def test_a_folder_that_begins_with_a_dash_stands_after_two_dashes() -> None:
+    options = parser().parse_args(["plan", "-o", "plan.yaml", "--", "-a", "b"])
+    assert (options.models, options.output) == (["./-a", "b"], "plan.yaml")
+    assert parser().parse_args(["verify", "--", "-merged"]).reference == "./-merged"
+
+
 @pytest.mark.parametrize("words", ["merge a b -o out", "merge a -o out b", "push a o/a b"])
 def test_a_word_too_many_is_named(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
@@ -117,8 +118,8 @@ def test_operators_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> Non
     ("error", "said"),
     [
         (
-            OSError(28, "No space left on device"),
-            "[Errno 28] No space left on device\n hint: free some space, or write to another disk",
+            OSError(28, "No space left on device", "/out"),
+            "/out: No space left on device\n hint: free some space, or write to another disk",
         ),
         (PermissionError(13, "Permission denied", "/out"), "/out: Permission denied"),
         (OSError(), "OSError"),
@@ -136,6 +137,27 @@ def test_the_system_s_errors_are_no_traceback(
     assert capsys.readouterr().err == f"error: {said}\n"
 
 
+def test_a_full_disk_that_the_system_does_not_name_is_that_of_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is being written says no name when the disk is full."""
+
+    def fail(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def usage(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=4096 if path == tmp_path else 10**9)
+
+    monkeypatch.setattr("simmerge_hub.cli.verbs.operators", fail)
+    monkeypatch.setattr("simmerge_hub.hub.assets.shutil.disk_usage", usage)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "not" / "yet"))
+    assert main(["operators"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: No space left on device; 4.1 kB are left in {tmp_path}/not/yet\n"
+        " hint: free some space, or set HF_HOME to a folder on another disk\n"
+    )
+
+
 def test_a_plan_that_cannot_be_written_is_not_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,6 +166,21 @@ def test_a_plan_that_cannot_be_written_is_not_made(
         f"error: there is no folder {tmp_path / 'gone'} to write the plan in",
         f" hint: make it first: mkdir -p {tmp_path / 'gone'}",
     ]
+
+
+def test_ctrl_c_while_commands_are_imported_is_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Press:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'simmerge_hub.cli.plan': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "from simmerge_hub.cli import run\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted: nothing was begun\n"
 
 
 def test_the_bare_command_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,14 @@ def test_generated_pages_are_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", ["reference/cli.md", "reference/tree.md"])
+def test_generated_code_is_seen_whole(name: str) -> None:
+    """On a screen of 1280 pixels 80 columns are; the usage of `plan` was a row of 506."""
+    blocks = re.findall(r"^```text\n(.*?)^```", page(name), re.MULTILINE | re.DOTALL)
+    rows = [row for block in blocks for row in block.splitlines()]
+    assert rows and [row for row in rows if len(row) > 80] == []
+
+
 def test_the_tree_lists_every_module() -> None:
     package = ROOT / "simmerge_hub"
     there = {p.name for p in package.rglob("*.py") if p.name != "__init__.py"}

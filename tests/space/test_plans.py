@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from simmerge_hub.errors import RepoNotFound
 from simmerge_hub.hub import listing
+from simmerge_hub.hub.client import LOG_IN
 from simmerge_hub.space import fields, search
 from simmerge_hub.space.plans import Plans
 from simmerge_hub.space.question import Question
@@ -108,3 +110,21 @@ def test_only_what_was_typed_last_is_searched(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(search, "sleep", lambda s: box._typed.update(x="code"))
     assert "choices" not in box.find(visitor, [], typed("cod"))
     assert asked == ["co"]
+
+
+def test_an_error_leaves_no_plan_that_is_shown_and_cannot_be_merged(plans: Plans) -> None:
+    visitor: Any = SimpleNamespace(session_hash="x")
+    given = (["a/code"], "", "", "published", "mean", *[None] * fields.MOST_TASKS, {}, None)
+    (said,) = plans.plan(visitor, *given)
+    assert "a merge takes two models or more" in said[plans.asked.status]
+    assert said[plans.answer] is None
+    for part in (plans.told.whole, plans.done.where):
+        assert said[part]["visible"] is False
+
+
+def test_who_visits_a_space_is_not_told_to_log_in(plans: Plans) -> None:
+    error = RepoNotFound("there is no model a/b", hint=f"for a private repository, {LOG_IN}")
+    assert "hf auth login" in plans._fail(error)[plans.asked.status]
+    plans.folders = False
+    said = plans._fail(error)[plans.asked.status]
+    assert "hf auth login" not in said and "only public models are read here" in said

@@ -104,9 +104,17 @@ def test_reasons_notes_and_errors_of_others_stay_text(made: Answer) -> None:
     assert "href" not in shown[-1].text
 
 
+def test_options_of_the_command_line_are_called_what_they_are_on_the_page() -> None:
+    error = SimmergeError("no common base", hint="name it with --base, or give --probes x=org/y")
+    shown = words(sections.error_box(error))
+    assert "On this page --base is Base, under More options; " in shown
+    assert "--probes is for the command line only." in shown
+    assert "On this page" not in words(sections.error_box(SimmergeError("a", hint="a -- b")))
+
+
 def test_what_fits_and_what_it_takes(made: Answer, preflight: Preflight) -> None:
     shown = words(sections.fits(made, preflight))
-    for text in ("✓ code", "✓ math", "base: base", "✗ regmean"):
+    for text in ("✓ code", "✓ math", "base: base", "✗ regmean", "--signals is Evidence, under"):
         assert text in shown
     costs = words(sections.costs(preflight))
     assert f"{len(preflight.layout.entries)} tensors" in costs

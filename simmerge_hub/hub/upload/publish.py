@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, RepoUrl
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import (
     are_progress_bars_disabled,
     disable_progress_bars,
     enable_progress_bars,
+    validate_repo_id,
 )
 
 from simmerge_hub.errors import (
@@ -27,6 +28,7 @@ from simmerge_hub.errors import (
 from simmerge_hub.hub.client import api, first_line, translate_answers, translate_errors
 from simmerge_hub.hub.files.cached import LARGE_TRANSFER
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, PICTURES, visible_files
+from simmerge_hub.hub.reference import ADDRESS
 from simmerge_hub.names import list_first
 
 RepoType = Literal["model", "dataset", "space"]
@@ -95,16 +97,34 @@ def publish_folder(
 
 
 def check_name(repo_id: str) -> None:
-    """A name without an owner would be whoever's the token is.
+    """Refuse what cannot be pushed to: a name without an owner would be whoever's the token is.
 
     Raises:
-        RequestError: it is not of the form `org/name`; what else a name may be the Hub says.
+        RequestError: it is not of the form `org/name`, or the Hub allows no such name.
     """
+    if not repo_id:
+        raise RequestError("no repository is named", hint="write org/name")
     owner, _, name = repo_id.partition("/")
     if not (owner and name):
         raise RequestError(
             f"{repo_id!r} does not say whose the repository is", hint="write org/name"
         )
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise RequestError(
+            f"no repository is called {repo_id!r}", hint=f"write {_meant(repo_id)}"
+        ) from error
+
+
+def _meant(repo_id: str) -> str:
+    """What may be written instead of a page's address, a name with its branch, or no name."""
+    if page := ADDRESS.fullmatch(repo_id):
+        return page["repo"]
+    repo, _, branch = repo_id.partition("@")
+    if branch:
+        return f"{repo}, and --revision {branch}"
+    return "org/name: letters, digits, -, _ and ., 96 characters at most"
 
 
 def refuse_others(repo_id: str, own: Collection[str], *, repo_type: RepoType = "model") -> None:

@@ -191,7 +191,7 @@ def test_without_a_token(
 
 @pytest.mark.parametrize("name", ["a/b/c", "org/na me", "-x/y"])
 def test_a_name_the_hub_does_not_allow(hub: localhub.Hub, tmp_path: Path, name: str) -> None:
-    with pytest.raises(HubError):
+    with pytest.raises(RequestError, match="no repository is called"):
         publish_folder(nano.model(tmp_path / "model"), name)
 
 
@@ -251,9 +251,18 @@ def test_a_folder_that_is_not_there(hub: localhub.Hub, org: str, tmp_path: Path)
 
 def test_a_name_without_an_owner_is_nobodys(api: HfApi, org: str, tmp_path: Path) -> None:
     folder = nano.model(tmp_path / "model")
-    for name in ("model", "", f"{org}/", "/model"):
+    for name in ("model", f"{org}/", "/model"):
         with pytest.raises(RequestError, match="whose the repository is"):
             publish_folder(folder, name, message="x")
+    for name, said, hint in (
+        ("", "no repository is named", "write org/name"),
+        (f"{org}/{'n' * 97}", "no repository is called", "96 characters at most"),
+        (f"https://huggingface.co/{org}/model", "no repository is called", f"write {org}/model"),
+        (f"{org}/model@dev", "no repository is called", f"write {org}/model, and --revision dev"),
+    ):
+        with pytest.raises(RequestError, match=said) as caught:
+            publish_folder(folder, name, message="x")
+        assert hint in caught.value.hint
     assert not list(api.list_models(author=org))
 
 
