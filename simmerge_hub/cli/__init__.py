@@ -7,8 +7,7 @@ def run() -> None:
     """As `main.run`, also where Ctrl-C comes while the commands are imported."""
     try:
         from simmerge_hub.cli.main import run as run_command
-
-        run_command()
     except KeyboardInterrupt:
         print("interrupted: nothing was begun", file=sys.stderr)
         raise SystemExit(130) from None
+    run_command()

@@ -33,6 +33,8 @@ example:
   simmerge-hub merge plan.yaml -o merged
   simmerge-hub push merged org/code-math-7b
 """
+LITTLE_ROOM = 100_000_000
+"""Bytes: with more than that left, it is another disk that is full."""
 
 
 def run() -> None:
@@ -92,19 +94,21 @@ def _report(what: str, text: str) -> None:
 
 
 def _report_refusal(error: OSError) -> None:
-    """What the system refused; of a full disk that it does not name, which it may be."""
+    """What the system refused; of a full disk that it does not name, whether a cache is on it."""
     from simmerge_hub.hub.assets import MORE_ROOM, NO_ROOM, fullest_cache
 
-    if error.errno in NO_ROOM and error.filename is None:
-        from simmerge_hub.units import spell_bytes
-
-        place, variable, left = fullest_cache()
-        _report("error", f"{error.strerror or error}; {spell_bytes(left)} are left in {place}")
-        _report(" hint", f"free some space, or set {variable} to a folder on another disk")
+    if error.errno not in NO_ROOM:
+        _report("error", _say(error))
         return
-    _report("error", _say(error))
-    if error.errno in NO_ROOM:
+    place, variable, left = fullest_cache()
+    if error.filename is not None or left > LITTLE_ROOM:
+        _report("error", _say(error))
         _report(" hint", MORE_ROOM)
+        return
+    from simmerge_hub.units import spell_bytes
+
+    _report("error", f"{error.strerror or error}; {spell_bytes(left)} are left in {place}")
+    _report(" hint", f"free some space, or set {variable} to a folder on another disk")
 
 
 def _report_hints(error: SimmergeError) -> None:
@@ -155,9 +159,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _say(error: OSError) -> str:
-    if error.filename is None or error.strerror is None:
-        return str(error) or type(error).__name__
-    return f"{error.filename}: {error.strerror}"
+    said = error.strerror or str(error) or type(error).__name__
+    return said if error.filename is None else f"{error.filename}: {said}"
 
 
 if __name__ == "__main__":

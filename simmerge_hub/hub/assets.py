@@ -70,10 +70,11 @@ def refuse_unwritable(path: Path) -> None:
 def fullest_cache() -> tuple[Path, str, int]:
     """Of the folders that are written to unasked, that with the least room, the variable that moves
     it, and the bytes that are left there."""
+    own = "HF_HUB_CACHE"
     places = {
-        "HF_HOME": Path(constants.HF_HUB_CACHE),
+        own if own in os.environ else "HF_HOME": Path(constants.HF_HUB_CACHE),
         "HF_ASSETS_CACHE": Path(constants.HF_ASSETS_CACHE),
-        "TMPDIR": Path(tempfile.gettempdir()),
+        "TMPDIR": _temporary_folder(),
     }
     there = {
         name: next(p for p in (path, *path.parents) if p.exists()) for name, path in places.items()
@@ -81,6 +82,14 @@ def fullest_cache() -> tuple[Path, str, int]:
     left = {name: shutil.disk_usage(path).free for name, path in there.items()}
     name = min(left, key=left.__getitem__)
     return places[name], name, left[name]
+
+
+def _temporary_folder() -> Path:
+    """tempfile tries to write before it says where; on a full disk it says nothing."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return Path(os.environ.get("TMPDIR", "/tmp"))
 
 
 def refuse_special(path: Path) -> None:

@@ -79,7 +79,8 @@ def open_target(target: Target, recipe: Recipe) -> "Iterator[Callable[[Commit], 
     into the collection, if one is named.
 
     Raises:
-        PushFailed: everybody would see there what was merged of private models.
+        PushFailed: what was merged of private models would not be private there, or the repository
+            should be private and is not.
         RepoNotFound: there is no such collection.
     """
     from simmerge_hub.hub.client import acting_with  # a tenth of a second that merge spares
@@ -104,19 +105,27 @@ def open_target(target: Target, recipe: Recipe) -> "Iterator[Callable[[Commit], 
 
 
 def _keep_private(target: Target, recipe: Recipe) -> None:
-    """A merge holds what its parents learned: to show that to more people has to be said."""
-    from simmerge_hub.hub.upload.publish import translate_push_errors
+    """A merge holds what its parents learned: that private ones are shown has to be said.
 
-    if target.private or target.public:
+    Of those that are gated everybody knows, and may ask.
+    """
+    from simmerge_hub.hub.upload.publish import not_private_error, translate_push_errors
+
+    if target.public and not target.private:
         return
     names = dict.fromkeys(source.repo for source in recipe.sources if source.repo)
     with translate_push_errors(target.repo_id):
-        hidden = [name for name in names if _audience(name) in ("private", "none")]
-        if not hidden or _audience(target.repo_id) == "private":
+        seen = _audience(target.repo_id)
+        if target.private and seen not in ("private", "none"):
+            raise not_private_error(target.repo_id)
+        if target.private or seen == "private":
             return
+        hidden = [name for name in names if _audience(name) in ("private", "none")]
+    if not hidden:
+        return
     are = "is" if len(hidden) == 1 else "are"
     raise PushFailed(
-        f"{list_first(hidden)} {are} private, or gone, and everybody would see {target.repo_id}; "
+        f"{list_first(hidden)} {are} private, or gone, and {target.repo_id} would not be private; "
         "nothing was pushed",
         hint="--private for a repository that only you see, or --public if they may see the merge",
     )

@@ -8,8 +8,7 @@ from typing import Any
 import gradio as gr
 
 from simmerge_hub.documents import split_card
-from simmerge_hub.errors import SimmergeError
-from simmerge_hub.hub.client import LOG_IN
+from simmerge_hub.errors import GatedRepo, RepoNotFound, SimmergeError
 from simmerge_hub.merger import Preflight
 from simmerge_hub.publishing.preview import preview_card
 from simmerge_hub.signatures.map.similarities import map_models
@@ -24,6 +23,9 @@ PUBLIC_ONLY = (
     "check the spelling; only public models are read here: for others run the page on your own "
     "machine, simmerge-hub ui"
 )
+OWNERS_TURN = "this page cannot read from the Hub: tell whoever runs it"
+LOG_IN = "hf auth login"
+"""In hints for those who have a terminal."""
 log = logging.getLogger(__name__)
 
 
@@ -115,7 +117,10 @@ class Plans:
             drawn = map_models(*references, base=made.question.base or None)
             return sections.map_picture(drawn).text
         except SimmergeError as error:
-            return sections.error_box(error).text
+            return sections.error_box(self._here(error)).text
+        except Exception as error:  # the page goes on, and the log has it all
+            log.exception("drawing %s", references)
+            return sections.error_box(_inside(error)).text
 
     def _read(self, given: tuple[Any, ...]) -> Question:
         """The fields -> a question; experts count where they were changed, or said before."""
@@ -148,9 +153,8 @@ class Plans:
 
     def _fail(self, error: SimmergeError, seen: Sight | None = None) -> Updates:
         """The error, and below it which models fit; no plan is left that could be merged."""
-        if not self.folders and LOG_IN in error.hint:
-            error = type(error)(str(error), hint=PUBLIC_ONLY)
-        said = join([sections.error_box(error), sections.sight(seen or Sight())]).text
+        shown = self._here(error)
+        said = join([sections.error_box(shown), sections.sight(seen or Sight())]).text
         hidden = gr.update(visible=False)
         return {
             **self._idle(),
@@ -159,6 +163,13 @@ class Plans:
             self.done.where: hidden,
             self.answer: None,
         }
+
+    def _here(self, error: SimmergeError) -> SimmergeError:
+        """The error as visitors may act on it: on a Space they do not log in."""
+        if self.folders or LOG_IN not in error.hint:
+            return error
+        closed = isinstance(error, RepoNotFound | GatedRepo)
+        return type(error)(str(error), hint=PUBLIC_ONLY if closed else OWNERS_TURN)
 
     def _ask_experts(self, question: Question, seen: Sight) -> Updates:
         """The table of experts to fill in, of the models that fit."""

@@ -158,6 +158,25 @@ def test_a_full_disk_that_the_system_does_not_name_is_that_of_a_cache(
     )
 
 
+def test_a_full_disk_on_which_no_cache_is_has_no_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is tempfile asked where to write, which tries it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("simmerge_hub.cli.verbs.operators", fail)
+    monkeypatch.setattr(
+        "simmerge_hub.hub.assets.shutil.disk_usage", lambda _: SimpleNamespace(free=10**9)
+    )
+    monkeypatch.setattr("simmerge_hub.hub.assets.tempfile.gettempdir", fail)
+    assert main(["operators"]) == 1
+    assert capsys.readouterr().err == (
+        "error: No space left on device\n hint: free some space, or write to another disk\n"
+    )
+
+
 def test_a_plan_that_cannot_be_written_is_not_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

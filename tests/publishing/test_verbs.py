@@ -225,7 +225,7 @@ class TestPush:
         with pytest.raises(PushFailed) as caught:
             push(folder, f"{pushed}/merged")
         assert str(caught.value) == (
-            f"{pushed}/math is private, or gone, and everybody would see {pushed}/merged; "
+            f"{pushed}/math is private, or gone, and {pushed}/merged would not be private; "
             "nothing was pushed"
         )
         assert not HfApi().repo_exists(f"{pushed}/merged")
@@ -238,6 +238,9 @@ class TestPush:
         HfApi().delete_repo(f"{pushed}/math")
         with pytest.raises(PushFailed, match="math is private, or gone"):
             check_push(tmp_path / "plan.yaml", Target(repo_id=f"{pushed}/merged"))
+        HfApi().create_repo(f"{pushed}/merged")
+        with pytest.raises(PushFailed, match="exists already, and is public"):
+            check_push(tmp_path / "plan.yaml", Target(repo_id=f"{pushed}/merged", private=True))
 
     @pytest.mark.parametrize("shown", ["differs: config.json", "missing: config.json", "extra: x"])
     def test_only_what_the_merge_wrote(self, folder: Path, pushed: str, shown: str) -> None:

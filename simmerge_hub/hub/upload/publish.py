@@ -123,8 +123,11 @@ def _meant(repo_id: str) -> str:
         return page["repo"]
     repo, _, branch = repo_id.partition("@")
     if branch:
-        return f"{repo}, and --revision {branch}"
-    return "org/name: letters, digits, -, _ and ., 96 characters at most"
+        return f"{repo}; a branch is named apart: push DIR {repo} --revision {branch}"
+    return (
+        "org/name: letters, digits, -, _ and ., 96 characters at most, no -- or .. in it, neither "
+        "- nor . at an end, nor .git"
+    )
 
 
 def refuse_others(repo_id: str, own: Collection[str], *, repo_type: RepoType = "model") -> None:
@@ -155,11 +158,16 @@ def open_repository(repo_id: str, repo_type: RepoType, private: bool) -> RepoUrl
         repo_id, repo_type=repo_type, private=private, space_sdk=sdk, exist_ok=True
     )
     if private and not api().repo_info(repo.repo_id, repo_type=repo_type).private:
-        raise PushFailed(
-            f"{repo_id} exists already, and is public; nothing was pushed",
-            hint="push to a new repository, or make that one private first",
-        )
+        raise not_private_error(repo_id)
     return repo
+
+
+def not_private_error(repo_id: str) -> PushFailed:
+    """The error for a repository that should be private, and is there and is not."""
+    return PushFailed(
+        f"{repo_id} exists already, and is public; nothing was pushed",
+        hint="push to a new repository, or make that one private first",
+    )
 
 
 def _commit(

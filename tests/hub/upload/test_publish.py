@@ -258,7 +258,7 @@ def test_a_name_without_an_owner_is_nobodys(api: HfApi, org: str, tmp_path: Path
         ("", "no repository is named", "write org/name"),
         (f"{org}/{'n' * 97}", "no repository is called", "96 characters at most"),
         (f"https://huggingface.co/{org}/model", "no repository is called", f"write {org}/model"),
-        (f"{org}/model@dev", "no repository is called", f"write {org}/model, and --revision dev"),
+        (f"{org}/model@dev", "no repository is called", f"push DIR {org}/model --revision dev"),
     ):
         with pytest.raises(RequestError, match=said) as caught:
             publish_folder(folder, name, message="x")
