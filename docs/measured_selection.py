@@ -183,6 +183,17 @@ def selection_real_again() -> str:
     return table(("arms", "taken", "it closes", "best fixed in hindsight", "it closes"), rows)
 
 
+def selection_leaning() -> str:
+    """Equal and leaning Linear in every zoo."""
+    rows = []
+    for zoo, each in read("leaning")["zoos"].items():
+        seen = [_spread(each[name]) for name in ("equal", "leaning", "over")]
+        lost = [f"{each[name]['lost']:.0%}" for name in ("equal", "leaning")]
+        rows.append((f"`{zoo}`", each["pairs"], f"{each['leaned']:.0%}", *seen, *lost))
+    heads = "table", "pairs", "it leans in", "equal", "leaning", "difference"
+    return table((*heads, "equal loses a skill", "leaning"), rows)
+
+
 def _known(gains: Mapping[str, float], label: str) -> str:
     return f"{gains[label]:.3f}" if label in gains else "not measured"
 
