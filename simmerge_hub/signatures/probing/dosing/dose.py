@@ -21,7 +21,6 @@ from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import Sequences, continue_greedily
 from simmerge_hub.signatures.probing.dosing.between import models_between
 from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES, Cross, Response
-from simmerge_hub.signatures.probing.dosing.trial import OwnAnswers
 from simmerge_hub.signatures.probing.forward import longest_prompt, read_prompt
 from simmerge_hub.signatures.probing.head import run_to_head
 from simmerge_hub.signatures.probing.layerwise import batches, pad
@@ -106,7 +105,7 @@ def score_mean(
         dtype, device, offload: as `between.models_between`.
     """
     ids = read_probes(own, [probes])[probes.task]
-    sequences = OwnAnswers(expert=own, probes=probes, response=response).sequences(ids)
+    sequences = response.sequences(ids)
     models = models_between(partner, own, (0.5,), dtype=dtype, device=device, offload=offload)
     with closing(models):
         kept, logliks = score_answers(next(models), ids, sequences, _entries(own, dtype))

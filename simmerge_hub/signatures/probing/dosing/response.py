@@ -1,5 +1,6 @@
 """What is kept of a model's answers to its probes, read at parts of its delta."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,11 @@ class Response:
     def split_answers(self) -> list[np.ndarray]:
         """N times int32 [tokens]: each prompt's answer by itself."""
         return np.split(self.answers, np.cumsum(self.lengths)[:-1])
+
+    def sequences(self, prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """The N prompts' token ids, each followed by those of its answer."""
+        answers = self.split_answers()
+        return [(*ids, *answer.tolist()) for ids, answer in zip(prompts, answers, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

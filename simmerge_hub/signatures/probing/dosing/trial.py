@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.shapes import Source
-
-if TYPE_CHECKING:
-    from simmerge_hub.signatures.probing.answers import Sequences
 
 UNREAD = Cross(kept=np.empty(0, np.bool_), logliks=np.empty(0, np.float32))
 """Of prompts that a merge reads as other tokens than the expert."""
@@ -43,11 +39,6 @@ class OwnAnswers:
             content.update(np.ascontiguousarray(array).tobytes())
         return content.hexdigest()
 
-    def sequences(self, prompts: Sequences) -> Sequences:
-        """The prompts' token ids, each followed by those of its answer."""
-        answers = self.response.split_answers()
-        return [(*ids, *answer.tolist()) for ids, answer in zip(prompts, answers, strict=True)]
-
 
 def count_tokens(asked: Mapping[str, OwnAnswers]) -> int:
     """Tokens that a merge reads: all prompts with their answers."""
@@ -56,7 +47,7 @@ def count_tokens(asked: Mapping[str, OwnAnswers]) -> int:
     return sum(
         len(sequence)
         for task, own in asked.items()
-        for sequence in own.sequences(read_probes(own.expert, [own.probes])[task])
+        for sequence in own.response.sequences(read_probes(own.expert, [own.probes])[task])
     )
 
 
@@ -91,7 +82,7 @@ def read_answers_of_experts(
             if read != ids or not _mean_alike(own, merge):
                 readings[task] = UNREAD
                 continue
-            kept, logliks = score_answers(model, ids, own.sequences(ids), entries)
+            kept, logliks = score_answers(model, ids, own.response.sequences(ids), entries)
             readings[task] = Cross(kept=kept, logliks=logliks)
     return readings
 
