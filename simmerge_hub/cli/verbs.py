@@ -179,7 +179,7 @@ def merge(
     from simmerge_hub.publishing.trust.redo import compare_redo, read_recorded
 
     goal = {"private": private, "public": public, "create_pr": create_pr, "license": license}
-    if push:
+    if push and not stream:  # which looks before it begins
         _check_push(recipe, push, goal)
     _say_before(recipe, settings.get("threads"), yes)
     recorded = read_recorded(recipe)

@@ -127,7 +127,7 @@ def _keep_private(target: Target, recipe: Recipe) -> None:
     raise PushFailed(
         f"{list_first(hidden)} {are} private, or gone, and {target.repo_id} would not be private; "
         "nothing was pushed",
-        hint="--private for a repository that only you see, or --public if they may see the merge",
+        hint="--private for a repository that only you see, or --public if everybody may see it",
     )
 
 

@@ -30,7 +30,6 @@ SAID = {
 ON_THE_PAGE = {
     "--license": "ask the authors, then choose one under Licence",
     "with write access": "name a repository that is yours, or propose it in a pull request",
-    "--public": "tick Private; if everybody may see the merge, push it from the command line",
 }
 """An option in a hint -> what to do here, where there are fields and no options."""
 REMOVALS = 20
