@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from simmerge_hub.documents import DocumentError, read_json_object
 from simmerge_hub.evaluation.contents import check_folder, path_digest, task_content
 from simmerge_hub.evaluation.results import (
     Protocol,
@@ -18,18 +15,12 @@ from simmerge_hub.evaluation.results import (
     result_key,
     save_results,
 )
-from simmerge_hub.hub.digest import digest
-from simmerge_hub.hub.files.cached import read_text
+from simmerge_hub.hub.generation import answering_digest
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.alignment.lineage import common_base
 
 OWN_TASKS = Path(__file__).with_name("tasks")
 """Harness YAML of our own: `nano_code`, `nano_math`, …"""
-GENERATION = "generation_config.json"
-SAYS_NOTHING = re.compile(
-    r"_.*|transformers_version|(bos|pad)_token_id|use_cache|(output|return)_.*"
-)
-"""Keys of it that change no answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,26 +41,11 @@ def look_up(
 ) -> dict[str, Known]:
     """Task -> what is known of `model` on it; arguments as of `evaluate`."""
     base = base_of(model, base)
-    identity = "+".join(digest(each) for each in (model, base) if each) + _generation(base or model)
+    identity = "+".join(answering_digest(each) for each in (model, base) if each)
     tools = tools_of(include)
     asked = {name: task_content(name) or name for name in tasks}
     keys = {name: result_key(identity, what, protocol, tools) for name, what in asked.items()}
     return {name: Known(key=key, results=load_results(key)) for name, key in keys.items()}
-
-
-def _generation(model: Checkpoint) -> str:
-    """How a model says that it generates, beside its config; no digest of the model knows it."""
-    text = read_text(model.location, model.files, GENERATION)
-    try:
-        stated = read_json_object(text or "{}")
-    except DocumentError:
-        return text
-    said = {
-        key: value
-        for key, value in stated.items()
-        if not SAYS_NOTHING.fullmatch(key) and model.config.get(key) != value
-    }
-    return json.dumps(said, sort_keys=True) if said else ""
 
 
 def keep(key: str, model: Checkpoint, task: str, results: tuple[TaskResult, ...]) -> None:

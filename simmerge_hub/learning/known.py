@@ -1,15 +1,14 @@
 """Merges that need not be made: they stand in a journal or another table, and still hold."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from simmerge_hub.hub.digest import digest
 from simmerge_hub.learning.design import all_pairs
 from simmerge_hub.learning.measurements import Measurement, MergeKey, load_measurements
 from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
-from simmerge_hub.learning.trying import Trial, content_of
-from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.learning.trying import Trial, content_of, origin_of
 
 
 def read_given(recipe: LearnRecipe, trial: Trial) -> dict[MergeKey, list[Measurement]]:
@@ -27,7 +26,7 @@ def read_given(recipe: LearnRecipe, trial: Trial) -> dict[MergeKey, list[Measure
         for key, row in rows.items()
         if row.task in asked
         and _measured_so(row, asked[row.task])
-        and _digest_of(row, "base") == digest(base)
+        and origin_of(trial, base).items() <= _origin(row, "base").items()
     }
     merges: dict[MergeKey, list[Measurement]] = {}
     for pair in all_pairs(trial.inputs.names):
@@ -58,21 +57,27 @@ def _measured_so(row: Measurement, asked: Mapping[str, Any]) -> bool:
     return {"content": "", **row.origin}.items() >= asked.items()
 
 
-def _digest_of(row: Measurement, role: str) -> str | None:
-    return row.origin.get("models", {}).get(role, {}).get("digest")
+def _origin(row: Measurement, role: str) -> dict[str, Any]:
+    return row.origin.get("models", {}).get(role, {})
 
 
 def keep_current(
-    known: Mapping[MergeKey, list[Measurement]], inputs: Inputs
+    known: Mapping[MergeKey, list[Measurement]], recipe: LearnRecipe, trial: Trial
 ) -> dict[MergeKey, list[Measurement]]:
-    """Of a journal, the merges whose models are still what they were. Those of models that the
-    recipe names no more were paid for too: it may name them again."""
-    digests = {model.name: digest(model) for model in inputs.models}
+    """Of a journal, the merges whose models, and prompts where a merge looks at activations, are
+    still what they were. Those of models that the recipe names no more were paid for too: it may
+    name them again."""
+    arms = {arm.label: arm for arm in recipe.arms}
+    models = {model.name: model for model in trial.inputs.models}
 
-    def holds(row: Measurement) -> bool:
+    @cache
+    def current(name: str, label: str) -> dict[str, object]:
+        return origin_of(trial, models[name], arms.get(label)) if name in models else {}
+
+    def holds(label: str, row: Measurement) -> bool:
         return all(
-            name not in digests or _digest_of(row, role) == digests[name]
+            current(name, label).items() <= _origin(row, role).items()
             for role, name in (("expert", row.expert), ("auxiliary", row.auxiliary))
         )
 
-    return {key: rows for key, rows in known.items() if all(map(holds, rows))}
+    return {key: rows for key, rows in known.items() if all(holds(key[2], row) for row in rows)}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
-from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.generation import answering_digest
 from simmerge_hub.learning import measurements
 from simmerge_hub.learning.catalogue import PairFeatures, open_catalogue, sign_catalogue
 from simmerge_hub.learning.cost import check_disk, estimate
@@ -194,7 +194,7 @@ def _measure(
     """The rows of all pairs that the budget pays for, round by round."""
     of = _digest(recipe, trial.inputs)
     kept = {**read_given(recipe, trial), **measurements.read_merges(journal, of)}
-    known = keep_current(kept, trial.inputs)
+    known = keep_current(kept, recipe, trial)
     measurements.start_journal(journal, of, known)
     open_pairs = [p for p in all_pairs(trial.inputs.names) if trial.rows_of(*p)]
     count = min(len(open_pairs), recipe.budget // len(recipe.arms))
@@ -266,7 +266,7 @@ def _tables(
     parameters = inputs.parameters
     provenance = {
         "catalogue": sorted(inputs.names),
-        "models": {m.name: digest(m) for m in (*inputs.models, base)},
+        "models": {m.name: answering_digest(m) for m in (*inputs.models, base)},
         "commits": {m.name: m.commit for m in (*inputs.models, base)},
         "evaluation": {t.name: t.evaluate for t in recipe.tasks},
         "limit": recipe.limit,
@@ -288,5 +288,5 @@ def _digest(recipe: LearnRecipe, inputs: Inputs) -> str:
     assert inputs.base is not None
     tasks = [task_digests(task) for task in recipe.tasks]
     how = [recipe.limit, recipe.seed, recipe.dtype, version("lm_eval")]
-    parts = [measurements.SCHEMA, digest(inputs.base), tasks, how]
+    parts = [measurements.SCHEMA, answering_digest(inputs.base), tasks, how]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -15,12 +15,13 @@ from simmerge_hub.errors import EvaluationError, SimmergeError
 from simmerge_hub.evaluation.contents import path_digest, task_content
 from simmerge_hub.evaluation.harness import Machine, evaluate
 from simmerge_hub.evaluation.results import Protocol, TaskResult
-from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.generation import answering_digest
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.learning.measurements import Measurement, MergeKey
 from simmerge_hub.learning.recipe import LearnTask
 from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm
+from simmerge_hub.operators.registry import find
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 from simmerge_hub.recipe.calibration import Prompts
@@ -147,7 +148,7 @@ def measure_rows(
                 failed="" if score is not None else failed.get(task.name, none),
                 halves=result.halves if result else None,
                 alone=_alone(trial, expert, auxiliary, task),
-                origin=_origin(trial, expert, auxiliary, task, result),
+                origin=_origin(trial, expert, auxiliary, arm, task, result),
             )
         )
     return rows
@@ -252,17 +253,31 @@ def _alone(trial: Trial, expert: str, auxiliary: str, task: LearnTask) -> dict[s
     return {"expert": scores[expert], "auxiliary": scores[auxiliary], "base": scores[base.name]}
 
 
+def origin_of(trial: Trial, model: Checkpoint, arm: Arm | None = None) -> dict[str, object]:
+    """What of a model a merge by `arm` follows from: its content, and the prompts it is fed."""
+    content: dict[str, object] = {"digest": answering_digest(model)}
+    if arm and find(arm.operator).activations:
+        content["prompts"] = [each.digest for each in trial.prompts[model.name]]
+    return content
+
+
 def _origin(
-    trial: Trial, expert: str, auxiliary: str, task: LearnTask, result: TaskResult | None
+    trial: Trial,
+    expert: str,
+    auxiliary: str,
+    arm: Arm,
+    task: LearnTask,
+    result: TaskResult | None,
 ) -> dict[str, object]:
     by_name = {model.name: model for model in trial.inputs.models}
     base = trial.inputs.base
     assert base is not None
-    models = {"expert": by_name[expert], "auxiliary": by_name[auxiliary], "base": base}
+    models = {"expert": (by_name[expert], arm), "auxiliary": (by_name[auxiliary], arm)}
     protocol = trial.protocol
     return {
         "models": {
-            role: {"commit": each.commit, "digest": digest(each)} for role, each in models.items()
+            role: {"commit": each.commit, **origin_of(trial, each, merged_by)}
+            for role, (each, merged_by) in {**models, "base": (base, None)}.items()
         },
         "evaluate": task.evaluate,
         "content": content_of(task),

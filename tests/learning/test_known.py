@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.evaluation.harness import Machine
+from simmerge_hub.evaluation.results import Protocol
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.catalogue import open_catalogue
 from simmerge_hub.learning.known import keep_current, read_given
@@ -16,6 +17,8 @@ from simmerge_hub.learning.measurements import Measurement, load_measurements, s
 from simmerge_hub.learning.recipe import LearnTask
 from simmerge_hub.learning.tables import MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial
+from simmerge_hub.operators import arm
+from simmerge_hub.recipe.calibration import Prompts
 from tests.evaluations import StandIn
 from tests.learning.test_learn import RECIPE
 
@@ -108,9 +111,35 @@ def test_of_a_journal_rows_of_changed_models_are_left(
     rows: list[Measurement], trial: Trial
 ) -> None:
     known = {("code", "math", "linear"): rows[:1]}
-    assert keep_current(known, trial.inputs) == known
+    assert keep_current(known, RECIPE, trial) == known
     changed = {("code", "math", "linear"): other(rows[:1], models={})}
-    assert keep_current(changed, trial.inputs) == {}
+    assert keep_current(changed, RECIPE, trial) == {}
+
+
+def test_of_a_journal_merges_by_other_prompts_are_left_where_prompts_count(
+    rows: list[Measurement], trial: Trial
+) -> None:
+    """RegMean runs the models on prompts; a mean of weights is the same whatever they were."""
+    fed = replace(
+        trial, prompts={n: (Prompts(source="org/p", digest="1" * 64),) for n in ("code", "math")}
+    )
+    others = replace(
+        trial, prompts={n: (Prompts(source="org/p", digest="2" * 64),) for n in ("code", "math")}
+    )
+    recipe = replace(RECIPE, arms=(arm("linear"), arm("regmean")))
+    known = {}
+    for each in recipe.arms:
+        measured = trying.measure_rows(
+            replace(fed, protocol=Protocol(dtype="float32")),
+            "code",
+            "math",
+            each,
+            {},
+            {"code": "", "math": ""},
+        )
+        known["code", "math", each.label] = measured
+    assert keep_current(known, recipe, fed) == known
+    assert [label for *_, label in keep_current(known, recipe, others)] == ["linear"]
 
 
 def test_of_a_journal_rows_of_models_that_are_named_no_more_stay(
@@ -118,4 +147,4 @@ def test_of_a_journal_rows_of_models_that_are_named_no_more_stay(
 ) -> None:
     row = next(row for row in rows if row.expert == "code")
     left = {("code", "left", "linear"): [replace(row, auxiliary="left")]}
-    assert keep_current(left, trial.inputs) == left
+    assert keep_current(left, RECIPE, trial) == left

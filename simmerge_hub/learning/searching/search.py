@@ -20,7 +20,7 @@ from typing import Any
 
 from simmerge_hub.errors import EvaluationError, MissingExtra, SimmergeError
 from simmerge_hub.evaluation.results import Protocol, TaskResult
-from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.generation import answering_digest
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.learning.measurements import Measurement, save_measurements
 from simmerge_hub.learning.recipe import LearnTask
@@ -244,8 +244,8 @@ def measured_model(folder: Path, result: SearchResult) -> Path:
 def _digest(inputs: Inputs, asked: Sequence[LearnTask], protocol: Protocol) -> str:
     """Of what the attempts follow from. The budget is not part of it: a search may go on longer;
     nor are the first points: the state keeps them."""
-    models = [digest(model) for model in inputs.models]
-    base = digest(inputs.base) if inputs.base else ""
+    models = [answering_digest(model) for model in inputs.models]
+    base = answering_digest(inputs.base) if inputs.base else ""
     tasks = [task_digests(task) for task in asked]
     parts = [models, base, tasks, asdict(protocol), version("lm_eval"), RANGES]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

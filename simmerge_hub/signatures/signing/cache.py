@@ -50,21 +50,24 @@ def sketch_path(identity: str, probes: str, dtype: str) -> Path:
     return _folder(identity) / f"probes-{probes[:32]}-{dtype}-{FILE_SCHEMA}.safetensors"
 
 
-def response_path(identity: str, origin: str, probes: str, dtype: str) -> Path:
+def response_path(identity: str, origin: str, probes: str, dtype: str, ends: str) -> Path:
     """Where a model's response on the probe set of digest `probes` is cached.
 
     Args:
         identity: the digest of the model's content.
         origin: that of the base's, from which its delta counts.
         probes, dtype: as in `sketch_path`.
+        ends: what ends its answers, unless its config says it.
     """
-    name = f"dose-{probes[:32]}-{origin[:32]}-{dtype}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
+    how = f"{dtype}-{_short(ends.encode())}" if ends else dtype
+    name = f"dose-{probes[:32]}-{origin[:32]}-{how}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
     return _folder(identity) / f"{name}.safetensors"
 
 
-def cross_path(identity: str, partner: str, probes: str, dtype: str) -> Path:
+def cross_path(identity: str, partner: str, probes: str, dtype: str, answers: bytes) -> Path:
     """Where it is cached what the mean with a model of digest `partner` makes of its answers."""
-    name = f"cross-{probes[:32]}-{partner[:32]}-{dtype}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
+    asked = f"{probes[:32]}-{_short(answers)}"
+    name = f"cross-{asked}-{partner[:32]}-{dtype}-{FILE_SCHEMA}-{RESPONSE_SCHEMA}"
     return _folder(identity) / f"{name}.safetensors"
 
 
@@ -147,7 +150,11 @@ def secret() -> bytes:
 
 
 def _folder(identity: str) -> Path:
-    return assets_folder(CACHE_KIND, hashlib.sha256(identity.encode()).hexdigest()[:32])
+    return assets_folder(CACHE_KIND, _short(identity.encode()))
+
+
+def _short(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()[:32]
 
 
 def _list_files(folder: Path) -> list[tuple[int, int, Path]]:

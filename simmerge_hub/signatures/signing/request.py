@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from simmerge_hub.errors import NotSigned
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files.cached import is_cached
+from simmerge_hub.hub.generation import ENDS, stated_generation
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import ProbeSet
@@ -58,6 +59,11 @@ class Request:
         if self.base is None or self.checkpoint.location == self.base.location:
             return ""
         return digest(self.base)
+
+    @property
+    def ends(self) -> str:
+        """The tokens that end its answers, if it says so elsewhere than in its config."""
+        return str(stated_generation(self.adapter_base or self.checkpoint).get(ENDS, ""))
 
     def missing(self, responses: Mapping[str, Response]) -> list[ProbeSet]:
         """The probe sets of tasks that are to be dosed and are not."""

@@ -87,7 +87,9 @@ def cross(
         return None
     (probes,) = (p for p in request.probe_sets if p.task == task)
     dtype = request.settings.dtype
-    path = cache.cross_path(request.identity, partner.identity, probes.digest, dtype)
+    path = cache.cross_path(
+        request.identity, partner.identity, probes.digest, dtype, response.answers.tobytes()
+    )
     cached = cache.read_if_sound(path, read_cross)
     if cached is not None or not request.run:
         return cached
@@ -111,7 +113,9 @@ def _check_outputs(request: Request, measured: Mapping[str, Response]) -> None:
 
 
 def _path(request: Request, identity: str, probes: ProbeSet) -> Path:
-    return cache.response_path(identity, request.origin, probes.digest, request.settings.dtype)
+    return cache.response_path(
+        identity, request.origin, probes.digest, request.settings.dtype, request.ends
+    )
 
 
 def _read(path: Path) -> Response:

@@ -1,11 +1,14 @@
 """Responses to doses: cached, taken from others, asked for where there is a delta."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures.probing.dosing import dose
 from simmerge_hub.signatures.probing.dosing.dose import measure_responses
 from simmerge_hub.signatures.probing.dosing.response import DOSES
@@ -58,6 +61,18 @@ def test_another_base_is_another_response(family, wanted, runs):
     other = obtain(replace(wanted, base=family.checkpoints["auxiliary"])).signature
     assert runs == ["expert", "expert"]
     assert other.responses[TASK].base == family.auxiliary.digest
+
+
+def test_other_end_tokens_are_another_response(family, wanted, runs, tmp_path):
+    """Corrected in generation_config.json, as often on the Hub: weights and config are the same."""
+    here = family.checkpoints["expert"].location.folder
+    told = obtain(wanted).signature.responses[TASK]
+    folder = shutil.copytree(here, tmp_path / "corrected")
+    first = {"eos_token_id": [int(told.answers[0])]}
+    (folder / "generation_config.json").write_text(json.dumps(first))
+    other = obtain(replace(wanted, checkpoint=resolve(str(folder)))).signature
+    assert runs == ["expert", "corrected"]
+    assert other.responses[TASK].lengths[0] == 1 < told.lengths[0]
 
 
 def test_unasked_or_without_a_delta_there_is_none(family, wanted, runs):
@@ -135,3 +150,5 @@ def test_the_mean_of_two_models_is_run_and_cached(family, wanted, tiny, tmp_path
     monkeypatch.setattr(dose, "score_mean", None)
     again = responses.cross(wanted, partner, TASK, told)
     assert np.array_equal(again.logliks, cross.logliks) and np.array_equal(again.kept, cross.kept)
+    with pytest.raises(TypeError):  # what it makes of other answers is not known
+        responses.cross(wanted, partner, TASK, replace(told, answers=told.answers[::-1].copy()))
