@@ -6,6 +6,7 @@ Knows no terminal: whoever shows it (command line, notebook, page) draws the bar
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from simmerge_hub.names import list_first
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.verdict import Verdict
@@ -126,7 +127,8 @@ def _why(verdict: Verdict, tasks: Sequence[str], short: Callable[[str], str]) ->
     """Why this merge, without the names that recipes use: by prediction, or as the safe one."""
     trust = verdict.trust
     if verdict.suggested:
-        return "the bandit tries it, to learn from what comes of it"
+        ids = list_first([f"{id} ({task})" for task, id in verdict.suggested.items()], 4)
+        return f"the bandit tries it, to learn from what comes of it: report the gain as {ids}"
     if verdict.best.label in verdict.tried:
         return _seen(verdict)
     if verdict.status == "abstained":

@@ -63,6 +63,7 @@ def test_the_bandit_chooses_and_says_so(
     assert recipe.operators == (BALANCED[best].operator,)
     assert why.choice == BALANCED[best].label
     assert "s000001 for code, s000002 for math" in why.reason
+    assert made.decision.why.endswith("report the gain as s000001 (code), s000002 (math)")
     told = made.verdict.because
     assert told[0].startswith(f"The bandit bandit tries {BALANCED[best].label}: a chance of ")
     alone = planned(None).verdict
