@@ -10,6 +10,7 @@ from blake3 import blake3
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.weight_files import CONFIGS
 
 SCALING = ("r", "lora_alpha", "use_rslora", "alpha_pattern", "rank_pattern")
 """What in an adapter's config scales its deltas."""
@@ -80,7 +81,7 @@ def _counted_files(checkpoint: Checkpoint) -> list[str]:
         if "/" not in name
         and not name.startswith(".")
         and (
-            name in ("config.json", "adapter_config.json")
+            name in CONFIGS.values()
             or name.endswith(".safetensors")
             or name in checkpoint.pickles
             or name in checkpoint.tokenizer_files

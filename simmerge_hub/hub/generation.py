@@ -10,7 +10,7 @@ from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.resolve import Checkpoint
 
-FILE = "generation_config.json"
+GENERATION_CONFIG = "generation_config.json"
 SAYS_NOTHING = re.compile(
     r"_.*|transformers_version|(bos|pad)_token_id|use_cache|(output|return)_.*"
 )
@@ -26,11 +26,11 @@ def stated_generation(model: Checkpoint) -> dict[str, Any]:
     """
     if model.kind == "adapter":
         return {}
-    text = read_text(model.location, model.files, FILE)
+    text = read_text(model.location, model.files, GENERATION_CONFIG)
     try:
         stated = read_json_object(text or "{}")
     except DocumentError:
-        return {FILE: text}
+        return {GENERATION_CONFIG: text}
     return {
         key: value
         for key, value in stated.items()

@@ -11,6 +11,7 @@ from typing import Any
 from simmerge_hub.errors import AlignmentError, OutputError, RecipeError
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
+from simmerge_hub.hub.generation import GENERATION_CONFIG
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds, is_by_layer
 from simmerge_hub.merger.layout import Layout
@@ -26,7 +27,6 @@ from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id
 
-GENERATION_CONFIG = "generation_config.json"
 SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
 EXTRA_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
