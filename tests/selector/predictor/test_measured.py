@@ -30,6 +30,10 @@ def test_the_package_s_outcomes_follow_from_the_table_of_the_real_zoo() -> None:
     said = found.says("linear")
     assert f"on {found.pairs} pairs of specialists of a 270 M language model" in said
     assert f"linear closed {found.gains['linear']:.2f} of the gap" in said
+    best = found.best(found.gains)
+    assert best
+    told = f"one that cannot closed {found.gains[best]:.2f}, --verbose says why"
+    assert said.endswith(told) and "cannot" not in found.says(best)
 
 
 def test_of_tied_arms_the_simplest_is_the_best() -> None:

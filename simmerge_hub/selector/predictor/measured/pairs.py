@@ -46,12 +46,15 @@ class Measured:
         return next((label for label, gain in there.items() if gain >= most - TIED), None)
 
     def says(self, label: str) -> str:
-        """How the arm did there, in words."""
-        return (
+        """How the arm did there, in words; it is the best of those that can be used."""
+        own, better = self.gains[label], self.best(self.gains)
+        said = (
             f"on {self.pairs} {self.of}, the nearest evidence there is, {label} closed "
-            f"{self.gains[label]:.2f} of the gap; of those that can be used here none did clearly "
-            "better"
+            f"{own:.2f} of the gap; of those that can be used here none did clearly better"
         )
+        if better is None or self.gains[better] <= own + TIED:
+            return said
+        return f"{said}; one that cannot closed {self.gains[better]:.2f}, --verbose says why"
 
 
 def read(path: Path = REAL_PAIRS) -> Measured:
