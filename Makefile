@@ -64,6 +64,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/belief.py
 	$(BIN)/python benchmarks/real_pairs.py
 	$(BIN)/python benchmarks/leaning.py
+	$(BIN)/python benchmarks/other_prompts.py --report
 	$(BIN)/python benchmarks/activations.py
 	$(BIN)/python benchmarks/bandit.py run
 	$(BIN)/python benchmarks/bandit.py scenarios

@@ -194,6 +194,23 @@ def selection_leaning() -> str:
     return table((*heads, "equal loses a skill", "leaning"), rows)
 
 
+def selection_other_prompts() -> str:
+    """RegMean by prompts of the package, and by the same ones for both models."""
+    rows = []
+    for kind, prompts in (("package", "of each one's domain"), ("mixed", "the same for both")):
+        for group in ("two domains", "one domain"):
+            found = read("other_prompts")[kind][group]
+            if not found["pairs"]:
+                continue
+            arms, ours = found["arms"], f"{kind}: "
+            for label in (name.removeprefix(ours) for name in arms if name.startswith(ours)):
+                seen = [arms[f"{ours}{label}"], arms[f"own: {label}"], arms["own: linear"]]
+                cells = (cell for each in seen for cell in (_spread(each), f"{each['lost']:.0%}"))
+                rows.append((prompts, group, found["pairs"], f"`{label}`", *cells))
+    heads = ("those of the package", "lost", "own prompts", "lost", "equal Linear", "lost")
+    return table(("prompts of the package", "experts of", "pairs", "arm", *heads), rows)
+
+
 def _known(gains: Mapping[str, float], label: str) -> str:
     return f"{gains[label]:.3f}" if label in gains else "not measured"
 

@@ -17,10 +17,12 @@ from simmerge_hub.selector.predictor.ranking import Contribution, Prediction, Ra
 from simmerge_hub.selector.predictor.record import Record
 from simmerge_hub.selector.predictor.trust import Grounds
 
+FED = arm("regmean", alpha=0.98, inputs="merge")
 LINEAR, TIES, SCALED = arm("linear"), arm("ties", density=0.2), arm("task_arithmetic", scale=0.7)
 MORE, LESS = arm("linear", weights=(0.7, 0.3)), arm("linear", weights=(0.3, 0.7))
 ARMS: dict[str, Arm] = {
     "linear": LINEAR, "ties": TIES, "scaled": SCALED, "more": MORE, "less": LESS,
+    "fed": FED,
 }  # fmt: skip
 GIANTS = Measured(
     of="pairs of giants", origin="a test", parameters=10**9, pairs=3,

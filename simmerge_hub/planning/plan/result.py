@@ -14,10 +14,11 @@ from simmerge_hub.planning.words.decision import Decision, summarize
 from simmerge_hub.planning.words.html import decision_html
 from simmerge_hub.recipe import Recipe, dump_yaml
 from simmerge_hub.recipe.why import KEPT, Why, WhyMerge, WhyStep, WhyTask
+from simmerge_hub.selector.predictor.measured import prompts
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.merged.kept import Kept
-from simmerge_hub.signatures.probing.probe import ProbeSet
+from simmerge_hub.signatures.probing.probe import PACKAGED, ProbeSet
 from simmerge_hub.units import Spread
 
 MERGES_RECORDED = 10
@@ -87,7 +88,16 @@ class Plan:
     @property
     def decision(self) -> Decision:
         """The plan as one screen: what to do, what to expect, how sure and why."""
-        return summarize(self.verdict, self.tasks, self.models, coverage=self.coverage)
+        said = self._of_prompts()
+        return summarize(self.verdict, self.tasks, self.models, coverage=self.coverage, also=said)
+
+    def _of_prompts(self) -> str:
+        """What is known of the package's prompts, where nothing is predicted and a merge of two is
+        fed them; else ""."""
+        ours = any(each.source.startswith(PACKAGED) for each in self.probes.values())
+        known = prompts.read().get(self.best.label)
+        told = ours and known and self.verdict.status == "abstained" and len(self.models) == 2
+        return known.says() if known and told else ""
 
     @property
     def tree(self) -> list[str]:

@@ -22,10 +22,12 @@ from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.planning.words.decision import Other
 from simmerge_hub.recipe import Recipe, Source
 from simmerge_hub.recipe.why import MEANINGS, Status
+from simmerge_hub.selector.predictor.measured import prompts
 from simmerge_hub.selector.predictor.ranking import Ranking
+from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.units import spell_interval
 from tests import rankings
-from tests.rankings import DECIDED, LESS, MORE
+from tests.rankings import DECIDED, FED, LESS, MORE
 
 HOSTILE = "[/x] [red]a[/red]"
 
@@ -67,6 +69,24 @@ def planned(
         coverage=0.9,
     )
     return replace(plan, **fields)
+
+
+OURS = {"code": ProbeSet(task="code", source="simmerge-hub:code", prompts=("p",), digest="0")}
+
+
+@pytest.mark.parametrize(
+    ("probes", "status", "said"), [(OURS, "abstained", True), ({}, "abstained", False),
+                                   (OURS, "calibrated", False)]
+)  # fmt: skip
+def test_far_from_training_it_says_what_the_package_s_prompts_gave(
+    probes: dict[str, ProbeSet], status: Status, said: bool
+) -> None:
+    """Prompts like those that each model was taught did better: which they are counts."""
+    plan = planned(ranking("code", status, fed=0.6, linear=0.5), probes=probes)
+    known = prompts.read()[FED.label]
+    assert plan.best.label == FED.label
+    assert plan.decision.why.endswith(f"; {known.says()}") is said
+    assert f"{known.package:.2f} of the gap by these, {known.own:.2f} by such" in known.says()
 
 
 BOTH = (ranking("code", ties=0.6, scaled=0.4), ranking("math", ties=0.1, scaled=0.5))
