@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from simmerge_hub.hub.resolve import Checkpoint
@@ -26,11 +26,13 @@ BENCHMARKS = {
 }  # fmt: skip
 """Well-known benchmarks, and our own tasks, and the domain whose probes stand for them."""
 SHARES = re.compile(
-    r"(?<![a-z])(acc|accuracy|acc_norm|exact[ _-]?match|em|f1|pass@\d+|mc[12]|mc[12]_?targets"
+    r"(?<![a-z])(acc_norm|acc|accuracy|exact[ _-]?match|em|f1|pass@\d+|mc[12]|mc[12]_?targets"
     r"|strict_acc|inst_level_strict_acc|prompt_level_strict_acc|win[ _-]?rate|normalized accuracy"
     r"|pass_rate|precision|recall)(?![a-z])"
 )
 """Metrics that are shares of a whole, 0 to 1 or in percent, as cards spell them."""
+SPELLINGS = {"accuracy": "acc", "exactmatch": "acc", "em": "acc", "normalizedaccuracy": "accnorm"}
+"""Other names for a share, without blanks and lines; the share of right answers has several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +40,20 @@ class Evaluation:
     """What the cards of some models say of one task.
 
     Args:
-        scores: model -> its score, on a scale of 0 to 1; the first that its card states.
+        scores: model -> its score, on a scale of 0 to 1, all by one metric; the first that its card
+            states.
         dataset: what the models were evaluated on, as the first card calls it.
         benchmark: whether that is a well-known benchmark.
         card: the first model whose card says so.
+        apart: whether other models state what cannot be compared: by another metric, or on another
+            benchmark of the domain.
     """
 
     scores: dict[str, float]
     dataset: str
     benchmark: bool
     card: str = ""
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +84,27 @@ def read_evaluations(models: Sequence[Checkpoint]) -> dict[str, Evaluation]:
     """The evaluation results (`model-index`) on the models' cards, by task.
 
     A task is called by the domain that its benchmark stands for, else by its data set's name. Where
-    cards state several benchmarks of a domain, it is the one that most models state: scores on
-    different ones are not compared.
+    cards state several benchmarks of a domain, or several metrics, it is the one that most models
+    state: scores on different ones are not compared.
     """
-    by_dataset: dict[tuple[str, str], Evaluation] = {}
+    by_dataset: dict[tuple[str, str, str], Evaluation] = {}
     for model in models:
-        for name, dataset, _, score in _results(model.card):
+        for name, dataset, metric, score in _results(model.card):
             domain = BENCHMARKS.get(_benchmark(dataset))
             if score is None:
                 continue
             new = Evaluation(
                 scores={}, dataset=dataset, benchmark=domain is not None, card=model.name
             )
-            place = (domain or name, _benchmark(dataset) if domain else "")
+            place = (domain or name, _benchmark(dataset) if domain else "", _measure(metric))
             by_dataset.setdefault(place, new).scores.setdefault(model.name, score)
     tasks: dict[str, Evaluation] = {}
-    for (task, _), evaluation in by_dataset.items():
+    stating: dict[str, set[str]] = {}
+    for (task, *_), evaluation in by_dataset.items():
+        stating.setdefault(task, set()).update(evaluation.scores)
         if task not in tasks or len(evaluation.scores) > len(tasks[task].scores):
             tasks[task] = evaluation
-    return tasks
+    return {t: replace(each, apart=stating[t] > each.scores.keys()) for t, each in tasks.items()}
 
 
 def unread_evaluations(models: Sequence[Checkpoint]) -> dict[str, str]:
@@ -115,6 +123,13 @@ def _benchmark(dataset: str) -> str:
     return dataset.rpartition("/")[2].lower()
 
 
+def _measure(metric: str) -> str:
+    """What a metric that is a share measures, by one name for all its spellings."""
+    known = SHARES.search(metric)
+    plain = re.sub("[ _-]", "", known[1]) if known else ""
+    return SPELLINGS.get(plain, plain)
+
+
 def _results(card: Mapping[str, Any]) -> list[tuple[str, str, str, float | None]]:
     """(task name, dataset, metric, score in 0–1 or None) of every evaluation result on a card.
 
@@ -128,7 +143,7 @@ def _results(card: Mapping[str, Any]) -> list[tuple[str, str, str, float | None]
             if isinstance(dataset, dict) and metrics:
                 kind = str(dataset.get("type") or dataset.get("name") or "")
                 name = _readable(str(dataset.get("name") or kind)).lower().replace(" ", "-")
-                results.append((_source(result), name, kind, *_share(metrics)))
+                results += [(_source(result), name, kind, *each) for each in _shares(metrics)]
     percent = {source for source, *_, value in results if source and value and value > 1}
     return [
         (name, kind, said, _as_share(value, percent=source in percent))
@@ -146,15 +161,18 @@ def _source(result: Mapping[str, Any]) -> str:
     return str(source.get("name") or source.get("url") or "") if isinstance(source, dict) else ""
 
 
-def _share(metrics: Sequence[Mapping[str, Any]]) -> tuple[str, float | None]:
-    """The first metric that is a share, and its value in 0–1 or percent; None without one."""
+def _shares(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float | None]]:
+    """The metrics that are shares, and their values in 0–1 or percent; without one the first, and
+    None."""
+    shares: list[tuple[str, float | None]] = []
     for metric in metrics:
         said = f"{metric.get('type') or ''} {metric.get('name') or ''}".strip().lower()
         value = float(metric["value"])
         if (not said or SHARES.search(said)) and 0 <= value <= 100:
-            return said, value
+            shares.append((said, value))
     first = metrics[0]
-    return _readable(str(first.get("type") or first.get("name") or first.get("value"))), None
+    said = _readable(str(first.get("type") or first.get("name") or first.get("value")))
+    return shares or [(said, None)]
 
 
 def _readable(name: str) -> str:

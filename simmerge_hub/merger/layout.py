@@ -260,12 +260,13 @@ def _try_parameters(layout: Layout) -> None:
 
 
 def _spans(recipe: Recipe) -> list[Mapping[str, tuple[int, int]]]:
-    """The layers every slice takes; a base that its steps need has a part in it."""
-    spans = []
+    """The layers every slice takes; a base that its steps need or merge has a part in it."""
+    spans, base = [], recipe.base.name if recipe.base else None
     for part, steps in zip(recipe.slices, recipe.programs, strict=False):
         span = dict(part.layers)
-        if recipe.base and recipe.base.name not in span and any(map(_needs_base, steps)):
-            span = {recipe.base.name: next(iter(span.values())), **span}
+        read = any(_needs_base(step) or base in step.models for step in steps)
+        if base and base not in span and read:
+            span = {base: next(iter(span.values())), **span}
         spans.append(span)
     return spans
 

@@ -234,8 +234,9 @@ def _check_slice(part: Slice, recipe: Recipe, names: list[str], where: str) -> N
         if name not in names:
             seen = f"a slice takes layers of {name!r}, which is no model"
             raise _unknown_name(where, seen, name, names)
+    base = recipe.base.name if recipe.base else None
     for name in names:
-        if name in used and name not in part.layers and name != recipe.reference:
+        if name in used and name not in part.layers and name != base:
             raise recipe_error(where, f"a slice uses {name}, and does not say which layers of it")
 
 

@@ -102,6 +102,37 @@ def test_scores_on_different_benchmarks_are_not_compared() -> None:
     assert read_evaluations(models[:2])["math"].scores == {"a": 0.9, "b": 0.7}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("acc", "accuracy", True),
+        ("acc", "exact_match", True),
+        ("em", "Exact Match", True),
+        ("acc_norm", "normalized accuracy", True),
+        ("acc", "acc_norm", False),
+        ("pass@1", "pass@10", False),
+        ("exact_match", "f1", False),
+        ("inst_level_strict_acc", "prompt_level_strict_acc", False),
+    ],
+)
+def test_scores_by_different_metrics_are_not_compared(one: str, other: str, alike: bool) -> None:
+    """What passes in one of ten attempts is no better than what passes in one."""
+    models = [_model("a", _stated("squad", one, 0.5)), _model("b", _stated("squad", other, 0.8))]
+    stated = read_evaluations(models)["rag"]
+    assert stated.scores == ({"a": 0.5, "b": 0.8} if alike else {"a": 0.5})
+    assert stated.apart is not alike
+
+
+def test_of_several_metrics_the_one_that_most_cards_state_counts() -> None:
+    both, turned = _stated("squad", "exact_match", 0.5), _stated("squad", "f1", 0.9)
+    both["metrics"].append({"type": "f1", "value": 0.7})
+    turned["metrics"].append({"type": "exact_match", "value": 0.6})
+    models = [_model("a", both), _model("b", turned), _model("c", _stated("squad", "f1", 0.8))]
+    stated = read_evaluations(models)["rag"]
+    assert (stated.scores, stated.apart) == ({"a": 0.7, "b": 0.9, "c": 0.8}, False)
+    assert read_evaluations(models[:2])["rag"].scores == {"a": 0.5, "b": 0.6}
+
+
 def test_a_source_writes_shares_or_percent() -> None:
     """A leaderboard's 0.76 % is no 76 %, and what is measured here beside it is a share."""
     board, own = {"source": {"name": "Open LLM Leaderboard"}}, {"source": {"name": "measured by"}}

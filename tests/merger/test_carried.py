@@ -201,7 +201,12 @@ def test_a_template_that_the_recipe_names(chats: Path, written: str) -> None:
 
 
 def test_a_template_that_the_recipe_holds(chats: Path) -> None:
+    """No other is left in any of the files that hold one, of old and of today."""
     own = "{{ messages[0]['content'] }}!\n"
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        path = chats / "one" / name
+        stated = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**stated, "chat_template": CHAT}))
     made = replace(recipe(chats, "one", "two", base="base"), chat_template=own)
     report = merge(made, chats / "out")
     tokenizer = AutoTokenizer.from_pretrained(report.folder)
@@ -210,6 +215,7 @@ def test_a_template_that_the_recipe_holds(chats: Path) -> None:
     again, _ = load(str(report.folder))
     assert again.chat_template == own
     assert "chat_template" not in json.loads((report.folder / "tokenizer_config.json").read_text())
+    assert not (report.folder / "chat_template.json").exists()
 
 
 def test_a_template_that_is_not_there(chats: Path) -> None:

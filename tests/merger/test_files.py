@@ -58,12 +58,13 @@ def test_the_reference_s_config_is_not_changed(tmp_path: Path) -> None:
 def test_layers_are_counted_and_their_lists_cut(tmp_path: Path) -> None:
     """Layers 1 and 0 of a; then layer 1 of it again: the list follows them."""
     config = {"layer_types": ["full", "sliding"], "other": ["x"], "vision": {"num_layers": 2},
-              "eos_token_id": [4, 5]}  # fmt: skip
+              "eos_token_id": [4, 5], "num_nextn_predict_layers": 1}  # fmt: skip
     slices = [Slice(layers={"a": span, "b": (0, 1)}) for span in ((1, 2), (0, 1), (1, 2))]
     out = output_config(layout(tmp_path, config, *slices))
     assert out["num_hidden_layers"] == 3
     assert out["layer_types"] == ["sliding", "full", "sliding"]
     assert (out["other"], out["eos_token_id"]) == (["x"], [4, 5])
+    assert out["num_nextn_predict_layers"] == 0  # slices leave out what predicts further tokens
     assert out["vision"] == {"num_layers": 2}  # a tower beside it has as many by chance
 
 

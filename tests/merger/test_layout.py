@@ -252,6 +252,11 @@ class TestSchedules:
             nano.save(tmp_path / name, nano.weights(seed))
         weights = ({"filter": {"mlp": 0, "*": 1}}, {"filter": {"self_attn": 0, "*": 1}})
         merge(recipe(tmp_path, step(weights=weights)), tmp_path / "out")
+        one, two, merged = (nano.load(tmp_path / name) for name in ("a", "b", "out"))
+        for name, tensor in merged.items():
+            both = mean(one[name], two[name])
+            own = two[name] if "mlp" in name else one[name] if "self_attn" in name else both
+            assert torch.equal(tensor, own), name
 
     def test_values_that_meet_are_tried_before_any_weight(self, tmp_path: Path) -> None:
         for seed, name in enumerate("ab"):
@@ -354,6 +359,7 @@ class TestSlices:
             ({"a": (0, 2), "b": (0, 1)}, "a slice takes different numbers of layers"),
             ({"a": (1, 1), "b": (1, 1)}, r"a slice takes layers \[1, 1\] of a"),
             ({"a": (0, 2)}, "a slice uses b, and does not say which layers of it"),
+            ({"b": (0, 2)}, "a slice uses a, and does not say which layers of it"),
             ({"a": (0, 2), "b": (0, 2), "c": (0, 2)}, "a slice takes layers of 'c', which is no"),
             ({}, "a slice takes different numbers of layers: none"),
         ],
@@ -361,6 +367,17 @@ class TestSlices:
     def test_refused(self, family: Path, layers: dict[str, tuple[int, int]], seen: str) -> None:
         with pytest.raises((RecipeError, AlignmentError), match=seen):
             merge(recipe(family, slices=(Slice(layers=layers, steps=(step(),)),)), family / "out")
+
+    def test_a_base_that_is_merged_takes_the_layers_of_the_first(self, family: Path) -> None:
+        """Also as one of the models of a step, from which no delta is taken."""
+        (family / "a").rename(family / "base")
+        part = Slice(layers={"b": (1, 2)}, steps=(step(models=("base", "b")),))
+        merge(recipe(family, slices=(part,), names=("b",), base=True), family / "out")
+        merged, base, two = (nano.load(family / n) for n in ("out", "base", "b"))
+        q = "model.layers.{}.self_attn.q_proj.weight"
+        assert torch.equal(merged[q.format(0)], mean(base[q.format(1)], two[q.format(1)]))
+        assert torch.equal(merged[HEAD], mean(base[HEAD], two[HEAD]))
+        loads(family / "out")
 
     def test_a_tied_and_an_untied_model_are_not_stacked(self, family: Path) -> None:
         tied = {n: t for n, t in nano.weights(1).items() if n != HEAD}

@@ -22,6 +22,11 @@ def deltas(base: Array, models: Sequence[Array]) -> list[Array]:
     return [m - base for m in models]
 
 
+def each(value: float | Sequence[float], count: int) -> list[float]:
+    """One number for each model."""
+    return list(value) if isinstance(value, Sequence) else [value] * count
+
+
 def share(values: Sequence[float] | None, count: int) -> list[float]:
     given = [1.0] * count if values is None else list(values)
     return [v / sum(given) for v in given]
@@ -138,16 +143,27 @@ def crumbs(delta: Array, density: float, gamma: float) -> Array:
     return kept.reshape(delta.shape)
 
 
+def swept(base: Array, models: list[Array], density: Any, gamma: Any) -> list[Array]:
+    count = len(models)
+    found = zip(deltas(base, models), each(density, count), each(gamma, count), strict=True)
+    return [crumbs(*one) for one in found]
+
+
 def breadcrumbs(
-    base: Array, models: list[Array], *, density: float = 0.1, gamma: float = 0.01
-) -> Array:
-    return base + sum(crumbs(d, density, gamma) for d in deltas(base, models))
+    base: Array, models: list[Array], *, density: Any = 0.1, gamma: Any = 0.01,
+    scale: float = 1.0, rescale: str = "none",
+) -> Array:  # fmt: skip
+    parts = swept(base, models, density, gamma)
+    if rescale == "l1":
+        whole = deltas(base, models)
+        parts = [p * np.abs(d).sum() / np.abs(p).sum() for p, d in zip(parts, whole, strict=True)]
+    return base + scale * sum(parts)
 
 
 def breadcrumbs_ties(
-    base: Array, models: list[Array], *, density: float = 0.1, gamma: float = 0.01
+    base: Array, models: list[Array], *, density: Any = 0.1, gamma: Any = 0.01
 ) -> Array:
-    parts = [crumbs(d, density, gamma) for d in deltas(base, models)]
+    parts = swept(base, models, density, gamma)
     return base + elected(parts, [1.0] * len(parts))
 
 
@@ -158,27 +174,30 @@ def uniform(model: int, shape: tuple[int, ...]) -> Array:
     return draws.words(HERE, model, rows, cols).reshape(shape) / 2**16
 
 
-def dropped(base: Array, models: list[Array], density: float) -> list[Array]:
-    parts, odds = deltas(base, models), drawable(density)
-    return [np.where(uniform(i, d.shape) < odds, d / odds, 0) for i, d in enumerate(parts)]
+def dropped(base: Array, models: list[Array], density: Any) -> list[Array]:
+    parts = zip(deltas(base, models), drawable(each(density, len(models))), strict=True)
+    return [np.where(uniform(i, d.shape) < odds, d / odds, 0) for i, (d, odds) in enumerate(parts)]
 
 
-def drawable(odds: Array | float) -> Array:
+def drawable(odds: Array | Sequence[float]) -> Array:
     """The nearest probabilities that 16 random bits can have."""
     return np.rint(np.asarray(odds) * 2**16) / 2**16
 
 
-def dare_linear(base: Array, models: list[Array], *, density: float = 0.5) -> Array:
-    return base + sum(dropped(base, models, density))
+def dare_linear(
+    base: Array, models: list[Array], *, density: Any = 0.5, scale: float = 1.0
+) -> Array:
+    return base + scale * sum(dropped(base, models, density))
 
 
-def dare_ties(base: Array, models: list[Array], *, density: float = 0.5) -> Array:
-    return base + elected(dropped(base, models, density), [1.0] * len(models))
+def dare_ties(base: Array, models: list[Array], *, density: Any = 0.5, scale: float = 1.0) -> Array:
+    return base + scale * elected(dropped(base, models, density), [1.0] * len(models))
 
 
-def ranked(base: Array, models: list[Array], density: float, epsilon: float) -> list[Array]:
-    found = []
-    for i, delta in enumerate(deltas(base, models)):
+def ranked(base: Array, models: list[Array], densities: Any, epsilons: Any) -> list[Array]:
+    found, count = [], len(models)
+    shares = zip(each(densities, count), each(epsilons, count), strict=True)
+    for i, (delta, (density, epsilon)) in enumerate(zip(deltas(base, models), shares, strict=True)):
         rows = delta.reshape(len(delta), -1) if delta.ndim > 1 else delta.reshape(1, -1)
         ranks = np.stack([np.argsort(np.argsort(np.abs(r), kind="stable")) for r in rows])
         odds = density - epsilon + 2 * epsilon * ranks / (rows.shape[1] - 1)
@@ -188,15 +207,15 @@ def ranked(base: Array, models: list[Array], density: float, epsilon: float) -> 
 
 
 def della(
-    base: Array, models: list[Array], *, density: float = 0.5, epsilon: float = 0.15
+    base: Array, models: list[Array], *, density: Any = 0.5, epsilon: Any = 0.15, scale: float = 1.0
 ) -> Array:
-    return base + elected(ranked(base, models, density, epsilon), [1.0] * len(models))
+    return base + scale * elected(ranked(base, models, density, epsilon), [1.0] * len(models))
 
 
 def della_linear(
-    base: Array, models: list[Array], *, density: float = 0.5, epsilon: float = 0.15
+    base: Array, models: list[Array], *, density: Any = 0.5, epsilon: Any = 0.15, scale: float = 1.0
 ) -> Array:
-    return base + sum(ranked(base, models, density, epsilon))
+    return base + scale * sum(ranked(base, models, density, epsilon))
 
 
 def model_stock(base: Array, models: list[Array], *, filter_wise: bool = False) -> Array:
@@ -359,12 +378,15 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"density": 0.7, "normalize": False},
         {"density": 0.4, "rescale": "l1"},
     ],
-    "breadcrumbs": [{"density": 0.5, "gamma": 0.2}, {"density": 0.9, "gamma": 0.5}],
+    "breadcrumbs": [
+        {"density": 0.9, "gamma": 0.5},
+        {"density": (0.5, 0.7, 0.4), "gamma": (0.2, 0.0, 0.4), "scale": 0.3, "rescale": "l1"},
+    ],
     "breadcrumbs_ties": [{"density": 0.6, "gamma": 0.1}],
-    "dare_linear": [{"density": 0.8}, {"density": 1.0}],
-    "dare_ties": [{"density": 0.3}],
-    "della": [{"density": 0.4, "epsilon": 0.3}],
-    "della_linear": [{"density": 0.7, "epsilon": 0.0}],
+    "dare_linear": [{"density": 1.0}, {"density": (0.3, 1.0, 0.8), "scale": 0.3}],
+    "dare_ties": [{"density": (0.3, 0.9, 0.5), "scale": 0.3}],
+    "della": [{"density": (0.4, 0.6, 0.5), "epsilon": (0.3, 0.1, 0.2), "scale": 0.3}],
+    "della_linear": [{"density": 0.7, "epsilon": 0.0, "scale": -0.5}],
     "model_stock": [{"filter_wise": True}],
     "sce": [{"density": 0.5}, {"density": 1.0}],
     "nearswap": [{"limit": 0.05}],

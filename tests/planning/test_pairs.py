@@ -90,6 +90,15 @@ def test_a_lead_over_the_safe_arm_must_exceed_what_such_leads_were_too_high_by()
     assert verdict(0.301).best.tree.arm == TIES
 
 
+@pytest.mark.parametrize(("experts", "cases"), [(FIRST, 12 * 11), (BOTH, 12 * 11 // 2)])
+def test_two_experts_are_judged_by_pairs_on_both_their_tasks(
+    experts: dict[str, str], cases: int
+) -> None:
+    ranked = [ranking(task, by=grounds(), linear=0.1, ties=0.5) for task in "ab"]
+    trust = decided(experts, *ranked).trust
+    assert trust is not None and trust.cases == cases
+
+
 def test_what_must_be_kept_is_a_lead_too() -> None:
     """The safe arm has the higher value, but would keep 0.4 less than is asked for."""
     verdict = decided(

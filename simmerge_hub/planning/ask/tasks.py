@@ -19,6 +19,7 @@ from simmerge_hub.names import suggest
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 
+APART = "the models state scores by different metrics, or on different data sets"
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
 
@@ -160,7 +161,7 @@ def _from_scores(
         if rivals:
             ordered = [ordered[0], ordered[-1] if len(ordered) == rivals else 0.0]
         if len(ordered) < 2:
-            dropped[name] = "only one model states a score"
+            dropped[name] = APART if task.apart else "only one model states a score"
         elif ordered[0] - ordered[1] < SMALLEST_GAP:
             dropped[name] = f"the scores {ordered[0]:.2f} and {ordered[1]:.2f} are too close"
         else:

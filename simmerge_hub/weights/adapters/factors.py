@@ -16,6 +16,9 @@ from simmerge_hub.weights.adapters.kinds import (
 )
 from simmerge_hub.weights.adapters.settings import match_pattern
 
+DEFAULT_RANK = DEFAULT_ALPHA = 8
+"""What PEFT takes for `r` and `lora_alpha` where a config does not state them."""
+
 
 class Shaped(Protocol):
     """A tensor, or what a header says of one."""
@@ -126,14 +129,15 @@ def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
     if rank % (target.experts or 1):
         raise unfoldable_error(checkpoint, f"has rank {rank} for {target.experts} experts of {key}")
     rank //= target.experts or 1
-    stated = match_pattern(config.get("rank_pattern"), key, config.get("r", rank))
+    stated = match_pattern(config.get("rank_pattern"), key, config.get("r", DEFAULT_RANK))
     aimed = checkpoint.targets or not config.get("target_parameters")
     if aimed and rank != stated:
+        said = f"{stated:g}" if "r" in config else f"none, for which PEFT takes {stated:g}"
         raise CheckpointError(
             f"{checkpoint.name} holds {key} in rank {rank}, and its adapter_config.json says "
-            f"{stated:g}",
+            f"{said}",
             hint="PEFT does not load it, and by which rank its products are divided nobody knows: "
             "correct `r` or `rank_pattern` in a copy, or fetch the adapter again",
         )
-    alpha = match_pattern(config.get("alpha_pattern"), key, config.get("lora_alpha", 8))
+    alpha = match_pattern(config.get("alpha_pattern"), key, config.get("lora_alpha", DEFAULT_ALPHA))
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

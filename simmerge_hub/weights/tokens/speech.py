@@ -32,10 +32,7 @@ def read_speech(model: Checkpoint) -> Speech | None:
     if not model.tokenizer_files:
         return None
     config = _read_object(model, TOKENIZER_CONFIG)
-    end = _token(config.get("eos_token")) or _token(
-        _read_object(model, SPECIAL_TOKENS).get("eos_token")
-    )
-    return Speech(end=end, templates=_templates(model, config))
+    return Speech(end=_end_token(model, config), templates=_templates(model, config))
 
 
 def choose_speaker(
@@ -103,6 +100,13 @@ def _explain_difference(spoken: Mapping[str, Speech]) -> str:
         f"the models end answers or lay out chats in different ways ({'; '.join(ways)}): those of "
         f"{first} are taken; `tokenizer: {others[0]}` takes those of {others[0]}"
     )
+
+
+def _end_token(model: Checkpoint, config: Mapping[str, Any]) -> str:
+    """As transformers reads it: what special_tokens_map.json says counts more than the config, and
+    is passed over where the config lists added tokens."""
+    mapped = {} if "added_tokens_decoder" in config else _read_object(model, SPECIAL_TOKENS)
+    return _token(mapped.get("eos_token", config.get("eos_token")))
 
 
 def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,13 @@ from simmerge_hub.hub.evaluations import Evaluation
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.planning.ask.options import Tasks
-from simmerge_hub.planning.ask.tasks import Task, _default_probes, probes_on_cards, tasks_of
+from simmerge_hub.planning.ask.tasks import (
+    APART,
+    Task,
+    _default_probes,
+    probes_on_cards,
+    tasks_of,
+)
 
 
 def model(name: str, **scores: Any) -> Checkpoint:
@@ -64,15 +70,32 @@ def test_tasks_without_probes_are_told_in_the_order_of_the_cards() -> None:
 
 def test_close_scores_name_no_expert() -> None:
     tasks, dropped = tasks_of(
-        [model("a", humaneval=0.6, gsm8k=0.50), model("b", humaneval=0.3, gsm8k=0.52)]
+        [model("a", humaneval=0.6, gsm8k=0.50), model("b", humaneval=0.54, gsm8k=0.54)]
     )
     assert [t.name for t in tasks] == ["code"]
-    assert dropped == {"math": "the scores 0.52 and 0.50 are too close"}
+    assert dropped == {"math": "the scores 0.54 and 0.50 are too close"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "relative"),
+    [
+        ({"a": 0.4, "b": 0.2}, {"a": 1.0, "b": 0.5}),
+        ({"a": 0.4, "b": 0.8, "c": 0.1}, {"a": 1.0, "c": 0.25}),  # the user knows better
+        ({"a": 0.0, "b": 0.2}, {"a": 1.0}),
+        ({"b": 0.2}, {"a": 1.0}),
+    ],
+)
+def test_scores_are_seen_beside_the_expert_s(
+    scores: dict[str, float], relative: dict[str, float]
+) -> None:
+    assert task("code", "a", scores).relative == pytest.approx(relative)
 
 
 def test_one_score_names_no_expert() -> None:
     models = [model("a", humaneval=0.6, gsm8k=0.5), model("b", humaneval=0.3)]
     assert tasks_of(models)[1] == {"math": "only one model states a score"}
+    models = [model("a", humaneval=0.6, gsm8k=0.5), model("b", humaneval=0.3, aime=0.1)]
+    assert tasks_of(models)[1] == {"math": APART}
 
 
 def test_nobody_says_anything() -> None:

@@ -23,6 +23,7 @@ from simmerge_hub.planning.trying.decision import (
     say_what_was_kept,
 )
 from simmerge_hub.planning.trying.pair import _conclude, try_pair
+from simmerge_hub.planning.trying.trees import tree_gaps
 from simmerge_hub.planning.trying.trial import Run, Workshop
 from simmerge_hub.selector.predictor.measured import tried
 from simmerge_hub.selector.predictor.origin import find
@@ -43,6 +44,7 @@ def choice(name: str, mean: float) -> Choice:
     return Choice(tree=tree, beliefs={"a": Belief(mean=mean)}, label=tree.arm.label)  # type: ignore[union-attr]
 
 
+WHOLE = Gap()
 LINEAR, TIES, SCALED = choice("linear", 0.9), choice("ties", 0.5), choice("scaled", 0.1)
 
 
@@ -52,12 +54,12 @@ def workshop(given: Any) -> Workshop:
     return Workshop(inputs=given, evidence=evidence, answers={"a": own})
 
 
-def decided(runs: dict[str, Run], *, blind: bool = False) -> Outcome:
+def decided(runs: dict[str, Run], *, blind: bool = False, gap: Gap = WHOLE) -> Outcome:
     return decide(
         [LINEAR, TIES, SCALED],
         runs,
         workshop(rankings.inputs({"a": "first"})),
-        lambda _: {"a": Gap()},
+        lambda _: {"a": gap},
         Order(objective=MEAN, caution=0.0),
         blind=blind,
     )
@@ -140,6 +142,29 @@ def test_where_predictions_show_nothing_none_of_an_unseen_task_decides() -> None
     assert {c.beliefs["a"].mean for c in decided(runs).choices[:2]} == {0.9, 0.5}
 
 
+def test_what_was_predicted_counts_as_a_share_of_the_gap() -> None:
+    """Where the other keeps 0.8 of the expert's score, a utility of 0.9 is half of the gap."""
+    outcome = decided({LINEAR.label: Run(readings={"a": NOTHING})}, gap=Gap(level=0.8))
+    kept = outcome.tried[LINEAR.label].kept["a"]
+    gain, width = tried.read().expect(kept, 0.5)
+    belief = outcome.choices[0].beliefs["a"]
+    assert belief.mean == pytest.approx(0.8 + 0.2 * gain)
+    assert belief.spread()[2] - belief.mean == pytest.approx(0.2 * width)
+
+
+def test_of_a_tree_the_others_are_their_mean() -> None:
+    scores = {"x": {"a": 0.8, "b": 0.4, "c": 0.08}}
+    given = rankings.inputs({"x": "a"}, scores, names=("a", "b", "c"))
+
+    def gaps(models: str) -> Any:
+        tree = join(rankings.LINEAR, *map(leaf, models))
+        return tree_gaps(Choice(tree=tree, beliefs={}, label=tree.label), given)
+
+    assert gaps("abc")["x"].level == pytest.approx(0.3)
+    assert gaps("ab")["x"].level == pytest.approx(0.5)
+    assert gaps("bc") == {}
+
+
 def test_answers_that_say_nothing_are_told_from_those_that_do() -> None:
     given = rankings.inputs({"a": "first", "b": "second", "c": "second"})
     given = replace(given, base=rankings.checkpoint("base"))
@@ -182,5 +207,7 @@ def test_the_packaged_model_believes_what_it_sees() -> None:
         assert 0 < width < 0.4
         widths = [model.expect(replace(kept, weighted=0.5, count=n), predicted)[1] for n in (8, 64)]
         assert widths[0] > widths[1]  # fewer answers say less
+        as_many = model.expect(replace(kept, weighted=0.5, count=model.answers), predicted)[1]
+        assert as_many == (model.blind if predicted is None else model.predicted).radius
     assert model.rows > 500
     assert np.isfinite([*model.predicted.weights, *model.blind.weights]).all()

@@ -56,6 +56,13 @@ def test_a_lost_skill_comes_first() -> None:
     assert even == "--objective worst: plain average of a + b keeps 50 % or more of each"
 
 
+def test_nothing_else_is_suggested_that_is_hardly_more_even() -> None:
+    advice = of_pair({"ties": 1.2, "linear": 1.1}, {"ties": 0.05, "linear": 0.14})
+    assert len(advice.instead) == 1
+    assert len(of_pair({"ties": 0.9, "linear": 0.8}, {"ties": 0.3, "linear": 0.39}).instead) == 1
+    assert len(of_pair({"ties": 0.9, "linear": 0.7}, {"ties": 0.3, "linear": 0.41}).instead) == 2
+
+
 def test_nothing_else_is_suggested_where_something_else_was_asked() -> None:
     asked = Objective(weights={"code": 9})
     advice = of_pair({"ties": 1.2, "linear": 0.5}, {"ties": 0.05, "linear": 0.52}, asked)
@@ -118,6 +125,18 @@ def test_how_sure(status: Status, said: str) -> None:
     assert said in summary(ranking("code", status, reason="too large", ties=0.6)).sure
 
 
+def test_the_reason_is_that_of_the_task_that_decides_how_sure() -> None:
+    near = ranking("code", reason="like the pairs seen in training", ties=0.6)
+    far = ranking("math", "extrapolated", reason="too large", ties=0.6)
+    assert summary(near, far).sure.endswith("do not hold here: too large")
+
+
+def test_merges_that_keep_too_little_are_no_other_ways() -> None:
+    given = ranking("code", ties=0.9, linear=0.7, scaled=0.85)
+    (other,) = summary(given, objective=Objective(keep={"code": 0.8})).others
+    assert other.values == ("85 %",)
+
+
 def test_nothing_is_drawn_where_nothing_is_predicted() -> None:
     decision = summary(ranking("code", "abstained", ties=0.6, linear=0.5))
     assert [bar.spread for bar in decision.bars] == [None]
@@ -148,7 +167,7 @@ def test_many_tasks_are_counted() -> None:
     assert (len(decision.bars), decision.more) == (TASKS_SHOWN, 2)
 
 
-def summary(*ranked: Any) -> Any:
+def summary(*ranked: Any, objective: Objective = MEAN) -> Any:
     inputs = rankings.inputs({each.task: "org/a" for each in ranked}, names=NAMES)
-    verdict = decide(inputs, {each.task: each for each in ranked}, MEAN)
+    verdict = decide(inputs, {each.task: each for each in ranked}, objective)
     return summarize(verdict, inputs.tasks, inputs.names, coverage=0.9)

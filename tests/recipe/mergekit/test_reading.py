@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmerge_hub.errors import OperatorError, RecipeError, RepoNotFound, SimmergeError
-from simmerge_hub.operators import OPERATORS
 from simmerge_hub.recipe import Source, Step, mergekit
 from simmerge_hub.recipe.mergekit.parameters import METHODS
 from tests.recipe.mergekit.conftest import (
@@ -147,14 +146,6 @@ class TestParameters:
         }
         assert parameters("sce", select_topk=0.2) == {"density": 0.2}
         assert parameters("karcher", max_iter="7", tol="1e-3") == {"steps": 7, "tolerance": 0.001}
-
-    @pytest.mark.parametrize("method", sorted(METHODS))
-    def test_every_parameter_of_a_method_is_one_of_the_operator(self, method: str) -> None:
-        for parameter in METHODS[method].parameters:
-            assert not parameter.ours or parameter.ours in OPERATORS[method].parameters
-
-    def test_every_operator_but_those_by_regression_is_one_of_its_methods(self) -> None:
-        assert METHODS.keys() == OPERATORS.keys() - {"regmean", "delta_regmean"}
 
     def test_numbers_may_be_text(self) -> None:
         assert parameters("ties", weight="1e-1", density=" 5E-1 ")["density"] == 0.5

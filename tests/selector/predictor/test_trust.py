@@ -214,11 +214,14 @@ def test_the_safe_arm_treats_both_models_alike() -> None:
 
 
 def test_several_tasks_are_as_far_as_the_farthest_of_them_in_every_coordinate() -> None:
-    def at(*coordinates: float) -> Grounds:
+    """And by the features that fewest of them have: the intervals of that pattern are wider."""
+
+    def at(*coordinates: float, pattern: str = "complete") -> Grounds:
         return Grounds(
-            record=TRUE, beyond=BEYOND, pattern="complete", coordinates=np.array(coordinates),
+            record=TRUE, beyond=BEYOND, pattern=pattern, coordinates=np.array(coordinates),
             parameters=SIZE, alpha=0.1,
         )  # fmt: skip
 
-    found = combine([at(1.0, 0.0, 0.3), at(0.0, 0.1, 0.2)])
+    found = combine([at(1.0, 0.0, 0.3), at(0.0, 0.1, 0.2, pattern="without base")])
     assert found.coordinates.tolist() == [1.0, 0.1, 0.3]
+    assert found.pattern == "without base"

@@ -188,6 +188,26 @@ def test_another_rank_than_the_config_says_is_refused(tmp_path: Path) -> None:
     fold_in(base, nano.lora(tmp_path / "lora", r=4, rank_pattern={"q_proj": 2}))
 
 
+def test_what_a_config_leaves_out_is_as_peft_takes_it(tmp_path: Path, adapted: Adapted) -> None:
+    rank = {"target_modules": ["q_proj", "up_proj"], "rank_pattern": {"up_proj": 2}}
+    base, lora, expected = adapted(**rank)
+    leave_out(lora, r=8, lora_alpha=8)
+    for name, tensor in fold_in(base, lora).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
+    lora = nano.lora(tmp_path / "other")
+    leave_out(lora, r=2)
+    with pytest.raises(CheckpointError, match=r"q_proj in rank 2, .* says none, for .* takes 8"):
+        fold_in(base, lora)
+
+
+def leave_out(lora: Path, **known: int) -> None:
+    """Take settings out of an adapter's config, which has these values of them."""
+    file = lora / "adapter_config.json"
+    stated = json.loads(file.read_text())
+    assert {key: stated.pop(key) for key in known} == known
+    file.write_text(json.dumps(stated))
+
+
 @pytest.mark.parametrize(
     ("config", "unaimed"),
     [
@@ -257,9 +277,23 @@ def test_a_resized_vocabulary_is_refused(
         ({"init_lora_weights": "olora"}, "was started with olora"),
         ({"init_lora_weights": "OLoRA"}, "was started with OLoRA"),
         ({"init_lora_weights": "loftq"}, "was started with loftq"),
-        ({"alora_invocation_tokens": [1]}, "is a LoRA of a special kind (alora_invocation_tokens)"),
-        ({"layer_replication": [[0, 1]]}, "is a LoRA of a special kind (layer_replication)"),
-        ({"lora_bias": True}, "is a LoRA of a special kind (lora_bias)"),
+        ({"init_lora_weights": "corda"}, "was started with corda"),
+        ({"init_lora_weights": "lora_ga"}, "was started with lora_ga"),
+        *(
+            ({key: said}, f"is a LoRA of a special kind ({key})")
+            for key, said in {
+                "alora_invocation_tokens": [1],
+                "arrow_config": {"top_k": 1},
+                "kasa_config": {"beta": 1.0},
+                "layer_replication": [[0, 1]],
+                "lora_bias": True,
+                "monteclora_config": {"num_samples": 2},
+                "trainable_token_indices": [1],
+                "use_bdlora": {"nblocks": 2},
+                "use_qalora": True,
+                "velora_config": {"num_groups": 2},
+            }.items()
+        ),
     ],
 )
 def test_adapters_that_are_more_than_a_product(

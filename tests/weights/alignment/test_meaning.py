@@ -45,6 +45,11 @@ def with_config(checkpoint: Checkpoint, **config: Any) -> Checkpoint:
         ({"linear_num_key_heads": 4}, {"linear_num_key_heads": 2},
          ["says linear_num_key_heads 2, in one 4"]),
         ({"is_decoder": False}, {"is_decoder": True}, ["says is_decoder True, in one False"]),
+        ({"head_dim": 8}, {"head_dim": 4}, ["says head_dim 4, in one 8"]),
+        ({"d_kv": 8}, {"d_kv": 4}, ["says d_kv 4, in one 8"]),
+        ({"num_experts_per_tok": 2}, {"num_experts_per_tok": 4},
+         ["says num_experts_per_tok 4, in one 2"]),
+        ({"model_type": "one"}, {"model_type": "two"}, ["says model_type two, in one one"]),
         ({"num_heads_shared": 4}, {"num_heads_shared": 2}, []),
         ({"text_config": {"n_head": 4}}, {"text_config": 3}, []),
         ({"text": {"n_head": 4}}, {"text": {"n_head": 2}}, []),  # no part of a model

@@ -1,0 +1,56 @@
+"""How models end answers and lay out chats is as transformers reads it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoTokenizer
+
+from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.weights.tokens.speech import choose_speaker, end_token_id, read_speech
+from tests import nano
+
+END = {"content": "<end>", "special": True}
+LISTED = {str(nano.VOCABULARY): END}
+
+
+def chat(folder: Path, *, template: str = "", mapped: Any = None, **config: Any) -> Checkpoint:
+    """A model whose tokenizer has an added token; what its files say of special ones."""
+    nano.save(folder, nano.weights())
+    (folder / "tokenizer.json").write_text(nano.words(nano.VOCABULARY, "<end>"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    if template:
+        (folder / "chat_template.jinja").write_text(template)
+    if mapped is not None:
+        (folder / "special_tokens_map.json").write_text(json.dumps(mapped))
+    return resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("mapped", "config"),
+    [
+        (None, {"eos_token": "<end>"}),
+        (None, {"eos_token": "w7"}),
+        ({"eos_token": "w7"}, {"eos_token": "<end>"}),
+        ({"eos_token": END}, {}),
+        ({"bos_token": "w1"}, {"eos_token": "w7"}),
+        ({"eos_token": "w7"}, {"eos_token": "<end>", "added_tokens_decoder": LISTED}),
+    ],
+)
+def test_the_token_that_ends_an_answer(mapped: Any, config: dict[str, Any], tmp_path: Path) -> None:
+    model = chat(tmp_path, mapped=mapped, **config)
+    tokenizer, speech = AutoTokenizer.from_pretrained(tmp_path), read_speech(model)
+    assert speech is not None
+    assert (speech.end, end_token_id(model)) == (tokenizer.eos_token, tokenizer.eos_token_id)
+    assert speech.end in ("<end>", "w7")
+
+
+def test_a_base_that_lays_out_chats_speaks_for_models_that_do_not(tmp_path: Path) -> None:
+    base = chat(tmp_path / "base", template="{{ 1 }}", eos_token="<end>")
+    models = {name: chat(tmp_path / name, eos_token="w7") for name in "ab"}
+    assert choose_speaker(models, "base", {"base": base, **models}) == ("base", [])
+    other = {name: chat(tmp_path / name, template="{{ 2 }}", eos_token="w7") for name in "cd"}
+    chosen, (said,) = choose_speaker(other, "base", {"base": base, **other})
+    assert chosen == "c"
+    assert said.startswith("tokenizer, chat template and end token are those of c")
