@@ -84,6 +84,6 @@ def _from_hub(repo: str, name: str) -> Path:
     if attachment is None:
         raise PredictorError(
             f"the data set {repo} holds no {name}: it is no table of measured merges",
-            hint="simmerge-hub learn --push makes such a data set",
+            hint="simmerge-hub learn RECIPE -o DIR --push ORG/NAME makes such a data set",
         )
     return attachment.fetch()
