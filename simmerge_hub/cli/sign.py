@@ -29,7 +29,8 @@ def options(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "--signals", choices=["full", "structural"], default="full",
-        help="structural: sample the weights by a few byte ranges, run and download no model",
+        help="structural: sample the weights by a few byte ranges, run and download no model; "
+             "default: full",
     )  # fmt: skip
     arguments.dose(command)
     arguments.signatures(command)

@@ -66,7 +66,10 @@ def add_job(command: argparse.ArgumentParser) -> None:
         help="with --hf-jobs, which needs it: what pip installs there, simmerge-hub with [eval]",
     )  # fmt: skip
     command.add_argument(
-        "--timeout", default="12h", metavar="TIME", help="with --hf-jobs: when it is stopped"
+        "--timeout",
+        default="12h",
+        metavar="TIME",
+        help="with --hf-jobs: when it is stopped; default: 12h",
     )
 
 
