@@ -40,7 +40,7 @@ def options(commands: Any) -> None:
         help="publish it in the model's repository; a pull request where you may not write",
     )  # fmt: skip
     command.add_argument(
-        "--to", metavar="ORG/DATASET", help="publish it in a data set of yours instead"
+        "--to", metavar="ORG/DATASET", help="publish it in a dataset of yours instead"
     )
     arguments.yes(command)
     arguments.json(command)

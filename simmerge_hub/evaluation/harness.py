@@ -260,5 +260,5 @@ def _remedy(error: Exception, unsafe_code: bool | None) -> str:
     if "unsafe" in said:
         return "if you trust what the model writes: --unsafe-code"
     if isinstance(error, OSError | ConnectionError) or "offline" in said:
-        return "its data set must be reachable, or in the cache of `datasets`"
+        return "its dataset must be reachable, or in the cache of `datasets`"
     return "try it in the harness itself: lm_eval --model hf --tasks …"

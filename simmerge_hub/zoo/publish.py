@@ -1,4 +1,4 @@
-"""A built zoo -> the Hub: a model repository per model, a data set of probes per task.
+"""A built zoo -> the Hub: a model repository per model, a dataset of probes per task.
 
 Each repository is one commit, made by `hub.upload.publish`; this module writes the cards.
 """
