@@ -29,7 +29,7 @@ from refusals import cell
 
 from simmerge_hub import errors
 from simmerge_hub.cli.main import parser
-from simmerge_hub.operators import ARMS, OPERATORS, PAPER_ARMS, Operator
+from simmerge_hub.operators import ARMS, FED_ARMS, OPERATORS, PAPER_ARMS, Operator
 from simmerge_hub.signatures.features import vector as features
 
 DOCS = Path(__file__).parent
@@ -118,8 +118,12 @@ def operators() -> str:
 
 def arms() -> str:
     """The arms that plans choose between."""
-    rows = [f"| `{arm.label}` | {'yes' if arm in PAPER_ARMS else ''} |" for arm in ARMS]
-    return "\n".join(["| arm | in the paper |", "|---|---|", *rows])
+    rows = [
+        f"| `{arm.label}` | {'yes' if arm in FED_ARMS else ''} | "
+        f"{'yes' if arm in PAPER_ARMS else ''} |"
+        for arm in (*ARMS, *FED_ARMS)
+    ]
+    return "\n".join(["| arm | runs the models | in the paper |", "|---|---|---|", *rows])
 
 
 PARTS: dict[str, Callable[[], str]] = {

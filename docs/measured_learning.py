@@ -40,13 +40,14 @@ def learning_curve() -> str:
     """What the choice gains, by the rows that were learned from."""
     rows = [
         (
-            each["rows"],
+            round(each["rows"]),
             *(
-                f"{each[arms]['chosen']:.3f}: {_spread(each[arms]['over best fixed'])}"
+                f"{each[arms]['both']['xgboost']['mean']:.3f}: "
+                f"{_spread(each[arms]['both']['over best fixed'])}"
                 for arms in ("all", "weights")
             ),
         )
-        for each in read("learning_cost")["learning curve"]
+        for each in read("selection")["learning curve"]
     ]
     heads = ("rows", "all arms: chosen, gained over the best fixed arm", "weights alone")
     return table(heads, rows)

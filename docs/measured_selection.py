@@ -382,7 +382,8 @@ def _strategies(what: str) -> str:
         strong = "**" if name == "xgboost" else ""
         cells = [_spread(found[arms]["strategies"][name]) for arms in SETS]
         rows.append((f"{strong}{name}{strong}", *cells))
-    cases = [f"{NAMES[arms]} ({len(found[arms]['arms'])} arms)" for arms in SETS]
+    names = NAMES | {"balanced": f"{NAMES['balanced']}, without `delta_regmean`"}
+    cases = [f"{names[arms]} ({len(found[arms]['arms'])} arms)" for arms in SETS]
     return table(("strategy", *cases), rows)
 
 

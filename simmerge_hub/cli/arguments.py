@@ -93,7 +93,7 @@ class ExtendHf(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *given: Any, **_: Any) -> NoReturn:
         executable = Path(sys.executable).with_name("hf-simmerge")
         if not executable.is_file():
-            parser.error(f"there is no {executable}: pip install simmerge-hub makes it")
+            parser.error(f"there is no {executable}: pip makes it when it installs simmerge-hub")
         folder = Path("~/.local/share/hf/extensions/hf-simmerge").expanduser()
         folder.mkdir(parents=True, exist_ok=True)
         manifest = {

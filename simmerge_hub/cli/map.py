@@ -30,7 +30,8 @@ def options(commands: Any) -> None:
     command.add_argument("--base", help="what the models were fine-tuned from")
     command.add_argument(
         "--signals", choices=["structural", "full"], default="structural",
-        help="full: compare behaviour on probes too, for which each model is downloaded whole",
+        help="full: compare behaviour on probes too, for which each model is downloaded whole; "
+             "default: structural",
     )  # fmt: skip
     arguments.signatures(command)
     command.add_argument("-o", "--output", metavar="FILE", help="draw it: .png, .svg or .pdf")

@@ -29,7 +29,8 @@ def options(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "--signals", choices=["full", "structural"], default="full",
-        help="structural: sample the weights by a few byte ranges, run and download no model",
+        help="structural: sample the weights by a few byte ranges, run and download no model; "
+             "default: full",
     )  # fmt: skip
     arguments.dose(command)
     arguments.signatures(command)
@@ -39,7 +40,7 @@ def options(commands: Any) -> None:
         help="publish it in the model's repository; a pull request where you may not write",
     )  # fmt: skip
     command.add_argument(
-        "--to", metavar="ORG/DATASET", help="publish it in a data set of yours instead"
+        "--to", metavar="ORG/DATASET", help="publish it in a dataset of yours instead"
     )
     arguments.yes(command)
     arguments.json(command)

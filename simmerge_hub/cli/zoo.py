@@ -121,10 +121,10 @@ def nano_folder() -> Path:
 def _probes(commands: Any) -> None:
     verbs = arguments.group(commands, "probes", "publish our probe prompts")
     command = arguments.command(
-        verbs, "publish", publish_probes, "push our prompts of five domains as data sets"
+        verbs, "publish", publish_probes, "push our prompts of five domains as datasets"
     )
     command.add_argument("namespace", metavar="ORG", help="where to push them")
-    command.add_argument("--private", action="store_true", help="if a data set is new")
+    command.add_argument("--private", action="store_true", help="if a dataset is new")
 
 
 def publish_probes(*, namespace: str, private: bool) -> None:

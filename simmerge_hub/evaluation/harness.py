@@ -254,11 +254,11 @@ def _remedy(error: Exception, unsafe_code: bool | None) -> str:
     said = str(error).lower()
     if unknown := UNKNOWN_TASK.search(" ".join(str(error).split())):
         meant = suggest_task(unknown[1])
-        return f"{meant}name a task of `lm_eval ls tasks`, or give its folder: --include DIR"
+        return f"{meant}name a task of `lm_eval ls tasks`, or the YAML file of one"
     if "unsafe" in said and unsafe_code is None:
         return "name a task that does not run what the model writes"
     if "unsafe" in said:
         return "if you trust what the model writes: --unsafe-code"
     if isinstance(error, OSError | ConnectionError) or "offline" in said:
-        return "its data set must be reachable, or in the cache of `datasets`"
+        return "its dataset must be reachable, or in the cache of `datasets`"
     return "try it in the harness itself: lm_eval --model hf --tasks …"

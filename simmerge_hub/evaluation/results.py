@@ -48,7 +48,7 @@ class TaskResult:
     Args:
         task: its name in the harness.
         version: of the task, as its YAML states it.
-        dataset: the data set on the Hub that it asks from; "" where it has none.
+        dataset: the dataset on the Hub that it asks from; "" where it has none.
         metrics: metric -> value; `metric,filter` where a filter is not the default.
         stderr: metric -> its standard error, where known.
         rising: the metrics of which more is better.

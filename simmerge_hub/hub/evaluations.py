@@ -83,7 +83,7 @@ def card_scores(card: Mapping[str, Any]) -> tuple[CardScore, ...]:
 def read_evaluations(models: Sequence[Checkpoint]) -> dict[str, Evaluation]:
     """The evaluation results (`model-index`) on the models' cards, by task.
 
-    A task is called by the domain that its benchmark stands for, else by its data set's name. Where
+    A task is called by the domain that its benchmark stands for, else by its dataset's name. Where
     cards state several benchmarks of a domain, or several metrics, it is the one that most models
     state: scores on different ones are not compared.
     """
@@ -176,7 +176,7 @@ def _shares(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float | Non
 
 
 def _readable(name: str) -> str:
-    """What a card calls a data set, without what would move a terminal's cursor."""
+    """What a card calls a dataset, without what would move a terminal's cursor."""
     return "".join(filter(str.isprintable, name))[:LONGEST_NAME]
 
 

@@ -46,7 +46,7 @@ def open_catalogue(recipe: LearnRecipe) -> Inputs:
     if base is None:
         raise RequestError(
             "the models' base is not known, and what a merge loses is measured from it",
-            hint="name it in the recipe: base: org/base",
+            hint="name it: --base org/base, or `base: org/base` in a recipe",
         )
     check_names(models, base)
     alike = conform(models, base)

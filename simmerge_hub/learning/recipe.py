@@ -49,7 +49,7 @@ class LearnTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Outcomes and features of others: two files, or a data set on the Hub that holds them.
+    """Outcomes and features of others: two files, or a dataset on the Hub that holds them.
 
     `rows` are taken of it at most, evenly spread; all if None.
     """

@@ -1,4 +1,4 @@
-"""Measured merges -> a data set on the Hub with a card, which others learn from too."""
+"""Measured merges -> a dataset on the Hub with a card, which others learn from too."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ TABLE_FILES = (MEASUREMENTS_FILE, OUTCOMES_FILE, FEATURES_FILE)
 
 
 def push_table(folder: Path, repo_id: str, *, private: bool = False) -> "Commit":
-    """Push the tables that `learn` wrote as a data set of their own, with a card, in one commit.
+    """Push the tables that `learn` wrote as a dataset of their own, with a card, in one commit.
 
     Raises:
-        OutputError: the data set holds something else, or the folder no tables.
+        OutputError: the dataset holds something else, or the folder no tables.
         PushFailed: it was refused; no commit was made.
     """
     from simmerge_hub.hub.upload.publish import publish_folder, refuse_others
@@ -52,7 +52,7 @@ def push_table(folder: Path, repo_id: str, *, private: bool = False) -> "Commit"
 
 
 def table_card(rows: list[Measurement], outcomes: Outcomes, repo_id: str) -> str:
-    """The text of README.md for a data set of measured merges."""
+    """The text of README.md for a dataset of measured merges."""
     data = {"tags": ["simmerge", "simmerge-outcomes", "model-merging"]}
     known = outcomes.provenance
     failed = Counter(row.failed for row in rows if row.failed)

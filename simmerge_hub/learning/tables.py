@@ -13,7 +13,7 @@ from simmerge_hub.selector.tables.outcomes import Key, Outcome, Outcomes, load_o
 
 OUTCOMES_FILE, FEATURES_FILE = "outcomes.jsonl.gz", "features.jsonl.gz"
 MEASUREMENTS_FILE = "measurements.jsonl.gz"
-"""What a data set of measured merges holds, besides its card."""
+"""What a dataset of measured merges holds, besides its card."""
 
 
 def outcomes_of(
@@ -63,7 +63,7 @@ def load_table(table: Table) -> tuple[Outcomes, FeatureTable]:
 
     Raises:
         PredictorError: they cannot be read.
-        HubError: the data set is not there.
+        HubError: the dataset is not there.
     """
     if table.repo:
         outcomes, features = (_from_hub(table.repo, f) for f in (OUTCOMES_FILE, FEATURES_FILE))
@@ -83,7 +83,7 @@ def _from_hub(repo: str, name: str) -> Path:
     attachment = find(repo, name, repo_type="dataset")
     if attachment is None:
         raise PredictorError(
-            f"the data set {repo} holds no {name}: it is no table of measured merges",
-            hint="simmerge-hub learn --push makes such a data set",
+            f"the dataset {repo} holds no {name}: it is no table of measured merges",
+            hint="simmerge-hub learn RECIPE -o DIR --push ORG/NAME makes such a dataset",
         )
     return attachment.fetch()

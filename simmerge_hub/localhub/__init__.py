@@ -5,7 +5,8 @@
 
 `huggingface_hub` reads HF_ENDPOINT when it is first imported, so set it before, or use a
 subprocess. This module only starts and stops the server process, and needs nothing but the standard
-library: the `localhub` extra (starlette, uvicorn, lz4) is imported by the process that serves.
+library: the `localhub` extra (starlette, uvicorn, lz4, markdown-it-py) is imported by the process
+that serves.
 """
 
 import http.client

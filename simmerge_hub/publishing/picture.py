@@ -1,6 +1,6 @@
 """A map of models as a figure: dendrogram, heat map, and what happens over the depth.
 
-Knows a Catalogue and matplotlib; nothing of signatures or models. One map gives the same bytes each
+Knows a ModelMap and matplotlib; nothing of signatures or models. One map gives the same bytes each
 time, whatever the reader's matplotlibrc says, with the same versions of matplotlib and its fonts.
 """
 

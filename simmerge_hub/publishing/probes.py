@@ -1,4 +1,4 @@
-"""The probe sets of the package -> the Hub, a data set each, so that any program can read them."""
+"""The probe sets of the package -> the Hub, a dataset each, so that any program can read them."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 PROBES_LICENSE = "apache-2.0"
 REPO_NAME = "simmerge-probes-{}"
-"""What the data set of a domain is called."""
+"""What the dataset of a domain is called."""
 CARD_TEMPLATE = """\
 ---
 {data}---
@@ -38,11 +38,11 @@ def publish_probes(
 
     Args:
         namespace: user or organisation on the Hub.
-        private: for data sets that are created now.
-        progress: called after each data set with its commit.
+        private: for datasets that are created now.
+        progress: called after each dataset with its commit.
 
     Raises:
-        PushFailed: a commit was refused; data sets before it stay published.
+        PushFailed: a commit was refused; datasets before it stay published.
     """
     from simmerge_hub.hub.upload.publish import publish_folder
 

@@ -101,7 +101,7 @@ def _check_step(step: Step, known: list[str], base: bool, where: str, tried: boo
         if operator.needs_base and not base:
             raise RecipeError(
                 f"{where}: {operator.name} merges differences from a base, and there is no base",
-                hint="add a `base:` to the recipe, or name one with --base",
+                hint="add a `base:` to the recipe: what the models were fine-tuned from",
             )
 
 

@@ -31,7 +31,10 @@ def load(reference: str | Path) -> tuple[Recipe, Why | None]:
     if path.is_file():
         return _load_file(path)
     if path.suffix in (".yaml", ".yml"):
-        raise RecipeError(f"there is no file {path}", hint="simmerge-hub plan -o writes one")
+        raise RecipeError(
+            f"there is no file {path}",
+            hint="check its path; simmerge-hub plan MODEL MODEL -o plan.yaml writes one",
+        )
     return _load_published(str(reference))
 
 

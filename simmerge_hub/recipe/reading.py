@@ -46,7 +46,7 @@ def parse(text: str, where: str, *, folder: Path | None = None) -> tuple[Recipe,
         raise RecipeError(
             f"{where} has recipe version {_SHORT.repr(version)}; this release reads "
             f"{RECIPE_VERSION}",
-            hint="upgrade: pip install -U simmerge-hub",
+            hint="run it with a newer version of simmerge-hub",
         )
     recipe = _recipe(data, where, folder or Path(), RECIPE_KEYS | anchored_keys(text))
     return recipe, read_why(data.get("why"), recipe.fingerprint)

@@ -45,7 +45,7 @@ WHY_DIGITS = 4
 class Aim:
     """What the choice was to make as large as it can be: in a word or two, and in plain words.
 
-    `weights` and `keep` by task, `worst`: as of `planning.Objective`.
+    `weights` and `keep` by task, `worst`: as of `planning.ask.objective.Objective`.
     """
 
     heading: str

@@ -110,7 +110,8 @@ def load_manifest(folder: Path) -> Manifest:
         return Manifest(folder=folder, models=models, **fields)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{folder} is not a zoo: {explain(error)}", hint="build one with simmerge-hub zoo build"
+            f"{folder} is not a zoo: {explain(error)}",
+            hint="build one: simmerge-hub zoo build RECIPE -o DIR",
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""A built zoo -> the Hub: a model repository per model, a data set of probes per task.
+"""A built zoo -> the Hub: a model repository per model, a dataset of probes per task.
 
-Each repository is one commit, made by `hub.publish`; this module writes the cards.
+Each repository is one commit, made by `hub.upload.publish`; this module writes the cards.
 """
 
 from __future__ import annotations

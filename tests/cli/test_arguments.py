@@ -1,6 +1,7 @@
 """Values as argparse reads them, and options that commands share."""
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from simmerge_hub.cli import arguments
 from simmerge_hub.cli.main import parser
 from simmerge_hub.operators import arm
+from simmerge_hub.selector.bandit.bandit import Settings
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "two", "١.٥"])
@@ -109,3 +111,30 @@ def test_a_word_too_many_is_named(words: str, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().err
     assert said.startswith(f"usage: simmerge-hub {words.split()[0]} ")
     assert said.endswith("error: one word too many: b\n")
+
+
+def all_options(command: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    for action in command._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from all_options(inner)
+        elif action.option_strings and action.help != argparse.SUPPRESS:
+            yield action
+
+
+def test_help_states_the_default_of_every_value() -> None:
+    silent = [
+        (option.option_strings[-1], option.default)
+        for option in all_options(parser())
+        if option.default and not isinstance(option.default, bool | list) and option.nargs != 0
+        if option.default not in (argparse.SUPPRESS, "auto")
+        if f"default: {option.default}" not in str(option.help)
+    ]
+    assert silent == []
+
+
+def test_help_states_what_a_bandit_begins_with() -> None:
+    helps = {option.dest: str(option.help) for option in all_options(parser())}
+    begun = Settings()
+    assert helps["explore"].endswith(f"default: {begun.explore:g}")
+    assert helps["trust"].endswith(f"default: {begun.trust:g}")

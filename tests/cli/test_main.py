@@ -74,7 +74,7 @@ def test_our_error_exits_with_1_and_a_hint(
     seen = capsys.readouterr()
     assert seen.err.splitlines() == [
         f"error: there is no file {tmp_path / 'plan.yaml'}",
-        " hint: simmerge-hub plan -o writes one",
+        " hint: check its path; simmerge-hub plan MODEL MODEL -o plan.yaml writes one",
     ]
     assert not seen.out
 

@@ -1,9 +1,11 @@
 """Pages say what the code says: generated pages, the tree, lists of files and of keys."""
 
+import ast
 import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,21 @@ def test_the_tree_lists_every_module() -> None:
     package = ROOT / "simmerge_hub"
     there = {p.name for p in package.rglob("*.py") if p.name != "__init__.py"}
     assert set(re.findall(r"^ *(\w+\.py) +\S", page("reference/tree.md"), re.MULTILINE)) == there
+
+
+def test_docstrings_name_modules_that_are_there() -> None:
+    """`hub.ledger` had long been `hub.upload.ledger`."""
+    package = ROOT / "simmerge_hub"
+    rooms = {p.name for p in package.iterdir() if (p / "__init__.py").exists()}
+    gone = []
+    for path in package.rglob("*.py"):
+        said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        for name in re.findall(r"`(?:simmerge_hub\.)?([a-z_]+(?:\.[a-z_]+)+)[.`]", said):
+            room, *inner = name.split(".")
+            place = package.joinpath(room, *inner)
+            if room in rooms and not (place.with_suffix(".py").is_file() or _is_door(place)):
+                gone.append((path.name, name))
+    assert gone == []
 
 
 def test_the_readme_lists_every_room() -> None:
@@ -110,6 +127,13 @@ def test_the_keys_of_a_recipe_are_documented(heading: str, place: tuple[Any, ...
     for key in keys:
         assert not refuses(place, key), f"{key} is documented and refused"
     assert refuses(place, "no_such_key")
+
+
+def test_the_keys_of_a_why_are_documented() -> None:
+    table = page("reference/recipe.md").partition("## `why`\n")[2]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    keys = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert set(keys) - {"key"} == {"unit", "seal", *(f.name for f in fields(recipe.Why))}
 
 
 def refuses(place: tuple[Any, ...], key: str) -> bool:

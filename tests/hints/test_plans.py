@@ -32,7 +32,7 @@ def look(*models: str, experts: dict[str, str] = EXPERTS, **how: Any) -> Plan:
 
 def named(hint: str) -> str:
     """What a hint says after `--base`."""
-    return re.search(r"--base (\S+)", hint)[1]  # type: ignore[index]
+    return re.search(r"--base ([^\s,]+)", hint)[1]  # type: ignore[index]
 
 
 # Which base
@@ -63,7 +63,8 @@ def test_adapters_of_two_names_for_a_base(here: Path, refused: Refused) -> None:
 
 
 @pytest.mark.refusal(
-    "--base says …, but … was trained on …, whose weights differ from it by … of their norm",
+    "the base is said to be …, but … was trained on …, whose weights differ from it by … of their "
+    "norm",
     "a plan on the adapters' own base",
 )
 def test_another_base_than_an_adapter_has(here: Path, refused: Refused) -> None:

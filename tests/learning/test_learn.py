@@ -5,6 +5,7 @@ tests/evaluation and in the last test.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,13 @@ def test_the_cost_is_known_before() -> None:
     assert cost.evaluations == (4 + 6) * 2
     assert cost.prompts == 200
     assert cost.download == 0 < cost.disk
+
+
+def test_a_base_that_is_not_known_can_be_named_by_learn_and_by_search() -> None:
+    """Folders without cards name none; `search` has no recipe, `learn` no --base."""
+    with pytest.raises(RequestError, match="the models' base is not known") as caught:
+        open_catalogue(replace(RECIPE, base=None))
+    assert caught.value.hint == "name it: --base org/base, or `base: org/base` in a recipe"
 
 
 def test_the_nano_recipe_is_read() -> None:

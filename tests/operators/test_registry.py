@@ -171,7 +171,7 @@ def test_operators_on_deltas_need_a_base(name: str) -> None:
     with pytest.raises(OperatorError) as caught:
         merge_tensors(Arm(operator=name, parameters={}), None, near(random(2, 2)))
     assert str(caught.value) == f"{name} needs a base"
-    assert caught.value.hint.startswith("name one with --base")
+    assert caught.value.hint.startswith("name a base")
 
 
 def test_inputs_are_left_as_they_were(arm: Arm) -> None:

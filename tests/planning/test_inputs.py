@@ -80,7 +80,7 @@ def test_what_models_reach_without_any_merge_is_relative_to_the_expert() -> None
 
 @pytest.fixture
 def with_card(tmp_path: Path) -> Callable[..., str]:
-    """Makes a copy of a nano model whose card states scores: data set -> (metric, value)."""
+    """Makes a copy of a nano model whose card states scores: dataset -> (metric, value)."""
 
     def make(model: str, **scores: tuple[str, float]) -> str:
         folder = tmp_path / model
@@ -111,7 +111,7 @@ def test_what_a_card_states_and_cannot_be_used_drops_its_task_alone(
     assert inputs.dropped["no__such_set"].startswith(
         "the card of code names it: there is no dataset no/such_set"
     )
-    assert inputs.dropped["hellaswag"].startswith("the card of code names the data set hellaswag")
+    assert inputs.dropped["hellaswag"].startswith("the card of code names the dataset hellaswag")
     assert inputs.dropped["wikitext"] == (
         "the card of code states 'perplexity', which is no share that we know"
     )

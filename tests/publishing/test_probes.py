@@ -1,4 +1,4 @@
-"""Our probe sets as data sets: what is read back is what the package has."""
+"""Our probe sets as datasets: what is read back is what the package has."""
 
 from huggingface_hub import HfApi
 

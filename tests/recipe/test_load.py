@@ -18,7 +18,10 @@ class TestLoad:
         with pytest.raises(RecipeError) as caught:
             load("no/plan.yaml")
         assert str(caught.value) == "there is no file no/plan.yaml"
-        assert caught.value.hint == "simmerge-hub plan -o writes one"
+        assert (
+            caught.value.hint
+            == "check its path; simmerge-hub plan MODEL MODEL -o plan.yaml writes one"
+        )
 
     def test_a_merged_folder(self, tmp_path: Path) -> None:
         (tmp_path / RECIPE_FILE).write_text(GOOD)

@@ -1,1 +1,1 @@
-"""evaluate, predictor: your own models, measured and learned from."""
+"""evaluate, learn, search, predictor, bandit: models and merges, measured and learned from."""

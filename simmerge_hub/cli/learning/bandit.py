@@ -44,15 +44,18 @@ def _init(verbs: Any) -> argparse.ArgumentParser:
         help="what zoo features wrote (repeat: one for each of OUTCOMES, in their order)",
     )  # fmt: skip
     command.add_argument(
-        "--explore", type=float, metavar="X", help="1: Thompson sampling, 0: no exploration"
-    )
+        "--explore", type=float, metavar="X",
+        help="1: Thompson sampling, 0: no exploration; default: 0.05",
+    )  # fmt: skip
     command.add_argument(
-        "--trust", type=float, metavar="SHARE", help="in the offline forecast, above 0, at most 1"
-    )
+        "--trust", type=float, metavar="SHARE",
+        help="in the offline forecast, above 0, at most 1; default: 1",
+    )  # fmt: skip
     command.add_argument(
-        "--keep", type=float, metavar="SHARE", help="below 1: old reports fade, by this per report"
-    )
-    command.add_argument("--seed", type=int, metavar="N", help="of every draw")
+        "--keep", type=float, metavar="SHARE",
+        help="below 1: old reports fade, by this per report; default: 1",
+    )  # fmt: skip
+    command.add_argument("--seed", type=int, metavar="N", help="of every draw; default: 0")
     command.add_argument("--private", action="store_true", help="if it is a repository")
     return command
 
@@ -154,7 +157,10 @@ def suggest(*, reference: str, features: str, as_json: bool) -> None:
 
     table = load_features(Path(features))
     if not table.rows:
-        raise BanditError(f"{features} holds no pair", hint="write one: simmerge-hub zoo features")
+        raise BanditError(
+            f"{features} holds no pair",
+            hint="write one: simmerge-hub zoo features DIR OUTCOMES -o FILE",
+        )
     with show.status("asking the bandit"):
         suggestions = sharing.suggest(reference, _questions(table))
     if as_json:

@@ -43,8 +43,9 @@ def add_tasks(command: argparse.ArgumentParser) -> None:
         "--include", type=Path, metavar="DIR", help="a folder of tasks in the harness's YAML"
     )
     command.add_argument(
-        "--limit", type=arguments.positive, metavar="N", help="prompts of each task at most"
-    )
+        "--limit", type=arguments.positive, metavar="N",
+        help="prompts of each task at most; default: all",
+    )  # fmt: skip
     command.add_argument(
         "--seed", type=int, metavar="N",
         help="with --limit: draw the prompts by this seed; default: the first ones",
@@ -73,7 +74,10 @@ def add_machine(command: argparse.ArgumentParser, *, dtype: bool = True) -> None
         help="auto: the largest that fits on a GPU, 32 on a CPU",
     )  # fmt: skip
     command.add_argument(
-        "--device", default="auto", metavar="DEVICE", help="as torch calls it: cpu, cuda:1"
+        "--device",
+        default="auto",
+        metavar="DEVICE",
+        help="as torch calls it: cpu, cuda:1; default: a GPU where there is one",
     )
     if dtype:
         command.add_argument(

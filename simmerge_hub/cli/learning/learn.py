@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simmerge_hub.learning.recipe import LearnRecipe
 
 TABLE_SUFFIX = "-outcomes"
-"""What the data set is called after the predictor."""
+"""What the dataset is called after the predictor."""
 
 
 def options(commands: Any) -> None:
@@ -47,7 +47,7 @@ def options(commands: Any) -> None:
     )
     command.add_argument(
         "--push", metavar="ORG/NAME",
-        help="publish the predictor there, and its table as the data set ORG/NAME-outcomes",
+        help="publish the predictor there, and its table as the dataset ORG/NAME-outcomes",
     )  # fmt: skip
     command.add_argument("--private", action="store_true", help="if a repository is new")
     arguments.ray(command, "work on")
@@ -66,7 +66,10 @@ def add_job(command: argparse.ArgumentParser) -> None:
         help="with --hf-jobs, which needs it: what pip installs there, simmerge-hub with [eval]",
     )  # fmt: skip
     command.add_argument(
-        "--timeout", default="12h", metavar="TIME", help="with --hf-jobs: when it is stopped"
+        "--timeout",
+        default="12h",
+        metavar="TIME",
+        help="with --hf-jobs: when it is stopped; default: 12h",
     )
 
 

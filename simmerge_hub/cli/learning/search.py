@@ -34,9 +34,12 @@ def options(commands: Any) -> None:
         help="evaluations of a merge on all prompts of all tasks",
     )  # fmt: skip
     command.add_argument(
-        "--limit", type=arguments.positive, default=200, metavar="N", help="prompts of each task"
+        "--limit", type=arguments.positive, default=200, metavar="N",
+        help="prompts of each task at most; default: 200",
+    )  # fmt: skip
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of prompts and search; default: 0"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of prompts and search")
     command.add_argument(
         "--predictor", metavar="PREDICTOR", help="whose two best arms are tried first"
     )

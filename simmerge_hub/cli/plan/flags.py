@@ -46,12 +46,12 @@ def _add_tasks(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--probes", action="append", type=arguments.pair, default=[], metavar="TASK=SOURCE",
-        help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
+        help="prompts of a task: org/dataset[@revision][:split[:column]] or a file (repeat)",
     )  # fmt: skip
     command.add_argument(
         "--signals", choices=["full", "published", "structural"], default="full",
         help="structural: compare weights by a few byte ranges, download no model; published: as "
-        "full where all is signed already, else structural",
+        "full where all is signed already, else structural; default: full",
     )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--objective", choices=["mean", "worst"], default="mean",
         help="what to make as large as it can be of the shares of the task expert's score that a "
-             "merge keeps: the mean over tasks, or the worst",
+             "merge keeps: the mean over tasks, or the worst; default: mean",
     )  # fmt: skip
     command.add_argument(
         "--weight", action="append", type=arguments.amount, default=[], dest="weights",
@@ -90,12 +90,13 @@ def _add_search(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--beam", type=int, default=8, metavar="N",
-        help="of four or more models: intermediates of a subset that are built upon; 0: all",
+        help="of four or more models: intermediates of a subset that are built upon; 0: all; "
+             "default: 8",
     )  # fmt: skip
     command.add_argument(
         "--step-weights", choices=["even", "predicted"], default="even", dest="step_weights",
         help="of three or more models: parts of a step count alike or by their numbers of models; "
-             "predicted: other weights are tried in the last step as well",
+             "predicted: other weights are tried in the last step as well; default: even",
     )  # fmt: skip
     command.add_argument(
         "--try", type=arguments.positive, default=0, dest="tries", metavar="K",

@@ -98,10 +98,10 @@ def attach(
 
     Args:
         file: what to add.
-        repo: `org/name`; a data set is created if it does not exist.
+        repo: `org/name`; a dataset is created if it does not exist.
         path: inside the repository.
         repo_type: what kind of repository it is.
-        closed: why it may go into a private repository only, if it may; a data set that is created
+        closed: why it may go into a private repository only, if it may; a dataset that is created
             becomes private.
         beside: contents of other files that go with it, by path.
         message: the commit's first line.
@@ -117,7 +117,7 @@ def attach(
         if closed and not info.private:
             raise PushFailed(
                 f"{closed}, and {repo} is not private; nothing was pushed",
-                hint="push to a private data set of yours: --to org/name",
+                hint="push to a private dataset of yours: --to org/name",
             )
         base = str(info.sha)
         adds = {path: file, **(beside or {})}

@@ -296,7 +296,8 @@ def _refusal(repo_id: str, cause: BaseException | None) -> PushFailed | None:
     if status == 403:
         return PushFailed(
             f"the token may not write to {repo_id}; no commit was made",
-            hint="use a token with write access (hf auth login), or open a pull request: --pr",
+            hint="use a token with write access (hf auth login), or, where the command has --pr, "
+            "open a pull request",
         )
     if 400 <= status < 500 and status not in EXPLAINED_BY_CLIENT:
         return PushFailed(

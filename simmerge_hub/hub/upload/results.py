@@ -34,7 +34,7 @@ class MeasuredScore:
 
     Args:
         task: its name in the harness.
-        dataset: the data set on the Hub that it asks from; "" where it has none.
+        dataset: the dataset on the Hub that it asks from; "" where it has none.
         metric: of which `value` is the value, 0 to 1.
         value: the score.
         arguments: how it was measured, for whoever measures again.
@@ -145,7 +145,7 @@ def _entries(name: str, scores: Sequence[MeasuredScore]) -> list[dict[str, Any]]
 
 
 def _key(result: Any) -> tuple[str, ...]:
-    """What a result is of: data set, its name, metrics; only measured ones are ever replaced."""
+    """What a result is of: dataset, its name, metrics; only measured ones are ever replaced."""
     if not isinstance(result, dict):
         return ()
     source, dataset = result.get("source"), result.get("dataset")

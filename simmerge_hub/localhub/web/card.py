@@ -98,7 +98,7 @@ def quote_path(path: str) -> str:
 def facts(card: dict[str, Any]) -> list[tuple[str, list[str]]]:
     """What a card's front matter says first of a repository."""
     keys = {
-        "license": "licence", "base_model": "made from", "datasets": "data sets",
+        "license": "licence", "base_model": "made from", "datasets": "datasets",
         "library_name": "library", "pipeline_tag": "task", "sdk": "made with", "tags": "tags",
     }  # fmt: skip
     values = ((shown, cards.as_list(card.get(key))) for key, shown in keys.items())

@@ -19,7 +19,7 @@ from simmerge_hub.names import suggest
 from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 
-APART = "the models state scores by different metrics, or on different data sets"
+APART = "the models state scores by different metrics, or on different datasets"
 SMALLEST_GAP = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
 
@@ -176,7 +176,7 @@ def _without_probes(tasks: Collection[str], stated: Mapping[str, Evaluation]) ->
         try:
             _default_probes(name, stated)
         except ProbeError as error:
-            said = f"the card of {stated[name].card} names the data set {stated[name].dataset}"
+            said = f"the card of {stated[name].card} names the dataset {stated[name].dataset}"
             dropped[name] = printable(f"{said}; {error}: {error.hint}")
     return dropped
 
@@ -232,7 +232,7 @@ def _same_folder(name: str, model: Checkpoint) -> bool:
 
 
 def probes_on_cards(models: Sequence[Checkpoint]) -> dict[str, str]:
-    """Task -> the data set on the Hub that the models' cards evaluate it on, no benchmark."""
+    """Task -> the dataset on the Hub that the models' cards evaluate it on, no benchmark."""
     stated = read_evaluations(models).items()
     return {n: e.dataset for n, e in stated if not e.benchmark and _is_on_hub(e.dataset)}
 
@@ -245,7 +245,7 @@ def _is_on_hub(dataset: str) -> bool:
 def _default_probes(name: str, stated: Mapping[str, Evaluation]) -> str | None:
     """A dataset a card evaluates on, unless it is a benchmark or a domain of the package.
 
-    A card is a stranger's: what it names may be a data set on the Hub, and no file here.
+    A card is a stranger's: what it names may be a dataset on the Hub, and no file here.
     """
     task = stated.get(name)
     if task is not None and not task.benchmark and _is_on_hub(task.dataset):

@@ -22,7 +22,7 @@ BEFORE = "\n## Redo it\n"
 """The section that the measured scores stand before."""
 INTRO = (
     "Scores that were measured after the merge, from this card's metadata. What is kept is a "
-    "share of the score that the expert's own card states on the same data set by the same metric."
+    "share of the score that the expert's own card states on the same dataset by the same metric."
 )
 BLOCK = re.compile(re.escape(f"{HEADING}\n{INTRO}\n\n") + r"(?:\|.*(?:\n|\Z))+")
 """The section as it is written here; whatever else is called so is its owner's."""

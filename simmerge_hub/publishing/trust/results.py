@@ -1,7 +1,7 @@
 """What was predicted of a merge, task by task, beside what was measured since.
 
-A measured score becomes a share of the expert's only where the expert was measured on the same data
-set by the same metric.
+A measured score becomes a share of the expert's only where the expert was measured on the same
+dataset by the same metric.
 """
 
 from collections.abc import Mapping, Sequence

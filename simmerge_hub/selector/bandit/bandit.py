@@ -2,10 +2,10 @@
 
 Thompson sampling after the neural-linear bandit (Riquelme et al. 2018), with a forest for the
 network and residuals for rewards: what was trained offline forecasts every arm's gain, a Bayesian
-linear regression learns by how much forecasts are wrong (`selector.corrections`), and one draw of
-it decides. Before any report it is the offline forecast; after that it learns from the arms that
-were tried only. What was suggested and reported is a `History`: the beliefs are a function of it,
-whatever order reports came in.
+linear regression learns by how much forecasts are wrong (`selector.bandit.corrections`), and one
+draw of it decides. Before any report it is the offline forecast; after that it learns from the arms
+that were tried only. What was suggested and reported is a `History`: the beliefs are a function of
+it, whatever order reports came in.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -68,7 +68,7 @@ class Bandit:
         arms: what it chose between at first; a history may add more.
         names: the features it reads; `schema` is theirs.
         schema: of the features.
-        effect_names: what it reads of an arm on a pair (`signatures.effects`).
+        effect_names: what it reads of an arm on a pair (`signatures.merged.effects`).
         represent: features and effects -> forecasts.
         ties: of `corrections.ties`: which arms' errors go together.
         values: offline features [n, f], for retraining.

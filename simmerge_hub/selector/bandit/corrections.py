@@ -4,8 +4,8 @@ A forecast errs alike wherever the same expert or the same auxiliary takes part,
 alike offline err alike. So the error of an arm on a pair is the sum of three effects: one of all
 pairs, one of the expert, one of the auxiliary; each has a level, that all arms share, and a part
 per arm, of which arms that go together have similar ones. All of it is one Bayesian linear
-regression (`selector.posterior`) on contexts that say who takes part. Models that were never seen
-have the effects of the prior: none, give or take.
+regression (`selector.bandit.posterior`) on contexts that say who takes part. Models that were never
+seen have the effects of the prior: none, give or take.
 
 Of an arm that was added nothing was measured before: its forecast is by what it is and does. By how
 much it does better or worse than that is an effect of its own.

@@ -83,7 +83,8 @@ class History:
             if identifier not in self.suggestions:
                 raise BanditError(
                     f"nothing was suggested as {identifier!r}; nothing was reported",
-                    hint="simmerge-hub bandit status lists the suggestions that wait for a report",
+                    hint="simmerge-hub bandit status STATE lists the suggestions that wait for a "
+                    "report",
                 )
             if identifier in seen:
                 before = self.gains.get(identifier)

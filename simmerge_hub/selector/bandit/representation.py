@@ -1,8 +1,8 @@
 """What the bandit expects of a pair: features, and what an arm is and does -> the arm's gain.
 
-An arm of a pair is a line (`selector.conditioned`): the pair's features, what the arm does to the
-pair, what the arm is. One forest learns from lines. A pair of which one arm is known is a line
-alone, so the forest can be grown again on what a bandit was told, and an arm that was never
+An arm of a pair is a line (`selector.models.conditioned`): the pair's features, what the arm does
+to the pair, what the arm is. One forest learns from lines. A pair of which one arm is known is a
+line alone, so the forest can be grown again on what a bandit was told, and an arm that was never
 measured has a forecast, too. Knows nothing about posteriors or files.
 """
 

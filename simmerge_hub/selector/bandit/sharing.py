@@ -1,8 +1,8 @@
 """A bandit that several people and programs use: start, suggest, report, look, retrain.
 
-It lives in a folder or a repository, as the two files of `selector.state` and the history's lines;
-`hub.ledger` sees to it that nobody's lines are lost. Everything that is decided is decided on the
-newest page, and again if somebody was quicker.
+It lives in a folder or a repository, as the two files of `selector.bandit.state` and the history's
+lines; `hub.upload.ledger` sees to it that nobody's lines are lost. Everything that is decided is
+decided on the newest page, and again if somebody was quicker.
 """
 
 import shlex

@@ -53,7 +53,10 @@ def load(written: Path, tensors: Path, *, name: str) -> Bandit:
     Raises:
         BanditError: any part of it cannot be believed.
     """
-    hint = "restore both files from one commit, or start another: simmerge-hub bandit init"
+    hint = (
+        "restore both files from one commit, or start another: simmerge-hub bandit init STATE "
+        "OUTCOMES --features FILE"
+    )
     try:
         fields = read_json(written.read_bytes(), finite=True)
         _check_version(fields, f"{JSON} of {name}")
@@ -78,7 +81,8 @@ def _check_version(fields: Any, name: str) -> None:
     except PredictorError as error:
         raise BanditError(
             str(error),
-            hint="start another: simmerge-hub bandit init; or use the version that wrote it",
+            hint="use the version that wrote it, or start another: simmerge-hub bandit init STATE "
+            "OUTCOMES --features FILE",
         ) from error
 
 

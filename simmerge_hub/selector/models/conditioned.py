@@ -2,8 +2,8 @@
 
 Beside the pair's features it reads what the arm's operator is (on deltas or weights, density,
 scale, how far its weights lean on the expert, its name among those trained) and what it does to
-this pair (`signatures.effects`). So it learns from every arm about each, and can score an arm that
-was never measured.
+this pair (`signatures.merged.effects`). So it learns from every arm about each, and can score an
+arm that was never measured.
 """
 
 from collections.abc import Sequence

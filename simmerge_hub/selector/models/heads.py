@@ -1,6 +1,6 @@
 """The heads: one small XGBoost regression per arm on top of a line, kept as JSON.
 
-A head learns what its arm's line (`selector.linear`) leaves unexplained.
+A head learns what its arm's line (`selector.models.linear`) leaves unexplained.
 
 Every fit runs on one thread with a fixed seed, so the same rows give the same bytes; several heads
 are fitted side by side, and none of them sees another.

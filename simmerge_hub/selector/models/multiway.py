@@ -1,12 +1,12 @@
 """Merges of three models and more: one forecast for the whole merge, however it is made.
 
 A merge of many is seen, on each task, as the pair of the task's expert and the plain mean of all
-the others: the pair's features, where the merge lies between the two (`signatures.effects`), what
-the last step's arm is, and, if the merge was really run on the probes, how much it behaves like the
-expert (`signatures.likeness`). A forest and small networks learn from that, and the mean of both is
-taken. The forest learns from measured pairs, too. The networks learn from merges of the same models
-on the same task together: how well any of them does is one error, by how much they differ another,
-which counts more, because a plan chooses between them.
+the others: the pair's features, where the merge lies between the two (`signatures.merged.effects`),
+what the last step's arm is, and, if the merge was really run on the probes, how much it behaves
+like the expert (`signatures.merged.likeness`). A forest and small networks learn from that, and the
+mean of both is taken. The forest learns from measured pairs, too. The networks learn from merges of
+the same models on the same task together: how well any of them does is one error, by how much they
+differ another, which counts more, because a plan chooses between them.
 """
 
 from collections.abc import Sequence

@@ -56,7 +56,10 @@ def load(path: Path, *, name: str = "", ours: bool = False) -> Predictor:
         PredictorError: any part of it cannot be believed.
     """
     called = name or str(path)
-    hint = "download it again, or train one with simmerge-hub predictor train"
+    hint = (
+        "download it again, or train one: simmerge-hub predictor train OUTCOMES --features FILE "
+        "-o FILE"
+    )
     try:
         data = path.read_bytes()
         text, forests = forest.take_out(data.decode()) if ours else ("", [])

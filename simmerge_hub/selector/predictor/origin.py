@@ -1,7 +1,7 @@
 """Where a predictor comes from: the package, a file here, or a repository on the Hub.
 
 A repository of a predictor holds `predictor.json`, which is data: it is read with every check of
-`selector.archive`, and nothing in it is run.
+`selector.predictor.archive`, and nothing in it is run.
 """
 
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def _from_hub(ref: ModelRef) -> Trained:
     if entry is None:
         raise PredictorError(
             f"{ref} holds no {PREDICTOR_FILE}: it is no predictor",
-            hint="simmerge-hub predictor push makes such a repository",
+            hint="simmerge-hub predictor push FILE REPO makes such a repository",
         )
     if entry.size > archive.LARGEST_FILE:
         raise PredictorError(

@@ -1,6 +1,7 @@
 """The predictor: features of a pair and a task -> every arm's utility, with interval and reason.
 
-Knows nothing about how it was trained, about models or about files (`selector.archive` writes it).
+Knows nothing about how it was trained, about models or about files (`selector.predictor.archive`
+writes it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,7 +106,7 @@ class Predictor:
             task: the task's name.
             arms: the arms to rank; all that were trained by default. One that was not trained
                 needs effects, and its interval is that of operators left out of training.
-            effects: arm label -> what the arm does to the pair, as `signatures.effects` gives it.
+            effects: arm label -> what the arm does to the pair (`signatures.merged.effects`).
             parameters: how many the base has. Where nobody says, no held-out pair counts as being
                 as far away, and the safe arm is chosen.
 

@@ -133,7 +133,7 @@ def join(outcomes: Outcomes, features: FeatureTable, arms: Sequence[Arm]) -> Row
         raise PredictorError(
             f"{len(absent)} outcomes have no features, first {' + '.join(absent[0])}",
             hint="give the table of features that goes with these outcomes, or write it again: "
-            "simmerge-hub zoo features",
+            "simmerge-hub zoo features DIR OUTCOMES -o FILE",
         )
     kept.sort(key=lambda row: row.key)
     labels = [a.label for a in arms]

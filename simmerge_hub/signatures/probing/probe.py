@@ -154,7 +154,7 @@ def _packaged_prompts(task: str) -> tuple[str, ...]:
     if task not in PROBE_DOMAINS:
         raise ProbeError(
             f"there is no probe set of ours for {task!r}",
-            hint=f"ours are: {', '.join(PROBE_DOMAINS)}; or use --probes {task}=org/dataset",
+            hint=f"ours are: {', '.join(PROBE_DOMAINS)}; or name a file, or org/dataset",
         )
     file = resources.files("simmerge_hub.signatures.probing") / "probes" / f"{task}.jsonl"
     lines: list[Mapping[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]

@@ -1,7 +1,7 @@
 """Published signatures: where they lie on the Hub, found there and put there.
 
 A signature is `simmerge/<digest>.safetensors` on the main branch of the model's own repository, or
-of a data set of somebody's: the digest says which content it is of, so the branch may move on. It
+of a dataset of somebody's: the digest says which content it is of, so the branch may move on. It
 contains weights, so it is never published where more may read it than may read the model.
 """
 
@@ -62,7 +62,7 @@ def find_or_sign(
 
 
 def publish(signature: Signature, request: Request, *, to: str | None = None) -> Commit | None:
-    """Publish a signature in one commit: beside its model, or in a data set.
+    """Publish a signature in one commit: beside its model, or in a dataset.
 
     Where one may not write, a pull request is opened. Sketches that are published there already, of
     other tasks, stay.
@@ -70,13 +70,13 @@ def publish(signature: Signature, request: Request, *, to: str | None = None) ->
     Args:
         signature: of what `request` says.
         request: the model, and the base if it is an adapter.
-        to: a data set `org/name`, created if need be; the model's repository by default.
+        to: a dataset `org/name`, created if need be; the model's repository by default.
 
     Returns:
         The commit, or None if all of it is published there already.
 
     Raises:
-        SignatureError: the model is a folder, and no data set is named.
+        SignatureError: the model is a folder, and no dataset is named.
         PushFailed: the model is private or gated and the target is not private; or it was refused.
         HubError: the Hub is not reached.
     """
@@ -85,7 +85,7 @@ def publish(signature: Signature, request: Request, *, to: str | None = None) ->
     if not target:
         raise SignatureError(
             f"{checkpoint.name} is a folder here, and has no repository to publish a signature in",
-            hint="name a data set of yours: --to org/signatures",
+            hint="name a dataset of yours: --to org/signatures",
         )
     closed = _why_closed(request, target if kind == "model" else "")
     theirs = _find_published(signature, request, target, kind)
@@ -159,7 +159,7 @@ def _look_in_repo(repo: str, say: Note, request: Request, known: Signature | Non
 
 
 def _find_anywhere(repo: str, path: str) -> Attachment | None:
-    """In the data set of that name, or in the model."""
+    """In the dataset of that name, or in the model."""
     try:
         return find(repo, path, repo_type="dataset")
     except RepoNotFound:

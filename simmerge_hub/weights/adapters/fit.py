@@ -100,7 +100,8 @@ def _check_shape(checkpoint: Checkpoint, name: str, shape: tuple[int, ...], shap
         raise AlignmentError(
             f"the adapter {checkpoint.name} changes {name} as {list(shape)}, in its base it is "
             f"{list(shapes[name])}",
-            hint=f"name the model the adapter was trained on with --base{more * tokens}",
+            hint="name the model the adapter was trained on with --base, or as `base:` of a recipe"
+            f"{more * tokens}",
         )
 
 

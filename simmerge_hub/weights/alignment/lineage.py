@@ -114,7 +114,8 @@ def _resolve_stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
     except (RepoNotFound, CheckpointError, OfflineWithoutCache) as error:
         raise BaseUnknown(
             f"the models say they were made from {name}, which cannot be read: {error}",
-            hint="name a copy of it with --base: the original, if it is quantised",
+            hint="name a copy of it (the original, if it is quantised) with --base, or as `base:` "
+            "of a recipe",
         ) from error
 
 
@@ -129,7 +130,8 @@ def _nearest_in_all(models: Sequence[Checkpoint], lines: list[list[str]]) -> str
     seen = "; ".join(f"{m.name}: {line[0]}" for m, line in zip(models, lines, strict=True) if line)
     raise BaseUnknown(
         f"the models name different bases ({seen})",
-        hint="merge models with one base; if these are copies of one model, name it with --base",
+        hint="merge models with one base; if these are copies of one model, name it with --base, "
+        "or as `base:` of a recipe",
     )
 
 
@@ -158,9 +160,9 @@ def _check_named(base: Checkpoint, models: Sequence[Checkpoint], lines: list[lis
         apart = _cached_distance(base, other)
         if apart > COPY_LIMIT:
             raise BaseUnknown(
-                f"--base says {base.name}, but {model.name} was trained on {line[0]}, whose "
-                f"weights differ from it by {apart:.2f} of their norm",
-                hint=f"use --base {line[0]}",
+                f"the base is said to be {base.name}, but {model.name} was trained on {line[0]}, "
+                f"whose weights differ from it by {apart:.2f} of their norm",
+                hint=f"use --base {line[0]}, or `base: {line[0]}` in a recipe",
             )
 
 
@@ -180,7 +182,8 @@ def _check_distance(base: Checkpoint, models: Sequence[Checkpoint]) -> None:
                 raise BaseUnknown(
                     f"{model.name} is no fine-tune of {base.name}: its weights differ from it by "
                     f"{apart:.2f} of their norm",
-                    hint="name the model it was trained from with --base",
+                    hint="name the model it was trained from with --base, or as `base:` of a "
+                    "recipe",
                 )
 
 

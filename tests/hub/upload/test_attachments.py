@@ -120,7 +120,7 @@ def test_what_is_closed_stays_out_of_what_is_open(api: HfApi, repo: str, file: P
     with pytest.raises(PushFailed) as caught:
         attach(file, repo, PATH, closed="org/base is gated", message="Attach it")
     assert str(caught.value) == f"org/base is gated, and {repo} is not private; nothing was pushed"
-    assert caught.value.hint == "push to a private data set of yours: --to org/name"
+    assert caught.value.hint == "push to a private dataset of yours: --to org/name"
     assert api.model_info(repo).sha == before
 
 

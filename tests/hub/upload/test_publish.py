@@ -135,7 +135,8 @@ def test_a_token_that_may_not_write_there(
         publish_folder(nano.model(tmp_path / "mine", 1), repo)
     assert str(caught.value) == f"the token may not write to {repo}; no commit was made"
     assert caught.value.hint == (
-        "use a token with write access (hf auth login), or open a pull request: --pr"
+        "use a token with write access (hf auth login), or, where the command has --pr, open a "
+        "pull request"
     )
     assert api.repo_exists(repo) == exists
 

@@ -20,7 +20,7 @@ from simmerge_hub.planning.ask.tasks import (
 
 
 def model(name: str, **scores: Any) -> Checkpoint:
-    """A checkpoint whose card states scores on data sets; `__` in a name is a slash."""
+    """A checkpoint whose card states scores on datasets; `__` in a name is a slash."""
     results = [
         {"dataset": {"type": d.replace("__", "/"), "name": d}, "metrics": [{"value": v}]}
         for d, v in scores.items()
@@ -183,7 +183,7 @@ def test_data_sets_of_cards_are_those_that_are_no_benchmark() -> None:
 
 @pytest.mark.parametrize("name", ["/etc/motd.txt", "notes/diary.jsonl", "../x/y", "~/a/b"])
 def test_a_card_names_no_file_here(name: str) -> None:
-    """A card is a stranger's: what it calls its data set is looked for on the Hub alone."""
+    """A card is a stranger's: what it calls its dataset is looked for on the Hub alone."""
     stated = {"poems": Evaluation(scores={}, dataset=name, benchmark=False, card="org/a")}
     with pytest.raises(ProbeError, match="no probes for the task"):
         _default_probes("poems", stated)

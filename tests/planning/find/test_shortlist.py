@@ -76,7 +76,7 @@ def test_a_task_without_probes_ends_nothing() -> None:
     odd = model("odd", mmlu=0.9, gsm8k=0.8)
     short = shorten([odd, CODES[0]], 12)
     assert [t.name for t in short.tasks] == ["math", "code"]
-    assert short.dropped["mmlu"].startswith("the card of org/odd names the data set mmlu")
+    assert short.dropped["mmlu"].startswith("the card of org/odd names the dataset mmlu")
 
 
 def test_nothing_to_tell_them_apart() -> None:

@@ -370,7 +370,7 @@ class TestPublishing:
         assert str(caught.value) == (
             "expert is a folder here, and has no repository to publish a signature in"
         )
-        assert caught.value.hint == "name a data set of yours: --to org/signatures"
+        assert caught.value.hint == "name a dataset of yours: --to org/signatures"
 
     def test_of_a_folder_nothing_is_told(self, family: Any, org: str, assets: Path) -> None:
         request = Request(checkpoint=family.checkpoints["expert"], probe_sets=(family.probes,))

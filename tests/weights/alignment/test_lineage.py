@@ -102,7 +102,8 @@ def test_different_bases(family: Family) -> None:
         f"the models name different bases ({org}/a: {org}/one; {org}/b: {org}/two)"
     )
     assert caught.value.hint == (
-        "merge models with one base; if these are copies of one model, name it with --base"
+        "merge models with one base; if these are copies of one model, name it with --base, or as "
+        "`base:` of a recipe"
     )
     assert name_of(common_base(models, f"{org}/one")) == "one"
 
@@ -143,7 +144,9 @@ def test_an_adapter_of_what_is_not_here(family: Family) -> None:
     lora = family.lora("b", "/home/someone/models/base")
     with pytest.raises(BaseUnknown) as caught:
         common_base([lora])
-    assert caught.value.hint.startswith("name a copy of it with --base")
+    assert caught.value.hint.startswith(
+        "name a copy of it (the original, if it is quantised) with --base"
+    )
     assert name_of(common_base([lora], f"{family.org}/one")) == "one"
 
 
@@ -152,7 +155,9 @@ def test_an_adapter_of_another_model(family: Family) -> None:
     nano.push(nano.save(family.folder / "other", nano.weights(5)), f"{family.org}/other")
     with pytest.raises(BaseUnknown) as caught:
         common_base([family.lora("b", "one")], f"{family.org}/other")
-    assert caught.value.hint == f"use --base {family.org}/one"
+    assert (
+        caught.value.hint == f"use --base {family.org}/one, or `base: {family.org}/one` in a recipe"
+    )
 
 
 def test_a_quantised_copy_leads_to_its_original(family: Family) -> None:
@@ -184,7 +189,10 @@ def test_unrelated_weights_are_no_fine_tune(family: Family) -> None:
     assert str(caught.value).startswith(
         f"{family.org}/a is no fine-tune of {family.org}/base: its weights differ from it by 1.39 "
     )
-    assert caught.value.hint == "name the model it was trained from with --base"
+    assert (
+        caught.value.hint
+        == "name the model it was trained from with --base, or as `base:` of a recipe"
+    )
 
 
 def test_a_far_base_named_by_the_user_is_refused_too(family: Family) -> None:
@@ -209,7 +217,10 @@ def test_a_parent_that_cannot_be_read(family: Family) -> None:
         f"the models say they were made from {family.org}/gone, which cannot be read: there is no "
         f"model {family.org}/gone, or it is private and the token does not open it"
     )
-    assert caught.value.hint == "name a copy of it with --base: the original, if it is quantised"
+    assert caught.value.hint == (
+        "name a copy of it (the original, if it is quantised) with --base, or as `base:` of a "
+        "recipe"
+    )
 
 
 def test_a_parent_that_is_a_folder_of_its_author(family: Family) -> None:
