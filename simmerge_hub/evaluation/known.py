@@ -15,7 +15,7 @@ from simmerge_hub.evaluation.results import (
     result_key,
     save_results,
 )
-from simmerge_hub.hub.generation import answering_digest
+from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.alignment.lineage import common_base
 

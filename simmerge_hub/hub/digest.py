@@ -1,19 +1,33 @@
-"""What a checkpoint is by its content: equal content, equal digest, wherever it lies."""
+"""What a checkpoint is by its content: equal content, equal digest, wherever it lies.
+
+How a model says that it generates is beside its content, and counts only where answers do.
+"""
 
 import hashlib
+import json
 import os
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from blake3 import blake3
 
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.documents import DocumentError, read_json_object
+from simmerge_hub.hub.files.cached import local_file, read_text
 from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.hub.weight_files import CONFIGS
 
 SCALING = ("r", "lora_alpha", "use_rslora", "alpha_pattern", "rank_pattern")
 """What in an adapter's config scales its deltas."""
+GENERATION_CONFIG = "generation_config.json"
+SAYS_NOTHING = re.compile(
+    r"_.*|transformers_version|(bos|pad)_token_id|use_cache|(output|return)_.*"
+)
+"""Keys of it that change no answer."""
+ENDS = "eos_token_id"
+"""The key of the tokens that end an answer."""
 
 
 def digest(checkpoint: Checkpoint) -> str:
@@ -25,6 +39,36 @@ def digest(checkpoint: Checkpoint) -> str:
     """
     parts = (f"{name} {file_sha256(checkpoint, name)}\n" for name in _counted_files(checkpoint))
     return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def stated_generation(model: Checkpoint) -> dict[str, Any]:
+    """What its `generation_config.json` says of answers, and its config does not say as well.
+
+    Of an adapter nothing: it generates as its base does. Of one that cannot be read: its text.
+    """
+    if model.kind == "adapter":
+        return {}
+    text = read_text(model.location, model.files, GENERATION_CONFIG)
+    try:
+        stated = read_json_object(text or "{}")
+    except DocumentError:
+        return {GENERATION_CONFIG: text}
+    return {
+        key: value
+        for key, value in stated.items()
+        if not SAYS_NOTHING.fullmatch(key) and model.config.get(key) != value
+    }
+
+
+def answering_digest(model: Checkpoint) -> str:
+    """What scores of a model follow from, as sha256: its content and how it says that it generates.
+
+    Its `digest` where it says nothing of that beside its config.
+    """
+    content, said = digest(model), stated_generation(model)
+    if not said:
+        return content
+    return hashlib.sha256(f"{content} {json.dumps(said, sort_keys=True)}".encode()).hexdigest()
 
 
 def folder_digest(checkpoint: Checkpoint) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
-from simmerge_hub.hub.generation import answering_digest
+from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.learning import measurements
 from simmerge_hub.learning.catalogue import PairFeatures, open_catalogue, sign_catalogue
 from simmerge_hub.learning.cost import check_disk, estimate

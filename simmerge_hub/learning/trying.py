@@ -15,7 +15,7 @@ from simmerge_hub.errors import EvaluationError, SimmergeError
 from simmerge_hub.evaluation.contents import path_digest, task_content
 from simmerge_hub.evaluation.harness import Machine, evaluate
 from simmerge_hub.evaluation.results import Protocol, TaskResult
-from simmerge_hub.hub.generation import answering_digest
+from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.learning.measurements import Measurement, MergeKey
 from simmerge_hub.learning.recipe import LearnTask

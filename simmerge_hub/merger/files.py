@@ -9,9 +9,9 @@ from shutil import copyfile
 from typing import Any
 
 from simmerge_hub.errors import AlignmentError, OutputError, RecipeError
+from simmerge_hub.hub.digest import GENERATION_CONFIG
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
-from simmerge_hub.hub.generation import GENERATION_CONFIG
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds, is_by_layer
 from simmerge_hub.merger.layout import Layout

@@ -72,6 +72,8 @@ def test_the_readme_says_what_the_packaged_predictor_reaches() -> None:
     on_weights = max(each["mean"] for name, each in arms.items() if not name.startswith("regmean"))
     real = json.loads((selector / "measured" / "real_pairs.json").read_text())
     again = json.loads((ROOT / "benchmarks" / "real_pairs.json").read_text())["again"]
+    prompts = json.loads((selector / "measured" / "prompts.json").read_text())
+    by_prompts = prompts["gains"]["regmean(alpha=0.98, inputs=merge)"]
     best = max(gain for name, gain in real["gains"].items() if name.startswith("regmean"))
     said = [
         f"from {report['models']} nano models and {report['rows']:,} measured cases.",
@@ -83,6 +85,7 @@ def test_the_readme_says_what_the_packaged_predictor_reaches() -> None:
         f"equal Linear {real['gains']['linear']:.2f}; on {again['pairs']} of a second build "
         f"{again['arms']['regmean(alpha=0.98, inputs=merge)']['mean']:.2f} and "
         f"{again['arms']['linear']['mean']:.2f}.",
+        f"By the package's prompts RegMean closes {by_prompts['package']:.2f}:",
     ]
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
     assert [each for each in said if each not in readme] == []

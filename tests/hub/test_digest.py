@@ -1,6 +1,7 @@
 """Equal content has an equal digest, wherever it lies and whatever lies beside it."""
 
 import hashlib
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,16 @@ from huggingface_hub import HfApi
 from simmerge_hub import localhub
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.hub import digest as module
-from simmerge_hub.hub.digest import digest, file_sha256, folder_digest, hash_together, weights_of
-from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.hub.digest import (
+    answering_digest,
+    digest,
+    file_sha256,
+    folder_digest,
+    hash_together,
+    stated_generation,
+    weights_of,
+)
+from simmerge_hub.hub.resolve import Checkpoint, resolve
 from tests import nano
 
 CARD = "---\nlicense: mit\n---\n# A model\n"
@@ -101,3 +110,35 @@ def test_adapters_that_are_scaled_otherwise_have_other_weights() -> None:
     for change in ({"lora_alpha": 3}, {"use_rslora": True}, {"alpha_pattern": {"q_proj": 3}}):
         scaled = replace(adapter, config={**adapter.config, **change})
         assert weights_of(scaled) != weights_of(adapter)
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        ({"eos_token_id": [1, 106], "top_k": 4}, {"eos_token_id": [1, 106], "top_k": 4}),
+        ({"eos_token_id": 1, "_from_model_config": True}, {}),
+        ({"transformers_version": "9", "use_cache": False, "pad_token_id": 7}, {}),
+        ({}, {}),
+        (None, {}),
+    ],
+)
+def test_what_changes_answers_and_no_config_says(
+    said: dict[str, object] | None, counts: dict[str, object], tmp_path: Path
+) -> None:
+    model = _model(tmp_path, None if said is None else json.dumps(said))
+    assert stated_generation(model) == counts
+    assert (answering_digest(model) == digest(model)) is not bool(counts)
+
+
+def test_what_cannot_be_read_counts_as_it_stands(tmp_path: Path) -> None:
+    assert stated_generation(_model(tmp_path, "{")) == {"generation_config.json": "{"}
+
+
+def _model(folder: Path, generation: str | None) -> Checkpoint:
+    made = nano.model(folder / "model")
+    config = json.loads((made / "config.json").read_text()) | {"eos_token_id": 1}
+    (made / "config.json").write_text(json.dumps(config))
+    (made / "generation_config.json").unlink(missing_ok=True)
+    if generation is not None:
+        (made / "generation_config.json").write_text(generation)
+    return resolve(str(made))

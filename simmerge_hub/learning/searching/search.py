@@ -20,7 +20,7 @@ from typing import Any
 
 from simmerge_hub.errors import EvaluationError, MissingExtra, SimmergeError
 from simmerge_hub.evaluation.results import Protocol, TaskResult
-from simmerge_hub.hub.generation import answering_digest
+from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.learning.measurements import Measurement, save_measurements
 from simmerge_hub.learning.recipe import LearnTask

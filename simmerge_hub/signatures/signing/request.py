@@ -8,9 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from simmerge_hub.errors import NotSigned
-from simmerge_hub.hub.digest import digest
+from simmerge_hub.hub.digest import ENDS, digest, stated_generation
 from simmerge_hub.hub.files.cached import is_cached
-from simmerge_hub.hub.generation import ENDS, stated_generation
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import ProbeSet

@@ -86,7 +86,10 @@ def test_far_from_training_it_says_what_the_package_s_prompts_gave(
     known = prompts.read()[FED.label]
     assert plan.best.label == FED.label
     assert plan.decision.why.endswith(f"; {known.says()}") is said
-    assert f"{known.package:.2f} of the gap by these, {known.own:.2f} by such" in known.says()
+    shown = (
+        f"closed {known.package:.2f} on {known.pairs} such pairs, by prompts like those that each"
+    )
+    assert f"{shown} was taught {known.own:.2f} " in known.says()
 
 
 BOTH = (ranking("code", ties=0.6, scaled=0.4), ranking("math", ties=0.1, scaled=0.5))

@@ -17,13 +17,11 @@ class ByPrompts:
     """Mean shares of the gap that an arm closed over both tasks of a pair.
 
     Args:
-        of: what was merged, in words.
         pairs: how many.
         package: by the prompts in the package for each expert's domain.
         own: by prompts of each expert's own task.
     """
 
-    of: str
     pairs: int
     package: float
     own: float
@@ -31,9 +29,9 @@ class ByPrompts:
     def says(self) -> str:
         """Both in words."""
         return (
-            f"the prompts are the package's: on {self.pairs} {self.of} it closed "
-            f"{self.package:.2f} of the gap by these, {self.own:.2f} by such as each was taught "
-            "(--probes TASK=FILE gives those)"
+            f"the prompts are the package's: by these it closed {self.package:.2f} on "
+            f"{self.pairs} such pairs, by prompts like those that each was taught {self.own:.2f} "
+            "(--probes TASK=FILE)"
         )
 
 
@@ -42,6 +40,6 @@ def read() -> dict[str, ByPrompts]:
     """The outcomes in the package: arm label -> what it reached."""
     entry = json.loads(PROMPTS.read_text())
     return {
-        label: ByPrompts(of=entry["of"], pairs=int(entry["pairs"]), **gains)
+        label: ByPrompts(pairs=int(entry["pairs"]), **gains)
         for label, gains in entry["gains"].items()
     }
