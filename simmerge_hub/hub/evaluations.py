@@ -26,12 +26,17 @@ BENCHMARKS = {
 }  # fmt: skip
 """Well-known benchmarks, and our own tasks, and the domain whose probes stand for them."""
 SHARES = re.compile(
-    r"(?<![a-z])(acc_norm|acc|accuracy|exact[ _-]?match|em|f1|pass@\d+|mc[12]|mc[12]_?targets"
-    r"|strict_acc|inst_level_strict_acc|prompt_level_strict_acc|win[ _-]?rate|normalized accuracy"
+    r"(?<![a-z])(acc_norm|acc|accuracy|exact[ _-]?match|em|f1|pass@\d+|mc[12]_?targets|mc[12]"
+    r"|strict_acc|(?:inst|prompt)_level_(?:strict|loose)_acc|win[ _-]?rate|normalized accuracy"
     r"|pass_rate|precision|recall)(?![a-z])"
 )
 """Metrics that are shares of a whole, 0 to 1 or in percent, as cards spell them."""
-SPELLINGS = {"accuracy": "acc", "exactmatch": "acc", "em": "acc", "normalizedaccuracy": "accnorm"}
+ERROR = "_stderr"
+"""How the harness calls the standard error of a metric, which is no score."""
+SPELLINGS = {
+    "accuracy": "acc", "exactmatch": "acc", "em": "acc", "normalizedaccuracy": "accnorm",
+    "mc1targets": "mc1", "mc2targets": "mc2",
+}  # fmt: skip
 """Other names for a share, without blanks and lines; the share of right answers has several."""
 
 
@@ -168,7 +173,7 @@ def _shares(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, float | Non
     for metric in metrics:
         said = f"{metric.get('type') or ''} {metric.get('name') or ''}".strip().lower()
         value = float(metric["value"])
-        if (not said or SHARES.search(said)) and 0 <= value <= 100:
+        if (not said or SHARES.search(said)) and ERROR not in said and 0 <= value <= 100:
             shares.append((said, value))
     first = metrics[0]
     said = _readable(str(first.get("type") or first.get("name") or first.get("value")))

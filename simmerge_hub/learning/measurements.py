@@ -43,8 +43,8 @@ class Measurement:
         failed: why there is no score; "" if there is one.
         halves: the score on even and on odd prompts, where known.
         alone: "expert", "auxiliary", "base" -> its own score.
-        origin: what it follows from: models' commits and digests, the harness's task, its version,
-            and how it was put.
+        origin: what it follows from: models' commits and digests, the prompts they were fed if the
+            merge looks at activations, the harness's task, its version, and how it was put.
     """
 
     expert: str

@@ -134,6 +134,12 @@ def test_what_cannot_be_read_counts_as_it_stands(tmp_path: Path) -> None:
     assert stated_generation(_model(tmp_path, "{")) == {"generation_config.json": "{"}
 
 
+def test_an_adapter_generates_as_its_base_does(tmp_path: Path) -> None:
+    lora = nano.lora(tmp_path / "lora")
+    (lora / "generation_config.json").write_text('{"top_k": 4}')
+    assert stated_generation(resolve(str(lora))) == {}
+
+
 def _model(folder: Path, generation: str | None) -> Checkpoint:
     made = nano.model(folder / "model")
     config = json.loads((made / "config.json").read_text()) | {"eos_token_id": 1}

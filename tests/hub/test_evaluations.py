@@ -3,7 +3,7 @@ from typing import Any, cast
 
 import pytest
 
-from simmerge_hub.hub.evaluations import read_evaluations, unread_evaluations
+from simmerge_hub.hub.evaluations import card_scores, read_evaluations, unread_evaluations
 from simmerge_hub.hub.resolve import Checkpoint
 
 
@@ -113,6 +113,10 @@ def test_scores_on_different_benchmarks_are_not_compared() -> None:
         ("pass@1", "pass@10", False),
         ("exact_match", "f1", False),
         ("inst_level_strict_acc", "prompt_level_strict_acc", False),
+        ("inst_level_loose_acc", "prompt_level_loose_acc", False),
+        ("prompt_level_loose_acc", "acc", False),
+        ("mc2", "mc2_targets", True),
+        ("mc2_targets", "mc2targets", True),
     ],
 )
 def test_scores_by_different_metrics_are_not_compared(one: str, other: str, alike: bool) -> None:
@@ -131,6 +135,16 @@ def test_of_several_metrics_the_one_that_most_cards_state_counts() -> None:
     stated = read_evaluations(models)["rag"]
     assert (stated.scores, stated.apart) == ({"a": 0.7, "b": 0.9, "c": 0.8}, False)
     assert read_evaluations(models[:2])["rag"].scores == {"a": 0.5, "b": 0.6}
+
+
+def test_a_standard_error_is_no_score() -> None:
+    """Cards that copy the harness's table state both: 0.01 is no accuracy."""
+    one, other = _stated("squad", "acc", 0.5), _stated("squad", "acc_norm", 0.6)
+    for result, metric in ((one, "acc_stderr"), (other, "acc_norm_stderr"), (other, "acc_stderr")):
+        result["metrics"].append({"type": metric, "value": 0.01})
+    models = [_model("a", one), _model("b", other)]
+    assert read_evaluations(models)["rag"].scores == {"a": 0.5}
+    assert [each.metric for each in card_scores(models[1].card)] == ["acc_norm acc_norm"]
 
 
 def test_a_source_writes_shares_or_percent() -> None:

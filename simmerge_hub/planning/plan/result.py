@@ -94,8 +94,8 @@ class Plan:
     def _of_prompts(self) -> str:
         """What is known of the package's prompts, where nothing is predicted and a merge of two is
         fed them; else ""."""
-        ours = any(each.source.startswith(PACKAGED) for each in self.probes.values())
-        known = prompts.read().get(self.best.label)
+        ours = all(each.source.startswith(PACKAGED) for each in self.probes.values())
+        known = prompts.read().get(self.best.label) if self.probes else None
         told = ours and known and self.verdict.status == "abstained" and len(self.models) == 2
         return known.says() if known and told else ""
 

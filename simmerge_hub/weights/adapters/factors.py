@@ -129,10 +129,10 @@ def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
     if rank % (target.experts or 1):
         raise unfoldable_error(checkpoint, f"has rank {rank} for {target.experts} experts of {key}")
     rank //= target.experts or 1
-    stated = match_pattern(config.get("rank_pattern"), key, config.get("r", DEFAULT_RANK))
+    stated = match_pattern(config.get("rank_pattern"), key, config.get("r", 0))
     aimed = checkpoint.targets or not config.get("target_parameters")
-    if aimed and rank != stated:
-        said = f"{stated:g}" if "r" in config else f"none, for which PEFT takes {stated:g}"
+    if aimed and rank != (stated or DEFAULT_RANK):
+        said = f"{stated:g}" if stated else f"none, for which PEFT takes {DEFAULT_RANK}"
         raise CheckpointError(
             f"{checkpoint.name} holds {key} in rank {rank}, and its adapter_config.json says "
             f"{said}",

@@ -72,11 +72,12 @@ def planned(
 
 
 OURS = {"code": ProbeSet(task="code", source="simmerge-hub:code", prompts=("p",), digest="0")}
+SOME = {**OURS, "math": ProbeSet(task="math", source="org/sums", prompts=("p",), digest="1")}
 
 
 @pytest.mark.parametrize(
     ("probes", "status", "said"), [(OURS, "abstained", True), ({}, "abstained", False),
-                                   (OURS, "calibrated", False)]
+                                   (SOME, "abstained", False), (OURS, "calibrated", False)]
 )  # fmt: skip
 def test_far_from_training_it_says_what_the_package_s_prompts_gave(
     probes: dict[str, ProbeSet], status: Status, said: bool

@@ -198,6 +198,10 @@ def test_what_a_config_leaves_out_is_as_peft_takes_it(tmp_path: Path, adapted: A
     leave_out(lora, r=2)
     with pytest.raises(CheckpointError, match=r"q_proj in rank 2, .* says none, for .* takes 8"):
         fold_in(base, lora)
+    lora = nano.lora(tmp_path / "by_pattern", rank_pattern={"q_proj": 8})
+    leave_out(lora, r=2)
+    with pytest.raises(CheckpointError, match=r"q_proj in rank 2, .* says 8$"):
+        fold_in(base, lora)
 
 
 def leave_out(lora: Path, **known: int) -> None:

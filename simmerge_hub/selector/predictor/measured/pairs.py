@@ -54,7 +54,7 @@ class Measured:
         )
         if better is None or self.gains[better] <= own + TIED:
             return said
-        return f"{said}; one that cannot closed {self.gains[better]:.2f}, --verbose says why"
+        return f"{said}; one that cannot closed {self.gains[better]:.2f}"
 
 
 def read(path: Path = REAL_PAIRS) -> Measured:
