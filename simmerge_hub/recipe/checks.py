@@ -235,6 +235,9 @@ def _check_slice(part: Slice, recipe: Recipe, names: list[str], where: str) -> N
             seen = f"a slice takes layers of {name!r}, which is no model"
             raise _unknown_name(where, seen, name, names)
     base = recipe.base.name if recipe.base else None
+    for name in part.layers:
+        if name not in used and name != base:
+            raise recipe_error(where, f"a slice takes layers of {name}, and merges it nowhere")
     for name in names:
         if name in used and name not in part.layers and name != base:
             raise recipe_error(where, f"a slice uses {name}, and does not say which layers of it")

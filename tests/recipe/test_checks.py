@@ -49,6 +49,9 @@ def test_what_can_be_run(good: Recipe) -> None:
         (recipe(slices=(Slice(layers={"a": (2, 2), "b": (1, 1)}),)), r"takes layers \[2, 2\] of a"),
         (recipe(slices=(Slice(layers={"a": (-1, 1), "b": (0, 2)}),)), r"layers \[-1, 1\] of a"),
         (recipe(slices=(Slice(layers={"a": (0, 2)}),)), "a slice uses b, and does not say which"),
+        (recipe(slices=(Slice(layers={"a": (0, 2), "b": (0, 2)}),
+                        Slice(layers={"b": (0, 1), "a": (4, 5)}, steps=(step("linear", "a"),)))),
+         "a slice takes layers of b, and merges it nowhere"),  # the first says what its layers are
         (recipe(step("ties", trim="model"), base=BASE,
                 slices=(Slice(layers={"a": (0, 2), "b": (0, 2)}),)), "looks at a whole model"),
         (recipe(dtype="int8"), "dtype is 'int8'; write one of float32, float16, bfloat16"),
