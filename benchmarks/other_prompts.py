@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if not options.report:
+        if options.kind is None:
+            parser.error(f"name a built zoo, and which prompts: {' or '.join(KINDS)}")
         torch.set_num_threads(1)
         measure_all(load_manifest(options.zoo), options.kind)
     report = {kind: judge(kind) for kind in KINDS}

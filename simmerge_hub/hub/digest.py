@@ -60,6 +60,14 @@ def stated_generation(model: Checkpoint) -> dict[str, Any]:
     }
 
 
+def end_tokens(model: Checkpoint) -> list[int]:
+    """The ids of the tokens that end its answers, by its files; [] where they state none."""
+    inner = model.config.get("text_config")
+    places = (stated_generation(model), model.config, inner if isinstance(inner, dict) else {})
+    stated = next((each[ENDS] for each in places if each.get(ENDS) is not None), None)
+    return [id for id in (stated if isinstance(stated, list) else [stated]) if type(id) is int]
+
+
 def answering_digest(model: Checkpoint) -> str:
     """What scores of a model follow from, as sha256: its content and how it says that it generates.
 

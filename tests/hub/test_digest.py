@@ -17,6 +17,7 @@ from simmerge_hub.hub import digest as module
 from simmerge_hub.hub.digest import (
     answering_digest,
     digest,
+    end_tokens,
     file_sha256,
     folder_digest,
     hash_together,
@@ -128,6 +129,20 @@ def test_what_changes_answers_and_no_config_says(
     model = _model(tmp_path, None if said is None else json.dumps(said))
     assert stated_generation(model) == counts
     assert (answering_digest(model) == digest(model)) is not bool(counts)
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [({"eos_token_id": [1, 106]}, [1, 106]), ({"eos_token_id": 7}, [7]), ({"top_k": 4}, [1]),
+     ({"eos_token_id": "</s>"}, []), (None, [1])],
+)  # fmt: skip
+def test_the_tokens_that_end_answers(
+    said: dict[str, object] | None, ends: list[int], tmp_path: Path
+) -> None:
+    model = _model(tmp_path, None if said is None else json.dumps(said))
+    assert end_tokens(model) == ends
+    inner = {"text_config": {"eos_token_id": 5}}
+    assert end_tokens(replace(model, config=inner)) == ([5] if ends == [1] else ends)
 
 
 def test_what_cannot_be_read_counts_as_it_stands(tmp_path: Path) -> None:

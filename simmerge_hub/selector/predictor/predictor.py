@@ -61,7 +61,7 @@ class Predictor:
         means: each arm's mean share of the gap closed in training.
         regimes: the zoos trained on, with their numbers of rows.
         training: sha256 of the rows trained on.
-        report: how it did on held-out models (`selector.report`).
+        report: how it did on held-out models (`selector.training.report`).
         record: what was predicted of held-out pairs near and far, and what came of it.
         beyond: what fixed arms reached farther away than any of them.
         many: for merges of three models and more; None if none were measured.

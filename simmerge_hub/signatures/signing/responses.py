@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from simmerge_hub.errors import CheckpointError
+from simmerge_hub.hub.digest import end_tokens
 from simmerge_hub.signatures.probing.dosing.response import Cross, Response
 from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
 from simmerge_hub.signatures.signing import cache, store
@@ -25,10 +26,20 @@ def read_cached(request: Request, identity: str) -> dict[str, Response]:
     return {task: response for task, response in cached.items() if response is not None}
 
 
-def pick(missing: Sequence[ProbeSet], signature: Signature, origin: str) -> dict[str, Response]:
-    """What of it is missing: of the same prompts and the same base."""
+def pick(
+    request: Request, missing: Sequence[ProbeSet], signature: Signature
+) -> dict[str, Response]:
+    """What of it is missing: of the same prompts and the same base, by the same end tokens as far
+    as answers show those."""
     known = {(each.probes, each.base): each for each in signature.responses.values()}
-    return {p.task: known[p.digest, origin] for p in missing if (p.digest, origin) in known}
+    found = {p.task: known.get((p.digest, request.origin)) for p in missing}
+    ends = end_tokens(request.adapter_base or request.checkpoint) if any(found.values()) else []
+    return {task: r for task, r in found.items() if r is not None and not _goes_on(r, ends)}
+
+
+def _goes_on(response: Response, ends: Sequence[int]) -> bool:
+    """Whether an answer goes on after a token that ends answers: it was made before that did."""
+    return any(np.isin(answer[:-1], ends).any() for answer in response.split_answers())
 
 
 def measure(

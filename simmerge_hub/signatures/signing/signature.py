@@ -123,7 +123,7 @@ def obtain(
         if structure is None:
             structure, origins[WEIGHTS] = hit.signature, hit.place
         taken = _pick_sketches(missing, hit.signature)
-        told = responses.pick(unanswered, hit.signature, request.origin)
+        told = responses.pick(request, unanswered, hit.signature)
         sketches, answered = sketches | taken, answered | told
         origins |= dict.fromkeys([*taken, *_doses(told)], hit.place)
     structure = structure or _sample_structure(request, identity, progress)

@@ -75,6 +75,21 @@ def test_other_end_tokens_are_another_response(family, wanted, runs, tmp_path):
     assert other.responses[TASK].lengths[0] == 1 < told.lengths[0]
 
 
+def test_published_answers_that_go_on_after_an_end_token_are_asked_for_anew(
+    family, wanted, runs, tmp_path
+):
+    """The digest of a model does not tell that its end tokens were corrected since."""
+    here = family.checkpoints["expert"].location.folder
+    published = obtain(wanted).signature
+    folder = shutil.copytree(here, tmp_path / "corrected")
+    end = int(published.responses[TASK].answers[0])
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [end]}))
+    corrected = replace(wanted, checkpoint=resolve(str(folder)))
+    found = [lambda request, known: Hit(signature=published, place="org/expert")]
+    assert obtain(corrected, lookups=found).signature.responses[TASK].lengths[0] == 1
+    assert runs == ["expert", "corrected"]
+
+
 def test_unasked_or_without_a_delta_there_is_none(family, wanted, runs):
     base = family.checkpoints["base"]
     for request in (
