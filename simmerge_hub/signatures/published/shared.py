@@ -17,6 +17,7 @@ from simmerge_hub.hub.upload.attachments import Attachment, attach, audience, fi
 from simmerge_hub.hub.upload.publish import Commit, RepoType
 from simmerge_hub.signatures.probing.probe import Progress
 from simmerge_hub.signatures.published.belief import doubt, spot_check
+from simmerge_hub.signatures.signing.responses import drop_outdated
 from simmerge_hub.signatures.signing.signature import (
     Hit,
     Note,
@@ -226,13 +227,13 @@ def _anonymise(signature: Signature, checkpoint: Checkpoint) -> Signature:
 def _find_published(
     signature: Signature, request: Request, target: str, kind: RepoType
 ) -> Signature | None:
-    """What is published in the same place already, if its rows are those of this signature."""
+    """What is published in the same place already and current, if its rows are this signature's."""
     try:
         attached = find(target, _path(request), repo_type=kind)
     except RepoNotFound:  # it will be created, or refused
         return None
     hit = _believe(attached, request, signature, lambda _: None)
-    return hit.signature if hit else None
+    return drop_outdated(request, hit.signature) if hit else None
 
 
 def _parts(signature: Signature) -> set[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,24 @@ def read_cached(request: Request, identity: str) -> dict[str, Response]:
 def pick(
     request: Request, missing: Sequence[ProbeSet], signature: Signature
 ) -> dict[str, Response]:
-    """What of it is missing: of the same prompts and the same base, by the same end tokens as far
-    as answers show those."""
-    known = {(each.probes, each.base): each for each in signature.responses.values()}
+    """What of it is missing: of the same prompts and the same base, and current."""
+    told = drop_outdated(request, signature).responses.values()
+    known = {(each.probes, each.base): each for each in told}
     found = {p.task: known.get((p.digest, request.origin)) for p in missing}
-    ends = end_tokens(request.adapter_base or request.checkpoint) if any(found.values()) else []
-    return {task: r for task, r in found.items() if r is not None and not _goes_on(r, ends)}
+    return {task: response for task, response in found.items() if response is not None}
+
+
+def drop_outdated(request: Request, signature: Signature) -> Signature:
+    """A signature of the model, without responses whose answers go on after one of the tokens that
+    end its answers: they were made before that token did, and no digest tells."""
+    told = signature.responses
+    ends = end_tokens(request.adapter_base or request.checkpoint) if told else []
+    current = {task: each for task, each in told.items() if not _goes_on(each, ends)}
+    return replace(signature, responses=current)
 
 
 def _goes_on(response: Response, ends: Sequence[int]) -> bool:
-    """Whether an answer goes on after a token that ends answers: it was made before that did."""
+    """Whether an answer goes on after a token that ends answers."""
     return any(np.isin(answer[:-1], ends).any() for answer in response.split_answers())
 
 

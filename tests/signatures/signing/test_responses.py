@@ -86,8 +86,11 @@ def test_published_answers_that_go_on_after_an_end_token_are_asked_for_anew(
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [end]}))
     corrected = replace(wanted, checkpoint=resolve(str(folder)))
     found = [lambda request, known: Hit(signature=published, place="org/expert")]
-    assert obtain(corrected, lookups=found).signature.responses[TASK].lengths[0] == 1
+    anew = obtain(corrected, lookups=found).signature
+    assert anew.responses[TASK].lengths[0] == 1
     assert runs == ["expert", "corrected"]
+    kept = [responses.drop_outdated(corrected, each).responses for each in (published, anew)]
+    assert [list(each) for each in kept] == [[], [TASK]]
 
 
 def test_unasked_or_without_a_delta_there_is_none(family, wanted, runs):
