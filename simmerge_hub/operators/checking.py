@@ -66,7 +66,9 @@ def check(
 def _check_inputs(op: Operator, models: int, base: bool) -> None:
     if op.needs_base and not base:
         way = ", or say origin: zero" if "origin" in op.parameters else ""
-        raise OperatorError(f"{op.name} needs a base", hint=f"name a base{way}")
+        raise OperatorError(
+            f"{op.name} needs a base", hint=f"name a base, in a recipe as `base:`{way}"
+        )
     least, most = op.models
     if models < least or (most is not None and models > most):
         allowed = f"{'exactly' if least == most else 'at least'} {spell_count(least, 'model')}"

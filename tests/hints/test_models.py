@@ -482,7 +482,7 @@ def test_a_folder_that_is_not_there(here: Path, refused: Refused) -> None:
 
 @pytest.mark.refusal("there is no file …", "a recipe that merges (tests/cli/plan/test_command.py)")
 def test_a_recipe_that_is_not_there(here: Path, refused: Refused) -> None:
-    assert "plan -o" in refused(merge, "plan.yaml", "out")
+    assert "plan MODEL MODEL -o plan.yaml" in refused(merge, "plan.yaml", "out")
 
 
 @pytest.mark.refusal("… is not a folder that simmerge-hub merge made", "a push")

@@ -297,8 +297,8 @@ def test_middles_by_hand(name: str) -> None:
         ("slerp", 3, True, "slerp merges exactly 2 models, but 3 are given", "another operator"),
         ("model_stock", 1, True, "model_stock merges at least 2 models, but 1 are given", ""),
         ("nearswap", 2, True, "nearswap merges exactly 1 model besides the base, but 2", ""),
-        ("sce", 2, False, "sce needs a base", "--base"),
-        ("arcee_fusion", 1, False, "arcee_fusion needs a base", "--base"),
+        ("sce", 2, False, "sce needs a base", "as `base:`"),
+        ("arcee_fusion", 1, False, "arcee_fusion needs a base", "as `base:`"),
         ("nuslerp", 2, False, "nuslerp needs a base", "or say origin: zero"),
     ],
 )

@@ -217,7 +217,7 @@ def test_a_layer_that_is_fed_zeros_is_averaged() -> None:
 def test_summing_needs_a_base() -> None:
     with pytest.raises(OperatorError, match="regmean needs a base") as caught:
         operators.check("regmean", {"others": "sum"}, 2, base=False)
-    assert "--base" in caught.value.hint
+    assert "as `base:`" in caught.value.hint
     assert operators.check("regmean", {"others": "sum"}, 2).space == "delta"
     assert operators.check("regmean", {}, 2, base=False).space == "weight"
 
