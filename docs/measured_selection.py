@@ -205,10 +205,10 @@ def selection_other_prompts() -> str:
             arms, ours = found["arms"], f"{kind}: "
             for label in (name.removeprefix(ours) for name in arms if name.startswith(ours)):
                 seen = [arms[f"{ours}{label}"], arms[f"own: {label}"], arms["own: linear"]]
-                cells = (cell for each in seen for cell in (_spread(each), f"{each['lost']:.0%}"))
-                rows.append((prompts, group, found["pairs"], f"`{label}`", *cells))
-    heads = ("those of the package", "lost", "own prompts", "lost", "equal Linear", "lost")
-    return table(("prompts of the package", "experts of", "pairs", "arm", *heads), rows)
+                of = f"{prompts}; experts of {group}"
+                rows.append((of, found["pairs"], f"`{label}`", *map(_spread, seen)))
+    heads = ("by these", "by own prompts", "equal Linear")
+    return table(("the package's prompts", "pairs", "arm", *heads), rows)
 
 
 def _known(gains: Mapping[str, float], label: str) -> str:
