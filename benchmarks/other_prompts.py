@@ -67,7 +67,6 @@ def main() -> None:
     found = report["package"]["two domains"]
     means = {name: each["mean"] for name, each in found["arms"].items()}
     known = {
-        "of": "pairs of specialists of a 270 M language model",
         "pairs": found["pairs"],
         "gains": {
             each.label: {whose: means[f"{whose}: {each.label}"] for whose in ("package", "own")}
@@ -179,12 +178,15 @@ def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     labels = list(pairs[0]["gains"])
     gains = np.array([[each["gains"][label] for label in labels] for each in pairs])
     means, worst = gains.mean(axis=2), gains.min(axis=2)
+    linear = labels.index(f"own: {LINEAR.label}")
     weights = resample([p["pair"][0] for p in pairs], [p["pair"][1] for p in pairs], SEED)
     return {
         "pairs": len(pairs),
         "models": len({name for each in pairs for name in each["pair"]}),
         "arms": {
-            label: spread(means[:, i], weights) | {"lost": float((worst[:, i] < LOST).mean())}
+            label: spread(means[:, i], weights)
+            | {"lost": float((worst[:, i] < LOST).mean())}
+            | {"over linear": spread(means[:, i] - means[:, linear], weights)}
             for i, label in enumerate(labels)
         },
     }

@@ -205,9 +205,10 @@ def selection_other_prompts() -> str:
             arms, ours = found["arms"], f"{kind}: "
             for label in (name.removeprefix(ours) for name in arms if name.startswith(ours)):
                 seen = [arms[f"{ours}{label}"], arms[f"own: {label}"], arms["own: linear"]]
-                of = f"{prompts}; experts of {group}"
-                rows.append((of, found["pairs"], f"`{label}`", *map(_spread, seen)))
-    heads = ("by these", "by own prompts", "equal Linear")
+                of, over = f"{prompts}; experts of {group}", seen[0]["over linear"]
+                cells = (*map(_spread, seen), _spread(over))
+                rows.append((of, found["pairs"], f"`{label}`", *cells))
+    heads = ("by these", "by own prompts", "equal Linear", "these over Linear")
     return table(("the package's prompts", "pairs", "arm", *heads), rows)
 
 

@@ -85,7 +85,7 @@ def test_the_readme_says_what_the_packaged_predictor_reaches() -> None:
         f"equal Linear {real['gains']['linear']:.2f}; on {again['pairs']} of a second build "
         f"{again['arms']['regmean(alpha=0.98, inputs=merge)']['mean']:.2f} and "
         f"{again['arms']['linear']['mean']:.2f}.",
-        f"By the package's prompts RegMean closes {by_prompts['package']:.2f}:",
+        f"By the package's prompts, for experts of two domains, {by_prompts['package']:.2f}.",
     ]
     readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
     assert [each for each in said if each not in readme] == []

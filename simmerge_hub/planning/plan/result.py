@@ -21,6 +21,10 @@ from simmerge_hub.signatures.merged.kept import Kept
 from simmerge_hub.signatures.probing.probe import PACKAGED, ProbeSet
 from simmerge_hub.units import Spread
 
+SAME_PROMPTS = (
+    "both models are fed the same prompts, which hardly tell them apart: name what the other is "
+    "good at, too, and give prompts of each"
+)
 MERGES_RECORDED = 10
 """Merges of three models and more that a plan records."""
 
@@ -88,16 +92,20 @@ class Plan:
     @property
     def decision(self) -> Decision:
         """The plan as one screen: what to do, what to expect, how sure and why."""
-        said = self._of_prompts()
+        said = self._of_prompts() if self.verdict.status == "abstained" else ""
         return summarize(self.verdict, self.tasks, self.models, coverage=self.coverage, also=said)
 
     def _of_prompts(self) -> str:
-        """What is known of the package's prompts, where nothing is predicted and a merge of two is
-        fed them; else ""."""
-        ours = all(each.source.startswith(PACKAGED) for each in self.probes.values())
-        known = prompts.read().get(self.best.label) if self.probes else None
-        told = ours and known and self.verdict.status == "abstained" and len(self.models) == 2
-        return known.says() if known and told else ""
+        """What is known of the prompts that a merge of two is fed, if they are the same ones for
+        both models, or the package's; "" if nothing."""
+        calibration, known = self.recipe.calibration, prompts.read().get(self.best.label)
+        if calibration is None or known is None or len(self.models) != 2:
+            return ""
+        fed = set(calibration.prompts.values())
+        if len(fed) == 1:
+            return SAME_PROMPTS
+        ours = all(each.source.startswith(PACKAGED) for some in fed for each in some)
+        return known.says() if ours else ""
 
     @property
     def tree(self) -> list[str]:

@@ -7,8 +7,8 @@ from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.planning.tree import Tree, join, leaf, sees_activations
 from simmerge_hub.planning.tree import at_once as merge_at_once
-from simmerge_hub.planning.tree import join, leaf, sees_activations
 from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trees.search import lean, search
 from simmerge_hub.planning.trying.decision import (
@@ -193,17 +193,19 @@ def _why_safe(safe: Choice, far: str, predictor: Predictor) -> tuple[str, ...]:
     return (
         f"{safe.label} is the safe choice: too few held-out models were as far from training "
         f"({far}), so no ranking is followed",
-        f"Its evidence: {known}{_say_of_many(used, len(safe.tree.models))}",
+        f"Its evidence: {known}{_say_of_many(used, safe.tree)}",
         SURER,
     )
 
 
-def _say_of_many(label: str, models: int) -> str:
+def _say_of_many(label: str, tree: Tree) -> str:
     """What merges of so many models reached far from training."""
-    beyond = at_once.read("far")
+    beyond, models = at_once.read("far"), len(tree.models)
     if models < 3 or label not in beyond.gains:
         return "merges of more than two were not compared there"
-    return f"on {beyond.says(models)}, it closed {beyond.expect(label, models)[0]:.2f} of the gap"
+    closed = beyond.expect(label, models)[0]
+    by = " by prompts of each one's task" if sees_activations(tree) else ""
+    return f"on {beyond.says(models)}, it closed {closed:.2f} of the gap{by}"
 
 
 def _narrow(forecast: Forecast, ask: Ask) -> dict[str, str]:

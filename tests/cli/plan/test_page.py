@@ -17,14 +17,15 @@ from simmerge_hub.cli.plan.page import screen
 from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.plan import Plan
+from simmerge_hub.planning.plan.result import SAME_PROMPTS
 from simmerge_hub.planning.tree import steps
 from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.planning.words.decision import Other
 from simmerge_hub.recipe import Recipe, Source
+from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.recipe.why import MEANINGS, Status
 from simmerge_hub.selector.predictor.measured import prompts
 from simmerge_hub.selector.predictor.ranking import Ranking
-from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.units import spell_interval
 from tests import rankings
 from tests.rankings import DECIDED, FED, LESS, MORE
@@ -71,26 +72,31 @@ def planned(
     return replace(plan, **fields)
 
 
-OURS = {"code": ProbeSet(task="code", source="simmerge-hub:code", prompts=("p",), digest="0")}
-SOME = {**OURS, "math": ProbeSet(task="math", source="org/sums", prompts=("p",), digest="1")}
+def fed(first: str, second: str) -> Calibration:
+    """What org/a and org/b are fed."""
+    given = {"org/a": first, "org/b": second}
+    return Calibration(prompts={n: (Prompts(source=s, digest=s),) for n, s in given.items()})
+
+
+CODE, MATH = "simmerge-hub:code", "simmerge-hub:math"
+TOLD = prompts.read()[FED.label].says()
 
 
 @pytest.mark.parametrize(
-    ("probes", "status", "said"), [(OURS, "abstained", True), ({}, "abstained", False),
-                                   (SOME, "abstained", False), (OURS, "calibrated", False)]
+    ("first", "second", "status", "said"),
+    [(CODE, MATH, "abstained", TOLD), (CODE, "org/sums", "abstained", ""),
+     ("org/strings", "org/sums", "abstained", ""), (CODE, CODE, "abstained", SAME_PROMPTS),
+     ("org/sums", "org/sums", "abstained", SAME_PROMPTS), (CODE, MATH, "calibrated", "")],
 )  # fmt: skip
-def test_far_from_training_it_says_what_the_package_s_prompts_gave(
-    probes: dict[str, ProbeSet], status: Status, said: bool
+def test_far_from_training_it_says_what_the_prompts_of_a_merge_are_worth(
+    first: str, second: str, status: Status, said: str
 ) -> None:
-    """Prompts like those that each model was taught did better: which they are counts."""
-    plan = planned(ranking("code", status, fed=0.6, linear=0.5), probes=probes)
-    known = prompts.read()[FED.label]
+    """Those of each one's task did better than the package's, and the same for both as nothing."""
+    plan = planned(ranking("code", status, fed=0.6, linear=0.5))
+    bare = plan.decision.why
+    plan = replace(plan, recipe=replace(plan.recipe, calibration=fed(first, second)))
     assert plan.best.label == FED.label
-    assert plan.decision.why.endswith(f"; {known.says()}") is said
-    shown = (
-        f"closed {known.package:.2f} on {known.pairs} such pairs, by prompts like those that each"
-    )
-    assert f"{shown} was taught {known.own:.2f} " in known.says()
+    assert plan.decision.why == "; ".join(filter(None, (bare, said)))
 
 
 BOTH = (ranking("code", ties=0.6, scaled=0.4), ranking("math", ties=0.1, scaled=0.5))

@@ -14,7 +14,7 @@ PROMPTS = Path(__file__).parent / "prompts.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByPrompts:
-    """Mean shares of the gap that an arm closed over both tasks of a pair.
+    """Mean shares of the gap that an arm closed over both tasks of a pair of two domains.
 
     Args:
         pairs: how many.
@@ -30,8 +30,8 @@ class ByPrompts:
         """Both in words."""
         return (
             f"the prompts are the package's: by these it closed {self.package:.2f} on "
-            f"{self.pairs} such pairs, by prompts like those that each was taught {self.own:.2f} "
-            "(--probes TASK=FILE)"
+            f"{self.pairs} such pairs of two domains, by prompts like those that each was taught "
+            f"{self.own:.2f}"
         )
 
 
