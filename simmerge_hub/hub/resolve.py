@@ -32,7 +32,7 @@ from simmerge_hub.hub.reference import ModelRef, resolve_files
 from simmerge_hub.hub.weight_files import CONFIGS, Kind, find_weights, incomplete, naming
 
 __all__ = [
-    "Checkpoint", "FileEntry", "ModelRef", "Piece", "Target", "front_matter", "resolve",
+    "Checkpoint", "FileEntry", "ModelRef", "Piece", "TargetParameter", "front_matter", "resolve",
     "resolve_files",
 ]  # fmt: skip
 
@@ -57,7 +57,7 @@ class Piece(NamedTuple):
     at: int = 0
 
 
-class Target(NamedTuple):
+class TargetParameter(NamedTuple):
     """What an adapter's module changes: a parameter of the model, and where its base stores that.
 
     `experts` is how many matrices a stacked parameter has, 0 for a plain matrix; `turned` says that
@@ -96,7 +96,7 @@ class Checkpoint:
     pickles: tuple[str, ...] = ()
     converted: Location | None = None
     naming: str = ""
-    targets: Mapping[str, Target] = field(default_factory=dict, repr=False)
+    targets: Mapping[str, TargetParameter] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.utils import tqdm
 
+from simmerge_hub.documents import LARGEST_JSON, DocumentError, read_json
 from simmerge_hub.errors import HubError
 from simmerge_hub.hub.client import api, first_line, translate_answers
 from simmerge_hub.hub.files.hashes import hash_path
@@ -64,6 +65,25 @@ def read_small(location: Location, files: Mapping[str, FileEntry], name: str) ->
 def read_text(location: Location, files: Mapping[str, FileEntry], name: str) -> str:
     """The same as text."""
     return read_small(location, files, name).decode(errors="replace")
+
+
+def read_stated(location: Location, files: Mapping[str, FileEntry], name: str) -> Any:
+    """The value of a JSON file that a model may do without; None where there is none, or none that
+    can be read; raises as `local_file`."""
+    if name not in files or files[name].size > LARGEST_JSON:
+        return None
+    try:
+        return read_json(local_file(location, name).read_bytes())
+    except DocumentError:
+        return None
+
+
+def read_stated_object(
+    location: Location, files: Mapping[str, FileEntry], name: str
+) -> dict[str, Any]:
+    """The same of an object; {} of anything else."""
+    value = read_stated(location, files, name)
+    return value if isinstance(value, dict) else {}
 
 
 _downloaded: set[Path] = set()

@@ -5,7 +5,6 @@ Knows files and memory; nothing of what is run.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from torch.nn import Parameter
 from simmerge_hub.errors import ProbeError, SignatureError, SimmergeError
 from simmerge_hub.hub.assembly import assemble
 from simmerge_hub.hub.client import first_line
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import local_file, read_stated_object
 from simmerge_hub.hub.resolve import TOKENIZER_FILES, Checkpoint
 from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers
@@ -209,7 +208,7 @@ def _load_whole(
 
 def _is_untied(whole: Checkpoint) -> bool:
     """Whether a head that its files tie to the embedding is one of its own: adapters part them."""
-    stated = json.loads(local_file(whole.location, "config.json").read_bytes())
+    stated = read_stated_object(whole.location, whole.files, "config.json")
     return whole.config.get(TIED) is False and stated.get(TIED) is not False
 
 

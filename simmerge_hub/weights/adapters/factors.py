@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
+from simmerge_hub.hub.resolve import Checkpoint, Piece, TargetParameter
 from simmerge_hub.weights.adapters.kinds import (
     LORA,
     MAGNITUDE,
@@ -54,9 +54,9 @@ class Lora(Generic[M]):
         return f"{self.module}.weight"
 
 
-def target_of(checkpoint: Checkpoint, name: str) -> Target:
+def target_of(checkpoint: Checkpoint, name: str) -> TargetParameter:
     """What an adapter changes under this name, and where its base stores it."""
-    return checkpoint.targets.get(name, Target(parameter=name, pieces=(Piece(name),)))
+    return checkpoint.targets.get(name, TargetParameter(parameter=name, pieces=(Piece(name),)))
 
 
 def changed_tensors(checkpoint: Checkpoint) -> set[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
+from simmerge_hub.hub.resolve import Checkpoint, Piece, TargetParameter
 from simmerge_hub.weights.adapters.factors import Lora, target_of
 from simmerge_hub.weights.adapters.fit import Shapes, fit
 
@@ -75,7 +75,7 @@ def _fold_whole(tensor: Tensor, piece: Piece) -> Fold:
 
 
 def _fold_piece(
-    lora: Lora[Tensor], target: Target, piece: Piece, shapes: Shapes
+    lora: Lora[Tensor], target: TargetParameter, piece: Piece, shapes: Shapes
 ) -> tuple[str, Fold]:
     """Of a tensor that holds some of a parameter's rows, or a parameter some of its rows."""
     a, b = lora.a, lora.b
@@ -91,7 +91,7 @@ def _fold_piece(
     return piece.tensor, fold if everything else _shift(fold, piece.at, end)
 
 
-def _fold_stack(lora: Lora[Tensor], target: Target) -> tuple[str, Fold]:
+def _fold_stack(lora: Lora[Tensor], target: TargetParameter) -> tuple[str, Fold]:
     """Of a tensor [experts, out, in], or turned, of which a row is an expert."""
     import torch
 
@@ -106,7 +106,7 @@ def _fold_stack(lora: Lora[Tensor], target: Target) -> tuple[str, Fold]:
     return target.pieces[0].tensor, fold
 
 
-def _by_expert(lora: Lora[Tensor], target: Target) -> tuple[Tensor, Tensor]:
+def _by_expert(lora: Lora[Tensor], target: TargetParameter) -> tuple[Tensor, Tensor]:
     """A [experts, r, in] and B [experts, out, r], as PEFT takes them apart."""
     a = lora.a.reshape(target.experts, -1, lora.a.shape[1])
     b = lora.b.reshape(lora.b.shape[0], -1, target.experts).permute(2, 0, 1)

@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from simmerge_hub.documents import DocumentError, read_json_object
-from simmerge_hub.hub.files.cached import read_text
+from simmerge_hub.hub.files.cached import read_stated_object
 from simmerge_hub.hub.files.formats import CONFIG_KEYS
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.layers import LAYER_COUNTS, layer_of
@@ -79,10 +78,7 @@ def input_differences(reference: Checkpoint, model: Checkpoint) -> list[str]:
 
 def _read_prepared(model: Checkpoint, name: str) -> dict[str, Any]:
     """What a file of a model says of its inputs; {} if there is none, or none that can be read."""
-    try:
-        stated = read_json_object(read_text(model.location, model.files, name))
-    except DocumentError:
-        return {}
+    stated = read_stated_object(model.location, model.files, name)
     return {key: value for key, value in stated.items() if not NAMING.fullmatch(key)}
 
 

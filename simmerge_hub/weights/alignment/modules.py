@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.digest import file_sha256
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_stated
 from simmerge_hub.hub.resolve import Checkpoint
 
 MODULES = "modules.json"
@@ -22,8 +21,6 @@ VERSIONS = "__version__"
 FOLDER = re.compile(r"\d+_\w+")
 """What sentence-transformers calls the folder of a module."""
 PARAMETERS = (".safetensors", ".bin")
-LARGEST_LIST = 1_000_000
-"""Bytes of modules.json, and of other settings that are read."""
 SETTING_SHOWN = 40
 """Characters of a setting that a note shows."""
 
@@ -108,14 +105,9 @@ def _describe(first: Checkpoint, other: Checkpoint, name: str) -> str:
 def _settings(model: Checkpoint, name: str) -> Any:
     """What a JSON file says, without versions of libraries and what is null, which is as if it were
     not stated; None if it is none or not there."""
-    if name not in model.files or not name.endswith(".json"):
+    if not name.endswith(".json"):
         return None
-    if model.files[name].size > LARGEST_LIST:
-        return None
-    try:
-        read = read_json(local_file(model.location, name).read_bytes())
-    except (DocumentError, ValueError, RecursionError):
-        return None
+    read = read_stated(model.location, model.files, name)
     if not isinstance(read, dict):
         return read
     return {k: v for k, v in read.items() if k != VERSIONS and v is not None}
@@ -135,12 +127,7 @@ def _module_files(model: Checkpoint) -> Iterator[str]:
 
 def _list_folders(model: Checkpoint) -> Iterator[str]:
     """The folders that modules.json names; none where it cannot be read."""
-    if model.files[MODULES].size > LARGEST_LIST:
-        return
-    try:
-        entries = read_json(local_file(model.location, MODULES).read_bytes())
-    except (DocumentError, ValueError, RecursionError):
-        return
+    entries = read_stated(model.location, model.files, MODULES)
     for entry in entries if isinstance(entries, list) else ():
         path = entry.get("path") if isinstance(entry, dict) else None
         if isinstance(path, str) and FOLDER.fullmatch(path):

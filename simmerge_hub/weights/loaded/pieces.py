@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
+from simmerge_hub.hub.resolve import Checkpoint, Piece, TargetParameter
 from simmerge_hub.weights.adapters import unfoldable_error
 from simmerge_hub.weights.loaded.apart import rows_of_one
 from simmerge_hub.weights.loaded.names import expert_number
@@ -28,7 +28,7 @@ def find_target(
     adapter: Checkpoint,
     base: Checkpoint,
     name: str,
-) -> Target:
+) -> TargetParameter:
     """What an adapter changes under `name`, a parameter of the model or a module with layers.
 
     Raises:
@@ -42,9 +42,9 @@ def find_target(
     turned = bool(experts) and getattr(model.get_submodule(module), "is_transposed", False)
     origin = origins.get(parameter)
     if origin is None:
-        return Target(parameter, (Piece(parameter),), experts, turned, named)
+        return TargetParameter(parameter, (Piece(parameter),), experts, turned, named)
     if origin.converter is None:
-        return Target(parameter, (Piece(origin.stored[0][0]),), experts, turned, named)
+        return TargetParameter(parameter, (Piece(origin.stored[0][0]),), experts, turned, named)
     pieces = () if turned else _find_pieces(model, origin, base, parameter, experts)
     if not pieces:
         raise unfoldable_error(
@@ -52,7 +52,7 @@ def find_target(
             f"changes {parameter}, which is no matter of rows of {origin.stored[0][0]}, as it is "
             f"stored in {base.name}",
         )
-    return Target(parameter, pieces, experts, named=named)
+    return TargetParameter(parameter, pieces, experts, named=named)
 
 
 def _find_adapted(model: PreTrainedModel, adapter: Checkpoint, name: str) -> str | None:

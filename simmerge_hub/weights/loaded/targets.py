@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError
-from simmerge_hub.hub.resolve import Checkpoint, Piece, Target
+from simmerge_hub.hub.resolve import Checkpoint, Piece, TargetParameter
 from simmerge_hub.weights.adapters import (
     changed_tensors,
     check_kind,
@@ -65,7 +65,7 @@ def aim(
         found = {name: _find_parameter(model, name) for name in names}
         own = {n: find_target(model, origins, adapter, base, p) for n, p in found.items()}
         if not adapter.config.get("target_parameters"):
-            own = {n: t for n, t in own.items() if t != Target(n, (Piece(n),))}
+            own = {n: t for n, t in own.items() if t != TargetParameter(n, (Piece(n),))}
         return _turn_squares(replace(adapter, targets=own) if own else adapter, base)
 
     return [aim_one(*each) for each in zip(adapters, changed, strict=True)], base, notes

@@ -4,19 +4,18 @@ Chat models that were trained on a plain base share an end token and a template 
 not have. Where all merged models that bring a tokenizer agree, theirs is the merge's.
 """
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_stated_object, read_text
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.tokens.tokenizers import TOKENIZER, TOKENIZER_CONFIG
 
 SPECIAL_TOKENS = "special_tokens_map.json"
 TEMPLATE = "chat_template.jinja"
-LARGEST_TEXT = 10_000_000
-"""Bytes of a template or a config that are read."""
+TEMPLATES = re.compile(rf"{re.escape(TEMPLATE)}|additional_chat_templates/([^/]+)\.jinja")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,7 @@ def read_speech(model: Checkpoint) -> Speech | None:
     """What a model's tokenizer files say; None if it has none."""
     if not model.tokenizer_files:
         return None
-    config = _read_object(model, TOKENIZER_CONFIG)
+    config = read_stated_object(model.location, model.files, TOKENIZER_CONFIG)
     return Speech(end=_end_token(model, config), templates=_templates(model, config))
 
 
@@ -65,7 +64,7 @@ def choose_speaker(
 def end_token_id(model: Checkpoint) -> int | None:
     """The number of the token that ends an answer, as a model's tokenizer.json has it."""
     speech = read_speech(model)
-    data = _read_object(model, TOKENIZER, limit=10 * LARGEST_TEXT)
+    data = read_stated_object(model.location, model.files, TOKENIZER)
     added = data.get("added_tokens")
     vocabulary = data["model"].get("vocab") if isinstance(data.get("model"), dict) else None
     for entry in added if isinstance(added, list) else ():
@@ -105,42 +104,34 @@ def _explain_difference(spoken: Mapping[str, Speech]) -> str:
 def _end_token(model: Checkpoint, config: Mapping[str, Any]) -> str:
     """As transformers reads it: what special_tokens_map.json says counts more than the config, and
     is passed over where the config lists added tokens."""
-    mapped = {} if "added_tokens_decoder" in config else _read_object(model, SPECIAL_TOKENS)
+    passed = "added_tokens_decoder" in config
+    mapped = {} if passed else read_stated_object(model.location, model.files, SPECIAL_TOKENS)
     return _token(mapped.get("eos_token", config.get("eos_token")))
 
 
 def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:
+    """As transformers reads them: where there are files of templates, those of the config are
+    passed over."""
+    where = (model.location, model.files)
+    templates = {
+        match[1] or "": read_text(*where, file).replace("\r\n", "\n")
+        for file in model.files
+        if (match := TEMPLATES.fullmatch(file))
+    }
+    if templates:
+        return templates
     stated = config.get("chat_template")
-    templates: dict[str, str] = {"": stated} if isinstance(stated, str) else {}
+    templates = {"": stated} if isinstance(stated, str) else {}
     for entry in stated if isinstance(stated, list) else ():
         if isinstance(entry, dict):
             name = str(entry.get("name"))
             templates["" if name == "default" else name] = str(entry.get("template"))
-    if isinstance(text := _read_object(model, "chat_template.json").get("chat_template"), str):
-        templates[""] = text
-    for file in model.files:
-        folder, _, name = file.rpartition("/")
-        if file == TEMPLATE:
-            templates[""] = _read_text(model, file, LARGEST_TEXT)
-        elif folder == "additional_chat_templates" and name.endswith(".jinja"):
-            templates[name.removesuffix(".jinja")] = _read_text(model, file, LARGEST_TEXT)
+    of_processor = read_stated_object(*where, "chat_template.json").get("chat_template")
+    if isinstance(of_processor, str):
+        templates[""] = of_processor
     return templates
 
 
 def _token(stated: Any) -> str:
     token = stated.get("content") if isinstance(stated, dict) else stated
     return token if isinstance(token, str) else ""
-
-
-def _read_object(model: Checkpoint, name: str, limit: int = LARGEST_TEXT) -> dict[str, Any]:
-    try:
-        value = json.loads(_read_text(model, name, limit) or "null")
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {}
-
-
-def _read_text(model: Checkpoint, name: str, limit: int) -> str:
-    if name not in model.files or model.files[name].size > limit:
-        return ""
-    return local_file(model.location, name).read_text(encoding="utf-8", errors="replace")

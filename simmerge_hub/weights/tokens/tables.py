@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.digest import file_sha256
-from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.cached import read_stated_object, read_text
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.tokens.tokenizers import (
     TOKENIZER,
@@ -31,8 +30,6 @@ COUNTED = re.compile(r"(.+) \d+\s*")
 """A line of a list as fairseq writes it; no token of a WordPiece list has a blank in it."""
 FIRST_COUNTED = 4
 """The id of its first token: <s>, <pad>, </s> and <unk> are not in it."""
-LARGEST_TABLE = 100_000_000
-"""Bytes of a file that is read."""
 
 
 def refuse_other_tokens(models: Sequence[Checkpoint], rows: int | None) -> None:
@@ -112,14 +109,15 @@ def _read_table(model: Checkpoint, rows: int | None) -> dict[int, str]:
 
 
 def _read_pairs(model: Checkpoint) -> Iterator[tuple[str, int]]:
-    lines = _read(model, LIST).decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
+    where = (model.location, model.files)
+    lines = read_text(*where, LIST).replace("\r\n", "\n").split("\n")
     if counted := _read_counted(lines):
         yield from counted
     else:
         yield from ((token, number) for number, token in enumerate(lines) if token)
     for name in ("vocab.json", ADDED):
-        yield from ((t, n) for t, n in _read_object(model, name).items() if type(n) is int)
-    decoder = _read_object(model, TOKENIZER_CONFIG).get("added_tokens_decoder")
+        yield from ((t, n) for t, n in read_stated_object(*where, name).items() if type(n) is int)
+    decoder = read_stated_object(*where, TOKENIZER_CONFIG).get("added_tokens_decoder")
     for number, entry in decoder.items() if isinstance(decoder, dict) else ():
         token = entry.get("content") if isinstance(entry, dict) else None
         if isinstance(token, str) and number.isdecimal():
@@ -132,17 +130,3 @@ def _read_counted(lines: Sequence[str]) -> list[tuple[str, int]]:
     if not all(words):
         return []
     return [(word[1], number) for number, word in enumerate(words, FIRST_COUNTED) if word]
-
-
-def _read_object(model: Checkpoint, name: str) -> dict[str, object]:
-    try:
-        value = read_json(_read(model, name) or b"null", largest=LARGEST_TABLE)
-    except DocumentError:
-        value = None
-    return value if isinstance(value, dict) else {}
-
-
-def _read(model: Checkpoint, name: str) -> bytes:
-    if name not in model.files or model.files[name].size > LARGEST_TABLE:
-        return b""
-    return local_file(model.location, name).read_bytes()

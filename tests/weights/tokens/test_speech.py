@@ -8,7 +8,12 @@ import pytest
 from transformers import AutoTokenizer
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.weights.tokens.speech import choose_speaker, end_token_id, read_speech
+from simmerge_hub.weights.tokens.speech import (
+    TEMPLATE,
+    choose_speaker,
+    end_token_id,
+    read_speech,
+)
 from tests import nano
 
 END = {"content": "<end>", "special": True}
@@ -44,6 +49,36 @@ def test_the_token_that_ends_an_answer(mapped: Any, config: dict[str, Any], tmp_
     assert speech is not None
     assert (speech.end, end_token_id(model)) == (tokenizer.eos_token, tokenizer.eos_token_id)
     assert speech.end in ("<end>", "w7")
+
+
+NAMES = [{"name": name, "template": "{{ 3 }}"} for name in ("default", "rag")]
+
+
+@pytest.mark.parametrize(
+    ("files", "config", "wanted"),
+    [
+        ([], "{{ 3 }}", {"": "{{ 3 }}"}),
+        ([], NAMES, {"": "{{ 3 }}", "rag": "{{ 3 }}"}),
+        ([TEMPLATE], "{{ 3 }}", {"": "{{ 1 }}"}),
+        ([TEMPLATE], NAMES, {"": "{{ 1 }}"}),
+        (["additional_chat_templates/tool_use.jinja"], NAMES, {"tool_use": "{{ 1 }}"}),
+        (
+            [TEMPLATE, "additional_chat_templates/rag.jinja"],
+            "{{ 3 }}",
+            {"": "{{ 1 }}", "rag": "{{ 1 }}"},
+        ),
+    ],
+)
+def test_chat_templates(files: list[str], config: Any, wanted: object, tmp_path: Path) -> None:
+    chat(tmp_path, chat_template=config)
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"{{ 1 }}")
+    template = AutoTokenizer.from_pretrained(tmp_path).chat_template
+    read = template if isinstance(template, dict) else {"": template}
+    assert {"" if name == "default" else name: text for name, text in read.items()} == wanted
+    speech = read_speech(resolve(str(tmp_path)))
+    assert speech is not None and speech.templates == wanted
 
 
 def test_a_base_that_lays_out_chats_speaks_for_models_that_do_not(tmp_path: Path) -> None:
