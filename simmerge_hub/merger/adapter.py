@@ -1,5 +1,6 @@
 """A recipe with `output: adapter`: LoRA adapters of one base merged into one adapter."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -84,7 +85,11 @@ def write_merged_adapter(
             size=written.size,
             seconds=perf_counter() - began,
             versions=versions(),
-            notes=(*_rank_notes(written), *(_activation_notes(known, modules) if known else ())),
+            notes=(
+                *_whole_notes(merge),
+                *_rank_notes(written),
+                *(_activation_notes(known, modules) if known else ()),
+            ),
         )
         texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
         for name, content in texts.items():
@@ -126,6 +131,19 @@ def _match(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> AdapterMerg
         rank=recipe.rank,
         dtype=recipe.dtype or None,
         base=checkpoints[recipe.base.name] if recipe.base else None,
+    )
+
+
+def _whole_notes(merge: AdapterMerge) -> tuple[str, ...]:
+    """That tensors stored whole are a mean, where deltas are not."""
+    total = sum(merge.weights or (1.0,))
+    averaged = [tensor.name for tensor in merge.whole if tensor.weights is not None]
+    if not averaged or math.isclose(total, 1.0, rel_tol=1e-6):
+        return ()
+    more = f" and {len(averaged) - 1} more" if averaged[1:] else ""
+    return (
+        f"{averaged[0]}{more}, which the adapters bring whole: a mean, while the weights of their "
+        f"deltas sum to {total:g}; without `output: adapter` what each changes in it is added too",
     )
 
 

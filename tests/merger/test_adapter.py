@@ -17,6 +17,7 @@ from simmerge_hub.weights.lora.factors import Factors
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
 from tests import nano
 
+NORM = "base_model.model.model.norm.weight"
 AT = "base_model.model.model.layers.0.self_attn.q_proj"
 
 
@@ -68,6 +69,38 @@ def test_the_mean_of_two_deltas(family: Path) -> None:
     with torch.no_grad():
         weight += deltas[2]
     torch.testing.assert_close(with_adapter, merged(ids).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"scale": 0.5}, ()),
+        (
+            {"scale": 1.0},
+            (
+                "base_model.model.model.norm.weight, which the adapters bring whole: a mean, while "
+                "the weights of their deltas sum to 2; without `output: adapter` what each changes "
+                "in it is added too",
+            ),
+        ),
+    ],
+)
+def test_a_mean_beside_a_sum_of_deltas(
+    family: Path, parameters: dict[str, float], said: tuple[str, ...]
+) -> None:
+    for value, name in ((1.0, "one"), (3.0, "two")):
+        factors = nano.load(family / name) | {NORM: torch.full((nano.WIDTH,), value)}
+        nano.lora(
+            family / name,
+            factors,
+            base=str(family / "base"),
+            target_modules=["model.layers.0.self_attn.q_proj"],
+            modules_to_save=["norm"],
+        )
+    step = {"operator": "task_arithmetic", "models": ["one", "two"], "parameters": parameters}
+    report = merge(recipe(family, steps=[step]), family / "out")
+    assert nano.load(family / "out")[NORM].tolist() == [2.0] * nano.WIDTH
+    assert report.notes == said
 
 
 def test_the_recipe_beside_it_does_it_again(family: Path) -> None:
