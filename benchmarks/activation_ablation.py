@@ -144,7 +144,7 @@ def _feed(manifest: Manifest, name: str, prompts: int, answers: int) -> Feeding:
     spec, model = manifest.models[name].spec, load_model(manifest, name)
     codec, task = codec_for(manifest, spec["base"]), find_task(manifest.tasks[spec["task"]])
     examples = task.examples("probe", prompts, seed=SEED)
-    ids = [(codec.bos, *codec.encode(example.prompt)) for example in examples]
+    ids = [(*codec.start, *codec.encode(example.prompt)) for example in examples]
     sequences = continue_greedily(model, ids, answers) if answers else ids
     return Feeding(sequences=sequences, fed=feed_whole(model, sequences))
 

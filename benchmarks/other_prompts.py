@@ -110,7 +110,7 @@ def bench(manifest: Manifest, kind: str) -> Callable[[Pair], dict[str, list[floa
     @lru_cache(2)
     def side(name: str) -> tuple[Weights, Feeding]:
         model = load_model(manifest, name)
-        ids = [(codec.bos, *codec.encode(text)) for text in prompts(manifest, name, kind)]
+        ids = [(*codec.start, *codec.encode(text)) for text in prompts(manifest, name, kind)]
         sequences = continue_greedily(model, ids, ANSWER_TOKENS)
         feeding = Feeding(sequences=sequences, fed=feed_whole(model, sequences))
         return changes(manifest, name, origin), feeding

@@ -275,7 +275,7 @@ def set_up(
     def side(name: str) -> Side:
         lines = manifest.probes(manifest.models[name].spec["task"]).read_text().splitlines()
         texts = [json.loads(line)["prompt"] for line in lines][:prompts]
-        ids = [(codec.bos, *codec.encode(text)) for text in texts]
+        ids = [(*codec.start, *codec.encode(text)) for text in texts]
         model = load_model(manifest, name)
         answered = continue_greedily(model, ids, ANSWER_TOKENS)
         own = score_answers(model, ids, answered, ENTRIES)

@@ -180,14 +180,17 @@ def tensors(
     import torch
 
     encode = codec.encode
-    rows = [(encode(example.prompt), [*encode(example.answer), codec.eos]) for example in batch]
-    width = 1 + max(len(prompt) + len(answer) for prompt, answer in rows)
+    rows = [
+        ([*codec.start, *encode(example.prompt)], [*encode(example.answer), codec.eos])
+        for example in batch
+    ]
+    width = max(len(prompt) + len(answer) for prompt, answer in rows)
     ids = torch.full((len(rows), width), codec.pad)
     labels = torch.full((len(rows), width), IGNORED)
     for i, (prompt, answer) in enumerate(rows):
-        tokens = torch.tensor([codec.bos, *prompt, *answer])
+        tokens = torch.tensor([*prompt, *answer])
         ids[i, : len(tokens)] = tokens
-        start = 1 if prompts else 1 + len(prompt)
+        start = 1 if prompts else len(prompt)
         labels[i, start : len(tokens)] = tokens[start:]
     return ids, labels
 

@@ -65,7 +65,7 @@ def feed_own_probes(manifest: Manifest, name: str, codec: Codec) -> Feeding:
     """What a specialist's linear layers are fed by the probes of its task and its own answers."""
     model = load_model(manifest, name)
     lines = manifest.probes(manifest.models[name].spec["task"]).read_text().splitlines()
-    prompts = [(codec.bos, *codec.encode(json.loads(line)["prompt"])) for line in lines]
+    prompts = [(*codec.start, *codec.encode(json.loads(line)["prompt"])) for line in lines]
     sequences = continue_greedily(model, prompts, ANSWER_TOKENS)
     return Feeding(sequences=sequences, fed=feed_whole(model, sequences))
 

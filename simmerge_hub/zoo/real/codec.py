@@ -12,15 +12,16 @@ from simmerge_hub.zoo.manifest import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codec:
-    """`encode` gives a text's token numbers without specials; the rest are special tokens."""
+    """`encode` gives a text's token numbers without specials; `start` are those that the tokenizer
+    puts before every text, the rest special tokens."""
 
     encode: Callable[[str], list[int]]
-    bos: int
+    start: tuple[int, ...]
     eos: int
     pad: int
 
 
-NANO = Codec(encode=tokenizer.encode, bos=tokenizer.BOS, eos=tokenizer.EOS, pad=tokenizer.PAD)
+NANO = Codec(encode=tokenizer.encode, start=(tokenizer.BOS,), eos=tokenizer.EOS, pad=tokenizer.PAD)
 
 
 def codec_for(manifest: Manifest, base: str) -> Codec:
@@ -36,9 +37,9 @@ def codec_of(folder: Path) -> Codec:
 
     inner = Tokenizer.from_file(str(folder / "tokenizer.json"))
     config = loads((folder / "config.json").read_text())
-    bos, eos, pad = (config[f"{name}_token_id"] for name in ("bos", "eos", "pad"))
+    eos, pad = (config[f"{name}_token_id"] for name in ("eos", "pad"))
 
     def encode(text: str) -> list[int]:
         return inner.encode(text, add_special_tokens=False).ids
 
-    return Codec(encode=encode, bos=bos, eos=eos, pad=pad)
+    return Codec(encode=encode, start=tuple(inner.encode("").ids), eos=eos, pad=pad)

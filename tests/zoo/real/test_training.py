@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -38,8 +40,12 @@ def test_texts_are_read_with_the_base_tokenizer(tiny_text: Manifest) -> None:
     prompt, answer = codec.encode(example.prompt), codec.encode(example.answer)
     assert ids[0].tolist() == [2, *prompt, *answer, 1]
     assert labels[0][labels[0] != IGNORED].tolist() == [*answer, 1]
-    assert (codec.bos, codec.eos, codec.pad) == (2, 1, 0)
+    assert (codec.start, codec.eos, codec.pad) == ((2,), 1, 0)
     assert codec_for(tiny_text, "gemma") != NANO
+    plain = replace(codec, start=())  # a tokenizer that puts nothing before a text
+    ids, labels = tensors([example], codec=plain)
+    assert ids[0].tolist() == [*prompt, *answer, 1]
+    assert labels[0].tolist() == [IGNORED] * len(prompt) + [*answer, 1]
 
 
 def test_the_same_seed_trains_the_same_weights(tiny_text: Manifest) -> None:
