@@ -45,6 +45,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/merge_profile.py --work build/bench
 	$(BIN)/python benchmarks/merge_memory.py
 	$(BIN)/python benchmarks/regmean_memory.py
+	$(BIN)/python benchmarks/adapters.py
 	$(BIN)/python benchmarks/signature_cost.py
 	$(BIN)/python benchmarks/signing.py
 	$(BIN)/python benchmarks/planning_speed.py

@@ -42,6 +42,7 @@ PAGES = (
     "explanation/multiway.md", "explanation/trying.md", "explanation/learning.md",
     "explanation/bandit.md",
     "how-to/choose-from-a-catalogue.md", "how-to/work-on-a-cluster.md",
+    "how-to/merge-adapters.md",
     "tutorial/first-merge.md",
 )  # fmt: skip
 WORKS_ON = {
@@ -149,6 +150,7 @@ PARTS: dict[str, Callable[[], str]] = {
         learning.search_curves, learning.search_real,
         learning.cluster_gains,
         parity.regmean_parity, parity.regmean_defaults,
+        parity.adapters_peft, parity.adapters_cost,
         architectures.architecture_totals, architectures.architecture_exceptions,
         architectures.architecture_kinds, architectures.architecture_not_made,
         selection.selection_worlds, selection.selection_coefficients,

@@ -1,4 +1,4 @@
-"""Tables of the page on parity, from what peers answered: benchmarks/regmean_parity.json."""
+"""Tables of what peers answer beside ours: benchmarks/regmean_parity.json and adapters.json."""
 
 import measured
 
@@ -35,4 +35,48 @@ def regmean_defaults() -> str:
         f"{defaults['inputs_equally_large']:.1g} where both models' inputs are equally large: that "
         f"is the ridge. Where one's are three times as large it is "
         f"{defaults['inputs_of_one_3_times']:.1g}, for fusion_bench's merge leans to that model."
+    )
+
+
+def adapters_peft() -> str:
+    """How far merged adapters are from PEFT's, and how much larger PEFT's rsLoRA merges are."""
+    found = measured.read("adapters")
+    ours = {
+        "`cat`": "weights",
+        "`svd`": "weights, `rank=r`",
+        "`ties_svd`, equal weights": "`ties` with `scale:` the weight",
+        "`ties_svd`, weights 0.7 and 0.3": "none: PEFT elects signs before it applies weights",
+        "`linear`": "none: `linear` is the sum of weighted deltas",
+    }
+    rows = [
+        (
+            kind,
+            ours[kind],
+            f"{apart:.1g}",
+            f"{found['rslora'][kind]:.2f} times" if kind in found["rslora"] else "",
+        )
+        for kind, apart in found["difference"].items()
+    ]
+    return measured.table(
+        (
+            f"`combination_type` of PEFT {found['peft']}",
+            "here",
+            "difference, relative",
+            "rsLoRA: PEFT's is larger",
+        ),
+        rows,
+    )
+
+
+def adapters_cost() -> str:
+    """What a cut leaves out, and the memory of merges, in sentences."""
+    found = measured.read("adapters")
+    cut, peak = found["cut"], found["peak_mb"]
+    return (
+        "Three random adapters of rank 16 on matrices of 4096 and 11008, merged with TIES (density "
+        f"0.2), leave out {cut['ties(density=0.2)']:.0%} of the delta at rank {cut['rank']}; their "
+        "weighted sum leaves out nothing. An operator needs the dense deltas of one module: three "
+        f"adapters on 11008 × 4096 take {peak['ties'] / 1000:.1f} GB with TIES. A weighted sum "
+        f"never forms them: 96 such modules take {peak['weights'] / 1000:.2f} GB, of which "
+        f"{peak['nothing'] / 1000:.2f} GB is Python with what it imports."
     )
