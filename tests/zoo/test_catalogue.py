@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,16 @@ def test_the_real_zoo_is_as_wide_as_it_says() -> None:
     assert len({spec.rank for spec in loras}) >= 3
     assert {spec.targets for spec in loras} == {"attention", "mlp", "all"}
     assert catalogue.evaluation >= 96
+
+
+def test_the_zoo_of_another_family_is_taught_as_the_real_zoo_was() -> None:
+    real, other = (load_catalogue(RECIPES / f"zoo-{name}.yaml") for name in ("real", "smollm"))
+    assert list(other.specialists) == list(real.specialists)[: len(other.specialists)]
+    for name, spec in other.specialists.items():
+        assert replace(spec, base="gemma-3-270m") == real.specialists[name]
+    assert (other.tasks, other.evaluation, other.keep_above) == (
+        real.tasks, real.evaluation, real.keep_above,
+    )  # fmt: skip
 
 
 TEXT = Path(__file__).with_name("real") / "tiny.yaml"
