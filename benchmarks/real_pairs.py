@@ -1,13 +1,16 @@
-"""What arms that treat both models alike reach on pairs of a real language model.
+"""What arms that treat both models alike reach on pairs of real language models.
 
     python benchmarks/real_pairs.py     # a moment
 
 Reads the outcomes of the zoo of Gemma 3 270M as far as they are measured and writes the table in
 the package that a plan rests on where no held-out pair is as far from training
 (`selector/predictor/measured/real_pairs.json`): by arm, the mean share of the gap closed over both
-tasks of a pair. And benchmarks/real_pairs.json: all arms, with intervals over models, how often
-each loses a skill, and the oracle; the same of a second build of the zoo, of which nothing is in
-the package (`again`), with the arm that the package's table says is safe there (`taken`).
+tasks of a pair. Beside it, what such a plan quotes of another family (`another_family.json`).
+
+And benchmarks/real_pairs.json: all arms, with intervals over models, how often each loses a skill,
+and the oracle; the same of zoos by which nothing was chosen, with the arm that the package's table
+says is safe there (`taken`): a second build of the first (`again`), and specialists of another
+family's model, SmolLM2 135M (`family`).
 """
 
 import json
@@ -18,7 +21,7 @@ import numpy as np
 from selection import SEED, SETS, TABLES, round_all
 
 from simmerge_hub.selector.models.resampling import resample, spread
-from simmerge_hub.selector.predictor.measured.pairs import REAL_PAIRS, read
+from simmerge_hub.selector.predictor.measured.pairs import ANOTHER_FAMILY, REAL_PAIRS, read
 from simmerge_hub.selector.tables.outcomes import (
     SMALLEST_GAP,
     Outcome,
@@ -28,30 +31,35 @@ from simmerge_hub.selector.tables.outcomes import (
 )
 
 HERE = Path(__file__).parent
-ZOO, AGAIN = "zoo-real", "zoo-real-2"
+ZOOS = {"first": "zoo-real", "again": "zoo-real-2", "family": "zoo-smollm"}
 LOST = 0.5
 """Of less than this share of its gap a skill counts as lost."""
 
 
 def main() -> None:
-    """Write both tables."""
-    outcomes = load_outcomes(TABLES / f"{ZOO}.jsonl.gz")
-    (parameters,) = outcomes.provenance["parameters"].values()
-    first, second = judge(outcomes), judge(load_outcomes(TABLES / f"{AGAIN}.jsonl.gz"))
-    alike = [
-        arm.label for arm in SETS["all"] if arm == arm.swapped() and arm.label in first["arms"]
-    ]
-    package = {
-        "of": "pairs of specialists of a 270 M language model",
-        "origin": f"recipes/outcomes/{ZOO}.jsonl.gz, exams of 96 prompts, mean over both tasks",
-        "parameters": parameters,
-        "pairs": first["pairs"],
-        "gains": {label: first["arms"][label]["mean"] for label in alike},
-    }
-    write(REAL_PAIRS, package)
+    """Write the tables."""
+    zoos = {key: load_outcomes(TABLES / f"{name}.jsonl.gz") for key, name in ZOOS.items()}
+    found = {key: judge(outcomes) for key, outcomes in zoos.items()}
+    for path, key, model in (
+        (REAL_PAIRS, "first", "a 270 M language model"),
+        (ANOTHER_FAMILY, "family", "a 135 M language model of another family"),
+    ):
+        (parameters,) = zoos[key].provenance["parameters"].values()
+        arms = found[key]["arms"]
+        alike = [arm.label for arm in SETS["all"] if arm == arm.swapped() and arm.label in arms]
+        package = {
+            "of": f"pairs of specialists of {model}",
+            "origin": f"recipes/outcomes/{ZOOS[key]}.jsonl.gz, exams of 96 prompts, mean over both "
+            "tasks",
+            "parameters": parameters,
+            "pairs": found[key]["pairs"],
+            "gains": {label: arms[label]["mean"] for label in alike},
+        }
+        write(path, package)
     safe = read()
     taken = {name: safe.best([arm.label for arm in SETS[name]]) for name in ("all", "weights")}
-    write(HERE / "real_pairs.json", first | {"again": second | {"taken": taken}})
+    unseen = {key: found[key] | {"taken": taken} for key in ("again", "family")}
+    write(HERE / "real_pairs.json", found["first"] | unseen)
 
 
 def judge(outcomes: Outcomes) -> dict[str, Any]:

@@ -158,6 +158,7 @@ PARTS: dict[str, Callable[[], str]] = {
         selection.selection_regimes, selection.selection_ablations, selection.selection_unseen,
         selection.selection_operators, selection.selection_coverage, selection.selection_experts,
         selection.selection_tokens, selection.selection_real, selection.selection_real_again,
+        selection.selection_real_family,
         selection.selection_leaning, selection.selection_other_prompts,
         selection.selection_belief,
         selection.activations, selection.activation_ablation, selection.off_probes,

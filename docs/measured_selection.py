@@ -170,17 +170,36 @@ def selection_real() -> str:
 
 
 def selection_real_again() -> str:
-    """The arms that the package takes far from training, on pairs that nothing was taken from."""
-    again = read("real_pairs")["again"]
-    rows = []
-    for name, label in again["taken"].items():
+    """The arms that the package takes far from training, on a second build of the zoo."""
+    return _taken("again")
+
+
+def selection_real_family() -> str:
+    """The same on specialists of another family's model."""
+    return _taken("family")
+
+
+def _taken(key: str) -> str:
+    """The arms that are taken far from training, on pairs that nothing was taken from."""
+    unseen = read("real_pairs")[key]
+    arms, rows = unseen["arms"], []
+    for name, label in unseen["taken"].items():
         known = {arm.label for arm in (*ARMS, *(FED_ARMS if name == "all" else ()))}
-        best = max(known & again["arms"].keys(), key=lambda each: again["arms"][each]["mean"])
-        arms = again["arms"]
+        best = max(known & arms.keys(), key=lambda each: arms[each]["mean"])
+        lost = [f"{arms[each]['lost']:.0%}" for each in (label, best)]
         rows.append(
-            (NAMES[name], f"`{label}`", _spread(arms[label]), f"`{best}`", _spread(arms[best]))
+            (
+                NAMES[name],
+                f"`{label}`",
+                _spread(arms[label]),
+                lost[0],
+                f"`{best}`",
+                _spread(arms[best]),
+                lost[1],
+            )
         )
-    return table(("arms", "taken", "it closes", "best fixed in hindsight", "it closes"), rows)
+    heads = "arms", "taken", "it closes", "a skill is lost", "best fixed in hindsight"
+    return table((*heads, "it closes", "lost"), rows)
 
 
 def selection_leaning() -> str:

@@ -14,7 +14,7 @@ from simmerge_hub.planning.words.decision import Decision, summarize
 from simmerge_hub.planning.words.html import decision_html
 from simmerge_hub.recipe import Recipe, dump_yaml
 from simmerge_hub.recipe.why import KEPT, Why, WhyMerge, WhyStep, WhyTask
-from simmerge_hub.selector.predictor.measured import prompts
+from simmerge_hub.selector.predictor.measured import pairs, prompts
 from simmerge_hub.selector.predictor.ranking import Contribution
 from simmerge_hub.selector.predictor.trust import Trust
 from simmerge_hub.signatures.merged.kept import Kept
@@ -92,8 +92,18 @@ class Plan:
     @property
     def decision(self) -> Decision:
         """The plan as one screen: what to do, what to expect, how sure and why."""
-        said = self._of_prompts() if self.verdict.status == "abstained" else ""
+        said = self._of_others() if self.verdict.status == "abstained" else ""
         return summarize(self.verdict, self.tasks, self.models, coverage=self.coverage, also=said)
+
+    def _of_others(self) -> str:
+        """What is known of such a merge of two by other prompts, and in another family."""
+        said, known = self._of_prompts(), pairs.read(pairs.ANOTHER_FAMILY)
+        label = self.best.label
+        if len(self.models) != 2 or said == SAME_PROMPTS or label not in known.gains:
+            return said
+        by = " by prompts of each one's task" if self.recipe.sees_activations else ""
+        family = f"on {known.pairs} {known.of} it closed {known.gains[label]:.2f}{by}"
+        return f"{said}; {family}" if said else family
 
     def _of_prompts(self) -> str:
         """What is known of the prompts that a merge of two is fed, if they are the same ones for

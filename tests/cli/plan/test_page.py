@@ -24,7 +24,7 @@ from simmerge_hub.planning.words.decision import Other
 from simmerge_hub.recipe import Recipe, Source
 from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.recipe.why import MEANINGS, Status
-from simmerge_hub.selector.predictor.measured import prompts
+from simmerge_hub.selector.predictor.measured import pairs, prompts
 from simmerge_hub.selector.predictor.ranking import Ranking
 from simmerge_hub.units import spell_interval
 from tests import rankings
@@ -80,12 +80,17 @@ def fed(first: str, second: str) -> Calibration:
 
 CODE, MATH = "simmerge-hub:code", "simmerge-hub:math"
 TOLD = prompts.read()[FED.label].says()
+ELSEWHERE = pairs.read(pairs.ANOTHER_FAMILY)
+FAMILY = (
+    f"on {ELSEWHERE.pairs} pairs of specialists of a 135 M language model of another family it "
+    f"closed {ELSEWHERE.gains[FED.label]:.2f} by prompts of each one's task"
+)
 
 
 @pytest.mark.parametrize(
     ("first", "second", "status", "said"),
-    [(CODE, MATH, "abstained", TOLD), (CODE, "org/sums", "abstained", ""),
-     ("org/strings", "org/sums", "abstained", ""), (CODE, CODE, "abstained", SAME_PROMPTS),
+    [(CODE, MATH, "abstained", f"{TOLD}; {FAMILY}"), (CODE, "org/sums", "abstained", FAMILY),
+     ("org/strings", "org/sums", "abstained", FAMILY), (CODE, CODE, "abstained", SAME_PROMPTS),
      ("org/sums", "org/sums", "abstained", SAME_PROMPTS), (CODE, MATH, "calibrated", "")],
 )  # fmt: skip
 def test_far_from_training_it_says_what_the_prompts_of_a_merge_are_worth(
@@ -93,7 +98,7 @@ def test_far_from_training_it_says_what_the_prompts_of_a_merge_are_worth(
 ) -> None:
     """Those of each one's task did better than the package's, and the same for both as nothing."""
     plan = planned(ranking("code", status, fed=0.6, linear=0.5))
-    bare = plan.decision.why
+    bare = plan.decision.why.removesuffix(f"; {FAMILY}")
     plan = replace(plan, recipe=replace(plan.recipe, calibration=fed(first, second)))
     assert plan.best.label == FED.label
     assert plan.decision.why == "; ".join(filter(None, (bare, said)))

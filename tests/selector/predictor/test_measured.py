@@ -7,25 +7,32 @@ from pathlib import Path
 import pytest
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.selector.predictor.measured.pairs import REAL_PAIRS, read
+from simmerge_hub.selector.predictor.measured.pairs import ANOTHER_FAMILY, REAL_PAIRS, read
 from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP, gap_closed, load_outcomes
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_package_s_outcomes_follow_from_the_table_of_the_real_zoo() -> None:
+@pytest.mark.parametrize(
+    ("zoo", "file"), [("zoo-real", REAL_PAIRS), ("zoo-smollm", ANOTHER_FAMILY)]
+)
+def test_the_package_s_outcomes_follow_from_the_tables_of_real_zoos(zoo: str, file: Path) -> None:
     """By arm, over both tasks of a pair, worked out anew."""
-    table = load_outcomes(ROOT / "recipes" / "outcomes" / "zoo-real.jsonl.gz")
+    table = load_outcomes(ROOT / "recipes" / "outcomes" / f"{zoo}.jsonl.gz")
     rows = {(row.expert, row.auxiliary): row for row in table.rows if row.gap >= SMALLEST_GAP}
     both = [
         (row, rows[key[::-1]]) for key, row in rows.items() if key[::-1] in rows and key < key[::-1]
     ]
-    found = read()
+    found = read(file)
     assert found.pairs == len(both)
     assert found.gains.keys() == {arm.label for arm in table.arms if arm == arm.swapped()}
     for label, gain in found.gains.items():
         closed = [gap_closed(row, row.utilities[label]) for two in both for row in two]
         assert gain == pytest.approx(sum(closed) / len(closed), abs=1e-4)
+
+
+def test_what_is_said_of_the_safe_arm() -> None:
+    found = read()
     assert found.best(["no such arm"]) is None
     said = found.says("linear")
     assert f"on {found.pairs} pairs of specialists of a 270 M language model" in said

@@ -16,6 +16,8 @@ SIMPLEST_FIRST = {arm.label: place for place, arm in enumerate((*ARMS, *FED_ARMS
 TIED = 0.02
 """Arms that differ by no more are as good as each other: so much is noise of so few pairs."""
 REAL_PAIRS = Path(__file__).parent / "real_pairs.json"
+ANOTHER_FAMILY = Path(__file__).parent / "another_family.json"
+"""Of models whose architecture, tokenizer and training are others: nothing was chosen by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
