@@ -12,6 +12,7 @@ from simmerge_hub.planning.ask.options import Ask, Search, Sources
 from simmerge_hub.planning.choice import Choice
 from simmerge_hub.planning.pairs import WITHOUT_PROMPTS, candidates, decide
 from simmerge_hub.planning.verdict import Verdict
+from simmerge_hub.planning.words.decision import summarize
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import packaged_predictor
 from simmerge_hub.selector.predictor.ranking import Ranking
@@ -70,6 +71,18 @@ def test_one_task_that_is_too_far_makes_the_verdict_take_the_safe_arm() -> None:
         "from training (models of 270,000,000 parameters)"
     )
     assert "evaluate this merge" in verdict.because[2]
+
+
+def test_a_safe_arm_that_no_held_out_pairs_speak_for_is_not_called_the_safest_in_tests() -> None:
+    """Eight pairs were as far, of too few models: the arm came from elsewhere."""
+    far = grounds(far=True)
+    verdict = decided(
+        BOTH, ranking("a", by=far, linear=0.9, ties=0.2), ranking("b", by=far, linear=0.8, ties=0.3)
+    )
+    assert (verdict.status, verdict.best.tree.arm) == ("calibrated", TIES)
+    tasks = inputs(BOTH).tasks
+    why = summarize(verdict, tasks, ("first", "second"), coverage=0.9).why
+    assert why.startswith("on 3 pairs of giants, ") and "tests" not in why
 
 
 def test_a_lead_over_the_safe_arm_must_exceed_what_such_leads_were_too_high_by() -> None:

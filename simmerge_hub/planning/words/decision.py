@@ -137,7 +137,7 @@ def _why(verdict: Verdict, tasks: Sequence[str], short: Callable[[str], str]) ->
         return f"the bandit tries it, to learn from what comes of it: report the gain as {ids}"
     if verdict.best.label in verdict.tried:
         return _seen(verdict)
-    if verdict.status == "abstained":
+    if verdict.status == "abstained" or (trust is not None and trust.beyond):
         return _evidence(verdict)
     many = bool(verdict.parts)
     count = len(verdict.choices)

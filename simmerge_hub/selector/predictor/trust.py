@@ -43,6 +43,8 @@ class Trust:
         error: by how much such leads were too high on average, at most; infinite without evidence.
         cases, models: how many held-out cases are at least as far away, and of how many models.
         because: all of it in sentences, without their full stops.
+        beyond: whether too few cases are as far away, and the safe arm is that of the farthest
+            outcomes there are.
     """
 
     followed: bool
@@ -53,6 +55,7 @@ class Trust:
     cases: int
     models: int
     because: tuple[str, ...]
+    beyond: bool = False
 
     @property
     def reason(self) -> str:
@@ -190,6 +193,7 @@ class Grounds:
                 f"from training ({self.far})",
                 SURER,
             ),
+            beyond=True,
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import Arm
@@ -86,7 +87,7 @@ def train(
         features=rows.schema,
         line=_round_line(fitted.line),
         heads=tuple(heads.text(head) for head in fitted.heads),
-        conditioned=_conditioned_forest(fitted, rows, held, alpha),
+        conditioned=_conditioned_forest(fitted, rows, _unmeasured_radius(held, own, alpha)),
         alpha=alpha,
         radii=_radii(held.rows.take(np.flatnonzero(own)), held.predicted[:, own], alpha),
         familiar=novelty.survey(rows, parameters=_parameters(provenances)),
@@ -127,14 +128,12 @@ def _round_line(line: Linear) -> Linear:
     return Linear(**{name: np.round(numbers, DECIMALS) for name, numbers in asdict(line).items()})
 
 
-def _conditioned_forest(
-    fitted: Mixture, rows: Rows, held: HeldOut, alpha: float
-) -> ConditionedForest:
+def _conditioned_forest(fitted: Mixture, rows: Rows, unmeasured: float) -> ConditionedForest:
     return ConditionedForest(
         forest=heads.text(fitted.forest),
         effects=rows.effect_names,
         share=fitted.share,
-        unmeasured=_unmeasured_radius(held, alpha),
+        unmeasured=unmeasured,
     )
 
 
@@ -240,9 +239,9 @@ def _renumber(parts: Sequence[Split], tested: Places, rows: int) -> tuple[Split,
     )
 
 
-def _unmeasured_radius(held: HeldOut, alpha: float) -> float:
-    """The half-width for an arm whose operator was never measured."""
-    residuals = np.abs(held.unmeasured - held.rows.gains)
+def _unmeasured_radius(held: HeldOut, own: NDArray[np.bool_], alpha: float) -> float:
+    """The half-width for an arm whose operator was never measured, on rows that are one's own."""
+    residuals = np.abs(held.unmeasured - held.rows.gains)[own]
     return round(radius(residuals[np.isfinite(residuals)], alpha), DECIMALS)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from simmerge_hub.operators import PAPER_ARMS
 from simmerge_hub.selector.models import linear, mixture
+from simmerge_hub.selector.models.conformal import WIDEST
 from simmerge_hub.selector.models.mixture import Size
 from simmerge_hub.selector.predictor.wording import OWN_WEIGHT
 from simmerge_hub.selector.tables.rows import join
@@ -88,6 +89,8 @@ def test_intervals_are_those_of_ones_own_models(make_zoo):
     made = train([mine], others=[theirs], arms=arms)
     assert 0 < made.radii["complete"].rows <= len(join(*mine, arms))
     assert train([mine, theirs], arms=arms).radii["complete"].rows > len(join(*mine, arms))
+    few = (replace(mine[0], rows=mine[0].rows[:4]), mine[1])
+    assert train([few], others=[theirs], arms=arms).conditioned.unmeasured == WIDEST
 
 
 def test_what_was_learned_from_is_told_apart_by_weights(own):
