@@ -9,16 +9,19 @@ from simmerge_hub.errors import RequestError
 from simmerge_hub.hub import listing
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.learning.recipe import LearnRecipe
+from simmerge_hub.names import list_first
 from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, SignAll, sign_all
+from simmerge_hub.planning.find.candidates import NAMES_SHOWN, group_reasons, sift
 from simmerge_hub.planning.inputs import Inputs, check_names, notes_of_tokens
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.outcomes import Key
 from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, names_of
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES, effects
+from simmerge_hub.signatures.probing.probe import probe_set
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import common_base
 from simmerge_hub.weights.loaded.conform import conform
@@ -29,20 +32,22 @@ FEWEST = 2
 
 
 def open_catalogue(recipe: LearnRecipe) -> Inputs:
-    """The recipe's models, pinned, aligned with each other and their base; headers only.
+    """The recipe's models, pinned, aligned with each other and their base: of weights headers only.
 
+    What of a collection cannot be merged with the rest is left out, with a note that says why.
     Every task has the first model as its expert here: who really is, evaluations say.
 
     Raises:
-        SimmergeError: the models cannot be merged with each other.
+        SimmergeError: the models cannot be merged with each other, or the prompts of a task not
+            be had.
     """
-    models = _checkpoints(recipe)
+    models, known, left_out = _checkpoints(recipe)
     if len(models) < FEWEST:
         raise RequestError(
             f"{len(models)} model makes no pair", hint="name two fine-tunes of one base or more"
         )
     check_names(models, None)
-    base = common_base(models, recipe.base)
+    base = known or common_base(models, recipe.base)
     if base is None:
         raise RequestError(
             "the models' base is not known, and what a merge loses is measured from it",
@@ -52,6 +57,8 @@ def open_catalogue(recipe: LearnRecipe) -> Inputs:
     alike = conform(models, base)
     words = align_strict(alike.models, alike.base).vocabulary
     expert = alike.models[0].name
+    for task in recipe.tasks:  # or it is found when all models are evaluated
+        probe_set(task.name, task.probes)
     tasks = tuple(
         Task(name=task.name, expert=expert, probes=task.probes, scores={}) for task in recipe.tasks
     )
@@ -60,18 +67,21 @@ def open_catalogue(recipe: LearnRecipe) -> Inputs:
         base=alike.base,
         tasks=tasks,
         dropped={},
-        notes=(*alike.notes, *notes_of_tokens(words)),
+        notes=(*left_out, *alike.notes, *notes_of_tokens(words)),
         vocabulary=words,
     )
 
 
-def _checkpoints(recipe: LearnRecipe) -> list[Checkpoint]:
+def _checkpoints(
+    recipe: LearnRecipe,
+) -> tuple[Sequence[Checkpoint], Checkpoint | None, Sequence[str]]:
+    """The models; of a collection also their base, and what is left out of it, in sentences."""
     if recipe.collection is None:
-        return [resolve(model) for model in recipe.models]
-    listed = listing.collection(recipe.collection)
-    base = resolve(recipe.base) if recipe.base else None
-    models = [resolve(reference) for reference in listed.references]
-    return [model for model in models if base is None or model.location != base.location]
+        return [resolve(model) for model in recipe.models], None, ()
+    found = sift(listing.collection(recipe.collection), recipe.base, progress=lambda what: None)
+    reasons = group_reasons(found.dropped).items()
+    left_out = [f"left out: {list_first(names, NAMES_SHOWN)}: {why}" for why, names in reasons]
+    return found.kept, found.base, left_out
 
 
 def sign_catalogue(

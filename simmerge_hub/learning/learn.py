@@ -14,6 +14,7 @@ from pathlib import Path
 
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
+from simmerge_hub.hub.assets import writing
 from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.learning import measurements
 from simmerge_hub.learning.catalogue import PairFeatures, open_catalogue, sign_catalogue
@@ -33,7 +34,7 @@ from simmerge_hub.learning.tables import (
     FEATURES_FILE,
     MEASUREMENTS_FILE,
     OUTCOMES_FILE,
-    load_table,
+    load_others,
     outcomes_of,
 )
 from simmerge_hub.learning.trying import (
@@ -103,22 +104,23 @@ def learn(
 
     Raises:
         SimmergeError: the models cannot be merged or evaluated, there is too little to learn from,
-            or the folder holds what was measured in another way. A merge that fails raises
-            nothing: it is a row.
+            a table of others cannot be read, or the folder holds what was measured in another way.
+            A merge that fails raises nothing: it is a row.
     """
     check_installed()
     if workers.elsewhere:
         check_elsewhere(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     inputs = inputs or open_catalogue(recipe)
     measurements.read_merges(folder / JOURNAL_FILE, _digest(recipe, inputs))  # or it is refused
+    others = load_others(recipe, inputs.names, fit=fit)
     cost, machine = estimate(recipe, inputs), machine or Machine()
     check_disk(folder, cost.disk)
     workers = workers.sized(cost.disk, machine.device)
     trial, evidence = open_trial(recipe, inputs, folder, machine, progress, note, workers)
     inputs = trial.inputs
     pairs = PairFeatures(inputs=inputs, evidence=evidence, arms=recipe.arms)
-    others = [load_table(table) for table in recipe.together]
     try:
         rows = _measure(recipe, trial, pairs, others, folder / JOURNAL_FILE, progress, workers)
     finally:

@@ -14,7 +14,7 @@ together:                                # tables of others, learned from as wel
   - {outcomes: zoo.jsonl.gz, features: zoo-features.jsonl.gz, rows: 300}
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,22 @@ KEYS = ("models", "collection", "base", "tasks", "arms", "budget", "limit", "see
         "measured", "dtype", "evict")  # fmt: skip
 TASK_KEYS = ("evaluate", "probes", "include")
 TABLE_KEYS = ("outcomes", "features", "rows")
-NEEDED = {
+TASK = "{evaluate: gsm8k, probes: org/prompts}"
+TABLE = "{outcomes: zoo.jsonl.gz, features: zoo-features.jsonl.gz}"
+KINDS = {
     "tasks": (dict, "names of tasks, each with what it is evaluated on"),
     "arms": (list, "a list of ways to merge, such as [linear, {ties: {density: 0.5}}]"),
+    "models": (list, "a list of models, such as [org/code-7b, ./math-7b]"),
+    "together": (list, "a list of tables, such as [org/measured-merges]"),
+    "measured": (list, "a list of files, such as [searched/measurements.jsonl.gz]"),
+    "collection": (str, "one name, such as org/title-0123456789abcdef01234567"),
+    "base": (str, "one model, such as org/base-7b"),
+    "evict": (bool, "true or false"),
 }
-"""Keys that a recipe must have: of which kind, and what they say."""
+"""Keys of a recipe that are no numbers: of which kind, and what they say."""
+NEEDED = ("tasks", "arms")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+"""That models can be run in."""
 LIMIT = 200
 """Prompts of a task where the recipe does not say."""
 
@@ -120,61 +131,100 @@ def load_learn_recipe(path: Path) -> LearnRecipe:
 
 
 def arm_of(given: Any) -> Arm:
-    """`linear`, or `{ties: {density: 0.5}}`, checked against the registry."""
+    """`linear`, or `{ties: {density: 0.5}}`, checked against the registry.
+
+    Raises:
+        ValueError: it is neither.
+        OperatorError: there is no such operator, or it takes no such parameters.
+    """
     if isinstance(given, str):
         return arm(given)
-    ((name, parameters),) = dict(given).items()
+    one = list(given.items()) if isinstance(given, dict) else []
+    if len(one) != 1 or not isinstance(one[0][1] or {}, dict):
+        raise ValueError(
+            f"{given!r} is no way to merge: one is a name, or a name with its parameters, "
+            "{ties: {density: 0.5}}"
+        )
+    ((name, parameters),) = one
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in (parameters or {}).items()}
-    return arm(name, **plain)
+    return arm(str(name), **plain)
 
 
 def _read(given: Mapping[str, Any], folder: Path) -> LearnRecipe:
-    for name, (kind, what) in NEEDED.items():
-        if not given.get(name):
+    for name, (kind, what) in KINDS.items():
+        if name in NEEDED and not given.get(name):
             raise ValueError(f"it has no {name}: {what}")
-        if not isinstance(given[name], kind):
-            raise ValueError(f"its {name} are {given[name]!r}, and must be {what}")
+        if given.get(name) is not None and not isinstance(given[name], kind):
+            are = "are" if kind is not str and kind is not bool else "is"
+            raise ValueError(f"its {name} {are} {given[name]!r}, and must be {what}")
     models = tuple(map(str, given.get("models") or ()))
-    arms = tuple(map(arm_of, given["arms"]))
-    budget = _whole(given, "budget")
     if bool(models) == bool(given.get("collection")):
-        raise ValueError("it names models, or a collection, and not both")
-    if budget < len(arms):
-        raise ValueError(f"a budget of {budget} merges pays for no pair with {len(arms)} arms")
-    labels = {each.label for each in arms}
-    lonely = [each.label for each in arms if each.swapped().label not in labels]
-    if lonely:
-        raise ValueError(f"of {lonely[0]}, the arm with the models the other way round is missing")
+        count = "both" if models else "neither"
+        raise ValueError(f"it must name models or a collection, and names {count}")
+    dtype = str(given.get("dtype", "auto"))
+    if dtype not in DTYPES:
+        raise ValueError(f"its dtype is {dtype!r}, and must be one of {', '.join(DTYPES)}")
+    arms = tuple(map(arm_of, given["arms"]))
+    budget = _whole(given, "budget", least=0)
+    _check_arms(arms, budget)
     return LearnRecipe(
         models=models,
         collection=given.get("collection"),
         base=given.get("base"),
-        tasks=tuple(_task(name, each, folder) for name, each in given["tasks"].items()),
+        tasks=tuple(_task(str(name), each, folder) for name, each in given["tasks"].items()),
         arms=arms,
         budget=budget,
-        limit=_whole(given, "limit", LIMIT),
-        seed=_whole(given, "seed", 0),
+        limit=_whole(given, "limit", LIMIT, least=1),
+        seed=_whole(given, "seed", 0, least=0),
         together=tuple(_table(each, folder) for each in given.get("together") or ()),
-        measured=tuple(folder / each for each in given.get("measured") or ()),
-        dtype=str(given.get("dtype", "auto")),
-        evict=bool(given.get("evict", False)),
+        measured=tuple(_file(folder, each) for each in given.get("measured") or ()),
+        dtype=dtype,
+        evict=bool(given.get("evict")),
     )
 
 
-def _whole(given: Mapping[str, Any], key: str, default: int | None = None) -> int:
+def _check_arms(arms: Sequence[Arm], budget: int) -> None:
+    """ValueError unless each arm is there once, and with the models the other way round too, and
+    the budget pays for one pair."""
+    labels = [each.label for each in arms]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise ValueError(f"{twice[0]} is among its arms twice")
+    lonely = [each.label for each in arms if each.swapped().label not in labels]
+    if lonely:
+        raise ValueError(f"of {lonely[0]}, the arm with the models the other way round is missing")
+    if budget < len(arms):
+        raise ValueError(f"a budget of {budget} merges pays for no pair with {len(arms)} arms")
+
+
+def _file(folder: Path, given: Any) -> Path:
+    path = folder / str(given)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+def _whole(given: Mapping[str, Any], key: str, default: int | None = None, *, least: int) -> int:
     value = given.get(key, default)
-    if type(value) is not int:
-        raise ValueError(f"its {key} is {value!r}, and must be a whole number")
+    if type(value) is not int or value < least:
+        kind = "missing" if value is None else repr(value)
+        raise ValueError(f"its {key} is {kind}, and must be a whole number from {least} on")
     return value
 
 
 def _task(name: str, given: Any, folder: Path) -> LearnTask:
-    fields = {"evaluate": given} if isinstance(given, str) else dict(given)
+    fields = {"evaluate": given} if isinstance(given, str) else given
+    if not isinstance(fields, dict):
+        raise ValueError(f"its task {name} is {given!r}, and must be like {TASK}")
     _refuse_unknown(fields, TASK_KEYS, f"the task {name}")
+    if not isinstance(fields.get("evaluate"), str):
+        raise ValueError(f"its task {name} does not say what is evaluated; it must be like {TASK}")
+    for key in ("probes", "include"):
+        if not isinstance(fields.get(key) or "", str):
+            raise ValueError(f"the {key} of its task {name} are {fields[key]!r}, and must be one")
     probes, include = fields.get("probes"), fields.get("include")
     if probes and (folder / probes).is_file():
         probes = str(folder / probes)
-    evaluate = str(fields["evaluate"])
+    evaluate = fields["evaluate"]
     if evaluate.endswith((".yaml", ".yml")):
         evaluate = str(folder / Path(evaluate).expanduser())
     return LearnTask(
@@ -188,12 +238,16 @@ def _task(name: str, given: Any, folder: Path) -> LearnTask:
 def _table(given: Any, folder: Path) -> Table:
     if isinstance(given, str):
         return Table(repo=given)
+    if not isinstance(given, dict):
+        raise ValueError(f"its table {given!r} is neither org/name nor like {TABLE}")
     _refuse_unknown(given, (*TABLE_KEYS, "repo"), "a table")
-    rows = int(given["rows"]) if given.get("rows") else None
+    rows = _whole(given, "rows", least=1) if given.get("rows") is not None else None
     if given.get("repo"):
         return Table(repo=str(given["repo"]), rows=rows)
-    files = {name: str(folder / given[name]) for name in ("outcomes", "features")}
-    return Table(**files, rows=rows)
+    if absent := [name for name in ("outcomes", "features") if not given.get(name)]:
+        raise ValueError(f"a table of it has no {absent[0]}; it must be like {TABLE}")
+    outcomes, features = (str(_file(folder, given[name])) for name in ("outcomes", "features"))
+    return Table(outcomes=outcomes, features=features, rows=rows)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

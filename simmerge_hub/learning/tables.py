@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from simmerge_hub.errors import PredictorError
+from simmerge_hub.errors import PredictorError, RequestError
 from simmerge_hub.learning.measurements import Measurement
-from simmerge_hub.learning.recipe import Table
+from simmerge_hub.learning.recipe import LearnRecipe, Table
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.features import FeatureTable, load_features
 from simmerge_hub.selector.tables.outcomes import Key, Outcome, Outcomes, load_outcomes
+from simmerge_hub.selector.training.scenarios import FEWEST_MODELS
 
 OUTCOMES_FILE, FEATURES_FILE = "outcomes.jsonl.gz", "features.jsonl.gz"
 MEASUREMENTS_FILE = "measurements.jsonl.gz"
@@ -56,6 +57,57 @@ def _outcome(key: Key, by_arm: Mapping[str, Measurement], regime: str) -> Outcom
         utilities={label: row.utility or 0.0 for label, row in by_arm.items()},
         halves={label: row.halves for label, row in by_arm.items() if row.halves},
     )
+
+
+def load_others(
+    recipe: LearnRecipe, names: Sequence[str], *, fit: bool
+) -> list[tuple[Outcomes, FeatureTable]]:
+    """The tables of others that a recipe names; whether they can be learned from together with
+    what it measures is known before anything is.
+
+    Args:
+        recipe: what is measured and learned from.
+        names: of its models.
+        fit: whether a predictor is to be trained.
+
+    Raises:
+        PredictorError: a table cannot be read, or has no arm of the recipe, or what it measures.
+        HubError: a dataset is not there.
+        RequestError: there are too few models to train on.
+    """
+    loaded = [(table, *load_table(table)) for table in recipe.together]
+    common = list(recipe.arms)
+    for table, outcomes, _ in loaded:
+        where = table.repo or table.outcomes
+        common = [arm for arm in common if arm in outcomes.arms]
+        if not common:
+            held = ", ".join(arm.label for arm in outcomes.arms)
+            raise PredictorError(
+                f"{where} has no arm that the recipe and its other tables have too",
+                hint=f"add one of its arms to the recipe, or leave it out; it has {held}",
+            )
+        _refuse_same(recipe, names, outcomes, where)
+    models = {*names, *(m for _, o, _ in loaded for r in o.rows for m in (r.expert, r.auxiliary))}
+    if fit and len(models) < FEWEST_MODELS:
+        raise RequestError(
+            f"a predictor needs the outcomes of {FEWEST_MODELS} models at least, and the recipe "
+            f"has {len(models)}, with all its tables",
+            hint="name more models, or tables of others (`together`, --outcomes); or only measure: "
+            "--no-train",
+        )
+    return [(outcomes, features) for _, outcomes, features in loaded]
+
+
+def _refuse_same(recipe: LearnRecipe, names: Sequence[str], outcomes: Outcomes, where: str) -> None:
+    """PredictorError if a table holds a row that the recipe measures: one of the two is true."""
+    tasks = {task.name for task in recipe.tasks}
+    for row in outcomes.rows:
+        if row.expert in names and row.auxiliary in names and row.task in tasks:
+            raise PredictorError(
+                f"{where} holds {' + '.join(row.key)}, which the recipe measures",
+                hint="leave it out; merges that were measured in the same way are taken over from "
+                f"its {MEASUREMENTS_FILE}: `measured: [FILE]`",
+            )
 
 
 def load_table(table: Table) -> tuple[Outcomes, FeatureTable]:

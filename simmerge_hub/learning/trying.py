@@ -186,7 +186,11 @@ def measure_alone(
     tell: Callable[[str, int, int], None],
 ) -> Scores:
     """Task -> model -> its own score, the base's too; kept from earlier runs by the cache of
-    evaluations."""
+    evaluations.
+
+    Raises:
+        EvaluationError: a model cannot be evaluated, or has no score from 0 to 1 on a task.
+    """
     assert inputs.base is not None
     everyone = (*inputs.models, inputs.base)
     work = partial(
@@ -196,9 +200,27 @@ def measure_alone(
         workers, work, everyone, lambda done: tell("evaluating models", done, len(everyone))
     )
     return {
-        task.name: {m.name: r[task.name].score or 0.0 for m, r in zip(everyone, every, strict=True)}
+        task.name: {
+            m.name: _share(m, task, r[task.name]) for m, r in zip(everyone, every, strict=True)
+        }
         for task in tasks
     }
+
+
+def _share(model: Checkpoint, task: LearnTask, result: TaskResult) -> float:
+    """A model's score; EvaluationError if it is none that others' can be compared with.
+
+    Of percentages those up to 1 % would pass for shares, and all others for no score.
+    """
+    if result.score is None:
+        seen = ", ".join(f"{name} {value:g}" for name, value in result.metrics.items())
+        raise EvaluationError(
+            f"{task.name}: {model.name} has no score from 0 to 1 of which more is better on "
+            f"{result.task} (seen: {seen or 'no metric'})",
+            hint="name a task with such a metric, as acc or exact_match are; of percentages let "
+            "its YAML make shares, with higher_is_better: true",
+        )
+    return result.score
 
 
 def content_of(task: LearnTask) -> str:

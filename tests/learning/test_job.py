@@ -14,7 +14,7 @@ from simmerge_hub.cli.main import main, parser
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.errors import RecipeError, RequestError
 from simmerge_hub.hub.upload import jobs
-from simmerge_hub.learning import catalogue, cost
+from simmerge_hub.learning import catalogue, cost, tables
 from simmerge_hub.learning.job import learning_script, submit_learning
 from simmerge_hub.learning.learn import learn
 from simmerge_hub.learning.recipe import load_learn_recipe
@@ -103,7 +103,8 @@ def test_a_job_that_would_leave_nothing_is_refused(tmp_path: Path) -> None:
 def test_options_of_the_command_go_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nothing: Any = SimpleNamespace(notes=())
+    nothing: Any = SimpleNamespace(notes=(), names=())
+    monkeypatch.setattr(tables, "load_others", lambda asked, names, fit: [])
     monkeypatch.setattr(catalogue, "open_catalogue", lambda asked: nothing)
     monkeypatch.setattr(command, "_cost", lambda cost: None)
     monkeypatch.setattr(cost, "estimate", lambda asked, inputs: None)

@@ -12,17 +12,29 @@ from typing import Any
 import pytest
 
 from simmerge_hub.cli.zoo import nano_folder
-from simmerge_hub.errors import RecipeError, RequestError
+from simmerge_hub.errors import (
+    OutputError,
+    PredictorError,
+    RecipeError,
+    RepoNotFound,
+    RequestError,
+)
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.catalogue import open_catalogue
 from simmerge_hub.learning.cost import estimate
 from simmerge_hub.learning.learn import JOURNAL_FILE, SCRATCH, learn
 from simmerge_hub.learning.measurements import load_measurements
-from simmerge_hub.learning.recipe import LearnRecipe, LearnTask, load_learn_recipe
-from simmerge_hub.learning.tables import FEATURES_FILE, MEASUREMENTS_FILE, OUTCOMES_FILE
+from simmerge_hub.learning.recipe import LearnRecipe, LearnTask, Table, load_learn_recipe
+from simmerge_hub.learning.tables import (
+    FEATURES_FILE,
+    MEASUREMENTS_FILE,
+    OUTCOMES_FILE,
+    load_others,
+)
 from simmerge_hub.operators import arm
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import load_outcomes
+from tests.catalogues import Catalogue
 from tests.evaluations import Killed, StandIn
 
 ROOT = Path(__file__).parents[2]
@@ -134,6 +146,76 @@ def test_a_base_that_is_not_known_can_be_named_by_learn_and_by_search() -> None:
     assert caught.value.hint == "name it: --base org/base, or `base: org/base` in a recipe"
 
 
+def test_what_of_a_collection_cannot_be_merged_is_left_out_and_said(
+    org: str, tmp_path: Path
+) -> None:
+    """One that cannot be read ended the run, and the base was taken for a model."""
+    shelf = Catalogue(org, tmp_path)
+    models = [shelf.model(name) for name in ("one", "two")]
+    empty = shelf.files("empty")
+    shelf.api.create_repo(f"{org}/texts", repo_type="dataset")
+    shelf.api.add_collection_item(shelf.slug, f"{org}/texts", "dataset")
+    inputs = open_catalogue(replace(RECIPE, models=(), collection=shelf.slug, base=None))
+    assert list(inputs.names) == models
+    assert inputs.base is not None and inputs.base.name == shelf.base
+    assert inputs.notes == (
+        f"left out: dataset {org}/texts: is no model",
+        f"left out: {empty}: has no safetensors weights (it has 2 files)",
+    )
+
+
+@pytest.fixture
+def others(whole: dict[str, bytes], tmp_path: Path) -> Table:
+    """The tables of a run on the recipe's own models."""
+    for name, data in whole.items():
+        (tmp_path / name).write_bytes(data)
+    return Table(outcomes=str(tmp_path / OUTCOMES_FILE), features=str(tmp_path / FEATURES_FILE))
+
+
+@pytest.mark.parametrize(
+    ("changed", "names", "said"),
+    [
+        ({"arms": (arm("nuslerp"),)}, ["a", "b"], "no arm that the recipe and its other tables"),
+        ({}, ["code", "math"], r"holds code \+ math \+ code, which the recipe measures"),
+    ],
+)
+def test_what_cannot_be_learned_from_together_is_refused_before_it_is_measured(
+    changed: dict[str, Any], names: list[str], said: str, others: Table
+) -> None:
+    """It was found in the end, when all merges had been paid for."""
+    with pytest.raises(PredictorError, match=said) as caught:
+        load_others(replace(RECIPE, together=(others,), **changed), names, fit=False)
+    assert caught.value.hint
+
+
+def test_too_few_models_to_train_on_are_told_before_they_are_measured(
+    others: Table, stand_in: Any, tmp_path: Path
+) -> None:
+    seen = stand_in()
+    with pytest.raises(
+        RequestError, match=r"of 6 models at least, and the recipe has 3,"
+    ) as caught:
+        learn(RECIPE, tmp_path / "learned")
+    assert "--no-train" in caught.value.hint
+    assert seen.asked == []
+    recipe = replace(RECIPE, together=(others,))
+    assert len(load_others(recipe, ["a", "b", "c"], fit=True)) == 1  # with three others
+
+
+def test_where_no_folder_can_be_made_an_error_says_what_to_do() -> None:
+    if not Path("/proc/self").is_dir():
+        pytest.skip("no folder that nobody may write to")
+    with pytest.raises(OutputError, match=r"^/proc/learned cannot be written: ") as caught:
+        learn(RECIPE, Path("/proc/learned"))
+    assert caught.value.hint == "write to a folder in which you may make files"
+
+
+def test_prompts_that_cannot_be_had_are_told_before_models_are_evaluated(org: str) -> None:
+    task = LearnTask(name="code", evaluate="nano_code", probes=f"{org}/none")
+    with pytest.raises(RepoNotFound, match=f"there is no dataset {org}/none"):
+        open_catalogue(replace(RECIPE, tasks=(task,)))
+
+
 def test_the_nano_recipe_is_read() -> None:
     recipe = load_learn_recipe(ROOT / "recipes" / "nano-learn.yaml")
     assert len(recipe.models) == 5 and recipe.arms[0].label == "linear"
@@ -154,6 +236,25 @@ def test_a_task_s_own_yaml_lies_beside_the_recipe(tmp_path: Path) -> None:
     [
         ({"budget": 0}, "pays for no pair"),
         ({"budget": "many"}, "its budget is 'many', and must be a whole number"),
+        ({"budget": None}, "its budget is missing, and must be a whole number"),
+        ({"limit": 0}, "its limit is 0, and must be a whole number from 1 on"),
+        ({"seed": -1}, "its seed is -1, and must be a whole number from 0 on"),
+        ({"models": "org/a"}, "its models are 'org/a', and must be a list"),
+        ({"together": "org/t"}, "its together are 'org/t', and must be a list"),
+        ({"measured": "x.gz"}, "its measured are 'x.gz', and must be a list"),
+        ({"measured": ["x.gz"]}, "there is no file .*x.gz"),
+        ({"together": [5]}, "its table 5 is neither"),
+        ({"together": [{"outcomes": "x"}]}, "has no features"),
+        ({"together": [{"outcomes": "x", "features": "y"}]}, "there is no file .*x"),
+        ({"together": [{"repo": "o/t", "rows": "all"}]}, "its rows is 'all'"),
+        ({"evict": "no"}, "its evict is 'no', and must be true or false"),
+        ({"dtype": "float31"}, "its dtype is 'float31', and must be one of auto, float32"),
+        ({"arms": ["linear", "linear"]}, "linear is among its arms twice"),
+        ({"arms": [{"ties": 0.5}]}, "{'ties': 0.5} is no way to merge"),
+        ({"arms": [{"ties": None, "density": 0.5}]}, "is no way to merge"),
+        ({"tasks": {"code": None}}, "its task code is None, and must be like {evaluate"),
+        ({"tasks": {"code": {"probes": "x"}}}, "code does not say what is evaluated"),
+        ({"tasks": {"code": {"evaluate": "x", "probes": ["y"]}}}, "the probes of its task code"),
         ({"limit": 1.5}, r"its limit is 1\.5, and must be a whole number"),
         ({"arms": None}, "it has no arms: a list of ways"),
         ({"arms": "linear"}, "its arms are 'linear', and must be a list"),
@@ -161,7 +262,8 @@ def test_a_task_s_own_yaml_lies_beside_the_recipe(tmp_path: Path) -> None:
         ({"arms": ["linaer"]}, "linaer"),
         ({"arms": [{"linear": {"weights": [0.7, 0.3]}}]}, "the other way round"),
         ({"modles": []}, "a key that is not known: modles"),
-        ({"models": [], "collection": None}, "it names models, or a collection"),
+        ({"models": [], "collection": None}, "models or a collection, and names neither"),
+        ({"collection": "org/c"}, "models or a collection, and names both"),
         ({"tasks": {"code": {"evaluat": "x"}}}, "the task code has a key"),
     ],
 )

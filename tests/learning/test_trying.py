@@ -1,6 +1,7 @@
 """One result stands for a task, and what rows follow from is known by content."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.recipe import LearnTask
 from simmerge_hub.learning.trying import evaluate_tasks, task_digests
+from simmerge_hub.workers.here import HERE
 
 TASK = LearnTask(name="know", evaluate="mmlu")
 
@@ -50,6 +52,25 @@ def test_several_without_an_aggregate_are_refused(
 def test_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EvaluationError, match="know: mmlu has no results"):
         ask(monkeypatch)
+
+
+def alone(monkeypatch: pytest.MonkeyPatch, **acc: float) -> Any:
+    """The scores of models (the last one is the base), of which this was measured."""
+    models: list[Any] = [SimpleNamespace(name=name) for name in acc]
+    monkeypatch.setattr(
+        trying, "evaluate", lambda model, *_, **__: {"mmlu": (result("mmlu", acc=acc[model.name]),)}
+    )
+    inputs: Any = SimpleNamespace(models=models[:-1], base=models[-1])
+    return trying.measure_alone(inputs, [TASK], Protocol(), Machine(), HERE, lambda *_: None)
+
+
+def test_percentages_are_no_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model at 1 % was the best of all, and those at 60 % had nothing."""
+    assert alone(monkeypatch, good=0.6, bad=0.01) == {"know": {"good": 0.6, "bad": 0.01}}
+    with pytest.raises(EvaluationError, match=r"^know: good has no score from 0 to 1") as caught:
+        alone(monkeypatch, good=60.0, bad=1.0)
+    assert "(seen: acc 60)" in str(caught.value)
+    assert "of percentages let its YAML make shares" in caught.value.hint
 
 
 @pytest.mark.parametrize("changed", ["tasks/mine.yaml", "prompts.txt"])

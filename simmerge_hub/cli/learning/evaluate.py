@@ -81,7 +81,8 @@ def add_machine(command: argparse.ArgumentParser, *, dtype: bool = True) -> None
     )
     if dtype:
         command.add_argument(
-            "--dtype", default="auto", metavar="DTYPE",
+            "--dtype", default="auto",
+            choices=["auto", "float32", "bfloat16", "float16", "float64"],
             help="of the weights; auto: as they are stored",
         )  # fmt: skip
 

@@ -95,6 +95,7 @@ def run(
     from simmerge_hub.learning.cost import estimate
     from simmerge_hub.learning.learn import learn
     from simmerge_hub.learning.recipe import Table, check_elsewhere, load_learn_recipe
+    from simmerge_hub.learning.tables import load_others
     from simmerge_hub.workers.cluster import open_workers
 
     if package and not flavor:
@@ -111,6 +112,7 @@ def run(
         for task in asked.tasks:
             refuse_unknown([task.evaluate], Path(task.include) if task.include else None)
         inputs = open_catalogue(asked)
+        load_others(asked, inputs.names, fit=fit)  # what is wrong with them is said here
     for sentence in inputs.notes:
         show.note(sentence)
     _cost(estimate(asked, inputs))

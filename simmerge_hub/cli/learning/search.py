@@ -66,6 +66,7 @@ def run(
 ) -> None:
     """`simmerge-hub search`; `how` are the fields of `Machine`."""
     from simmerge_hub.evaluation.harness import Machine, check_installed
+    from simmerge_hub.hub.assets import writing
     from simmerge_hub.hub.resolve import resolve
     from simmerge_hub.learning.catalogue import open_catalogue
     from simmerge_hub.learning.learn import open_trial, protocol_of
@@ -85,7 +86,8 @@ def run(
     with show.status("searching") as say:
         inputs = open_catalogue(recipe)
         room.check_folder(folder, inputs, recipe.tasks, protocol_of(recipe))
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         trial, _ = open_trial(
             recipe, inputs, folder, Machine(**how), lambda what, done, total: say(what), show.note
         )

@@ -173,7 +173,7 @@ def _most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
     if not counts:
         raise BaseUnknown(
             f"no card in {place} names the model that it was made from",
-            hint="name it: --base org/base",
+            hint="name it: --base org/base, or `base: org/base` in a recipe",
         )
     (first, most), *others = counts.most_common(2)
     if others and others[0][1] == most:

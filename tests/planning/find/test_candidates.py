@@ -94,7 +94,7 @@ def test_cards_that_name_no_base(made: Catalogue) -> None:
         BaseUnknown, match=r"no card in the collection .* names the model"
     ) as caught:
         sifted(made)
-    assert caught.value.hint == "name it: --base org/base"
+    assert caught.value.hint == "name it: --base org/base, or `base: org/base` in a recipe"
     assert names(sifted(made, made.base)) == ["a", "b"]
 
 
