@@ -9,9 +9,11 @@ import argparse
 import contextlib
 import gc
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from simmerge_hub.cli import arguments, local, plan, show, sign, trust, verbs, zoo
@@ -35,6 +37,10 @@ example:
 """
 LITTLE_ROOM = 100_000_000
 """Bytes: with more than that left, it is another disk that is full."""
+
+
+NUMBER = re.compile(r"\(os error (\d+)\)")
+"""How the client's Rust ends what it says of a system's error, which then has no number."""
 
 
 def run() -> None:
@@ -95,10 +101,16 @@ def _report(what: str, text: str) -> None:
 
 def _report_refusal(error: OSError) -> None:
     """What the system refused; of a full disk that it does not name, whether a cache is on it."""
-    from simmerge_hub.hub.assets import MORE_ROOM, NO_ROOM, fullest_cache
+    from simmerge_hub.hub.assets import CLOSED, MORE_ROOM, NO_ROOM, fullest_cache
 
-    if error.errno not in NO_ROOM:
+    said = NUMBER.search(str(error))
+    number = int(said[1]) if error.errno is None and said else error.errno
+    if number not in NO_ROOM:
         _report("error", _say(error))
+        if number in CLOSED:
+            _report(" hint", _where_else(error))
+        elif "temporary directory" in str(error):
+            _report(" hint", "set TMPDIR to a folder in which you may make files")
         return
     place, variable, left = fullest_cache()
     if error.filename is not None or left > LITTLE_ROOM:
@@ -109,6 +121,18 @@ def _report_refusal(error: OSError) -> None:
 
     _report("error", f"{error.strerror or error}; {spell_bytes(left)} are left in {place}")
     _report(" hint", f"free some space, or set {variable} to a folder on another disk")
+
+
+def _where_else(error: OSError) -> str:
+    """What to do where the system lets nobody write, or read."""
+    from simmerge_hub.hub.assets import ELSEWHERE, closed_cache
+
+    path = Path(os.fsdecode(error.filename)).absolute() if error.filename is not None else None
+    if variable := closed_cache(path):
+        return f"set {variable} to a folder in which you may make files"
+    if path is not None and path.exists() and not os.access(path, os.R_OK):
+        return "ask its owner to let you read it, or name another"
+    return ELSEWHERE
 
 
 def _report_hints(error: SimmergeError) -> None:

@@ -17,6 +17,9 @@ from simmerge_hub.errors import OutputError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MORE_ROOM = "free some space, or write to another disk"
 """What to do where there is none."""
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+ELSEWHERE = "write to a folder in which you may make files"
+"""What to do where none can be made."""
 
 
 def assets_folder(kind: str, name: str) -> Path:
@@ -54,10 +57,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        elsewhere = "write to a folder in which you may make files"
         raise OutputError(
             f"{path} cannot be written: {error.strerror or error}",
-            hint=MORE_ROOM if error.errno in NO_ROOM else elsewhere,
+            hint=MORE_ROOM if error.errno in NO_ROOM else ELSEWHERE,
         ) from error
 
 
@@ -70,18 +72,42 @@ def refuse_unwritable(path: Path) -> None:
 def fullest_cache() -> tuple[Path, str, int]:
     """Of the folders that are written to unasked, that with the least room, the variable that moves
     it, and the bytes that are left there."""
-    own = "HF_HUB_CACHE"
-    places = {
-        own if own in os.environ else "HF_HOME": Path(constants.HF_HUB_CACHE),
-        "HF_ASSETS_CACHE": Path(constants.HF_ASSETS_CACHE),
-        "TMPDIR": _temporary_folder(),
-    }
-    there = {
-        name: next(p for p in (path, *path.parents) if p.exists()) for name, path in places.items()
-    }
-    left = {name: shutil.disk_usage(path).free for name, path in there.items()}
+    places = {**_caches(), "TMPDIR": _temporary_folder()}
+    left = {name: shutil.disk_usage(_nearest(path)).free for name, path in places.items()}
     name = min(left, key=left.__getitem__)
     return places[name], name, left[name]
+
+
+def closed_cache(path: Path | None) -> str:
+    """The variable that moves the cache in which the system refused something; "" if it is none.
+
+    Args:
+        path: what it refused; None where it did not say: then it is a cache that may not be
+            written to.
+    """
+    for name, place in _caches().items():
+        if path is None:
+            found = not os.access(_nearest(place), os.W_OK)
+        else:  # or what is to be made above it
+            above = not path.exists() and place.is_relative_to(path)
+            found = above or path.is_relative_to(place)
+        if found:
+            return name
+    return ""
+
+
+def _caches() -> dict[str, Path]:
+    """Variable that moves it -> folder; that which moves all of them first."""
+    own = "HF_HUB_CACHE"
+    return {
+        own if own in os.environ else "HF_HOME": Path(constants.HF_HUB_CACHE),
+        "HF_ASSETS_CACHE": Path(constants.HF_ASSETS_CACHE),
+    }
+
+
+def _nearest(path: Path) -> Path:
+    """The folder, or that of those above it which is there."""
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _temporary_folder() -> Path:

@@ -12,6 +12,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.file_download import repo_folder_name
 
 from simmerge_hub.errors import HubError, RepoNotFound
+from simmerge_hub.hub.assets import CLOSED
 from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
 from simmerge_hub.hub.files.location import REPO, FileEntry, Location, check_names, inside
 
@@ -99,6 +100,16 @@ def local_folder(text: str, *, new: bool = False) -> Path | None:
     return folder if only_a_path or _is_there(folder) else None
 
 
+def can_be_on_a_hub(text: str) -> bool:
+    """Whether a reference is a name that a repository can have, or an address on a Hub, and not
+    something that is here."""
+    if ELSE.fullmatch(text.strip()) or ADDRESS.fullmatch(text.strip()):
+        return True
+    if text.startswith((".", "/", "~")) or _is_there(Path(text), Path.exists):
+        return False
+    return bool(REPO.fullmatch(text.partition("@")[0]))
+
+
 def home_path(text: str | Path) -> Path:
     """A path with `~` and `~user` written out; RepoNotFound for a user there is not."""
     try:
@@ -165,6 +176,8 @@ def _entry(sibling: Any) -> FileEntry:
 def remember(repo: str, revision: str | None, commit: str, *, repo_type: str = "model") -> None:
     """Note in huggingface_hub's cache which commit a branch or tag is, for offline use.
 
+    Of a cache that others own and nobody may write to, the note is left out.
+
     Raises:
         RevisionNotFound: no revision is called so.
     """
@@ -173,8 +186,12 @@ def remember(repo: str, revision: str | None, commit: str, *, repo_type: str = "
     if revision != commit:
         repository = repo_folder_name(repo_id=repo, repo_type=repo_type)
         path = Path(constants.HF_HUB_CACHE, repository, "refs", revision)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(commit)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(commit)
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
 
 
 def _cached_listing(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:

@@ -121,7 +121,20 @@ def test_operators_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> Non
             OSError(28, "No space left on device", "/out"),
             "/out: No space left on device\n hint: free some space, or write to another disk",
         ),
-        (PermissionError(13, "Permission denied", "/out"), "/out: Permission denied"),
+        (
+            PermissionError(13, "Permission denied", "/out"),
+            "/out: Permission denied\n hint: write to a folder in which you may make files",
+        ),
+        (
+            OSError("I/O error: Permission denied (os error 13)"),  # of the client's Rust
+            "I/O error: Permission denied (os error 13)\n"
+            " hint: write to a folder in which you may make files",
+        ),
+        (
+            FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"),
+            "No usable temporary directory found in ['/tmp']\n"
+            " hint: set TMPDIR to a folder in which you may make files",
+        ),
         (OSError(), "OSError"),
     ],
     ids=str,

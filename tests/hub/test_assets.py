@@ -10,6 +10,7 @@ from huggingface_hub.utils import _cache_assets
 from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.assets import (
     assets_folder,
+    closed_cache,
     refuse_unwritable,
     replace_file,
     write_whole,
@@ -76,6 +77,21 @@ def test_a_folder_in_which_no_file_can_be_made_is_refused_before_the_work(tmp_pa
     assert caught.value.hint == "write to a folder in which you may make files"
     refuse_unwritable(tmp_path / "plan.yaml")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_system_refuses_in_a_cache_is_moved_by_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_ASSETS_CACHE", str(home / "assets"))
+    assert closed_cache(home / "hub" / "models--org--a" / "refs") == "HF_HOME"
+    assert closed_cache(home / "assets" / "simmerge-hub") == "HF_ASSETS_CACHE"
+    assert closed_cache(home) == "HF_HOME"  # which is not there yet, and cannot be made
+    assert closed_cache(tmp_path) == closed_cache(tmp_path / "plan.yaml") == ""
+    assert closed_cache(None) == ""
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert closed_cache(None) == "HF_HOME"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

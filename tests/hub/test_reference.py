@@ -1,12 +1,14 @@
 """What users name: repositories, revisions, folders; and what is none of them."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from simmerge_hub import localhub
 from simmerge_hub.errors import HubError, RepoNotFound
-from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
+from simmerge_hub.hub.reference import ModelRef, local_folder, remember, resolve_files
 
 
 class TestReferences:
@@ -121,6 +123,24 @@ class TestReferences:
         assert str(ModelRef(repo="org/a", revision="v1")) == "org/a@v1"
         assert str(ModelRef(repo="org/a")) == "org/a"
         assert str(ModelRef(folder=Path("a/b"))) == "a/b"
+
+
+def test_a_cache_that_others_own_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A note for offline use could not be made there, and a plan ended with it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    def refuse(number: int) -> None:
+        def write(*_: object, **__: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(Path, "write_text", write)
+
+    for number in (errno.EACCES, errno.EROFS):
+        refuse(number)
+        remember("org/model", None, "0" * 40)
+    refuse(errno.ENOSPC)
+    with pytest.raises(OSError, match="No space left"):
+        remember("org/model", None, "0" * 40)
 
 
 @pytest.mark.parametrize(
