@@ -11,6 +11,7 @@ from simmerge_hub.hub.files.headers import parse_index
 from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.reference import ModelRef
 from simmerge_hub.names import list_first
+from simmerge_hub.units import spell_count
 
 Kind = Literal["full", "adapter"]
 LAYOUTS: tuple[tuple[Kind, str], ...] = (
@@ -79,7 +80,7 @@ def _no_weights(
             hint=_advise(stored),
         )
     others = [f for f in files if f.endswith((".bin", ".gguf", ".pt", ".pth", ".ckpt"))]
-    seen = f"it has {list_first(others)}" if others else f"it has {len(files)} files"
+    seen = f"it has {list_first(others)}" if others else f"it has {spell_count(len(files), 'file')}"
     hint = "name a folder or repository that save_pretrained() wrote to: model.safetensors is there"
     if others:
         hint = "load it with transformers and save_pretrained() it again: that writes safetensors"

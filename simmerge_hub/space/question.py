@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlencode
 
 from simmerge_hub.errors import RequestError
-from simmerge_hub.hub.reference import local_folder
+from simmerge_hub.hub.reference import can_be_on_a_hub
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.ask.options import Catalogue, Signals, Sources, Tasks
 
@@ -72,7 +72,7 @@ class Question:
                 hint="put them into a collection on the Hub, and name that",
             )
         for name in (*self.models, self.base) if not folders else ():
-            if name and local_folder(name) is not None:
+            if name and not can_be_on_a_hub(name):
                 raise RequestError(
                     f"{name!r} is no repository on the Hub",
                     hint="write org/name; for folders run the page on your own machine: "

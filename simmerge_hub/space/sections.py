@@ -20,7 +20,7 @@ from simmerge_hub.signatures.map.similarities import ModelMap
 from simmerge_hub.space.answer import Answer, Sight, lacks
 from simmerge_hub.space.chart import chart
 from simmerge_hub.space.markup import NOTHING, Html, Part, bullets, element, join, table
-from simmerge_hub.units import spell_bytes
+from simmerge_hub.units import spell_bytes, spell_count
 
 SIGNS = {"tried": "✓", "calibrated": "✓", "extrapolated": "!", "abstained": "?"}
 """How a status is told without colours."""
@@ -195,7 +195,10 @@ def costs(preflight: Preflight) -> Html:
         ("the merge", f"{spell_bytes(preflight.output)}, {tensors:,} tensors"),
         ("disk", f"{spell_bytes(preflight.disk)}; {evicting} with --evict"),
         ("memory", f"about {spell_bytes(preflight.memory)}"),
-        ("arithmetic", f"about {preflight.seconds:,.1f} s on {preflight.threads} threads"),
+        (
+            "arithmetic",
+            f"about {preflight.seconds:,.1f} s on {spell_count(preflight.threads, 'thread')}",
+        ),
         ("runs on this machine", here),
     ]
     inputs = [

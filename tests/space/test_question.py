@@ -58,6 +58,8 @@ def test_what_plan_is_told() -> None:
         (Question(models=("org/a", "/etc")), "no repository"),
         (Question(models=("org/a", "./x")), "no repository"),
         (Question(models=("org/a", "~root")), "no repository"),
+        (Question(models=("org/a", "pyproject.toml")), "no repository"),
+        (Question(models=("org/a", "org/b:c")), "no repository"),
         (Question(models=("org/a", "simmerge_hub/space")), "no repository"),
         (Question(models=("org/a", "org/b"), base="/etc"), "no repository"),
     ],

@@ -13,7 +13,7 @@ from simmerge_hub.planning.choice import CAUTION, Order
 from simmerge_hub.planning.find.candidates import group_reasons
 from simmerge_hub.planning.find.shortlist import GOOD
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Status
-from simmerge_hub.units import spell_interval
+from simmerge_hub.units import spell_count, spell_interval
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.ask.tasks import Task
@@ -207,8 +207,8 @@ def _survey(survey: "Survey", plan: "Plan") -> None:
     """The candidates of a catalogue, kept and dropped."""
     made_from = "" if survey.place.endswith(f" {survey.base}") else f", made from {survey.base}"
     line(
-        f"{survey.listed} candidates in {survey.place}{made_from}: {len(survey.shortlist)} are "
-        f"searched, {len(survey.dropped)} left out",
+        f"{spell_count(survey.listed, 'candidate')} in {survey.place}{made_from}: "
+        f"{len(survey.shortlist)} are searched, {len(survey.dropped)} left out",
         style="bold",
     )
     show.OUT.print(_shortlist(survey, plan.tasks))

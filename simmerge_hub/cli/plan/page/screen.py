@@ -13,7 +13,7 @@ from rich.text import Text
 from simmerge_hub.cli import show
 from simmerge_hub.planning.words.html import EXPECTED
 from simmerge_hub.planning.words.names import shorten
-from simmerge_hub.units import spell_percent, spell_shares
+from simmerge_hub.units import spell_count, spell_percent, spell_shares
 
 if TYPE_CHECKING:
     from simmerge_hub.planning.plan import Plan
@@ -134,8 +134,9 @@ def _next(plan: "Plan", written: str, verbose: bool) -> list[tuple[str, str]]:
     rows = [(what, merge if written else f"add -o plan.yaml, then {merge}")]
     if plan.survey is not None:
         kept, dropped = len(plan.survey.shortlist), len(plan.survey.dropped)
-        of = f"of {plan.survey.listed} models in {plan.survey.place}"
-        rows.append(("searched", f"{kept} {of}; {dropped} are left out, --verbose says why"))
+        of = f"of {spell_count(plan.survey.listed, 'candidate')} in {plan.survey.place}"
+        why = f"; {dropped} left out, --verbose says why" if dropped else ""
+        rows.append(("searched", f"{kept} {of}{why}"))
     if not verbose:
         where = f", or read {written}" if written else ""
         rows.append(("more", f"add --verbose{where}"))
