@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
+from http import HTTPStatus
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, set_client_factory
@@ -189,6 +190,11 @@ def _unreadable(repo: str, error: Exception) -> HubError:
 def _refusal(repo: str, error: hf.HfHubHTTPError) -> HubError:
     if error.response.status_code == 401:
         return _unknown_user()
+    if error.response.status_code == HTTPStatus.INSUFFICIENT_STORAGE:
+        return HubError(
+            f"the Hub has no room left: it stored nothing of {repo}",
+            hint="free some space on the disk of the Hub's machine, then try again",
+        )
     return HubError(
         f"the Hub refused a request about {repo}: {first_line(error)}",
         hint="try again later; if it stays, check the token with: hf auth whoami",

@@ -68,6 +68,11 @@ def texts(reference: str, *, limit: int) -> Texts:
         here = Location(folder=path.parent)
         prompts, _ = _read(here, [path.name], "", limit, path.name)
         return Texts(source=path.name, prompts=prompts)
+    if path.is_file():
+        raise ProbeError(
+            f"{reference} is a file, and prompts are read from .jsonl and .txt files",
+            hint="write them into one: a .txt has one on each line, a .jsonl an object",
+        )
     match = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^:]+))?(?::([^:]*))?(?::(.+))?", reference)
     if match is None or reference.startswith((".", "/", "~")):
         raise ProbeError(

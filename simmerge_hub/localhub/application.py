@@ -3,6 +3,7 @@
 Knows nothing about sockets and processes; see `server`.
 """
 
+import errno
 import re
 import time
 from collections.abc import Mapping
@@ -141,4 +142,6 @@ def answer_unknown(request: Request, error: Exception) -> Response:
 
 
 def answer_failure(request: Request, error: Exception) -> Response:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return JSONResponse({"error": "localhub has no room left on its disk"}, 507)
     return JSONResponse({"error": "localhub failed; its log says why"}, 500)

@@ -4,6 +4,7 @@ A Space installs what requirements.txt names, and then runs app.py beside a copy
 that it is of the same version as the machine it was published from.
 """
 
+import os
 import re
 import shutil
 from importlib.metadata import requires, version
@@ -43,6 +44,7 @@ simmerge-hub ui
 NOT_NEEDED = ("__pycache__", "cli", "localhub", "zoo", ".*", "*.env", "*.log", "*.bak", "*.tmp")
 """What of the package's folder a Space never uses, or is not of the package."""
 EXTRA = re.compile(r"""extra\s*==\s*['"]map['"]""")
+NUMBER = re.compile(r"\[Errno (\d+)\]")
 PYTHON = "3.11"
 
 
@@ -79,11 +81,17 @@ def write_space(folder: Path) -> None:
     (folder / "app.py").write_text(APP, encoding="utf-8")
     lines = "".join(f"{line}\n" for line in requirements())
     (folder / "requirements.txt").write_text(lines, encoding="utf-8")
-    shutil.copytree(
-        Path(simmerge_hub.__file__).parent,
-        folder / "simmerge_hub",
-        ignore=shutil.ignore_patterns(*NOT_NEEDED),
-    )
+    unwanted = shutil.ignore_patterns(*NOT_NEEDED)
+    try:
+        shutil.copytree(
+            Path(simmerge_hub.__file__).parent, folder / "simmerge_hub", ignore=unwanted
+        )
+    except shutil.Error as error:  # it goes on to the end, and has a line for every file
+        (*_, first), *_ = error.args[0]
+        number = NUMBER.search(first)
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def front_matter() -> dict[str, Any]:

@@ -38,6 +38,8 @@ NOT_FOUND = "there is no model org/a, or it is private and the token does not op
         (answered(hf.RemoteEntryNotFoundError, 404), CheckpointError, "org/a lacks a file it "
          "should have: first line", "the repository is incomplete"),
         (answered(hf.HfHubHTTPError, 401), HubError, "the Hub does not accept the token", "log in"),
+        (answered(hf.HfHubHTTPError, 507), HubError, "no room left: it stored nothing of org/a",
+         "free some space"),
         (answered(hf.HfHubHTTPError, 500), HubError, "the Hub refused a request about org/a: first "
          "line", "try again later"),
         (hf.HFValidationError("x"), RepoNotFound, "'org/a' is neither a folder", "write org/name"),

@@ -83,6 +83,13 @@ class TestFile:
             texts(str(path), limit=9)
         assert caught.value.hint
 
+    @pytest.mark.parametrize("name", ["prompts.csv", "prompts.json"])
+    def test_a_file_of_another_kind_is_no_dataset_that_is_not_there(self, name, tmp_path):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(ProbeError, match="a file, and prompts are read from") as caught:
+            texts(str(tmp_path / name), limit=5)
+        assert "a .txt has one on each line" in caught.value.hint
+
     @pytest.mark.parametrize("name", ["./no.jsonl", "/no/such/file.txt", "a b c"])
     def test_neither_file_nor_dataset(self, name):
         with pytest.raises(ProbeError, match=r"neither a \.jsonl or \.txt file here nor a dataset"):

@@ -1,15 +1,17 @@
 """Whatever is sent, there is an answer: malformed requests are refused, never a server error."""
 
+import errno
 import json
 import re
 
 import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.utils import build_hf_headers, get_session
+from starlette.requests import Request
 from starlette.routing import Route
 
 from simmerge_hub.localhub import Hub
-from simmerge_hub.localhub.application import ROUTE_GROUPS
+from simmerge_hub.localhub.application import ROUTE_GROUPS, answer_failure
 from simmerge_hub.localhub.store.storage import verify
 
 ROUTES = [
@@ -29,6 +31,19 @@ RAW = (b"", b"{", b"[]", b"3", b"\xff\xfe", b'{"key": "header"}', b"paths=%FF&pa
 BODIES = (*RAW, *(json.dumps(dict.fromkeys(KEYS, value)).encode() for value in VALUES))
 NAMES = ("..%2F..", "%00", "refs%2Fpr%2F9", "1", "9" * 400, "%FF", "a" * 64)
 REQUESTS = [(body, "main") for body in BODIES] + [(b"{}", name) for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "no room left on its disk"),
+        (OSError(errno.EIO, "Input/output error"), 500, "its log says why"),
+    ],
+)
+def test_a_full_disk_is_told_from_a_mistake(error: OSError, status: int, said: str) -> None:
+    answer = answer_failure(Request({"type": "http"}), error)
+    assert answer.status_code == status
+    assert said in bytes(answer.body).decode()
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
