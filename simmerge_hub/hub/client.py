@@ -35,7 +35,7 @@ ANSWER_SECONDS = 30.0
 COMMIT_SECONDS = 300.0
 """How long it may take to make a commit of many files."""
 COMMIT_HASH = re.compile("[0-9a-f]{7,64}")
-ASKED_KIND = re.compile("/api/(model|dataset|space)s/")
+ASKED_KIND = re.compile("/(?:api/)?(model|dataset|space)s/[^/]+/[^/?#]+")
 """Of what kind the repository is that an address of the Hub's API is about."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from simmerge_hub.errors import PredictorError, RequestError
-from simmerge_hub.learning.measurements import Measurement
+from simmerge_hub.learning.measurements import Measurement, load_measurements
 from simmerge_hub.learning.recipe import LearnRecipe, Table
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.tables.features import FeatureTable, load_features
@@ -71,10 +71,13 @@ def load_others(
         fit: whether a predictor is to be trained.
 
     Raises:
-        PredictorError: a table cannot be read, or has no arm of the recipe, or what it measures.
+        PredictorError: a table cannot be read, those of `measured` too, or has no arm of the
+            recipe, or what it measures.
         HubError: a dataset is not there.
         RequestError: there are too few models to train on.
     """
+    for path in recipe.measured:
+        load_measurements(path)
     loaded = [(table, *load_table(table)) for table in recipe.together]
     common = list(recipe.arms)
     for table, outcomes, _ in loaded:

@@ -188,6 +188,14 @@ def test_what_cannot_be_learned_from_together_is_refused_before_it_is_measured(
     assert caught.value.hint
 
 
+def test_a_table_of_another_kind_is_told_before_models_are_evaluated(others: Table) -> None:
+    recipe = replace(RECIPE, measured=(Path(others.outcomes),))
+    with pytest.raises(PredictorError, match="is not a file of simmerge-hub measurements"):
+        load_others(recipe, ["a", "b"], fit=False)
+    with pytest.raises(RepoNotFound, match="there is no dataset org/none"):
+        load_others(replace(RECIPE, together=(Table(repo="org/none"),)), ["a"], fit=False)
+
+
 def test_too_few_models_to_train_on_are_told_before_they_are_measured(
     others: Table, stand_in: Any, tmp_path: Path
 ) -> None:
