@@ -59,8 +59,8 @@ def advise(
     if single is not None and single[1] >= value:
         return Advice(
             tone="bad",
-            headline=f"Rather do not merge: {short(single[0])} alone is expected to be as good as "
-            f"this merge ({spell_percent(single[1])} against {spell_percent(value)})",
+            headline=f"Rather do not merge: {short(single[0])} alone is expected to be at least as "
+            f"good as this merge ({spell_percent(single[1])} against {spell_percent(value)})",
             instead=("keep them apart, and ask each model what it is good at",),
         )
     return _by_skills(verdict, {task.name: task.expert for task in tasks}, models, short)

@@ -84,7 +84,7 @@ def speak_against(why: Why, recipe: Recipe) -> str:
     for model in sorted(merged | {each.expert for each in why.tasks} if len(known) > 1 else ()):
         own = model_alone(model, known).spreads()
         if not objective.missing(own) and objective.value(own)[0] >= best.utility[0]:
-            return f"{short(model)} alone is expected to be as good as this merge"
+            return f"{short(model)} alone is expected to be at least as good as this merge"
     gone = [e.task for e in why.tasks if e.expert in merged and best.tasks[e.task][0] < LOST]
     return f"keep them apart: merging is expected to lose {', '.join(gone)}" if gone else ""
 

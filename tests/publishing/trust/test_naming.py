@@ -42,7 +42,7 @@ def why(
     [
         (why(0.8, 0.7), ""),
         (why(1.2, 0.05), "keep them apart: merging is expected to lose math"),
-        (why(0.45, 0.4), "a alone is expected to be as good as this merge"),
+        (why(0.45, 0.4), "a alone is expected to be at least as good as this merge"),
         (why(0.45, 0.4, keep={"math": 0.3}), ""),
         (why(0.01, 0.01, "abstained"), ""),
     ],
