@@ -1,5 +1,6 @@
 """evaluate: from the command line to the scores, and to the card on the Hub."""
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -7,14 +8,22 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from simmerge_hub.cli.learning.evaluate import split_tasks
+from simmerge_hub.cli.learning.evaluate import add_machine, split_tasks
 from simmerge_hub.cli.main import main
 from simmerge_hub.cli.zoo import nano_folder
+from simmerge_hub.learning.recipe import DTYPES
 from simmerge_hub.zoo.publish import publish
 
 
 def test_tasks_are_named_together_or_one_by_one() -> None:
     assert split_tasks(["a, b", "c", "a,"]) == ["a", "b", "c"]
+
+
+def test_dtypes_are_those_that_a_recipe_of_learn_may_name() -> None:
+    command = argparse.ArgumentParser()
+    add_machine(command)
+    (dtype,) = (each for each in command._actions if each.dest == "dtype")
+    assert tuple(dtype.choices or ()) == DTYPES
 
 
 def test_scores_are_printed_and_put_on_the_card(
