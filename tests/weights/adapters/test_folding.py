@@ -4,6 +4,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError, SimmergeError
-from simmerge_hub.hub.resolve import resolve
+from simmerge_hub.hub.resolve import Piece, Target, resolve
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.loaded.conform import conform
@@ -373,6 +374,22 @@ def test_rows_do_not_depend_on_which_are_asked_for(tmp_path: Path) -> None:
         assert torch.equal(torch.cat(parts), whole)
 
 
+def test_magnitudes_of_a_matrix_that_is_stored_as_two(tmp_path: Path) -> None:
+    """Each row is as long as the magnitude of that row in memory, where up is below gate."""
+    tensors = {
+        "base_model.model.gate_up.lora_A.weight": torch.zeros(2, 2),
+        "base_model.model.gate_up.lora_B.weight": torch.zeros(4, 2),
+        "base_model.model.gate_up.lora_magnitude_vector": torch.tensor([1.0, 2.0, 3.0, 4.0]),
+    }
+    lora = resolve(str(nano.lora(tmp_path / "lora", tensors, use_dora=True)))
+    pieces = (Piece("gate.weight", last=2), Piece("up.weight", first=2, last=4))
+    lora = replace(lora, targets={"gate_up.weight": Target("gate_up.weight", pieces)})
+    fold = adapters.folds(lora, tensors, {"gate.weight": (2, 2), "up.weight": (2, 2)})
+    rows = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    torch.testing.assert_close(fold["gate.weight"](rows, 0), torch.tensor([[0.6, 0.8], [0, 2]]))
+    torch.testing.assert_close(fold["up.weight"](rows, 0), torch.tensor([[1.8, 2.4], [0, 4]]))
+
+
 def test_opened_and_read_are_the_same(adapted: Adapted) -> None:
     base, lora, _ = adapted(**CASES["dora"])
     origin, adapter = resolve(str(base)), resolve(str(lora))
@@ -381,3 +398,6 @@ def test_opened_and_read_are_the_same(adapted: Adapted) -> None:
         for name, shape in shapes(adapter, origin).items():
             whole = rows[name].read(0, matrix_shape(shape)[0])
             assert torch.equal(whole.reshape(shape), read[name])
+    name = "model.layers.0.mlp.gate_proj.weight"
+    some = read_rows(adapter, {name: [(20, 24), (3, 4)]}, origin)[name]
+    assert torch.equal(some, read[name][[20, 21, 22, 23, 3]])

@@ -100,6 +100,20 @@ def test_a_name_that_the_engines_see_differently() -> None:
     assert match_pattern({}, "größe", 1.0) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("module", "value"),
+    [
+        ("layers.0.q_proj", 3.0),
+        ("layers.0.k_proj", 3.0),
+        ("k_proj", 3.0),
+        ("layers.0.xk_proj", 1.0),
+    ],
+)
+def test_alternatives_are_names_alike(module: str, value: float) -> None:
+    """Each of them may stand after a dot, and after nothing else."""
+    assert match_pattern({"q_proj|k_proj": 3.0}, module, 1.0) == value
+
+
 PIECES = st.sampled_from(
     ["q_proj", "layers", r"\.", ".", r"\d+", r"\w*", "[0-9]", "[^.]+", "^", "$", "(q|k)", "model",
      "|", "?", "1", "(?:a)", "x{1,2}", ".*", r"\b", "(?i)"]

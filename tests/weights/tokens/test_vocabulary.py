@@ -275,6 +275,21 @@ def test_a_row_that_no_model_has_is_zero(tmp_path: Path) -> None:
     assert write(tmp_path / "out", matched, models_["base"])("<y> <x>")["input_ids"] == [5, 4]
 
 
+def test_added_tokens_follow_the_highest_id(tmp_path: Path) -> None:
+    """Ids may have gaps: a count of tokens would be the id of another one."""
+    gapped = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "b": 2, "c": 4}, unk_token="<unk>"))
+    models_ = {
+        "base": save(tmp_path / "base", gapped, 5, seed=1),
+        "a": save(tmp_path / "a", word_level(BASIC, ["<x>", "<y>"]), 6, seed=2),
+    }
+    matched = match_vocabularies(models_, "base", "union")
+    assert matched is not None
+    assert first_column(matched, models_, "base") == {
+        "base": [100, 101, 102, 103, 104, 204, 205],
+        "a": [200, 201, 202, 103, 203, 204, 205],
+    }
+
+
 def test_ordinary_tokens_of_bpe(tmp_path: Path) -> None:
     letters = ("<unk>", "a", "b", "ab")
     more = (*letters, "ba", "bab")
