@@ -13,6 +13,7 @@ from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, OperatorError
 from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.lora.sources import Source, read_rows_of
 from simmerge_hub.weights.shapes import row_blocks, stored_dtype
 
@@ -103,12 +104,18 @@ def _match_tensor(sources: Sequence[Source], name: str, weights: Sequence[float]
             hint=MERGE_INTO_BASE,
         )
     return Whole(
-        name=origins[first],
+        name=_stored_name(name, copied),
         origins=origins,
         shape=header.shape,
         weights=None if copied or weights is None else _normalize(name, weights),
         dtype=stored_dtype(header),
     )
+
+
+def _stored_name(name: str, copied: bool) -> str:
+    """What PEFT calls a tensor of the base that is stored whole, whoever saved the adapters."""
+    module, _, leaf = name.rpartition(".")
+    return f"{PREFIX}{module}{BASE_COPY}{leaf}" if copied else f"{PREFIX}{name}"
 
 
 def _unmergeable_error(names: str, tensor: str) -> AlignmentError:

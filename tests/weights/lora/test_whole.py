@@ -61,6 +61,32 @@ def test_a_copy_of_the_base_may_be_in_some(tmp_path: Path) -> None:
     assert torch.equal(write(tmp_path, pair(tmp_path, {}, {UNDER: under}), TIES)[UNDER], under)
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    ["{0}_orig_mod.{1}.weight", "module.{0}{1}.weight", "{0}{1}.modules_to_save.default.weight"],
+)
+def test_it_is_written_as_peft_calls_it(tmp_path: Path, spelling: str) -> None:
+    """Savers that know nothing of PEFT leave wrappers and the adapter's name in."""
+    odd = spelling.format("base_model.model.", "score")
+    under = "base_model.model._orig_mod.model.embed_tokens.base_layer.weight"
+    for order, name in ((1, "code"), (-1, "math")):
+        spelled = {odd: torch.ones(20, 16), under: torch.zeros(20, 16)}
+        plain = {HEAD: torch.full((20, 16), 3.0)}
+        adapters = pair(tmp_path / name, *(spelled, plain)[::order])
+        merged = write(tmp_path / name, adapters, (1, 1))
+        assert merged.keys() == {*FACTORS, HEAD, UNDER}
+        assert merged[HEAD].unique().tolist() == [2]
+
+
+def test_a_difference_in_the_last_rows_counts(tmp_path: Path, monkeypatch: Any) -> None:
+    """A head of which only the rows of few tokens were trained."""
+    monkeypatch.setattr(whole, "HELD_ENTRIES", 16)
+    one, two = torch.ones(20, 16), torch.ones(20, 16)
+    two[19] = 3
+    merged = write(tmp_path, pair(tmp_path, {HEAD: one}, {HEAD: two}), (1, 1))
+    assert merged[HEAD][:, 0].tolist() == [1] * 19 + [2]
+
+
 def test_only_one_brings_it(tmp_path: Path) -> None:
     with pytest.raises(AlignmentError) as caught:
         merge_adapters(pair(tmp_path, {}, {NORM: torch.ones(16)}), (1, 1))
