@@ -17,12 +17,14 @@ are. Only headers change: other names for the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from simmerge_hub.hub.files.cached import is_cached, local_file
 from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import unwrap
 from simmerge_hub.weights.loaded.apart import split_where_apart
@@ -34,14 +36,16 @@ from simmerge_hub.weights.loaded.names import (
     rename_like,
 )
 from simmerge_hub.weights.loaded.targets import aim
-from simmerge_hub.weights.shapes import LARGEST_BUFFER, matrix_shape
+from simmerge_hub.weights.shapes import LARGEST_BUFFER, matrix_shape, row_blocks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PARALLEL = "module."
-COMPARED_ROWS = 16
-"""Rows that say whether two tensors which a model ties are one."""
+SPREAD_ROWS = 16
+"""Rows that are compared before the others of two tensors which a model ties."""
+HELD_ENTRIES = 2**22
+"""Entries of each that are compared at a time (at least one row)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,19 +176,37 @@ def _drop_twins(
 
 
 def _are_equal(model: Checkpoint, one: str, other: str) -> bool:
-    """Whether rows spread over two tensors of a model have the same values."""
+    """Whether two tensors of a model have the same values, every one of them.
+
+    transformers unties what differs in a single row: where whole embeddings were trained, only the
+    rows of tokens that were seen have moved.
+    """
     import torch
 
     from simmerge_hub.weights.stream import read_rows
 
-    shape = model.tensors[one].shape if one in model.tensors else ()
-    if other not in model.tensors or model.tensors[other].shape != shape:
+    first, second = model.tensors.get(one), model.tensors.get(other)
+    if first is None or second is None or first.shape != second.shape:
         return False
-    rows = matrix_shape(shape)[0]
-    step = max(1, rows // COMPARED_ROWS)
-    spans = [(row, row + 1) for row in range(0, rows, step)]
-    values = read_rows(model, {one: spans, other: spans})
-    return torch.equal(values[one], values[other])
+    if first == second:
+        return True
+    here = _prefer_cached(model, {first.file, second.file})
+
+    def agree(spans: Sequence[tuple[int, int]]) -> bool:
+        values = read_rows(here, {one: spans, other: spans})
+        return torch.equal(values[one], values[other])
+
+    rows = matrix_shape(first.shape)[0]
+    spread = [(row, row + 1) for row in range(0, rows, max(1, rows // SPREAD_ROWS))]
+    return agree(spread) and all(agree([block]) for block in row_blocks(first.shape, HELD_ENTRIES))
+
+
+def _prefer_cached(model: Checkpoint, files: Collection[str]) -> Checkpoint:
+    """The model with its weights read from the cache, if these files are in it."""
+    if not all(is_cached(model.weights, file) for file in files):
+        return model
+    folder = local_file(model.weights, next(iter(files))).parent
+    return replace(model, converted=Location(folder=folder))
 
 
 def _set_spare_aside(

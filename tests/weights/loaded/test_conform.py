@@ -293,6 +293,20 @@ def test_a_head_that_a_config_calls_tied_and_that_differs(tmp_path: Path) -> Non
     assert "lm_head.weight" not in stored(tmp_path / "again")
 
 
+@pytest.mark.parametrize("where", ["model.embed_tokens.weight", "lm_head.weight"])
+@pytest.mark.parametrize("copies", ["a", "b"])
+def test_a_tied_copy_that_differs_in_one_row(copies: str, where: str, tmp_path: Path) -> None:
+    """Embeddings that were trained whole move in the rows of tokens that were seen alone."""
+    for seed, folder in enumerate("ab"):
+        kind = save("LlamaForCausalLM", tmp_path / folder, seed, tie_word_embeddings=True)
+    own = stored(tmp_path / copies)
+    own["lm_head.weight"] = own["model.embed_tokens.weight"].clone()
+    own[where][39] += 1
+    rewrite(tmp_path / copies, own)
+    merge_of(tmp_path, "a", "b")
+    assert_mean(kind, tmp_path)
+
+
 def llava(folder: Path) -> type[PreTrainedModel]:
     vision = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
               "num_attention_heads": 2, "image_size": 8, "patch_size": 4}  # fmt: skip
