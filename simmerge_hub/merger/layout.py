@@ -123,23 +123,32 @@ class Layout:
         return () if match.copied else self.recipe.programs[match.slice]
 
     def readers(self, name: str) -> tuple[str, ...]:
-        """The sources whose tensor is read: those that its steps use, the base if they need it."""
+        """The sources whose tensor is read: those that its steps use, the base if they need it.
+
+        Of a vocabulary tensor all that have one: they fill the rows of tokens that others lack.
+        """
         match = self.tensors[name]
+        if self.vocabulary and name in self.vocabulary.tensors:
+            return (*match.origins, *match.donors)
         steps = self.steps(name)
         if not steps:
             return (match.copied,)
         used = {model for step in steps for model in step.models}
         if self.recipe.base and any(_needs_base(step) for step in steps):
             used.add(self.recipe.base.name)
-        used |= self._donors(name, match)
         return tuple(source for source in match.origins if source in used)
+
+    def stored_name(self, name: str, source: str) -> str:
+        """What one of its readers calls a tensor."""
+        match = self.tensors[name]
+        return match.origins.get(source) or match.donors[source]
 
     def tensors_to_read(self, names: Iterable[str]) -> dict[str, list[str]]:
         """Source -> its tensors that are read for these of the output, in order."""
         tensors: dict[str, list[str]] = {source: [] for source in self.checkpoints}
         for name in names:
             for source in self.readers(name):
-                tensors[source].append(self.tensors[name].origins[source])
+                tensors[source].append(self.stored_name(name, source))
         return tensors
 
     @property
@@ -148,12 +157,6 @@ class Layout:
         return any(
             step_measures_model(step) for program in self.recipe.programs for step in program
         )
-
-    def _donors(self, name: str, match: TensorMatch) -> set[str]:
-        """Sources that fill the rows of tokens which others lack."""
-        if self.vocabulary is None or name not in self.vocabulary.tensors:
-            return set()
-        return set(match.origins)
 
 
 def step_measures_model(step: Step) -> bool:

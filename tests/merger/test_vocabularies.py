@@ -1,6 +1,7 @@
 """Merges of models whose tokenizers differ: rows follow their tokens."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from simmerge_hub.errors import AlignmentError
 from simmerge_hub.merger import merge
 from simmerge_hub.operators import arm, merge_tensors
-from simmerge_hub.recipe import Recipe, Source, Step
+from simmerge_hub.recipe import Recipe, Slice, Source, Step
 from tests import nano
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -119,6 +120,24 @@ def test_the_same_size_with_other_tokens(tmp_path: Path) -> None:
     merge(recipe(tmp_path, "a", "b", base=False), tmp_path / "out")
     merged, one = (nano.load(tmp_path / n) for n in ("out", "a"))
     assert torch.equal(merged[HEAD][WORDS], one[HEAD][WORDS])
+
+
+def test_a_token_that_only_another_slice_knows(family: Path) -> None:
+    """The embedding is of math alone, which lacks <|a|>: the row is that of code, and not zero."""
+    slices = tuple(
+        Slice(
+            layers={name: span},
+            steps=(Step(operator="passthrough", models=(name,), parameters={}),),
+        )
+        for name, span in {"math": (0, 1), "code": (1, 2)}.items()
+    )
+    stacked = recipe(family, "math", "code", base=False, tokenizer="union", slices=slices)
+    merge(replace(stacked, steps=()), family / "out")
+    merged, code, math = (nano.load(family / n) for n in ("out", "code", "math"))
+    assert torch.equal(merged[EMBEDDING][: WORDS + 1], math[EMBEDDING])
+    assert torch.equal(merged[EMBEDDING][WORDS + 1], code[EMBEDDING][WORDS])
+    assert torch.equal(merged[HEAD][[WORDS + 1, WORDS]], code[HEAD][[WORDS, WORDS + 1]])
+    check_loads(family / "out", WORDS + 2)
 
 
 def test_same_bytes_with_any_threads(family: Path) -> None:

@@ -141,7 +141,7 @@ def _open_inputs(
 
 def _write_tensor(layout: Layout, job: Job, whole: WholeModel, write: Write) -> None:
     name = job.name
-    rows = merge_rows(job, whole) if job.steps else next(iter(job.inputs.values()))
+    rows = merge_rows(job, whole) if job.steps else job.inputs[layout.tensors[name].copied]
     dtype = getattr(torch, layout.recipe.dtype)
     for low, high in blocks(rows.shape):
         rounded = rows.read(low, high).to(dtype)
@@ -172,10 +172,7 @@ class _Inputs:
     ) -> Job:
         """What is needed to compute one output tensor; `fed` and `solved` as a job has them."""
         layout, match = self.layout, self.layout.tensors[name]
-        rows = {
-            source: refuse_nonfinite(self.opened[source][match.origins[source]], source, name)
-            for source in layout.readers(name)
-        }
+        rows = {source: self._read(name, source) for source in layout.readers(name)}
         words = layout.vocabulary
         base = layout.recipe.base.name if layout.recipe.base else None
         if words and name in words.tensors:
@@ -184,12 +181,17 @@ class _Inputs:
             name=name,
             steps=layout.steps(name),
             inputs=rows,
-            base=base if base in rows else None,
+            base=base if base in rows and base in match.origins else None,
             depth=match.depth,
             seed=layout.recipe.seed,
             fed=fed,
             solved={} if solved is None else solved,
         )
+
+    def _read(self, name: str, source: str) -> Rows:
+        """The rows that a source has for an output tensor."""
+        rows = self.opened[source][self.layout.stored_name(name, source)]
+        return refuse_nonfinite(rows, source, name)
 
     def wholes(self, measured: Sequence[Mapping[int, Any]] = ()) -> list[WholeModel]:
         """What each slice is as a whole; `measured` as of `Writing`."""

@@ -51,7 +51,8 @@ class TensorMatch:
 
     `origins` says what it is called in each model that has a part in it; `copied` names the model
     it is copied from where not all have it, or is "". `depth` is that of its layer, 0 to 1, in
-    slice number `slice`.
+    slice number `slice`. `donors` says what a vocabulary tensor is called in models that have no
+    part in it, whose rows stand in for tokens that the others lack.
     """
 
     shape: Shape
@@ -59,6 +60,7 @@ class TensorMatch:
     slice: int = 0
     depth: float = 0.0
     copied: str = ""
+    donors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -143,13 +145,26 @@ class Matcher:
             return None
         if not self._same_shape(name, wanted, origins, leader):
             return None
+        origins = {leader: origins[leader]} if missing else origins
         return TensorMatch(
             shape=self._output_shape(name, wanted),
-            origins=origins if not missing else {leader: origins[leader]},
+            origins=origins,
+            donors=self._donors(name, wanted, origins),
             slice=placed.slice,
             depth=placed.depth,
             copied=leader if missing else "",
         )
+
+    def _donors(self, name: str, wanted: Shape, origins: Mapping[str, str]) -> dict[str, str]:
+        """Other models with such a vocabulary tensor: those of other slices know more tokens."""
+        if name not in self.resized:
+            return {}
+        others = {m: self.heads.stand_in(m, name) for m in self.sources if m not in origins}
+        return {
+            model: own
+            for model, own in others.items()
+            if own is not None and resize(self.shapes[model][own], 0) == resize(wanted, 0)
+        }
 
     def _output_shape(self, name: str, shape: Shape) -> Shape:
         return resize(shape, self.rows) if name in self.resized else shape
@@ -211,8 +226,12 @@ class Matcher:
                     )
                 elif self.unmatched == "keep":
                     self.notes.append(f"{name} is copied from {model}, the first that has it")
-                    shape = self._output_shape(name, own[name])
-                    kept[name] = TensorMatch(shape=shape, origins={model: name}, copied=model)
+                    kept[name] = TensorMatch(
+                        shape=self._output_shape(name, own[name]),
+                        origins={model: name},
+                        donors=self._donors(name, own[name], {model: name}),
+                        copied=model,
+                    )
                 else:
                     self.notes.append(f"{name} of {model} is left out: it is not in the reference")
         return kept
