@@ -181,24 +181,38 @@ def _are_equal(model: Checkpoint, one: str, other: str) -> bool:
     transformers unties what differs in a single row: where whole embeddings were trained, only the
     rows of tokens that were seen have moved.
     """
-    import torch
-
-    from simmerge_hub.weights.stream import read_rows
-
     first, second = model.tensors.get(one), model.tensors.get(other)
     if first is None or second is None or first.shape != second.shape:
         return False
     if first == second:
         return True
-    here = _prefer_cached(model, {first.file, second.file})
+    if model.weights.folder is not None:
+        return _compare(model, one, other)
+    key = (model.weights, first, second)
+    if key not in _compared:  # at one commit it stays what it is, and takes a download to know
+        here = _prefer_cached(model, {first.file, second.file})
+        _compared[key] = _compare(here, one, other)
+    return _compared[key]
+
+
+_compared: dict[tuple[Location, TensorHeader, TensorHeader], bool] = {}
+"""Two tensors of a repository -> whether they have the same values."""
+
+
+def _compare(model: Checkpoint, one: str, other: str) -> bool:
+    """A few rows first, which tell most of what differs."""
+    import torch
+
+    from simmerge_hub.weights.stream import read_rows
 
     def agree(spans: Sequence[tuple[int, int]]) -> bool:
-        values = read_rows(here, {one: spans, other: spans})
+        values = read_rows(model, {one: spans, other: spans})
         return torch.equal(values[one], values[other])
 
-    rows = matrix_shape(first.shape)[0]
+    shape = model.tensors[one].shape
+    rows = matrix_shape(shape)[0]
     spread = [(row, row + 1) for row in range(0, rows, max(1, rows // SPREAD_ROWS))]
-    return agree(spread) and all(agree([block]) for block in row_blocks(first.shape, HELD_ENTRIES))
+    return agree(spread) and all(agree([block]) for block in row_blocks(shape, HELD_ENTRIES))
 
 
 def _prefer_cached(model: Checkpoint, files: Collection[str]) -> Checkpoint:
