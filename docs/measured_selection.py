@@ -180,7 +180,7 @@ def selection_real_family() -> str:
 
 
 def _taken(key: str) -> str:
-    """The arms that are taken far from training, on pairs that nothing was taken from."""
+    """The arms that are taken far from training, on pairs by which nothing was chosen."""
     unseen = read("real_pairs")[key]
     arms, rows = unseen["arms"], []
     for name, label in unseen["taken"].items():
@@ -199,7 +199,8 @@ def _taken(key: str) -> str:
             )
         )
     heads = "arms", "taken", "it closes", "a skill is lost", "best fixed in hindsight"
-    return table((*heads, "it closes", "lost"), rows)
+    known = f"{unseen['pairs']} pairs of {unseen['models']} models so far:\n\n"
+    return known + table((*heads, "it closes", "lost"), rows)
 
 
 def selection_leaning() -> str:

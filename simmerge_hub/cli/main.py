@@ -125,12 +125,13 @@ def _report_refusal(error: OSError) -> None:
 
 def _where_else(error: OSError) -> str:
     """What to do where the system lets nobody write, or read."""
-    from simmerge_hub.hub.assets import ELSEWHERE, closed_cache
+    from simmerge_hub.hub.assets import ELSEWHERE, closed_cache, is_there
 
     path = Path(os.fsdecode(error.filename)).absolute() if error.filename is not None else None
     if variable := closed_cache(path):
         return f"set {variable} to a folder in which you may make files"
-    if path is not None and path.exists() and not os.access(path, os.R_OK):
+    closed = path is not None and any(not os.access(each, os.X_OK) for each in path.parents)
+    if path is not None and (closed or (is_there(path) and not os.access(path, os.R_OK))):
         return "ask its owner to let you read it, or name another"
     return ELSEWHERE
 

@@ -89,7 +89,7 @@ def closed_cache(path: Path | None) -> str:
         if path is None:
             found = not os.access(_nearest(place), os.W_OK)
         else:  # or what is to be made above it
-            above = not path.exists() and place.is_relative_to(path)
+            above = not is_there(path) and place.is_relative_to(path)
             found = above or path.is_relative_to(place)
         if found:
             return name
@@ -107,7 +107,15 @@ def _caches() -> dict[str, Path]:
 
 def _nearest(path: Path) -> Path:
     """The folder, or that of those above it which is there."""
-    return next(each for each in (path, *path.parents) if each.exists())
+    return next(filter(is_there, (path, *path.parents)))
+
+
+def is_there(path: Path) -> bool:
+    """`Path.exists`, which raises for what lies in a folder that one may not enter: false then."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _temporary_folder() -> Path:

@@ -35,7 +35,9 @@ ANSWER_SECONDS = 30.0
 COMMIT_SECONDS = 300.0
 """How long it may take to make a commit of many files."""
 COMMIT_HASH = re.compile("[0-9a-f]{7,64}")
-ASKED_KIND = re.compile("/(?:api/)?(model|dataset|space)s/[^/]+/[^/?#]+")
+ASKED_KIND = re.compile(
+    "/api/(model|dataset|space)s/|^https?://[^/]+/(dataset|space)s/[^/]+/[^/?#]+"
+)
 """Of what kind the repository is that an address of the Hub's API is about."""
 
 
@@ -132,7 +134,7 @@ def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
         ) from error
     except hf.RepositoryNotFoundError as error:
         asked = ASKED_KIND.search(str(error.response.url))
-        kind = asked[1] if asked else ""
+        kind = (asked[1] or asked[2]) if asked else ""
         raise RepoNotFound(
             f"there is no {kind or 'repository'} {repo}, or it is private and the token does not "
             "open it",

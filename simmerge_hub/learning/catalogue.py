@@ -14,7 +14,7 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, SignAll, sign_all
-from simmerge_hub.planning.find.candidates import NAMES_SHOWN, group_reasons, sift
+from simmerge_hub.planning.find.candidates import NAMES_SHOWN, group_reasons, try_each
 from simmerge_hub.planning.inputs import Inputs, check_names, notes_of_tokens
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
@@ -34,20 +34,20 @@ FEWEST = 2
 def open_catalogue(recipe: LearnRecipe) -> Inputs:
     """The recipe's models, pinned, aligned with each other and their base: of weights headers only.
 
-    What of a collection cannot be merged with the rest is left out, with a note that says why.
+    What of a collection cannot be read is left out, with a note that says why.
     Every task has the first model as its expert here: who really is, evaluations say.
 
     Raises:
         SimmergeError: the models cannot be merged with each other, or the prompts of a task not
             be had.
     """
-    models, known, left_out = _checkpoints(recipe)
+    models, left_out = _checkpoints(recipe)
     if len(models) < FEWEST:
         raise RequestError(
             f"{len(models)} model makes no pair", hint="name two fine-tunes of one base or more"
         )
     check_names(models, None)
-    base = known or common_base(models, recipe.base)
+    base = common_base(models, recipe.base)
     if base is None:
         raise RequestError(
             "the models' base is not known, and what a merge loses is measured from it",
@@ -72,16 +72,20 @@ def open_catalogue(recipe: LearnRecipe) -> Inputs:
     )
 
 
-def _checkpoints(
-    recipe: LearnRecipe,
-) -> tuple[Sequence[Checkpoint], Checkpoint | None, Sequence[str]]:
-    """The models; of a collection also their base, and what is left out of it, in sentences."""
+def _checkpoints(recipe: LearnRecipe) -> tuple[list[Checkpoint], list[str]]:
+    """The models; of a collection without their base, and what is left out, in sentences."""
     if recipe.collection is None:
-        return [resolve(model) for model in recipe.models], None, ()
-    found = sift(listing.collection(recipe.collection), recipe.base, progress=lambda what: None)
-    reasons = group_reasons(found.dropped).items()
+        return [resolve(model) for model in recipe.models], []
+    listed = listing.collection(recipe.collection)
+    base = resolve(recipe.base) if recipe.base else None
+    read, unread = try_each(listed.references, resolve)
+    if base is None:
+        bases = {name for model in read for name in model.parents}
+    else:
+        bases = {model.name for model in read if model.location == base.location}
+    reasons = group_reasons({**listed.dropped, **unread}).items()
     left_out = [f"left out: {list_first(names, NAMES_SHOWN)}: {why}" for why, names in reasons]
-    return found.kept, found.base, left_out
+    return [model for model in read if model.name not in bases], left_out
 
 
 def sign_catalogue(

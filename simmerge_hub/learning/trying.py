@@ -210,8 +210,12 @@ def measure_alone(
 def _share(model: Checkpoint, task: LearnTask, result: TaskResult) -> float:
     """A model's score; EvaluationError if it is none that others' can be compared with.
 
-    Of percentages those up to 1 % would pass for shares, and all others for no score.
+    Of percentages those up to 1 % would pass for shares, and all others for no score. Below 0, as a
+    correlation may be, is nothing.
     """
+    rising = [v for name, v in result.metrics.items() if name.partition(",")[0] in result.rising]
+    if result.score is None and rising and max(rising) < 0:
+        return 0.0
     if result.score is None:
         seen = ", ".join(f"{name} {value:g}" for name, value in result.metrics.items())
         raise EvaluationError(

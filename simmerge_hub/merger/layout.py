@@ -1,7 +1,10 @@
 """What a merge will write and where it comes from, known from headers before any weight is read."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from simmerge_hub import operators
 from simmerge_hub.errors import AlignmentError, RecipeError
@@ -20,6 +23,9 @@ from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype, shapes
 from simmerge_hub.weights.tokens.speech import choose_speaker, default_template, is_template
 from simmerge_hub.weights.tokens.tokenizers import pipeline_notes
 from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +131,12 @@ class Layout:
     def readers(self, name: str) -> tuple[str, ...]:
         """The sources whose tensor is read: those that its steps use, the base if they need it.
 
-        Of a vocabulary tensor all that have one: they fill the rows of tokens that others lack.
+        Of a vocabulary tensor all that have a part in it, and those that fill the rows of tokens
+        which these lack.
         """
         match = self.tensors[name]
         if self.vocabulary and name in self.vocabulary.tensors:
-            return (*match.origins, *match.donors)
+            return (*match.origins, *self._donors(self.vocabulary.origins, match))
         steps = self.steps(name)
         if not steps:
             return (match.copied,)
@@ -137,6 +144,13 @@ class Layout:
         if self.recipe.base and any(_needs_base(step) for step in steps):
             used.add(self.recipe.base.name)
         return tuple(source for source in match.origins if source in used)
+
+    def _donors(self, rows: Mapping[str, Tensor], match: TensorMatch) -> list[str]:
+        """Models of other slices with a row that is filled; the base's own comes before theirs."""
+        lacked: Tensor = sum(rows[source] < 0 for source in match.origins) > 0  # type: ignore
+        if self.recipe.base and self.recipe.base.name in match.origins:
+            lacked = lacked & (rows[self.recipe.base.name] < 0)
+        return [donor for donor in match.donors if bool((lacked & (rows[donor] >= 0)).any())]
 
     def stored_name(self, name: str, source: str) -> str:
         """What one of its readers calls a tensor."""

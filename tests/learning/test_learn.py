@@ -146,9 +146,7 @@ def test_a_base_that_is_not_known_can_be_named_by_learn_and_by_search() -> None:
     assert caught.value.hint == "name it: --base org/base, or `base: org/base` in a recipe"
 
 
-def test_what_of_a_collection_cannot_be_merged_is_left_out_and_said(
-    org: str, tmp_path: Path
-) -> None:
+def test_what_of_a_collection_cannot_be_read_is_left_out_and_said(org: str, tmp_path: Path) -> None:
     """One that cannot be read ended the run, and the base was taken for a model."""
     shelf = Catalogue(org, tmp_path)
     models = [shelf.model(name) for name in ("one", "two")]

@@ -3,6 +3,7 @@
 Each is held against the digest that a Hub states of it.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.utils import tqdm
 
-from simmerge_hub.documents import LARGEST_JSON, DocumentError, read_json
+from simmerge_hub.documents import LARGEST_JSON
 from simmerge_hub.errors import HubError
 from simmerge_hub.hub.client import api, first_line, translate_answers
 from simmerge_hub.hub.files.hashes import hash_path
@@ -68,13 +69,14 @@ def read_text(location: Location, files: Mapping[str, FileEntry], name: str) -> 
 
 
 def read_stated(location: Location, files: Mapping[str, FileEntry], name: str) -> Any:
-    """The value of a JSON file that a model may do without; None where there is none, or none that
-    can be read; raises as `local_file`."""
+    """The value of a JSON file that a model may do without, as transformers reads it: of a key that
+    is there twice, the last; None where there is none, or none that can be read; raises as
+    `local_file`."""
     if name not in files or files[name].size > LARGEST_JSON:
         return None
     try:
-        return read_json(local_file(location, name).read_bytes())
-    except DocumentError:
+        return json.loads(local_file(location, name).read_bytes())
+    except (ValueError, RecursionError):
         return None
 
 

@@ -17,14 +17,12 @@ are. Only headers change: other names for the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from simmerge_hub.hub.files.cached import is_cached, local_file
 from simmerge_hub.hub.files.headers import TensorHeader
-from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import unwrap
 from simmerge_hub.weights.loaded.apart import split_where_apart
@@ -36,16 +34,15 @@ from simmerge_hub.weights.loaded.names import (
     rename_like,
 )
 from simmerge_hub.weights.loaded.targets import aim
-from simmerge_hub.weights.shapes import LARGEST_BUFFER, matrix_shape, row_blocks
+from simmerge_hub.weights.shapes import LARGEST_BUFFER, matrix_shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PARALLEL = "module."
-SPREAD_ROWS = 16
-"""Rows that are compared before the others of two tensors which a model ties."""
-HELD_ENTRIES = 2**22
-"""Entries of each that are compared at a time (at least one row)."""
+SPREAD_ROWS, END_ROWS = 16, 512
+"""Rows that say whether two tensors which a model ties are one: some over all, and those at both
+ends. Where only rows of tokens that were seen have moved, the commonest tokens come first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,51 +173,23 @@ def _drop_twins(
 
 
 def _are_equal(model: Checkpoint, one: str, other: str) -> bool:
-    """Whether two tensors of a model have the same values, every one of them.
+    """Whether two tensors of a model have the same values, in the rows that are compared.
 
-    transformers unties what differs in a single row: where whole embeddings were trained, only the
-    rows of tokens that were seen have moved.
+    transformers unties what differs in a single row; to look at all would be to read two of the
+    largest tensors of a model whenever its headers are.
     """
-    first, second = model.tensors.get(one), model.tensors.get(other)
-    if first is None or second is None or first.shape != second.shape:
-        return False
-    if first == second:
-        return True
-    if model.weights.folder is not None:
-        return _compare(model, one, other)
-    key = (model.weights, first, second)
-    if key not in _compared:  # at one commit it stays what it is, and takes a download to know
-        here = _prefer_cached(model, {first.file, second.file})
-        _compared[key] = _compare(here, one, other)
-    return _compared[key]
-
-
-_compared: dict[tuple[Location, TensorHeader, TensorHeader], bool] = {}
-"""Two tensors of a repository -> whether they have the same values."""
-
-
-def _compare(model: Checkpoint, one: str, other: str) -> bool:
-    """A few rows first, which tell most of what differs."""
     import torch
 
     from simmerge_hub.weights.stream import read_rows
 
-    def agree(spans: Sequence[tuple[int, int]]) -> bool:
-        values = read_rows(model, {one: spans, other: spans})
-        return torch.equal(values[one], values[other])
-
-    shape = model.tensors[one].shape
-    rows = matrix_shape(shape)[0]
+    first, second = model.tensors.get(one), model.tensors.get(other)
+    if first is None or second is None or first.shape != second.shape:
+        return False
+    rows = matrix_shape(first.shape)[0]
     spread = [(row, row + 1) for row in range(0, rows, max(1, rows // SPREAD_ROWS))]
-    return agree(spread) and all(agree([block]) for block in row_blocks(shape, HELD_ENTRIES))
-
-
-def _prefer_cached(model: Checkpoint, files: Collection[str]) -> Checkpoint:
-    """The model with its weights read from the cache, if these files are in it."""
-    if not all(is_cached(model.weights, file) for file in files):
-        return model
-    folder = local_file(model.weights, next(iter(files))).parent
-    return replace(model, converted=Location(folder=folder))
+    ends = [(0, min(rows, END_ROWS)), (max(0, rows - END_ROWS), rows)]
+    values = read_rows(model, {name: [*ends, *spread] for name in (one, other)})
+    return torch.equal(values[one], values[other])
 
 
 def _set_spare_aside(

@@ -114,7 +114,7 @@ def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:
     passed over."""
     where = (model.location, model.files)
     templates = {
-        match[1] or "": read_text(*where, file).replace("\r\n", "\n")
+        _name(match[1]): read_text(*where, file).replace("\r\n", "\n")
         for file in model.files
         if (match := TEMPLATES.fullmatch(file))
     }
@@ -124,12 +124,15 @@ def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:
     templates = {"": stated} if isinstance(stated, str) else {}
     for entry in stated if isinstance(stated, list) else ():
         if isinstance(entry, dict):
-            name = str(entry.get("name"))
-            templates["" if name == "default" else name] = str(entry.get("template"))
+            templates[_name(str(entry.get("name")))] = str(entry.get("template"))
     of_processor = read_stated_object(*where, "chat_template.json").get("chat_template")
     if isinstance(of_processor, str):
         templates[""] = of_processor
     return templates
+
+
+def _name(stated: str | None) -> str:
+    return "" if stated in (None, "default") else stated
 
 
 def _token(stated: Any) -> str:

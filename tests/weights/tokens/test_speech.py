@@ -62,6 +62,7 @@ NAMES = [{"name": name, "template": "{{ 3 }}"} for name in ("default", "rag")]
         ([TEMPLATE], "{{ 3 }}", {"": "{{ 1 }}"}),
         ([TEMPLATE], NAMES, {"": "{{ 1 }}"}),
         (["additional_chat_templates/tool_use.jinja"], NAMES, {"tool_use": "{{ 1 }}"}),
+        (["additional_chat_templates/default.jinja"], NAMES, {"": "{{ 1 }}"}),
         (
             [TEMPLATE, "additional_chat_templates/rag.jinja"],
             "{{ 3 }}",
