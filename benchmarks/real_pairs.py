@@ -8,9 +8,9 @@ the package that a plan rests on where no held-out pair is as far from training
 tasks of a pair. Beside it, what such a plan quotes of another family (`another_family.json`).
 
 And benchmarks/real_pairs.json: all arms, with intervals over models, how often each loses a skill,
-and the oracle; the same of zoos by which nothing was chosen, with the arm that the package's table
-says is safe there (`taken`): a second build of the first (`again`), and specialists of another
-family's model, SmolLM2 135M (`family`).
+what it gains over equal Linear, and the oracle; the same of zoos by which nothing was chosen, with
+the arm that the package's table says is safe there (`taken`): a second build of the first
+(`again`), and specialists of another family's model, SmolLM2 135M (`family`).
 """
 
 import json
@@ -42,7 +42,7 @@ def main() -> None:
     found = {key: judge(outcomes) for key, outcomes in zoos.items()}
     for path, key, model in (
         (REAL_PAIRS, "first", "a 270 M language model"),
-        (ANOTHER_FAMILY, "family", "a 135 M language model of another family"),
+        (ANOTHER_FAMILY, "family", "SmolLM2 135M, another family's model"),
     ):
         (parameters,) = zoos[key].provenance["parameters"].values()
         arms = found[key]["arms"]
@@ -73,11 +73,16 @@ def judge(outcomes: Outcomes) -> dict[str, Any]:
     gains = np.array([[tasks(one, two, arm) for arm in measured] for (_, one), (_, two) in both])
     means, worst = gains.mean(axis=2), gains.min(axis=2)
     weights = resample([one for (one, _), _ in both], [two for _, (two, _) in both], SEED)
+    over = means - means[:, [[arm.label for arm in measured].index("linear")]]
     return {
         "pairs": len(both),
         "models": len({name for pair in both for name, _ in pair}),
         "arms": {
-            arm.label: spread(means[:, i], weights) | {"lost": float((worst[:, i] < LOST).mean())}
+            arm.label: spread(means[:, i], weights)
+            | {
+                "lost": float((worst[:, i] < LOST).mean()),
+                "over linear": spread(over[:, i], weights),
+            }
             for i, arm in enumerate(measured)
         },
         "oracle": spread(means.max(axis=1), weights),

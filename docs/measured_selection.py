@@ -175,8 +175,20 @@ def selection_real_again() -> str:
 
 
 def selection_real_family() -> str:
-    """The same on specialists of another family's model."""
-    return _taken("family")
+    """The same on specialists of another family's model, and there on weights alone."""
+    found = read("real_pairs")
+    builds = [each["arms"] for each in (found["family"], found, found["again"])]
+    alike = [arm.label for arm in ARMS if arm == arm.swapped() and arm.label in builds[0]]
+    rows = [
+        (
+            f"`{label}`",
+            f"{builds[0][label]['mean']:.3f}",
+            *(_spread(arms[label]["over linear"]) for arms in builds),
+        )
+        for label in sorted(alike, key=lambda each: -builds[0][each]["mean"])
+    ]
+    heads = "on weights alone", "it closes", "over Linear", "in Gemma", "in its second build"
+    return f"{_taken('family')}\n\n{table(heads, rows)}"
 
 
 def _taken(key: str) -> str:

@@ -51,13 +51,16 @@ class SeveralDocuments(DocumentError):
     """A YAML text of more than one document."""
 
 
-def read_json(text: bytes | str, *, largest: int = LARGEST_JSON, finite: bool = False) -> Any:
+def read_json(
+    text: bytes | str, *, largest: int = LARGEST_JSON, finite: bool = False, unique: bool = True
+) -> Any:
     """The value a JSON text is.
 
     Args:
         text: as bytes (UTF-8, a byte order mark may be there) or decoded.
         largest: bytes it may have.
         finite: refuse NaN and infinities, which configs may have.
+        unique: refuse a key that is there twice; else the last counts, as in Python's json.
 
     Raises:
         DocumentError: it is no JSON, too large or too deep, has a key twice, or a text that is not
@@ -70,7 +73,9 @@ def read_json(text: bytes | str, *, largest: int = LARGEST_JSON, finite: bool = 
         hooks: dict[str, Any] = (
             {"parse_constant": _finite, "parse_float": _finite} if finite else {}
         )
-        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_unique, **hooks)
+        if unique:
+            hooks["object_pairs_hook"] = _unique
+        value = json.loads(data.decode("utf-8-sig"), **hooks)
         _check_depth(value)
         if HALF_PAIR.search(data):
             json.dumps(value, ensure_ascii=False).encode()

@@ -132,7 +132,7 @@ def _where_else(error: OSError) -> str:
         return f"set {variable} to a folder in which you may make files"
     closed = path is not None and any(not os.access(each, os.X_OK) for each in path.parents)
     if path is not None and (closed or (is_there(path) and not os.access(path, os.R_OK))):
-        return "ask its owner to let you read it, or name another"
+        return "ask its owner to let you in, or name another"
     return ELSEWHERE
 
 

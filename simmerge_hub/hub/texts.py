@@ -68,7 +68,7 @@ def texts(reference: str, *, limit: int) -> Texts:
         here = Location(folder=path.parent)
         prompts, _ = _read(here, [path.name], "", limit, path.name)
         return Texts(source=path.name, prompts=prompts)
-    if path.is_file() and (path.suffix or "/" in reference):  # no data set's name
+    if path.is_file() and (path.suffix or "/" in reference):
         raise ProbeError(
             f"{reference} is a file, and prompts are read from .jsonl and .txt files",
             hint="write them into one: a .txt has one on each line, a .jsonl an object",

@@ -14,7 +14,13 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, SignAll, sign_all
-from simmerge_hub.planning.find.candidates import NAMES_SHOWN, group_reasons, try_each
+from simmerge_hub.planning.find.candidates import (
+    NAMES_SHOWN,
+    group_reasons,
+    most_named,
+    too_few,
+    try_each,
+)
 from simmerge_hub.planning.inputs import Inputs, check_names, notes_of_tokens
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
@@ -77,15 +83,16 @@ def _checkpoints(recipe: LearnRecipe) -> tuple[list[Checkpoint], list[str]]:
     if recipe.collection is None:
         return [resolve(model) for model in recipe.models], []
     listed = listing.collection(recipe.collection)
-    base = resolve(recipe.base) if recipe.base else None
     read, unread = try_each(listed.references, resolve)
-    if base is None:
-        bases = {name for model in read for name in model.parents}
-    else:
-        bases = {model.name for model in read if model.location == base.location}
-    reasons = group_reasons({**listed.dropped, **unread}).items()
-    left_out = [f"left out: {list_first(names, NAMES_SHOWN)}: {why}" for why, names in reasons]
-    return [model for model in read if model.name not in bases], left_out
+    dropped = {**listed.dropped, **unread}
+    if len(read) < FEWEST:
+        raise too_few(listed.place, read, dropped)
+    base = resolve(recipe.base) if recipe.base else most_named(listed.place, read)
+    models = [m for m in read if m.name != base.name and m.location != base.location]
+    if len(models) < FEWEST:
+        raise too_few(listed.place, models, dropped)
+    reasons = group_reasons(dropped).items()
+    return models, [f"left out: {list_first(names, NAMES_SHOWN)}: {why}" for why, names in reasons]
 
 
 def sign_catalogue(

@@ -137,7 +137,7 @@ def measure_rows(
     rows = []
     for expert, auxiliary, task in trial.rows_of(first, second):
         result = results.get(task.name)
-        score = result.score if result else None
+        score = _score(result) if result else None
         rows.append(
             Measurement(
                 expert=expert,
@@ -210,13 +210,10 @@ def measure_alone(
 def _share(model: Checkpoint, task: LearnTask, result: TaskResult) -> float:
     """A model's score; EvaluationError if it is none that others' can be compared with.
 
-    Of percentages those up to 1 % would pass for shares, and all others for no score. Below 0, as a
-    correlation may be, is nothing.
+    Of percentages those up to 1 % would pass for shares, and all others for no score.
     """
-    rising = [v for name, v in result.metrics.items() if name.partition(",")[0] in result.rising]
-    if result.score is None and rising and max(rising) < 0:
-        return 0.0
-    if result.score is None:
+    score = _score(result)
+    if score is None:
         seen = ", ".join(f"{name} {value:g}" for name, value in result.metrics.items())
         raise EvaluationError(
             f"{task.name}: {model.name} has no score from 0 to 1 of which more is better on "
@@ -224,6 +221,14 @@ def _share(model: Checkpoint, task: LearnTask, result: TaskResult) -> float:
             hint="name a task with such a metric, as acc or exact_match are; of percentages let "
             "its YAML make shares, with higher_is_better: true",
         )
+    return score
+
+
+def _score(result: TaskResult) -> float | None:
+    """The score, 0 to 1; 0 for a correlation below it, as `mcc`; None if there is none."""
+    rising = [v for name, v in result.metrics.items() if name.partition(",")[0] in result.rising]
+    if result.score is None and rising and -1 <= max(rising) < 0:
+        return 0.0
     return result.score
 
 

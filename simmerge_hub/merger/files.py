@@ -57,7 +57,8 @@ def carry_over(layout: Layout, folder: Path) -> None:
 def _write_template(text: str, folder: Path) -> None:
     """Make it the only default template in a folder: in one file, as transformers writes it."""
     (folder / TEMPLATE).write_text(text, encoding="utf-8")
-    (folder / "chat_template.json").unlink(missing_ok=True)
+    for other in ("chat_template.json", "additional_chat_templates/default.jinja"):
+        (folder / other).unlink(missing_ok=True)
     path = folder / TOKENIZER_CONFIG
     if path.is_file():
         stated = json.loads(path.read_bytes())

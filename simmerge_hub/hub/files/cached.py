@@ -3,7 +3,6 @@
 Each is held against the digest that a Hub states of it.
 """
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.utils import tqdm
 
-from simmerge_hub.documents import LARGEST_JSON
+from simmerge_hub.documents import LARGEST_JSON, DocumentError, read_json
 from simmerge_hub.errors import HubError
 from simmerge_hub.hub.client import api, first_line, translate_answers
 from simmerge_hub.hub.files.hashes import hash_path
@@ -75,8 +74,8 @@ def read_stated(location: Location, files: Mapping[str, FileEntry], name: str) -
     if name not in files or files[name].size > LARGEST_JSON:
         return None
     try:
-        return json.loads(local_file(location, name).read_bytes())
-    except (ValueError, RecursionError):
+        return read_json(local_file(location, name).read_bytes(), unique=False)
+    except DocumentError:
         return None
 
 

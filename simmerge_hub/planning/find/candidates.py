@@ -65,7 +65,7 @@ def sift(listed: Listing, base: str | None = None, *, progress: Say) -> Candidat
     dropped |= unread
     if len(read) < 2:
         raise too_few(listed.place, read, dropped)
-    origin = known or _most_named(listed.place, read)
+    origin = known or most_named(listed.place, read)
     models = [model for model in read if model.name != origin.name]
     _, unfit = try_each(
         models,
@@ -163,8 +163,12 @@ def _copies(models: Sequence[Checkpoint], base: Checkpoint) -> dict[str, str]:
     return dropped
 
 
-def _most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
-    """The base that most cards name."""
+def most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
+    """The base that most cards name.
+
+    Raises:
+        BaseUnknown: no card names one, two are named equally often, or it cannot be read.
+    """
     counts = Counter(
         model.parents[0]
         for model in models

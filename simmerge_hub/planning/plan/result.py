@@ -102,7 +102,7 @@ class Plan:
         if len(self.models) != 2 or said == SAME_PROMPTS or label not in known.gains:
             return said
         by = " by prompts of each one's task" if self.recipe.sees_activations else ""
-        family = f"on {known.pairs} {known.of} it closed {known.gains[label]:.2f}{by}"
+        family = f"on {known.pairs} {known.of}, it closed {known.gains[label]:.2f}{by}"
         return f"{said}; {family}" if said else family
 
     def _of_prompts(self) -> str:

@@ -115,7 +115,7 @@ def _templates(model: Checkpoint, config: Mapping[str, Any]) -> dict[str, str]:
     where = (model.location, model.files)
     templates = {
         _name(match[1]): read_text(*where, file).replace("\r\n", "\n")
-        for file in model.files
+        for file in sorted(model.files, key=lambda file: file != TEMPLATE)
         if (match := TEMPLATES.fullmatch(file))
     }
     if templates:

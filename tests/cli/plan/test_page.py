@@ -82,7 +82,7 @@ CODE, MATH = "simmerge-hub:code", "simmerge-hub:math"
 TOLD = prompts.read()[FED.label].says()
 ELSEWHERE = pairs.read(pairs.ANOTHER_FAMILY)
 FAMILY = (
-    f"on {ELSEWHERE.pairs} pairs of specialists of a 135 M language model of another family it "
+    f"on {ELSEWHERE.pairs} pairs of specialists of SmolLM2 135M, another family's model, it "
     f"closed {ELSEWHERE.gains[FED.label]:.2f} by prompts of each one's task"
 )
 
