@@ -11,7 +11,7 @@ from simmerge_hub.evaluation.harness import Machine
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.learning import trying
 from simmerge_hub.learning.recipe import LearnTask
-from simmerge_hub.learning.trying import evaluate_tasks, task_digests
+from simmerge_hub.learning.trying import _score, evaluate_tasks, task_digests
 from simmerge_hub.workers.here import HERE
 
 TASK = LearnTask(name="know", evaluate="mmlu")
@@ -62,6 +62,13 @@ def alone(monkeypatch: pytest.MonkeyPatch, **acc: float) -> Any:
     )
     inputs: Any = SimpleNamespace(models=models[:-1], base=models[-1])
     return trying.measure_alone(inputs, [TASK], Protocol(), Machine(), HERE, lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("acc", "score"), [(0.4, 0.4), (-0.05, 0.0), (-1.0, 0.0), (-37.5, None), (60.0, None)]
+)
+def test_a_correlation_below_zero_is_nothing(acc: float, score: float | None) -> None:
+    assert _score(result("cola", acc=acc)) == score
 
 
 def test_percentages_are_no_shares(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,23 @@ def test_chat_templates(files: list[str], config: Any, wanted: object, tmp_path:
     assert speech is not None and speech.templates == wanted
 
 
+def test_a_second_default_template_counts_as_in_transformers(tmp_path: Path) -> None:
+    chat(tmp_path, template="{{ 1 }}")
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates" / "default.jinja").write_text("{{ 2 }}")
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == "{{ 2 }}"
+    speech = read_speech(resolve(str(tmp_path)))
+    assert speech is not None and speech.templates == {"": "{{ 2 }}"}
+
+
+def test_a_key_that_a_config_has_twice_counts_as_in_transformers(tmp_path: Path) -> None:
+    chat(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "w7", "eos_token": "<end>"}')
+    assert AutoTokenizer.from_pretrained(tmp_path).eos_token == "<end>"
+    speech = read_speech(resolve(str(tmp_path)))
+    assert speech is not None and speech.end == "<end>"
+
+
 def test_a_base_that_lays_out_chats_speaks_for_models_that_do_not(tmp_path: Path) -> None:
     base = chat(tmp_path / "base", template="{{ 1 }}", eos_token="<end>")
     models = {name: chat(tmp_path / name, eos_token="w7") for name in "ab"}
