@@ -117,7 +117,7 @@ class TestFolders:
 
     def test_no_weights_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{}")
-        with pytest.raises(NoSafetensors, match=r"\(it has 1 files\)"):
+        with pytest.raises(NoSafetensors, match=r"\(it has 1 file\)"):
             resolve(str(tmp_path))
 
     @pytest.mark.parametrize("config", [None, "", "[]", "{", "null"])

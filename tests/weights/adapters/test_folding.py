@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.errors import AlignmentError, CheckpointError, SimmergeError
-from simmerge_hub.hub.resolve import Piece, Target, resolve
+from simmerge_hub.hub.resolve import Piece, TargetParameter, resolve
 from simmerge_hub.weights import adapters
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.loaded.conform import conform
@@ -383,7 +383,7 @@ def test_magnitudes_of_a_matrix_that_is_stored_as_two(tmp_path: Path) -> None:
     }
     lora = resolve(str(nano.lora(tmp_path / "lora", tensors, use_dora=True)))
     pieces = (Piece("gate.weight", last=2), Piece("up.weight", first=2, last=4))
-    lora = replace(lora, targets={"gate_up.weight": Target("gate_up.weight", pieces)})
+    lora = replace(lora, targets={"gate_up.weight": TargetParameter("gate_up.weight", pieces)})
     fold = adapters.folds(lora, tensors, {"gate.weight": (2, 2), "up.weight": (2, 2)})
     rows = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
     torch.testing.assert_close(fold["gate.weight"](rows, 0), torch.tensor([[0.6, 0.8], [0, 2]]))
