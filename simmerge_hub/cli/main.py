@@ -37,8 +37,6 @@ example:
 """
 LITTLE_ROOM = 100_000_000
 """Bytes: with more than that left, it is another disk that is full."""
-
-
 NUMBER = re.compile(r"\(os error (\d+)\)")
 """How the client's Rust ends what it says of a system's error, which then has no number."""
 

@@ -84,6 +84,7 @@ def learn(
     folder: Path,
     *,
     inputs: Inputs | None = None,
+    others: Tables | None = None,
     machine: Machine | None = None,
     workers: Workers = HERE,
     fit: bool = True,
@@ -96,6 +97,7 @@ def learn(
         recipe: what is measured.
         folder: journal, tables and predictor; a run that was cut off goes on from there.
         inputs: of the recipe, if they are open already.
+        others: the recipe's tables of others, if they are loaded already.
         machine: what runs models.
         workers: who signs, evaluates and merges: this process, or a cluster.
         fit: whether a predictor is trained.
@@ -114,7 +116,7 @@ def learn(
         folder.mkdir(parents=True, exist_ok=True)
     inputs = inputs or open_catalogue(recipe)
     measurements.read_merges(folder / JOURNAL_FILE, _digest(recipe, inputs))  # or it is refused
-    others = load_others(recipe, inputs.names, fit=fit)
+    others = load_others(recipe, inputs.names, fit=fit) if others is None else others
     cost, machine = estimate(recipe, inputs), machine or Machine()
     check_disk(folder, cost.disk)
     workers = workers.sized(cost.disk, machine.device)

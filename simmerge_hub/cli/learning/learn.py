@@ -112,7 +112,7 @@ def run(
         for task in asked.tasks:
             refuse_unknown([task.evaluate], Path(task.include) if task.include else None)
         inputs = open_catalogue(asked)
-        load_others(asked, inputs.names, fit=fit)  # what is wrong with them is said here
+        tables = load_others(asked, inputs.names, fit=fit)
     for sentence in inputs.notes:
         show.note(sentence)
     _cost(estimate(asked, inputs))
@@ -138,6 +138,7 @@ def run(
             asked,
             folder,
             inputs=inputs,
+            others=tables,
             machine=Machine(**how),
             workers=workers,
             fit=fit,
