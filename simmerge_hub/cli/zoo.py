@@ -83,7 +83,7 @@ def measure(*, folder: str, output: str, so_far: bool) -> None:
     from simmerge_hub.zoo.measuring.outcomes import measure_outcomes
 
     target = Path(output)
-    unfinished = target.with_name(f"{target.name}.partial")
+    journal = target.with_name(f"{target.name}.partial")
     with show.progress("merging and evaluating pairs") as step:
 
         def tell(done: int, total: int) -> None:
@@ -91,12 +91,8 @@ def measure(*, folder: str, output: str, so_far: bool) -> None:
             if not done % STRIDE:
                 show.note(f"{done}/{total} pairs")
 
-        outcomes = measure_outcomes(
-            Path(folder), resume=unfinished, measure=not so_far, progress=tell
-        )
+        outcomes = measure_outcomes(Path(folder), resume=journal, measure=not so_far, progress=tell)
     save_outcomes(outcomes, target)
-    if not so_far:
-        unfinished.unlink()
     tables.gates(outcomes.provenance["gates"])
 
 
