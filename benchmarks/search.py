@@ -102,7 +102,7 @@ def predict_starts(
     """Pair -> arms, the best first, predicted by what was fitted on rows of other models alone: of
     a real pair, on all nano rows."""
     if world is REAL:
-        (rows, _), (asked, _) = load_worlds()
+        (rows, _), (asked, _) = load_worlds(["zoo-real"])
     else:
         features = load_features(TABLES / f"{world.table}-features.jsonl.gz")
         rows = asked = join(outcomes, features, (*ARMS, *FED_ARMS))

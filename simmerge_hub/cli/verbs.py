@@ -192,24 +192,31 @@ def merge(
         else:
             report = verbs.merge(recipe, str(output), progress=step, say=show.note, **settings)
     redo = compare_redo(recorded, report) if recorded else None
+    folder = "" if stream else str(report.folder)
+    if not as_json:  # before it is pushed: who is refused knows what is there
+        _say_merged(report, folder)
     if push and not commit:
         commit = verbs.push(report.folder, push, **goal)
     if as_json:
-        made = _report(report, redo, "" if stream else str(report.folder))
+        made = _report(report, redo, folder)
         show.data({**made, "commit": asdict(commit) if commit else None})
         return
-    if report.recipe.output == "adapter":  # of models it is said before
-        show.note(f"licence: {_licence_of(report.checkpoints).verdict}")
-    for decision in report.notes:
-        show.note(f"note: {decision}")
-    show.note(_made(report, "" if stream else f" -> {report.folder}"))
     if recorded and redo:
         _say_redo(recorded.name, redo)
     if commit:
         show.commit(commit)
     elif not redo:
         needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
-        show.note(f"next: simmerge-hub push {shlex.quote(str(report.folder))} org/name{needed}")
+        show.note(f"next: simmerge-hub push {shlex.quote(folder)} org/name{needed}")
+
+
+def _say_merged(report: "MergeReport", folder: str) -> None:
+    """What was made, and all that was decided on the way."""
+    if report.recipe.output == "adapter":  # of models it is said before
+        show.note(f"licence: {_licence_of(report.checkpoints).verdict}")
+    for decision in report.notes:
+        show.note(f"note: {decision}")
+    show.note(_made(report, f" -> {folder}" if folder else ""))
 
 
 def _check_push(recipe: str, repo_id: str, goal: dict[str, Any]) -> None:

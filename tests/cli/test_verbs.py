@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import HfApi
 
 from simmerge_hub.cli.main import main
+from simmerge_hub.errors import PushFailed
 from simmerge_hub.operators import OPERATORS
 from simmerge_hub.publishing import verbs as publishing
 from simmerge_hub.recipe import load, mergekit
@@ -170,6 +171,21 @@ def test_merge_and_push_at_once(recipe: Path, org: str, capsys: Captured) -> Non
         for name in ("merged", "streamed")
     ]
     assert sums[0] == sums[1] == (output / "SHA256SUMS").read_text()
+
+
+def test_who_may_not_push_is_told_where_the_merge_is(
+    recipe: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, repo: str, **how: object) -> None:
+        assert f" -> {folder}\n" in capsys.readouterr().err
+        raise PushFailed("the Hub refused it")
+
+    monkeypatch.setattr(publishing, "push", refuse)
+    monkeypatch.setattr(publishing, "check_push", lambda *_: None)
+    output = recipe.parent / "merged"
+    assert main(["merge", str(recipe), "-o", str(output), "--push", "org/name"]) == 1
+    assert capsys.readouterr().err == "error: the Hub refused it\n"
+    assert (output / "SHA256SUMS").exists()
 
 
 @pytest.mark.parametrize(
