@@ -1,14 +1,16 @@
-"""What RegMean reaches on pairs of a real language model by prompts that are not the experts' own.
+"""What RegMean reaches on pairs of real language models by prompts that are not the experts' own.
 
-    python benchmarks/other_prompts.py ZOO package      # a built zoo; 3 minutes of a core a pair
-    python benchmarks/other_prompts.py --report         # a moment
+    python benchmarks/other_prompts.py zoo-smollm package ZOO   # 2 or 3 minutes of a core a pair
+    python benchmarks/other_prompts.py --report                 # a moment
+
+`zoo-real-2` or `zoo-smollm` is the table whose pairs are merged again, and ZOO the built zoo.
 
 `package`: the prompts of a task's domain in the package, which a plan takes where nobody gives any;
 `mixed`: some of every domain, the same for both models. Each model appends its own answers, as in
-any merge. `own` is what the zoo's table says: prompts like those that the experts were taught and
-are examined on. What is measured is kept in recipes/outcomes/NAME-prompts.jsonl, one pair and kind
-a line, and a stopped run goes on. The report is benchmarks/other_prompts.json; what plans say of it
-goes into the package (`selector/predictor/measured/prompts.json`).
+any merge. `own` is what the table says: prompts like those that the experts were taught and are
+examined on. What is measured is kept in recipes/outcomes/NAME-prompts.jsonl, one pair and kind a
+line, and a stopped run goes on. The report is benchmarks/other_prompts.json; what plans say of the
+first table goes into the package (`selector/predictor/measured/prompts.json`).
 """
 
 import argparse
@@ -38,9 +40,9 @@ from simmerge_hub.zoo.real.domains import find_task
 
 HERE = Path(__file__).parent
 REPORT = HERE / "other_prompts.json"
-ZOO = "zoo-real-2"
+ZOOS = ("zoo-real-2", "zoo-smollm")
+"""Tables: of Gemma 3 270M, whose numbers plans quote, and of another family's model."""
 PACKAGED = HERE.parent / "simmerge_hub" / "selector" / "predictor" / "measured" / "prompts.json"
-JOURNAL = TABLES / f"{ZOO}-prompts.jsonl"
 KINDS = ("package", "mixed")
 ARMS = tuple(each for each in FED_ARMS if "weights" not in each.parameters)
 LINEAR = arm("linear")
@@ -53,18 +55,19 @@ Pair = tuple[str, str]
 def main() -> None:
     """Measure what is missing, unless only the report is asked for; write that."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("zoo", type=Path, nargs="?")
+    parser.add_argument("table", choices=ZOOS, nargs="?")
     parser.add_argument("kind", choices=KINDS, nargs="?")
+    parser.add_argument("zoo", type=Path, nargs="?")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if not options.report:
-        if options.kind is None:
-            parser.error(f"name a built zoo, and which prompts: {' or '.join(KINDS)}")
+        if options.zoo is None:
+            parser.error(f"name a table, which prompts ({' or '.join(KINDS)}), and a built zoo")
         torch.set_num_threads(1)
-        measure_all(load_manifest(options.zoo), options.kind)
-    report = {kind: judge(kind) for kind in KINDS}
+        measure_all(load_manifest(options.zoo), options.table, options.kind)
+    report = {zoo: {kind: judge(zoo, kind) for kind in KINDS} for zoo in ZOOS}
     REPORT.write_text(json.dumps(round_all(report), indent=1) + "\n")
-    found = report["package"]["two domains"]
+    found = report[ZOOS[0]]["package"]["two domains"]
     means = {name: each["mean"] for name, each in found["arms"].items()}
     known = {
         "pairs": found["pairs"],
@@ -77,23 +80,28 @@ def main() -> None:
     print(REPORT, PACKAGED)
 
 
-def read_journal() -> list[dict[str, Any]]:
+def journal(zoo: str) -> Path:
+    """Where what is measured of a table's pairs is kept."""
+    return TABLES / f"{zoo}-prompts.jsonl"
+
+
+def read_journal(zoo: str) -> list[dict[str, Any]]:
     """What is measured: the prompts, a pair in order, by arm the exact match on each one's task."""
-    lines = JOURNAL.read_text().splitlines() if JOURNAL.is_file() else []
+    lines = journal(zoo).read_text().splitlines() if journal(zoo).is_file() else []
     return [json.loads(line) for line in lines]
 
 
-def measure_all(manifest: Manifest, kind: str) -> None:
-    """Every pair of the zoo's table that is not in the journal."""
-    table = load_outcomes(TABLES / f"{ZOO}.jsonl.gz")
+def measure_all(manifest: Manifest, zoo: str, kind: str) -> None:
+    """Every pair of the table that is not in the journal."""
+    table = load_outcomes(TABLES / f"{zoo}.jsonl.gz")
     pairs = sorted({(min(r.expert, r.auxiliary), max(r.expert, r.auxiliary)) for r in table.rows})
-    done = [(*row["pair"],) for row in read_journal() if row["prompts"] == kind]
+    done = [(*row["pair"],) for row in read_journal(zoo) if row["prompts"] == kind]
     measure = bench(manifest, kind)
     for pair in pairs:
         if pair in done:
             continue
         row = {"prompts": kind, "pair": pair, "exact match": measure(pair)}
-        with JOURNAL.open("a") as file:
+        with journal(zoo).open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(row, flush=True)
 
@@ -140,9 +148,9 @@ def task_of(manifest: Manifest, name: str) -> str:
     return manifest.tasks[manifest.models[name].spec["task"]]
 
 
-def judge(kind: str) -> dict[str, Any]:
+def judge(zoo: str, kind: str) -> dict[str, Any]:
     """The pairs of which both tasks can be judged; those of two domains, and those of one."""
-    pairs = list(read_pairs(kind))
+    pairs = list(read_pairs(zoo, kind))
     apart = [each for each in pairs if not each["alike"]]
     return {
         "two domains": summary(apart),
@@ -151,11 +159,11 @@ def judge(kind: str) -> dict[str, Any]:
     }
 
 
-def read_pairs(kind: str) -> Iterator[dict[str, Any]]:
+def read_pairs(zoo: str, kind: str) -> Iterator[dict[str, Any]]:
     """A pair, and by arm the shares of both gaps that it closes: by its own prompts, by others."""
-    table = load_outcomes(TABLES / f"{ZOO}.jsonl.gz")
+    table = load_outcomes(TABLES / f"{zoo}.jsonl.gz")
     known = {(row.expert, row.auxiliary): row for row in table.rows}
-    for row in read_journal():
+    for row in read_journal(zoo):
         first, second = row["pair"]
         both = [known[first, second], known[second, first]]
         if row["prompts"] != kind or any(each.gap < SMALLEST_GAP for each in both):

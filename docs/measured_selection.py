@@ -229,19 +229,20 @@ def selection_leaning() -> str:
 def selection_other_prompts() -> str:
     """RegMean by prompts of the package, and by the same ones for both models."""
     rows = []
-    for kind, prompts in (("package", "of each one's domain"), ("mixed", "the same for both")):
-        for group in ("two domains", "one domain"):
-            found = read("other_prompts")[kind][group]
-            if not found["pairs"]:
-                continue
-            arms, ours = found["arms"], f"{kind}: "
-            for label in (name.removeprefix(ours) for name in arms if name.startswith(ours)):
-                seen = [arms[f"{ours}{label}"], arms[f"own: {label}"], arms["own: linear"]]
-                of, over = f"{prompts}; experts of {group}", seen[0]["over linear"]
-                cells = (*map(_spread, seen), _spread(over))
-                rows.append((of, found["pairs"], f"`{label}`", *cells))
+    for zoo, kinds in read("other_prompts").items():
+        for kind, prompts in (("package", "of each one's domain"), ("mixed", "the same for both")):
+            for group in ("two domains", "one domain"):
+                found = kinds[kind][group]
+                if not found["pairs"]:
+                    continue
+                arms, ours = found["arms"], f"{kind}: "
+                for label in (name.removeprefix(ours) for name in arms if name.startswith(ours)):
+                    seen = [arms[f"{ours}{label}"], arms[f"own: {label}"], arms["own: linear"]]
+                    of, over = f"{prompts}; experts of {group}", seen[0]["over linear"]
+                    cells = (*map(_spread, seen), _spread(over))
+                    rows.append((f"`{zoo}`", of, found["pairs"], f"`{label}`", *cells))
     heads = ("by these", "by own prompts", "equal Linear", "these over Linear")
-    return table(("the package's prompts", "pairs", "arm", *heads), rows)
+    return table(("table", "the package's prompts", "pairs", "arm", *heads), rows)
 
 
 def _known(gains: Mapping[str, float], label: str) -> str:
