@@ -66,19 +66,24 @@ def main() -> None:
     report: dict[str, Any] = {"pairs": {zoo: count(rows) for zoo, rows in counted.items()}}
     for name, hidden in HIDDEN.items():
         small, large = (without(rows, hidden) for rows, _ in (nano, real))
-        far, near = by_both(small, large, size), by_own(large, size)
         models = splits(by_recipe(large), FOLDS, seed=SEED)
+        by = {
+            "nano and {}": by_both(small, large, size),
+            "nano and {}, both counting the same": by_both(small, large, size, evenly=True),
+            "{} alone": by_own(large, size),
+        }
         questions: dict[str, Question] = {
-            "real models left out, trained on nano and real": (large, models, far),
-            "real models, trained on nano alone": (large, models, by_other(small, size)),
-            "real models left out, trained on real alone": (large, models, near),
+            f"real models left out, trained on {known.format('real')}": (large, models, predict)
+            for known, predict in by.items()
         }
         for family in FAMILIES_OF:
             cut = [leave_out(large, family)]
             questions |= {
-                f"{family}, trained on nano and the other family": (large, cut, far),
-                f"{family}, trained on the other family": (large, cut, near),
+                f"{family}, trained on {known.format('the other family')}": (large, cut, predict)
+                for known, predict in by.items()
             }
+        alone = by_other(small, size)
+        questions["real models, trained on nano alone"] = (large, models, alone)
         questions["nano models left out, trained on nano alone"] = (
             small, splits(small, FOLDS, seed=SEED), by_own(small, size),
         )  # fmt: skip
@@ -165,11 +170,16 @@ def by_other(rows: Rows, size: Size) -> Predict:
     return predict
 
 
-def by_both(other: Rows, rows: Rows, size: Size) -> Predict:
-    """Trained on all of another zoo, and on rows of the same one without the tested models."""
-    return lambda asked, split: ask(
-        stack([other, rows.take(split.train)]), asked.take(split.test), size
-    )
+def by_both(other: Rows, rows: Rows, size: Size, *, evenly: bool = False) -> Predict:
+    """Trained on all of another zoo, and on rows of the same one without the tested models; each
+    row counts the same, or `evenly` each zoo."""
+
+    def predict(asked: Rows, split: Split) -> Floats:
+        near = rows.take(split.train)
+        known = near.weighed(len(other) / len(near)) if evenly else near
+        return ask(stack([other, known]), asked.take(split.test), size)
+
+    return predict
 
 
 def ask(known: Rows, test: Rows, size: Size) -> Floats:

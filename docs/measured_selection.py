@@ -252,17 +252,19 @@ def _known(gains: Mapping[str, float], label: str) -> str:
 def selection_worlds() -> str:
     """What predictors reach by the zoo they learned on, with and without features of doses."""
     report, rows = read("worlds"), []
-    for features in ("no doses", "doses"):
-        for question, each in report[features].items():
-            if question == "features":
-                continue
-            for arms in CHOSEN[:2]:
-                seen = each["exact match"][arms]["both"]
-                cells = (_spread(seen[what]) for what in ("best fixed", "xgboost", "oracle"))
-                held = f"{each['held']['chosen']:.0%}" if arms == "all" else ""
-                rows.append((question, features, NAMES[arms], seen["cases"], *cells, held))
-    heads = ("asked about", "features", "arms", "pairs", "best fixed", "XGBoost", "oracle", "held")
-    return table(heads, rows)
+    for question in (name for name in report["doses"] if name != "features"):
+        for features in ("no doses", "doses"):
+            each = report[features][question]
+            sets = [each["exact match"][arms]["both"] for arms in ("all", "weights")]
+            means = [
+                [f"{seen[what]['mean']:.3f}" for what in ("best fixed", "xgboost", "oracle")]
+                for seen in sets
+            ]
+            over = [_spread(seen["over best fixed"]) for seen in sets]
+            cells = [*means[0][:2], over[0], f"{each['held']['chosen']:.0%}", *means[1], over[1]]
+            rows.append((question, features, sets[0]["cases"], *cells))
+    heads = ("asked about", "features", "pairs", "best fixed", "choice", "over it", "held")
+    return table((*heads, "best fixed on weights alone", "choice", "oracle", "over it"), rows)
 
 
 def selection_coefficients() -> str:
