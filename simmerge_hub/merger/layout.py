@@ -182,7 +182,7 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
     """Match everything a recipe needs.
 
     Args:
-        recipe: checked by `recipe.check`.
+        recipe: checked by `check_recipe`.
         checkpoints: its sources, resolved, by name.
         pins: whether the layout's recipe is pinned, for which folders are hashed.
 

@@ -21,8 +21,7 @@ from simmerge_hub.merger.preflight import default_threads
 from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
 from simmerge_hub.merger.work.split import Split, check_split, write_split
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
-from simmerge_hub.recipe import RECIPE_FILE, Recipe, fetch_all
-from simmerge_hub.recipe import check as check_recipe
+from simmerge_hub.recipe import RECIPE_FILE, Recipe, check_recipe, fetch_all
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import open_shards_to_read

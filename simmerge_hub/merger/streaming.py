@@ -24,8 +24,7 @@ from simmerge_hub.merger.preflight import default_threads
 from simmerge_hub.merger.report import MergeReport, Progress, identify
 from simmerge_hub.merger.run import FinishTensor, Page, report_on, shards_of, write_texts
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
-from simmerge_hub.recipe import Recipe, fetch_all
-from simmerge_hub.recipe import check as check_recipe
+from simmerge_hub.recipe import Recipe, check_recipe, fetch_all
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import OpenFiles, Rows, open_shards_to_read
 from simmerge_hub.weights.writing.partial import partial_folder

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.operators import Arm, find, known_arm
-from simmerge_hub.recipe import Recipe, Step, check, source
+from simmerge_hub.recipe import Recipe, Step, check_recipe, source
 from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.weights.shapes import common_dtype
 
@@ -209,7 +209,7 @@ def recipe_of(
     )
     if recipe.sees_activations:
         recipe = replace(recipe, calibration=Calibration(prompts=fed))
-    check(recipe, "the plan", tried=False)
+    check_recipe(recipe, "the plan", tried=False)
     return recipe
 
 

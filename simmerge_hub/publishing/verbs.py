@@ -4,14 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simmerge_hub import merger
 from simmerge_hub.errors import CheckpointError, OutputError, RepoNotFound, RevisionNotFound
 from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.files.cached import read_small, read_text
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
 from simmerge_hub.hub.reference import ModelRef, list_repository
 from simmerge_hub.merger import MergeReport, Preflight, Progress
-from simmerge_hub.merger import check as check_recipe
-from simmerge_hub.merger import merge as run
 from simmerge_hub.merger.work.split import check_split
 from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses.choice import refuse_conflicts
@@ -41,7 +40,7 @@ def check(what: "Plan | Recipe | str | Path", *, threads: int | None = None) -> 
             that do not fit are not raised but listed in `rejected`.
     """
     recipe, _ = load_recipe(what)
-    return check_recipe(recipe, threads=threads)
+    return merger.check(recipe, threads=threads)
 
 
 def merge(
@@ -79,7 +78,7 @@ def merge(
     if ray:
         check_split(recipe)  # before a cluster is asked
     with open_workers(ray, say) as workers:
-        return run(
+        return merger.merge(
             recipe,
             output,
             overwrite=overwrite,

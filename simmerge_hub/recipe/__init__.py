@@ -5,7 +5,7 @@ into their safetensors metadata and on the card, and redoes the merge bit for bi
 recipe with a `why:`; editing the recipe by hand voids that `why:`.
 """
 
-from simmerge_hub.recipe.checks import check
+from simmerge_hub.recipe.checks import check_recipe
 from simmerge_hub.recipe.inputs import fetch, fetch_all, pin, source
 from simmerge_hub.recipe.load import RECIPE_FILE, load
 from simmerge_hub.recipe.reading import parse
@@ -15,5 +15,5 @@ from simmerge_hub.recipe.writing import dump_yaml
 
 __all__ = [
     "RECIPE_FILE", "SHARD_SIZE", "Recipe", "Slice", "Source", "Step", "Why",
-    "check", "dump_yaml", "fetch", "fetch_all", "load", "parse", "pin", "source",
+    "check_recipe", "dump_yaml", "fetch", "fetch_all", "load", "parse", "pin", "source",
 ]  # fmt: skip

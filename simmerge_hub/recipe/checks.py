@@ -24,7 +24,7 @@ UNMATCHED = ("refuse", "drop", "keep")
 OUTPUTS = ("model", "adapter")
 
 
-def check(recipe: Recipe, where: str = "the recipe", *, tried: bool = True) -> None:
+def check_recipe(recipe: Recipe, where: str = "the recipe", *, tried: bool = True) -> None:
     """Refuse what cannot be run: unknown names, operators or parameters. Reads no input.
 
     Args:

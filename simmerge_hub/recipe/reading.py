@@ -9,7 +9,7 @@ from simmerge_hub.documents import DocumentError, SeveralDocuments, anchored_key
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.reference import ModelRef, home_path
 from simmerge_hub.recipe.calibration import ANSWER_TOKENS, FILES, Calibration, Prompts
-from simmerge_hub.recipe.checks import check, recipe_error
+from simmerge_hub.recipe.checks import check_recipe, recipe_error
 from simmerge_hub.recipe.recipe import (
     OPTIONAL_FIELDS,
     RECIPE_VERSION,
@@ -92,7 +92,7 @@ def _recipe(data: dict[Any, Any], where: str, folder: Path, known: set[str]) -> 
         shard_size=_whole(data.get("shard_size", SHARD_SIZE), "shard_size", where),
         calibration=_calibration(data.get("calibration"), where, folder),
     )
-    check(recipe, where)
+    check_recipe(recipe, where)
     return recipe
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError, RecipeError, SimmergeError
-from simmerge_hub.recipe import RECIPE_FILE, check, load
+from simmerge_hub.recipe import RECIPE_FILE, check_recipe, load
 from simmerge_hub.recipe.calibration import ANSWER_TOKENS, Calibration, Prompts
 from simmerge_hub.recipe.checks import LARGEST_ANSWER
 from tests import nano
@@ -169,7 +169,7 @@ def test_what_is_written_wrongly(calibration: Any, message: str) -> None:
 )  # fmt: skip
 def test_what_cannot_be_merged_so(fields: dict[str, Any], message: str, hint: str) -> None:
     with pytest.raises(SimmergeError, match=message) as caught:
-        check(read(written(**fields)))
+        check_recipe(read(written(**fields)))
     assert hint in caught.value.hint
 
 

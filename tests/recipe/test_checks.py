@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simmerge_hub.errors import OperatorError, RecipeError, SimmergeError
-from simmerge_hub.recipe import Recipe, Slice, Source, Step, check
+from simmerge_hub.recipe import Recipe, Slice, Source, Step, check_recipe
 
 A, B, BASE = (Source(name=n, repo=f"org/{n}") for n in ("a", "b", "base"))
 
@@ -33,7 +33,7 @@ def recipe(*steps: Step, **fields: Any) -> Recipe:
     ],
 )
 def test_what_can_be_run(good: Recipe) -> None:
-    check(good)
+    check_recipe(good)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_can_be_run(good: Recipe) -> None:
 )  # fmt: skip
 def test_what_cannot(wrong: Recipe, seen: str) -> None:
     with pytest.raises(RecipeError, match=seen) as caught:
-        check(wrong, "plan.yaml")
+        check_recipe(wrong, "plan.yaml")
     assert str(caught.value).startswith("plan.yaml")
     assert caught.value.hint
 
@@ -82,12 +82,12 @@ def test_what_cannot(wrong: Recipe, seen: str) -> None:
 )
 def test_parameters(parameters: dict[str, Any], seen: str) -> None:
     with pytest.raises((OperatorError, RecipeError), match=seen):
-        check(recipe(step("ties", **parameters), base=BASE))
+        check_recipe(recipe(step("ties", **parameters), base=BASE))
 
 
 def test_a_base_among_the_slices_needs_no_layers_of_its_own() -> None:
     """The reference takes the range of the first model; any other must say which."""
     part = Slice(layers={"a": (0, 2), "b": (0, 2)})
-    check(recipe(step("linear", "base", "a", "b"), base=BASE, slices=(part,)))
+    check_recipe(recipe(step("linear", "base", "a", "b"), base=BASE, slices=(part,)))
     with pytest.raises(SimmergeError, match="a slice takes layers of 'x', which is no model"):
-        check(recipe(slices=(Slice(layers={"a": (0, 2), "b": (0, 2), "x": (0, 2)}),)))
+        check_recipe(recipe(slices=(Slice(layers={"a": (0, 2), "b": (0, 2), "x": (0, 2)}),)))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmerge_hub.errors import OperatorError, RecipeError
-from simmerge_hub.recipe import Recipe, Source, Step, check, parse, schedule
+from simmerge_hub.recipe import Recipe, Source, Step, check_recipe, parse, schedule
 
 MLP, ATTENTION = "model.layers.3.mlp.up_proj.weight", "model.layers.3.self_attn.q_proj.weight"
 
@@ -100,7 +100,7 @@ def recipe(operator: str = "ties", **parameters: Any) -> Recipe:
 )
 def test_what_is_no_schedule(value: Any, seen: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        check(recipe(density=value))
+        check_recipe(recipe(density=value))
     assert str(caught.value).startswith("the recipe: ties: density is no parameter: ")
     assert seen in str(caught.value)
     assert caught.value.hint == "write {gradient: [0, 1]} or {filter: {mlp: 0.3, '*': 0.5}}"
@@ -116,14 +116,14 @@ def test_what_is_no_schedule(value: Any, seen: str) -> None:
 )
 def test_every_value_of_a_schedule_is_checked(value: Any) -> None:
     with pytest.raises(OperatorError, match=r"density is .*1\.5.*would keep no entry|1\.5"):
-        check(recipe(density=value))
+        check_recipe(recipe(density=value))
 
 
 def test_what_an_operator_sees_cannot_change_between_tensors() -> None:
     with pytest.raises(OperatorError, match="nuslerp: origin is the same for all tensors"):
-        check(recipe("nuslerp", origin={"gradient": ("base", "zero")}))
+        check_recipe(recipe("nuslerp", origin={"gradient": ("base", "zero")}))
     with pytest.raises(OperatorError, match="ties: trim is the same for all tensors"):
-        check(recipe(trim={"filter": {"*": "model"}}))
+        check_recipe(recipe(trim={"filter": {"*": "model"}}))
 
 
 def test_yaml_keeps_schedules() -> None:

@@ -54,7 +54,7 @@ def speak(
     """
     if tokenizer is None and template is None:
         return plan
-    from simmerge_hub.recipe import check as check_recipe
+    from simmerge_hub.recipe import check_recipe
 
     merged = {name: models[name] for name in plan.best.tree.models}
     recipe = plan.recipe

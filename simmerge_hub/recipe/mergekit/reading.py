@@ -5,7 +5,7 @@ from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.errors import RecipeError
-from simmerge_hub.recipe.checks import check
+from simmerge_hub.recipe.checks import check_recipe
 from simmerge_hub.recipe.mergekit.document import (
     Document,
     Entry,
@@ -70,7 +70,7 @@ def read(text: str, where: str) -> Recipe:
         tokenizer=tokenizer,
         chat_template=document.chat_template,
     )
-    check(recipe, where)
+    check_recipe(recipe, where)
     return recipe
 
 

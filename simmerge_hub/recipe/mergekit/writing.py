@@ -5,7 +5,7 @@ from typing import Any
 
 from simmerge_hub import operators
 from simmerge_hub.recipe import schedule
-from simmerge_hub.recipe.checks import check
+from simmerge_hub.recipe.checks import check_recipe
 from simmerge_hub.recipe.mergekit.parameters import METHODS, RESCALE, Method
 from simmerge_hub.recipe.mergekit.refusals import Refusals
 from simmerge_hub.recipe.mergekit.settings import (
@@ -46,7 +46,7 @@ def write(recipe: Recipe) -> str:
         RecipeError: one error that names everything mergekit has no way to say.
         SimmergeError: the recipe is not one that can be run.
     """
-    check(recipe)
+    check_recipe(recipe)
     refusals = Refusals("mergekit cannot do what this recipe says")
     _refuse_fields(recipe, refusals)
     _refuse_shapes(recipe, refusals)
