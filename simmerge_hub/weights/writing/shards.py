@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -84,29 +84,17 @@ def plan_shards(
 
 
 @contextmanager
-def open_shards(folder: Path, shards: list[Shard]) -> Iterator[Write]:
+def open_shards(folder: Path, shards: Sequence[Shard]) -> Iterator[Write]:
     """Create or continue the shards in `folder`; yields what stores rows at their places.
 
     The function may be called from several threads.
     """
-    with ExitStack() as stack:
-        places: dict[str, tuple[int, int, int]] = {}
-        for shard in shards:
-            handle = begin_shard(folder / shard.file, shard)
-            stack.callback(os.close, handle)
-            for name, start, end in shard.spans:
-                places[name] = (handle, start, end)
-
-        def write(name: str, low: int, rows: Tensor) -> None:
-            handle, start, end = places[name]
-            write_rows(handle, name, rows, low, start, end)
-
+    with _open_all(folder, shards, begin_shard) as write:
         yield write
     write_index(folder, shards)
 
 
-@contextmanager
-def open_begun_shards(folder: Path, shards: Sequence[Shard]) -> Iterator[Write]:
+def open_begun_shards(folder: Path, shards: Sequence[Shard]) -> AbstractContextManager[Write]:
     """Shards that another process has begun; yields what stores rows at their places.
 
     They are opened for nothing but writing, so that a network file system sends the bytes that are
@@ -115,10 +103,18 @@ def open_begun_shards(folder: Path, shards: Sequence[Shard]) -> Iterator[Write]:
     Raises:
         OutputError: one is not there, or has another size.
     """
+    return _open_all(folder, shards, _open_begun)
+
+
+@contextmanager
+def _open_all(
+    folder: Path, shards: Sequence[Shard], opened: Callable[[Path, Shard], int]
+) -> Iterator[Write]:
+    """What stores rows at their places, in files of which `opened` gives a descriptor."""
     with ExitStack() as stack:
         places: dict[str, tuple[int, int, int]] = {}
         for shard in shards:
-            handle = _open_begun(folder / shard.file, shard.size)
+            handle = opened(folder / shard.file, shard)
             stack.callback(os.close, handle)
             places |= {name: (handle, start, end) for name, start, end in shard.spans}
 
@@ -129,12 +125,12 @@ def open_begun_shards(folder: Path, shards: Sequence[Shard]) -> Iterator[Write]:
         yield write
 
 
-def _open_begun(path: Path, size: int) -> int:
+def _open_begun(path: Path, shard: Shard) -> int:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         handle = -1
-    if handle >= 0 and os.fstat(handle).st_size == size:
+    if handle >= 0 and os.fstat(handle).st_size == shard.size:
         return handle
     if handle >= 0:
         os.close(handle)
