@@ -58,8 +58,8 @@ def is_seen(outcome: Outcome, best: Choice, gaps: Mapping[str, Gap]) -> bool:
 
 def run_all(
     workshop: Workshop, choices: Iterable[Choice], say: Say, note: Say | None, *, asked: int
-) -> list[Run]:
-    """Make and run the merges that were not tried before, one at a time; their runs in order.
+) -> dict[str, Run]:
+    """Make and run the merges that were not tried before, one at a time: label -> its run.
 
     The most promising one comes last: it stays until all are judged.
 
@@ -75,8 +75,9 @@ def run_all(
         SimmergeError: as `merge`.
     """
     chosen = list(choices)
-    runs = {choice.label: workshop.find(choice.tree) for choice in chosen}
-    missing = [choice for choice in chosen if runs[choice.label] is None]
+    known = {choice.label: workshop.find(choice.tree) for choice in chosen}
+    runs = {label: run for label, run in known.items() if run is not None}
+    missing = [choice for choice in chosen if choice.label not in runs]
     if missing:
         spare.drop()
         workshop.check_disk()
@@ -88,7 +89,7 @@ def run_all(
             clock.begin(name_tree(choice.tree, short))
             runs[choice.label] = workshop.make(choice.tree, keep=choice is missing[0])
             clock.end()
-    return [run for run in runs.values() if run is not None]
+    return runs
 
 
 def decide(

@@ -1,10 +1,9 @@
 """Two models: the most promising of the predicted arms are made and run before one is chosen."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from simmerge_hub.planning.ask.options import Ask, Say
-from simmerge_hub.planning.choice import Choice, Gap, Order, model_alone
+from simmerge_hub.planning.choice import Order, model_alone
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.pairs import pair_gaps
@@ -21,7 +20,6 @@ from simmerge_hub.planning.trying.decision import (
 )
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.planning.verdict import Verdict, reasons
-from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.predictor.predictor import Predictor
 
 
@@ -64,39 +62,29 @@ def try_pair(
         workshop = Workshop(inputs=inputs, evidence=evidence, answers=answers.telling)
         chosen = pick(choices, ask.tries, verdict.trust.safe if verdict.trust else "")
         runs = run_all(workshop, chosen, say, note, asked=ask.tries)
-        labels = [choice.label for choice in chosen]
         gaps = pair_gaps(inputs)
-        outcome = decide(
-            choices, dict(zip(labels, runs, strict=True)), workshop, lambda _: gaps, order,
-            blind=blind,
-        )  # fmt: skip
+        outcome = decide(choices, runs, workshop, lambda _: gaps, order, blind=blind)
         workshop.leave(outcome.choices[0].tree)
         outcome = replace(outcome, silent=answers.silent)
     return _conclude(verdict, outcome, inputs, order)
 
 
 def _conclude(verdict: Verdict, outcome: Outcome, inputs: Inputs, order: Order) -> Verdict:
+    """The verdict with what trying came to; if nothing could be seen, as it was and with why."""
     best = outcome.choices[0]
+    models = [model_alone(name, inputs.known) for name in inputs.names]
+    kept = say_what_was_kept(outcome, best)
     if not outcome.tried:
         followed = verdict.trust is None or verdict.trust.followed
-        models = [model_alone(name, inputs.known) for name in inputs.names]
         why = reasons(outcome.choices, order, models) if followed else ()
-        because = (*say_what_was_kept(outcome, best), *why, *verdict.because)
-        return replace(verdict, because=because)
+        return replace(verdict, because=(*kept, *why, *verdict.because))
     tried = [choice for choice in outcome.choices if choice.label in outcome.tried]
-    models = [model_alone(name, inputs.known) for name in inputs.names]
     blind = verdict.status == "abstained"
     left = (say_where_it_was_shown(),) if blind else say_what_is_left(outcome, order)
-    because = (*reasons(tried, order, models), *say_what_was_kept(outcome, best), *left)
     return replace(
         verdict,
         choices=outcome.choices,
-        status=tried_status(verdict.status, outcome, best, pair_gaps(inputs)),
-        because=because,
+        status="tried" if is_seen(outcome, best, pair_gaps(inputs)) else verdict.status,
+        because=(*reasons(tried, order, models), *kept, *left),
         tried=outcome.tried,
     )
-
-
-def tried_status(before: Status, outcome: Outcome, best: Choice, gaps: Mapping[str, Gap]) -> Status:
-    """`tried` if the best was seen on every task on which there is something to lose."""
-    return "tried" if is_seen(outcome, best, gaps) else before

@@ -53,8 +53,7 @@ def try_trees(
     workshop = Workshop(inputs=inputs, evidence=evidence, answers=answers.telling, sketched=True)
     every = ranked if any(c.label == safe.label for c in ranked) else [*ranked, safe]
     chosen = pick(every, ask.tries, safe.label)
-    made = run_all(workshop, chosen, say, note, asked=ask.tries)
-    runs = dict(zip((choice.label for choice in chosen), made, strict=True))
+    runs = run_all(workshop, chosen, say, note, asked=ask.tries)
     forecast.runs |= {label: run.sketches for label, run in runs.items() if run.sketches}
     if not blind:
         seen = [c.tree for c in chosen if c.label in forecast.runs]
