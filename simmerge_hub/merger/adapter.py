@@ -1,7 +1,7 @@
 """A recipe with `output: adapter`: LoRA adapters of one base merged into one adapter."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain
@@ -16,9 +16,16 @@ from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.resolve import Checkpoint, Piece
 from simmerge_hub.merger.activations.groups import Activations, Group, open_activations
 from simmerge_hub.merger.layout import lay_out
-from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
+from simmerge_hub.merger.report import (
+    MergeReport,
+    Page,
+    Progress,
+    identify,
+    versions,
+    write_texts,
+)
 from simmerge_hub.operators import Arm, Place
-from simmerge_hub.recipe import RECIPE_FILE, Recipe, Step, pin
+from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.lora import (
@@ -43,7 +50,7 @@ def write_merged_adapter(
     overwrite: bool,
     durable: bool,
     notes: str,
-    page: Callable[[MergeReport], Mapping[str, str]] | None,
+    page: Page | None,
     progress: Progress | None,
     prompts: Mapping[str, Sequence[ProbeSet]],
 ) -> MergeReport:
@@ -59,7 +66,6 @@ def write_merged_adapter(
     _check(recipe, checkpoints)
     merge = _match(recipe, checkpoints)
     exact = pin(recipe, checkpoints, merge.dtype)
-    text = exact.to_yaml(published=True)
     with ExitStack() as stack:
         known, mixes, modules = None, (), {}
         if recipe.sees_activations:
@@ -71,7 +77,7 @@ def write_merged_adapter(
                 output,
                 overwrite=overwrite,
                 durable=durable,
-                metadata={"simmerge": text},
+                metadata={"simmerge": exact.to_yaml(published=True)},
                 progress=progress,
                 mixes=mixes,
                 identity=_identify(exact),
@@ -91,9 +97,7 @@ def write_merged_adapter(
                 *(_activation_notes(known, modules) if known else ()),
             ),
         )
-        texts = {RECIPE_FILE: text + notes, **(page(report) if page else {})}
-        for name, content in texts.items():
-            (folder / name).write_text(f"{content.rstrip()}\n", encoding="utf-8")
+        write_texts(report, folder, notes, page)
         digests = write_checksums(folder)
     return replace(report, digests=digests)
 

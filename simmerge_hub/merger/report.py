@@ -1,4 +1,4 @@
-"""What a merge did."""
+"""What a merge did, and the texts that say so beside its weights."""
 
 import platform
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.operators.registry import own_code
-from simmerge_hub.recipe import Recipe
+from simmerge_hub.recipe import RECIPE_FILE, Recipe
 from simmerge_hub.version import __version__, digest_code
 
 MAKERS = ("merger", "operators", "recipe", "weights", "signatures/probing")
@@ -41,6 +41,10 @@ class MergeReport:
     digests: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+Page = Callable[[MergeReport], Mapping[str, str]]
+"""The README.md of a merge, and texts that belong to it, by file name."""
+
+
 def identify(recipe: Recipe, *what: object) -> str:
     """What says that a run makes the same bytes as another: what is made, and the code that makes
     it, one's own operators included."""
@@ -68,3 +72,12 @@ def describe_computing() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Of what the bytes of a merge depend on."""
     return {"simmerge-hub": __version__} | {name: version(name) for name in ("torch", "numpy")}
+
+
+def write_texts(report: MergeReport, folder: Path, notes: str, page: Page | None) -> None:
+    """The recipe with its notes, and the card with what belongs to it."""
+    text = report.recipe.to_yaml(published=True) + notes
+    (folder / RECIPE_FILE).write_text(text, encoding="utf-8")
+    if page is not None:
+        for name, content in page(report).items():
+            (folder / name).write_text(content, encoding="utf-8")

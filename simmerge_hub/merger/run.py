@@ -18,10 +18,17 @@ from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.files import carry_over, check_config, check_output
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.preflight import default_threads
-from simmerge_hub.merger.report import MergeReport, Progress, identify, versions
+from simmerge_hub.merger.report import (
+    MergeReport,
+    Page,
+    Progress,
+    identify,
+    versions,
+    write_texts,
+)
 from simmerge_hub.merger.work.split import Split, check_split, write_split
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
-from simmerge_hub.recipe import RECIPE_FILE, Recipe, check_recipe, fetch_all
+from simmerge_hub.recipe import Recipe, check_recipe, fetch_all
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import open_shards_to_read
@@ -34,9 +41,6 @@ from simmerge_hub.weights.writing.shards import (
     written_digests,
 )
 from simmerge_hub.workers.here import HERE, Workers
-
-Page = Callable[[MergeReport], Mapping[str, str]]
-"""The README.md of a merge, and texts that belong to it, by file name."""
 
 
 def merge(
@@ -173,15 +177,6 @@ def report_on(
         versions=versions(),
         notes=(*layout.notes, *decided),
     )
-
-
-def write_texts(report: MergeReport, folder: Path, notes: str, page: Page | None) -> None:
-    """The recipe with its notes, and the card with what belongs to it."""
-    text = report.recipe.to_yaml(published=True) + notes
-    (folder / RECIPE_FILE).write_text(text, encoding="utf-8")
-    if page is not None:
-        for name, content in page(report).items():
-            (folder / name).write_text(content, encoding="utf-8")
 
 
 def shards_of(layout: Layout) -> list[Shard]:
