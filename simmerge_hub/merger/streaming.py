@@ -17,6 +17,7 @@ from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.reference import home_path
 from simmerge_hub.hub.upload.outbox import Outbox, Sent
+from simmerge_hub.hub.upload.publish import Commit
 from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.files import carry_over, check_config
 from simmerge_hub.merger.layout import Layout, lay_out
@@ -47,20 +48,20 @@ def stream(
     folder: str | Path,
     *,
     begin: Callable[[Layout], Outbox],
-    finish: Callable[[MergeReport, Path], None],
+    finish: Callable[[Outbox, MergeReport, Path], Commit],
     threads: int | None = None,
     evict: bool = False,
     notes: str = "",
     page: Page | None = None,
     progress: Progress | None = None,
-) -> MergeReport:
+) -> tuple[MergeReport, Commit]:
     """Run a recipe; nothing is left in or beside `folder` when it ends.
 
     Args:
         recipe: what to merge, into a model.
         folder: beside it `FOLDER.partial` holds up to two shards and the small files meanwhile.
         begin: called before the first weight byte is read; gives where the shards are sent.
-        finish: called with the small files in a folder, to make the commit.
+        finish: makes the commit, of what was sent and of the small files in a folder.
         threads, evict, notes, page, progress: as of `merge`.
 
     Raises:
@@ -124,8 +125,8 @@ def stream(
         write_texts(report, partial.folder, notes, page)
         elsewhere = {name: each.sha256 for name, each in ship.sent.items()}
         report = replace(report, digests=write_checksums(partial.folder, elsewhere))
-        finish(report, partial.folder)
-    return report
+        commit = finish(outbox, report, partial.folder)
+    return report, commit
 
 
 def _read_early(rows: Rows, name: str, conveyor: Conveyor) -> Rows:

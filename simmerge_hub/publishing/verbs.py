@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simmerge_hub import merger
 from simmerge_hub.errors import CheckpointError, OutputError, RepoNotFound, RevisionNotFound
@@ -10,7 +10,7 @@ from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.files.cached import read_small, read_text
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
 from simmerge_hub.hub.reference import ModelRef, list_repository
-from simmerge_hub.merger import MergeReport, Preflight, Progress
+from simmerge_hub.merger import MergeReport, Page, Preflight, Progress
 from simmerge_hub.merger.work.split import check_split
 from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses.choice import refuse_conflicts
@@ -75,6 +75,7 @@ def merge(
         predictions.
     """
     recipe, why = load_recipe(what)
+    notes, page = _describe(why)
     if ray:
         check_split(recipe)  # before a cluster is asked
     with open_workers(ray, say) as workers:
@@ -85,21 +86,22 @@ def merge(
             threads=threads,
             evict=evict,
             durable=durable,
+            notes=notes,
+            page=page,
             progress=progress,
             workers=workers,
             say=say,
-            **_describe(why),
         )
 
 
-def _describe(why: Why | None) -> dict[str, Any]:
+def _describe(why: Why | None) -> tuple[str, Page]:
     """The `notes` and the `page` of a merge, as the merger takes them."""
     notes = dump_yaml({"why": why.to_dict()}) if why else ""
 
     def page(done: MergeReport) -> dict[str, str]:
         return {"README.md": card(done, why, pictures=True), **draw_pictures(done.recipe, why)}
 
-    return {"notes": notes, "page": page}
+    return notes, page
 
 
 def check_push(what: "Plan | Recipe | str | Path", target: Target) -> None:
@@ -223,35 +225,31 @@ def merge_to_hub(
     recipe, why = load_recipe(what)
     target.check(recipe)
     place = folder or assets_folder("streams", "") / target.repo_id.replace("/", "--")
-    opened: list[Outbox] = []
-    commits: list[Commit] = []
+    notes, page = _describe(why)
 
     def begin(layout: "Layout") -> Outbox:
         conflicts = license_of({n: c.card for n, c in layout.checkpoints.items()}).conflicts
         if conflicts and target.license is None:
             raise refuse_conflicts(conflicts)
-        opened.append(
-            open_outbox(
-                target.repo_id, private=target.private, create_pr=target.create_pr,
-                revision=target.revision,
-            )
+        return open_outbox(
+            target.repo_id, private=target.private, create_pr=target.create_pr,
+            revision=target.revision,
         )  # fmt: skip
-        return opened[0]
 
-    def finish(report: MergeReport, small: Path) -> None:
+    def finish(outbox: Outbox, report: MergeReport, small: Path) -> "Commit":
         files: dict[str, Path | bytes] = {**visible_files(small)}
         text = target.settle((small / "README.md").read_text("utf-8"))
         there = _published_card(target, (small / CHECKSUMS_FILE).read_bytes())
-        page = carry_measured(text, there, recipe, why)
-        files |= {name: content.encode() for name, content in page.items()}
-        commits.append(opened[0].commit(files, target.title(report.recipe)))
+        carried = carry_measured(text, there, recipe, why)
+        files |= {name: content.encode() for name, content in carried.items()}
+        return outbox.commit(files, target.title(report.recipe))
 
     with open_target(target, recipe) as collect:
-        report = stream(
+        report, commit = stream(
             recipe, place, begin=begin, finish=finish, threads=threads, evict=evict,
-            progress=progress, **_describe(why),
+            notes=notes, page=page, progress=progress,
         )  # fmt: skip
-        return report, collect(commits[0])
+        return report, collect(commit)
 
 
 def _published_card(target: Target, checksums: bytes) -> str:

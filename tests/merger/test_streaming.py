@@ -50,7 +50,7 @@ def run(made: Recipe, folder: Path, box: Box) -> dict[str, bytes]:
     """Every file of the merge, by its name."""
     small: dict[str, bytes] = {}
 
-    def finish(_report: Any, place: Path) -> None:
+    def finish(_box: Any, _report: Any, place: Path) -> Any:
         small.update({p.name: p.read_bytes() for p in place.iterdir() if p.name[0] != "."})
 
     kept: Any = box
@@ -100,7 +100,7 @@ class Box:
         shutil.copy(path, store / name)
         return Sent(name=name, sha256="0" * 64, size=path.stat().st_size)
 
-def finish(_report, place):
+def finish(_box, _report, place):
     for path in place.glob("[!.]*"):
         shutil.copy(path, store / path.name)
 
