@@ -18,11 +18,11 @@ def read_result(report: Any, task: str, seconds: float, backend: str) -> TaskRes
         backend: what ran the model.
     """
     entry, config = report["results"][task], report["configs"].get(task, {})
-    metrics = {_name(k): float(v) for k, v in entry.items() if _is_metric(k, v, "_stderr", False)}
+    metrics = {_name(k): float(v) for k, v in entry.items() if _is_metric(k, v, stderr=False)}
     stderr = {
         _name(k).replace("_stderr", ""): float(v)
         for k, v in entry.items()
-        if _is_metric(k, v, "_stderr", True)
+        if _is_metric(k, v, stderr=True)
     }
     better = report["higher_is_better"].get(task, {})
     rising = tuple(sorted(name for name, more in better.items() if more))
@@ -42,9 +42,10 @@ def read_result(report: Any, task: str, seconds: float, backend: str) -> TaskRes
     )
 
 
-def _is_metric(key: str, value: Any, mark: str, marked: bool) -> bool:
+def _is_metric(key: str, value: Any, *, stderr: bool) -> bool:
+    """Whether an entry is a number that a metric has, or the standard error of one."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return "," in key and (mark in key) is marked and number and math.isfinite(value)
+    return "," in key and ("_stderr" in key) is stderr and number and math.isfinite(value)
 
 
 def _name(key: str) -> str:

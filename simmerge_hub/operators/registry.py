@@ -226,10 +226,10 @@ def combine(
     return op.combine(chunk, statistics, **where, **parameters)
 
 
-def per_model(value: PerModel | None, models: int, default: float = 1.0) -> list[float]:
-    """One number for each model: `value` itself, repeated, or the default."""
+def per_model(value: PerModel | None, models: int) -> list[float]:
+    """One number for each model: `value` itself, or repeated; 1 where there is none."""
     if value is None:
-        return [default] * models
+        return [1.0] * models
     return list(value) if isinstance(value, Sequence) else [value] * models
 
 

@@ -63,11 +63,9 @@ def search(
     return order.sort(ranked)
 
 
-def lean(
-    forecast: Forecast, ranked: Sequence[Choice], objective: Objective, *, count: int = BEAM
-) -> list[Choice]:
-    """The choices, and the first `count` of them with other weights in their last steps."""
-    others = forecast.trees(tree for c in ranked[:count] for tree in vary_weights(c.tree))
+def lean(forecast: Forecast, ranked: Sequence[Choice], objective: Objective) -> list[Choice]:
+    """The choices, and the first BEAM of them with other weights in their last steps."""
+    others = forecast.trees(tree for c in ranked[:BEAM] for tree in vary_weights(c.tree))
     return Order(objective=objective, caution=CAUTION).sort([*ranked, *others])
 
 

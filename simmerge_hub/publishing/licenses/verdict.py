@@ -13,13 +13,11 @@ from simmerge_hub.publishing.licenses.statements import (
     read_licenses,
     read_link,
 )
-from simmerge_hub.publishing.licenses.terms import TERMS, Terms, find_terms
+from simmerge_hub.publishing.licenses.terms import Terms, find_terms
 
 UNNAMED = "other at "
 """How a licence is called here that has a link and no name."""
 DISCLAIMER = "This was read off the models' cards and a table; it is not legal advice."
-NO_DERIVATIVES = {name for name, terms in TERMS.items() if terms.kind == "no derivatives"}
-"""Licences under which a changed work must not be shared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

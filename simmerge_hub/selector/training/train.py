@@ -137,7 +137,7 @@ def _conditioned_forest(fitted: Mixture, rows: Rows, unmeasured: float) -> Condi
     )
 
 
-def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
+def hold_out(rows: Rows, *, seed: int) -> HeldOut:
     """Predict every row from rows that share no model with it, all choices made inside those.
 
     But for how much a row of one's own counts (`weighing.weigh`): one number of four, settled once
@@ -146,7 +146,7 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
     Raises:
         PredictorError: no split leaves anything to train on.
     """
-    all_splits = splits(rows, folds, seed=seed)
+    all_splits = splits(rows, FOLDS, seed=seed)
     if not all_splits:
         raise PredictorError(
             "no model can be held out: every training row shares one with every test row",
@@ -157,7 +157,7 @@ def hold_out(rows: Rows, *, seed: int, folds: int = FOLDS) -> HeldOut:
     shuffled, unmeasured = np.full(rows.gains.shape, np.nan), np.full(rows.gains.shape, np.nan)
     sizes = {}
     mixed = _shuffle_features(rows, seed)
-    within = {s.test.tobytes() for s in splits(rows, folds, seed=seed, across=False)}
+    within = {s.test.tobytes() for s in splits(rows, FOLDS, seed=seed, across=False)}
 
     def predict_split(split: Split) -> None:
         known, test = rows.take(split.train), rows.take(split.test)

@@ -26,8 +26,6 @@ def read_answers(
     prompts: Sequence[str],
     *,
     answers: int,
-    dtype: str = "float32",
-    device: str | None = None,
 ) -> Sequences:
     """The prompts' tokens, each followed by the model's own greedy answer to it.
 
@@ -36,8 +34,6 @@ def read_answers(
         base: the model an adapter belongs to.
         prompts: fed raw, without a chat template.
         answers: tokens of an answer at most; with 0 the model is not run.
-        dtype: what to compute in.
-        device: a GPU where torch finds one by default.
 
     Raises:
         ProbeError: a prompt of fewer than two tokens, or there is no tokenizer.
@@ -48,7 +44,7 @@ def read_answers(
     ids = [read_prompt(text, tokenizer, longest) for text in prompts]
     if not answers:
         return ids
-    with loading.open_model(checkpoint, base, dtype=dtype, device=device) as model:
+    with loading.open_model(checkpoint, base) as model:
         return continue_greedily(model, ids, answers)
 
 

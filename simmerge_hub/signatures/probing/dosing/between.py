@@ -30,7 +30,6 @@ def models_between(
     shares: Sequence[float],
     *,
     dtype: str = "float32",
-    device: str | None = None,
     offload: bool | None = None,
 ) -> Generator[PreTrainedModel]:
     """A model for each share in turn: at 0 the first, at 1 the second, to the last bit.
@@ -42,7 +41,6 @@ def models_between(
             second's, and so are the rows of tokens that the first lacks.
         shares: any numbers, below 0 and above 1 too.
         dtype: what to compute in; what is between is made in float32 and rounded once.
-        device: a GPU where torch finds one by default.
         offload: whether weights stay on the disk but for the layer that runs; by default if
             COPIES models would take more than 80 % of the free memory.
 
@@ -50,20 +48,20 @@ def models_between(
         SignatureError, CheckpointError, AlignmentError: as `loading.open_model`.
     """
     if offload is None:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        place = "cuda" if torch.cuda.is_available() else "cpu"
         size = COPIES * loading.model_bytes(*second, dtype)
         offload = size > loading.MEMORY_SHARE * loading.free_memory(place)
     if offload:
-        return _by_layers(first, second, shares, dtype, device)
-    return _in_memory(first, second, shares, dtype, device)
+        return _by_layers(first, second, shares, dtype)
+    return _in_memory(first, second, shares, dtype)
 
 
 def _in_memory(
-    first: Source, second: Source, shares: Sequence[float], dtype: str, device: str | None
+    first: Source, second: Source, shares: Sequence[float], dtype: str
 ) -> Generator[PreTrainedModel]:
     with (
-        loading.open_model(*first, dtype=dtype, device=device, offload=False) as start,
-        loading.open_model(*second, dtype=dtype, device=device, offload=False) as end,
+        loading.open_model(*first, dtype=dtype, offload=False) as start,
+        loading.open_model(*second, dtype=dtype, offload=False) as end,
     ):
         starts = {
             name: _as_tall(start.get_parameter(name).detach(), weight.detach())
@@ -87,13 +85,13 @@ def _as_tall(low: Tensor, high: Tensor) -> Tensor:
 
 
 def _by_layers(
-    first: Source, second: Source, shares: Sequence[float], dtype: str, device: str | None
+    first: Source, second: Source, shares: Sequence[float], dtype: str
 ) -> Generator[PreTrainedModel]:
     for share in shares:
         with ExitStack() as stack:
             one, other = (stack.enter_context(open_tensors(*each)) for each in (first, second))
             rows = _between(one, other, share)
-            model = loading.open_model(*second, dtype=dtype, device=device, offload=True, rows=rows)
+            model = loading.open_model(*second, dtype=dtype, offload=True, rows=rows)
             yield stack.enter_context(model)
 
 

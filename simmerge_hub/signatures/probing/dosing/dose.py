@@ -39,7 +39,6 @@ def measure_responses(
     *,
     origin: str = "",
     dtype: str = "float32",
-    device: str | None = None,
     offload: bool | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Response]:
@@ -50,7 +49,7 @@ def measure_responses(
         base: what it was fine-tuned from; downloaded whole if remote, as the model is.
         probe_sets: one response is made of each.
         origin: digest of the base's content, kept in the responses.
-        dtype, device, offload: as `between.models_between`.
+        dtype, offload: as `between.models_between`.
         progress: called as doses go by.
 
     Returns:
@@ -65,7 +64,7 @@ def measure_responses(
     answered: dict[str, Sequences] = {}
     scores: dict[float, Mapping[str, tuple[np.ndarray, np.ndarray]]] = {}
     order = (1.0, *(dose for dose in DOSES if dose != 1.0))
-    models = models_between((base, None), own, order, dtype=dtype, device=device, offload=offload)
+    models = models_between((base, None), own, order, dtype=dtype, offload=offload)
     for model, dose in zip(models, order, strict=True):
         if progress:
             progress(f"{checkpoint.name} at {dose:g} of its delta", len(scores), len(order))
@@ -92,8 +91,6 @@ def score_mean(
     response: Response,
     *,
     dtype: str = "float32",
-    device: str | None = None,
-    offload: bool | None = None,
 ) -> Cross:
     """What the mean of two models, which is base + ½Δa + ½Δb, makes of the answers of one of them.
 
@@ -102,11 +99,11 @@ def score_mean(
         partner: the other, of the same tensors.
         probes: what was answered.
         response: of `own` on these probes.
-        dtype, device, offload: as `between.models_between`.
+        dtype: as `between.models_between`.
     """
     ids = read_probes(own, [probes])[probes.task]
     sequences = response.sequences(ids)
-    models = models_between(partner, own, (0.5,), dtype=dtype, device=device, offload=offload)
+    models = models_between(partner, own, (0.5,), dtype=dtype)
     with closing(models):
         kept, logliks = score_answers(next(models), ids, sequences, _entries(own, dtype))
     return Cross(kept=kept, logliks=logliks)

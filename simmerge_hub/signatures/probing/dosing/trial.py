@@ -52,19 +52,14 @@ def count_tokens(asked: Mapping[str, OwnAnswers]) -> int:
 
 
 def read_answers_of_experts(
-    merge: Checkpoint,
-    asked: Mapping[str, OwnAnswers],
-    *,
-    dtype: str = "float32",
-    device: str | None = None,
-    offload: bool | None = None,
+    merge: Checkpoint, asked: Mapping[str, OwnAnswers], *, dtype: str = "float32"
 ) -> dict[str, Cross]:
     """Task -> what a merge makes of its expert's answers; UNREAD where its tokens differ.
 
     Args:
         merge: a full model.
         asked: the answers by task.
-        dtype, device, offload: as `loading.open_model`.
+        dtype: what to compute in.
 
     Raises:
         ProbeError: the merge has no tokenizer.
@@ -75,7 +70,7 @@ def read_answers_of_experts(
 
     readings: dict[str, Cross] = {}
     entries = loading.batch_entries(loading.model_bytes(merge, None, dtype), loading.free_memory())
-    with loading.open_model(merge, dtype=dtype, device=device, offload=offload) as model:
+    with loading.open_model(merge, dtype=dtype) as model:
         for task, own in asked.items():
             ids = read_probes(own.expert, [own.probes])[task]
             read = read_probes((merge, None), [own.probes])[task]
