@@ -21,7 +21,8 @@ from simmerge_hub.hub.reference import ModelRef
 from simmerge_hub.units import spell_count
 
 SLUG = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{0,200}[0-9a-f]{24}", re.ASCII)
-REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+LISTED_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?", re.ASCII)
+"""What strangers may call a model; narrower than `files.location.REPO`, which users type."""
 NAMESPACE = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 SEARCH_RESULTS = 12
 """Models that a search shows."""
@@ -157,7 +158,7 @@ def other_kind(repo: str, kind: str) -> str:
 def _listing(place: str, names: Iterable[Any], dropped: dict[str, str]) -> Listing:
     references: dict[str, ModelRef] = {}
     for name in names:
-        if not isinstance(name, str) or not REPO.fullmatch(name) or ".." in name:
+        if not isinstance(name, str) or not LISTED_NAME.fullmatch(name) or ".." in name:
             dropped[ascii(name)[:100]] = "has no name that a repository can have"
         elif len(references) < MOST_MODELS or name in references:
             references[name] = ModelRef(repo=name)

@@ -72,7 +72,7 @@ class Verdict:
         status: `tried` (the first was made and run), `calibrated`, `extrapolated` (the intervals
             do not hold here) or `abstained` (the ranking is not followed).
         because: why the first is first.
-        objective: what they are ordered by, at `caution` standard deviations below the mean.
+        objective: what they are ordered by.
         standings: by task.
         left_out: arms, models and tasks that were dropped -> the reason.
         parts: label of a merge inside the chosen tree -> what is expected of it.

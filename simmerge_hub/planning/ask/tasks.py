@@ -20,7 +20,7 @@ from simmerge_hub.planning.ask.options import Tasks
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 
 APART = "the models state scores by different metrics, or on different datasets"
-SMALLEST_GAP = 0.05
+TOO_CLOSE = 0.05
 """Scores closer than this (on a 0–1 scale) name no expert."""
 
 
@@ -162,7 +162,7 @@ def _from_scores(
             ordered = [ordered[0], ordered[-1] if len(ordered) == rivals else 0.0]
         if len(ordered) < 2:
             dropped[name] = APART if task.apart else "only one model states a score"
-        elif ordered[0] - ordered[1] < SMALLEST_GAP:
+        elif ordered[0] - ordered[1] < TOO_CLOSE:
             dropped[name] = f"the scores {ordered[0]:.2f} and {ordered[1]:.2f} are too close"
         else:
             chosen[name] = max(task.scores, key=lambda model: task.scores[model])

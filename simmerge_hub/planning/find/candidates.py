@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, SimmergeError
 from simmerge_hub.hub.digest import weights_of
-from simmerge_hub.hub.listing import REPO, Listing
+from simmerge_hub.hub.listing import LISTED_NAME, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.names import list_first
 from simmerge_hub.planning.ask.options import Say
@@ -172,7 +172,7 @@ def most_named(place: str, models: Sequence[Checkpoint]) -> Checkpoint:
     counts = Counter(
         model.parents[0]
         for model in models
-        if len(model.parents) == 1 and REPO.fullmatch(model.parents[0])
+        if len(model.parents) == 1 and LISTED_NAME.fullmatch(model.parents[0])
     )
     if not counts:
         raise BaseUnknown(
