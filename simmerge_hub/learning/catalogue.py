@@ -1,6 +1,6 @@
 """A recipe -> its models, pinned and signed, and the features of their pairs on every task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.learning.recipe import LearnRecipe
 from simmerge_hub.names import list_first
 from simmerge_hub.operators import Arm
-from simmerge_hub.planning.ask.options import Sources
+from simmerge_hub.planning.ask.options import Say, Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, SignAll, sign_all
 from simmerge_hub.planning.find.candidates import (
@@ -32,7 +32,6 @@ from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import common_base
 from simmerge_hub.weights.loaded.conform import conform
 
-Say = Callable[[str], None]
 FEWEST = 2
 """Models that make a pair."""
 
@@ -76,6 +75,12 @@ def open_catalogue(recipe: LearnRecipe) -> Inputs:
         notes=(*left_out, *alike.notes, *notes_of_tokens(words)),
         vocabulary=words,
     )
+
+
+def base_of(inputs: Inputs) -> Checkpoint:
+    """The base of what `open_catalogue` gives, which there always is."""
+    assert inputs.base is not None
+    return inputs.base
 
 
 def _checkpoints(recipe: LearnRecipe) -> tuple[list[Checkpoint], list[str]]:

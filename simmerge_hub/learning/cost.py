@@ -6,6 +6,7 @@ from pathlib import Path
 
 from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.learning.catalogue import base_of
 from simmerge_hub.learning.design import all_pairs
 from simmerge_hub.learning.recipe import LearnRecipe
 from simmerge_hub.planning.inputs import Inputs
@@ -37,7 +38,7 @@ class Cost:
 
 def estimate(recipe: LearnRecipe, inputs: Inputs) -> Cost:
     """What measuring will take at most; nothing is downloaded."""
-    assert inputs.base is not None
+    base = base_of(inputs)
     every = len(all_pairs(inputs.names))
     pairs = min(every, recipe.budget // len(recipe.arms))
     merges, tasks = pairs * len(recipe.arms), len(recipe.tasks)
@@ -49,8 +50,8 @@ def estimate(recipe: LearnRecipe, inputs: Inputs) -> Cost:
         merges=merges,
         evaluations=evaluations,
         prompts=evaluations * recipe.limit,
-        download=sum(weight_bytes(m) for m in (*inputs.models, inputs.base) if not m.ref.folder),
-        disk=weight_bytes(inputs.base),
+        download=sum(weight_bytes(m) for m in (*inputs.models, base) if not m.ref.folder),
+        disk=weight_bytes(base),
     )
 
 

@@ -5,6 +5,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from simmerge_hub.learning.catalogue import base_of
 from simmerge_hub.learning.design import all_pairs
 from simmerge_hub.learning.measurements import Measurement, MergeKey, load_measurements
 from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
@@ -18,8 +19,7 @@ def read_given(recipe: LearnRecipe, trial: Trial) -> dict[MergeKey, list[Measure
     the harness, on the same tasks, put in the same way.
     """
     rows = {r.key: r for path in recipe.measured for r in load_measurements(path)}
-    base = trial.inputs.base
-    assert base is not None
+    base = base_of(trial.inputs)
     asked = {task.name: _asked(recipe, task) for task in recipe.tasks}
     rows = {
         key: row

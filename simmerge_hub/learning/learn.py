@@ -6,7 +6,7 @@ Everything is kept as it comes: an interrupted run goes on where it was, and end
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from simmerge_hub.evaluation.results import Protocol
 from simmerge_hub.hub.assets import writing
 from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.learning import measurements
-from simmerge_hub.learning.catalogue import PairFeatures, open_catalogue, sign_catalogue
+from simmerge_hub.learning.catalogue import PairFeatures, base_of, open_catalogue, sign_catalogue
 from simmerge_hub.learning.cost import check_disk, estimate
 from simmerge_hub.learning.design import (
     Pair,
@@ -44,6 +44,7 @@ from simmerge_hub.learning.trying import (
     task_digests,
     try_merges,
 )
+from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
@@ -54,13 +55,12 @@ from simmerge_hub.selector.tables.features import FeatureTable, save_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, save_outcomes
 from simmerge_hub.selector.tables.rows import join, stack
 from simmerge_hub.selector.training.train import train
+from simmerge_hub.signatures.probing.probe import Progress
 from simmerge_hub.workers.here import HERE, Workers, map_in_order
 
 JOURNAL_FILE = "journal.jsonl"
 SCRATCH = "scratch"
 Tables = Sequence[tuple[Outcomes, FeatureTable]]
-Say = Callable[[str, int, int], None]
-"""Told (what is done, how many are, of how many)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +88,8 @@ def learn(
     machine: Machine | None = None,
     workers: Workers = HERE,
     fit: bool = True,
-    progress: Say = lambda what, done, total: None,
-    note: Callable[[str], None] | None = None,
+    progress: Progress = lambda what, done, total: None,
+    note: Say | None = None,
 ) -> Learned:
     """Measure what the budget pays for, write the tables, train with those of others.
 
@@ -150,8 +150,8 @@ def open_trial(
     inputs: Inputs,
     folder: Path,
     machine: Machine,
-    progress: Say,
-    note: Callable[[str], None] | None,
+    progress: Progress,
+    note: Say | None,
     workers: Workers = HERE,
 ) -> tuple[Trial, Evidence]:
     """What merges are made and evaluated with: the models' own scores, who is best at what, and
@@ -192,7 +192,7 @@ def _measure(
     pairs: PairFeatures,
     others: Tables,
     journal: Path,
-    progress: Say,
+    progress: Progress,
     workers: Workers,
 ) -> list[Measurement]:
     """The rows of all pairs that the budget pays for, round by round."""
@@ -236,10 +236,11 @@ def _next_pairs(
         return spread_out(pairs.points(left), size, seed=recipe.seed)
     arms = [a for a in recipe.arms if all(a in outcomes.arms for outcomes, _ in others)]
     known = [(measured.outcomes, measured.features), *others]
-    asked = [_unmeasured(trial, pair, recipe) for pair in left]
-    wanted = _rows_asked(recipe, trial.inputs, pairs, [r for some in asked for r in some])
+    unmeasured = [row for pair in left for row in _unmeasured(trial, pair, recipe)]
+    asked = _tables(recipe, trial.inputs, pairs, unmeasured)
     fitted = stack([join(outcomes, features, arms) for outcomes, features in known])
-    return choose_pairs(least_sure(fitted, join(*wanted, arms), seed=recipe.seed), size)
+    wanted = join(asked.outcomes, asked.features, arms)
+    return choose_pairs(least_sure(fitted, wanted, seed=recipe.seed), size)
 
 
 def _unmeasured(trial: Trial, pair: Pair, recipe: LearnRecipe) -> list[Measurement]:
@@ -255,19 +256,11 @@ def _unmeasured(trial: Trial, pair: Pair, recipe: LearnRecipe) -> list[Measureme
     ]  # fmt: skip
 
 
-def _rows_asked(
-    recipe: LearnRecipe, inputs: Inputs, pairs: PairFeatures, rows: Sequence[Measurement]
-) -> tuple[Outcomes, FeatureTable]:
-    tables = _tables(recipe, inputs, pairs, rows)
-    return tables.outcomes, tables.features
-
-
 def _tables(
     recipe: LearnRecipe, inputs: Inputs, pairs: PairFeatures, rows: Sequence[Measurement]
 ) -> Learned:
-    base = inputs.base
-    assert base is not None
-    parameters = inputs.parameters
+    """What was measured, as training reads it; nothing is learned yet."""
+    base, parameters = base_of(inputs), inputs.parameters
     provenance = {
         "catalogue": sorted(inputs.names),
         "models": {m.name: answering_digest(m) for m in (*inputs.models, base)},
@@ -289,8 +282,7 @@ def _tables(
 
 def _digest(recipe: LearnRecipe, inputs: Inputs) -> str:
     """Of what every row follows from, besides its own two models."""
-    assert inputs.base is not None
     tasks = [task_digests(task) for task in recipe.tasks]
     how = [recipe.limit, recipe.seed, recipe.dtype, version("lm_eval")]
-    parts = [measurements.SCHEMA, answering_digest(inputs.base), tasks, how]
+    parts = [measurements.SCHEMA, answering_digest(base_of(inputs)), tasks, how]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

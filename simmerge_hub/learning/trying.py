@@ -5,7 +5,7 @@ A merge or an evaluation that fails is rows that say why. The merged folder is d
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +17,7 @@ from simmerge_hub.evaluation.harness import Machine, evaluate
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.learning.catalogue import base_of
 from simmerge_hub.learning.measurements import Measurement, MergeKey
 from simmerge_hub.learning.recipe import LearnTask
 from simmerge_hub.literal import printable
@@ -26,6 +27,7 @@ from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
+from simmerge_hub.signatures.probing.probe import Progress
 from simmerge_hub.workers.here import Lost, Workers, map_in_order
 from simmerge_hub.workers.scratch import scratch_folder
 
@@ -183,7 +185,7 @@ def measure_alone(
     protocol: Protocol,
     machine: Machine,
     workers: Workers,
-    tell: Callable[[str, int, int], None],
+    tell: Progress,
 ) -> Scores:
     """Task -> model -> its own score, the base's too; kept from earlier runs by the cache of
     evaluations.
@@ -191,11 +193,9 @@ def measure_alone(
     Raises:
         EvaluationError: a model cannot be evaluated, or has no score from 0 to 1 on a task.
     """
-    assert inputs.base is not None
-    everyone = (*inputs.models, inputs.base)
-    work = partial(
-        evaluate_tasks, tasks=tasks, protocol=protocol, machine=machine, base=inputs.base
-    )
+    base = base_of(inputs)
+    everyone = (*inputs.models, base)
+    work = partial(evaluate_tasks, tasks=tasks, protocol=protocol, machine=machine, base=base)
     every = map_in_order(
         workers, work, everyone, lambda done: tell("evaluating models", done, len(everyone))
     )
@@ -279,8 +279,7 @@ def make_merge(trial: Trial, models: Sequence[str], arm: Arm, folder: Path) -> C
 
 
 def _alone(trial: Trial, expert: str, auxiliary: str, task: LearnTask) -> dict[str, float]:
-    scores, base = trial.scores[task.name], trial.inputs.base
-    assert base is not None
+    scores, base = trial.scores[task.name], base_of(trial.inputs)
     return {"expert": scores[expert], "auxiliary": scores[auxiliary], "base": scores[base.name]}
 
 
@@ -301,14 +300,14 @@ def _origin(
     result: TaskResult | None,
 ) -> dict[str, object]:
     by_name = {model.name: model for model in trial.inputs.models}
-    base = trial.inputs.base
-    assert base is not None
-    models = {"expert": (by_name[expert], arm), "auxiliary": (by_name[auxiliary], arm)}
-    protocol = trial.protocol
+    merged = {"expert": by_name[expert], "auxiliary": by_name[auxiliary]}
+    base, protocol = base_of(trial.inputs), trial.protocol
     return {
         "models": {
-            role: {"commit": each.commit, **origin_of(trial, each, merged_by)}
-            for role, (each, merged_by) in {**models, "base": (base, None)}.items()
+            **{
+                role: {"commit": m.commit, **origin_of(trial, m, arm)} for role, m in merged.items()
+            },
+            "base": {"commit": base.commit, **origin_of(trial, base)},
         },
         "evaluate": task.evaluate,
         "content": content_of(task),

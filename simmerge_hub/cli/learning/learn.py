@@ -112,7 +112,7 @@ def run(
         for task in asked.tasks:
             refuse_unknown([task.evaluate], Path(task.include) if task.include else None)
         inputs = open_catalogue(asked)
-        tables = load_others(asked, inputs.names, fit=fit)
+        known = load_others(asked, inputs.names, fit=fit)
     for sentence in inputs.notes:
         show.note(sentence)
     _cost(estimate(asked, inputs))
@@ -138,7 +138,7 @@ def run(
             asked,
             folder,
             inputs=inputs,
-            others=tables,
+            others=known,
             machine=Machine(**how),
             workers=workers,
             fit=fit,

@@ -37,6 +37,7 @@ from simmerge_hub.learning.trying import (
 )
 from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm, arm
+from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 
@@ -112,7 +113,7 @@ def search(
     return _finish(trial, folder, attempts)
 
 
-def starting_arms(trial: Trial, predictor: str | None, say: Callable[[str], None]) -> list[Arm]:
+def starting_arms(trial: Trial, predictor: str | None, say: Say) -> list[Arm]:
     """The arms that are predicted to be best of those that can be tried, and those that are safe;
     these alone where nothing is predicted."""
     safe = [arm("regmean", alpha=0.9), arm("linear")]
