@@ -17,6 +17,12 @@ STORED_DTYPES = {
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
 """Stored dtypes that can be merged."""
+WHOLE_DTYPES = {
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
+    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16, "U8": torch.uint8,
+    "BOOL": torch.bool,
+}  # fmt: skip
+"""Those of whole numbers and truth values, which are copied."""
 
 
 def decode(

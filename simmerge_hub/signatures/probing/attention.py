@@ -4,6 +4,7 @@ Fused attention returns no weights, and asking a model for all of them keeps eve
 Here each layer's weights live only while that layer runs; what is kept is [queries, heads, keys].
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,20 +59,50 @@ def probe_attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
+    **how: Any,
+) -> tuple[Tensor, None]:
+    """Attention as the model's own code computes it without fusing, and its weights recorded.
+
+    What one architecture alone adds to it (a bias by distance, sinks of its own) is in the
+    `eager_attention_forward` of the file that its modules come from. Where there is none it is
+    `attend`.
+
+    Args:
+        module: the layer's attention.
+        query: [batch, heads, queries, dim]; `key` and `value` may have fewer heads (grouped).
+        attention_mask: added to the scores, [batch, 1, queries, keys].
+        how: whatever the module gives.
+
+    Returns:
+        [batch, queries, heads, dim] in the dtype of `value`, and no weights.
+    """
+    own = getattr(sys.modules.get(type(module).__module__), "eager_attention_forward", attend)
+    output, weights = own(module, query, key, value, attention_mask, **how)
+    _record(getattr(module, "layer_idx", None), weights)
+    return output, None
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
     scaling: float | None = None,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     **_: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Tensor, Tensor]:
     """Plain attention: softmax(QKᵀ · scaling + mask) V, with soft-capping and sinks where asked.
 
     Args:
+        module: not looked at.
         query: [batch, heads, queries, dim]; `key` and `value` may have fewer heads (grouped).
         attention_mask: added to the scores, [batch, 1, queries, keys].
         s_aux: one sink logit per head; its share of the softmax is dropped.
 
     Returns:
-        [batch, queries, heads, dim] in the dtype of `value`, and no weights.
+        [batch, queries, heads, dim] in the dtype of `value`, and the weights, float32.
     """
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -82,9 +113,8 @@ def probe_attention(
     if attention_mask is not None:
         scores = scores + attention_mask[..., : scores.shape[-1]]
     weights = _softmax(scores, s_aux)
-    _record(getattr(module, "layer_idx", None), weights)
     output = torch.matmul(weights.to(value.dtype), value)
-    return output.transpose(1, 2).contiguous(), None
+    return output.transpose(1, 2).contiguous(), weights
 
 
 def _softmax(scores: Tensor, sinks: Tensor | None) -> Tensor:
@@ -99,4 +129,5 @@ def _record(layer: int | None, weights: Tensor) -> None:
     if recorder is None or layer not in recorder.layers:
         return
     prompts = torch.arange(len(weights), device=weights.device)[:, None]
-    recorder.rows[layer] = weights[prompts, :, recorder.queries.to(weights.device)].cpu()
+    rows = weights[prompts, :, recorder.queries.to(weights.device)]
+    recorder.rows[layer] = rows.float().cpu()

@@ -21,6 +21,7 @@ from torch.nn import Embedding, Linear, Module
 from simmerge_hub.operators import LayerInputs, add_inputs, reduce_inputs
 from simmerge_hub.signatures.probing.layerwise import decoder_layers, stop_between_layers
 from simmerge_hub.signatures.probing.products import Products, own_products
+from simmerge_hub.weights.loaded.model import tie_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -130,8 +131,10 @@ def _is_tied(model: PreTrainedModel, module: Module) -> bool:
     """Whether the module is the output head and its weight the embedding's."""
     if module is not model.get_output_embeddings():
         return False
-    tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
-    return bool(tied) or getattr(model.get_input_embeddings(), "weight", None) is module.weight
+    if getattr(model.get_input_embeddings(), "weight", None) is module.weight:
+        return True
+    name = next(name for name, each in model.named_modules() if each is module)
+    return any(f"{name}.weight" in group for group in tie_groups(model))  # by layers
 
 
 def _has_own_matrices(module: Module) -> bool:

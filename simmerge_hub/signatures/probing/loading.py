@@ -25,8 +25,10 @@ from simmerge_hub.signatures.probing.attention import register
 from simmerge_hub.signatures.probing.offload import load_by_layers
 from simmerge_hub.weights.loaded.described import refuse_misfits
 from simmerge_hub.weights.loaded.model import TIED
+from simmerge_hub.weights.loaded.origins import find_origins
+from simmerge_hub.weights.numbers import WHOLE_DTYPES
 from simmerge_hub.weights.shapes import shapes
-from simmerge_hub.weights.stream import Rows, open_tensors
+from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -81,6 +83,7 @@ def open_model(
             with _explain_errors(whole):
                 torch_dtype, folder = getattr(torch, dtype), model_folder(whole)
                 model = load_by_layers(folder, rows, torch_dtype, place, untied=_is_untied(whole))
+                _fill_whole_numbers(model, whole)
         else:
             model = _load_whole(checkpoint, whole, getattr(torch, dtype), place)
         yield model.eval()
@@ -206,6 +209,17 @@ def _load_whole(
     return model.to(place)  # type: ignore[arg-type]
 
 
+def _fill_whole_numbers(model: PreTrainedModel, whole: Checkpoint) -> None:
+    """What is looked up and never computed, as the experts of each token of DeepSeek V4."""
+    origins = find_origins(model, whole.buffers)
+    for name, buffer in model.named_buffers():
+        if name in origins and buffer.numel():
+            (stored, _), *_ = origins[name].stored
+            dtype = WHOLE_DTYPES[whole.buffers[stored].dtype]
+            values = torch.frombuffer(bytearray(read_buffer(whole, stored)), dtype=dtype)
+            buffer.copy_(values.reshape(buffer.shape))
+
+
 def _is_untied(whole: Checkpoint) -> bool:
     """Whether a head that its files tie to the embedding is one of its own: adapters part them."""
     stated = read_stated_object(whole.location, whole.files, "config.json")
@@ -216,6 +230,9 @@ def _untie(model: PreTrainedModel) -> None:
     """PEFT would fold a head's adapter into the embedding too."""
     head = model.get_output_embeddings()
     if head is not None:
+        own = {f"{name}.weight" for name, module in model.named_modules() if module is head}
+        ties = model.all_tied_weights_keys
+        model.all_tied_weights_keys = {n: o for n, o in ties.items() if not own & {n, o}}
         head.weight = Parameter(head.weight.detach().clone(), requires_grad=False)
 
 

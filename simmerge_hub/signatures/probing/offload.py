@@ -61,6 +61,7 @@ def load_by_layers(
     map_large_blocks()
     model = _build_empty(folder, dtype, untied)
     stored = Stored(model=model, rows=rows, origins=find_origins(model, rows), dtype=dtype)
+    _part_unequal(stored)
     _check_stored(stored)
     for name, buffer in model.named_buffers():
         if name in stored.origins:
@@ -83,7 +84,8 @@ class Stored:
     dtype: torch.dtype
 
     def __getitem__(self, name: str) -> Tensor:
-        return _build_parameter(name, self.origins[name], self.model, self._read)
+        dtype = self.model.get_parameter_or_buffer(name).dtype
+        return _build_parameter(name, self.origins[name], self.model, partial(self._read, dtype))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.origins)
@@ -97,9 +99,22 @@ class Stored:
         origin = self.origins[name]
         return None if origin.converter else self.rows[origin.stored[0][0]]
 
-    def _read(self, name: str) -> Tensor:
+    def hold_alike(self, one: str, other: str) -> bool:
+        """Whether two parameters are of one stored tensor, or of two with the same values."""
+        origins = self.origins[one], self.origins[other]
+        if origins[0].stored == origins[1].stored:
+            return True
+        if any(origin.converter for origin in origins):
+            return torch.equal(self[one], self[other])
+        first, second = (self.rows[origin.stored[0][0]] for origin in origins)
+        return first.shape == second.shape and all(
+            torch.equal(first.read(*block).to(self.dtype), second.read(*block).to(self.dtype))
+            for block in row_blocks(first.shape, READ_ENTRIES)
+        )
+
+    def _read(self, dtype: torch.dtype, name: str) -> Tensor:
         rows = self.rows[name]
-        values = _allocate(matrix_shape(rows.shape), self.dtype)
+        values = _allocate(matrix_shape(rows.shape), dtype)
         for low, high in row_blocks(rows.shape, READ_ENTRIES):
             _fill(values[low:high], rows, low)
         return values.reshape(rows.shape)
@@ -118,8 +133,34 @@ def _build_empty(folder: Path, dtype: torch.dtype, untied: bool) -> PreTrainedMo
             config, dtype=dtype, trust_remote_code=False, attn_implementation="eager"
         )
     model.tie_weights()  # what was tied before has been replaced
+    _widen(model, dtype)
     model.set_attn_implementation(register())
     return model
+
+
+def _widen(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """What transformers narrows for no dtype is float32: what chooses experts, some norms."""
+    from transformers.core_model_loading import build_glob_alternation
+
+    plan = model._get_dtype_plan(dtype)
+    if not plan:
+        return
+    wide, stored = build_glob_alternation(list(plan))[0], model.state_dict().keys()
+    for name, values in (*model.named_parameters(), *model.named_buffers()):
+        if name in stored and wide.search(name):
+            values.data = values.data.float()
+
+
+def _part_unequal(stored: Stored) -> None:
+    """Untie what is stored twice, with other values: transformers loads both, whatever a config
+    says."""
+    model = stored.model
+    for one, other in list(model.all_tied_weights_keys.items()):
+        if {one, other} <= stored.origins.keys() and not stored.hold_alike(one, other):
+            del model.all_tied_weights_keys[one]
+            module, _, name = one.rpartition(".")
+            own = _freeze(torch.empty_like(model.get_parameter(one)))
+            setattr(model.get_submodule(module), name, own)
 
 
 def _check_stored(stored: Stored) -> None:

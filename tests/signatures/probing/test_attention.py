@@ -27,6 +27,24 @@ def test_it_is_scaled_dot_product_attention(inputs):
     torch.testing.assert_close(out, wanted.transpose(1, 2))
 
 
+def test_what_one_architecture_adds_is_in_its_own_function(inputs):
+    """Inkling adds a bias by distance, which was left out of every run."""
+    from transformers.models.inkling.modeling_inkling import InklingAttention
+
+    query, key, value, mask = inputs
+    module = InklingAttention.__new__(InklingAttention)
+    torch.nn.Module.__init__(module)
+    module.num_key_value_groups, module.layer_idx = 2, 0
+    bias = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+    with record_attention(frozenset({0}), torch.tensor([[1], [4]])) as recorder:
+        out, _ = probe_attention(module, query, key, value, mask, scaling=0.5, position_bias=bias)
+    scores = 0.5 * query @ key.repeat_interleave(2, 1).transpose(2, 3)
+    weights = (scores + bias + mask).softmax(-1)
+    wanted = weights @ value.repeat_interleave(2, 1)
+    torch.testing.assert_close(out, wanted.transpose(1, 2))
+    torch.testing.assert_close(recorder.rows[0], weights[[0, 1], :, [1, 4]][:, None])
+
+
 def test_only_asked_rows_of_asked_layers_are_kept(inputs):
     queries = torch.tensor([[1, 4], [2, 2]])
     with record_attention(frozenset({1}), queries) as recorder:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from simmerge_hub.errors import AlignmentError, CheckpointError, ProbeError, SignatureError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.signatures.probing import loading
+from simmerge_hub.signatures.probing.feeding import feed_whole
 from simmerge_hub.signatures.probing.loading import (
     batch_entries,
     free_memory,
@@ -303,3 +304,4 @@ def test_an_adapter_of_a_tied_head_changes_the_head_alone(offload: bool, tmp_pat
     with torch.no_grad(), open_model(alike.models[0], alike.base, offload=offload) as model:
         expected = PeftModel.from_pretrained(plain, str(tmp_path / "lora"))(ids).logits
         torch.testing.assert_close(model(ids).logits, expected, rtol=0, atol=1e-4)
+        assert "lm_head.weight" in feed_whole(model, ids.tolist())  # a linear layer of its own

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.signatures.probing import offload
+from simmerge_hub.signatures.probing.feeding import feed_whole
+from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.signatures.probing.offload import load_by_layers
 from simmerge_hub.weights.stream import Rows, open_tensors
+from tests.activations import SHAPE
 
 WEIGHTS = {"embedding": "model.embed_tokens.weight", "head": "lm_head.weight"}
 
@@ -118,3 +124,78 @@ def test_what_is_large_goes_back_to_the_system_when_it_is_freed() -> None:
     command = [sys.executable, "-c", LARGE_AND_SMALL]
     left = subprocess.run(command, check=True, capture_output=True, text=True)
     assert int(left.stdout) < 10
+
+
+@pytest.mark.parametrize("offload", [False, True])
+@pytest.mark.parametrize("changed", [None, *WEIGHTS.values()])
+def test_what_a_config_ties_and_files_hold_apart(tiny, tmp_path, changed, offload) -> None:
+    """transformers ties equal copies alone; a head of its own is a linear layer as others are."""
+    folder, ids = tmp_path / "model", torch.tensor([[7, 5, 39, 40]])
+    checkpoint = tiny.save(tiny.model_of("llama-tied"), folder)
+    stored = load_file(folder / "model.safetensors")
+    stored[WEIGHTS["head"]] = stored[WEIGHTS["embedding"]].clone()
+    if changed:
+        stored[changed][39] += 1
+    checkpoint = rewrite(checkpoint, stored)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad(), open_model(checkpoint, offload=offload) as model:
+        assert model(ids).logits == pytest.approx(loaded(ids).logits, abs=1e-5)
+        assert (WEIGHTS["head"] in feed_whole(model, ids.tolist())) is bool(changed)
+
+
+def rewrite(checkpoint: Checkpoint, stored: dict[str, Tensor]) -> Checkpoint:
+    """The model with other tensors in its one file."""
+    folder = checkpoint.location.folder
+    assert folder is not None
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    return resolve(str(folder))
+
+
+def test_more_than_ten_experts_are_in_their_order(tiny, tmp_path) -> None:
+    """Number 10 comes after number 9, and not after number 1."""
+    config, ids = tiny.configs["mixtral"](), torch.tensor([range(3, 30)])
+    config.num_local_experts = 12
+    torch.manual_seed(0)
+    checkpoint = tiny.save(transformers.MixtralForCausalLM(config), tmp_path / "model")
+    assert "model.layers.0.block_sparse_moe.experts.11.w1.weight" in checkpoint.tensors
+    loaded = transformers.MixtralForCausalLM.from_pretrained(tmp_path / "model")
+    with torch.no_grad(), open_model(checkpoint, offload=True) as model:
+        assert model(ids).logits == pytest.approx(loaded(ids).logits, abs=1e-5)
+
+
+def deepseek_v4() -> transformers.PreTrainedModel:
+    """One whose first layers have a table of which experts a token gets."""
+    config = transformers.DeepseekV4Config(
+        **SHAPE | {"num_key_value_heads": 1, "num_hidden_layers": 2}, moe_intermediate_size=8,
+        n_routed_experts=4, num_experts_per_tok=2, head_dim=16, q_lora_rank=8, o_lora_rank=8,
+        index_head_dim=8, qk_rope_head_dim=8, mlp_layer_types=["hash_moe", "moe"],
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.DeepseekV4ForCausalLM(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+        table = model.get_buffer("model.layers.0.mlp.gate.tid2eid")
+        table.copy_(torch.randint(0, 4, (96, 2)))
+        model.get_buffer("model.layers.1.mlp.gate.e_score_correction_bias").copy_(torch.randn(4))
+    return model
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tables_are_read_and_what_chooses_experts_is_not_rounded(tiny, tmp_path, dtype) -> None:
+    checkpoint = tiny.save(deepseek_v4(), tmp_path / "model")
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "model", dtype=getattr(torch, dtype)
+    )
+    with torch.no_grad(), open_model(checkpoint, dtype=dtype, offload=True) as model:
+        kept = model.state_dict()
+        for name, values in loaded.state_dict().items():
+            assert kept[name].dtype == values.dtype, name
+        for name, buffer in loaded.named_buffers():
+            torch.testing.assert_close(model.get_buffer(name), buffer, rtol=0, atol=0, msg=name)
+        ids = torch.tensor([[7, 5, 39, 40]])
+        logits = loaded(ids, use_cache=False).logits.float()
+        floor = 1e-5 if dtype == "float32" else 0.02
+        assert (model(ids, use_cache=False).logits.float() - logits).abs().max() <= (
+            floor * logits.abs().max()
+        )

@@ -63,13 +63,16 @@ def _in_memory(
         loading.open_model(*first, dtype=dtype, offload=False) as start,
         loading.open_model(*second, dtype=dtype, offload=False) as end,
     ):
+        stored = end.state_dict().keys()
+        buffers = [(n, b) for n, b in end.named_buffers() if n in stored and b.is_floating_point()]
+        ends = {**dict(end.named_parameters()), **dict(buffers)}
         starts = {
-            name: _as_tall(start.get_parameter(name).detach(), weight.detach())
-            for name, weight in end.named_parameters()
+            name: _as_tall(start.get_parameter_or_buffer(name).detach(), weight.detach())
+            for name, weight in ends.items()
         }
         moved = [
             (weight, starts[name], weight.detach().clone())
-            for name, weight in end.named_parameters()
+            for name, weight in ends.items()
             if not weight.equal(starts[name])
         ]
         for share in shares:

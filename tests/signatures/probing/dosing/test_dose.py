@@ -21,6 +21,7 @@ from simmerge_hub.signatures.probing.head import run_to_head
 from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.weights.alignment.line import why_apart
 from tests import nano
+from tests.activations import random_model
 from tests.signatures.probing.test_loading import adapter
 
 TASK = "strings"
@@ -111,6 +112,19 @@ def test_between_lies_the_weighted_sum(family):
     ):
         between = model.get_parameter(name).detach()
         assert between == pytest.approx(start + share * (end - start), abs=1e-6)
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_what_is_stored_and_no_parameter_moves_too(tiny, tmp_path, offload):
+    """Of DeepSeek's routers a correction, which decides on the experts of a token."""
+    ends, name = [], "model.layers.1.mlp.gate.e_score_correction_bias"
+    for end in range(2):
+        model = random_model("deepseek-v3")
+        model.get_buffer(name).copy_(torch.arange(4.0) * end)
+        ends.append((tiny.save(model, tmp_path / str(end)), None))
+    shares = (0.0, 0.25)
+    for model, share in zip(models_between(*ends, shares, offload=offload), shares, strict=True):
+        assert model.get_buffer(name).tolist() == [share * i for i in range(4)]
 
 
 def test_little_memory_means_by_layers(family, monkeypatch):
