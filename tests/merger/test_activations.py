@@ -615,6 +615,18 @@ def test_a_step_on_the_result(tmp_path: Path) -> None:
         torch.testing.assert_close(tensor, (one[name] + third[name]) / 2, rtol=0, atol=1e-5)
 
 
+def test_a_step_names_its_models_in_an_order_of_its_own(tmp_path: Path) -> None:
+    """What a model's layers are fed goes with its weights, wherever a recipe lists it."""
+    make_family(tmp_path, "llama")
+    wanted = recipe(tmp_path, weights=(0.8, 0.2))
+    turned = replace(wanted.steps[0], models=BOTH[::-1], parameters={"weights": (0.2, 0.8)})
+    merge(wanted, tmp_path / "one")
+    merge(replace(wanted, steps=(turned,)), tmp_path / "other")
+    one, other = (dict(load_model(tmp_path / n).named_parameters()) for n in ("one", "other"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=1e-5, msg=name)
+
+
 def test_parameters_of_their_own_for_some_tensors(tmp_path: Path) -> None:
     """Tensors that share their inputs do not share a solution with another alpha."""
     make_family(tmp_path, "llama")

@@ -111,6 +111,15 @@ def test_it_is_the_merge_of_the_models(
     assert report.notes[0].startswith("tokens fed")
 
 
+def test_a_step_names_its_adapters_in_an_order_of_its_own(tmp_path: Path) -> None:
+    make_adapters(tmp_path)
+    wanted = as_adapter(recipe(tmp_path, weights=(0.8, 0.2)))
+    turned = replace(wanted.steps[0], models=BOTH[::-1], parameters={"weights": (0.2, 0.8)})
+    merge(wanted, tmp_path / "one")
+    merge(replace(wanted, steps=(turned,)), tmp_path / "other")
+    compare(fold(tmp_path, "other"), fold(tmp_path, "one"))
+
+
 @pytest.mark.parametrize(
     ("architecture", "prefix"), [("llama", "model."), ("gpt2", "transformer.")]
 )

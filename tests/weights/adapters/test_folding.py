@@ -390,6 +390,22 @@ def test_magnitudes_of_a_matrix_that_is_stored_as_two(tmp_path: Path) -> None:
     torch.testing.assert_close(fold["up.weight"](rows, 0), torch.tensor([[1.8, 2.4], [0, 4]]))
 
 
+@pytest.mark.parametrize("step", [300, 7, 64, 100])
+def test_rows_of_a_larger_tensor_in_any_blocks(tmp_path: Path, step: int) -> None:
+    """A module that its base stores as rows of one tensor changes these, whichever are read."""
+    a, b = torch.randn(2, 5), torch.randn(100, 2)
+    tensors = {"base_model.model.k.lora_A.weight": a, "base_model.model.k.lora_B.weight": b}
+    lora = resolve(str(nano.lora(tmp_path / "lora", tensors, lora_alpha=6)))
+    target = TargetParameter("k.weight", (Piece("qkv.weight", last=100, at=60),))
+    lora = replace(lora, targets={"k.weight": target})
+    fold = adapters.folds(lora, tensors, {"qkv.weight": (300, 5)})["qkv.weight"]
+    rows = torch.randn(300, 5)
+    wanted = rows.clone()
+    wanted[60:160] += 3 * b @ a
+    parts = [fold(rows[low : low + step], low) for low in range(0, 300, step)]
+    torch.testing.assert_close(torch.cat(parts), wanted)
+
+
 def test_opened_and_read_are_the_same(adapted: Adapted) -> None:
     base, lora, _ = adapted(**CASES["dora"])
     origin, adapter = resolve(str(base)), resolve(str(lora))
@@ -398,6 +414,8 @@ def test_opened_and_read_are_the_same(adapted: Adapted) -> None:
         for name, shape in shapes(adapter, origin).items():
             whole = rows[name].read(0, matrix_shape(shape)[0])
             assert torch.equal(whole.reshape(shape), read[name])
+            low = matrix_shape(shape)[0] // 2  # a block that is not the first
+            assert torch.equal(rows[name].read(low, low + 1), whole[low : low + 1])
     name = "model.layers.0.mlp.gate_proj.weight"
     some = read_rows(adapter, {name: [(20, 24), (3, 4)]}, origin)[name]
     assert torch.equal(some, read[name][[20, 21, 22, 23, 3]])

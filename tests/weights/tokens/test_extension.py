@@ -88,6 +88,17 @@ def test_merges_of_new_tokens_come_last(tmp_path: Path, listed: bool) -> None:
     assert tokenizer.encode("bab").tokens == ["b", "ab"], "what the source merges comes first"
 
 
+def test_merges_of_parts_with_a_prefix(tmp_path: Path) -> None:
+    """Parts inside a word are written with "##", and what they are merged into is not."""
+    vocab = {**FIRST, "##b": 3, "##a": 4}
+    base, own = pairs(vocab, []), pairs({**vocab, "ab": 5}, [["a", "##b"]])
+    for each in (base, own):
+        each["continuing_subword_prefix"] = "##"
+    source, donor = tokens(tmp_path / "base", file(base)), tokens(tmp_path / "a", file(own))
+    tokenizer = load(extend_tokenizer(source, {"ab": 5}, [donor]))
+    assert tokenizer.encode("ab ba").tokens == ["ab", "b", "##a"]
+
+
 def test_merges_that_are_none(tmp_path: Path) -> None:
     source = tokens(tmp_path / "base", file(pairs(FIRST, [])))
     donor = tokens(tmp_path / "a", file(pairs({**FIRST, "ab": 3}, [["a"]])))
