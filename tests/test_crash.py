@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -10,13 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from simmerge_hub import merger
 from simmerge_hub.errors import EndpointDown, OutputError
 from simmerge_hub.merger import compute
 from simmerge_hub.recipe import load
+from tests.sharded import write_recipe
 
 KILLS = 30
 DRIVER = """
@@ -60,20 +58,7 @@ while killed < kills and number < 5 * kills:  # some moments come after the end
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """Two models of 40 tensors, to be merged into five shards."""
-    for seed, name in enumerate(("base", "a", "b")):
-        torch.manual_seed(seed)
-        folder = tmp_path / name
-        folder.mkdir()
-        tensors = {f"layers.{i}.weight": torch.randn(256, 512).bfloat16() for i in range(40)}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    path = tmp_path / "recipe.yaml"
-    path.write_text(
-        "simmerge: 1\nbase: {folder: base}\nmodels: [{folder: a}, {folder: b}]\n"
-        "steps: [{operator: ties, models: [a, b]}]\nshard_size: 2200000\n"
-    )
-    return path
+    return write_recipe(tmp_path)
 
 
 def digests(folder: Path) -> dict[str, str]:

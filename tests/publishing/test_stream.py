@@ -10,9 +10,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-import torch
 from huggingface_hub import HfApi, snapshot_download
-from safetensors.torch import save_file
 
 from simmerge_hub.errors import HubError, OutputError, PushFailed, RecipeError
 from simmerge_hub.hub.upload.outbox import Outbox, Sent
@@ -21,29 +19,15 @@ from simmerge_hub.publishing.target import Target
 from simmerge_hub.publishing.trust.verify import verify
 from simmerge_hub.publishing.verbs import merge, merge_to_hub, push
 from tests import nano
+from tests.sharded import SHARD, SHARDS, write_recipe
 
 KILLS = int(os.environ.get("STREAM_KILLS", "10"))
 """30 take two minutes."""
-SHARD = 2_200_000
-SHARDS = 5
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """Two models of 40 tensors, to be merged into five shards."""
-    for seed, name in enumerate(("base", "a", "b")):
-        torch.manual_seed(seed)
-        folder = tmp_path / name
-        folder.mkdir()
-        tensors = {f"layers.{i}.weight": torch.randn(256, 512).bfloat16() for i in range(40)}
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    path = tmp_path / "recipe.yaml"
-    path.write_text(
-        "simmerge: 1\nbase: {folder: base}\nmodels: [{folder: a}, {folder: b}]\n"
-        f"steps: [{{operator: ties, models: [a, b]}}]\nshard_size: {SHARD}\n"
-    )
-    return path
+    return write_recipe(tmp_path)
 
 
 @contextmanager
