@@ -67,6 +67,11 @@ def check_names(repo: str, revision: str) -> None:
         )
 
 
+def is_owned_name(text: str) -> bool:
+    """Whether it is `org/name`, as what is on the Hub is called, and no `./folder`."""
+    return REPO.fullmatch(text) is not None and "/" in text and not text.startswith(".")
+
+
 def is_plain(path: str) -> bool:
     """Whether a name stays inside the folder it is joined to."""
     parts = path.split("/")

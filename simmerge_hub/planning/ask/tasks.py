@@ -11,7 +11,7 @@ from pathlib import Path
 
 from simmerge_hub.errors import ProbeError, SimmergeError
 from simmerge_hub.hub.evaluations import Evaluation, read_evaluations, unread_evaluations
-from simmerge_hub.hub.files.location import REPO
+from simmerge_hub.hub.files.location import is_owned_name
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.hub.texts import NATIVE
 from simmerge_hub.literal import printable
@@ -238,8 +238,7 @@ def probes_on_cards(models: Sequence[Checkpoint]) -> dict[str, str]:
 
 
 def _is_on_hub(dataset: str) -> bool:
-    known = REPO.fullmatch(dataset) is not None and "/" in dataset
-    return known and not dataset.startswith(".") and Path(dataset).suffix not in NATIVE
+    return is_owned_name(dataset) and Path(dataset).suffix not in NATIVE
 
 
 def _default_probes(name: str, stated: Mapping[str, Evaluation]) -> str | None:

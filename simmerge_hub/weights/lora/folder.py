@@ -17,7 +17,7 @@ from torch import Tensor
 
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.cached import local_file
-from simmerge_hub.hub.files.location import REPO
+from simmerge_hub.hub.files.location import is_owned_name
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.adapters.kinds import is_listed
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
@@ -178,9 +178,9 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
 
 def _public(base: str | None) -> str | None:
     """The base if it is a repository's name; where a folder lies here is nobody's business."""
-    if base is None or not REPO.fullmatch(base) or "/" not in base or base.startswith("."):
+    if base is None or not is_owned_name(base) or Path(base).exists():
         return None
-    return None if Path(base).exists() else base
+    return base
 
 
 def _target_modules(merge: AdapterMerge) -> list[str]:
