@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from simmerge_hub.errors import RequestError
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
 from simmerge_hub.hub.assets import writing
@@ -32,8 +33,10 @@ from simmerge_hub.learning.measurements import Measurement
 from simmerge_hub.learning.recipe import LearnRecipe, check_elsewhere
 from simmerge_hub.learning.tables import (
     FEATURES_FILE,
+    JOURNAL_FILE,
     MEASUREMENTS_FILE,
     OUTCOMES_FILE,
+    STATE_FILE,
     load_others,
     outcomes_of,
 )
@@ -58,7 +61,6 @@ from simmerge_hub.selector.training.train import train
 from simmerge_hub.signatures.probing.probe import Progress
 from simmerge_hub.workers.here import HERE, Workers, map_in_order
 
-JOURNAL_FILE = "journal.jsonl"
 SCRATCH = "scratch"
 Tables = Sequence[tuple[Outcomes, FeatureTable]]
 
@@ -114,6 +116,11 @@ def learn(
         check_elsewhere(recipe)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    if (folder / STATE_FILE).exists():
+        raise RequestError(
+            f"{folder} holds a search, and learn writes a table of the same name",
+            hint="name a folder of its own: -o DIR",
+        )
     inputs = inputs or open_catalogue(recipe)
     measurements.read_merges(folder / JOURNAL_FILE, _digest(recipe, inputs))  # or it is refused
     others = load_others(recipe, inputs.names, fit=fit) if others is None else others

@@ -15,6 +15,9 @@ from simmerge_hub.selector.training.scenarios import FEWEST_MODELS
 OUTCOMES_FILE, FEATURES_FILE = "outcomes.jsonl.gz", "features.jsonl.gz"
 MEASUREMENTS_FILE = "measurements.jsonl.gz"
 """What a dataset of measured merges holds, besides its card."""
+JOURNAL_FILE, STATE_FILE = "journal.jsonl", "search.jsonl"
+"""What `learn` and `search` keep of merges as they are made; both write MEASUREMENTS_FILE, so one
+folder is of one of them."""
 
 
 def outcomes_of(

@@ -29,6 +29,7 @@ from simmerge_hub.learning.tables import (
     FEATURES_FILE,
     MEASUREMENTS_FILE,
     OUTCOMES_FILE,
+    STATE_FILE,
     load_others,
 )
 from simmerge_hub.operators import arm
@@ -129,6 +130,16 @@ def test_a_folder_of_another_question_is_refused_before_anything_is_evaluated(
     assert "-o DIR" in caught.value.hint
     assert seen.asked == []
     assert (tmp_path / JOURNAL_FILE).read_text() == held
+
+
+def test_the_folder_of_a_search_is_refused_before_anything_is_evaluated(
+    stand_in: Any, tmp_path: Path
+) -> None:
+    (tmp_path / STATE_FILE).write_text("{}\n")
+    seen = stand_in()
+    with pytest.raises(RequestError, match="holds a search"):
+        learn(RECIPE, tmp_path, fit=False)
+    assert seen.asked == []
 
 
 def test_the_cost_is_known_before() -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.cli.learning.evaluate import add_machine
+from simmerge_hub.errors import RequestError
+from simmerge_hub.names import list_first
 from simmerge_hub.units import spell_count
 
 if TYPE_CHECKING:
@@ -72,10 +74,16 @@ def run(
     from simmerge_hub.learning.learn import open_trial, protocol_of
     from simmerge_hub.learning.recipe import LearnRecipe, LearnTask
     from simmerge_hub.learning.searching import search as room
+    from simmerge_hub.learning.searching.loop import check_budget
     from simmerge_hub.planning.ask.tasks import probes_on_cards
+    from simmerge_hub.selector.predictor.origin import find
 
     check_installed()
     room.check_optuna()
+    check_budget(budget)
+    _check_names([name for name, _ in tasks], [name for name, _ in probes])
+    if predictor:
+        find(predictor)  # a wrong name is told before models are evaluated
     stated = probes_on_cards([resolve(model) for model in models]) | dict(probes)
     recipe = LearnRecipe(
         models=tuple(models), collection=None, base=base, arms=(), budget=budget,
@@ -106,6 +114,22 @@ def run(
         f"{found.spent:.2f} evaluations"
     )
     show.note(f"written to {folder}; next: simmerge-hub push {shlex.quote(str(merged))} org/name")
+
+
+def _check_names(tasks: Sequence[str], probes: Sequence[str]) -> None:
+    """RequestError where two tasks have one name, or prompts are those of no task."""
+    for name in tasks:
+        if tasks.count(name) > 1:
+            raise RequestError(
+                f"two of --tasks are called {name}",
+                hint="give each a name of its own: --tasks code=nano_code --tasks math=nano_math",
+            )
+    for name in probes:
+        if name not in tasks:
+            raise RequestError(
+                f"--probes names {name}, which is none of --tasks",
+                hint=f"write one of them: {list_first(tasks)}",
+            )
 
 
 def _line(attempt: "Attempt", models: Sequence[str]) -> str:

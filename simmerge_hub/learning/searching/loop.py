@@ -17,6 +17,8 @@ from simmerge_hub.selector.tables.lines import add_line
 
 FIRST_RUNG = 4
 """A merge is first put one in so many of the prompts."""
+DEAREST = 1 + 1 / FIRST_RUNG
+"""What a merge that is put all prompts costs."""
 WITHOUT_QUESTION = 3
 """Merges that are put all prompts before any is stopped."""
 
@@ -62,21 +64,25 @@ def run_quest(
     Raises:
         RequestError: the budget pays for no merge, or the state is another search's.
     """
-    dearest = 1 + 1 / FIRST_RUNG
-    if quest.budget < dearest:
-        raise RequestError(
-            f"a budget of {quest.budget:g} pays for no merge",
-            hint=f"one takes up to {dearest:g} evaluations: --budget 2",
-        )
+    check_budget(quest.budget)
     attempts, begun = read_state(state, of)
     if attempts:  # what is predicted now may differ, and what was paid for counts
         quest = replace(quest, starts=begun)
     start_state(state, of, quest.starts, attempts)
-    while (spent := sum(a.cost for a in attempts)) + dearest <= quest.budget:
+    while (spent := sum(a.cost for a in attempts)) + DEAREST <= quest.budget:
         attempts.append(try_point(_next_point(quest, attempts), _judge(attempts)))
         add_line(state, asdict(attempts[-1]))
         tell(attempts[-1], spent + attempts[-1].cost)
     return attempts
+
+
+def check_budget(budget: float) -> None:
+    """RequestError if it pays for no merge."""
+    if budget < DEAREST:
+        raise RequestError(
+            f"a budget of {budget:g} pays for no merge",
+            hint=f"one takes up to {DEAREST:g} evaluations: --budget 2",
+        )
 
 
 def _next_point(quest: Quest, attempts: Sequence[Attempt]) -> Mapping[str, Any]:

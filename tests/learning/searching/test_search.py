@@ -29,7 +29,7 @@ from simmerge_hub.learning.searching.search import (
     starting_arms,
 )
 from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of, points_of
-from simmerge_hub.learning.tables import MEASUREMENTS_FILE
+from simmerge_hub.learning.tables import JOURNAL_FILE, MEASUREMENTS_FILE
 from simmerge_hub.learning.trying import Trial
 from simmerge_hub.operators import ARMS, FED_ARMS, Arm, arm, find, merge_tensors
 from simmerge_hub.planning.choice import Choice
@@ -85,6 +85,14 @@ def test_the_folder_of_another_search_is_refused_before_anything_is_measured(
     monkeypatch.setattr("simmerge_hub.learning.searching.search.version", lambda _: "0.0.1")
     with pytest.raises(RequestError, match="by another version of the harness"):
         check_folder(tmp_path, inputs, RECIPE.tasks, protocol_of(RECIPE))
+
+
+def test_the_folder_of_learn_is_refused(tmp_path: Path) -> None:
+    """Its table of measurements was written over, and each merge in it was paid for."""
+    (tmp_path / JOURNAL_FILE).write_text("{}\n{}\n")
+    with pytest.raises(RequestError, match="holds what learn measured") as caught:
+        check_folder(tmp_path, open_catalogue(RECIPE), RECIPE.tasks, protocol_of(RECIPE))
+    assert "-o DIR" in caught.value.hint
 
 
 def test_it_starts_at_what_is_predicted_and_at_what_is_safe(trial: Trial) -> None:
