@@ -64,6 +64,8 @@ REST = LazyConsole(stderr=True)
 WORD = re.compile(r"\s*\S+\s*")
 NAME_PART = re.compile(r"[^-/_.]*[-/_.]|[^-/_.]+")
 """A name is broken after one of these."""
+WIDEST = 10_000
+"""Columns that no table needs."""
 ASKED_ABOVE = 10_000_000_000
 """Bytes to download before which a person is asked."""
 SPINNERS: list[Any] = []
@@ -87,6 +89,12 @@ def make_table(*columns: str, title: str = "") -> "Table":
     from rich.table import Table
 
     return Table(*map(escape, columns), title=escape(title) or None)
+
+
+def fits(table: "Table") -> bool:
+    """Whether every cell of a table to be printed on stdout stays in one row."""
+    unbounded = OUT.options.update_width(WIDEST)
+    return OUT.measure(table, options=unbounded).maximum <= OUT.width
 
 
 def line(text: "str | Text", *, hang: int = 2) -> None:
@@ -139,12 +147,25 @@ def _wrap(text: "Text", console: Any, hang: int) -> "Iterator[Text]":
 @contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr; yields the function that says what is being done now."""
-    with REST.status(escape(what)) as spinner:
+    from simmerge_hub.cli.bars import caught
+
+    spinner, now = REST.status(escape(what)), [what]
+
+    def say(doing: str) -> None:
+        now[0] = f"{what}: {doing}"
+        spinner.update(escape(now[0]))
+
+    with caught(REST.console, lambda bar: spinner.update(escape(_beside(now[0], bar)))), spinner:
         SPINNERS.append(spinner)
         try:
-            yield lambda doing: spinner.update(escape(f"{what}: {doing}"))
+            yield say
         finally:
             SPINNERS.remove(spinner)
+
+
+def _beside(doing: str, bar: str) -> str:
+    """What is done, and how far somebody else's bar is."""
+    return f"{doing} ({bar})" if bar else doing
 
 
 def ask_before(size: int, what: str, *, yes: bool) -> None:
@@ -191,7 +212,9 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr; yields a function of (item, done, all)."""
     from rich import progress as rich
 
-    with rich.Progress(
+    from simmerge_hub.cli.bars import caught
+
+    watched = rich.Progress(
         rich.TextColumn(escape(what)),
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
@@ -200,16 +223,19 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
         console=REST.console,
         transient=True,
         disable=not REST.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=None)
-        last = [0.0]
+    )
+    task, doing, last = watched.add_task("", total=None), [""], [0.0]
 
-        def step(item: str, done: int, total: int) -> None:
-            now = time.monotonic()
-            if done == total or now - last[0] > 0.1:
-                last[0] = now
-                bar.update(task, completed=done, total=total, description=item)
+    def step(item: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - last[0] > 0.1:
+            last[0], doing[0] = now, item
+            watched.update(task, completed=done, total=total, description=item)
 
+    def beside(bar: str) -> None:
+        watched.update(task, description=_beside(doing[0], bar))
+
+    with caught(REST.console, beside), watched:
         yield step
 
 

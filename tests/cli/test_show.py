@@ -1,6 +1,7 @@
 """Text of others is printed as it is: rich reads no markup in it."""
 
 import io
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,6 +106,28 @@ def test_notes_and_what_is_being_done(out: io.StringIO) -> None:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_a_bar_of_somebody_else_stands_in_our_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its states was a row of its own: hundreds for one evaluation."""
+    from tqdm import tqdm
+
+    seen = Terminal()
+    monkeypatch.setattr("sys.stderr", seen)
+    monkeypatch.setattr(show, "REST", show.LazyConsole(stderr=True))
+    monkeypatch.setenv("TERM", "xterm")
+    for shown in (show.status("evaluating"), show.progress("learning")):
+        seen.truncate(0)
+        with shown as say:
+            assert sys.stderr is not seen
+            for _ in tqdm(range(40), desc="Running requests", mininterval=0):
+                pass
+            sys.stderr.write("said\n")
+            del say
+        assert sys.stderr is seen
+        assert "it/s" not in seen.getvalue()
+        assert "said" in seen.getvalue()
+        assert seen.getvalue().count("\n") < 5
 
 
 def test_much_is_downloaded_only_if_a_person_agrees(monkeypatch: pytest.MonkeyPatch) -> None:

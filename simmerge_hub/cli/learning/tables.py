@@ -51,14 +51,22 @@ def _strategies(title: str, result: Mapping[str, Any]) -> None:
 
 
 def suggestions(suggestions: "Sequence[Suggestion]") -> None:
-    """What to try for each pair, with its chance and what is expected of it."""
+    """What to try for each pair, with its chance and what is expected of it; a line each where a
+    table would break names."""
     table = show.make_table()
     for heading in ("id", "task", "expert + auxiliary", "try", "chance", "expected"):
         table.add_column(heading, no_wrap=heading in ("id", "try"), overflow="fold")
     for s in suggestions:
         cells = (s.id, s.task, f"{s.expert} + {s.auxiliary}", s.arm)
         table.add_row(*map(show.escape, cells), f"{s.chance[s.arm]:.0%}", f"{s.expected:.2f}")
-    show.OUT.print(table)
+    if show.fits(table):
+        show.OUT.print(table)
+        return
+    for s in suggestions:
+        show.line(
+            f"{s.id}: {s.arm} of {s.expert} + {s.auxiliary}, on {s.task} "
+            f"(chance {s.chance[s.arm]:.0%}, expected {s.expected:.2f})"
+        )
 
 
 def arms(where: str, rows: Mapping[str, Mapping[str, Any]]) -> None:

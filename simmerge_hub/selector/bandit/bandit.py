@@ -54,7 +54,8 @@ class Settings:
             shares and 0 <= self.explore < np.inf and type(self.seed) is int and self.seed >= 0
         ):
             raise BanditError(
-                f"settings that make no sense: {self}",
+                f"a bandit cannot learn with explore {self.explore:g}, trust {self.trust:g}, "
+                f"keep {self.keep:g} and seed {self.seed}",
                 hint="trust and keep are above 0 and at most 1; explore is not negative; seed is "
                 "a whole number from 0",
             )

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from simmerge_hub.cli import show
 from simmerge_hub.cli.main import main
 from simmerge_hub.hub.client import api
 from simmerge_hub.operators import BALANCED
 from simmerge_hub.selector.bandit import representation, sharing
-from simmerge_hub.selector.tables.features import save_features
+from simmerge_hub.selector.tables.features import load_features, save_features
 from simmerge_hub.selector.tables.outcomes import save_outcomes
 from tests.selector import conftest as made_up
 
@@ -238,3 +239,38 @@ def test_what_is_refused(state: str, capsys: pytest.CaptureFixture[str], tmp_pat
     wrong.write_text("s000001: 0.5\n")
     assert main(["bandit", "report", state, "--from", str(wrong)]) == 1
     assert "is not ID=GAIN" in capsys.readouterr().err
+
+
+def test_names_are_whole_where_a_table_has_no_room(
+    state: str,
+    tables: tuple[str, str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`nano/cod`, `e +`, `nano/mat`, `h` stood in rows of one cell."""
+    table = load_features(Path(tables[2]))
+    (_, second, task), *_ = table.rows
+    key = ("organisation/a-model-with-a-long-name", second, task)
+    save_features(
+        replace(
+            table,
+            rows={key: next(iter(table.rows.values()))},
+            effects={key: next(iter(table.effects.values()))},
+        ),
+        Path(tables[2]),
+    )
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(show, "OUT", show.LazyConsole(stderr=False))
+    capsys.readouterr()
+    assert main(["bandit", "suggest", state, "--features", tables[2]]) == 0
+    said = capsys.readouterr().out
+    assert f"of {key[0]} + {second}, on {task}" in said
+    assert "s000001: " in said
+
+
+def test_settings_that_make_no_sense_are_said_in_words(
+    tables: tuple[str, str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = str(tmp_path / "new")
+    assert main(["bandit", "init", where, tables[0], "--features", tables[1], "--keep", "99"]) == 1
+    assert "with explore 0.05, trust 1, keep 99 and seed 0" in capsys.readouterr().err
