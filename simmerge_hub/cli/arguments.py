@@ -255,6 +255,15 @@ def _value(text: str) -> bool | int | float | str:
     return text
 
 
+def check_made(output: str, what: str) -> None:
+    """`check_output` of a file whose folder is made, if it is not there."""
+    from simmerge_hub.hub.assets import writing
+
+    with writing(Path(output)):
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+    check_output(output, what)
+
+
 def check_output(output: str | None, what: str) -> None:
     """Before any work: whether a file can be written there.
 

@@ -18,7 +18,8 @@ def push_predictor(
     """Push a predictor and a card about it in one commit.
 
     Args:
-        file: what `predictor train` wrote; checked first, and sent as it was understood.
+        file: what `predictor train` wrote, or the folder of `learn`; checked first, and sent as it
+            was understood.
         repo_id: `org/name`; created if it does not exist.
         private: for a repository that is created now.
         create_pr: open a pull request instead of committing to main.
@@ -30,7 +31,8 @@ def push_predictor(
     """
     from simmerge_hub.hub.upload.publish import publish_folder, refuse_others
 
-    predictor = archive.load(Path(file))
+    path = Path(file)
+    predictor = archive.load(path / PREDICTOR_FILE if path.is_dir() else path)
     refuse_others(repo_id, [PREDICTOR_FILE])
     with TemporaryDirectory() as staging:
         archive.save(predictor, Path(staging, PREDICTOR_FILE))

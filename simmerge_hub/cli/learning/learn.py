@@ -104,6 +104,8 @@ def run(
             hint="add --hf-jobs FLAVOR, or leave it out",
         )
     asked = load_learn_recipe(Path(recipe))
+    if push:
+        _check_push(push, fit)
     if ray or flavor:
         check_elsewhere(asked)
     others = tuple(Table(repo=repo) for repo in outcomes)
@@ -149,6 +151,17 @@ def run(
     show.note(f"written to {folder}")
     if push:
         _publish(folder, push, private, fit)
+
+
+def _check_push(repo_id: str, fit: bool) -> None:
+    """Before anything is measured or paid for: whether both repositories may be pushed to."""
+    from simmerge_hub.hub.upload.publish import refuse_others
+    from simmerge_hub.learning.sharing import TABLE_FILES
+    from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
+
+    refuse_others(f"{repo_id}{TABLE_SUFFIX}", TABLE_FILES, repo_type="dataset")
+    if fit:
+        refuse_others(repo_id, [PREDICTOR_FILE])
 
 
 def _submit(

@@ -40,7 +40,9 @@ def _push(verbs: Any) -> None:
     command = arguments.command(
         verbs, "push", push, "push a predictor and a card about it in one commit"
     )
-    command.add_argument("file", metavar="FILE", help="what predictor train wrote")
+    command.add_argument(
+        "file", metavar="FILE", help="what predictor train wrote, or the folder of learn"
+    )
     command.add_argument("repo_id", metavar="REPO", help="org/name")
     arguments.publishing(command)
     arguments.json(command)
@@ -60,6 +62,7 @@ def train(
             f"{len(outcomes)} tables of outcomes and {len(features)} of features",
             hint="give --features once for each table of outcomes, in the same order",
         )
+    arguments.check_made(output, "predictor")
     from simmerge_hub.selector.predictor import archive
     from simmerge_hub.selector.tables.features import load_features
     from simmerge_hub.selector.tables.merges import load_merges

@@ -22,7 +22,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import WeakFileLock
 
 from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
-from simmerge_hub.hub.client import api, translate_answers
+from simmerge_hub.hub.assets import writing
+from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import CONNECTIONS
@@ -118,7 +119,7 @@ def demand_free(reference: str) -> None:
     folder = local_folder(reference, new=True)
     if folder is not None:
         return _demand_empty(folder)
-    with translate_answers(reference):
+    with translate_push_errors(reference), translate_answers(reference):
         there = api().repo_exists(reference)
         listed = api().list_repo_files(reference) if there else []
     return _demand_none(reference, listed)
@@ -159,14 +160,14 @@ def append(reference: str, decide: Callable[[Page], Addition[T]], *, message: st
         PushFailed: refused, or somebody else was quicker every time.
         OfflineWithoutCache: offline mode is on.
     """
+    if offline() and local_folder(reference) is None:
+        raise OfflineWithoutCache(
+            f"offline mode is on, and nothing can be written to {reference}",
+            hint="unset HF_HUB_OFFLINE, then try again",
+        )
     wait = 0.02
     for _ in range(TRIES):
         page = Page.read(reference)
-        if page.location.folder is not None and page.location.repo:
-            raise OfflineWithoutCache(
-                f"offline mode is on, and nothing can be written to {reference}",
-                hint="unset HF_HUB_OFFLINE, then try again",
-            )
         addition = decide(page)
         lines = {page.next_segment: addition.lines.encode()} if addition.lines else {}
         files = {**addition.files, **lines}
@@ -201,13 +202,19 @@ def _commit(repo: str, files: Changes, parent: str, message: str) -> None:
 
 def _create_folder(folder: Path, files: Changes) -> str:
     _demand_empty(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder, files)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder, files)
     return str(folder)
 
 
 def _add_here(folder: Path, files: Changes) -> bool:
     """Write the segment under its final name if nobody has; then the files beside it."""
+    with writing(folder):
+        return _add(folder, files)
+
+
+def _add(folder: Path, files: Changes) -> bool:
     (folder / "events").mkdir(exist_ok=True)
     for name in filter(SEGMENT_FILE.fullmatch, files):
         written = _write_beside(folder / "new", files[name])

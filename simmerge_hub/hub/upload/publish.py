@@ -131,9 +131,16 @@ def _meant(repo_id: str) -> str:
 
 
 def refuse_others(repo_id: str, own: Collection[str], *, repo_type: RepoType = "model") -> None:
-    """OutputError where files that are not `own` lie: their card and place must not be taken."""
+    """Refuse, before any work, a repository that cannot be one of `own` alone and a card.
+
+    Raises:
+        RequestError: it has no owner, or the Hub allows no such name.
+        OutputError: other files lie there, whose card and place must not be taken.
+        PushFailed: offline mode is on.
+    """
+    check_name(repo_id)
     try:
-        with translate_answers(repo_id):
+        with translate_push_errors(repo_id), translate_answers(repo_id):
             present = api().list_repo_files(repo_id, repo_type=repo_type)
     except RepoNotFound:
         return

@@ -22,6 +22,7 @@ from simmerge_hub.planning.tree import recipe_of
 from simmerge_hub.planning.trees.judge import judge_trees
 from simmerge_hub.planning.trying.pair import try_pair
 from simmerge_hub.planning.verdict import Verdict
+from simmerge_hub.selector.bandit import sharing
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.predictor import Predictor
 from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, KNOWN
@@ -86,6 +87,8 @@ def _make(
     trained = origin.find(ask.sources.predictor)
     names = trained.predictor.names
     trained.predictor.check([name for name in names if name in KNOWN], FEATURE_SCHEMA)
+    if ask.sources.bandit is not None:
+        sharing.look(ask.sources.bandit)  # what cannot be read is told before models are signed
     say("reading headers")
     inputs, survey = _find_inputs(models, base, ask, say)
     if note:

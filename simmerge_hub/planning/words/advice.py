@@ -138,8 +138,9 @@ def _more_even(verdict: Verdict, short: Callable[[str], str]) -> tuple[str, ...]
     other = max(verdict.choices, key=least)
     if verdict.objective != Objective() or least(other) < max(LOST, least(verdict.best) + BETTER):
         return ()
+    instead = ", without --bandit" if verdict.suggested else ""  # which refuses another objective
     return (
-        f"--objective worst: {name_tree(other.tree, short)} keeps "
+        f"--objective worst{instead}: {name_tree(other.tree, short)} keeps "
         f"{spell_percent(least(other))} or more of each",
     )
 

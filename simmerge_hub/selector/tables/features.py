@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simmerge_hub.errors import PredictorError
-from simmerge_hub.selector.tables.lines import read_lines, write_text
+from simmerge_hub.selector.tables.lines import TABLES, read_lines, write_text
 from simmerge_hub.selector.tables.outcomes import Key, check_header
 
 FORMAT = "simmerge-hub features"
@@ -64,7 +64,7 @@ def load_features(path: Path) -> FeatureTable:
     try:
         header, *entries = [entry for _, entry in read_lines(path)]
     except ValueError as error:
-        raise PredictorError(f"{path} is not a table of features: {error}") from error
+        raise PredictorError(f"{path} is not a table of features: {error}", hint=TABLES) from error
     check_header(header, FORMAT, SCHEMA, path)
     try:
         names = tuple(str(name) for name in header["names"])

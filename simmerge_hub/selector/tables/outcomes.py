@@ -10,6 +10,7 @@ This module knows nothing about models or features.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,10 +18,12 @@ from typing import Any
 
 from simmerge_hub.errors import PredictorError, SimmergeError
 from simmerge_hub.operators import Arm, known_arm
-from simmerge_hub.selector.tables.lines import read_lines, write_text
+from simmerge_hub.selector.tables.lines import TABLES, read_lines, write_text
 
 FORMAT = "simmerge-hub outcomes"
 SCHEMA = 1
+OURS = re.compile(r"simmerge-hub [a-z]{1,20}")
+"""How the formats of our files are called."""
 SMALLEST_GAP = 0.05
 """Where expert and auxiliary differ by less, the share of the gap closed is noise."""
 LOWEST, HIGHEST = -1.0, 1.5
@@ -108,7 +111,7 @@ def load_outcomes(path: Path) -> Outcomes:
     try:
         (_, header), *lines = read_lines(path) or [(1, {})]
     except ValueError as error:
-        raise PredictorError(f"{path} cannot be read: {error}") from error
+        raise PredictorError(f"{path} cannot be read: {error}", hint=TABLES) from error
     check_header(header, FORMAT, SCHEMA, path)
     try:
         arms = tuple(arm_from(entry) for entry in header["arms"])
@@ -147,12 +150,21 @@ def arm_entry(chosen: Arm) -> dict[str, Any]:
 def check_header(header: Any, format: str, schema: int, path: Path | str) -> None:
     """Raise PredictorError unless the first line says that the file is of this kind and version."""
     if not isinstance(header, dict) or header.get("format") != format:
-        raise PredictorError(f"{path} is not a file of {format}", hint="its first line must say so")
+        raise PredictorError(
+            f"{path} is not a file of {format}{_seen(header)}", hint="its first line must say so"
+        )
     if header.get("schema") != schema:
         raise PredictorError(
             f"{path} has schema {header.get('schema')!r}; this version reads {schema}",
             hint="rebuild it, or use the version of simmerge-hub that wrote it",
         )
+
+
+def _seen(header: Any) -> str:
+    """What of ours the file is instead; "" of one of others."""
+    found = header.get("format") if isinstance(header, dict) else None
+    ours = isinstance(found, str) and OURS.fullmatch(found)
+    return f", but of {found}" if ours else ""
 
 
 def _outcome(fields: dict[str, Any], labels: list[str], where: str) -> Outcome:

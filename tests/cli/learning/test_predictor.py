@@ -1,6 +1,7 @@
 """predictor train: which tables it is given, where the result lies, what is said about it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from simmerge_hub.cli.learning import predictor as room
 from simmerge_hub.cli.main import main
+from simmerge_hub.hub.upload import publish
 from simmerge_hub.hub.upload.publish import Commit
 from simmerge_hub.selector.predictor import archive, origin
 from simmerge_hub.selector.tables import features, merges, outcomes
@@ -79,3 +81,24 @@ def test_push_hands_on_what_was_asked(
     room.push(file="p", repo_id="org/p", private=True, create_pr=create_pr, as_json=False)
     assert asked == [("p", "org/p", {"private": True, "create_pr": create_pr})]
     assert "http://hub/org/p" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_is_said_before_training(
+    tables: list[tuple[Any, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was said after minutes of training, and what was trained was lost."""
+    for place, said in ((tmp_path, "is a folder"), ("/proc/p.json", "cannot be written")):
+        command = ["predictor", "train", "o.jsonl", "--features", "f.jsonl", "-o", str(place)]
+        assert main(command) == 1
+        assert said in capsys.readouterr().err
+    assert tables == []
+
+
+def test_the_folder_of_learn_is_pushed_as_a_plan_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(origin.packaged_predictor(), tmp_path / "predictor.json")
+    monkeypatch.setattr(publish, "refuse_others", lambda *_: None)
+    done = Commit(repo="org/p", oid="0" * 40, url="")
+    monkeypatch.setattr(publish, "publish_folder", lambda *_, **__: done)
+    assert main(["predictor", "push", str(tmp_path), "org/p"]) == 0

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from simmerge_hub.errors import HubError, OfflineWithoutCache, PushFailed
+from simmerge_hub.errors import HubError, OfflineWithoutCache, OutputError, PushFailed
 from simmerge_hub.hub.upload import ledger
 from simmerge_hub.hub.upload.ledger import Addition, Page, append, create, demand_free
 
@@ -130,9 +130,19 @@ def test_too_many_others_are_an_error(place: str, monkeypatch: pytest.MonkeyPatc
 def test_offline_nothing_is_written(org: str, monkeypatch: pytest.MonkeyPatch) -> None:
     create(f"{org}/ledger", {"head.json": b"{}"}, message="Start")
     Page.read(f"{org}/ledger").file("head.json")
-    monkeypatch.setattr("simmerge_hub.hub.reference.offline", lambda: True)
-    with pytest.raises(OfflineWithoutCache, match="nothing can be written"):
-        append(f"{org}/ledger", lambda page: Addition(lines="line\n", result=None), message="Add")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for name in ("ledger", "never-seen"):
+        with pytest.raises(OfflineWithoutCache, match="nothing can be written"):
+            append(
+                f"{org}/{name}", lambda page: Addition(lines="line\n", result=None), message="Add"
+            )
+    with pytest.raises(PushFailed, match="nothing was pushed"):
+        demand_free(f"{org}/new")
+
+
+def test_a_folder_that_cannot_be_made_is_said_with_what_to_do() -> None:
+    with pytest.raises(OutputError, match="/proc/ledger cannot be written"):
+        create("/proc/ledger", {"head.json": b"{}"}, message="Start")
 
 
 def test_files_of_two_writers_never_mix(tmp_path: Path) -> None:

@@ -275,6 +275,8 @@ def test_offline_nothing_is_pushed(
     with pytest.raises(PushFailed, match="offline mode is on") as caught:
         publish_folder(folder, f"{org}/offline", message="x")
     assert "unset HF_HUB_OFFLINE" in caught.value.hint
+    with pytest.raises(PushFailed, match="nothing was pushed"):
+        publish.refuse_others(f"{org}/offline", [])
 
 
 def test_an_answer_that_is_no_listing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

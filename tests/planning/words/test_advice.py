@@ -1,5 +1,6 @@
 """What is said first: losses and merges that are no better than a model come before the merge."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,18 @@ def test_a_lost_skill_comes_first() -> None:
     apart, even = advice.instead
     assert apart.startswith("keep them apart")
     assert even == "--objective worst: plain average of a + b keeps 50 % or more of each"
+
+
+def test_beside_a_bandit_another_objective_is_named_as_it_can_be_asked_for() -> None:
+    """`--bandit` refuses `--objective`, so the option alone ended in an error."""
+    inputs = rankings.inputs(TWO, names=NAMES)
+    ranked = {
+        "code": ranking("code", "calibrated", ties=1.2, linear=0.5),
+        "math": ranking("math", ties=0.05, linear=0.52),
+    }
+    verdict = replace(decide(inputs, ranked, MEAN), suggested={"code": "s000001"})
+    advice = advise(verdict, inputs.tasks, inputs.names, shorten(inputs.names))
+    assert advice.instead[1].startswith("--objective worst, without --bandit: plain average")
 
 
 def test_nothing_else_is_suggested_that_is_hardly_more_even() -> None:

@@ -60,6 +60,11 @@ def damage(path, line, change):
     [
         (0, lambda f: f.update(schema=9), "has schema 9; this version reads 1"),
         (0, lambda f: f.update(format="x"), "is not a file of simmerge-hub outcomes"),
+        (
+            0,
+            lambda f: f.update(format="simmerge-hub features"),
+            "is not a file of simmerge-hub outcomes, but of simmerge-hub features",
+        ),
         (0, lambda f: f.pop("arms"), "line 1: arms that cannot be read"),
         (0, lambda f: f["arms"][0].update(operator="tie"), "there is no operator 'tie'"),
         (1, lambda f: f.update(base_utility=1.2), "line 2: 1.2 is not a score between 0 and 1"),
