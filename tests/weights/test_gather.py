@@ -87,6 +87,13 @@ def test_against_a_loop_over_rows(
         assert vector.read(0, 0).shape == (0, size)
 
 
+def test_the_first_row_of_the_base_stands_in_as_others_do() -> None:
+    """What the second model lacks is the base's row 0, not the mean with the third's."""
+    table = torch.tensor([[0, 1], [-1, 1], [1, 0]])
+    assert fill_origins(table, 1, 0)[:, 0].tolist() == [0, -1, -1]
+    assert fill_origins(table, 1, None)[:, 0].tolist() == [0, -1, 1]
+
+
 def test_what_follows_is_one_read() -> None:
     calls: list[tuple[int, int]] = []
     tensor = torch.randn(100, 2)
