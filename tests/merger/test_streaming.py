@@ -8,14 +8,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from simmerge_hub.hub.upload.outbox import Sent
 from simmerge_hub.merger import merge
-from simmerge_hub.merger.streaming import stream
+from simmerge_hub.merger.streaming import _read_early, stream
 from simmerge_hub.recipe import Recipe
+from simmerge_hub.weights.stream import Rows
 from simmerge_hub.weights.writing import streamed
 from tests.merger.test_activations import make_family, recipe
 
@@ -74,6 +77,18 @@ def test_layers_that_are_run(parameters: dict[str, Any], tmp_path: Path) -> None
     assert {name: seen[name] for name in there} == there
     assert len(box.sends) == len(set(box.sends)) > len(before) == 3, "none is sent twice"
     assert not (tmp_path / "work.partial").exists()
+
+
+def test_what_waits_in_memory_is_read_row_by_row() -> None:
+    """As an embedding is, of which the rows of the prompts' tokens are read."""
+    made = torch.arange(12.0).reshape(4, 3)
+    conveyor: Any = SimpleNamespace(waiting=lambda _name: made.bfloat16())
+    stored: Any = None  # it lies in no shard
+    rows = _read_early(Rows(shape=(4, 3), read=stored), "w", conveyor)
+    assert rows.read(1, 3).equal(made[1:3])
+    out = torch.zeros(1, 3)
+    assert rows.read(3, 4, out) is out
+    assert out.equal(made[3:])
 
 
 DRIVER = """
