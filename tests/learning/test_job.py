@@ -87,6 +87,18 @@ def test_an_operator_of_one_s_own_goes_to_no_other_machine(
         OPERATORS.pop("mine")
 
 
+def test_what_cannot_be_pushed_to_is_told_before_anything_is_measured_or_paid_for(
+    org: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job ended with the predictor that it could not push, and nothing of it was left."""
+    HfApi().create_repo(f"{org}/model")
+    HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo="x.json", repo_id=f"{org}/model")
+    words = ["learn", str(_recipe(tmp_path, "org/a, org/b")), "-o", str(tmp_path / "learned")]
+    for push, said in (("p", "does not say whose"), (f"{org}/model", "holds something else")):
+        assert main([*words, "--push", push]) == 1
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_job_that_would_leave_nothing_is_refused(tmp_path: Path) -> None:
     path = _recipe(tmp_path, "org/a, org/b")
     with pytest.raises(RequestError, match="nothing but what it pushes"):

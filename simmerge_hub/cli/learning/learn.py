@@ -104,10 +104,10 @@ def run(
             hint="add --hf-jobs FLAVOR, or leave it out",
         )
     asked = load_learn_recipe(Path(recipe))
-    if push:
-        _check_push(push, fit)
     if ray or flavor:
         check_elsewhere(asked)
+    if push:
+        _check_push(push, fit)
     others = tuple(Table(repo=repo) for repo in outcomes)
     asked = replace(asked, together=(*asked.together, *others))
     with show.status("reading headers"):
