@@ -29,7 +29,6 @@ from simmerge_hub.selector.predictor.scorer import (
     digest_forests,
 )
 from simmerge_hub.selector.predictor.trust import Grounds
-from simmerge_hub.selector.predictor.wording import TIE as TIE  # what reports count as equal, too
 from simmerge_hub.selector.tables.availability import missing, spell
 from simmerge_hub.selector.tables.merges import Merges
 from simmerge_hub.selector.tables.rows import Floats

@@ -15,7 +15,7 @@ from simmerge_hub.operators import BALANCED, PAPER_ARMS, Arm
 from simmerge_hub.selector.models.conformal import calibrate, choose, usable_arms
 from simmerge_hub.selector.models.mixture import Size, advantage
 from simmerge_hub.selector.models.resampling import resample, spread
-from simmerge_hub.selector.predictor.predictor import TIE
+from simmerge_hub.selector.predictor.wording import TIE
 from simmerge_hub.selector.tables.availability import patterns, spell
 from simmerge_hub.selector.tables.rows import Floats, Rows, Split, leave_pairs_out, split_half
 from simmerge_hub.selector.training.baselines import BASELINES

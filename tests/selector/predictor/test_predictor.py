@@ -5,7 +5,7 @@ import pytest
 
 from simmerge_hub.errors import PredictorError
 from simmerge_hub.operators import arm
-from simmerge_hub.selector.predictor.predictor import TIE
+from simmerge_hub.selector.predictor.wording import TIE
 from simmerge_hub.selector.tables.availability import hide
 
 RULE = ("delta_log_ratio.all", "delta_norm_expert.all", "delta_norm_auxiliary.all")
