@@ -147,7 +147,7 @@ def _wrap(text: "Text", console: Any, hang: int) -> "Iterator[Text]":
 @contextmanager
 def status(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr; yields the function that says what is being done now."""
-    from simmerge_hub.cli.bars import caught
+    from simmerge_hub.cli.show.bars import caught
 
     spinner, now = REST.status(escape(what)), [what]
 
@@ -212,7 +212,7 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr; yields a function of (item, done, all)."""
     from rich import progress as rich
 
-    from simmerge_hub.cli.bars import caught
+    from simmerge_hub.cli.show.bars import caught
 
     watched = rich.Progress(
         rich.TextColumn(escape(what)),
