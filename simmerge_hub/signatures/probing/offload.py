@@ -199,17 +199,18 @@ def _stream_embedding(stored: Stored, place: torch.device) -> None:
     rows = stored.alone(module.weight) if isinstance(module, Embedding) else None
     if not isinstance(module, Embedding) or rows is None:
         return
+    dtype = module.weight.dtype
 
     def before(_module: Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         ids, places = inputs[0].unique(return_inverse=True)
         read = torch.cat([rows.read(i, i + 1) for i in ids.tolist()])
-        module.weight = _freeze(read.to(place, stored.dtype))
+        module.weight = _freeze(read.to(place, dtype))
         return places, *inputs[1:]
 
     def after(*_: Any) -> None:
         module.weight = nothing
 
-    nothing = _freeze(torch.empty(0, module.embedding_dim, dtype=stored.dtype, device=place))
+    nothing = _freeze(torch.empty(0, module.embedding_dim, dtype=dtype, device=place))
     remove_hook_from_module(module)
     module.weight = nothing
     module.padding_idx = None  # a row of the whole embedding, and of use in training only
@@ -231,7 +232,7 @@ def _stream_head(stored: Stored, place: torch.device) -> None:
     def forward(input: Tensor) -> Tensor:  # named as in Linear
         logits = input.new_empty(*input.shape[:-1], rows.shape[0])
         blocks = row_blocks(rows.shape, READ_ENTRIES)
-        space = _allocate((blocks[0][1], rows.shape[1]), stored.dtype)
+        space = _allocate((blocks[0][1], rows.shape[1]), head.weight.dtype)
         for low, high in blocks:
             block = _fill(space[: high - low], rows, low)
             logits[..., low:high] = input @ block.to(place).T

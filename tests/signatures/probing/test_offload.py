@@ -199,3 +199,24 @@ def test_tables_are_read_and_what_chooses_experts_is_not_rounded(tiny, tmp_path,
         assert (model(ids, use_cache=False).logits.float() - logits).abs().max() <= (
             floor * logits.abs().max()
         )
+
+
+def test_a_head_may_stay_in_float32(tiny, tmp_path) -> None:
+    """Hunyuan V4 feeds its head float32, which no block in bfloat16 can be multiplied with."""
+    config = transformers.HYV4Config(
+        **SHAPE | {"num_key_value_heads": 4, "num_hidden_layers": 2}, moe_intermediate_size=8,
+        n_routed_experts=4, num_experts_per_tok=2, q_lora_rank=8, kv_lora_rank=8, v_head_dim=8,
+        qk_nope_head_dim=8, qk_rope_head_dim=8, index_topk=8, index_head_dim=16, index_n_heads=2,
+        mlp_layer_types=["dense", "sparse"], indexer_types=["full", "shared"],
+        layer_types=["indexed_attention"] * 2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    checkpoint = tiny.save(transformers.HYV4ForCausalLM(config), tmp_path / "model")
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "model", dtype=torch.bfloat16
+    )
+    ids = torch.tensor([[7, 5, 39, 40]])
+    with torch.no_grad(), open_model(checkpoint, dtype="bfloat16", offload=True) as model:
+        wanted, logits = (each(ids, use_cache=False).logits for each in (loaded, model))
+    assert wanted.dtype == torch.float32
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=0.02 * float(wanted.abs().max()))
