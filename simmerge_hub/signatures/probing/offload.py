@@ -157,10 +157,20 @@ def _part_unequal(stored: Stored) -> None:
     model = stored.model
     for one, other in list(model.all_tied_weights_keys.items()):
         if {one, other} <= stored.origins.keys() and not stored.hold_alike(one, other):
-            del model.all_tied_weights_keys[one]
-            module, _, name = one.rpartition(".")
-            own = _freeze(torch.empty_like(model.get_parameter(one)))
-            setattr(model.get_submodule(module), name, own)
+            untie(model, one)
+
+
+def untie(model: PreTrainedModel, name: str) -> None:
+    """Make a parameter that is tied to another one of its own, with the same values.
+
+    Args:
+        model: whole in memory, or without weights.
+        name: a key of its `all_tied_weights_keys`.
+    """
+    del model.all_tied_weights_keys[name]
+    module, _, own = name.rpartition(".")
+    weight = _freeze(model.get_parameter(name).detach().clone())
+    setattr(model.get_submodule(module), own, weight)
 
 
 def _check_stored(stored: Stored) -> None:

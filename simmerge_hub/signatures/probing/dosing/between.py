@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.signatures.probing import loading
+from simmerge_hub.signatures.probing.offload import untie
 from simmerge_hub.weights.shapes import Source, matrix_shape
 from simmerge_hub.weights.stream import Rows, open_tensors
 
@@ -63,6 +64,8 @@ def _in_memory(
         loading.open_model(*first, dtype=dtype, offload=False) as start,
         loading.open_model(*second, dtype=dtype, offload=False) as end,
     ):
+        for name in end.all_tied_weights_keys.keys() & dict(start.named_parameters()).keys():
+            untie(end, name)  # it is one of its own at the start, and so it is between them
         stored = end.state_dict().keys()
         buffers = [(n, b) for n, b in end.named_buffers() if n in stored and b.is_floating_point()]
         ends = {**dict(end.named_parameters()), **dict(buffers)}

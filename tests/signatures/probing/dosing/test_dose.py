@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.signatures.probing import loading
@@ -23,8 +24,10 @@ from simmerge_hub.weights.alignment.line import why_apart
 from tests import nano
 from tests.activations import random_model
 from tests.signatures.probing.test_loading import adapter
+from tests.signatures.probing.test_offload import rewrite
 
 TASK = "strings"
+SHARES = (0.0, 0.5, 1.0)
 
 
 def own_scores(checkpoint, base, probes, answers_of):
@@ -125,6 +128,24 @@ def test_what_is_stored_and_no_parameter_moves_too(tiny, tmp_path, offload):
     shares = (0.0, 0.25)
     for model, share in zip(models_between(*ends, shares, offload=offload), shares, strict=True):
         assert model.get_buffer(name).tolist() == [share * i for i in range(4)]
+
+
+@pytest.mark.parametrize("offload", [False, True])
+@pytest.mark.parametrize("apart", [0, 1])
+def test_a_head_of_its_own_at_one_end(tiny, tmp_path, apart, offload):
+    """The other end's is the embedding; between them is a head that neither has."""
+    ends, heads = [], []
+    for end in range(2):
+        checkpoint = tiny.save(tiny.model_of("llama-tied", end), tmp_path / str(end))
+        stored = load_file(tmp_path / str(end) / "model.safetensors")
+        heads.append(stored["model.embed_tokens.weight"] + (end == apart))
+        ends.append((rewrite(checkpoint, {**stored, "lm_head.weight": heads[end]}), None))
+    states = torch.randn(1, 3, 32)
+    for share, model in zip(SHARES, models_between(*ends, SHARES, offload=offload), strict=True):
+        head = heads[0].lerp(heads[1], share)
+        with torch.no_grad():
+            logits = model.get_output_embeddings()(states)
+        torch.testing.assert_close(logits, states @ head.T, rtol=0, atol=1e-5)
 
 
 def test_little_memory_means_by_layers(family, monkeypatch):
