@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from search_methods import grid_points, methods
 from search_trial import OTHERS, OTHERS_REAL, SHARES, SHARES_REAL, PairTrial
+from worlds import by_recipe
 from worlds import load as load_worlds
 
 from simmerge_hub.operators import ARMS, FED_ARMS, Arm
@@ -102,7 +103,8 @@ def predict_starts(
     """Pair -> arms, the best first, predicted by what was fitted on rows of other models alone: of
     a real pair, on all nano rows."""
     if world is REAL:
-        (rows, _), (asked, _) = load_worlds(["zoo-real"])
+        (rows, _), (asked, _) = load_worlds([world.table])
+        asked = by_recipe(asked)  # under the names that its pairs have
     else:
         features = load_features(TABLES / f"{world.table}-features.jsonl.gz")
         rows = asked = join(outcomes, features, (*ARMS, *FED_ARMS))
