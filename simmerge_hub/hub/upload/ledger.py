@@ -28,7 +28,11 @@ from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import CONNECTIONS
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
-from simmerge_hub.hub.upload.publish import hide_small_progress, translate_push_errors
+from simmerge_hub.hub.upload.publish import (
+    hide_small_progress,
+    offline_error,
+    translate_push_errors,
+)
 from simmerge_hub.names import list_first
 
 SEGMENT_FILE = re.compile(r"events/(\d{8})\.jsonl")
@@ -113,13 +117,15 @@ def demand_free(reference: str) -> None:
         reference: `org/name` or a folder.
 
     Raises:
-        PushFailed: something is there already.
+        PushFailed: something is there already, or offline mode is on.
         HubError: the Hub is not reached, or refuses to say.
     """
     folder = local_folder(reference, new=True)
     if folder is not None:
         return _demand_empty(folder)
-    with translate_push_errors(reference), translate_answers(reference):
+    if offline():
+        raise offline_error(reference)
+    with translate_answers(reference):
         there = api().repo_exists(reference)
         listed = api().list_repo_files(reference) if there else []
     return _demand_none(reference, listed)

@@ -25,7 +25,7 @@ from simmerge_hub.errors import (
     RepoNotFound,
     RequestError,
 )
-from simmerge_hub.hub.client import api, first_line, translate_answers, translate_errors
+from simmerge_hub.hub.client import api, first_line, offline, translate_answers, translate_errors
 from simmerge_hub.hub.files.cached import LARGE_TRANSFER
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, PICTURES, visible_files
 from simmerge_hub.hub.reference import ADDRESS
@@ -139,8 +139,10 @@ def refuse_others(repo_id: str, own: Collection[str], *, repo_type: RepoType = "
         PushFailed: offline mode is on.
     """
     check_name(repo_id)
+    if offline():
+        raise offline_error(repo_id)
     try:
-        with translate_push_errors(repo_id), translate_answers(repo_id):
+        with translate_answers(repo_id):
             present = api().list_repo_files(repo_id, repo_type=repo_type)
     except RepoNotFound:
         return
@@ -232,10 +234,7 @@ def translate_push_errors(repo_id: str) -> Iterator[None]:
         with translate_errors(repo_id):
             yield
     except OfflineWithoutCache as error:
-        raise PushFailed(
-            f"offline mode is on, and {repo_id} is on the Hub; nothing was pushed",
-            hint="unset HF_HUB_OFFLINE, then push again",
-        ) from error
+        raise offline_error(repo_id) from error
     except HubError as error:
         refusal = _refusal(repo_id, error.__cause__)
         if refusal is None:
@@ -249,6 +248,14 @@ def translate_push_errors(repo_id: str) -> Iterator[None]:
             f"the Hub refuses the front matter of README.md ({seen}); no commit was made",
             hint="correct the lines between the first two `---` of README.md, then push again",
         ) from error
+
+
+def offline_error(repo_id: str) -> PushFailed:
+    """The error for a push in offline mode, of which the cache holds nothing to say."""
+    return PushFailed(
+        f"offline mode is on, and {repo_id} is on the Hub; nothing was pushed",
+        hint="unset HF_HUB_OFFLINE, then push again",
+    )
 
 
 @contextmanager
