@@ -35,7 +35,7 @@ def _zoo(commands: Any) -> None:
         "-o", "--output", required=True, metavar="FILE", help="outcomes (.jsonl or .jsonl.gz)"
     )
     command.add_argument(
-        "--so-far", action="store_true", help="measure nothing; write what a stopped run has"
+        "--so-far", action="store_true", help="measure nothing; write what was measured until now"
     )
     command = arguments.command(verbs, "features", features, "compute the features of every pair")
     command.add_argument("folder", metavar="DIR", help="what zoo build made")
