@@ -6,6 +6,7 @@ Knows files and memory; nothing of what is run.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -210,9 +211,17 @@ def _load_whole(
 
 
 def _fill_whole_numbers(model: PreTrainedModel, whole: Checkpoint) -> None:
-    """What is looked up and never computed, as the experts of each token of DeepSeek V4."""
-    origins = find_origins(model, whole.buffers)
+    """What is looked up and never computed, as the experts of each token of DeepSeek V4.
+
+    Raises:
+        ValueError: nothing is stored for a buffer that models keep in their files.
+    """
+    origins, kept = find_origins(model, whole.buffers), model.state_dict().keys()
+    filled = {*origins, *find_origins(model, whole.tensors)}
+    made = "|".join(model._keys_to_ignore_on_load_missing or ()) or r"\Z."
     for name, buffer in model.named_buffers():
+        if name in kept - filled and not re.search(made, name):
+            raise ValueError(f"it has no tensor for {name}")
         if name in origins and buffer.numel():
             (stored, _), *_ = origins[name].stored
             dtype = WHOLE_DTYPES[whole.buffers[stored].dtype]

@@ -10,6 +10,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from simmerge_hub.errors import SignatureError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.signatures.probing import offload
 from simmerge_hub.signatures.probing.feeding import feed_whole
@@ -199,6 +200,20 @@ def test_tables_are_read_and_what_chooses_experts_is_not_rounded(tiny, tmp_path,
         assert (model(ids, use_cache=False).logits.float() - logits).abs().max() <= (
             floor * logits.abs().max()
         )
+
+
+@pytest.mark.parametrize("offload", [False, True])
+@pytest.mark.parametrize("name", ["layers.0.ffn.gate.tid2eid", "layers.1.ffn.gate.bias"])
+def test_what_chooses_experts_is_not_made_up(tiny, tmp_path, name, offload) -> None:
+    checkpoint = tiny.save(deepseek_v4(), tmp_path / "model")
+    stored = load_file(tmp_path / "model" / "model.safetensors")
+    del stored[f"model.{name}"]
+    checkpoint = rewrite(checkpoint, stored)
+    with (
+        pytest.raises(SignatureError, match=r"it has no tensor for model\.layers"),
+        open_model(checkpoint, offload=offload),
+    ):
+        pass
 
 
 def test_a_head_may_stay_in_float32(tiny, tmp_path) -> None:
