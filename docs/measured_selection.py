@@ -250,21 +250,30 @@ def _known(gains: Mapping[str, float], label: str) -> str:
 
 
 def selection_worlds() -> str:
-    """What predictors reach by the zoo they learned on, with and without features of doses."""
-    report, rows = read("worlds"), []
-    for question in (name for name in report["doses"] if name != "features"):
-        for features in ("no doses", "doses"):
-            each = report[features][question]
-            sets = [each["exact match"][arms]["both"] for arms in ("all", "weights")]
-            means = [
-                [f"{seen[what]['mean']:.3f}" for what in ("best fixed", "xgboost", "oracle")]
-                for seen in sets
-            ]
-            over = [_spread(seen["over best fixed"]) for seen in sets]
-            cells = [*means[0][:2], over[0], f"{each['held']['chosen']:.0%}", *means[1], over[1]]
-            rows.append((question, features, sets[0]["cases"], *cells))
-    heads = ("asked about", "features", "pairs", "best fixed", "choice", "over it", "held")
-    return table((*heads, "best fixed on weights alone", "choice", "oracle", "over it"), rows)
+    """What predictors reach by the zoo they learned on, with and without features of doses: among
+    all arms, and among those that look at weights alone."""
+    report, tables = read("worlds"), []
+    for arms, among, last in (
+        ("all", "all arms", "held"),
+        ("weights", "those that look at weights alone", "oracle"),
+    ):
+        rows = []
+        for question in (name for name in report["doses"] if name != "features"):
+            about, _, known = question.partition(", trained on ")
+            for features in ("no doses", "doses"):
+                each = report[features][question]
+                seen = each["exact match"][arms]["both"]
+                means = {what: f"{seen[what]['mean']:.3f}" for what in _JUDGED}
+                found = f"{each['held']['chosen']:.0%}" if arms == "all" else means["oracle"]
+                over = _spread(seen["over best fixed"])
+                reached = means["best fixed"], means["xgboost"], over, found
+                rows.append((about, known, features, seen["cases"], *reached))
+        heads = ("asked about", "learned from", "features", "pairs", "best fixed", "choice")
+        tables.append(f"Among {among}:\n\n" + table((*heads, "over it", last), rows))
+    return "\n\n".join(tables)
+
+
+_JUDGED = ("best fixed", "xgboost", "oracle")
 
 
 def selection_coefficients() -> str:
