@@ -6,7 +6,8 @@ Two worlds: the nano zoo, and real language models as far as they are measured: 
 zoo was built twice, and SmolLM2 135M. Predictors are trained on one world or both, with and without
 what models keep of their own answers at parts of their delta (`dose`), and asked about pairs of
 models that they have not seen, or about all pairs of a family of which they have seen no model.
-Specialists of one name, which the same recipe taught to different bases, are left out together.
+Where models are left out, so are all specialists of their names, which were taught the same; where
+a family is, those of the other stay. Intervals take the two builds of a specialist for two models.
 Every choice is judged on the expert's task and on both tasks of a pair at once, by exact match and
 by log-likelihood. All predictors are of one size, the one that won most often on nano models alone
 (`selection.json`): the real pairs are too few to choose one by.

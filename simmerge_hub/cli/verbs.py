@@ -193,7 +193,7 @@ def merge(
             report = verbs.merge(recipe, str(output), progress=step, say=show.note, **settings)
     redo = compare_redo(recorded, report) if recorded else None
     folder = "" if stream else str(report.folder)
-    if not as_json:  # before it is pushed: who is refused knows what is there
+    if not as_json or (push and not commit):  # who is refused knows what is there
         _say_merged(report, folder)
     if push and not commit:
         commit = verbs.push(report.folder, push, **goal)

@@ -173,8 +173,9 @@ def test_merge_and_push_at_once(recipe: Path, org: str, capsys: Captured) -> Non
     assert sums[0] == sums[1] == (output / "SHA256SUMS").read_text()
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
 def test_who_may_not_push_is_told_where_the_merge_is(
-    recipe: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    options: list[str], recipe: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(folder: Path, repo: str, **how: object) -> None:
         assert f" -> {folder}\n" in capsys.readouterr().err
@@ -183,8 +184,9 @@ def test_who_may_not_push_is_told_where_the_merge_is(
     monkeypatch.setattr(publishing, "push", refuse)
     monkeypatch.setattr(publishing, "check_push", lambda *_: None)
     output = recipe.parent / "merged"
-    assert main(["merge", str(recipe), "-o", str(output), "--push", "org/name"]) == 1
-    assert capsys.readouterr().err == "error: the Hub refused it\n"
+    words = ["merge", str(recipe), "-o", str(output), "--push", "org/name", *options]
+    assert main(words) == 1
+    assert capsys.readouterr() == ("", "error: the Hub refused it\n")
     assert (output / "SHA256SUMS").exists()
 
 
