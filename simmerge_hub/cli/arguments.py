@@ -72,6 +72,20 @@ def _say_paths(words: Sequence[str]) -> list[str]:
     return [*words[:end], *after]
 
 
+class Once(argparse.Action):
+    """Collects the NAME=VALUE of an option that is repeated; of two with one name none is taken."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, given: Any, *_: Any
+    ) -> None:
+        """As `append`, unless the name is there."""
+        held, (name, value) = getattr(namespace, self.dest) or [], given
+        if name in dict(held):
+            said = f"{dict(held)[name]} and {value}"
+            raise argparse.ArgumentError(self, f"{name} is given twice, as {said}: keep one")
+        setattr(namespace, self.dest, [*held, given])
+
+
 class PrintCompletion(argparse.Action):
     """Prints what makes a shell complete commands and options, and ends."""
 

@@ -24,7 +24,7 @@ def options(commands: Any) -> None:
     command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
     command.add_argument("--base", help="what it was trained from, if it does not say")
     command.add_argument(
-        "--probes", action="append", type=arguments.pair, default=[], metavar="TASK=SOURCE",
+        "--probes", action=arguments.Once, type=arguments.pair, default=[], metavar="TASK=SOURCE",
         help="prompts of a task: org/dataset[:split[:column]] or a file (repeat); default: ours",
     )  # fmt: skip
     command.add_argument(

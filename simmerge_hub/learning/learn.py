@@ -12,7 +12,6 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from simmerge_hub.errors import RequestError
 from simmerge_hub.evaluation.harness import Machine, check_installed
 from simmerge_hub.evaluation.results import Protocol
 from simmerge_hub.hub.assets import writing
@@ -36,7 +35,8 @@ from simmerge_hub.learning.tables import (
     JOURNAL_FILE,
     MEASUREMENTS_FILE,
     OUTCOMES_FILE,
-    STATE_FILE,
+    TABLE_FILES,
+    check_own,
     load_others,
     outcomes_of,
 )
@@ -116,11 +116,7 @@ def learn(
         check_elsewhere(recipe)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if (folder / STATE_FILE).exists():
-        raise RequestError(
-            f"{folder} holds a search, and learn writes a table of the same name",
-            hint="name a folder of its own: -o DIR",
-        )
+    check_own(folder, JOURNAL_FILE, (*TABLE_FILES, PREDICTOR_FILE))
     inputs = inputs or open_catalogue(recipe)
     measurements.read_merges(folder / JOURNAL_FILE, _digest(recipe, inputs))  # or it is refused
     others = load_others(recipe, inputs.names, fit=fit) if others is None else others

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import OutputError
 from simmerge_hub.learning.measurements import Measurement, load_measurements
-from simmerge_hub.learning.tables import FEATURES_FILE, MEASUREMENTS_FILE, OUTCOMES_FILE
+from simmerge_hub.learning.tables import MEASUREMENTS_FILE, OUTCOMES_FILE, TABLE_FILES
 from simmerge_hub.literal import literal
 from simmerge_hub.publishing.card import table
 from simmerge_hub.recipe import dump_yaml
@@ -17,8 +17,6 @@ from simmerge_hub.selector.tables.outcomes import Outcomes, load_outcomes
 
 if TYPE_CHECKING:
     from simmerge_hub.hub.upload.publish import Commit
-
-TABLE_FILES = (MEASUREMENTS_FILE, OUTCOMES_FILE, FEATURES_FILE)
 
 
 def push_table(folder: Path, repo_id: str, *, private: bool = False) -> "Commit":

@@ -14,10 +14,29 @@ from simmerge_hub.selector.training.scenarios import FEWEST_MODELS
 
 OUTCOMES_FILE, FEATURES_FILE = "outcomes.jsonl.gz", "features.jsonl.gz"
 MEASUREMENTS_FILE = "measurements.jsonl.gz"
+TABLE_FILES = (MEASUREMENTS_FILE, OUTCOMES_FILE, FEATURES_FILE)
 """What a dataset of measured merges holds, besides its card."""
 JOURNAL_FILE, STATE_FILE = "journal.jsonl", "search.jsonl"
 """What `learn` and `search` keep of merges as they are made; both write MEASUREMENTS_FILE, so one
 folder is of one of them."""
+
+
+def check_own(folder: Path, journal: str, written: Sequence[str]) -> None:
+    """RequestError if the folder is not this run's, and something there would be written over.
+
+    Args:
+        folder: there or not.
+        journal: by which a run that was cut off knows its folder.
+        written: names in the folder that the run writes.
+    """
+    if (folder / journal).exists():
+        return
+    for name in (JOURNAL_FILE, STATE_FILE, *written):
+        if (folder / name).exists():
+            raise RequestError(
+                f"{folder} holds {name} of something else, beside which this would write its own",
+                hint="name a folder of its own: -o DIR",
+            )
 
 
 def outcomes_of(

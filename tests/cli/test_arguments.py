@@ -36,6 +36,27 @@ def test_a_task_without_a_name_is_told_how_one_is_given() -> None:
         arguments.named_task("math=")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("plan a b --expert math=a --expert math=b", "math is given twice, as a and b: keep one"),
+        ("plan a b --weight math=1 --weight code=2 --weight math=1", "math is given twice"),
+        ("plan a b --keep math=0.9 --keep math=0.5", "as 0.9 and 0.5"),
+        ("plan a b --probes math=x.txt --probes math=y.txt", "as x.txt and y.txt"),
+        ("sign a --probes math=x.txt --probes math=y.txt", "as x.txt and y.txt"),
+        ("search a b --budget 4 -o o --tasks code=t --tasks code=u", "code is given twice"),
+        ("bandit add s ties --set density=0.2 --set density=0.3", "as 0.2 and 0.3"),
+    ],
+)
+def test_of_two_values_for_one_name_none_is_taken(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last one was, and the first forgotten in silence."""
+    with pytest.raises(SystemExit):
+        parser().parse_args(words.split())
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_amount_names_what_is_no_number() -> None:
     assert arguments.amount("math=2") == ("math", 2.0)
     with pytest.raises(argparse.ArgumentTypeError, match="'two' is no number, in 'math=two'"):

@@ -33,6 +33,7 @@ from simmerge_hub.learning.tables import (
     load_others,
 )
 from simmerge_hub.operators import arm
+from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 from simmerge_hub.selector.tables.features import load_features
 from simmerge_hub.selector.tables.outcomes import load_outcomes
 from tests.catalogues import Catalogue
@@ -132,12 +133,13 @@ def test_a_folder_of_another_question_is_refused_before_anything_is_evaluated(
     assert (tmp_path / JOURNAL_FILE).read_text() == held
 
 
-def test_the_folder_of_a_search_is_refused_before_anything_is_evaluated(
-    stand_in: Any, tmp_path: Path
+@pytest.mark.parametrize("name", [STATE_FILE, OUTCOMES_FILE, PREDICTOR_FILE])
+def test_a_folder_that_holds_what_would_be_written_over_is_refused_before_anything_is_evaluated(
+    name: str, stand_in: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / STATE_FILE).write_text("{}\n")
+    (tmp_path / name).write_text("{}\n")
     seen = stand_in()
-    with pytest.raises(RequestError, match="holds a search"):
+    with pytest.raises(RequestError, match=f"holds {name} of something else"):
         learn(RECIPE, tmp_path, fit=False)
     assert seen.asked == []
 

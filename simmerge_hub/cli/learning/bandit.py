@@ -92,7 +92,7 @@ def _add(verbs: Any) -> argparse.ArgumentParser:
     command.add_argument("reference", metavar="STATE", help=STATE)
     command.add_argument("operator", metavar="OPERATOR", help="simmerge-hub operators lists them")
     command.add_argument(
-        "--set", action="append", type=arguments.parameter, default=[], dest="given",
+        "--set", action=arguments.Once, type=arguments.parameter, default=[], dest="given",
         metavar="NAME=VALUE",
         help="a parameter, as labels of arms show it: density=0.3 (repeat)",
     )  # fmt: skip

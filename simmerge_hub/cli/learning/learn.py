@@ -156,7 +156,7 @@ def run(
 def _check_push(repo_id: str, fit: bool) -> None:
     """Before anything is measured or paid for: whether both repositories may be pushed to."""
     from simmerge_hub.hub.upload.publish import refuse_others
-    from simmerge_hub.learning.sharing import TABLE_FILES
+    from simmerge_hub.learning.tables import TABLE_FILES
     from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 
     refuse_others(f"{repo_id}{TABLE_SUFFIX}", TABLE_FILES, repo_type="dataset")

@@ -23,11 +23,12 @@ def options(commands: Any) -> None:
     )
     command.add_argument("models", nargs="+", metavar="MODEL", help=arguments.REFERENCE)
     command.add_argument(
-        "--tasks", action="append", type=arguments.named_task, required=True, metavar="NAME=TASK",
+        "--tasks", action=arguments.Once, type=arguments.named_task, required=True,
+        metavar="NAME=TASK",
         help="what is evaluated: a name, and the task in the harness: math=gsm8k (repeat)",
     )  # fmt: skip
     command.add_argument(
-        "--probes", action="append", type=arguments.pair, default=[], metavar="NAME=SOURCE",
+        "--probes", action=arguments.Once, type=arguments.pair, default=[], metavar="NAME=SOURCE",
         help="prompts of a task: org/dataset[:split[:column]] or a file (repeat)",
     )  # fmt: skip
     command.add_argument("--base", help="what the models were fine-tuned from")
@@ -81,7 +82,7 @@ def run(
     check_installed()
     room.check_optuna()
     check_budget(budget)
-    _check_names([name for name, _ in tasks], [name for name, _ in probes])
+    _check_probes([name for name, _ in tasks], [name for name, _ in probes])
     if predictor:
         find(predictor)  # a wrong name is told before models are evaluated
     stated = probes_on_cards([resolve(model) for model in models]) | dict(probes)
@@ -106,7 +107,7 @@ def run(
 
         found = room.search(trial, folder, budget=budget, starts=starts, tell=tell)
         say("merging the best")
-        merged = room.measured_model(folder / "merged", found)
+        merged = room.measured_model(folder, found)
     merges = spell_count(len(found.attempts), "merge")
     show.line(
         f"{_name(found.arm, trial.inputs.names)} keeps {found.best.score:.3f} of the best models' "
@@ -116,14 +117,8 @@ def run(
     show.note(f"written to {folder}; next: simmerge-hub push {shlex.quote(str(merged))} org/name")
 
 
-def _check_names(tasks: Sequence[str], probes: Sequence[str]) -> None:
-    """RequestError where two tasks have one name, or prompts are those of no task."""
-    for name in tasks:
-        if tasks.count(name) > 1:
-            raise RequestError(
-                f"two of --tasks are called {name}",
-                hint="give each a name of its own: --tasks code=nano_code --tasks math=nano_math",
-            )
+def _check_probes(tasks: Sequence[str], probes: Sequence[str]) -> None:
+    """RequestError where prompts are those of no task."""
     for name in probes:
         if name not in tasks:
             raise RequestError(

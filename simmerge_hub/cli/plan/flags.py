@@ -36,7 +36,7 @@ def _add_models(command: argparse.ArgumentParser) -> None:
 def _add_tasks(command: argparse.ArgumentParser) -> None:
     """What they are merged for, and what is compared."""
     command.add_argument(
-        "--expert", action="append", type=arguments.pair, default=[], dest="experts",
+        "--expert", action=arguments.Once, type=arguments.pair, default=[], dest="experts",
         metavar="TASK=MODEL",
         help="which model is good at a task, if the cards have no scores (repeat)",
     )  # fmt: skip
@@ -45,7 +45,7 @@ def _add_tasks(command: argparse.ArgumentParser) -> None:
         help="infer it from the task's probes instead, with a probability (repeat)",
     )  # fmt: skip
     command.add_argument(
-        "--probes", action="append", type=arguments.pair, default=[], metavar="TASK=SOURCE",
+        "--probes", action=arguments.Once, type=arguments.pair, default=[], metavar="TASK=SOURCE",
         help="prompts of a task: org/dataset[@revision][:split[:column]] or a file (repeat)",
     )  # fmt: skip
     command.add_argument(
@@ -63,12 +63,12 @@ def _add_objective(command: argparse.ArgumentParser) -> None:
              "merge keeps: the mean over tasks, or the worst; default: mean",
     )  # fmt: skip
     command.add_argument(
-        "--weight", action="append", type=arguments.amount, default=[], dest="weights",
+        "--weight", action=arguments.Once, type=arguments.amount, default=[], dest="weights",
         metavar="TASK=NUMBER",
         help="how much a task counts in the mean; 1 if not said (repeat)",
     )  # fmt: skip
     command.add_argument(
-        "--keep", action="append", type=arguments.amount, default=[], metavar="TASK=SHARE",
+        "--keep", action=arguments.Once, type=arguments.amount, default=[], metavar="TASK=SHARE",
         help="only merges predicted to keep this share, 0 to 1, of the task expert's score "
              "(repeat)",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from simmerge_hub.errors import EvaluationError, MissingExtra, RequestError, SimmergeError
+from simmerge_hub.errors import EvaluationError, MissingExtra, SimmergeError
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.digest import answering_digest
 from simmerge_hub.hub.resolve import resolve
@@ -27,7 +27,7 @@ from simmerge_hub.learning.recipe import LearnTask
 from simmerge_hub.learning.searching.attempts import Attempt, read_state
 from simmerge_hub.learning.searching.loop import FIRST_RUNG, Judge, Quest, run_quest
 from simmerge_hub.learning.searching.space import RANGES, arm_from, params_of, points_of
-from simmerge_hub.learning.tables import JOURNAL_FILE, MEASUREMENTS_FILE, STATE_FILE
+from simmerge_hub.learning.tables import MEASUREMENTS_FILE, STATE_FILE, check_own
 from simmerge_hub.learning.trying import (
     Trial,
     evaluate_tasks,
@@ -43,7 +43,7 @@ from simmerge_hub.planning.tree import join, leaf, recipe_of
 
 PREDICTED = 2
 """Arms that are tried first, of those that are predicted to be best."""
-RECIPE_NAME = "recipe.yaml"
+RECIPE_NAME, MERGED = "recipe.yaml", "merged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +77,9 @@ def check_optuna() -> None:
 def check_folder(
     folder: Path, inputs: Inputs, tasks: Sequence[LearnTask], protocol: Protocol
 ) -> None:
-    """Raise RequestError if the folder holds another search, or what `learn` measured, whose table
-    would be written over: before anything is measured."""
-    if (folder / JOURNAL_FILE).exists():
-        raise RequestError(
-            f"{folder} holds what learn measured, and a search writes a table of the same name",
-            hint="name a folder of its own: -o DIR",
-        )
+    """Raise RequestError if the folder holds another search, or what would be written over: before
+    anything is measured."""
+    check_own(folder, STATE_FILE, (RECIPE_NAME, MEASUREMENTS_FILE, MERGED))
     read_state(folder / STATE_FILE, _digest(inputs, tasks, protocol))
 
 
@@ -224,11 +220,16 @@ def _result(entry: Mapping[str, Any]) -> TaskResult:
     return TaskResult(**{**entry, "rising": tuple(entry["rising"]), "halves": halves})
 
 
-def measured_model(folder: Path, result: SearchResult) -> Path:
-    """Merge what a search ended with into `folder`; its card states what was measured."""
+def measured_model(searched: Path, result: SearchResult) -> Path:
+    """Merge what a search in the folder `searched` ended with; its card states what was measured.
+
+    Returns:
+        The folder of the merge, there.
+    """
     from simmerge_hub.hub.upload.results import MeasuredScore, add_scores
     from simmerge_hub.publishing.verbs import merge
 
+    folder = searched / MERGED
     merge(result.recipe, folder, overwrite=True)
     scores = [
         MeasuredScore(

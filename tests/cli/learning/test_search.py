@@ -39,7 +39,6 @@ def test_a_merge_is_called_as_a_plan_calls_it(params: dict[str, object], name: s
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"tasks": [("code", "nano_code"), ("code", "nano_math")]}, "two of --tasks are called"),
         ({"probes": [("cod", "prompts.txt")]}, "cod, which is none of --tasks"),
         ({"budget": 1}, "pays for no merge"),
     ],

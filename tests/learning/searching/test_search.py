@@ -87,11 +87,17 @@ def test_the_folder_of_another_search_is_refused_before_anything_is_measured(
         check_folder(tmp_path, inputs, RECIPE.tasks, protocol_of(RECIPE))
 
 
-def test_the_folder_of_learn_is_refused(tmp_path: Path) -> None:
-    """Its table of measurements was written over, and each merge in it was paid for."""
-    (tmp_path / JOURNAL_FILE).write_text("{}\n{}\n")
-    with pytest.raises(RequestError, match="holds what learn measured") as caught:
-        check_folder(tmp_path, open_catalogue(RECIPE), RECIPE.tasks, protocol_of(RECIPE))
+@pytest.mark.parametrize("name", [JOURNAL_FILE, "recipe.yaml", "measurements.jsonl.gz", "merged"])
+def test_a_folder_that_holds_what_would_be_written_over_is_refused(
+    name: str, tmp_path: Path
+) -> None:
+    """A model of another's was replaced, and the table of `learn`, each merge of which was paid
+    for."""
+    inputs, protocol = open_catalogue(RECIPE), protocol_of(RECIPE)
+    check_folder(tmp_path, inputs, RECIPE.tasks, protocol)
+    (tmp_path / name).write_text("{}\n{}\n")
+    with pytest.raises(RequestError, match=f"holds {name} of something else") as caught:
+        check_folder(tmp_path, inputs, RECIPE.tasks, protocol)
     assert "-o DIR" in caught.value.hint
 
 
@@ -165,7 +171,7 @@ def test_it_ends_with_a_recipe_a_card_and_rows_that_learn_takes(
 ) -> None:
     stand_in()
     done = search(trial, tmp_path, budget=2.5, starts=[arm("linear", weights=(0.5, 0.5))])
-    merged = measured_model(tmp_path / "merged", done)
+    merged = measured_model(tmp_path, done)
     front = yaml.safe_load((merged / "README.md").read_text().split("---\n")[1])
     results = front["model-index"][0]["results"]
     stated = {r["dataset"]["name"]: r["metrics"][0]["value"] for r in results}
