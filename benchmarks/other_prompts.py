@@ -40,6 +40,8 @@ from simmerge_hub.zoo.real.domains import find_task
 
 HERE = Path(__file__).parent
 REPORT = HERE / "other_prompts.json"
+NANO = "zoo-v3"
+"""The table of nano specialists in which merges that see activations were measured."""
 ZOOS = ("zoo-real-2", "zoo-smollm")
 """Tables: of Gemma 3 270M, whose numbers plans quote, and of another family's model."""
 PACKAGED = HERE.parent / "simmerge_hub" / "selector" / "predictor" / "measured" / "prompts.json"
@@ -65,9 +67,10 @@ def main() -> None:
             parser.error(f"name a table, which prompts ({' or '.join(KINDS)}), and a built zoo")
         torch.set_num_threads(1)
         measure_all(load_manifest(options.zoo), options.table, options.kind)
-    report = {zoo: {kind: judge(zoo, kind) for kind in KINDS} for zoo in ZOOS}
+    zoos = {zoo: {kind: judge(zoo, kind) for kind in KINDS} for zoo in ZOOS}
+    report = {"zoos": zoos, "same": {"real": summary(same_real()), NANO: summary(same_nano())}}
     REPORT.write_text(json.dumps(round_all(report), indent=1) + "\n")
-    found = report[ZOOS[0]]["package"]["two domains"]
+    found = zoos[ZOOS[0]]["package"]["two domains"]
     means = {name: each["mean"] for name, each in found["arms"].items()}
     known = {
         "pairs": found["pairs"],
@@ -177,6 +180,44 @@ def read_pairs(zoo: str, kind: str) -> Iterator[dict[str, Any]]:
             gains[f"{kind}: {label}"] = [gap_closed(one, score) for one, score in pairs]
         domains = {one.task.partition("/")[0] for one in both}
         yield {"pair": [first, second], "gains": gains, "alike": len(domains) == 1}
+
+
+def same_real() -> list[dict[str, Any]]:
+    """The pairs of real specialists, both of which were fed the same: one mixture, or the package's
+    prompts of the one domain they are of."""
+    every = [(zoo, kind, each) for zoo in ZOOS for kind in KINDS for each in read_pairs(zoo, kind)]
+    return [
+        {
+            "pair": [f"{zoo}/{name}" for name in each["pair"]],
+            "gains": _as_same(each["gains"], kind),
+        }
+        for zoo, kind, each in every
+        if each["alike"] or kind == "mixed"
+    ]
+
+
+def same_nano() -> list[dict[str, Any]]:
+    """The pairs of nano specialists of one task: both were fed its prompts. The better one's skill
+    is what there is to lose."""
+    rows = load_outcomes(TABLES / f"{NANO}.jsonl.gz").rows
+    task = {row.expert: row.task for row in rows}
+    return [
+        {
+            "pair": [row.expert, row.auxiliary],
+            "gains": {
+                f"{whose}: {each.label}": [gap_closed(row, row.utilities[each.label])]
+                for whose, arms in (("own", (LINEAR,)), ("same", ARMS))
+                for each in arms
+            },
+        }
+        for row in rows
+        if task[row.expert] == task[row.auxiliary] and row.gap >= SMALLEST_GAP
+    ]
+
+
+def _as_same(gains: dict[str, list[float]], kind: str) -> dict[str, list[float]]:
+    fed = {f"same: {each.label}": gains[f"{kind}: {each.label}"] for each in ARMS}
+    return {f"own: {LINEAR.label}": gains[f"own: {LINEAR.label}"], **fed}
 
 
 def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -160,6 +160,7 @@ PARTS: dict[str, Callable[[], str]] = {
         selection.selection_tokens, selection.selection_real, selection.selection_real_again,
         selection.selection_real_family,
         selection.selection_leaning, selection.selection_other_prompts,
+        selection.selection_same_prompts,
         selection.selection_belief,
         selection.activations, selection.activation_ablation, selection.off_probes,
         selection.zoo_gates,

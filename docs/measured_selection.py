@@ -229,7 +229,7 @@ def selection_leaning() -> str:
 def selection_other_prompts() -> str:
     """RegMean by prompts of the package, and by the same ones for both models."""
     rows = []
-    for zoo, kinds in read("other_prompts").items():
+    for zoo, kinds in read("other_prompts")["zoos"].items():
         for kind, prompts in (("package", "of each one's domain"), ("mixed", "the same for both")):
             for group in ("two domains", "one domain"):
                 found = kinds[kind][group]
@@ -243,6 +243,19 @@ def selection_other_prompts() -> str:
                     rows.append((f"`{zoo}`", of, found["pairs"], f"`{label}`", *cells))
     heads = ("by these", "by own prompts", "equal Linear", "these over Linear")
     return table(("table", "the package's prompts", "pairs", "arm", *heads), rows)
+
+
+def selection_same_prompts() -> str:
+    """RegMean where both models were fed the same prompts."""
+    of = {"real": "both real models", "zoo-v3": "nano, two experts of one task"}
+    rows = []
+    for world, found in read("other_prompts")["same"].items():
+        arms = found["arms"]
+        for label in (name for name in arms if name.startswith("same: ")):
+            seen = [arms[label], arms["own: linear"], arms[label]["over linear"]]
+            name = f"`{label.removeprefix('same: ')}`"
+            rows.append((of[world], found["pairs"], name, *map(_spread, seen)))
+    return table(("pairs of", "pairs", "arm", "it", "equal Linear", "difference"), rows)
 
 
 def _known(gains: Mapping[str, float], label: str) -> str:

@@ -16,7 +16,7 @@ from simmerge_hub.planning.ask.objective import MEAN, Objective
 from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice, Gap, Order, model_alone
-from simmerge_hub.planning.evidence import Evidence
+from simmerge_hub.planning.evidence import Evidence, why_unfed
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf
 from simmerge_hub.planning.trying.exploration import add_arms, explore
@@ -30,7 +30,6 @@ from simmerge_hub.signatures.merged.effects import effects, swap_effects
 ALIKE = "the two models are equally good at it, and so is any merge of them"
 """What is said of a task on which there is nothing to gain."""
 
-WITHOUT_PROMPTS = "runs the models on prompts, which --signals structural leaves out"
 UNBALANCED = "favours one model, and --balanced leaves such merges out"
 
 Rankings = Mapping[str, Ranking]
@@ -55,7 +54,7 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
         ObjectiveError: no arm keeps what must be kept.
     """
     bandit = ask.sources.bandit
-    arms, unusable = candidates(predictor, ask)
+    arms, unusable = candidates(predictor, ask, unfed=why_unfed(inputs, evidence))
     if bandit is not None:
         arms = add_arms(arms, bandit)
     reads = predictor.reads_effects(arms)
@@ -75,22 +74,22 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
     return explore(verdict, bandit, inputs, evidence, moves) if bandit is not None else verdict
 
 
-def candidates(predictor: Predictor, ask: Ask) -> tuple[tuple[Arm, ...], dict[str, str]]:
+def candidates(
+    predictor: Predictor, ask: Ask, *, unfed: str = ""
+) -> tuple[tuple[Arm, ...], dict[str, str]]:
     """The arms that two models may be merged with, and those that cannot be used, with the reason.
 
     What sampled rows do not tell of is predicted only by a predictor that was trained on it; what
-    looks at activations needs prompts.
+    looks at activations needs prompts (`unfed`: why there are none that help).
     """
     known = [
         arm for arm in (*ARMS, *FED_ARMS) if arm in predictor.arms or find(arm.operator).on_samples
     ]
     every = [arm for arm in known if not ask.search.balanced or arm == arm.swapped()]
-    if ask.sources.signals != "structural":
+    if not unfed:
         return tuple(every), {}
     fed = [arm for arm in every if find(arm.operator).activations]
-    return tuple(arm for arm in every if arm not in fed), {
-        arm.label: WITHOUT_PROMPTS for arm in fed
-    }
+    return tuple(arm for arm in every if arm not in fed), {arm.label: unfed for arm in fed}
 
 
 def decide(

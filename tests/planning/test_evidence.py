@@ -8,7 +8,13 @@ import pytest
 from simmerge_hub.cli.zoo import nano_folder
 from simmerge_hub.operators import FED_ARMS, arm
 from simmerge_hub.planning.ask.options import Sources, Tasks
-from simmerge_hub.planning.evidence import prompts_by_model, sign_all
+from simmerge_hub.planning.evidence import (
+    SAME_PROMPTS,
+    WITHOUT_PROMPTS,
+    prompts_by_model,
+    sign_all,
+    why_unfed,
+)
 from simmerge_hub.planning.inputs import pin
 from simmerge_hub.planning.tree import join, leaf, recipe_of
 from simmerge_hub.recipe.calibration import Prompts
@@ -69,6 +75,23 @@ def test_a_model_that_is_the_expert_for_nothing_is_fed_all_prompts() -> None:
     evidence = sign_all(inputs, Sources(), progress=print, note=None)
     prompts = prompts_by_model(inputs, evidence)
     assert [each.source for each in prompts["math"]] == ["simmerge-hub:code"]
+
+
+def test_prompts_must_tell_the_models_apart(tmp_path: Path) -> None:
+    """A copy of the same prompts is no other prompts; without prompts there are none at all."""
+
+    def why(probes: dict[str, str], signals: str = "full") -> str:
+        inputs = pin([CODE, MATH], BASE, Tasks(experts=TASKS.experts, probes=probes))
+        sources = Sources(signals=signals)  # pyright: ignore[reportArgumentType]
+        return why_unfed(inputs, sign_all(inputs, sources, progress=print, note=None))
+
+    one, copy = tmp_path / "one.txt", tmp_path / "copy.txt"
+    for each in (one, copy):
+        each.write_text("one two three\nfour five six\n")
+    assert why({}) == ""
+    assert why({"code": str(one)}) == ""
+    assert why({"code": str(one), "math": str(copy)}) == SAME_PROMPTS
+    assert why({}, "structural") == WITHOUT_PROMPTS
 
 
 def test_experts_answer_only_for_a_predictor_that_reads_it(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 from simmerge_hub.errors import ObjectiveError, PredictorError
 from simmerge_hub.operators import ARMS, FED_ARMS
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.planning.ask.options import Ask, Search, Sources
+from simmerge_hub.planning.ask.options import Ask, Search
 from simmerge_hub.planning.choice import Choice
-from simmerge_hub.planning.pairs import WITHOUT_PROMPTS, candidates, decide
+from simmerge_hub.planning.pairs import candidates, decide
 from simmerge_hub.planning.verdict import Verdict
 from simmerge_hub.planning.words.decision import summarize
 from simmerge_hub.selector.predictor import archive
@@ -343,7 +343,7 @@ class TestCandidates:
         assert arms == tuple(a for a in ARMS if a.operator != "delta_regmean")
         assert left == {}
 
-    def test_without_prompts_it_is_left_out_with_the_reason(self) -> None:
-        arms, left = candidates(self.TRAINED, Ask(sources=Sources(signals="structural")))
+    def test_without_prompts_that_help_it_is_left_out_with_the_reason(self) -> None:
+        arms, left = candidates(self.TRAINED, Ask(), unfed="because")
         assert arms == ARMS
-        assert left == {arm.label: WITHOUT_PROMPTS for arm in FED_ARMS}
+        assert left == {arm.label: "because" for arm in FED_ARMS}

@@ -7,6 +7,7 @@ from typing import Any
 
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.choice import Choice
+from simmerge_hub.planning.evidence import SAME_PROMPTS
 from simmerge_hub.planning.find.few import Survey
 from simmerge_hub.planning.tree import Tree, draw
 from simmerge_hub.planning.verdict import Standing, Tried, Verdict
@@ -21,10 +22,6 @@ from simmerge_hub.signatures.merged.kept import Kept
 from simmerge_hub.signatures.probing.probe import PACKAGED, ProbeSet
 from simmerge_hub.units import Spread
 
-SAME_PROMPTS = (
-    "both models are fed the same prompts, which hardly tell them apart: name what the other is "
-    "good at, too, and give prompts of each"
-)
 MERGES_RECORDED = 10
 """Merges of three models and more that a plan records."""
 
@@ -92,30 +89,28 @@ class Plan:
     @property
     def decision(self) -> Decision:
         """The plan as one screen: what to do, what to expect, how sure and why."""
-        said = self._of_others() if self.verdict.status == "abstained" else ""
+        said = [self._of_others()] if self.verdict.status == "abstained" else []
+        if SAME_PROMPTS in self.verdict.left_out.values():
+            said.append(f"merges that look at activations are left out: {SAME_PROMPTS}")
         return summarize(self.verdict, self.tasks, self.models, coverage=self.coverage, also=said)
 
     def _of_others(self) -> str:
         """What is known of such a merge of two by other prompts, and in another family."""
         said, known = self._of_prompts(), pairs.read(pairs.ANOTHER_FAMILY)
         label = self.best.label
-        if len(self.models) != 2 or said == SAME_PROMPTS or label not in known.gains:
+        if len(self.models) != 2 or label not in known.gains:
             return said
         by = " by prompts of each one's task" if self.recipe.sees_activations else ""
         family = f"on {known.pairs} {known.of}, it closed {known.gains[label]:.2f}{by}"
         return f"{said}; {family}" if said else family
 
     def _of_prompts(self) -> str:
-        """What is known of the prompts that a merge of two is fed, if they are the same ones for
-        both models, or the package's; "" if nothing."""
+        """What is known of a merge of two by the package's prompts, if it is fed those; or ""."""
         calibration, known = self.recipe.calibration, prompts.read().get(self.best.label)
         if calibration is None or known is None or len(self.models) != 2:
             return ""
-        fed = set(calibration.prompts.values())
-        if len(fed) == 1:
-            return SAME_PROMPTS
-        ours = all(each.source.startswith(PACKAGED) for some in fed for each in some)
-        return known.says() if ours else ""
+        fed = [each.source for some in calibration.prompts.values() for each in some]
+        return known.says() if all(source.startswith(PACKAGED) for source in fed) else ""
 
     @property
     def tree(self) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from simmerge_hub.operators import Arm, find, known_arm
 from simmerge_hub.planning.ask.options import Ask, Say
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
-from simmerge_hub.planning.evidence import Evidence
+from simmerge_hub.planning.evidence import Evidence, why_unfed
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import Tree, join, leaf, sees_activations
 from simmerge_hub.planning.tree import at_once as merge_at_once
@@ -55,17 +55,18 @@ def judge_trees(
     Raises:
         ObjectiveError: no merge keeps what must be kept.
     """
+    fed, unfed = _fed(predictor), why_unfed(inputs, evidence)
     forecast = Forecast(
         predictor=predictor,
         base=evidence.base,
         models={name: evidence.signatures[name] for name in inputs.names},
         known=inputs.known,
-        fed=_fed(predictor, ask),
+        fed=() if unfed else fed,
     )
     order = Order(objective=ask.objective, caution=CAUTION)
     novelty = _most_novel(inputs, evidence, predictor)
     far = [each.reason for each in novelty.values() if each.status == "abstained"]
-    safe = _safe(forecast, inputs, ask)
+    safe = _safe(forecast, inputs, ask, fed=not unfed)
     beaten = {} if far else _narrow(forecast, ask)
     ranked = _safest(forecast, safe, ask) if far else _rank(forecast, ask)
     outcome = Outcome(choices=tuple(ranked))
@@ -95,7 +96,8 @@ def judge_trees(
         ),
         objective=ask.objective,
         standings={task: Standing(novelty=each) for task, each in novelty.items()},
-        left_out={**leave_out(ranked, order, inputs.names), **beaten},
+        left_out={**leave_out(ranked, order, inputs.names), **beaten}
+        | ({arm.label: unfed for arm in fed} if unfed else {}),
         parts={m.label: forecast.latest.get(m.label, best) for m in best.tree.merges}
         | {best.label: best},
         tried=outcome.tried,
@@ -103,11 +105,10 @@ def judge_trees(
     )
 
 
-def _fed(predictor: Predictor, ask: Ask) -> tuple[Arm, ...]:
+def _fed(predictor: Predictor) -> tuple[Arm, ...]:
     """The arms on what the models' layers are fed that were measured on pairs and on more."""
     measured = at_once.read().gains
-    known = [each for each in predictor.arms if each.label in measured]
-    return tuple(known) if ask.sources.signals != "structural" else ()
+    return tuple(each for each in predictor.arms if each.label in measured)
 
 
 def _why_fed(best: Choice) -> tuple[str, ...]:
@@ -166,10 +167,11 @@ def _safest(forecast: Forecast, safe: Choice, ask: Ask) -> list[Choice]:
     return [safe, *others]
 
 
-def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
+def _safe(forecast: Forecast, inputs: Inputs, ask: Ask, *, fed: bool) -> Choice:
     """The experts merged at once with the arm that did best in the farthest outcomes there are.
 
-    Of the arms that can merge so many; equal Linear if none of them was measured.
+    Of the arms that can merge so many, those that look at activations only if the models are
+    `fed`; equal Linear if none of them was measured.
     """
     experts = dict.fromkeys([*(task.expert for task in inputs.tasks), *inputs.names])
     models = list(experts)[: ask.most]
@@ -178,7 +180,7 @@ def _safe(forecast: Forecast, inputs: Inputs, ask: Ask) -> Choice:
         for a in forecast.predictor.arms
         if find(a.operator).models[1] is None and a == a.swapped()
         if forecast.base is not None or not find(a.operator).needs_base
-        if ask.sources.signals != "structural" or not find(a.operator).activations
+        if fed or not find(a.operator).activations
     }
     label = forecast.predictor.beyond.best(usable)
     safe = usable[label] if label else known_arm("linear")

@@ -87,7 +87,7 @@ def summarize(
     models: Sequence[str],
     *,
     coverage: float,
-    also: str = "",
+    also: Sequence[str] = (),
 ) -> Decision:
     """A verdict as one screen.
 
@@ -96,7 +96,7 @@ def summarize(
         tasks: what they are for.
         models: all that were given, also those that the best merge does without.
         coverage: the share of outcomes that intervals hold where they are calibrated.
-        also: what else is known of the merge, for the end of the sentence on why it is taken.
+        also: what else is known, for the end of the sentence on why it is taken.
     """
     short = shorten(models)
     columns = _columns(verdict, tasks)
@@ -108,7 +108,7 @@ def summarize(
         more=max(0, len(tasks) - TASKS_SHOWN),
         status=verdict.status,
         sure=_how_sure(verdict, coverage),
-        why="; ".join(filter(None, (_why(verdict, [t.name for t in tasks], short), also))),
+        why="; ".join(filter(None, (_why(verdict, [t.name for t in tasks], short), *also))),
         columns=columns,
         others=() if verdict.status == "abstained" else _others(verdict, columns, short),
     )

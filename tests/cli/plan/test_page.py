@@ -15,9 +15,9 @@ from simmerge_hub.cli.main import main
 from simmerge_hub.cli.plan import page as plan_page
 from simmerge_hub.cli.plan.page import screen
 from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.planning.evidence import SAME_PROMPTS
 from simmerge_hub.planning.pairs import decide
 from simmerge_hub.planning.plan import Plan
-from simmerge_hub.planning.plan.result import SAME_PROMPTS
 from simmerge_hub.planning.tree import steps
 from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.planning.words.decision import Other
@@ -90,18 +90,25 @@ FAMILY = (
 @pytest.mark.parametrize(
     ("first", "second", "status", "said"),
     [(CODE, MATH, "abstained", f"{TOLD}; {FAMILY}"), (CODE, "org/sums", "abstained", FAMILY),
-     ("org/strings", "org/sums", "abstained", FAMILY), (CODE, CODE, "abstained", SAME_PROMPTS),
-     ("org/sums", "org/sums", "abstained", SAME_PROMPTS), (CODE, MATH, "calibrated", "")],
+     ("org/strings", "org/sums", "abstained", FAMILY), (CODE, MATH, "calibrated", "")],
 )  # fmt: skip
 def test_far_from_training_it_says_what_the_prompts_of_a_merge_are_worth(
     first: str, second: str, status: Status, said: str
 ) -> None:
-    """Those of each one's task did better than the package's, and the same for both as nothing."""
+    """Those of each one's task did better than the package's."""
     plan = planned(ranking("code", status, fed=0.6, linear=0.5))
     bare = plan.decision.why.removesuffix(f"; {FAMILY}")
     plan = replace(plan, recipe=replace(plan.recipe, calibration=fed(first, second)))
     assert plan.best.label == FED.label
     assert plan.decision.why == "; ".join(filter(None, (bare, said)))
+
+
+def test_where_all_would_be_fed_the_same_it_says_what_to_give() -> None:
+    """Merges that look at activations are not among the choices then."""
+    plan = planned(ranking("code", ties=0.6, scaled=0.4))
+    told = replace(plan.verdict, left_out={FED.label: SAME_PROMPTS})
+    assert SAME_PROMPTS not in plan.decision.why
+    assert replace(plan, verdict=told).decision.why.endswith(SAME_PROMPTS)
 
 
 BOTH = (ranking("code", ties=0.6, scaled=0.4), ranking("math", ties=0.1, scaled=0.5))
