@@ -34,6 +34,7 @@ from simmerge_hub.weights.lora import (
     Mix,
     adapter_folder,
     combination,
+    left_out_tokens,
     merge_adapters,
     unfed_weights,
 )
@@ -94,6 +95,7 @@ def write_merged_adapter(
             notes=(
                 *_whole_notes(merge),
                 *_rank_notes(written),
+                *left_out_tokens(merge.sources, written.tokenizer),
                 *(_activation_notes(known, modules) if known else ()),
             ),
         )

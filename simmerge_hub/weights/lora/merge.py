@@ -21,6 +21,7 @@ from simmerge_hub.weights.lora.sources import (
     read_source,
     turned_modules,
 )
+from simmerge_hub.weights.lora.tokens import refuse_other_rows
 from simmerge_hub.weights.lora.whole import Whole, compare_values, match_whole
 from simmerge_hub.weights.shapes import OUTPUT_CODES
 from simmerge_hub.weights.stream import download
@@ -98,8 +99,8 @@ def merge_adapters(
 
     Raises:
         CheckpointError: one is no LoRA, or its delta is not just products.
-        AlignmentError: they are of different bases, tasks or shapes, or do not all bring the same
-            tensors whole.
+        AlignmentError: they are of different bases, tasks or shapes, do not all bring the same
+            tensors whole, or change rows of an embedding that are other tokens in each.
         OperatorError: a wrong number of weights, a negative rank, an unknown dtype.
     """
     if not adapters:
@@ -115,6 +116,7 @@ def merge_adapters(
         _module(sources, name, rank, function, turned) for name in _module_names(sources)
     )
     whole = match_whole(sources, weights)
+    refuse_other_rows(sources)
     here = tuple(replace(one, checkpoint=download(one.checkpoint)) for one in sources)
     return AdapterMerge(
         sources=here,

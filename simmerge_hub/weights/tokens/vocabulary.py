@@ -7,7 +7,8 @@ the same row means another token. Rows are matched by token, from headers and to
   in, else the mean of the rows of the models that have it. A row that no model has is zero.
 - A token whose id is beyond a model's rows is one the model lacks.
 - Rows that belong to no token (padding) are those of the model whose tokenizer the output has.
-- An adapter has the rows of its base, and a tokenizer of its own only if the recipe names it.
+- An adapter has as many rows as its base, and its tokens unless it has a tokenizer.json of its own:
+  tokens that were added where the base has padding count.
 - A model without any tokenizer has that of the first model with as many rows.
 
 So does mergekit 0.1.5, but for this: ids of the chosen tokenizer never change, padding rows are
@@ -91,7 +92,7 @@ def match_vocabularies(
         CheckpointError: a tokenizer.json that cannot be read.
     """
     source = source or _choose_source(checkpoints, base, choice)
-    models = _describe_models(checkpoints, checkpoints.get(base or ""), source)
+    models = _describe_models(checkpoints, checkpoints.get(base or ""))
     known = [model for model in models if TOKENIZER in model.tokenizer.files]
     heights = {model.rows for model in models if model.rows is not None}
     if len(heights) < 2:
@@ -175,11 +176,11 @@ def _choose_source(checkpoints: Mapping[str, Checkpoint], base: str | None, choi
 
 
 def _describe_models(
-    checkpoints: Mapping[str, Checkpoint], base: Checkpoint | None, source: str
+    checkpoints: Mapping[str, Checkpoint], base: Checkpoint | None
 ) -> list[_Model]:
     models = []
     for name, checkpoint in checkpoints.items():
-        own = checkpoint.kind == "full" or (name == source and TOKENIZER in checkpoint.files)
+        own = checkpoint.kind == "full" or TOKENIZER in checkpoint.files
         whole = base if base and checkpoint.kind == "adapter" else checkpoint
         stored = shapes(checkpoint, base)
         rows, tensors = vocabulary_tensors(stored, whole.config)
@@ -197,7 +198,7 @@ def _describe_models(
 
 
 def _read_all_tokens(models: Sequence[_Model]) -> dict[str, Tokens]:
-    """Model name -> its tokens; adapters share those of their base."""
+    """Model name -> its tokens; adapters without a tokenizer share those of their base."""
     read: dict[tuple[ModelRef, int | None], Tokens] = {}
     for model in models:
         key = (model.tokenizer.ref, model.rows)
@@ -321,8 +322,8 @@ def _notes(
         mine = held[model.name]
         if model.rows != size:
             yield f"vocabulary rows of {model.name}: {model.rows}, of the output: {size}"
-        if model.name == source or model.kind == "adapter":
-            continue
+        if model.name == source or model.kind != model.tokenizer.kind:
+            continue  # an adapter without a tokenizer of its own has its base's tokens
         extra = [token for token in mine if token not in tokens.ids]
         if extra:
             done = "added" if new else "left out"

@@ -342,6 +342,36 @@ def test_an_adapter_has_the_rows_of_its_base(tmp_path: Path) -> None:
     )
 
 
+def test_tokens_that_adapters_added_where_the_base_has_padding(tmp_path: Path) -> None:
+    """Two adapters, each with a token of its own in the same row of padding."""
+    base = nano.model(tmp_path / "base", tokenizer=False)
+    tokens = [f"t{i}" for i in range(nano.VOCABULARY - 2)]
+    word_level(tokens).save(str(base / "tokenizer.json"))
+    row = len(tokens)
+    checkpoints = {"base": resolve(str(base))}
+    for name in "ab":
+        at = "base_model.model.model.layers.0.self_attn.q_proj.lora"
+        tensors = {
+            f"{at}_A.weight": torch.ones(2, nano.WIDTH),
+            f"{at}_B.weight": torch.ones(nano.WIDTH, 2),
+            f"base_model.model.{EMBEDDING}": torch.full((nano.VOCABULARY, nano.WIDTH), ord(name)),
+        }
+        tensors = {key: tensor.float() for key, tensor in tensors.items()}
+        lora = nano.lora(tmp_path / name, tensors, base="base")
+        word_level(tokens, [f"<{name}>"]).save(str(lora / "tokenizer.json"))
+        checkpoints[name] = resolve(str(lora))
+    matched = match_vocabularies(checkpoints, "base", "union")
+    assert matched is not None
+    assert matched.origins["a"][row:].tolist() == [row, -1]
+    assert matched.origins["b"][row:].tolist() == [-1, row]
+    rows = merge_rows(matched, checkpoints, "base", EMBEDDING)
+    for place, donor in enumerate("ab"):
+        assert all(bool((rows[n][row + place] == ord(donor)).all()) for n in checkpoints)
+    kept = match_vocabularies(checkpoints, "base", "base")
+    assert kept is not None
+    assert "tokens of a not in base, left out: 1 ('<a>')" in kept.notes
+
+
 def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
     base = nano.model(tmp_path / "base", tokenizer=False)
     lora = nano.lora(tmp_path / "lora", base="base")
@@ -350,7 +380,9 @@ def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
     renamed = [*tokens[:-1], "<x>"]
     word_level(renamed).save(str(lora / "tokenizer.json"))
     checkpoints = {n: resolve(str(f)) for n, f in (("base", base), ("lora", lora))}
-    assert match_vocabularies(checkpoints, "base", "base") is None
+    kept = match_vocabularies(checkpoints, "base", "base")
+    assert kept is not None
+    assert kept.origins["lora"].tolist() == [*range(nano.VOCABULARY - 1), -1]
     matched = match_vocabularies(checkpoints, "base", "lora")
     assert matched is not None
     assert (matched.source, matched.size) == ("lora", nano.VOCABULARY)
