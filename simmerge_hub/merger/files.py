@@ -27,8 +27,10 @@ from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id
 
-SPECIAL_TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+TOKEN_IDS = re.compile(r"(.*_)?token_(id|ids|index)|(begin_)?suppress_tokens")
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
+ENDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+"""Of those, what generation stops and fills up with."""
 EXTRA_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
 """What configs call the number of heads that predict further tokens, which slices leave out."""
 CARRIED_FOLDERS = re.compile(r"additional_chat_templates|\d+_\w+")
@@ -73,9 +75,11 @@ def _write_generation_config(layout: Layout, folder: Path) -> None:
         _copy(chosen, [GENERATION_CONFIG], folder)
     elif GENERATION_CONFIG in main.files:
         ids = _token_ids(chosen)
-        known = {key: ids[key] for key in SPECIAL_TOKEN_IDS if key in ids}
+        known = {key: ids[key] for key in ENDS if key in ids}
         try:
-            path.write_text(_json({**json.loads(path.read_bytes()), **known}), encoding="utf-8")
+            stated = json.loads(path.read_bytes())
+            own = {**stated, **_renumber(stated, ids, _moved_ids(layout)), **known}
+            path.write_text(_json(own), encoding="utf-8")
         except (ValueError, TypeError):  # no JSON object, as it was
             return
 
@@ -99,8 +103,9 @@ def output_config(layout: Layout) -> dict[str, Any]:
         stay = other_tables(shapes(main), main.config, layout.vocabulary.tensors)
         _set_vocabulary(config, before, layout.vocabulary.size, {*stay.values()})
     if (chosen := layout.speaker) is not main:
+        moved = _moved_ids(layout)
         for part, stated in _pair_parts(config, _token_ids(chosen)):
-            part |= {key: stated[key] for key in SPECIAL_TOKEN_IDS if key in part and key in stated}
+            part |= _renumber(part, stated, moved)
     if layout.alignment.untied:
         for part in parts(config):
             if "tie_word_embeddings" in part or part is config:
@@ -151,6 +156,31 @@ def _pair_parts(
     """The config and another, and the parts inside both."""
     inside = [(v, other[k]) for k, v in config.items() if isinstance(v, dict) and k in other]
     return [(config, other), *((a, b) for a, b in inside if isinstance(b, Mapping))]
+
+
+def _moved_ids(layout: Layout) -> Mapping[int, int]:
+    """The id of a token in the reference -> that of the same token in the output."""
+    words = layout.vocabulary
+    rows = words.origins[layout.recipe.reference].tolist() if words else ()
+    return {row: number for number, row in enumerate(rows) if row >= 0}
+
+
+def _renumber(
+    part: Mapping[str, Any], stated: Mapping[str, Any], moved: Mapping[int, int]
+) -> dict[str, Any]:
+    """The ids of tokens in a part of the reference's config, as the output's tokenizer has them.
+
+    They are what the model states whose tokenizer is taken; of what it does not state, those that
+    the same tokens have there.
+    """
+
+    def renumber(value: Any) -> Any:
+        if isinstance(value, list):
+            return [renumber(each) for each in value]
+        return moved.get(value, value) if type(value) is int else value
+
+    keys = filter(TOKEN_IDS.fullmatch, part)
+    return {key: stated[key] if key in stated else renumber(part[key]) for key in keys}
 
 
 def _token_ids(chosen: Checkpoint) -> Mapping[str, Any]:

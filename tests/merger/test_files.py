@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.resolve import resolve
@@ -103,6 +105,34 @@ def test_ids_are_those_of_the_tokenizer_that_is_taken(tmp_path: Path) -> None:
     assert (out["bos_token_id"], out["eos_token_id"], out["pad_token_id"]) == (0, 5, 7)
     assert out["text_config"] == {"pad_token_id": 9, "eos_token_id": 8}
     assert "cls_token_id" not in out
+
+
+@pytest.mark.parametrize("where", ["config", "generation_config"])
+def test_other_ids_are_those_of_the_same_tokens(where: str, tmp_path: Path) -> None:
+    """b has a token before all others: what a states by number is one further there."""
+    ids = {"image_token_id": 4, "decoder_start_token_id": 0, "begin_suppress_tokens": [2, 5, 99]}
+    more = {**ids, "mask_token_id": 3, "image_token_index": None, "eos_token_id": 2, "top_k": 4}
+    one = layout(tmp_path, more)
+    words = Tokenizer(WordLevel({f"w{i - 1}": i for i in range(nano.VOCABULARY)}, "w0"))
+    words.save(str(tmp_path / "b/tokenizer.json"))
+    stated = {**nano.CONFIG, "mask_token_id": 9, "eos_token_id": 7}
+    (tmp_path / "b/config.json").write_text(json.dumps(stated))
+    (tmp_path / "a/generation_config.json").write_text(json.dumps(more))
+    (tmp_path / "b/generation_config.json").unlink(missing_ok=True)
+    checkpoints = {name: resolve(str(tmp_path / name)) for name in "ab"}
+    one = lay_out(replace(one.recipe, tokenizer="b"), checkpoints)
+    (tmp_path / "out").mkdir()
+    carry_over(one, tmp_path / "out")
+    out = json.loads((tmp_path / f"out/{where}.json").read_text())
+    assert {key: out[key] for key in more} == {
+        "image_token_id": 5,
+        "decoder_start_token_id": 1,
+        "begin_suppress_tokens": [3, 6, 99],
+        "mask_token_id": 9,
+        "image_token_index": None,
+        "eos_token_id": 7,
+        "top_k": 4,
+    }
 
 
 def test_files_that_are_carried_over(tmp_path: Path) -> None:
