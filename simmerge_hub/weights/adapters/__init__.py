@@ -14,17 +14,18 @@ from simmerge_hub.weights.adapters.kinds import (
     PREFIX,
     base_name,
     base_names,
+    base_revision,
     check_kind,
     ignored_settings,
     other_base,
+    other_revision,
     unaimed_modules,
     unfoldable_error,
     unwrap,
 )
 
 __all__ = [
-    "LORA", "PREFIX", "Fold", "Lora", "base_name", "base_names", "changed_tensors", "check",
-    "check_kind", "folds", "ignored_settings", "other_base", "separate", "target_of",
-    "transposed_modules", "unaimed_modules", "unfoldable_error",
-    "unwrap",
+    "LORA", "PREFIX", "Fold", "Lora", "base_name", "base_names", "base_revision", "changed_tensors",
+    "check", "check_kind", "folds", "ignored_settings", "other_base", "other_revision", "separate",
+    "target_of", "transposed_modules", "unaimed_modules", "unfoldable_error", "unwrap",
 ]  # fmt: skip

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from simmerge_hub.errors import CheckpointError
-from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.errors import CheckpointError, HubError
+from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve_files
 from simmerge_hub.names import list_first
 from simmerge_hub.weights.adapters.settings import check_settings, unknown_settings
 from simmerge_hub.weights.layers import layer_of
@@ -85,6 +85,30 @@ def other_base(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
     if named == base.ref.repo:
         return []
     return [f"{checkpoint.name} says its base is {named}, and is added to {base.name}"]
+
+
+def other_revision(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
+    """A sentence if an adapter names another commit of its base; [] if not, or if nobody knows."""
+    named, revision = base_revision(checkpoint)
+    if named != base.ref.repo or not base.commit or revision in ("", base.commit):
+        return []
+    try:
+        commit = resolve_files(ModelRef(repo=named, revision=revision))[0].commit
+    except HubError:
+        commit = ""
+    if commit == base.commit or (not commit and revision == base.ref.revision):
+        return []
+    return [
+        f"{checkpoint.name} says its base is {named} at {revision}, and is added to it at "
+        f"{base.commit[:8]}"
+    ]
+
+
+def base_revision(checkpoint: Checkpoint) -> tuple[str, str]:
+    """What an adapter's config says that its base is, and at which revision; "" if it does not."""
+    stated = (checkpoint.config.get(key) for key in ("base_model_name_or_path", "revision"))
+    name, revision = (each if isinstance(each, str) else "" for each in stated)
+    return (name, revision) if checkpoint.kind == "adapter" else ("", "")
 
 
 def ignored_settings(checkpoint: Checkpoint) -> list[str]:

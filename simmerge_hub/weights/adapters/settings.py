@@ -148,6 +148,7 @@ KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "layers_to_transform": (_are_layers, "a whole number or a list of them"),
     "base_model_name_or_path": (_is_text, "a text"),
+    "revision": (_is_text, "a text"),
     "task_type": (_is_text, "a text"),
     "init_lora_weights": (lambda value: _is_flag(value) or _is_text(value), "a flag or a text"),
     **dict.fromkeys(("use_rslora", "use_dora", "fan_in_fan_out"), (_is_flag, "true or false")),

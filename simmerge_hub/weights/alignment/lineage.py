@@ -8,6 +8,7 @@ different bases are refused.
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 from uuid import uuid4
 
@@ -17,10 +18,12 @@ from simmerge_hub.errors import (
     HubError,
     OfflineWithoutCache,
     RepoNotFound,
+    RevisionNotFound,
 )
 from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, quantised_origin, resolve
+from simmerge_hub.weights.adapters import base_revision
 from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.shapes import matrix_shape, shapes
 
@@ -50,7 +53,7 @@ def common_base(models: Sequence[Checkpoint], named: str | None = None) -> Check
     if named is None:
         shared = _nearest_in_all(models, lines)
         sayers = [m for m, line in zip(models, lines, strict=True) if shared in line]
-        base = _resolve_stated(shared, sayers) if shared else None
+        base = _resolve_stated(shared, sayers, _revision(shared, models)) if shared else None
     else:
         base = resolve(named)
         _check_named(base, models, lines)
@@ -107,11 +110,36 @@ def _reference(name: str, *, local: bool) -> ModelRef:
     return ref
 
 
-def _resolve_stated(name: str, models: Sequence[Checkpoint]) -> Checkpoint:
+def _revision(name: str, models: Sequence[Checkpoint]) -> str:
+    """The revision of a base at which adapters were trained, as far as any says it; or "".
+
+    Raises:
+        BaseUnknown: two state different ones, whose contents differ.
+    """
+    stated = {
+        model.name: revision
+        for model in models
+        for base, revision in [base_revision(model)]
+        if base == name and revision
+    }
+    revisions = list(dict.fromkeys(stated.values()))
+    bases = [_try(resolve, f"{name}@{r}", local=False) for r in revisions if revisions[1:]]
+    if len({digest(base) if base else base for base in bases}) > 1 or None in bases:
+        seen = "; ".join(f"{model}: {revision}" for model, revision in stated.items())
+        raise BaseUnknown(
+            f"the adapters were trained on different revisions of {name} ({seen})",
+            hint="merge adapters of one revision; if they are alike, say which to take: "
+            f"--base {name}@{revisions[0]}, or `base: {name}@{revisions[0]}` in a recipe",
+        )
+    return next(iter(revisions), "")
+
+
+def _resolve_stated(name: str, models: Sequence[Checkpoint], revision: str) -> Checkpoint:
     """The base that cards name, or an error that says what to do where it cannot be had."""
     try:
-        return resolve(_reference(name, local=not all(m.location.repo for m in models)))
-    except (RepoNotFound, CheckpointError, OfflineWithoutCache) as error:
+        ref = _reference(name, local=not all(m.location.repo for m in models))
+        return resolve(replace(ref, revision=revision) if ref.repo and revision else ref)
+    except (RepoNotFound, RevisionNotFound, CheckpointError, OfflineWithoutCache) as error:
         raise BaseUnknown(
             f"the models say they were made from {name}, which cannot be read: {error}",
             hint="name a copy of it (the original, if it is quantised) with --base, or as `base:` "

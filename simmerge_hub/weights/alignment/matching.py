@@ -84,6 +84,7 @@ class Matcher:
         for name, model in self.sources.items():
             if model.kind == "adapter":
                 self.notes += adapters.other_base(model, reference)
+                self.notes += adapters.other_revision(model, reference)
                 self.notes += adapters.ignored_settings(model)
                 self.notes += adapters.unaimed_modules(model)
             elif model is not reference:

@@ -156,10 +156,12 @@ def adapter_config(merge: AdapterMerge) -> dict[str, Any]:
     }
     configs = [one.checkpoint.config for one in merge.sources]
     trained = sorted({name for each in configs for name in each.get("modules_to_save") or ()})
+    base = _public(merge.base)
     return {
         "peft_type": "LORA",
         "task_type": merge.task,
-        "base_model_name_or_path": _public(merge.base),
+        "base_model_name_or_path": base,
+        **({"revision": merge.revision} if base and merge.revision else {}),
         "inference_mode": True,
         "r": merge.rank,
         "lora_alpha": merge.rank,

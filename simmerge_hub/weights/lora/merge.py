@@ -15,6 +15,7 @@ from simmerge_hub.weights.lora.factors import Factors, Product, factorize, trunc
 from simmerge_hub.weights.lora.sources import (
     Source,
     common_base,
+    common_revision,
     common_task,
     read_base,
     read_lora,
@@ -53,14 +54,15 @@ class Module:
 class AdapterMerge:
     """A merge that `write_adapter` can run; nothing of it is computed yet.
 
-    `weights` are those of a weighted sum, otherwise None and `combine` a function. `base` and
-    `task` are what the adapters' configs name; `dtype` is that of A and B.
+    `weights` are those of a weighted sum, otherwise None and `combine` a function. `base`,
+    `revision` and `task` are what the adapters' configs name; `dtype` is that of A and B.
     """
 
     sources: tuple[Source, ...]
     combine: Combine | None = field(repr=False)
     weights: tuple[float, ...] | None
     base: str | None
+    revision: str | None
     task: str | None
     dtype: str
     modules: tuple[Module, ...] = field(repr=False)
@@ -109,8 +111,9 @@ def merge_adapters(
     function = combine if callable(combine) else None
     weights = None if callable(combine) else check_weights(combine, len(adapters))
     sources = [read_source(checkpoint) for checkpoint in adapters]
-    stated, task = common_base(sources), common_task(sources)
-    known = base if base and base.kind == "full" else _read_base(sources, stated, function)
+    stated, task, revision = common_base(sources), common_task(sources), common_revision(sources)
+    known = base if base and base.kind == "full" else None
+    known = known or _read_base(sources, stated, revision, function)
     turned = turned_modules(sources, known)
     modules = tuple(
         _module(sources, name, rank, function, turned) for name in _module_names(sources)
@@ -123,6 +126,7 @@ def merge_adapters(
         combine=function,
         weights=weights,
         base=stated,
+        revision=revision,
         task=task,
         dtype=dtype or sources[0].dtype,
         modules=modules,
@@ -157,11 +161,11 @@ def compute_factors(merge: AdapterMerge, module: Module, mix: Mix | None = None)
 
 
 def _read_base(
-    sources: Sequence[Source], stated: str | None, combine: Combine | None
+    sources: Sequence[Source], stated: str | None, revision: str | None, combine: Combine | None
 ) -> Checkpoint | None:
     """The base that configs name, where the result depends on how its matrices lie."""
     flags = any(one.checkpoint.config.get("fan_in_fan_out") for one in sources)
-    return read_base(sources, stated) if stated and (combine or flags) else None
+    return read_base(sources, stated, revision) if stated and (combine or flags) else None
 
 
 def _mix_products(loras: Mapping[int, Lora[Tensor]], mix: Mix, last: int) -> list[Product]:

@@ -104,6 +104,21 @@ def common_base(sources: Sequence[Source]) -> str | None:
     )
 
 
+def common_revision(sources: Sequence[Source]) -> str | None:
+    """The revision of their base that the configs name; some may name none.
+
+    Raises:
+        AlignmentError: two name different ones.
+    """
+    return _common_setting(
+        sources,
+        "revision",
+        "{} is an adapter of its base at {}, {} at {}",
+        "deltas can only be added to the base they were trained on; if both are one commit, write "
+        "the same revision into both adapter_config.json",
+    )
+
+
 def common_task(sources: Sequence[Source]) -> str | None:
     """The task_type that the configs name; some may name none.
 
@@ -118,7 +133,7 @@ def common_task(sources: Sequence[Source]) -> str | None:
     )
 
 
-def read_base(sources: Sequence[Source], name: str) -> Checkpoint | None:
+def read_base(sources: Sequence[Source], name: str, revision: str | None) -> Checkpoint | None:
     """The full model of this name from its headers; None if it cannot be read.
 
     What is on the Hub cannot name a folder on this machine.
@@ -127,7 +142,7 @@ def read_base(sources: Sequence[Source], name: str) -> Checkpoint | None:
         ref = ModelRef.parse(name)
         if ref.folder is not None and any(one.checkpoint.location.repo for one in sources):
             return None
-        base = resolve(ref)
+        base = resolve(replace(ref, revision=revision) if ref.repo and revision else ref)
     except (HubError, CheckpointError):
         return None
     return base if base.kind == "full" else None

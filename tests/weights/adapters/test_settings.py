@@ -32,6 +32,7 @@ ODD: dict[str, list[Any]] = {
     "modules_to_save": ["lm_head", 3, [3]],
     "layers_to_transform": ["3", [1.5], True],
     "base_model_name_or_path": [["./base"], 3],
+    "revision": [["main"], 3],
     "task_type": [3, ["x"]],
     "init_lora_weights": [["pissa"], 3],
     "use_rslora": ["yes", 1],

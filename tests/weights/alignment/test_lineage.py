@@ -1,12 +1,16 @@
 """The common base: believed only where every model says so, and lies near it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub import HfApi
 
 from simmerge_hub import localhub
 from simmerge_hub.errors import BaseUnknown, RepoNotFound
 from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.weights.adapters import other_revision
+from simmerge_hub.weights.alignment.align import align
 from simmerge_hub.weights.alignment.lineage import base_notes, common_base, distance
 from tests import nano
 
@@ -31,9 +35,9 @@ class Family:
         nano.push(nano.save(self.folder / name, tensors, card=card(*stated)), f"{self.org}/{name}")
         return resolve(f"{self.org}/{name}")
 
-    def lora(self, name: str, base: str) -> Checkpoint:
+    def lora(self, name: str, base: str, **config: Any) -> Checkpoint:
         stated = base if "/" in base else f"{self.org}/{base}"
-        nano.push(nano.lora(self.folder / name, base=stated), f"{self.org}/{name}")
+        nano.push(nano.lora(self.folder / name, base=stated, **config), f"{self.org}/{name}")
         return resolve(f"{self.org}/{name}")
 
 
@@ -74,6 +78,45 @@ def test_adapters_name_their_base(family: Family) -> None:
     models = [family.lora("one", "base"), family.lora("two", "base")]
     assert name_of(common_base(models)) == "base"
     assert name_of(common_base([models[0], family.add("code", "base")])) == "base"
+
+
+def test_the_revision_that_adapters_name(family: Family) -> None:
+    """The base has moved on since they were trained; PEFT loads what their configs say."""
+    old = family.add("base", base=True)
+    new = family.add("base")
+    assert old.commit and new.commit and old.commit != new.commit
+    one = family.lora("one", "base", revision=old.commit)
+    for other in (family.lora("two", "base"), family.add("code", "base")):
+        base = common_base([other, one])
+        assert base is not None
+        assert base.commit == old.commit
+        assert other_revision(one, base) == []
+    assert other_revision(one, new) == [
+        f"{one.name} says its base is {new.name} at {old.commit}, and is added to it at "
+        f"{new.commit[:8]}"
+    ]
+    assert align([one], new).notes == tuple(other_revision(one, new))
+
+
+def test_other_revisions_of_one_base(family: Family) -> None:
+    old = family.add("base", base=True)
+    family.add("base")
+    one, two = (
+        family.lora("a", "base", revision=old.commit or ""),
+        family.lora("b", "base", revision="main"),
+    )
+    with pytest.raises(BaseUnknown, match=r"different revisions of .*/base") as caught:
+        common_base([one, two])
+    assert f"--base {old.name}@{old.commit}" in str(caught.value.hint)
+    gone = family.lora("gone", "base", revision="f" * 40)
+    with pytest.raises(BaseUnknown, match="cannot be read"):
+        common_base([gone])
+    HfApi().create_tag(old.name, tag="v1", revision=old.commit)
+    alike = family.lora("c", "base", revision="v1")
+    base = common_base([alike, one])
+    assert base is not None
+    assert base.commit == old.commit
+    assert other_revision(alike, base) == []
 
 
 def test_a_model_that_names_none_follows_the_others(family: Family) -> None:

@@ -9,6 +9,7 @@ import torch
 from simmerge_hub.errors import AlignmentError, CheckpointError
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.weights.lora import merge_adapters, write_adapter
+from simmerge_hub.weights.lora.folder import adapter_config
 from tests import nano
 
 AT = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -79,6 +80,19 @@ def test_other_bases(tmp_path: Path) -> None:
         merge_adapters([one, two], (1, 1))
     assert str(caught.value) == "code is an adapter of org/small, math of org/large"
     assert "write the same base_model_name_or_path" in caught.value.hint
+
+
+def test_other_revisions(tmp_path: Path) -> None:
+    stated = {"one": "a" * 40, "other": "main", "none": None}
+    said = {
+        name: resolve(str(nano.lora(tmp_path / name, base="org/small", revision=revision)))
+        for name, revision in stated.items()
+    }
+    with pytest.raises(AlignmentError, match=r"one is an adapter of its base at a+, other at main"):
+        merge_adapters([said["one"], said["other"]], (1, 1))
+    merged = merge_adapters([said["none"], said["one"]], (1, 1))
+    config = adapter_config(merged)
+    assert (config["base_model_name_or_path"], config["revision"]) == ("org/small", "a" * 40)
 
 
 def test_other_tasks(tmp_path: Path) -> None:
