@@ -1,5 +1,7 @@
 """What verbs return, as people read it: costs, licences, operators, scores, answers."""
 
+import shlex
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from simmerge_hub.merger.activations.cost import Passes
     from simmerge_hub.operators import Operator
     from simmerge_hub.publishing.licenses.verdict import Licence
+    from simmerge_hub.recipe import Recipe
     from simmerge_hub.zoo.answers import Question
     from simmerge_hub.zoo.manifest import Manifest
 
@@ -62,6 +65,14 @@ def licence(licence: "Licence") -> None:
     for said, source in licence.terms:
         show.line(f"  {said}{f' ({source})' if source else ''}")
     show.line(show.styled(f"  {DISCLAIMER}", "dim"))
+
+
+def name_program(recipe: "Recipe") -> str:
+    """What to type for simmerge-hub: the file that was run, where it declares the operator."""
+    from simmerge_hub.operators.registry import is_own
+
+    own = any(is_own(name) for name in recipe.operators)
+    return f"python {shlex.quote(sys.argv[0])}" if own else "simmerge-hub"
 
 
 def _passes(passes: "Passes") -> str:

@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
+from simmerge_hub.cli.results import name_program
 from simmerge_hub.units import spell_percent, spell_shares
 
 if TYPE_CHECKING:
@@ -168,24 +169,28 @@ def _print_record(record: "MergeRecord") -> None:
     show.OUT.print()
     show.OUT.print(_parents(record.parents, "pinned at" if record.planned else "merged at"))
     show.OUT.print()
-    name = shlex.quote(record.name)
+    name, program = shlex.quote(record.name), name_program(record.recipe)
     rows = [
-        ("redo", _speak_of_redoing(record) or f"simmerge-hub merge {name} -o redone"),
+        ("redo", _speak_of_redoing(record) or f"{program} merge {name} -o redone"),
         ("check", f"simmerge-hub verify {name}"),
     ]
     if record.planned:
         against = _speak_against(record)
-        merge = ("or merge" if against else "next", f"simmerge-hub merge {name} -o merged")
+        merge = ("or merge" if against else "next", f"{program} merge {name} -o merged")
         rows = [*([("rather", against)] if against else []), merge]
     show.OUT.print(show.paragraphs(rows, LABEL))
 
 
 def _speak_of_redoing(record: "MergeRecord") -> str:
     """Why a merge cannot be redone by its name alone; "" where it can."""
+    from simmerge_hub.recipe.calibration import list_prompt_files
+
     folders = [parent.name for parent in record.parents if parent.state == "folder"]
-    if not folders:
-        return ""
-    return f"only with the folders: copy its recipe, and add folder: PATH to {', '.join(folders)}"
+    if folders:
+        names = ", ".join(folders)
+        return f"only with the folders: copy its recipe, and add folder: PATH to {names}"
+    files = [] if record.planned else list_prompt_files(record.recipe.calibration)
+    return f"only with {', '.join(files)}: copy its recipe to where they lie" if files else ""
 
 
 def _speak_against(record: "MergeRecord") -> str:

@@ -207,7 +207,8 @@ def merge(
         show.commit(commit)
     elif not redo:
         needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
-        show.note(f"next: simmerge-hub push {shlex.quote(folder)} org/name{needed}")
+        program = results.name_program(report.recipe)
+        show.note(f"next: {program} push {shlex.quote(folder)} org/name{needed}")
 
 
 def _say_merged(report: "MergeReport", folder: str) -> None:

@@ -59,7 +59,7 @@ def texts(reference: str, *, limit: int) -> Texts:
         limit: how many to read at most.
 
     Raises:
-        ProbeError: no such split or column (the message lists those there are), or no text.
+        ProbeError: no such file, split or column (the message lists those there are), or no text.
         MissingExtra: a format that needs the `datasets` library, which is not installed.
         HubError: no such dataset or revision, or no way to it.
     """
@@ -72,6 +72,12 @@ def texts(reference: str, *, limit: int) -> Texts:
         raise ProbeError(
             f"{reference} is a file, and prompts are read from .jsonl and .txt files",
             hint="write them into one: a .txt has one on each line, a .jsonl an object",
+        )
+    if path.suffix in NATIVE:
+        raise ProbeError(
+            f"there is no file of prompts {reference}",
+            hint="check its path; that of a recipe is relative to it: copy a merge's recipe "
+            "(simmerge.yaml) to where its prompts lie, and run that",
         )
     match = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([^:]+))?(?::([^:]*))?(?::(.+))?", reference)
     if match is None or reference.startswith((".", "/", "~")):

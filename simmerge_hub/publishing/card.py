@@ -9,6 +9,7 @@ from typing import Any
 from simmerge_hub.literal import code, fence, literal, printable
 from simmerge_hub.merger import MergeReport
 from simmerge_hub.operators import find
+from simmerge_hub.operators.registry import is_own
 from simmerge_hub.operators.regression.regmean import feeds_merge
 from simmerge_hub.publishing.licenses.choice import CONFLICT
 from simmerge_hub.publishing.licenses.statements import stated_license
@@ -20,6 +21,7 @@ from simmerge_hub.publishing.sections.predictions import show_predictions
 from simmerge_hub.publishing.sections.summary import summarize
 from simmerge_hub.publishing.sections.usage import REPO_ID, find_loader, show_usage
 from simmerge_hub.recipe import Recipe, Source, Step, dump_yaml
+from simmerge_hub.recipe.calibration import list_prompt_files
 from simmerge_hub.recipe.why import UNIT, Why
 
 PAPER = "https://arxiv.org/abs/2601.09473"
@@ -162,17 +164,32 @@ def _tree(why: Why | None) -> str:
 def _redo(recipe: Recipe) -> str:
     text = recipe.to_yaml(published=True)
     block = fence(text)
-    local = [source for source in recipe.sources if not source.repo]
-    who = (
-        "Only who has the folders named above can run this recipe again: copy it into a file, and "
-        "say under each where it lies (`folder:`)."
-        if local
-        else "The recipe pins every input; running it again gives the same bytes (same versions, "
-        f"same processor type):\n\n```bash\nsimmerge-hub merge {REPO_ID} -o again\n```"
-    )
     return (
-        f"## Redo it\n\n{who}\n\n{block}yaml\n{text}{block}\n\n"
+        f"## Redo it\n\n{_who_can_redo(recipe)}\n\n{block}yaml\n{text}{block}\n\n"
         f"The recipe's digest (sha256 of its text): `{recipe.fingerprint}`."
+    )
+
+
+def _who_can_redo(recipe: Recipe) -> str:
+    """The command that redoes the merge, or who alone can do it, and how."""
+    needed: dict[str, str] = {}
+    if any(not source.repo for source in recipe.sources):
+        needed["the folders named above"] = "say under each where it lies (`folder:`)"
+    if files := list_prompt_files(recipe.calibration):
+        needed[f"the prompts in {', '.join(map(code, files))}"] = "put them beside it"
+    if own := [name for name in dict.fromkeys(recipe.operators) if is_own(name)]:
+        needed[f"the file that declares {', '.join(map(code, own))}"] = (
+            "run the file that declares its operator in place of simmerge-hub (`python FILE merge "
+            "RECIPE -o again`)"
+        )
+    if needed:
+        return (
+            f"Only who has {' and '.join(needed)} can run this recipe again: copy it into a file, "
+            f"and {', and '.join(needed.values())}."
+        )
+    return (
+        "The recipe pins every input; running it again gives the same bytes (same versions, same "
+        f"processor type):\n\n```bash\nsimmerge-hub merge {REPO_ID} -o again\n```"
     )
 
 

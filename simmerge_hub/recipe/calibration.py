@@ -32,6 +32,13 @@ class Calibration:
     answers: int = ANSWER_TOKENS
 
 
+def list_prompt_files(calibration: Calibration | None) -> list[str]:
+    """The names of the files of this machine that prompts are read from, each once."""
+    sets = calibration.prompts.values() if calibration else ()
+    sources = [each.source for some in sets for each in some if each.source.endswith(FILES)]
+    return list(dict.fromkeys(Path(source).name for source in sources))
+
+
 def to_data(calibration: Calibration, published: bool) -> dict[str, Any]:
     """As YAML has it; `published` leaves out folders of this machine."""
 

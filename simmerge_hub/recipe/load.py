@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from itertools import chain
 from pathlib import Path
 
 from simmerge_hub.errors import RecipeError, SimmergeError
 from simmerge_hub.hub.files.cached import read_text
 from simmerge_hub.hub.reference import ModelRef, home_path, resolve_files
 from simmerge_hub.recipe import mergekit
-from simmerge_hub.recipe.calibration import FILES
+from simmerge_hub.recipe.calibration import list_prompt_files
 from simmerge_hub.recipe.reading import parse
 from simmerge_hub.recipe.recipe import Recipe
 from simmerge_hub.recipe.why import Why
@@ -19,12 +18,13 @@ RECIPE_FILE = "simmerge.yaml"
 """The recipe's name beside the weights it made."""
 
 
-def load(reference: str | Path) -> tuple[Recipe, Why | None]:
+def load(reference: str | Path, *, to_run: bool = True) -> tuple[Recipe, Why | None]:
     """A recipe, and its `why`; None if it has none or the recipe was edited since.
 
     Args:
         reference: a YAML file (ours or mergekit's), a merged folder, or a repository whose card
             holds a recipe.
+        to_run: whether it is more than looked at: what was fed a file of its author is refused.
     """
     path = home_path(reference)
     path = path / RECIPE_FILE if (path / RECIPE_FILE).is_file() else path
@@ -35,7 +35,10 @@ def load(reference: str | Path) -> tuple[Recipe, Why | None]:
             f"there is no file {path}",
             hint="check its path; simmerge-hub plan MODEL MODEL -o plan.yaml writes one",
         )
-    return _load_published(str(reference))
+    recipe, why = _load_published(str(reference))
+    if to_run:
+        _refuse_prompt_files(recipe, f"the card of {reference}")
+    return recipe, why
 
 
 def _load_published(reference: str) -> tuple[Recipe, Why | None]:
@@ -90,11 +93,12 @@ def _parse_published(text: str, where: str) -> Recipe:
                 f"{where} asks for the folder {wanted.folder} of this machine",
                 hint="copy the recipe into a file if that is what you want",
             )
-    for wanted in chain(*(recipe.calibration.prompts.values() if recipe.calibration else ())):
-        if wanted.source.endswith(FILES):
-            raise RecipeError(
-                f"{where} asks for the prompts in {Path(wanted.source).name}, a file of whoever "
-                "merged it",
-                hint="get that file, copy the recipe into a file beside it, and run that",
-            )
     return recipe
+
+
+def _refuse_prompt_files(recipe: Recipe, where: str) -> None:
+    for name in list_prompt_files(recipe.calibration)[:1]:
+        raise RecipeError(
+            f"{where} asks for the prompts in {name}, a file of whoever merged it",
+            hint="get that file, copy the recipe into a file beside it, and run that",
+        )

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 from rich.console import Console
+from torch import Tensor
 
 from simmerge_hub.cli import show, trust
 from simmerge_hub.cli.main import main
+from simmerge_hub.operators.registry import OPERATORS, operator
+from simmerge_hub.recipe import RECIPE_FILE
 from tests import nano
 from tests.publishing.trust.test_record import publish_merge
 
@@ -201,3 +204,52 @@ def test_where_a_merge_goes_is_said_whole(recipe: Path, org: str, capsys: Captur
         assert words in " ".join(capsys.readouterr().err.split())
     assert HfApi().model_info(f"{org}/a").sha == before
     assert not HfApi().repo_exists(f"{org}/other")
+
+
+def test_a_merge_fed_from_a_file_is_shown_and_who_can_redo_it(
+    recipe: Path, org: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe beside the weights names the file alone: it is run where that lies."""
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.chdir(recipe.parent)
+    merged = nano.model(recipe.parent / "merged")
+    models = [nano.push(recipe.parent / name, f"{org}/{name}") and f"{org}/{name}" for name in "ab"]
+    fed = "".join(f"    {name}: own.jsonl\n" for name in models)
+    text = (
+        f"simmerge: 1\nmodels: [{', '.join(models)}]\nsteps:\n- operator: regmean\n  models: "
+        f"[{', '.join(models)}]\ncalibration:\n  prompts:\n{fed}"
+    )
+    (merged / RECIPE_FILE).write_text(text)
+    (merged / "README.md").write_text(
+        f"---\nlicense: mit\n---\n\n## Redo it\n\n```yaml\n{text}```\n"
+    )
+    nano.push(merged, f"{org}/fed")
+    for name in ("merged", f"{org}/fed"):
+        assert main(["show", name]) == 0
+        assert "only with own.jsonl: copy its recipe to where they lie" in capsys.readouterr().out
+    assert main(["merge", "merged", "-o", "again"]) == 1
+    assert "there is no file of prompts merged/own.jsonl" in capsys.readouterr().err
+    assert main(["merge", f"{org}/fed", "-o", "again"]) == 1
+    assert "a file of whoever merged it" in capsys.readouterr().err
+
+
+def test_what_an_operator_of_one_s_own_made_is_gone_on_with_by_its_file(
+    recipe: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr("sys.argv", ["my larger.py"])
+
+    @operator(space="weight", paper="ours")
+    def larger_of(chunk: Tensor, _: None = None) -> Tensor:
+        """Of every two weights the larger."""
+        return chunk.max(0).values
+
+    recipe.write_text(recipe.read_text().replace("linear", "larger_of"))
+    output = str(recipe.parent / "merged")
+    try:
+        assert main(["merge", str(recipe), "-o", output]) == 0
+        assert f"next: python 'my larger.py' push {output} org/name" in capsys.readouterr().err
+        assert main(["show", str(recipe)]) == 0
+        assert f"python 'my larger.py' merge {recipe} -o merged" in capsys.readouterr().out
+    finally:
+        OPERATORS.pop("larger_of")

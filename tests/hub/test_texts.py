@@ -90,7 +90,13 @@ class TestFile:
             texts(str(tmp_path / name), limit=5)
         assert "a .txt has one on each line" in caught.value.hint
 
-    @pytest.mark.parametrize("name", ["./no.jsonl", "/no/such/file.txt", "a b c"])
+    @pytest.mark.parametrize("name", ["./no.jsonl", "/no/such/file.txt", "merged/prompts.jsonl"])
+    def test_a_file_that_is_not_there_is_no_dataset(self, name):
+        with pytest.raises(ProbeError, match=f"there is no file of prompts {name}") as caught:
+            texts(name, limit=1)
+        assert "copy a merge's recipe (simmerge.yaml) to where its prompts lie" in caught.value.hint
+
+    @pytest.mark.parametrize("name", ["./no", "/no/such/file", "a b c"])
     def test_neither_file_nor_dataset(self, name):
         with pytest.raises(ProbeError, match=r"neither a \.jsonl or \.txt file here nor a dataset"):
             texts(name, limit=1)

@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, front_matter
 from simmerge_hub.merger import MergeReport
+from simmerge_hub.operators.registry import OPERATORS, operator
 from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses.choice import settle_license
 from simmerge_hub.publishing.licenses.verdict import DISCLAIMER
 from simmerge_hub.publishing.sections.usage import REPO_ID
 from simmerge_hub.recipe import Recipe, Source, Step, Why, parse
+from simmerge_hub.recipe.calibration import Calibration, Prompts
 from simmerge_hub.recipe.why import MEANINGS, UNIT, Aim, Status, WhyMerge, WhyTask
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -184,6 +187,36 @@ class TestText:
         assert f"- `mine`: `{'d' * 64}`" in text
         assert "| mine | a local folder | model | mit |" in text
         assert "/home" not in text
+
+    def test_prompts_of_a_file_are_needed_to_redo_it(self) -> None:
+        step = Step(operator="regmean", models=("org/code", "org/math"), parameters={})
+        prompts = {
+            "org/code": (Prompts(source="/home/me/own.jsonl", digest="d" * 64),),
+            "org/math": (Prompts(source="simmerge-hub:math"),),
+        }
+        fed = replace(RECIPE, steps=(step,), calibration=Calibration(prompts=prompts))
+        text = card(report(fed), None)
+        assert (
+            "Only who has the prompts in `own.jsonl` can run this recipe again: copy it into a "
+            "file, and put them beside it." in text
+        )
+        assert "running it again gives the same bytes" not in text
+        assert "/home" not in text
+
+    def test_an_operator_of_one_s_own_is_needed_to_redo_it(self) -> None:
+        @operator(space="weight", paper="ours")
+        def larger_of(chunk: Tensor, _: None = None) -> Tensor:
+            """Of every two weights the larger."""
+            return chunk.max(0).values
+
+        try:
+            step = Step(operator="larger_of", models=("org/code", "org/math"), parameters={})
+            text = card(report(replace(RECIPE, steps=(step,))), None)
+        finally:
+            OPERATORS.pop("larger_of")
+        assert "Only who has the file that declares `larger_of` can run this recipe again" in text
+        assert "in place of simmerge-hub (`python FILE merge RECIPE -o again`)" in text
+        assert "running it again gives the same bytes" not in text
 
     def test_predictions(self) -> None:
         text = section(card(report(), WHY), "Predicted utilities")

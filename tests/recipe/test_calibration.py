@@ -9,7 +9,7 @@ import yaml
 from simmerge_hub import operators
 from simmerge_hub.errors import OperatorError, RecipeError, SimmergeError
 from simmerge_hub.recipe import RECIPE_FILE, check_recipe, load
-from simmerge_hub.recipe.calibration import ANSWER_TOKENS, Calibration, Prompts
+from simmerge_hub.recipe.calibration import ANSWER_TOKENS, Calibration, Prompts, list_prompt_files
 from simmerge_hub.recipe.checks import LARGEST_ANSWER
 from tests import nano
 from tests.recipe.conftest import change, read
@@ -93,6 +93,8 @@ def test_a_card_cannot_ask_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"asks for the prompts in sums\.txt, a file") as caught:
         load(folder)
     assert "copy the recipe into a file beside it" in caught.value.hint
+    looked_at = load(folder, to_run=False)[0].calibration
+    assert list_prompt_files(looked_at) == ["sums.txt"]
     (tmp_path / RECIPE_FILE).write_text(text)  # as the hint says
     assert load(tmp_path)[0].calibration
 

@@ -36,7 +36,7 @@ def show_measured(repo: str, text: str) -> dict[str, str]:
         HubError: the repository cannot be read.
     """
     try:
-        recipe, why = load(repo)
+        recipe, why = load(repo, to_run=False)
     except HubError:
         raise
     except SimmergeError:  # it has no recipe, or one of another program

@@ -76,7 +76,7 @@ def show(reference: str | Path) -> MergeRecord:
         RecipeError: it has no recipe.
         HubError: the repository cannot be read; what cannot be learned of parents is no error.
     """
-    recipe, why = load(reference)
+    recipe, why = load(reference, to_run=False)
     name, commit, card = _read_card(reference)
     current = {source.name: _look(source) for source in recipe.sources}
     scores, planned = card_scores(card), home_path(reference).is_file()

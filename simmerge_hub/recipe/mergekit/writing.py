@@ -73,7 +73,7 @@ def _refuse_fields(recipe: Recipe, refusals: Refusals) -> None:
 def _refuse_shapes(recipe: Recipe, refusals: Refusals) -> None:
     if any(len(program) > 1 for program in recipe.programs):
         refusals.add("several steps", "export them one by one")
-    if len(recipe.operators) > 1:
+    if recipe.slices and len(recipe.operators) > 1:
         refusals.add(
             f"slices with {' and '.join(recipe.operators)}", "use the same operator in all slices"
         )
