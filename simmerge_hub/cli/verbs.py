@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from simmerge_hub.hub.resolve import Checkpoint
     from simmerge_hub.hub.upload.publish import Commit
-    from simmerge_hub.merger import MergeReport, Preflight, Progress
+    from simmerge_hub.merger import MergeReport, Preflight
+    from simmerge_hub.progress import Progress
     from simmerge_hub.publishing.licenses.verdict import Licence
     from simmerge_hub.publishing.trust.redo import Redo
 

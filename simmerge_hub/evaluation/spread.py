@@ -6,7 +6,7 @@ goes on with what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from simmerge_hub.evaluation.harness import (
 from simmerge_hub.evaluation.known import base_of, keep, look_up
 from simmerge_hub.evaluation.results import Protocol, TaskResult
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.progress import Progress
 from simmerge_hub.workers.here import HERE, Lost, Workers
 
 Piece = tuple[Checkpoint, str]
@@ -38,7 +39,7 @@ def evaluate_all(
     base: Checkpoint | None = None,
     include: Path | None = None,
     unsafe_code: bool | None = None,
-    tell: Callable[[str, int, int], None] = lambda what, done, total: None,
+    tell: Progress = lambda what, done, total: None,
 ) -> list[dict[str, tuple[TaskResult, ...]]]:
     """What each of `models` scores on each of `tasks`, as `evaluate` gives it, in their order.
 
@@ -95,7 +96,7 @@ def _measure(
     missing: Mapping[str, Piece],
     where: Mapping[str, Any],
     how: Mapping[str, Any],
-    tell: Callable[[str, int, int], None],
+    tell: Progress,
 ) -> None:
     """Evaluate what is missing, and keep each result as it comes."""
     keys, pieces = list(missing), list(missing.values())

@@ -11,7 +11,7 @@ from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.learning.recipe import LearnRecipe
 from simmerge_hub.names import list_first
 from simmerge_hub.operators import Arm
-from simmerge_hub.planning.ask.options import Say, Sources
+from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, SignAll, sign_all
 from simmerge_hub.planning.find.candidates import (
@@ -22,6 +22,7 @@ from simmerge_hub.planning.find.candidates import (
     try_each,
 )
 from simmerge_hub.planning.inputs import Inputs, check_names, notes_of_tokens
+from simmerge_hub.progress import Say
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.outcomes import Key

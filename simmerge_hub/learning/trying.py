@@ -25,9 +25,9 @@ from simmerge_hub.operators import Arm
 from simmerge_hub.operators.registry import find
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf, recipe_of
+from simmerge_hub.progress import Progress
 from simmerge_hub.recipe.calibration import Prompts
 from simmerge_hub.selector.tables.outcomes import SMALLEST_GAP
-from simmerge_hub.signatures.probing.probe import Progress
 from simmerge_hub.workers.here import Lost, Workers, map_in_order
 from simmerge_hub.workers.scratch import scratch_folder
 

@@ -15,10 +15,10 @@ report       what a merge did, and the texts beside its weights
 from simmerge_hub.merger.compute import blocks, merge_rows
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.preflight import Preflight, check
-from simmerge_hub.merger.report import MergeReport, Page, Progress
+from simmerge_hub.merger.report import MergeReport, Page
 from simmerge_hub.merger.run import merge
 
 __all__ = [
-    "Layout", "MergeReport", "Page", "Preflight", "Progress",
+    "Layout", "MergeReport", "Page", "Preflight",
     "blocks", "check", "lay_out", "merge", "merge_rows",
 ]  # fmt: skip

@@ -19,12 +19,12 @@ from simmerge_hub.merger.layout import lay_out
 from simmerge_hub.merger.report import (
     MergeReport,
     Page,
-    Progress,
     identify,
     versions,
     write_texts,
 )
 from simmerge_hub.operators import Arm, Place
+from simmerge_hub.progress import Progress
 from simmerge_hub.recipe import Recipe, Step, pin
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections

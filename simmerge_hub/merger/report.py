@@ -16,8 +16,6 @@ MAKERS = ("merger", "operators", "recipe", "weights", "signatures/probing")
 """Rooms whose code makes the bytes of a merge."""
 CPU = "CPU"
 """Among what computes: the kind of its CPU. The others are versions."""
-Progress = Callable[[str, int, int], None]
-"""Called with (tensor name, tensors done, tensors in all)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,13 +21,13 @@ from simmerge_hub.merger.preflight import default_threads
 from simmerge_hub.merger.report import (
     MergeReport,
     Page,
-    Progress,
     identify,
     versions,
     write_texts,
 )
 from simmerge_hub.merger.work.split import Split, check_split, write_split
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
+from simmerge_hub.progress import Progress, Say
 from simmerge_hub.recipe import Recipe, check_recipe, fetch_all
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.align import refuse_rejections
@@ -56,7 +56,7 @@ def merge(
     page: Page | None = None,
     progress: Progress | None = None,
     workers: Workers = HERE,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> MergeReport:
     """Run a recipe. A run that was cut off is continued by running it again, and one that a plan
     has tried and kept is taken over.

@@ -22,9 +22,10 @@ from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.files import carry_over, check_config
 from simmerge_hub.merger.layout import Layout, lay_out
 from simmerge_hub.merger.preflight import default_threads
-from simmerge_hub.merger.report import MergeReport, Page, Progress, identify, write_texts
+from simmerge_hub.merger.report import MergeReport, Page, identify, write_texts
 from simmerge_hub.merger.run import FinishTensor, report_on, shards_of
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
+from simmerge_hub.progress import Progress
 from simmerge_hub.recipe import Recipe, check_recipe, fetch_all
 from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import OpenFiles, Rows, open_shards_to_read

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from simmerge_hub.hub.reference import home_path
-from simmerge_hub.planning.ask.options import Say, Sources
+from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.progress import Say
 from simmerge_hub.recipe.calibration import FILES, Prompts
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, Features, features, reads
 from simmerge_hub.signatures.probing.dosing.response import Cross

@@ -1,6 +1,5 @@
 """The last verbs: check a recipe; run it and write its card; push the folder in one commit."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ from simmerge_hub.hub.assets import assets_folder
 from simmerge_hub.hub.files.cached import read_small, read_text
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, visible_files
 from simmerge_hub.hub.reference import ModelRef, list_repository
-from simmerge_hub.merger import MergeReport, Page, Preflight, Progress
+from simmerge_hub.merger import MergeReport, Page, Preflight
 from simmerge_hub.merger.work.split import check_split
+from simmerge_hub.progress import Progress, Say
 from simmerge_hub.publishing.card import card
 from simmerge_hub.publishing.licenses.choice import refuse_conflicts
 from simmerge_hub.publishing.licenses.verdict import license_of
@@ -53,7 +53,7 @@ def merge(
     durable: bool = True,
     progress: Progress | None = None,
     ray: str | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> MergeReport:
     """Run a recipe and write its model card beside the weights.
 

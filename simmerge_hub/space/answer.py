@@ -20,10 +20,10 @@ from simmerge_hub.hub.resolve import Checkpoint, front_matter, resolve
 from simmerge_hub.merger import Preflight
 from simmerge_hub.planning.find.candidates import try_each
 from simmerge_hub.planning.plan import Plan, plan
+from simmerge_hub.progress import Say
 from simmerge_hub.publishing.sections.usage import REPOSITORY
 from simmerge_hub.publishing.verbs import check
 from simmerge_hub.space.question import Question
-from simmerge_hub.space.work import Say
 from simmerge_hub.units import spell_bytes
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import common_base

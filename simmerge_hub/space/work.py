@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Generic, TypeVar
 
+from simmerge_hub.progress import Say
+
 Result = TypeVar("Result")
-Say = Callable[[str], None]
 Work = Callable[[Say], Result]
 """Work that calls what it is given with what it is doing now."""
 

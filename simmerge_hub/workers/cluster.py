@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from simmerge_hub.errors import MissingExtra, RequestError
+from simmerge_hub.progress import Say
 from simmerge_hub.version import __version__
 from simmerge_hub.workers.head import head_answers, import_ray, list_nodes, reach_head
 from simmerge_hub.workers.here import HERE, Lost, Needs, Workers, do_nothing
@@ -31,7 +32,6 @@ LOOK_AGAIN = 5.0
 """Seconds after which is asked anew how many pieces the cluster can run."""
 SILENT_ROUNDS = 6
 """Looks at a cluster without any room, one after another, before that is said."""
-Say = Callable[[str], None]
 
 
 def check_ray() -> None:

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from simmerge_hub.errors import HubError
-from simmerge_hub.space.work import Desk, Doing, Done, Say, Stopped, run
+from simmerge_hub.progress import Say
+from simmerge_hub.space.work import Desk, Doing, Done, Stopped, run
 
 
 def test_what_it_does_is_seen_then_what_came_of_it() -> None:

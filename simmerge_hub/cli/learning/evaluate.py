@@ -1,7 +1,7 @@
 """evaluate: models on real tasks, and their scores on their cards."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, show
 from simmerge_hub.errors import RequestError
+from simmerge_hub.progress import Progress
 
 if TYPE_CHECKING:
     from simmerge_hub.evaluation.results import TaskResult
@@ -143,7 +144,7 @@ def run(
 
 
 @contextmanager
-def _watch(cluster: bool, labels: Sequence[str]) -> "Iterator[Callable[[str, int, int], None]]":
+def _watch(cluster: bool, labels: Sequence[str]) -> "Iterator[Progress]":
     """A bar of models and tasks where nodes take them; here, the model that is evaluated now."""
     if cluster:
         with show.progress("evaluating") as step:

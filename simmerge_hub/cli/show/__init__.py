@@ -8,12 +8,13 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.literal import CONTROL, escaped_json, printable
+from simmerge_hub.progress import Progress, Say
 from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _wrap(text: "Text", console: Any, hang: int) -> "Iterator[Text]":
 
 
 @contextmanager
-def status(what: str) -> Iterator[Callable[[str], None]]:
+def status(what: str) -> Iterator[Say]:
     """A spinner on stderr; yields the function that says what is being done now."""
     from simmerge_hub.cli.show.bars import caught
 
@@ -208,7 +209,7 @@ def asking(*, yes: bool) -> Iterator[None]:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
+def progress(what: str) -> Iterator[Progress]:
     """A bar on stderr; yields a function of (item, done, all)."""
     from rich import progress as rich
 

@@ -6,11 +6,13 @@ for one evaluation.
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.file_proxy import FileProxy
+
+from simmerge_hub.progress import Say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +25,7 @@ BETWEEN = re.compile(r"(?:\s|\x1b\[A)*")
 class _Caught(FileProxy):
     """Where others write meanwhile; rich leaves such a stream in its place."""
 
-    def __init__(self, console: "Console", tell: Callable[[str], None]) -> None:
+    def __init__(self, console: "Console", tell: Say) -> None:
         super().__init__(console, sys.stderr)
         self._tell, self._in_bar = tell, False
 
@@ -42,7 +44,7 @@ class _Caught(FileProxy):
 
 
 @contextmanager
-def caught(console: "Console", tell: Callable[[str], None]) -> Iterator[None]:
+def caught(console: "Console", tell: Say) -> Iterator[None]:
     """Inside, `tell` is called with `Loading weights 48%` of a bar, and "" when it ends; only where
     a person watches."""
     if not console.is_terminal:

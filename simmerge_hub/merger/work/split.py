@@ -22,6 +22,7 @@ from simmerge_hub.merger.report import describe_computing
 from simmerge_hub.merger.work.nodes import check_computing, check_nodes
 from simmerge_hub.merger.work.tensors import Writing, measure_wholes, write_tensors
 from simmerge_hub.operators.registry import is_own
+from simmerge_hub.progress import Say
 from simmerge_hub.recipe import Recipe
 from simmerge_hub.units import spell_count
 from simmerge_hub.weights.writing.shards import Shard, Write, open_begun_shards
@@ -86,7 +87,7 @@ def write_split(
     done: frozenset[str],
     finished: Callable[[str, str], None],
     workers: Workers,
-    say: Callable[[str], None] = lambda text: None,
+    say: Say = lambda text: None,
 ) -> None:
     """Merge and write what is left to do, on all nodes.
 

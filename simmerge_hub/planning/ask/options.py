@@ -1,16 +1,15 @@
 """What a user asks of a plan, as values that travel; each is checked before anything is read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from simmerge_hub.errors import BanditError, ObjectiveError, ProbeError, RequestError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
+from simmerge_hub.progress import Say as Say  # for `learning`, which still takes it from here
 
 Signals = Literal["full", "published", "structural"]
-Say = Callable[[str], None]
-"""Called with what is being done now, for people to read."""
 
 BEAM = 8
 """Intermediates of a subset of models that are built upon."""

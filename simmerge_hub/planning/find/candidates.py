@@ -17,8 +17,8 @@ from simmerge_hub.hub.digest import weights_of
 from simmerge_hub.hub.listing import LISTED_NAME, Listing
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve
 from simmerge_hub.names import list_first
-from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.ask.tasks import tasks_on_card
+from simmerge_hub.progress import Say
 from simmerge_hub.weights.alignment.align import align_strict
 from simmerge_hub.weights.alignment.lineage import card_mismatch
 

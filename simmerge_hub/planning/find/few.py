@@ -10,7 +10,7 @@ from simmerge_hub.errors import ProbeError, RequestError
 from simmerge_hub.hub import listing
 from simmerge_hub.hub.evaluations import read_evaluations
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Tasks
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Tasks
 from simmerge_hub.planning.ask.tasks import drop_unavailable, no_task_left
 from simmerge_hub.planning.find.candidates import (
     Candidates,
@@ -21,6 +21,7 @@ from simmerge_hub.planning.find.candidates import (
 )
 from simmerge_hub.planning.find.shortlist import Shortlist, shorten
 from simmerge_hub.planning.inputs import Inputs, notes_of_tokens
+from simmerge_hub.progress import Say
 from simmerge_hub.weights.alignment.align import align_strict, match_rows
 from simmerge_hub.weights.alignment.lineage import weight_mismatch
 from simmerge_hub.weights.loaded.conform import conform

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from simmerge_hub.errors import NotSigned
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.planning.ask.options import Ask, Catalogue, Say, Search, Sources, Tasks
+from simmerge_hub.planning.ask.options import Ask, Catalogue, Search, Sources, Tasks
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model, sign_all
 from simmerge_hub.planning.find.few import Survey, find_few
 from simmerge_hub.planning.find.inference import infer_experts
@@ -22,6 +22,7 @@ from simmerge_hub.planning.tree import recipe_of
 from simmerge_hub.planning.trees.judge import judge_trees
 from simmerge_hub.planning.trying.pair import try_pair
 from simmerge_hub.planning.verdict import Verdict
+from simmerge_hub.progress import Say
 from simmerge_hub.selector.bandit import sharing
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.predictor import Predictor

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from simmerge_hub.operators import Arm, find, known_arm
-from simmerge_hub.planning.ask.options import Ask, Say
+from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.choice import CAUTION, Belief, Choice, Order
 from simmerge_hub.planning.evidence import Evidence, why_unfed
 from simmerge_hub.planning.inputs import Inputs
@@ -19,6 +19,7 @@ from simmerge_hub.planning.trying.decision import (
 )
 from simmerge_hub.planning.trying.trees import tree_gaps, try_trees
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
+from simmerge_hub.progress import Say
 from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.predictor.novelty import Novelty

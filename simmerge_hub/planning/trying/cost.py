@@ -7,8 +7,8 @@ from time import perf_counter
 
 from simmerge_hub.errors import OutputError
 from simmerge_hub.hub.assets import assets_folder, replace_file
-from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.trying.trial import Workshop
+from simmerge_hub.progress import Say
 from simmerge_hub.signatures.probing.dosing.trial import count_tokens
 from simmerge_hub.units import spell_bytes, spell_count, spell_seconds
 

@@ -7,12 +7,12 @@ What was seen joins what was predicted in a small model that learned on merges w
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.choice import Choice, Gap, Order
 from simmerge_hub.planning.trying.cost import Clock, state_cost
 from simmerge_hub.planning.trying.trial import Run, Workshop
 from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.planning.words.names import name_tree, shorten
+from simmerge_hub.progress import Say
 from simmerge_hub.selector.predictor.measured import tried
 from simmerge_hub.signatures.merged.kept import Kept, summarise
 from simmerge_hub.units import Spread

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from simmerge_hub.planning.ask.options import Ask, Say
+from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.choice import Order, model_alone
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
@@ -20,6 +20,7 @@ from simmerge_hub.planning.trying.decision import (
 )
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.planning.verdict import Verdict, reasons
+from simmerge_hub.progress import Say
 from simmerge_hub.selector.predictor.predictor import Predictor
 
 

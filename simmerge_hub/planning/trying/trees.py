@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from simmerge_hub.planning.ask.options import Ask, Say
+from simmerge_hub.planning.ask.options import Ask
 from simmerge_hub.planning.choice import Choice, Gap, Order
 from simmerge_hub.planning.evidence import Evidence
 from simmerge_hub.planning.inputs import Inputs
@@ -12,6 +12,7 @@ from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trying.answers import sort_answers
 from simmerge_hub.planning.trying.decision import Outcome, decide, pick, run_all
 from simmerge_hub.planning.trying.trial import Workshop
+from simmerge_hub.progress import Say
 
 
 def try_trees(

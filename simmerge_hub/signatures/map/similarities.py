@@ -3,7 +3,7 @@
 Knows signatures, and how to get them; nothing of operators, plans or pictures.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 
 from simmerge_hub.errors import AlignmentError, BaseUnknown, RequestError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.progress import Note, Say
 from simmerge_hub.signatures.map.linkage import Dendrogram, average_linkage
 from simmerge_hub.signatures.map.pairwise import (
     behaviour_measures,
@@ -23,14 +24,11 @@ from simmerge_hub.signatures.measures.blocks import block_of
 from simmerge_hub.signatures.measures.deltas import shared_tensors
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS, probe_set
 from simmerge_hub.signatures.published.shared import find_or_sign
-from simmerge_hub.signatures.signing.signature import Note, Request, Signature
+from simmerge_hub.signatures.signing.signature import Request, Signature
 from simmerge_hub.weights.alignment.align import align
 from simmerge_hub.weights.alignment.lineage import base_notes, common_base
 from simmerge_hub.weights.loaded.conform import conform
 from simmerge_hub.weights.shapes import shapes
-
-Say = Callable[[str], None]
-"""Called with what is being done now, for people to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

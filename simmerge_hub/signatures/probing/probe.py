@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import combinations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from simmerge_hub.errors import ProbeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.hub.texts import texts
+from simmerge_hub.progress import Progress
 
 if TYPE_CHECKING:
     from simmerge_hub.signatures.probing.sketch import Sketch
@@ -30,9 +31,6 @@ RUN, ALIKE = 6, 0.5
 """Prompts are compared by runs of so many characters, and look alike from this cosine on: halves of
 prompts that share a template or passages have 0.91 and more, of prompts of one task written freely
 0.31 at most, prompts of two tasks 0.14 at most."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

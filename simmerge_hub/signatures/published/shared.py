@@ -15,12 +15,11 @@ from simmerge_hub.errors import HubError, RepoNotFound, SignatureError, Simmerge
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.hub.upload.attachments import Attachment, attach, audience, find
 from simmerge_hub.hub.upload.publish import Commit, RepoType
-from simmerge_hub.signatures.probing.probe import Progress
+from simmerge_hub.progress import Note, Progress
 from simmerge_hub.signatures.published.belief import doubt, spot_check
 from simmerge_hub.signatures.signing.responses import drop_outdated
 from simmerge_hub.signatures.signing.signature import (
     Hit,
-    Note,
     Request,
     Signature,
     Signed,

@@ -11,6 +11,7 @@ from simmerge_hub.errors import NotSigned
 from simmerge_hub.hub.digest import ENDS, digest, stated_generation
 from simmerge_hub.hub.files.cached import is_cached
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.progress import Note
 from simmerge_hub.signatures.probing.dosing.response import Response
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.signing.artifact import DEFAULT_SETTINGS, Settings, Signature
@@ -127,8 +128,6 @@ class Hit:
 
 Lookup = Callable[[Request, Signature | None], Hit | None]
 """Looks for the signature of a request in one place; is handed its structure if that is known."""
-Note = Callable[[str], None]
-"""Called with a line that people should see and keep."""
 
 
 def _bytes_to_download(checkpoint: Checkpoint) -> int:

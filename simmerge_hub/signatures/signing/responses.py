@@ -10,11 +10,12 @@ import numpy as np
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.digest import end_tokens
+from simmerge_hub.progress import Note, Progress
 from simmerge_hub.signatures.probing.dosing.response import Cross, Response
-from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
+from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.signing import cache, store
 from simmerge_hub.signatures.signing.artifact import Signature, dump_part, load_response, read_cross
-from simmerge_hub.signatures.signing.request import Note, Request
+from simmerge_hub.signatures.signing.request import Request
 from simmerge_hub.weights.alignment.line import why_apart
 
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from simmerge_hub.errors import CheckpointError
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.progress import Note, Progress
 from simmerge_hub.signatures.probing.dosing.response import Response
-from simmerge_hub.signatures.probing.probe import Probed, ProbeSet, Progress, run_probes
+from simmerge_hub.signatures.probing.probe import Probed, ProbeSet, run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import cache, responses
 from simmerge_hub.signatures.signing.artifact import (
@@ -36,7 +37,6 @@ from simmerge_hub.signatures.signing.request import (
     WEIGHTS,
     Hit,
     Lookup,
-    Note,
     Request,
     Signed,
 )
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "CACHE", "COMPUTED", "WEIGHTS", "Hit", "Lookup", "Note", "Request", "Settings", "Signature",
+    "CACHE", "COMPUTED", "WEIGHTS", "Hit", "Lookup", "Request", "Settings", "Signature",
     "Signed", "load", "obtain", "save", "sign",
 ]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -18,6 +18,7 @@ from torch import Tensor
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import is_owned_name
+from simmerge_hub.progress import Progress
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.adapters.kinds import is_listed
 from simmerge_hub.weights.lora.merge import AdapterMerge, Mix, Module, compute_factors
@@ -71,7 +72,7 @@ def write_adapter(
     overwrite: bool = False,
     durable: bool = True,
     metadata: Mapping[str, str] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> AdapterReport:
     """Run a merge of adapters.
 
@@ -110,7 +111,7 @@ def adapter_folder(
     overwrite: bool,
     durable: bool,
     metadata: Mapping[str, str],
-    progress: Callable[[str, int, int], None] | None,
+    progress: Progress | None,
     mixes: Iterable[tuple[str, Mix]] = (),
     identity: str = "",
 ) -> Iterator[tuple[Path, AdapterReport]]:
@@ -220,7 +221,7 @@ def _write_tensors(
     partial: Partial,
     shard: Shard,
     mixes: Iterable[tuple[str, Mix]],
-    progress: Callable[[str, int, int], None] | None,
+    progress: Progress | None,
     log: NormLog,
 ) -> None:
     """Write the weights that an earlier run did not finish."""

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from simmerge_hub.hub.resolve import Checkpoint, resolve
+from simmerge_hub.progress import Progress
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.outcomes import Key, Outcome, Outcomes
 from simmerge_hub.signatures.features.vector import FEATURE_SCHEMA, features, names_of
 from simmerge_hub.signatures.merged.effects import EFFECT_NAMES as EFFECTS
 from simmerge_hub.signatures.merged.effects import effects, swap_effects
 from simmerge_hub.signatures.probing.dosing.response import Cross
-from simmerge_hub.signatures.probing.probe import ProbeSet, Progress, probe_set
+from simmerge_hub.signatures.probing.probe import ProbeSet, probe_set
 from simmerge_hub.signatures.signing import responses
 from simmerge_hub.signatures.signing.signature import Request, Signature, obtain
 from simmerge_hub.zoo.manifest import Manifest, base_of, load_manifest

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from simmerge_hub.hub.resolve import Checkpoint
+from simmerge_hub.progress import Progress
 from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import Sequences, continue_greedily
 from simmerge_hub.signatures.probing.dosing.between import models_between
@@ -24,7 +25,7 @@ from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES
 from simmerge_hub.signatures.probing.forward import longest_prompt, read_prompt
 from simmerge_hub.signatures.probing.head import run_to_head
 from simmerge_hub.signatures.probing.layerwise import batches, pad
-from simmerge_hub.signatures.probing.probe import ProbeSet, Progress
+from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.probing.sketch import LOGPROB_FLOOR
 from simmerge_hub.weights.shapes import Source
 
