@@ -17,6 +17,8 @@ from simmerge_hub.errors import OutputError
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MORE_ROOM = "free some space, or write to another disk"
 """What to do where there is none."""
+DISK_RESERVE = 64 * 2**20
+"""Bytes of disk that must stay free beside what is written."""
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 ELSEWHERE = "write to a folder in which you may make files"
 """What to do where none can be made."""

@@ -15,7 +15,8 @@ from simmerge_hub.errors import (
     RecipeError,
     SimmergeError,
 )
-from simmerge_hub.weights.writing.partial import DISK_RESERVE, JOURNAL, partial_folder
+from simmerge_hub.hub.assets import DISK_RESERVE
+from simmerge_hub.weights.writing.partial import JOURNAL, partial_folder
 
 
 def digest(folder: Path, name: str) -> str:

@@ -13,7 +13,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.errors import CheckpointError, CorruptHeader, OutputError
-from simmerge_hub.hub.assets import assets_folder, write_whole
+from simmerge_hub.hub.assets import DISK_RESERVE, assets_folder, write_whole
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.headers import (
     LENGTH_BYTES,
@@ -38,8 +38,6 @@ CODES = {
 """Stored dtypes, as torch names them, and their safetensors codes."""
 ASKED_FOR = re.compile(r"GLOBAL ([\w.]+)")
 """What a pickle asks for, in torch's messages: `Unsupported global: GLOBAL posix.system was …`."""
-SPARE_DISK = 64 * 2**20
-"""Bytes of disk that must stay free beside what is written."""
 
 
 def convert_pickles(
@@ -82,7 +80,7 @@ def _convert(source: Path, target: Path, name: str) -> None:
     header = _header(tensors)
     size = len(header) + sum(_size(tensor) for tensor in tensors.values())
     free = shutil.disk_usage(target.parent).free
-    if free < size + SPARE_DISK:
+    if free < size + DISK_RESERVE:
         raise OutputError(
             f"{name} needs {spell_bytes(size)} as safetensors, and the disk of {target.parent} has "
             f"{spell_bytes(free)} left",

@@ -29,8 +29,8 @@ from simmerge_hub.units import spell_bytes
 from simmerge_hub.weights.shapes import OUTPUT_CODES, common_dtype
 from simmerge_hub.weights.writing import spare
 
-DISK_RESERVE = 2**28
-"""Bytes that stay free beside a merge."""
+TRIAL_RESERVE = 2**28
+"""Bytes of the disk of temporary files, which is others' too, that stay free beside a merge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ class Workshop:
         """OutputError unless there is room for one merge."""
         place = tempfile.gettempdir()
         free = shutil.disk_usage(place).free
-        if free < self.size + DISK_RESERVE:
+        if free < self.size + TRIAL_RESERVE:
             raise OutputError(
                 f"a merge that is tried takes {spell_bytes(self.size)} in {place}, and "
                 f"{spell_bytes(free)} are left there",

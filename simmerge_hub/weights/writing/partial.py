@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simmerge_hub.errors import CheckpointError, OperatorError, OutputError, RecipeError
-from simmerge_hub.hub.assets import MORE_ROOM, writing
+from simmerge_hub.hub.assets import DISK_RESERVE, MORE_ROOM, writing
 from simmerge_hub.units import spell_bytes
-from simmerge_hub.weights.writing.spare import DISK_RESERVE, JOURNAL, journal_path, take
+from simmerge_hub.weights.writing.spare import JOURNAL, journal_path, take
 from simmerge_hub.weights.writing.token import remove_tokens
 
 NOTES = "notes"

@@ -12,8 +12,6 @@ from uuid import uuid4
 from simmerge_hub.hub.assets import assets_folder
 
 JOURNAL = ".journal"
-DISK_RESERVE = 64 * 2**20
-"""Bytes of disk that must stay free beside the output."""
 UNUSABLE = (OSError, ValueError)
 """What a cache raises that cannot be written, or has a file where a folder should be: it only saves
 time, so that is no error."""

@@ -286,7 +286,7 @@ class TestRefusals:
         self, tmp_path: Path, assets: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = pickled(tmp_path / "model", nano.weights())
-        monkeypatch.setattr(convert, "SPARE_DISK", 10**18)
+        monkeypatch.setattr(convert, "DISK_RESERVE", 10**18)
         with pytest.raises(OutputError) as caught:
             resolve(str(folder))
         assert str(caught.value).startswith(f"{folder}/pytorch_model.bin needs ")

@@ -160,7 +160,7 @@ def test_no_room_is_said_before_anything_is_made(
     monkeypatch: pytest.MonkeyPatch, pair: Callable[..., Plan]
 ) -> None:
     monkeypatch.setattr(Workshop, "find", lambda *_: None)
-    monkeypatch.setattr(trial, "DISK_RESERVE", 2**60)
+    monkeypatch.setattr(trial, "TRIAL_RESERVE", 2**60)
     with pytest.raises(OutputError, match="a merge that is tried takes"):
         pair()
 
