@@ -12,11 +12,10 @@ from statistics import fmean
 
 from simmerge_hub.planning.ask.objective import Objective
 from simmerge_hub.planning.tree import Tree, leaf
+from simmerge_hub.selector.models.conformal import WITHIN
 from simmerge_hub.selector.tables.outcomes import HIGHEST, SMALLEST_GAP
 from simmerge_hub.units import Spread
 
-WITHIN = 1.645
-"""Standard deviations of a normal error that the predictor's 90 % intervals reach."""
 CAUTION = 1.0
 """Standard deviations below the mean at which merges of a search are judged: the best of many
 guesses is too good to be true."""

@@ -18,6 +18,8 @@ from simmerge_hub.selector.tables.rows import Floats
 
 WIDEST = HIGHEST - LOWEST
 """A half-width that covers every possible outcome: used where residuals are too few to say less."""
+WITHIN = 1.645
+"""Standard deviations of a normal error that an interval of 90 % reaches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

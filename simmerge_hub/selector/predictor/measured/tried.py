@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from simmerge_hub.selector.models.conformal import WITHIN
 from simmerge_hub.selector.tables.outcomes import HIGHEST, LOWEST
 from simmerge_hub.signatures.merged.kept import Kept
 
 TRIED = Path(__file__).parent / "tried.json"
-DEVIATIONS = 1.645
-"""Standard deviations that 90 % of a normal error lie within."""
 REGAINED = (-0.5, 1.2)
 """The range a log-likelihood between base and expert is cut off to: beyond, it says no more."""
 
@@ -75,7 +74,7 @@ class TriedModel:
         p of n has a variance of p(1 − p)/n, with p drawn in (Agresti and Coull 1998)."""
         share = (kept.count * kept.weighted + 1) / (kept.count + 2)
         more = max(0.0, share * (1 - share) * (1 / kept.count - 1 / self.answers))
-        return float((line.radius**2 + DEVIATIONS**2 * more) ** 0.5)
+        return float((line.radius**2 + WITHIN**2 * more) ** 0.5)
 
 
 def read_inputs(kept: Kept) -> tuple[float, ...]:
