@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import resolve
 from simmerge_hub.operators import Arm, Place, as_rows, find, merge_tensors
+from simmerge_hub.recipe.calibration import ANSWER_TOKENS
 from simmerge_hub.signatures.probing.answers import Sequences, continue_greedily
 from simmerge_hub.signatures.probing.feeding import FedLayer, feed_whole
 from simmerge_hub.weights import adapters, stream
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Weights = Mapping[str, "Tensor"]
 """A tied weight is there once."""
-ANSWER_TOKENS = 16
-"""Tokens of a specialist's own answer that it is fed after each probe, as recipes have it."""
 
 
 def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
