@@ -15,8 +15,8 @@ from typing import Any
 from simmerge_hub.errors import RequestError
 from simmerge_hub.selector.tables.lines import add_line, read_journal, start_lines
 from simmerge_hub.selector.tables.outcomes import Outcome
+from simmerge_hub.zoo.measuring.design import Pair
 
-Pair = tuple[str, str]
 Digest = Callable[[Pair], str | None]
 """A pair -> what its rows follow from; None if one of the models is no longer there."""
 
