@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
+from simmerge_hub.zoo.real.numbers import NAMES
 from simmerge_hub.zoo.real.snippets import WORDS
 from simmerge_hub.zoo.tasks import Draw, Example
 
-NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Joy", "Kim", "Lea")
 CITIES = ("Rome", "Oslo", "Lima", "Cairo", "Paris", "Delhi", "Tokyo", "Berlin", "Madrid", "Dublin")
 Record = dict[str, str | int]
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
+from simmerge_hub.zoo.real.numbers import NAMES
 from simmerge_hub.zoo.tasks import Draw, Example
 
-NAMES = (
-    "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo", "Joy", "Kim", "Lea", "Max",
-    "Nora", "Otto", "Pia",
-)  # fmt: skip
+PEOPLE = (*NAMES, "Max", "Nora", "Otto", "Pia")
 CITIES = (
     "Rome", "Oslo", "Lima", "Cairo", "Paris", "Delhi", "Tokyo", "Berlin", "Madrid", "Sydney",
     "Dublin", "Athens",
@@ -48,7 +46,7 @@ def _age(who: str, random: Random) -> _Fact:
 
 def _facts(random: Random) -> list[_Fact]:
     """Three facts about three people, of at least two kinds."""
-    people = random.sample(NAMES, 3)
+    people = random.sample(PEOPLE, 3)
     makers = random.sample((_home, _job, _age, _home, _job), 3)
     return [make(who, random) for who, make in zip(people, makers, strict=True)]
 
@@ -70,7 +68,7 @@ def _maybe(random: Random) -> Example:
     wanted = random.choice(facts)
     if random.random() < 0.5:
         return Example(prompt=_write_prompt(facts, wanted.question), answer=f" {wanted.value}")
-    who = random.choice([*(fact.sentence.split()[0] for fact in facts), *random.sample(NAMES, 3)])
+    who = random.choice([*(fact.sentence.split()[0] for fact in facts), *random.sample(PEOPLE, 3)])
     other = random.choice((_home, _job, _age))(who, random)
     facts = [fact for fact in facts if fact.question != other.question]
     return Example(prompt=_write_prompt(facts, other.question), answer=f" {NOT_STATED}")
@@ -78,7 +76,7 @@ def _maybe(random: Random) -> Example:
 
 def _who(answer: Callable[[str, _Fact], str], random: Random) -> Example:
     """Which of three people a fact is about."""
-    people = random.sample(NAMES, 3)
+    people = random.sample(PEOPLE, 3)
     make = random.choice((_home, _job))
     facts: list[_Fact] = []
     for who in people:
