@@ -22,6 +22,7 @@ from simmerge_hub.hub.files.formats import quantization, refuse_quantised, sort_
 from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.hub.files.headers import (
     LENGTH_BYTES,
+    Headers,
     TensorHeader,
     header_length,
     parse_header,
@@ -90,9 +91,9 @@ class Checkpoint:
     kind: Kind
     config: Mapping[str, Any] = field(repr=False)
     files: Mapping[str, FileEntry] = field(repr=False)
-    tensors: Mapping[str, TensorHeader] = field(repr=False)
+    tensors: Headers = field(repr=False)
     card: Mapping[str, Any] = field(repr=False)
-    buffers: Mapping[str, TensorHeader] = field(default_factory=dict, repr=False)
+    buffers: Headers = field(default_factory=dict, repr=False)
     pickles: tuple[str, ...] = ()
     converted: Location | None = None
     naming: str = ""
@@ -216,7 +217,7 @@ def _front_matter(readme: str) -> dict[str, Any]:
 
 
 def _join_shards(
-    location: Location, shards: Mapping[str, Mapping[str, TensorHeader]], index: Mapping[str, str]
+    location: Location, shards: Mapping[str, Headers], index: Mapping[str, str]
 ) -> dict[str, TensorHeader]:
     """The tensors of all shards, which must be at least those the index names."""
     tensors: dict[str, TensorHeader] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub import operators
 from simmerge_hub.errors import AlignmentError, RecipeError
-from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.hub.files.headers import Headers
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.carried import Carried, choose_files
 from simmerge_hub.merger.compute import check_operator
@@ -39,7 +39,7 @@ class Layout:
     recipe: Recipe
     checkpoints: Mapping[str, Checkpoint]
     alignment: Alignment
-    buffers: Mapping[str, TensorHeader]
+    buffers: Headers
     vocabulary: Vocabulary | None
     chosen: str = ""
     said: tuple[str, ...] = ()
@@ -238,7 +238,7 @@ def lay_out(recipe: Recipe, checkpoints: Mapping[str, Checkpoint], *, pins: bool
     return layout
 
 
-def _choose_buffers(reference: Checkpoint, *, sliced: bool) -> Mapping[str, TensorHeader]:
+def _choose_buffers(reference: Checkpoint, *, sliced: bool) -> Headers:
     """The buffers that are copied; slices would move those of layers, and move none.
 
     Raises:

@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from simmerge_hub.errors import CheckpointError
-from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.hub.files.headers import Headers, TensorHeader
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Stored dtypes of weights."""
@@ -42,8 +42,6 @@ PACKED = {
     "torchao": re.compile(r"(.*[._:])?qdata"),
 }
 """Method -> names that only its tensors have."""
-
-Headers = Mapping[str, TensorHeader]
 
 
 def quantization(config: Mapping[str, Any]) -> Mapping[str, Any]:

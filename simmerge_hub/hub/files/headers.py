@@ -52,6 +52,10 @@ class TensorHeader:
         return prod(self.shape)
 
 
+Headers = Mapping[str, TensorHeader]
+"""Tensor name -> its header."""
+
+
 def header_length(first: bytes, size: int, file: str) -> int:
     """The length of the JSON header in bytes, from the first 8 bytes of a file of `size` bytes."""
     if len(first) < LENGTH_BYTES or size < LENGTH_BYTES:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simmerge_hub.hub.files.headers import TensorHeader
-from simmerge_hub.weights.loaded.names import Headers, Part, find_parts
+from simmerge_hub.hub.files.headers import Headers, TensorHeader
+from simmerge_hub.weights.loaded.names import Part, find_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,7 +25,7 @@ ROWS_OF_ONE, ROWS_OF_SEVERAL = ([("Chunk", 0)], [("Split", 0)]), [("Concatenate"
 
 def split_where_apart(
     models: Sequence[tuple[PreTrainedModel, Headers]],
-) -> list[Mapping[str, TensorHeader]]:
+) -> list[Headers]:
     """The tensors of models, apart in all where they are so in any.
 
     Args:

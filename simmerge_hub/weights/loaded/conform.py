@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.hub.files.headers import Headers, TensorHeader
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.adapters import unwrap
@@ -137,7 +137,7 @@ def _drop_spare(
 
 
 def _drop_copies(
-    first: Checkpoint, parts: Mapping[str, Part], others: Sequence[Mapping[str, TensorHeader]]
+    first: Checkpoint, parts: Mapping[str, Part], others: Sequence[Headers]
 ) -> Checkpoint:
     """The reference without copies of a tied tensor that others store once.
 
@@ -220,9 +220,7 @@ def _set_spare_aside(
     return replace(first, tensors=left, buffers={**first.buffers, **spare}) if spare else first
 
 
-def _name_notes(
-    model: Checkpoint, renamed: Mapping[str, TensorHeader], first: Checkpoint
-) -> list[str]:
+def _name_notes(model: Checkpoint, renamed: Headers, first: Checkpoint) -> list[str]:
     by_header = {header: name for name, header in model.tensors.items()}
     pairs = [(by_header.get(h, ""), n) for n, h in renamed.items()]
     changed = [(old, new) for old, new in pairs if old and old != new]
@@ -235,7 +233,7 @@ def _name_notes(
     ]
 
 
-def _with_tensors(model: Checkpoint, tensors: Mapping[str, TensorHeader]) -> Checkpoint:
+def _with_tensors(model: Checkpoint, tensors: Headers) -> Checkpoint:
     """The model under these names; its signature is another one than under its own."""
     if tensors.keys() == model.tensors.keys():
         return model

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from simmerge_hub.hub.files.headers import TensorHeader
+from simmerge_hub.hub.files.headers import Headers, TensorHeader
 from simmerge_hub.weights.loaded.model import tie_groups
 from simmerge_hub.weights.loaded.origins import find_origins
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Headers = Mapping[str, TensorHeader]
 RECOMPUTED = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|position_ids|masked_bias)")
 """Names of what follows from the config."""
 FIXED = re.compile(r"(.*\.)?((attn|attention)\.bias|token_type_ids)")
