@@ -3,7 +3,7 @@
 A tensor is seen as rows × columns: scalars and vectors are one row, inner dimensions are joined.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 from simmerge_hub.errors import AlignmentError
@@ -17,6 +17,8 @@ LARGEST_BUFFER = 256_000_000
 
 Source = tuple[Checkpoint, Checkpoint | None]
 """A full model and None, or an adapter and its base."""
+Shapes = Mapping[str, tuple[int, ...]]
+"""Tensor name -> shape."""
 
 
 def shapes(checkpoint: Checkpoint, base: Checkpoint | None = None) -> dict[str, tuple[int, ...]]:

@@ -19,6 +19,7 @@ from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing import store
 from simmerge_hub.signatures.signing.sample import SAMPLE_ENTRIES
 from simmerge_hub.signatures.signing.store import Stored, pack
+from simmerge_hub.weights.shapes import Shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +81,7 @@ class Signature:
     digest: str
     kind: Literal["full", "adapter", "merge"]
     settings: Settings
-    shapes: Mapping[str, tuple[int, ...]] = field(repr=False)
+    shapes: Shapes = field(repr=False)
     sampled: Mapping[str, Tensor] = field(repr=False)
     sketches: Mapping[str, Sketch] = field(default_factory=dict, repr=False)
     responses: Mapping[str, Response] = field(default_factory=dict, repr=False)

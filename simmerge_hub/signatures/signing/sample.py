@@ -8,11 +8,11 @@ over the tensor: whole rows because operators work on them, runs because a run i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import Checkpoint
-from simmerge_hub.weights.shapes import matrix_shape, shapes
+from simmerge_hub.weights.shapes import Shapes, matrix_shape, shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,6 @@ BIG_PART = 200
 RUNS_PER_TENSOR = 4
 """A tensor's rows are sampled in this many runs, one in each quarter of the tensor."""
 
-Shapes = Mapping[str, tuple[int, ...]]
 Ranges = dict[str, tuple[tuple[int, int], ...]]
 
 

@@ -7,8 +7,7 @@ from simmerge_hub.hub.resolve import Checkpoint, Piece
 from simmerge_hub.weights.adapters.factors import Lora, M, separate, target_of
 from simmerge_hub.weights.adapters.kinds import base_names, check_kind, unfoldable_error
 from simmerge_hub.weights.layers import layer_of
-
-Shapes = Mapping[str, tuple[int, ...]]
+from simmerge_hub.weights.shapes import Shapes
 
 
 def check(checkpoint: Checkpoint, shapes: Shapes) -> None:

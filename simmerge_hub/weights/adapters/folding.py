@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.resolve import Checkpoint, Piece, TargetParameter
 from simmerge_hub.weights.adapters.factors import Lora, target_of
-from simmerge_hub.weights.adapters.fit import Shapes, fit
+from simmerge_hub.weights.adapters.fit import fit
+from simmerge_hub.weights.shapes import Shapes
 
 if TYPE_CHECKING:
     from torch import Tensor

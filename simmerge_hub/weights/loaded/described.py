@@ -19,10 +19,10 @@ from simmerge_hub.weights.loaded.made_up import count_notes, find_made_up
 from simmerge_hub.weights.loaded.model import LARGEST_COUNT, build_empty, read_refusal
 from simmerge_hub.weights.loaded.origins import Origin, find_missing, find_origins
 from simmerge_hub.weights.loaded.sight import count_layers, fits_at_sight
+from simmerge_hub.weights.shapes import Shapes
 from simmerge_hub.weights.shapes import shapes as stored_shapes
 from simmerge_hub.weights.tokens.embeddings import vocabulary_tensors
 
-Shapes = Mapping[str, tuple[int, ...]]
 LM_HEAD = re.compile(r"LM$|LMHead")
 """In the names of architectures that have a head for tokens; XLMRobertaModel has none."""
 COUNTED = re.compile("|".join(LAYER_COUNTS))

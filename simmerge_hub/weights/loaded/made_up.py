@@ -12,11 +12,10 @@ from simmerge_hub.weights.layers import layer_of, main_stack
 from simmerge_hub.weights.loaded.model import find_embedding
 from simmerge_hub.weights.loaded.names import is_made_anew, is_spare
 from simmerge_hub.weights.loaded.origins import Origin
+from simmerge_hub.weights.shapes import Shapes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def find_made_up(

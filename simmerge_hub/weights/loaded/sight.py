@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from simmerge_hub.weights.layers import LAYER_COUNTS
+from simmerge_hub.weights.shapes import Shapes
 
 BIAS = re.compile(r"(attention|attn|mlp|qkv|use)_bias|bias")
 """Flags of a config that give layers biases."""
@@ -28,7 +29,7 @@ asked, which takes seconds and knows best."""
 HEAD = "lm_head.weight"
 
 
-def fits_at_sight(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+def fits_at_sight(config: Mapping[str, Any], shapes: Shapes) -> bool:
     """Whether these are the tensors of a decoder without biases, all of them and no others."""
     text = config.get("text_config")
     part = text if isinstance(text, dict) and "hidden_size" in text else config

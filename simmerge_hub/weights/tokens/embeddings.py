@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from simmerge_hub.weights.layers import layer_of
+from simmerge_hub.weights.shapes import Shapes
 
 POSITION = re.compile(r"(.*[._])?pos(ition(s|al)?)?([._].*)?")
 """Names of position embeddings, which may be as tall as a vocabulary by chance."""
@@ -19,7 +20,7 @@ OTHER_SIZE = re.compile(r"vocab_size_.+")
 
 
 def vocabulary_tensors(
-    shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any]
+    shapes: Shapes, config: Mapping[str, Any]
 ) -> tuple[int | None, frozenset[str]]:
     """How many vocabulary rows a model has, and the names of the tensors that have them.
 
@@ -47,7 +48,7 @@ def vocabulary_tensors(
 
 
 def other_tables(
-    shapes: Mapping[str, tuple[int, ...]], config: Mapping[str, Any], known: Collection[str]
+    shapes: Shapes, config: Mapping[str, Any], known: Collection[str]
 ) -> dict[str, int]:
     """Tensors with a row for each of the first tokens, as Gemma 3n's embeddings for all layers.
 
@@ -72,7 +73,7 @@ def other_tables(
     }
 
 
-def _biases(tall: Mapping[str, tuple[int, ...]], matrices: set[str], size: int) -> set[str]:
+def _biases(tall: Shapes, matrices: set[str], size: int) -> set[str]:
     """Biases with one entry a token; where a model is as wide, only those beside a matrix."""
     modules = {name.rpartition(".")[0] for name in matrices}
     as_wide = any(tall[name][1] == size for name in matrices)

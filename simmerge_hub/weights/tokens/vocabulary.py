@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from simmerge_hub.errors import AlignmentError, RecipeError
 from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
-from simmerge_hub.weights.shapes import shapes
+from simmerge_hub.weights.shapes import Shapes, shapes
 from simmerge_hub.weights.tokens.embeddings import (
     is_row,
     other_tables,
@@ -158,7 +158,7 @@ class _Model:
     name: str
     kind: str
     tokenizer: Checkpoint
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: Shapes
     rows: int | None
     tensors: frozenset[str]
 
