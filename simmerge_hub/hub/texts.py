@@ -129,7 +129,7 @@ def _configured_splits(location: Location, files: Sequence[str]) -> Mapping[str,
     """Split -> globs, where the card's first configuration says so."""
     if "README.md" not in files:
         return {}
-    card = front_matter(_read_beginning(location, "README.md").decode("utf-8", "replace"))
+    card = front_matter(_read_card(location).decode("utf-8", "replace"))
     configs = card.get("configs")
     first = configs[0] if isinstance(configs, list) and configs else None
     stated = first.get("data_files") if isinstance(first, dict) else None
@@ -142,9 +142,10 @@ def _configured_splits(location: Location, files: Sequence[str]) -> Mapping[str,
     return globs
 
 
-def _read_beginning(location: Location, file: str) -> bytes:
+def _read_card(location: Location) -> bytes:
+    """The beginning of the card, where its front matter is."""
     text = b""
-    for data in stream_file(location, file, whole=LARGEST_CARD):
+    for data in stream_file(location, "README.md", whole=LARGEST_CARD):
         text += data
         if len(text) >= LARGEST_CARD:
             break

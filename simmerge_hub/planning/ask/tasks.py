@@ -151,9 +151,10 @@ def tasks_on_card(model: Checkpoint) -> tuple[str, ...]:
 
 
 def _from_scores(
-    stated: Mapping[str, Evaluation], rivals: int = 0
+    stated: Mapping[str, Evaluation], rivals: int
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Task -> expert, and task -> why it has none. Among so many rivals the last place counts."""
+    """Task -> expert, and task -> why it has none. Among so many rivals (0: the models are not
+    rivals) the last place counts."""
     chosen: dict[str, str] = {}
     dropped: dict[str, str] = {}
     for name, task in stated.items():
