@@ -28,7 +28,7 @@ from simmerge_hub.weights.loaded.described import refuse_misfits
 from simmerge_hub.weights.loaded.model import TIED
 from simmerge_hub.weights.loaded.origins import find_origins
 from simmerge_hub.weights.numbers import WHOLE_DTYPES
-from simmerge_hub.weights.shapes import shapes
+from simmerge_hub.weights.shapes import full_model, shapes
 from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
 
 if TYPE_CHECKING:
@@ -66,14 +66,10 @@ def open_model(
 
     Raises:
         SignatureError: transformers or PEFT cannot load it.
+        AlignmentError: an adapter without its base.
         CheckpointError, AlignmentError: by layers, an adapter that cannot be folded in.
     """
-    whole = checkpoint if checkpoint.kind == "full" else base
-    if whole is None:
-        raise SignatureError(
-            f"{checkpoint.name} is an adapter, and its base is not known",
-            hint="name the model it was trained on with --base",
-        )
+    whole = full_model(checkpoint, base)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if offload is None:
         offload = model_bytes(checkpoint, base, dtype) > MEMORY_SHARE * free_memory(place)

@@ -239,7 +239,7 @@ def changed(tiny, tmp_path: Path, change: dict) -> Checkpoint:
 def test_an_adapter_needs_its_base(tiny, tmp_path, offload):
     base = tiny.save(tiny.model_of("llama"), tmp_path / "base")
     lora = adapter(base, tmp_path / "lora", target_modules=["q_proj"])
-    with pytest.raises(SignatureError, match="lora is an adapter, and its base is not known"):
+    with pytest.raises(AlignmentError, match="lora is an adapter, and its base is not known"):
         enter(lora, offload=offload)
 
 
