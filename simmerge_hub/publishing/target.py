@@ -109,7 +109,7 @@ def _keep_private(target: Target, recipe: Recipe) -> None:
 
     Of those that are gated everybody knows, and may ask.
     """
-    from simmerge_hub.hub.upload.publish import not_private_error, translate_push_errors
+    from simmerge_hub.hub.upload.refusals import not_private_error, translate_push_errors
 
     if target.public and not target.private:
         return

@@ -258,7 +258,7 @@ def _published_card(target: Target, checksums: bytes) -> str:
     Raises:
         HubError: whether they are cannot be learned: a push would lose what the card says.
     """
-    from simmerge_hub.hub.upload.publish import translate_push_errors  # a tenth of a second
+    from simmerge_hub.hub.upload.refusals import translate_push_errors  # a tenth of a second
 
     try:
         with translate_push_errors(target.repo_id):

@@ -22,12 +22,8 @@ from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.hashes import hash_contents
 from simmerge_hub.hub.files.location import Location
-from simmerge_hub.hub.upload.publish import (
-    Commit,
-    RepoType,
-    hide_small_progress,
-    translate_push_errors,
-)
+from simmerge_hub.hub.upload.publish import Commit, RepoType, hide_small_progress, outcome_of
+from simmerge_hub.hub.upload.refusals import translate_push_errors
 from simmerge_hub.version import __version__
 
 Audience = Literal["public", "gated", "private"]
@@ -147,8 +143,8 @@ def _commit(
         parent_commit=base,
         create_pr=create_pr,
     )
-    outcome = "pull request" if done.pr_url else "unchanged" if done.oid == base else "commit"
-    return Commit(repo=repo, oid=done.oid, url=done.pr_url or str(done.repo_url), outcome=outcome)
+    url = done.pr_url or str(done.repo_url)
+    return Commit(repo=repo, oid=done.oid, url=url, outcome=outcome_of(done, base))
 
 
 def _find_proposal(

@@ -7,7 +7,7 @@ from huggingface_hub import constants
 from simmerge_hub.errors import RepoNotFound
 from simmerge_hub.hub.client import api, endpoint
 from simmerge_hub.hub.listing import NAMESPACE, SLUG, translate_listing_errors
-from simmerge_hub.hub.upload.publish import translate_push_errors
+from simmerge_hub.hub.upload.refusals import translate_push_errors
 
 LONGEST_TITLE = 60
 """Characters; the Hub takes no more."""

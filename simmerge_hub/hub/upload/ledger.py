@@ -28,11 +28,8 @@ from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import Location
 from simmerge_hub.hub.files.ranges import CONNECTIONS
 from simmerge_hub.hub.reference import ModelRef, local_folder, resolve_files
-from simmerge_hub.hub.upload.publish import (
-    hide_small_progress,
-    offline_error,
-    translate_push_errors,
-)
+from simmerge_hub.hub.upload.publish import hide_small_progress
+from simmerge_hub.hub.upload.refusals import offline_error, translate_push_errors
 from simmerge_hub.names import list_first
 
 SEGMENT_FILE = re.compile(r"events/(\d{8})\.jsonl")

@@ -20,8 +20,8 @@ from simmerge_hub.hub.upload.publish import (
     hide_small_progress,
     hide_warnings,
     open_repository,
-    translate_push_errors,
 )
+from simmerge_hub.hub.upload.refusals import translate_push_errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

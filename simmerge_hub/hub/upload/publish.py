@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, RepoUrl
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, RepoUrl
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import (
     are_progress_bars_disabled,
     disable_progress_bars,
@@ -17,27 +17,21 @@ from huggingface_hub.utils import (
     validate_repo_id,
 )
 
-from simmerge_hub.errors import (
-    HubError,
-    OfflineWithoutCache,
-    OutputError,
-    PushFailed,
-    RepoNotFound,
-    RequestError,
-)
-from simmerge_hub.hub.client import api, first_line, offline, translate_answers, translate_errors
+from simmerge_hub.errors import OutputError, PushFailed, RepoNotFound, RequestError
+from simmerge_hub.hub.client import api, offline, translate_answers
 from simmerge_hub.hub.files.cached import LARGE_TRANSFER
 from simmerge_hub.hub.files.checksums import CHECKSUMS_FILE, PICTURES, visible_files
 from simmerge_hub.hub.reference import ADDRESS
+from simmerge_hub.hub.upload.refusals import (
+    not_private_error,
+    offline_error,
+    translate_push_errors,
+)
 from simmerge_hub.names import list_first
 
 RepoType = Literal["model", "dataset", "space"]
 Outcome = Literal["commit", "pull request", "unchanged"]
 SENT_AHEAD = (".safetensors",)
-BAD_CARD = "Invalid metadata in README.md"
-"""How huggingface_hub's ValueError begins when the Hub does not accept a card."""
-EXPLAINED_BY_CLIENT = {401, 404}
-"""Refusals that `translate_errors` already explains: no such token, no such repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,14 +165,6 @@ def open_repository(repo_id: str, repo_type: RepoType, private: bool) -> RepoUrl
     return repo
 
 
-def not_private_error(repo_id: str) -> PushFailed:
-    """The error for a repository that should be private, and is there and is not."""
-    return PushFailed(
-        f"{repo_id} exists already, and is public; nothing was pushed",
-        hint="push to a new repository, or make that one private first",
-    )
-
-
 def _commit(
     contents: Mapping[str, Path | bytes],
     repo: RepoUrl,
@@ -222,40 +208,16 @@ def commit_files(
         parent_commit=parent,
         create_pr=create_pr,
     )
-    outcome = "pull request" if done.pr_url else "unchanged" if done.oid == parent else "commit"
+    outcome = outcome_of(done, parent)
     place = f"{repo}/tree/{revision}" if revision else str(repo)
     return Commit(repo=repo.repo_id, oid=done.oid, url=done.pr_url or place, outcome=outcome)
 
 
-@contextmanager
-def translate_push_errors(repo_id: str) -> Iterator[None]:
-    """`translate_errors`, with what the Hub refuses to let us do as PushFailed."""
-    try:
-        with translate_errors(repo_id):
-            yield
-    except OfflineWithoutCache as error:
-        raise offline_error(repo_id) from error
-    except HubError as error:
-        refusal = _refusal(repo_id, error.__cause__)
-        if refusal is None:
-            raise
-        raise refusal from error
-    except ValueError as error:
-        if not str(error).startswith(BAD_CARD):
-            raise
-        seen = " ".join(str(error).removeprefix(BAD_CARD).strip(" .:-\n").split())
-        raise PushFailed(
-            f"the Hub refuses the front matter of README.md ({seen}); no commit was made",
-            hint="correct the lines between the first two `---` of README.md, then push again",
-        ) from error
-
-
-def offline_error(repo_id: str) -> PushFailed:
-    """The error for a push in offline mode, of which the cache holds nothing to say."""
-    return PushFailed(
-        f"offline mode is on, and {repo_id} is on the Hub; nothing was pushed",
-        hint="unset HF_HUB_OFFLINE, then push again",
-    )
+def outcome_of(done: CommitInfo, parent: str) -> Outcome:
+    """What became of a commit on top of `parent`."""
+    if done.pr_url:
+        return "pull request"
+    return "unchanged" if done.oid == parent else "commit"
 
 
 @contextmanager
@@ -296,26 +258,3 @@ def _stale_pictures(present: Container[str], adds: Sequence[CommitOperationAdd])
     with added["README.md"].as_file() as file:
         card = file.read().decode("utf-8", "replace")
     return [n for n in PICTURES if n in present and n not in added and f"]({n})" not in card]
-
-
-def _refusal(repo_id: str, cause: BaseException | None) -> PushFailed | None:
-    if not isinstance(cause, HfHubHTTPError):
-        return None
-    status = cause.response.status_code
-    if status == 412:
-        return PushFailed(
-            f"somebody else committed to {repo_id} meanwhile; no commit was made",
-            hint="look at their commit, then push again",
-        )
-    if status == 403:
-        return PushFailed(
-            f"the token may not write to {repo_id}; no commit was made",
-            hint="use a token with write access (hf auth login), or, where the command has --pr, "
-            "open a pull request",
-        )
-    if 400 <= status < 500 and status not in EXPLAINED_BY_CLIENT:
-        return PushFailed(
-            f"the Hub refused the push to {repo_id}: {first_line(cause)}; no commit was made",
-            hint="correct what it names, then push again",
-        )
-    return None
