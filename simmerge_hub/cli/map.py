@@ -44,9 +44,10 @@ def run(
 ) -> None:
     """`simmerge-hub map`; `settings` are those of `map_models`."""
     from simmerge_hub.publishing import picture
+    from simmerge_hub.publishing.figures import files
 
     if output:
-        picture.check(output)
+        files.check(output)
     with show.status("mapping") as say, show.asking(yes=yes):
         from simmerge_hub.signatures.map.similarities import map_models
 

@@ -6,17 +6,14 @@ time, whatever the reader's matplotlibrc says, with the same versions of matplot
 
 from __future__ import annotations
 
-import importlib.util
-import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simmerge_hub.errors import MissingExtra, OutputError
-from simmerge_hub.hub.assets import refuse_unwritable, replace_file
+from simmerge_hub.hub.assets import replace_file
+from simmerge_hub.publishing.figures.files import check, content, our_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,20 +22,6 @@ if TYPE_CHECKING:
     from simmerge_hub.signatures.map.linkage import Dendrogram
     from simmerge_hub.signatures.map.similarities import ModelMap
 
-FIGURE_FORMATS: dict[str, dict[str, None]] = {
-    ".png": {"Software": None},
-    ".svg": {"Date": None},
-    ".pdf": {"CreationDate": None},
-}
-"""What a figure can be written as, and what to leave out of the file for equal bytes."""
-FIGURE_STYLE: dict[str, Any] = {
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "savefig.dpi": 150,
-    "savefig.pad_inches": 0.15,
-    "svg.hashsalt": "simmerge-hub",
-    "text.parse_math": False,  # a model may be called a$b$c
-}
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 """Okabe & Ito's, which colour-blind people tell apart; grey for their yellow, too pale on white."""
 MARKERS = "os^DvPX*"
@@ -74,31 +57,6 @@ MEASURE_LOOKS = {
 """Bright always means alike."""
 
 
-def check(output: str | Path) -> None:
-    """Whether `draw` can write this file: asked before the work that the figure is to show.
-
-    Raises:
-        OutputError: no such folder, one that may not be written, or a kind of file that is not.
-        MissingExtra: matplotlib is not installed.
-    """
-    path = Path(output)
-    if path.suffix.lower() not in FIGURE_FORMATS:
-        raise OutputError(
-            f"{path.name} is no name for a figure", hint=f"end it in {', '.join(FIGURE_FORMATS)}"
-        )
-    if not path.parent.is_dir():
-        raise OutputError(
-            f"there is no folder {path.parent} to write the figure in",
-            hint=f"make it first: mkdir -p {path.parent}",
-        )
-    refuse_unwritable(path)
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtra(
-            "figures are drawn with matplotlib, which is not installed",
-            hint="pip install 'simmerge-hub[map]'",
-        )
-
-
 def draw(model_map: ModelMap, output: str | Path) -> None:
     """Write the map as a figure.
 
@@ -107,7 +65,7 @@ def draw(model_map: ModelMap, output: str | Path) -> None:
         output: a .png, .svg or .pdf; replaced if it is there.
 
     Raises:
-        OutputError, MissingExtra: see `check`.
+        OutputError, MissingExtra: see `figures.files.check`.
     """
     path = Path(output)
     check(path)
@@ -116,14 +74,8 @@ def draw(model_map: ModelMap, output: str | Path) -> None:
 
 def render(model_map: ModelMap, kind: str) -> bytes:
     """The figure as a file's content; `kind` is .png, .svg or .pdf."""
-    from matplotlib import style
-
-    written = io.BytesIO()
-    with style.context(["default", FIGURE_STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure = _draw_map(model_map)
-        figure.savefig(written, format=kind[1:], metadata=FIGURE_FORMATS[kind], bbox_inches="tight")
-    return written.getvalue()
+    with our_style():
+        return content(_draw_map(model_map), kind, bbox_inches="tight")
 
 
 def _draw_map(model_map: ModelMap) -> Figure:

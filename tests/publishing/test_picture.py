@@ -14,6 +14,7 @@ import torch
 
 from simmerge_hub.errors import MissingExtra, OutputError
 from simmerge_hub.publishing import picture
+from simmerge_hub.publishing.figures import files
 from simmerge_hub.signatures.map.similarities import ModelMap, compare_models
 from simmerge_hub.signatures.signing.signature import Settings, Signature
 
@@ -144,7 +145,7 @@ def test_wrong_outputs(tmp_path: Path) -> None:
 def test_matplotlib_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="matplotlib, which is not installed") as stop:
-        picture.check(tmp_path / "map.png")
+        files.check(tmp_path / "map.png")
     assert stop.value.hint == "pip install 'simmerge-hub[map]'"
     code = (
         "import sys, simmerge_hub.publishing.picture; "

@@ -172,7 +172,7 @@ def _draw(plan: "Plan", picture: str) -> None:
 
 def _check_picture(picture: str, *, many: bool) -> None:
     """Before any work: whether there will be a tree, and whether it can be drawn there."""
-    from simmerge_hub.publishing.picture import check
+    from simmerge_hub.publishing.figures.files import check
 
     if not many:
         raise OutputError(

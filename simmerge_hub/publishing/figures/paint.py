@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simmerge_hub.hub.assets import replace_file
+from simmerge_hub.publishing.figures.files import check, content, our_style
 from simmerge_hub.publishing.figures.shapes import Box, Dot, Line, Text, corners_of, to_svg
-from simmerge_hub.publishing.picture import FIGURE_FORMATS, FIGURE_STYLE, check
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from simmerge_hub.publishing.figures.shapes import Figure, Shape
+    from simmerge_hub.publishing.figures.files import check, content, our_style
+from simmerge_hub.publishing.figures.shapes import Figure, Shape
 
 PIXELS = 100.0
 """Pixels of a figure to an inch on paper."""
@@ -29,7 +28,7 @@ def write(figure: Figure, output: str | Path) -> None:
         output: a .png, .svg or .pdf; replaced if it is there.
 
     Raises:
-        OutputError, MissingExtra: see `picture.check`.
+        OutputError, MissingExtra: see `files.check`.
     """
     path = Path(output)
     check(path)
@@ -39,12 +38,9 @@ def write(figure: Figure, output: str | Path) -> None:
 
 def paint(figure: Figure, kind: str) -> bytes:
     """The figure as a file's content; `kind` is .png or .pdf."""
-    from matplotlib import style
     from matplotlib.figure import Figure as Canvas
 
-    written = io.BytesIO()
-    with style.context(["default", FIGURE_STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+    with our_style():
         width, height = figure.size
         canvas = Canvas(figsize=(width / PIXELS, height / PIXELS))
         axes = canvas.add_axes((0, 0, 1, 1))
@@ -53,8 +49,7 @@ def paint(figure: Figure, kind: str) -> bytes:
         axes.set_ylim(height, 0)
         for order, shape in enumerate(figure.shapes):
             _add(axes, shape, order)
-        canvas.savefig(written, format=kind[1:], metadata=FIGURE_FORMATS[kind])
-    return written.getvalue()
+        return content(canvas, kind)
 
 
 def _add(axes: Axes, shape: Shape, order: int) -> None:
