@@ -26,7 +26,7 @@ from simmerge_hub.signatures.probing.feeding import Fed
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.weights.alignment.buffers import VARIANCE
 from simmerge_hub.weights.stream import Rows, open_tensors, read_buffer
-from simmerge_hub.weights.tokens.vocabulary import rearrange
+from simmerge_hub.weights.tokens.origins import rearrange
 from simmerge_hub.weights.writing.shards import Write
 
 

@@ -19,7 +19,7 @@ stay ordinary (with their merges), and a token that the chosen tokenizer has kee
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simmerge_hub.errors import AlignmentError, RecipeError
@@ -27,12 +27,12 @@ from simmerge_hub.hub.digest import file_sha256
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef
 from simmerge_hub.weights.shapes import Shapes, shapes
 from simmerge_hub.weights.tokens.embeddings import (
-    is_row,
     other_tables,
     stated_sizes,
     vocabulary_tensors,
 )
 from simmerge_hub.weights.tokens.extension import extend_tokenizer
+from simmerge_hub.weights.tokens.origins import keep_padding, new_tokens, row_origins
 from simmerge_hub.weights.tokens.tables import refuse_moved_rows, refuse_other_tokens
 from simmerge_hub.weights.tokens.tokenizers import (
     TOKENIZER,
@@ -44,8 +44,6 @@ from simmerge_hub.weights.tokens.tokenizers import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from simmerge_hub.weights.stream import Rows
 
 TOKENS_SHOWN = 3
 """Tokens that a note shows."""
@@ -117,38 +115,6 @@ def match_vocabularies(
         tables = other_tables(model.shapes, whole.config, vocabulary.tensors)
         refuse_moved_rows(model.name, tables, vocabulary.origins[model.name])
     return vocabulary
-
-
-def rearrange(
-    vocabulary: Vocabulary, base: str | None, rows: Mapping[str, Rows]
-) -> dict[str, Rows]:
-    """The same vocabulary tensor of every model, with the output's rows.
-
-    Args:
-        vocabulary: of these models.
-        base: the name of the base, whose rows stand in for missing ones.
-        rows: model name -> its tensor, [V, D], [V] or [1, V]; V may differ.
-
-    Returns:
-        Model name -> the tensor, [size, D], [size] or [1, size]. Rows that follow on each other in
-        a model are fetched in one read.
-    """
-    import torch
-
-    from simmerge_hub.weights.gather import fill_origins, gather_rows
-
-    if all(is_row(tensor.shape) for tensor in rows.values()):
-        vectors = {name: replace(tensor, shape=tensor.shape[1:]) for name, tensor in rows.items()}
-        made = rearrange(vocabulary, base, vectors)
-        return {name: replace(vector, shape=(1, *vector.shape)) for name, vector in made.items()}
-    names = [name for name in vocabulary.origins if name in rows]
-    table = torch.stack([vocabulary.origins[name] for name in names])
-    sources = [rows[name] for name in names]
-    donor = names.index(base) if base in names else None
-    return {
-        name: gather_rows(sources, fill_origins(table, place, donor), release=rows[name].release)
-        for place, name in enumerate(names)
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,13 +211,13 @@ def _match(
 ) -> Vocabulary:
     """The vocabulary of the output: the source's, with what the others add in a union."""
     chosen = next(model for model in models if model.name == source)
-    new = _new_tokens(tokens[source], held) if choice == "union" else {}
+    new = new_tokens(tokens[source], held) if choice == "union" else {}
     ids = {**tokens[source].ids, **new}
     used = [n for token, n in ids.items() if any(token in mine for mine in held.values())]
     size = max(chosen.rows or 0, 1 + max(used, default=-1))
-    origins = {name: _row_origins(ids, mine, size) for name, mine in held.items()}
+    origins = {name: row_origins(ids, mine, size) for name, mine in held.items()}
     origins = {model.name: origins[model.name] for model in models}
-    origins[source] = _keep_padding(origins[source], ids, chosen.rows or 0)
+    origins[source] = keep_padding(origins[source], ids, chosen.rows or 0)
     donors = [tokens[model.name] for model in models if model.name != source]
     return Vocabulary(
         size=size,
@@ -262,39 +228,6 @@ def _match(
         source=source,
         notes=(*notes, *_notes(models, held, origins, source, tokens[source], new)),
     )
-
-
-def _new_tokens(source: Tokens, held: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Tokens that the source lacks -> new ids after its last, in the order of models and ids."""
-    missing: dict[str, None] = {}
-    for mine in held.values():
-        for token in sorted(mine.keys() - source.ids.keys(), key=mine.__getitem__):
-            missing.setdefault(token)
-    first = 1 + max(source.ids.values(), default=-1)
-    return {token: first + place for place, token in enumerate(missing)}
-
-
-def _row_origins(ids: Mapping[str, int], held: Mapping[str, int], size: int) -> Tensor:
-    """A model's row for each token's row of the output; -1 where it has none."""
-    import torch
-
-    pairs = [(number, held[token]) for token, number in ids.items() if token in held]
-    origins = torch.full((size,), -1)
-    if pairs:
-        places, rows = torch.tensor(pairs).T
-        origins[places] = rows
-    return origins
-
-
-def _keep_padding(origins: Tensor, ids: Mapping[str, int], rows: int) -> Tensor:
-    """The source's own origins: its rows that are no token's stay where they are."""
-    import torch
-
-    size = len(origins)
-    free = torch.ones(size, dtype=torch.bool)
-    free[torch.tensor([n for n in ids.values() if n < size], dtype=torch.long)] = False
-    places = torch.arange(size)
-    return torch.where(free & (places < rows), places, origins)
 
 
 def _common_tensors(models: Sequence[_Model]) -> frozenset[str]:

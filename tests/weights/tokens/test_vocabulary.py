@@ -19,7 +19,8 @@ from simmerge_hub.errors import AlignmentError, CheckpointError, RecipeError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights.alignment.align import align
 from simmerge_hub.weights.stream import open_tensors
-from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies, rearrange
+from simmerge_hub.weights.tokens.origins import rearrange
+from simmerge_hub.weights.tokens.vocabulary import Vocabulary, match_vocabularies
 from tests import nano
 
 BASIC = ("<unk>", "a", "b", "c")
