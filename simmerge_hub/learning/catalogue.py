@@ -22,7 +22,7 @@ from simmerge_hub.planning.find.candidates import (
     try_each,
 )
 from simmerge_hub.planning.inputs import Inputs, check_names, notes_of_tokens
-from simmerge_hub.progress import Say
+from simmerge_hub.progress import Note, Say
 from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.features import FeatureTable
 from simmerge_hub.selector.tables.outcomes import Key
@@ -102,7 +102,7 @@ def _checkpoints(recipe: LearnRecipe) -> tuple[list[Checkpoint], list[str]]:
 
 
 def sign_catalogue(
-    inputs: Inputs, *, progress: Say, note: Say | None, spread: SignAll | None = None
+    inputs: Inputs, *, progress: Say, note: Note | None, spread: SignAll | None = None
 ) -> Evidence:
     """One signature per model, on the probes of every task; from caches where they are there."""
     return sign_all(

@@ -8,7 +8,7 @@ from simmerge_hub.hub.reference import home_path
 from simmerge_hub.planning.ask.options import Sources
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.inputs import Inputs
-from simmerge_hub.progress import Say
+from simmerge_hub.progress import Note, Say
 from simmerge_hub.recipe.calibration import FILES, Prompts
 from simmerge_hub.signatures.features.vector import FEATURE_NAMES, Features, features, reads
 from simmerge_hub.signatures.probing.dosing.response import Cross
@@ -91,7 +91,7 @@ def sign_all(
     names: Sequence[str] = FEATURE_NAMES,
     answers: bool = False,
     progress: Say,
-    note: Say | None,
+    note: Note | None,
     spread: SignAll | None = None,
 ) -> Evidence:
     """Sign the models and the base, and run the probes of the tasks if they are wanted.
@@ -142,7 +142,7 @@ def sign_all(
 
 
 def _cross(
-    inputs: Inputs, requests: Mapping[str, Request], signed: Mapping[str, Signed], note: Say | None
+    inputs: Inputs, requests: Mapping[str, Request], signed: Mapping[str, Signed], note: Note | None
 ) -> dict[str, Cross]:
     """Task -> what the mean of the two models makes of its expert's answers, if it is known."""
     answered = {}

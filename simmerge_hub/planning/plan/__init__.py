@@ -22,7 +22,7 @@ from simmerge_hub.planning.tree import recipe_of
 from simmerge_hub.planning.trees.judge import judge_trees
 from simmerge_hub.planning.trying.pair import try_pair
 from simmerge_hub.planning.verdict import Verdict
-from simmerge_hub.progress import Say
+from simmerge_hub.progress import Note, Say
 from simmerge_hub.selector.bandit import sharing
 from simmerge_hub.selector.predictor import origin
 from simmerge_hub.selector.predictor.predictor import Predictor
@@ -44,7 +44,7 @@ def plan(
     search: Search = Search(),
     tries: int = 0,
     progress: Say | None = None,
-    note: Say | None = None,
+    note: Note | None = None,
     pinned: Callable[[Inputs], None] | None = None,
 ) -> Plan:
     """Predict which of two models or more to merge, in which order and with which operators.
@@ -80,7 +80,7 @@ def _make(
     base: str | None,
     ask: Ask,
     say: Say,
-    note: Say | None,
+    note: Note | None,
     pinned: Callable[[Inputs], None] | None,
 ) -> Plan:
     """References -> inputs -> evidence -> verdict -> plan, each in a room of its own."""
@@ -148,7 +148,7 @@ def _judge(
     predictor: Predictor,
     ask: Ask,
     say: Say,
-    note: Say | None,
+    note: Note | None,
 ) -> Verdict:
     if len(inputs.models) != 2:
         return judge_trees(inputs, evidence, predictor, ask, progress=say, note=note)

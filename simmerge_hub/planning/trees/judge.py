@@ -19,7 +19,7 @@ from simmerge_hub.planning.trying.decision import (
 )
 from simmerge_hub.planning.trying.trees import tree_gaps, try_trees
 from simmerge_hub.planning.verdict import STATUSES, Standing, Verdict, leave_out, reasons, worst
-from simmerge_hub.progress import Say
+from simmerge_hub.progress import Note, Say
 from simmerge_hub.recipe.why import Status
 from simmerge_hub.selector.predictor.measured import at_once
 from simmerge_hub.selector.predictor.novelty import Novelty
@@ -40,7 +40,7 @@ def judge_trees(
     ask: Ask,
     *,
     progress: Say,
-    note: Say | None = None,
+    note: Note | None = None,
 ) -> Verdict:
     """The merges of three signed models or more that are worth a forecast, best first.
 

@@ -12,7 +12,7 @@ from simmerge_hub.planning.trying.cost import Clock, state_cost
 from simmerge_hub.planning.trying.trial import Run, Workshop
 from simmerge_hub.planning.verdict import Tried
 from simmerge_hub.planning.words.names import name_tree, shorten
-from simmerge_hub.progress import Say
+from simmerge_hub.progress import Note, Say
 from simmerge_hub.selector.predictor.measured import tried
 from simmerge_hub.signatures.merged.kept import Kept, summarise
 from simmerge_hub.units import Spread
@@ -57,7 +57,7 @@ def is_seen(outcome: Outcome, best: Choice, gaps: Mapping[str, Gap]) -> bool:
 
 
 def run_all(
-    workshop: Workshop, choices: Iterable[Choice], say: Say, note: Say | None, *, asked: int
+    workshop: Workshop, choices: Iterable[Choice], say: Say, note: Note | None, *, asked: int
 ) -> dict[str, Run]:
     """Make and run the merges that were not tried before, one at a time: label -> its run.
 

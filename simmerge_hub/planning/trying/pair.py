@@ -20,7 +20,7 @@ from simmerge_hub.planning.trying.decision import (
 )
 from simmerge_hub.planning.trying.trial import Workshop
 from simmerge_hub.planning.verdict import Verdict, reasons
-from simmerge_hub.progress import Say
+from simmerge_hub.progress import Note, Say
 from simmerge_hub.selector.predictor.predictor import Predictor
 
 
@@ -32,7 +32,7 @@ def try_pair(
     ask: Ask,
     *,
     say: Say,
-    note: Say | None,
+    note: Note | None,
 ) -> Verdict:
     """The verdict with the most promising arms, and the safe one, made and run.
 

@@ -12,7 +12,7 @@ from simmerge_hub.planning.trees.forecast import Forecast
 from simmerge_hub.planning.trying.answers import sort_answers
 from simmerge_hub.planning.trying.decision import Outcome, decide, pick, run_all
 from simmerge_hub.planning.trying.trial import Workshop
-from simmerge_hub.progress import Say
+from simmerge_hub.progress import Note, Say
 
 
 def try_trees(
@@ -26,7 +26,7 @@ def try_trees(
     safe: Choice,
     blind: bool,
     say: Say,
-    note: Say | None,
+    note: Note | None,
 ) -> Outcome:
     """The first trees of `ranked`, and the safe one, made and run; they come first.
 
