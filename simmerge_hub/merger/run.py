@@ -13,6 +13,7 @@ from time import perf_counter
 
 from simmerge_hub.hub.files.checksums import write_checksums
 from simmerge_hub.hub.reference import home_path
+from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.activations.prompts import read_prompts
 from simmerge_hub.merger.adapter import write_merged_adapter
 from simmerge_hub.merger.files import carry_over, check_config, check_output
@@ -101,10 +102,7 @@ def merge(
             prompts=prompts,
         )
         return replace(report, folder=Path(output))
-    layout = lay_out(recipe, checkpoints)
-    refuse_rejections(layout.alignment)
-    layout = check_config(layout)
-    shards = shards_of(layout)
+    layout, shards = prepare(recipe, checkpoints)
     with partial_folder(
         target,
         identity=identify(layout.recipe, shards),
@@ -179,10 +177,17 @@ def report_on(
     )
 
 
-def shards_of(layout: Layout) -> list[Shard]:
-    """The weight files a merge will write."""
+def prepare(recipe: Recipe, checkpoints: Mapping[str, Checkpoint]) -> tuple[Layout, list[Shard]]:
+    """The layout of a merge into a model, in which all fits, and the weight files it will write.
+
+    Raises:
+        SimmergeError: something does not fit, as far as headers tell.
+    """
+    layout = lay_out(recipe, checkpoints)
+    refuse_rejections(layout.alignment)
+    layout = check_config(layout)
     metadata = {"format": "pt", "simmerge": layout.recipe.to_yaml(published=True)}
-    return plan_shards(layout.entries, layout.recipe.shard_size, metadata)
+    return layout, plan_shards(layout.entries, layout.recipe.shard_size, metadata)
 
 
 class FinishTensor:

@@ -19,15 +19,14 @@ from simmerge_hub.hub.reference import home_path
 from simmerge_hub.hub.upload.outbox import Outbox, Sent
 from simmerge_hub.hub.upload.publish import Commit
 from simmerge_hub.merger.activations.prompts import read_prompts
-from simmerge_hub.merger.files import carry_over, check_config
-from simmerge_hub.merger.layout import Layout, lay_out
+from simmerge_hub.merger.files import carry_over
+from simmerge_hub.merger.layout import Layout
 from simmerge_hub.merger.preflight import default_threads
 from simmerge_hub.merger.report import MergeReport, Page, identify, write_texts
-from simmerge_hub.merger.run import FinishTensor, report_on, shards_of
+from simmerge_hub.merger.run import FinishTensor, prepare, report_on
 from simmerge_hub.merger.work.tensors import Writing, write_tensors
 from simmerge_hub.progress import Progress
 from simmerge_hub.recipe import Recipe, check_recipe, fetch_all
-from simmerge_hub.weights.alignment.align import refuse_rejections
 from simmerge_hub.weights.stream import OpenFiles, Rows, open_shards_to_read
 from simmerge_hub.weights.writing.partial import partial_folder
 from simmerge_hub.weights.writing.shards import (
@@ -77,10 +76,7 @@ def stream(
         )
     checkpoints = fetch_all(recipe)
     recipe, prompts = read_prompts(recipe)
-    layout = lay_out(recipe, checkpoints)
-    refuse_rejections(layout.alignment)
-    layout = check_config(layout)
-    shards = shards_of(layout)
+    layout, shards = prepare(recipe, checkpoints)
     outbox = begin(layout)
     again = layout.recipe.feeds_merge  # its layers are run as merged: all of them are needed
     with partial_folder(
