@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simmerge_hub.errors import PredictorError
+from simmerge_hub.selector.tables.availability import Floats
 from simmerge_hub.selector.tables.lines import TABLES, read_lines, write_text
 from simmerge_hub.selector.tables.outcomes import Key, check_header
 
 FORMAT = "simmerge-hub features"
 SCHEMA = 1
-Vector = NDArray[np.float64]
 LARGEST_NUMBER = 1e12
 """Beyond any number that features or weights have; keeps sums finite."""
 DIGITS = 6
@@ -41,9 +40,9 @@ class FeatureTable:
 
     names: tuple[str, ...]
     schema: int
-    rows: Mapping[Key, Vector]
+    rows: Mapping[Key, Floats]
     effect_names: tuple[str, ...] = ()
-    effects: Mapping[Key, Mapping[str, Vector]] = field(default_factory=dict)
+    effects: Mapping[Key, Mapping[str, Floats]] = field(default_factory=dict)
 
 
 def save_features(table: FeatureTable, path: Path) -> None:
@@ -86,7 +85,7 @@ def load_features(path: Path) -> FeatureTable:
     )
 
 
-def _check(values: Vector, names: Sequence[str], where: str) -> None:
+def _check(values: Floats, names: Sequence[str], where: str) -> None:
     if len(values) != len(names) or np.isinf(values).any():
         raise PredictorError(f"{where} needs {len(names)} finite or missing values")
 
@@ -101,15 +100,15 @@ def _entry(table: FeatureTable, key: Key) -> dict[str, Any]:
     return entry | {"values": plain(table.rows[key])} | ({"effects": effects} if effects else {})
 
 
-def plain(values: Vector, digits: int = DIGITS) -> list[float | None]:
+def plain(values: Floats, digits: int = DIGITS) -> list[float | None]:
     """Numbers as a file holds them: so many significant digits, None where missing."""
     return [None if math.isnan(v) else float(f"{v:.{digits}g}") for v in values.tolist()]
 
 
-def _by_arm(given: Mapping[str, list[float | None]]) -> dict[str, Vector]:
+def _by_arm(given: Mapping[str, list[float | None]]) -> dict[str, Floats]:
     return {str(label): numbers(values) for label, values in given.items()}
 
 
-def numbers(given: Sequence[float | None]) -> Vector:
+def numbers(given: Sequence[float | None]) -> Floats:
     """The inverse of `plain`: float64, NaN where missing."""
     return np.array([math.nan if v is None else float(v) for v in given], dtype=np.float64)
