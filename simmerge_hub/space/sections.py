@@ -148,6 +148,8 @@ def fits(answer: Answer, preflight: Preflight | SimmergeError) -> Html:
     if isinstance(preflight, SimmergeError):
         return element("section", *parts, error_box(preflight))
     misfits = [f"{r.model}: {r.name} {r.reason}" for r in preflight.rejected[:MISFITS_SHOWN]]
+    if more := len(preflight.rejected[MISFITS_SHOWN:]):
+        misfits.append(f"and {more} more")
     parts += [element("h3", "Tensors that do not fit"), bullets(misfits)] if misfits else []
     if preflight.layout.notes:
         parts += [element("h3", "Decided by rule"), bullets(preflight.layout.notes)]
@@ -217,18 +219,20 @@ def _fact(what: str, text: str) -> tuple[Html, Html]:
 
 
 def map_picture(model_map: ModelMap) -> Html:
-    """The picture that `simmerge-hub map` draws, and every pair in a table."""
+    """The picture that `simmerge-hub map` draws, and the nearest pairs in a table."""
     from simmerge_hub.publishing.picture import render
 
+    ranked = model_map.rank_pairs()
     pairs = [
         [*(model_map.names[i] for i in pair.models), f"{pair.value:.{COSINE_DIGITS}f}"]
-        for pair in model_map.rank_pairs()[:PAIRS_SHOWN]
+        for pair in ranked[:PAIRS_SHOWN]
     ]
     measure = model_map.measure.replace("_", " ")
+    which = f"{len(pairs)} of {len(ranked)} pairs" if len(pairs) < len(ranked) else "Every pair"
     return element(
         "section",
         picture(render(model_map, ".svg"), "Which models are alike: a tree and a heat map", "map"),
-        element("details", element("summary", "Every pair, nearest first"),
+        element("details", element("summary", f"{which}, nearest first"),
                 table(["model", "model", measure], pairs)),
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ from simmerge_hub.space.fields import MOST_TASKS, expert_updates
 from simmerge_hub.space.markup import Html
 from simmerge_hub.space.question import Question
 from simmerge_hub.units import Spread, spell_interval
+from simmerge_hub.weights.alignment.matching import Rejection
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CODE, MATH, BASE = (str(nano_folder() / name) for name in ("code", "math", "base"))
@@ -156,6 +157,22 @@ def test_the_map_is_that_of_the_library_with_every_pair(made: Answer) -> None:
     assert svg
     assert base64.b64decode(svg[1]).rstrip().endswith(b"</svg>")
     assert "delta cosine" in words(html)
+    assert "Every pair, nearest first" in words(html)
+
+
+def test_pairs_and_misfits_that_are_not_listed_are_counted(
+    made: Answer, preflight: Preflight, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sections, "PAIRS_SHOWN", 1)
+    model_map = map_models(CODE, MATH, str(nano_folder() / "multilingual"), base=BASE)
+    assert "1 of 3 pairs, nearest first" in words(sections.map_picture(model_map))
+    misfits = tuple(
+        Rejection(name=f"w{number}", model="math", reason="is missing") for number in range(23)
+    )
+    shown = words(sections.fits(made, replace(preflight, rejected=misfits)))
+    assert "w19" in shown
+    assert "w20" not in shown
+    assert "and 3 more" in shown
 
 
 def test_the_card_is_that_of_the_merge_before_it_is_made(
