@@ -9,10 +9,7 @@ from simmerge_hub.hub.assets import assets_folder, write_whole
 from simmerge_hub.hub.digest import digest
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.resolve import Checkpoint
-
-SINGLE_FILE = {"full": "model.safetensors", "adapter": "adapter_model.safetensors"}
-"""What transformers and peft look for where one file holds all weights."""
-INDEX = "model.safetensors.index.json"
+from simmerge_hub.hub.weight_files import INDEX, WEIGHTS
 
 
 def assemble(checkpoint: Checkpoint, beside: Iterable[str]) -> Path:
@@ -28,7 +25,7 @@ def assemble(checkpoint: Checkpoint, beside: Iterable[str]) -> Path:
     index |= {name: header.file for name, header in checkpoint.buffers.items()}
     shards = sorted(set(index.values()))
     for shard in shards:
-        name = SINGLE_FILE[checkpoint.kind] if len(shards) == 1 else shard
+        name = WEIGHTS[checkpoint.kind] if len(shards) == 1 else shard
         _link(folder / name, checkpoint.converted.folder / shard)
     if len(shards) > 1:
         with write_whole(folder / INDEX) as handle:

@@ -14,10 +14,14 @@ from simmerge_hub.names import list_first
 from simmerge_hub.units import spell_count
 
 Kind = Literal["full", "adapter"]
+WEIGHTS: dict[Kind, str] = {"full": "model.safetensors", "adapter": "adapter_model.safetensors"}
+"""What transformers and PEFT look for where one file holds all weights."""
+INDEX = "model.safetensors.index.json"
+"""What says where several files do which one holds a tensor."""
 LAYOUTS: tuple[tuple[Kind, str], ...] = (
-    ("adapter", "adapter_model.safetensors"),
-    ("full", "model.safetensors"),  # as transformers: an index beside it is a leftover
-    ("full", "model.safetensors.index.json"),
+    ("adapter", WEIGHTS["adapter"]),
+    ("full", WEIGHTS["full"]),  # as transformers: an index beside it is a leftover
+    ("full", INDEX),
     ("adapter", "adapter_model.bin"),
     ("full", "pytorch_model.bin"),
     ("full", "pytorch_model.bin.index.json"),
@@ -26,7 +30,7 @@ LAYOUTS: tuple[tuple[Kind, str], ...] = (
 SHARD = re.compile(r"model-\d+-of-(\d+)\.safetensors")
 VARIANT = re.compile(r"(?:model|diffusion_pytorch_model)(?:\.safetensors\.index)?\.(\w+)"
                      r"(?:-\d+-of-\d+)?\.(?:safetensors|json)")  # fmt: skip
-CONFIGS = {"full": "config.json", "adapter": "adapter_config.json"}
+CONFIGS: dict[Kind, str] = {"full": "config.json", "adapter": "adapter_config.json"}
 
 
 class WeightFiles(NamedTuple):

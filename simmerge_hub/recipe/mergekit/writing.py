@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from simmerge_hub import operators
+from simmerge_hub.hub.weight_files import CONFIGS
 from simmerge_hub.recipe import schedule
 from simmerge_hub.recipe.checks import check_recipe
 from simmerge_hub.recipe.mergekit.parameters import METHODS, RESCALE, Method
@@ -21,7 +22,6 @@ from simmerge_hub.weights.tokens.speech import is_template
 
 Own = dict[str, dict[str, Any]]
 """Model -> parameters that it alone has."""
-ADAPTER = "adapter_config.json"
 RANDOM_OPERATORS = ("dare_linear", "dare_ties", "della", "della_linear")
 """Operators that draw numbers, which differ between the two programs."""
 UNSAYABLE = {
@@ -226,7 +226,7 @@ def _reference(recipe: Recipe, name: str) -> str:
 
 
 def _is_adapter(source: Source) -> bool:
-    return source.folder is not None and (source.folder / ADAPTER).is_file()
+    return source.folder is not None and (source.folder / CONFIGS["adapter"]).is_file()
 
 
 def _place(source: Source) -> str:

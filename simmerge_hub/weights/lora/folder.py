@@ -18,6 +18,7 @@ from torch import Tensor
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.location import is_owned_name
+from simmerge_hub.hub.weight_files import CONFIGS, WEIGHTS
 from simmerge_hub.progress import Progress
 from simmerge_hub.weights.adapters import PREFIX
 from simmerge_hub.weights.adapters.kinds import is_listed
@@ -36,8 +37,6 @@ from simmerge_hub.weights.writing.shards import (
     written_digests,
 )
 
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 TARGET_FILTERS = ("layers_to_transform", "layers_pattern", "exclude_modules")
 """Settings of PEFT that narrow `target_modules` down."""
 
@@ -144,7 +143,7 @@ def adapter_folder(
             tokenizer=_copy_tokenizer(merge, partial.folder),
         )
         text = json.dumps(adapter_config(merge), indent=2) + "\n"
-        (partial.folder / ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+        (partial.folder / CONFIGS["adapter"]).write_text(text, encoding="utf-8")
         yield partial.folder, report
 
 
@@ -207,7 +206,7 @@ def _shard(merge: AdapterMerge, metadata: Mapping[str, str]) -> Shard:
         out, into = module.shape
         entries |= {a: (code, (module.rank, into)), b: (code, (out, module.rank))}
     (shard,) = plan_shards(entries, 2**63, {"format": "pt", **metadata})
-    return replace(shard, file=ADAPTER_WEIGHTS)
+    return replace(shard, file=WEIGHTS["adapter"])
 
 
 def _stored_names(module: Module) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from simmerge_hub.hub.files.headers import (
     compose_header,
     parse_header,
 )
+from simmerge_hub.hub.weight_files import INDEX
 
 Entry = tuple[str, tuple[int, ...]]
 """A tensor to write: its safetensors dtype and shape."""
@@ -177,7 +178,7 @@ def clear_beside(folder: Path, shards: Sequence[Shard]) -> None:
 def write_index(folder: Path, shards: Sequence[Shard]) -> None:
     """The file that says which shard a tensor is in, where there are several."""
     if len(shards) > 1:
-        (folder / "model.safetensors.index.json").write_text(_index(shards))
+        (folder / INDEX).write_text(_index(shards))
 
 
 def written_digests(shards: list[Shard]) -> Callable[[Path, str], str]:
