@@ -25,8 +25,8 @@ from simmerge_hub.merger.work.kept import LONG, WHOLE_ENTRIES
 from simmerge_hub.operators import find
 from simmerge_hub.operators.regression.deltas import SOLVES_AT_ONCE, solve_bytes
 from simmerge_hub.recipe import Recipe, Step, check_recipe, fetch_all
-from simmerge_hub.signatures.probing.loading import MEMORY_SHARE, free_memory
 from simmerge_hub.weights.alignment.matching import Rejection
+from simmerge_hub.weights.loaded.memory import MEMORY_SHARE, free_memory
 from simmerge_hub.weights.shapes import matrix_shape
 from simmerge_hub.weights.stream import Rows
 

@@ -17,7 +17,7 @@ from simmerge_hub.merger.work import tensors as work
 from simmerge_hub.merger.work.crew import work_through
 from simmerge_hub.operators.regression.deltas import SOLVES_AT_ONCE, solve_bytes
 from simmerge_hub.recipe import Recipe, Source, Step
-from simmerge_hub.signatures.probing.loading import MEMORY_SHARE
+from simmerge_hub.weights.loaded.memory import MEMORY_SHARE
 from simmerge_hub.weights.stream import Rows
 from tests import nano
 

@@ -18,10 +18,10 @@ from simmerge_hub.merger.layout import Layout
 from simmerge_hub.operators.regression.inputs import KEPT_ROWS
 from simmerge_hub.recipe.calibration import Calibration
 from simmerge_hub.signatures.probing.layerwise import BATCH_TOKENS
-from simmerge_hub.signatures.probing.loading import MEMORY_SHARE, free_memory, model_bytes
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.probing.sketch import TOKENS
 from simmerge_hub.weights.layers import layer_of
+from simmerge_hub.weights.loaded.memory import MEMORY_SHARE, free_memory, model_bytes
 
 LEADS_OUT = re.compile(r"\.(down|output|w2|o_proj)[^.]*$")
 """Names of matrices whose result is as wide as the hidden states."""

@@ -129,12 +129,13 @@ def run_probes(
     """
     from simmerge_hub.signatures.probing import loading
     from simmerge_hub.signatures.probing.forward import longest_prompt, read_prompt, sketch
+    from simmerge_hub.weights.loaded import memory
 
     tokenizer = loading.load_tokenizer(checkpoint, base)
     sketches, tokens, seconds = {}, 0, 0.0
     with loading.open_model(checkpoint, base, dtype=dtype, device=device, offload=offload) as model:
-        size = loading.model_bytes(checkpoint, base, dtype)
-        entries = loading.batch_entries(size, loading.free_memory(model.device))
+        size = memory.model_bytes(checkpoint, base, dtype)
+        entries = memory.batch_entries(size, memory.free_memory(model.device))
         for number, probes in enumerate(probe_sets):
             if progress:
                 progress(f"probing {checkpoint.name} with {probes.task}", number, len(probe_sets))

@@ -14,17 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from simmerge_hub.errors import AlignmentError, CheckpointError, ProbeError, SignatureError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
-from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.feeding import feed_whole
-from simmerge_hub.signatures.probing.loading import (
-    batch_entries,
-    free_memory,
-    model_bytes,
-    open_model,
-)
+from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.signatures.probing.probe import run_probes
 from simmerge_hub.signatures.probing.sketch import Sketch
 from simmerge_hub.signatures.signing.artifact import PRECISION_FLOOR
+from simmerge_hub.weights.loaded import memory
 from simmerge_hub.weights.loaded.conform import conform
 from tests.activations import random_model
 from tests.signatures.conftest import ARCHITECTURES, save
@@ -135,14 +130,14 @@ def test_a_model_is_whole_in_memory_or_not_at_all(tiny, tmp_path, offload):
     checkpoint = tiny.save(tiny.model_of("llama-tied"), tmp_path / "model")
     with open_model(checkpoint, offload=offload) as model:
         held = sum(p.nbytes for p in model.parameters() if p.device.type != "meta")
-        assert held == (0 if offload else model_bytes(checkpoint, None, "float32"))
+        assert held == (0 if offload else memory.model_bytes(checkpoint, None, "float32"))
 
 
 @pytest.mark.parametrize(("free", "device"), [(1.3, "cpu"), (1.2, "meta")])
 def test_free_memory_decides(tiny, tmp_path, monkeypatch, free, device):
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
-    size = model_bytes(checkpoint, None, "float32")
-    monkeypatch.setattr(loading, "free_memory", lambda *_: free * size)
+    size = memory.model_bytes(checkpoint, None, "float32")
+    monkeypatch.setattr(memory, "free_memory", lambda *_: free * size)
     with open_model(checkpoint) as model:
         assert model.lm_head.weight.device.type == device
 
@@ -250,42 +245,6 @@ def test_by_layers_only_what_can_be_merged_is_folded_in(tiny, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"peft_type": "LOHA"}))
     with pytest.raises(CheckpointError, match="lora is a LOHA adapter"):
         enter(resolve(str(tmp_path / "lora")), base, offload=True)
-
-
-@pytest.mark.parametrize(
-    ("size", "free", "entries"),
-    [
-        (2**20, 2**40, 2**25),
-        (2**35, 2**40, 2**28),
-        (2**35, 2**32, 2**27),
-        (2**35, 2**31 + 5, 2**26),
-        (2**35, 0, 1),
-    ],
-)
-def test_batches_grow_with_the_model_and_shrink_with_memory(size, free, entries):
-    assert batch_entries(size, free) == entries
-
-
-def test_free_memory_is_what_the_kernel_says(tmp_path):
-    file = tmp_path / "meminfo"
-    file.write_text("MemTotal:  2048 kB\nMemFree: 3 kB\nMemAvailable:   1024 kB\n")
-    assert loading._machine_memory(file) == 2**20
-    file.write_text("MemTotal:  2048 kB\n")
-    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    assert loading._machine_memory(file) == half == loading._machine_memory(tmp_path / "none")
-    assert 0 < free_memory() < 2 * half
-
-
-def test_free_memory_is_what_the_control_group_grants(tmp_path):
-    assert loading._cgroup_memory(tmp_path) == float("inf")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert loading._cgroup_memory(tmp_path) == float("inf")
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("800\n")
-    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 100\n")
-    assert loading._cgroup_memory(tmp_path) == 300
-    (tmp_path / "memory.current").write_text("1200\n")
-    assert loading._cgroup_memory(tmp_path) == 0
 
 
 @pytest.mark.parametrize("offload", [False, True], ids=PATHS)

@@ -131,7 +131,8 @@ def test_an_odd_tokenizer_is_named(tiny, tmp_path, probes, file, text):
 def test_as_many_logits_are_made_at_a_time_as_memory_allows(
     tiny, tmp_path, probes, monkeypatch, offload
 ):
-    from simmerge_hub.signatures.probing import forward, loading
+    from simmerge_hub.signatures.probing import forward
+    from simmerge_hub.weights.loaded import memory
 
     checkpoint = tiny.save(tiny.model_of("llama"), tmp_path / "model")
     (whole,) = run_probes(checkpoint, None, [probes], offload=offload).sketches.values()
@@ -143,7 +144,7 @@ def test_as_many_logits_are_made_at_a_time_as_memory_allows(
         return real(model, layers, batch, entries)
 
     monkeypatch.setattr(forward, "run", counting)
-    monkeypatch.setattr(loading, "free_memory", lambda *_: 2**15)
+    monkeypatch.setattr(memory, "free_memory", lambda *_: 2**15)
     (small,) = run_probes(checkpoint, None, [probes], offload=offload).sketches.values()
     assert asked == [2**10]  # ten positions of a vocabulary of 96
     for name in ("logprobs", "entropy", "loss", "hidden"):

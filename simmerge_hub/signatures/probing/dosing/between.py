@@ -15,6 +15,7 @@ from torch import Tensor
 
 from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.offload import untie
+from simmerge_hub.weights.loaded import memory
 from simmerge_hub.weights.shapes import Source, matrix_shape
 from simmerge_hub.weights.stream import Rows, open_tensors
 
@@ -50,8 +51,8 @@ def models_between(
     """
     if offload is None:
         place = "cuda" if torch.cuda.is_available() else "cpu"
-        size = COPIES * loading.model_bytes(*second, dtype)
-        offload = size > loading.MEMORY_SHARE * loading.free_memory(place)
+        size = COPIES * memory.model_bytes(*second, dtype)
+        offload = size > memory.MEMORY_SHARE * memory.free_memory(place)
     if offload:
         return _by_layers(first, second, shares, dtype)
     return _in_memory(first, second, shares, dtype)

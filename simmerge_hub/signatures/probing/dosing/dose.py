@@ -27,6 +27,7 @@ from simmerge_hub.signatures.probing.head import run_to_head
 from simmerge_hub.signatures.probing.layerwise import batches, pad
 from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.probing.sketch import LOGPROB_FLOOR
+from simmerge_hub.weights.loaded import memory
 from simmerge_hub.weights.shapes import Source
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def score_mean(
 
 def _entries(source: Source, dtype: str) -> int:
     """Logits made at a time at most."""
-    return loading.batch_entries(loading.model_bytes(*source, dtype), loading.free_memory())
+    return memory.batch_entries(memory.model_bytes(*source, dtype), memory.free_memory())
 
 
 def read_probes(source: Source, probe_sets: Sequence[ProbeSet]) -> dict[str, Sequences]:

@@ -67,9 +67,10 @@ def read_answers_of_experts(
     """
     from simmerge_hub.signatures.probing import loading
     from simmerge_hub.signatures.probing.dosing.dose import read_probes, score_answers
+    from simmerge_hub.weights.loaded import memory
 
     readings: dict[str, Cross] = {}
-    entries = loading.batch_entries(loading.model_bytes(merge, None, dtype), loading.free_memory())
+    entries = memory.batch_entries(memory.model_bytes(merge, None, dtype), memory.free_memory())
     with loading.open_model(merge, dtype=dtype) as model:
         for task, own in asked.items():
             ids = read_probes(own.expert, [own.probes])[task]

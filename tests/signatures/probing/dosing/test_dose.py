@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import load_file
 
 from simmerge_hub.hub.resolve import resolve
-from simmerge_hub.signatures.probing import loading
 from simmerge_hub.signatures.probing.answers import continue_greedily
 from simmerge_hub.signatures.probing.dosing import dose
 from simmerge_hub.signatures.probing.dosing.between import models_between
@@ -21,6 +20,7 @@ from simmerge_hub.signatures.probing.dosing.response import ANSWER_TOKENS, DOSES
 from simmerge_hub.signatures.probing.head import run_to_head
 from simmerge_hub.signatures.probing.loading import open_model
 from simmerge_hub.weights.alignment.line import why_apart
+from simmerge_hub.weights.loaded import memory
 from tests import nano
 from tests.activations import random_model
 from tests.signatures.probing.test_loading import adapter
@@ -150,9 +150,9 @@ def test_a_head_of_its_own_at_one_end(tiny, tmp_path, apart, offload):
 
 def test_little_memory_means_by_layers(family, monkeypatch):
     base, expert = family.checkpoints["base"], family.checkpoints["expert"]
-    size = loading.model_bytes(expert, None, "float32")
+    size = memory.model_bytes(expert, None, "float32")
     for free, device in ((4 * size, "cpu"), (3 * size, "meta")):
-        monkeypatch.setattr(loading, "free_memory", lambda *_, free=free: free)
+        monkeypatch.setattr(memory, "free_memory", lambda *_, free=free: free)
         (model,) = models_between((base, None), (expert, None), [0.5])
         del model
         models = models_between((base, None), (expert, None), [0.5])
