@@ -8,6 +8,8 @@ import gradio as gr
 from simmerge_hub.publishing.licenses.statements import HUB_LICENSES
 from simmerge_hub.signatures.probing.probe import PROBE_DOMAINS
 
+Updates = dict[Any, Any]
+"""A component of the page -> what becomes of it, as gradio takes it."""
 MOST_TASKS = 12
 """Tasks that a person can name an expert for."""
 MOST_LINES = 30

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from time import sleep
-from typing import Any
 
 import gradio as gr
 
@@ -18,10 +17,9 @@ from simmerge_hub.errors import HubError, SimmergeError
 from simmerge_hub.publishing.verbs import merge, push
 from simmerge_hub.space import sections, work
 from simmerge_hub.space.answer import Answer
-from simmerge_hub.space.fields import Do
+from simmerge_hub.space.fields import Do, Updates
 from simmerge_hub.units import spell_bytes
 
-Updates = dict[Any, Any]
 SAID = {
     "commit": "Pushed in one commit",
     "pull request": "Proposed in a pull request",

@@ -14,11 +14,10 @@ from simmerge_hub.publishing.preview import preview_card
 from simmerge_hub.signatures.map.similarities import map_models
 from simmerge_hub.space import sections, work
 from simmerge_hub.space.answer import Answer, Sight, answer, cost, lacks, look
-from simmerge_hub.space.fields import NOBODY, Ask, Do, Told, expert_updates
+from simmerge_hub.space.fields import NOBODY, Ask, Do, Told, Updates, expert_updates
 from simmerge_hub.space.markup import join
 from simmerge_hub.space.question import Question, read, read_query
 
-Updates = dict[Any, Any]
 PUBLIC_ONLY = (
     "check the spelling; only public models are read here: for others run the page on your own "
     "machine, simmerge-hub ui"
