@@ -47,10 +47,10 @@ from simmerge_hub.learning.trying import (
     task_digests,
     try_merges,
 )
-from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.ask.tasks import Task
 from simmerge_hub.planning.evidence import Evidence, prompts_by_model
 from simmerge_hub.planning.inputs import Inputs
+from simmerge_hub.progress import Note, Progress
 from simmerge_hub.selector.predictor import archive
 from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
 from simmerge_hub.selector.predictor.predictor import Predictor
@@ -58,7 +58,6 @@ from simmerge_hub.selector.tables.features import FeatureTable, save_features
 from simmerge_hub.selector.tables.outcomes import Outcomes, save_outcomes
 from simmerge_hub.selector.tables.rows import join, stack
 from simmerge_hub.selector.training.train import train
-from simmerge_hub.signatures.probing.probe import Progress
 from simmerge_hub.workers.here import HERE, Workers, map_in_order
 
 SCRATCH = "scratch"
@@ -91,7 +90,7 @@ def learn(
     workers: Workers = HERE,
     fit: bool = True,
     progress: Progress = lambda what, done, total: None,
-    note: Say | None = None,
+    note: Note | None = None,
 ) -> Learned:
     """Measure what the budget pays for, write the tables, train with those of others.
 
@@ -154,7 +153,7 @@ def open_trial(
     folder: Path,
     machine: Machine,
     progress: Progress,
-    note: Say | None,
+    note: Note | None,
     workers: Workers = HERE,
 ) -> tuple[Trial, Evidence]:
     """What merges are made and evaluated with: the models' own scores, who is best at what, and

@@ -37,9 +37,9 @@ from simmerge_hub.learning.trying import (
 )
 from simmerge_hub.literal import printable
 from simmerge_hub.operators import Arm, arm
-from simmerge_hub.planning.ask.options import Say
 from simmerge_hub.planning.inputs import Inputs
 from simmerge_hub.planning.tree import join, leaf, recipe_of
+from simmerge_hub.progress import Say
 
 PREDICTED = 2
 """Arms that are tried first, of those that are predicted to be best."""

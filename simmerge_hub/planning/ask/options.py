@@ -7,7 +7,6 @@ from typing import Literal
 
 from simmerge_hub.errors import BanditError, ObjectiveError, ProbeError, RequestError
 from simmerge_hub.planning.ask.objective import MEAN, Objective
-from simmerge_hub.progress import Say as Say  # for `learning`, which still takes it from here
 
 Signals = Literal["full", "published", "structural"]
 
