@@ -20,8 +20,8 @@ from simmerge_hub.signatures.signing.signature import Request, Signature, Signed
 
 WITHOUT_PROMPTS = "runs the models on prompts, which --signals structural leaves out"
 SAME_PROMPTS = (
-    "all models would be fed the same prompts, by which nothing is gained over linear: say what "
-    "each is good at (--expert), with prompts of each (--probes)"
+    "all models would be fed the same prompts, by which no sure gain over linear was measured: say "
+    "what each is good at (--expert), with prompts of each (--probes)"
 )
 SignAll = Callable[[Callable[[Request], Signed], list[Request]], list[Signed]]
 """Signs all, in the order of the requests."""
@@ -66,8 +66,8 @@ def prompts_by_model(inputs: Inputs, evidence: Evidence) -> dict[str, tuple[Prom
 def why_unfed(inputs: Inputs, evidence: Evidence) -> str:
     """Why no merge of the models may look at activations; "" if one may.
 
-    What the models are fed has to tell them apart: where all are fed the same, such merges did what
-    equal Linear does, or less (`selector.predictor.measured.prompts`).
+    What the models are fed has to tell them apart: where all were fed the same, no gain over equal
+    Linear was sure (`same` in benchmarks/other_prompts.json).
     """
     prompts = prompts_by_model(inputs, evidence).values()
     fed = {tuple(each.digest for each in own) for own in prompts}
