@@ -34,7 +34,7 @@ def check_own(folder: Path, journal: str, written: Sequence[str]) -> None:
     for name in (JOURNAL_FILE, STATE_FILE, *written):
         if (folder / name).exists():
             raise RequestError(
-                f"{folder} holds {name} of something else, beside which this would write its own",
+                f"{folder} holds {name} of something else, which this would write over or beside",
                 hint="name a folder of its own: -o DIR",
             )
 

@@ -154,8 +154,8 @@ def _pair_parts(
     config: dict[str, Any], other: Mapping[str, Any]
 ) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
     """The config and another, and the parts inside both."""
-    inside = [(v, other[k]) for k, v in config.items() if isinstance(v, dict) and k in other]
-    return [(config, other), *((a, b) for a, b in inside if isinstance(b, Mapping))]
+    inside = [(v, other.get(k)) for k, v in config.items() if isinstance(v, dict)]
+    return [(config, other), *((a, b if isinstance(b, Mapping) else {}) for a, b in inside)]
 
 
 def _moved_ids(layout: Layout) -> Mapping[int, int]:

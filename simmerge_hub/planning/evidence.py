@@ -70,7 +70,7 @@ def why_unfed(inputs: Inputs, evidence: Evidence) -> str:
     Linear was sure (`same` in benchmarks/other_prompts.json).
     """
     prompts = prompts_by_model(inputs, evidence).values()
-    fed = {tuple(each.digest for each in own) for own in prompts}
+    fed = {frozenset(each.digest for each in own) for own in prompts}
     if not fed:
         return WITHOUT_PROMPTS
     return SAME_PROMPTS if len(fed) == 1 else ""

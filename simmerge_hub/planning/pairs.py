@@ -54,9 +54,11 @@ def judge_pair(inputs: Inputs, evidence: Evidence, predictor: Predictor, ask: As
         ObjectiveError: no arm keeps what must be kept.
     """
     bandit = ask.sources.bandit
-    arms, unusable = candidates(predictor, ask, unfed=why_unfed(inputs, evidence))
+    unfed = why_unfed(inputs, evidence)
+    arms, unusable = candidates(predictor, ask, unfed=unfed)
     if bandit is not None:
         arms = add_arms(arms, bandit)
+        arms = tuple(arm for arm in arms if not (unfed and find(arm.operator).activations))
     reads = predictor.reads_effects(arms)
     moves = _effects(inputs, evidence, arms) if reads or bandit is not None else {}
     rankings = {

@@ -112,6 +112,7 @@ def test_other_ids_are_those_of_the_same_tokens(where: str, tmp_path: Path) -> N
     """b has a token before all others: what a states by number is one further there."""
     ids = {"image_token_id": 4, "decoder_start_token_id": 0, "begin_suppress_tokens": [2, 5, 99]}
     more = {**ids, "mask_token_id": 3, "image_token_index": None, "eos_token_id": 2, "top_k": 4}
+    more["text_config"] = {"bos_token_id": 2}
     one = layout(tmp_path, more)
     words = Tokenizer(WordLevel({f"w{i - 1}": i for i in range(nano.VOCABULARY)}, "w0"))
     words.save(str(tmp_path / "b/tokenizer.json"))
@@ -132,6 +133,7 @@ def test_other_ids_are_those_of_the_same_tokens(where: str, tmp_path: Path) -> N
         "image_token_index": None,
         "eos_token_id": 7,
         "top_k": 4,
+        "text_config": {"bos_token_id": 3 if where == "config" else 2},
     }
 
 

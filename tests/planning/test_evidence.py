@@ -80,8 +80,8 @@ def test_a_model_that_is_the_expert_for_nothing_is_fed_all_prompts() -> None:
 def test_prompts_must_tell_the_models_apart(tmp_path: Path) -> None:
     """A copy of the same prompts is no other prompts; without prompts there are none at all."""
 
-    def why(probes: dict[str, str], signals: str = "full") -> str:
-        inputs = pin([CODE, MATH], BASE, Tasks(experts=TASKS.experts, probes=probes))
+    def why(probes: dict[str, str], signals: str = "full", **more: str) -> str:
+        inputs = pin([CODE, MATH], BASE, Tasks(experts={**TASKS.experts, **more}, probes=probes))
         sources = Sources(signals=signals)  # pyright: ignore[reportArgumentType]
         return why_unfed(inputs, sign_all(inputs, sources, progress=print, note=None))
 
@@ -91,6 +91,8 @@ def test_prompts_must_tell_the_models_apart(tmp_path: Path) -> None:
     assert why({}) == ""
     assert why({"code": str(one)}) == ""
     assert why({"code": str(one), "math": str(copy)}) == SAME_PROMPTS
+    twice = {"code": str(one), "math": str(copy), "more": str(one)}
+    assert why(twice, more="code") == SAME_PROMPTS
     assert why({}, "structural") == WITHOUT_PROMPTS
 
 

@@ -12,8 +12,7 @@ from simmerge_hub.publishing.figures.shapes import Box, Dot, Line, Text, corners
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from simmerge_hub.publishing.figures.files import check, content, our_style
-from simmerge_hub.publishing.figures.shapes import Figure, Shape
+    from simmerge_hub.publishing.figures.shapes import Figure, Shape
 
 PIXELS = 100.0
 """Pixels of a figure to an inch on paper."""

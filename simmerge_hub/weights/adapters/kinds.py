@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simmerge_hub.errors import CheckpointError, HubError
+from simmerge_hub.hub.client import COMMIT_HASH
 from simmerge_hub.hub.resolve import Checkpoint, ModelRef, resolve_files
 from simmerge_hub.names import list_first
 from simmerge_hub.weights.adapters.settings import check_settings, unknown_settings
@@ -94,9 +95,9 @@ def other_revision(checkpoint: Checkpoint, base: Checkpoint) -> list[str]:
         return []
     try:
         commit = resolve_files(ModelRef(repo=named, revision=revision))[0].commit
-    except HubError:
-        commit = ""
-    if commit == base.commit or (not commit and revision == base.ref.revision):
+    except HubError:  # a branch or tag that nobody can look up; a commit says it by itself
+        commit = revision if COMMIT_HASH.fullmatch(revision) else base.commit
+    if commit == base.commit:
         return []
     return [
         f"{checkpoint.name} says its base is {named} at {revision}, and is added to it at "

@@ -120,7 +120,7 @@ def _revision(name: str, models: Sequence[Checkpoint]) -> str:
         model.name: revision
         for model in models
         for base, revision in [base_revision(model)]
-        if base == name and revision
+        if base == name and revision and ModelRef.parse(name).repo
     }
     revisions = list(dict.fromkeys(stated.values()))
     bases = [_try(resolve, f"{name}@{r}", local=False) for r in revisions if revisions[1:]]

@@ -23,7 +23,7 @@ def refuse_other_rows(sources: Sequence[Source]) -> None:
         CheckpointError: a tokenizer.json that cannot be read.
     """
     for (one, own), (other, theirs) in combinations(_read_apart(sources), 2):
-        rows = max(_most_rows(one), _most_rows(other))
+        rows = max(_token_rows(one, own), _token_rows(other, theirs))
         taken = {number: token for token, number in own.ids.items() if number < rows}
         for token, number in theirs.ids.items():
             if taken.get(number, token) != token:
@@ -42,15 +42,15 @@ def left_out_tokens(sources: Sequence[Source], chosen: str | None) -> list[str]:
         sources: the adapters.
         chosen: the name of that one; None if no adapter has a tokenizer.
     """
-    read = {one.name: tokens for one, tokens in _read_apart(sources)}
-    kept = read.pop(chosen or "", None)
-    if kept is None:
+    read = _read_apart(sources)
+    if not read or read[0][0].name != chosen:
         return []
-    lost = {name: [t for t in tokens.ids if t not in kept.ids] for name, tokens in read.items()}
+    (_, kept), *others = read
+    lost = [(one.name, [t for t in tokens.ids if t not in kept.ids]) for one, tokens in others]
     return [
         f"tokens of {name} not in {chosen}, whose tokenizer is copied, left out: {len(tokens)} "
         f"({list_first(list(map(repr, tokens)))})"
-        for name, tokens in lost.items()
+        for name, tokens in lost
         if tokens
     ]
 
@@ -60,12 +60,14 @@ def _read_apart(sources: Iterable[Source]) -> list[tuple[Source, Tokens]]:
     known = [one for one in sources if TOKENIZER in one.checkpoint.files]
     if len({file_sha256(one.checkpoint, TOKENIZER) for one in known}) < 2:
         return []
-    return [(one, read_tokens(one.checkpoint, _most_rows(one) or None)) for one in known]
+    return [(one, read_tokens(one.checkpoint, None)) for one in known]
 
 
-def _most_rows(one: Source) -> int:
-    """How many rows the tallest embedding or head has of which an adapter changes any; or 0."""
-    return max(_heights(one), default=0)
+def _token_rows(one: Source, tokens: Tokens) -> int:
+    """How many rows the tallest matrix has that an adapter changes and that has a row for every
+    token but added ones, as an embedding or a head for tokens has; 0 if there is none."""
+    least = len(tokens.ids) - len(tokens.added)
+    return max((rows for rows in _heights(one) if rows >= least), default=0)
 
 
 def _heights(one: Source) -> Iterator[int]:

@@ -101,6 +101,8 @@ def match_vocabularies(
     held = {model.name: ids_with_rows(tokens[model.name], model.rows) for model in known}
     if len(heights) < 2 and all(ids == held[known[0].name] for ids in held.values()):
         return None
+    if len(heights) < 2 and choice != "union" and _share_additions(models, held, source, base):
+        return None
     _refuse_unknown_rows(models)
     notes = []
     for model in models:
@@ -183,6 +185,21 @@ def _refuse_unknown_rows(models: Sequence[_Model]) -> None:
                 f"config's vocab_size, {says}",
                 hint="correct vocab_size in its config.json, or merge models with one vocabulary",
             )
+
+
+def _share_additions(
+    models: Sequence[_Model],
+    held: Mapping[str, Mapping[str, int]],
+    source: str,
+    base: str | None,
+) -> bool:
+    """Whether adapters all added the same tokens where the base, whose tokenizer the output has,
+    has padding: no row is another token in any, and what they were taught there is kept."""
+    others = [model for model in models if model.name != base]
+    if source != base or base not in held or any(model.kind != "adapter" for model in others):
+        return False
+    ids = [held.get(model.name, {}) for model in others]
+    return all(each == ids[0] and held[base].items() <= each.items() for each in ids)
 
 
 def _find_twin(model: _Model, models: Sequence[_Model], tokens: Mapping[str, Tokens]) -> str:

@@ -170,3 +170,14 @@ def test_a_bandit_knows_no_objective_but_the_mean(objective: Objective) -> None:
     with pytest.raises(ObjectiveError, match="tries the best arm for the mean") as caught:
         plan(CODE, MATH, base=BASE, objective=objective, sources=Sources(bandit="org/bandit"))
     assert caught.value.hint == "leave out --bandit, or --objective, --weight and --keep"
+
+
+def test_a_bandit_suggests_no_merge_that_has_no_prompts_to_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe would have had none, and could not be run."""
+    monkeypatch.setattr(representation, "TREES", 200)
+    fed = arm("regmean", alpha=0.5)
+    state = sharing.init(str(tmp_path / "bandit"), start(outcomes(0)))
+    sharing.add(state, fed)
+    assert fed.label not in {choice.label for choice in planned(state).choices}

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from simmerge_hub import localhub
-from simmerge_hub.errors import BaseUnknown, RepoNotFound
+from simmerge_hub.errors import BaseUnknown, OfflineWithoutCache, RepoNotFound
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.weights.adapters import other_revision
 from simmerge_hub.weights.alignment.align import align
@@ -117,6 +117,25 @@ def test_other_revisions_of_one_base(family: Family) -> None:
     assert base is not None
     assert base.commit == old.commit
     assert other_revision(alike, base) == []
+
+
+def test_a_revision_that_says_nothing(
+    family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder has none; a branch that nobody can look up may be the commit that is taken."""
+    base = family.add("base", base=True)
+    one, two = (family.lora(name, "base", revision="main") for name in ("on-main", "on-v9"))
+    at = str(nano.model(tmp_path / "base"))
+    folders = [
+        resolve(str(nano.lora(tmp_path / name, base=at, revision=name))) for name in ("v1", "v2")
+    ]
+    assert name_of(common_base(folders)) == "base"
+
+    def offline(ref: object) -> None:
+        raise OfflineWithoutCache("offline mode is on", hint="")
+
+    monkeypatch.setattr("simmerge_hub.weights.adapters.kinds.resolve_files", offline)
+    assert other_revision(one, base) == other_revision(two, base) == []
 
 
 def test_a_model_that_names_none_follows_the_others(family: Family) -> None:

@@ -11,7 +11,7 @@ from simmerge_hub.errors import AlignmentError
 from simmerge_hub.hub.resolve import Checkpoint, resolve
 from simmerge_hub.merger import merge
 from simmerge_hub.recipe import parse
-from simmerge_hub.weights.lora import merge_adapters
+from simmerge_hub.weights.lora import left_out_tokens, merge_adapters
 from tests import nano
 
 ROWS = 20
@@ -45,6 +45,24 @@ def test_rows_of_other_tokens(kind: str, tmp_path: Path) -> None:
         merge_adapters([one, two], [0.5, 0.5])
     more = adapter(tmp_path / "more", ["<x>", "<y>"], CHANGES[kind])
     merge_adapters([one, more], [0.5, 0.5])
+
+
+def test_a_matrix_with_fewer_rows_than_there_are_tokens_is_no_vocabulary(tmp_path: Path) -> None:
+    """A projector beside the layers has rows, and none of them is a token."""
+    at = "base_model.model.projector.linear.lora"
+    small = {f"{at}_A.weight": torch.ones(2, 16), f"{at}_B.weight": torch.ones(9, 2)}
+    one, two = (adapter(tmp_path / name, [f"<{name}>"], small) for name in "xy")
+    merge_adapters([one, two], [0.5, 0.5])
+
+
+def test_what_is_left_out_is_named_where_two_folders_have_one_name(tmp_path: Path) -> None:
+    folders = [tmp_path / where / "lora" for where in "xy"]
+    merged = merge_adapters(
+        [adapter(folder, [f"<{folder.parent.name}>"], {}) for folder in folders], [0.5, 0.5]
+    )
+    assert left_out_tokens(merged.sources, "lora") == [
+        "tokens of lora not in lora, whose tokenizer is copied, left out: 1 ('<y>')"
+    ]
 
 
 def test_what_no_adapter_changes_is_not_compared(tmp_path: Path) -> None:

@@ -371,6 +371,10 @@ def test_tokens_that_adapters_added_where_the_base_has_padding(tmp_path: Path) -
     kept = match_vocabularies(checkpoints, "base", "base")
     assert kept is not None
     assert "tokens of a not in base, left out: 1 ('<a>')" in kept.notes
+    for alone in ({"base", "a"}, {"base", "b"}):  # no row is another token in any: it is kept
+        some = {name: each for name, each in checkpoints.items() if name in alone}
+        assert match_vocabularies(some, "base", "base") is None
+        assert match_vocabularies(some, "base", "union") is not None
 
 
 def test_an_adapter_whose_tokenizer_is_named(tmp_path: Path) -> None:
