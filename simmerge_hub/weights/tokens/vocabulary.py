@@ -196,10 +196,10 @@ def _share_additions(
     """Whether adapters all added the same tokens where the base, whose tokenizer the output has,
     has padding: no row is another token in any, and what they were taught there is kept."""
     others = [model for model in models if model.name != base]
-    if source != base or base not in held or any(model.kind != "adapter" for model in others):
+    if source != base or any(model.kind != "adapter" for model in others):
         return False
-    ids = [held.get(model.name, {}) for model in others]
-    return all(each == ids[0] and held[base].items() <= each.items() for each in ids)
+    ids, own = [held.get(model.name, {}) for model in others], held.get(source)
+    return own is not None and all(each == ids[0] and own.items() <= each.items() for each in ids)
 
 
 def _find_twin(model: _Model, models: Sequence[_Model], tokens: Mapping[str, Tokens]) -> str:
