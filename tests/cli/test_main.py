@@ -88,7 +88,6 @@ def test_our_error_exits_with_1_and_a_hint(
         ["bandit", "init", "state", "one", "two", "--features", "one"],
         ["bandit", "report", "state"],
         ["bandit", "add", "state", "ties(density=0.5)"],
-        ["bandit", "add", "state", "ties", "--set", "density=0.1", "--set", "density=0.2"],
         ["map", "./one"],
     ],
     ids=" ".join,

@@ -246,12 +246,7 @@ def add(*, reference: str, operator: str, given: list[tuple[str, Any]], as_json:
             f"{operator!r} is an arm, and an operator is asked for; nothing was added",
             hint=f"simmerge-hub bandit add {shlex.quote(reference)} {name} {sets}".rstrip(),
         )
-    parameters = dict(given)
-    if len(parameters) < len(given):
-        names = [name for name, _ in given]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(f"{twice} is set twice; nothing was added", hint="set it once")
-    new = arm(operator, **parameters)
+    new = arm(operator, **dict(given))
     with show.status("adding"):
         sharing.add(reference, new)
     if as_json:
