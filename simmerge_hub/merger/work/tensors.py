@@ -176,7 +176,7 @@ class _Inputs:
         words = layout.vocabulary
         base = layout.recipe.base.name if layout.recipe.base else None
         if words and name in words.tensors:
-            rows = rearrange(words, base, rows)
+            rows = rearrange(words.origins, base, rows)
         return Job(
             name=name,
             steps=layout.steps(name),

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from simmerge_hub.weights.stream import Rows
-    from simmerge_hub.weights.tokens.vocabulary import Vocabulary
 
 
 def new_tokens(source: Tokens, held: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -63,12 +62,12 @@ def keep_padding(origins: Tensor, ids: Mapping[str, int], rows: int) -> Tensor:
 
 
 def rearrange(
-    vocabulary: Vocabulary, base: str | None, rows: Mapping[str, Rows]
+    origins: Mapping[str, Tensor], base: str | None, rows: Mapping[str, Rows]
 ) -> dict[str, Rows]:
     """The same vocabulary tensor of every model, with the output's rows.
 
     Args:
-        vocabulary: of these models.
+        origins: model name -> its row for each of the output's, int64 [size]; -1 where it has none.
         base: the name of the base, whose rows stand in for missing ones.
         rows: model name -> its tensor, [V, D], [V] or [1, V]; V may differ.
 
@@ -82,10 +81,10 @@ def rearrange(
 
     if all(is_row(tensor.shape) for tensor in rows.values()):
         vectors = {name: replace(tensor, shape=tensor.shape[1:]) for name, tensor in rows.items()}
-        made = rearrange(vocabulary, base, vectors)
+        made = rearrange(origins, base, vectors)
         return {name: replace(vector, shape=(1, *vector.shape)) for name, vector in made.items()}
-    names = [name for name in vocabulary.origins if name in rows]
-    table = torch.stack([vocabulary.origins[name] for name in names])
+    names = [name for name in origins if name in rows]
+    table = torch.stack([origins[name] for name in names])
     sources = [rows[name] for name in names]
     donor = names.index(base) if base in names else None
     return {

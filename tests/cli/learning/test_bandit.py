@@ -204,7 +204,6 @@ def test_an_arm_is_told_how_to_be_written(state: str, capsys: pytest.CaptureFixt
             ["slerp", "--set", "t=0.5"],
             "error: slerp(t=0.5) is the same as slerp: slerp is one of the arms",
         ),
-        (["ties", *["--set", "density=0.3"] * 2], "error: density is set twice"),
         (
             ["ties(density=0.3, normalize=False)"],
             "'ties(density=0.3, normalize=False)' is an arm, and an operator is asked for",

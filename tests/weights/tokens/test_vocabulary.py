@@ -81,7 +81,7 @@ def merge_rows(
             each: stack.enter_context(open_tensors(c, checkpoints.get(base or "")))[name]
             for each, c in checkpoints.items()
         }
-        given = rearrange(matched, base, rows)
+        given = rearrange(matched.origins, base, rows)
         high = 1 if name == BIAS else matched.size
         read = {each: found_rows.read(0, high) for each, found_rows in given.items()}
     assert all(given[each].shape[0] == matched.size for each in given)
