@@ -238,6 +238,7 @@ def test_what_an_operator_of_one_s_own_made_is_gone_on_with_by_its_file(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.setattr("sys.argv", ["my larger.py"])
+    monkeypatch.chdir(recipe.parent)
 
     @operator(space="weight", paper="ours")
     def larger_of(chunk: Tensor, _: None = None) -> Tensor:
@@ -245,11 +246,10 @@ def test_what_an_operator_of_one_s_own_made_is_gone_on_with_by_its_file(
         return chunk.max(0).values
 
     recipe.write_text(recipe.read_text().replace("linear", "larger_of"))
-    output = str(recipe.parent / "merged")
     try:
-        assert main(["merge", str(recipe), "-o", output]) == 0
-        assert f"next: python 'my larger.py' push {output} org/name" in capsys.readouterr().err
-        assert main(["show", str(recipe)]) == 0
-        assert f"python 'my larger.py' merge {recipe} -o merged" in capsys.readouterr().out
+        assert main(["merge", recipe.name, "-o", "merged"]) == 0
+        assert "next: python 'my larger.py' push merged org/name" in capsys.readouterr().err
+        assert main(["show", recipe.name]) == 0
+        assert f"python 'my larger.py' merge {recipe.name} -o merged" in capsys.readouterr().out
     finally:
         OPERATORS.pop("larger_of")
