@@ -57,6 +57,7 @@ bench: $(READY)  ## every benchmark that needs nothing else (hours, 20 GB of dis
 	$(BIN)/python benchmarks/signature_merging.py
 	$(BIN)/python benchmarks/selection.py
 	$(BIN)/python benchmarks/worlds.py
+	$(BIN)/python benchmarks/few_models.py
 	$(BIN)/python benchmarks/selection_plots.py
 	$(BIN)/python benchmarks/selection_cost.py
 	$(BIN)/python benchmarks/kills.py

@@ -289,6 +289,33 @@ def selection_worlds() -> str:
 _JUDGED = ("best fixed", "xgboost", "oracle")
 
 
+def few_models() -> str:
+    """What two learners reach on weights alone, by which real models are left out."""
+    report, rows = read("few_models"), []
+    questions = [q for q in report["doses"] if q != "learned from"]
+    for question in questions:
+        learners = [name for name in report["doses"][question] if name != "learned from"]
+        for learner in learners:
+            for features in ("no doses", "doses"):
+                about = report[features][question]
+                seen = about[learner]["exact match"]
+                captured = seen["headroom captured"]
+                rows.append(
+                    (
+                        question,
+                        f"{about['learned from']:.0f}",
+                        learner,
+                        features,
+                        f"{seen['xgboost']['mean']:.3f}",
+                        _spread(seen["over best fixed"]),
+                        _spread(captured, 2) if captured else "",
+                    )
+                )
+    heads = ("asked about", "real rows", "learned from", "features", "choice",
+             "over the best fixed arm", "of the headroom")  # fmt: skip
+    return table(heads, rows)
+
+
 def selection_coefficients() -> str:
     """What a search over a scale for each model finds, beside the arms that were measured."""
     report, rows = read("coefficients"), []
