@@ -105,7 +105,7 @@ def verify(*, reference: str, as_json: bool, against: str | None = None) -> None
 
 def push(*, folder: str, repo_id: str, as_json: bool, **settings: Any) -> None:
     """`simmerge-hub push`; `settings` are those of the verb."""
-    from simmerge_hub.publishing.licenses.duties import read_duties, warn_of_name
+    from simmerge_hub.publishing.licenses.duties import read_duties
     from simmerge_hub.publishing.verbs import push as send
 
     commit = send(folder, repo_id, **settings)
@@ -116,6 +116,13 @@ def push(*, folder: str, repo_id: str, as_json: bool, **settings: Any) -> None:
     show.commit(commit)
     if commit.collection:
         show.note(f"in the collection: {commit.collection}")
+    say_duties(duties, repo_id)
+
+
+def say_duties(duties: Sequence[str], repo_id: str) -> None:
+    """What licences ask for, to whoever has pushed a merge of models that have them."""
+    from simmerge_hub.publishing.licenses.duties import warn_of_name
+
     if warning := warn_of_name(duties, repo_id):
         show.note(f"licence: {warning}")
     for duty in duties[:DUTIES_SHOWN]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simmerge_hub.cli import arguments, results, show
+from simmerge_hub.cli.trust import say_duties
 from simmerge_hub.units import spell_bytes
 
 if TYPE_CHECKING:
@@ -199,17 +200,26 @@ def merge(
     if push and not commit:
         commit = verbs.push(report.folder, push, **goal)
     if as_json:
-        made = _report(report, redo, folder)
-        show.data({**made, "commit": asdict(commit) if commit else None})
+        pushed = {"commit": asdict(commit) if commit else None}
+        told = {"duties": _duties(report)} if commit else {}
+        show.data({**_report(report, redo, folder), **pushed, **told})
         return
     if recorded and redo:
         _say_redo(recorded.name, redo)
     if commit:
         show.commit(commit)
+        say_duties(_duties(report), str(push))
     elif not redo:
         needed = " --license IDENTIFIER" if _licence_of(report.checkpoints).conflicts else ""
         program = results.name_program(report.recipe)
         show.note(f"next: {program} push {shlex.quote(folder)} org/name{needed}")
+
+
+def _duties(report: "MergeReport") -> tuple[str, ...]:
+    """What the licences of a merge ask of whoever has pushed it, as its card has it."""
+    from simmerge_hub.publishing.licenses.duties import list_duties
+
+    return list_duties(_licence_of(report.checkpoints))
 
 
 def _say_merged(report: "MergeReport", folder: str) -> None:

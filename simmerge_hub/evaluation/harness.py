@@ -12,6 +12,7 @@ import io
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -220,7 +221,7 @@ def draw_numbers(there: int, count: int, seed: str) -> list[int]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The harness's warnings off; its progress bars only where a person watches.
+    """Its warnings off, and those of what it stands on; progress bars only where a person watches.
 
     It also asks git for the commit of the folder one stands in, which nobody reads, and git
     complains on the terminal where there is none.
@@ -228,10 +229,11 @@ def _quiet() -> Iterator[None]:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     evaluator: Any = import_module("lm_eval.evaluator")
     evaluator.get_git_commit_hash = lambda: None
-    if sys.stderr.isatty():
-        yield
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", FutureWarning)  # for those who write the harness
+        if not sys.stderr.isatty():
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         yield
 
 

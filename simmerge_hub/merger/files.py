@@ -27,8 +27,12 @@ from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id
 
-TOKEN_IDS = re.compile(r"(.*_)?token_(id|ids|index)|(begin_)?suppress_tokens")
+TOKEN_IDS = re.compile(
+    r"(.*_)?token_(id|ids|index)|(begin_)?suppress_tokens|(bad|force)_words_ids|(lang|task)_to_id"
+)
 """Ids of tokens that a config states: those of the model whose tokenizer is taken."""
+PAIRED_IDS = {"forced_decoder_ids": 1, "sequence_bias": 0}
+"""Such that are said in pairs with other numbers: which of a pair they are."""
 ENDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 """Of those, what generation stops and fills up with."""
 EXTRA_HEADS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers")
@@ -78,7 +82,7 @@ def _write_generation_config(layout: Layout, folder: Path) -> None:
         known = {key: ids[key] for key in ENDS if key in ids}
         try:
             stated = json.loads(path.read_bytes())
-            own = {**stated, **_renumber(stated, ids, _moved_ids(layout)), **known}
+            own = {**_renumber(stated, ids, _moved_ids(layout)), **known}
             path.write_text(_json(own), encoding="utf-8")
         except (ValueError, TypeError):  # no JSON object, as it was
             return
@@ -103,9 +107,7 @@ def output_config(layout: Layout) -> dict[str, Any]:
         stay = other_tables(shapes(main), main.config, layout.vocabulary.tensors)
         _set_vocabulary(config, before, layout.vocabulary.size, {*stay.values()})
     if (chosen := layout.speaker) is not main:
-        moved = _moved_ids(layout)
-        for part, stated in _pair_parts(config, _token_ids(chosen)):
-            part |= _renumber(part, stated, moved)
+        config = _renumber(config, _token_ids(chosen), _moved_ids(layout))
     if layout.alignment.untied:
         for part in parts(config):
             if "tie_word_embeddings" in part or part is config:
@@ -150,14 +152,6 @@ def _note_misfits(layout: Layout) -> list[str]:
     return notes
 
 
-def _pair_parts(
-    config: dict[str, Any], other: Mapping[str, Any]
-) -> list[tuple[dict[str, Any], Mapping[str, Any]]]:
-    """The config and another, and the parts inside both."""
-    inside = [(v, other.get(k)) for k, v in config.items() if isinstance(v, dict)]
-    return [(config, other), *((a, b if isinstance(b, Mapping) else {}) for a, b in inside)]
-
-
 def _moved_ids(layout: Layout) -> Mapping[int, int]:
     """The id of a token in the reference -> that of the same token in the output."""
     words = layout.vocabulary
@@ -165,22 +159,44 @@ def _moved_ids(layout: Layout) -> Mapping[int, int]:
     return {row: number for number, row in enumerate(rows) if row >= 0}
 
 
-def _renumber(
-    part: Mapping[str, Any], stated: Mapping[str, Any], moved: Mapping[int, int]
-) -> dict[str, Any]:
-    """The ids of tokens in a part of the reference's config, as the output's tokenizer has them.
+def _renumber(part: Mapping[str, Any], stated: Any, moved: Mapping[int, int]) -> dict[str, Any]:
+    """A part of the reference's config, and all inside it, with ids of tokens as the output's
+    tokenizer has them.
 
-    They are what the model states whose tokenizer is taken; of what it does not state, those that
-    the same tokens have there.
+    They are what the model states whose tokenizer is taken, in the same part; of what it does not
+    state, those that the same tokens have there.
     """
+    theirs = stated if isinstance(stated, Mapping) else {}
+    changed: dict[str, Any] = {}
+    for key, value in part.items():
+        if TOKEN_IDS.fullmatch(key):
+            changed[key] = theirs[key] if key in theirs else _move(value, moved)
+        elif key in PAIRED_IDS:
+            changed[key] = theirs[key] if key in theirs else _move_paired(key, value, moved)
+        elif isinstance(value, dict):
+            changed[key] = _renumber(value, theirs.get(key), moved)
+    return {**part, **changed}
 
-    def renumber(value: Any) -> Any:
-        if isinstance(value, list):
-            return [renumber(each) for each in value]
-        return moved.get(value, value) if type(value) is int else value
 
-    keys = filter(TOKEN_IDS.fullmatch, part)
-    return {key: stated[key] if key in stated else renumber(part[key]) for key in keys}
+def _move(value: Any, moved: Mapping[int, int]) -> Any:
+    """Ids, alone, in lists and under names, as those of the same tokens."""
+    if isinstance(value, list):
+        return [_move(each, moved) for each in value]
+    if isinstance(value, dict):
+        return {name: _move(each, moved) for name, each in value.items()}
+    return moved.get(value, value) if type(value) is int else value
+
+
+def _move_paired(key: str, value: Any, moved: Mapping[int, int]) -> Any:
+    if not isinstance(value, list):
+        return value
+    at = PAIRED_IDS[key]
+    return [
+        [_move(each, moved) if place == at else each for place, each in enumerate(pair)]
+        if isinstance(pair, list)
+        else pair
+        for pair in value
+    ]
 
 
 def _token_ids(chosen: Checkpoint) -> Mapping[str, Any]:

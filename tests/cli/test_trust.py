@@ -88,6 +88,32 @@ def test_push_says_what_licences_ask_for(recipe: Path, org: str, capsys: Capture
     assert said[-1].endswith("more such lines are on the card")
 
 
+@pytest.mark.parametrize("options", [["--stream"], ["-o", "merged"]])
+def test_who_merges_and_pushes_at_once_is_told_the_same(
+    options: list[str],
+    recipe: Path,
+    org: str,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(recipe.parent)
+    for name, licence in (("a", "llama3"), ("b", "apache-2.0")):
+        (recipe.parent / name / "README.md").write_text(f"---\nlicense: {licence}\n---\n")
+    assert main(["merge", str(recipe), "-o", "first"]) == 0
+    capsys.readouterr()
+    assert main(["push", "first", f"{org}/first"]) == 0
+    told = capsys.readouterr().err.splitlines()[1:]
+    assert len(told) == 4
+    assert main(["merge", str(recipe), *options, "--push", f"{org}/merged"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line.replace("/merged", "/first") for line in said[-4:]] == told
+    assert main(["push", "first", f"{org}/first", "--json"]) == 0
+    duties = json.loads(capsys.readouterr().out)["duties"]
+    again = ["--overwrite"] if "-o" in options else []
+    assert main(["merge", str(recipe), *options, *again, "--push", f"{org}/json", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["duties"] == duties
+
+
 def test_push_puts_it_into_a_collection(recipe: Path, org: str, capsys: Captured) -> None:
     output, repo = str(recipe.parent / "merged"), f"{org}/merged"
     assert main(["merge", str(recipe), "-o", output]) == 0

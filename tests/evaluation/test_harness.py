@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +66,19 @@ def test_nothing_is_said_where_there_is_no_git(
 
 
 @pytest.mark.parametrize(("model", "base"), [("code", None), ("rag-lora", "base")])
+@pytest.mark.parametrize("watched", [True, False])
+def test_what_is_said_to_who_writes_the_harness_is_not_said(
+    watched: bool, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched, raising=False)
+    with harness._quiet():
+        warnings.warn("this will change", FutureWarning, stacklevel=1)
+    assert not recwarn.list
+    with pytest.raises(FutureWarning), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.warn("this will change", FutureWarning, stacklevel=1)
+
+
 def test_the_harness_s_numbers_are_our_own_scorer_s(model: str, base: str | None) -> None:
     manifest = load_manifest(nano_folder())
     origin = resolve(str(nano_folder() / base)) if base else None

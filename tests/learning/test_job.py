@@ -142,3 +142,17 @@ def test_without_an_account_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "get_token", lambda: None)
     with pytest.raises(RequestError, match="nobody is logged in"):
         jobs.submit("python:3.12", ["true"], flavor="cpu-basic", environment={}, timeout="1m")
+
+
+@pytest.mark.parametrize(
+    ("push", "name"), [("org/mine", "org/mine"), (None, "'a b/predictor.json'")]
+)
+def test_what_comes_next_names_the_predictor(
+    push: str | None, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned: Any = SimpleNamespace(predictor=object())
+    command._say_next(learned, Path("a b"), push)
+    said = capsys.readouterr().err
+    assert said == f"next: simmerge-hub plan MODEL MODEL --predictor {name}\n"
+    command._say_next(SimpleNamespace(predictor=None), Path("a b"), push)  # pyright: ignore[reportArgumentType]
+    assert not capsys.readouterr().err

@@ -97,13 +97,20 @@ def test_an_untied_head(tmp_path: Path) -> None:
 
 
 def test_ids_are_those_of_the_tokenizer_that_is_taken(tmp_path: Path) -> None:
-    config = {"text_config": {"pad_token_id": 7, "eos_token_id": 8}, "pad_token_id": 7}
+    inner = {"pad_token_id": 7, "eos_token_id": 8}
+    config = {"text_config": {**inner, "inner": inner}, "pad_token_id": 7}
     one = layout(tmp_path, config, tokenizer="b")
-    theirs = {"eos_token_id": 5, "cls_token_id": 6, "text_config": {"pad_token_id": 9}}
+    theirs: dict[str, Any] = {
+        "eos_token_id": 5,
+        "cls_token_id": 6,
+        "text_config": {"pad_token_id": 9},
+    }
+    theirs["text_config"]["inner"] = {"eos_token_id": 3}
     other = replace(one.checkpoints["b"], config=theirs)
     out = output_config(replace(one, checkpoints={**one.checkpoints, "b": other}))
     assert (out["bos_token_id"], out["eos_token_id"], out["pad_token_id"]) == (0, 5, 7)
-    assert out["text_config"] == {"pad_token_id": 9, "eos_token_id": 8}
+    inside = {"pad_token_id": 7, "eos_token_id": 3}
+    assert out["text_config"] == {"pad_token_id": 9, "eos_token_id": 8, "inner": inside}
     assert "cls_token_id" not in out
 
 
@@ -112,7 +119,9 @@ def test_other_ids_are_those_of_the_same_tokens(where: str, tmp_path: Path) -> N
     """b has a token before all others: what a states by number is one further there."""
     ids = {"image_token_id": 4, "decoder_start_token_id": 0, "begin_suppress_tokens": [2, 5, 99]}
     more = {**ids, "mask_token_id": 3, "image_token_index": None, "eos_token_id": 2, "top_k": 4}
-    more["text_config"] = {"bos_token_id": 2}
+    more["forced_decoder_ids"], more["sequence_bias"] = [[1, 2], [2, None]], [[[2, 4], 3]]
+    more["bad_words_ids"], more["lang_to_id"] = [[2], [4, 5]], {"<|en|>": 4}
+    more["text_config"] = {"bos_token_id": 2, "inner": {"pad_token_id": 4, "depth": 4}}
     one = layout(tmp_path, more)
     words = Tokenizer(WordLevel({f"w{i - 1}": i for i in range(nano.VOCABULARY)}, "w0"))
     words.save(str(tmp_path / "b/tokenizer.json"))
@@ -133,7 +142,11 @@ def test_other_ids_are_those_of_the_same_tokens(where: str, tmp_path: Path) -> N
         "image_token_index": None,
         "eos_token_id": 7,
         "top_k": 4,
-        "text_config": {"bos_token_id": 3 if where == "config" else 2},
+        "forced_decoder_ids": [[1, 3], [2, None]],
+        "sequence_bias": [[[3, 5], 3]],
+        "bad_words_ids": [[3], [5, 6]],
+        "lang_to_id": {"<|en|>": 5},
+        "text_config": {"bos_token_id": 3, "inner": {"pad_token_id": 5, "depth": 4}},
     }
 
 

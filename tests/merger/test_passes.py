@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from simmerge_hub import localhub
 from simmerge_hub.cli.main import main
@@ -38,10 +40,18 @@ def recipe(folder: Path, answers: int = 0, **parameters: float) -> Recipe:
     )
 
 
+def save_tokens(folder: Path, tokens: list[str]) -> None:
+    """Give a model a tokenizer of these tokens."""
+    numbers = {token: number for number, token in enumerate(tokens)}
+    Tokenizer(WordLevel(numbers, tokens[0])).save(str(folder / "tokenizer.json"))
+
+
 @pytest.fixture
 def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folders of a base and two models, of which no weight may be read and none is run."""
     nano.family(tmp_path)
+    for name in ("base", *TEXTS):
+        save_tokens(tmp_path / name, [f"w{number:03}" for number in range(nano.VOCABULARY)])
     monkeypatch.setattr(work, "open_tensors", lambda *_, **__: pytest.fail("weights were opened"))
     monkeypatch.setattr(work, "open_activations", lambda *_: pytest.fail("models were run"))
     return tmp_path
@@ -59,6 +69,28 @@ def test_prompts_tokens_and_passes(family: Path) -> None:
     again = check(recipe(family, inputs="merge")).passes
     assert again
     assert (again.runs, again.count, again.tokens) == (2, 4, cost.tokens)
+
+
+@pytest.mark.parametrize(
+    ("letters", "tokens"),
+    [(1, 41 + 81 + 128), (2, 21 + 41 + 128), (4, 11 + 21 + 128), (9, 11 + 21 + 128)],
+)
+def test_short_tokens_are_more_tokens(letters: int, tokens: int, family: Path) -> None:
+    """A tokenizer of letters makes one of each; of long ones no more than four are counted on."""
+    for name in ("base", *TEXTS):
+        words = [chr(97 + number) * letters for number in range(nano.VOCABULARY)]
+        save_tokens(family / name, words)
+    cost = check(recipe(family)).passes
+    assert cost
+    assert cost.tokens == tokens
+
+
+def test_without_a_tokenizer_four_letters_are_a_token(family: Path) -> None:
+    for name in ("base", *TEXTS):
+        (family / name / "tokenizer.json").unlink(missing_ok=True)
+    cost = check(recipe(family)).passes
+    assert cost
+    assert cost.tokens == sum(TOKENS.values())
 
 
 def test_it_counts_beside_what_merging_costs(family: Path) -> None:

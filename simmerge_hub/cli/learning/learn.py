@@ -1,6 +1,7 @@
 """learn: measure merges of a catalogue, learn from them, publish both."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,16 @@ def run(
     show.note(f"written to {folder}")
     if push:
         _publish(folder, push, private, fit)
+    _say_next(learned, folder, push)
+
+
+def _say_next(learned: "Learned", folder: Path, push: str | None) -> None:
+    """How plans take the predictor that was learned, if one was."""
+    from simmerge_hub.selector.predictor.origin import PREDICTOR_FILE
+
+    if learned.predictor is not None:
+        name = push or shlex.quote(str(folder / PREDICTOR_FILE))
+        show.note(f"next: simmerge-hub plan MODEL MODEL --predictor {name}")
 
 
 def _check_push(repo_id: str, fit: bool) -> None:

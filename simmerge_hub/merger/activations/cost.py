@@ -2,18 +2,20 @@
 
 Which tensors are linear layers is not known before a model is run: all with rows and columns count,
 and those of one module that are equally wide as fed with at most two different inputs. Tokens are
-estimated from characters, for tokenizers may not be here.
+estimated from characters, and from how long a tokenizer's tokens are: no tokenizer is run.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
 import torch
 
+from simmerge_hub.errors import CheckpointError
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.operators.regression.inputs import KEPT_ROWS
 from simmerge_hub.recipe.calibration import Calibration
@@ -22,11 +24,12 @@ from simmerge_hub.signatures.probing.probe import ProbeSet
 from simmerge_hub.signatures.probing.sketch import TOKENS
 from simmerge_hub.weights.layers import layer_of
 from simmerge_hub.weights.loaded.memory import MEMORY_SHARE, free_memory, model_bytes
+from simmerge_hub.weights.tokens.tokenizers import TOKENIZER, read_tokens
 
 LEADS_OUT = re.compile(r"\.(down|output|w2|o_proj)[^.]*$")
 """Names of matrices whose result is as wide as the hidden states."""
 CHARACTERS = 4
-"""Characters of a token, on average."""
+"""Characters of a token, on average, where a model's tokens are not as short as letters."""
 LIBRARY_BYTES = 330 * 2**20
 """Bytes that transformers and accelerate take, once imported, beside Python and torch."""
 STATES = 8
@@ -76,7 +79,10 @@ def count_passes(
     calibration = layout.recipe.calibration
     if not prompts or calibration is None:
         return None
-    lengths = {name: _estimate_lengths(sets, calibration) for name, sets in prompts.items()}
+    lengths = {
+        name: _estimate_lengths(sets, calibration, _characters(layout, name))
+        for name, sets in prompts.items()
+    }
     tokens = sum(map(sum, lengths.values()))
     layers, counts = _group_by_layer(layout), [sum(each) for each in lengths.values()]
     states = _state_bytes(layers, counts)
@@ -94,10 +100,26 @@ def count_passes(
     )
 
 
-def _estimate_lengths(sets: Sequence[ProbeSet], calibration: Calibration) -> list[int]:
+def _characters(layout: Layout, name: str) -> float:
+    """Characters of a token of a model: of none more than on average, of letters 1."""
+    model = layout.checkpoints[name]
+    readers = [each for each in (model, layout.base) if each and TOKENIZER in each.files]
+    if not readers:
+        return CHARACTERS
+    try:
+        tokens = read_tokens(readers[0], None)
+    except CheckpointError:  # told where its tokens count
+        return CHARACTERS
+    lengths = [len(token) for token in tokens.ids if token not in tokens.added and token[:1] != "<"]
+    return min(CHARACTERS, fmean(lengths)) if lengths else CHARACTERS
+
+
+def _estimate_lengths(
+    sets: Sequence[ProbeSet], calibration: Calibration, characters: float
+) -> list[int]:
     """Tokens of each different prompt with its answer."""
     texts = dict.fromkeys(text for each in sets for text in each.prompts)
-    return [min(TOKENS, ceil(len(text) / CHARACTERS) + 1) + calibration.answers for text in texts]
+    return [min(TOKENS, ceil(len(text) / characters) + 1) + calibration.answers for text in texts]
 
 
 def _group_by_layer(layout: Layout) -> list[list[_Inputs]]:

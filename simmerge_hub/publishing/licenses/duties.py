@@ -5,11 +5,18 @@ import re
 from collections.abc import Iterable
 
 from simmerge_hub.publishing.licenses.terms import TERMS
+from simmerge_hub.publishing.licenses.verdict import Licence
 
 HEADING = "\nLicences:\n"
 """Above what licences ask for, on the cards that `merge` writes."""
 ITEM = re.compile(r"^- (.*)$", re.MULTILINE)
 ESCAPED = re.compile(r"\\([\\\[\]])")
+
+
+def list_duties(licence: Licence) -> tuple[str, ...]:
+    """The sentences that the card of a merge of this licence has about it, as plain text."""
+    asks = (f"{said} ({source})" if source else said for said, source in licence.terms)
+    return (*licence.warnings, *asks)
 
 
 def read_duties(card: str) -> tuple[str, ...]:

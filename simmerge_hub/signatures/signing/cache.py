@@ -85,7 +85,12 @@ def reading_path(recipe: str, answers: str, dtype: str) -> Path:
 
 
 def read_if_sound(path: Path, read: Callable[[Path], R]) -> R | None:
-    """What is in a cached file; None if it is not there, or must not be believed."""
+    """What is in a cached file; None if it is not there, or must not be believed.
+
+    Raises:
+        SignatureError: the limit in the environment is no number of bytes; also where all is there.
+    """
+    limit()  # a mistake in it is told before the work, and not only where there is any
     if not path.exists():
         return None
     try:

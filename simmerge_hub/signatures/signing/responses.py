@@ -73,7 +73,6 @@ def measure(
             note(f"{checkpoint.name}: no part of its delta can be run: {apart}")
         return {}
     request.announce_download(base, note)
-    cache.limit()
     from simmerge_hub.signatures.probing.dosing.dose import measure_responses
 
     measured = measure_responses(

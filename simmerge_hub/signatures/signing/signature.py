@@ -176,7 +176,6 @@ def _sample_structure(request: Request, identity: str, progress: Progress | None
     checkpoint, adapter_base = request.checkpoint, request.adapter_base
     if progress:
         progress(f"sampling {checkpoint.name}", 0, 1)
-    cache.limit()  # a mistake in it is told before the work, not after
     sampled = read_sample(checkpoint, adapter_base, entries=request.settings.entries)
     _check_weights(checkpoint, sampled)
     if checkpoint.kind == "full":
@@ -210,7 +209,6 @@ def _run_missing_probes(
     request.refuse_to_run(missing)
     checkpoint, adapter_base = request.checkpoint, request.adapter_base
     request.announce_download(adapter_base, note)
-    cache.limit()
     probed = run_probes(
         checkpoint, adapter_base, missing, dtype=request.settings.dtype, progress=progress
     )

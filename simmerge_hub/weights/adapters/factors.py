@@ -1,7 +1,7 @@
 """The matrices of an adapter, by the modules that they adapt, as those are called in memory."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -86,7 +86,8 @@ def separate(
     left = {short: tensors[name] for name, short in names.items()}
     if len(left) < len(names):
         raise unfoldable_error(checkpoint, "holds several adapters in one file")
-    loras = [_take_lora(checkpoint, n, left) for n in list(left) if LORA.fullmatch(n)]
+    tied = _tied_modules(checkpoint, left)
+    loras = [_take_lora(checkpoint, n, left, tied) for n in list(left) if LORA.fullmatch(n)]
     for name in left:
         if ".lora_" in name:
             raise CheckpointError(
@@ -97,7 +98,26 @@ def separate(
     return loras, left
 
 
-def _take_lora(checkpoint: Checkpoint, name: str, left: dict[str, M]) -> Lora[M]:
+def _tied_modules(checkpoint: Checkpoint, tensors: Mapping[str, Shaped]) -> set[str]:
+    """Modules whose matrices are those of an embedding, turned: the heads that are tied to it.
+
+    For `ensure_weight_tying` PEFT gives them the embedding's matrices of the embedding's rank, and
+    divides their product by the rank that the config says of the head.
+    """
+    if not checkpoint.config.get("ensure_weight_tying"):
+        return set()
+    pairs = {
+        match[1]: (bool(match[2]), tuple(a.shape), tuple(tensors[_partner(name)].shape))
+        for name, a in tensors.items()
+        if (match := LORA.fullmatch(name)) and _partner(name) in tensors
+    }
+    turned = {(b[::-1], a[::-1]) for embedding, a, b in pairs.values() if embedding}
+    return {m for m, (embedding, a, b) in pairs.items() if not embedding and (a, b) in turned}
+
+
+def _take_lora(
+    checkpoint: Checkpoint, name: str, left: dict[str, M], tied: Collection[str]
+) -> Lora[M]:
     """Take the tensors of one adapted module out of `left`."""
     matched = LORA.fullmatch(name)
     assert matched
@@ -114,7 +134,7 @@ def _take_lora(checkpoint: Checkpoint, name: str, left: dict[str, M]) -> Lora[M]
         a=a,
         b=b,
         magnitude=magnitude,
-        scaling=_scaling(checkpoint, module, a.shape[0]),
+        scaling=_scaling(checkpoint, module, a.shape[0], tied=module in tied),
     )
 
 
@@ -123,13 +143,14 @@ def _partner(name: str) -> str:
     return f"{head}B{tail}"
 
 
-def _scaling(checkpoint: Checkpoint, module: str, rank: int) -> float:
+def _scaling(checkpoint: Checkpoint, module: str, rank: int, *, tied: bool) -> float:
     config, target = checkpoint.config, target_of(checkpoint, f"{module}.weight")
     key = target.parameter if target.named else module
     if rank % (target.experts or 1):
         raise unfoldable_error(checkpoint, f"has rank {rank} for {target.experts} experts of {key}")
     rank //= target.experts or 1
     stated = match_pattern(config.get("rank_pattern"), key, config.get("r", 0))
+    rank = int(stated or DEFAULT_RANK) if tied else rank
     aimed = checkpoint.targets or not config.get("target_parameters")
     if aimed and rank != (stated or DEFAULT_RANK):
         said = f"{stated:g}" if stated else f"none, for which PEFT takes {DEFAULT_RANK}"

@@ -71,7 +71,8 @@ def _module_shapes(
         turned = lora.embedding or transposed
         yield name, (into, out) if turned else (out, into)
         if lora.magnitude is not None and turned:
-            raise unfoldable_error(checkpoint, f"is a DoRA adapter of the transposed tensor {name}")
+            kind = "embedding" if lora.embedding else "transposed tensor"
+            raise unfoldable_error(checkpoint, f"is a DoRA adapter of the {kind} {name}")
 
 
 def _rows_with(piece: Piece, rows: int, shapes: Shapes) -> int:

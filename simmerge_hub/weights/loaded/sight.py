@@ -94,5 +94,8 @@ def count_layers(config: Mapping[str, Any]) -> int:
 
 
 def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The config and those inside it: text_config, vision_config ..."""
-    return [config, *(value for value in config.values() if isinstance(value, dict))]
+    """The config and all inside it, the outermost first: text_config, vision_config ..."""
+    every = [config]
+    for part in every:
+        every += [value for value in part.values() if isinstance(value, dict)]
+    return every

@@ -75,11 +75,15 @@ def test_what_another_process_writes_now_stays(monkeypatch: pytest.MonkeyPatch) 
     assert not abandoned.exists()
 
 
-@pytest.mark.parametrize("stated", ["10GB", "-1", "", "1e9"])
-def test_a_limit_that_is_no_number(stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stated", ["10GB", "10G", "-1", "", "1e9", " 1"])
+@pytest.mark.parametrize("when", ["trimmed", "read", "looked for"])
+def test_a_limit_that_is_no_number(stated: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told where all is cached already, and before anything is computed, too."""
+    there = store_file("there", 100, 0)
     monkeypatch.setenv(cache.LIMIT_VARIABLE, stated)
+    path = there if when == "read" else there.with_name("missing")
     with pytest.raises(SignatureError) as caught:
-        cache.trim()
+        cache.trim() if when == "trimmed" else cache.read_if_sound(path, Path.read_bytes)
     assert str(caught.value) == f"SIMMERGE_CACHE_LIMIT is {stated!r}, which is no number of bytes"
     assert caught.value.hint == "set it to a whole number, like 10000000000, or unset it"
 

@@ -240,6 +240,43 @@ def test_matrices_that_peft_passes_over_are_said(
     assert (said in align_strict([lora], base).notes) == unaimed
 
 
+@pytest.mark.parametrize(
+    ("target", "pattern", "rank"),
+    [("embed_tokens", {"lm_head": 4}, 2), ("embed_tokens", {"embed_tokens": 4}, 4),
+     ("lm_head", {"lm_head": 4}, 2), ("embed_tokens", {}, 2)],
+)  # fmt: skip
+def test_a_tied_head_has_the_matrices_of_its_embedding_in_their_rank(
+    target: str, pattern: dict[str, int], rank: int, adapted: Adapted
+) -> None:
+    """And is scaled by the rank that the config says of the head, as PEFT runs it."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base, lora, _ = adapted(
+        "tied", r=2, lora_alpha=3, target_modules=["q_proj", target], rank_pattern=pattern,
+        ensure_weight_tying=True,
+    )  # fmt: skip
+    stored = nano.load(lora)
+    a, b = (stored[f"base_model.model.lm_head.lora_{each}.weight"] for each in "AB")
+    assert (a.shape[0], b.shape[1]) == (rank, rank)
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), lora)
+    scaling = loaded.base_model.model.lm_head.scaling["default"]  # pyright: ignore
+    assert scaling == 3 / pattern.get("lm_head", 2)
+    adapter, model = resolve(str(lora)), resolve(str(base))
+    loras, *_ = adapters.fit.fit(adapter, stored, shapes(model) | {"lm_head.weight": (20, 16)})
+    scales = {each.module: each.scaling for each in loras}
+    assert scales["lm_head"] == scaling
+    assert scales["model.embed_tokens"] == 3 / pattern.get("embed_tokens", 2)
+
+
+def test_dora_of_an_embedding_is_called_so(adapted: Adapted) -> None:
+    base, lora, _ = adapted(r=2, use_dora=True, target_modules=["embed_tokens"])
+    with pytest.raises(CheckpointError) as caught:
+        fold_in(base, lora)
+    assert str(caught.value) == "lora is a DoRA adapter of the embedding model.embed_tokens.weight"
+    assert caught.value.hint == UNLOAD
+
+
 @pytest.mark.parametrize("module", ["embed_tokens", "lm_head"])
 def test_modules_trained_whole_and_saved_as_embeddings_too(module: str, adapted: Adapted) -> None:
     """Where PEFT saves embeddings it writes them three times, and reads the plain name."""
