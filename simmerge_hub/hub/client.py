@@ -148,7 +148,7 @@ def translate_errors(repo: str, revision: str | None = None) -> Iterator[None]:
             hint=f"branches, tags and commits are listed at {endpoint()}/{repo}/tree/main",
         ) from error
     except (hf.OfflineModeIsEnabled, hf.LocalEntryNotFoundError) as error:
-        raise _unreachable(repo, error) from error
+        raise (not_cached(_at(repo, revision)) if offline() else _down(error)) from error
     except hf.EntryNotFoundError as error:
         raise CheckpointError(
             f"{repo} lacks a file it should have: {first_line(error)}",
@@ -214,13 +214,17 @@ def _unknown_user() -> HubError:
     )
 
 
-def _unreachable(repo: str, error: Exception) -> HubError:
-    if offline():
-        return OfflineWithoutCache(
-            f"offline mode is on, and the cache does not hold {repo}",
-            hint="unset HF_HUB_OFFLINE once to fetch it; after that it works offline",
-        )
-    return _down(error)
+def not_cached(what: str) -> OfflineWithoutCache:
+    """The error that says that offline there is no `what`."""
+    return OfflineWithoutCache(
+        f"offline mode is on, and the cache does not hold {what}",
+        hint="unset HF_HUB_OFFLINE once to fetch it; after that it works offline",
+    )
+
+
+def _at(repo: str, revision: str | None) -> str:
+    short = revision[:12] if revision and COMMIT_HASH.fullmatch(revision) else revision
+    return f"{repo}@{short}" if short else repo
 
 
 def _down(error: Exception) -> EndpointDown:

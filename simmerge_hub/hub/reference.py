@@ -1,9 +1,10 @@
 """A reference -> the files it names: a repository pinned to a commit, or a folder here."""
 
+import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
@@ -11,8 +12,8 @@ from urllib.parse import unquote
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.file_download import repo_folder_name
 
-from simmerge_hub.errors import HubError, RepoNotFound
-from simmerge_hub.hub.assets import CLOSED
+from simmerge_hub.errors import HubError, OutputError, RepoNotFound
+from simmerge_hub.hub.assets import CLOSED, assets_folder, replace_file
 from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
 from simmerge_hub.hub.files.location import REPO, FileEntry, Location, check_names, inside
 
@@ -149,6 +150,7 @@ def resolve_files(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
         return _cached_listing(ref)
     location, files = list_repository(ref)
     remember(ref.repo, ref.revision, location.commit)
+    remember_files(ref.repo, location.commit, files)
     return location, files
 
 
@@ -195,11 +197,64 @@ def remember(repo: str, revision: str | None, commit: str, *, repo_type: str = "
 
 
 def _cached_listing(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
-    with translate_answers(ref.repo, ref.revision):
-        snapshot = Path(snapshot_download(ref.repo, revision=ref.revision, local_files_only=True))
-    _, files = _folder_listing(snapshot)
-    files = {name: replace(e, sha256=_blob(snapshot / name)) for name, e in files.items()}
-    return Location(folder=snapshot, repo=ref.repo, commit=snapshot.name, stated=files), files
+    snapshot = cached_snapshot(ref.repo, ref.revision)
+    _, here = _folder_listing(snapshot)
+    here = {name: replace(e, sha256=_blob(snapshot / name)) for name, e in here.items()}
+    listed = remembered_files(ref.repo, snapshot.name)
+    location = Location(
+        folder=snapshot, repo=ref.repo, commit=snapshot.name, stated=here, unlisted=listed is None
+    )
+    return location, {**(listed or {}), **here}
+
+
+def cached_snapshot(repo: str, revision: str | None, *, repo_type: str = "model") -> Path:
+    """The folder of the cache with what was fetched of a repository at a commit, all of it or not.
+
+    Raises:
+        OfflineWithoutCache: nothing was, or no commit is known for the revision.
+    """
+    with translate_answers(repo, revision):
+        folder = snapshot_download(
+            repo,
+            repo_type=repo_type,
+            revision=revision,
+            local_files_only=True,
+            allow_patterns=[],  # else it wants all files there are, once a program has listed them
+        )
+    return Path(folder)
+
+
+def remember_files(
+    repo: str, commit: str, files: Mapping[str, FileEntry], *, repo_type: str = "model"
+) -> None:
+    """Note which files a repository has at a commit, for offline use: a cache has those that were
+    needed, and does not say whether there are others. As in `remember`, of one that nobody may
+    write to the note is left out."""
+    try:
+        note = _note_of_files(repo, commit, repo_type)
+        if not note.exists():
+            listed = {name: asdict(entry) for name, entry in files.items()}
+            replace_file(note, json.dumps(listed).encode())
+    except (OSError, OutputError) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError) or refused.errno not in CLOSED:
+            raise
+
+
+def remembered_files(
+    repo: str, commit: str, *, repo_type: str = "model"
+) -> dict[str, FileEntry] | None:
+    """What `remember_files` noted; None if nothing, or nothing that can be read."""
+    try:
+        listed = json.loads(_note_of_files(repo, commit, repo_type).read_bytes())
+        return {name: FileEntry(**entry) for name, entry in listed.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def _note_of_files(repo: str, commit: str, repo_type: str) -> Path:
+    folder = assets_folder("files", repo_folder_name(repo_id=repo, repo_type=repo_type))
+    return folder / f"{commit}.json"
 
 
 def _blob(path: Path) -> str | None:

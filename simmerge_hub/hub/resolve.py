@@ -16,6 +16,7 @@ from simmerge_hub.errors import (
     CorruptHeader,
     NoSafetensors,
 )
+from simmerge_hub.hub.client import not_cached
 from simmerge_hub.hub.files.cached import local_file, read_small, read_text
 from simmerge_hub.hub.files.convert import convert_pickles
 from simmerge_hub.hub.files.formats import quantization, refuse_quantised, sort_tensors
@@ -156,6 +157,8 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
     kind, stored = find_weights(ref, location, files, originals)
     config = _json(ref, location, files, CONFIGS[kind])
     refuse_quantised(str(ref), config, originals)
+    if location.unlisted and _lacks_tokenizer(kind, config, files):
+        raise not_cached(f"the tokenizer of {ref}")
     if not convert and any(f.endswith(".bin") for f in stored.files):
         raise NoSafetensors(
             f"{ref} has its weights in .bin files, and no safetensors",
@@ -185,6 +188,14 @@ def resolve(reference: str | ModelRef, *, convert: bool = True) -> Checkpoint:
         pickles=tuple(pickles),
         converted=weights,
     )
+
+
+def _lacks_tokenizer(kind: Kind, config: Mapping[str, Any], files: Mapping[str, FileEntry]) -> bool:
+    """Whether a model of texts has no tokenizer."""
+    inner = config.get("text_config")
+    stated = {**config, **(inner if isinstance(inner, dict) else {})}
+    there = any(map(TOKENIZER_FILES.fullmatch, files))
+    return kind == "full" and "vocab_size" in stated and not there
 
 
 def quantised_origin(ref: ModelRef) -> str | None:

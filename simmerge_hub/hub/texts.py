@@ -14,14 +14,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-
 from simmerge_hub.documents import DocumentError, read_json
 from simmerge_hub.errors import MissingExtra, ProbeError
 from simmerge_hub.hub.client import COMMIT_HASH, api, offline, translate_answers
-from simmerge_hub.hub.files.location import Location
+from simmerge_hub.hub.files.location import FileEntry, Location
 from simmerge_hub.hub.files.ranges import stream_file
-from simmerge_hub.hub.reference import home_path, remember
+from simmerge_hub.hub.reference import (
+    cached_snapshot,
+    home_path,
+    remember,
+    remember_files,
+    remembered_files,
+)
 from simmerge_hub.hub.resolve import front_matter
 from simmerge_hub.units import spell_bytes
 
@@ -103,20 +107,19 @@ def _from_hub(repo: str, revision: str | None, split: str, column: str, limit: i
 
 
 def _listing(repo: str, revision: str | None) -> tuple[Location, list[str]]:
+    if offline():
+        folder = cached_snapshot(repo, revision, repo_type="dataset")
+        here = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+        listed = remembered_files(repo, folder.name, repo_type="dataset") or {}
+        return Location(folder=folder, repo=repo, commit=folder.name), sorted({*here, *listed})
     with translate_answers(repo, revision):
-        if offline():
-            folder = Path(
-                snapshot_download(
-                    repo, repo_type="dataset", revision=revision, local_files_only=True
-                )
-            )
-            names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()]
-            return Location(folder=folder, repo=repo, commit=folder.name), sorted(names)
         info = api().dataset_info(repo, revision=revision)
+    names = sorted(str(s.rfilename) for s in info.siblings or ())
     if isinstance(info.sha, str) and COMMIT_HASH.fullmatch(info.sha):
         remember(repo, revision, info.sha, repo_type="dataset")
-    location = Location(repo=info.id, commit=info.sha or "", repo_type="dataset")
-    return location, sorted(s.rfilename for s in info.siblings or ())
+        listing = {name: FileEntry(size=0) for name in names}
+        remember_files(repo, info.sha, listing, repo_type="dataset")
+    return Location(repo=info.id, commit=info.sha or "", repo_type="dataset"), names
 
 
 def _is_data(name: str) -> bool:

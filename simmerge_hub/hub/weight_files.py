@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-from simmerge_hub.errors import CorruptHeader, NoSafetensors, OfflineWithoutCache
+from simmerge_hub.errors import CorruptHeader, NoSafetensors
+from simmerge_hub.hub.client import not_cached
 from simmerge_hub.hub.files.cached import local_file
 from simmerge_hub.hub.files.headers import parse_index
 from simmerge_hub.hub.files.location import FileEntry, Location
@@ -131,8 +132,5 @@ def naming(location: Location) -> Iterator[None]:
 
 def _refuse_partial_cache(location: Location) -> None:
     """Offline, a file that is missing may well be on the Hub."""
-    if location.folder is not None and location.repo:
-        raise OfflineWithoutCache(
-            f"offline mode is on, and the cache does not hold the weights of {location.repo}",
-            hint="unset HF_HUB_OFFLINE once to fetch it; after that it works offline",
-        )
+    if location.unlisted:
+        raise not_cached(f"the weights of {location.repo}")

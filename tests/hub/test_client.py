@@ -106,6 +106,13 @@ def test_offline(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
         raise raised
     assert str(caught.value) == "offline mode is on, and the cache does not hold org/a"
     assert caught.value.hint.startswith("unset HF_HUB_OFFLINE once to fetch it")
+    for revision, said in (("v9", "v9"), ("0123456789abcdef" * 2, "0123456789ab")):
+        match = f"does not hold org/a@{said}$"
+        with (
+            pytest.raises(OfflineWithoutCache, match=match),
+            translate_errors("org/a", revision),
+        ):
+            raise raised
 
 
 def test_the_endpoint_is_named_where_it_was_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,15 @@ from simmerge_hub.errors import (
     CheckpointError,
     CorruptHeader,
     NoSafetensors,
+    OfflineWithoutCache,
     RepoNotFound,
     RevisionNotFound,
     SimmergeError,
 )
 from simmerge_hub.hub import resolve as module
 from simmerge_hub.hub.digest import digest, file_sha256
-from simmerge_hub.hub.files.ranges import Span
+from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.ranges import Span, read_spans
 from simmerge_hub.hub.resolve import ModelRef, front_matter, resolve
 from tests import nano
 
@@ -353,11 +355,70 @@ class TestElsewhere:
         )
         assert elsewhere(repo).startswith("full ")
         assert elsewhere(repo, HF_HUB_OFFLINE="1") == (
-            "OfflineWithoutCache|offline mode is on, and the cache does not hold the weights of "
-            f"{repo}|{hint}"
+            "OfflineWithoutCache|offline mode is on, and the cache does not hold "
+            f"model.safetensors of {repo}|{hint}"
+        )
+        assert elsewhere(f"{repo}@v9", HF_HUB_OFFLINE="1") == (
+            f"OfflineWithoutCache|offline mode is on, and the cache does not hold {repo}@v9|{hint}"
         )
         HfApi().snapshot_download(repo, cache_dir=tmp_path / "home" / "hub")
         assert elsewhere(repo, HF_HUB_OFFLINE="1") == f"full {resolve(repo).commit}\n"
+
+    def test_offline_with_what_another_program_fetched(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        """Only the config; then the weights, which are merged with the wrong tokenizer, or none."""
+        repo = repository(org, nano.model(tmp_path / "model", card=CARD))
+        for pattern, lacks in (("config.json", "weights"), ("*.safetensors", "tokenizer")):
+            HfApi().snapshot_download(
+                repo, cache_dir=tmp_path / "home" / "hub", allow_patterns=pattern
+            )
+            assert elsewhere(repo, HF_HUB_OFFLINE="1") == (
+                "OfflineWithoutCache|offline mode is on, and the cache does not hold the "
+                f"{lacks} of {repo}|"
+                "unset HF_HUB_OFFLINE once to fetch it; after that it works offline"
+            )
+
+    def test_offline_after_another_program_fetched_a_part(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        """The client lists then what there is, and missed what nobody needs (`.gitattributes`)."""
+        folder = nano.model(tmp_path / "model", card=CARD)
+        (folder / "model.gguf").write_bytes(b"GGUF")
+        repo = repository(org, folder)
+        cache = tmp_path / "home" / "hub"
+        HfApi().snapshot_download(repo, cache_dir=cache, allow_patterns=["*.safetensors", "*.json"])
+        assert elsewhere(repo, HF_HUB_OFFLINE="1") == f"full {resolve(repo).commit}\n"
+
+    def test_offline_a_model_that_has_no_tokenizer(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        """What was listed once is known to have none."""
+        repo = repository(org, nano.model(tmp_path / "model", tokenizer=False))
+        online = elsewhere(repo)
+        HfApi().snapshot_download(repo, cache_dir=tmp_path / "home" / "hub")
+        assert elsewhere(repo, HF_HUB_OFFLINE="1") == online
+
+    def test_offline_a_file_that_was_not_fetched(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is known to be there: the model is the same, and whoever reads the file is told."""
+        repo = repository(org, nano.model(tmp_path / "model", card=CARD))
+        online = resolve(repo)
+        local_file(online.location, "model.safetensors")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        offline = resolve(repo)
+        assert set(offline.files) == set(online.files)
+        assert offline.tokenizer_files == ("tokenizer.json", "tokenizer_config.json")
+        for read in (
+            lambda: local_file(offline.location, "tokenizer.json"),
+            lambda: read_spans(offline.location, "tokenizer.json", [(0, 1)]),
+        ):
+            with pytest.raises(OfflineWithoutCache) as caught:
+                read()
+            assert str(caught.value) == (
+                f"offline mode is on, and the cache does not hold tokenizer.json of {repo}"
+            )
 
 
 class TestFrontMatter:

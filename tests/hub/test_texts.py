@@ -10,6 +10,7 @@ from huggingface_hub import HfApi
 from simmerge_hub.errors import (
     EndpointDown,
     MissingExtra,
+    OfflineWithoutCache,
     ProbeError,
     RepoNotFound,
     RevisionNotFound,
@@ -201,6 +202,20 @@ class TestDataset:
         commit = online.source.partition("@")[2].partition(":")[0]
         assert texts(f"{repo}@{commit}", limit=9) == online
         assert texts(repo, limit=9) == online  # what main was when it was last asked for
+
+    def test_offline_a_file_that_was_not_fetched(self, dataset, monkeypatch):
+        """A smaller number of prompts than were asked for would be given without a word."""
+        repo = dataset(
+            {"train-1.jsonl": lines("prompt", "x", "y"), "train-2.jsonl": lines("prompt", "z")}
+        )
+        assert texts(repo, limit=2).prompts == ("x", "y")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert texts(repo, limit=2).prompts == ("x", "y")
+        with pytest.raises(OfflineWithoutCache) as caught:
+            texts(repo, limit=3)
+        assert str(caught.value) == (
+            f"offline mode is on, and the cache does not hold train-2.jsonl of {repo}"
+        )
 
     def test_a_revision_writes_nowhere_else(self, dataset, monkeypatch):
         repo = dataset({"probe.jsonl": lines("prompt", "x")})

@@ -3,6 +3,7 @@
 Each is held against the digest that a Hub states of it.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from huggingface_hub.utils import tqdm
 
 from simmerge_hub.documents import LARGEST_JSON, DocumentError, read_json
 from simmerge_hub.errors import HubError
-from simmerge_hub.hub.client import api, first_line, translate_answers
+from simmerge_hub.hub.client import api, first_line, not_cached, translate_answers
 from simmerge_hub.hub.files.hashes import hash_path
 from simmerge_hub.hub.files.location import FileEntry, Location, inside, is_plain
 from simmerge_hub.version import __version__
@@ -35,15 +36,29 @@ class LargeOnly(tqdm):
         super().__init__(*args, **{**options, "disable": small or options.get("disable")})
 
 
+def file_here(location: Location, file: str) -> Path:
+    """The path of a file in the folder of a location.
+
+    Raises:
+        CheckpointError: it is a link that leads out of the folder, or nowhere.
+        OfflineWithoutCache: the folder is a cache, offline, and lacks the file.
+    """
+    assert location.folder is not None
+    if location.repo and not os.path.lexists(location.folder / file):
+        raise not_cached(f"{file} of {location.repo}")
+    return inside(location.folder, file)
+
+
 def local_file(location: Location, file: str) -> Path:
     """The path of a whole file, downloaded into huggingface_hub's cache if it is remote.
 
     Raises:
         CheckpointError: it is a link that leads out of its folder, or there is no such file.
         HubError: it cannot be had, or is not the file that the Hub states.
+        OfflineWithoutCache: offline mode is on, and the cache does not hold it.
     """
     if location.folder is not None:
-        path = inside(location.folder, file)
+        path = file_here(location, file)
     else:
         known = is_cached(location, file)
         began = time.time_ns() - CLOCK_STEP

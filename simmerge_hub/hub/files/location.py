@@ -28,7 +28,8 @@ class FileEntry:
 class Location:
     """Where files lie: a folder here, or a repository at one commit.
 
-    `stated` is what the Hub says of the files; it does not make two locations different.
+    `stated` is what the Hub says of the files; it does not make two locations different. `unlisted`
+    says that the folder is a cache of a repository whose files nobody listed: it may have others.
 
     Raises:
         RepoNotFound, RevisionNotFound: a name that none can have; they become paths in the cache.
@@ -39,6 +40,7 @@ class Location:
     commit: str = ""
     repo_type: str = "model"
     stated: Mapping[str, FileEntry] = field(default_factory=dict, compare=False, repr=False)
+    unlisted: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_names(self.repo, self.commit)

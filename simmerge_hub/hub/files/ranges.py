@@ -16,8 +16,8 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from simmerge_hub.errors import CheckpointError, HubError
 from simmerge_hub.hub.client import translate_answers
-from simmerge_hub.hub.files.cached import is_cached, local_file
-from simmerge_hub.hub.files.location import Location, inside
+from simmerge_hub.hub.files.cached import file_here, is_cached, local_file
+from simmerge_hub.hub.files.location import Location
 from simmerge_hub.version import __version__
 
 Span = tuple[int, int]
@@ -70,7 +70,7 @@ def _agent() -> dict[str, str]:
 def read_spans(location: Location, file: str, spans: Sequence[Span]) -> list[bytes]:
     """The bytes of each span, in the order given; near ones are fetched together, in parallel."""
     if location.folder is not None:
-        return _read_local(inside(location.folder, file), spans)
+        return _read_local(file_here(location, file), spans)
     merged = coalesce(spans)
     if len(merged) == 1:
         parts = [_read_remote(location, file, merged[0])]
