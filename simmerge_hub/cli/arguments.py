@@ -269,17 +269,17 @@ def _value(text: str) -> bool | int | float | str:
     return text
 
 
-def check_made(output: str, what: str) -> None:
+def check_made(output: str, what: str, *, file: str) -> None:
     """`check_output` of a file whose folder is made, if it is not there."""
     from simmerge_hub.hub.assets import writing
 
     with writing(Path(output)):
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-    check_output(output, what)
+    check_output(output, what, file=file)
 
 
-def check_output(output: str | None, what: str) -> None:
-    """Before any work: whether a file can be written there.
+def check_output(output: str | None, what: str, *, file: str) -> None:
+    """Before any work: whether a file can be written there; in a folder it could be called `file`.
 
     Raises:
         OutputError: there is no such folder, nothing can be written there, or it is a folder
@@ -294,7 +294,7 @@ def check_output(output: str | None, what: str) -> None:
     if path.is_dir():
         raise OutputError(
             f"{output} is a folder, not a file to write the {what} in",
-            hint=f"name a file: {path / what}",
+            hint=f"name a file: {path / file}",
         )
     if not path.parent.is_dir():
         raise OutputError(

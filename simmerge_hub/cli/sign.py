@@ -89,7 +89,7 @@ def _check(
             f"{output} is one file, and {len(models)} models are to be signed",
             hint="sign one model at a time, or leave -o out: signatures are cached anyway",
         )
-    arguments.check_output(output, "signature")
+    arguments.check_output(output, "signature", file="signature.safetensors")
     if publishing and signatures:
         raise RequestError(
             "what others published is not ours to publish: --push and --signatures exclude each "

@@ -82,7 +82,7 @@ def measure(*, folder: str, output: str, so_far: bool) -> None:
     from simmerge_hub.selector.tables.outcomes import save_outcomes
     from simmerge_hub.zoo.measuring.outcomes import measure_outcomes
 
-    arguments.check_made(output, "outcomes")
+    arguments.check_made(output, "outcomes", file="outcomes.jsonl")
     target = Path(output)
     journal = target.with_name(f"{target.name}.partial")
     with show.progress("merging and evaluating pairs") as step:
@@ -103,7 +103,7 @@ def features(*, folder: str, outcomes: str, output: str, dose: bool, cross: bool
     from simmerge_hub.selector.tables.outcomes import load_outcomes
     from simmerge_hub.zoo.measuring.features import zoo_features
 
-    arguments.check_made(output, "features")
+    arguments.check_made(output, "features", file="features.jsonl")
     measured = load_outcomes(Path(outcomes))
     with show.progress("features") as step:
         table = zoo_features(Path(folder), measured, dose=dose, cross=cross, progress=step)

@@ -62,7 +62,7 @@ def train(
             f"{len(outcomes)} tables of outcomes and {len(features)} of features",
             hint="give --features once for each table of outcomes, in the same order",
         )
-    arguments.check_made(output, "predictor")
+    arguments.check_made(output, "predictor", file="predictor.json")
     from simmerge_hub.selector.predictor import archive
     from simmerge_hub.selector.tables.features import load_features
     from simmerge_hub.selector.tables.merges import load_merges

@@ -63,7 +63,7 @@ def run(
     **search: Any,
 ) -> None:
     """`simmerge-hub plan`; `search` are the fields of `Search` that are given."""
-    arguments.check_output(output, "plan")
+    arguments.check_output(output, "plan", file="plan.yaml")
     if output:
         _keep_edited(Path(output))
     if picture:

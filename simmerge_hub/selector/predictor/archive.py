@@ -11,6 +11,7 @@ import numpy as np
 
 from simmerge_hub.documents import explain, read_json
 from simmerge_hub.errors import PredictorError, SimmergeError
+from simmerge_hub.hub.assets import replace_file
 from simmerge_hub.operators import Arm
 from simmerge_hub.selector.models import conditioned, forest, multiway, network
 from simmerge_hub.selector.models.conformal import Radii
@@ -38,9 +39,13 @@ ForestOf = Callable[[Any, int], str]
 
 
 def save(predictor: Predictor, path: Path) -> None:
-    """Write `predictor` to `path`: the same predictor is the same bytes."""
+    """Write `predictor` to `path` in one step: the same predictor is the same bytes.
+
+    Raises:
+        OutputError: it cannot be written; what was there stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text(predictor))
+    replace_file(path, text(predictor).encode())
 
 
 def load(path: Path, *, name: str = "", ours: bool = False) -> Predictor:

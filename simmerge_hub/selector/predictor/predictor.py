@@ -207,7 +207,8 @@ class Predictor:
             raise PredictorError(
                 f"the predictor reads {len(self.names)} features of schema {self.features}, "
                 f"but is given {len(names)} of schema {schema}",
-                hint="train it again on signatures made by this version",
+                hint="use the version of simmerge-hub that trained it, or train one with this "
+                "version",
             )
 
     def _vector(self, features: "Features") -> Floats:

@@ -10,6 +10,7 @@ from typing import Any
 
 from simmerge_hub.documents import explain, read_json_object
 from simmerge_hub.errors import PredictorError
+from simmerge_hub.hub.assets import replace_file
 
 LARGEST_TABLE = 2**30
 """Characters of a table at most: forty times the largest of ours; a few bytes unfold into more."""
@@ -89,9 +90,11 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a table in one step; the same text gives the same bytes."""
+    """Write a table in one step; the same text gives the same bytes.
+
+    Raises:
+        OutputError: it cannot be written; what was there stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = text.encode()
-    partial = path.with_name(f".{path.name}")
-    partial.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-    partial.replace(path)
+    replace_file(path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)

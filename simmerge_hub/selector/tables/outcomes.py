@@ -151,7 +151,8 @@ def check_header(header: Any, format: str, schema: int, path: Path | str) -> Non
     """Raise PredictorError unless the first line says that the file is of this kind and version."""
     if not isinstance(header, dict) or header.get("format") != format:
         raise PredictorError(
-            f"{path} is not a file of {format}{_seen(header)}", hint="its first line must say so"
+            f"{path} is not a file of {format}{_seen(header)}",
+            hint=f'name a file that says "format": "{format}"',
         )
     if header.get("schema") != schema:
         raise PredictorError(

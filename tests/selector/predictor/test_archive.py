@@ -1,9 +1,12 @@
+import errno
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from simmerge_hub.errors import PredictorError
+from simmerge_hub.errors import OutputError, PredictorError
 from simmerge_hub.selector.predictor.archive import load, save, text
 
 
@@ -21,6 +24,25 @@ def test_a_predictor_comes_back_to_the_byte(predictor, pair, tmp_path):
     told = {"task": "t", "parameters": 600_000}
     one, other = (each.predict(features, **told) for each in (found, predictor))
     assert (one.kept, one.trust, one.reason) == (other.kept, other.trust, other.reason)
+
+
+def test_a_full_disk_leaves_the_former_predictor(predictor, tmp_path, monkeypatch):
+    """A half-written file took the place of one that took hours."""
+    path = tmp_path / "predictor.json"
+    path.write_text("former")
+
+    def half(part, data):
+        with part.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OutputError) as caught:
+        save(predictor, path)
+    assert str(caught.value) == f"{path} cannot be written: No space left on device"
+    assert caught.value.hint == "free some space, or write to another disk"
+    assert [each.name for each in tmp_path.iterdir()] == ["predictor.json"]
+    assert path.read_text() == "former"
 
 
 def test_the_file_is_plain_and_small(stored):

@@ -173,8 +173,11 @@ def test_where_nothing_was_held_out_nothing_is_acted_on(predictor, pair):
 def test_other_features_are_refused(predictor, pair):
     features = pair.given(pair.values)
     for wrong in (replace(features, schema=2), replace(features, names=features.names[::-1])):
-        with pytest.raises(PredictorError, match="features of schema 1"):
+        with pytest.raises(PredictorError, match="features of schema 1") as caught:
             predictor.predict(wrong, task="t", parameters=SIZE)
+        assert caught.value.hint == (
+            "use the version of simmerge-hub that trained it, or train one with this version"
+        )
 
 
 def test_a_family_never_seen_has_no_calibration(predictor, pair):
