@@ -15,7 +15,7 @@ from simmerge_hub.operators.registry import UNFED, Operator, combine, find, meas
 from simmerge_hub.units import spell_count
 
 RANGES: Mapping[str, tuple[Callable[[float], bool], str, str]] = {
-    "density": (lambda v: 0 < v <= 1, "would keep no entry", "a share of the entries in (0, 1]"),
+    "density": (lambda v: 0 < v <= 1, "is no share to keep", "a share of the entries in (0, 1]"),
     "gamma": (lambda v: 0 <= v < 1, "is no share", "a share of the entries in [0, 1)"),
     "alpha": (lambda v: 0 <= v <= 1, "is no share", "a factor in [0, 1]"),
     "ridge": (lambda v: v >= 0, "is negative", "a number of at least 0"),

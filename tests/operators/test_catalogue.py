@@ -318,7 +318,8 @@ def test_origin_zero_needs_no_base() -> None:
     ("name", "given", "message", "hint"),
     [
         ("ties", {"rescale": "density"}, "ties: rescale is 'density'", "one of none, l1"),
-        ("dare_ties", {"density": (0.5, 0.0)}, "density is .*would keep no entry", "in \\(0, 1\\]"),
+        ("dare_ties", {"density": (0.5, 0.0)}, "density is .*is no share to keep", "in \\(0, 1\\]"),
+        ("ties", {"density": 3}, "^ties: density is 3, and is no share to keep$", "in \\(0, 1\\]"),
         ("ties", {"density": (0.5,)}, "1 values of density for 2 models", "one density for each"),
         ("della", {"density": 0.9}, "0.9 ± epsilon 0.15", "between 0 and 1"),
         ("breadcrumbs", {"gamma": 1.0}, "gamma is 1.0", "in \\[0, 1\\)"),

@@ -115,7 +115,7 @@ def test_what_is_no_schedule(value: Any, seen: str) -> None:
     ],
 )
 def test_every_value_of_a_schedule_is_checked(value: Any) -> None:
-    with pytest.raises(OperatorError, match=r"density is .*1\.5.*would keep no entry|1\.5"):
+    with pytest.raises(OperatorError, match=r"density is .*1\.5.*is no share to keep|1\.5"):
         check_recipe(recipe(density=value))
 
 

@@ -57,7 +57,8 @@ class Reader:
 
 def _demand_bandit(page: Page, reference: str) -> None:
     if not {state.JSON, state.TENSORS} <= set(page.files):
-        there = shlex.quote(reference)
+        others = set(page.files) - {".gitattributes"}  # where something is, none can be started
+        there = "NEW" if others else shlex.quote(reference)
         raise BanditError(
             f"{reference} holds no bandit",
             hint=f"start one: simmerge-hub bandit init {there} OUTCOMES --features FILE",

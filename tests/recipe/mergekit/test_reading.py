@@ -581,7 +581,7 @@ class TestMalformed:
         assert hint in refused.value.hint
 
     def test_what_only_the_operator_knows(self) -> None:
-        with pytest.raises(OperatorError, match=r"density is 0\.0, and would keep no entry"):
+        with pytest.raises(OperatorError, match=r"density is 0\.0, and is no share to keep"):
             parameters("ties", weight=1, density=0)
 
     def test_a_model_that_is_none(self) -> None:

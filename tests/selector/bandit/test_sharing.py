@@ -186,6 +186,11 @@ def test_what_is_no_bandit(place: str, bandit: Bandit, tmp_path: Path, rows: Row
     with pytest.raises(BanditError, match="holds no bandit") as caught:
         look(str(tmp_path / "empty"))
     assert "bandit init" in caught.value.hint
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(BanditError) as caught:  # none can be started where something else is
+        look(str(tmp_path / "model"))
+    assert caught.value.hint == ("start one: simmerge-hub bandit init NEW OUTCOMES --features FILE")
     (whole,) = ask(rows, 1)
     few = replace(whole, names=rows.names[:3], values=rows.values[0][:3])
     with pytest.raises(BanditError, match="reads 11 features, but is given 3"):
