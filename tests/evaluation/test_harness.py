@@ -65,7 +65,6 @@ def test_nothing_is_said_where_there_is_no_git(
     assert "git" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("model", "base"), [("code", None), ("rag-lora", "base")])
 @pytest.mark.parametrize("watched", [True, False])
 def test_what_is_said_to_who_writes_the_harness_is_not_said(
     watched: bool, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
@@ -79,6 +78,7 @@ def test_what_is_said_to_who_writes_the_harness_is_not_said(
         warnings.warn("this will change", FutureWarning, stacklevel=1)
 
 
+@pytest.mark.parametrize(("model", "base"), [("code", None), ("rag-lora", "base")])
 def test_the_harness_s_numbers_are_our_own_scorer_s(model: str, base: str | None) -> None:
     manifest = load_manifest(nano_folder())
     origin = resolve(str(nano_folder() / base)) if base else None
