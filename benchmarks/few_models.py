@@ -8,7 +8,7 @@ nano ones as well, with and without doses. They are asked about
 
 - models left out in five folds, as in `worlds.py`, and in ten, where more models are learned from;
 - pairs left out whose models are known from other pairs;
-- the models of `zoo-smollm-2`, which were taught and measured after all of this was settled.
+- the models of `zoo-smollm-2`, at whose pairs nobody looked before all of this was settled.
 
 Specialists of one name are left out together whatever their base, as are pairs of the same two.
 """
