@@ -11,6 +11,8 @@ nano ones as well, with and without doses. They are asked about
 - the models of `zoo-smollm-2`, at whose pairs nobody looked before all of this was settled.
 
 Specialists of one name are left out together whatever their base, as are pairs of the same two.
+Inside what a split may know, where the Gaussian process settles its setting, two builds of one
+specialist count as two models.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 All arms are predicted at once, each the mean of what is known of it, moved by rows like the asked
 one (Rasmussen and Williams 2006, equation 2.25). Likeness is squared exponential over the features
-that go best with which arm gains; its length is as long as two rows usually are apart. How many
+that go best with which arm gains; its length is 0.7 of how far two rows usually are apart. How many
 features count, and how noisy gains are, is settled on models held out of the rows that are known.
 """
 

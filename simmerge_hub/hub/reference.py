@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
 from simmerge_hub.errors import HubError, OutputError, RepoNotFound
@@ -202,9 +203,22 @@ def _cached_listing(ref: ModelRef) -> tuple[Location, dict[str, FileEntry]]:
     here = {name: replace(e, sha256=_blob(snapshot / name)) for name, e in here.items()}
     listed = remembered_files(ref.repo, snapshot.name)
     location = Location(
-        folder=snapshot, repo=ref.repo, commit=snapshot.name, stated=here, unlisted=listed is None
+        folder=snapshot,
+        repo=ref.repo,
+        commit=snapshot.name,
+        stated=here,
+        unlisted=listed is None and not _is_whole(ref.repo, snapshot),
     )
     return location, {**(listed or {}), **here}
+
+
+def _is_whole(repo: str, snapshot: Path) -> bool:
+    """Whether the cache has all files of a repository, as its client listed them."""
+    try:
+        listed = get_cached_repo_tree(repo, revision=snapshot.name)
+        return all((snapshot / each.path).exists() for each in listed)
+    except (CachedRepoTreeNotFoundError, OSError, ValueError):
+        return False
 
 
 def cached_snapshot(repo: str, revision: str | None, *, repo_type: str = "model") -> Path:
@@ -232,7 +246,7 @@ def remember_files(
     write to the note is left out."""
     try:
         note = _note_of_files(repo, commit, repo_type)
-        if not note.exists():
+        if remembered_files(repo, commit, repo_type=repo_type) is None:
             listed = {name: asdict(entry) for name, entry in files.items()}
             replace_file(note, json.dumps(listed).encode())
     except (OSError, OutputError) as error:

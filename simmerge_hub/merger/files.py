@@ -16,13 +16,12 @@ from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.merger.kinds import Origin, carry_kinds, is_by_layer
 from simmerge_hub.merger.layout import Layout
 from simmerge_hub.recipe import RECIPE_FILE, Recipe
-from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack
+from simmerge_hub.weights.layers import LAYER_COUNTS, main_stack, parts
 from simmerge_hub.weights.loaded.described import (
     refuse_misfits,
     refuse_undescribed,
     state_alike,
 )
-from simmerge_hub.weights.loaded.sight import parts
 from simmerge_hub.weights.shapes import shapes
 from simmerge_hub.weights.tokens.embeddings import OTHER_SIZE, other_tables, vocabulary_tensors
 from simmerge_hub.weights.tokens.speech import TEMPLATE, TOKENIZER_CONFIG, end_token_id

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from simmerge_hub.errors import RecipeError
 from simmerge_hub.hub.resolve import Checkpoint
 from simmerge_hub.weights.alignment.meaning import HARMLESS
-from simmerge_hub.weights.layers import LAYER_COUNTS, TOWER, layer_of, main_stack
+from simmerge_hub.weights.layers import LAYER_COUNTS, TOWER, layer_of, main_stack, parts
 from simmerge_hub.weights.loaded.model import build_empty, silence
-from simmerge_hub.weights.loaded.sight import parts
 from simmerge_hub.weights.shapes import shapes
 
 if TYPE_CHECKING:

@@ -96,11 +96,22 @@ def main_stack(
 
 def _stated_count(config: Mapping[str, Any], stored: int) -> int:
     """How many of `stored` layers the text model's config counts."""
-    parts = [config, *(value for value in config.values() if isinstance(value, dict))]
     stated = [
-        p[k] for p in parts if "vocab_size" in p for k in LAYER_COUNTS if type(p.get(k)) is int
+        part[key]
+        for part in parts(dict(config))
+        if "vocab_size" in part
+        for key in LAYER_COUNTS
+        if type(part.get(key)) is int
     ]
     return stated[0] if stated and 0 < stated[0] < stored else stored
+
+
+def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The config and all inside it, the outermost first: text_config, vision_config ..."""
+    every = [config]
+    for part in every:
+        every += [value for value in part.values() if isinstance(value, dict)]
+    return every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,9 @@ from simmerge_hub.errors import (
 from simmerge_hub.hub import resolve as module
 from simmerge_hub.hub.digest import digest, file_sha256
 from simmerge_hub.hub.files.cached import local_file
+from simmerge_hub.hub.files.location import FileEntry
 from simmerge_hub.hub.files.ranges import Span, read_spans
+from simmerge_hub.hub.reference import remember_files, remembered_files
 from simmerge_hub.hub.resolve import ModelRef, front_matter, resolve
 from tests import nano
 
@@ -398,6 +400,27 @@ class TestElsewhere:
         online = elsewhere(repo)
         HfApi().snapshot_download(repo, cache_dir=tmp_path / "home" / "hub")
         assert elsewhere(repo, HF_HUB_OFFLINE="1") == online
+
+    def test_offline_such_a_model_that_another_program_fetched_whole(
+        self, hub: localhub.Hub, org: str, tmp_path: Path, elsewhere: Elsewhere
+    ) -> None:
+        """Whoever fetched it listed what there is, and all of it is here."""
+        repo = repository(org, nano.model(tmp_path / "model", tokenizer=False))
+        commit = HfApi().model_info(repo).sha
+        HfApi().snapshot_download(repo, cache_dir=tmp_path / "home" / "hub")
+        assert elsewhere(repo, HF_HUB_OFFLINE="1") == f"full {commit}\n"
+
+    def test_a_note_of_files_that_cannot_be_read_is_written_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("simmerge_hub.hub.reference.assets_folder", lambda *_: tmp_path)
+        files, commit = {"config.json": FileEntry(size=3)}, "0" * 40
+        remember_files("org/a", commit, files)
+        note = tmp_path / f"{commit}.json"
+        note.write_text('{"config.json": {"size": 3, "newer": 1}}')
+        assert remembered_files("org/a", commit) is None
+        remember_files("org/a", commit, files)
+        assert remembered_files("org/a", commit) == files
 
     def test_offline_a_file_that_was_not_fetched(
         self, hub: localhub.Hub, org: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

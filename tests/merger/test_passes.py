@@ -73,7 +73,13 @@ def test_prompts_tokens_and_passes(family: Path) -> None:
 
 @pytest.mark.parametrize(
     ("letters", "tokens"),
-    [(1, 41 + 81 + 128), (2, 21 + 41 + 128), (4, 11 + 21 + 128), (9, 11 + 21 + 128)],
+    [
+        (0, 11 + 21 + 128),
+        (1, 41 + 81 + 128),
+        (2, 21 + 41 + 128),
+        (4, 11 + 21 + 128),
+        (9, 11 + 21 + 128),
+    ],
 )
 def test_short_tokens_are_more_tokens(letters: int, tokens: int, family: Path) -> None:
     """A tokenizer of letters makes one of each; of long ones no more than four are counted on."""

@@ -110,7 +110,8 @@ def _characters(layout: Layout, name: str) -> float:
         tokens = read_tokens(readers[0], None)
     except CheckpointError:  # told where its tokens count
         return CHARACTERS
-    lengths = [len(token) for token in tokens.ids if token not in tokens.added and token[:1] != "<"]
+    words = (token for token in tokens.ids if token not in tokens.added)
+    lengths = [len(word) for word in words if word and word[0] != "<"]
     return min(CHARACTERS, fmean(lengths)) if lengths else CHARACTERS
 
 

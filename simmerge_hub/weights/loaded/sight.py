@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from simmerge_hub.weights.layers import LAYER_COUNTS
+from simmerge_hub.weights.layers import LAYER_COUNTS, parts
 from simmerge_hub.weights.shapes import Shapes
 
 BIAS = re.compile(r"(attention|attn|mlp|qkv|use)_bias|bias")
@@ -91,11 +91,3 @@ def count_layers(config: Mapping[str, Any]) -> int:
         if "vocab_size" in part and type(part.get(key)) is int
     ]
     return max(stated, default=0)
-
-
-def parts(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The config and all inside it, the outermost first: text_config, vision_config ..."""
-    every = [config]
-    for part in every:
-        every += [value for value in part.values() if isinstance(value, dict)]
-    return every

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from simmerge_hub.weights.layers import layer_of
+from simmerge_hub.weights.layers import layer_of, parts
 from simmerge_hub.weights.shapes import Shapes
 
 POSITION = re.compile(r"(.*[._])?pos(ition(s|al)?)?([._].*)?")
@@ -62,7 +62,7 @@ def other_tables(
     """
     stated = {
         size
-        for part in _parts(config)
+        for part in parts(dict(config))
         for key, size in part.items()
         if OTHER_SIZE.fullmatch(key) and type(size) is int
     }
@@ -98,15 +98,7 @@ def resize(shape: Sequence[int], rows: int) -> tuple[int, ...]:
 
 def stated_sizes(config: Mapping[str, Any]) -> Iterator[int]:
     """Every vocab_size of a config, the outermost first."""
-    for part in _parts(config):
+    for part in parts(dict(config)):
         size = part.get("vocab_size")
         if type(size) is int and size > 0:
             yield size
-
-
-def _parts(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The config and all inside it, the outermost first."""
-    parts = [config]
-    for part in parts:
-        parts += [value for value in part.values() if isinstance(value, dict)]
-    return parts
