@@ -291,29 +291,19 @@ _JUDGED = ("best fixed", "xgboost", "oracle")
 
 def few_models() -> str:
     """What two learners reach on weights alone, by which real models are left out."""
-    report, rows = read("few_models"), []
-    questions = [q for q in report["doses"] if q != "learned from"]
-    for question in questions:
-        learners = [name for name in report["doses"][question] if name != "learned from"]
-        for learner in learners:
+    report, tables = read("few_models"), []
+    heads = ("learned from", "features", "choice", "over the best fixed arm", "of the headroom")
+    for question, known in report["doses"].items():
+        rows = []
+        for learner in (name for name in known if name != "learned from"):
             for features in ("no doses", "doses"):
-                about = report[features][question]
-                seen = about[learner]["exact match"]
-                captured = seen["headroom captured"]
-                rows.append(
-                    (
-                        question,
-                        f"{about['learned from']:.0f}",
-                        learner,
-                        features,
-                        f"{seen['xgboost']['mean']:.3f}",
-                        _spread(seen["over best fixed"]),
-                        _spread(captured, 2) if captured else "",
-                    )
-                )
-    heads = ("asked about", "real rows", "learned from", "features", "choice",
-             "over the best fixed arm", "of the headroom")  # fmt: skip
-    return table(heads, rows)
+                seen = report[features][question][learner]["exact match"]
+                share = _spread(seen["headroom captured"], 2)
+                over = _spread(seen["over best fixed"])
+                rows.append((learner, features, f"{seen['xgboost']['mean']:.3f}", over, share))
+        title = f"{question.capitalize()} ({known['learned from']:.0f} real rows are learned from):"
+        tables.append(f"{title}\n\n" + table(heads, rows))
+    return "\n\n".join(tables)
 
 
 def selection_coefficients() -> str:
