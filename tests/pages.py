@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from threading import Thread
-from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from simmerge_hub.localhub import Hub
@@ -67,27 +66,6 @@ def serving(command: list[str], env: dict[str, str], cwd: Path = ROOT) -> Iterat
             if rest.is_alive():
                 rest.join()
             process.stdout.close()
-
-
-class Listener:
-    """Hears out what a function of the page says, in a thread of its own, as gradio does."""
-
-    def __init__(self, words: Iterator[Any]) -> None:
-        self.heard: list[Any] = []
-        self._thread = Thread(target=lambda: self.heard.extend(words), daemon=True)
-        self._thread.start()
-
-    def wait_for(self, text: str) -> None:
-        """Until it has said this."""
-        until = monotonic() + 60
-        while text not in str(self.heard):
-            assert monotonic() < until, self.heard
-            sleep(0.01)
-
-    def join(self) -> None:
-        """Until it has said all."""
-        self._thread.join(60)
-        assert not self._thread.is_alive()
 
 
 def stand_in(part: type[Part], **given: Any) -> Part:

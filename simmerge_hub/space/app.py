@@ -49,8 +49,7 @@ def build(*, space: bool = False) -> gr.Blocks:
                 gr.LoginButton(scale=0, min_width=220)
         asked, told, done = fields.ask(), fields.told(), fields.do()
         gr.Markdown(FOOT, elem_classes="sm-foot", **fields.MARKDOWN)
-        merges = Merges(done)
-        plans = Plans(asked, told, done, folders=not space, merges=merges.desk)
+        plans, merges = Plans(asked, told, done, folders=not space), Merges(done)
         _connect_plans(page, plans)
         _connect_merges(plans, merges, space=space)
     page.queue(max_size=WAITING)
@@ -72,24 +71,29 @@ def _connect_plans(page: gr.Blocks, plans: Plans) -> None:
         "concurrency_id": "plan",
         **how,
     }
-    # a click while a plan is still shown in parts is a new plan, and not one too many
-    asked.plan.click(plans.plan, trigger_mode="multiple", **ask)
+    clicked = asked.plan.click(plans.plan, **ask)
     loaded = page.load(plans.open, None, [*fields.components(asked), plans.question], **how)
-    loaded.then(plans.plan_linked, **ask)
-    idle = [asked.status, asked.plan, asked.stop, *asked.experts]
-    asked.stop.click(plans.stop, None, idle, queue=False, **how)
+    linked = loaded.then(plans.plan_linked, **ask)
+    drawn = [each.success(plans.draw, plans.answer, told.map, **how) for each in (clicked, linked)]
+    stopped = asked.stop.click(
+        plans.stop, None, [asked.status, asked.plan, asked.stop], queue=False,
+        cancels=[clicked, linked, *drawn], **how,
+    )  # fmt: skip
+    stopped.then(plans.say_stopped, None, [asked.status], queue=False, **how)
 
 
 def _connect_merges(plans: Plans, merges: Merges, *, space: bool) -> None:
     done = merges.done
     how: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     minimal: dict[str, Any] = {**how, "show_progress": "minimal"}
-    done.merge.click(
+    ran = done.merge.click(
         merges.merge, [plans.answer, merges.folder], [*fields.components(done), merges.folder],
         concurrency_limit=MERGES_AT_ONCE, **how,
     )  # fmt: skip
-    idle = [done.status, done.merge, done.stop]
-    done.stop.click(merges.stop, None, idle, queue=False, **how)
+    stopped = done.stop.click(
+        merges.stop, None, [done.status, done.merge, done.stop], queue=False, cancels=[ran], **how
+    )
+    stopped.then(merges.say_stopped, None, [done.status], queue=False, **how)
     done.push.click(
         merges.push_signed_in if space else merges.push,
         [merges.folder, done.repo, done.proposal, done.private, done.license], [done.pushed],

@@ -192,7 +192,7 @@ def expert_updates(
     updates: list[Any] = [
         gr.update(
             visible=True, label=f"Best at {task}", info=sources.get(task, "no card says"),
-            choices=choices, value=filled[task], interactive=True,
+            choices=choices, value=filled[task],
         )
         for task in tasks
     ]  # fmt: skip

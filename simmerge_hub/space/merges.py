@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from threading import Event
 from time import sleep
 
 import gradio as gr
@@ -46,43 +45,39 @@ class Merges:
 
     def merge(self, request: gr.Request, made: Answer | None, folder: str) -> Iterator[Updates]:
         """Run the recipe, with what is being done meanwhile."""
+        done = self.done
         if made is None:
-            error = SimmergeError("there is no plan yet")
-            yield {self.done.status: sections.error_box(error).text}
+            yield {done.status: sections.error_box(SimmergeError("there is no plan yet")).text}
             return
-        visitor = str(request.session_hash)
         remove(folder)
-        with self.desk.turn(visitor) as turn:
-            try:
-                yield from self._merge(made, turn.stop)
-            except work.Stopped:
-                if self.desk.is_newest(visitor, turn):  # else the page is the next one's
-                    yield {**self._idle(), self.done.status: sections.status_line("Stopped").text}
-        yield self._say_nothing()
-
-    def _merge(self, made: Answer, stop: Event) -> Iterator[Updates]:
-        """What is said of a merge, from the first word to where it lies."""
-        status, place, merged = self.done.status, make_folder(), False
+        place = make_folder()
+        stop = self.desk.begin(str(request.session_hash))
         yield self._begin()
+        merged = False
         try:
             for step in work.run(partial(_merge, made, place), stop):
                 if isinstance(step, work.Doing):
-                    yield {status: sections.status_line(step.what, step.seconds).text}
+                    yield {done.status: sections.status_line(step.what, step.seconds).text}
                 else:
                     merged = True
                     yield {**self._finish(step.result), self.folder: str(place)}
+        except work.Stopped:  # who stopped it has said so, or began anew: the page is theirs
+            return
         except (SimmergeError, OSError) as error:
-            yield {**self._idle(), status: sections.error_box(_ours(error)).text}
+            yield {**self._idle(), done.status: sections.error_box(_ours(error)).text}
         finally:
             if not merged:
                 remove(str(place))
 
     def stop(self, request: gr.Request) -> Updates:
-        """Stop the visitor's merge, which then says so; if there is none any more, say it here."""
-        said = sections.status_line("Stopped").text
-        if self.desk.stop(str(request.session_hash)):
-            return self._say_nothing()
-        return {**self._idle(), self.done.status: said}
+        """Stop the visitor's merge."""
+        self.desk.stop(str(request.session_hash))
+        return {**self._idle(), self.done.status: sections.status_line("Stopped").text}
+
+    def say_stopped(self, request: gr.Request) -> Updates:
+        """Once more, after words that were on their way when it was stopped."""
+        stopped = self.desk.stays_stopped(str(request.session_hash))
+        return {self.done.status: sections.status_line("Stopped").text if stopped else gr.update()}
 
     def push(
         self, folder: str, repo: str, proposal: bool, private: bool, licence: str | None
@@ -140,11 +135,6 @@ class Merges:
     def _idle(self) -> Updates:
         done = self.done
         return {done.merge: gr.update(interactive=True), done.stop: gr.update(visible=False)}
-
-    def _say_nothing(self) -> Updates:
-        """As last words: gradio shows the last ones again when all is said, and by then the page
-        may be the next one's."""
-        return {self.done.status: gr.skip()}
 
     def _finish(self, said: str) -> Updates:
         done = self.done

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
-from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -34,17 +33,14 @@ class Plans:
 
     Args:
         folders: whether folders of this machine may be named.
-        merges: those of the visitors; a new plan ends the merge of the one before.
     """
 
-    def __init__(
-        self, asked: Ask, told: Told, done: Do, *, folders: bool, merges: work.Desk
-    ) -> None:
+    def __init__(self, asked: Ask, told: Told, done: Do, *, folders: bool) -> None:
         self.asked, self.told, self.done, self.folders = asked, told, done, folders
         self.answer = gr.State(None, time_to_live=4 * 3600)
         self.question = gr.State(None)
         self.filled = gr.State({})
-        self.desk, self.merges = work.Desk(), merges
+        self.desk = work.Desk()
 
     def open(self, request: gr.Request) -> Updates:
         """Fill in what the page's address asks."""
@@ -76,53 +72,45 @@ class Plans:
             given: the fields of `Ask.values`, the experts, what stood in them, and the question
                 before this one.
         """
-        visitor = str(request.session_hash)
-        with self.desk.turn(visitor) as turn:
-            self.merges.clear(visitor)  # what it would say is of a plan that is no longer shown
-            try:
-                yield from self._plan(given, turn.stop)
-            except work.Stopped:
-                if self.desk.is_newest(visitor, turn):  # else the page is the next one's
-                    yield {**self._idle(), self.asked.status: sections.status_line("Stopped").text}
-        yield self._say_nothing()
-
-    def stop(self, request: gr.Request) -> Updates:
-        """Stop the visitor's plan, which then says so; if there is none any more, say it here."""
-        said = sections.status_line("Stopped").text
-        if self.desk.stop(str(request.session_hash)):
-            return self._say_nothing()
-        return {**self._idle(), self.asked.status: said}
-
-    def _plan(self, given: tuple[Any, ...], stop: Event) -> Iterator[Updates]:
-        """What is said of a plan, from the first word to the map of its models."""
+        asked = self.asked
         try:
             question = self._read(given)
             question.check(folders=self.folders)
         except SimmergeError as error:
             yield self._fail(error)
             return
+        stop = self.desk.begin(str(request.session_hash))
         yield self._begin(question)
         try:
             for step in work.run(partial(answer, question), stop):
                 if isinstance(step, work.Doing):
-                    yield {self.asked.status: sections.status_line(step.what, step.seconds).text}
+                    yield {asked.status: sections.status_line(step.what, step.seconds).text}
                     continue
-                made = step.result
-                yield self._decide(made)
-                yield self._detail(made, work.finish(partial(cost, made.plan), stop))
-                yield {self.told.map: work.finish(partial(self.draw, made), stop)}
-        except work.Stopped:
-            raise
+                yield self._decide(step.result)
+                yield self._detail(step.result, cost(step.result.plan))
+        except work.Stopped:  # who stopped it has said so, or began anew: the page is theirs
+            return
         except SimmergeError as error:
-            look_again = partial(look, question) if question.models else Sight
-            seen = work.finish(look_again, stop)
+            seen = look(question) if question.models else Sight()
             yield {**self._fail(error, seen), **self._ask_experts(question, seen)}
         except Exception as error:  # the page goes on, and the log has it all
             log.exception("planning %s", question)
             yield self._fail(_inside(error))
 
-    def draw(self, made: Answer) -> str:
+    def stop(self, request: gr.Request) -> Updates:
+        """Stop the visitor's plan."""
+        self.desk.stop(str(request.session_hash))
+        return {**self._idle(), self.asked.status: sections.status_line("Stopped").text}
+
+    def say_stopped(self, request: gr.Request) -> Updates:
+        """Once more, after words that were on their way when it was stopped."""
+        stopped = self.desk.stays_stopped(str(request.session_hash))
+        return {self.asked.status: sections.status_line("Stopped").text if stopped else gr.update()}
+
+    def draw(self, made: Answer | None) -> str:
         """The similarity map of the models of an answer."""
+        if made is None:
+            return ""
         references = made.question.models or made.names
         try:
             drawn = map_models(*references, base=made.question.base or None)
@@ -149,7 +137,6 @@ class Plans:
         return {
             asked.plan: gr.update(interactive=False),
             asked.stop: gr.update(visible=True),
-            **dict.fromkeys(asked.experts, gr.update(interactive=False)),  # the plan fills them in
             asked.status: sections.status_line("starting", 0.0).text,
             self.told.whole: gr.update(visible=False),
             self.done.where: gr.update(visible=False),
@@ -161,13 +148,7 @@ class Plans:
         return {
             self.asked.plan: gr.update(interactive=True),
             self.asked.stop: gr.update(visible=False),
-            **dict.fromkeys(self.asked.experts, gr.update(interactive=True)),
         }
-
-    def _say_nothing(self) -> Updates:
-        """As last words: gradio shows the last ones again when all is said, and by then the page
-        may be the next one's."""
-        return {self.asked.status: gr.skip()}
 
     def _fail(self, error: SimmergeError, seen: Sight | None = None) -> Updates:
         """The error, and below it which models fit; no plan is left that could be merged."""

@@ -64,13 +64,21 @@ def test_a_link_plans_and_a_corrected_expert_plans_again(address: str, visit: Vi
     page.locator(".sm-expert", has_text="Best at math").get_by_label("not a goal").check()
     page.locator("#plan").click()
     expect(page.locator(".sm-chart h3")).to_contain_text("(code)")
-    link = page.get_by_text("Link to this plan")
-    expect(link).to_have_attribute("href", "?models=nano/code,nano/math&tasks=code:nano/code")
+    link = page.get_by_text("Link to this plan").get_attribute("href")
+    assert link == "?models=nano/code,nano/math&tasks=code:nano/code"
 
 
-def test_three_models_on_a_phone_in_the_dark(address: str, visit: Visit) -> None:
-    """And their merge tree."""
+def test_three_models_on_a_phone_in_the_dark_by_keyboard(address: str, visit: Visit) -> None:
+    """And their merge tree; and it is stopped, and begun again."""
+    from playwright.sync_api import expect
+
     page = visit(f"{address}/?models={','.join(MODELS)}", width=390, height=844, dark=True)
+    page.locator("#stop").wait_for()
+    page.locator("#stop").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_contain_text("Stopped")
+    page.locator("#plan").focus()
+    page.keyboard.press("Enter")
     page.locator("#decision h2").wait_for()
     page.get_by_alt_text(re.compile("^Merge tree: .+ gives the merge")).wait_for()
     page.locator("#merge").wait_for()

@@ -4,7 +4,6 @@ from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from simmerge_hub.errors import RepoNotFound
@@ -14,8 +13,7 @@ from simmerge_hub.space import fields, search
 from simmerge_hub.space.plans import Plans
 from simmerge_hub.space.question import Question
 from simmerge_hub.space.search import Search
-from simmerge_hub.space.work import Desk
-from tests.pages import Listener, stand_in
+from tests.pages import stand_in
 
 FILLED = {"code": "a/code", "math": "a/math", "rag": ""}
 MODELS = ["a/code", "a/math"]
@@ -25,8 +23,7 @@ MODELS = ["a/code", "a/math"]
 def plans() -> Plans:
     experts = tuple(range(fields.MOST_TASKS))
     asked = stand_in(fields.Ask, experts=experts)
-    told, done = stand_in(fields.Told), stand_in(fields.Do)
-    return Plans(asked, told, done, folders=True, merges=Desk())
+    return Plans(asked, stand_in(fields.Told), stand_in(fields.Do), folders=True)
 
 
 def ask(plans: Plans, radios: list[str], before: Question | None, models: list[str]) -> Question:
@@ -61,49 +58,29 @@ def test_a_plan_that_was_ended_leaves_the_next_one_alone(
     monkeypatch.setattr("simmerge_hub.space.plans.answer", work)
     visitor: Any = SimpleNamespace(session_hash="x")
     given = (MODELS, "", "", "published", "mean", *[None] * fields.MOST_TASKS, {}, None)
-    first, second = Listener(plans.plan(visitor, *given)), plans.plan(visitor, *given)
-    first.wait_for("working")
+    first, second = plans.plan(visitor, *given), plans.plan(visitor, *given)
+    next(first)
+    next(first)  # it runs
     if how == "stopped":
-        assert plans.stop(visitor) == {plans.asked.status: gr.skip()}
-        first.wait_for("Stopped")
-    assert "starting" in next(second)[plans.asked.status]
-    said = len(first.heard)
-    assert ("Stopped" in str(first.heard)) is (how == "stopped")
+        plans.stop(visitor)
+    next(second)
+    assert list(first) == []
     next(second)
     assert "working" in next(second)[plans.asked.status]
-    first.join()
-    assert first.heard[said:] in ([], [{plans.asked.status: gr.skip()}])
     plans.stop(visitor)
-    *_, stopped, last = second
-    assert "Stopped" in stopped[plans.asked.status]
-    assert stopped[plans.asked.plan]["interactive"] is True
-    assert last == {plans.asked.status: gr.skip()}
+    assert list(second) == []
 
 
-def test_a_plan_ends_the_merge_of_the_one_before(plans: Plans) -> None:
+def test_that_it_stopped_is_said_again_unless_the_next_has_begun(
+    plans: Plans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words that were on their way to the page when it was stopped come after the first time."""
+    monkeypatch.setattr("simmerge_hub.space.work.LOOK_SECONDS", 0.0)
     visitor: Any = SimpleNamespace(session_hash="x")
-    given = (["a/code"], "", "", "published", "mean", *[None] * fields.MOST_TASKS, {}, None)
-    with plans.merges.turn("x") as merge, plans.merges.turn("y") as other:
-        merge.ended.set()
-        list(plans.plan(visitor, *given))
-        assert (merge.stop.is_set(), other.stop.is_set()) == (True, False)
-
-
-def test_where_nothing_is_planned_any_more_stop_says_so_itself(plans: Plans) -> None:
-    said = plans.stop(SimpleNamespace(session_hash="x"))  # pyright: ignore[reportArgumentType]
-    assert "Stopped" in said[plans.asked.status]
-    assert said[plans.asked.plan]["interactive"] is True
-    assert said[plans.asked.stop]["visible"] is False
-
-
-def test_experts_are_not_corrected_while_a_plan_is_about_to_fill_them_in(plans: Plans) -> None:
-    def locked(said: dict[Any, Any]) -> set[bool]:
-        return {not said[radio]["interactive"] for radio in plans.asked.experts}
-
-    assert locked(plans._begin(Question(models=tuple(MODELS)))) == {True}
-    assert locked(plans._idle()) == {False}
-    updates, _ = fields.expert_updates(MODELS, {"code": "a/code"}, {})
-    assert all(update["interactive"] for update in updates if update["visible"])
+    plans.desk.begin("x")
+    assert "Stopped" not in str(plans.say_stopped(visitor))
+    assert "Stopped" in plans.stop(visitor)[plans.asked.status]
+    assert "Stopped" in plans.say_stopped(visitor)[plans.asked.status]
 
 
 def test_an_address_fills_in_the_page_and_an_empty_one_disturbs_nobody(plans: Plans) -> None:
@@ -138,8 +115,7 @@ def test_only_what_was_typed_last_is_searched(monkeypatch: pytest.MonkeyPatch) -
 def test_an_error_leaves_no_plan_that_is_shown_and_cannot_be_merged(plans: Plans) -> None:
     visitor: Any = SimpleNamespace(session_hash="x")
     given = (["a/code"], "", "", "published", "mean", *[None] * fields.MOST_TASKS, {}, None)
-    said, nothing = plans.plan(visitor, *given)
-    assert nothing == {plans.asked.status: gr.skip()}
+    (said,) = plans.plan(visitor, *given)
     assert "a merge takes two models or more" in said[plans.asked.status]
     assert said[plans.answer] is None
     for part in (plans.told.whole, plans.done.where):
